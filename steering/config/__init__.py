@@ -1,0 +1,1 @@
+"""Configuration and policies: YAML in, checked values out."""

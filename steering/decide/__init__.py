@@ -1,0 +1,1 @@
+"""From health to a plan: the numbered rules, pure."""

@@ -1,0 +1,1 @@
+"""A small internet in network namespaces, for the demo and the lab tests."""

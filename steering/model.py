@@ -1,0 +1,256 @@
+"""The words of the project as values: what an answer, a round, a plan *is*.
+
+Everything here is immutable and checked where it is made. The stages (observe, judge,
+decide, act, report) hand these values to each other and nothing else. Addresses are
+canonical text (``ipaddress`` form), zones and names are lower-case with a final dot.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+Seconds = float
+"""A length of time in seconds."""
+
+Instant = float
+"""A point on the monotonic clock, in seconds. Never compared with wall time."""
+
+WallTime = float
+"""Seconds since the UNIX epoch. Only where a signature, a serial or a log line needs it."""
+
+LOCAL = "local"
+"""The name of the path that needs no detour."""
+
+
+class Family(enum.StrEnum):
+    """An address family."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+    @classmethod
+    def of(cls, address: str) -> Family:
+        """The family of an address in text form. Raises ValueError if it is none."""
+        return cls.IPV4 if ipaddress.ip_address(address).version == 4 else cls.IPV6
+
+    @property
+    def bits(self) -> int:
+        """Length of a host route's prefix: 32 or 128."""
+        return 32 if self is Family.IPV4 else 128
+
+
+class Verdict(enum.StrEnum):
+    """What one outcome says about the upstream: the classes that are counted apart."""
+
+    GOOD = "good"
+    BOGUS = "bogus"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+    NOTHING = "nothing"  # ours: never counted for or against an upstream
+
+
+class Outcome(enum.StrEnum):
+    """How one question to a nameserver ended."""
+
+    SECURE = "secure"
+    INSECURE = "insecure"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    BAD_SIGNATURE = "bad_signature"
+    UNSIGNED = "unsigned"
+    NO_KEY = "no_key"
+    SERVFAIL = "servfail"
+    REFUSED = "refused"
+    LAME = "lame"
+    MALFORMED = "malformed"
+    TIMEOUT = "timeout"
+    LOCAL_ERROR = "local_error"
+
+    @property
+    def verdict(self) -> Verdict:
+        """The class this outcome is counted in."""
+        return _VERDICTS[self]
+
+
+_VERDICTS: Mapping[Outcome, Verdict] = {
+    Outcome.SECURE: Verdict.GOOD,
+    Outcome.INSECURE: Verdict.GOOD,
+    Outcome.EXPIRED: Verdict.BOGUS,
+    Outcome.NOT_YET_VALID: Verdict.BOGUS,
+    Outcome.BAD_SIGNATURE: Verdict.BOGUS,
+    Outcome.UNSIGNED: Verdict.BOGUS,
+    Outcome.NO_KEY: Verdict.BOGUS,
+    Outcome.SERVFAIL: Verdict.ERROR,
+    Outcome.REFUSED: Verdict.ERROR,
+    Outcome.LAME: Verdict.ERROR,
+    Outcome.MALFORMED: Verdict.ERROR,
+    Outcome.TIMEOUT: Verdict.TIMEOUT,
+    Outcome.LOCAL_ERROR: Verdict.NOTHING,
+}
+
+OUTCOMES: tuple[Outcome, ...] = tuple(Outcome)
+"""Every outcome in its fixed order: the column order of every table of counts."""
+
+
+class Health(enum.IntEnum):
+    """What is believed of one (address, path). The numbers are codes in arrays."""
+
+    UNKNOWN = 0
+    HEALTHY = 1
+    SUSPECT = 2
+    STALE = 3
+    FAILING = 4
+
+    @property
+    def word(self) -> str:
+        """The name as it stands in the status, the metrics and the events."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """The RRset that made an answer bad, with the dates on its signature."""
+
+    owner: str
+    rdtype: str
+    detail: str
+    key_tag: int | None = None
+    inception: int | None = None  # UNIX seconds
+    expiration: int | None = None  # UNIX seconds
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.rdtype}: {self.detail}"
+
+
+class Kind(enum.StrEnum):
+    """What a probe question is for."""
+
+    SOA = "soa"
+    DNSKEY = "dnskey"
+    DENIAL = "denial"  # a random name below the zone: NXDOMAIN with proof
+    DELEGATION = "delegation"  # the DS of a known delegation
+    WITNESS = "witness"  # a name that failed at breach, asked again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question to ask an upstream's nameserver, about one of its zones."""
+
+    zone: str
+    name: str
+    rdtype: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One answer, or its absence, classified."""
+
+    address: str
+    path: str
+    outcome: Outcome
+    live: bool = False
+    """Sent without a mark, so it went where the host's traffic to this address goes."""
+    judged: bool = True
+    """False: it says nothing of the upstream (the zone's key set could not be had)."""
+    reached: bool = False
+    """Something came back from the address itself: an answer, or its host's refusal of the port."""
+    rtt: Seconds | None = None
+    nsid: str | None = None
+    serial: int | None = None
+    """Serial of the zone's SOA record, where the answer carried one."""
+    expires: WallTime | None = None
+    """The soonest expiration among the RRSIGs of the zone in this answer."""
+    evidence: Evidence | None = None
+    detail: str = ""
+    """What happened, for people: the socket's error, the parser's complaint."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The class this answer is counted in; NOTHING where it was not judged."""
+        return self.outcome.verdict if self.judged else Verdict.NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One question put to one address over several paths in the same instant.
+
+    Because the question and the time are the same, a round with the local path and a
+    site's path in it is also a *pair* of the confirmation test (detector.md).
+    """
+
+    address: str
+    question: Question
+    at: Instant
+    observations: tuple[Observation, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One nameserver address of a policy: the unit of measuring and steering."""
+
+    upstream: str
+    nameserver: str
+    address: str
+    family: Family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the world told since the last turn."""
+
+    wall: WallTime
+    rounds: tuple[Round, ...] = ()
+    installed: Mapping[str, str] = field(default_factory=dict)
+    """Address -> site, as the kernel has it now: read, never remembered."""
+    off: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One change of the plan: the address goes from where it was to where it shall go."""
+
+    address: str
+    was: str | None  # site, None: local
+    now: str | None
+    rule: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that changed, for the log: was, now, because."""
+
+    event: str
+    because: str
+    upstream: str | None = None
+    address: str | None = None
+    path: str | None = None
+    was: str | None = None
+    now: str | None = None
+    rule: str | None = None
+    more: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A change an actuator made, acknowledged by the kernel."""
+
+    action: str  # add | replace | remove
+    address: str
+    site: str | None
+    seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A change an actuator could not make, and why."""
+
+    action: str
+    address: str
+    site: str | None
+    because: str

@@ -1,0 +1,1 @@
+"""Asks the upstreams over every path and classifies what comes back."""
