@@ -12,7 +12,6 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
 Seconds = float
 """A length of time in seconds."""
 
