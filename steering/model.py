@@ -189,6 +189,20 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """What the judging stage wants to see more of, for one address.
+
+    The paths named are asked at the fast interval; all others keep the slow one.
+    """
+
+    paths: frozenset[str]
+    live: bool = False
+    """Ask without a mark as well: where does the host's own traffic end up?"""
+    witnesses: tuple[str, ...] = ()
+    """Names that failed lately, to ask again besides fresh ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """One nameserver address of a policy: the unit of measuring and steering."""
 
