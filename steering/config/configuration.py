@@ -1,0 +1,232 @@
+"""The agent's own file: who this site is, which other sites there are, how to act."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
+from steering.config.scalars import FilePath, Whole, Word
+from steering.config.section import MisfitError, OrOff, Section, distinct, some
+from steering.config.units import Duration, duration
+from steering.model import LOCAL, Family
+
+SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
+
+# rtnetlink(7) and include/uapi/linux/rtnetlink.h. A routing daemon flushes the routes with
+# its own number when it starts: sharing one with it would cost the detours.
+_PROTOCOLS: Mapping[int, str] = {
+    8: "gated's",
+    9: "that of router advertisements",
+    10: "MRT's",
+    11: "zebra's",
+    12: "BIRD's",
+    13: "DECnet's",
+    14: "XORP's",
+    15: "Netsukuku's",
+    16: "that of DHCP clients",
+    17: "that of multicast daemons",
+    18: "keepalived's",
+    42: "Babel's",
+    99: "Open/R's",
+    186: "BGP's",
+    187: "IS-IS's",
+    188: "OSPF's",
+    189: "RIP's",
+    192: "EIGRP's",
+}
+_TABLES: Mapping[int, str] = {253: "`default`", 254: "`main`", 255: "`local`"}
+
+
+class Mode(enum.StrEnum):
+    """Whether the agent may act."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+class NextHop(Section):
+    """The router, or the far end of the tunnel, that leads to a remote site."""
+
+    ipv4: Annotated[str, Address(role=Role.NEXT_HOP, family=Family.IPV4)] | None = Field(
+        default=None, description="Next hop of the IPv4 host routes."
+    )
+    ipv6: Annotated[str, Address(role=Role.NEXT_HOP, family=Family.IPV6)] | None = Field(
+        default=None, description="Next hop of the IPv6 host routes."
+    )
+
+
+def _reachable(hop: NextHop) -> NextHop:
+    if hop.ipv4 is None and hop.ipv6 is None:
+        raise ValueError("names no address, wanted ipv4, ipv6 or both")
+    return hop
+
+
+class Site(Section):
+    """One remote site that this one can send upstream traffic through."""
+
+    hops: Annotated[NextHop, AfterValidator(_reachable)] = Field(
+        alias="next_hop", description="How packets get there, by address family: one or both."
+    )
+    capacity: Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None = Field(
+        default=None,
+        description="Queries per second that may be sent there; no limit if left out.",
+    )
+
+    @property
+    def next_hop(self) -> Mapping[Family, str]:
+        """The next hop of each family that has one."""
+        hops = {Family.IPV4: self.hops.ipv4, Family.IPV6: self.hops.ipv6}
+        return {family: hop for family, hop in hops.items() if hop is not None}
+
+
+class Probe(Section):
+    """How often the agent asks for itself."""
+
+    interval: Annotated[
+        float, Duration(low="10ms", high="1h", why="slower finds nothing, faster is rude")
+    ] = Field(
+        default=10.0,
+        description="Time between two questions to one address over one path, in calm times.",
+    )
+    fast_interval: Annotated[
+        float, Duration(low="10ms", high="1h", why="slower finds nothing, faster is rude")
+    ] = Field(
+        default=0.2,
+        description="The same while the address is suspect or steered; at most `interval`.",
+    )
+    timeout: Annotated[
+        float, Duration(low="10ms", high="10s", why="resolvers give up sooner than that")
+    ] = Field(default=1.0, description="How long an answer is waited for.")
+
+    @model_validator(mode="after")
+    def _faster(self) -> Self:
+        fast, slow = duration(self.fast_interval), duration(self.interval)
+        if self.fast_interval > self.interval:
+            raise MisfitError("fast_interval", f"is {fast}, wanted at most the interval of {slow}")
+        return self
+
+
+class Observe(Section):
+    """Where observations come from."""
+
+    dnstap: Annotated[tuple[Annotated[str, Stream()], ...], AfterValidator(distinct)] = Field(
+        default=(),
+        description="Where the resolvers bring dnstap: unix sockets (created by the agent) or"
+        " tcp://address:port. None: own probes alone.",
+    )
+    probe: Probe = Field(default=Probe(), description="The agent's own questions.")
+
+
+class Kernel(Section):
+    """What of the Linux routing tables is the agent's own."""
+
+    table: Annotated[
+        int, Whole(low=1, high=2**32 - 1, why="what the kernel can count", taken=_TABLES)
+    ] = Field(
+        default=5353,
+        description="The routing table of the steers. The next tables, one for each site, hold"
+        " the way of its probes.",
+    )
+    protocol: Annotated[
+        int, Whole(low=5, high=255, why="0 to 4 are the kernel's own", taken=_PROTOCOLS)
+    ] = Field(
+        default=53, description="The protocol number on every route and rule of the agent's own."
+    )
+    priority: Annotated[
+        int,
+        Whole(
+            low=4,
+            high=32765,
+            why="0 is the rule of the local table, and after 32766, the rule of the main table,"
+            " nothing is steered",
+        ),
+    ] = Field(
+        default=5353,
+        description="Preference of the rule that looks up the steers; the three before it are the"
+        " agent's, too.",
+    )
+    mark: Annotated[int, Whole(low=1, high=2**32 - 1, why="0 is the mark of all traffic")] = Field(
+        default=0x5353,
+        description="The mark (SO_MARK) on probes of the local path. The next marks, one for each"
+        " site, are those of the probes through it.",
+    )
+
+
+class Act(Section):
+    """How a plan becomes true."""
+
+    kernel: Annotated[Kernel | None, OrOff("a mapping or off", Kernel)] = Field(
+        default=Kernel(), description="Host routes in a table of this host; `off` for none."
+    )
+    bgp: Annotated[None, OrOff("off: steering by BGP is not there in this version", None)] = Field(
+        default=None, description="`off`: steering by BGP is not there in this version."
+    )
+
+
+class Config(Section):
+    """One agent's configuration, complete. Paths are absolute, times are in seconds."""
+
+    site: SiteName = Field(description="This site's name.")
+    mode: Mode = Field(
+        default=Mode.ENFORCE,
+        description="`enforce`, or `observe`: measure, decide and report, change nothing at all.",
+    )
+    lease: Annotated[
+        float,
+        Duration(low="2s", high="1h", why="shorter flaps under load, longer outlives its agent"),
+    ] = Field(
+        default=60.0,
+        description="How long what the agent installed outlives the agent.",
+    )
+    state: Annotated[Path, FilePath()] = Field(
+        default=Path("/var/lib/steering"),
+        description="Directory of what outlasts a boot: the journal, the off switch. Created if"
+        " missing.",
+    )
+    runtime: Annotated[Path, FilePath()] = Field(
+        default=Path("/run/steering"),
+        description="Directory of what does not: sockets, the lease. Created if missing.",
+    )
+    policies: Annotated[Path, FilePath()] = Field(
+        default=Path("policies"),
+        validate_default=True,
+        description="Directory of the policies, one upstream a file, relative to this file.",
+    )
+    trust_anchors: Annotated[Path, FilePath()] | None = Field(
+        default=None,
+        description="File of DS or DNSKEY records in zone-file form, for any zone, relative to"
+        " this file; the root anchors of IANA if left out.",
+    )
+    resolvers: (
+        Annotated[
+            tuple[Annotated[str, Address(role=Role.RESOLVER)], ...],
+            AfterValidator(some),
+            AfterValidator(distinct),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Asked (with CD) for DS and DNSKEY records between a trust anchor and the"
+        " policies' zones; those of /etc/resolv.conf if left out.",
+    )
+    sites: Mapping[SiteName, Site] = Field(
+        description="The remote sites that this one can send upstream traffic through."
+    )
+    transit_interfaces: Annotated[
+        tuple[Annotated[str, Interface()], ...], AfterValidator(distinct)
+    ] = Field(
+        default=(),
+        description="Interfaces by which other sites' packets arrive: those leave here and are"
+        " never steered on, so two sites cannot send each other in circles.",
+    )
+    observe: Observe = Field(default=Observe(), description="Where observations come from.")
+    act: Act = Field(default=Act(), description="How a plan becomes true.")
+    status: Annotated[Listen, Endpoint()] = Field(
+        default=Listen(host="127.0.0.1", port=9353),
+        description="Address and port of the page, the API and /metrics. Port 0: any free one.",
+    )

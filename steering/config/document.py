@@ -1,0 +1,236 @@
+"""One YAML document as plain values, of which each still knows its line.
+
+YAML 1.1 reads `off`, `on`, `no` as booleans, `10:30` as a number in base 60 and `2026-11-24`
+as a date. Operators mean words, so the scalars are those of the YAML 1.2 core schema
+(yaml.org/spec/1.2.2, section 10.3.2): true, false, null, numbers; everything else is text.
+
+What the keys and values mean is left to the models.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from steering.config.problems import ConfigError, Location, Problem, path_of, shown
+
+Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
+"""What a document is made of."""
+
+LARGEST = 1 << 20
+"""Bytes of a file that is still read: far beyond any policy, and a bound on a reload's time."""
+
+
+class _CoreLoader(yaml.SafeLoader):
+    """PyYAML's parser with the plain scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own declaration)
+
+
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {
+    "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+    "null": re.compile(r"~|null|Null|NULL|"),
+    "int": re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    "float": re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"),
+}
+for _kind, _pattern in _PLAIN.items():
+    _CoreLoader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern.pattern})\Z"), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One file: its values, where each stands, and what was already wrong with the YAML."""
+
+    file: Path
+    root: yaml.MappingNode
+    values: dict[str, Value]
+    problems: tuple[Problem, ...]
+
+    def line(self, location: Location) -> int:
+        """The line, from 1, of a value; of what encloses it where the value is missing."""
+        node: yaml.Node = self.root
+        line = _line(node)
+        for part in location:
+            if isinstance(node, yaml.MappingNode):
+                entry = next(((k, v) for k, v in node.value if k.value == part), None)
+                if entry is None:
+                    break
+                key, node = entry
+                line = _line(node if isinstance(node, yaml.ScalarNode) and node.value else key)
+            elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+                node = node.value[part]
+                line = _line(node)
+        return line
+
+    def problem(self, location: Location, message: str) -> Problem:
+        """A problem with the value at a location."""
+        return Problem(
+            file=self.file, line=self.line(location), path=path_of(location), message=message
+        )
+
+
+def read(file: Path) -> Document:
+    """Read one file. Raises ConfigError if there is nothing in it that could be checked further."""
+    try:
+        # A pipe or a terminal would be waited for without end.
+        if not stat.S_ISREG((found := file.stat()).st_mode):
+            raise _refusal(file, 1, "is not a regular file, wanted a YAML file")
+        if found.st_size > LARGEST:
+            raise _refusal(file, 1, f"is {found.st_size} bytes long, wanted at most {LARGEST}")
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        raise _refusal(file, 1, "does not exist, wanted a YAML file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _refusal(file, 1, f"cannot be read ({reason}), wanted a readable file") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        raise _refusal(file, line, f"byte 0x{byte:02x} is not UTF-8, wanted UTF-8 text") from None
+    return parse(text, file)
+
+
+def parse(text: str, file: Path) -> Document:
+    """Parse the text of a file. Raises ConfigError if it is not one YAML mapping."""
+    try:
+        root = _compose(text)
+        if isinstance(root, yaml.MappingNode):
+            turned = _Values(file)
+            values = turned.mapping(root, ())
+            return Document(file=file, root=root, values=values, problems=tuple(turned.problems))
+    except yaml.YAMLError as error:
+        raise _broken(text, file, error) from None
+    except RecursionError:
+        raise _refusal(file, 1, "is nested too deeply, wanted a handful of levels") from None
+    except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
+        raise _refusal(file, 1, f"is not YAML ({error}), wanted a mapping of keys") from None
+    if root is None:
+        raise _refusal(file, 1, "is empty, wanted a mapping of keys")
+    kind = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
+    raise _refusal(file, _line(root), f"is {kind}, wanted a mapping of keys")
+
+
+def _compose(text: str) -> yaml.Node | None:
+    loader = _CoreLoader(text)
+    try:
+        node: yaml.Node | None = loader.get_single_node()
+    finally:
+        loader.dispose()
+    return node
+
+
+def _broken(text: str, file: Path, error: yaml.YAMLError) -> ConfigError:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return _refusal(file, line, f"character {error.character!a} is not allowed in YAML")
+    assert isinstance(error, yaml.MarkedYAMLError)
+    mark = error.problem_mark or error.context_mark
+    what = error.problem or error.context or "cannot be parsed"
+    if "'\\t'" in what:
+        what = "a tab where YAML wants spaces"
+    elif "another document" in what:
+        what = "a second document starts here, wanted one to a file"
+    else:
+        what = f"is not YAML: {', '.join(filter(None, (error.context, error.problem)))}"
+    return _refusal(file, mark.line + 1 if mark else 1, what)
+
+
+class _Values:
+    """Turns the nodes of one file into values, collecting what is wrong with them.
+
+    Each node is turned once, however many aliases point at it, so that a file whose aliases
+    multiply (a "billion laughs") costs no more than its length.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.problems: list[Problem] = []
+        self._file = file
+        self._done: dict[int, Value] = {}
+        self._open: set[int] = set()
+
+    def mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        first: dict[str, int] = {}
+        self._open.add(id(node))
+        for key, value in node.value:
+            name = key.value
+            if not isinstance(key, yaml.ScalarNode) or not _encodable(name):
+                self._wrong(key, location, "a key that is not text, wanted a word")
+            elif name in first:
+                message = f"is here a second time (first in line {first[name]}), wanted once"
+                self._wrong(key, (*location, name), message)
+            else:
+                first[name] = _line(key)
+                values[name] = self._value(value, (*location, name))
+        self._open.discard(id(node))
+        return values
+
+    def _value(self, node: yaml.Node, location: Location) -> Value:
+        if id(node) in self._open:
+            self._wrong(node, location, "contains itself, wanted a tree of values")
+            return None
+        if id(node) not in self._done:
+            self._done[id(node)] = self._turned(node, location)
+        return self._done[id(node)]
+
+    def _turned(self, node: yaml.Node, location: Location) -> Value:
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
+            return self.mapping(node, location)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+            self._open.add(id(node))
+            items = [self._value(item, (*location, at)) for at, item in enumerate(node.value)]
+            self._open.discard(id(node))
+            return items
+        try:
+            return _scalar(node)
+        except ValueError as error:
+            self._wrong(node, location, str(error))
+            return None
+
+    def _wrong(self, node: yaml.Node, location: Location, message: str) -> None:
+        self.problems.append(
+            Problem(file=self._file, line=_line(node), path=path_of(location), message=message)
+        )
+
+
+def _scalar(node: yaml.Node) -> Value:
+    """The value of a scalar by its tag. Raises ValueError with the message if it has none."""
+    text = node.value
+    match node.tag.removeprefix(_TAG):
+        case "str" if isinstance(text, str):
+            if not _encodable(text):
+                raise ValueError(f"{text!a} holds half a character, wanted Unicode text")
+            return text
+        case "null":
+            return None
+        case "bool" if _PLAIN["bool"].fullmatch(text):
+            return bool(text.lower() == "true")
+        case "int" if _PLAIN["int"].fullmatch(text) and len(text) <= 40:
+            # Base 0 would refuse the leading zeros that YAML 1.2 allows.
+            return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
+        case "float" if _PLAIN["float"].fullmatch(text) and math.isfinite(number := float(text)):
+            return number
+        case "bool" | "int" | "float" as kind:
+            raise ValueError(f"{shown(text)} is no {kind}, wanted a finite number or a word")
+    raise ValueError(f"the tag {shown(node.tag)} is not known here, wanted plain values")
+
+
+def _encodable(text: object) -> bool:
+    """False for lone surrogates, which an escape can smuggle in and no terminal can print."""
+    return isinstance(text, str) and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _refusal(file: Path, line: int, message: str) -> ConfigError:
+    return ConfigError((Problem(file=file, line=line, path="", message=message),))

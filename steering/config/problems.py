@@ -1,0 +1,72 @@
+"""What is wrong with the files, said so that it can be mended."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+Location = tuple[str | int, ...]
+"""The way from a document's top to one of its values: keys and list indexes."""
+
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in one place."""
+
+    file: Path
+    line: int  # from 1
+    path: str  # sites.pao.next_hop.ipv6; empty for the document as a whole
+    message: str  # what is wrong, what is wanted
+
+    def __str__(self) -> str:
+        parts = (f"{self.file}:{self.line}", self.path, self.message)
+        return ": ".join(part for part in parts if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; `problems` holds every reason, by file and line."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+def path_of(location: Location) -> str:
+    """A location as it is printed: `nameservers["a.nic.example."][0]`."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif _PLAIN_KEY.fullmatch(part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part)}]"
+    return text
+
+
+def shown(value: object) -> str:
+    """A value from a document as a message quotes it: short, printable, with its type visible."""
+    match value:
+        case None:
+            return "empty"
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case str() | bool():
+            text = json.dumps(value)
+        case _:
+            text = repr(value)
+    return text if len(text) <= 60 else f"{text[:56]}..."
+
+
+def suggestion(word: str, known: tuple[str, ...]) -> str:
+    """The end of a message about a word that is none of those known."""
+    if close := get_close_matches(word, known, n=1):
+        return f"did you mean {close[0]}?"
+    return f"wanted one of: {', '.join(known)}" if known else "wanted none"

@@ -1,0 +1,82 @@
+"""What no single value can know: whether the values of all files fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from steering.config.configuration import Config, Kernel
+from steering.config.policy import Policy
+from steering.config.problems import Location, suggestion
+
+Wrong = tuple[Location, str]
+"""Where, and the message."""
+
+
+def wrong_in(config: Config) -> Iterator[Wrong]:
+    """What in a configuration contradicts itself."""
+    if config.site in config.sites:
+        yield ("sites", config.site), "is this site itself, wanted remote sites only"
+    taken: dict[str, str] = {}
+    for name, site in config.sites.items():
+        for family, hop in site.next_hop.items():
+            if hop in taken:
+                message = f"{hop} is the next hop of {taken[hop]} already, wanted one for each site"
+                yield ("sites", name, "next_hop", family.value), message
+            taken.setdefault(hop, name)
+    if config.act.kernel:
+        yield from _wrong_numbers(config.act.kernel, len(config.sites))
+
+
+def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
+    """Table and mark each stand for a block, with one more number for each site."""
+    last = kernel.table + sites
+    if last > 2**32 - 1 or kernel.table < 253 <= last:
+        message = (
+            f"is {kernel.table}, and with one more table for each site the block ends at {last},"
+            " wanted one that stays clear of 253 to 255 and below 4294967296"
+        )
+        yield ("act", "kernel", "table"), message
+    if kernel.mark + sites > 2**32 - 1:
+        message = (
+            f"is {kernel.mark:#x}, and there is no further mark for each site below 2^32,"
+            " wanted a smaller one"
+        )
+        yield ("act", "kernel", "mark"), message
+
+
+def wrong_sites(policy: Policy, sites: tuple[str, ...]) -> Iterator[Wrong]:
+    """Sites a policy would steer to that are not there."""
+    for at, name in enumerate(policy.steer.to):
+        if name not in sites:
+            yield ("steer", "to", at), f"{name} is no remote site, {suggestion(name, sites)}"
+
+
+def wrong_hops(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
+    """Next hops that a steer would redirect: the detour would lead into itself."""
+    steered: Mapping[str, Policy] = {t.address: p for p in policies for t in p.targets}
+    for name, site in config.sites.items():
+        for family, hop in site.next_hop.items():
+            if hop in steered:
+                message = (
+                    f"{hop} is a next hop inside a steered prefix (an address of"
+                    f" {steered[hop].upstream}), wanted an address of ours"
+                )
+                yield ("sites", name, "next_hop", family.value), message
+
+
+def wrong_between(policies: tuple[Policy, ...]) -> Iterator[tuple[Policy, Wrong]]:
+    """What two policies, or two lines of one, both claim. That zones overlap is fine."""
+    upstreams: dict[str, Policy] = {}
+    addresses: dict[str, str] = {}
+    for policy in policies:
+        first = upstreams.setdefault(policy.upstream, policy)
+        if first is not policy:
+            message = f"{policy.upstream} is the upstream of {first.file.name} already, wanted one"
+            yield policy, (("upstream",), f"{message} file each")
+        for nameserver, each in policy.nameservers.items():
+            for at, address in enumerate(each):
+                place = f"{nameserver} in {policy.file.name}"
+                if address in addresses:
+                    message = f"{address} belongs to {addresses[address]} already, wanted it once"
+                    yield policy, (("nameservers", nameserver, at), message)
+                addresses.setdefault(address, place)

@@ -1,0 +1,195 @@
+"""The JSON Schemas for editors and the reference for people, from the models themselves.
+
+`python -m steering.config.schema DIRECTORY` writes them into a directory (docs/reference if
+left out); a test holds the committed ones equal to what this writes.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from pydantic.fields import FieldInfo
+
+from steering.config.addresses import Address
+from steering.config.configuration import Config
+from steering.config.policy import Policy
+from steering.config.scalars import Scalar
+from steering.config.section import OrOff, Section, section_in, values_of
+
+Schema = dict[str, Any]
+"""A JSON Schema, or a part of one."""
+
+FILES: Mapping[str, type[Section]] = {"steering": Config, "policy": Policy}
+
+
+def rendered() -> Mapping[str, str]:
+    """Every generated file: name and text."""
+    schemas = {
+        f"{name}.schema.json": json.dumps(schema(model), indent=2) + "\n"
+        for name, model in FILES.items()
+    }
+    return {**schemas, "configuration.md": reference()}
+
+
+def schema(model: type[Section]) -> Schema:
+    """The JSON Schema (draft 2020-12) of one kind of file."""
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
+    for name, section in _sections(model):
+        part = made if section is model else made["$defs"][section.__name__]
+        for key, declared in part["properties"].items():
+            declared.pop("default", None)
+            field = section.field(key)
+            if (default := _default(field)) is not None and not section_in(field.annotation):
+                declared["default"] = default
+        part["title"] = name or model.__name__.lower()
+    cleaned = _without_noise(made)
+    assert isinstance(cleaned, dict)
+    return cleaned
+
+
+def _without_noise(node: Any) -> Any:  # noqa: ANN401
+    """Drop titles that repeat the key, and null: a key without a value is a slip."""
+    if isinstance(node, list):
+        return [_without_noise(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _without_noise(value) for key, value in node.items()}
+    for declared in made.get("properties", {}).values():
+        declared.pop("title", None)
+    if "patternProperties" in made:
+        made["additionalProperties"] = False
+    some = [part for part in made.get("anyOf", []) if part != {"type": "null"}]
+    if len(some) == 1:
+        del made["anyOf"]
+        made = {**some[0], **made}
+    elif some:
+        made["anyOf"] = some
+    return made
+
+
+def reference() -> str:
+    """The reference of both files, in Markdown: a table for each section."""
+    parts = [
+        "# Configuration reference",
+        "Written by `python -m steering.config.schema` from the schema itself: change it there.\n"
+        "For editors: [steering.schema.json](steering.schema.json) and"
+        " [policy.schema.json](policy.schema.json).",
+        "A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a"
+        " percentage\n(`0.3%`) or a number from 0 to 1 (`0.003`). A *name* is up to 63 letters,"
+        " digits, `.`, `-`, `_`. Paths\nare relative to the file they stand in. YAML's booleans"
+        " are `true` and `false` alone: `off` and `on` are\nwords.",
+    ]
+    titles = {
+        Config: "The agent's configuration: `steering.yaml`",
+        Policy: "Policies: `policies/*.yaml`, one upstream a file",
+    }
+    for model, title in titles.items():
+        parts.append(f"## {title}")
+        for name, section in _sections(model):
+            parts += [f"### {_heading(model, name)}"] if name else []
+            parts += [(section.__doc__ or "").splitlines()[0], _table(section, name)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(model: type[Section], name: str) -> str:
+    return f"`{name}`" if model is Config else f"`{name}` of a policy"
+
+
+def _table(section: type[Section], path: str) -> str:
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for key in section.known():
+        field = section.field(key)
+        below = f"{path}.{key}" if path else key
+        kind = _kind(field.annotation, field.metadata)
+        default = "required" if field.is_required() else _typed(_default(field))
+        if section_in(field.annotation) and not field.is_required():
+            default = f"see {below}" if field.default is not None else ""
+        why = f" {_bounds(field)}" if _bounds(field) else ""
+        rows.append(f"| `{key}` | {kind} | {default} | {field.description}{why} |")
+    return "\n".join(rows)
+
+
+def _sections(model: type[Section], path: str = "") -> Iterator[tuple[str, type[Section]]]:
+    """A section and all below it, each with its path."""
+    yield path, model
+    for key in model.known():
+        annotation: object = model.field(key).annotation
+        below = f"{path}.{key}" if path else key
+        if section := section_in(annotation):
+            yield from _sections(section, below)
+        elif section := section_in(values_of(annotation)):
+            yield from _sections(section, f"{below}.NAME")
+
+
+def _scalar(annotation: object, metadata: list[Any]) -> Scalar[Any] | None:
+    """What kind of single value a field holds, if it does."""
+    for mark in metadata:
+        if isinstance(mark, Scalar):
+            return mark
+    for argument in get_args(annotation):
+        if get_origin(argument) is Annotated:
+            inner, *marks = get_args(argument)
+            if found := _scalar(inner, marks):
+                return found
+    return None
+
+
+def _kind(annotation: object, metadata: list[Any]) -> str:
+    """The type of a value in the words of the reference."""
+    for mark in metadata:
+        if isinstance(mark, Scalar):
+            return str(mark.word)
+        if isinstance(mark, OrOff):
+            return "mapping or `off`" if mark.kind else "`off`"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return ", ".join(f"`{member.value}`" for member in annotation)
+    if section_in(annotation):
+        return "mapping"
+    arguments = [part for part in get_args(annotation) if part is not type(None)]
+    if get_origin(annotation) is Annotated:
+        return _kind(arguments[0], arguments[1:])
+    if get_origin(annotation) is Mapping:
+        return f"mapping of {_kind(arguments[0], [])} to {_kind(arguments[1], [])}"
+    if get_origin(annotation) is tuple:
+        return f"list of {_kind(arguments[0], [])}"
+    return _kind(arguments[0], [])
+
+
+def _bounds(field: FieldInfo) -> str:
+    scalar = _scalar(field.annotation, field.metadata)
+    if scalar is None or isinstance(scalar, Address) or not hasattr(scalar, "low"):
+        return ""
+    return f"From {scalar.low} to {getattr(scalar, 'high', '100%')}."
+
+
+def _default(field: FieldInfo) -> object:
+    """The default as it would be typed; None where there is none."""
+    if field.is_required():
+        return None
+    if any(isinstance(mark, OrOff) for mark in field.metadata):
+        return "off" if field.default is None else None
+    scalar = _scalar(field.annotation, field.metadata)
+    if isinstance(field.default, tuple):
+        return [str(item) for item in field.default]
+    return field.default if scalar is None or field.default is None else scalar.write(field.default)
+
+
+def _typed(default: object) -> str:
+    if default is None:
+        return ""
+    if isinstance(default, list):
+        return f"`[{', '.join(default)}]`"
+    return f"`{yaml.safe_dump(default, default_flow_style=True).split(chr(10))[0]}`"
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference")
+    target.mkdir(parents=True, exist_ok=True)
+    for name, text in rendered().items():
+        (target / name).write_text(text)

@@ -1,0 +1,103 @@
+"""Lengths of time and shares: numbers that need a unit to be read without doubt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar
+
+from steering.config.problems import shown
+from steering.config.scalars import Place, Scalar
+
+UNITS: Mapping[str, Decimal] = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86400),
+}
+"""Seconds in each unit of time."""
+
+_NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_DURATION = re.compile(rf"({_NUMBER}) ?(ms|s|m|h|d)")
+_SHARE = re.compile(rf"({_NUMBER}) ?%")
+
+
+def seconds(text: str) -> float:
+    """The seconds in a duration such as 200ms, 1.5m or 1h. Raises ValueError."""
+    if not (found := _DURATION.fullmatch(text)):
+        raise ValueError(f"{shown(text)} is no duration, wanted a number with a unit (200ms, 10s)")
+    return float(Decimal(found[1]) * UNITS[found[2]])
+
+
+def duration(length: float) -> str:
+    """A length in seconds as one would type it: 0.2 is 200ms, 3600 is 1h."""
+    exact = Decimal(repr(length))
+    fitting = [unit for unit, size in UNITS.items() if exact and exact % size == 0]
+    unit = fitting[-1] if fitting else "s" if not exact or exact >= 1 else "ms"
+    return f"{(exact / UNITS[unit]).normalize():f}{unit}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duration(Scalar[float]):
+    """A length of time: seconds inside, a number with a unit outside."""
+
+    low: str
+    high: str
+    why: str
+
+    word: ClassVar[str] = "duration"
+
+    def read(self, value: object, place: Place | None, /) -> float:
+        if isinstance(value, str):
+            length = seconds(value)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and place is None:
+            length = float(value)
+        else:
+            bare = f" ({value}s?)" if isinstance(value, int | float) else ""
+            raise ValueError(f"is {shown(value)}, wanted a number with a unit{bare}")
+        if not seconds(self.low) <= length <= seconds(self.high):
+            typed = value if isinstance(value, str) else duration(length)
+            raise ValueError(f"is {typed}, wanted {self.low} to {self.high}: {self.why}")
+        return length
+
+    def write(self, value: float) -> str:
+        return duration(value)
+
+    def schema(self) -> Mapping[str, object]:
+        return {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share(Scalar[float]):
+    """A part of a whole: 0 to 1 inside, a percentage or such a number outside."""
+
+    low: str
+    why: str
+
+    word: ClassVar[str] = "share"
+
+    def read(self, value: object, _place: Place | None, /) -> float:
+        if isinstance(value, str) and (found := _SHARE.fullmatch(value)):
+            part = float(Decimal(found[1]) / 100)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            part = float(value)
+        else:
+            raise ValueError(f"is {shown(value)}, wanted a percentage (0.3%) or a number (0.003)")
+        least = float(Decimal(self.low.rstrip("%")) / 100)
+        if not least <= part <= 1:
+            raise ValueError(f"is {value}, wanted {self.low} to 100%: {self.why}")
+        return part
+
+    def write(self, value: float) -> str:
+        return f"{(Decimal(repr(value)) * 100).normalize():f}%"
+
+    def schema(self) -> Mapping[str, object]:
+        return {
+            "anyOf": [
+                {"type": "string", "pattern": f"^{_SHARE.pattern}$"},
+                {"type": "number", "minimum": 0, "maximum": 1},
+            ]
+        }
