@@ -1,0 +1,36 @@
+"""What to ask fast, and over which paths: suspicion, trials, detours and their recovery."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from steering.model import Attention
+from steering.world import World
+
+
+def attention(world: World) -> dict[str, Attention]:
+    """Address -> what is asked of it at the fast interval; those left out stay slow.
+
+    A suspect with nobody to be compared with is not asked faster: it would go on for as
+    long as every path is bad, and prove nothing.
+    """
+    layout, ledger, now = world.layout, world.ledger, world.now
+    curious = ledger.curious_until > now
+    on_trial = np.zeros(len(layout.targets), dtype=np.bool_)
+    on_trial[list(ledger.trials)] = True
+    wanted: dict[str, Attention] = {}
+    for a in (int(row) for row in np.flatnonzero((world.plan > 0) | curious | on_trial)):
+        trial = ledger.trials.get(a)
+        if world.plan[a]:
+            columns = {0, int(world.plan[a])}
+        elif trial is not None:
+            columns = {0, trial.candidate}
+        else:
+            columns = set(range(len(layout.paths)))
+        proof = world.proofs.get(a)
+        wanted[layout.targets[a].address] = Attention(
+            paths=frozenset(layout.paths[p] for p in columns),
+            live=bool(world.plan[a]) and proof is not None and proof.installed,
+            witnesses=ledger.witnesses(a),
+        )
+    return wanted

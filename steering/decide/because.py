@@ -1,0 +1,61 @@
+"""Why, in one sentence with the numbers: for the events, the status and `explain`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from steering.decide.board import CROWD
+from steering.decide.rules import BY_NUMBER
+from steering.judge.confirm import CONFIRM_AT
+from steering.judge.ledger import reason
+from steering.model import Health
+from steering.world import World
+
+
+def because(world: World, a: int) -> str:
+    """Why the rule in force for the address in row `a` decided as it did."""
+    rule = BY_NUMBER.get(int(world.rule[a]))
+    local = reason(world.ledger, world.layout, a, 0, world.now)
+    if rule is None:
+        return "no turn yet"
+    if rule.name == "off":
+        return "switched off by `steering off`"
+    if rule.name == "clock":
+        return "most upstreams answer with signatures out of date on every path: " + local
+    if rule.name == "self":
+        if world.ledger.streak[a, 0]:
+            return f"nothing came back over the local path since: {local}"
+        return f"{CROWD} or more unrelated upstreams are bad here at once"
+    if rule.name == "healthy":
+        return f"local: {local}"
+    if rule.name == "everywhere":
+        return f"every path is bad; local: {local}"
+    if rule.name == "budget":
+        return f"the policy steers at most {world.layout.policy(a).steer.at_most} of its addresses"
+    if rule.name == "steer":
+        site = world.layout.paths[world.plan[a]]
+        there = reason(world.ledger, world.layout, a, int(world.plan[a]), world.now)
+        why = local if world.ledger.health[a, 0] >= Health.SUSPECT else "its group is breached"
+        return f"local: {why}; {site}: {there}"
+    return _unproven(world, a, local)
+
+
+def _unproven(world: World, a: int, local: str) -> str:
+    health = Health(int(world.ledger.health[a, 0]))
+    if health is Health.SUSPECT:
+        trial = world.ledger.trials.get(a)
+        if trial is None:
+            return f"suspect, and no remote path is proven good to compare with; local: {local}"
+        return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT}); local: {local}"
+    if not world.breached[a]:
+        return f"local: {local}"
+    states = ", ".join(
+        f"{path} {Health(int(world.ledger.health[a, p])).word}"
+        + (" (avoided)" if world.avoid_until[a, p] > world.now else "")
+        for p, path in enumerate(world.layout.paths)
+        if p and world.layout.order[a, p] >= 0
+    )
+    usable = states or "no site has a next hop for this family"
+    if np.isfinite(world.ledger.confirmed_at[a]) and "healthy" in states:
+        return f"confirmed just now, waiting for the trials of its group; local: {local}"
+    return f"no remote path is proven good right now ({usable}); local: {local}"

@@ -1,0 +1,45 @@
+"""How far a move reaches: `together: address | nameserver | upstream`.
+
+An address that is breached itself moves. The rest of its group goes along when more than
+half of the group is breached, and stays away until less than a quarter is: one bad letter
+is no reason to move twelve good ones, and a group does not come back in halves.
+
+While mates of a breached address are still on trial its move waits a moment for them, so
+that both families and all letters go in one plan: either all of them, as soon as enough is
+breached, or those that are breached, together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.model import Instant, Seconds
+
+OPENS_ABOVE = 1 / 2
+CLOSES_BELOW = 1 / 4
+SETTLE: Seconds = 1.0
+"""The longest a proven move waits for the trials of its mates."""
+
+Mask = NDArray[np.bool_]
+
+
+def open_groups(was: Mask, group_of: NDArray[np.int64], own: Mask) -> Mask:
+    """Which groups go as a whole, given those that did and which addresses are breached."""
+    if not was.size:
+        return was
+    size = np.bincount(group_of, minlength=was.size)
+    share = np.bincount(group_of, weights=own, minlength=was.size) / size
+    return np.where(was, share >= CLOSES_BELOW, share > OPENS_ABOVE) & (size > 1)
+
+
+def settling(
+    group_of: NDArray[np.int64],
+    own: Mask,
+    on_trial: Mask,
+    confirmed_at: NDArray[np.float64],
+    now: Instant,
+) -> Mask:
+    """Addresses whose move waits: breached just now, with mates still on trial."""
+    waiting_groups = np.unique(group_of[on_trial])
+    return own & np.isin(group_of, waiting_groups) & (now - confirmed_at < SETTLE)

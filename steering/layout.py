@@ -1,0 +1,136 @@
+"""What is watched, numbered: every address of every policy, over every path.
+
+The thinking part works on arrays of shape (addresses, paths). This is the one place that
+says which row and which column is what; path 0 is always the local one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.config import Policy, Setup, Together
+from steering.model import LOCAL, Family, Seconds, Target, Verdict
+
+CLASSES: tuple[Verdict, ...] = (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
+"""The classes of failure that have buckets of their own, in array order."""
+
+NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03)
+"""The tolerated share of each class: packets get lost, signatures do not."""
+
+FRESH_ROUNDS = 3
+"""After this many slow rounds without an answer that counts, nothing is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Rows, columns, and what the policies say of each."""
+
+    site: str
+    targets: tuple[Target, ...]
+    policies: tuple[Policy, ...]
+    paths: tuple[str, ...]
+    interval: Seconds
+    fast_interval: Seconds
+    timeout: Seconds
+    row: Mapping[str, int]
+    """Address -> row."""
+    column: Mapping[str, int]
+    """Path -> column."""
+    upstream_of: NDArray[np.int64]
+    """(A,) index into `policies`."""
+    family_of: NDArray[np.int64]
+    """(A,) 0: IPv4, 1: IPv6."""
+    group_of: NDArray[np.int64]
+    """(A,) which addresses move together, by `steer.together`."""
+    order: NDArray[np.int64]
+    """(A, P) the policy's rank of a site for this address, from 0; -1: not to be used."""
+    acts_on: NDArray[np.bool_]
+    """(3, A) whether the policy counts this class as a breach."""
+    acts_on_stale: NDArray[np.bool_]
+    """(A,)"""
+    base_scale: NDArray[np.int64]
+    """(3, A) scale of the buckets from the policy and the class alone."""
+
+    @classmethod
+    def of(cls, setup: Setup) -> Layout:
+        """The layout of a configuration with its policies."""
+        from steering.judge.detector import scale_for
+
+        config, policies = setup.config, setup.policies
+        paths = (LOCAL, *config.sites)
+        targets: list[Target] = []
+        upstream_of: list[int] = []
+        groups: dict[tuple[str, ...], int] = {}
+        group_of: list[int] = []
+        for u, policy in enumerate(policies):
+            for nameserver, addresses in policy.nameservers.items():
+                for address in addresses:
+                    targets.append(
+                        Target(
+                            upstream=policy.upstream,
+                            nameserver=nameserver,
+                            address=address,
+                            family=Family.of(address),
+                        )
+                    )
+                    upstream_of.append(u)
+                    key = {
+                        Together.ADDRESS: (policy.upstream, nameserver, address),
+                        Together.NAMESERVER: (policy.upstream, nameserver),
+                        Together.UPSTREAM: (policy.upstream,),
+                    }[policy.steer.together]
+                    group_of.append(groups.setdefault(key, len(groups)))
+        order = np.full((len(targets), len(paths)), -1, dtype=np.int64)
+        for a, u in enumerate(upstream_of):
+            wanted = policies[u].steer.to
+            for p, site in enumerate(paths[1:], start=1):
+                if targets[a].family not in config.sites[site].next_hop:
+                    continue
+                if not wanted:
+                    order[a, p] = 0
+                elif site in wanted:
+                    order[a, p] = wanted.index(site)
+        on = [[str(word) for word in policy.breach.on] for policy in policies]
+        words = [str(c) for c in CLASSES]
+        return cls(
+            site=config.site,
+            targets=tuple(targets),
+            policies=policies,
+            paths=paths,
+            interval=config.observe.probe.interval,
+            fast_interval=config.observe.probe.fast_interval,
+            timeout=config.observe.probe.timeout,
+            row={t.address: a for a, t in enumerate(targets)},
+            column={path: p for p, path in enumerate(paths)},
+            upstream_of=np.array(upstream_of, dtype=np.int64),
+            family_of=np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64),
+            group_of=np.array(group_of, dtype=np.int64),
+            order=order,
+            acts_on=np.array([[w in on[u] for u in upstream_of] for w in words], dtype=np.bool_),
+            acts_on_stale=np.array(["stale" in on[u] for u in upstream_of], dtype=np.bool_),
+            base_scale=np.array(
+                [
+                    [scale_for(normal, policies[u].breach.failure_rate) for u in upstream_of]
+                    for normal in NORMAL
+                ],
+                dtype=np.int64,
+            ),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(addresses, paths)."""
+        return len(self.targets), len(self.paths)
+
+    @property
+    def fresh(self) -> Seconds:
+        """How long an answer stands for the present."""
+        return FRESH_ROUNDS * self.interval + self.timeout
+
+    def policy(self, a: int) -> Policy:
+        """The policy of the address in row `a`."""
+        return self.policies[self.upstream_of[a]]

@@ -1,0 +1,79 @@
+"""What the agent believes and wants: the value that one turn hands to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.decide.proof import Proof
+from steering.judge.ledger import Ledger
+from steering.layout import Layout
+from steering.model import Instant, WallTime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """Something people should look at, for as long as it lasts."""
+
+    since: WallTime
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class World:
+    """Everything between two turns. Never changed: `engine.turn` returns the next one."""
+
+    layout: Layout
+    ledger: Ledger
+    plan: NDArray[np.int64]
+    """(A,) column of the path each address shall take; 0: local."""
+    rule: NDArray[np.int64]
+    """(A,) number of the rule that decided it."""
+    since: NDArray[np.float64]
+    """(A,) wall time of the latest change of plan; of the start where there was none."""
+    breached: NDArray[np.bool_]
+    """(A,) whether the address shall move away from the local path, by itself or its group."""
+    open_groups: NDArray[np.bool_]
+    """Groups of which enough is breached that all of them go."""
+    avoid_until: NDArray[np.float64]
+    """(A, P) instant until which a site is not tried again for an address."""
+    proofs: Mapping[int, Proof]
+    """Row -> the proof of its steer."""
+    alarms: Mapping[str, Alarm]
+    off: bool
+    started: bool
+    """False until the first turn has adopted what it found installed."""
+    now: Instant
+    wall: WallTime
+
+    @classmethod
+    def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> World:
+        """The world before the first turn: nothing known, nothing wanted."""
+        a, p = layout.shape
+        groups = int(layout.group_of.max()) + 1 if a else 0
+        return cls(
+            layout=layout,
+            ledger=Ledger.blank(layout, now),
+            plan=np.zeros(a, dtype=np.int64),
+            rule=np.zeros(a, dtype=np.int64),
+            since=np.full(a, wall),
+            breached=np.zeros(a, dtype=np.bool_),
+            open_groups=np.zeros(groups, dtype=np.bool_),
+            avoid_until=np.full((a, p), -np.inf),
+            proofs={},
+            alarms={},
+            off=False,
+            started=False,
+            now=now,
+            wall=wall,
+        )
+
+    def steers(self) -> dict[str, str]:
+        """The plan as the actuators take it: address -> site, of those that take a detour."""
+        return {
+            self.layout.targets[a].address: self.layout.paths[self.plan[a]]
+            for a in (int(row) for row in np.flatnonzero(self.plan))
+        }
