@@ -1,0 +1,259 @@
+"""What the agent owns in the kernel, as a value that outlives the agent.
+
+A claim is enough to take everything back without the configuration: the guard and
+`steering off` read it from the lease file. It says which rules and probe tables belong
+there; `kernel` makes them so, and `lease` keeps the text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from steering.act.wire import Action, Route, RouteKind, Rule
+from steering.model import Family
+
+_U32 = 2**32 - 1
+_RESERVED_TABLES = range(253, 256)  # default, main, local: RT_TABLE_* in linux/rtnetlink.h
+LAST_RESORT = 2**31
+"""Metric of the unreachable default that ends each probe table."""
+
+
+class ClaimError(ValueError):
+    """A claim that cannot be: says which part and what is wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One agent's table, protocol number, rules and next hops.
+
+    Site number i (1, 2, …, in the order of `sites`) has the probe table `table + i` and the
+    probe mark `mark + i`. Raises ClaimError where two owned numbers would collide or leave
+    the kernel's range, or a next hop is not a global address of its family.
+    """
+
+    table: int
+    protocol: int
+    priority: int
+    mark: int
+    sites: tuple[str, ...]
+    next_hops: Mapping[str, Mapping[Family, str]] = field(hash=False)
+    transit_interfaces: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.sites)
+        if len(set(self.sites)) != n or not set(self.next_hops) <= set(self.sites):
+            raise ClaimError("sites: each name once, and next hops for these names only")
+        if not 0 < self.table <= _U32 - n:
+            raise ClaimError(f"table: {self.table} is out of range, wanted 1 to {_U32 - n}")
+        if set(self.tables) & set(_RESERVED_TABLES):
+            raise ClaimError(f"table: {self.table} to {self.table + n} takes in the system's own")
+        if not 0 < self.mark <= _U32 - n:
+            raise ClaimError(f"mark: {self.mark} is out of range, wanted 1 to {_U32 - n}")
+        # 1 to 4 are the kernel's and iproute2's own marks of origin (linux/rtnetlink.h).
+        if not 4 < self.protocol < 256:
+            raise ClaimError(f"protocol: {self.protocol} is out of range, wanted 5 to 255")
+        # After the local table at 0, before main at 32766.
+        if not 3 < self.priority < 32765:
+            raise ClaimError(f"priority: {self.priority} is out of range, wanted 4 to 32764")
+        if any(not 0 < len(name.encode()) < 16 for name in self.transit_interfaces):
+            raise ClaimError("transit_interfaces: a name has 1 to 15 bytes")
+        self._check_next_hops()
+
+    def _check_next_hops(self) -> None:
+        seen: dict[str, str] = {}
+        for site, hops in self.next_hops.items():
+            for family, address in hops.items():
+                where = f"next hop {address} of {site}"
+                try:
+                    ip = ipaddress.ip_address(address)
+                except ValueError as error:
+                    raise ClaimError(f"{where}: {error}") from None
+                if str(ip) != address or Family.of(address) is not family:
+                    raise ClaimError(f"{where}: wanted one {family} address in its usual form")
+                if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_loopback:
+                    raise ClaimError(f"{where}: wanted a unicast address that needs no interface")
+                if address in seen:
+                    raise ClaimError(f"{where}: it is also the next hop of {seen[address]}")
+                seen[address] = site
+
+    @property
+    def tables(self) -> range:
+        """The table of the steers and, after it, one probe table a site."""
+        return range(self.table, self.table + len(self.sites) + 1)
+
+    @property
+    def preferences(self) -> range:
+        """The rules' preferences, all of which are ours."""
+        return range(self.priority - 3, self.priority + 2)
+
+    @property
+    def marks(self) -> range:
+        """The mark of the local path's probes and, after it, one a site."""
+        return range(self.mark, self.mark + len(self.sites) + 1)
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families in which at least one site can be reached."""
+        return tuple(f for f in Family if any(f in hops for hops in self.next_hops.values()))
+
+    def number(self, site: str) -> int:
+        """1 for the first site, 2 for the second. Raises ValueError for a stranger."""
+        return self.sites.index(site) + 1
+
+    def next_hop(self, site: str, family: Family) -> str | None:
+        return self.next_hops.get(site, {}).get(family)
+
+    def site_of(self, gateway: str | None) -> str | None:
+        """The site that this next hop leads to; None for a stranger."""
+        for site, hops in self.next_hops.items():
+            if gateway is not None and gateway in hops.values():
+                return site
+        return None
+
+    def mark_of(self, path: str) -> int:
+        """What a probe's socket over this path must carry (SO_MARK)."""
+        return self.mark + (self.number(path) if path in self.sites else 0)
+
+    def steer(self, address: str, site: str) -> Route:
+        """The host route for one steer. Raises KeyError where the site lacks the family."""
+        family = Family.of(address)
+        gateway = self.next_hops[site][family]
+        return self._route(family, self.table, address, family.bits, gateway)
+
+    def rules(self, family: Family) -> tuple[Rule, ...]:
+        """The rules of one family, in an order in which any beginning is safe.
+
+        Transit and the local path's probes *jump over* the steers to the rule behind them.
+        Sending them to the main table would do the same only while main has a route: when
+        the uplink's default route goes, the lookup would fall through to the steers, and
+        the local path would look well because its probes took the detour.
+        """
+        beyond = self.priority + 1
+        return (
+            self._rule(family, beyond, action=Action.NOP),
+            *(
+                self._rule(family, self.priority - 3, action=Action.GOTO, goto=beyond, iif=name)
+                for name in self.transit_interfaces
+            ),
+            self._rule(family, self.priority - 2, action=Action.GOTO, goto=beyond, mark=self.mark),
+            *(
+                self._rule(family, self.priority - 1, mark=self.mark + i, table=self.table + i)
+                for i in range(1, len(self.sites) + 1)
+            ),
+            self._rule(family, self.priority, table=self.table),
+        )
+
+    def probe_routes(self, family: Family) -> tuple[Route, ...]:
+        """The probe tables of one family: each a default through its site, and an end.
+
+        The unreachable default takes over when the site's link is down, so that a probe
+        through the site fails instead of quietly going another way.
+        """
+        anywhere = "0.0.0.0" if family is Family.IPV4 else "::"  # noqa: S104 (a destination)
+        routes: list[Route] = []
+        for site in self.sites:
+            table = self.table + self.number(site)
+            end = Route(
+                family=family,
+                table=table,
+                protocol=self.protocol,
+                destination=anywhere,
+                length=0,
+                kind=RouteKind.UNREACHABLE,
+                metric=LAST_RESORT,
+            )
+            routes.append(end)
+            if gateway := self.next_hop(site, family):
+                routes.append(self._route(family, table, anywhere, 0, gateway))
+        return tuple(routes)
+
+    def _route(
+        self, family: Family, table: int, destination: str, length: int, gateway: str
+    ) -> Route:
+        return Route(
+            family=family,
+            table=table,
+            protocol=self.protocol,
+            destination=destination,
+            length=length,
+            gateway=gateway,
+            # What the kernel takes where none is given (IP6_RT_PRIO_USER in net/ip6_route.h).
+            metric=0 if family is Family.IPV4 else 1024,
+        )
+
+    def _rule(
+        self,
+        family: Family,
+        priority: int,
+        *,
+        action: Action = Action.TABLE,
+        table: int = 0,
+        goto: int | None = None,
+        mark: int | None = None,
+        iif: str | None = None,
+    ) -> Rule:
+        return Rule(
+            family=family,
+            priority=priority,
+            protocol=self.protocol,
+            action=action,
+            table=table,
+            goto=goto,
+            mark=mark,
+            mask=None if mark is None else _U32,
+            iif=iif,
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "table": self.table,
+                "protocol": self.protocol,
+                "priority": self.priority,
+                "mark": self.mark,
+                "sites": list(self.sites),
+                "next_hops": {
+                    site: {family.value: address for family, address in hops.items()}
+                    for site, hops in self.next_hops.items()
+                },
+                "transit_interfaces": list(self.transit_interfaces),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Claim:
+        """The claim in a text that `to_json` wrote. Raises ClaimError for any other text."""
+        try:
+            value = json.loads(text)
+            claim = cls(
+                table=_number(value["table"]),
+                protocol=_number(value["protocol"]),
+                priority=_number(value["priority"]),
+                mark=_number(value["mark"]),
+                sites=tuple(_text(name) for name in value["sites"]),
+                next_hops={
+                    _text(site): {Family(family): _text(at) for family, at in hops.items()}
+                    for site, hops in value["next_hops"].items()
+                },
+                transit_interfaces=tuple(_text(name) for name in value["transit_interfaces"]),
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+            raise ClaimError(f"not a claim: {error!r}") from error
+        if len(value) != 7:
+            raise ClaimError("not a claim: it says more than a claim does")
+        return claim
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r} is not a text")
+    return value

@@ -1,0 +1,83 @@
+"""Whether a path's own gateway is there: what a probe over it could not tell.
+
+The kernel knows from ARP and neighbour discovery whether the next hop answers, and from the
+driver whether the link is up. Without that a pulled cable of ours looks like a dead upstream.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from steering.act import wire
+from steering.act.claim import Claim
+from steering.act.netlink import Asking
+from steering.act.wire import Route, RouteKind
+from steering.model import LOCAL, Family
+
+_UP, _LOWER_UP = 0x1, 0x10000  # IFF_UP, IFF_LOWER_UP of linux/if.h
+_INCOMPLETE, _FAILED = 0x01, 0x20  # NUD_* of linux/neighbour.h
+_LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change mask
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
+_NDA_DST = 1
+_IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 1 << 3
+
+
+def dead_gateways(
+    asking: Asking, claim: Claim, witnesses: Mapping[Family, str]
+) -> frozenset[tuple[str, Family]]:
+    """The (path, family) pairs whose gateway can't carry a packet now.
+
+    For the local path, the gateway is that of the route which a packet with the local mark
+    takes to the family's witness. A gateway that nobody asked for lately counts as there.
+    """
+    dead: set[tuple[str, Family]] = set()
+    for family, address in witnesses.items():
+        way = way_to(asking, address, claim.mark)
+        if way is None or not _carries(asking, way, address):
+            dead.add((LOCAL, family))
+    for site, hops in claim.next_hops.items():
+        for family, address in hops.items():
+            way = way_to(asking, address, claim.mark)
+            # A next hop behind another gateway is one that the kernel takes no route through.
+            if way is None or way.gateway is not None or not _carries(asking, way, address):
+                dead.add((site, family))
+    return frozenset(dead)
+
+
+def way_to(asking: Asking, address: str, mark: int = 0) -> Route | None:
+    """The route that a packet of this host takes; None where there is none."""
+    try:
+        return wire.route_from(asking.get(wire.GETROUTE, wire.lookup_of(address, mark)))
+    except OSError:  # ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: what the route's kind says
+        return None
+
+
+def _carries(asking: Asking, way: Route, address: str) -> bool:
+    if way.kind is RouteKind.LOCAL:
+        return True
+    if way.oif is None:
+        return False
+    return _link_carries(asking, way.oif) and _answers(asking, way.gateway or address, way.oif)
+
+
+def _link_carries(asking: Asking, index: int) -> bool:
+    body = _LINK.pack(0, 0, index, 0, 0) + wire.attribute(
+        _IFLA_EXT_MASK, wire.u32(_SKIP_STATISTICS)
+    )
+    try:
+        flags = _LINK.unpack_from(asking.get(wire.GETLINK, body))[3]
+    except OSError:
+        return False
+    return bool(flags & _UP and flags & _LOWER_UP)
+
+
+def _answers(asking: Asking, gateway: str, index: int) -> bool:
+    # The gateway's own family: IPv4 may go by an IPv6 next hop (RFC 8950).
+    number = wire.family_number(Family.of(gateway))
+    body = _NEIGHBOUR.pack(number, index, 0, 0, 0) + wire.attribute(_NDA_DST, wire.packed(gateway))
+    try:
+        state = _NEIGHBOUR.unpack_from(asking.get(wire.GETNEIGH, body))[2]
+    except OSError:  # ENOENT: nobody has asked for it lately
+        return True
+    return not state & (_INCOMPLETE | _FAILED)

@@ -1,0 +1,176 @@
+"""The second process: takes everything back when the agent no longer renews its lease.
+
+Started as ``python -m steering.act.guard RUNTIME STATE``. It imports at its start all that it
+will ever need, so that neither a full disk nor a half-done upgrade can keep it from acting,
+and holds `guard.lock` for as long as it lives. Twice a second it looks at the lease; when
+that is over, or the off switch is thrown, nothing of ours may be in the kernel, and it takes
+out what is. It remembers the last good claim, so a lease file that vanishes ends no watch.
+
+It leaves by itself when there has been no lease for a minute, nothing of ours is left and the
+agent's process is gone: then no one is there who could install anything, and the next agent
+starts its own guard before it writes. A hanging agent may wake up in the middle of a write,
+so for as long as its process exists the guard stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from steering.act.kernel import KernelActuator
+from steering.act.lease import Lease, LeaseState, boot_id, boot_time
+from steering.act.off import OffSwitch
+from steering.model import Seconds
+
+LOCK = "guard.lock"
+TAKE_OVER = "--take-over"
+_LOOK: Seconds = 0.5
+_LINGER: Seconds = 60.0
+_BACK_OFF: tuple[Seconds, Seconds] = (0.1, 5.0)
+_LOCK_WAIT: Seconds = 2.0
+_LOCK_LOOK: Seconds = 0.01
+_ASK_NICELY: Seconds = 0.5
+
+
+class Watch:
+    """What the guard knows between two looks."""
+
+    def __init__(self, *, runtime: Path, state: Path) -> None:
+        self._lease = Lease(runtime)
+        self._switch = OffSwitch(state=state, runtime=runtime)
+        self._boot = boot_id()
+        self._last: LeaseState | None = None
+        self._void_since: Seconds | None = None
+        self._pause = _BACK_OFF[0]
+
+    def look(self) -> Seconds | None:
+        """Looks once, takes back what may not be; how long until the next look.
+
+        None when there is nothing left to guard. Raises OSError when taking back fails.
+        """
+        now = boot_time()
+        state = self._read()
+        if state is not None and not state.expired(now, self._boot) and not self._switch.engaged():
+            self._void_since = None
+            return max(0.0, min(_LOOK, state.deadline - now))
+        self._take_back()
+        self._void_since = now if self._void_since is None else self._void_since
+        pid = 0 if self._last is None else self._last.pid
+        if now - self._void_since >= _LINGER and not Path(f"/proc/{pid}").exists():
+            return None
+        return _LOOK
+
+    def failed(self) -> Seconds:
+        """How long to wait after a look that failed: twice as long each time, to a limit."""
+        self._pause = min(2 * self._pause, _BACK_OFF[1])
+        return self._pause
+
+    def _read(self) -> LeaseState | None:
+        """The lease in force: the file's, or the last one seen when the file is gone."""
+        state = self._lease.read()
+        if state is None:
+            return self._last
+        if state.claim is not None:
+            self._last = state
+        return state
+
+    def _take_back(self) -> None:
+        if self._last is None or self._last.claim is None:
+            return
+        with KernelActuator(self._last.claim) as kernel:
+            if kernel.remains():
+                left = kernel.withdraw()
+                if left:
+                    raise OSError("; ".join(map(str, left)))
+                _say("the lease is over or the switch is off: took back all rules and routes")
+        self._pause = _BACK_OFF[0]
+
+
+def guard(*, runtime: Path, state: Path) -> None:
+    """Watches until there is nothing left to guard."""
+    watch = Watch(runtime=runtime, state=state)
+    while True:
+        try:
+            pause = watch.look()
+        except Exception as error:  # noqa: BLE001
+            # Elsewhere a bug ends the process because the lease makes that safe. Here is the
+            # lease: whatever went wrong, the only safe thing is to try again.
+            pause = watch.failed()
+            _say(f"could not take everything back, trying again in {pause:.1f} s: {error}")
+        if pause is None:
+            return
+        time.sleep(pause)
+
+
+@contextlib.contextmanager
+def holding(lock: Path, *, take_over: bool) -> Iterator[bool]:
+    """Holds the lock and says so; False when another guard has it and may keep it.
+
+    Taking over asks the other one to go only once this process is ready in its place, so the
+    time without a guard is that of one signal.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        started = time.monotonic()
+        while not (held := _try(descriptor)):
+            waited = time.monotonic() - started
+            if take_over:
+                _ask_to_go(descriptor, signal.SIGTERM if waited < _ASK_NICELY else signal.SIGKILL)
+            if waited > _LOCK_WAIT:
+                break
+            time.sleep(_LOCK_LOOK)
+        if held:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
+    """Signals the lock's holder, if what it wrote there still names a guard."""
+    written = os.pread(descriptor, 32, 0).strip()
+    if not written.isdigit():
+        return
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{int(written)}/cmdline").read_bytes().split(b"\0")
+        if b"steering.act.guard" in command:
+            os.kill(int(written), how)
+
+
+def _say(text: str) -> None:
+    # The agent's end of stderr may be gone with the agent.
+    with contextlib.suppress(OSError):
+        print(f"steering guard: {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0: nothing to guard any more, or another guard is there."""
+    take_over = TAKE_OVER in arguments
+    runtime, state = (Path(argument) for argument in arguments if argument != TAKE_OVER)
+    # The agent's terminal and its service manager's reload are not for us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.chdir("/")
+    with holding(runtime / LOCK, take_over=take_over) as held:
+        if held:
+            guard(runtime=runtime, state=state)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

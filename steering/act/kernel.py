@@ -1,0 +1,208 @@
+"""The Linux actuator: makes the kernel match a plan, and takes everything back.
+
+It adds the one writing socket to the reader. It does not remember what it did: each call
+reads the kernel, makes up the difference and reads again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Final
+
+from steering.act import wire
+from steering.act.claim import Claim
+from steering.act.diff import Act, Change, is_our_rule, objection, route_changes, rule_changes
+from steering.act.netlink import BATCH, Order, Refusal, Writing
+from steering.act.reader import WITNESSES, KernelReader, Trouble
+from steering.act.wire import Action, Route, Rule
+from steering.model import Done, Family, Refused, Seconds
+
+SWITCHED_OFF: Final = "switched off: this host is not to be written to"
+_TRIES = 3
+
+
+class KernelActuator(KernelReader):
+    """Makes the kernel match a plan, and takes everything of ours back.
+
+    `may_write` is asked immediately before each batch; while it says no, nothing is put in.
+    Taking back is always allowed.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        may_write: Callable[[], bool] = lambda: True,
+        witnesses: Mapping[Family, str] = WITNESSES,
+    ) -> None:
+        super().__init__(claim, witnesses=witnesses)
+        self._may_write = may_write
+        self._writing = Writing()
+
+    def close(self) -> None:
+        self._writing.close()
+        super().close()
+
+    def prepare(self) -> tuple[Trouble, ...]:
+        """Puts in what is missing of the probe tables and rules; what can't be had, and why.
+
+        Changes nothing where all is there. A default through a site whose link is down is
+        such a trouble: the probes through that site fail until it can be put in.
+        """
+        claim = self.claim
+        probing = [route for family in claim.families for route in claim.probe_routes(family)]
+        present = self._routes(*claim.tables[1:])
+        of_routes, occupied = route_changes(probing, present, claim.protocol)
+        rules = [rule for family in claim.families for rule in claim.rules(family)]
+        of_rules = rule_changes(rules, self._rules(), claim)
+        # Tables before the rules that look them up, and removals last of all.
+        changes = sorted((*of_routes, *of_rules), key=lambda change: change.act is Act.REMOVE)
+        said = self._carry_out(changes)
+        return (
+            *(Trouble(what=_name(o.wanted), because=_taken_by(o.by)) for o in occupied),
+            *(
+                Trouble(what=f"{change.act} {_name(change.what)}", because=refusal.text)
+                for change, refusal in zip(changes, said, strict=True)
+                if refusal is not None
+            ),
+        )
+
+    def apply(
+        self, plan: Mapping[str, str], allowed: Collection[str]
+    ) -> tuple[Done | Refused, ...]:
+        """Makes our host routes be this plan (address to site), both families at once.
+
+        Additions and replacements go first, removals last, in one batch; then the table is
+        read back, and what it shows is what counts. Only addresses in `allowed` are ever put
+        in. One refusal doesn't stop the rest. Where nothing has to change, nothing is sent
+        and only refusals are returned. Seconds in a Done run from the call to the reading
+        back.
+        """
+        started = time.monotonic()
+        claim = self.claim
+        wanted: list[Route] = []
+        results: list[Done | Refused] = []
+        own = self.own_addresses() if plan else frozenset()
+        for address, site in plan.items():
+            because = objection(address, site, claim=claim, allowed=allowed, own=own)
+            if because is None:
+                wanted.append(claim.steer(address, site))
+            else:
+                results.append(Refused(action=Act.ADD, address=address, site=site, because=because))
+        changes, occupied = route_changes(wanted, self._routes(claim.table), claim.protocol)
+        results.extend(
+            Refused(
+                action=Act.ADD,
+                address=o.wanted.destination,
+                site=claim.site_of(o.wanted.gateway),
+                because=_taken_by(o.by),
+            )
+            for o in occupied
+        )
+        if changes:
+            said = self._carry_out(changes)
+            there = frozenset(self._routes(claim.table))
+            seconds = time.monotonic() - started
+            results.extend(
+                self._result(change, refusal, there, seconds)
+                for change, refusal in zip(changes, said, strict=True)
+            )
+        return tuple(results)
+
+    def withdraw(self) -> tuple[Trouble, ...]:
+        """Takes out all rules and routes of ours, in both families; what would not go.
+
+        What is left alone: everything of another protocol number or outside the claim.
+        """
+        for _ in range(_TRIES):
+            changes = [Change(act=Act.REMOVE, what=what) for what in self._everything()]
+            if not changes:
+                break
+            said = self._carry_out(changes)
+        else:
+            left = set(map(_name, self._everything()))
+            return tuple(
+                Trouble(what=_name(change.what), because=refusal.text if refusal else "came back")
+                for change, refusal in zip(changes, said, strict=True)
+                if _name(change.what) in left
+            )
+        return ()
+
+    def remains(self) -> bool:
+        """Whether anything of ours is in the kernel, be it a leftover."""
+        return any(True for _ in self._everything())
+
+    def _everything(self) -> Iterator[Route | Rule]:
+        """All that is ours, in an order in which stopping anywhere is safe.
+
+        The rule that sends traffic to the steers goes first: from then on everything takes
+        the host's own ways. What the other rules jump to goes last.
+        """
+        claim = self.claim
+        rules = [rule for rule in self._rules() if is_our_rule(rule, claim)]
+        steering = [r for r in rules if r.action is Action.TABLE and r.table == claim.table]
+        targets = [r for r in rules if r.action is Action.NOP]
+        yield from steering
+        yield from (r for r in self._routes(*claim.tables) if r.protocol == claim.protocol)
+        yield from (rule for rule in rules if rule not in steering and rule not in targets)
+        yield from targets
+
+    def _carry_out(self, changes: Sequence[Change]) -> tuple[Refusal | None, ...]:
+        said: list[Refusal | None] = []
+        for at in range(0, len(changes), BATCH):
+            batch = changes[at : at + BATCH]
+            if self._may_write() or all(change.act is Act.REMOVE for change in batch):
+                said += self._send([order(change) for change in batch])
+            else:
+                said += [Refusal(number=0, text=SWITCHED_OFF)] * len(batch)
+        return tuple(said)
+
+    def _send(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+        return self._writing.carry_out(orders)
+
+    def _result(
+        self, change: Change, refusal: Refusal | None, there: frozenset[Route], seconds: Seconds
+    ) -> Done | Refused:
+        assert isinstance(change.what, Route)
+        route = change.what
+        address = route.destination if route.length == route.family.bits else route.prefix
+        site = self.claim.site_of(route.gateway)
+        if (route in there) is not (change.act is Act.REMOVE):
+            return Done(action=change.act, address=address, site=site, seconds=seconds)
+        because = refusal.text if refusal else "the kernel took it, but it is not so when read back"
+        return Refused(action=change.act, address=address, site=site, because=because)
+
+
+def order(change: Change) -> Order:
+    """The netlink order for one change.
+
+    An addition is exclusive, so that it can't replace what someone else put there since the
+    table was read; nothing here forces a next hop that is not on the link.
+    """
+    match change:
+        case Change(act=Act.REMOVE, what=Route() as route):
+            return Order(kind=wire.DELROUTE, flags=0, body=wire.route_body(route, removal=True))
+        case Change(act=Act.REMOVE, what=Rule() as rule):
+            return Order(kind=wire.DELRULE, flags=0, body=wire.rule_body(rule))
+        case Change(act=Act.REPLACE, what=Route() as route):
+            flags = wire.CREATE | wire.REPLACE
+            return Order(kind=wire.NEWROUTE, flags=flags, body=wire.route_body(route))
+        case Change(what=Route() as route):
+            flags = wire.CREATE | wire.EXCLUSIVE
+            return Order(kind=wire.NEWROUTE, flags=flags, body=wire.route_body(route))
+        case Change(what=Rule() as rule):
+            flags = wire.CREATE | wire.EXCLUSIVE
+            return Order(kind=wire.NEWRULE, flags=flags, body=wire.rule_body(rule))
+    raise AssertionError(change)
+
+
+def _name(what: Route | Rule) -> str:
+    if isinstance(what, Route):
+        way = f"via {what.gateway}" if what.gateway else what.kind.name.lower()
+        return f"route {what.prefix} {way} in table {what.table} ({what.family})"
+    return f"rule {what.priority} ({what.family})"
+
+
+def _taken_by(route: Route) -> str:
+    return f"someone else's route stands there (protocol {route.protocol}, {_name(route)})"

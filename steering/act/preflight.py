@@ -1,0 +1,203 @@
+"""Everything that would keep the actuator from working, found before anything is installed.
+
+It only reads, and it reports all at once. What stops the agent is a complaint with an exit
+code; what it can live with, but an operator should know, is a notice.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from socket import if_indextoname
+
+from steering.act import wire
+from steering.act.claim import Claim
+from steering.act.diff import objection
+from steering.act.gateways import way_to
+from steering.act.netlink import Asking
+from steering.act.reader import WITNESSES, KernelReader
+from steering.model import Family
+
+# linux/capability.h
+_NET_ADMIN = 12  # SO_MARK asks for it too
+_STRICT = 1  # rp_filter: the answer must come in where the route back leaves (RFC 3704, 2.2)
+
+
+class Fault(enum.IntEnum):
+    """Whose fault a complaint is: the exit code where it has one, 0 for a mere notice."""
+
+    NOTICE = 0
+    FAILED = 1
+    WRONG_INPUT = 2
+    NOT_PERMITTED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """One thing that is not as it must be, where, and what is wanted."""
+
+    kind: Fault
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def preflight(
+    claim: Claim, addresses: Collection[str], *, state: Path, runtime: Path
+) -> tuple[Complaint, ...]:
+    """All complaints about this host, worst first. Writes nothing but two empty trial files.
+
+    Creates `state` and `runtime` where they are missing. Raises nothing.
+    """
+    found: list[Complaint] = [*_capabilities(), *_directories(state, runtime)]
+    try:
+        with KernelReader(claim) as kernel, Asking() as asking:
+            found += _families(claim, asking)
+            found += _occupied(kernel)
+            found += _addresses(claim, addresses, kernel.own_addresses())
+            found += _ways_out(claim, asking)
+    except OSError as error:
+        found.append(
+            Complaint(
+                kind=Fault.NOT_PERMITTED
+                if error.errno in {errno.EPERM, errno.EACCES}
+                else Fault.FAILED,
+                message=f"kernel: routing can't be read over netlink: {error.strerror}",
+            )
+        )
+    return tuple(sorted(found, key=lambda complaint: -complaint.kind))
+
+
+def _capabilities() -> Iterator[Complaint]:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    effective = int(line.split()[1], 16)
+    if not effective >> _NET_ADMIN & 1:
+        yield Complaint(
+            kind=Fault.NOT_PERMITTED,
+            message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root "
+            "or give it in the unit (AmbientCapabilities=), or set mode: observe and kernel: off",
+        )
+
+
+def _directories(state: Path, runtime: Path) -> Iterator[Complaint]:
+    for key, path in (("state", state), ("runtime", runtime)):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            denied = error.errno in {errno.EACCES, errno.EPERM}
+            yield Complaint(
+                kind=Fault.NOT_PERMITTED if denied else Fault.WRONG_INPUT,
+                message=f"{key}: {path}: {error.strerror}: wanted a directory to write in",
+            )
+
+
+def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
+    for family in claim.families:
+        # Every table of rules has at least the one that looks up the local table.
+        rules = asking.dump(wire.GETRULE, wire.rules_of(family))
+        if not any(rule and rule.family is family for rule in map(wire.rule_from, rules)):
+            yield Complaint(
+                kind=Fault.FAILED,
+                message=f"kernel: no policy routing for {family}: wanted a kernel with "
+                f"{family} and IP_MULTIPLE_TABLES, or sites without {family} next hops",
+            )
+
+
+def _occupied(kernel: KernelReader) -> Iterator[Complaint]:
+    claim = kernel.claim
+    for trouble in kernel.foreign():
+        yield Complaint(
+            kind=Fault.WRONG_INPUT,
+            message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "
+            f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
+            f"and marks {claim.marks[0]:#x} to {claim.marks[-1]:#x} that nobody else uses",
+        )
+
+
+def _addresses(
+    claim: Claim, addresses: Collection[str], own: Collection[str]
+) -> Iterator[Complaint]:
+    allowed = frozenset(addresses)
+    for address in sorted(allowed):
+        sites = [s for s in claim.sites if _is_in(address, claim, s)] or claim.sites
+        if sites and (
+            because := objection(address, sites[0], claim=claim, allowed=allowed, own=own)
+        ):
+            lacking = not any(_is_in(address, claim, site) for site in claim.sites)
+            yield Complaint(
+                kind=Fault.NOTICE if lacking and address not in own else Fault.WRONG_INPUT,
+                message=f"policies: {address} can't be steered: {because}",
+            )
+    for site, hops in claim.next_hops.items():
+        for family, hop in hops.items():
+            if hop in own:
+                yield Complaint(
+                    kind=Fault.WRONG_INPUT,
+                    message=f"sites.{site}.next_hop.{family}: {hop} is this host itself: "
+                    f"wanted the router that leads to {site}",
+                )
+
+
+def _is_in(address: str, claim: Claim, site: str) -> bool:
+    try:
+        return claim.next_hop(site, Family.of(address)) is not None
+    except ValueError:
+        return False
+
+
+def _ways_out(claim: Claim, asking: Asking) -> Iterator[Complaint]:
+    for name in claim.transit_interfaces:
+        if not Path("/sys/class/net", name).exists():
+            yield Complaint(
+                kind=Fault.NOTICE,
+                message=f"transit_interfaces: there is no interface {name} now: packets from "
+                "other sites are kept from our detours only on the interfaces named here",
+            )
+    interfaces: set[str] = set()
+    for site, hops in claim.next_hops.items():
+        for family, hop in hops.items():
+            way = way_to(asking, hop, claim.mark)
+            if way is None or way.gateway is not None:
+                yield Complaint(
+                    kind=Fault.NOTICE,
+                    message=f"sites.{site}.next_hop.{family}: {hop} is on no link of this host "
+                    f"now: nothing can be sent through {site} over {family} until it is",
+                )
+            elif family is Family.IPV4:
+                interfaces |= _named(way.oif)
+    if (way := way_to(asking, WITNESSES[Family.IPV4], claim.mark)) is not None:
+        interfaces |= _named(way.oif)
+    yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
+
+
+def _named(index: int | None) -> set[str]:
+    try:
+        return {if_indextoname(index)} if index else set()
+    except OSError:
+        return set()
+
+
+def _reverse_path(interface: str) -> Iterator[Complaint]:
+    """IPv4 only: the kernel has no such check for IPv6."""
+    strictest = 0
+    for name in ("all", interface):
+        path = Path("/proc/sys/net/ipv4/conf", name, "rp_filter")
+        try:
+            strictest = max(strictest, int(path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            return
+    if strictest == _STRICT:
+        yield Complaint(
+            kind=Fault.NOTICE,
+            message=f"rp_filter: {interface} drops answers that come in another way than the "
+            "route back leaves, as those of the probes do while an address is steered: wanted "
+            f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2",
+        )

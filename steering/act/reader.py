@@ -1,0 +1,177 @@
+"""What the kernel has, read and never written.
+
+`KernelReader` owns an asking and a listening socket and nothing that could write; it is all
+that `mode: observe` ever gets. It remembers nothing but the state of gateways, for a second:
+every call looks at the kernel as it is now.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from steering.act import wire
+from steering.act.claim import Claim
+from steering.act.diff import is_our_rule
+from steering.act.gateways import dead_gateways
+from steering.act.netlink import Asking, Listening
+from steering.act.wire import Action, Route, RouteKind, Rule
+from steering.model import Family, Seconds
+
+_GATEWAYS_LAST: Seconds = 1.0
+
+# a.root-servers.net: any address that is reached by the host's ordinary routes would do.
+WITNESSES: Mapping[Family, str] = {
+    Family.IPV4: "198.41.0.4",
+    Family.IPV6: "2001:503:ba3e::2:30",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One thing in the kernel that is not as it should be, and why."""
+
+    what: str
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.because}"
+
+
+class KernelReader:
+    """What the kernel has, in the words of a claim. It has no socket that writes.
+
+    `witnesses` are the addresses that stand for all others when the local path's gateway is
+    looked up. Every method raises OSError when the kernel refuses to be read.
+    """
+
+    def __init__(self, claim: Claim, *, witnesses: Mapping[Family, str] = WITNESSES) -> None:
+        self.claim: Final = claim
+        self._witnesses = witnesses
+        self._asking = Asking()
+        self._listening = Listening()
+        self._listening.ignore_system_tables()
+        self._dead: frozenset[tuple[str, Family]] = frozenset()
+        self._dead_until = float("-inf")
+
+    def close(self) -> None:
+        self._asking.close()
+        self._listening.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def installed(self) -> Mapping[str, str]:
+        """Address to site, for our host routes as they are in the kernel now.
+
+        A route of ours that leads to no site of the claim is not among them; `apply` takes
+        it away or puts the right one in its place.
+        """
+        return {
+            route.destination: site
+            for route in self._routes(self.claim.table)
+            if route.protocol == self.claim.protocol
+            and route.length == route.family.bits
+            and route.kind is RouteKind.UNICAST
+            and route.plain
+            and (site := self.claim.site_of(route.gateway)) is not None
+        }
+
+    def foreign(self) -> tuple[Trouble, ...]:
+        """Routes and rules of others where the claim says that all is ours."""
+        claim = self.claim
+        routes = (
+            Trouble(
+                what=f"route {route.prefix} in table {route.table} ({route.family})",
+                because=f"it has protocol {route.protocol}, ours is {claim.protocol}",
+            )
+            for table in claim.tables
+            for route in self._routes(table)
+            if route.protocol != claim.protocol
+        )
+        rules = (
+            Trouble(
+                what=f"rule {rule.priority} ({rule.family}) of protocol {rule.protocol}",
+                because=because,
+            )
+            for rule in self._rules()
+            if not is_our_rule(rule, claim) and (because := _overlap(rule, claim))
+        )
+        return (*routes, *rules)
+
+    def own_addresses(self) -> frozenset[str]:
+        """Every address of this host, on whichever interface."""
+        bodies = self._asking.dump(wire.GETADDR, bytes(8))
+        return frozenset(filter(None, map(wire.address_from, bodies)))
+
+    def dead_gateways(self) -> frozenset[tuple[str, Family]]:
+        """The paths whose own gateway does not answer, or has no link, or is not there.
+
+        Looked up at most once a second. A path in here says nothing about any upstream.
+        """
+        now = time.monotonic()
+        if now >= self._dead_until:
+            self._dead = dead_gateways(self._asking, self.claim, self._witnesses)
+            self._dead_until = now + _GATEWAYS_LAST
+        return self._dead
+
+    def fileno(self) -> int:
+        """Readable when `changed` has something to say."""
+        return self._listening.fileno()
+
+    def changed(self) -> bool:
+        """Whether links, rules or our tables changed since the last call, our doing or not.
+
+        Also true when the kernel's messages overran their buffer. Never blocks.
+        """
+        told = self._listening.heard(self._concerns)
+        if told:
+            self._dead_until = float("-inf")
+        return told
+
+    def _concerns(self, message: wire.Message) -> bool:
+        if message.kind in {wire.NEWROUTE, wire.DELROUTE}:
+            route = wire.route_from(message.body)
+            return route is not None and route.table in self.claim.tables
+        return True
+
+    def _routes(self, *tables: int) -> list[Route]:
+        return [
+            route
+            for table in tables
+            for family in Family
+            for body in self._asking.dump(wire.GETROUTE, wire.routes_of(family, table))
+            # A kernel without IPv6 answers for all the families it has.
+            if (route := wire.route_from(body)) and (route.family, route.table) == (family, table)
+        ]
+
+    def _rules(self) -> list[Rule]:
+        return [
+            rule
+            for family in Family
+            for body in self._asking.dump(wire.GETRULE, wire.rules_of(family))
+            if (rule := wire.rule_from(body)) and rule.family is family
+        ]
+
+
+def _overlap(rule: Rule, claim: Claim) -> str | None:
+    if rule.priority in claim.preferences:
+        return "its preference is in our block"
+    if rule.action is Action.TABLE and rule.table in claim.tables:
+        return f"it looks up our table {rule.table}"
+    if rule.mark and rule.mask:
+        for mark in claim.marks:
+            if mark & rule.mask == rule.mark:
+                return f"it catches our mark {mark:#x}"
+    return None
