@@ -152,8 +152,8 @@ class Kernel(Section):
     )
     mark: Annotated[int, Whole(low=1, high=2**32 - 1, why="0 is the mark of all traffic")] = Field(
         default=0x5353,
-        description="The mark (SO_MARK) on probes of the local path. The next marks, one for each"
-        " site, are those of the probes through it.",
+        description="The mark (SO_MARK) on probes of the local path, 0x5353 if left out. The"
+        " next marks, one for each site, are those of the probes through it.",
     )
 
 

@@ -51,6 +51,8 @@ class Document:
     root: yaml.MappingNode
     values: dict[str, Value]
     problems: tuple[Problem, ...]
+    unread: frozenset[str]
+    """Paths of values that could not be read, and stand as None in `values`."""
 
     def line(self, location: Location) -> int:
         """The line, from 1, of a value; of what encloses it where the value is missing."""
@@ -105,7 +107,13 @@ def parse(text: str, file: Path) -> Document:
         if isinstance(root, yaml.MappingNode):
             turned = _Values(file)
             values = turned.mapping(root, ())
-            return Document(file=file, root=root, values=values, problems=tuple(turned.problems))
+            return Document(
+                file=file,
+                root=root,
+                values=values,
+                problems=tuple(turned.problems),
+                unread=frozenset(turned.unread),
+            )
     except yaml.YAMLError as error:
         raise _broken(text, file, error) from None
     except RecursionError:
@@ -130,7 +138,9 @@ def _compose(text: str) -> yaml.Node | None:
 def _broken(text: str, file: Path, error: yaml.YAMLError) -> ConfigError:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return _refusal(file, line, f"character {error.character!a} is not allowed in YAML")
+        # PyYAML declares text and gives the code point.
+        code = int(error.character)
+        return _refusal(file, line, f"the character U+{code:04X} is not allowed in YAML")
     assert isinstance(error, yaml.MarkedYAMLError)
     mark = error.problem_mark or error.context_mark
     what = error.problem or error.context or "cannot be parsed"
@@ -152,6 +162,7 @@ class _Values:
 
     def __init__(self, file: Path) -> None:
         self.problems: list[Problem] = []
+        self.unread: set[str] = set()
         self._file = file
         self._done: dict[int, Value] = {}
         self._open: set[int] = set()
@@ -175,6 +186,7 @@ class _Values:
 
     def _value(self, node: yaml.Node, location: Location) -> Value:
         if id(node) in self._open:
+            self.unread.add(path_of(location))
             self._wrong(node, location, "contains itself, wanted a tree of values")
             return None
         if id(node) not in self._done:
@@ -192,6 +204,7 @@ class _Values:
         try:
             return _scalar(node)
         except ValueError as error:
+            self.unread.add(path_of(location))
             self._wrong(node, location, str(error))
             return None
 

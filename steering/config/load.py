@@ -112,7 +112,6 @@ def _read(file: Path, problems: list[Problem]) -> Document | None:
 
 def _checked(model: type[S], document: Document, problems: list[Problem]) -> S | None:
     """The document as a model, or None with the problems added."""
-    known = {problem.path for problem in document.problems}
     try:
         return model.model_validate(document.values, context=Place(file=document.file))
     except ValidationError as error:
@@ -121,7 +120,7 @@ def _checked(model: type[S], document: Document, problems: list[Problem]) -> S |
             if isinstance(misfit := detail.get("ctx", {}).get("error"), MisfitError):
                 location += (misfit.key,)
             problem = document.problem(location, _explained(model, location, detail))
-            if problem.path not in known:
+            if problem.path not in document.unread:
                 problems.append(problem)
         return None
 
@@ -186,8 +185,18 @@ def _mismatches(
         for policy in policies:
             for wrong in references.wrong_sites(policy, tuple(sites)):
                 yield documents[policy.file].problem(*wrong)
-    for policy, wrong in references.wrong_between(policies):
-        yield documents[policy.file].problem(*wrong)
+    for policy, (location, message) in references.wrong_between(policies):
+        found = documents[policy.file]
+        yield found.problem(_as_typed(location, policy, found), message)
+
+
+def _as_typed(location: Location, policy: Policy, document: Document) -> Location:
+    """A location in a policy by the nameserver's name as it stands in the file."""
+    typed = document.values.get("nameservers")
+    if location[0] != "nameservers" or not isinstance(typed, dict):
+        return location
+    names = dict(zip(policy.nameservers, typed, strict=True))
+    return ("nameservers", names[str(location[1])], *location[2:])
 
 
 def _named(document: Document | None, path: Path, key: str, default: str | None) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from steering.config.configuration import Config, Kernel
+from steering.config.configuration import Config, Kernel, Mode
 from steering.config.policy import Policy
 from steering.config.problems import Location, suggestion
 
@@ -16,6 +16,8 @@ def wrong_in(config: Config) -> Iterator[Wrong]:
     """What in a configuration contradicts itself."""
     if config.site in config.sites:
         yield ("sites", config.site), "is this site itself, wanted remote sites only"
+    if config.mode is Mode.ENFORCE and not config.sites:
+        yield ("sites",), "is empty, wanted a site to steer to, or mode: observe"
     taken: dict[str, str] = {}
     for name, site in config.sites.items():
         for family, hop in site.next_hop.items():

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
-import yaml
 from pydantic.fields import FieldInfo
 
 from steering.config.addresses import Address
@@ -26,6 +25,18 @@ Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
 
 FILES: Mapping[str, type[Section]] = {"steering": Config, "policy": Policy}
+
+_INTRODUCTION = """\
+# Configuration reference
+
+Written by `python -m steering.config.schema` from the schema itself: change it there.
+For editors: [steering.schema.json](steering.schema.json) and
+[policy.schema.json](policy.schema.json).
+
+A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a
+percentage (`0.3%`) or a number from 0 to 1 (`0.003`). A *name* is up to 63 letters, digits,
+`.`, `-`, `_`. Paths are relative to the file they stand in. YAML's booleans are `true` and
+`false` alone: `off` and `on` are words."""
 
 
 def rendered() -> Mapping[str, str]:
@@ -45,7 +56,7 @@ def schema(model: type[Section]) -> Schema:
         for key, declared in part["properties"].items():
             declared.pop("default", None)
             field = section.field(key)
-            if (default := _default(field)) is not None and not section_in(field.annotation):
+            if (default := _default(field)) is not None:
                 declared["default"] = default
         part["title"] = name or model.__name__.lower()
     cleaned = _without_noise(made)
@@ -75,17 +86,8 @@ def _without_noise(node: Any) -> Any:  # noqa: ANN401
 
 def reference() -> str:
     """The reference of both files, in Markdown: a table for each section."""
-    parts = [
-        "# Configuration reference",
-        "Written by `python -m steering.config.schema` from the schema itself: change it there.\n"
-        "For editors: [steering.schema.json](steering.schema.json) and"
-        " [policy.schema.json](policy.schema.json).",
-        "A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a"
-        " percentage\n(`0.3%`) or a number from 0 to 1 (`0.003`). A *name* is up to 63 letters,"
-        " digits, `.`, `-`, `_`. Paths\nare relative to the file they stand in. YAML's booleans"
-        " are `true` and `false` alone: `off` and `on` are\nwords.",
-    ]
-    titles = {
+    parts = [_INTRODUCTION]
+    titles: Mapping[type[Section], str] = {
         Config: "The agent's configuration: `steering.yaml`",
         Policy: "Policies: `policies/*.yaml`, one upstream a file",
     }
@@ -108,10 +110,10 @@ def _table(section: type[Section], path: str) -> str:
         below = f"{path}.{key}" if path else key
         kind = _kind(field.annotation, field.metadata)
         default = "required" if field.is_required() else _typed(_default(field))
-        if section_in(field.annotation) and not field.is_required():
-            default = f"see {below}" if field.default is not None else ""
-        why = f" {_bounds(field)}" if _bounds(field) else ""
-        rows.append(f"| `{key}` | {kind} | {default} | {field.description}{why} |")
+        if isinstance(field.default, Section):
+            default = f"see `{below}`"
+        meaning = " ".join(filter(None, (field.description, _bounds(field))))
+        rows.append(f"| `{key}` | {kind} | {default} | {meaning} |")
     return "\n".join(rows)
 
 
@@ -172,8 +174,10 @@ def _default(field: FieldInfo) -> object:
     """The default as it would be typed; None where there is none."""
     if field.is_required():
         return None
-    if any(isinstance(mark, OrOff) for mark in field.metadata):
-        return "off" if field.default is None else None
+    if any(isinstance(mark, OrOff) for mark in field.metadata) and field.default is None:
+        return "off"
+    if isinstance(field.default, Section):
+        return None
     scalar = _scalar(field.annotation, field.metadata)
     if isinstance(field.default, tuple):
         return [str(item) for item in field.default]
@@ -185,7 +189,7 @@ def _typed(default: object) -> str:
         return ""
     if isinstance(default, list):
         return f"`[{', '.join(default)}]`"
-    return f"`{yaml.safe_dump(default, default_flow_style=True).split(chr(10))[0]}`"
+    return f"`{default}`"
 
 
 if __name__ == "__main__":
