@@ -1,0 +1,218 @@
+"""One question on its way: a fresh UDP socket, TCP where the answer was truncated.
+
+Callbacks of the event loop and no tasks: hundreds of questions may be under way while a
+server is silent. Each socket has its own random port, is connected (so ICMP errors come
+back as errors of ours to read) and marked before it is connected (so the mark chooses the
+route and the source address). Answers to other ids are passed over, as one would not let
+a stranger's packet end the wait (RFC 5452 9.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import dns.rdatatype
+
+from steering.model import Instant, Seconds
+from steering.observe.trust import name_of
+
+PAYLOAD: Final = 1232
+"""Bytes of UDP payload we take: what passes everywhere without fragments (DNS flag day 2020)."""
+
+_REFUSED_BY_HOST: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
+_SILENCE: Final = frozenset({errno.ETIMEDOUT})
+_SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
+_RD, _CD = 0x0100, 0x0010
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How a question ended: with bytes, with an error of the socket, or with neither (silence)."""
+
+    wire: bytes | None = None
+    error: OSError | None = None
+    reached: bool = False
+    """Something came back from the address itself."""
+    rtt: Seconds | None = None
+    over_tcp: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether it failed on this host or on the way, so that it says nothing of the address."""
+        return self.error is not None and self.error.errno not in _REFUSED_BY_HOST | _SILENCE
+
+    @property
+    def detail(self) -> str:
+        """What happened, for people."""
+        way = "TCP: " if self.over_tcp else ""
+        if self.error is None:
+            return "" if self.wire is not None else f"{way}no answer"
+        if self.error.errno == errno.ECONNREFUSED:
+            return f"{way}port unreachable"
+        return way + (self.error.strerror or str(self.error))
+
+
+def query(name: str, rdtype: str, *, recursive: bool = False) -> bytes:
+    """A query's bytes after the id: DO, NSID asked for (RFC 5001), 1232 bytes.
+
+    `recursive` is for resolvers: RD and CD, as we check ourselves.
+    """
+    flags = _RD | _CD if recursive else 0
+    header = struct.pack("!HHHHH", flags, 1, 0, 0, 1)
+    asked = name_of(name).to_digestable() + struct.pack("!HH", dns.rdatatype.from_text(rdtype), 1)
+    opt = struct.pack("!BHHIHHH", 0, 41, PAYLOAD, 0x8000, 4, 3, 0)
+    return header + asked + opt
+
+
+class Inquiry:
+    """One question under way. `done` is called once, perhaps before the constructor returns."""
+
+    def __init__(
+        self,
+        body: bytes,
+        query_id: int,
+        address: str,
+        *,
+        done: Callable[[Reply], None],
+        timeout: Seconds,
+        port: int = 53,
+        mark: int | None = None,
+        tcp: bool = False,
+        retried: Callable[[], None] | None = None,
+        monotonic: Callable[[], Instant] = time.monotonic,
+    ) -> None:
+        """Asks at once. `timeout` is in seconds, for UDP and TCP each; `retried` is called
+        when a truncated answer makes it ask again by TCP. Raises no error of a socket's:
+        those are replies.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._query = struct.pack("!H", query_id) + body
+        self._where = (address, port)
+        self._mark = mark
+        self._done: Callable[[Reply], None] | None = done
+        self._retried = retried
+        self._timeout = timeout
+        self._monotonic = monotonic
+        self._rtt: Seconds | None = None
+        self._reached = False
+        self._tcp = tcp
+        self._buffer = bytearray()
+        self._socket: socket.socket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._start()
+
+    def cancel(self) -> None:
+        """Ends it without a reply."""
+        self._done = None
+        self._close()
+
+    def _start(self) -> None:
+        self._asked = self._monotonic()
+        self._timer = self._loop.call_later(self._timeout, self._end, None)
+        try:
+            sock = self._open()
+            if self._tcp:
+                self._loop.add_writer(sock, self._guarded, self._connected, sock)
+            else:
+                sock.send(self._query)
+                self._loop.add_reader(sock, self._guarded, self._datagram, sock)
+        except OSError as error:
+            self._end(error)
+
+    def _open(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
+        kind = socket.SOCK_STREAM if self._tcp else socket.SOCK_DGRAM
+        self._socket = sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+        if self._mark is not None:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, self._mark)
+        with contextlib.suppress(BlockingIOError):  # a handshake takes its time
+            sock.connect(self._where)
+        return sock
+
+    def _guarded(self, step: Callable[[socket.socket], None], sock: socket.socket) -> None:
+        try:
+            with contextlib.suppress(BlockingIOError):
+                step(sock)
+        except OSError as error:
+            self._end(error)
+
+    def _datagram(self, sock: socket.socket) -> None:
+        wire = sock.recv(65535)
+        self._reached = True
+        if len(wire) < 12 or wire[:2] != self._query[:2]:
+            return
+        self._rtt = self._monotonic() - self._asked
+        if wire[2] & 0x82 != 0x82:
+            self._end(None, wire)
+            return
+        self._close()  # a truncated response (RFC 7766 5)
+        self._tcp = True
+        if self._retried is not None:
+            self._retried()
+        self._start()
+
+    def _connected(self, sock: socket.socket) -> None:
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            raise OSError(code, errno.errorcode.get(code, "error"))
+        self._reached = True
+        self._loop.remove_writer(sock)
+        sock.send(struct.pack("!H", len(self._query)) + self._query)  # fits any send buffer
+        self._loop.add_reader(sock, self._guarded, self._stream, sock)
+
+    def _stream(self, sock: socket.socket) -> None:
+        piece = sock.recv(65537)
+        if not piece:
+            raise ConnectionResetError(errno.ECONNRESET, "closed before the answer")
+        self._buffer += piece
+        size = int.from_bytes(self._buffer[:2], "big")
+        if len(self._buffer) >= 2 + size and len(self._buffer) >= 2:
+            if self._rtt is None:
+                self._rtt = self._monotonic() - self._asked
+            self._end(None, bytes(self._buffer[2 : 2 + size]))
+
+    def _end(self, error: OSError | None, wire: bytes | None = None) -> None:
+        self._close()
+        done, self._done = self._done, None
+        if done is None:
+            return
+        if error is not None and error.errno in _REFUSED_BY_HOST:
+            self._reached = True
+        done(
+            Reply(
+                wire=wire,
+                error=error,
+                reached=self._reached,
+                rtt=self._rtt,
+                over_tcp=self._tcp,
+            )
+        )
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+            self._socket = None
+
+
+async def inquire(
+    body: bytes, query_id: int, address: str, *, patience: Seconds, port: int = 53
+) -> Reply:
+    """One question, awaited: for the few that are asked of resolvers."""
+    answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    inquiry = Inquiry(body, query_id, address, done=answer.set_result, timeout=patience, port=port)
+    try:
+        return await answer
+    finally:
+        inquiry.cancel()

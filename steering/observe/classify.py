@@ -1,0 +1,354 @@
+"""From the bytes of an answer to what it says of the nameserver. Pure.
+
+`parse` turns bytes into a message or says why they are none; `judge` looks at a message in
+four steps: the rcode, whether the server speaks for the zone at all, the signatures of
+every RRset that must have one, and the proof where something is denied. The worst RRset
+decides. Only what the question's zone signs, or ought to, counts: a customer's zone on
+the same server says nothing of the upstream.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.SOA
+import dns.rrset
+
+from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
+from steering.observe.denial import Cut, Proof
+from steering.observe.signatures import RRSIG, Finding, Signatures, soonest
+from steering.observe.trust import Trust, below, name_of, text_of
+
+MOST_RECORDS: Final = 400
+"""More records than any answer to our questions has; reading them would only cost time."""
+
+MOST_SIGNATURES: Final = 48
+"""More than any honest answer has: each may cost a verification (CVE-2023-50387, KeyTrap)."""
+
+_HEADER: Final = struct.Struct("!HHHHHH")
+_SIGNED_IN_AUTHORITY: Final = frozenset(
+    {dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.DS}
+)
+_APEX_KINDS: Final = frozenset({Kind.SOA, Kind.DNSKEY})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One answer, classified."""
+
+    outcome: Outcome
+    judged: bool = True
+    nsid: str | None = None
+    serial: int | None = None
+    expires: WallTime | None = None
+    evidence: Evidence | None = None
+    detail: str = ""
+    truncated: bool = False
+
+
+class Shape(enum.Enum):
+    """What kind of answer a message is, by its sections alone (RFC 2308 2)."""
+
+    POSITIVE = enum.auto()
+    NXDOMAIN = enum.auto()
+    NODATA = enum.auto()
+    REFERRAL = enum.auto()
+    FOREIGN = enum.auto()  # out of a zone that is none of the policy's
+    LAME = enum.auto()
+    LIE = enum.auto()
+
+
+def classify(
+    wire: bytes,
+    question: Question,
+    query_id: int,
+    trust: Trust,
+    *,
+    wall: WallTime,
+    skew: Seconds,
+    signatures: Signatures,
+) -> Reading:
+    """What the bytes that came back say of the nameserver. Never raises over them.
+
+    `trust` is what is believed of keys; `wall` the time to judge dates by, in UNIX seconds;
+    `skew` the seconds by which clocks may differ.
+    """
+    message = parse(wire, question, query_id)
+    if isinstance(message, Reading):
+        return message
+    return judge(message, question, trust, wall=wall, skew=skew, signatures=signatures)
+
+
+def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message | Reading:
+    """The message in the bytes, or the reading `malformed` that says why they are none."""
+    if len(wire) < _HEADER.size:
+        return _malformed("shorter than a header")
+    got_id, flags, *counts = _HEADER.unpack_from(wire)
+    if got_id != query_id:
+        return _malformed("another query's id")
+    if not flags & dns.flags.QR:
+        return _malformed("a query, not a response")
+    if flags & 0x7800:
+        return _malformed("another opcode than QUERY")
+    if sum(counts) > MOST_RECORDS:
+        return _malformed(f"oversized: {sum(counts)} records")
+    try:
+        message = dns.message.from_wire(wire)
+        rcode = message.rcode()
+    except (dns.exception.DNSException, ValueError, IndexError, struct.error) as error:
+        return _malformed(str(error) or type(error).__name__)
+    if not message.question and rcode not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return message  # servers may leave the question out of an error
+    if len(message.question) != 1 or not _same(message.question[0], question):
+        return _malformed("another question's answer")
+    if flags & dns.flags.TC:
+        return replace(_malformed("truncated"), truncated=True)
+    if any(rrset.rdclass != dns.rdataclass.IN for rrset in (*message.answer, *message.authority)):
+        return _malformed("records of another class")
+    return message
+
+
+def judge(
+    message: dns.message.Message,
+    question: Question,
+    trust: Trust,
+    *,
+    wall: WallTime,
+    skew: Seconds,
+    signatures: Signatures,
+) -> Reading:
+    """What a well-formed response says of the nameserver; arguments as for `classify`."""
+    zone, name = name_of(question.zone), name_of(question.name)
+    rdtype = dns.rdatatype.from_text(question.rdtype)
+    seen = _signatures(message)
+    if sum(map(len, seen.values())) > MOST_SIGNATURES:
+        return _malformed("oversized: too many signatures")
+    zone_signatures = [rrsig for held in seen.values() for rrsig in held if rrsig.signer == zone]
+    reading = Reading(
+        outcome=Outcome.SECURE,
+        nsid=_nsid(message),
+        serial=_serial(message, zone),
+        expires=soonest(zone_signatures, wall),
+    )
+    if (trouble := _trouble(message)) is not None:
+        return replace(reading, outcome=trouble, detail=_rcode_text(message))
+    shape, detail = _shape(message, zone, name, rdtype, question.kind)
+    match shape:
+        case Shape.LIE:
+            return replace(reading, outcome=Outcome.MALFORMED, detail=detail)
+        case Shape.LAME:
+            return replace(reading, outcome=Outcome.LAME, detail=detail)
+    if shape is Shape.FOREIGN or _foreign(shape, question, seen, zone, name):
+        outside = detail or "an answer out of a zone below"
+        return replace(reading, outcome=Outcome.INSECURE, judged=False, detail=outside)
+    if question.zone in trust.insecure:
+        return replace(reading, outcome=Outcome.INSECURE, expires=None)
+
+    keys = trust.secure.get(question.zone)
+    worst = Finding(outcome=Outcome.SECURE)
+    denials = []
+    for rrset in _to_be_signed(message, zone):
+        own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == zone]
+        finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
+        worst = max(worst, finding, key=lambda finding: finding.rank)
+        if rrset.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
+            denials += [(rrset.name, rdata) for rdata in rrset]
+    if worst.outcome is not Outcome.SECURE:
+        return replace(
+            reading,
+            outcome=worst.outcome,
+            judged=worst.judged,
+            evidence=worst.evidence,
+            detail=str(worst.evidence or ""),
+        )
+    if keys is None:  # nothing at all that could have been signed
+        return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail="no keys to judge by")
+
+    proof = Proof.of(zone, denials)
+    if proof.beyond_reach:
+        return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")
+    missing = _missing(
+        shape=shape, message=message, proof=proof, seen=seen, name=name, rdtype=rdtype
+    )
+    if missing:
+        evidence = Evidence(owner=question.name, rdtype=proof.kind, detail=missing)
+        return replace(reading, outcome=Outcome.UNSIGNED, evidence=evidence, detail=str(evidence))
+    return reading
+
+
+def _malformed(detail: str) -> Reading:
+    return Reading(outcome=Outcome.MALFORMED, detail=detail)
+
+
+def _same(asked: dns.rrset.RRset, question: Question) -> bool:
+    return (
+        asked.name == name_of(question.name)
+        and asked.rdtype == dns.rdatatype.from_text(question.rdtype)
+        and asked.rdclass == dns.rdataclass.IN
+    )
+
+
+def _trouble(message: dns.message.Message) -> Outcome | None:
+    match message.rcode():
+        case dns.rcode.NOERROR | dns.rcode.NXDOMAIN:
+            return None
+        case dns.rcode.REFUSED:
+            return Outcome.REFUSED
+        case dns.rcode.NOTAUTH:
+            return Outcome.LAME
+        case _:
+            return Outcome.SERVFAIL
+
+
+def _rcode_text(message: dns.message.Message) -> str:
+    """The rcode, with what an Extended DNS Error (RFC 8914) adds to it."""
+    errors = [option for option in message.options if isinstance(option, dns.edns.EDEOption)]
+    words = [f"EDE {int(error.code)} {error.text or ''}".strip() for error in errors[:2]]
+    return "; ".join([dns.rcode.to_text(message.rcode()), *words])[:200]
+
+
+def _nsid(message: dns.message.Message) -> str | None:
+    for option in message.options:
+        if isinstance(option, dns.edns.NSIDOption) and option.nsid:
+            printable = option.nsid.isascii() and option.nsid.decode("latin-1").isprintable()
+            return option.nsid.decode("ascii") if printable else option.nsid.hex()
+    return None
+
+
+def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
+    for rrset in (*message.answer, *message.authority):
+        if rrset.name == zone:
+            for rdata in rrset:
+                if isinstance(rdata, dns.rdtypes.ANY.SOA.SOA):
+                    return int(rdata.serial)
+    return None
+
+
+Seen = dict[tuple[dns.name.Name, dns.rdatatype.RdataType], list[RRSIG]]
+"""The signatures in an answer, by what they cover."""
+
+
+def _signatures(message: dns.message.Message) -> Seen:
+    seen: Seen = {}
+    for rrset in (*message.answer, *message.authority):
+        if rrset.rdtype == dns.rdatatype.RRSIG:
+            held = seen.setdefault((rrset.name, rrset.covers), [])
+            held += [rdata for rdata in rrset if isinstance(rdata, RRSIG)]
+    return seen
+
+
+def _to_be_signed(message: dns.message.Message, zone: dns.name.Name) -> Iterator[dns.rrset.RRset]:
+    """The RRsets that a signed zone must sign: all but glue and delegations (RFC 4035 2.2)."""
+    dnames = [rrset.name for rrset in message.answer if rrset.rdtype == dns.rdatatype.DNAME]
+    for rrset in message.answer:
+        # A CNAME made out of a DNAME is not signed itself (RFC 6672 5.3.1).
+        made = rrset.rdtype == dns.rdatatype.CNAME and any(
+            below(dname, rrset.name) for dname in dnames
+        )
+        if rrset.rdtype != dns.rdatatype.RRSIG and not made and rrset.name.is_subdomain(zone):
+            yield rrset
+    for rrset in message.authority:
+        apex = rrset.rdtype == dns.rdatatype.NS and rrset.name == zone
+        if apex or rrset.rdtype in _SIGNED_IN_AUTHORITY:
+            yield rrset
+
+
+def _shape(
+    message: dns.message.Message,
+    zone: dns.name.Name,
+    name: dns.name.Name,
+    rdtype: dns.rdatatype.RdataType,
+    kind: Kind,
+) -> tuple[Shape, str]:
+    """The kind of answer, and why where it is none."""
+    authoritative = bool(message.flags & dns.flags.AA)
+    chain, answered = {name}, False
+    for rrset in message.answer:
+        if rrset.rdtype == dns.rdatatype.DNAME and any(below(rrset.name, link) for link in chain):
+            answered = True
+        elif rrset.name not in chain:
+            return Shape.LIE, f"the answer is about {text_of(rrset.name)}"
+        elif rrset.rdtype == dns.rdatatype.CNAME:
+            answered = True
+            chain.update(rdata.target for rdata in rrset)
+        elif rrset.rdtype == rdtype:
+            answered = True
+    apexes = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
+    servers = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.NS]
+    if answered:
+        return (Shape.POSITIVE, "") if authoritative else (Shape.LAME, "not authoritative")
+    if message.rcode() == dns.rcode.NOERROR and not apexes and servers:
+        if below(zone, servers[0]) and name.is_subdomain(servers[0]):
+            if rdtype == dns.rdatatype.DS and servers[0] == name:
+                return Shape.LAME, "a referral where the DS was asked"
+            return Shape.REFERRAL, ""
+        if not authoritative:
+            return Shape.LAME, f"a referral to {text_of(servers[0])}"
+    if not authoritative:
+        return Shape.LAME, "not authoritative"
+    if not apexes:
+        return Shape.LAME, "no SOA"
+    if apexes[0] != zone:
+        detail = f"SOA of {text_of(apexes[0])}"
+        deeper = below(zone, apexes[0]) and name.is_subdomain(apexes[0])
+        return (Shape.FOREIGN if deeper and kind is Kind.WITNESS else Shape.LAME), detail
+    if kind in _APEX_KINDS and (kind is Kind.SOA or message.rcode() == dns.rcode.NXDOMAIN):
+        return Shape.LAME, f"no {dns.rdatatype.to_text(rdtype)} at the zone's apex"
+    return (Shape.NXDOMAIN if message.rcode() == dns.rcode.NXDOMAIN else Shape.NODATA), ""
+
+
+def _foreign(
+    shape: Shape, question: Question, seen: Seen, zone: dns.name.Name, name: dns.name.Name
+) -> bool:
+    """Whether a witness was answered out of a zone below, which the same server holds too.
+
+    The answer then carries that zone's signatures, or none: it can't be told from one whose
+    signatures were stripped, and other questions show those.
+    """
+    if shape is not Shape.POSITIVE or question.kind is not Kind.WITNESS or name == zone:
+        return False
+    return not any(rrsig.signer == zone for held in seen.values() for rrsig in held)
+
+
+def _missing(
+    *,
+    shape: Shape,
+    message: dns.message.Message,
+    proof: Proof,
+    seen: Seen,
+    name: dns.name.Name,
+    rdtype: dns.rdatatype.RdataType,
+) -> str:
+    """What a secure answer still lacks, "" if nothing."""
+    match shape:
+        case Shape.NXDOMAIN:
+            return proof.no_name(name)
+        case Shape.NODATA:
+            return proof.no_type(name, rdtype)
+        case Shape.REFERRAL:
+            cut = next(r.name for r in message.authority if r.rdtype == dns.rdatatype.NS)
+            signed = any(r.name == cut and r.rdtype == dns.rdatatype.DS for r in message.authority)
+            return "" if signed or proof.no_ds(cut) is Cut.INSECURE else "no DS or proof of none"
+    for rrset in message.answer:
+        labels = _expanded(rrset, seen.get((rrset.name, rrset.rdtype), ()))
+        if labels is not None and (missing := proof.not_closer(rrset.name, labels)):
+            return missing
+    return ""
+
+
+def _expanded(rrset: dns.rrset.RRset, held: Sequence[RRSIG]) -> int | None:
+    """The labels of the wildcard that an RRset was made from, None if from none."""
+    own = len(rrset.name) - 1 - rrset.name.is_wild()
+    return next((rrsig.labels for rrsig in held if rrsig.labels < own), None)

@@ -1,0 +1,264 @@
+"""The prober: asks every address over every path, and delivers the answers by rounds.
+
+One task drives everything: it starts the questions that are due and classifies the answers
+that have come in. The event loop's callbacks only time an answer and put it down, so a burst
+of answers can't starve the questions, and an error in the classifier ends the prober rather
+than a line in a log. A round is delivered when its last answer is in or given up: within the
+timeout, twice that where an answer came truncated.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from steering.model import (
+    Attention,
+    Family,
+    Instant,
+    Kind,
+    Observation,
+    Outcome,
+    Question,
+    Round,
+    Seconds,
+    Target,
+    WallTime,
+)
+from steering.observe.ask import Inquiry, Reply, query
+from steering.observe.bell import Bell
+from steering.observe.cadence import LIVE, Cadence, Pace, Turn
+from steering.observe.classify import Reading, judge, parse
+from steering.observe.keys import KeyStore, dnskeys
+from steering.observe.question import QuestionSet, delegations
+from steering.observe.signatures import Signatures
+
+_SILENT: Final = 2
+"""Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
+or a reset tells a nameserver that ignores us from an address that nothing answers for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """One way to reach the addresses: its name, and the mark that routes packets there."""
+
+    name: str
+    mark: int | None = None
+
+
+class Upstream(Protocol):
+    """What the prober needs to know of a policy."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def zones(self) -> Sequence[str]: ...
+    @property
+    def skew(self) -> Seconds: ...
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A round under way."""
+
+    target: Target
+    question: Question
+    at: Instant
+    paths: tuple[str, ...]
+    landed: dict[str, Observation] = field(default_factory=dict)
+    inquiries: dict[str, Inquiry] = field(default_factory=dict)
+
+
+class Prober:
+    """Probes all targets until cancelled. Its only outputs are the rounds it delivers."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        upstreams: Sequence[Upstream],
+        paths: Sequence[Path],
+        pace: Pace,
+        *,
+        keys: KeyStore,
+        signatures: Signatures,
+        deliver: Callable[[Round], None],
+        gateway_dead: Callable[[str, Family], bool] = lambda _path, _family: False,
+        wall: Callable[[], WallTime] = time.time,
+        monotonic: Callable[[], Instant] = time.monotonic,
+        rng: random.Random | None = None,
+        port: int = 53,
+    ) -> None:
+        """Raises ValueError for a target of no upstream, or a path named like the live one."""
+        self._upstreams = {upstream.name: upstream for upstream in upstreams}
+        if lost := sorted({t.upstream for t in targets} - self._upstreams.keys()):
+            raise ValueError(f"targets of upstreams that are not there: {', '.join(lost)}")
+        self._marks: dict[str, int | None] = {path.name: path.mark for path in paths}
+        if LIVE in self._marks:
+            raise ValueError(f"no path may be called {LIVE!r}")
+        self._marks[LIVE] = None
+        self._pace, self._port = pace, port
+        self._keys, self._signatures = keys, signatures
+        self._deliver, self._gateway_dead = deliver, gateway_dead
+        self._wall, self._monotonic = wall, monotonic
+        self._rng = rng or random.Random()
+        self._targets = {target.address: target for target in targets}
+        self._cadence = Cadence(
+            list(self._targets),
+            [path.name for path in paths],
+            pace,
+            rng=self._rng,
+            now=monotonic(),
+        )
+        known = delegations(
+            [zone for upstream in upstreams for zone in upstream.zones],
+            [target.nameserver for target in targets],
+        )
+        self._questions = {
+            address: QuestionSet(self._upstreams[target.upstream].zones, known, self._rng)
+            for address, target in self._targets.items()
+        }
+        self._silence: dict[tuple[str, str], int] = {}
+        self._fed: dict[str, Instant] = {}
+        self._open: dict[int, _Flight] = {}
+        self._arrived: deque[tuple[_Flight, str, int, Reply]] = deque()
+        self._bell = Bell()
+
+    def attend(self, attention: Mapping[str, Attention]) -> None:
+        """Replaces what is asked at the fast interval, by address."""
+        self._cadence.attend(attention, self._monotonic())
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Probes until cancelled; then no socket of it stays open."""
+        try:
+            while True:
+                for turn in self._cadence.due(self._monotonic()):
+                    self._ask(turn)
+                if self._arrived:
+                    self._land(*self._arrived.popleft())
+                if not self._arrived:
+                    await self._bell.wait(self._cadence.wake_at - self._monotonic())
+        finally:
+            for flight in self._open.values():
+                for inquiry in flight.inquiries.values():
+                    inquiry.cancel()
+
+    def _ask(self, turn: Turn) -> None:
+        target = self._targets[turn.address]
+        question = self._question(turn, target)
+        flight = _Flight(target, question, self._monotonic(), turn.paths)
+        self._open[id(flight)] = flight
+        body = query(question.name, question.rdtype)
+        for path in turn.paths:
+            self._send(flight, path, body)
+
+    def _question(self, turn: Turn, target: Target) -> Question:
+        questions, now = self._questions[target.address], self._monotonic()
+        for zone in self._upstreams[target.upstream].zones:
+            # Without keys nothing can be judged: they come first, but not with every question.
+            if self._keys.is_hungry(zone) and now - self._fed.get(zone, -1e9) >= self._pace.timeout:
+                self._fed[zone] = now
+                return questions.keys(zone)
+        return questions.fast(turn.witnesses) if turn.fast else questions.fresh()
+
+    def _send(self, flight: _Flight, path: str, body: bytes) -> None:
+        address, query_id = flight.target.address, self._rng.getrandbits(16)
+        silence = self._silence.get((address, path), 0)
+        by_tcp = silence >= _SILENT
+        if by_tcp:
+            self._silence[address, path] = 0
+
+        def landed(reply: Reply) -> None:
+            self._arrived.append((flight, path, query_id, reply))
+            self._bell.ring()
+
+        def repeated() -> None:
+            self._cadence.repeated(address, path, self._monotonic())
+
+        flight.inquiries[path] = Inquiry(
+            body,
+            query_id,
+            address,
+            done=landed,
+            retried=repeated,
+            timeout=self._pace.timeout,
+            port=self._port,
+            mark=self._marks[path],
+            tcp=by_tcp,
+            monotonic=self._monotonic,
+        )
+
+    def _land(self, flight: _Flight, path: str, query_id: int, reply: Reply) -> None:
+        silence = (flight.target.address, path)
+        if reply.reached:
+            self._silence[silence] = 0
+        elif not reply.ours:
+            self._silence[silence] = self._silence.get(silence, 0) + 1
+        flight.landed[path] = self._observation(flight, path, query_id, reply)
+        if len(flight.landed) < len(flight.paths):
+            return
+        del self._open[id(flight)]
+        self._deliver(
+            Round(
+                address=flight.target.address,
+                question=flight.question,
+                at=flight.at,
+                observations=tuple(flight.landed[path] for path in flight.paths),
+            )
+        )
+
+    def _observation(self, flight: _Flight, path: str, query_id: int, reply: Reply) -> Observation:
+        target = flight.target
+        if reply.wire is None:
+            ours = reply.ours or (
+                not reply.reached and path != LIVE and self._gateway_dead(path, target.family)
+            )
+            detail = reply.detail
+            if ours and not reply.ours:
+                detail = f"{detail}; the path's gateway is dead"
+            return Observation(
+                address=target.address,
+                path=path,
+                live=path == LIVE,
+                outcome=Outcome.LOCAL_ERROR if ours else Outcome.TIMEOUT,
+                reached=reply.reached,
+                detail=detail,
+            )
+        reading = self._read(flight, reply.wire, query_id)
+        return Observation(
+            address=target.address,
+            path=path,
+            live=path == LIVE,
+            outcome=reading.outcome,
+            judged=reading.judged,
+            reached=True,
+            rtt=reply.rtt,
+            nsid=reading.nsid,
+            serial=reading.serial,
+            expires=reading.expires,
+            evidence=reading.evidence,
+            detail=reading.detail,
+        )
+
+    def _read(self, flight: _Flight, wire: bytes, query_id: int) -> Reading:
+        question = flight.question
+        message = parse(wire, question, query_id)
+        if isinstance(message, Reading):
+            return message
+        if question.kind is Kind.DNSKEY and (shown := dnskeys(message, question.zone)):
+            self._keys.offer(question.zone, *shown)
+        reading = judge(
+            message,
+            question,
+            self._keys.trust,
+            wall=self._wall(),
+            skew=self._upstreams[flight.target.upstream].skew,
+            signatures=self._signatures,
+        )
+        if reading.outcome is Outcome.NO_KEY:
+            self._keys.miss(question.zone)
+        return reading

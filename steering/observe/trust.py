@@ -1,0 +1,58 @@
+"""What is believed of zones' keys: values, made by the key store, read by the classifier."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import dns.name
+import dns.rdataset
+
+from steering.model import WallTime
+
+
+@functools.lru_cache(maxsize=1024)
+def name_of(text: str) -> dns.name.Name:
+    """The name in a text, without parsing it anew each time. Raises dns.exception.DNSException."""
+    return dns.name.from_text(text)
+
+
+def text_of(name: dns.name.Name) -> str:
+    """A name as the project writes it: lower case, with the final dot."""
+    return name.to_text().lower()
+
+
+def below(zone: dns.name.Name, name: dns.name.Name) -> bool:
+    """Whether a name lies under a zone's apex and is not the apex itself."""
+    return name != zone and name.is_subdomain(zone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """A zone's DNSKEY RRset, validated up to a trust anchor."""
+
+    zone: str
+    rdataset: dns.rdataset.Rdataset
+    inception: WallTime
+    """Of the signature over the set: the newer of two sets is the zone's present one."""
+    expiration: WallTime
+    checked: WallTime
+    """When the zone, or someone for it, last showed this very set with good signatures."""
+    digest: bytes = field(init=False)
+    """Stands for the set in the cache of verified signatures."""
+
+    def __post_init__(self) -> None:
+        digest = hashlib.blake2b(digest_size=16)
+        for key in sorted(rdata.to_digestable() for rdata in self.rdataset):
+            digest.update(len(key).to_bytes(2, "big") + key)
+        object.__setattr__(self, "digest", digest.digest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """All that is believed at one moment: the zones with keys, and those proven to have none."""
+
+    secure: Mapping[str, Keys] = field(default_factory=dict)
+    insecure: frozenset[str] = frozenset()
