@@ -85,6 +85,8 @@ class Cadence:
     @property
     def wake_at(self) -> Instant:
         """When the next tick is due; infinity for never."""
+        while self._heap and self._heap[0][1] != self._timelines[self._heap[0][2]].entry:
+            heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
     def attend(self, attention: Mapping[str, Attention], now: Instant) -> None:

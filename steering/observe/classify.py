@@ -9,7 +9,6 @@ the same server says nothing of the upstream.
 
 from __future__ import annotations
 
-import enum
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +27,9 @@ import dns.rrset
 
 from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
 from steering.observe.denial import Cut, Proof
+from steering.observe.shape import Shape, shape_of
 from steering.observe.signatures import RRSIG, Finding, Signatures, soonest
-from steering.observe.trust import Trust, below, name_of, text_of
+from steering.observe.trust import Trust, below, name_of
 
 MOST_RECORDS: Final = 400
 """More records than any answer to our questions has; reading them would only cost time."""
@@ -41,7 +41,6 @@ _HEADER: Final = struct.Struct("!HHHHHH")
 _SIGNED_IN_AUTHORITY: Final = frozenset(
     {dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.DS}
 )
-_APEX_KINDS: Final = frozenset({Kind.SOA, Kind.DNSKEY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +55,6 @@ class Reading:
     evidence: Evidence | None = None
     detail: str = ""
     truncated: bool = False
-
-
-class Shape(enum.Enum):
-    """What kind of answer a message is, by its sections alone (RFC 2308 2)."""
-
-    POSITIVE = enum.auto()
-    NXDOMAIN = enum.auto()
-    NODATA = enum.auto()
-    REFERRAL = enum.auto()
-    FOREIGN = enum.auto()  # out of a zone that is none of the policy's
-    LAME = enum.auto()
-    LIE = enum.auto()
 
 
 def classify(
@@ -144,7 +131,7 @@ def judge(
     )
     if (trouble := _trouble(message)) is not None:
         return replace(reading, outcome=trouble, detail=_rcode_text(message))
-    shape, detail = _shape(message, zone, name, rdtype, question.kind)
+    shape, detail = shape_of(message, zone, name, rdtype, question.kind)
     match shape:
         case Shape.LIE:
             return replace(reading, outcome=Outcome.MALFORMED, detail=detail)
@@ -263,50 +250,6 @@ def _to_be_signed(message: dns.message.Message, zone: dns.name.Name) -> Iterator
         apex = rrset.rdtype == dns.rdatatype.NS and rrset.name == zone
         if apex or rrset.rdtype in _SIGNED_IN_AUTHORITY:
             yield rrset
-
-
-def _shape(
-    message: dns.message.Message,
-    zone: dns.name.Name,
-    name: dns.name.Name,
-    rdtype: dns.rdatatype.RdataType,
-    kind: Kind,
-) -> tuple[Shape, str]:
-    """The kind of answer, and why where it is none."""
-    authoritative = bool(message.flags & dns.flags.AA)
-    chain, answered = {name}, False
-    for rrset in message.answer:
-        if rrset.rdtype == dns.rdatatype.DNAME and any(below(rrset.name, link) for link in chain):
-            answered = True
-        elif rrset.name not in chain:
-            return Shape.LIE, f"the answer is about {text_of(rrset.name)}"
-        elif rrset.rdtype == dns.rdatatype.CNAME:
-            answered = True
-            chain.update(rdata.target for rdata in rrset)
-        elif rrset.rdtype == rdtype:
-            answered = True
-    apexes = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
-    servers = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.NS]
-    if answered:
-        return (Shape.POSITIVE, "") if authoritative else (Shape.LAME, "not authoritative")
-    if message.rcode() == dns.rcode.NOERROR and not apexes and servers:
-        if below(zone, servers[0]) and name.is_subdomain(servers[0]):
-            if rdtype == dns.rdatatype.DS and servers[0] == name:
-                return Shape.LAME, "a referral where the DS was asked"
-            return Shape.REFERRAL, ""
-        if not authoritative:
-            return Shape.LAME, f"a referral to {text_of(servers[0])}"
-    if not authoritative:
-        return Shape.LAME, "not authoritative"
-    if not apexes:
-        return Shape.LAME, "no SOA"
-    if apexes[0] != zone:
-        detail = f"SOA of {text_of(apexes[0])}"
-        deeper = below(zone, apexes[0]) and name.is_subdomain(apexes[0])
-        return (Shape.FOREIGN if deeper and kind is Kind.WITNESS else Shape.LAME), detail
-    if kind in _APEX_KINDS and (kind is Kind.SOA or message.rcode() == dns.rcode.NXDOMAIN):
-        return Shape.LAME, f"no {dns.rdatatype.to_text(rdtype)} at the zone's apex"
-    return (Shape.NXDOMAIN if message.rcode() == dns.rcode.NXDOMAIN else Shape.NODATA), ""
 
 
 def _foreign(

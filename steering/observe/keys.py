@@ -18,26 +18,22 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import dns.dnssec
 import dns.exception
-import dns.message
 import dns.name
-import dns.rcode
 import dns.rdataset
 import dns.rdatatype
 import dns.rdtypes.ANY.DNSKEY
 import dns.rdtypes.ANY.DS
 import dns.rrset
 
-from steering.model import Instant, Kind, Outcome, Question, Seconds, WallTime
+from steering.model import Instant, Outcome, Seconds, WallTime
 from steering.observe.anchors import Anchor, Anchors, closest
-from steering.observe.ask import inquire, query
 from steering.observe.bell import Bell
-from steering.observe.classify import Reading, parse
 from steering.observe.denial import Cut, Proof
+from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys, signers_of
 from steering.observe.signatures import RRSIG, Signatures, instant
 from steering.observe.trust import Keys, Trust, name_of, text_of
 
@@ -57,10 +53,6 @@ _MOST_SIGNATURES: Final = 16
 # counts as insecure (RFC 4035 5.2).
 _ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
 _DIGESTS: Final = frozenset({1, 2, 4})
-
-
-class Unobtainable(Exception):  # noqa: N818 - it is the world's fault, and says what is missing
-    """A link of the chain that could not be had just now."""
 
 
 @dataclass(slots=True)
@@ -95,11 +87,9 @@ class KeyStore:
         self.trust = Trust()
         """Everything believed now, replaced whole when something changes."""
         self._anchors = anchors
-        self._resolvers = tuple(resolvers)
+        self._resolvers = Resolvers(resolvers, timeout=timeout, port=port, rng=rng)
         self._signatures = signatures
-        self._skew, self._timeout, self._port = skew, timeout, port
-        self._wall, self._monotonic = wall, monotonic
-        self._rng = rng or random.Random()
+        self._skew, self._wall, self._monotonic = skew, wall, monotonic
         self._bell = Bell()
         self._sets: dict[str, Keys] = {}  # of policy zones and of those above them
         self._set_due: dict[str, Instant] = {}
@@ -142,7 +132,7 @@ class KeyStore:
     def offer(self, zone: str, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG]) -> bool:
         """Takes up a DNSKEY set that somebody showed, if no newer is held. Whether it verified."""
         root = self._roots.get(zone)
-        return root is not None and self._take(root, rrset, rrsigs)
+        return root is not None and self._take(root, rrset, rrsigs, again=_RECHECK)
 
     def miss(self, zone: str) -> None:
         """Somebody met a key that is not in the zone's set: looks again soon."""
@@ -206,19 +196,19 @@ class KeyStore:
         if held is not None and not wanted and self._set_due[root.zone] > self._monotonic():
             return held
         try:
-            shown = dnskeys(await self._ask(root.zone, "DNSKEY"), root.zone)
+            shown = dnskeys(await self._resolvers.ask(root.zone, "DNSKEY"), root.zone)
         except Unobtainable:
             if held is None or wanted:
                 raise
             return held
-        if shown is None or not self._take(root, *shown):
+        if shown is None or not self._take(root, *shown, again=0.0):
             raise Unobtainable(f"{root.zone} DNSKEY: not signed by a key that is trusted")
         return self._sets[root.zone]
 
     async def _delegation(self, cut: dns.name.Name, parent: Keys) -> Anchor | Cut:
         """What the parent says of a name: its DS records, or what their absence means."""
-        message = await self._ask(text_of(cut), "DS")
-        rrset, rrsigs = _answer(message, cut, dns.rdatatype.DS)
+        message = await self._resolvers.ask(text_of(cut), "DS")
+        rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
         if rrset is not None:
             self._require(rrset, rrsigs, parent)
             held = [rdata for rdata in rrset if isinstance(rdata, DS)]
@@ -229,7 +219,7 @@ class KeyStore:
         records = []
         for denial in message.authority:
             if denial.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
-                self._require(denial, _signers(message.authority, denial), parent)
+                self._require(denial, signers_of(message.authority, denial), parent)
                 records += [(denial.name, rdata) for rdata in denial]
         proof = Proof.of(name_of(parent.zone), records)
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
@@ -241,7 +231,10 @@ class KeyStore:
         if finding.outcome is not Outcome.SECURE:
             raise Unobtainable(f"{finding.evidence}")
 
-    def _take(self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG]) -> bool:
+    def _take(
+        self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
+    ) -> bool:
+        """Whether a set verified. An unchanged one is noted once in `again` seconds."""
         keys = self._validated(root, rrset, rrsigs)
         if keys is None:
             return False
@@ -251,7 +244,7 @@ class KeyStore:
             and (
                 keys.digest != held.digest
                 or keys.inception > held.inception
-                or keys.checked - held.checked > _RECHECK
+                or keys.checked - held.checked >= again
             )
         ):
             self._adopt(keys, rrset.ttl)
@@ -313,66 +306,6 @@ class KeyStore:
     def _publish(self, insecure: frozenset[str]) -> None:
         secure = {zone: keys for zone, keys in self._sets.items() if zone in self._watches}
         self.trust = Trust(secure=secure, insecure=insecure)
-
-    async def _ask(self, name: str, rdtype: str) -> dns.message.Message:
-        """The first usable answer of a resolver. Raises Unobtainable if none has one."""
-        question = Question(zone=name, name=name, rdtype=rdtype, kind=Kind.DNSKEY)
-        trouble = "no resolver to ask"
-        for resolver in self._resolvers:
-            query_id = self._rng.getrandbits(16)
-            reply = await inquire(
-                query(name, rdtype, recursive=True),
-                query_id,
-                resolver,
-                patience=self._timeout,
-                port=self._port,
-            )
-            if reply.wire is None:
-                trouble = reply.detail
-                continue
-            message = parse(reply.wire, question, query_id)
-            if isinstance(message, Reading):
-                trouble = message.detail
-            elif message.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-                return message
-            else:
-                trouble = dns.rcode.to_text(message.rcode())
-        raise Unobtainable(f"{name} {rdtype}: {trouble}")
-
-
-def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
-    """The resolvers of the host, none where the file is missing (resolv.conf(5))."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ()
-    words = [line.split() for line in lines]
-    return tuple(line[1] for line in words if len(line) > 1 and line[0] == "nameserver")
-
-
-def dnskeys(message: dns.message.Message, zone: str) -> tuple[dns.rrset.RRset, list[RRSIG]] | None:
-    """The zone's DNSKEY set in an answer, with its signatures: what `KeyStore.offer` takes."""
-    rrset, rrsigs = _answer(message, name_of(zone), dns.rdatatype.DNSKEY)
-    return None if rrset is None else (rrset, rrsigs)
-
-
-def _answer(
-    message: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
-) -> tuple[dns.rrset.RRset | None, list[RRSIG]]:
-    for rrset in message.answer:
-        if rrset.name == name and rrset.rdtype == rdtype:
-            return rrset, _signers(message.answer, rrset)
-    return None, []
-
-
-def _signers(section: Iterable[dns.rrset.RRset], covered: dns.rrset.RRset) -> list[RRSIG]:
-    return [
-        rdata
-        for rrset in section
-        if rrset.name == covered.name and rrset.covers == covered.rdtype
-        for rdata in rrset
-        if isinstance(rdata, RRSIG)
-    ]
 
 
 def _names(root: Anchor, zone: dns.name.Name, key: DNSKEY) -> bool:

@@ -33,8 +33,9 @@ from steering.observe.ask import Inquiry, Reply, query
 from steering.observe.bell import Bell
 from steering.observe.cadence import LIVE, Cadence, Pace, Turn
 from steering.observe.classify import Reading, judge, parse
-from steering.observe.keys import KeyStore, dnskeys
+from steering.observe.keys import KeyStore
 from steering.observe.question import QuestionSet, delegations
+from steering.observe.resolve import dnskeys
 from steering.observe.signatures import Signatures
 
 _SILENT: Final = 2

@@ -1,0 +1,87 @@
+"""Nameservers on loopback that answer, by UDP and TCP, what a test tells them to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+Respond = Callable[[bytes, bool], Iterable[bytes]]
+"""A query's bytes, and whether they came by TCP -> the datagrams (or TCP answers) to send."""
+
+
+@dataclass
+class Server:
+    """One scripted nameserver, and what it was asked."""
+
+    address: str
+    respond: Respond
+    port: int = 0
+    asked: list[tuple[bytes, bool]] = field(default_factory=list)
+    ports: set[int] = field(default_factory=set)
+
+    def answers(self, wire: bytes, by_tcp: bool) -> Iterable[bytes]:
+        self.asked.append((wire, by_tcp))
+        return self.respond(wire, by_tcp)
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.server.ports.add(addr[1])
+        for answer in self.server.answers(data, False):
+            self.transport.sendto(answer, addr)
+
+
+@contextlib.asynccontextmanager
+async def serving(*servers: Server, tcp: bool = True) -> AsyncIterator[int]:
+    """The servers, all at one port, which it gives."""
+    loop = asyncio.get_running_loop()
+    async with contextlib.AsyncExitStack() as stack:
+        port = 0
+        for server in servers:
+            family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+            transport, _ = await loop.create_datagram_endpoint(
+                functools.partial(_Udp, server),
+                local_addr=(server.address, port),
+                family=family,
+            )
+            stack.callback(transport.close)
+            port = server.port = transport.get_extra_info("sockname")[1]
+            if tcp:
+                listener = await asyncio.start_server(
+                    functools.partial(_stream, server), server.address, port
+                )
+                stack.push_async_callback(listener.wait_closed)
+                stack.callback(listener.close)
+        yield port
+
+
+async def _stream(
+    server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        (size,) = struct.unpack("!H", await reader.readexactly(2))
+        for answer in server.answers(await reader.readexactly(size), True):
+            writer.write(struct.pack("!H", len(answer)))
+            await writer.drain()  # so that the length may come alone
+            writer.write(answer)
+        await writer.drain()
+    writer.close()
+
+
+async def until(true: Callable[[], object], seconds: float = 5.0) -> None:
+    """Returns as soon as it is true. Raises TimeoutError if it does not become so."""
+    async with asyncio.timeout(seconds):
+        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)

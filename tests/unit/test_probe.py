@@ -1,0 +1,367 @@
+"""The prober over real sockets, against nameservers that misbehave as told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+from scripted import Respond, Server, serving, until
+from signedzone import NOW, Key, SignedZone
+
+from steering.model import Attention, Family, Kind, Observation, Outcome, Round, Target
+from steering.observe import anchors
+from steering.observe.cadence import LIVE, Pace
+from steering.observe.keys import KeyStore
+from steering.observe.probe import Path, Prober
+from steering.observe.signatures import Signatures
+
+COM = SignedZone("com.", children={"safe": (Key(257).ds(SignedZone("safe.com.").name),)})
+LOCAL_ONLY = (Path(name="local"),)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    name: str = "gtld"
+    zones: Sequence[str] = ("com.",)
+    skew: float = 0.0
+
+
+@dataclass
+class Watching:
+    """A prober at work and what it delivered."""
+
+    prober: Prober
+    keys: KeyStore
+    rounds: list[Round] = field(default_factory=list)
+
+    @property
+    def observations(self) -> list[Observation]:
+        return [one for done in self.rounds for one in done.observations]
+
+    async def first(self, true: Callable[[Observation], bool]) -> Observation:
+        await until(lambda: any(true(one) for one in self.observations))
+        return next(one for one in self.observations if true(one))
+
+
+@contextlib.asynccontextmanager
+async def probing(
+    *addresses: str,
+    port: int,
+    paths: Sequence[Path] = LOCAL_ONLY,
+    interval: float = 0.05,
+    patience: float = 0.5,
+    gateway_dead: Callable[[str, Family], bool] = lambda _path, _family: False,
+) -> AsyncIterator[Watching]:
+    signatures = Signatures()
+    held = anchors.parse(COM.anchor_text, source="test")
+    keys = KeyStore(["com."], held, [], signatures=signatures, wall=lambda: NOW)
+    rounds: list[Round] = []
+    prober = Prober(
+        [
+            Target(upstream="gtld", nameserver="a.com.", address=at, family=Family.of(at))
+            for at in addresses
+        ],
+        [Upstream()],
+        paths,
+        Pace(interval=interval, fast_interval=min(interval, 0.02), timeout=patience),
+        keys=keys,
+        signatures=signatures,
+        deliver=rounds.append,
+        gateway_dead=gateway_dead,
+        wall=lambda: NOW,
+        rng=random.Random(4),
+        port=port,
+    )
+    task = asyncio.create_task(prober.run())
+    try:
+        yield Watching(prober, keys, rounds)
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def healthy(wire: bytes, _tcp: bool) -> Iterable[bytes]:
+    yield COM.respond(wire)
+
+
+def anything(_one: Observation) -> bool:
+    return True
+
+
+def silent(_wire: bytes, _tcp: bool) -> Iterable[bytes]:
+    return ()
+
+
+def observe(
+    respond: Respond, wanted: Callable[[Observation], bool], *, tcp: bool = True
+) -> Observation:
+    """The first observation of a kind that a server so answering gives."""
+
+    async def story() -> Observation:
+        async with (
+            serving(Server("127.0.0.1", respond), tcp=tcp) as port,
+            probing("127.0.0.1", port=port, patience=0.1) as watching,
+        ):
+            return await watching.first(wanted)
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_healthy_server_is_secure_with_all_that_the_answer_tells(address: str) -> None:
+    async def story() -> None:
+        server = Server(address, healthy)
+        async with serving(server) as port, probing(address, port=port) as watching:
+            seen = await watching.first(
+                lambda one: one.outcome is Outcome.SECURE and bool(one.serial)
+            )
+            assert (seen.path, seen.live, seen.reached, seen.judged) == ("local", False, True, True)
+            assert (seen.serial, seen.nsid) == (NOW, "sin1")
+            assert seen.rtt is not None
+            assert 0 < seen.rtt < 0.5
+            wanted = {Kind.SOA, Kind.DNSKEY, Kind.DENIAL}
+            await until(lambda: {done.question.kind for done in watching.rounds} >= wanted)
+            assert {one.outcome for one in watching.observations} == {Outcome.SECURE}
+            assert len(server.ports) >= len(server.asked) * 0.8
+            ids = {wire[:2] for wire, _ in server.asked}
+            assert len(ids) >= len(server.asked) * 0.8
+
+    asyncio.run(story())
+
+
+def test_missing_keys_are_asked_for_first_and_nothing_counts_before() -> None:
+    async def story() -> None:
+        async with (
+            serving(Server("127.0.0.1", healthy)) as port,
+            probing("127.0.0.1", port=port, interval=5.0) as watching,
+        ):
+            await until(lambda: watching.rounds, seconds=6)
+            assert watching.rounds[0].question.kind is Kind.DNSKEY
+            assert watching.keys.keys_for("com.") is not None
+            assert watching.observations[0].outcome is Outcome.SECURE
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("rcode", "outcome"),
+    [(dns.rcode.SERVFAIL, Outcome.SERVFAIL), (dns.rcode.REFUSED, Outcome.REFUSED)],
+)
+def test_errors_keep_their_names(rcode: dns.rcode.Rcode, outcome: Outcome) -> None:
+    def respond(wire: bytes, _tcp: bool) -> Iterable[bytes]:
+        message = dns.message.make_response(dns.message.from_wire(wire))
+        message.set_rcode(rcode)
+        yield message.to_wire()
+
+    assert observe(respond, anything).outcome is outcome
+
+
+def test_expired_signatures_come_with_their_evidence() -> None:
+    old = SignedZone("com.", dates=lambda *_: (NOW - 100, NOW - 10))
+    seen = observe(lambda wire, _: [old.respond(wire)], anything)
+    assert seen.outcome is Outcome.EXPIRED
+    assert seen.evidence is not None
+    assert seen.evidence.expiration == NOW - 10
+
+
+def test_rubbish_is_malformed_and_the_next_round_comes() -> None:
+    async def story() -> None:
+        server = Server("127.0.0.1", lambda wire, _: [wire[:2] + b"\x84" + b"\xc0" * 300])
+        async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
+            await until(lambda: len(watching.rounds) >= 3)
+            assert {one.outcome for one in watching.observations} == {Outcome.MALFORMED}
+
+    asyncio.run(story())
+
+
+def truncating(wire: bytes, tcp: bool) -> Iterable[bytes]:
+    if tcp:
+        yield COM.respond(wire)
+    else:
+        message = dns.message.make_response(dns.message.from_wire(wire))
+        message.flags |= dns.flags.TC | dns.flags.AA
+        yield message.to_wire()
+
+
+def test_a_truncated_answer_is_asked_for_again_by_tcp() -> None:
+    async def story() -> None:
+        server = Server("127.0.0.1", truncating)
+        async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
+            await watching.first(lambda one: one.outcome is Outcome.SECURE)
+        assert [tcp for _, tcp in server.asked[:2]] == [False, True]
+        assert server.asked[0][0] == server.asked[1][0]
+
+    asyncio.run(story())
+
+
+def test_truncated_without_tcp_is_a_timeout_of_an_address_that_is_there() -> None:
+    seen = observe(truncating, anything, tcp=False)
+    assert (seen.outcome, seen.reached) == (Outcome.TIMEOUT, True)
+    assert seen.detail == "TCP: port unreachable"
+
+
+def test_a_truncated_answer_by_tcp_is_malformed() -> None:
+    seen = observe(lambda wire, _: truncating(wire, False), anything)
+    assert (seen.outcome, seen.detail) == (Outcome.MALFORMED, "truncated")
+
+
+def test_answers_to_other_ids_are_passed_over() -> None:
+    def respond(wire: bytes, _tcp: bool) -> Iterable[bytes]:
+        other = bytes([wire[0] ^ 1]) + wire[1:]
+        yield COM.respond(other)
+        yield b""
+        yield wire[:2]
+        yield COM.respond(wire)
+
+    assert observe(respond, anything).outcome is Outcome.SECURE
+
+
+def test_only_answers_to_other_ids_are_a_timeout() -> None:
+    def respond(wire: bytes, _tcp: bool) -> Iterable[bytes]:
+        yield COM.respond(bytes([wire[0] ^ 1]) + wire[1:])
+
+    assert observe(respond, anything).outcome is Outcome.TIMEOUT
+
+
+def test_silence_is_a_timeout_and_nobody_was_reached() -> None:
+    seen = observe(silent, anything)
+    assert (seen.outcome, seen.reached, seen.rtt) == (Outcome.TIMEOUT, False, None)
+    assert seen.detail == "no answer"
+
+
+def test_after_two_silences_a_handshake_shows_that_the_address_is_there() -> None:
+    seen = observe(silent, lambda one: one.reached)
+    assert (seen.outcome, seen.detail) == (Outcome.TIMEOUT, "TCP: closed before the answer")
+
+
+def test_after_two_silences_a_reset_shows_it_too() -> None:
+    seen = observe(silent, lambda one: one.reached, tcp=False)
+    assert (seen.outcome, seen.detail) == (Outcome.TIMEOUT, "TCP: port unreachable")
+
+
+def test_a_refused_port_is_a_timeout_of_an_address_that_is_there() -> None:
+    async def story() -> None:
+        async with probing("127.0.0.1", port=_unused_port()) as watching:
+            seen = await watching.first(anything)
+            assert (seen.outcome, seen.reached) == (Outcome.TIMEOUT, True)
+            assert seen.detail == "port unreachable"
+
+    asyncio.run(story())
+
+
+def test_what_fails_on_this_host_is_never_the_upstreams_and_stops_no_round() -> None:
+    async def story() -> None:
+        # No route leads from the loopback's own addresses to a multicast or class E address.
+        async with (
+            serving(Server("127.0.0.1", healthy)) as port,
+            probing("255.255.255.255", "127.0.0.1", port=port) as watching,
+        ):
+            await until(lambda: len({done.address for done in watching.rounds}) == 2)
+            broken = await watching.first(lambda one: one.address == "255.255.255.255")
+            assert (broken.outcome, broken.reached) == (Outcome.LOCAL_ERROR, False)
+            assert broken.detail
+            await watching.first(lambda one: one.outcome is Outcome.SECURE)
+
+    asyncio.run(story())
+
+
+def test_a_dead_gateway_excuses_silence_on_its_path_only() -> None:
+    async def story() -> None:
+        paths = (Path(name="local"), Path(name="pao"))
+        async with (
+            serving(Server("127.0.0.1", silent)) as port,
+            probing(
+                "127.0.0.1",
+                port=port,
+                paths=paths,
+                patience=0.1,
+                gateway_dead=lambda path, family: (path, family) == ("pao", Family.IPV4),
+            ) as watching,
+        ):
+            await until(lambda: watching.rounds)
+            local, pao = watching.rounds[0].observations
+            assert (local.outcome, pao.outcome) == (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
+            assert pao.detail == "no answer; the path's gateway is dead"
+
+    asyncio.run(story())
+
+
+def test_a_round_puts_one_question_over_all_paths_and_live_ones_where_attended() -> None:
+    async def story() -> None:
+        server = Server("127.0.0.1", healthy)
+        paths = (Path(name="local"), Path(name="pao"))
+        async with serving(server) as port, probing("127.0.0.1", port=port, paths=paths) as seen:
+            await until(lambda: seen.rounds)
+            assert [one.path for one in seen.rounds[0].observations] == ["local", "pao"]
+            attention = Attention(
+                paths=frozenset({"local"}), live=True, witnesses=("gone.com.", "x.safe.com.")
+            )
+            seen.prober.attend({"127.0.0.1": attention})
+            await until(
+                lambda: {r.question.name for r in seen.rounds} >= {"gone.com.", "x.safe.com."}
+            )
+            fast = [r for r in seen.rounds if r.observations[-1].live]
+            assert all(r.observations[0].path == "local" for r in fast)
+            assert {r.observations[-1].path for r in fast} == {LIVE}
+            names = {wire[12:] for wire, _ in server.asked}
+            assert len(names) < len(server.asked)
+
+    asyncio.run(story())
+
+
+def test_many_silent_questions_hold_a_bounded_number_of_sockets() -> None:
+    async def story() -> None:
+        server = Server("127.0.0.1", silent)
+        async with serving(server) as port, probing("127.0.0.1", port=port, patience=0.2) as seen:
+            seen.prober.attend({"127.0.0.1": Attention(paths=frozenset({"local"}))})
+            most = 0
+            while len(seen.rounds) < 40:
+                await asyncio.sleep(0.01)
+                most = max(most, len(seen.prober._open))
+            assert 2 <= most <= 0.2 / 0.02 + 2
+
+    asyncio.run(story())
+
+
+def test_ending_it_leaves_no_socket_open() -> None:
+    async def story() -> None:
+        async with serving(Server("127.0.0.1", silent)) as port:
+            async with probing("127.0.0.1", port=port, patience=30) as watching:
+                await until(lambda: watching.prober._open)
+                inquiry = next(iter(watching.prober._open.values())).inquiries["local"]
+                assert inquiry._socket is not None
+            assert inquiry._socket is None
+
+    asyncio.run(story())
+
+
+def test_targets_and_paths_that_cannot_be_are_refused() -> None:
+    keys = KeyStore([], {}, [], signatures=Signatures())
+    target = Target(upstream="x", nameserver="a.", address="127.0.0.1", family=Family.IPV4)
+    pace = Pace(interval=1, fast_interval=0.1, timeout=1)
+
+    def prober(targets: Sequence[Target], paths: Sequence[Path]) -> Prober:
+        return Prober(
+            targets, [Upstream()], paths, pace, keys=keys, signatures=Signatures(), deliver=print
+        )
+
+    with pytest.raises(ValueError, match="upstreams that are not there: x"):
+        prober([target], LOCAL_ONLY)
+    with pytest.raises(ValueError, match="live"):
+        prober([], [Path(name="live")])
+
+
+def _unused_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
