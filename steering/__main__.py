@@ -1,0 +1,5 @@
+"""`python -m steering`."""
+
+from steering.cli import main
+
+raise SystemExit(main())

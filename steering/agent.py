@@ -1,0 +1,382 @@
+"""The agent: drives the stages. Facts in, a turn, the plan out, again.
+
+What it leaves to others: all thinking (`engine`), all writing (`act`), all asking
+(`observe`). It holds the only clock. A bug anywhere ends the process; what it installed
+then stays for the lease, for a successor to adopt, and no longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steering import engine, parts
+from steering.act.kernel import KernelActuator
+from steering.act.lease import Lease, boot_time
+from steering.act.off import OffSwitch
+from steering.act.preflight import Fault, preflight
+from steering.act.reader import KernelReader
+from steering.act.watchdog import Guard, leftovers
+from steering.config import Mode, Setup
+from steering.decide.attention import attention
+from steering.layout import Layout
+from steering.model import (
+    LOCAL,
+    Done,
+    Event,
+    Facts,
+    Family,
+    Instant,
+    Outcome,
+    Refused,
+    Round,
+    Seconds,
+)
+from steering.observe.anchors import AnchorError
+from steering.observe.probe import Prober
+from steering.observe.signatures import Signatures
+from steering.report.events import Log
+from steering.report.http import Server
+from steering.report.metrics import Meters
+from steering.report.notify import notify
+from steering.report.snapshot import Snapshot
+from steering.world import Alarm, World
+
+IDLE: Seconds = 1.0
+"""Longest time between two turns: the lease is renewed and the kernel compared in each."""
+
+UNGUARDED: Seconds = 3.0
+"""A guard takes less than this to start; without one for longer is worth an alarm."""
+
+
+class CannotRun(Exception):  # noqa: N818 - it says whose fault it is by its exit code
+    """Why the agent does not start. Nothing has been installed."""
+
+    def __init__(self, code: int, *reasons: str) -> None:
+        super().__init__("\n".join(reasons))
+        self.code = code
+        self.reasons = reasons
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hands:
+    """What an agent that may act has, and one in observe mode has not."""
+
+    kernel: KernelActuator
+    lease: Lease
+    guard: Guard
+
+
+class Agent:
+    """One agent, from the checks before its start to its end. `run` serves until a signal."""
+
+    def __init__(self, setup: Setup, log: Log) -> None:
+        """Checks everything that can be checked first. Raises CannotRun."""
+        self.setup, self.log = setup, log
+        config = setup.config
+        self.layout = Layout.of(setup)
+        self.world = World.blank(self.layout, time.monotonic(), time.time())
+        self.meters = Meters()
+        self.meters.reload_ok.set(1)
+        self.snapshot: Snapshot | None = None
+        self.meters.watch(lambda: self.snapshot)
+        self.switch = OffSwitch(state=config.state, runtime=config.runtime)
+        self.allowed = parts.addresses_of(setup)
+        self.claim = parts.claim_of(config)
+        self._alarms: Mapping[str, Alarm] = {}
+        self._rounds: list[Round] = []
+        self._wake = asyncio.Event()
+        self._kernel_changed = True
+        self._compared: Instant = 0.0
+        self._leased_until: Seconds | None = None
+        self._guarded_at: Instant = time.monotonic()
+        self._pinned_since: Instant | None = 0.0
+        """Since when every mark leads where it says; None: not now."""
+        self._troubles: tuple[str, ...] = ()
+        signatures = Signatures()
+        try:
+            self.keys = parts.key_store(setup, signatures)
+        except AnchorError as error:
+            raise CannotRun(2, str(error)) from error
+        self.reader, self.hands = self._take_hold()
+        if self.hands:
+            self._pinned_since = None
+        self.prober = Prober(
+            self.layout.targets,
+            parts.asked_of(setup.policies),
+            parts.probed_paths(self.claim if self.hands else None),
+            parts.pace_of(config),
+            keys=self.keys,
+            signatures=signatures,
+            deliver=self._deliver,
+            gateway_dead=self._gateway_dead,
+        )
+        try:
+            self.server = Server(
+                config.status.host, config.status.port, lambda: self.snapshot, self.meters.registry
+            )
+        except OSError as error:
+            raise CannotRun(
+                1,
+                f"status: {config.status.host} port {config.status.port} can't be listened on: "
+                f"{error.strerror}; wanted a free address and port",
+            ) from error
+
+    def _take_hold(self) -> tuple[KernelReader | None, Hands | None]:
+        config, claim = self.setup.config, self.claim
+        if claim is None:
+            return None, None
+        if config.mode is Mode.OBSERVE:
+            return KernelReader(claim), None
+        complaints = preflight(claim, self.allowed, state=config.state, runtime=config.runtime)
+        fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
+        if fatal:
+            raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
+        for notice in complaints:
+            self._tell(Event(event="notice", because=str(notice)))
+        kernel = KernelActuator(claim, may_write=lambda: not self.switch.engaged())
+        return kernel, Hands(
+            kernel=kernel,
+            lease=Lease(config.runtime),
+            guard=Guard(runtime=config.runtime, state=config.state),
+        )
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        with _alone(self.setup.config.runtime, needed=self.hands is not None):
+            if self.hands:
+                self._adopt(self.hands)
+                self.turn()  # adopts, and pins the paths before the first question is asked
+                loop.add_reader(self.hands.kernel, self._on_kernel)
+            self.server.start()
+            self._tell(Event(event="config_loaded", because=self._summary()))
+            notify("READY=1")
+            tasks = [
+                asyncio.create_task(work, name=name)
+                for name, work in (
+                    ("probes", self.prober.run()),
+                    ("keys", self.keys.run()),
+                    ("turns", self._turns()),
+                    ("stop", stop.wait()),
+                )
+            ]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()  # a bug in one of them ends the agent here
+            finally:
+                notify("STOPPING=1")
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                if self.hands:
+                    loop.remove_reader(self.hands.kernel)
+                self.close()
+
+    def close(self) -> None:
+        """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
+        self.server.close()
+        if self.reader is not None:
+            self.reader.close()
+
+    async def _turns(self) -> None:
+        """The loop: wait for news, think, act, tell."""
+        coalesce = min(0.1, max(0.01, self.layout.fast_interval / 4))
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), IDLE)
+                await asyncio.sleep(coalesce)
+            self._wake.clear()
+            self.turn()
+
+    def turn(self) -> None:
+        """One turn, carried out and told."""
+        self._mind_lost_lease()
+        started = now = time.monotonic()
+        facts = self._facts()
+        self.world, steps, events = engine.turn(self.world, facts, now)
+        self.meters.turn_seconds.observe(time.monotonic() - started)
+        installed = self._act(moved=bool(steps), was=facts.installed)
+        for event in events:
+            self._tell(event)
+        self.prober.attend(attention(self.world))
+        self._publish(installed, now)
+
+    def _facts(self) -> Facts:
+        rounds, self._rounds = tuple(self._rounds), []
+        return Facts(
+            wall=time.time(),
+            rounds=rounds,
+            installed=self.reader.installed() if self.reader is not None else {},
+            off=self.switch.engaged(),
+        )
+
+    def _act(self, *, moved: bool, was: Mapping[str, str]) -> Mapping[str, str]:
+        """Make the kernel match the plan, if either changed or a second has passed."""
+        hands = self.hands
+        if hands is None:
+            return was
+        now = time.monotonic()
+        may_install = self._hold_lease(hands, now)
+        if not (moved or self._kernel_changed or now - self._compared >= IDLE):
+            return was
+        if self.world.off:
+            self._pinned_since = None
+            if hands.kernel.remains():
+                hands.kernel.withdraw()
+            return hands.kernel.installed()
+        if not may_install:
+            return was
+        self._kernel_changed, self._compared = False, now
+        results = hands.kernel.apply(self.world.steers(), self.allowed)
+        troubles = hands.kernel.prepare()
+        refused = [r for r in results if isinstance(r, Refused)]
+        self._troubles = (
+            *(f"{r.address} to {r.site}: {r.because}" for r in refused),
+            *map(str, troubles),
+            *map(str, hands.kernel.foreign()),
+        )
+        if any("rule" in trouble.what for trouble in troubles):
+            self._pinned_since = None
+        elif self._pinned_since is None:
+            self._pinned_since = now
+        self._count(results, now)
+        return hands.kernel.installed()
+
+    def _hold_lease(self, hands: Hands, now: Instant) -> bool:
+        """Renew the lease and see to the guard: without both, nothing may be installed."""
+        config = self.setup.config
+        assert self.claim is not None
+        try:
+            hands.lease.renew(self.claim, config.lease)
+            self._leased_until = boot_time() + config.lease
+            guarded = hands.guard.ensure()
+        except OSError as error:
+            self._troubles = (f"lease and guard: {error}",)
+            return False
+        if guarded:
+            self._guarded_at = now
+        elif now - self._guarded_at > UNGUARDED:
+            self._troubles = ("the guard does not start: nothing is installed without one",)
+        return guarded
+
+    def _mind_lost_lease(self) -> None:
+        """After a hang longer than the lease the guard has cleared up: begin from nothing.
+
+        What was believed then is old, and what was wanted then is not wanted any more.
+        """
+        if self._leased_until is None or boot_time() <= self._leased_until:
+            return
+        self._leased_until = None
+        self._rounds.clear()
+        self.world = World.blank(self.layout, time.monotonic(), time.time())
+        self._tell(
+            Event(event="lease_lost", because="no turn for longer than the lease: starting over")
+        )
+
+    def _adopt(self, hands: Hands) -> None:
+        """Take over within the lease, or clear away what a predecessor left."""
+        assert self.claim is not None
+        for trouble in leftovers(hands.lease, self.claim):
+            self._tell(Event(event="leftover", because=str(trouble)))
+        hands.lease.renew(self.claim, self.setup.config.lease)
+        hands.guard.replace()
+        deadline = time.monotonic() + UNGUARDED
+        while not hands.guard.present() and time.monotonic() < deadline:
+            time.sleep(0.01)  # nothing else runs yet, and without a guard nothing may
+
+    def _count(self, results: tuple[Done | Refused, ...], now: Instant) -> None:
+        for result in results:
+            done = isinstance(result, Done)
+            self.meters.actions.labels("kernel", result.action, "done" if done else "refused").inc()
+            if isinstance(result, Done):
+                self.meters.action_seconds.observe(result.seconds)
+                first = self.world.ledger.first_bad[self.layout.row[result.address]]
+                if result.action != "remove" and first == first:  # noqa: PLR0124 - NaN: none
+                    self.meters.detection_seconds.observe(now - float(first))
+
+    def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
+        own = {"kernel": "; ".join(self._troubles[:3])} if self._troubles else {}
+        if hungry := self.keys.troubles:
+            own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
+        wall = self.world.wall
+        for name in own.keys() - self._alarms.keys():
+            self._tell(Event(event="alarm_raised", because=own[name], now=name))
+        for name in self._alarms.keys() - own.keys():
+            self._tell(Event(event="alarm_cleared", because="no longer so", was=name))
+        self._alarms = {
+            name: replace(self._alarms.get(name, Alarm(since=wall, because="")), because=because)
+            for name, because in own.items()
+        }
+        self.snapshot = Snapshot(
+            mode=str(self.setup.config.mode),
+            world=self.world,
+            installed=installed,
+            alarms={**self._alarms, **self.world.alarms},
+            ready=bool((self.world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
+            turned_at=now,
+        )
+
+    def _deliver(self, item: Round) -> None:
+        """A round from the prober. Without its rules a mark pins nothing: such answers lie."""
+        if self._pinned_since is None or item.at < self._pinned_since:
+            seen = tuple(o for o in item.observations if o.path == LOCAL or o.live)
+            item = replace(item, observations=seen)
+        for o in item.observations:
+            if o.rtt is not None and not o.live and o.outcome is not Outcome.LOCAL_ERROR:
+                self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
+        self._rounds.append(item)
+        self._wake.set()
+
+    def _on_kernel(self) -> None:
+        assert self.reader is not None
+        if self.reader.changed():
+            self._kernel_changed = True
+            self._wake.set()
+
+    def _gateway_dead(self, path: str, family: Family) -> bool:
+        if self.reader is None:
+            return False
+        try:
+            return (path, family) in self.reader.dead_gateways()
+        except OSError:
+            return False  # what can't be read accuses nobody; the timeout stands
+
+    def _tell(self, event: Event) -> None:
+        self.log.write(event, time.time())
+
+    def _summary(self) -> str:
+        config = self.setup.config
+        kernel = "kernel routes" if self.hands else "no actuator"
+        return (
+            f"{config.site}, {config.mode}: {len(self.layout.targets)} addresses of "
+            f"{len(self.setup.policies)} upstreams over {len(self.layout.paths)} paths, {kernel}"
+        )
+
+
+@contextlib.contextmanager
+def _alone(runtime: Path, *, needed: bool) -> Iterator[None]:
+    """One acting agent per runtime directory. Raises CannotRun when there is another."""
+    if not needed:
+        yield
+        return
+    descriptor = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRun(1, f"runtime: another agent runs on {runtime}") from None
+        yield
+    finally:
+        os.close(descriptor)

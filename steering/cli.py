@@ -1,0 +1,279 @@
+"""The command line. Exit codes: 0 fine, 1 failed at run time, 2 wrong input, 3 not permitted.
+
+Imports wait until a command needs them: `steering off` has to be done within a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from steering import __version__
+
+if TYPE_CHECKING:
+    from steering.config import Setup
+
+FINE, FAILED, WRONG_INPUT, NOT_PERMITTED = 0, 1, 2, 3
+DEFAULT = Path("/etc/steering/steering.yaml")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="steering",
+        description="Keeps DNS resolution working when an upstream nameserver, seen from here, "
+        "goes bad.",
+        epilog="Exit codes: 0 fine, 1 failed at run time, 2 wrong input, 3 not permitted.",
+    )
+    top.add_argument("--version", action="version", version=f"steering {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+    def configured(name: str, text: str) -> argparse.ArgumentParser:
+        sub = command(name, text)
+        option = sub.add_argument(
+            "--config",
+            type=Path,
+            default=DEFAULT,
+            metavar="FILE",
+            help=f"the configuration (default: {DEFAULT})",
+        )
+        option.complete = {"bash": "_shtab_compgen_files", "zsh": "_files"}  # type: ignore[attr-defined]
+        return sub
+
+    configured("run", "run the agent in the foreground")
+    check = configured("check", "validate configuration and policies, print every problem")
+    check.add_argument(
+        "--rules",
+        action="store_true",
+        help="print the `ip` commands that pin probes to each path, for observe mode",
+    )
+    status = configured("status", "show what the running agent sees and does")
+    status.add_argument("--json", action="store_true", help="as /api/v1/status answers")
+    status.add_argument("--all", action="store_true", help="healthy addresses too")
+    explain = configured("explain", "say which rule decides for an address, and on what evidence")
+    explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
+    explain.add_argument("--json", action="store_true", help="as data")
+    off = configured("off", "take everything back at once and stay off, agent running or not")
+    off.add_argument("--reason", default="", help="for those who find it off")
+    configured("on", "end `off`")
+    demo = command("demo", "replay July 2023 live, in network namespaces of its own")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
+    demo.add_argument(
+        "--embedded",
+        action="store_true",
+        help="use the embedded servers and client even where NSD and Unbound are installed",
+    )
+    completion = command("completion", "print a completion script")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return {
+            "run": _run,
+            "check": _check,
+            "status": _status,
+            "explain": _explain,
+            "off": _off,
+            "on": _on,
+            "demo": _demo,
+            "completion": _completion,
+        }[options.command](options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _load(path: Path) -> Setup | None:
+    """The configuration, or None after all its problems were printed."""
+    from steering.config import ConfigError, load
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(str(problem))
+        return None
+
+
+def _run(options: argparse.Namespace) -> int:
+    # One thread is all the arrays here ever need; a pool per core only costs memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import asyncio
+
+    from steering.agent import Agent, CannotRun
+    from steering.report.events import Log
+
+    setup = _load(options.config)
+    if setup is None:
+        return WRONG_INPUT
+    log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
+    try:
+        agent = Agent(setup, log)
+        asyncio.run(agent.run())
+    except CannotRun as error:
+        for reason in error.reasons:
+            _say(f"steering: {reason}")
+        return error.code
+    except PermissionError as error:
+        _say(f"steering: not permitted: {error}")
+        return NOT_PERMITTED
+    return FINE
+
+
+def _check(options: argparse.Namespace) -> int:
+    setup = _load(options.config)
+    if setup is None:
+        return WRONG_INPUT
+    from steering import parts
+    from steering.act.preflight import Fault, preflight
+    from steering.observe.anchors import AnchorError
+    from steering.observe.signatures import Signatures
+
+    try:
+        parts.key_store(setup, Signatures())
+    except AnchorError as error:
+        _say(str(error))
+        return WRONG_INPUT
+    claim = parts.claim_of(setup.config)
+    if options.rules:
+        if claim is None:
+            _say("kernel: off: there are no rules")
+            return WRONG_INPUT
+        print("\n".join(parts.pinning_commands(claim)))
+        return FINE
+    addresses = parts.addresses_of(setup)
+    print(
+        f"{options.config}: fine: {len(setup.policies)} upstreams, {len(addresses)} addresses, "
+        f"{len(setup.config.sites)} remote sites"
+    )
+    if claim is not None:
+        for complaint in preflight(
+            claim, addresses, state=setup.config.state, runtime=setup.config.runtime
+        ):
+            word = "notice" if complaint.kind is Fault.NOTICE else "`run` would refuse"
+            _say(f"this host: {word}: {complaint}")
+    return FINE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from steering.report.client import Unreachable, fetch
+    from steering.report.text import status_text
+
+    setup = _load(options.config)
+    if setup is None:
+        return WRONG_INPUT
+    try:
+        answer = fetch(setup.config.status, "/api/v1/status")
+    except Unreachable as error:
+        _say(f"steering: {error}")
+        return FAILED
+    print(json.dumps(answer) if options.json else status_text(answer, everything=options.all))
+    return FINE
+
+
+def _explain(options: argparse.Namespace) -> int:
+    import ipaddress
+
+    from steering.report.client import Unknown, Unreachable, fetch
+    from steering.report.text import explain_text
+
+    try:
+        address = str(ipaddress.ip_address(options.address))
+    except ValueError:
+        _say(f"steering: {options.address!r} is not an address")
+        return WRONG_INPUT
+    setup = _load(options.config)
+    if setup is None:
+        return WRONG_INPUT
+    try:
+        answer = fetch(setup.config.status, f"/api/v1/explain?address={address}")
+    except Unknown as error:
+        _say(f"steering: {error}")
+        return WRONG_INPUT
+    except Unreachable as error:
+        _say(f"steering: {error}")
+        return FAILED
+    print(json.dumps(answer) if options.json else explain_text(answer))
+    return FINE
+
+
+def _off(options: argparse.Namespace) -> int:
+    from steering.act.off import switch_off
+    from steering.places import places
+
+    # The switch must not hang on a configuration that still parses: where it does not, the
+    # two directories are taken from it as they can be, and the claim from the lease.
+    where = places(options.config)
+    if where.trouble:
+        _say(f"steering: {where.trouble}")
+    result = switch_off(
+        state=where.state,
+        runtime=where.runtime,
+        reason=options.reason,
+        by=os.environ.get("SUDO_USER") or getpass.getuser(),
+        configured=where.claim,
+    )
+    for trouble in result.troubles:
+        _say(f"steering: {trouble}")
+    if result.gone and result.engaged:
+        lasting = "" if result.lasting else ", but only until this host restarts"
+        print(f"off: everything taken back in {result.seconds:.2f} s{lasting}")
+        return FINE
+    return NOT_PERMITTED if os.geteuid() else FAILED
+
+
+def _on(options: argparse.Namespace) -> int:
+    from steering.act.off import OffSwitch
+    from steering.places import places
+
+    where = places(options.config)
+    if where.trouble:
+        _say(f"steering: {where.trouble}")
+    switch = OffSwitch(state=where.state, runtime=where.runtime)
+    was = switch.engaged()
+    try:
+        switch.release()
+    except PermissionError as error:
+        _say(f"steering: not permitted: {error}")
+        return NOT_PERMITTED
+    except OSError as error:
+        _say(f"steering: {error}")
+        return FAILED
+    print("on again" if was else "was on already")
+    return FINE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from steering.lab.demo import demo
+
+    return demo(timeline=options.json, embedded=options.embedded)
+
+
+def _completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(parser(), options.shell))
+    return FINE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

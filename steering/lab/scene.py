@@ -1,0 +1,246 @@
+"""A scene: the small internet with everything in it that a story needs.
+
+Authoritative servers behind every path, zones signed like com. and net., a validating
+resolver, clients, and the agent itself as its users run it: `steering run` in the edge
+namespace, told apart from the rest by nothing. The demo and the lab tests play on it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.authority import Authority, Embedded, authority
+from steering.lab.clients import Clients
+from steering.lab.resolver import MiniResolver, Resolving, resolver
+from steering.lab.sandbox import PYTHON, LabError, Program, poll
+from steering.lab.world import EDGE, World
+from steering.lab.zone import FRESH, Fault, Keys, SignedZone, Validity, ZoneSpec, sign
+from steering.model import LOCAL, Family, Seconds, WallTime
+
+STATUS_PORT = 9353
+ZONES = ("com.", "net.")
+
+Answer = dict[str, Any]
+"""Decoded JSON of the agent's API."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The parts of the agent's configuration that stories vary."""
+
+    interval: str = "1s"
+    fast_interval: str = "100ms"
+    timeout: str = "1s"
+    lease: str = "60s"
+    mode: str = "enforce"
+    hold: str = "10s"
+    clean: int = 50
+    together: str = "upstream"
+    more: str = ""
+    """Lines added to the configuration."""
+    policy: str = ""
+    """Lines added to the policy."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """One story's stage. Enter it, then `serve`, `start_agent` and so on; leaving ends all."""
+
+    nameservers: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(GTLD_SERVERS))
+    sites: Sequence[str] = ("pao", "fra")
+    embedded: bool = False
+    """Use the embedded servers and client even where NSD and Unbound are installed."""
+    count: int = 300
+    """Delegations per zone."""
+    load: float = 50.0
+    """Client questions per second."""
+    work: Path | None = None
+    world: World = field(init=False)
+    keys: dict[str, Keys] = field(init=False)
+    specs: dict[str, ZoneSpec] = field(init=False)
+    authorities: dict[str, Authority] = field(init=False)
+    resolver: Resolving = field(init=False)
+    clients: Clients = field(init=False)
+    agent: Program | None = field(init=False, default=None)
+    config: Path = field(init=False)
+    _stack: ExitStack = field(init=False, default_factory=ExitStack)
+    _read: int = field(init=False, default=0)
+
+    def __enter__(self) -> Self:
+        addresses = [a for both in self.nameservers.values() for a in both]
+        self.world = self._stack.enter_context(
+            World(addresses=addresses, sites=self.sites, work=self.work)
+        )
+        self.keys = {zone: Keys.fresh() for zone in ZONES}
+        self.specs = {
+            zone: ZoneSpec.like_com(zone, serial=int(time.time()), count=self.count)
+            for zone in ZONES
+        }
+        kind = Embedded if self.embedded else authority
+        self.authorities = {
+            path: kind(self.world, way.auth, nsid=f"ns1-{'sin' if path == LOCAL else path}")
+            for path, way in self.world.paths.items()
+        }
+        self.resolver = (
+            MiniResolver(self.world, keys=self.keys)
+            if self.embedded
+            else resolver(self.world, keys=self.keys)
+        )
+        self.clients = Clients(self.world, rate=self.load, zones=ZONES)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def zones(self, fault: Fault = FRESH, validity: Validity | None = None) -> list[SignedZone]:
+        """Both zones, signed now, with a fault if so wished."""
+        return [sign(self.specs[zone], self.keys[zone], validity, fault) for zone in ZONES]
+
+    def serve(
+        self,
+        fault: Fault = FRESH,
+        *,
+        paths: Iterable[str] | None = None,
+        validity: Validity | None = None,
+    ) -> WallTime:
+        """Serve the zones behind these paths, all if left out; when the last one does."""
+        zones = self.zones(fault, validity)
+        for path in self.authorities if paths is None else paths:
+            self.authorities[path].serve(zones)
+        return time.time()
+
+    def configure(self, settings: Settings | None = None) -> Path:
+        """Write the agent's configuration and policy."""
+        s = settings or Settings()
+        directory = self.world.work / "etc"
+        (directory / "policies").mkdir(parents=True, exist_ok=True)
+        (directory / "anchors").write_text(
+            "".join(keys.anchor(zone) for zone, keys in self.keys.items())
+        )
+        hops = "\n".join(
+            f"  {site}: {{next_hop: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}}}"
+            for site in self.sites
+            for hop in (self.world.paths[site].next_hop,)
+        )
+        servers = "\n".join(
+            f"  {name}: {json.dumps(list(both))}" for name, both in self.nameservers.items()
+        )
+        (directory / "policies" / "gtld-servers.yaml").write_text(
+            f"upstream: gtld-servers\nzones: [com., net.]\nserial: epoch\n"
+            f"recover: {{hold: {s.hold}, max_hold: 1h, clean: {s.clean}}}\n"
+            f"steer: {{to: [{', '.join(self.sites)}], together: {s.together}}}\n"
+            f"nameservers:\n{servers}\n{s.policy}\n"
+        )
+        self.config = directory / "steering.yaml"
+        self.config.write_text(
+            f"site: sin\nmode: {s.mode}\nlease: {s.lease}\n"
+            f"state: {self.world.work}/state\nruntime: {self.world.work}/run\n"
+            f"policies: policies\ntrust_anchors: anchors\nresolvers: [127.0.0.1]\n"
+            f"sites:\n{hops}\n"
+            f"observe:\n  probe: {{interval: {s.interval}, fast_interval: {s.fast_interval}, "
+            f"timeout: {s.timeout}}}\n"
+            f"status: 127.0.0.1:{STATUS_PORT}\n{s.more}\n"
+        )
+        return self.config
+
+    def start_agent(self, *, prefix: Sequence[str] = (), ready: bool = True) -> Program:
+        """Run the agent in the edge namespace; by default wait for its first round of probes."""
+        argv = [*prefix, PYTHON, "-m", "steering", "run", "--config", str(self.config)]
+        self._read = 0
+        self.agent = self.world.start(EDGE, argv, log=self.log)
+        if ready and not poll(self._is_ready, timeout=30.0, every=0.05):
+            raise LabError(f"the agent does not become ready{self.agent.tail()}")
+        return self.agent
+
+    @property
+    def log(self) -> Path:
+        """The agent's events, one JSON object a line."""
+        return self.world.work / "agent.log"
+
+    def stop_agent(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the agent; its exit code."""
+        assert self.agent is not None
+        self.agent.signal(how)
+        return self.agent.wait(10.0)
+
+    def steering(self, *words: str, check: bool = False) -> str:
+        """What a `steering` command prints in the edge namespace, both streams."""
+        argv = [PYTHON, "-m", "steering", words[0], "--config", str(self.config), *words[1:]]
+        done = self.world.run(EDGE, argv, check=check)
+        return done.stdout + done.stderr
+
+    def api(self, path: str = "/api/v1/status") -> Answer:
+        """One answer of the agent's API. Raises OSError while nobody listens."""
+        status, body = self.get(path)
+        if status != http.client.OK:
+            raise LabError(f"{path}: {status} {body}")
+        value: Answer = json.loads(body)
+        return value
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status code and body of one HTTP request. Raises OSError while nobody listens."""
+        with self.world.socket(EDGE, Family.IPV4, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5.0)
+            sock.connect(("127.0.0.1", STATUS_PORT))
+            connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
+            connection.sock = sock
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def events(self) -> list[Answer]:
+        """The events since the last call. Lines that are no JSON (a traceback) raise LabError."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as file:
+            file.seek(self._read)
+            fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        self._read += len(whole)
+        try:
+            return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
+        except ValueError as error:
+            raise LabError(f"the agent wrote: {whole.decode(errors='replace')}") from error
+
+    def routes(self, table: str = "5353") -> dict[str, str]:
+        """Host routes in a table as `ip` shows them: address -> gateway, both families."""
+        found: dict[str, str] = {}
+        for family in ("-4", "-6"):
+            text = self.world.run(
+                EDGE, ["ip", "-j", family, "route", "show", "table", table], check=False
+            ).stdout
+            # Of a table that does not exist `ip` prints an opening bracket and gives up.
+            for route in json.loads(text) if text.rstrip().endswith("]") else []:
+                found[str(route["dst"])] = str(route.get("gateway", ""))
+        return found
+
+    def _is_ready(self) -> bool:
+        if self.agent is not None and not self.agent.running:
+            raise LabError(f"the agent ended{self.agent.tail()}")
+        try:
+            return self.get("/readyz")[0] == http.client.OK
+        except OSError:
+            return False
+
+
+def seconds(text: str) -> Seconds:
+    """UNIX seconds of an event's `time`."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()

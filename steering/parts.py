@@ -1,0 +1,100 @@
+"""From a configuration to the parts it describes: the claim on the kernel, paths, pace, keys.
+
+`run`, `check` and `off` build from the same words here, so they can't mean different things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from steering.act.claim import Claim
+from steering.config import Config, Policy, Setup
+from steering.model import LOCAL, Seconds
+from steering.observe import anchors
+from steering.observe.cadence import Pace
+from steering.observe.keys import KeyStore, system_resolvers
+from steering.observe.probe import Path as Probed
+from steering.observe.signatures import Signatures
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A policy as the prober needs it."""
+
+    name: str
+    zones: Sequence[str]
+    skew: Seconds
+
+
+def claim_of(config: Config) -> Claim | None:
+    """What this configuration owns in the kernel; None with `kernel: off`."""
+    kernel = config.act.kernel
+    if kernel is None:
+        return None
+    return Claim(
+        table=kernel.table,
+        protocol=kernel.protocol,
+        priority=kernel.priority,
+        mark=kernel.mark,
+        sites=tuple(config.sites),
+        next_hops={name: dict(site.next_hop) for name, site in config.sites.items()},
+        transit_interfaces=config.transit_interfaces,
+    )
+
+
+def addresses_of(setup: Setup) -> frozenset[str]:
+    """Every address that may ever be steered."""
+    return frozenset(t.address for policy in setup.policies for t in policy.targets)
+
+
+def probed_paths(claim: Claim | None) -> tuple[Probed, ...]:
+    """The paths that can be asked: all by their marks, or, without rules for them, the local one."""
+    if claim is None:
+        return (Probed(name=LOCAL),)
+    return tuple(Probed(name=path, mark=claim.mark_of(path)) for path in (LOCAL, *claim.sites))
+
+
+def pace_of(config: Config) -> Pace:
+    """The intervals of probing."""
+    probe = config.observe.probe
+    return Pace(interval=probe.interval, fast_interval=probe.fast_interval, timeout=probe.timeout)
+
+
+def asked_of(policies: Sequence[Policy]) -> tuple[Asked, ...]:
+    """The policies as the prober needs them."""
+    return tuple(Asked(policy.upstream, policy.zones, policy.skew) for policy in policies)
+
+
+def key_store(setup: Setup, signatures: Signatures) -> KeyStore:
+    """The keys of all zones. Raises anchors.AnchorError for rubbish among the anchors."""
+    config = setup.config
+    return KeyStore(
+        sorted({zone for policy in setup.policies for zone in policy.zones}),
+        anchors.read(config.trust_anchors) if config.trust_anchors else anchors.built_in(),
+        system_resolvers() if config.resolvers is None else config.resolvers,
+        signatures=signatures,
+        skew=max((policy.skew for policy in setup.policies), default=0.0),
+    )
+
+
+def pinning_commands(claim: Claim) -> tuple[str, ...]:
+    """The `ip` commands by which an operator pins marked probes to each path himself.
+
+    For hosts where the agent may only observe: it then measures the remote sites as well.
+    """
+    lines: list[str] = []
+    for family in claim.families:
+        ip = "ip -4" if family.bits == 32 else "ip -6"
+        lines.append(f"{ip} rule add pref {claim.priority - 2} fwmark {claim.mark} lookup main")
+        for site in claim.sites:
+            hop = claim.next_hop(site, family)
+            if hop is None:
+                continue
+            number = claim.number(site)
+            lines.append(f"{ip} route add default via {hop} table {claim.table + number}")
+            lines.append(
+                f"{ip} rule add pref {claim.priority - 1} fwmark {claim.mark + number} "
+                f"lookup {claim.table + number}"
+            )
+    return tuple(lines)

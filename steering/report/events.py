@@ -1,0 +1,80 @@
+"""Events out: one JSON object a line, or a readable line where a person watches."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass
+from typing import TextIO
+
+from steering.model import Event, WallTime
+
+_COLOURS = {
+    "suspected": "33",
+    "confirmed": "31",
+    "steered": "36",
+    "proved": "32",
+    "recovered": "32",
+    "released": "32",
+    "undone": "31",
+    "held": "33",
+    "alarm_raised": "31",
+    "alarm_cleared": "32",
+}
+
+
+def timestamp(wall: WallTime) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    moment = datetime.datetime.fromtimestamp(wall, tz=datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def fields(event: Event, wall: WallTime) -> dict[str, object]:
+    """The event as it is written: absent what it does not have."""
+    named = {
+        "time": timestamp(wall),
+        "event": event.event,
+        "upstream": event.upstream,
+        "address": event.address,
+        "path": event.path,
+        "was": event.was,
+        "now": event.now,
+        "rule": event.rule,
+        "because": event.because,
+        **event.more,
+    }
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def sentence(event: Event, wall: WallTime, *, colour: bool) -> str:
+    """The event for a terminal."""
+    subject = " ".join(part for part in (event.address, event.path) if part)
+    change = f"{event.was or '-'} -> {event.now or '-'}" if event.was or event.now else ""
+    rule = f"[{event.rule}]" if event.rule else ""
+    word = f"{event.event:<15}"
+    if colour and event.event in _COLOURS:
+        word = f"\x1b[{_COLOURS[event.event]}m{word}\x1b[0m"
+    clock = timestamp(wall)[11:23]
+    return "  ".join(part for part in (clock, word, subject, change, rule, event.because) if part)
+
+
+@dataclass(slots=True)
+class Log:
+    """Writes events to a stream; a stream that is gone or full costs lines, never the agent."""
+
+    stream: TextIO
+    readable: bool
+    lost: int = 0
+
+    def write(self, event: Event, wall: WallTime) -> None:
+        """One line for one event."""
+        line = (
+            sentence(event, wall, colour=True)
+            if self.readable
+            else json.dumps(fields(event, wall), ensure_ascii=False)
+        )
+        try:
+            self.stream.write(line + "\n")
+            self.stream.flush()
+        except (OSError, ValueError):
+            self.lost += 1

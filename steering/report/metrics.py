@@ -1,0 +1,183 @@
+"""Metrics in Prometheus form (names: the contract).
+
+What is a state is read from the snapshot when somebody scrapes, so that a turn costs
+nothing for it; only what happens between scrapes is counted as it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from steering import __version__
+from steering.decide.rules import RULES
+from steering.model import OUTCOMES, Health
+from steering.report.snapshot import Snapshot
+
+
+class Meters:
+    """What is counted as it happens."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.rtt = Histogram(
+            "steering_probe_rtt_seconds",
+            "Round-trip time of answered probes.",
+            ["address", "path"],
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+        )
+        self.actions = Counter(
+            "steering_actions",
+            "Changes an actuator tried; `done` means read back, not that packets follow.",
+            ["actuator", "action", "result"],
+            registry=self.registry,
+        )
+        self.action_seconds = Histogram(
+            "steering_action_seconds",
+            "From the plan to the change read back, per change.",
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5),
+        )
+        self.detection_seconds = Histogram(
+            "steering_detection_seconds",
+            "First bad answer to installed, per address.",
+            registry=self.registry,
+            buckets=(0.5, 1, 2, 3, 5, 8, 15, 30, 60, 300),
+        )
+        self.turn_seconds = Histogram(
+            "steering_turn_seconds",
+            "One turn of the engine: judging and deciding.",
+            registry=self.registry,
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
+        )
+        self.reload_ok = Gauge(
+            "steering_config_last_reload_successful",
+            "1 if the configuration in force is the one on disk as last read.",
+            registry=self.registry,
+        )
+        build = Gauge(
+            "steering_build_info", "1; the version is a label.", ["version"], registry=self.registry
+        )
+        build.labels(version=__version__).set(1)
+
+    def watch(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        """Show the latest snapshot at each scrape."""
+        self.registry.register(_States(snapshot))
+
+
+class _States(Collector):
+    def __init__(self, snapshot: Callable[[], Snapshot | None]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot = self._snapshot()
+        if snapshot is None:
+            return
+        yield from _observations(snapshot)
+        yield from _health(snapshot)
+        yield from _copies(snapshot)
+        yield from _plan(snapshot)
+        alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
+        for name in snapshot.alarms:
+            alarm.add_metric([name], 1)
+        yield alarm
+
+
+def _observations(snapshot: Snapshot) -> Iterator[Metric]:
+    layout, counts = snapshot.world.layout, snapshot.world.ledger.counts
+    family = CounterMetricFamily(
+        "steering_observations",
+        "Answers, or their absence, by outcome.",
+        labels=["upstream", "address", "path", "source", "outcome"],
+    )
+    for i, a, p in (tuple(int(n) for n in cell) for cell in np.argwhere(counts)):
+        target = layout.targets[a]
+        family.add_metric(
+            [target.upstream, target.address, layout.paths[p], "probe", str(OUTCOMES[i])],
+            float(counts[i, a, p]),
+        )
+    yield family
+
+
+def _health(snapshot: Snapshot) -> Iterator[Metric]:
+    world = snapshot.world
+    ratio = GaugeMetricFamily(
+        "steering_failure_ratio",
+        "Failing share of own probes in about the last minute; absent where none was answered.",
+        labels=["upstream", "address", "path"],
+    )
+    health = GaugeMetricFamily(
+        "steering_health",
+        "What is believed, one series a state; says nothing of names that were not asked.",
+        labels=["upstream", "address", "path", "state"],
+    )
+    share = world.ledger.share(world.now)
+    for a, target in enumerate(world.layout.targets):
+        for p, path in enumerate(world.layout.paths):
+            subject = [target.upstream, target.address, path]
+            if np.isfinite(share[a, p]):
+                ratio.add_metric(subject, float(share[a, p]))
+            for state in Health:
+                health.add_metric([*subject, state.word], world.ledger.health[a, p] == state)
+    yield ratio
+    yield health
+
+
+def _copies(snapshot: Snapshot) -> Iterator[Metric]:
+    world = snapshot.world
+    lag = GaugeMetricFamily(
+        "steering_serial_lag_seconds",
+        "How far this path's copy of the zone is behind the newest seen on any path.",
+        labels=["zone", "address", "path"],
+    )
+    left = GaugeMetricFamily(
+        "steering_signature_remaining_seconds",
+        "Shortest remaining life among the signatures seen lately; below 0: expired.",
+        labels=["zone", "address", "path"],
+    )
+    lags = world.ledger.copies.zone_lag(world.layout, world.now)
+    lives = world.ledger.copies.zone_life(world.wall)
+    for a, target in enumerate(world.layout.targets):
+        for z, zone in enumerate(world.layout.policy(a).zones):
+            for p, path in enumerate(world.layout.paths):
+                subject = [zone, target.address, path]
+                if np.isfinite(lags[z, a, p]):
+                    lag.add_metric(subject, float(lags[z, a, p]))
+                if np.isfinite(lives[z, a, p]):
+                    left.add_metric(subject, float(lives[z, a, p]))
+    yield lag
+    yield left
+
+
+def _plan(snapshot: Snapshot) -> Iterator[Metric]:
+    world = snapshot.world
+    desired = GaugeMetricFamily(
+        "steering_desired",
+        "1 where the plan sends the address through the site; says nothing of the kernel.",
+        labels=["upstream", "address", "family", "site"],
+    )
+    installed = GaugeMetricFamily(
+        "steering_installed",
+        "1 where the actuator found the route in place; says nothing of the plan.",
+        labels=["actuator", "address", "family", "site"],
+    )
+    for a, target in enumerate(world.layout.targets):
+        if world.plan[a]:
+            site = world.layout.paths[world.plan[a]]
+            desired.add_metric([target.upstream, target.address, str(target.family), site], 1)
+        if target.address in snapshot.installed:
+            site = snapshot.installed[target.address]
+            installed.add_metric(["kernel", target.address, str(target.family), site], 1)
+    yield desired
+    yield installed
+    decisions = GaugeMetricFamily(
+        "steering_decisions", "Addresses decided by each rule in the latest turn.", labels=["rule"]
+    )
+    for rule in RULES:
+        decisions.add_metric([rule.name], int((world.rule == rule.number).sum()))
+    yield decisions

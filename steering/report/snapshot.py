@@ -1,0 +1,29 @@
+"""What the agent shows to the outside at one moment: a value, swapped whole after each turn.
+
+The HTTP thread reads it without a lock; nothing in it changes any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from steering.model import Instant
+from steering.world import Alarm, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """The world after a turn, and what only the agent knows."""
+
+    mode: str
+    world: World
+    installed: Mapping[str, str]
+    """Address -> site, read from the kernel."""
+    alarms: Mapping[str, Alarm]
+    """The engine's and the agent's own."""
+    ready: bool
+    """Every address has been asked at least once."""
+    turned_at: Instant
+    """When the loop last turned."""
+    config_ok: bool = True

@@ -1,0 +1,110 @@
+"""The status and an explanation as text for a terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from steering.model import LOCAL
+
+Answer = Mapping[str, Any]
+"""Decoded JSON of the API."""
+
+
+def status_text(answer: Answer, *, everything: bool = False) -> str:
+    """A summary per upstream, then a line for each address that is not just healthy."""
+    off = ", OFF" if answer["off"] else ""
+    lines = [
+        f"site {answer['site']}, {answer['mode']}{off}, clock {answer['clock']}, {answer['time']}"
+    ]
+    lines += [f"ALARM {a['name']} since {a['since']}: {a['because']}" for a in answer["alarms"]]
+    addresses: Sequence[Answer] = answer["addresses"]
+    for upstream in dict.fromkeys(a["upstream"] for a in addresses):
+        mine = [a for a in addresses if a["upstream"] == upstream]
+        states = Counter(a["paths"][LOCAL]["health"] for a in mine)
+        ways = Counter(a["steered_to"] or LOCAL for a in mine)
+        lines.append(
+            f"{upstream}: {len(mine)} addresses; local path "
+            + ", ".join(f"{n} {state}" for state, n in states.most_common())
+            + "; going "
+            + ", ".join(f"{n} by {way}" for way, n in ways.most_common())
+        )
+    shown = [a for a in addresses if everything or _remarkable(a)]
+    if shown:
+        lines += ["", *_columns(shown)]
+    return "\n".join(lines)
+
+
+def _remarkable(address: Answer) -> bool:
+    return bool(
+        address["steered_to"]
+        or address["installed"]["kernel"]
+        or address["paths"][LOCAL]["health"] != "healthy"
+    )
+
+
+def _columns(addresses: Sequence[Answer]) -> list[str]:
+    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILING", "WANTED", "INSTALLED", "RULE", "SINCE")]
+    for a in addresses:
+        local = a["paths"][LOCAL]
+        rate = local["failure_rate"]
+        rows.append(
+            (
+                a["address"],
+                a["nameserver"],
+                local["health"],
+                "-" if rate is None else f"{rate:.1%}",
+                a["steered_to"] or LOCAL,
+                a["installed"]["kernel"] or LOCAL,
+                a["rule"] or "-",
+                a["since"],
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def explain_text(answer: Answer) -> str:
+    """Every rule in order, which one decides, and the evidence of each path."""
+    lines = [
+        (
+            f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
+            f"goes by {answer['steered_to'] or LOCAL}; "
+            f"installed: {answer['installed']['kernel'] or LOCAL}"
+        ),
+        f"because: {answer['because']}",
+        "",
+    ]
+    lines += map(_rule, answer["rules"])
+    lines.append("")
+    for path, evidence in answer["evidence"].items():
+        numbers = answer["paths"][path]
+        lines.append(f"   {path}: {evidence['health']}: {evidence['because']}")
+        outcomes = ", ".join(f"{n} {word}" for word, n in numbers["outcomes"].items())
+        detail = [
+            f"{outcomes or 'no answers yet'}",
+            *([f"rtt {numbers['rtt_ms']:.1f} ms"] if numbers["rtt_ms"] is not None else []),
+            *([f"NSID {numbers['nsid']}"] if numbers["nsid"] else []),
+            *(
+                [f"shortest signature {numbers['signature_remaining_s']:.0f} s"]
+                if numbers["signature_remaining_s"] is not None
+                else []
+            ),
+            *(
+                [f"serial lag {numbers['serial_lag_s']:.0f} s"]
+                if numbers["serial_lag_s"] is not None
+                else []
+            ),
+        ]
+        lines.append("      " + "; ".join(detail))
+    lines.append("   (=> decides, + would apply if no rule before it did)")
+    return "\n".join(lines)
+
+
+def _rule(rule: Answer) -> str:
+    sign = "=>" if rule["decides"] else " +" if rule["applies"] else "  "
+    return f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"
