@@ -49,7 +49,7 @@ def addresses_of(setup: Setup) -> frozenset[str]:
 
 
 def probed_paths(claim: Claim | None) -> tuple[Probed, ...]:
-    """The paths that can be asked: all by their marks, or, without rules for them, the local one."""
+    """The paths that can be asked: all by their marks; without rules for them, the local one."""
     if claim is None:
         return (Probed(name=LOCAL),)
     return tuple(Probed(name=path, mark=claim.mark_of(path)) for path in (LOCAL, *claim.sites))

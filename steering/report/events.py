@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from dataclasses import dataclass
 from typing import TextIO
@@ -25,7 +25,7 @@ _COLOURS = {
 
 def timestamp(wall: WallTime) -> str:
     """RFC 3339 in UTC, with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(wall, tz=datetime.UTC)
+    moment = dt.datetime.fromtimestamp(wall, tz=dt.UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
