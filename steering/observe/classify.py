@@ -208,10 +208,17 @@ def _rcode_text(message: dns.message.Message) -> str:
 
 def _nsid(message: dns.message.Message) -> str | None:
     for option in message.options:
-        if isinstance(option, dns.edns.NSIDOption) and option.nsid:
-            printable = option.nsid.isascii() and option.nsid.decode("latin-1").isprintable()
-            return option.nsid.decode("ascii") if printable else option.nsid.hex()
+        if isinstance(option, dns.edns.NSIDOption):
+            return nsid_text(option.nsid)
     return None
+
+
+def nsid_text(nsid: bytes) -> str | None:
+    """An NSID as text where it is one, else in hexadecimal digits; None if it is empty."""
+    if not nsid:
+        return None
+    text = nsid.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else nsid.hex()
 
 
 def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:

@@ -37,6 +37,7 @@ from steering.observe.keys import KeyStore
 from steering.observe.question import QuestionSet, delegations
 from steering.observe.resolve import dnskeys
 from steering.observe.signatures import Signatures
+from steering.observe.twin import Twins
 
 _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
@@ -72,6 +73,7 @@ class _Flight:
     paths: tuple[str, ...]
     landed: dict[str, Observation] = field(default_factory=dict)
     inquiries: dict[str, Inquiry] = field(default_factory=dict)
+    twins: Twins = field(default_factory=Twins)
 
 
 class Prober:
@@ -246,20 +248,24 @@ class Prober:
         )
 
     def _read(self, flight: _Flight, wire: bytes, query_id: int) -> Reading:
-        question = flight.question
+        question, trust = flight.question, self._keys.trust
+        if wire[:2] == query_id.to_bytes(2, "big") and (twin := flight.twins.find(wire, trust)):
+            return twin
         message = parse(wire, question, query_id)
         if isinstance(message, Reading):
             return message
         if question.kind is Kind.DNSKEY and (shown := dnskeys(message, question.zone)):
             self._keys.offer(question.zone, *shown)
+            trust = self._keys.trust
         reading = judge(
             message,
             question,
-            self._keys.trust,
+            trust,
             wall=self._wall(),
             skew=self._upstreams[flight.target.upstream].skew,
             signatures=self._signatures,
         )
         if reading.outcome is Outcome.NO_KEY:
             self._keys.miss(question.zone)
+        flight.twins.keep(wire, trust, reading)
         return reading
