@@ -233,12 +233,12 @@ class Claim:
                 protocol=_number(value["protocol"]),
                 priority=_number(value["priority"]),
                 mark=_number(value["mark"]),
-                sites=tuple(_text(name) for name in value["sites"]),
+                sites=_texts(value["sites"]),
                 next_hops={
                     _text(site): {Family(family): _text(at) for family, at in hops.items()}
                     for site, hops in value["next_hops"].items()
                 },
-                transit_interfaces=tuple(_text(name) for name in value["transit_interfaces"]),
+                transit_interfaces=_texts(value["transit_interfaces"]),
             )
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ClaimError(f"not a claim: {error!r}") from error
@@ -257,3 +257,9 @@ def _text(value: object) -> str:
     if type(value) is not str:
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if type(value) is not list:
+        raise TypeError(f"{value!r} is not a list")
+    return tuple(map(_text, value))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Lease:
             return _DAMAGED
         try:
             value = json.loads(text)
+            if not math.isfinite(value["deadline"]):  # JSON as Python reads it has these
+                return _DAMAGED
             return LeaseState(
                 claim=Claim.from_json(value["claim"]),
                 boot=str(value["boot"]),

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from socket import if_indextoname
+from socket import if_indextoname, if_nametoindex
 
 from steering.act import wire
 from steering.act.claim import Claim
@@ -155,7 +155,9 @@ def _is_in(address: str, claim: Claim, site: str) -> bool:
 
 def _ways_out(claim: Claim, asking: Asking) -> Iterator[Complaint]:
     for name in claim.transit_interfaces:
-        if not Path("/sys/class/net", name).exists():
+        try:
+            if_nametoindex(name)
+        except OSError:
             yield Complaint(
                 kind=Fault.NOTICE,
                 message=f"transit_interfaces: there is no interface {name} now: packets from "

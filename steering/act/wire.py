@@ -9,6 +9,7 @@ a test holds it against pyroute2's rendering of the same messages.
 from __future__ import annotations
 
 import enum
+import ipaddress
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -184,7 +185,12 @@ def packed(address: str) -> bytes:
 
 
 def text(payload: bytes) -> str:
-    return inet_ntop(AF_INET if len(payload) == 4 else AF_INET6, payload)
+    """An address in the form that `ipaddress` gives it, as everywhere in the project."""
+    if len(payload) == 4:
+        return inet_ntop(AF_INET, payload)
+    written = inet_ntop(AF_INET6, payload)
+    # The C library ends some addresses in dotted quads where ipaddress does not.
+    return str(ipaddress.IPv6Address(payload)) if "." in written else written
 
 
 def family_number(family: Family) -> int:

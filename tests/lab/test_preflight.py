@@ -1,0 +1,150 @@
+"""What is wrong with a host is said, in full, before anything is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+from kernelhost import ADDRESSES, CLAIM, build_host, everything, run
+
+from steering.act.kernel import KernelActuator
+from steering.act.preflight import Complaint, Fault, preflight
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def host(namespace: None) -> None:
+    build_host()
+    for name in ("all", "eth0", "bb-pao", "bb-fra"):
+        Path("/proc/sys/net/ipv4/conf", name, "rp_filter").write_text("0", encoding="ascii")
+
+
+def complaints(where: Path, addresses: Collection[str] = ADDRESSES) -> tuple[Complaint, ...]:
+    return preflight(CLAIM, addresses, state=where / "state", runtime=where / "run")
+
+
+def test_a_good_host_has_nothing_to_complain_of(host: None, tmp_path: Path) -> None:
+    before = everything()
+    assert complaints(tmp_path) == ()
+    assert everything() == before
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_what_an_agent_left_installed_is_no_fault(host: None, tmp_path: Path) -> None:
+    with KernelActuator(CLAIM) as kernel:
+        kernel.prepare()
+        kernel.apply(dict.fromkeys(ADDRESSES, "pao"), ADDRESSES)
+        assert complaints(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        ("ip route add 203.0.113.1 via 10.255.0.9 table 5353", "203.0.113.1/32 in table 5353"),
+        ("ip -6 route add default via fd00:ff::9 table 5355", "::/0 in table 5355"),
+        ("ip rule add from 203.0.113.1 lookup main pref 5352", "preference is in our block"),
+        ("ip -6 rule add lookup main pref 5354", "preference is in our block"),
+        ("ip rule add from 203.0.113.1 lookup 5354 pref 90", "looks up our table 5354"),
+        ("ip rule add fwmark 0x5353 lookup main pref 90", "catches our mark 0x5353"),
+        ("ip -6 rule add fwmark 0x5000/0xf000 lookup main pref 90", "catches our mark 0x5353"),
+    ],
+)
+def test_numbers_that_others_use_are_wrong_input(
+    host: None, tmp_path: Path, harm: str, says: str
+) -> None:
+    run(harm)
+    (complaint,) = complaints(tmp_path)
+    assert complaint.kind is Fault.WRONG_INPUT
+    assert says in complaint.message
+    assert "tables 5353 to 5355" in complaint.message
+
+
+def test_rules_of_others_that_meet_none_of_ours_are_no_fault(host: None, tmp_path: Path) -> None:
+    run("ip rule add fwmark 0x80000/0xff0000 lookup 52 pref 5210")
+    run("ip rule add from 203.0.113.1 lookup 52 pref 5355")
+    run("ip route add 203.0.113.1 via 10.255.0.9 table 52")
+    assert complaints(tmp_path) == ()
+
+
+def test_addresses_that_cannot_be_steered_are_wrong_input(host: None, tmp_path: Path) -> None:
+    found = complaints(tmp_path, [*ADDRESSES, "10.255.0.1", "10.255.1.2", "fd00:ff:1::1"])
+    assert [complaint.kind for complaint in found] == [Fault.WRONG_INPUT] * 3
+    said = "\n".join(map(str, found))
+    assert "10.255.0.1 can't be steered: it is one of this host's own addresses" in said
+    assert "10.255.1.2 can't be steered: it is the next hop of pao" in said
+
+
+def test_a_next_hop_that_is_this_host_is_wrong_input(host: None, tmp_path: Path) -> None:
+    run("ip addr add 10.255.1.2/32 dev lo")
+    assert any(
+        complaint.kind is Fault.WRONG_INPUT and "sites.pao.next_hop.ipv4" in complaint.message
+        for complaint in complaints(tmp_path)
+    )
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        ("ip addr del 10.255.2.1/24 dev bb-fra", "sites.fra.next_hop.ipv4: 10.255.2.2 is on no"),
+        ("ip -6 addr flush dev bb-pao", "sites.pao.next_hop.ipv6: fd00:ff:1::2 is on no link"),
+        ("ip link del bb-pao", "there is no interface bb-pao"),
+    ],
+)
+def test_what_may_still_come_is_only_noticed(
+    host: None, tmp_path: Path, harm: str, says: str
+) -> None:
+    run(harm)
+    found = complaints(tmp_path)
+    assert {complaint.kind for complaint in found} == {Fault.NOTICE}
+    assert any(says in complaint.message for complaint in found)
+
+
+@pytest.mark.parametrize("where", ["all", "bb-pao", "eth0"])
+def test_strict_reverse_path_filters_are_noticed_with_the_remedy(
+    host: None, tmp_path: Path, where: str
+) -> None:
+    Path("/proc/sys/net/ipv4/conf", where, "rp_filter").write_text("1", encoding="ascii")
+    found = complaints(tmp_path)
+    names = ["bb-fra", "bb-pao", "eth0"] if where == "all" else [where]
+    assert [c.message.rpartition(" ")[2] for c in found] == [
+        f"net.ipv4.conf.{name}.rp_filter=2" for name in names
+    ]
+    for name in names:
+        Path("/proc/sys/net/ipv4/conf", name, "rp_filter").write_text("2", encoding="ascii")
+    assert complaints(tmp_path) == ()
+
+
+def test_directories_that_cannot_be_written_are_wrong_input(host: None, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file stands here")
+    (complaint,) = complaints(tmp_path)
+    assert complaint.kind is Fault.WRONG_INPUT
+    assert str(tmp_path / "state") in complaint.message
+
+
+def test_without_the_capability_it_is_not_permitted(host: None, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o500)
+    script = (
+        "import sys; from pathlib import Path; from kernelhost import ADDRESSES, CLAIM\n"
+        "from steering.act.preflight import preflight\n"
+        "state, runtime = map(Path, sys.argv[1:])\n"
+        "for c in preflight(CLAIM, ADDRESSES, state=state, runtime=runtime):\n"
+        "    print(int(c.kind), c)\n"
+    )
+    done = subprocess.run(
+        [
+            *("setpriv", "--securebits=+noroot", "--bounding-set=-all", "--inh-caps=-all"),
+            *(sys.executable, "-c", script, tmp_path / "state", tmp_path / "run"),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("3 act.kernel: routes, rules and marked probes need CAP_NET_ADMIN")
+    assert second.startswith(f"3 state: {tmp_path}/state: Permission denied")
