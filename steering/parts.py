@@ -13,8 +13,9 @@ from steering.config import Config, Policy, Setup
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
 from steering.observe.cadence import Pace
-from steering.observe.keys import KeyStore, system_resolvers
+from steering.observe.keys import KeyStore
 from steering.observe.probe import Path as Probed
+from steering.observe.resolve import system_resolvers
 from steering.observe.signatures import Signatures
 
 
