@@ -89,8 +89,17 @@ class Program:
         os.killpg(self._outer.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen program go on (SIGCONT)."""
-        os.killpg(self._outer.pid, signal.SIGCONT)
+        """Let a frozen program go on (SIGCONT).
+
+        nsenter stops itself when it notices that its child was stopped, which may be after
+        the first SIGCONT; so it is told until it waits again.
+        """
+
+        def waiting() -> bool:
+            os.killpg(self._outer.pid, signal.SIGCONT)
+            return not self.running or _state(self._outer.pid) == "S"
+
+        poll(waiting, timeout=2.0, every=0.002)
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit status. Raises subprocess.TimeoutExpired after ``timeout`` seconds."""
@@ -171,7 +180,7 @@ class Sandbox:
             self._init.communicate()
             self._init = None
         for program in self._programs:
-            program.wait()
+            program.kill()
         self._programs.clear()
         if self._own_work:
             shutil.rmtree(self.work, ignore_errors=True)
@@ -259,10 +268,8 @@ def missing() -> tuple[str, ...]:
         for sysctl, value in _FORBIDDING.items():
             setting = Path("/proc/sys") / sysctl
             if setting.exists() and setting.read_text().strip() == value:
-                return (
-                    f"user namespaces are forbidden by the sysctl {sysctl.replace('/', '.')}={value}"
-                    f" (run as root, or change it): {said[-1]}",
-                )
+                name = sysctl.replace("/", ".")
+                return (f"user namespaces are forbidden by the sysctl {name}={value}: {said[-1]}",)
     return (f"no namespaces can be made here: {said[-1]}",)
 
 
@@ -291,6 +298,14 @@ def only_child(process: subprocess.Popen[bytes]) -> int | None:
 
     found = poll(child, timeout=5.0, every=0.001)
     return found if found and found > 0 else None
+
+
+def _state(pid: int) -> str:
+    """The state letter of a process (proc_pid_stat(5)); empty if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return ""
 
 
 def _unshare() -> list[str]:

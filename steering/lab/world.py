@@ -1,11 +1,11 @@
-"""A small internet: one edge host, its provider, its own backbone, and anycast behind each.
+r"""A small internet: one edge host, its provider, its own backbone, and anycast behind each.
 
 ::
 
                      isp -------- auth-local     the anycast instance that routing chose
                       |
                      edge                        resolver, agent, clients
-                    /    \\
+                    /    \
               bb-pao      bb-fra                 our own links to our remote sites
                  |          |
                 pao        fra                   their routers
@@ -253,7 +253,8 @@ class World:
             None,
             ["ip", "-batch", "-"],
             stdin="".join(
-                f"link add name {p.interface} netns {EDGE} type veth peer name {EDGE} netns {p.router}\n"
+                f"link add name {p.interface} netns {EDGE} type veth"
+                f" peer name {EDGE} netns {p.router}\n"
                 f"link add name auth netns {p.router} type veth peer name router netns {p.auth}\n"
                 for p in paths
             ),
