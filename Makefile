@@ -1,0 +1,48 @@
+# Every target does its own set-up: a fresh checkout and make are enough to begin with.
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+# The labs of `make test`; for one story: make labs ONLY=tests/lab/test_kernel.py
+ONLY ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint unit labs bench docs wheel clean setup-demo setup-test
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: setup-demo ## replay July 2023 live, in network namespaces of its own (90 s)
+	@$(PYTHON) -m steering demo $(DEMO)
+
+test: lint unit labs ## all checks and tests, labs with real name servers last
+
+lint: setup-test ## ruff and mypy
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+
+unit: setup-test ## the tests that need no network namespaces (under a minute)
+	$(PYTEST) -m "not lab" $(ONLY)
+
+labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
+	$(PYTEST) -m lab $(ONLY)
+
+bench: setup-test ## measure what README.md's figures are made of
+	@for program in benchmarks/[a-z]*.py; do \
+		echo "== $$program"; $(PYTHON) "$$program" || exit 1; \
+	done
+
+docs: setup-test ## write the generated pages and parts of pages anew
+	$(PYTHON) -m steering.config.schema
+	$(PYTHON) tests/unit/test_docs.py
+
+wheel: setup-test ## build dist/upstream_steering-*.whl
+	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean: ## remove what the other targets made, .venv too
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup-demo setup-test: setup-%:
+	@scripts/setup $*
