@@ -29,7 +29,7 @@ PAYLOAD: Final = 1232
 
 _REFUSED_BY_HOST: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
 _SILENCE: Final = frozenset({errno.ETIMEDOUT})
-_SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
+SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
 _RD, _CD = 0x0100, 0x0010
 
 
@@ -132,7 +132,7 @@ class Inquiry:
         kind = socket.SOCK_STREAM if self._tcp else socket.SOCK_DGRAM
         self._socket = sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
         if self._mark is not None:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_MARK, self._mark)
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, self._mark)
         with contextlib.suppress(BlockingIOError):  # a handshake takes its time
             sock.connect(self._where)
         return sock

@@ -18,6 +18,7 @@ from signedzone import NOW, Key, SignedZone
 
 from steering.model import Attention, Family, Kind, Observation, Outcome, Round, Target
 from steering.observe import anchors
+from steering.observe.ask import SO_MARK, Inquiry, Reply, query
 from steering.observe.cadence import LIVE, Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path, Prober
@@ -365,3 +366,37 @@ def _unused_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def _may_mark() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, 0x5354)
+        except PermissionError:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["UDP", "TCP"])
+def test_a_paths_mark_is_on_every_socket_or_the_answer_is_ours(tcp: bool) -> None:
+    async def story() -> None:
+        async with serving(Server("127.0.0.1", silent)) as port:
+            replies: list[Reply] = []
+            inquiry = Inquiry(
+                query("com.", "SOA"),
+                7,
+                "127.0.0.1",
+                done=replies.append,
+                timeout=5,
+                port=port,
+                mark=0x5354,
+                tcp=tcp,
+            )
+            if _may_mark():
+                assert inquiry._socket is not None
+                assert inquiry._socket.getsockopt(socket.SOL_SOCKET, SO_MARK) == 0x5354
+                inquiry.cancel()
+            else:
+                assert [(reply.ours, reply.reached) for reply in replies] == [(True, False)]
+
+    asyncio.run(story())
