@@ -1,0 +1,34 @@
+"""`python -m benchmarks [NAME ...]`: each prints a table, under the machine's facts.
+
+These machines are shared and noisy: compare medians and ratios, not single figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from benchmarks import footprint, kernel, report, turn
+
+ALL = {"turn": turn.run, "kernel": kernel.run, "footprint": footprint.run}
+
+
+def main() -> int:
+    """Run the benchmarks named, all if none is."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(ALL)}")
+    names = parser.parse_args().names or list(ALL)
+    unknown = [name for name in names if name not in ALL]
+    if unknown:
+        print(f"no benchmark {', '.join(unknown)}; there are {', '.join(ALL)}", file=sys.stderr)
+        return 2
+    report.machine()
+    for name in names:
+        ALL[name]()
+    return 0
+
+
+raise SystemExit(main())
