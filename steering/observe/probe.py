@@ -9,6 +9,7 @@ timeout, twice that where an answer came truncated.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import deque
@@ -143,7 +144,8 @@ class Prober:
                     self._ask(turn)
                 if self._arrived:
                     self._land(*self._arrived.popleft())
-                if not self._arrived:
+                    await asyncio.sleep(0)  # answers that wait in sockets are timed in between
+                else:
                     await self._bell.wait(self._cadence.wake_at - self._monotonic())
         finally:
             for flight in self._open.values():
