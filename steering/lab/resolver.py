@@ -115,6 +115,7 @@ class Unbound(Resolving):
             "  use-systemd: no",
             "  verbosity: 1",
             "  val-log-level: 2",
+            "  log-servfail: yes",
             "  num-threads: 1",
             "  outgoing-range: 512",
             "  num-queries-per-thread: 1024",

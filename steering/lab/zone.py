@@ -255,6 +255,20 @@ def unsigned(spec: ZoneSpec) -> Iterator[dns.rrset.RRset]:
                     yield dns.rrset.from_text_list(name, 172_800, "IN", rdtype, addresses)
 
 
+def gtld_servers_zone(*, serial: int) -> SignedZone:
+    """The zone of the nameservers' own names, unsigned as the real one is.
+
+    Whoever walks down from a root zone asks for them; who has stub addresses does not.
+    """
+    spec = ZoneSpec(name="gtld-servers.net.", serial=serial, delegations=())
+    hosts = (
+        dns.rrset.from_text(name, 172_800, "IN", rdtype, address)
+        for name, both in GTLD_SERVERS.items()
+        for rdtype, address in zip(("A", "AAAA"), both, strict=True)
+    )
+    return SignedZone(name=spec.name, serial=serial, rrsets=(*unsigned(spec), *hosts))
+
+
 def nsec3_hash(name: dns.name.Name) -> str:
     """The hashed owner label of a name: SHA-1, no salt, no iterations (RFC 5155 5)."""
     return dns.dnssec.nsec3_hash(name, None, 0, "SHA1").lower()
