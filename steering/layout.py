@@ -6,13 +6,14 @@ says which row and which column is what; path 0 is always the local one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.config import Policy, Setup, Together
+from steering.config import Counted, Policy, Serial, Setup, Together
+from steering.judge.detector import scale_for
 from steering.model import LOCAL, Family, Seconds, Target, Verdict
 
 CLASSES: tuple[Verdict, ...] = (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
@@ -54,12 +55,18 @@ class Layout:
     """(A,)"""
     base_scale: NDArray[np.int64]
     """(3, A) scale of the buckets from the policy and the class alone."""
+    epoch: NDArray[np.bool_]
+    """(A,) whether serials are UNIX seconds."""
+    lag_limit: NDArray[np.float64]
+    """(A,) the policy's limit of serial lag in seconds; NaN: by what the other paths show."""
+    life_limit: NDArray[np.float64]
+    """(A,) the policy's least remaining signature lifetime in seconds; NaN likewise."""
+    at_most: NDArray[np.int64]
+    """(A,) addresses of the upstream that may be steered at once."""
 
     @classmethod
     def of(cls, setup: Setup) -> Layout:
         """The layout of a configuration with its policies."""
-        from steering.judge.detector import scale_for
-
         config, policies = setup.config, setup.policies
         paths = (LOCAL, *config.sites)
         targets: list[Target] = []
@@ -94,8 +101,10 @@ class Layout:
                     order[a, p] = 0
                 elif site in wanted:
                     order[a, p] = wanted.index(site)
-        on = [[str(word) for word in policy.breach.on] for policy in policies]
-        words = [str(c) for c in CLASSES]
+        acting = [
+            [Counted(verdict.value) in policies[u].breach.on for u in upstream_of]
+            for verdict in CLASSES
+        ]
         return cls(
             site=config.site,
             targets=tuple(targets),
@@ -110,14 +119,24 @@ class Layout:
             family_of=np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64),
             group_of=np.array(group_of, dtype=np.int64),
             order=order,
-            acts_on=np.array([[w in on[u] for u in upstream_of] for w in words], dtype=np.bool_),
-            acts_on_stale=np.array(["stale" in on[u] for u in upstream_of], dtype=np.bool_),
+            acts_on=np.array(acting, dtype=np.bool_),
+            acts_on_stale=np.array(
+                [Counted.STALE in policies[u].breach.on for u in upstream_of], dtype=np.bool_
+            ),
             base_scale=np.array(
                 [
                     [scale_for(normal, policies[u].breach.failure_rate) for u in upstream_of]
                     for normal in NORMAL
                 ],
                 dtype=np.int64,
+            ),
+            epoch=np.array(
+                [policies[u].serial is Serial.EPOCH for u in upstream_of], dtype=np.bool_
+            ),
+            lag_limit=_or_nan(policies[u].breach.stale.serial_lag for u in upstream_of),
+            life_limit=_or_nan(policies[u].breach.stale.signature_remaining for u in upstream_of),
+            at_most=np.array(
+                [policies[u].steer.at_most or len(targets) for u in upstream_of], dtype=np.int64
             ),
         )
 
@@ -133,4 +152,13 @@ class Layout:
 
     def policy(self, a: int) -> Policy:
         """The policy of the address in row `a`."""
-        return self.policies[self.upstream_of[a]]
+        return self.policies[int(self.upstream_of[a])]
+
+    def zone(self, a: int, name: str) -> int | None:
+        """The place of a zone in the policy of row `a`; None: it is none of the policy's."""
+        zones = self.policy(a).zones
+        return zones.index(name) if name in zones else None
+
+
+def _or_nan(limits: Iterable[Seconds | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if limit is None else limit for limit in limits], dtype=np.float64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from steering.decide.proof import Proof
 from steering.judge.ledger import Ledger
 from steering.layout import Layout
-from steering.model import Instant, WallTime
+from steering.model import Event, Instant, WallTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +75,29 @@ class World:
         """The plan as the actuators take it: address -> site, of those that take a detour."""
         return {
             self.layout.targets[a].address: self.layout.paths[self.plan[a]]
-            for a in (int(row) for row in np.flatnonzero(self.plan))
+            for a in np.flatnonzero(self.plan).tolist()
         }
+
+    def event(
+        self,
+        event: str,
+        a: int,
+        because: str,
+        *,
+        path: str | None = None,
+        was: str | None = None,
+        now: str | None = None,
+        rule: str | None = None,
+    ) -> Event:
+        """One thing to tell of the address in row `a`."""
+        target = self.layout.targets[a]
+        return Event(
+            event=event,
+            because=because,
+            upstream=target.upstream,
+            address=target.address,
+            path=path,
+            was=was,
+            now=now,
+            rule=rule,
+        )

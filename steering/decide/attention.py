@@ -19,7 +19,7 @@ def attention(world: World) -> dict[str, Attention]:
     on_trial = np.zeros(len(layout.targets), dtype=np.bool_)
     on_trial[list(ledger.trials)] = True
     wanted: dict[str, Attention] = {}
-    for a in (int(row) for row in np.flatnonzero((world.plan > 0) | curious | on_trial)):
+    for a in np.flatnonzero((world.plan > 0) | curious | on_trial).tolist():
         trial = ledger.trials.get(a)
         if world.plan[a]:
             columns = {0, int(world.plan[a])}
@@ -30,7 +30,7 @@ def attention(world: World) -> dict[str, Attention]:
         proof = world.proofs.get(a)
         wanted[layout.targets[a].address] = Attention(
             paths=frozenset(layout.paths[p] for p in columns),
-            live=bool(world.plan[a]) and proof is not None and proof.installed,
+            live=bool(world.plan[a]) and proof is not None and proof.installed is not None,
             witnesses=ledger.witnesses(a),
         )
     return wanted

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steering.decide import together
 from steering.decide.rank import best
-from steering.judge.ledger import SILENCES, candidates
+from steering.judge.compare import candidates, cut_off, standing
 from steering.model import Health, Instant
 from steering.world import World
 
@@ -58,44 +58,59 @@ def look(world: World, now: Instant, *, off: bool) -> Board:
     local = health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
     groups = together.open_groups(world.open_groups, layout.group_of, own)
-    breached = own | groups[layout.group_of] if own.size else own
-    proven = candidates(ledger, layout, now) & (world.avoid_until <= now)
+    proven = _proven(world, now)
     usable = layout.order >= 0
     bad = health >= Health.SUSPECT
     remote_bad = np.where(usable, bad, True).all(axis=1) & usable.any(axis=1)
     on_trial = np.zeros(len(own), dtype=np.bool_)
     on_trial[list(ledger.trials)] = True
-    share = np.nan_to_num(ledger.share(now), nan=1.0)
-    rows = np.arange(len(own))
-    there, here = share[rows, world.plan], share[:, 0]
+    waiting = together.settling(
+        layout.group_of, own & (world.plan == 0), on_trial, ledger.confirmed_at, now
+    )
     return Board(
         off=off,
         clock_doubt=_clock_doubt(world, now),
-        self_doubt=_self_doubt(world),
+        self_doubt=_crowd(world) | cut_off(ledger, layout),
         local=local,
         own=own,
-        breached=breached,
+        breached=together.reach(groups, layout.group_of, layout.family_of, own),
         open_groups=groups,
-        settling=together.settling(
-            layout.group_of, own & (world.plan == 0), on_trial, ledger.confirmed_at, now
-        )
-        & ~groups[layout.group_of],
+        settling=waiting & ~groups[layout.group_of] if waiting.any() else waiting,
         proven=proven,
-        all_bad=(local >= Health.SUSPECT) & remote_bad,
+        all_bad=(own | (local == Health.SUSPECT)) & remote_bad,
         best=best(proven, layout.order, world.plan, ledger.rtt, layout.paths),
         plan=world.plan,
-        detour_worse=(world.plan > 0) & bad[rows, world.plan] & (there > here + WORSE),
-        at_most=np.array(
-            [
-                p.steer.at_most if p.steer.at_most is not None else len(layout.targets)
-                for p in layout.policies
-            ],
-            dtype=np.int64,
-        )[layout.upstream_of]
-        if own.size
-        else np.zeros(0, dtype=np.int64),
+        detour_worse=_detour_worse(world, bad, now),
+        at_most=layout.at_most,
         upstream_of=layout.upstream_of,
     )
+
+
+def _proven(world: World, now: Instant) -> Mask:
+    """(A, P) where traffic may go: proven good, or in use and not proven to have turned bad."""
+    proven = candidates(world.ledger, world.layout, now)
+    steered = np.flatnonzero(world.plan)
+    if steered.size:
+        columns = world.plan[steered]
+        proven[steered, columns] |= standing(world.ledger, world.layout, now)[steered, columns]
+    return proven & (world.avoid_until <= now)
+
+
+def _detour_worse(world: World, bad: Mask, now: Instant) -> Mask:
+    worse = np.zeros(len(world.plan), dtype=np.bool_)
+    steered = np.flatnonzero(world.plan)
+    if steered.size:
+        columns = world.plan[steered]
+        share = np.nan_to_num(world.ledger.share(now, steered), nan=1.0)
+        there = share[np.arange(steered.size), columns]
+        worse[steered] = bad[steered, columns] & (there > share[:, 0] + WORSE)
+    return worse
+
+
+def _most(part: Mask, of: Mask, upstream_of: NDArray[np.int64], upstreams: int) -> Mask:
+    """(U,) upstreams of which more than half of the addresses in `of` are in `part`."""
+    some = np.bincount(upstream_of, weights=part & of, minlength=upstreams)
+    return some * 2 > np.bincount(upstream_of, weights=of, minlength=upstreams)
 
 
 def _clock_doubt(world: World, now: Instant) -> bool:
@@ -104,42 +119,23 @@ def _clock_doubt(world: World, now: Instant) -> bool:
     It takes two paths to say so: seen over one alone it may be that path.
     """
     layout = world.layout
+    if not world.ledger.recent_dated.any():
+        return False
     dated = world.ledger.dated_share(now)
     known = ~np.isnan(dated)
     measured = known.sum(axis=1) >= 2
     rows = measured & np.where(known, dated > DATED, True).all(axis=1)
-    upstreams = dated_upstreams = 0
-    for u in range(len(layout.policies)):
-        mine = layout.upstream_of == u
-        if not (measured & mine).any():
-            continue
-        upstreams += 1
-        dated_upstreams += (rows & mine).sum() * 2 > (measured & mine).sum()
-    return dated_upstreams * 2 > upstreams
+    upstreams = len(layout.policies)
+    seen = np.bincount(layout.upstream_of, weights=measured, minlength=upstreams) > 0
+    most = _most(rows, measured, layout.upstream_of, upstreams)
+    return bool(most.sum() * 2 > seen.sum())
 
 
-def _self_doubt(world: World) -> Mask:
-    """Addresses about which we suspect ourselves.
-
-    Silence on the local path speaks against an upstream only if our probes do leave: since
-    the silence began, something of the same family must have come back over the local
-    path. And when several unrelated upstreams are bad here at once, what they have in common
-    is us.
-    """
-    layout, ledger = world.layout, world.ledger
-    bad = (ledger.health[:, 0] == Health.SUSPECT) | (ledger.health[:, 0] == Health.FAILING)
-    crowd = 0
-    for u in range(len(layout.policies)):
-        mine = layout.upstream_of == u
-        crowd += (bad & mine).sum() * 2 > mine.sum()
-    if crowd >= CROWD and crowd * 2 > len(layout.policies):
-        return np.ones(len(layout.targets), dtype=np.bool_)
-    silent = ledger.streak[:, 0] >= SILENCES
-    doubt = np.zeros(len(layout.targets), dtype=np.bool_)
-    for family in (0, 1):
-        mine = layout.family_of == family
-        if not (silent & mine).any():
-            continue
-        last = np.fmax.reduce(ledger.reached[mine, 0], initial=-np.inf)
-        doubt |= mine & silent & ~(last >= ledger.silent_since[:, 0])
-    return doubt
+def _crowd(world: World) -> Mask:
+    """(A,) all true when several unrelated upstreams are bad here: they have us in common."""
+    layout = world.layout
+    local = world.ledger.health[:, 0]
+    bad = (local == Health.SUSPECT) | (local == Health.FAILING)
+    most = _most(bad, np.ones_like(bad), layout.upstream_of, len(layout.policies))
+    crowd = int(most.sum())
+    return np.full_like(bad, crowd >= CROWD and crowd * 2 > len(layout.policies))

@@ -2,7 +2,8 @@
 
 Live questions carry no mark, so they go where the host's own traffic to the address goes.
 Good live answers prove that the routes work and that the site does; bad ones, or none in
-time, undo the steer, and that site is avoided for a while.
+time, undo the steer, and that site is avoided for a while. What was proved can be lost
+again: bad live answers in a row undo it, whatever the probes over the site's path say.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from steering.model import Instant, Seconds
+from steering.model import Instant, Round, Seconds, Verdict
 
 GOOD_ENOUGH = 5
 TOO_BAD = 3
+LOST_AFTER = 10
+"""Bad live answers in a row that end what was proved: no loss that is normal does this."""
 AVOID: Seconds = 300.0
 """How long a site that did not help is not tried again for the address."""
 
@@ -32,21 +35,44 @@ class Proof:
 
     column: int
     """Column of the site's path."""
-    deadline: Instant
-    """By then it must be proved; counted from the moment the route was seen installed."""
-    installed: bool = False
+    installed: Instant | None = None
+    """When the route was first seen in place; questions asked before that prove nothing."""
+    deadline: Instant = 0.0
+    """By then it must be proved."""
     good: int = 0
     bad: int = 0
+    bad_run: int = 0
     proved: bool = False
+
+    def begin(self, now: Instant, allowed: Seconds) -> Proof:
+        """The proof from the moment the route was seen in place."""
+        return replace(self, installed=now, deadline=now + allowed)
 
     def live(self, *, good: bool) -> Proof:
         """The proof after one live answer (or its absence)."""
-        return replace(self, good=self.good + good, bad=self.bad + (not good))
+        return replace(
+            self,
+            good=self.good + good,
+            bad=self.bad + (not good),
+            bad_run=0 if good else self.bad_run + 1,
+        )
+
+    def see(self, item: Round) -> Proof:
+        """The proof after the live answers of one round."""
+        if self.installed is None or item.at < self.installed:
+            return self
+        proof = self
+        for seen in item.observations:
+            if seen.live and seen.verdict is not Verdict.NOTHING:
+                proof = proof.live(good=seen.verdict is Verdict.GOOD)
+        return proof
 
     def standing(self, now: Instant) -> Standing:
         """Where it stands at this instant."""
+        if self.installed is None:
+            return Standing.WAITING
         if self.proved:
-            return Standing.PROVED
+            return Standing.FAILED if self.bad_run >= LOST_AFTER else Standing.PROVED
         if self.bad >= TOO_BAD and self.bad > self.good // 4:
             return Standing.FAILED
         if self.good >= GOOD_ENOUGH:

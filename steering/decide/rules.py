@@ -44,21 +44,24 @@ def _all(board: Board, condition: bool) -> Mask:
 
 def _healthy(board: Board) -> Mask:
     fit = (board.local == Health.HEALTHY) | ((board.local == Health.STALE) & ~board.own)
-    return fit & ~board.breached
+    return np.asarray(fit & ~board.breached)
 
 
 def _unproven(board: Board) -> Mask:
-    return ~board.breached | (board.best == 0) | board.settling
+    return np.asarray(~board.breached | (board.best == 0) | board.settling)
 
 
 def _budget(board: Board) -> Mask:
     """Beyond `at_most`: those that are steered already keep their place, then in order."""
-    wants = board.breached & (board.best > 0)
+    wants = board.breached & (board.best > 0) & ~board.settling
     held = np.zeros(len(board.plan), dtype=np.bool_)
-    for u in np.unique(board.upstream_of[wants]):
-        mine = np.flatnonzero(wants & (board.upstream_of == u))
-        mine = mine[np.argsort(board.plan[mine] == 0, kind="stable")]
-        held[mine[board.at_most[mine[0]] :]] = True
+    for u in np.unique(board.upstream_of[wants]).tolist():
+        mine = board.upstream_of == u
+        rows = np.flatnonzero(wants & mine)
+        rows = rows[np.argsort(board.plan[rows] == 0, kind="stable")]
+        # Detours that an earlier rule keeps take up their room as well.
+        kept = int((mine & ~wants & (board.plan > 0)).sum())
+        held[rows[max(0, int(board.at_most[rows[0]]) - kept) :]] = True
     return held
 
 

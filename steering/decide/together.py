@@ -2,7 +2,9 @@
 
 An address that is breached itself moves. The rest of its group goes along when more than
 half of the group is breached, and stays away until less than a quarter is: one bad letter
-is no reason to move twelve good ones, and a group does not come back in halves.
+is no reason to move twelve good ones, and a group does not come back in halves. A family of
+which nothing is breached stays: IPv6 alone bad moves IPv6 alone, however many addresses
+either family has.
 
 While mates of a breached address are still on trial its move waits a moment for them, so
 that both families and all letters go in one plan: either all of them, as soon as enough is
@@ -30,7 +32,18 @@ def open_groups(was: Mask, group_of: NDArray[np.int64], own: Mask) -> Mask:
         return was
     size = np.bincount(group_of, minlength=was.size)
     share = np.bincount(group_of, weights=own, minlength=was.size) / size
-    return np.where(was, share >= CLOSES_BELOW, share > OPENS_ABOVE) & (size > 1)
+    return np.asarray(np.where(was, share >= CLOSES_BELOW, share > OPENS_ABOVE) & (size > 1))
+
+
+def reach(
+    groups: Mask, group_of: NDArray[np.int64], family_of: NDArray[np.int64], own: Mask
+) -> Mask:
+    """(A,) the addresses that move: breached themselves, or along with their open group."""
+    if not groups.any():
+        return own
+    half = group_of * 2 + family_of
+    touched = np.bincount(half, weights=own, minlength=2 * groups.size) > 0
+    return np.asarray(own | (groups[group_of] & touched[half]))
 
 
 def settling(
@@ -40,6 +53,8 @@ def settling(
     confirmed_at: NDArray[np.float64],
     now: Instant,
 ) -> Mask:
-    """Addresses whose move waits: breached just now, with mates still on trial."""
-    waiting_groups = np.unique(group_of[on_trial])
-    return own & np.isin(group_of, waiting_groups) & (now - confirmed_at < SETTLE)
+    """(A,) addresses whose move waits: breached just now, with mates still on trial."""
+    recent: Mask = own & (now - confirmed_at < SETTLE)
+    if not recent.any():
+        return recent
+    return np.asarray(recent & np.isin(group_of, group_of[on_trial]))

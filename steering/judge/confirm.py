@@ -13,10 +13,14 @@ turn this bound into a matter of patience.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from steering.model import Instant
 
 CONFIRM_AT = 12
 REJECT_AFTER = 256
+BAD_HERE = 1
+BAD_THERE = -3
 
 
 class Confirmation(enum.Enum):
@@ -33,13 +37,16 @@ class Trial:
 
     candidate: int
     """Index of the path compared with."""
+    since: Instant
+    """Only questions asked from then on are pairs: answers still under way to a suspicion
+    are the ones that raised it, and would count twice."""
     score: int = 0
     pairs: int = 0
 
     def pair(self, *, bad_here: bool, bad_there: bool) -> Trial:
         """The trial after one more pair of answers."""
-        step = 0 if bad_here == bad_there else 1 if bad_here else -3
-        return Trial(candidate=self.candidate, score=self.score + step, pairs=self.pairs + 1)
+        step = 0 if bad_here == bad_there else BAD_HERE if bad_here else BAD_THERE
+        return replace(self, score=self.score + step, pairs=self.pairs + 1)
 
     @property
     def result(self) -> Confirmation:

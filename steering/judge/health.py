@@ -1,6 +1,6 @@
 """Health of one (address, path): one total table, state by signal.
 
-Each key gets one signal a turn, the weightiest that applies (see `ledger`). The table is
+Each key gets one signal a turn, the weightiest that applies (see `signals`). The table is
 the whole logic; the docs draw their diagram from it.
 """
 
@@ -18,28 +18,31 @@ class Signal(enum.IntEnum):
     """What this turn's evidence says of one key, weightiest last."""
 
     NOTHING = 0  # no news
-    UNSEEN = 1  # nothing judged for a while, or silence that other paths share
+    UNSEEN = 1  # nothing judged for a while, or silence that speaks against nobody
     GOOD = 2  # answers well
-    FRESH = 3  # no longer late
-    LATE = 4  # outdated against the other paths, confirmed over time
-    FULL = 5  # a bucket is full, or three silences in a row while another path answers
-    REJECTED = 6  # 256 pairs showed no difference between the paths
-    CONFIRMED = 7  # bad here, good there
-    MENDED = 8  # the recovery bucket is empty and the hold is over
+    LATE = 3  # outdated against the other paths, confirmed over time
+    FULL = 4  # a bucket is full, or three silences in a row while another path answers
+    REJECTED = 5  # 256 pairs showed no difference between the paths
+    CONFIRMED = 6  # bad here, good there
+    MENDED = 7  # the recovery bucket is empty and the hold is over
 
 
 _U, _H, _S, _L, _F = Health.UNKNOWN, Health.HEALTHY, Health.SUSPECT, Health.STALE, Health.FAILING
 
-TABLE: dict[Health, dict[Signal, Health]] = {
-    # fmt: off
-    #    NOTHING  UNSEEN  GOOD  FRESH  LATE  FULL  REJECTED  CONFIRMED  MENDED
-    _U: dict(zip(Signal, (_U, _U, _H, _U, _L, _S, _U, _F, _H), strict=True)),
-    _H: dict(zip(Signal, (_H, _U, _H, _H, _L, _S, _H, _F, _H), strict=True)),
-    _S: dict(zip(Signal, (_S, _U, _S, _S, _S, _S, _U, _F, _H), strict=True)),
-    _L: dict(zip(Signal, (_L, _L, _L, _H, _L, _S, _L, _F, _H), strict=True)),
+# fmt: off
+_ROWS: dict[Health, tuple[Health, ...]] = {
+    #  NOTHING  UNSEEN  GOOD  LATE  FULL  REJECTED  CONFIRMED  MENDED
+    _U: (_U,     _U,     _H,   _L,   _S,   _U,       _F,        _H),
+    _H: (_H,     _U,     _H,   _L,   _S,   _H,       _F,        _H),
+    _S: (_S,     _U,     _S,   _S,   _S,   _U,       _F,        _H),
     # Only proven recovery ends a proven fault: not silence, not a good answer or two.
-    _F: dict(zip(Signal, (_F, _F, _F, _F, _F, _F, _F, _F, _H), strict=True)),
-    # fmt: on
+    _L: (_L,     _L,     _L,   _L,   _S,   _L,       _F,        _H),
+    _F: (_F,     _F,     _F,   _F,   _F,   _F,       _F,        _H),
+}
+# fmt: on
+
+TABLE: dict[Health, dict[Signal, Health]] = {
+    state: dict(zip(Signal, row, strict=True)) for state, row in _ROWS.items()
 }
 
 _CODES: NDArray[np.int8] = np.array(
@@ -49,7 +52,7 @@ _CODES: NDArray[np.int8] = np.array(
 
 def advance(health: NDArray[np.int8], signals: NDArray[np.int8]) -> NDArray[np.int8]:
     """The next health of every key; both arrays of one shape."""
-    return _CODES[health, signals]
+    return np.asarray(_CODES[health, signals], dtype=np.int8)
 
 
 def diagram() -> str:

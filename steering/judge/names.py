@@ -8,7 +8,7 @@ apex's own NSEC3 signature runs out, nearly every denial fails, and all by that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from steering.model import Instant, Seconds
@@ -18,23 +18,36 @@ SLOTS = 64
 WITNESSES = 32
 
 Names = Mapping[str, Instant]
-"""Name -> when it was counted."""
+"""Name -> when it was counted, or when it was found to say nothing."""
 
 NONE: Names = MappingProxyType({})
 
 
+def holds(names: Names, name: str, now: Instant) -> bool:
+    """Whether the name was noted within the hour."""
+    at = names.get(name)
+    return at is not None and now - at < HOUR
+
+
 def count_once(names: Names, name: str, now: Instant) -> tuple[Names, bool]:
-    """Whether a failing name counts now, and the names that have counted.
+    """The names that have counted, and whether a failing name counts now.
 
     The oldest of 64 names gives way to a new one: by then every bucket is long full.
     """
-    if now - names.get(name, -HOUR) < HOUR:
+    if holds(names, name, now):
         return names, False
     kept = {n: at for n, at in names.items() if now - at < HOUR}
     if len(kept) >= SLOTS:
         del kept[min(kept, key=kept.__getitem__)]
     kept[name] = now
     return kept, True
+
+
+def ignore(names: Names, more: Iterable[str], now: Instant) -> Names:
+    """The names that say nothing for the next hour, with `more` among them."""
+    kept = {n: at for n, at in names.items() if now - at < HOUR}
+    kept.update(dict.fromkeys(more, now))
+    return kept
 
 
 def latest(names: Names) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ the first breach, doubled for each further one until a day passes without, at mo
 back 30,000 times in 12 hours at a remaining failing share of 0.5 %.
 
 A lost packet is not a stale copy: losses and errors put back a hundredth of a token each,
-so that the bucket empties at a normal loss of a few per cent and never at a tenth.
+so that the bucket empties at a normal loss of a few per cent and not above a tenth.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ class Bucket:
         return self.points == 0
 
     def count(self, *, clean: int = 0, bad: int = 0, lost: int = 0) -> Bucket:
-        """The bucket after so many clean, bad (bogus, outdated) and lost (timeout, error) answers."""
+        """The bucket after more answers.
+
+        Args:
+            clean: good ones.
+            bad: bogus or outdated ones.
+            lost: timeouts and errors.
+        """
         put = bad * self.token + lost * max(1, self.token // 100)
         points = min(self.points + put, 3 * self.token)
         return replace(self, points=max(0, points - clean))
@@ -66,12 +72,19 @@ class Hold:
 
     breaches: int = 0
     since: Instant = 0.0
-    """Instant of the latest breach."""
+    """Instant at which the latest breach began."""
+    ended: Instant = 0.0
+    """Instant at which the one before it was over. Calm counts from there: a fault of 35
+    hours that comes back after five minutes has not been calm for a day."""
 
     def breach(self, now: Instant) -> Hold:
         """The hold after a breach confirmed now."""
-        calm = self.breaches == 0 or now - self.since >= CALM
-        return Hold(breaches=1 if calm else self.breaches + 1, since=now)
+        calm = self.breaches == 0 or now - self.ended >= CALM
+        return Hold(breaches=1 if calm else self.breaches + 1, since=now, ended=now)
+
+    def end(self, now: Instant) -> Hold:
+        """The hold after the recovery."""
+        return replace(self, ended=now)
 
     def until(self, hold: Seconds, max_hold: Seconds) -> Instant:
         """The first instant at which traffic may return."""

@@ -1,0 +1,61 @@
+"""Alarms: what people should know of, for as long as it lasts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.decide.board import Board
+from steering.model import Event, Health
+from steering.world import Alarm, World
+
+
+def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
+    """The world with this turn's alarms, and which were raised or cleared."""
+    now = _now(world, board)
+    kept = {
+        name: world.alarms.get(name, Alarm(since=world.wall, because=text))
+        for name, text in now.items()
+    }
+    raised = (
+        Event(event="alarm_raised", because=text, now=name)
+        for name, text in now.items()
+        if name not in world.alarms
+    )
+    cleared = (
+        Event(event="alarm_cleared", because="no longer so", was=name)
+        for name in world.alarms
+        if name not in now
+    )
+    return replace(world, alarms=kept), (*raised, *cleared)
+
+
+def _now(world: World, board: Board) -> dict[str, str]:
+    """Name -> what is the matter."""
+    worst: dict[str, str] = {}
+    if board.clock_doubt:
+        worst["clock"] = (
+            "most upstreams' signatures are out of date on every path: our clock, or all of them"
+        )
+    stuck = board.breached & (board.best == 0) & (world.plan == 0) & ~board.all_bad
+    stuck &= board.local >= Health.SUSPECT
+    for name, where, text in (
+        ("self", board.self_doubt, "look bad in a way that speaks against ourselves"),
+        (
+            "everywhere",
+            board.all_bad,
+            "are bad on every path: serve-stale or a negative trust anchor may help",
+        ),
+        ("unproven", stuck, "are bad here and no remote path is proven good"),
+        ("zone_late", world.ledger.zone_late, "show an outdated zone on every path"),
+    ):
+        if where.any():
+            worst[name] = f"{_whose(world, where)} {text}"
+    return worst
+
+
+def _whose(world: World, where: NDArray[np.bool_]) -> str:
+    upstreams = sorted({world.layout.targets[a].upstream for a in np.flatnonzero(where).tolist()})
+    return f"{int(where.sum())} addresses of {', '.join(upstreams)}"

@@ -1,0 +1,62 @@
+"""What one path says beside the others: who may be compared with, whose silence is whose."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.judge.ledger import SILENCES, Ledger
+from steering.layout import Layout
+from steering.model import Health, Instant
+
+Mask = NDArray[np.bool_]
+
+
+def candidates(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
+    """(A, P) remote paths proven good right now: healthy by recent answers, the last one good."""
+    return standing(ledger, layout, now) & (ledger.run > 0)
+
+
+def standing(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
+    """(A, P) remote paths that are good but for the last answer: one lost packet moves nobody."""
+    good: Mask = (
+        (ledger.health == Health.HEALTHY)
+        & ~ledger.late
+        & ((now - ledger.answered) < layout.fresh)
+        & (layout.order >= 0)
+    )
+    good[:, 0] = False
+    return good
+
+
+def silent(ledger: Ledger) -> Mask:
+    """(A, P) three or more questions in a row unanswered."""
+    return ledger.streak >= SILENCES
+
+
+def answered_elsewhere(ledger: Ledger) -> Mask:
+    """(A, P) whether, since a path's silence was certain, another path has answered."""
+    found = np.zeros_like(ledger.late)
+    rows = np.flatnonzero(silent(ledger).any(axis=1))
+    for p in range(found.shape[1] if rows.size else 0):
+        others = np.delete(ledger.answered[rows], p, axis=1)
+        since = ledger.silent_since[rows, p]
+        found[rows, p] = (others >= since[:, None]).any(axis=1)
+    return found
+
+
+def cut_off(ledger: Ledger, layout: Layout) -> Mask:
+    """(A,) silence on the local path that may be our own.
+
+    It speaks against an upstream only if our questions do leave: asked after the silence was
+    certain, something of the same family must have come back over the local path.
+    """
+    mute = silent(ledger)[:, 0]
+    doubt = np.zeros_like(mute)
+    if not mute.any():
+        return doubt
+    for family in (0, 1):
+        mine = layout.family_of == family
+        last = np.fmax.reduce(ledger.reached[mine, 0], initial=-np.inf)
+        doubt |= mine & mute & ~(last >= ledger.silent_since[:, 0])
+    return doubt

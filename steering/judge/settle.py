@@ -1,0 +1,97 @@
+"""What hangs on a change of health: recovery buckets, holds, and the events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from steering.judge.count import arouse
+from steering.judge.draft import Draft
+from steering.judge.health import advance
+from steering.judge.ledger import Ledger, breached, reason
+from steering.judge.recover import Bucket, Hold
+from steering.judge.signals import WELL
+from steering.layout import Layout
+from steering.model import Health, Instant
+
+
+def settle(draft: Draft) -> Ledger:
+    """Turn the signals into health, and start or end what hangs on it."""
+    was, book = draft.was.health, draft.book
+    book.health[...] = advance(was, draft.signals)
+    for a, p in np.argwhere(book.health != was).tolist():
+        before, after = Health(int(was[a, p])), Health(int(book.health[a, p]))
+        keep_books(draft, a, p, before, after)
+        _tell(draft, a, p, before, after)
+    calm = (book.health[:, 0] <= Health.HEALTHY) & (book.run[:, 0] >= WELL)
+    book.first_bad[calm & ~(book.curious_until > draft.now)] = np.nan
+    return draft.book
+
+
+def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
+    """Start or end what hangs on one key's health."""
+    key, clean = (a, p), draft.layout.policy(a).recover.clean
+    left = p == 0 and breached(draft.layout, a, before)
+    leaves = p == 0 and breached(draft.layout, a, after)
+    if after >= Health.SUSPECT:
+        if leaves and not left:
+            draft.buckets[key] = Bucket.start(clean)
+            draft.holds[a] = draft.holds.get(a, Hold()).breach(draft.now)
+        elif not leaves:
+            draft.buckets[key] = Bucket.brief(clean)
+    else:
+        draft.buckets.pop(key, None)
+        draft.book.levels[:, a, p] = 0
+        if left:
+            draft.holds[a] = draft.holds[a].end(draft.now)
+        if before >= Health.STALE:
+            _forget_lateness(draft, a, p)
+    if p == 0:
+        _date(draft, a, after)
+
+
+def _forget_lateness(draft: Draft, a: int, p: int) -> None:
+    """What was seen before the recovery is not held against the path again."""
+    book = draft.book
+    book.copies.forget_life(a, p)
+    book.late[a, p] = False
+    book.late_count[a, p] = 0
+    book.late_since[a, p] = np.nan
+
+
+def _date(draft: Draft, a: int, after: Health) -> None:
+    book, now = draft.book, draft.now
+    if after is Health.SUSPECT:
+        book.suspected_at[a] = now
+        arouse(draft, draft.layout.group_of == draft.layout.group_of[a])
+    elif after is not Health.FAILING:
+        book.suspected_at[a] = np.nan
+    book.confirmed_at[a] = now if after is Health.FAILING else np.nan
+
+
+def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
+    why = reason(draft.book, draft.layout, a, p, draft.now)
+    draft.tell("health_changed", a, why, p, was=before.word, now=after.word)
+    if p:
+        return
+    if after is Health.SUSPECT:
+        draft.tell("suspected", a, why)
+    elif after is Health.FAILING:
+        draft.tell("confirmed", a, why)
+    elif after is Health.HEALTHY and before in (Health.FAILING, Health.STALE):
+        draft.tell("recovered", a, "enough clean answers, and the hold is over")
+
+
+def adopt(ledger: Ledger, layout: Layout, rows: Iterable[int], now: Instant) -> Ledger:
+    """The ledger of an agent that finds its predecessor's steers in place.
+
+    Those local paths count as failing from now on: only a full recovery, hold included,
+    brings them back. Anything less would release traffic on the first good answers.
+    """
+    draft = Draft(ledger, layout, 0.0, now, answers=False)
+    for a in rows:
+        before = Health(int(ledger.health[a, 0]))
+        draft.book.health[a, 0] = Health.FAILING
+        keep_books(draft, a, 0, before, Health.FAILING)
+    return draft.book

@@ -1,0 +1,133 @@
+"""From counts to one signal a key: what each detector says this turn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.judge import detector
+from steering.judge.compare import answered_elsewhere, cut_off, silent
+from steering.judge.draft import Draft
+from steering.judge.habit import learn, review
+from steering.judge.health import Signal
+from steering.judge.ledger import breached
+from steering.judge.recover import Hold
+from steering.judge.stale import late
+from steering.layout import CLASSES
+from steering.model import Health, Verdict
+
+WELL = 3
+"""Good answers in a row that make an unknown path healthy."""
+LATE_COUNT = 3
+LATE_ROUNDS = 60
+"""Staleness is confirmed by three late answers over this many slow rounds (10 min at 10 s)."""
+
+_TIMEOUT = CLASSES.index(Verdict.TIMEOUT)
+
+Mask = NDArray[np.bool_]
+
+
+def raise_signals(draft: Draft) -> None:
+    """Run every detector but the trials, which need to know who is suspect."""
+    own_fault = cut_off(draft.book, draft.layout)
+    _silence(draft, own_fault)
+    _buckets(draft, own_fault)
+    _answers_well(draft)
+    _staleness(draft)
+
+
+def _against(draft: Draft, where: Mask) -> None:
+    """Evidence against these keys.
+
+    The local path becomes suspect and has to be compared. A remote one needs no comparison,
+    it is just not proven; nor does a local one that is left already for being outdated.
+    """
+    stale = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
+    compared = where.copy()
+    compared[:, 1:] = False
+    compared[stale, 0] = False
+    draft.signal(compared, Signal.FULL)
+    draft.signal(where & ~compared, Signal.CONFIRMED)
+
+
+def _silence(draft: Draft, own_fault: Mask) -> None:
+    mute = silent(draft.book)
+    if mute.any():
+        against = mute & answered_elsewhere(draft.book) & draft.layout.acts_on[_TIMEOUT][:, None]
+        against[own_fault, 0] = False
+        _against(draft, against)
+        draft.signal(mute & ~against, Signal.UNSEEN)
+    fresh = (draft.now - draft.book.seen) <= draft.layout.fresh
+    draft.signal(~fresh, Signal.UNSEEN)
+
+
+def _buckets(draft: Draft, own_fault: Mask) -> None:
+    book = draft.book
+    book.levels[_TIMEOUT, own_fault, 0] = 0  # a silence of our own making is not kept against it
+    cells = sorted(draft.bad.keys() | draft.good.keys())
+    if not cells:
+        return
+    c, a, p = columns = np.array(cells, dtype=np.int64).T
+    bad = np.array([draft.bad.get(cell, 0) for cell in cells], dtype=np.int64)
+    good = np.array([draft.good.get(cell, 0) for cell in cells], dtype=np.int64)
+    levels, full = detector.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
+    full &= ~((c == _TIMEOUT) & (p == 0) & own_fault[a])
+    book.levels[c, a, p] = levels
+    acting = full & draft.layout.acts_on[c, a]
+    if acting.any():
+        where = np.zeros(draft.layout.shape, dtype=np.bool_)
+        where[a[acting], p[acting]] = True
+        _against(draft, where)
+    learn(draft, columns, bad, good)
+    review(draft)
+
+
+def _answers_well(draft: Draft) -> None:
+    touched = _touched(draft)
+    draft.signal(touched & (draft.book.run >= WELL), Signal.GOOD)
+
+
+def _touched(draft: Draft) -> Mask:
+    where = np.zeros(draft.layout.shape, dtype=np.bool_)
+    if draft.touched:
+        a, p = np.array(list(draft.touched), dtype=np.int64).T
+        where[a, p] = True
+    return where
+
+
+def _staleness(draft: Draft) -> None:
+    """Look again at the copies of addresses of which a serial or a date was seen."""
+    if not draft.dated:
+        return
+    book, now = draft.book, draft.now
+    rows = np.array(sorted(draft.dated), dtype=np.int64)
+    found = late(book.copies, draft.layout, rows, now, draft.wall)
+    late_now = found.behind | found.short
+    asked = _touched(draft)[rows]
+    book.late_since[rows] = np.where(
+        late_now, np.where(book.late[rows], book.late_since[rows], now), np.nan
+    )
+    book.late_count[rows] = np.where(late_now, book.late_count[rows] + asked, 0)
+    book.late[rows] = late_now
+    book.behind[rows] = found.behind
+    book.floor[:, rows] = found.floor
+    book.zone_late[rows] = found.zone
+    lasting = now - book.late_since[rows] >= LATE_ROUNDS * draft.layout.interval
+    where = np.zeros(draft.layout.shape, dtype=np.bool_)
+    where[rows] = late_now & (book.late_count[rows] >= LATE_COUNT) & lasting
+    draft.signal(where, Signal.LATE)
+
+
+def raise_mended(draft: Draft) -> None:
+    """Whose recovery bucket is empty, and the hold over; comes last."""
+    for (a, p), bucket in draft.buckets.items():
+        if not bucket.empty:
+            continue
+        if p == 0 and breached(draft.layout, a, Health(int(draft.was.health[a, 0]))):
+            recover = draft.layout.policy(a).recover
+            held = draft.holds.get(a, Hold()).until(recover.hold, recover.max_hold)
+            if draft.book.behind[a, 0] or draft.now < held:
+                continue
+        # A path over which a bucket is full this very turn has not recovered.
+        if draft.signals[a, p] not in (Signal.FULL, Signal.CONFIRMED):
+            draft.signals[a, p] = Signal.MENDED
