@@ -14,31 +14,18 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from steering import engine, parts
-from steering.act.kernel import KernelActuator
-from steering.act.lease import Lease, boot_time
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader
-from steering.act.watchdog import Guard, leftovers
 from steering.config import Mode, Setup
 from steering.decide.attention import attention
+from steering.hands import COMPARE, Acted, Hands
 from steering.layout import Layout
-from steering.model import (
-    LOCAL,
-    Done,
-    Event,
-    Facts,
-    Family,
-    Instant,
-    Outcome,
-    Refused,
-    Round,
-    Seconds,
-)
+from steering.model import LOCAL, Done, Event, Facts, Family, Instant, Observation, Round, Seconds
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
 from steering.observe.signatures import Signatures
@@ -50,10 +37,7 @@ from steering.report.snapshot import Snapshot
 from steering.world import Alarm, World
 
 IDLE: Seconds = 1.0
-"""Longest time between two turns: the lease is renewed and the kernel compared in each."""
-
-UNGUARDED: Seconds = 3.0
-"""A guard takes less than this to start; without one for longer is worth an alarm."""
+"""Longest time between two turns: in each the lease is renewed."""
 
 
 class CannotRun(Exception):  # noqa: N818 - it says whose fault it is by its exit code
@@ -63,15 +47,6 @@ class CannotRun(Exception):  # noqa: N818 - it says whose fault it is by its exi
         super().__init__("\n".join(reasons))
         self.code = code
         self.reasons = reasons
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
-    """What an agent that may act has, and one in observe mode has not."""
-
-    kernel: KernelActuator
-    lease: Lease
-    guard: Guard
 
 
 class Agent:
@@ -93,25 +68,20 @@ class Agent:
         self._alarms: Mapping[str, Alarm] = {}
         self._rounds: list[Round] = []
         self._wake = asyncio.Event()
-        self._kernel_changed = True
-        self._compared: Instant = 0.0
-        self._leased_until: Seconds | None = None
-        self._guarded_at: Instant = time.monotonic()
-        self._pinned_since: Instant | None = 0.0
-        """Since when every mark leads where it says; None: not now."""
-        self._troubles: tuple[str, ...] = ()
+        self._pinned: dict[tuple[str, Family], Instant] = {}
+        """Since when each path's mark leads where it says, by family."""
+        self._pinned_at: Instant = float("-inf")
         signatures = Signatures()
         try:
             self.keys = parts.key_store(setup, signatures)
         except AnchorError as error:
             raise CannotRun(2, str(error)) from error
         self.reader, self.hands = self._take_hold()
-        if self.hands:
-            self._pinned_since = None
+        self._marked = self._marks()
         self.prober = Prober(
             self.layout.targets,
             parts.asked_of(setup.policies),
-            parts.probed_paths(self.claim if self.hands else None),
+            parts.probed_paths(self.claim if self._marked else None),
             parts.pace_of(config),
             keys=self.keys,
             signatures=signatures,
@@ -141,12 +111,17 @@ class Agent:
             raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
         for notice in complaints:
             self._tell(Event(event="notice", because=str(notice)))
-        kernel = KernelActuator(claim, may_write=lambda: not self.switch.engaged())
-        return kernel, Hands(
-            kernel=kernel,
-            lease=Lease(config.runtime),
-            guard=Guard(runtime=config.runtime, state=config.state),
-        )
+        hands = Hands(config, claim, self.switch, self.allowed)
+        return hands.kernel, hands
+
+    def _marks(self) -> bool:
+        """Whether the paths are told apart by marks: always with hands, else if somebody saw to it.
+
+        An agent that may only observe uses the rules it finds (`steering check --rules`).
+        """
+        if self.hands is not None:
+            return True
+        return self.reader is not None and any(path != LOCAL for path, _ in self.reader.pinned())
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -156,9 +131,10 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         with _alone(self.setup.config.runtime, needed=self.hands is not None):
             if self.hands:
-                self._adopt(self.hands)
-                self.turn()  # adopts, and pins the paths before the first question is asked
+                for trouble in self.hands.adopt():
+                    self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
+            self.turn()  # pins the paths before the first question is asked
             self.server.start()
             self._tell(Event(event="config_loaded", because=self._summary()))
             notify("READY=1")
@@ -183,6 +159,7 @@ class Agent:
                 if self.hands:
                     loop.remove_reader(self.hands.kernel)
                 self.close()
+        self._tell(Event(event="stopped", because=self._farewell()))
 
     def close(self) -> None:
         """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
@@ -207,9 +184,14 @@ class Agent:
         facts = self._facts()
         self.world, steps, events = engine.turn(self.world, facts, now)
         self.meters.turn_seconds.observe(time.monotonic() - started)
-        installed = self._act(moved=bool(steps), was=facts.installed)
+        installed = facts.installed
+        if self.hands is not None:
+            acted = self.hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
+            self._count(acted, now)
+            installed = self.hands.kernel.installed()
         for event in events:
             self._tell(event)
+        self._pin()
         self.prober.attend(attention(self.world))
         self._publish(installed, now)
 
@@ -222,92 +204,41 @@ class Agent:
             off=self.switch.engaged(),
         )
 
-    def _act(self, *, moved: bool, was: Mapping[str, str]) -> Mapping[str, str]:
-        """Make the kernel match the plan, if either changed or a second has passed."""
-        hands = self.hands
-        if hands is None:
-            return was
-        now = time.monotonic()
-        may_install = self._hold_lease(hands, now)
-        if not (moved or self._kernel_changed or now - self._compared >= IDLE):
-            return was
-        if self.world.off:
-            self._pinned_since = None
-            if hands.kernel.remains():
-                hands.kernel.withdraw()
-            return hands.kernel.installed()
-        if not may_install:
-            return was
-        self._kernel_changed, self._compared = False, now
-        results = hands.kernel.apply(self.world.steers(), self.allowed)
-        troubles = hands.kernel.prepare()
-        refused = [r for r in results if isinstance(r, Refused)]
-        self._troubles = (
-            *(f"{r.address} to {r.site}: {r.because}" for r in refused),
-            *map(str, troubles),
-            *map(str, hands.kernel.foreign()),
-        )
-        if any("rule" in trouble.what for trouble in troubles):
-            self._pinned_since = None
-        elif self._pinned_since is None:
-            self._pinned_since = now
-        self._count(results, now)
-        return hands.kernel.installed()
-
-    def _hold_lease(self, hands: Hands, now: Instant) -> bool:
-        """Renew the lease and see to the guard: without both, nothing may be installed."""
-        config = self.setup.config
-        assert self.claim is not None
-        try:
-            hands.lease.renew(self.claim, config.lease)
-            self._leased_until = boot_time() + config.lease
-            guarded = hands.guard.ensure()
-        except OSError as error:
-            self._troubles = (f"lease and guard: {error}",)
-            return False
-        if guarded:
-            self._guarded_at = now
-        elif now - self._guarded_at > UNGUARDED:
-            self._troubles = ("the guard does not start: nothing is installed without one",)
-        return guarded
-
     def _mind_lost_lease(self) -> None:
         """After a hang longer than the lease the guard has cleared up: begin from nothing.
 
         What was believed then is old, and what was wanted then is not wanted any more.
         """
-        if self._leased_until is None or boot_time() <= self._leased_until:
+        if self.hands is None or not self.hands.lost_lease():
             return
-        self._leased_until = None
         self._rounds.clear()
         self.world = World.blank(self.layout, time.monotonic(), time.time())
         self._tell(
             Event(event="lease_lost", because="no turn for longer than the lease: starting over")
         )
 
-    def _adopt(self, hands: Hands) -> None:
-        """Take over within the lease, or clear away what a predecessor left."""
-        assert self.claim is not None
-        for trouble in leftovers(hands.lease, self.claim):
-            self._tell(Event(event="leftover", because=str(trouble)))
-        hands.lease.renew(self.claim, self.setup.config.lease)
-        hands.guard.replace()
-        deadline = time.monotonic() + UNGUARDED
-        while not hands.guard.present() and time.monotonic() < deadline:
-            time.sleep(0.01)  # nothing else runs yet, and without a guard nothing may
+    def _pin(self) -> None:
+        """See which marks lead where they say: an answer counts if its mark did when asked."""
+        now = time.monotonic()
+        if self.reader is None or now - self._pinned_at < COMPARE:
+            return
+        self._pinned_at = now
+        pinned = self.reader.pinned()
+        self._pinned = {pair: self._pinned.get(pair, now) for pair in pinned}
 
-    def _count(self, results: tuple[Done | Refused, ...], now: Instant) -> None:
-        for result in results:
+    def _count(self, acted: Acted, now: Instant) -> None:
+        for result in acted.results:
             done = isinstance(result, Done)
             self.meters.actions.labels("kernel", result.action, "done" if done else "refused").inc()
             if isinstance(result, Done):
                 self.meters.action_seconds.observe(result.seconds)
-                first = self.world.ledger.first_bad[self.layout.row[result.address]]
-                if result.action != "remove" and first == first:  # noqa: PLR0124 - NaN: none
-                    self.meters.detection_seconds.observe(now - float(first))
+                first = float(self.world.ledger.first_bad[self.layout.row[result.address]])
+                if result.action != "remove" and first <= now:  # NaN: none was bad
+                    self.meters.detection_seconds.observe(now - first)
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
-        own = {"kernel": "; ".join(self._troubles[:3])} if self._troubles else {}
+        troubles = self.hands.troubles if self.hands is not None else ()
+        own = {"kernel": "; ".join(troubles[:3])} if troubles else {}
         if hungry := self.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         wall = self.world.wall
@@ -329,20 +260,26 @@ class Agent:
         )
 
     def _deliver(self, item: Round) -> None:
-        """A round from the prober. Without its rules a mark pins nothing: such answers lie."""
-        if self._pinned_since is None or item.at < self._pinned_since:
-            seen = tuple(o for o in item.observations if o.path == LOCAL or o.live)
-            item = replace(item, observations=seen)
-        for o in item.observations:
-            if o.rtt is not None and not o.live and o.outcome is not Outcome.LOCAL_ERROR:
+        """A round from the prober, without what a mark that pins nothing has brought."""
+        family = Family.of(item.address)
+        seen = tuple(o for o in item.observations if self._came_over_its_path(o, family, item.at))
+        for o in seen:
+            if o.rtt is not None and not o.live:
                 self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
-        self._rounds.append(item)
+        self._rounds.append(replace(item, observations=seen))
         self._wake.set()
+
+    def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
+        if seen.live or not self._marked:
+            return True
+        return at >= self._pinned.get((seen.path, family), float("inf"))
 
     def _on_kernel(self) -> None:
         assert self.reader is not None
         if self.reader.changed():
-            self._kernel_changed = True
+            if self.hands is not None:
+                self.hands.changed = True
+            self._pinned_at = float("-inf")
             self._wake.set()
 
     def _gateway_dead(self, path: str, family: Family) -> bool:
@@ -355,6 +292,15 @@ class Agent:
 
     def _tell(self, event: Event) -> None:
         self.log.write(event, time.time())
+
+    def _farewell(self) -> str:
+        lease = f"for {self.setup.config.lease:g} s, then the guard takes it back"
+        left = len(self.snapshot.installed) if self.snapshot else 0
+        return (
+            f"{left} steered addresses stay as they are {lease}; `steering off` does at once"
+            if self.hands and left
+            else "nothing is steered"
+        )
 
     def _summary(self) -> str:
         config = self.setup.config

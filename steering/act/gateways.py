@@ -45,6 +45,28 @@ def dead_gateways(
     return frozenset(dead)
 
 
+def pinned(
+    asking: Asking, claim: Claim, witnesses: Mapping[Family, str]
+) -> frozenset[tuple[str, Family]]:
+    """The (path, family) pairs whose mark leads where it says, by the kernel's own look-up.
+
+    A site's mark must lead to its next hop, the local mark out of none of our tables. Whoever
+    took a rule away, an answer to a mark that pins nothing came over some other path, and
+    counting it for this one would be a lie.
+    """
+    found: set[tuple[str, Family]] = set()
+    for family, witness in witnesses.items():
+        way = way_to(asking, witness, claim.mark)
+        if way is not None and way.table not in claim.tables:
+            found.add((LOCAL, family))
+        for site in claim.sites:
+            hop = claim.next_hop(site, family)
+            way = way_to(asking, witness, claim.mark_of(site))
+            if hop is not None and way is not None and way.gateway == hop:
+                found.add((site, family))
+    return frozenset(found)
+
+
 def way_to(asking: Asking, address: str, mark: int = 0) -> Route | None:
     """The route that a packet of this host takes; None where there is none."""
     try:

@@ -16,7 +16,7 @@ from typing import Final, Self
 from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
-from steering.act.gateways import dead_gateways
+from steering.act.gateways import dead_gateways, pinned
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family, Seconds
@@ -125,6 +125,10 @@ class KernelReader:
             self._dead = dead_gateways(self._asking, self.claim, self._witnesses)
             self._dead_until = now + _GATEWAYS_LAST
         return self._dead
+
+    def pinned(self) -> frozenset[tuple[str, Family]]:
+        """The paths whose mark leads where it says now."""
+        return pinned(self._asking, self.claim, self._witnesses)
 
     def fileno(self) -> int:
         """Readable when `changed` has something to say."""

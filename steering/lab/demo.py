@@ -39,7 +39,7 @@ def demo(*, timeline: Path | None = None, embedded: bool = False) -> int:
             print(f"  {what}", file=sys.stderr)
         return 1
     try:
-        with screen() as show, Scene(embedded=embedded, load=50.0) as scene:
+        with screen() as show, Scene(embedded=embedded, load=50.0, secure=1.0) as scene:
             told = Story(scene, show).play()
     except LabError as error:
         print(f"steering demo: {error}", file=sys.stderr)

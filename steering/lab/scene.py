@@ -63,8 +63,12 @@ class Scene:
     """Use the embedded servers and client even where NSD and Unbound are installed."""
     count: int = 300
     """Delegations per zone."""
+    secure: float = 0.1
+    """Share of them that have a DS, and with it an NSEC3 record of their own."""
     load: float = 50.0
     """Client questions per second."""
+    root: bool = False
+    """Serve a root zone as well, and give its key alone to agent and resolver as an anchor."""
     work: Path | None = None
     world: World = field(init=False)
     keys: dict[str, Keys] = field(init=False)
@@ -83,19 +87,23 @@ class Scene:
             World(addresses=addresses, sites=self.sites, work=self.work)
         )
         self.keys = {zone: Keys.fresh() for zone in ZONES}
+        serial = int(time.time())
         self.specs = {
-            zone: ZoneSpec.like_com(zone, serial=int(time.time()), count=self.count)
+            zone: ZoneSpec.like_com(zone, serial=serial, count=self.count, secure=self.secure)
             for zone in ZONES
         }
+        if self.root:
+            self.specs["."] = ZoneSpec.root(self.keys.items(), serial=serial)
+            self.keys["."] = Keys.fresh()
         kind = Embedded if self.embedded else authority
         self.authorities = {
             path: kind(self.world, way.auth, nsid=f"ns1-{'sin' if path == LOCAL else path}")
             for path, way in self.world.paths.items()
         }
         self.resolver = (
-            MiniResolver(self.world, keys=self.keys)
+            MiniResolver(self.world, keys=self.anchors)
             if self.embedded
-            else resolver(self.world, keys=self.keys)
+            else resolver(self.world, keys=self.anchors)
         )
         self.clients = Clients(self.world, rate=self.load, zones=ZONES)
         return self
@@ -108,9 +116,17 @@ class Scene:
     ) -> None:
         self._stack.close()
 
+    @property
+    def anchors(self) -> dict[str, Keys]:
+        """The keys that are given away as trust anchors: the root's alone, or those of all."""
+        return {".": self.keys["."]} if self.root else self.keys
+
     def zones(self, fault: Fault = FRESH, validity: Validity | None = None) -> list[SignedZone]:
-        """Both zones, signed now, with a fault if so wished."""
-        return [sign(self.specs[zone], self.keys[zone], validity, fault) for zone in ZONES]
+        """All zones, signed now, with a fault if so wished; a root zone is always well."""
+        return [
+            sign(spec, self.keys[zone], validity, fault if zone in ZONES else FRESH)
+            for zone, spec in self.specs.items()
+        ]
 
     def serve(
         self,
@@ -131,7 +147,7 @@ class Scene:
         directory = self.world.work / "etc"
         (directory / "policies").mkdir(parents=True, exist_ok=True)
         (directory / "anchors").write_text(
-            "".join(keys.anchor(zone) for zone, keys in self.keys.items())
+            "".join(keys.anchor(zone) for zone, keys in self.anchors.items())
         )
         hops = "\n".join(
             f"  {site}: {{next_hop: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}}}"
@@ -162,7 +178,6 @@ class Scene:
     def start_agent(self, *, prefix: Sequence[str] = (), ready: bool = True) -> Program:
         """Run the agent in the edge namespace; by default wait for its first round of probes."""
         argv = [*prefix, PYTHON, "-m", "steering", "run", "--config", str(self.config)]
-        self._read = 0
         self.agent = self.world.start(EDGE, argv, log=self.log)
         if ready and not poll(self._is_ready, timeout=30.0, every=0.05):
             raise LabError(f"the agent does not become ready{self.agent.tail()}")

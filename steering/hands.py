@@ -1,0 +1,116 @@
+"""The agent's hands: the lease, the guard, the off switch and the plan, each turn in that order.
+
+An agent in observe mode has none. Nothing is installed without a lease that is renewed, a
+guard that would end it, and a switch that is on; taking back needs none of the three.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from steering.act.claim import Claim
+from steering.act.kernel import KernelActuator
+from steering.act.lease import Lease, boot_time
+from steering.act.off import OffSwitch
+from steering.act.reader import Trouble
+from steering.act.watchdog import Guard, leftovers
+from steering.config import Config
+from steering.model import Done, Instant, Refused, Seconds
+
+COMPARE: Seconds = 1.0
+"""The kernel is compared with the plan at least this often, whether it told of a change or
+not: it drops routes of a lost link without a message (keepalived#1719)."""
+
+UNGUARDED: Seconds = 3.0
+"""A guard takes less than this to start; without one for longer is worth an alarm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acted:
+    """What became of one turn's plan."""
+
+    results: tuple[Done | Refused, ...] = ()
+    compared: bool = False
+    """The kernel was read and made to match, as far as it could be."""
+
+
+class Hands:
+    """Everything that writes, behind one call a turn."""
+
+    def __init__(
+        self, config: Config, claim: Claim, switch: OffSwitch, allowed: Collection[str]
+    ) -> None:
+        self.kernel = KernelActuator(claim, may_write=lambda: not switch.engaged())
+        self.changed = True
+        """The kernel told of a change that may concern us."""
+        self.troubles: tuple[str, ...] = ()
+        """What is not as it should be, for the `kernel` alarm."""
+        self._claim, self._allowed = claim, allowed
+        self._lease_for = config.lease
+        self._lease = Lease(config.runtime)
+        self._guard = Guard(runtime=config.runtime, state=config.state)
+        self._leased_until: Seconds | None = None
+        self._guarded_at: Instant = time.monotonic()
+        self._compared_at: Instant = float("-inf")
+
+    def adopt(self) -> tuple[Trouble, ...]:
+        """Take over within the lease, or clear away what a predecessor left; what would not go.
+
+        Raises OSError when there can be no lease or no guard: then the agent must not start.
+        """
+        left = leftovers(self._lease, self._claim)
+        self._renew()
+        self._guard.replace()
+        deadline = time.monotonic() + UNGUARDED
+        while not self._guard.present() and time.monotonic() < deadline:
+            time.sleep(0.01)  # nothing else runs yet, and without a guard nothing may
+        return left
+
+    def lost_lease(self) -> bool:
+        """Whether the lease ran out since the last turn: true once."""
+        lost = self._leased_until is not None and boot_time() > self._leased_until
+        if lost:
+            self._leased_until = None
+        return lost
+
+    def act(self, plan: Mapping[str, str], *, off: bool, moved: bool) -> Acted:
+        """Renew the lease, and make the kernel match if anything may have changed."""
+        now = time.monotonic()
+        holding = self._hold(now)
+        if not (moved or self.changed or now - self._compared_at >= COMPARE):
+            return Acted()
+        if off:
+            if self.kernel.remains():
+                self.troubles = tuple(map(str, self.kernel.withdraw()))
+            self._compared_at = now
+            return Acted(compared=True)
+        if not holding:
+            return Acted()
+        self.changed, self._compared_at = False, now
+        results = self.kernel.apply(plan, self._allowed)
+        self.troubles = (
+            *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
+            *map(str, self.kernel.prepare()),
+            *map(str, self.kernel.foreign()),
+        )
+        return Acted(results=results, compared=True)
+
+    def _hold(self, now: Instant) -> bool:
+        """Whether there is both a lease and a guard."""
+        try:
+            self._renew()
+            guarded = self._guard.ensure()
+        except OSError as error:
+            self.troubles = (f"no lease or no guard, so nothing is installed: {error}",)
+            return False
+        if guarded:
+            self._guarded_at = now
+        elif now - self._guarded_at > UNGUARDED:
+            self.troubles = ("the guard does not start, so nothing is installed",)
+        return guarded
+
+    def _renew(self) -> None:
+        self._lease.renew(self._claim, self._lease_for)
+        self._leased_until = boot_time() + self._lease_for
