@@ -2,8 +2,12 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-# The labs of `make test`; for one story: make labs ONLY=tests/lab/test_kernel.py
+
+# For a part of a target: make unit ONLY=tests/unit/test_docs.py, make bench BENCH=turn,
+# make demo DEMO="--json timeline.json"
 ONLY ?=
+BENCH ?=
+DEMO ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -29,13 +33,11 @@ labs: setup-test ## the tests in network namespaces, with real name servers and 
 	$(PYTEST) -m lab $(ONLY)
 
 bench: setup-test ## measure what README.md's figures are made of
-	@for program in benchmarks/[a-z]*.py; do \
-		echo "== $$program"; $(PYTHON) "$$program" || exit 1; \
-	done
+	@$(PYTHON) -m benchmarks $(BENCH)
 
 docs: setup-test ## write the generated pages and parts of pages anew
 	$(PYTHON) -m steering.config.schema
-	$(PYTHON) tests/unit/test_docs.py
+	$(PYTHON) docs/generate.py
 
 wheel: setup-test ## build dist/upstream_steering-*.whl
 	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
