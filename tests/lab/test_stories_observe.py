@@ -1,0 +1,55 @@
+"""`mode: observe`: it measures and tells, and cannot write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from stage import EXPIRED, QUICK, Kernel, everything, on_stage
+
+from steering.lab.sandbox import poll
+from steering.model import LOCAL
+
+pytestmark = pytest.mark.lab
+
+
+def test_an_incident_in_observe_mode_changes_nothing_and_is_told() -> None:
+    with on_stage(replace(QUICK, mode="observe"), agent=False) as stage:
+        before = everything(stage)
+        kernel = Kernel(stage)
+        stage.scene.start_agent()
+        stage.await_health("healthy")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_health("suspect")
+        assert poll(lambda: stage.about("suspected") == set(stage.addresses), timeout=10)
+        stage.asked_more(15)
+
+        status = stage.status()
+        assert status["mode"] == "observe"
+        for address in status["addresses"]:
+            assert address["steered_to"] is None
+            assert address["installed"] == {"kernel": None, "bgp": None}
+            assert address["rule"] == "unproven"
+            assert "signature expired" in address["because"]
+        assert not stage.about("steered")
+        assert kernel.lines() == [], "not a route, not a rule, not for a moment"
+        assert everything(stage) == before
+        run = stage.scene.world.work / "run"
+        assert not (run / "lease").exists()
+        assert not (run / "guard.lock").exists()
+        assert "steering.act.guard" not in stage.sh("cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+        assert stage.scene.stop_agent() == 0
+        assert everything(stage) == before
+
+
+def test_rules_of_the_operator_s_own_let_it_measure_every_path_without_writing() -> None:
+    """What `check --rules` prints, put in by hand: the agent may look at it and no more."""
+    with on_stage(replace(QUICK, mode="observe"), agent=False) as stage:
+        commands = stage.scene.steering("check", "--rules", check=True)
+        assert "lookup 5354" in commands
+        stage.sh(commands)
+        kernel = Kernel(stage)
+        stage.scene.start_agent()
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_health("suspect")
+        assert kernel.lines() == []

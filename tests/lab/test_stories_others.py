@@ -1,0 +1,99 @@
+"""Other hands on the same host: what they take comes back, what they put stays."""
+
+from __future__ import annotations
+
+import pytest
+from stage import EXPIRED, PATIENCE, Kernel, add_foreign, everything, foreign, on_stage, ours, slack
+
+from steering.lab.sandbox import poll
+from steering.model import LOCAL
+
+pytestmark = pytest.mark.lab
+
+BACK = 1.0
+"""Seconds until what someone else took out is back."""
+
+
+def test_steers_that_someone_flushes_come_back_within_a_second() -> None:
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        for family in ("-4", "-6"):
+            stage.sh(f"ip {family} route flush table 5353")
+            stage.await_routes(stage.through("pao"), within=BACK + slack())
+        one = stage.addresses[0]
+        stage.sh(f"ip route replace {one} via {stage.through('fra')[one]} table 5353 proto 53")
+        stage.await_routes(stage.through("pao"), within=BACK + slack())
+        stage.clients_fine()
+
+
+def test_rules_that_someone_deletes_come_back() -> None:
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        before = everything(stage)
+        for family in ("-4", "-6"):
+            for preference in (5351, 5352, 5353):
+                stage.sh(f"ip {family} rule del pref {preference}")
+                assert poll(lambda: everything(stage) == before, timeout=BACK + slack()), preference
+        assert not stage.about("released") | stage.about("undone")
+        stage.clients_fine()
+
+
+def test_probe_tables_that_someone_flushes_come_back() -> None:
+    with on_stage() as stage:
+        before = everything(stage)
+        for family in ("-4", "-6"):
+            for table in (5354, 5355):
+                stage.sh(f"ip {family} route flush table {table}")
+        assert poll(lambda: everything(stage) == before, timeout=BACK + slack())
+        stage.steady({})
+        assert stage.healths("pao") == {"healthy"}
+
+
+def test_a_foreign_route_that_turns_up_in_our_table_is_left_alone_and_alarmed() -> None:
+    with on_stage() as stage:
+        route = "198.18.5.0/24 via 10.255.0.2 dev isp"
+        stage.sh(f"ip route add {route} table 5353 proto 99")
+        stage.await_alarm("kernel")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        wanted = stage.through("pao") | {"198.18.5.0/24": "10.255.0.2"}
+        stage.await_routes(wanted)
+        stage.scene.serve(paths=[LOCAL])
+        stage.await_routes({"198.18.5.0/24": "10.255.0.2"})
+        assert "off: everything taken back" in stage.scene.steering("off")
+        assert stage.scene.routes() == {"198.18.5.0/24": "10.255.0.2"}
+        stage.sh(f"ip route del {route} table 5353")
+        stage.await_alarm("kernel", there=False)
+
+
+def test_someone_else_s_route_for_a_steered_address_is_not_replaced() -> None:
+    with on_stage() as stage:
+        taken = stage.addresses[0]
+        stage.sh(f"ip route add {taken} via 10.255.0.2 table 5353 proto 99")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        wanted = stage.through("pao") | {taken: "10.255.0.2"}
+        stage.await_routes(wanted)
+        stage.steady(wanted)
+        assert "kernel" in stage.alarms()
+        shown = {a["address"]: a["installed"]["kernel"] for a in stage.status()["addresses"]}
+        assert shown.pop(taken) is None
+        assert set(shown.values()) == {"pao"}
+
+
+def test_a_whole_incident_leaves_other_people_s_routes_and_rules_as_they_were() -> None:
+    with on_stage() as stage:
+        add_foreign(stage)
+        others, own = foreign(stage), ours(stage)
+        kernel = Kernel(stage)
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.scene.serve(EXPIRED, paths=["pao"])
+        stage.await_routes(stage.through("fra"))
+        assert foreign(stage) == others
+        stage.scene.serve(paths=["pao", LOCAL])
+        stage.await_routes({})
+        assert foreign(stage) == others
+        assert ours(stage) == own
+        assert all(" table 5353 proto 53 " in line for line in kernel.lines())
+        assert poll(lambda: stage.healths("pao") == {"healthy"}, timeout=PATIENCE)
