@@ -191,15 +191,19 @@ class Agent:
             installed = self.hands.kernel.installed()
         for event in events:
             self._tell(event)
-        self._pin()
+        if self._hear_kernel():
+            self._wake.set()
         self.prober.attend(attention(self.world))
         self._publish(installed, now)
 
     def _facts(self) -> Facts:
-        rounds, self._rounds = tuple(self._rounds), []
+        # Rules may have gone while questions were under way. The kernel told of it before
+        # anything asked since then could be answered, so what it told is heard first.
+        self._hear_kernel()
+        rounds, self._rounds = self._rounds, []
         return Facts(
             wall=time.time(),
-            rounds=rounds,
+            rounds=tuple(map(self._over_their_paths, rounds)),
             installed=self.reader.installed() if self.reader is not None else {},
             off=self.switch.engaged(),
         )
@@ -217,14 +221,32 @@ class Agent:
             Event(event="lease_lost", because="no turn for longer than the lease: starting over")
         )
 
-    def _pin(self) -> None:
-        """See which marks lead where they say: an answer counts if its mark did when asked."""
+    def _hear_kernel(self) -> bool:
+        """Whether anything changed. Sees which marks lead where they say, since when."""
+        if self.reader is None:
+            return False
         now = time.monotonic()
-        if self.reader is None or now - self._pinned_at < COMPARE:
-            return
-        self._pinned_at = now
-        pinned = self.reader.pinned()
-        self._pinned = {pair: self._pinned.get(pair, now) for pair in pinned}
+        changed = self.reader.changed()
+        if changed and self.hands is not None:
+            self.hands.changed = True
+        if changed or now - self._pinned_at >= COMPARE:
+            self._pinned_at = now
+            self._pinned = {pair: self._pinned.get(pair, now) for pair in self.reader.pinned()}
+        return changed
+
+    def _over_their_paths(self, item: Round) -> Round:
+        """The round without what a mark that pinned nothing has brought."""
+        family = Family.of(item.address)
+        seen = tuple(o for o in item.observations if self._came_over_its_path(o, family, item.at))
+        for o in seen:
+            if o.rtt is not None and not o.live:
+                self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
+        return replace(item, observations=seen)
+
+    def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
+        if seen.live or not self._marked:
+            return True
+        return at >= self._pinned.get((seen.path, family), float("inf"))
 
     def _count(self, acted: Acted, now: Instant) -> None:
         for result in acted.results:
@@ -260,26 +282,11 @@ class Agent:
         )
 
     def _deliver(self, item: Round) -> None:
-        """A round from the prober, without what a mark that pins nothing has brought."""
-        family = Family.of(item.address)
-        seen = tuple(o for o in item.observations if self._came_over_its_path(o, family, item.at))
-        for o in seen:
-            if o.rtt is not None and not o.live:
-                self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
-        self._rounds.append(replace(item, observations=seen))
+        self._rounds.append(item)
         self._wake.set()
 
-    def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
-        if seen.live or not self._marked:
-            return True
-        return at >= self._pinned.get((seen.path, family), float("inf"))
-
     def _on_kernel(self) -> None:
-        assert self.reader is not None
-        if self.reader.changed():
-            if self.hands is not None:
-                self.hands.changed = True
-            self._pinned_at = float("-inf")
+        if self._hear_kernel():
             self._wake.set()
 
     def _gateway_dead(self, path: str, family: Family) -> bool:

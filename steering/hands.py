@@ -82,9 +82,8 @@ class Hands:
         if not (moved or self.changed or now - self._compared_at >= COMPARE):
             return Acted()
         if off:
-            if self.kernel.remains():
-                self.troubles = tuple(map(str, self.kernel.withdraw()))
-            self._compared_at = now
+            left = self.kernel.withdraw() if self.kernel.remains() else ()
+            self.troubles, self._compared_at = tuple(map(str, left)), now
             return Acted(compared=True)
         if not holding:
             return Acted()
