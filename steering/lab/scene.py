@@ -179,9 +179,16 @@ class Scene:
         """Run the agent in the edge namespace; by default wait for its first round of probes."""
         argv = [*prefix, PYTHON, "-m", "steering", "run", "--config", str(self.config)]
         self.agent = self.world.start(EDGE, argv, log=self.log)
-        if ready and not poll(self._is_ready, timeout=30.0, every=0.05):
-            raise LabError(f"the agent does not become ready{self.agent.tail()}")
+        if ready:
+            self.await_ready()
         return self.agent
+
+    def await_ready(self) -> None:
+        """Until the agent's first round of probes is done. Raises LabError if it never is."""
+        if not poll(self._is_ready, timeout=30.0, every=0.05):
+            raise LabError(
+                f"the agent does not become ready{self.agent.tail() if self.agent else ''}"
+            )
 
     @property
     def log(self) -> Path:

@@ -90,6 +90,12 @@ class Stage:
         )
         return self.times(event, **subject)[0]
 
+    def await_proof(self, within: Seconds = 10.0) -> None:
+        """Until the steers of all addresses are proved."""
+        assert poll(
+            lambda: self.about("proved") == set(self.addresses), timeout=within, every=0.05
+        ), self.story()
+
     def await_alarm(self, name: str, *, there: bool = True, within: Seconds = PATIENCE) -> None:
         """Until the API shows an alarm, or shows it no longer."""
         assert poll(lambda: (name in self.alarms()) is there, timeout=within, every=0.05), (
@@ -97,7 +103,7 @@ class Stage:
         )
 
     def asked_more(self, times: int, *, meanwhile: Callable[[], object] = lambda: True) -> None:
-        """Until every address was asked so many more times over the local path.
+        """Until every address was asked so many more times, over whichever paths.
 
         `meanwhile` has to be true throughout.
         """
@@ -110,7 +116,7 @@ class Stage:
 
         assert poll(enough, timeout=PATIENCE, every=0.05), f"{before}; {self.story()}"
 
-    def steady(self, wanted: Mapping[str, str], *, questions: int = 12) -> None:
+    def steady(self, wanted: Mapping[str, str], *, questions: int = 36) -> None:
         """The routes stay as they are while every address is asked so many more times."""
         self.asked_more(questions, meanwhile=lambda: self.scene.routes() == wanted)
 
@@ -138,7 +144,10 @@ class Stage:
         return {a["paths"][path]["health"] for a in self.status()["addresses"]}
 
     def samples(self) -> dict[str, int]:
-        return {a["address"]: a["paths"][LOCAL]["samples"] for a in self.status()["addresses"]}
+        return {
+            a["address"]: sum(path["samples"] for path in a["paths"].values())
+            for a in self.status()["addresses"]
+        }
 
     def listen(self) -> list[Answer]:
         """All events of all agents of this story."""

@@ -53,7 +53,7 @@ def incident() -> Iterator[Stage]:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("pao"))
         stage.await_event("proved")
-        stage.asked_more(3)
+        stage.asked_more(9)
         yield stage
 
 

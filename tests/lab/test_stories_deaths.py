@@ -47,6 +47,7 @@ def test_an_agent_killed_fifty_times_at_random_moments_leaves_the_right_steers()
             if kernel is None and stage.scene.routes() == stage.through("pao"):
                 kernel = Kernel(stage)
             stage.scene.start_agent(ready=False)
+        stage.scene.await_ready()
         stage.await_routes(stage.through("pao"))
         if kernel is not None:
             deleted = [line for line in kernel.steers() if "Deleted" in line]
@@ -54,9 +55,9 @@ def test_an_agent_killed_fifty_times_at_random_moments_leaves_the_right_steers()
         stage.await_health("healthy", path="pao")
         stage.steady(stage.through("pao"))
         assert foreign(stage) == others
-        mine = ours(stage)
-        assert len(mine) == len(set(mine)), "nothing twice"
-        steers = [line for line in mine if "table 5353 " in line and "via" in line]
+        for lines in everything(stage).values():
+            assert len(lines) == len(set(lines)), "nothing twice"
+        steers = [line for line in ours(stage) if "table 5353 " in line and "via" in line]
         assert len(steers) == len(stage.addresses)
         stage.clients_fine()
         stage.scene.serve(paths=[LOCAL])

@@ -13,7 +13,7 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 from stage import EXPIRED, QUICK, Kernel, add_foreign, foreign, on_stage, slack
 
 from steering.lab.anycast import GTLD_SERVERS
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.scene import Settings
 from steering.lab.signzone import signzone
 from steering.lab.timeline import first_told
@@ -49,10 +49,7 @@ def test_july_2023_takes_seconds_and_ends_by_itself() -> None:
         for event in ("suspected", "confirmed", "steered"):
             assert stage.about(event) == set(stage.addresses), event
             assert max(stage.times(event)) - began <= DETECTED + slack(), event
-        poll_until_proved = poll(
-            lambda: stage.about("proved") == set(stage.addresses), timeout=10, every=0.05
-        )
-        assert poll_until_proved, stage.story()
+        stage.await_proof()
 
         stage.clients_fine()
         failed = scene.clients.totals()

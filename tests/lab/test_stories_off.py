@@ -44,6 +44,10 @@ def test_off_takes_everything_back_and_keeps_it_off_until_on() -> None:
         assert stage.scene.steering("on", check=True) == "on again\n"
         stage.await_routes(stage.through("pao"))
         assert stage.status()["off"] is False
+        for site in ("pao", "fra"):
+            for address in stage.status()["addresses"]:
+                outcomes = address["paths"][site]["outcomes"]
+                assert "expired" not in outcomes, "an answer that took another path was counted"
         stage.clients_fine()
 
 
