@@ -195,6 +195,7 @@ class Agent:
             self._wake.set()
         self.prober.attend(attention(self.world))
         self._publish(installed, now)
+        notify("WATCHDOG=1")
 
     def _facts(self) -> Facts:
         # Rules may have gone while questions were under way. The kernel told of it before

@@ -161,17 +161,28 @@ def _check(options: argparse.Namespace) -> int:
         print("\n".join(parts.pinning_commands(claim)))
         return FINE
     addresses = parts.addresses_of(setup)
-    print(
-        f"{options.config}: fine: {len(setup.policies)} upstreams, {len(addresses)} addresses, "
-        f"{len(setup.config.sites)} remote sites"
-    )
+    counts = {
+        "upstream": len(setup.policies),
+        "address": len(addresses),
+        "remote site": len(setup.config.sites),
+    }
+    print(f"{options.config}: fine: {', '.join(_counted(n, what) for what, n in counts.items())}")
     if claim is not None:
         for complaint in preflight(
-            claim, addresses, state=setup.config.state, runtime=setup.config.runtime
+            claim,
+            addresses,
+            state=setup.config.state,
+            runtime=setup.config.runtime,
+            create=False,
         ):
             word = "notice" if complaint.kind is Fault.NOTICE else "`run` would refuse"
             _say(f"this host: {word}: {complaint}")
     return FINE
+
+
+def _counted(number: int, what: str) -> str:
+    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    return f"{number} {what}{plural}"
 
 
 def _status(options: argparse.Namespace) -> int:

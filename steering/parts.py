@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steering.act.claim import Claim
+from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Policy, Setup
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
@@ -87,15 +87,18 @@ def pinning_commands(claim: Claim) -> tuple[str, ...]:
     lines: list[str] = []
     for family in claim.families:
         ip = "ip -4" if family.bits == 32 else "ip -6"
-        lines.append(f"{ip} rule add pref {claim.priority - 2} fwmark {claim.mark} lookup main")
+        lines.append(f"{ip} rule add pref {claim.priority - 2} fwmark {claim.mark:#x} lookup main")
         for site in claim.sites:
             hop = claim.next_hop(site, family)
             if hop is None:
                 continue
             number = claim.number(site)
-            lines.append(f"{ip} route add default via {hop} table {claim.table + number}")
-            lines.append(
-                f"{ip} rule add pref {claim.priority - 1} fwmark {claim.mark + number} "
-                f"lookup {claim.table + number}"
-            )
+            table, mark = claim.table + number, claim.mark + number
+            asks_by = f"pref {claim.priority - 1} fwmark {mark:#x} lookup {table}"
+            lines += [
+                # While the site's link is down its probes must not take another way instead.
+                f"{ip} route add unreachable default metric {LAST_RESORT} table {table}",
+                f"{ip} route add default via {hop} table {table}",
+                f"{ip} rule add {asks_by}",
+            ]
     return tuple(lines)

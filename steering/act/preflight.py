@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 import errno
+import os
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from socket import if_indextoname, if_nametoindex
@@ -48,13 +49,20 @@ class Complaint:
 
 
 def preflight(
-    claim: Claim, addresses: Collection[str], *, state: Path, runtime: Path
+    claim: Claim,
+    addresses: Collection[str],
+    *,
+    state: Path,
+    runtime: Path,
+    create: bool = True,
 ) -> tuple[Complaint, ...]:
-    """All complaints about this host, worst first. Writes nothing but two empty trial files.
+    """All complaints about this host, worst first. Raises nothing.
 
-    Creates `state` and `runtime` where they are missing. Raises nothing.
+    With `create` the two directories are made where they are missing and tried with an empty
+    file each; without, nothing at all is written.
     """
-    found: list[Complaint] = [*_capabilities(), *_directories(state, runtime)]
+    directories = {"state": state, "runtime": runtime}
+    found: list[Complaint] = [*_capabilities(), *_directories(directories, create=create)]
     try:
         with KernelReader(claim) as kernel, Asking() as asking:
             found += _families(claim, asking)
@@ -85,18 +93,31 @@ def _capabilities() -> Iterator[Complaint]:
         )
 
 
-def _directories(state: Path, runtime: Path) -> Iterator[Complaint]:
-    for key, path in (("state", state), ("runtime", runtime)):
+def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Complaint]:
+    for key, path in directories.items():
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+            if create:
+                path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path):
+                    pass
+            else:
+                _look_at(path)
         except OSError as error:
             denied = error.errno in {errno.EACCES, errno.EPERM}
             yield Complaint(
                 kind=Fault.NOT_PERMITTED if denied else Fault.WRONG_INPUT,
                 message=f"{key}: {path}: {error.strerror}: wanted a directory to write in",
             )
+
+
+def _look_at(path: Path) -> None:
+    """Raises the OSError that making the directory, or a file in it, would meet."""
+    there = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        denied = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(denied, os.strerror(denied))
 
 
 def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
