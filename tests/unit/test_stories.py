@@ -10,7 +10,20 @@ from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.board import look
 from steering.decide.rules import decide
-from steering.model import Family, Health, Outcome
+from steering.judge.confirm import Trial
+from steering.judge.ledger import Ledger
+from steering.judge.post import post
+from steering.layout import Layout
+from steering.model import (
+    Facts,
+    Family,
+    Health,
+    Kind,
+    Observation,
+    Outcome,
+    Question,
+    Round,
+)
 
 FAULT = 1020.0
 GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT
@@ -506,3 +519,35 @@ def test_a_path_that_still_fails_a_little_gets_no_traffic_back(tmp_path: Path) -
     careful = policy(letters=1, more="recover: {hold: 10s, max_hold: 60s, clean: 1600}\n")
     sim = Simulation(setup(tmp_path, careful), answer, step=0.2).run(300)
     assert len(sim.installed) == 2
+
+
+@pytest.mark.parametrize(("lost", "score"), [((0,), 0), ((0, 1), 1), ((0, 1, 2), 2)])
+def test_in_a_trial_only_the_second_loss_in_a_row_counts(
+    tmp_path: Path, lost: tuple[int, ...], score: int
+) -> None:
+    """A loss of one in ten over the local path alone would else confirm in 120 pairs."""
+    layout, now = Layout.of(setup(tmp_path, policy(letters=1))), 1000.0
+    address = layout.targets[0].address
+    ledger = Ledger.blank(layout, now)
+    health = ledger.health.copy()
+    health[0], health[0, 0] = Health.HEALTHY, Health.SUSPECT
+    trials = {0: Trial(candidate=1, since=0.0)}
+    ledger = replace(ledger, health=health, trials=trials)
+    for number in range(1, 11):
+        item = Round(
+            address=address,
+            question=Question(zone="gtld.", name=f"n{number}.gtld.", rdtype="A", kind=Kind.DENIAL),
+            at=now + number,
+            observations=tuple(
+                Observation(
+                    address=address,
+                    path=path,
+                    reached=True,
+                    outcome=TIMEOUT if path == "local" and (number - 5) in lost else GOOD,
+                )
+                for path in layout.paths
+            ),
+        )
+        facts = Facts(wall=0.0, rounds=(item,))
+        ledger, _ = post(ledger, layout, facts, now + number)
+    assert ledger.trials[0].score == score
