@@ -255,8 +255,10 @@ class Agent:
             self.meters.actions.labels("kernel", result.action, "done" if done else "refused").inc()
             if isinstance(result, Done):
                 self.meters.action_seconds.observe(result.seconds)
+                if result.action == "remove":
+                    continue  # perhaps of an address that no policy names any more
                 first = float(self.world.ledger.first_bad[self.layout.row[result.address]])
-                if result.action != "remove" and first <= now:  # NaN: none was bad
+                if first <= now:  # NaN: none was bad
                     self.meters.detection_seconds.observe(now - first)
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:

@@ -1,0 +1,42 @@
+"""What an agent finds on a host that is not as the last one left it, or has not everything."""
+
+from __future__ import annotations
+
+import pytest
+from stage import EXPIRED, PATIENCE, Stage, on_stage
+
+from steering.lab.sandbox import poll
+from steering.model import LOCAL
+
+pytestmark = pytest.mark.lab
+
+
+def test_a_steer_of_an_address_that_no_policy_names_any_more_is_taken_out() -> None:
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.kill_agent()
+        policy = stage.scene.config.parent / "policies" / "gtld-servers.yaml"
+        kept = [line for line in policy.read_text().splitlines() if "b.gtld-servers" not in line]
+        policy.write_text("\n".join(kept))
+        agent = stage.scene.start_agent()
+        names = stage.scene.nameservers["a.gtld-servers.net."]
+        stage.await_routes(stage.through("pao", names))
+        assert agent.running, agent.tail()
+
+
+def test_a_route_with_our_number_that_nobody_wants_is_taken_out() -> None:
+    with on_stage() as stage:
+        hop = stage.through("pao")[stage.addresses[0]]
+        for stray in ("203.0.113.99/32", "198.18.5.0/24"):
+            stage.sh(f"ip route add {stray} via {hop} table 5353 proto 53")
+        stage.await_routes({})
+        _turns(stage)
+
+
+def _turns(stage: Stage) -> None:
+    """The loop goes on turning."""
+    stage.asked_more(3)
+    assert poll(lambda: stage.scene.get("/healthz")[0] == 200, timeout=PATIENCE)
+    assert stage.scene.agent is not None
+    assert stage.scene.agent.running, stage.scene.agent.tail()
