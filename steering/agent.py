@@ -25,7 +25,18 @@ from steering.config import Mode, Setup
 from steering.decide.attention import attention
 from steering.hands import COMPARE, Acted, Hands
 from steering.layout import Layout
-from steering.model import LOCAL, Done, Event, Facts, Family, Instant, Observation, Round, Seconds
+from steering.model import (
+    LOCAL,
+    Done,
+    Event,
+    Facts,
+    Family,
+    Instant,
+    Observation,
+    Outcome,
+    Round,
+    Seconds,
+)
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
 from steering.observe.signatures import Signatures
@@ -87,6 +98,7 @@ class Agent:
             signatures=signatures,
             deliver=self._deliver,
             gateway_dead=self._gateway_dead,
+            leads=self._leads,
         )
         try:
             self.server = Server(
@@ -244,8 +256,13 @@ class Agent:
                 self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
         return replace(item, observations=seen)
 
+    def _leads(self, path: str, family: Family) -> bool:
+        """Whether a question with this path's mark would go over this path."""
+        return not self._marked or (path, family) in self._pinned
+
     def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
-        if seen.live or not self._marked:
+        never_left = seen.outcome is Outcome.LOCAL_ERROR and not seen.reached
+        if seen.live or not self._marked or never_left:
             return True
         return at >= self._pinned.get((seen.path, family), float("inf"))
 

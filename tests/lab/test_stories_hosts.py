@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from stage import EXPIRED, PATIENCE, Stage, on_stage
 
 from steering.lab.sandbox import poll
-from steering.model import LOCAL
+from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
 
@@ -40,3 +43,26 @@ def _turns(stage: Stage) -> None:
     assert poll(lambda: stage.scene.get("/healthz")[0] == 200, timeout=PATIENCE)
     assert stage.scene.agent is not None
     assert stage.scene.agent.running, stage.scene.agent.tail()
+
+
+def test_a_host_without_ipv6_is_ready_and_asks_each_address_over_no_wrong_path() -> None:
+    with on_stage(agent=False) as stage:
+        stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        config = stage.scene.config
+        config.write_text(re.sub(r", ipv6: '[^']*'", "", config.read_text()))
+        stage.scene.start_agent()
+        assert poll(lambda: _healths(stage, Family.IPV4) == {"healthy"}, timeout=PATIENCE)
+        for entry in _entries(stage, Family.IPV6):
+            assert {tuple(seen["outcomes"]) for seen in entry["paths"].values()} == {
+                ("local_error",)
+            }
+            assert {seen["health"] for seen in entry["paths"].values()} == {"unknown"}
+        _turns(stage)
+
+
+def _entries(stage: Stage, family: Family) -> list[dict[str, Any]]:
+    return [entry for entry in stage.scene.api()["addresses"] if entry["family"] == family]
+
+
+def _healths(stage: Stage, family: Family) -> set[str]:
+    return {seen["health"] for entry in _entries(stage, family) for seen in entry["paths"].values()}
