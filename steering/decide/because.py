@@ -6,7 +6,7 @@ from steering.decide.board import CROWD
 from steering.decide.rules import BY_NUMBER
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
-from steering.judge.ledger import reason
+from steering.judge.ledger import SILENCES, reason
 from steering.model import Health
 from steering.world import World
 
@@ -63,4 +63,6 @@ def _state(world: World, a: int, p: int) -> str:
     word = Health(int(world.ledger.health[a, p])).word
     if world.avoid_until[a, p] > world.now:
         return f"{word}, avoided"
+    if world.ledger.stuck[a, p] >= SILENCES:
+        return f"{word}, but nothing gets out over it now"
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word

@@ -11,6 +11,7 @@ from steering.decide.because import because
 from steering.decide.board import Board
 from steering.decide.proof import AVOID, Proof
 from steering.decide.rules import BY_NUMBER, Answer
+from steering.judge.ledger import SILENCES
 from steering.model import Event, Facts, Health, Step
 from steering.world import World
 
@@ -33,8 +34,8 @@ def commit(
         since[moved] = facts.wall
     for a in moved.tolist():
         left, to = int(world.plan[a]), int(plan[a])
-        if left and board.breached[a] and world.ledger.health[a, left] >= Health.SUSPECT:
-            avoid[a, left] = now + AVOID  # it turned bad under load: not at once again
+        if left and board.breached[a] and _turned_bad(world, a, left):
+            avoid[a, left] = now + AVOID  # under load: not at once again
         if to:
             proofs[a] = Proof(column=to)
     return replace(
@@ -48,6 +49,11 @@ def commit(
         proofs=proofs,
         off=facts.off,
     )
+
+
+def _turned_bad(world: World, a: int, p: int) -> bool:
+    ledger = world.ledger
+    return bool(ledger.health[a, p] >= Health.SUSPECT or ledger.stuck[a, p] >= SILENCES)
 
 
 def steps(before: World, after: World) -> tuple[Step, ...]:

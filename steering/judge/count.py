@@ -54,6 +54,7 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     if seen.reached:
         book.reached[key] = np.fmax(book.reached[key], item.at)
     _count_silence(draft, key, item, seen)
+    book.stuck[key] = book.stuck[key] + 1 if seen.outcome is Outcome.LOCAL_ERROR else 0
     if verdict is Verdict.NOTHING:
         return
     draft.touched.add(key)

@@ -116,6 +116,7 @@ def _with_own_counts(ledger: Ledger) -> Ledger:
         habit_all=ledger.habit_all.copy(),
         run=ledger.run.copy(),
         streak=ledger.streak.copy(),
+        stuck=ledger.stuck.copy(),
         silent_since=ledger.silent_since.copy(),
         seen=ledger.seen.copy(),
         answered=ledger.answered.copy(),

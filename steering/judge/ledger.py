@@ -68,6 +68,8 @@ class Ledger:
     """Good answers in a row."""
     streak: Counts
     """Unanswered questions in a row."""
+    stuck: Counts
+    """Questions in a row that did not get out: errors of our own."""
     silent_since: Floats
     """Instant of the question that made silence certain, the third in a row; else NaN."""
     seen: Floats
@@ -140,6 +142,7 @@ class Ledger:
             habit_at=now,
             run=none(a, p),
             streak=none(a, p),
+            stuck=none(a, p),
             silent_since=nan(a, p),
             seen=nan(a, p),
             answered=nan(a, p),

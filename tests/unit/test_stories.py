@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,6 +214,49 @@ def test_what_was_proved_is_undone_when_live_answers_turn_bad(tmp_path: Path) ->
     assert not sim.told("undone")
     sim.run(10)
     assert len(sim.told("undone")) >= 6
+
+
+def _lost_link(lost: Callable[[float], bool]) -> Answer:
+    """Bad here for good, good elsewhere, and no way out over pao while its link is lost."""
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.path == "pao" and not ask.live and lost(ask.now):
+            return Outcome.LOCAL_ERROR
+        return EXPIRED if ask.local and ask.now >= FAULT else GOOD
+
+    return answer
+
+
+def test_a_detour_whose_link_was_lost_for_a_moment_is_kept_for_its_return(tmp_path: Path) -> None:
+    down = (FAULT + 20, FAULT + 30)
+    alone = CONFIG.replace('  fra: {next_hop: {ipv4: 10.255.2.2, ipv6: "fd00:ff:2::2"}}\n', "")
+    sim = Simulation(
+        setup(tmp_path, policy(more="recover: {clean: 5000}\n"), config=alone),
+        _lost_link(lambda now: down[0] <= now < down[1]),
+    )
+    sim.refuses = lambda _address: down[0] <= sim.now < down[1]
+    sim.until(lambda: len(sim.told("proved")) == 6, limit=40)
+    sim.run(down[0] - sim.now)
+    sim.installed = {}  # as the kernel does
+    sim.run(down[1] - 1 - sim.now)
+    assert not sim.installed
+    assert set(sim.world.steers()) == set(sim.addresses())
+    sim.run(3)
+    assert set(sim.installed) == set(sim.addresses())
+    assert not sim.told("undone")
+
+
+def test_a_detour_whose_link_is_lost_gives_way_to_the_next_site(tmp_path: Path) -> None:
+    ordered = policy(more="steer: {to: [pao, fra]}\n")
+    sim = Simulation(setup(tmp_path, ordered), _lost_link(lambda now: now >= FAULT + 20))
+    sim.refuses = lambda a: sim.now >= FAULT + 20 and sim.world.steers()[a] == "pao"
+    sim.until(lambda: len(sim.told("proved")) == 6, limit=40)
+    assert set(sim.installed.values()) == {"pao"}
+    sim.run(FAULT + 20 - sim.now)
+    sim.installed = {}
+    assert sim.until(lambda: set(sim.installed.values()) == {"fra"}, limit=10) < 3
+    sim.run(20)
+    assert set(sim.installed.values()) == {"fra"}
 
 
 # --- what must not move ----------------------------------------------------------------------
