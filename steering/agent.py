@@ -222,7 +222,7 @@ class Agent:
         )
 
     def _mind_lost_lease(self) -> None:
-        """After a hang longer than the lease the guard has cleared up: begin from nothing.
+        """After a hang longer than the lease all is taken back: begin from nothing.
 
         What was believed then is old, and what was wanted then is not wanted any more.
         """

@@ -69,11 +69,19 @@ class Hands:
         return left
 
     def lost_lease(self) -> bool:
-        """Whether the lease ran out since the last turn: true once."""
-        lost = self._leased_until is not None and boot_time() > self._leased_until
-        if lost:
-            self._leased_until = None
-        return lost
+        """Whether the lease ran out since the last turn: true once.
+
+        What it covered is taken out then, whether a guard was there to do so or not.
+        """
+        if not self._ran_out():
+            return False
+        self._leased_until = None
+        self.kernel.withdraw()
+        self.changed = True
+        return True
+
+    def _ran_out(self) -> bool:
+        return self._leased_until is not None and boot_time() > self._leased_until
 
     def act(self, plan: Mapping[str, str], *, off: bool, moved: bool) -> Acted:
         """Renew the lease, and make the kernel match if anything may have changed."""
@@ -98,6 +106,8 @@ class Hands:
 
     def _hold(self, now: Instant) -> bool:
         """Whether there is both a lease and a guard."""
+        if self._ran_out():
+            return False  # a hang since this turn began: its plan is old, the next starts over
         try:
             self._renew()
             guarded = self._guard.ensure()

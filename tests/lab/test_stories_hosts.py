@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from stage import EXPIRED, PATIENCE, Stage, on_stage
+from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage, slack
 
+from steering.act.lease import Lease
 from steering.lab.sandbox import poll
 from steering.model import LOCAL, Family
 
@@ -35,6 +37,26 @@ def test_a_route_with_our_number_that_nobody_wants_is_taken_out() -> None:
             stage.sh(f"ip route add {stray} via {hop} table 5353 proto 53")
         stage.await_routes({})
         _turns(stage)
+
+
+def test_an_agent_that_hung_beyond_its_lease_takes_back_what_no_guard_did() -> None:
+    with on_stage(replace(QUICK, lease="2s")) as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        agent = stage.scene.agent
+        assert agent is not None
+        agent.freeze()
+        stage.kill_guard()
+        lease = Lease(stage.scene.world.work / "run")
+        assert poll(lease.expired, timeout=PATIENCE, every=0.05)
+        assert stage.scene.routes() == stage.through("pao")
+        stage.scene.serve(paths=[LOCAL])  # what it knew of is over
+        agent.thaw()
+        stage.await_routes({}, within=1.0 + slack())
+        stage.await_event("lease_lost")
+        stage.await_health("healthy")
+        stage.steady({})
+        assert not stage.about("adopted")
 
 
 def _turns(stage: Stage) -> None:
