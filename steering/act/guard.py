@@ -72,8 +72,17 @@ class Watch:
         return self._pause
 
     def _read(self) -> LeaseState | None:
-        """The lease in force: the file's, or the last one seen when the file is gone."""
-        state = self._lease.read()
+        """The lease in force: the file's, or the last one seen when the file is gone.
+
+        What can't be read can't be trusted to be renewed: the last one runs on to its end.
+        """
+        try:
+            state = self._lease.read()
+        except OSError as error:
+            if self._last is None:
+                raise
+            _say(f"the lease can't be read: {error}")
+            return self._last
         if state is None:
             return self._last
         if state.claim is not None:
