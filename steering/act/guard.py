@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import sys
 import time
@@ -162,9 +163,12 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
 
 
 def _say(text: str) -> None:
-    # The agent's end of stderr may be gone with the agent.
-    with contextlib.suppress(OSError):
-        print(f"steering guard: {text}", file=sys.stderr, flush=True)
+    # The agent's stderr may be gone with the agent, or full: that must not hold us up.
+    with contextlib.suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(sys.stderr, select.POLLOUT)
+        if poll.poll(0):
+            print(f"steering guard: {text}", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:
