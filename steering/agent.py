@@ -20,7 +20,7 @@ from pathlib import Path
 from steering import engine, parts
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
-from steering.act.reader import KernelReader
+from steering.act.reader import KernelReader, Trouble
 from steering.config import Mode, Setup
 from steering.decide.attention import attention
 from steering.hands import COMPARE, Acted, Hands
@@ -143,7 +143,7 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         with _alone(self.setup.config.runtime, needed=self.hands is not None):
             if self.hands:
-                for trouble in self.hands.adopt():
+                for trouble in _adopt(self.hands):
                     self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
             self.turn()  # pins the paths before the first question is asked
@@ -336,6 +336,15 @@ class Agent:
             f"{config.site}, {config.mode}: {len(self.layout.targets)} addresses of "
             f"{len(self.setup.policies)} upstreams over {len(self.layout.paths)} paths, {kernel}"
         )
+
+
+def _adopt(hands: Hands) -> tuple[Trouble, ...]:
+    try:
+        return hands.adopt()
+    except OSError as error:
+        raise CannotRun(
+            1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage, slack
+from stage import EXPIRED, PATIENCE, QUICK, Stage, everything, on_stage, slack
 
 from steering.act.lease import Lease
 from steering.lab.sandbox import poll
@@ -57,6 +57,17 @@ def test_an_agent_that_hung_beyond_its_lease_takes_back_what_no_guard_did() -> N
         stage.await_health("healthy")
         stage.steady({})
         assert not stage.about("adopted")
+
+
+def test_where_no_lease_can_be_had_the_agent_says_so_and_ends() -> None:
+    with on_stage(agent=False) as stage:
+        (stage.scene.world.work / "run" / "lease").mkdir(parents=True)
+        before = everything(stage)
+        agent = stage.scene.start_agent(ready=False)
+        assert agent.wait(PATIENCE) == 1
+        assert "no lease or no guard can be had" in agent.tail()
+        assert "Traceback" not in agent.tail()
+        assert everything(stage) == before
 
 
 def _turns(stage: Stage) -> None:
