@@ -274,8 +274,11 @@ class Agent:
                 self.meters.action_seconds.observe(result.seconds)
                 if result.action == "remove":
                     continue  # perhaps of an address that no policy names any more
-                first = float(self.world.ledger.first_bad[self.layout.row[result.address]])
-                if first <= now:  # NaN: none was bad
+                row = self.layout.row[result.address]
+                first = float(self.world.ledger.first_bad[row])
+                proof = self.world.proofs.get(row)
+                # A route that came back is no detection. NaN: none was bad.
+                if proof is not None and not proof.proved and first <= now:
                     self.meters.detection_seconds.observe(now - first)
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:

@@ -70,6 +70,19 @@ def test_where_no_lease_can_be_had_the_agent_says_so_and_ends() -> None:
         assert everything(stage) == before
 
 
+def test_a_route_that_comes_back_is_no_second_detection() -> None:
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        wanted = f"steering_detection_seconds_count {len(stage.addresses)}.0"
+        assert wanted in stage.scene.get("/metrics")[1]
+        stage.sh("ip route flush table 5353; ip -6 route flush table 5353")
+        stage.await_routes(stage.through("pao"))
+        stage.asked_more(3)
+        assert wanted in stage.scene.get("/metrics")[1]
+
+
 def _turns(stage: Stage) -> None:
     """The loop goes on turning."""
     stage.asked_more(3)
