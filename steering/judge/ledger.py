@@ -198,6 +198,8 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     proof = f"; last: {evidence}" if evidence is not None else ""
     streak = int(ledger.streak[key])
     if health is Health.UNKNOWN:
+        if stuck := int(ledger.stuck[key]):
+            return f"{stuck} questions in a row did not get out of this host over this path"
         if np.isnan(ledger.seen[key]):
             return "not measured yet"
         return f"{streak} questions unanswered, which proves nothing" if streak else percent

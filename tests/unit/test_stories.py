@@ -12,7 +12,7 @@ from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 from steering.decide.board import look
 from steering.decide.rules import decide
 from steering.judge.confirm import Trial
-from steering.judge.ledger import Ledger
+from steering.judge.ledger import Ledger, reason
 from steering.judge.post import post
 from steering.layout import Layout
 from steering.model import (
@@ -257,6 +257,17 @@ def test_a_detour_whose_link_is_lost_gives_way_to_the_next_site(tmp_path: Path) 
     assert sim.until(lambda: set(sim.installed.values()) == {"fra"}, limit=10) < 3
     sim.run(20)
     assert set(sim.installed.values()) == {"fra"}
+
+
+def test_a_path_over_which_nothing_gets_out_says_so(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        return Outcome.LOCAL_ERROR if ask.local and ask.v6 else GOOD
+
+    sim = Simulation(setup(tmp_path), answer).run(30)
+    a = sim.layout.row["2001:db8:5::30"]
+    assert sim.health("2001:db8:5::30") is Health.UNKNOWN
+    why = reason(sim.world.ledger, sim.layout, a, 0, sim.now)
+    assert why == "30 questions in a row did not get out of this host over this path"
 
 
 # --- what must not move ----------------------------------------------------------------------
