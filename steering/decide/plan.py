@@ -72,10 +72,19 @@ def steps(before: World, after: World) -> tuple[Step, ...]:
 
 
 def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, ...]:
-    """`steered` and `released` for each step, `held` where a rule keeps back a breached address."""
+    """`steered` and `released` for each step, `held` where a rule keeps back a breached address.
+
+    And, before them, that the switch was thrown or taken back.
+    """
     layout = after.layout
     local = layout.paths[0]
-    events = [
+    switched = (
+        Event(event="switched_off", because="`steering off`: nothing is steered until `on`")
+        if after.off
+        else Event(event="switched_on", because="`steering on`: what is proven bad may move")
+    )
+    events = [] if after.off == before.off else [switched]
+    events += [
         after.event(
             "steered" if step.now else "released",
             layout.row[step.address],

@@ -445,6 +445,7 @@ def test_off_takes_everything_home_at_once_and_on_works_again(tmp_path: Path) ->
     sim.off = False
     sim.run(5)
     assert len(sim.installed) == 6
+    assert len(sim.told("switched_off")) == len(sim.told("switched_on")) == 1
 
 
 def test_a_restart_adopts_what_is_installed_without_a_step(tmp_path: Path) -> None:
