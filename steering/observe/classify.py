@@ -54,7 +54,6 @@ class Reading:
     expires: WallTime | None = None
     evidence: Evidence | None = None
     detail: str = ""
-    truncated: bool = False
 
 
 def classify(
@@ -101,7 +100,7 @@ def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message
     if len(message.question) != 1 or not _same(message.question[0], question):
         return _malformed("another question's answer")
     if flags & dns.flags.TC:
-        return replace(_malformed("truncated"), truncated=True)
+        return _malformed("truncated")
     if any(rrset.rdclass != dns.rdataclass.IN for rrset in (*message.answer, *message.authority)):
         return _malformed("records of another class")
     return message

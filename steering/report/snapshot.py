@@ -26,4 +26,3 @@ class Snapshot:
     """Every address has been asked at least once."""
     turned_at: Instant
     """When the loop last turned."""
-    config_ok: bool = True
