@@ -87,6 +87,7 @@ def _begin(draft: Draft, group: int) -> None:
         first = min(columns, key=lambda p: (draft.layout.order[rows, p].max(), p))
         trial = Trial(candidate=first, since=draft.now)
         draft.herds[group] = HerdTrial(trial=trial, failed=frozenset())
+        draft.arouse_around(group)
         because = f"bogus answers across its {len(rows)} addresses: compared with "
         _tell(draft, "suspected", group, because + draft.layout.paths[first])
 

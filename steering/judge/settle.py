@@ -65,7 +65,7 @@ def _date(draft: Draft, a: int, after: Health) -> None:
     book, now = draft.book, draft.now
     if after is Health.SUSPECT:
         book.suspected_at[a] = now
-        draft.arouse(draft.layout.group_of == draft.layout.group_of[a])
+        draft.arouse_around(draft.layout.group_of[a])
     elif after is not Health.FAILING:
         book.suspected_at[a] = np.nan
     book.confirmed_at[a] = now if after is Health.FAILING else np.nan

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
@@ -410,13 +411,15 @@ def test_one_family_of_our_uplink_down_moves_nothing(tmp_path: Path) -> None:
     assert not sim.steps
 
 
-def test_three_unrelated_upstreams_bad_at_once_are_us(tmp_path: Path) -> None:
+def test_most_of_four_unrelated_operators_bad_at_once_are_us(tmp_path: Path) -> None:
     policies = [policy(f"u{n}", letters=1, net=n) for n in range(1, 5)]
     sim = Simulation(setup(tmp_path, *policies), always(GOOD)).run(10)
     for bad, doubted in ((2, False), (3, True), (4, True)):
         health = sim.world.ledger.health.copy()
         health[: 2 * bad, 0] = Health.FAILING
-        world = replace(sim.world, ledger=replace(sim.world.ledger, health=health))
+        since = np.where(health[:, 0] == Health.FAILING, sim.now - 5, np.nan)
+        ledger = replace(sim.world.ledger, health=health, confirmed_at=since)
+        world = replace(sim.world, ledger=ledger)
         board = look(world, sim.now, off=False)
         assert bool(board.self_doubt.all()) is doubted
         rule, want = decide(board)
