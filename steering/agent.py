@@ -12,12 +12,14 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from steering import engine, parts
+from steering.act.claim import Claim
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
@@ -40,7 +42,7 @@ from steering.model import (
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
 from steering.observe.signatures import Signatures
-from steering.report.events import Log
+from steering.report.events import Log, timestamp
 from steering.report.http import Server
 from steering.report.metrics import Meters
 from steering.report.notify import notify
@@ -141,7 +143,7 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        with _alone(self.setup.config.runtime, needed=self.hands is not None):
+        with _alone(self.claim if self.hands else None, self.setup.config.runtime):
             if self.hands:
                 for trouble in _adopt(self.hands):
                     self._tell(Event(event="leftover", because=str(trouble)))
@@ -200,7 +202,7 @@ class Agent:
         if self.hands is not None:
             acted = self.hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
-            installed = self.hands.kernel.installed()
+            installed = self._installed()
         for event in events:
             self._tell(event)
         if self._hear_kernel():
@@ -217,9 +219,18 @@ class Agent:
         return Facts(
             wall=time.time(),
             rounds=tuple(map(self._over_their_paths, rounds)),
-            installed=self.reader.installed() if self.reader is not None else {},
+            installed=self._installed(),
             off=self.switch.engaged(),
         )
+
+    def _installed(self) -> Mapping[str, str]:
+        """What is in the kernel; where it can't be read just now, what was there a turn ago."""
+        if self.reader is None:
+            return {}
+        try:
+            return self.reader.installed()
+        except OSError:
+            return self.snapshot.installed if self.snapshot else {}
 
     def _mind_lost_lease(self) -> None:
         """After a hang longer than the lease all is taken back: begin from nothing.
@@ -286,6 +297,8 @@ class Agent:
         own = {"kernel": "; ".join(troubles[:3])} if troubles else {}
         if hungry := self.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
+        if self.world.off:
+            own["off"] = self._who_switched_off()
         wall = self.world.wall
         for name in own.keys() - self._alarms.keys():
             self._tell(Event(event="alarm_raised", because=own[name], now=name))
@@ -323,6 +336,12 @@ class Agent:
     def _tell(self, event: Event) -> None:
         self.log.write(event, time.time())
 
+    def _who_switched_off(self) -> str:
+        record = self.switch.record()
+        if record is None:
+            return "switched off"
+        return f"switched off by {record.by} at {timestamp(record.time)}: {record.reason or '-'}"
+
     def _farewell(self) -> str:
         lease = f"for {self.setup.config.lease:g} s, then the guard takes it back"
         left = len(self.snapshot.installed) if self.snapshot else 0
@@ -351,17 +370,26 @@ def _adopt(hands: Hands) -> tuple[Trouble, ...]:
 
 
 @contextlib.contextmanager
-def _alone(runtime: Path, *, needed: bool) -> Iterator[None]:
-    """One acting agent per runtime directory. Raises CannotRun when there is another."""
-    if not needed:
+def _alone(claim: Claim | None, runtime: Path) -> Iterator[None]:
+    """One acting agent per runtime directory, and per table in a network namespace.
+
+    Raises CannotRun when there is another. Abstract sockets belong to a network namespace as
+    routing tables do, and are gone with the process, however it goes.
+    """
+    if claim is None:
         yield
         return
-    descriptor = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    lock = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as table:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun(1, f"runtime: another agent runs on {runtime}") from None
-        yield
-    finally:
-        os.close(descriptor)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            table.bind(f"\0steering/table/{claim.table}")
+        except OSError as error:
+            where = (
+                f"in {runtime}" if isinstance(error, BlockingIOError) else f"on table {claim.table}"
+            )
+            raise CannotRun(1, f"another agent runs {where}: one acts at a time") from None
+        try:
+            yield
+        finally:
+            os.close(lock)

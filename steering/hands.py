@@ -96,6 +96,15 @@ class Hands:
         if not holding:
             return Acted()
         self.changed, self._compared_at = False, now
+        try:
+            return self._match(plan)
+        except OSError as error:
+            # A table that changes under every read, a kernel short of memory: look again soon.
+            self.troubles = (f"the kernel's routing can't be read or written: {error}",)
+            self.changed = True
+            return Acted()
+
+    def _match(self, plan: Mapping[str, str]) -> Acted:
         results = self.kernel.apply(plan, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
@@ -109,15 +118,17 @@ class Hands:
         if self._ran_out():
             return False  # a hang since this turn began: its plan is old, the next starts over
         try:
-            self._renew()
             guarded = self._guard.ensure()
+            if guarded:
+                self._guarded_at = now
+            elif now - self._guarded_at > UNGUARDED:
+                # Nobody would end this lease: what stands under it is to run out with it.
+                self.troubles = ("the guard does not start, so nothing is installed or renewed",)
+                return False
+            self._renew()
         except OSError as error:
             self.troubles = (f"no lease or no guard, so nothing is installed: {error}",)
             return False
-        if guarded:
-            self._guarded_at = now
-        elif now - self._guarded_at > UNGUARDED:
-            self.troubles = ("the guard does not start, so nothing is installed",)
         return guarded
 
     def _renew(self) -> None:

@@ -13,7 +13,7 @@ from steering.judge.instance import Instance
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
 from steering.judge.trials import pair
 from steering.layout import CLASSES
-from steering.model import OUTCOMES, Health, Kind, Observation, Outcome, Round, Verdict
+from steering.model import OUTCOMES, Evidence, Health, Kind, Observation, Outcome, Round, Verdict
 
 SMOOTH = 1 / 8
 """Weight of a new round-trip time in the smoothed one (RFC 6298 section 2.3)."""
@@ -68,8 +68,10 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     if seen.rtt is not None:
         old = book.rtt[key]
         book.rtt[key] = seen.rtt if math.isnan(old) else old + (seen.rtt - old) * SMOOTH
-    if seen.evidence is not None and bad:
-        draft.evidence[key] = seen.evidence
+    if bad:
+        draft.evidence[key] = seen.evidence or Evidence(
+            owner=item.question.name, rdtype=item.question.rdtype, detail=_shown(seen)
+        )
     outdated = _count_copy(draft, key, item, seen)
     counts = _tally(draft, key, item, verdict, alone=alone)
     fault = bad and bool(draft.layout.acts_on[_CLASS_OF[verdict], key[0]])
@@ -90,6 +92,11 @@ def _count_recent(draft: Draft, key: Key, seen: Observation, *, bad: bool) -> No
     book.recent_dated[key] = book.recent_dated[key] * fade + (seen.outcome in _DATED)
     book.recent_all[key] = book.recent_all[key] * fade + 1
     book.recent_at[key] = now
+
+
+def _shown(seen: Observation) -> str:
+    """What happened, where no RRset is to blame; a server's own words are quoted and cut."""
+    return f"{seen.outcome} ({seen.detail[:80]!r})" if seen.detail else str(seen.outcome)
 
 
 def _count_silence(draft: Draft, key: Key, item: Round, seen: Observation) -> None:
