@@ -39,7 +39,7 @@ QUICK = Settings(interval="400ms", hold="2s", clean=20)
 
 EXPIRED = Fault(kind=FaultKind.EXPIRED)
 
-PATIENCE: Seconds = 30.0
+PATIENCE: Seconds = 60.0
 """For what is bound to come, on a busy machine."""
 
 _CANARY = "203.0.113.1"
