@@ -84,7 +84,7 @@ def _measure() -> dict[str, list[float]]:
     times: dict[str, list[float]] = {k: [] for k in ("steer", "move", "compare", "roll back")}
     with KernelActuator(claim) as kernel:
         kernel.prepare()
-        plans = (
+        plans: tuple[tuple[str, dict[str, str]], ...] = (
             ("steer", dict.fromkeys(addresses, "pao")),
             ("move", dict.fromkeys(addresses, "fra")),
             ("compare", dict.fromkeys(addresses, "fra")),

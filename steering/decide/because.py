@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from steering.decide.board import CROWD
 from steering.decide.rules import BY_NUMBER
+from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import reason
 from steering.model import Health
@@ -49,13 +48,19 @@ def _unproven(world: World, a: int, local: str) -> str:
         return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT}); local: {local}"
     if not world.breached[a]:
         return f"local: {local}"
+    if not world.plan[a] and world.now - world.ledger.confirmed_at[a] < SETTLE:
+        return f"confirmed just now, waiting for the trials of its group; local: {local}"
     states = ", ".join(
-        f"{path} {Health(int(world.ledger.health[a, p])).word}"
-        + (" (avoided)" if world.avoid_until[a, p] > world.now else "")
+        f"{path} {_state(world, a, p)}"
         for p, path in enumerate(world.layout.paths)
         if p and world.layout.order[a, p] >= 0
     )
     usable = states or "no site has a next hop for this family"
-    if np.isfinite(world.ledger.confirmed_at[a]) and "healthy" in states:
-        return f"confirmed just now, waiting for the trials of its group; local: {local}"
     return f"no remote path is proven good right now ({usable}); local: {local}"
+
+
+def _state(world: World, a: int, p: int) -> str:
+    word = Health(int(world.ledger.health[a, p])).word
+    if world.avoid_until[a, p] > world.now:
+        return f"{word}, avoided"
+    return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word

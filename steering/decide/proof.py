@@ -3,7 +3,7 @@
 Live questions carry no mark, so they go where the host's own traffic to the address goes.
 Good live answers prove that the routes work and that the site does; bad ones, or none in
 time, undo the steer, and that site is avoided for a while. What was proved can be lost
-again: bad live answers in a row undo it, whatever the probes over the site's path say.
+again: bad live answers in a row undo it while the probes over the site's path are good.
 """
 
 from __future__ import annotations

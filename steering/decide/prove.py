@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from steering.decide.proof import AVOID, Standing, allowance
-from steering.model import Event, Facts
+from steering.decide.proof import AVOID, Proof, Standing, allowance
+from steering.model import Event, Facts, Health
 from steering.world import World
 
 
@@ -32,10 +32,17 @@ def prove(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
         if standing is Standing.PROVED and not proof.proved:
             proofs[a] = replace(proof, proved=True)
             events.append(world.event("proved", a, live, path=site))
-        elif standing is Standing.FAILED:
+        elif standing is Standing.FAILED and not _site_itself(world, a, proof):
             avoid = avoid.copy()
             avoid[a, proof.column] = now + AVOID
             del proofs[a]
             why = f"{live}: {site} does not help"
             events.append(world.event("undone", a, why, path=site, was=site))
     return replace(world, proofs=proofs, avoid_until=avoid), tuple(events)
+
+
+def _site_itself(world: World, a: int, proof: Proof) -> bool:
+    """Whether what was proved is bad because the whole path is: then the rules see to it."""
+    key = (a, proof.column)
+    bad = world.ledger.health[key] >= Health.SUSPECT or world.ledger.run[key] == 0
+    return proof.proved and bool(bad)

@@ -8,14 +8,13 @@ import numpy as np
 
 from steering.judge import names
 from steering.judge.draft import Draft
+from steering.judge.herd import pair_herd
 from steering.judge.instance import Instance
-from steering.judge.ledger import RECENT, SILENCES, Key
+from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
 from steering.judge.trials import pair
 from steering.layout import CLASSES
 from steering.model import OUTCOMES, Health, Kind, Observation, Outcome, Round, Verdict
 
-CURIOUS_ROUNDS = 8
-"""After one bad answer so many rounds are asked fast: bad news should travel fast."""
 SMOOTH = 1 / 8
 """Weight of a new round-trip time in the smoothed one (RFC 6298 section 2.3)."""
 
@@ -36,6 +35,7 @@ def count_round(draft: Draft, item: Round) -> None:
         if p is not None and not observation.live:  # live answers are the proof's
             seen[p] = observation
     pair(draft, a, item, seen)
+    pair_herd(draft, a, item, seen)
     answered = [p for p, observation in seen.items() if _came(observation)]
     for p, observation in seen.items():
         _count(draft, (a, p), item, observation, alone=not answered)
@@ -61,11 +61,8 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     if seen.nsid is not None:
         _meet(draft, key, seen.nsid)
     bad = verdict is not Verdict.GOOD
-    fade = math.exp((book.recent_at[key] - now) / RECENT)
-    book.recent_bad[key] = book.recent_bad[key] * fade + bad
-    book.recent_dated[key] = book.recent_dated[key] * fade + (seen.outcome in _DATED)
-    book.recent_all[key] = book.recent_all[key] * fade + 1
-    book.recent_at[key] = now
+    if item.question.kind is not Kind.WITNESS:
+        _count_recent(draft, key, seen, bad=bad)
     book.run[key] = 0 if bad else book.run[key] + 1
     if seen.rtt is not None:
         old = book.rtt[key]
@@ -82,6 +79,16 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
         lost = fault and verdict in _LOSSY
         clean = not fault and not outdated
         draft.buckets[key] = bucket.count(clean=clean, lost=lost, bad=not clean and not lost)
+
+
+def _count_recent(draft: Draft, key: Key, seen: Observation, *, bad: bool) -> None:
+    """One answer for the failing share; witnesses were asked because they fail."""
+    book, now = draft.book, draft.now
+    fade = math.exp((book.recent_at[key] - now) / RECENT) * (1 - 1 / RECENT_ANSWERS)
+    book.recent_bad[key] = book.recent_bad[key] * fade + bad
+    book.recent_dated[key] = book.recent_dated[key] * fade + (seen.outcome in _DATED)
+    book.recent_all[key] = book.recent_all[key] * fade + 1
+    book.recent_at[key] = now
 
 
 def _count_silence(draft: Draft, key: Key, item: Round, seen: Observation) -> None:
@@ -149,13 +156,7 @@ def _mind(draft: Draft, a: int, item: Round, *, counts: bool) -> None:
         book.first_bad[a] = item.at
     # Once it is suspect the trial asks. A fault that is everywhere must not be asked for ever.
     if counts and draft.was.health[a, 0] not in (Health.SUSPECT, Health.FAILING):
-        arouse(draft, a)
-
-
-def arouse(draft: Draft, rows: int | np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> None:
-    """Ask these addresses fast for a while."""
-    pause = CURIOUS_ROUNDS * draft.layout.fast_interval
-    draft.book.curious_until[rows] = draft.now + pause
+        draft.arouse(a)
 
 
 def _meet(draft: Draft, key: Key, nsid: str) -> None:

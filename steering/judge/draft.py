@@ -11,13 +11,17 @@ from steering.judge import names
 from steering.judge.confirm import Trial
 from steering.judge.health import Signal
 from steering.judge.instance import Instance
-from steering.judge.ledger import Key, Ledger
+from steering.judge.ledger import HerdTrial, Key, Ledger
 from steering.judge.recover import Bucket, Hold
 from steering.layout import Layout
 from steering.model import Event, Evidence, Instant, WallTime
 
 Cell = tuple[int, int, int]
 """(class, row, column): one set of breach buckets."""
+
+
+CURIOUS_ROUNDS = 8
+"""So many rounds are asked fast after one bad answer."""
 
 
 class Draft:
@@ -32,6 +36,7 @@ class Draft:
         self.counted: dict[Key, names.Names] = dict(ledger.counted)
         self.ignored: dict[int, names.Names] = dict(ledger.ignored)
         self.trials: dict[int, Trial] = dict(ledger.trials)
+        self.herds: dict[int, HerdTrial] = dict(ledger.herds)
         self.buckets: dict[Key, Bucket] = dict(ledger.buckets)
         self.holds: dict[int, Hold] = dict(ledger.holds)
         self.evidence: dict[Key, Evidence] = dict(ledger.evidence)
@@ -39,6 +44,7 @@ class Draft:
             _with_own_counts(ledger) if answers else ledger,
             health=ledger.health.copy(),
             levels=ledger.levels.copy(),
+            herd=ledger.herd.copy(),
             copies=ledger.copies.editable(layout, now),
             late=ledger.late.copy(),
             late_count=ledger.late_count.copy(),
@@ -51,6 +57,7 @@ class Draft:
             counted=self.counted,
             ignored=self.ignored,
             trials=self.trials,
+            herds=self.herds,
             buckets=self.buckets,
             holds=self.holds,
             evidence=self.evidence,
@@ -67,6 +74,10 @@ class Draft:
     def signal(self, where: NDArray[np.bool_], signal: Signal) -> None:
         """Give `signal` to the keys in `where` that have no weightier one."""
         np.maximum(self.signals, signal, out=self.signals, where=where)
+
+    def arouse(self, rows: int | NDArray[np.bool_]) -> None:
+        """Ask these addresses fast for a while: bad news should travel fast."""
+        self.book.curious_until[rows] = self.now + CURIOUS_ROUNDS * self.layout.fast_interval
 
     def tell(
         self,

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 STRANGERS = 3
 KNOWN = 16
 """More servers than this are not told apart: the oldest knowledge is dropped."""
-ACQUAINTED = 12
-"""After so many answers each of three servers has been met with 98 % probability."""
+ACQUAINTED = 24
+"""After so many answers each of four servers has been met with 99.6 % probability."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

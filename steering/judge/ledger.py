@@ -27,9 +27,19 @@ Mask = NDArray[np.bool_]
 SILENCES = 3
 """Probes in a row without an answer that speak against a path, if another path answers."""
 RECENT: Seconds = 60.0
-"""Time constant of the failing share that is shown and compared."""
+RECENT_ANSWERS = 50
+"""The failing share that is shown and compared fades with this time constant, and over so
+many answers: what is asked fast tells fast."""
 FAINT = 0.05
 """Less than this is left of one answer after three time constants: nothing recent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HerdTrial:
+    """The trial of a whole group, and the rows that failed a pair in it (`herd`)."""
+
+    trial: Trial
+    failed: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +49,8 @@ class Ledger:
     health: NDArray[np.int8]
     levels: Counts
     """(3, A, P, 3) points in the breach buckets of each class; own probes."""
+    herd: Counts
+    """(groups, 3) points in the buckets of each group's local paths together (`herd`)."""
     scale: Counts
     """(3, A, P) of the buckets, from policy, class and the key's own past week."""
     counts: Counts
@@ -89,6 +101,8 @@ class Ledger:
     ignored: Mapping[int, names.Names] = field(default_factory=dict)
     """Row -> names a rejected trial was about, and when it was rejected."""
     trials: Mapping[int, Trial] = field(default_factory=dict)
+    herds: Mapping[int, HerdTrial] = field(default_factory=dict)
+    """Group -> its trial."""
     buckets: Mapping[Key, Bucket] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)
@@ -114,6 +128,7 @@ class Ledger:
         return cls(
             health=np.zeros((a, p), dtype=np.int8),
             levels=none(len(CLASSES), a, p, 3),
+            herd=none(int(layout.group_of.max(initial=-1)) + 1, 3),
             scale=np.repeat(layout.base_scale[:, :, None], p, axis=2),
             counts=none(len(OUTCOMES), a, p),
             recent_bad=zero(a, p),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from steering.judge.count import count_round
 from steering.judge.draft import Draft
+from steering.judge.herd import try_herds
 from steering.judge.ledger import Ledger
 from steering.judge.settle import settle
 from steering.judge.signals import raise_mended, raise_signals
@@ -24,5 +25,6 @@ def post(
         count_round(draft, item)
     raise_signals(draft)
     try_suspects(draft)
+    try_herds(draft)
     raise_mended(draft)
     return settle(draft), tuple(draft.events)

@@ -20,9 +20,9 @@ from steering.model import Instant, Seconds
 CALM: Seconds = 86_400.0
 """After this long without a breach the hold starts over."""
 
-BRIEF = 64
-"""A path that carries no traffic, or was only suspected, needs this fraction of the clean
-answers: a wrong "mended" there moves nothing."""
+BRIEF = 25
+"""Clean answers for a path that carries no traffic, or was only suspected: a wrong "mended"
+there moves nothing. Fewer would end the suspicion of a small share between two failures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,9 @@ class Bucket:
         return cls(clean=clean, points=clean)
 
     @classmethod
-    def brief(cls, clean: int) -> Bucket:
+    def brief(cls) -> Bucket:
         """The bucket of a path whose recovery moves no traffic back."""
-        return cls.start(max(3, clean // BRIEF))
+        return cls.start(BRIEF)
 
     @property
     def token(self) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from steering.judge.count import arouse
 from steering.judge.draft import Draft
 from steering.judge.health import advance
 from steering.judge.ledger import Ledger, breached, reason
@@ -31,15 +30,15 @@ def settle(draft: Draft) -> Ledger:
 
 def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
     """Start or end what hangs on one key's health."""
-    key, clean = (a, p), draft.layout.policy(a).recover.clean
+    key = (a, p)
     left = p == 0 and breached(draft.layout, a, before)
     leaves = p == 0 and breached(draft.layout, a, after)
     if after >= Health.SUSPECT:
         if leaves and not left:
-            draft.buckets[key] = Bucket.start(clean)
+            draft.buckets[key] = Bucket.start(draft.layout.policy(a).recover.clean)
             draft.holds[a] = draft.holds.get(a, Hold()).breach(draft.now)
         elif not leaves:
-            draft.buckets[key] = Bucket.brief(clean)
+            draft.buckets[key] = Bucket.brief()
     else:
         draft.buckets.pop(key, None)
         draft.book.levels[:, a, p] = 0
@@ -64,7 +63,7 @@ def _date(draft: Draft, a: int, after: Health) -> None:
     book, now = draft.book, draft.now
     if after is Health.SUSPECT:
         book.suspected_at[a] = now
-        arouse(draft, draft.layout.group_of == draft.layout.group_of[a])
+        draft.arouse(draft.layout.group_of == draft.layout.group_of[a])
     elif after is not Health.FAILING:
         book.suspected_at[a] = np.nan
     book.confirmed_at[a] = now if after is Health.FAILING else np.nan

@@ -10,6 +10,7 @@ from steering.judge.compare import answered_elsewhere, cut_off, silent
 from steering.judge.draft import Draft
 from steering.judge.habit import learn, review
 from steering.judge.health import Signal
+from steering.judge.herd import count_herd
 from steering.judge.ledger import breached
 from steering.judge.recover import Hold
 from steering.judge.stale import late
@@ -78,6 +79,7 @@ def _buckets(draft: Draft, own_fault: Mask) -> None:
         where = np.zeros(draft.layout.shape, dtype=np.bool_)
         where[a[acting], p[acting]] = True
         _against(draft, where)
+    count_herd(draft, columns, bad, good)
     learn(draft, columns, bad, good)
     review(draft)
 

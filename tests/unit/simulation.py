@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from steering.model import (
     Evidence,
     Facts,
     Family,
+    Health,
     Kind,
     Observation,
     Outcome,
@@ -24,9 +26,6 @@ from steering.model import (
     Step,
 )
 from steering.world import World
-
-Answer = Callable[[str, str, str, float], Outcome]
-"""(address, path, name asked, instant) -> outcome. The path is where the packet really went."""
 
 WALL = 1_700_000_000.0
 
@@ -40,17 +39,62 @@ policies: policies
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One question under way: to whom, how it really went, what, when."""
+
+    address: str
+    path: str
+    """Where the packet went, whatever it was meant to measure."""
+    name: str
+    now: float
+    live: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Went without a detour."""
+        return self.path == LOCAL
+
+    @property
+    def v6(self) -> bool:
+        """Over IPv6."""
+        return ":" in self.address
+
+    def unlucky(self, share: float, salt: str = "") -> bool:
+        """One of so many names, the same ones at every address, path and time."""
+        return _draw(f"{self.name}{salt}") < share
+
+    def lost(self, share: float, salt: str = "") -> bool:
+        """One of so many packets, independently."""
+        return _draw(f"{self.name}{self.address}{self.path}{self.now}{self.live}{salt}") < share
+
+
+def _draw(text: str) -> float:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") / 2**32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """An answer with more in it than its outcome."""
+
+    outcome: Outcome = Outcome.SECURE
+    serial: int | None = None
+    expires: float | None = None
+    nsid: str | None = None
+    judged: bool = True
+
+
+Answer = Callable[[Ask], Outcome | Shown]
+
+
 def policy(name: str = "gtld", letters: int = 3, net: int = 5, more: str = "") -> str:
     """A policy of so many nameservers with an address of each family, below 192.<net>."""
     servers = "\n".join(
         f'  {chr(97 + i)}.{name}.example.: [192.{net}.{i}.30, "2001:db8:{net}::{i}:30"]'
         for i in range(letters)
     )
-    return (
-        f"upstream: {name}\nzones: [{name}.]\n"
-        "recover: {hold: 10s, max_hold: 60s, clean: 20}\n"
-        f"nameservers:\n{servers}\n{more}"
-    )
+    recover = "" if "recover:" in more else "recover: {hold: 10s, max_hold: 60s, clean: 20}\n"
+    return f"upstream: {name}\nzones: [{name}.]\n{recover}nameservers:\n{servers}\n{more}"
 
 
 def setup(tmp: Path, *policies: str, config: str = CONFIG) -> Setup:
@@ -64,12 +108,18 @@ def setup(tmp: Path, *policies: str, config: str = CONFIG) -> Setup:
 
 @dataclass
 class Simulation:
-    """Runs the engine against a story, with an actuator that does what it is told."""
+    """Runs the engine against a story, with an actuator that does what it is told.
+
+    Time goes from one thing that happens to the next, in steps of `step` at least.
+    """
 
     setup: Setup
     answer: Answer
-    step: float = 0.05
+    step: float = 0.1
+    idle: float = 1.0
+    """A turn is run at least this often."""
     now: float = 1000.0
+    clock_error: float = 0.0
     off: bool = False
     refuses: Callable[[str], bool] = lambda address: False  # noqa: ARG005
     installed: dict[str, str] = field(default_factory=dict)
@@ -80,72 +130,108 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.layout = Layout.of(self.setup)
-        self.world = World.blank(self.layout, self.now, WALL + self.now)
+        self.restart()
         spread = self.layout.interval / max(1, len(self.layout.targets))
         self._slow = {t.address: self.now + i * spread for i, t in enumerate(self.layout.targets)}
         self._fast: dict[str, float] = {}
         self._pending: list[tuple[float, Round]] = []
 
+    def restart(self) -> None:
+        """A new agent, that knows nothing; what is installed stays."""
+        self.world = World.blank(self.layout, self.now, WALL + self.now)
+        self._wanted = attention(self.world)
+        self._turned = self.now
+
     def run(self, seconds: float) -> Simulation:
         """Let so much time pass."""
         end = self.now + seconds
         while self.now < end:
-            self.now = round(self.now + self.step, 6)
-            self._ask()
-            ready = [r for at, r in self._pending if at <= self.now]
+            self._advance(end)
+        return self
+
+    def until(self, condition: Callable[[], bool], limit: float) -> float:
+        """Run until it holds; the seconds that took. Fails after `limit` seconds."""
+        begun = self.now
+        while not condition():
+            assert self.now - begun < limit, f"still not so after {limit} s"
+            self._advance(begun + limit)
+        return self.now - begun
+
+    def _advance(self, end: float) -> None:
+        self.now = round(min(end, max(self.now + self.step, self._next())), 6)
+        self._ask()
+        ready = [r for at, r in self._pending if at <= self.now]
+        if ready or self.now - self._turned >= self.idle:
             self._pending = [(at, r) for at, r in self._pending if at > self.now]
             self.turn(ready)
-        return self
 
     def turn(self, rounds: Iterable[Round] = ()) -> None:
         """One turn, its plan carried out at once."""
         facts = Facts(
-            wall=WALL + self.now, rounds=tuple(rounds), installed=dict(self.installed), off=self.off
+            wall=WALL + self.now + self.clock_error,
+            rounds=tuple(rounds),
+            installed=dict(self.installed),
+            off=self.off,
         )
         self.world, steps, events = engine.turn(self.world, facts, self.now)
         self.events += [(self.now, event) for event in events]
         self.steps += [(self.now, step) for step in steps]
-        wanted = self.world.steers()
         self.installed = {
             a: site
-            for a, site in wanted.items()
+            for a, site in self.world.steers().items()
             if not self.refuses(a) or self.installed.get(a) == site
         }
+        self._wanted = attention(self.world)
+        self._turned = self.now
 
     def told(self, event: str) -> list[tuple[float, Event]]:
         """The events of one kind, each with its instant."""
         return [(at, e) for at, e in self.events if e.event == event]
 
-    def health(self, address: str, path: str = LOCAL) -> str:
-        """What is believed of one key."""
-        from steering.model import Health
+    def moves(self) -> list[tuple[float, Step]]:
+        """The steps away from the local path."""
+        return [(at, s) for at, s in self.steps if s.now]
 
-        return Health(
-            int(self.world.ledger.health[self.layout.row[address], self.layout.column[path]])
-        ).word
+    def health(self, address: str, path: str = LOCAL) -> Health:
+        """What is believed of one key."""
+        key = self.layout.row[address], self.layout.column[path]
+        return Health(int(self.world.ledger.health[key]))
+
+    def rule(self, address: str) -> int:
+        """The number of the rule in force."""
+        return int(self.world.rule[self.layout.row[address]])
 
     def addresses(self, family: Family | None = None) -> list[str]:
         """Those of one family, or all."""
         return [t.address for t in self.layout.targets if family in (None, t.family)]
 
+    def _next(self) -> float:
+        fast = [self._fast.get(address, self.now) for address in self._wanted]
+        ready = [at for at, _ in self._pending]
+        return min([*self._slow.values(), *fast, *ready, self._turned + self.idle])
+
     def _ask(self) -> None:
-        wanted = attention(self.world)
-        for target in self.layout.targets:
+        for a, target in enumerate(self.layout.targets):
             address = target.address
-            due = wanted.get(address)
+            due = self._wanted.get(address)
+            live = due is not None and due.live
             if self._slow[address] <= self.now:
                 self._slow[address] += self.layout.interval
-                self._round(address, set(self.layout.paths), live=due is not None and due.live)
+                self._round(a, address, set(self.layout.paths), live=live)
             elif due is not None and self._fast.get(address, 0.0) <= self.now:
                 self._fast[address] = self.now + self.layout.fast_interval
-                self._round(address, set(due.paths), live=due.live)
+                self._round(a, address, set(due.paths), live=live, witnesses=due.witnesses)
 
-    def _round(self, address: str, paths: set[str], *, live: bool) -> None:
+    def _round(
+        self, a: int, address: str, paths: set[str], *, live: bool, witnesses: tuple[str, ...] = ()
+    ) -> None:
         self.asked += 1
-        name = f"n{self.asked}.{self.setup.policies[0].zones[0]}"
-        question = Question(
-            zone=self.setup.policies[0].zones[0], name=name, rdtype="A", kind=Kind.DENIAL
-        )
+        zone = self.layout.policy(a).zones[0]
+        if witnesses and self.asked % 2:
+            name, kind = witnesses[self.asked // 2 % len(witnesses)], Kind.WITNESS
+        else:
+            name, kind = f"n{self.asked}.{zone}", Kind.DENIAL
+        question = Question(zone=zone, name=name, rdtype="A", kind=kind)
         seen = [self._observe(address, path, name) for path in sorted(paths)]
         if live:
             taken = self.installed.get(address, LOCAL)
@@ -156,17 +242,22 @@ class Simulation:
         self._pending.append((ready, item))
 
     def _observe(self, address: str, path: str, name: str, *, live: bool = False) -> Observation:
-        outcome = self.answer(address, path, name, self.now)
-        came = outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
-        dated = outcome is Outcome.EXPIRED
+        shown = self.answer(Ask(address=address, path=path, name=name, now=self.now, live=live))
+        if isinstance(shown, Outcome):
+            shown = Shown(outcome=shown)
+        came = shown.outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
         return Observation(
             address=address,
             path="live" if live else path,
             live=live,
-            outcome=outcome,
+            outcome=shown.outcome,
+            judged=shown.judged,
             reached=came,
             rtt=self.rtt if came else None,
+            nsid=shown.nsid,
+            serial=shown.serial,
+            expires=shown.expires,
             evidence=Evidence(owner=name, rdtype="NSEC3", detail="signature expired")
-            if dated
+            if shown.outcome is Outcome.EXPIRED
             else None,
         )

@@ -1,0 +1,129 @@
+"""The herd: what a whole group shows that no single address shows yet.
+
+Own probes are few: at one answer in ten seconds an address needs half an hour to show a
+failing share of 13 %. Its group is often behind one and the same instance, so the bogus
+answers of all its local paths also fall into one set of breach buckets. When that is full
+nobody is suspect, since one ill letter among thirteen would fill it as well: the group is
+asked fast, and put on trial as one. The same test as for a single address (`confirm`), over
+the pairs of all of them, says "bad here, good there" within a second; it convicts those that
+failed a pair themselves, and only if they are more than half of the group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.judge import detector
+from steering.judge.compare import candidates
+from steering.judge.confirm import CONFIRM_AT, REJECT_AFTER, Trial
+from steering.judge.draft import Draft
+from steering.judge.health import Signal
+from steering.judge.ledger import HerdTrial
+from steering.layout import CLASSES
+from steering.model import LOCAL, Event, Health, Observation, Round, Verdict
+
+_BOGUS = CLASSES.index(Verdict.BOGUS)
+
+SPREAD = 1 / 2
+"""More than this share of a group must have failed a pair."""
+PATIENCE = 4 * REJECT_AFTER
+"""Pairs after which a herd's trial ends: enough for each of 13 letters to be asked often."""
+
+
+def count_herd(
+    draft: Draft, cells: NDArray[np.int64], bad: NDArray[np.int64], good: NDArray[np.int64]
+) -> None:
+    """Pour this turn's local answers into the groups' buckets; a full one begins a trial.
+
+    Args:
+        draft: the turn's ledger.
+        cells: (3, n) class, row and column of each count.
+        bad: (n,) failing names.
+        good: (n,) good answers.
+    """
+    c, a, p = cells
+    # Who is suspect already is dealt with, and would only keep its mates from being heard.
+    mine = (c == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]
+    mine &= draft.was.health[a, 0] <= Health.HEALTHY
+    if not mine.any():
+        return
+    group_of, herd = draft.layout.group_of, draft.book.herd
+    of = group_of[a[mine]]
+    groups = np.unique(of)
+    poured, drained = (
+        np.bincount(of, weights=count[mine], minlength=len(herd))[groups].astype(np.int64)
+        for count in (bad, good)
+    )
+    scale = np.ones(len(herd), dtype=np.int64)
+    scale[of] = draft.layout.base_scale[_BOGUS, a[mine]]
+    levels, full = detector.fill(herd[groups], poured, drained, scale[groups])
+    herd[groups] = np.where(full[:, None], 0, levels)
+    for group in groups[full].tolist():
+        _begin(draft, group)
+
+
+def _begin(draft: Draft, group: int) -> None:
+    """Compare the group with the path that is proven good for most of it, if there is one."""
+    rows = np.flatnonzero(draft.layout.group_of == group)
+    if group in draft.herds or len(rows) < 2:
+        return
+    fit = candidates(draft.book, draft.layout, draft.now)[rows].sum(axis=0)
+    columns = np.flatnonzero(fit > len(rows) * SPREAD).tolist()
+    if columns:
+        first = min(columns, key=lambda p: (draft.layout.order[rows, p].max(), p))
+        trial = Trial(candidate=first, since=draft.now)
+        draft.herds[group] = HerdTrial(trial=trial, failed=frozenset())
+        because = f"bogus answers across its {len(rows)} addresses: compared with "
+        _tell(draft, "suspected", group, because + draft.layout.paths[first])
+
+
+def pair_herd(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
+    """Count a round as a pair of its group's trial, if there is one."""
+    herd = draft.herds.get(int(draft.layout.group_of[a]))
+    if herd is None or item.at < herd.trial.since:
+        return
+    here, there = seen.get(0), seen.get(herd.trial.candidate)
+    if here is None or there is None:
+        return
+    judged = (Verdict.GOOD, Verdict.BOGUS)  # a lost packet says nothing of signatures
+    if here.verdict not in judged or there.verdict not in judged:
+        return
+    bad_here, bad_there = here.verdict is Verdict.BOGUS, there.verdict is Verdict.BOGUS
+    failed = herd.failed | {a} if bad_here and not bad_there else herd.failed
+    trial = herd.trial.pair(bad_here=bad_here, bad_there=bad_there)
+    draft.herds[int(draft.layout.group_of[a])] = HerdTrial(trial=trial, failed=failed)
+
+
+def try_herds(draft: Draft) -> None:
+    """Judge the groups' trials; while one lasts its group is asked fast."""
+    for group, herd in list(draft.herds.items()):
+        rows = draft.layout.group_of == group
+        spread = len(herd.failed) > rows.sum() * SPREAD
+        if herd.trial.score >= CONFIRM_AT and spread:
+            _convict(draft, herd)
+        elif herd.trial.pairs < (PATIENCE if herd.trial.score > 0 else REJECT_AFTER):
+            draft.arouse(rows)
+            continue
+        else:
+            _tell(
+                draft,
+                "rejected",
+                group,
+                f"{herd.trial.pairs} pairs differ by {herd.trial.score}, {len(herd.failed)} of "
+                f"{rows.sum()} addresses failed one: the fault is not of the group",
+            )
+        del draft.herds[group]
+
+
+def _tell(draft: Draft, event: str, group: int, because: str) -> None:
+    first = draft.layout.targets[int(np.argmax(draft.layout.group_of == group))]
+    draft.events.append(Event(event=event, because=because, upstream=first.upstream, path=LOCAL))
+
+
+def _convict(draft: Draft, herd: HerdTrial) -> None:
+    for a in herd.failed:
+        if draft.was.health[a, 0] <= Health.SUSPECT:
+            draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)

@@ -1,0 +1,111 @@
+"""The import law: what may import what, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2] / "steering"
+MODULES = sorted(ROOT.rglob("*.py"))
+
+PURE = ("judge/", "decide/", "engine.py", "world.py", "layout.py", "model.py")
+IMPURE = {
+    "asyncio",
+    "datetime",
+    "exabgp",
+    "logging",
+    "os",
+    "pyroute2",
+    "random",
+    "secrets",
+    "socket",
+    "subprocess",
+    "threading",
+    "time",
+}
+STAGES = ("observe", "judge", "decide", "act")
+ABOVE = ("steering.engine", "steering.agent", "steering.cli", "steering.report", "steering.lab")
+
+
+def _name(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def _imports(file: Path) -> Iterator[str]:
+    """Every module imported anywhere in the file, in full."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{_name(file)}: imports are written in full"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _within(module: str, *packages: str) -> bool:
+    return any(module == p or module.startswith(f"{p}.") for p in packages)
+
+
+def test_the_law_sees_the_code() -> None:
+    names = {_name(file) for file in MODULES}
+    assert {"engine.py", "judge/ledger.py", "decide/rules.py", "act/kernel.py"} <= names
+
+
+@pytest.mark.parametrize("file", [f for f in MODULES if _name(f).startswith(PURE)], ids=_name)
+def test_the_pure_part_knows_no_clock_socket_thread_or_chance(file: Path) -> None:
+    assert not {m for m in _imports(file) if _within(m, *IMPURE)}
+
+
+@pytest.mark.parametrize(
+    ("package", "folders"), [("pyroute2", ("act/",)), ("dns", ("observe/", "lab/"))]
+)
+def test_a_protocol_is_spoken_in_its_own_folder(package: str, folders: tuple[str, ...]) -> None:
+    users = {_name(f) for f in MODULES if any(_within(m, package) for m in _imports(f))}
+    assert not {user for user in users if not user.startswith(folders)}
+
+
+def test_nothing_imports_the_command_line() -> None:
+    users = {_name(f) for f in MODULES if any(_within(m, "steering.cli") for m in _imports(f))}
+    assert {u for u in users if not u.startswith("cli")} <= {"__main__.py"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_no_other_stage(stage: str) -> None:
+    allowed = {"decide": {"judge"}}.get(stage, set())
+    others = [f"steering.{s}" for s in STAGES if s != stage and s not in allowed]
+    for file in MODULES:
+        if _name(file).startswith(f"{stage}/"):
+            found = {m for m in _imports(file) if _within(m, *others, *ABOVE)}
+            assert not found, _name(file)
+
+
+def test_values_import_no_stage() -> None:
+    found = {m for m in _imports(ROOT / "model.py") if _within(m, "steering")}
+    assert not found
+
+
+def test_a_bug_ends_the_process_but_in_one_place_at_most() -> None:
+    places = [
+        f"{_name(file)}:{node.lineno}"
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or _catches_all(node.type))
+        and not _raises_again(node)
+    ]
+    assert len(places) <= 1, places
+
+
+def _catches_all(caught: ast.expr) -> bool:
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(isinstance(n, ast.Name) and n.id in ("Exception", "BaseException") for n in names)
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    """Only tidies up and lets the error pass."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
