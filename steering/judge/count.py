@@ -8,6 +8,7 @@ import numpy as np
 
 from steering.judge import names
 from steering.judge.draft import Draft
+from steering.judge.hearsay import forget
 from steering.judge.herd import pair_herd
 from steering.judge.instance import Instance
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
@@ -181,6 +182,8 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
     draft.evidence.pop(key, None)
     if (bucket := draft.buckets.get(key)) is not None:
         draft.buckets[key] = bucket.start(bucket.clean)
+    if not np.isnan(book.hearsay.at[key]):
+        forget(draft.listen(), a, p)
     if p == 0:
         draft.trials.pop(a, None)
     draft.tell(

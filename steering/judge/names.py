@@ -43,6 +43,15 @@ def count_once(names: Names, name: str, now: Instant) -> tuple[Names, bool]:
     return kept, True
 
 
+def remember(names: Names, name: str, now: Instant) -> Names:
+    """The last few names to ask again, with this one among them."""
+    kept = {n: at for n, at in names.items() if n != name}
+    while len(kept) >= WITNESSES:
+        del kept[min(kept, key=kept.__getitem__)]
+    kept[name] = now
+    return kept
+
+
 def ignore(names: Names, more: Iterable[str], now: Instant) -> Names:
     """The names that say nothing for the next hour, with `more` among them."""
     kept = {n: at for n, at in names.items() if now - at < HOUR}

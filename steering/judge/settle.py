@@ -42,6 +42,8 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
     else:
         draft.buckets.pop(key, None)
         draft.book.levels[:, a, p] = 0
+        if not np.isnan(draft.book.hearsay.at[key]):
+            draft.listen().levels[:, a, p] = 0
         if left:
             draft.holds[a] = draft.holds[a].end(draft.now)
         if before >= Health.STALE:
