@@ -23,11 +23,13 @@ from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader
 from steering.config import Mode, Setup
 from steering.decide.attention import attention
+from steering.ears import Ears
 from steering.hands import COMPARE, Acted, Hands
 from steering.layout import Layout
 from steering.model import LOCAL, Done, Event, Facts, Family, Instant, Observation, Round, Seconds
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
+from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
 from steering.report.events import Log
 from steering.report.http import Server
@@ -77,6 +79,7 @@ class Agent:
         except AnchorError as error:
             raise CannotRun(2, str(error)) from error
         self.reader, self.hands = self._take_hold()
+        self.ears = self._listen(SecondLook(self.keys))
         self._marked = self._marks()
         self.prober = Prober(
             self.layout.targets,
@@ -114,6 +117,17 @@ class Agent:
         hands = Hands(config, claim, self.switch, self.allowed)
         return hands.kernel, hands
 
+    def _listen(self, look: SecondLook) -> Ears | None:
+        places = parts.places_of(self.setup.config)
+        if not places:
+            return None
+        try:
+            return Ears(self.layout, places, look)
+        except LookupError as error:
+            raise CannotRun(2, f"observe.dnstap_group: {error.args[0]}") from error
+        except OSError as error:
+            raise CannotRun(1, f"observe.dnstap: {error}") from error
+
     def _marks(self) -> bool:
         """Whether the paths are told apart by marks: always with hands, else if somebody saw to it.
 
@@ -134,6 +148,8 @@ class Agent:
                 for trouble in self.hands.adopt():
                     self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
+            if self.ears:
+                loop.add_reader(self.ears.tap, self._on_tap)
             self.turn()  # pins the paths before the first question is asked
             self.server.start()
             self._tell(Event(event="config_loaded", because=self._summary()))
@@ -145,6 +161,7 @@ class Agent:
                     ("keys", self.keys.run()),
                     ("turns", self._turns()),
                     ("stop", stop.wait()),
+                    *([("second look", self.ears.look.run())] if self.ears else ()),
                 )
             ]
             try:
@@ -158,12 +175,16 @@ class Agent:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 if self.hands:
                     loop.remove_reader(self.hands.kernel)
+                if self.ears:
+                    loop.remove_reader(self.ears.tap)
                 self.close()
         self._tell(Event(event="stopped", because=self._farewell()))
 
     def close(self) -> None:
         """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
         self.server.close()
+        if self.ears is not None:
+            self.ears.close()
         if self.reader is not None:
             self.reader.close()
 
@@ -202,10 +223,14 @@ class Agent:
         # anything asked since then could be answered, so what it told is heard first.
         self._hear_kernel()
         rounds, self._rounds = self._rounds, []
+        if self.ears is not None:
+            self._on_tap()
+        installed = self.reader.installed() if self.reader is not None else {}
         return Facts(
             wall=time.time(),
             rounds=tuple(map(self._over_their_paths, rounds)),
-            installed=self.reader.installed() if self.reader is not None else {},
+            heard=self.ears.hear(installed, time.monotonic()) if self.ears is not None else (),
+            installed=installed,
             off=self.switch.engaged(),
         )
 
@@ -264,6 +289,8 @@ class Agent:
         own = {"kernel": "; ".join(troubles[:3])} if troubles else {}
         if hungry := self.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
+        if self.ears is not None and (deaf := self.ears.troubles(now)):
+            own["dnstap"] = deaf
         wall = self.world.wall
         for name in own.keys() - self._alarms.keys():
             self._tell(Event(event="alarm_raised", because=own[name], now=name))
@@ -280,6 +307,7 @@ class Agent:
             alarms={**self._alarms, **self.world.alarms},
             ready=bool((self.world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
+            hearing=self.ears.hearing() if self.ears is not None else None,
         )
 
     def _deliver(self, item: Round) -> None:
@@ -288,6 +316,13 @@ class Agent:
 
     def _on_kernel(self) -> None:
         if self._hear_kernel():
+            self._wake.set()
+
+    def _on_tap(self) -> None:
+        assert self.ears is not None
+        for event in self.ears.listen(time.monotonic()):
+            self._tell(event)
+        if self.ears.waiting:
             self._wake.set()
 
     def _gateway_dead(self, path: str, family: Family) -> bool:
