@@ -1,17 +1,17 @@
 """The hot path: from a chunk of Frame Streams to counts, without an object for each message.
 
 One pass a frame: its length, the protobuf fields that are needed (dnstap.proto), then the
-records of the DNS message inside. Only the upstreams of interest get that far. An upper bound
-on the RRSIG and SOA records in a message is how often their type and class stand in its
-bytes, which cannot overlap themselves; the walk ends when so many were met. A message without
-any is not walked at all, and glue seldom is.
+records of the DNS message inside. Only answers of upstreams of interest get that far. Where
+the type and class of a signature stand in the bytes for the last time, there can be none
+behind; so the walk ends there, before the glue.
 
 Exact: names are followed as a resolver would (RFC 1035 4.1.4, pointers only to before), so
 bytes in a TXT record that look like a signature are none, and a message that goes wrong
 anywhere in what was read counts for nothing but `malformed`.
 
-Plain Python that mypyc also compiles, to the same results. Therefore the 64-bit integers in
-the annotations, bytes read one by one, and no construct that is quick in one of the two only.
+Plain Python that mypyc also compiles, to the same results. Hence the 64-bit integers in the
+annotations, and bytes read one by one. Where that is slow without a compiler, a shortcut
+stands beside it, for the same result.
 Left to others: control frames (``stream``), sockets (``reader``), the tally (``handover``).
 """
 
@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import math
 import random
+import re
+import struct
 from typing import TYPE_CHECKING, Final
 
 from steering.dnstap.tally import CANDIDATES, MESSAGES, NAMES
@@ -30,10 +32,13 @@ FRAME_LIMIT: Final = 1 << 18
 """Bytes of a frame's payload: two DNS messages of 64 KiB, and as much again for the rest."""
 
 _TOLD: Final = 256  # names remembered as told before, of each (address, zone)
+_FEW: Final = 4  # zones that are compared one by one
 _NEVER: Final = 1 << 62
 _STRANGE: Final = 1 << 40  # added to a number whose upper bits were cut off
 _RRSIG: Final = b"\0\x2e\0\1"  # type 46 (RFC 4034 3), class IN
 _SOA: Final = b"\0\6\0\1"
+_HALF: Final = 0x80000000
+_ALL: Final = 0xFFFFFFFF
 _QNAME: Final = 12  # where the question's name stands in nearly every message
 _LONGEST: Final = 255  # octets of a name (RFC 1035 2.3.4)
 
@@ -41,6 +46,22 @@ _RESOLVER_QUERY: Final = 3
 _RESOLVER_RESPONSE: Final = 4
 _FORWARDER_QUERY: Final = 7
 _FORWARDER_RESPONSE: Final = 8
+
+_INTERPRETED: Final = __file__.endswith(".py")
+_WORD: Final = struct.Struct("!I").unpack_from
+_DATES: Final = struct.Struct("!II").unpack_from
+_NUMBER: Final = rb"[\x80-\xff]{0,4}[\x00-\x7f]"
+# How all resolvers begin Dnstap.message, its length up to 16,383: kind, family, protocol, both
+# addresses, ports, the time of the query. And how they end that of a response.
+_OPENING: Final = (
+    rb"\x72[\x80-\xff]?[\x00-\x7f]\x08([\x01-\x7f])(?:\x10[\x00-\x7f])?(?:\x18[\x00-\x7f])?"
+    rb"(?:\x22(?:\x04.{4}|\x10.{16}))?\x2a(?:\x04(.{4})|\x10(.{16}))"
+    rb"(?:\x30N)?(?:\x38N)?(\x40N)?(?:\x4d.{4})?".replace(b"N", _NUMBER)
+)
+_ENDING: Final = re.compile(
+    rb"(\x60N)?(?:\x6d.{4})?\x72[\x80-\xff]?[\x00-\x7f]".replace(b"N", _NUMBER), re.DOTALL
+)
+_TYPE: Final = b"\x78\x01"  # Dnstap.type: MESSAGE
 
 
 class MalformedError(Exception):
@@ -109,6 +130,7 @@ class Upstream:
         self.address = address
         self.skew: i64 = skew
         self.zones: dict[bytes, Zone] = {signer: Zone(signer) for signer in signers}
+        self.few: list[Zone] = list(self.zones.values())[:_FEW]
         self.last = next(iter(self.zones.values())) if signers else Zone(b"\xff")  # no name
         self.begin()
 
@@ -141,6 +163,9 @@ class Walker:
         """Malformed frames since the last well-formed one."""
         self._random = random.Random(seed)
         self._stamp: i64 = 0
+        # The last writer's name and version, which stand before Dnstap.message, and what follows.
+        self._usual = re.compile(_OPENING, re.DOTALL).match
+        self._named: i64 = 0
         # Of the message being read:
         self._touched: list[Zone] = []
         self._bad = False
@@ -167,18 +192,15 @@ class Walker:
         at = start
         size: i64 = len(chunk)
         while size - at > 4:
-            first: i64 = chunk[at]
-            second: i64 = chunk[at + 1]
-            third: i64 = chunk[at + 2]
-            fourth: i64 = chunk[at + 3]
-            length = first << 24 | second << 16 | third << 8 | fourth
+            length = _number(chunk, at)
             end = at + 4 + length
             if end > size or length == 0 or length > FRAME_LIMIT:
                 break
             try:
-                self._frame(chunk, at + 4, end, now)
+                if not _INTERPRETED or not self._shortcut(chunk, at + 4, end, now):
+                    self._frame(chunk, at + 4, end, now)
                 self.broken_run = 0
-            except (IndexError, MalformedError):
+            except (IndexError, struct.error, MalformedError):
                 self.malformed += 1
                 self.broken_run += 1
             at = end
@@ -199,20 +221,23 @@ class Walker:
     def _frame(self, chunk: bytes, start: i64, end: i64, now: i64) -> None:
         """One Dnstap message (dnstap.proto): what is in it, and to whom it belongs."""
         at = start
-        stop: i64 = 0  # end of the Message inside, while in it
+        stop = end  # of the message being read: Dnstap, or the Message in it
+        inside = False
         outer: i64 = 0
         kind: i64 = 0
-        address: i64 = 0
-        address_end: i64 = 0
-        message: i64 = 0
-        message_end: i64 = 0
+        who = b""
+        message: bytes | None = None
         asked = False
         answered = False
+        first = True
         while True:
-            if at >= end:
-                if at > end:
-                    raise MalformedError
-                break
+            if at == stop:
+                if not inside:
+                    break
+                stop = end
+                inside = False
+                continue
+            here = at
             key: i64 = chunk[at]
             at += 1
             if key > 127:
@@ -236,62 +261,97 @@ class Walker:
                 at += 8
             else:
                 raise MalformedError
-            if at > end or key < 8:
+            if at > stop or key < 8:
                 raise MalformedError
-            if key == 0x78:  # Dnstap.type: MESSAGE
+            if inside:
+                if key == 0x72:  # response_message
+                    message = chunk[at - value : at]
+                elif key == 0x60:  # response_time_sec
+                    answered = True
+                elif key == 0x08:  # type
+                    kind = value
+                elif key == 0x40:  # query_time_sec
+                    asked = True
+                elif key == 0x2A:  # response_address
+                    who = chunk[at - value : at]
+            elif key == 0x78:  # Dnstap.type
                 outer = value
+                first = False
             elif key == 0x72:  # Dnstap.message; one of several is merged into those before
                 stop = at
                 at -= value
-                while at < stop:
-                    key = chunk[at]
-                    at += 1
-                    if key > 127:
-                        key, at = _varint(chunk, at - 1)
-                    wire = key & 7
-                    if wire == 0:
-                        value = chunk[at]
-                        at += 1
-                        if value > 127:
-                            value, at = _varint(chunk, at - 1)
-                        if key == 0x08:
-                            kind = value
-                        elif key == 0x40:  # query_time_sec
-                            asked = True
-                        elif key == 0x60:  # response_time_sec
-                            answered = True
-                    elif wire == 2:
-                        value = chunk[at]
-                        at += 1
-                        if value > 127:
-                            value, at = _varint(chunk, at - 1)
-                        if key == 0x2A:  # response_address
-                            address = at
-                            address_end = at + value
-                        elif key == 0x72:  # response_message
-                            message = at
-                            message_end = at + value
-                        at += value
-                    elif wire == 5:
-                        at += 4
-                    elif wire == 1:
-                        at += 8
-                    else:
-                        raise MalformedError
-                    if at > stop or key < 8:
-                        raise MalformedError
+                inside = True
+                if _INTERPRETED and first and here - start < 512:
+                    self._named = here - start
+                    opening = re.escape(chunk[start:here]) + _OPENING
+                    self._usual = re.compile(opening, re.DOTALL).match
+                first = False
         if outer != 1:
             raise MalformedError
+        self._belongs(kind, who, asked and not answered, message, now)
+
+    def _shortcut(self, chunk: bytes, start: i64, end: i64, now: i64) -> bool:
+        """As `_frame` for a frame in the usual order; False, and nothing done, for another."""
+        usual = self._usual(chunk, start, end)
+        if usual is None or chunk[end - 2 : end] != _TYPE:
+            return False
+        at = usual.end()
+        place = start + self._named + 1
+        length: i64 = chunk[place]
+        place += 1
+        if length > 127:
+            length = (length & 127) | chunk[place] << 7
+            place += 1
+        stop = end - 2
+        if place + length != stop:
+            return False
+        kind, short, long, asked = usual.groups()
+        answered = None
+        message: bytes | None = None
+        while at < stop:
+            key: i64 = chunk[at]
+            if key == 0x52 or key == 0x5A:  # query_message, query_zone
+                length = chunk[at + 1]
+                at += 2
+                if length > 127:
+                    length = (length & 127) | chunk[at] << 7
+                    if length > 16383:
+                        return False
+                    at += 1
+                at += length
+            elif message is None:
+                ending = _ENDING.match(chunk, at, stop)
+                if ending is None:
+                    return False
+                answered = ending[1]
+                at = ending.end()
+                length = chunk[at - 1]
+                low: i64 = chunk[at - 2]
+                if low > 127:
+                    length = (low & 127) | length << 7
+                message = chunk[at : at + length]
+                at += length
+            else:
+                return False
+        if at != stop:
+            return False
+        self._belongs(kind[0], short or long, bool(asked) and not answered, message, now)
+        return True
+
+    def _belongs(
+        self, kind: i64, who: bytes, unanswered: bool, message: bytes | None, now: i64
+    ) -> None:
+        """To whom a frame's message belongs, and what to do with it."""
         if kind == _RESOLVER_RESPONSE or kind == _FORWARDER_RESPONSE:
-            if asked and not answered:  # PowerDNS's notice of a domain not seen before
+            if unanswered:  # PowerDNS's notice of a domain not seen before
                 self.ignored += 1
                 return
-            if not message:
+            if message is None:
                 raise MalformedError
         elif kind != _RESOLVER_QUERY and kind != _FORWARDER_QUERY:
             self.ignored += 1
             return
-        upstream = self.upstreams.get(chunk[address:address_end])
+        upstream = self.upstreams.get(who)
         if upstream is None:
             self.other += 1
             return
@@ -300,8 +360,8 @@ class Walker:
             upstream.queries += 1
         elif kind == _FORWARDER_QUERY:
             upstream.forwarded += 1
-        else:
-            self._response(chunk[message:message_end], upstream, now)
+        elif message is not None:
+            self._response(message, upstream, now)
 
     def _response(self, message: bytes, upstream: Upstream, now: i64) -> None:
         upstream.responses += 1
@@ -310,7 +370,7 @@ class Walker:
             self._draw(message, upstream)
         try:
             self._read(message, upstream, now)
-        except (IndexError, MalformedError):
+        except (IndexError, struct.error, MalformedError):
             upstream.malformed += 1
             if len(upstream.malformed_ones) < CANDIDATES:
                 upstream.malformed_ones.append(message)
@@ -330,6 +390,8 @@ class Walker:
 
     def _read(self, message: bytes, upstream: Upstream, now: i64) -> None:
         """One response, all or nothing. Raises IndexError or MalformedError."""
+        if len(message) < _QNAME:
+            raise MalformedError
         flags: i64 = message[2]
         code: i64 = message[3]
         code &= 15
@@ -365,16 +427,20 @@ class Walker:
         now: i64,
         found: list[tuple[int, int, int]] | None,
     ) -> None:
-        """Walk the records until the last signature and SOA record.
+        """Walk the records until the last signature. An SOA record behind it is not seen.
 
         With a list, the place of each signature's owner name, of its RDATA and of their end
         goes there, and nothing else is done.
         """
-        wanted: i64 = message.count(_RRSIG)
-        wanted += message.count(_SOA)
+        last: i64 = message.rfind(_RRSIG)
+        if last < 0:
+            return
+        size: i64 = len(message)
         high: i64 = message[4]
         low: i64 = message[5]
         questions = high << 8 | low
+        known: i64 = _QNAME if questions > 0 else -1  # names that were followed before
+        recent: i64 = -1
         left: i64 = 0
         at: i64 = 6
         while at < 12:
@@ -382,20 +448,21 @@ class Walker:
             low = message[at + 1]
             left += high << 8 | low
             at += 2
-        if wanted == 0:
-            return
-        size: i64 = len(message)
-        known: i64 = _QNAME if questions > 0 else -1  # names that were followed before
-        recent: i64 = -1
-        skew = upstream.skew
-        soa_zone: Zone | None = None
-        soa_serial: i64 = 0
-        self._stamp += 1
-        stamp = self._stamp
         while questions > 0:
             at = _skip(message, at, size) + 4
             questions -= 1
-        while left > 0:
+        if at > size:
+            raise MalformedError
+        skew = upstream.skew
+        past = now - _HALF
+        future = now + _HALF
+        serials: list[tuple[Zone, int]] | None = None
+        self._stamp += 1
+        stamp = self._stamp
+        near = upstream.last
+        signer = near.signer
+        length = near.size
+        while left > 0 and at < last:
             left -= 1
             owner = at
             high = message[at]
@@ -409,52 +476,80 @@ class Walker:
             else:
                 at = _skip(message, at, size)
                 recent = owner
+            kind: i64 = message[at + 1]
             high = message[at + 8]
             low = message[at + 9]
             start = at + 10
             end = start + (high << 8 | low)
             if end > size:
                 raise MalformedError
-            kind: i64 = message[at + 1]
-            high = message[at]
-            low = message[at + 3]
-            if (kind == 46 or kind == 6) and high == 0 and low == 1 and message[at + 2] == 0:
-                if kind == 46:
+            if kind == 46:
+                if message[at : at + 4] == _RRSIG:
                     self._signatures += 1
-                    signer = start + 18
-                    zone: Zone | None = upstream.last
-                    upto = signer + upstream.last.size
-                    if upto > end or message[signer:upto] != upstream.last.signer:
-                        zone = upstream.zones.get(_expand(message, signer, end))
-                    if zone is None:
-                        pass
-                    elif found is not None:
-                        found.append((owner, start, end))
-                    else:
-                        upstream.last = zone
-                        remaining = _ahead(message, start + 8, now)
-                        if remaining < -skew or _ahead(message, start + 12, now) > skew:
-                            self._bad = True
-                        if zone.stamp != stamp:
-                            zone.stamp = stamp
-                            zone.soonest = remaining
-                            self._touched.append(zone)
-                        elif remaining < zone.soonest:
-                            zone.soonest = remaining
-                elif found is None:
-                    names = _skip(message, _skip(message, start, end), end)
-                    if names + 20 != end:
-                        raise MalformedError
-                    zone = upstream.zones.get(_expand(message, owner, size))
+                    name = start + 18
+                    zone: Zone | None = near
+                    if message[name : name + length] != signer or name + length > end:
+                        zone = self._zone_at(upstream, message, name, end, True)  # RFC 4034 3.1.7
+                        if zone is not None:
+                            near = zone
+                            signer = near.signer
+                            length = near.size
                     if zone is not None:
-                        soa_zone = zone
-                        soa_serial = _number(message, names)
-                wanted -= 1
-                if wanted == 0:
-                    break
+                        if found is not None:
+                            found.append((owner, start, end))
+                        else:
+                            expiration: i64
+                            inception: i64
+                            if _INTERPRETED:
+                                expiration, inception = _DATES(message, start + 8)
+                            else:
+                                expiration = _number(message, start + 8)
+                                inception = _number(message, start + 12)
+                            if past < inception <= now <= expiration < future:
+                                remaining = expiration - now  # no date is half a cycle away
+                            else:
+                                remaining = _ahead(expiration, now)
+                                if remaining < -skew or _ahead(inception, now) > skew:
+                                    self._bad = True
+                            if zone.stamp != stamp:
+                                zone.stamp = stamp
+                                zone.soonest = remaining
+                                self._touched.append(zone)
+                            elif remaining < zone.soonest:
+                                zone.soonest = remaining
+            elif kind == 6 and found is None and message[at : at + 4] == _SOA:
+                names = _skip(message, _skip(message, start, end), end)
+                if names + 20 != end:
+                    raise MalformedError
+                high = message[owner]
+                low = message[owner + 1]
+                zone = self._zone_at(
+                    upstream, message, (high & 63) << 8 | low if high > 191 else owner, size, False
+                )
+                if zone is not None:
+                    if serials is None:
+                        serials = []
+                    serials.append((zone, _number(message, names)))
             at = end
-        if soa_zone is not None:
-            soa_zone.serial = soa_serial
+        upstream.last = near
+        if serials is not None:
+            for zone, serial in serials:
+                zone.serial = serial
+
+    def _zone_at(
+        self, upstream: Upstream, message: bytes, at: i64, limit: i64, plain: bool
+    ) -> Zone | None:
+        """Which of an upstream's zones has the name that stands here, if `plain` uncompressed.
+
+        Raises as `_skip`.
+        """
+        for zone in upstream.few:
+            if message[at : at + zone.size] == zone.signer and at + zone.size <= limit:
+                return zone
+        name = _expand(message, at, limit)
+        if plain and _skip(message, at, limit) - at != len(name):
+            raise MalformedError
+        return upstream.zones.get(name)
 
     def _failing(self, message: bytes, upstream: Upstream, now: i64) -> None:
         """Which RRsets have no signature within its dates; count the answer by the worst."""
@@ -466,8 +561,8 @@ class Walker:
             rdtype = message[start] << 8 | message[start + 1]
             signer = _expand(message, start + 18, end)
             key = (signer, _expand(message, owner, len(message)), rdtype)
-            late: i64 = -_ahead(message, start + 8, now)
-            early: i64 = _ahead(message, start + 12, now)
+            late: i64 = -_ahead(_number(message, start + 8), now)
+            early: i64 = _ahead(_number(message, start + 12), now)
             away = max(late, early)
             if key in nearest and nearest[key] <= away:
                 continue
@@ -521,6 +616,8 @@ def _varint(chunk: bytes, at: i64) -> tuple[i64, i64]:
 
 def _number(message: bytes, at: i64) -> i64:
     """Four bytes."""
+    if _INTERPRETED:
+        return int(_WORD(message, at)[0])
     first: i64 = message[at]
     second: i64 = message[at + 1]
     third: i64 = message[at + 2]
@@ -528,17 +625,16 @@ def _number(message: bytes, at: i64) -> i64:
     return first << 24 | second << 16 | third << 8 | fourth
 
 
-def _ahead(message: bytes, at: i64, now: i64) -> i64:
+def _ahead(date: i64, now: i64) -> i64:
     """By how many seconds a date lies ahead of now (RFC 4034 3.1.5, RFC 1982 3.2)."""
-    distance = (_number(message, at) - now) & 0xFFFFFFFF
-    return distance - 0x100000000 if distance >= 0x80000000 else distance
+    return ((date - now + _HALF) & _ALL) - _HALF
 
 
 def _skip(message: bytes, at: i64, limit: i64) -> i64:
     """Where a name ends. Raises MalformedError or IndexError if it is none (RFC 1035 4.1.4).
 
-    Nothing of it may lie at or behind `limit`, and every pointer leads to before all of it
-    that was read so far.
+    Nothing of it may lie at or behind `limit`, and what a pointer leads to lies wholly before
+    all of it that was read so far.
     """
     end: i64 = -1
     lowest = at
@@ -565,6 +661,7 @@ def _skip(message: bytes, at: i64, limit: i64) -> i64:
             at = (count & 63) << 8 | low
             if at >= lowest:
                 raise MalformedError
+            limit = lowest
             lowest = at
         else:
             raise MalformedError
