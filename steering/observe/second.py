@@ -80,7 +80,10 @@ class SecondLook:
         self._wall, self._monotonic, self._cpu = wall, monotonic, cpu
         self._rng = rng or random.Random()
         self._secret = secrets.token_bytes(16)
-        self._queue: deque[Glimpse] = deque()
+        self._candidates: deque[Glimpse] = deque()
+        self._drawn: deque[Glimpse] = deque()
+        self._searched = False
+        """Looking and searching take turns."""
         self._gaps: dict[str, Gaps] = {}
         self._sought: dict[tuple[str, str], tuple[Glimpse, Failure]] = {}
         """(zone, owner) of open gaps: where they were seen."""
@@ -90,10 +93,11 @@ class SecondLook:
 
     def offer(self, glimpse: Glimpse) -> None:
         """Look at it when there is time."""
-        if len(self._queue) >= QUEUE:
-            self._queue.popleft()
+        queue = self._drawn if glimpse.drawn else self._candidates
+        if len(queue) >= QUEUE:
+            queue.popleft()
             self.dropped += 1
-        self._queue.append(glimpse)
+        queue.append(glimpse)
         self._bell.ring()
 
     def take(self) -> tuple[Heard, ...]:
@@ -104,25 +108,31 @@ class SecondLook:
     async def run(self) -> None:
         """Looks until cancelled."""
         while True:
-            if not self._queue and not any(self._gaps.values()):
+            if not self._candidates and not self._drawn and not self._searching:
                 await self._bell.wait(float("inf"))
             await asyncio.sleep(self._pause())
             self.work()
 
     def work(self) -> None:
-        """One message looked at or, where none waits, some names tried."""
+        """One message looked at, candidates first, or some names tried, in turns."""
         began = self._cpu()
-        if self._queue:
-            glimpse = self._queue.popleft()
+        queue = self._candidates or self._drawn
+        self._searched = self._searching and not (queue and self._searched)
+        if self._searched:
+            for zone, gaps in self._gaps.items():
+                for owner, name in gaps.search(_TRIES, self._monotonic()):
+                    self._fell_in(zone, owner, name)
+        elif queue:
+            glimpse = queue.popleft()
             if self._monotonic() - glimpse.at > STALE:
                 self.dropped += 1
             else:
                 self._look(glimpse)
-        else:
-            for zone, gaps in self._gaps.items():
-                for owner, name in gaps.search(_TRIES, self._monotonic()):
-                    self._fell_in(zone, owner, name)
         self._left -= self._cpu() - began
+
+    @property
+    def _searching(self) -> bool:
+        return any(self._gaps.values())
 
     def _pause(self) -> Seconds:
         """How long to wait before more may be spent."""

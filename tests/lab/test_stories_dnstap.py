@@ -1,0 +1,82 @@
+"""What the resolvers are answered: real resolvers, each as its page in the docs configures it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stage import Stage, on_stage, slack
+
+from steering.lab.resolver import Bind, Recursor, Resolving, Unbound
+from steering.lab.sandbox import find, poll
+from steering.lab.scene import Scene, Settings
+from steering.lab.zone import Fault, FaultKind
+from steering.model import LOCAL
+
+pytestmark = pytest.mark.lab
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "resolvers"
+SOCKET = "/run/steering/dnstap.sock"
+PARTLY = Fault(kind=FaultKind.EXPIRED, share=0.13, spare_apex=True)
+LISTENING = Settings(interval="10s", fast_interval="200ms", hold="4s", clean=30, dnstap=True)
+"""The cadence of the defaults."""
+
+
+def documented(page: str, scene: Scene) -> str:
+    """The first block of a page, with the socket of this scene."""
+    block = re.search(r"```\w+\n(.*?)```", (PAGES / f"{page}.md").read_text(), re.DOTALL)
+    assert block is not None
+    assert SOCKET in block[1]
+    return block[1].replace(SOCKET, str(scene.tap))
+
+
+def tapped(kind: type[Resolving], page: str) -> Callable[[Scene], Resolving]:
+    return lambda scene: kind(scene.world, keys=scene.anchors, dnstap=documented(page, scene))
+
+
+UNBOUND = tapped(Unbound, "unbound")
+
+RESOLVERS = [
+    pytest.param(kind, page, marks=pytest.mark.skipif(find(program) is None, reason=program))
+    for kind, page, program in (
+        (Unbound, "unbound", "unbound"),
+        (Bind, "bind9", "named"),
+        (Recursor, "pdns-recursor", "pdns_recursor"),
+    )
+]
+
+
+def heard(stage: Stage, path: str = LOCAL) -> int:
+    return sum(
+        (a["paths"][path]["heard"] or {"samples": 0})["samples"]
+        for a in stage.status()["addresses"]
+    )
+
+
+def await_traffic(stage: Stage, path: str = LOCAL, number: int = 50) -> None:
+    before = heard(stage, path)
+    assert poll(lambda: heard(stage, path) > before + number, timeout=30, every=0.1), (
+        f"heard {heard(stage, path)}; {stage.story()}"
+    )
+
+
+@pytest.mark.parametrize(("kind", "page"), RESOLVERS)
+def test_thirteen_per_cent_are_heard_whatever_the_resolver(
+    kind: type[Resolving], page: str
+) -> None:
+    with on_stage(LISTENING, count=1000, load=200, resolver=tapped(kind, page)) as stage:
+        await_traffic(stage)
+        zones = stage.scene.zones(PARTLY)
+        began = time.time()
+        stage.scene.authorities[LOCAL].serve(zones)
+        stage.await_routes(stage.through("pao"))
+        suspected = min(stage.times("suspected")) - began
+        installed = time.time() - began
+        print(f"{page}: suspected {suspected:.1f} s, installed {installed:.1f} s")
+        assert suspected <= 5 + slack()
+        assert installed <= 8 + slack()
+        await_traffic(stage, "pao")
+        stage.clients_fine()
