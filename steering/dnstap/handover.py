@@ -27,17 +27,13 @@ _SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after R
 
 
 def upstreams(interest: Interest, known: Iterable[Upstream] = ()) -> dict[bytes, Upstream]:
-    """What to count, by address in network form. Counts of zones known before go on."""
+    """What to count, by address in network form. Counts of what was known before go on."""
     before = {upstream.address: upstream for upstream in known}
     made = {}
     for address, watched in interest.items():
-        zones = [name_to_wire(zone) for zone in sorted(watched.zones)]
-        upstream = Upstream(address, zones, round(watched.skew))
-        if old := before.get(address):
-            for wire in zones:
-                if wire in old.zones:
-                    upstream.zones[wire] = old.zones[wire]
-            upstream.last = next(iter(upstream.zones.values()), upstream.last)
+        zones, skew = [name_to_wire(zone) for zone in sorted(watched.zones)], int(watched.skew)
+        upstream = before.get(address) or Upstream(address, zones, skew)
+        upstream.watch(zones, skew)
         made[ipaddress.ip_address(address).packed] = upstream
     return made
 

@@ -129,10 +129,16 @@ class Upstream:
     def __init__(self, address: str, signers: list[bytes], skew: int) -> None:
         self.address = address
         self.skew: i64 = skew
-        self.zones: dict[bytes, Zone] = {signer: Zone(signer) for signer in signers}
-        self.few: list[Zone] = list(self.zones.values())[:_FEW]
-        self.last = next(iter(self.zones.values())) if signers else Zone(b"\xff")  # no name
+        self.zones: dict[bytes, Zone] = {}
+        self.watch(signers, skew)
         self.begin()
+
+    def watch(self, signers: list[bytes], skew: int) -> None:
+        """Which zones are of interest from now on; counts of those that were go on."""
+        self.skew = skew
+        self.zones = {signer: self.zones.get(signer) or Zone(signer) for signer in signers}
+        self.few: list[Zone] = list(self.zones.values())[:_FEW]
+        self.last = self.few[0] if self.few else Zone(b"\xff")  # no name
 
     def begin(self) -> None:
         """Count from nothing."""
