@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import shutil
 import socket
 import stat
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-_BACKLOG = 64
+_BACKLOG = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,22 +71,19 @@ class Listener:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # Nobody may connect before owner and mode are right: until then it has another name
-        # and is closed to all but us.
-        fresh = path.with_name(f".{path.name[:80]}.{os.getpid()}")
         try:
-            fresh.unlink(missing_ok=True)
-            made.bind(str(fresh))
-            fresh.chmod(0o600)
-            if self.place.owner is not None or self.place.group is not None:
-                shutil.chown(fresh, self.place.owner, self.place.group)  # type: ignore[arg-type]
-            fresh.chmod(self.place.mode)
-            made.listen(_BACKLOG)
-            fresh.rename(path)
+            made.bind(str(path))
+            # Nobody can connect before it listens, so not before owner and mode are right.
+            try:
+                path.chmod(self.place.mode)
+                if self.place.owner is not None or self.place.group is not None:
+                    shutil.chown(path, self.place.owner, self.place.group)  # type: ignore[arg-type]
+                made.listen(_BACKLOG)
+            except BaseException:
+                path.unlink()
+                raise
         except BaseException:
             made.close()
-            with contextlib.suppress(OSError):
-                fresh.unlink()
             raise
         self._inode = _inode(path)
         return made
