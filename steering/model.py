@@ -187,6 +187,17 @@ class Round:
     at: Instant
     observations: tuple[Observation, ...]
 
+    @property
+    def moot(self) -> bool:
+        """A name asked again that fails over the local path and another: its fault, not theirs.
+
+        Somebody may have planted it.
+        """
+        if self.question.kind is not Kind.WITNESS:
+            return False
+        failed = {o.path for o in self.observations if o.verdict is Verdict.BOGUS and not o.live}
+        return LOCAL in failed and len(failed) > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:

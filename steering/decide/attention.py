@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from steering.judge.names import WITNESSES
+from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention
 from steering.world import World
 
@@ -43,5 +43,11 @@ def _witnesses(world: World, a: int) -> tuple[str, ...]:
     """What own questions found failing, and what the resolvers' traffic did, in equal parts."""
     heard = world.ledger.hearsay.to_ask(int(world.layout.upstream_of[a]))
     own = world.ledger.witnesses(a)
-    mixed = (name for pair in zip_longest(heard, own) for name in pair if name is not None)
+    moot = world.ledger.ignored.get(a, NONE)
+    mixed = (
+        name
+        for pair in zip_longest(heard, own)
+        for name in pair
+        if name is not None and not holds(moot, name, world.now)
+    )
     return tuple(dict.fromkeys(mixed))[:WITNESSES]

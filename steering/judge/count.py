@@ -40,6 +40,9 @@ def count_round(draft: Draft, item: Round) -> None:
     answered = [p for p, observation in seen.items() if _came(observation)]
     for p, observation in seen.items():
         _count(draft, (a, p), item, observation, alone=not answered)
+    if item.moot:
+        known = draft.ignored.get(a, names.NONE)
+        draft.ignored[a] = names.ignore(known, (item.question.name,), draft.now)
 
 
 def _came(seen: Observation) -> bool:
@@ -75,7 +78,7 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     fault = bad and bool(draft.layout.acts_on[_CLASS_OF[verdict], key[0]])
     if fault and key[1] == 0:
         _mind(draft, key[0], item, counts=counts)
-    if (bucket := draft.buckets.get(key)) is not None:
+    if (bucket := draft.buckets.get(key)) is not None and not item.moot:
         # What the policy does not count against a path does not keep traffic away from it.
         lost = fault and verdict in _LOSSY
         clean = not fault and not outdated

@@ -115,7 +115,7 @@ def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> 
         known, counts = names.count_once(known, failure.name, now)
         new += counts
         book.evidence[a, p] = failure.evidence
-        if failure.ask is not None and not names.holds(ignored, failure.ask, now):
+        if p == 0 and failure.ask is not None and not names.holds(ignored, failure.ask, now):
             book.witnesses[u] = names.remember(book.witnesses.get(u, names.NONE), failure.ask, now)
     book.counted[a, p] = known
     if new and draft.layout.acts_on[_BOGUS, a]:
