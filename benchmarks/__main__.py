@@ -11,9 +11,9 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import footprint, kernel, report, turn
+from benchmarks import dnstap, footprint, kernel, report, turn
 
-ALL = {"turn": turn.run, "kernel": kernel.run, "footprint": footprint.run}
+ALL = {"turn": turn.run, "kernel": kernel.run, "footprint": footprint.run, "dnstap": dnstap.run}
 
 
 def main() -> int:
