@@ -27,7 +27,7 @@ lint: setup-test ## ruff and mypy
 	$(PYTHON) -m mypy
 
 unit: setup-test ## the tests that need no network namespaces (under a minute)
-	$(PYTEST) -m "not lab" $(ONLY)
+	$(PYTEST) -n auto -m "not lab" $(ONLY)
 
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
 	$(PYTEST) -m lab $(ONLY)

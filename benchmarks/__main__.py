@@ -11,9 +11,15 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import dnstap, footprint, kernel, report, turn
+from benchmarks import dnstap, footprint, kernel, report, story, turn
 
-ALL = {"turn": turn.run, "kernel": kernel.run, "footprint": footprint.run, "dnstap": dnstap.run}
+ALL = {
+    "turn": turn.run,
+    "kernel": kernel.run,
+    "footprint": footprint.run,
+    "dnstap": dnstap.run,
+    "story": story.run,
+}
 
 
 def main() -> int:

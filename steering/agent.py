@@ -12,26 +12,39 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from steering import engine, parts
+from steering.act.claim import Claim
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
-from steering.act.reader import KernelReader
+from steering.act.reader import KernelReader, Trouble
 from steering.config import Mode, Setup
 from steering.decide.attention import attention
 from steering.ears import Ears
 from steering.hands import COMPARE, Acted, Hands
 from steering.layout import Layout
-from steering.model import LOCAL, Done, Event, Facts, Family, Instant, Observation, Round, Seconds
+from steering.model import (
+    LOCAL,
+    Done,
+    Event,
+    Facts,
+    Family,
+    Instant,
+    Observation,
+    Outcome,
+    Round,
+    Seconds,
+)
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
-from steering.report.events import Log
+from steering.report.events import Log, timestamp
 from steering.report.http import Server
 from steering.report.metrics import Meters
 from steering.report.notify import notify
@@ -90,6 +103,7 @@ class Agent:
             signatures=signatures,
             deliver=self._deliver,
             gateway_dead=self._gateway_dead,
+            leads=self._leads,
         )
         try:
             self.server = Server(
@@ -143,9 +157,9 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        with _alone(self.setup.config.runtime, needed=self.hands is not None):
+        with _alone(self.claim if self.hands else None, self.setup.config.runtime):
             if self.hands:
-                for trouble in self.hands.adopt():
+                for trouble in _adopt(self.hands):
                     self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
             if self.ears:
@@ -209,7 +223,7 @@ class Agent:
         if self.hands is not None:
             acted = self.hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
-            installed = self.hands.kernel.installed()
+            installed = self._installed()
         for event in events:
             self._tell(event)
         if self._hear_kernel():
@@ -225,7 +239,7 @@ class Agent:
         rounds, self._rounds = self._rounds, []
         if self.ears is not None:
             self._on_tap()
-        installed = self.reader.installed() if self.reader is not None else {}
+        installed = self._installed()
         return Facts(
             wall=time.time(),
             rounds=tuple(map(self._over_their_paths, rounds)),
@@ -234,8 +248,17 @@ class Agent:
             off=self.switch.engaged(),
         )
 
+    def _installed(self) -> Mapping[str, str]:
+        """What is in the kernel; where it can't be read just now, what was there a turn ago."""
+        if self.reader is None:
+            return {}
+        try:
+            return self.reader.installed()
+        except OSError:
+            return self.snapshot.installed if self.snapshot else {}
+
     def _mind_lost_lease(self) -> None:
-        """After a hang longer than the lease the guard has cleared up: begin from nothing.
+        """After a hang longer than the lease all is taken back: begin from nothing.
 
         What was believed then is old, and what was wanted then is not wanted any more.
         """
@@ -269,8 +292,13 @@ class Agent:
                 self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
         return replace(item, observations=seen)
 
+    def _leads(self, path: str, family: Family) -> bool:
+        """Whether a question with this path's mark would go over this path."""
+        return not self._marked or (path, family) in self._pinned
+
     def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
-        if seen.live or not self._marked:
+        never_left = seen.outcome is Outcome.LOCAL_ERROR and not seen.reached
+        if seen.live or not self._marked or never_left:
             return True
         return at >= self._pinned.get((seen.path, family), float("inf"))
 
@@ -280,8 +308,13 @@ class Agent:
             self.meters.actions.labels("kernel", result.action, "done" if done else "refused").inc()
             if isinstance(result, Done):
                 self.meters.action_seconds.observe(result.seconds)
-                first = float(self.world.ledger.first_bad[self.layout.row[result.address]])
-                if result.action != "remove" and first <= now:  # NaN: none was bad
+                if result.action == "remove":
+                    continue  # perhaps of an address that no policy names any more
+                row = self.layout.row[result.address]
+                first = float(self.world.ledger.first_bad[row])
+                proof = self.world.proofs.get(row)
+                # A route that came back is no detection. NaN: none was bad.
+                if proof is not None and not proof.proved and first <= now:
                     self.meters.detection_seconds.observe(now - first)
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
@@ -291,6 +324,8 @@ class Agent:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         if self.ears is not None and (deaf := self.ears.troubles(now)):
             own["dnstap"] = deaf
+        if self.world.off:
+            own["off"] = self._who_switched_off()
         wall = self.world.wall
         for name in own.keys() - self._alarms.keys():
             self._tell(Event(event="alarm_raised", because=own[name], now=name))
@@ -336,6 +371,12 @@ class Agent:
     def _tell(self, event: Event) -> None:
         self.log.write(event, time.time())
 
+    def _who_switched_off(self) -> str:
+        record = self.switch.record()
+        if record is None:
+            return "switched off"
+        return f"switched off by {record.by} at {timestamp(record.time)}: {record.reason or '-'}"
+
     def _farewell(self) -> str:
         lease = f"for {self.setup.config.lease:g} s, then the guard takes it back"
         left = len(self.snapshot.installed) if self.snapshot else 0
@@ -354,18 +395,36 @@ class Agent:
         )
 
 
+def _adopt(hands: Hands) -> tuple[Trouble, ...]:
+    try:
+        return hands.adopt()
+    except OSError as error:
+        raise CannotRun(
+            1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"
+        ) from error
+
+
 @contextlib.contextmanager
-def _alone(runtime: Path, *, needed: bool) -> Iterator[None]:
-    """One acting agent per runtime directory. Raises CannotRun when there is another."""
-    if not needed:
+def _alone(claim: Claim | None, runtime: Path) -> Iterator[None]:
+    """One acting agent per runtime directory, and per table in a network namespace.
+
+    Raises CannotRun when there is another. Abstract sockets belong to a network namespace as
+    routing tables do, and are gone with the process, however it goes.
+    """
+    if claim is None:
         yield
         return
-    descriptor = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    lock = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as table:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun(1, f"runtime: another agent runs on {runtime}") from None
-        yield
-    finally:
-        os.close(descriptor)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            table.bind(f"\0steering/table/{claim.table}")
+        except OSError as error:
+            where = (
+                f"in {runtime}" if isinstance(error, BlockingIOError) else f"on table {claim.table}"
+            )
+            raise CannotRun(1, f"another agent runs {where}: one acts at a time") from None
+        try:
+            yield
+        finally:
+            os.close(lock)

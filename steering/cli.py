@@ -118,6 +118,7 @@ def _run(options: argparse.Namespace) -> int:
     # One thread is all the arrays here ever need; a pool per core only costs memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import asyncio
+    import resource
 
     from steering.agent import Agent, CannotRun
     from steering.report.events import Log
@@ -125,6 +126,10 @@ def _run(options: argparse.Namespace) -> int:
     setup = _load(options.config)
     if setup is None:
         return WRONG_INPUT
+    # A silent upstream holds a socket for each question under way, and a shell's soft limit
+    # is 1024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
     try:
         agent = Agent(setup, log)

@@ -69,11 +69,19 @@ class Hands:
         return left
 
     def lost_lease(self) -> bool:
-        """Whether the lease ran out since the last turn: true once."""
-        lost = self._leased_until is not None and boot_time() > self._leased_until
-        if lost:
-            self._leased_until = None
-        return lost
+        """Whether the lease ran out since the last turn: true once.
+
+        What it covered is taken out then, whether a guard was there to do so or not.
+        """
+        if not self._ran_out():
+            return False
+        self._leased_until = None
+        self.kernel.withdraw()
+        self.changed = True
+        return True
+
+    def _ran_out(self) -> bool:
+        return self._leased_until is not None and boot_time() > self._leased_until
 
     def act(self, plan: Mapping[str, str], *, off: bool, moved: bool) -> Acted:
         """Renew the lease, and make the kernel match if anything may have changed."""
@@ -88,6 +96,15 @@ class Hands:
         if not holding:
             return Acted()
         self.changed, self._compared_at = False, now
+        try:
+            return self._match(plan)
+        except OSError as error:
+            # A table that changes under every read, a kernel short of memory: look again soon.
+            self.troubles = (f"the kernel's routing can't be read or written: {error}",)
+            self.changed = True
+            return Acted()
+
+    def _match(self, plan: Mapping[str, str]) -> Acted:
         results = self.kernel.apply(plan, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
@@ -98,16 +115,20 @@ class Hands:
 
     def _hold(self, now: Instant) -> bool:
         """Whether there is both a lease and a guard."""
+        if self._ran_out():
+            return False  # a hang since this turn began: its plan is old, the next starts over
         try:
-            self._renew()
             guarded = self._guard.ensure()
+            if guarded:
+                self._guarded_at = now
+            elif now - self._guarded_at > UNGUARDED:
+                # Nobody would end this lease: what stands under it is to run out with it.
+                self.troubles = ("the guard does not start, so nothing is installed or renewed",)
+                return False
+            self._renew()
         except OSError as error:
             self.troubles = (f"no lease or no guard, so nothing is installed: {error}",)
             return False
-        if guarded:
-            self._guarded_at = now
-        elif now - self._guarded_at > UNGUARDED:
-            self.troubles = ("the guard does not start, so nothing is installed",)
         return guarded
 
     def _renew(self) -> None:

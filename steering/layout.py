@@ -43,6 +43,9 @@ class Layout:
     """Path -> column."""
     upstream_of: NDArray[np.int64]
     """(A,) index into `policies`."""
+    operator_of: NDArray[np.int64]
+    """(A,) number of the operator: policies that name the same one count as one."""
+    operators: int
     family_of: NDArray[np.int64]
     """(A,) 0: IPv4, 1: IPv6."""
     group_of: NDArray[np.int64]
@@ -101,6 +104,8 @@ class Layout:
                     order[a, p] = 0
                 elif site in wanted:
                     order[a, p] = wanted.index(site)
+        names = [p.operator.name if p.operator else p.upstream for p in policies]
+        operators = list(dict.fromkeys(names))
         acting = [
             [Counted(verdict.value) in policies[u].breach.on for u in upstream_of]
             for verdict in CLASSES
@@ -116,6 +121,8 @@ class Layout:
             row={t.address: a for a, t in enumerate(targets)},
             column={path: p for p, path in enumerate(paths)},
             upstream_of=np.array(upstream_of, dtype=np.int64),
+            operator_of=np.array([operators.index(names[u]) for u in upstream_of], dtype=np.int64),
+            operators=len(operators),
             family_of=np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64),
             group_of=np.array(group_of, dtype=np.int64),
             order=order,

@@ -1,8 +1,8 @@
 """Where the off switch and the lease are, even when the configuration is broken.
 
 `steering off` must not hang on what it is to stop. It needs two directories, which are read
-from the file on their own if need be; the claim is in the lease, and only where there is no
-lease is the whole configuration asked for one.
+from the file on their own if need be; the claim is in the lease, and only where no lease names
+one is the whole configuration asked.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+
+from steering.act.lease import Lease
 
 if TYPE_CHECKING:
     from steering.act.claim import Claim
@@ -43,9 +45,17 @@ def places(config: Path) -> Places:
     # Relative paths are taken from the configuration's directory, as `run` does.
     state = config.absolute().parent / str(named.get("state", STATE))
     runtime = config.absolute().parent / str(named.get("runtime", RUNTIME))
-    if (runtime / "lease").exists():
+    if _names_a_claim(Lease(runtime)):
         return Places(state=state, runtime=runtime)
     return Places(state=state, runtime=runtime, claim=_claim(config))
+
+
+def _names_a_claim(lease: Lease) -> bool:
+    try:
+        state = lease.read()
+    except OSError:
+        return False
+    return state is not None and state.claim is not None
 
 
 def _claim(config: Path) -> Claim | None:

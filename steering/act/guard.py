@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import sys
 import time
@@ -72,8 +73,17 @@ class Watch:
         return self._pause
 
     def _read(self) -> LeaseState | None:
-        """The lease in force: the file's, or the last one seen when the file is gone."""
-        state = self._lease.read()
+        """The lease in force: the file's, or the last one seen when the file is gone.
+
+        What can't be read can't be trusted to be renewed: the last one runs on to its end.
+        """
+        try:
+            state = self._lease.read()
+        except OSError as error:
+            if self._last is None:
+                raise
+            _say(f"the lease can't be read: {error}")
+            return self._last
         if state is None:
             return self._last
         if state.claim is not None:
@@ -153,9 +163,12 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
 
 
 def _say(text: str) -> None:
-    # The agent's end of stderr may be gone with the agent.
-    with contextlib.suppress(OSError):
-        print(f"steering guard: {text}", file=sys.stderr, flush=True)
+    # The agent's stderr may be gone with the agent, or full: that must not hold us up.
+    with contextlib.suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(sys.stderr, select.POLLOUT)
+        if poll.poll(0):
+            print(f"steering guard: {text}", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -10,6 +10,10 @@ from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention
 from steering.world import World
 
+AT_ONCE = 128
+"""Most addresses asked fast at the same time: at the default cadence that is some 1,500
+questions a second, what one process can ask and judge. The others wait their turn."""
+
 
 def attention(world: World) -> dict[str, Attention]:
     """Address -> what is asked of it at the fast interval; those left out stay slow.
@@ -22,7 +26,12 @@ def attention(world: World) -> dict[str, Attention]:
     on_trial = np.zeros(len(layout.targets), dtype=np.bool_)
     on_trial[list(ledger.trials)] = True
     wanted: dict[str, Attention] = {}
-    for a in np.flatnonzero((world.plan > 0) | curious | on_trial).tolist():
+    rows = np.flatnonzero((world.plan > 0) | curious | on_trial)
+    # Proofs first, since traffic depends on them; then trials, news, and last recoveries.
+    unproved = [a for a, proof in world.proofs.items() if not proof.proved]
+    urgency = np.where(np.isin(rows, unproved), 0, np.where(on_trial[rows], 1, 3))
+    urgency = np.where((urgency == 3) & curious[rows], 2, urgency)
+    for a in rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist():
         trial = ledger.trials.get(a)
         if world.plan[a]:
             columns = {0, int(world.plan[a])}

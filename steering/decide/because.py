@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from steering.decide.board import CROWD
+from steering.decide.crowd import CROWD
 from steering.decide.rules import BY_NUMBER
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
-from steering.judge.ledger import reason
+from steering.judge.ledger import SILENCES, reason
 from steering.model import Health
 from steering.world import World
 
@@ -24,7 +24,7 @@ def because(world: World, a: int) -> str:
     if rule.name == "self":
         if world.ledger.streak[a, 0]:
             return f"nothing came back over the local path since: {local}"
-        return f"{CROWD} or more unrelated upstreams are bad here at once"
+        return f"{CROWD} or more unrelated operators went bad here at once"
     if rule.name == "healthy":
         return f"local: {local}"
     if rule.name == "everywhere":
@@ -47,7 +47,8 @@ def _unproven(world: World, a: int, local: str) -> str:
             return f"suspect, and no remote path is proven good to compare with; local: {local}"
         return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT}); local: {local}"
     if not world.breached[a]:
-        return f"local: {local}"
+        waits = "confirmed just now, waiting for the other operators to be heard; "
+        return f"{waits if health is Health.FAILING else ''}local: {local}"
     if not world.plan[a] and world.now - world.ledger.confirmed_at[a] < SETTLE:
         return f"confirmed just now, waiting for the trials of its group; local: {local}"
     states = ", ".join(
@@ -63,4 +64,6 @@ def _state(world: World, a: int, p: int) -> str:
     word = Health(int(world.ledger.health[a, p])).word
     if world.avoid_until[a, p] > world.now:
         return f"{word}, avoided"
+    if world.ledger.stuck[a, p] >= SILENCES:
+        return f"{word}, but nothing gets out over it now"
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide import together
+from steering.decide.crowd import crowd, unheard
 from steering.decide.rank import best
 from steering.judge.compare import candidates, cut_off, standing
 from steering.model import Health, Instant
@@ -15,8 +16,6 @@ from steering.world import World
 
 Mask = NDArray[np.bool_]
 
-CROWD = 3
-"""So many unrelated upstreams bad at once, and more than half of all: it is us."""
 DATED = 0.5
 """A path is bad by its dates when more than this share of its answers is."""
 WORSE = 0.1
@@ -57,7 +56,8 @@ def look(world: World, now: Instant, *, off: bool) -> Board:
     health = ledger.health
     local = health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
-    groups = together.open_groups(world.open_groups, layout.group_of, own)
+    ripe = own & ~(unheard(layout, ledger, own, now) & (world.plan == 0))
+    groups = together.open_groups(world.open_groups, layout.group_of, ripe)
     proven = _proven(world, now)
     usable = layout.order >= 0
     bad = health >= Health.SUSPECT
@@ -70,10 +70,10 @@ def look(world: World, now: Instant, *, off: bool) -> Board:
     return Board(
         off=off,
         clock_doubt=_clock_doubt(world, now),
-        self_doubt=_crowd(world) | cut_off(ledger, layout),
+        self_doubt=cut_off(ledger, layout) | crowd(layout, ledger),
         local=local,
         own=own,
-        breached=together.reach(groups, layout.group_of, layout.family_of, own),
+        breached=together.reach(groups, layout.group_of, layout.family_of, ripe),
         open_groups=groups,
         settling=waiting & ~groups[layout.group_of] if waiting.any() else waiting,
         proven=proven,
@@ -129,13 +129,3 @@ def _clock_doubt(world: World, now: Instant) -> bool:
     seen = np.bincount(layout.upstream_of, weights=measured, minlength=upstreams) > 0
     most = _most(rows, measured, layout.upstream_of, upstreams)
     return bool(most.sum() * 2 > seen.sum())
-
-
-def _crowd(world: World) -> Mask:
-    """(A,) all true when several unrelated upstreams are bad here: they have us in common."""
-    layout = world.layout
-    local = world.ledger.health[:, 0]
-    bad = (local == Health.SUSPECT) | (local == Health.FAILING)
-    most = _most(bad, np.ones_like(bad), layout.upstream_of, len(layout.policies))
-    crowd = int(most.sum())
-    return np.full_like(bad, crowd >= CROWD and crowd * 2 > len(layout.policies))

@@ -11,6 +11,7 @@ from steering.decide.because import because
 from steering.decide.board import Board
 from steering.decide.proof import AVOID, Proof
 from steering.decide.rules import BY_NUMBER, Answer
+from steering.judge.ledger import SILENCES
 from steering.model import Event, Facts, Health, Step
 from steering.world import World
 
@@ -33,8 +34,8 @@ def commit(
         since[moved] = facts.wall
     for a in moved.tolist():
         left, to = int(world.plan[a]), int(plan[a])
-        if left and board.breached[a] and world.ledger.health[a, left] >= Health.SUSPECT:
-            avoid[a, left] = now + AVOID  # it turned bad under load: not at once again
+        if left and board.breached[a] and _turned_bad(world, a, left):
+            avoid[a, left] = now + AVOID  # under load: not at once again
         if to:
             proofs[a] = Proof(column=to)
     return replace(
@@ -48,6 +49,11 @@ def commit(
         proofs=proofs,
         off=facts.off,
     )
+
+
+def _turned_bad(world: World, a: int, p: int) -> bool:
+    ledger = world.ledger
+    return bool(ledger.health[a, p] >= Health.SUSPECT or ledger.stuck[a, p] >= SILENCES)
 
 
 def steps(before: World, after: World) -> tuple[Step, ...]:
@@ -66,10 +72,19 @@ def steps(before: World, after: World) -> tuple[Step, ...]:
 
 
 def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, ...]:
-    """`steered` and `released` for each step, `held` where a rule keeps back a breached address."""
+    """`steered` and `released` for each step, `held` where a rule keeps back a breached address.
+
+    And, before them, that the switch was thrown or taken back.
+    """
     layout = after.layout
     local = layout.paths[0]
-    events = [
+    switched = (
+        Event(event="switched_off", because="`steering off`: nothing is steered until `on`")
+        if after.off
+        else Event(event="switched_on", because="`steering on`: what is proven bad may move")
+    )
+    events = [] if after.off == before.off else [switched]
+    events += [
         after.event(
             "steered" if step.now else "released",
             layout.row[step.address],

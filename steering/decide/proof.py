@@ -44,6 +44,10 @@ class Proof:
     bad_run: int = 0
     proved: bool = False
 
+    def pause(self) -> Proof:
+        """The proof while the route is not in place: what was live went another way."""
+        return Proof(column=self.column, proved=self.proved)
+
     def begin(self, now: Instant, allowed: Seconds) -> Proof:
         """The proof from the moment the route was seen in place."""
         return replace(self, installed=now, deadline=now + allowed)

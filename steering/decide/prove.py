@@ -17,7 +17,9 @@ def prove(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
     proofs = dict(world.proofs)
     for a, proof in proofs.items():
         there = facts.installed.get(layout.targets[a].address) == layout.paths[proof.column]
-        if proof.installed is None and there:
+        if not there:
+            proofs[a] = proof.pause()
+        elif proof.installed is None:
             proofs[a] = proof.begin(now, allowance(layout.fast_interval, layout.timeout))
     for item in facts.rounds:
         row = layout.row.get(item.address)

@@ -18,10 +18,14 @@ def candidates(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
 
 
 def standing(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A, P) remote paths that are good but for the last answer: one lost packet moves nobody."""
+    """(A, P) remote paths that are good but for the last answer: one lost packet moves nobody.
+
+    Whose questions do not get out, because its link or gateway is gone, is not good right now.
+    """
     good: Mask = (
         (ledger.health == Health.HEALTHY)
         & ~ledger.late
+        & (ledger.stuck < SILENCES)
         & ((now - ledger.answered) < layout.fresh)
         & (layout.order >= 0)
     )

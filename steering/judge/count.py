@@ -14,7 +14,7 @@ from steering.judge.instance import Instance
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
 from steering.judge.trials import pair
 from steering.layout import CLASSES
-from steering.model import OUTCOMES, Health, Kind, Observation, Outcome, Round, Verdict
+from steering.model import OUTCOMES, Evidence, Health, Kind, Observation, Outcome, Round, Verdict
 
 SMOOTH = 1 / 8
 """Weight of a new round-trip time in the smoothed one (RFC 6298 section 2.3)."""
@@ -58,6 +58,7 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     if seen.reached:
         book.reached[key] = np.fmax(book.reached[key], item.at)
     _count_silence(draft, key, item, seen)
+    book.stuck[key] = book.stuck[key] + 1 if seen.outcome is Outcome.LOCAL_ERROR else 0
     if verdict is Verdict.NOTHING:
         return
     draft.touched.add(key)
@@ -71,8 +72,10 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     if seen.rtt is not None:
         old = book.rtt[key]
         book.rtt[key] = seen.rtt if math.isnan(old) else old + (seen.rtt - old) * SMOOTH
-    if seen.evidence is not None and bad:
-        draft.evidence[key] = seen.evidence
+    if bad:
+        draft.evidence[key] = seen.evidence or Evidence(
+            owner=item.question.name, rdtype=item.question.rdtype, detail=_shown(seen)
+        )
     outdated = _count_copy(draft, key, item, seen)
     counts = _tally(draft, key, item, verdict, alone=alone)
     fault = bad and bool(draft.layout.acts_on[_CLASS_OF[verdict], key[0]])
@@ -93,6 +96,11 @@ def _count_recent(draft: Draft, key: Key, seen: Observation, *, bad: bool) -> No
     book.recent_dated[key] = book.recent_dated[key] * fade + (seen.outcome in _DATED)
     book.recent_all[key] = book.recent_all[key] * fade + 1
     book.recent_at[key] = now
+
+
+def _shown(seen: Observation) -> str:
+    """What happened, where no RRset is to blame; a server's own words are quoted and cut."""
+    return f"{seen.outcome} ({seen.detail[:80]!r})" if seen.detail else str(seen.outcome)
 
 
 def _count_silence(draft: Draft, key: Key, item: Round, seen: Observation) -> None:

@@ -98,6 +98,15 @@ class Draft:
         """Ask these addresses fast for a while: bad news should travel fast."""
         self.book.curious_until[rows] = self.now + CURIOUS_ROUNDS * self.layout.fast_interval
 
+    def arouse_around(self, group: int) -> None:
+        """News of a group: ask its addresses fast, and those of all other operators.
+
+        They have to be heard before anybody moves: what all show at once is our own fault.
+        """
+        everybody = np.ones(len(self.layout.targets), dtype=np.bool_)
+        alone = self.layout.operators == 1
+        self.arouse(self.layout.group_of == group if alone else everybody)
+
     def tell(
         self,
         event: str,
@@ -135,6 +144,7 @@ def _with_own_counts(ledger: Ledger) -> Ledger:
         habit_all=ledger.habit_all.copy(),
         run=ledger.run.copy(),
         streak=ledger.streak.copy(),
+        stuck=ledger.stuck.copy(),
         silent_since=ledger.silent_since.copy(),
         seen=ledger.seen.copy(),
         answered=ledger.answered.copy(),

@@ -23,7 +23,16 @@ from steering.judge.draft import Draft
 from steering.judge.health import Signal
 from steering.judge.ledger import HerdTrial
 from steering.layout import CLASSES
-from steering.model import LOCAL, Event, Health, Observation, Round, Verdict
+from steering.model import (
+    LOCAL,
+    Event,
+    Health,
+    Instant,
+    Observation,
+    Round,
+    Seconds,
+    Verdict,
+)
 
 _BOGUS = CLASSES.index(Verdict.BOGUS)
 
@@ -31,6 +40,8 @@ SPREAD = 1 / 2
 """More than this share of a group must have failed a pair."""
 PATIENCE = 4 * REJECT_AFTER
 """Pairs after which a herd's trial ends: enough for each of 13 letters to be asked often."""
+LONGEST: Seconds = 60.0
+"""After so long it ends all the same: while a path is cut off no pairs come in."""
 
 
 def count_herd(
@@ -76,6 +87,7 @@ def begin(draft: Draft, group: int) -> None:
         first = min(columns, key=lambda p: (draft.layout.order[rows, p].max(), p))
         trial = Trial(candidate=first, since=draft.now)
         draft.herds[group] = HerdTrial(trial=trial, failed=frozenset())
+        draft.arouse_around(group)
         because = f"bogus answers across its {len(rows)} addresses: compared with "
         _tell(draft, "suspected", group, because + draft.layout.paths[first])
 
@@ -104,7 +116,7 @@ def try_herds(draft: Draft) -> None:
         spread = len(herd.failed) > rows.sum() * SPREAD
         if herd.trial.score >= CONFIRM_AT and spread:
             _convict(draft, herd)
-        elif herd.trial.pairs < (PATIENCE if herd.trial.score > 0 else REJECT_AFTER):
+        elif _goes_on(herd.trial, draft.now):
             draft.arouse(rows)
             continue
         else:
@@ -116,6 +128,11 @@ def try_herds(draft: Draft) -> None:
                 f"{rows.sum()} addresses failed one: the fault is not of the group",
             )
         del draft.herds[group]
+
+
+def _goes_on(trial: Trial, now: Instant) -> bool:
+    enough = PATIENCE if trial.score > 0 else REJECT_AFTER
+    return trial.pairs < enough and now - trial.since < LONGEST
 
 
 def _tell(draft: Draft, event: str, group: int, because: str) -> None:

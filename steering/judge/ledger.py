@@ -69,6 +69,8 @@ class Ledger:
     """Good answers in a row."""
     streak: Counts
     """Unanswered questions in a row."""
+    stuck: Counts
+    """Questions in a row that did not get out: errors of our own."""
     silent_since: Floats
     """Instant of the question that made silence certain, the third in a row; else NaN."""
     seen: Floats
@@ -143,6 +145,7 @@ class Ledger:
             habit_at=now,
             run=none(a, p),
             streak=none(a, p),
+            stuck=none(a, p),
             silent_since=nan(a, p),
             seen=nan(a, p),
             answered=nan(a, p),
@@ -199,6 +202,8 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     proof = f"; last: {evidence}" if evidence is not None else ""
     streak = int(ledger.streak[key])
     if health is Health.UNKNOWN:
+        if stuck := int(ledger.stuck[key]):
+            return f"{stuck} questions in a row did not get out of this host over this path"
         if np.isnan(ledger.seen[key]):
             return "not measured yet"
         return f"{streak} questions unanswered, which proves nothing" if streak else percent

@@ -41,9 +41,11 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
             draft.buckets[key] = Bucket.brief()
     else:
         draft.buckets.pop(key, None)
-        draft.book.levels[:, a, p] = 0
-        if not np.isnan(draft.book.hearsay.at[key]):
-            draft.listen().levels[:, a, p] = 0
+        # Lateness that moved nobody says nothing of the bogus answers counted meanwhile.
+        if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
+            draft.book.levels[:, a, p] = 0
+            if not np.isnan(draft.book.hearsay.at[key]):
+                draft.listen().levels[:, a, p] = 0
         if left:
             draft.holds[a] = draft.holds[a].end(draft.now)
         if before >= Health.STALE:
@@ -65,7 +67,7 @@ def _date(draft: Draft, a: int, after: Health) -> None:
     book, now = draft.book, draft.now
     if after is Health.SUSPECT:
         book.suspected_at[a] = now
-        draft.arouse(draft.layout.group_of == draft.layout.group_of[a])
+        draft.arouse_around(draft.layout.group_of[a])
     elif after is not Health.FAILING:
         book.suspected_at[a] = np.nan
     book.confirmed_at[a] = now if after is Health.FAILING else np.nan
@@ -80,7 +82,7 @@ def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
         draft.tell("suspected", a, why)
     elif after is Health.FAILING:
         draft.tell("confirmed", a, why)
-    elif after is Health.HEALTHY and before in (Health.FAILING, Health.STALE):
+    elif after is Health.HEALTHY and breached(draft.layout, a, before):
         draft.tell("recovered", a, "enough clean answers, and the hold is over")
 
 

@@ -54,7 +54,6 @@ class Reading:
     expires: WallTime | None = None
     evidence: Evidence | None = None
     detail: str = ""
-    truncated: bool = False
 
 
 def classify(
@@ -113,7 +112,7 @@ def decode(wire: bytes) -> dns.message.Message | Reading:
 
 def _whole(message: dns.message.Message) -> dns.message.Message | Reading:
     if message.flags & dns.flags.TC:
-        return replace(_malformed("truncated"), truncated=True)
+        return _malformed("truncated")
     if any(rrset.rdclass != dns.rdataclass.IN for rrset in (*message.answer, *message.authority)):
         return _malformed("records of another class")
     return message

@@ -10,6 +10,7 @@ timeout, twice that where an answer came truncated.
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import time
 from collections import deque
@@ -43,6 +44,8 @@ from steering.observe.twin import Twins
 _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
 or a reset tells a nameserver that ignores us from an address that nothing answers for."""
+
+_NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this path now"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +94,17 @@ class Prober:
         signatures: Signatures,
         deliver: Callable[[Round], None],
         gateway_dead: Callable[[str, Family], bool] = lambda _path, _family: False,
+        leads: Callable[[str, Family], bool] = lambda _path, _family: True,
         wall: Callable[[], WallTime] = time.time,
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
         port: int = 53,
     ) -> None:
-        """Raises ValueError for a target of no upstream, or a path named like the live one."""
+        """`leads` tells whether a path's mark leads over that path now; where it does not,
+        nothing is sent: the question would go over another path, once more.
+
+        Raises ValueError for a target of no upstream, or a path named like the live one.
+        """
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
         if lost := sorted({t.upstream for t in targets} - self._upstreams.keys()):
             raise ValueError(f"targets of upstreams that are not there: {', '.join(lost)}")
@@ -106,7 +114,7 @@ class Prober:
         self._marks[LIVE] = None
         self._pace, self._port = pace, port
         self._keys, self._signatures = keys, signatures
-        self._deliver, self._gateway_dead = deliver, gateway_dead
+        self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
         self._wall, self._monotonic = wall, monotonic
         self._rng = rng or random.Random()
         self._targets = {target.address: target for target in targets}
@@ -172,6 +180,9 @@ class Prober:
 
     def _send(self, flight: _Flight, path: str, body: bytes) -> None:
         address, query_id = flight.target.address, self._rng.getrandbits(16)
+        if path != LIVE and not self._leads(path, flight.target.family):
+            self._arrived.append((flight, path, query_id, _NO_WAY))
+            return
         silence = self._silence.get((address, path), 0)
         by_tcp = silence >= _SILENT
         if by_tcp:

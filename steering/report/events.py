@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
+import select
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -60,7 +62,10 @@ def sentence(event: Event, wall: WallTime, *, colour: bool) -> str:
 
 @dataclass(slots=True)
 class Log:
-    """Writes events to a stream; a stream that is gone or full costs lines, never the agent."""
+    """Writes events to a stream; a stream that is gone or full costs lines, never the agent.
+
+    A pipe or socket that nobody empties would hold up the whole loop, and with it the lease.
+    """
 
     stream: TextIO
     readable: bool
@@ -74,7 +79,20 @@ class Log:
             else json.dumps(fields(event, wall), ensure_ascii=False)
         )
         try:
+            if not self._has_room():
+                self.lost += 1
+                return
             self.stream.write(line + "\n")
             self.stream.flush()
         except (OSError, ValueError):
             self.lost += 1
+
+    def _has_room(self) -> bool:
+        """Whether a line can be written at once: a pipe says so with 4 KiB free (pipe(7))."""
+        try:
+            descriptor = self.stream.fileno()
+        except io.UnsupportedOperation:
+            return True  # in memory
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(0))

@@ -46,6 +46,5 @@ class Snapshot:
     """Every address has been asked at least once."""
     turned_at: Instant
     """When the loop last turned."""
-    config_ok: bool = True
     hearing: Hearing | None = None
     """None: no dnstap is configured."""

@@ -11,7 +11,7 @@ from steering.decide.because import because
 from steering.decide.board import look
 from steering.decide.rules import BY_NUMBER, RULES
 from steering.judge.ledger import reason
-from steering.model import LOCAL, OUTCOMES, Health
+from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
 
@@ -136,8 +136,3 @@ class _Table:
 
 def _number(value: float, digits: int) -> float | None:
     return round(float(value), digits) if math.isfinite(value) else None
-
-
-def where(entry: Json) -> str:
-    """Which path an address of the status takes."""
-    return str(entry["steered_to"] or LOCAL)

@@ -35,7 +35,7 @@ FEW: Mapping[str, tuple[str, ...]] = {
 }
 """Two nameservers, four addresses: enough for most stories."""
 
-QUICK = Settings(interval="400ms", hold="4s", clean=30)
+QUICK = Settings(interval="400ms", hold="2s", clean=20)
 """A cadence for stories that are not about time."""
 
 EXPIRED = Fault(kind=FaultKind.EXPIRED)
@@ -97,9 +97,10 @@ class Stage:
             lambda: self.about("proved") == set(self.addresses), timeout=within, every=0.05
         ), self.story()
 
-    def await_alarm(self, name: str, *, there: bool = True, within: Seconds = PATIENCE) -> None:
-        """Until the API shows an alarm, or shows it no longer."""
-        assert poll(lambda: (name in self.alarms()) is there, timeout=within, every=0.05), (
+    def await_alarm(self, *names: str, there: bool = True, within: Seconds = PATIENCE) -> None:
+        """Until the API shows one of these alarms, or shows none of them any longer."""
+        wanted = set(names)
+        assert poll(lambda: bool(wanted & self.alarms()) is there, timeout=within, every=0.05), (
             f"alarms: {self.alarms()}; {self.story()}"
         )
 
@@ -121,7 +122,7 @@ class Stage:
         """The routes stay as they are while every address is asked so many more times."""
         self.asked_more(questions, meanwhile=lambda: self.scene.routes() == wanted)
 
-    def clients_fine(self, questions: int = 100, within: Seconds = PATIENCE) -> None:
+    def clients_fine(self, questions: int = 60, within: Seconds = PATIENCE) -> None:
         """Until so many questions of clients in a row were answered well."""
         clients = self.scene.clients
         start = clients.totals()
@@ -164,8 +165,8 @@ class Stage:
         ]
 
     def about(self, event: str) -> set[str]:
-        """The addresses that events of this kind were about."""
-        return {e["address"] for e in self.listen() if e["event"] == event}
+        """The addresses that events of this kind were about; a whole upstream's are left out."""
+        return {e["address"] for e in self.listen() if e["event"] == event and "address" in e}
 
     def story(self) -> str:
         """What happened so far, for the text of a failed assertion."""

@@ -149,4 +149,4 @@ def test_commands_without_an_agent_fail_with_a_hint() -> None:
             assert "no agent answers at 127.0.0.1:9353" in errors
         code, text, _ = _command(stage, "check")
         assert code == 0
-        assert "fine: 1 upstreams, 4 addresses, 2 remote sites" in text
+        assert "fine: 1 upstream, 4 addresses, 2 remote sites" in text

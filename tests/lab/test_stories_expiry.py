@@ -46,9 +46,10 @@ def test_july_2023_takes_seconds_and_ends_by_itself() -> None:
         assert max(told.values()) - began <= DETECTED + slack()
         last = {family: max(told[a] for a in stage.family(family)) for family in Family}
         assert abs(last[Family.IPV4] - last[Family.IPV6]) <= APART
-        for event in ("suspected", "confirmed", "steered"):
-            assert stage.about(event) == set(stage.addresses), event
-            assert max(stage.times(event)) - began <= DETECTED + slack(), event
+        assert began < min(stage.times("suspected")) <= min(stage.times("confirmed"))
+        assert len(stage.about("confirmed")) * 2 > len(stage.addresses)  # the rest goes along
+        assert stage.about("steered") == set(stage.addresses)
+        assert max(stage.times("steered")) - began <= DETECTED + slack()
         stage.await_proof()
 
         stage.clients_fine()
@@ -61,7 +62,7 @@ def test_july_2023_takes_seconds_and_ends_by_itself() -> None:
         stage.await_routes({}, within=20 + slack())
         # The hold of 10 s counts from the breach.
         assert min(stage.times("released")) >= max(fixed, min(stage.times("confirmed")) + 10)
-        assert stage.about("released") == stage.about("recovered") == set(stage.addresses)
+        assert stage.about("released") == set(stage.addresses)
         stage.clients_fine()
         assert scene.clients.totals().failed == failed.failed, "the way back cost a client"
         assert not stage.about("undone")

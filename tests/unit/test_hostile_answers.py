@@ -180,4 +180,4 @@ def test_a_truncated_answer_says_so() -> None:
     message.flags |= dns.flags.TC
     reading = parse(message.to_wire(), SOA, 7)
     assert isinstance(reading, Reading)
-    assert reading.truncated
+    assert reading.detail == "truncated"

@@ -247,7 +247,11 @@ def test_make_lists_its_targets_and_each_sets_up_what_it_needs() -> None:
     assert {"demo", "test", "lint", "bench", "clean", "help"} <= targets
     for target in targets - {"clean", "help"}:
         planned = subprocess.run(
-            ["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True, text=True
+            ["make", "--no-print-directory", "--dry-run", target],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         assert planned.startswith("scripts/setup "), target
 

@@ -60,6 +60,7 @@ async def probing(
     interval: float = 0.05,
     patience: float = 0.5,
     gateway_dead: Callable[[str, Family], bool] = lambda _path, _family: False,
+    leads: Callable[[str, Family], bool] = lambda _path, _family: True,
 ) -> AsyncIterator[Watching]:
     signatures = Signatures()
     held = anchors.parse(COM.anchor_text, source="test")
@@ -77,6 +78,7 @@ async def probing(
         signatures=signatures,
         deliver=rounds.append,
         gateway_dead=gateway_dead,
+        leads=leads,
         wall=lambda: NOW,
         rng=random.Random(4),
         port=port,
@@ -293,6 +295,28 @@ def test_a_dead_gateway_excuses_silence_on_its_path_only() -> None:
             local, pao = watching.rounds[0].observations
             assert (local.outcome, pao.outcome) == (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
             assert pao.detail == "no answer; the path's gateway is dead"
+
+    asyncio.run(story())
+
+
+def test_over_a_path_that_its_mark_does_not_lead_to_nothing_is_sent() -> None:
+    async def story() -> None:
+        server = Server("127.0.0.1", healthy)
+        paths = (Path(name="local"), Path(name="pao"))
+        async with (
+            serving(server) as port,
+            probing(
+                "127.0.0.1",
+                port=port,
+                paths=paths,
+                leads=lambda path, family: (path, family) != ("pao", Family.IPV4),
+            ) as watching,
+        ):
+            await until(lambda: len(watching.rounds) >= 5)
+            assert len(server.asked) <= len(watching.rounds) + 1
+            local, pao = watching.rounds[-1].observations
+            assert (local.outcome, pao.outcome) == (Outcome.SECURE, Outcome.LOCAL_ERROR)
+            assert (pao.reached, pao.detail) == (False, "nothing leads over this path now")
 
     asyncio.run(story())
 

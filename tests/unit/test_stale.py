@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +247,17 @@ def test_a_policy_that_does_not_act_on_stale_only_shows_it(tmp_path: Path) -> No
     assert not sim.world.ledger.holds
     sim.until(lambda: sim.health(sim.addresses()[0]) is Health.HEALTHY, limit=30)
     assert not sim.steps
+
+
+def test_lateness_that_moved_nobody_leaves_the_bogus_answers_counted(tmp_path: Path) -> None:
+    fixed = 1250.0
+    sim = _frozen_sim(tmp_path, WATCHES, until=fixed).run(fixed - 1000)
+    levels = sim.world.ledger.levels.copy()
+    levels[0, :, 0, 0] = 5000  # close to full, from a fault that has not shown its share yet
+    sim.world = replace(sim.world, ledger=replace(sim.world.ledger, levels=levels))
+    sim.until(lambda: sim.health(sim.addresses()[0]) is Health.HEALTHY, limit=30)
+    assert (sim.world.ledger.levels[0, :, 0, 0] > 4000).all()
+    assert not sim.told("recovered")
 
 
 def test_a_zone_late_everywhere_raises_an_alarm_and_moves_nothing(tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.board import look
 from steering.decide.rules import decide
 from steering.judge.confirm import Trial
-from steering.judge.ledger import Ledger
+from steering.judge.ledger import Ledger, reason
 from steering.judge.post import post
 from steering.layout import Layout
 from steering.model import (
@@ -215,6 +217,60 @@ def test_what_was_proved_is_undone_when_live_answers_turn_bad(tmp_path: Path) ->
     assert len(sim.told("undone")) >= 6
 
 
+def _lost_link(lost: Callable[[float], bool]) -> Answer:
+    """Bad here for good, good elsewhere, and no way out over pao while its link is lost."""
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.path == "pao" and not ask.live and lost(ask.now):
+            return Outcome.LOCAL_ERROR
+        return EXPIRED if ask.local and ask.now >= FAULT else GOOD
+
+    return answer
+
+
+def test_a_detour_whose_link_was_lost_for_a_moment_is_kept_for_its_return(tmp_path: Path) -> None:
+    down = (FAULT + 20, FAULT + 30)
+    alone = CONFIG.replace('  fra: {next_hop: {ipv4: 10.255.2.2, ipv6: "fd00:ff:2::2"}}\n', "")
+    sim = Simulation(
+        setup(tmp_path, policy(more="recover: {clean: 5000}\n"), config=alone),
+        _lost_link(lambda now: down[0] <= now < down[1]),
+    )
+    sim.refuses = lambda _address: down[0] <= sim.now < down[1]
+    sim.until(lambda: len(sim.told("proved")) == 6, limit=40)
+    sim.run(down[0] - sim.now)
+    sim.installed = {}  # as the kernel does
+    sim.run(down[1] - 1 - sim.now)
+    assert not sim.installed
+    assert set(sim.world.steers()) == set(sim.addresses())
+    sim.run(3)
+    assert set(sim.installed) == set(sim.addresses())
+    assert not sim.told("undone")
+
+
+def test_a_detour_whose_link_is_lost_gives_way_to_the_next_site(tmp_path: Path) -> None:
+    ordered = policy(more="steer: {to: [pao, fra]}\n")
+    sim = Simulation(setup(tmp_path, ordered), _lost_link(lambda now: now >= FAULT + 20))
+    sim.refuses = lambda a: sim.now >= FAULT + 20 and sim.world.steers()[a] == "pao"
+    sim.until(lambda: len(sim.told("proved")) == 6, limit=40)
+    assert set(sim.installed.values()) == {"pao"}
+    sim.run(FAULT + 20 - sim.now)
+    sim.installed = {}
+    assert sim.until(lambda: set(sim.installed.values()) == {"fra"}, limit=10) < 3
+    sim.run(20)
+    assert set(sim.installed.values()) == {"fra"}
+
+
+def test_a_path_over_which_nothing_gets_out_says_so(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        return Outcome.LOCAL_ERROR if ask.local and ask.v6 else GOOD
+
+    sim = Simulation(setup(tmp_path), answer).run(30)
+    a = sim.layout.row["2001:db8:5::30"]
+    assert sim.health("2001:db8:5::30") is Health.UNKNOWN
+    why = reason(sim.world.ledger, sim.layout, a, 0, sim.now)
+    assert why == "30 questions in a row did not get out of this host over this path"
+
+
 # --- what must not move ----------------------------------------------------------------------
 
 
@@ -355,13 +411,15 @@ def test_one_family_of_our_uplink_down_moves_nothing(tmp_path: Path) -> None:
     assert not sim.steps
 
 
-def test_three_unrelated_upstreams_bad_at_once_are_us(tmp_path: Path) -> None:
+def test_most_of_four_unrelated_operators_bad_at_once_are_us(tmp_path: Path) -> None:
     policies = [policy(f"u{n}", letters=1, net=n) for n in range(1, 5)]
     sim = Simulation(setup(tmp_path, *policies), always(GOOD)).run(10)
     for bad, doubted in ((2, False), (3, True), (4, True)):
         health = sim.world.ledger.health.copy()
         health[: 2 * bad, 0] = Health.FAILING
-        world = replace(sim.world, ledger=replace(sim.world.ledger, health=health))
+        since = np.where(health[:, 0] == Health.FAILING, sim.now - 5, np.nan)
+        ledger = replace(sim.world.ledger, health=health, confirmed_at=since)
+        world = replace(sim.world, ledger=ledger)
         board = look(world, sim.now, off=False)
         assert bool(board.self_doubt.all()) is doubted
         rule, want = decide(board)
@@ -390,6 +448,7 @@ def test_off_takes_everything_home_at_once_and_on_works_again(tmp_path: Path) ->
     sim.off = False
     sim.run(5)
     assert len(sim.installed) == 6
+    assert len(sim.told("switched_off")) == len(sim.told("switched_on")) == 1
 
 
 def test_a_restart_adopts_what_is_installed_without_a_step(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""The whole story, from the first expired answer to the last route gone, several times over.
+
+Real name servers, a strict Unbound (the embedded ones where those are not installed), 26
+addresses, probes alone at 1 s / 100 ms. The kernel's own messages (`ip -ts monitor route`)
+say when a route was there or gone, the clients say when an answer last failed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from signal import SIGKILL
+
+from benchmarks import report
+from steering.lab.sandbox import LabError, poll
+from steering.lab.scene import Scene, Settings, seconds
+from steering.lab.timeline import first_told
+from steering.lab.world import EDGE
+from steering.lab.zone import Fault, FaultKind
+from steering.model import LOCAL, Family
+
+ROUNDS = 5
+TABLE = "5353"
+SETTINGS = Settings(hold="5s", clean=40, lease="3s")
+EXPIRED = Fault(kind=FaultKind.EXPIRED)
+PARTLY = Fault(kind=FaultKind.EXPIRED, share=0.13, spare_apex=True)
+
+Figures = dict[str, list[float]]
+
+
+def run() -> None:
+    """Play the stories and print the tables."""
+    from steering.lab.world import World
+
+    if World.missing():
+        print(f"\nstory: left out: {'; '.join(World.missing())}")
+        return
+    for title, fault in (("all signatures expired", EXPIRED), ("13 % of RRsets expired", PARTLY)):
+        figures: Figures = {}
+        for _ in range(ROUNDS):  # each on a stage of its own: a repeat would double the hold
+            with _stage() as scene:
+                _incident(scene, fault, figures)
+        _table(f"{title}, seconds after the first expired answer, {ROUNDS} rounds", figures)
+    figures = {}
+    for what, ends in (
+        ("`steering off`, agent alive", _off_alive),
+        ("`steering off`, agent dead", _off_dead),
+        ("guard, after the lease of a killed agent ran out", _guard),
+    ):
+        for _ in range(ROUNDS):
+            with _stage() as scene:
+                figures.setdefault(what, []).append(_taken_back(scene, ends))
+    _table(f"until the last route is gone, seconds, {ROUNDS} rounds", figures)
+
+
+@contextmanager
+def _stage() -> Iterator[Scene]:
+    with Scene(secure=1.0) as scene:
+        scene.serve()
+        scene.resolver.start()
+        scene.clients.start()
+        scene.configure(SETTINGS)
+        scene.world.start(
+            EDGE, ["ip", "-ts", "monitor", "route"], log="routes.log", env={"TZ": "UTC"}
+        )
+        scene.start_agent()
+        yield scene
+
+
+def _incident(scene: Scene, fault: Fault, figures: Figures) -> None:
+    addresses = scene.world.addresses
+    _wait(lambda: _healthy(scene), "healthy")
+    began = time.time()
+    scene.serve(fault, paths=[LOCAL])
+    _wait(lambda: len(scene.routes(TABLE)) == len(addresses), "steered")
+    _settle(scene)
+    added = first_told(_told(scene), TABLE)
+    tally = scene.clients.totals()
+    first = next(seconds(e["time"]) for e in scene.events() if e["event"] == "suspected")
+    by_family = {
+        family: [added[a] for a in addresses if Family.of(a) is family] for family in Family
+    }
+    last = {family: max(instants) for family, instants in by_family.items()}
+    figures.setdefault("suspected", []).append(first - began)
+    for family in Family:
+        figures.setdefault(f"all {family} routes there", []).append(last[family] - began)
+    figures.setdefault("between the families", []).append(
+        abs(last[Family.IPV4] - last[Family.IPV6])
+    )
+    if tally.last_failure is not None:
+        figures.setdefault("last failed client answer", []).append(tally.last_failure - began)
+    fixed = scene.serve(paths=[LOCAL])
+    _wait(lambda: not scene.routes(TABLE), "rolled back")
+    figures.setdefault("rolled back, after the fix", []).append(_last_gone(scene) - fixed)
+
+
+def _taken_back(scene: Scene, ends: Callable[[Scene], float]) -> float:
+    scene.serve(EXPIRED, paths=[LOCAL])
+    _wait(lambda: len(scene.routes(TABLE)) == len(scene.world.addresses), "steered")
+    since = ends(scene)
+    _wait(lambda: not scene.routes(TABLE), "taken back")
+    return _last_gone(scene) - since
+
+
+def _off_alive(scene: Scene) -> float:
+    since = time.time()
+    scene.steering("off")
+    return since
+
+
+def _off_dead(scene: Scene) -> float:
+    scene.stop_agent(SIGKILL)
+    return _off_alive(scene)
+
+
+def _guard(scene: Scene) -> float:
+    """When the lease runs out, by what is written in it."""
+    scene.stop_agent(SIGKILL)
+    lease = json.loads((scene.world.work / "run" / "lease").read_text())
+    return time.time() + float(lease["deadline"]) - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _healthy(scene: Scene) -> bool:
+    return all(
+        path["health"] == "healthy"
+        for entry in scene.api()["addresses"]
+        for path in entry["paths"].values()
+    )
+
+
+def _settle(scene: Scene) -> None:
+    """Wait until the clients have had two seconds without a failure."""
+
+    def calm() -> bool:
+        last = scene.clients.totals().last_failure
+        return last is None or time.time() - last > 2.0
+
+    _wait(calm, "answered well again")
+
+
+def _told(scene: Scene) -> list[str]:
+    """The kernel's messages since the last call."""
+    log = scene.world.work / "routes.log"
+    lines = log.read_text().splitlines()
+    log.write_text("")
+    return lines
+
+
+def _last_gone(scene: Scene) -> float:
+    gone = [line.replace("Deleted ", "", 1) for line in _told(scene) if "] Deleted " in line]
+    return max(first_told(reversed(gone), TABLE).values())
+
+
+def _wait(until: Callable[[], object], what: str) -> None:
+    if not poll(until, timeout=60.0, every=0.05):
+        raise LabError(f"not {what} within a minute")
+
+
+def _table(title: str, figures: Figures) -> None:
+    rows: list[Sequence[str]] = [
+        (what, f"{report.median(values):.3f}", f"{max(values):.3f}")
+        for what, values in figures.items()
+    ]
+    report.table(title, ("", "median", "worst"), rows)
