@@ -21,7 +21,8 @@ from steering.judge.herd import begin
 from steering.layout import CLASSES
 from steering.model import OUTCOMES, Failure, Health, Heard, Instant, Verdict
 
-_COLUMN_OF = {outcome: i for i, outcome in enumerate(OUTCOMES)}
+_GOOD, _LOST, _WRONG = Verdict.GOOD, Verdict.TIMEOUT, Verdict.ERROR
+_PLACES = {outcome: (i, outcome.verdict) for i, outcome in enumerate(OUTCOMES)}
 _BOGUS, _TIMEOUT, _ERROR = (
     CLASSES.index(v) for v in (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
 )
@@ -56,35 +57,34 @@ def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
 def _count(draft: Draft, book: Hearsay, a: int, p: int, item: Heard) -> list[Row]:
     """One item in the counts; what it pours into the buckets."""
     key, now = (a, p), draft.now
-    was = book.at[key]
+    was = float(book.at[key])
     if now - was > OLD:
         forget(book, a, p)
     book.at[key] = now
-    verdicts = dict.fromkeys(Verdict, 0)
+    good, bad, lost, wrong = 0, len(item.disproved), 0, 0
     for outcome, number in item.counts.items():
-        book.counts[_COLUMN_OF[outcome], a, p] += number
-        verdicts[outcome.verdict] += number
+        column, verdict = _PLACES[outcome]
+        book.counts[column, a, p] += number
+        if verdict is _GOOD:
+            good += number
+            continue
+        bad += number
+        lost += number if verdict is _LOST else 0
+        wrong += number if verdict is _WRONG else 0
     for failure in item.disproved:
-        book.counts[_COLUMN_OF[failure.outcome], a, p] += 1
-    fade = 0.0 if math.isnan(was) else math.exp((was - now) / RECENT)
-    bad = sum(verdicts[v] for v in CLASSES) + len(item.disproved)
+        book.counts[_PLACES[failure.outcome][0], a, p] += 1
+    fade = math.exp((was - now) / RECENT) if was <= now else 0.0  # NaN: the first time
     book.recent_bad[key] = book.recent_bad[key] * fade + bad
-    book.recent_all[key] = (
-        book.recent_all[key] * fade + max(item.answers, bad) + verdicts[Verdict.TIMEOUT]
-    )
-    if item.expires is not None:
-        book.soonest[0, a, p] = np.fmin(book.soonest[0, a, p], item.expires)
+    book.recent_all[key] = book.recent_all[key] * fade + max(item.answers + lost, bad)
+    if item.expires is not None and not book.soonest[0, a, p] <= item.expires:
+        book.soonest[0, a, p] = item.expires
     _note_serials(draft, a, p, item)
     rows = [
-        (_BOGUS, a, p, _new(draft, key, item.at, item.failures), verdicts[Verdict.GOOD]),
+        (_BOGUS, a, p, _new(draft, key, item.at, item.failures), good),
         (SAMPLE, a, p, _new(draft, key, item.at, item.disproved), item.proved),
     ]
     if now >= book.deaf_until[a]:
-        lost, wrong = verdicts[Verdict.TIMEOUT], verdicts[Verdict.ERROR]
-        rows += [
-            (_TIMEOUT, a, p, lost, item.answers),
-            (_ERROR, a, p, wrong, item.answers - wrong),
-        ]
+        rows += [(_TIMEOUT, a, p, lost, item.answers), (_ERROR, a, p, wrong, item.answers - wrong)]
     return [row for row in rows if row[3] or row[4]]
 
 
@@ -143,7 +143,8 @@ def _fill(draft: Draft, book: Hearsay, rows: NDArray[np.int64], own_fault: Mask)
         where = np.zeros(draft.layout.shape, dtype=np.bool_)
         where[a[acting], 0] = True
         draft.signal(where, Signal.FULL)
-    _pool(draft, (k, a, p), good)
+    if bad.any() or book.herd.any():
+        _pool(draft, (k, a, p), good)
 
     calm = draft.was.health[a, p] <= int(Health.HEALTHY)
     book.habit_bad[k, a, p] += bad * calm
