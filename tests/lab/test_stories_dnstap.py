@@ -80,3 +80,41 @@ def test_thirteen_per_cent_are_heard_whatever_the_resolver(
         assert installed <= 8 + slack()
         await_traffic(stage, "pao")
         stage.clients_fine()
+
+
+@pytest.mark.skipif(find("unbound") is None, reason="unbound")
+def test_flipped_signatures_are_heard_of_by_the_second_look() -> None:
+    flipped = Fault(kind=FaultKind.BAD_SIGNATURE, share=0.13, spare_apex=True)
+    with on_stage(LISTENING, count=1000, load=200, resolver=UNBOUND) as stage:
+        await_traffic(stage)
+        stage.scene.serve(flipped, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        told = {
+            outcome
+            for address in stage.status()["addresses"]
+            for outcome in address["paths"][LOCAL]["heard"]["outcomes"]
+        }
+        assert "bad_signature" in told
+        stage.clients_fine()
+
+
+@pytest.mark.skipif(find("unbound") is None, reason="unbound")
+def test_a_restarted_agent_is_found_again_by_the_resolver() -> None:
+    with on_stage(LISTENING, load=100, resolver=UNBOUND) as stage:
+        await_traffic(stage)
+        stage.kill_agent()
+        stage.scene.start_agent()
+        await_traffic(stage)
+        _, metrics = stage.scene.get("/metrics")
+        assert re.search(r'steering_observations_total{.*source="dnstap".*} [1-9]', metrics)
+        assert re.search(r'steering_dnstap_frames_total{result="ok"} [1-9]', metrics)
+        assert "steering_dnstap_lost_total" in metrics
+        assert not stage.times("suspected")
+        assert "the resolvers were answered" in stage.scene.steering("explain", stage.addresses[0])
+
+
+def test_no_socket_is_made_where_none_is_configured() -> None:
+    with on_stage() as stage:
+        assert not stage.scene.tap.exists()
+        assert "steering_dnstap" not in stage.scene.get("/metrics")[1]
+        assert stage.status()["addresses"][0]["paths"][LOCAL]["heard"] is None
