@@ -151,6 +151,14 @@ def forget(heard: Hearsay, a: int, p: int) -> None:
     heard.evidence.pop((a, p), None)
 
 
+def begin_anew(heard: Hearsay, a: int, group: int) -> None:
+    """A breach is over, in an editable hearsay: what failed in it is news if it fails again."""
+    assert isinstance(heard.counted, dict)
+    assert isinstance(heard.pooled, dict)
+    heard.counted.pop((a, 0), None)
+    heard.pooled.pop(group, None)
+
+
 def reject(heard: Hearsay, a: int, upstream: int, now: Instant) -> tuple[str, ...]:
     """A trial found nothing wrong with the local path: the names that said otherwise.
 

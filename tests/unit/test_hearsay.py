@@ -105,6 +105,19 @@ def test_thirteen_per_cent_take_seconds(tmp_path: Path) -> None:
     assert story.now - 1040 <= 8
 
 
+def test_the_same_fault_is_found_again_after_its_recovery(tmp_path: Path) -> None:
+    def twice(ask: Ask) -> Outcome:
+        ill = 1040 <= ask.now < 1060 or ask.now >= 1400
+        return Outcome.EXPIRED if ask.local and ill and ask.unlucky(0.13) else Outcome.SECURE
+
+    story = opened(tmp_path, twice)
+    story.until(lambda: len(story.installed) == 26, 30)
+    story.until(lambda: not story.installed, 200)
+    story.run(1400 - story.now)
+    assert not story.installed
+    story.until(lambda: len(story.installed) == 26, 8)
+
+
 def test_one_in_two_hundred_takes_less_than_a_minute(tmp_path: Path) -> None:
     took = []
     for seed in range(6):
