@@ -101,8 +101,10 @@ def run() -> None:
 
 def _soak(tree: Path, file: Path, count: int) -> None:
     turns = math.ceil(SOAK / count)
-    said = _child(tree, "soak", str(file), str(turns))
-    rows = [(what, f"{value:,.0f}") for what, value in said.items()]
+    said = _child(tree, "soak", str(file), str(turns), str(count))
+    rows = [
+        (what, f"{value:,.3g}" if value < 100 else f"{value:,.0f}") for what, value in said.items()
+    ]
     report.table(f"{turns * count:,} frames into one reader, as the agent runs it", ("", ""), rows)
 
 
@@ -199,7 +201,7 @@ def _through_socket(file: Path, *, turns: int, count: int) -> dict[str, float]:
     }
 
 
-def _soaked(file: Path, turns: int) -> dict[str, float]:
+def _soaked(file: Path, turns: int, count: int) -> dict[str, float]:
     """A reader as the agent runs it: what it counted and lost, its gaps, and its memory."""
     path = file.with_name("soak.sock")
     seen = lost = 0
@@ -209,14 +211,12 @@ def _soaked(file: Path, turns: int) -> dict[str, float]:
         while not tap.take(time.monotonic()):
             select.select([tap], [], [], 0.1)
         with _writer(path, file, turns):
-            busy = True
-            while busy:
+            while seen + lost < count * turns:
                 select.select([tap], [], [], 1.0)
                 for tally in tap.take(time.monotonic()):
                     seen += sum(tally.frames.values())
                     lost += tally.lost
                     gap = max(gap, tally.longest_gap)
-                    busy = bool(sum(tally.frames.values()) + tally.lost)
                 memory.append(_resident(tap.pid))
     tenth = max(1, len(memory) // 10)
     return {
@@ -292,7 +292,7 @@ def _main(role: str, *words: str) -> None:
         case "measure":
             print(json.dumps(_measure(Path(words[0]), int(words[1]))))
         case "soak":
-            print(json.dumps(_soaked(Path(words[0]), int(words[1]))))
+            print(json.dumps(_soaked(Path(words[0]), int(words[1]), int(words[2]))))
         case "write":
             _write(words[0], Path(words[1]), int(words[2]))
         case "reader":

@@ -49,6 +49,7 @@ _FORWARDER_RESPONSE: Final = 8
 
 _INTERPRETED: Final = __file__.endswith(".py")
 _WORD: Final = struct.Struct("!I").unpack_from
+_COUNTS: Final = struct.Struct("!4H").unpack_from
 _DATES: Final = struct.Struct("!II").unpack_from
 _NUMBER: Final = rb"[\x80-\xff]{0,4}[\x00-\x7f]"
 # How all resolvers begin Dnstap.message, its length up to 16,383: kind, family, protocol, both
@@ -198,7 +199,7 @@ class Walker:
         at = start
         size: i64 = len(chunk)
         while size - at > 4:
-            length = _number(chunk, at)
+            length: i64 = _WORD(chunk, at)[0] if _INTERPRETED else _number(chunk, at)
             end = at + 4 + length
             if end > size or length == 0 or length > FRAME_LIMIT:
                 break
@@ -370,16 +371,42 @@ class Walker:
             self._response(message, upstream, now)
 
     def _response(self, message: bytes, upstream: Upstream, now: i64) -> None:
+        """One response, all or nothing."""
         upstream.responses += 1
         self._wait -= 1
         if self._wait < 0:
             self._draw(message, upstream)
+        touched: list[Zone] = []
+        self._touched = touched
+        self._bad = False
+        self._signatures = 0
         try:
-            self._read(message, upstream, now)
+            self._records(message, upstream, now, None)
         except (IndexError, struct.error, MalformedError):
             upstream.malformed += 1
             if len(upstream.malformed_ones) < CANDIDATES:
                 upstream.malformed_ones.append(message)
+            return
+        code: i64 = message[3]
+        code &= 15
+        if code == 0:
+            upstream.noerror += 1
+        elif code == 3:
+            upstream.nxdomain += 1
+        else:
+            upstream.rcodes[code] += 1
+        if message[2] & 2:
+            upstream.truncated += 1
+        elif self._signatures == 0 and (code == 0 or code == 3):
+            upstream.bare += 1
+            if len(upstream.bare_ones) < CANDIDATES:
+                upstream.bare_ones.append(message)
+        for zone in touched:
+            zone.good += 1
+            if now + zone.soonest < zone.expires:
+                zone.expires = now + zone.soonest
+        if self._bad:
+            self._failing(message, upstream, now)
 
     def _draw(self, message: bytes, upstream: Upstream) -> None:
         """Algorithm L (Li 1994): an even sample, with a random number for few messages only."""
@@ -394,38 +421,6 @@ class Walker:
         gap = math.log(1.0 - self._random.random()) / math.log1p(-self._weight)
         self._wait = int(min(gap, 1e15))
 
-    def _read(self, message: bytes, upstream: Upstream, now: i64) -> None:
-        """One response, all or nothing. Raises IndexError or MalformedError."""
-        if len(message) < _QNAME:
-            raise MalformedError
-        flags: i64 = message[2]
-        code: i64 = message[3]
-        code &= 15
-        if flags & 0xF8 != 0x80:  # not a response to a query
-            raise MalformedError
-        self._touched = []
-        self._bad = False
-        self._signatures = 0
-        self._records(message, upstream, now, None)
-        if code == 0:
-            upstream.noerror += 1
-        elif code == 3:
-            upstream.nxdomain += 1
-        else:
-            upstream.rcodes[code] += 1
-        if flags & 2:
-            upstream.truncated += 1
-        elif self._signatures == 0 and (code == 0 or code == 3):
-            upstream.bare += 1
-            if len(upstream.bare_ones) < CANDIDATES:
-                upstream.bare_ones.append(message)
-        for zone in self._touched:
-            zone.good += 1
-            if now + zone.soonest < zone.expires:
-                zone.expires = now + zone.soonest
-        if self._bad:
-            self._failing(message, upstream, now)
-
     def _records(
         self,
         message: bytes,
@@ -438,22 +433,26 @@ class Walker:
         With a list, the place of each signature's owner name, of its RDATA and of their end
         goes there, and nothing else is done.
         """
+        if len(message) < _QNAME or message[2] & 0xF8 != 0x80:  # no response to a query
+            raise MalformedError
         last: i64 = message.rfind(_RRSIG)
         if last < 0:
             return
         size: i64 = len(message)
-        high: i64 = message[4]
-        low: i64 = message[5]
-        questions = high << 8 | low
+        high: i64
+        low: i64
+        questions: i64
+        left: i64
+        if _INTERPRETED:
+            questions, answers, authority, additional = _COUNTS(message, 4)
+            left = answers + authority + additional
+        else:
+            questions = _number(message, 4) >> 16
+            left = (_number(message, 4) & 0xFFFF) + (_number(message, 8) >> 16)
+            left += _number(message, 8) & 0xFFFF
         known: i64 = _QNAME if questions > 0 else -1  # names that were followed before
         recent: i64 = -1
-        left: i64 = 0
-        at: i64 = 6
-        while at < 12:
-            high = message[at]
-            low = message[at + 1]
-            left += high << 8 | low
-            at += 2
+        at: i64 = _QNAME
         while questions > 0:
             at = _skip(message, at, size) + 4
             questions -= 1

@@ -52,12 +52,22 @@ class Scene:
         select.select([self.tap], [], [], 0.05)
         self.tallies += self.tap.take(time.monotonic())
 
-    def until(self, enough: Callable[[], object]) -> None:
+    def until(self, enough: Callable[[], object], *, asking: bool = True) -> None:
+        """Listen until it is so, and ask meanwhile.
+
+        Unbound 1.17 keeps up to 32 frames back while nothing follows; its timer of one second
+        does not always ring.
+        """
+
         def heard() -> bool:
             self.listen()
-            return bool(enough())
+            if enough():
+                return True
+            if asking:
+                self.ask(1)
+            return False
 
-        assert poll(heard, timeout=PATIENCE), self.tallies[-1:]
+        assert poll(heard, timeout=PATIENCE), (self.asked, self.responses(), self.tallies[-1:])
 
     def ask(self, count: int) -> None:
         """Names that nobody has, in both zones in turn."""
@@ -80,7 +90,7 @@ def scene(make_world: Callable[..., World]) -> Iterator[Scene]:
     with scene.tap:
         scene.listen()
         scene.resolver.start()
-        scene.until(lambda: scene.tallies and scene.tallies[-1].writers)
+        scene.until(lambda: scene.tallies and scene.tallies[-1].writers, asking=False)
         yield scene
         scene.resolver.stop()
 
@@ -95,7 +105,7 @@ def test_every_answer_is_counted_with_its_zone_its_serial_and_its_dates(scene: S
             assert (traffic.malformed, traffic.bare, traffic.truncated) == (0, 0, 0)
             assert set(traffic.rcodes) <= {0, 3}
     queries = sum(t.queries + t.forwarded for tally in scene.tallies for t in tally.traffic)
-    assert queries == scene.responses()
+    assert 0 <= queries - scene.responses() <= 1, "an answer may be under way"
     assert {s.zone for s in scene.signed()} == set(ZONES)
     assert sum(s.good for s in scene.signed()) == scene.responses()
     serials = {(s.zone, s.serial) for s in scene.signed() if s.serial is not None}
@@ -125,14 +135,9 @@ def test_unbound_comes_back_to_a_reader_that_was_started_again(scene: Scene) -> 
     pid = scene.tap.pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    scene.until(lambda: scene.tap.pid not in (None, pid))
+    scene.until(lambda: scene.tap.pid not in (None, pid), asking=False)
     scene.tallies.clear()
-
-    def again() -> bool:
-        scene.ask(1)
-        return scene.responses() > 0
-
-    scene.until(again)
+    scene.until(lambda: scene.responses() > 0)
     assert scene.tap.restarts == 1
 
 
@@ -140,9 +145,9 @@ def test_a_resolver_that_restarts_is_heard_again(scene: Scene) -> None:
     scene.ask(10)
     scene.until(lambda: scene.responses() >= 10)
     scene.resolver.stop()
-    scene.until(lambda: scene.tallies[-1].writers == 0)
+    scene.until(lambda: scene.tallies[-1].writers == 0, asking=False)
     scene.resolver.start()
-    scene.until(lambda: scene.tallies[-1].writers == 1)
+    scene.until(lambda: scene.tallies[-1].writers == 1, asking=False)
     before = scene.responses()
     scene.ask(10)
     scene.until(lambda: scene.responses() >= before + 10)
