@@ -164,7 +164,7 @@ def _measure(file: Path, count: int) -> dict[str, float]:
         assert walker.ok + walker.other + walker.lost == count
         return taken
 
-    turns = 1 if walk.__file__.endswith(".py") else 10
+    turns = 3 if walk.__file__.endswith(".py") else 10
     return {
         "frames split": cpu({}, drop=True),
         "and their fields read": cpu({}),

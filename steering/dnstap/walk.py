@@ -462,6 +462,7 @@ class Walker:
         past = now - _HALF
         future = now + _HALF
         serials: list[tuple[Zone, int]] | None = None
+        signatures: i64 = 0
         self._stamp += 1
         stamp = self._stamp
         near = upstream.last
@@ -490,7 +491,7 @@ class Walker:
                 raise MalformedError
             if kind == 46:
                 if message[at : at + 4] == _RRSIG:
-                    self._signatures += 1
+                    signatures += 1
                     name = start + 18
                     zone: Zone | None = near
                     if message[name : name + length] != signer or name + length > end:
@@ -532,11 +533,15 @@ class Walker:
                     upstream, message, (high & 63) << 8 | low if high > 191 else owner, size, False
                 )
                 if zone is not None:
+                    near = zone  # whose signature is next
+                    signer = near.signer
+                    length = near.size
                     if serials is None:
                         serials = []
                     serials.append((zone, _number(message, names)))
             at = end
         upstream.last = near
+        self._signatures = signatures
         if serials is not None:
             for zone, serial in serials:
                 zone.serial = serial
@@ -643,26 +648,22 @@ def _skip(message: bytes, at: i64, limit: i64) -> i64:
     """
     end: i64 = -1
     lowest = at
-    length: i64 = 1
+    length: i64 = 1  # of the name, but for labels since the last pointer
     while True:
         count: i64 = message[at]
-        at += 1
         if count == 0:
-            if at > limit or length > _LONGEST:
+            if at >= limit or length + at - lowest > _LONGEST:
                 raise MalformedError
-            return at if end < 0 else end
+            return at + 1 if end < 0 else end
         if count < 64:
-            at += count
-            length += count + 1
-            if at > limit:
-                raise MalformedError
+            at += count + 1
         elif count > 191:
-            low: i64 = message[at]
-            at += 1
-            if at > limit:
+            if at + 2 > limit:
                 raise MalformedError
             if end < 0:
-                end = at
+                end = at + 2
+            length += at - lowest
+            low: i64 = message[at + 1]
             at = (count & 63) << 8 | low
             if at >= lowest:
                 raise MalformedError
