@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import termios
 import threading
@@ -357,20 +358,27 @@ def test_the_pause_doubles_while_readers_keep_dying(heard: Heard) -> None:
 
 
 def test_the_reader_ends_with_the_agent_however_that_ends(tmp_path: Path) -> None:
-    told, tell = os.pipe()
-    agent = os.fork()
-    if agent == 0:
-        tap = Tap([Place(at=str(tmp_path / "tap.sock"))], INTEREST)
-        tap.take(time.monotonic())
-        os.write(tell, str(tap.pid).encode())
-        signal.pause()
-    reader = Path(f"/proc/{int(os.read(told, 20))}")
-    os.close(told)
-    os.close(tell)
-    assert reader.exists()
-    os.kill(agent, signal.SIGKILL)
-    os.waitpid(agent, 0)
+    agent = subprocess.Popen(
+        [sys.executable, "-c", _AGENT, str(tmp_path / "tap.sock")], stdout=subprocess.PIPE
+    )
+    assert agent.stdout
+    reader = Path(f"/proc/{int(agent.stdout.readline())}")
+    assert _running(reader)
+    agent.kill()
+    agent.communicate()
     assert poll(lambda: not _running(reader), timeout=PATIENCE)
+
+
+_AGENT = """
+import signal, sys, time
+from steering.dnstap.listen import Place
+from steering.dnstap.tap import Tap
+
+tap = Tap([Place(at=sys.argv[1])], {})
+tap.take(time.monotonic())
+print(tap.pid, flush=True)
+signal.pause()
+"""
 
 
 def _unread(writer: socket.socket) -> int:
