@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from steering.model import Failure, Heard, Instant, Outcome, Seconds, WallTime
 from steering.observe.bell import Bell
 from steering.observe.denial import NSEC, NSEC3
-from steering.observe.gaps import Gaps, within
+from steering.observe.gaps import LASTING, Gaps, within
 from steering.observe.overheard import Verified, overheard
 from steering.observe.signatures import Signatures
 from steering.observe.trust import Trust
@@ -87,6 +87,8 @@ class SecondLook:
         self._gaps: dict[str, Gaps] = {}
         self._sought: dict[tuple[str, str], tuple[Glimpse, Failure]] = {}
         """(zone, owner) of open gaps: where they were seen."""
+        self._named: dict[tuple[str, str], Instant] = {}
+        """When a name was found for a gap: one is enough for a while."""
         self._found: list[Heard] = []
         self._bell = Bell()
         self._left, self._counted = BURST, monotonic()
@@ -169,16 +171,25 @@ class SecondLook:
                 ask = within(failure.evidence.owner, denial, verified.zone, self._rng)
                 failure = replace(failure, ask=ask)
             case NSEC3() as denial:
-                gaps = self._gaps.get(verified.zone)
-                if gaps is None:
-                    gaps = self._gaps[verified.zone] = Gaps(verified.zone, self._rng)
-                gaps.open(failure.evidence.owner, denial, self._monotonic())
-                where = replace(glimpse, message=b"")
-                self._sought[verified.zone, failure.evidence.owner] = (where, failure)
-                self._forget_closed()
+                self._seek(glimpse, verified.zone, failure, denial)
         self._tell_failure(glimpse, failure)
 
+    def _seek(self, glimpse: Glimpse, zone: str, failure: Failure, denial: NSEC3) -> None:
+        """Look for a name in the gap of a failing record, but not again and again."""
+        owner, now = failure.evidence.owner, self._monotonic()
+        if now - self._named.get((zone, owner), float("-inf")) < LASTING:
+            return
+        gaps = self._gaps.get(zone)
+        if gaps is None:
+            gaps = self._gaps[zone] = Gaps(zone, self._rng)
+        gaps.open(owner, denial, now)
+        self._sought[zone, owner] = (replace(glimpse, message=b""), failure)
+        self._forget_closed()
+
     def _fell_in(self, zone: str, owner: str, name: str) -> None:
+        while len(self._named) >= QUEUE:
+            del self._named[next(iter(self._named))]
+        self._named[zone, owner] = self._monotonic()
         sought = self._sought.pop((zone, owner), None)
         if sought is not None:
             glimpse, failure = sought

@@ -75,7 +75,6 @@ def test_thirteen_per_cent_are_heard_whatever_the_resolver(
         stage.await_routes(stage.through("pao"))
         suspected = min(stage.times("suspected")) - began
         installed = time.time() - began
-        print(f"{page}: suspected {suspected:.1f} s, installed {installed:.1f} s")
         assert suspected <= 5 + slack()
         assert installed <= 8 + slack()
         await_traffic(stage, "pao")

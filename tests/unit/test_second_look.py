@@ -140,6 +140,20 @@ def test_a_failing_denial_is_shown_again_by_a_made_up_name() -> None:
         assert again.failures[0].outcome is Outcome.EXPIRED, (owner, name)
 
 
+def test_one_name_for_a_gap_is_enough_for_a_while() -> None:
+    zone = served(Fault(kind=FaultKind.EXPIRED, spare_apex=True))
+    bench = Bench()
+
+    def shown() -> int:
+        seen = bench.see(answer(zone, "nobody.com."), drawn=False, turns=20)
+        return sum(f.ask is not None for h in seen for f in h.failures)
+
+    assert shown() == 1
+    assert shown() == 0
+    bench.now += 601
+    assert shown() == 1
+
+
 def test_another_zones_answer_says_nothing() -> None:
     bench = Bench()
     query = dns.message.make_query("www.example.org.", "A", want_dnssec=True)
