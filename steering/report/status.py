@@ -117,15 +117,12 @@ class _Table:
             "outcomes": {
                 str(OUTCOMES[i]): int(counts[i]) for i in (int(j) for j in np.flatnonzero(counts))
             },
-            "heard": self.heard(a, p),
+            **({} if np.isnan(ledger.hearsay.at[a, p]) else {"heard": self.heard(a, p)}),
         }
 
-    def heard(self, a: int, p: int) -> Json | None:
-        """What the resolvers' traffic shows; None: nothing was heard of it."""
-        hearsay = self.world.ledger.hearsay
-        counts = hearsay.counts[:, a, p]
-        if np.isnan(hearsay.at[a, p]):
-            return None
+    def heard(self, a: int, p: int) -> Json:
+        """What the resolvers' traffic shows."""
+        counts = self.world.ledger.hearsay.counts[:, a, p]
         return {
             "failure_rate": _number(self.heard_share[a, p], 6),
             "samples": int(counts.sum()),

@@ -101,7 +101,7 @@ def explain_text(answer: Answer) -> str:
             ),
         ]
         lines.append("      " + "; ".join(detail))
-        if (heard := numbers["heard"]) is not None:
+        if (heard := numbers.get("heard")) is not None:
             said = ", ".join(f"{n} {word}" for word, n in heard["outcomes"].items())
             lines.append(f"      the resolvers were answered: {said}")
     lines.append("   (=> decides, + would apply if no rule before it did)")
