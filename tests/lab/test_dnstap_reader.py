@@ -19,7 +19,17 @@ from steering.lab.authority import Authority, authority
 from steering.lab.resolver import Unbound
 from steering.lab.sandbox import find, poll
 from steering.lab.world import World
-from steering.lab.zone import FRESH, Fault, FaultKind, Keys, SignedZone, ZoneSpec, sign
+from steering.lab.zone import (
+    DATA_LIFE,
+    DNSKEY_LIFE,
+    FRESH,
+    Fault,
+    FaultKind,
+    Keys,
+    SignedZone,
+    ZoneSpec,
+    sign,
+)
 from steering.model import LOCAL, Outcome
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("possible")]
@@ -111,7 +121,9 @@ def test_every_answer_is_counted_with_its_zone_its_serial_and_its_dates(scene: S
     serials = {(s.zone, s.serial) for s in scene.signed() if s.serial is not None}
     assert serials == {(zone, SPECS[zone].serial) for zone in ZONES}
     now = time.time()
-    assert all(s.expires and now < s.expires < now + 610_000 for s in scene.signed() if s.good)
+    lives = {round(s.expires - now, -3) for s in scene.signed() if s.expires}
+    assert min(lives) < DATA_LIFE
+    assert lives <= {round(life - 3_600, -3) for life in (DATA_LIFE, DNSKEY_LIFE)}
     assert {s.reason for tally in scene.tallies for s in tally.samples} == {Reason.RANDOM}
 
 
