@@ -11,9 +11,16 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import footprint, kernel, report, story, turn
+from benchmarks import detect, dnstap, footprint, kernel, report, story, turn
 
-ALL = {"turn": turn.run, "kernel": kernel.run, "footprint": footprint.run, "story": story.run}
+ALL = {
+    "turn": turn.run,
+    "kernel": kernel.run,
+    "footprint": footprint.run,
+    "dnstap": dnstap.run,
+    "detect": detect.run,
+    "story": story.run,
+}
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from steering.decide.rules import RULES
 from steering.judge import health
 from steering.layout import Layout
 from steering.report.metrics import Meters
-from steering.report.snapshot import Snapshot
+from steering.report.snapshot import Hearing, Snapshot
 from steering.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,6 +83,15 @@ def _blank() -> Snapshot:
         alarms={},
         ready=False,
         turned_at=now,
+        hearing=Hearing(
+            frames={"ok": 0},
+            lost=0,
+            writers=0,
+            rate=0.0,
+            longest_gap=0.0,
+            looked=0,
+            passed_over=0,
+        ),
     )
 
 

@@ -25,6 +25,7 @@ from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
 from steering.config import Mode, Setup
 from steering.decide.attention import attention
+from steering.ears import Ears
 from steering.hands import COMPARE, Acted, Hands
 from steering.layout import Layout
 from steering.model import (
@@ -41,6 +42,7 @@ from steering.model import (
 )
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
+from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
 from steering.report.events import Log, timestamp
 from steering.report.http import Server
@@ -90,6 +92,7 @@ class Agent:
         except AnchorError as error:
             raise CannotRun(2, str(error)) from error
         self.reader, self.hands = self._take_hold()
+        self.ears = self._listen(SecondLook(self.keys))
         self._marked = self._marks()
         self.prober = Prober(
             self.layout.targets,
@@ -128,6 +131,17 @@ class Agent:
         hands = Hands(config, claim, self.switch, self.allowed)
         return hands.kernel, hands
 
+    def _listen(self, look: SecondLook) -> Ears | None:
+        places = parts.places_of(self.setup.config)
+        if not places:
+            return None
+        try:
+            return Ears(self.layout, places, look)
+        except LookupError as error:
+            raise CannotRun(2, f"observe.dnstap_group: {error.args[0]}") from error
+        except OSError as error:
+            raise CannotRun(1, f"observe.dnstap: {error}") from error
+
     def _marks(self) -> bool:
         """Whether the paths are told apart by marks: always with hands, else if somebody saw to it.
 
@@ -148,6 +162,8 @@ class Agent:
                 for trouble in _adopt(self.hands):
                     self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
+            if self.ears:
+                loop.add_reader(self.ears.tap, self._on_tap)
             self.turn()  # pins the paths before the first question is asked
             self.server.start()
             self._tell(Event(event="config_loaded", because=self._summary()))
@@ -159,6 +175,7 @@ class Agent:
                     ("keys", self.keys.run()),
                     ("turns", self._turns()),
                     ("stop", stop.wait()),
+                    *([("second look", self.ears.look.run())] if self.ears else ()),
                 )
             ]
             try:
@@ -172,12 +189,16 @@ class Agent:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 if self.hands:
                     loop.remove_reader(self.hands.kernel)
+                if self.ears:
+                    loop.remove_reader(self.ears.tap)
                 self.close()
         self._tell(Event(event="stopped", because=self._farewell()))
 
     def close(self) -> None:
         """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
         self.server.close()
+        if self.ears is not None:
+            self.ears.close()
         if self.reader is not None:
             self.reader.close()
 
@@ -216,10 +237,14 @@ class Agent:
         # anything asked since then could be answered, so what it told is heard first.
         self._hear_kernel()
         rounds, self._rounds = self._rounds, []
+        if self.ears is not None:
+            self._on_tap()
+        installed = self._installed()
         return Facts(
             wall=time.time(),
             rounds=tuple(map(self._over_their_paths, rounds)),
-            installed=self._installed(),
+            heard=self.ears.hear(installed, time.monotonic()) if self.ears is not None else (),
+            installed=installed,
             off=self.switch.engaged(),
         )
 
@@ -297,6 +322,8 @@ class Agent:
         own = {"kernel": "; ".join(troubles[:3])} if troubles else {}
         if hungry := self.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
+        if self.ears is not None and (deaf := self.ears.troubles(now)):
+            own["dnstap"] = deaf
         if self.world.off:
             own["off"] = self._who_switched_off()
         wall = self.world.wall
@@ -315,6 +342,7 @@ class Agent:
             alarms={**self._alarms, **self.world.alarms},
             ready=bool((self.world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
+            hearing=self.ears.hearing() if self.ears is not None else None,
         )
 
     def _deliver(self, item: Round) -> None:
@@ -323,6 +351,13 @@ class Agent:
 
     def _on_kernel(self) -> None:
         if self._hear_kernel():
+            self._wake.set()
+
+    def _on_tap(self) -> None:
+        assert self.ears is not None
+        for event in self.ears.listen(time.monotonic()):
+            self._tell(event)
+        if self.ears.waiting:
             self._wake.set()
 
     def _gateway_dead(self, path: str, family: Family) -> bool:

@@ -187,6 +187,56 @@ class Round:
     at: Instant
     observations: tuple[Observation, ...]
 
+    @property
+    def moot(self) -> bool:
+        """A name asked again that fails over the local path and another: its fault, not theirs.
+
+        Somebody may have planted it.
+        """
+        if self.question.kind is not Kind.WITNESS:
+            return False
+        failed = {o.path for o in self.observations if o.verdict is Verdict.BOGUS and not o.live}
+        return LOCAL in failed and len(failed) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One RRset that came to the resolvers with signatures that do not hold."""
+
+    name: str
+    """What counts once an hour: the RRset's owner, or what stands for a name not to be told."""
+    outcome: Outcome
+    evidence: Evidence
+    ask: str | None = None
+    """The name whose A record to ask for to see it again; None: there is none, or none yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What one address answered the resolvers over one path within a moment, counted.
+
+    It comes from traffic that others caused: it may raise suspicion and nothing more.
+    """
+
+    address: str
+    path: str
+    at: Instant
+    """When that moment began."""
+    answers: int = 0
+    """Responses, whatever is in them."""
+    counts: Mapping[Outcome, int] = field(default_factory=dict)
+    """By outcome. SECURE is by the dates of the signatures alone."""
+    failures: tuple[Failure, ...] = ()
+    """Some of those that are bad by their dates: new ones first."""
+    expires: WallTime | None = None
+    """The soonest expiration among the signatures."""
+    proved: int = 0
+    """Answers of a sample whose signatures were verified, and are good."""
+    disproved: tuple[Failure, ...] = ()
+    """Those of the sample that are bad although their dates are good."""
+    serials: Mapping[str, int] = field(default_factory=dict)
+    """Zone -> SOA serial, from the sample, verified."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
@@ -218,6 +268,8 @@ class Facts:
 
     wall: WallTime
     rounds: tuple[Round, ...] = ()
+    heard: tuple[Heard, ...] = ()
+    """What the resolvers' own traffic showed."""
     installed: Mapping[str, str] = field(default_factory=dict)
     """Address -> site, as the kernel has it now: read, never remembered."""
     off: bool = False

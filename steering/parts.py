@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Policy, Setup
+from steering.dnstap.listen import Place
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
 from steering.observe.cadence import Pace
@@ -60,6 +61,15 @@ def pace_of(config: Config) -> Pace:
     """The intervals of probing."""
     probe = config.observe.probe
     return Pace(interval=probe.interval, fast_interval=probe.fast_interval, timeout=probe.timeout)
+
+
+def places_of(config: Config) -> tuple[Place, ...]:
+    """Where resolvers bring dnstap."""
+    observe = config.observe
+    return tuple(
+        Place(at=at, group=observe.dnstap_group, mode=int(observe.dnstap_mode, 8))
+        for at in observe.dnstap
+    )
 
 
 def asked_of(policies: Sequence[Policy]) -> tuple[Asked, ...]:

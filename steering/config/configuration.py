@@ -10,7 +10,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
-from steering.config.scalars import FilePath, Whole, Word
+from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
 from steering.config.units import Duration, duration
 from steering.model import LOCAL, Family
@@ -118,6 +118,14 @@ class Observe(Section):
         default=(),
         description="Where the resolvers bring dnstap: unix sockets (created by the agent) or"
         " tcp://address:port. None: own probes alone.",
+    )
+    dnstap_group: Annotated[str, Word()] | None = Field(
+        default=None,
+        description="Group of the unix sockets, which may write to them: the one that the resolver"
+        " runs as. The agent's own if left out.",
+    )
+    dnstap_mode: Annotated[str, Permissions()] = Field(
+        default="0660", description="Permissions of the unix sockets, in octal digits, quoted."
     )
     probe: Probe = Field(default=Probe(), description="The agent's own questions.")
 

@@ -127,6 +127,21 @@ class Word(Scalar[str]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions(Scalar[str]):
+    """Who may use a file, in octal digits. Quoted: YAML takes 0660 for the number 432."""
+
+    word: ClassVar[str] = "permissions"
+
+    def read(self, value: object, _place: Place | None, /) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"0?[0-7]{3}", value):
+            raise ValueError(f"is {shown(value)}, wanted three octal digits in quotes, as '0660'")
+        return value.zfill(4)
+
+    def schema(self) -> Mapping[str, object]:
+        return {"type": "string", "pattern": "^0?[0-7]{3}$"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Scalar[str]):
     """Words for people."""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 
+from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention
 from steering.world import World
 
@@ -40,6 +43,20 @@ def attention(world: World) -> dict[str, Attention]:
         wanted[layout.targets[a].address] = Attention(
             paths=frozenset(layout.paths[p] for p in columns),
             live=bool(world.plan[a]) and proof is not None and proof.installed is not None,
-            witnesses=ledger.witnesses(a),
+            witnesses=_witnesses(world, a),
         )
     return wanted
+
+
+def _witnesses(world: World, a: int) -> tuple[str, ...]:
+    """What own questions found failing, and what the resolvers' traffic did, in equal parts."""
+    heard = world.ledger.hearsay.to_ask(int(world.layout.upstream_of[a]))
+    own = world.ledger.witnesses(a)
+    moot = world.ledger.ignored.get(a, NONE)
+    mixed = (
+        name
+        for pair in zip_longest(heard, own)
+        for name in pair
+        if name is not None and not holds(moot, name, world.now)
+    )
+    return tuple(dict.fromkeys(mixed))[:WITNESSES]

@@ -8,6 +8,7 @@ import numpy as np
 
 from steering.judge import names
 from steering.judge.draft import Draft
+from steering.judge.hearsay import forget
 from steering.judge.herd import pair_herd
 from steering.judge.instance import Instance
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
@@ -39,6 +40,9 @@ def count_round(draft: Draft, item: Round) -> None:
     answered = [p for p, observation in seen.items() if _came(observation)]
     for p, observation in seen.items():
         _count(draft, (a, p), item, observation, alone=not answered)
+    if item.moot:
+        known = draft.ignored.get(a, names.NONE)
+        draft.ignored[a] = names.ignore(known, (item.question.name,), draft.now)
 
 
 def _came(seen: Observation) -> bool:
@@ -77,7 +81,7 @@ def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: boo
     fault = bad and bool(draft.layout.acts_on[_CLASS_OF[verdict], key[0]])
     if fault and key[1] == 0:
         _mind(draft, key[0], item, counts=counts)
-    if (bucket := draft.buckets.get(key)) is not None:
+    if (bucket := draft.buckets.get(key)) is not None and not item.moot:
         # What the policy does not count against a path does not keep traffic away from it.
         lost = fault and verdict in _LOSSY
         clean = not fault and not outdated
@@ -189,6 +193,8 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
     draft.evidence.pop(key, None)
     if (bucket := draft.buckets.get(key)) is not None:
         draft.buckets[key] = bucket.start(bucket.clean)
+    if not np.isnan(book.hearsay.at[key]):
+        forget(draft.listen(), a, p)
     if p == 0:
         draft.trials.pop(a, None)
     draft.tell(

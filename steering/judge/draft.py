@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from steering.judge import names
 from steering.judge.confirm import Trial
+from steering.judge.copies import Floats
 from steering.judge.health import Signal
+from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
-from steering.judge.ledger import HerdTrial, Key, Ledger
+from steering.judge.ledger import Counts, HerdTrial, Key, Ledger
 from steering.judge.recover import Bucket, Hold
 from steering.layout import Layout
 from steering.model import Event, Evidence, Instant, WallTime
@@ -70,6 +72,23 @@ class Draft:
         """Rows of which a serial or a signature's end was seen."""
         self.signals = np.zeros(layout.shape, dtype=np.int8)
         self.events: list[Event] = []
+
+    def listen(self) -> Hearsay:
+        """The hearsay to write to: a copy, made when it is first asked for."""
+        if self.book.hearsay is self.was.hearsay:
+            self.book = replace(self.book, hearsay=self.was.hearsay.editable(self.now))
+        return self.book.hearsay
+
+    def review_hearsay(self, *, habit_bad: Floats, habit_all: Floats, scale: Counts) -> None:
+        """Set what the hearsay's keys always have."""
+        heard = replace(
+            self.listen(),
+            habit_bad=habit_bad,
+            habit_all=habit_all,
+            habit_at=self.now,
+            scale=scale,
+        )
+        self.book = replace(self.book, hearsay=heard)
 
     def signal(self, where: NDArray[np.bool_], signal: Signal) -> None:
         """Give `signal` to the keys in `where` that have no weightier one."""

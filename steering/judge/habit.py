@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from steering.judge.copies import Floats
 from steering.judge.detector import scale_for
 from steering.judge.draft import Draft
 from steering.judge.ledger import Counts
-from steering.layout import CLASSES, NORMAL
+from steering.layout import CLASSES, NORMAL, Layout
 from steering.model import Health, Seconds, Verdict
 
 WEEK: Seconds = 7 * 86_400.0
@@ -44,9 +46,31 @@ def review(draft: Draft) -> None:
         return
     fade = np.exp((book.habit_at - draft.now) / WEEK)
     failed, answers = book.habit_bad * fade, book.habit_all * fade
-    own = np.where(answers > SAMPLES, 2 * failed / np.maximum(answers, 1), 0.0)
-    scale = np.repeat(draft.layout.base_scale[:, :, None], own.shape[2], axis=2)
-    for c, a, p in np.argwhere(own > np.array(NORMAL)[:, None, None]).tolist():
-        rate = draft.layout.policy(a).breach.failure_rate
-        scale[c, a, p] = max(scale[c, a, p], scale_for(float(own[c, a, p]), rate))
+    scale = own_scale(draft.layout, CLASSES, failed, answers)
     draft.book = replace(book, habit_bad=failed, habit_all=answers, habit_at=draft.now, scale=scale)
+
+
+def base_scale(layout: Layout, classes: Sequence[Verdict]) -> Counts:
+    """(classes, A, P) the buckets' scales by policy and class alone."""
+    rows = [CLASSES.index(verdict) for verdict in classes]
+    return np.repeat(layout.base_scale[rows, :, None], layout.shape[1], axis=2)
+
+
+def own_scale(
+    layout: Layout, classes: Sequence[Verdict], failed: Floats, answers: Floats
+) -> Counts:
+    """(classes, A, P) the scales where each key's own failing share counts as well.
+
+    Args:
+        layout: of the keys.
+        classes: what each row of the other arguments counts.
+        failed: failing answers, (classes, A, P).
+        answers: all of them, (classes, A, P) or (A, P).
+    """
+    own = np.where(answers > SAMPLES, 2 * failed / np.maximum(answers, 1), 0.0)
+    normal = np.array([NORMAL[CLASSES.index(verdict)] for verdict in classes])
+    scale = base_scale(layout, classes)
+    for c, a, p in np.argwhere(own > normal[:, None, None]).tolist():
+        rate = layout.policy(a).breach.failure_rate
+        scale[c, a, p] = max(scale[c, a, p], scale_for(float(own[c, a, p]), rate))
+    return scale

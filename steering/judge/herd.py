@@ -73,10 +73,10 @@ def count_herd(
     levels, full = detector.fill(herd[groups], poured, drained, scale[groups])
     herd[groups] = np.where(full[:, None], 0, levels)
     for group in groups[full].tolist():
-        _begin(draft, group)
+        begin(draft, group)
 
 
-def _begin(draft: Draft, group: int) -> None:
+def begin(draft: Draft, group: int) -> None:
     """Compare the group with the path that is proven good for most of it, if there is one."""
     rows = np.flatnonzero(draft.layout.group_of == group)
     if group in draft.herds or len(rows) < 2:

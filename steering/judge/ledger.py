@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from steering.judge import names
 from steering.judge.confirm import Trial
 from steering.judge.copies import ALL, Copies, Floats, Rows
+from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
 from steering.judge.recover import Bucket, Hold
 from steering.layout import CLASSES, Layout
@@ -80,6 +81,8 @@ class Ledger:
     """Instant of the latest question to which anything came back from the address itself."""
     rtt: Floats
     copies: Copies
+    hearsay: Hearsay
+    """What the resolvers' traffic shows: a stream of its own."""
     late: Mask
     """Shows an outdated copy, by serial or by the life of its signatures."""
     behind: Mask
@@ -149,6 +152,7 @@ class Ledger:
             reached=nan(a, p),
             rtt=nan(a, p),
             copies=copies,
+            hearsay=Hearsay.blank(layout, now),
             late=no(a, p),
             behind=no(a, p),
             floor=nan(*copies.serial.shape),
@@ -217,4 +221,13 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
         if trial is not None
         else ""
     )
-    return f"{percent}{proof}{compared}"
+    return f"{percent}{proof}{compared}{_heard(ledger, key, now)}"
+
+
+def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
+    share = ledger.hearsay.share(now)[key]
+    if np.isnan(share):
+        return ""
+    evidence = ledger.hearsay.evidence.get(key)
+    proof = f", as {evidence}" if evidence is not None else ""
+    return f"; of what the resolvers were answered, {share:.1%}{proof}"

@@ -9,6 +9,7 @@ apex's own NSEC3 signature runs out, nearly every denial fails, and all by that 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 
 from steering.model import Instant, Seconds
@@ -16,6 +17,7 @@ from steering.model import Instant, Seconds
 HOUR: Seconds = 3600.0
 SLOTS = 64
 WITNESSES = 32
+IGNORED = 1024
 
 Names = Mapping[str, Instant]
 """Name -> when it was counted, or when it was found to say nothing."""
@@ -43,11 +45,22 @@ def count_once(names: Names, name: str, now: Instant) -> tuple[Names, bool]:
     return kept, True
 
 
+def remember(names: Names, name: str, now: Instant) -> Names:
+    """The last few names to ask again, with this one among them."""
+    kept = {n: at for n, at in names.items() if n != name}
+    while len(kept) >= WITNESSES:
+        del kept[min(kept, key=kept.__getitem__)]
+    kept[name] = now
+    return kept
+
+
 def ignore(names: Names, more: Iterable[str], now: Instant) -> Names:
     """The names that say nothing for the next hour, with `more` among them."""
     kept = {n: at for n, at in names.items() if now - at < HOUR}
-    kept.update(dict.fromkeys(more, now))
-    return kept
+    for name in more:
+        kept.pop(name, None)  # so that the order is that of time
+        kept[name] = now
+    return dict(islice(kept.items(), max(0, len(kept) - IGNORED), None))
 
 
 def latest(names: Names) -> tuple[str, ...]:

@@ -20,10 +20,10 @@ def post(
     ledger: Ledger, layout: Layout, facts: Facts, now: Instant
 ) -> tuple[Ledger, tuple[Event, ...]]:
     """The ledger with one turn's facts in it; the events say what became of whom."""
-    draft = Draft(ledger, layout, facts.wall, now, answers=bool(facts.rounds))
+    draft = Draft(ledger, layout, facts.wall, now, answers=bool(facts.rounds or facts.heard))
     for item in facts.rounds:
         count_round(draft, item)
-    raise_signals(draft)
+    raise_signals(draft, facts.heard)
     try_suspects(draft)
     try_herds(draft)
     raise_mended(draft)

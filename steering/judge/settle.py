@@ -8,6 +8,7 @@ import numpy as np
 
 from steering.judge.draft import Draft
 from steering.judge.health import advance
+from steering.judge.hearsay import begin_anew
 from steering.judge.ledger import Ledger, breached, reason
 from steering.judge.recover import Bucket, Hold
 from steering.judge.signals import WELL
@@ -44,8 +45,11 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
         # Lateness that moved nobody says nothing of the bogus answers counted meanwhile.
         if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
             draft.book.levels[:, a, p] = 0
+            if not np.isnan(draft.book.hearsay.at[key]):
+                draft.listen().levels[:, a, p] = 0
         if left:
             draft.holds[a] = draft.holds[a].end(draft.now)
+            begin_anew(draft.listen(), a, int(draft.layout.group_of[a]))
         if before >= Health.STALE:
             _forget_lateness(draft, a, p)
     if p == 0:

@@ -12,10 +12,11 @@ from steering.judge.habit import learn, review
 from steering.judge.health import Signal
 from steering.judge.herd import count_herd
 from steering.judge.ledger import breached
+from steering.judge.listen import listen
 from steering.judge.recover import Hold
 from steering.judge.stale import late
 from steering.layout import CLASSES
-from steering.model import Health, Verdict
+from steering.model import Health, Heard, Verdict
 
 WELL = 3
 """Good answers in a row that make an unknown path healthy."""
@@ -28,11 +29,12 @@ _TIMEOUT = CLASSES.index(Verdict.TIMEOUT)
 Mask = NDArray[np.bool_]
 
 
-def raise_signals(draft: Draft) -> None:
+def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     """Run every detector but the trials, which need to know who is suspect."""
     own_fault = cut_off(draft.book, draft.layout)
     _silence(draft, own_fault)
     _buckets(draft, own_fault)
+    listen(draft, heard, own_fault)
     _answers_well(draft)
     _staleness(draft)
 

@@ -11,6 +11,7 @@ from steering.judge.compare import candidates
 from steering.judge.confirm import Confirmation, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
+from steering.judge.hearsay import reject
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
 
@@ -74,7 +75,8 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
         return
     # The fault is everywhere, or planted: these names say nothing for the next hour.
     failed = draft.counted.pop((a, 0), names.NONE)
-    draft.ignored[a] = names.ignore(draft.ignored.get(a, names.NONE), failed, draft.now)
+    heard = reject(draft.listen(), a, int(draft.layout.upstream_of[a]), draft.now)
+    draft.ignored[a] = names.ignore(draft.ignored.get(a, names.NONE), (*failed, *heard), draft.now)
     draft.book.levels[:, a, 0] = 0
     draft.signals[a, 0] = Signal.REJECTED
     draft.tell(

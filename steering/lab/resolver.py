@@ -39,6 +39,7 @@ class Resolving(abc.ABC):
         namespace: str = EDGE,
         addresses: Sequence[str] | None = None,
         extra: Sequence[str] = (),
+        dnstap: str = "",
     ) -> None:
         self.world = world
         self.namespace = namespace
@@ -46,6 +47,8 @@ class Resolving(abc.ABC):
         self.addresses = world.addresses if addresses is None else tuple(addresses)
         self.extra = tuple(extra)
         """Lines for the ``server:`` clause of Unbound's configuration."""
+        self.dnstap = dnstap
+        """What its page in the docs says to configure; empty: no dnstap."""
         self.work = world.work / f"{self.kind}-{namespace}"
         self.work.mkdir(exist_ok=True)
         self._program: Program | None = None
@@ -133,6 +136,84 @@ class Unbound(Resolving):
         for zone in self.keys:
             lines += ["stub-zone:", f'  name: "{zone}"']
             lines += [f"  stub-addr: {address}" for address in self.addresses]
+        return "\n".join([*lines, self.dnstap]) + "\n"
+
+
+_LOCAL_ZONE = "@ 60 IN SOA ns. host. 1 60 60 60 60\n@ 60 IN NS ns.\n"
+"""A zone that each has for itself, so that it answers a first question without upstreams."""
+
+
+class Bind(Resolving):
+    """BIND 9."""
+
+    kind = "bind"
+
+    def _argv(self) -> list[str]:
+        (self.work / "invalid.zone").write_text(_LOCAL_ZONE)
+        (self.work / "dnstap.conf").write_text(self.dnstap)
+        path = self.work / "named.conf"
+        path.write_text(self._configured())
+        return ["named", "-g", "-n", "1", "-c", str(path)]
+
+    def _configured(self) -> str:
+        lines = [
+            "options {",
+            f'  directory "{self.work}"; managed-keys-directory "{self.work}";',
+            "  pid-file none; session-keyfile none; lock-file none;",
+            f"  listen-on {{ {LISTENS}; }}; listen-on-v6 {{ none; }};",
+            "  recursion yes; allow-query { any; }; dnssec-validation yes;",
+            "  synth-from-dnssec no; edns-udp-size 1232; minimal-responses yes;",
+            f'  include "{self.work}/dnstap.conf";',
+            "};",
+            "controls { };",
+            'zone "invalid." { type primary; file "invalid.zone"; };',
+            "trust-anchors {",
+        ]
+        for zone, keys in self.keys.items():
+            tag, algorithm, kind, digest = keys.ds(zone).split()
+            lines.append(f'  "{zone}" static-ds {tag} {algorithm} {kind} "{digest}";')
+        lines.append("};")
+        servers = " ".join(f"{address};" for address in self.addresses)
+        lines += [
+            f'zone "{zone}" {{ type static-stub; server-addresses {{ {servers} }}; }};'
+            for zone in self.keys
+        ]
+        return "\n".join(lines) + "\n"
+
+
+class Recursor(Resolving):
+    """PowerDNS Recursor."""
+
+    kind = "pdns"
+
+    def _argv(self) -> list[str]:
+        (self.work / "invalid.zone").write_text(_LOCAL_ZONE)
+        anchors = [f'addTA("{zone}", "{keys.ds(zone)}")' for zone, keys in self.keys.items()]
+        (self.work / "anchors.lua").write_text("\n".join([*anchors, self.dnstap]) + "\n")
+        (self.work / "recursor.conf").write_text(self._configured())
+        return ["pdns_recursor", f"--config-dir={self.work}"]
+
+    def _configured(self) -> str:
+        servers = ";".join(f"[{a}]" if ":" in a else a for a in self.addresses)
+        lines = [
+            "daemon=no",
+            "write-pid=no",
+            "disable-syslog=yes",
+            "quiet=yes",
+            f"socket-dir={self.work}",
+            f"local-address={LISTENS}",
+            "query-local-address=0.0.0.0, ::",
+            "security-poll-suffix=",
+            "hint-file=no",
+            "dont-query=",
+            "threads=1",
+            "dnssec=validate",
+            "aggressive-nsec-cache-size=0",
+            "edns-outgoing-bufsize=1232",
+            f"auth-zones=invalid={self.work}/invalid.zone",
+            "forward-zones=" + ",".join(f"{zone}={servers}" for zone in self.keys),
+            f"lua-config-file={self.work}/anchors.lua",
+        ]
         return "\n".join(lines) + "\n"
 
 

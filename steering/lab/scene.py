@@ -51,6 +51,8 @@ class Settings:
     """Lines added to the configuration."""
     policy: str = ""
     """Lines added to the policy."""
+    dnstap: bool = False
+    """Listen to the resolver."""
 
 
 @dataclass(slots=True)
@@ -169,7 +171,8 @@ class Scene:
             f"state: {self.world.work}/state\nruntime: {self.world.work}/run\n"
             f"policies: policies\ntrust_anchors: anchors\nresolvers: [127.0.0.1]\n"
             f"sites:\n{hops}\n"
-            f"observe:\n  probe: {{interval: {s.interval}, fast_interval: {s.fast_interval}, "
+            f"observe:\n  dnstap: [{self.tap if s.dnstap else ''}]\n"
+            f"  probe: {{interval: {s.interval}, fast_interval: {s.fast_interval}, "
             f"timeout: {s.timeout}}}\n"
             f"status: 127.0.0.1:{STATUS_PORT}\n{s.more}\n"
         )
@@ -189,6 +192,11 @@ class Scene:
             raise LabError(
                 f"the agent does not become ready{self.agent.tail() if self.agent else ''}"
             )
+
+    @property
+    def tap(self) -> Path:
+        """The socket of the agent to which a resolver brings dnstap."""
+        return self.world.work / "run" / "tap"
 
     @property
     def log(self) -> Path:

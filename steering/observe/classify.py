@@ -29,7 +29,7 @@ from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
 from steering.observe.denial import Cut, Proof
 from steering.observe.shape import Shape, shape_of
 from steering.observe.signatures import RRSIG, Finding, Signatures, soonest
-from steering.observe.trust import Trust, below, name_of
+from steering.observe.trust import Trust, below, name_of, text_of
 
 MOST_RECORDS: Final = 400
 """More records than any answer to our questions has; reading them would only cost time."""
@@ -79,11 +79,23 @@ def classify(
 
 def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message | Reading:
     """The message in the bytes, or the reading `malformed` that says why they are none."""
+    if len(wire) >= _HEADER.size and int.from_bytes(wire[:2], "big") != query_id:
+        return _malformed("another query's id")
+    message = decode(wire)
+    if isinstance(message, Reading):
+        return message
+    if not message.question and message.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return message  # servers may leave the question out of an error
+    if len(message.question) != 1 or not _same(message.question[0], question):
+        return _malformed("another question's answer")
+    return _whole(message)
+
+
+def decode(wire: bytes) -> dns.message.Message | Reading:
+    """The response in the bytes, whatever it answers, or why they are none."""
     if len(wire) < _HEADER.size:
         return _malformed("shorter than a header")
-    got_id, flags, *counts = _HEADER.unpack_from(wire)
-    if got_id != query_id:
-        return _malformed("another query's id")
+    _, flags, *counts = _HEADER.unpack_from(wire)
     if not flags & dns.flags.QR:
         return _malformed("a query, not a response")
     if flags & 0x7800:
@@ -92,14 +104,14 @@ def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message
         return _malformed(f"oversized: {sum(counts)} records")
     try:
         message = dns.message.from_wire(wire)
-        rcode = message.rcode()
+        message.rcode()
     except (dns.exception.DNSException, ValueError, IndexError, struct.error) as error:
         return _malformed(str(error) or type(error).__name__)
-    if not message.question and rcode not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        return message  # servers may leave the question out of an error
-    if len(message.question) != 1 or not _same(message.question[0], question):
-        return _malformed("another question's answer")
-    if flags & dns.flags.TC:
+    return message
+
+
+def _whole(message: dns.message.Message) -> dns.message.Message | Reading:
+    if message.flags & dns.flags.TC:
         return _malformed("truncated")
     if any(rrset.rdclass != dns.rdataclass.IN for rrset in (*message.answer, *message.authority)):
         return _malformed("records of another class")
@@ -116,37 +128,62 @@ def judge(
     signatures: Signatures,
 ) -> Reading:
     """What a well-formed response says of the nameserver; arguments as for `classify`."""
-    zone, name = name_of(question.zone), name_of(question.name)
-    rdtype = dns.rdatatype.from_text(question.rdtype)
+    return weigh(
+        message,
+        zone=question.zone,
+        name=name_of(question.name),
+        rdtype=dns.rdatatype.from_text(question.rdtype),
+        kind=question.kind,
+        trust=trust,
+        wall=wall,
+        skew=skew,
+        signatures=signatures,
+    )
+
+
+def weigh(
+    message: dns.message.Message,
+    *,
+    zone: str,
+    name: dns.name.Name,
+    rdtype: dns.rdatatype.RdataType,
+    kind: Kind,
+    trust: Trust,
+    wall: WallTime,
+    skew: Seconds,
+    signatures: Signatures,
+) -> Reading:
+    """What a response to a question below `zone` says, whoever asked it; else like `judge`."""
+    apex = name_of(zone)
     seen = _signatures(message)
     if sum(map(len, seen.values())) > MOST_SIGNATURES:
         return _malformed("oversized: too many signatures")
-    zone_signatures = [rrsig for held in seen.values() for rrsig in held if rrsig.signer == zone]
+    zone_signatures = [rrsig for held in seen.values() for rrsig in held if rrsig.signer == apex]
     reading = Reading(
         outcome=Outcome.SECURE,
         nsid=_nsid(message),
-        serial=_serial(message, zone),
+        serial=_serial(message, apex),
         expires=soonest(zone_signatures, wall),
     )
     if (trouble := _trouble(message)) is not None:
         return replace(reading, outcome=trouble, detail=_rcode_text(message))
-    shape, detail = shape_of(message, zone, name, rdtype, question.kind)
+    shape, detail = shape_of(message, apex, name, rdtype, kind)
     match shape:
         case Shape.LIE:
             return replace(reading, outcome=Outcome.MALFORMED, detail=detail)
         case Shape.LAME:
             return replace(reading, outcome=Outcome.LAME, detail=detail)
-    if shape is Shape.FOREIGN or _foreign(shape, question, seen, zone, name):
+    if shape is Shape.FOREIGN or _foreign(shape, kind, seen, apex, name):
         outside = detail or "an answer out of a zone below"
         return replace(reading, outcome=Outcome.INSECURE, judged=False, detail=outside)
-    if question.zone in trust.insecure:
+    if zone in trust.insecure:
         return replace(reading, outcome=Outcome.INSECURE, expires=None)
 
-    keys = trust.secure.get(question.zone)
+    keys = trust.secure.get(zone)
     worst = Finding(outcome=Outcome.SECURE)
     denials = []
-    for rrset in _to_be_signed(message, zone):
-        own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == zone]
+    for rrset in _to_be_signed(message, apex):
+        own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == apex]
         finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
         worst = max(worst, finding, key=lambda finding: finding.rank)
         if rrset.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
@@ -162,14 +199,14 @@ def judge(
     if keys is None:  # nothing at all that could have been signed
         return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail="no keys to judge by")
 
-    proof = Proof.of(zone, denials)
+    proof = Proof.of(apex, denials)
     if proof.beyond_reach:
         return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")
     missing = _missing(
         shape=shape, message=message, proof=proof, seen=seen, name=name, rdtype=rdtype
     )
     if missing:
-        evidence = Evidence(owner=question.name, rdtype=proof.kind, detail=missing)
+        evidence = Evidence(owner=text_of(name), rdtype=proof.kind, detail=missing)
         return replace(reading, outcome=Outcome.UNSIGNED, evidence=evidence, detail=str(evidence))
     return reading
 
@@ -259,14 +296,14 @@ def _to_be_signed(message: dns.message.Message, zone: dns.name.Name) -> Iterator
 
 
 def _foreign(
-    shape: Shape, question: Question, seen: Seen, zone: dns.name.Name, name: dns.name.Name
+    shape: Shape, kind: Kind, seen: Seen, zone: dns.name.Name, name: dns.name.Name
 ) -> bool:
     """Whether a witness was answered out of a zone below, which the same server holds too.
 
     The answer then carries that zone's signatures, or none: it can't be told from one whose
     signatures were stripped, and other questions show those.
     """
-    if shape is not Shape.POSITIVE or question.kind is not Kind.WITNESS or name == zone:
+    if shape is not Shape.POSITIVE or kind is not Kind.WITNESS or name == zone:
         return False
     return not any(rrsig.signer == zone for held in seen.values() for rrsig in held)
 

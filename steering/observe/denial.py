@@ -67,7 +67,7 @@ class Proof:
         """The records that can say something of the zone, out of all in an answer."""
         held = list(records)
         hashed = [
-            (_unhashed(owner.labels[0]), rdata)
+            (unhashed(owner.labels[0]), rdata)
             for owner, rdata in held
             if isinstance(rdata, NSEC3)
             and rdata.algorithm == _SHA1
@@ -251,7 +251,7 @@ def _longer(closest: dns.name.Name, name: dns.name.Name) -> dns.name.Name:
     return name.split(len(closest) + 1)[1]
 
 
-def _unhashed(label: bytes) -> bytes:
+def unhashed(label: bytes) -> bytes:
     """The hash in an owner's first label; empty where it is none."""
     try:
         return base64.b32hexdecode(label.upper())

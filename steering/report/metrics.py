@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from steering import __version__
 from steering.decide.rules import RULES
 from steering.model import OUTCOMES, Health
-from steering.report.snapshot import Snapshot
+from steering.report.snapshot import Hearing, Snapshot
 
 
 class Meters:
@@ -82,6 +82,8 @@ class _States(Collector):
         yield from _health(snapshot)
         yield from _copies(snapshot)
         yield from _plan(snapshot)
+        if snapshot.hearing is not None:
+            yield from _dnstap(snapshot.hearing)
         alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
         for name in snapshot.alarms:
             alarm.add_metric([name], 1)
@@ -89,18 +91,19 @@ class _States(Collector):
 
 
 def _observations(snapshot: Snapshot) -> Iterator[Metric]:
-    layout, counts = snapshot.world.layout, snapshot.world.ledger.counts
+    layout, ledger = snapshot.world.layout, snapshot.world.ledger
     family = CounterMetricFamily(
         "steering_observations",
-        "Answers, or their absence, by outcome.",
+        "Answers, or their absence, by outcome; of source dnstap, secure is by dates alone.",
         labels=["upstream", "address", "path", "source", "outcome"],
     )
-    for i, a, p in (tuple(int(n) for n in cell) for cell in np.argwhere(counts)):
-        target = layout.targets[a]
-        family.add_metric(
-            [target.upstream, target.address, layout.paths[p], "probe", str(OUTCOMES[i])],
-            float(counts[i, a, p]),
-        )
+    for source, counts in (("probe", ledger.counts), ("dnstap", ledger.hearsay.counts)):
+        for i, a, p in np.argwhere(counts).tolist():
+            target = layout.targets[a]
+            family.add_metric(
+                [target.upstream, target.address, layout.paths[p], source, str(OUTCOMES[i])],
+                float(counts[i, a, p]),
+            )
     yield family
 
 
@@ -152,6 +155,38 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
                     left.add_metric(subject, float(lives[z, a, p]))
     yield lag
     yield left
+
+
+def _dnstap(hearing: Hearing) -> Iterator[Metric]:
+    frames = CounterMetricFamily(
+        "steering_dnstap_frames", "Frames read, by what became of them.", labels=["result"]
+    )
+    for result, number in hearing.frames.items():
+        frames.add_metric([result], number)
+    yield frames
+    yield CounterMetricFamily(
+        "steering_dnstap_lost",
+        "Frames dropped unread by the reader; what a resolver drops itself, nobody counts.",
+        value=hearing.lost,
+    )
+    yield CounterMetricFamily(
+        "steering_dnstap_verified", "Messages verified with keys.", value=hearing.looked
+    )
+    yield CounterMetricFamily(
+        "steering_dnstap_passed_over",
+        "Messages of the sample for which there was no time.",
+        value=hearing.passed_over,
+    )
+    for name, text, value in (
+        ("writers", "Connections of resolvers.", hearing.writers),
+        ("frames_per_second", "Frames per second, in about the last 0.2 s.", hearing.rate),
+        (
+            "longest_gap_seconds",
+            "Longest time between two reads of late: above 0.2 s resolvers drop frames.",
+            hearing.longest_gap,
+        ),
+    ):
+        yield GaugeMetricFamily(f"steering_dnstap_{name}", text, value=value)
 
 
 def _plan(snapshot: Snapshot) -> Iterator[Metric]:

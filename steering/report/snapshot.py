@@ -8,8 +8,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from steering.model import Instant
+from steering.model import Instant, Seconds
 from steering.world import Alarm, World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hearing:
+    """How well the resolvers' traffic is heard."""
+
+    frames: Mapping[str, int]
+    """By what became of them."""
+    lost: int
+    """Dropped by the reader, unread."""
+    writers: int
+    """Connections."""
+    rate: float
+    """Frames per second, of the latest tally."""
+    longest_gap: Seconds
+    """The longest of the last minute or so for which no socket was read."""
+    looked: int
+    """Messages verified with keys."""
+    passed_over: int
+    """Messages of the sample for which there was no time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,3 +46,5 @@ class Snapshot:
     """Every address has been asked at least once."""
     turned_at: Instant
     """When the loop last turned."""
+    hearing: Hearing | None = None
+    """None: no dnstap is configured."""

@@ -78,6 +78,8 @@ class _Table:
         self.share = world.ledger.share(world.now)
         self.lag = world.ledger.copies.lag(world.layout, world.now)
         self.life = world.ledger.copies.life(world.wall)
+        self.heard_share = world.ledger.hearsay.share(world.now)
+        self.heard_life = world.ledger.hearsay.life(world.wall)
 
     def addresses(self) -> list[Json]:
         return [self.address(a) for a in range(len(self.world.layout.targets))]
@@ -115,6 +117,17 @@ class _Table:
             "outcomes": {
                 str(OUTCOMES[i]): int(counts[i]) for i in (int(j) for j in np.flatnonzero(counts))
             },
+            **({} if np.isnan(ledger.hearsay.at[a, p]) else {"heard": self.heard(a, p)}),
+        }
+
+    def heard(self, a: int, p: int) -> Json:
+        """What the resolvers' traffic shows."""
+        counts = self.world.ledger.hearsay.counts[:, a, p]
+        return {
+            "failure_rate": _number(self.heard_share[a, p], 6),
+            "samples": int(counts.sum()),
+            "signature_remaining_s": _number(self.heard_life[a, p], 0),
+            "outcomes": {str(OUTCOMES[i]): int(counts[i]) for i in np.flatnonzero(counts).tolist()},
         }
 
 

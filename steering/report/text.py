@@ -101,6 +101,9 @@ def explain_text(answer: Answer) -> str:
             ),
         ]
         lines.append("      " + "; ".join(detail))
+        if (heard := numbers.get("heard")) is not None:
+            said = ", ".join(f"{n} {word}" for word, n in heard["outcomes"].items())
+            lines.append(f"      the resolvers were answered: {said}")
     lines.append("   (=> decides, + would apply if no rule before it did)")
     return "\n".join(lines)
 

@@ -23,6 +23,7 @@ import pytest
 
 from steering.act.guard import LOCK
 from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.resolver import Resolving
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Answer, Scene, Settings, seconds
 from steering.lab.world import EDGE, World
@@ -206,6 +207,9 @@ def on_stage(
     agent: bool = True,
     prefix: Sequence[str] = (),
     root: bool = False,
+    load: float = 50.0,
+    secure: float = 0.1,
+    resolver: Callable[[Scene], Resolving] | None = None,
 ) -> Iterator[Stage]:
     """The opening: every copy fresh, resolver and clients busy, every path known to be healthy.
 
@@ -213,8 +217,12 @@ def on_stage(
     """
     if lacks := _missing():
         pytest.skip("; ".join(lacks))
-    with Scene(nameservers=nameservers, sites=sites, count=count, root=root) as scene:
+    with Scene(
+        nameservers=nameservers, sites=sites, count=count, root=root, load=load, secure=secure
+    ) as scene:
         stage = Stage(scene)
+        if resolver is not None:
+            scene.resolver = resolver(scene)
         scene.serve()
         scene.resolver.start()
         scene.clients.start()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from steering import engine
 from steering.config import Setup, load
@@ -18,6 +19,7 @@ from steering.model import (
     Facts,
     Family,
     Health,
+    Heard,
     Kind,
     Observation,
     Outcome,
@@ -142,7 +144,7 @@ class Simulation:
         self._wanted = attention(self.world)
         self._turned = self.now
 
-    def run(self, seconds: float) -> Simulation:
+    def run(self, seconds: float) -> Self:
         """Let so much time pass."""
         end = self.now + seconds
         while self.now < end:
@@ -170,6 +172,7 @@ class Simulation:
         facts = Facts(
             wall=WALL + self.now + self.clock_error,
             rounds=tuple(rounds),
+            heard=self.traffic(self.now - self._turned),
             installed=dict(self.installed),
             off=self.off,
         )
@@ -183,6 +186,10 @@ class Simulation:
         }
         self._wanted = attention(self.world)
         self._turned = self.now
+
+    def traffic(self, seconds: float) -> tuple[Heard, ...]:  # noqa: ARG002 - there is none
+        """What was heard of the resolvers' traffic in so much time."""
+        return ()
 
     def told(self, event: str) -> list[tuple[float, Event]]:
         """The events of one kind, each with its instant."""

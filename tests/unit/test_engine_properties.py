@@ -16,13 +16,18 @@ from steering import engine
 from steering.decide.attention import attention
 from steering.decide.because import because
 from steering.decide.board import look
+from steering.judge.copies import Copies
+from steering.judge.hearsay import Hearsay
 from steering.judge.ledger import Ledger, reason
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
     Event,
+    Evidence,
     Facts,
+    Failure,
     Health,
+    Heard,
     Kind,
     Observation,
     Outcome,
@@ -86,6 +91,33 @@ def rounds(draw: st.DrawFn, now: float) -> Round:
 
 
 @st.composite
+def hearsay(draw: st.DrawFn, now: float) -> Heard:
+    """Something of the resolvers' traffic."""
+    names = st.sampled_from([f"{n}.com." for n in range(90)])
+    said = st.builds(
+        Failure,
+        name=names,
+        outcome=st.sampled_from([Outcome.EXPIRED, Outcome.BAD_SIGNATURE]),
+        evidence=st.builds(
+            Evidence, owner=names, rdtype=st.just("NSEC3"), detail=st.just("expired")
+        ),
+        ask=st.none() | names,
+    )
+    return Heard(
+        address=draw(st.sampled_from(ADDRESSES)),
+        path=draw(st.sampled_from([*LAYOUT.paths, "gone"])),
+        at=now - 0.2,
+        answers=draw(st.integers(0, 1000)),
+        counts=draw(st.dictionaries(st.sampled_from(list(Outcome)), st.integers(0, 1000))),
+        failures=tuple(draw(st.lists(said, max_size=10))),
+        expires=draw(st.none() | st.just(WALL - 1) | st.just(WALL + 500_000)),
+        proved=draw(st.integers(0, 100)),
+        disproved=tuple(draw(st.lists(said, max_size=2))),
+        serials=draw(st.dictionaries(st.just("com."), st.integers(0, 2**32 - 1))),
+    )
+
+
+@st.composite
 def turns(draw: st.DrawFn) -> list[tuple[Facts, float]]:
     """Some turns of arbitrary facts; most of them go on from one fault and one installed plan."""
     now, told = 1000.0, []
@@ -95,6 +127,7 @@ def turns(draw: st.DrawFn) -> list[tuple[Facts, float]]:
         facts = Facts(
             wall=WALL + now,
             rounds=tuple(draw(st.lists(rounds(now), max_size=8))),
+            heard=tuple(draw(st.lists(hearsay(now), max_size=4))),
             installed=draw(st.dictionaries(st.sampled_from(ADDRESSES), sites, max_size=3)),
             off=draw(st.sampled_from([False, False, False, True])),
         )
@@ -116,7 +149,7 @@ def _run(told: list[tuple[Facts, float]]) -> tuple[World, list[Step], list[Event
 def _same(one: object, other: object) -> bool:
     if isinstance(one, np.ndarray):
         return bool(np.array_equal(one, np.asarray(other), equal_nan=one.dtype.kind == "f"))
-    if isinstance(one, World | Ledger | type(World.blank(LAYOUT, 0, 0).ledger.copies)):
+    if isinstance(one, World | Ledger | Copies | Hearsay):
         return all(_same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
     return one is other or one == other
 

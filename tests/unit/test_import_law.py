@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,18 @@ def test_a_stage_imports_no_other_stage(stage: str) -> None:
         if _name(file).startswith(f"{stage}/"):
             found = {m for m in _imports(file) if _within(m, *others, *ABOVE)}
             assert not found, _name(file)
+
+
+def test_the_reader_of_dnstap_knows_only_values_and_the_standard_library() -> None:
+    """It reads what strangers sent, in a process of its own, and is started without site."""
+    for file in MODULES:
+        if _name(file).startswith("dnstap/"):
+            ours = {m for m in _imports(file) if _within(m, "steering")}
+            assert not {m for m in ours if not _within(m, "steering.dnstap", "steering.model")} - {
+                "steering"
+            }
+            others = {m.split(".")[0] for m in _imports(file)} - sys.stdlib_module_names
+            assert others <= {"steering", "mypy_extensions"}
 
 
 def test_values_import_no_stage() -> None:

@@ -1,0 +1,1 @@
+"""Passive measurement: what upstreams answer the resolvers, counted in a process of its own."""

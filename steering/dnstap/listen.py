@@ -1,0 +1,130 @@
+"""The sockets that resolvers connect to: made before they start, kept while the reader changes.
+
+The agent makes them and holds them, so a writer that connects while the reader is being
+restarted waits in the queue. A unix socket of a process that is no more is replaced; one on
+which somebody listens is not ours to take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import shutil
+import socket
+import stat
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+_BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where to listen, and for a unix socket who may write to it."""
+
+    at: str
+    """An absolute path, or tcp://address:port."""
+    owner: str | None = None
+    group: str | None = None
+    mode: int = 0o660
+
+
+class Listener:
+    """A socket that listens at a place."""
+
+    def __init__(self, place: Place) -> None:
+        """Raises OSError where nobody can listen, LookupError for an unknown owner or group."""
+        self.place = place
+        self._inode: tuple[int, int] | None = None
+        if place.at.startswith("tcp://"):
+            self.socket = _tcp(place.at)
+        else:
+            self.socket = self._unix(Path(place.at))
+        self.socket.setblocking(False)
+
+    @property
+    def name(self) -> str:
+        """Where it listens: the place, with the port in full where any was asked for."""
+        if self.socket.family == socket.AF_UNIX:
+            return self.place.at
+        host, port = self.socket.getsockname()[:2]
+        return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+    def close(self) -> None:
+        """Stop listening, and remove the socket's file if it is still the one made here."""
+        self.socket.close()
+        if self._inode:
+            with contextlib.suppress(OSError):
+                if _inode(Path(self.place.at)) == self._inode:
+                    Path(self.place.at).unlink()
+            self._inode = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _unix(self, path: Path) -> socket.socket:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            made.bind(str(path))
+            # Nobody can connect before it listens, so not before owner and mode are right.
+            try:
+                path.chmod(self.place.mode)
+                if self.place.owner is not None or self.place.group is not None:
+                    shutil.chown(path, self.place.owner, self.place.group)  # type: ignore[arg-type]
+                made.listen(_BACKLOG)
+            except BaseException:
+                path.unlink()
+                raise
+        except BaseException:
+            made.close()
+            raise
+        self._inode = _inode(path)
+        return made
+
+
+def _tcp(at: str) -> socket.socket:
+    parts = urllib.parse.urlsplit(at)
+    host, port = parts.hostname or "", parts.port or 0
+    version = ipaddress.ip_address(host).version
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(_BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _remove_stale(path: Path) -> None:
+    """Raises OSError if something is at the path that is not a socket nobody listens on."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise FileExistsError(f"{path} is there and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        trial.setblocking(False)  # a full queue is somebody's too
+        try:
+            trial.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+        else:
+            raise FileExistsError(f"somebody listens on {path}")
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino

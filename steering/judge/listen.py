@@ -1,0 +1,200 @@
+"""What was heard of the resolvers' traffic, counted: it arouses, and it makes suspect.
+
+A full bucket of the local path makes its address suspect, and the trial by own probes
+begins. On a detour in use it only arouses: a detour that the own probes find good is not
+left for what others' questions show.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.judge import detector, names
+from steering.judge.draft import Draft
+from steering.judge.habit import REVIEW, WEEK, own_scale
+from steering.judge.health import Signal
+from steering.judge.hearsay import KINDS, OLD, RECENT, SAMPLE, Hearsay, Key, forget
+from steering.judge.herd import begin
+from steering.layout import CLASSES
+from steering.model import OUTCOMES, Failure, Health, Heard, Instant, Verdict
+
+_GOOD, _LOST, _WRONG = Verdict.GOOD, Verdict.TIMEOUT, Verdict.ERROR
+_PLACES = {outcome: (i, outcome.verdict) for i, outcome in enumerate(OUTCOMES)}
+_BOGUS, _TIMEOUT, _ERROR = (
+    CLASSES.index(v) for v in (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
+)
+_CLASS_OF_KIND = [CLASSES.index(verdict) for verdict in KINDS]
+
+Mask = NDArray[np.bool_]
+Row = tuple[int, int, int, int, int]
+"""Kind, row, column, bad and good: what one item pours into one set of buckets."""
+
+
+def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
+    """Count everything heard since the last turn.
+
+    Args:
+        draft: the ledger being written.
+        items: what was heard.
+        own_fault: (A,) addresses whose silence on the local path may be our own.
+    """
+    if not items:
+        return
+    book = draft.listen()
+    poured: list[Row] = []
+    for item in items:
+        a, p = draft.layout.row.get(item.address), draft.layout.column.get(item.path)
+        if a is not None and p is not None:
+            poured += _count(draft, book, a, p, item)
+    if poured:
+        _fill(draft, book, np.array(poured, dtype=np.int64).T, own_fault)
+        _review(draft, book)
+
+
+def _count(draft: Draft, book: Hearsay, a: int, p: int, item: Heard) -> list[Row]:
+    """One item in the counts; what it pours into the buckets."""
+    key, now = (a, p), draft.now
+    was = float(book.at[key])
+    if now - was > OLD:
+        forget(book, a, p)
+    book.at[key] = now
+    good, bad, lost, wrong = 0, len(item.disproved), 0, 0
+    for outcome, number in item.counts.items():
+        column, verdict = _PLACES[outcome]
+        book.counts[column, a, p] += number
+        if verdict is _GOOD:
+            good += number
+            continue
+        bad += number
+        lost += number if verdict is _LOST else 0
+        wrong += number if verdict is _WRONG else 0
+    for failure in item.disproved:
+        book.counts[_PLACES[failure.outcome][0], a, p] += 1
+    fade = math.exp((was - now) / RECENT) if was <= now else 0.0  # NaN: the first time
+    book.recent_bad[key] = book.recent_bad[key] * fade + bad
+    book.recent_all[key] = book.recent_all[key] * fade + max(item.answers + lost, bad)
+    if item.expires is not None and not book.soonest[0, a, p] <= item.expires:
+        book.soonest[0, a, p] = item.expires
+    _note_serials(draft, a, p, item)
+    rows = [
+        (_BOGUS, a, p, _new(draft, key, item.at, item.failures), good),
+        (SAMPLE, a, p, _new(draft, key, item.at, item.disproved), item.proved),
+    ]
+    if now >= book.deaf_until[a]:
+        rows += [(_TIMEOUT, a, p, lost, item.answers), (_ERROR, a, p, wrong, item.answers - wrong)]
+    return [row for row in rows if row[3] or row[4]]
+
+
+def _note_serials(draft: Draft, a: int, p: int, item: Heard) -> None:
+    for zone, serial in item.serials.items():
+        z = draft.layout.zone(a, zone)
+        if z is not None:
+            draft.book.copies.see_serial(
+                draft.layout, (z, a, p), serial, proven=True, wall=draft.wall, now=draft.now
+            )
+            draft.dated.add(a)
+
+
+def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> int:
+    """How many of these have not failed within the hour. They arouse: own probes look."""
+    if not failures:
+        return 0
+    book, (a, p), now = draft.listen(), key, draft.now
+    assert isinstance(book.counted, dict)
+    assert isinstance(book.witnesses, dict)
+    assert isinstance(book.evidence, dict)
+    u = int(draft.layout.upstream_of[a])
+    ignored = draft.ignored.get(a, names.NONE)
+    known, new = book.counted.get((a, p), names.NONE), 0
+    for failure in failures:
+        if names.holds(ignored, failure.name, now):
+            continue
+        known, counts = names.count_once(known, failure.name, now)
+        new += counts
+        book.evidence[a, p] = failure.evidence
+        if p == 0 and failure.ask is not None and not names.holds(ignored, failure.ask, now):
+            book.witnesses[u] = names.remember(book.witnesses.get(u, names.NONE), failure.ask, now)
+    book.counted[a, p] = known
+    if new and draft.layout.acts_on[_BOGUS, a]:
+        if p == 0 and np.isnan(draft.book.first_bad[a]):
+            draft.book.first_bad[a] = at
+        if draft.was.health[a, p] not in (Health.SUSPECT, Health.FAILING):
+            draft.arouse(a)
+    return new
+
+
+def _fill(draft: Draft, book: Hearsay, rows: NDArray[np.int64], own_fault: Mask) -> None:
+    """Pour one turn's counts into the buckets, and see which are full."""
+    shape = book.scale.shape
+    flat, place = np.unique(np.ravel_multi_index(tuple(rows[:3]), shape), return_inverse=True)
+    bad, good = (np.bincount(place, weights=rows[i]).astype(np.int64) for i in (3, 4))
+    k, a, p = np.unravel_index(flat, shape)
+    levels, full = detector.fill(book.levels[k, a, p], bad, good, book.scale[k, a, p])
+    mine = (k == _TIMEOUT) & (p == 0) & own_fault[a]
+    levels[mine], full = 0, full & ~mine  # a silence of our own making
+    book.levels[k, a, p] = levels
+
+    left = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
+    acting = full & (p == 0) & draft.layout.acts_on[np.take(_CLASS_OF_KIND, k), a] & ~left[a]
+    if acting.any():
+        where = np.zeros(draft.layout.shape, dtype=np.bool_)
+        where[a[acting], 0] = True
+        draft.signal(where, Signal.FULL)
+    if bad.any() or book.herd.any():
+        _pool(draft, (k, a, p), good)
+
+    calm = draft.was.health[a, p] <= int(Health.HEALTHY)
+    book.habit_bad[k, a, p] += bad * calm
+    book.habit_all[k, a, p] += (bad + good) * calm
+
+
+def _pool(draft: Draft, cells: tuple[NDArray[np.int64], ...], good: NDArray[np.int64]) -> None:
+    """What a group's local paths show together; a full bucket puts the group on trial."""
+    book, (k, a, p) = draft.listen(), cells
+    mine = (k == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]
+    mine &= draft.was.health[a, 0] <= Health.HEALTHY
+    if not mine.any():
+        return
+    of = draft.layout.group_of[a[mine]]
+    groups = np.unique(of)
+    drained = np.bincount(of, weights=good[mine])[groups].astype(np.int64)
+    poured = np.array([_newly_pooled(draft, book, group) for group in groups.tolist()])
+    scale = np.ones(len(book.herd), dtype=np.int64)
+    scale[of] = book.scale[_BOGUS, a[mine], 0]
+    levels, full = detector.fill(book.herd[groups], poured, drained, scale[groups])
+    book.herd[groups] = np.where(full[:, None], 0, levels)
+    for group in groups[full].tolist():
+        begin(draft, group)
+
+
+def _newly_pooled(draft: Draft, book: Hearsay, group: int) -> int:
+    """Names counted this turn at any address of the group, each once an hour for all."""
+    assert isinstance(book.pooled, dict)
+    rows = np.flatnonzero(draft.layout.group_of == group).tolist()
+    fresh = {
+        name
+        for row in rows
+        for name, at in book.counted.get((row, 0), names.NONE).items()
+        if at == draft.now
+    }
+    known, new = book.pooled.get(group, names.NONE), 0
+    for name in sorted(fresh):
+        known, counts = names.count_once(known, name, draft.now)
+        new += counts
+    book.pooled[group] = known
+    return new
+
+
+def _review(draft: Draft, book: Hearsay) -> None:
+    """Once an hour, set the scales by what each key always has."""
+    if draft.now - book.habit_at < REVIEW:
+        return
+    fade = math.exp((book.habit_at - draft.now) / WEEK)
+    draft.review_hearsay(
+        habit_bad=book.habit_bad * fade,
+        habit_all=book.habit_all * fade,
+        scale=own_scale(draft.layout, KINDS, book.habit_bad * fade, book.habit_all * fade),
+    )

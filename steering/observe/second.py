@@ -1,0 +1,228 @@
+"""The second look: messages that the reader hands over are verified, at a bounded price.
+
+It runs between other work, one message or some hundred hashes at a time, and spends at most
+a tenth of a core, however much there is to look at; what has waited for too long is dropped.
+What dates alone did not show is told as disproved, and for a denial that fails a name is
+looked for that shows it again (`gaps`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from steering.model import Failure, Heard, Instant, Outcome, Seconds, WallTime
+from steering.observe.bell import Bell
+from steering.observe.denial import NSEC, NSEC3
+from steering.observe.gaps import LASTING, Gaps, within
+from steering.observe.overheard import Verified, overheard
+from steering.observe.signatures import Signatures
+from steering.observe.trust import Trust
+
+SHARE: Final = 0.1
+"""Of one core."""
+BURST: Final[Seconds] = 0.05
+"""Of CPU time that may be saved up."""
+QUEUE: Final = 512
+STALE: Final[Seconds] = 5.0
+"""What has waited for so long is not looked at any more."""
+_TRIES: Final = 400
+_DATED: Final = frozenset({Outcome.EXPIRED, Outcome.NOT_YET_VALID})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glimpse:
+    """One response as it came, and where from."""
+
+    address: str
+    path: str
+    at: Instant
+    message: bytes
+    drawn: bool
+    """Drawn at random, and no candidate of trouble."""
+    zones: Collection[str]
+    skew: Seconds
+
+
+class Believing(Protocol):
+    """Who knows the zones' keys."""
+
+    @property
+    def trust(self) -> Trust:
+        """What is believed now."""
+
+    def miss(self, zone: str) -> None:
+        """A key was met that is not in the zone's set."""
+
+
+class SecondLook:
+    """Looks at what it is offered, as far as its budget goes."""
+
+    def __init__(
+        self,
+        keys: Believing,
+        *,
+        wall: Callable[[], WallTime] = time.time,
+        monotonic: Callable[[], Instant] = time.monotonic,
+        cpu: Callable[[], Seconds] = time.thread_time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.dropped = 0
+        """Messages that were never looked at: too many, or too old."""
+        self.looked = 0
+        self._keys, self._signatures = keys, Signatures()
+        self._wall, self._monotonic, self._cpu = wall, monotonic, cpu
+        self._rng = rng or random.Random()
+        self._secret = secrets.token_bytes(16)
+        self._candidates: deque[Glimpse] = deque()
+        self._drawn: deque[Glimpse] = deque()
+        self._searched = False
+        """Looking and searching take turns."""
+        self._gaps: dict[str, Gaps] = {}
+        self._sought: dict[tuple[str, str], tuple[Glimpse, Failure]] = {}
+        """(zone, owner) of open gaps: where they were seen."""
+        self._named: dict[tuple[str, str], Instant] = {}
+        """When a name was found for a gap: one is enough for a while."""
+        self._found: list[Heard] = []
+        self._bell = Bell()
+        self._left, self._counted = BURST, monotonic()
+
+    def offer(self, glimpse: Glimpse) -> None:
+        """Look at it when there is time."""
+        queue = self._drawn if glimpse.drawn else self._candidates
+        if len(queue) >= QUEUE:
+            queue.popleft()
+            self.dropped += 1
+        queue.append(glimpse)
+        self._bell.ring()
+
+    def take(self) -> tuple[Heard, ...]:
+        """What was found since the last call."""
+        found, self._found = tuple(self._found), []
+        return found
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            if not self._candidates and not self._drawn and not self._searching:
+                await self._bell.wait(float("inf"))
+            await asyncio.sleep(self._pause())
+            self.work()
+
+    def work(self) -> None:
+        """One message looked at, candidates first, or some names tried, in turns."""
+        began = self._cpu()
+        queue = self._candidates or self._drawn
+        self._searched = self._searching and not (queue and self._searched)
+        if self._searched:
+            for zone, gaps in self._gaps.items():
+                for owner, name in gaps.search(_TRIES, self._monotonic()):
+                    self._fell_in(zone, owner, name)
+        elif queue:
+            glimpse = queue.popleft()
+            if self._monotonic() - glimpse.at > STALE:
+                self.dropped += 1
+            else:
+                self._look(glimpse)
+        self._left -= self._cpu() - began
+
+    @property
+    def _searching(self) -> bool:
+        return any(self._gaps.values())
+
+    def _pause(self) -> Seconds:
+        """How long to wait before more may be spent."""
+        now = self._monotonic()
+        self._left = min(BURST, self._left + (now - self._counted) * SHARE)
+        self._counted = now
+        return 0.0 if self._left > 0 else -self._left / SHARE
+
+    def _look(self, glimpse: Glimpse) -> None:
+        self.looked += 1
+        verified = overheard(
+            glimpse.message,
+            glimpse.zones,
+            self._keys.trust,
+            wall=self._wall(),
+            skew=glimpse.skew,
+            signatures=self._signatures,
+            secret=self._secret,
+        )
+        if verified is None:
+            return
+        if verified.failure is None:
+            serials = {} if verified.serial is None else {verified.zone: verified.serial}
+            if glimpse.drawn or serials:
+                self._tell(glimpse, proved=int(glimpse.drawn), serials=serials)
+            return
+        self._report(glimpse, verified, verified.failure)
+
+    def _report(self, glimpse: Glimpse, verified: Verified, failure: Failure) -> None:
+        if failure.outcome is Outcome.NO_KEY:
+            self._keys.miss(verified.zone)
+        match verified.denial:
+            case NSEC() as denial:
+                ask = within(failure.evidence.owner, denial, verified.zone, self._rng)
+                failure = replace(failure, ask=ask)
+            case NSEC3() as denial:
+                self._seek(glimpse, verified.zone, failure, denial)
+        self._tell_failure(glimpse, failure)
+
+    def _seek(self, glimpse: Glimpse, zone: str, failure: Failure, denial: NSEC3) -> None:
+        """Look for a name in the gap of a failing record, but not again and again."""
+        owner, now = failure.evidence.owner, self._monotonic()
+        if now - self._named.get((zone, owner), float("-inf")) < LASTING:
+            return
+        gaps = self._gaps.get(zone)
+        if gaps is None:
+            gaps = self._gaps[zone] = Gaps(zone, self._rng)
+        gaps.open(owner, denial, now)
+        self._sought[zone, owner] = (replace(glimpse, message=b""), failure)
+        self._forget_closed()
+
+    def _fell_in(self, zone: str, owner: str, name: str) -> None:
+        while len(self._named) >= QUEUE:
+            del self._named[next(iter(self._named))]
+        self._named[zone, owner] = self._monotonic()
+        sought = self._sought.pop((zone, owner), None)
+        if sought is not None:
+            glimpse, failure = sought
+            self._tell(glimpse, failures=(replace(failure, ask=name),))
+
+    def _forget_closed(self) -> None:
+        still = {(zone, owner) for zone, gaps in self._gaps.items() for owner in gaps.owners}
+        for key in self._sought.keys() - still:
+            del self._sought[key]
+
+    def _tell_failure(self, glimpse: Glimpse, failure: Failure) -> None:
+        if failure.outcome in _DATED:  # counted by the reader, in full
+            self._tell(glimpse, failures=(failure,))
+        else:
+            self._tell(glimpse, disproved=(failure,))
+
+    def _tell(
+        self,
+        glimpse: Glimpse,
+        *,
+        failures: tuple[Failure, ...] = (),
+        disproved: tuple[Failure, ...] = (),
+        proved: int = 0,
+        serials: dict[str, int] | None = None,
+    ) -> None:
+        self._found.append(
+            Heard(
+                address=glimpse.address,
+                path=glimpse.path,
+                at=glimpse.at,
+                failures=failures,
+                disproved=disproved,
+                proved=proved,
+                serials=serials or {},
+            )
+        )

@@ -1,0 +1,119 @@
+"""What the resolvers are answered: real resolvers, each as its page in the docs configures it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stage import Stage, on_stage, slack
+
+from steering.lab.resolver import Bind, Recursor, Resolving, Unbound
+from steering.lab.sandbox import find, poll
+from steering.lab.scene import Scene, Settings
+from steering.lab.zone import Fault, FaultKind
+from steering.model import LOCAL
+
+pytestmark = pytest.mark.lab
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "resolvers"
+SOCKET = "/run/steering/dnstap.sock"
+PARTLY = Fault(kind=FaultKind.EXPIRED, share=0.13, spare_apex=True)
+LISTENING = Settings(interval="10s", fast_interval="200ms", hold="4s", clean=30, dnstap=True)
+"""The cadence of the defaults."""
+
+
+def documented(page: str, scene: Scene) -> str:
+    """The first block of a page, with the socket of this scene."""
+    block = re.search(r"```\w+\n(.*?)```", (PAGES / f"{page}.md").read_text(), re.DOTALL)
+    assert block is not None
+    assert SOCKET in block[1]
+    return block[1].replace(SOCKET, str(scene.tap))
+
+
+def tapped(kind: type[Resolving], page: str) -> Callable[[Scene], Resolving]:
+    return lambda scene: kind(scene.world, keys=scene.anchors, dnstap=documented(page, scene))
+
+
+UNBOUND = tapped(Unbound, "unbound")
+
+RESOLVERS = [
+    pytest.param(kind, page, marks=pytest.mark.skipif(find(program) is None, reason=program))
+    for kind, page, program in (
+        (Unbound, "unbound", "unbound"),
+        (Bind, "bind9", "named"),
+        (Recursor, "pdns-recursor", "pdns_recursor"),
+    )
+]
+
+
+def heard(stage: Stage, path: str = LOCAL) -> int:
+    return sum(
+        a["paths"][path].get("heard", {"samples": 0})["samples"]
+        for a in stage.status()["addresses"]
+    )
+
+
+def await_traffic(stage: Stage, path: str = LOCAL, number: int = 50) -> None:
+    before = heard(stage, path)
+    assert poll(lambda: heard(stage, path) > before + number, timeout=30, every=0.1), (
+        f"heard {heard(stage, path)}; {stage.story()}"
+    )
+
+
+@pytest.mark.parametrize(("kind", "page"), RESOLVERS)
+def test_thirteen_per_cent_are_heard_whatever_the_resolver(
+    kind: type[Resolving], page: str
+) -> None:
+    with on_stage(LISTENING, count=1000, load=200, resolver=tapped(kind, page)) as stage:
+        await_traffic(stage)
+        zones = stage.scene.zones(PARTLY)
+        began = time.time()
+        stage.scene.authorities[LOCAL].serve(zones)
+        stage.await_routes(stage.through("pao"))
+        suspected = min(stage.times("suspected")) - began
+        installed = time.time() - began
+        assert suspected <= 5 + slack()
+        assert installed <= 8 + slack()
+        await_traffic(stage, "pao")
+        stage.clients_fine()
+
+
+@pytest.mark.skipif(find("unbound") is None, reason="unbound")
+def test_flipped_signatures_are_heard_of_by_the_second_look() -> None:
+    flipped = Fault(kind=FaultKind.BAD_SIGNATURE, share=0.13, spare_apex=True)
+    with on_stage(LISTENING, count=1000, load=200, resolver=UNBOUND) as stage:
+        await_traffic(stage)
+        stage.scene.serve(flipped, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        told = {
+            outcome
+            for address in stage.status()["addresses"]
+            for outcome in address["paths"][LOCAL]["heard"]["outcomes"]
+        }
+        assert "bad_signature" in told
+        stage.clients_fine()
+
+
+@pytest.mark.skipif(find("unbound") is None, reason="unbound")
+def test_a_restarted_agent_is_found_again_by_the_resolver() -> None:
+    with on_stage(LISTENING, load=100, resolver=UNBOUND) as stage:
+        await_traffic(stage)
+        stage.kill_agent()
+        stage.scene.start_agent()
+        await_traffic(stage)
+        _, metrics = stage.scene.get("/metrics")
+        assert re.search(r'steering_observations_total{.*source="dnstap".*} [1-9]', metrics)
+        assert re.search(r'steering_dnstap_frames_total{result="ok"} [1-9]', metrics)
+        assert "steering_dnstap_lost_total" in metrics
+        assert not stage.times("suspected")
+        assert "the resolvers were answered" in stage.scene.steering("explain", stage.addresses[0])
+
+
+def test_no_socket_is_made_where_none_is_configured() -> None:
+    with on_stage() as stage:
+        assert not stage.scene.tap.exists()
+        assert "steering_dnstap" not in stage.scene.get("/metrics")[1]
+        assert "heard" not in stage.status()["addresses"][0]["paths"][LOCAL]

@@ -1,0 +1,351 @@
+"""The hot path of dnstap: exact beside dnspython, and the same in each build."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import dnstap_oracle as oracle
+import pytest
+from dnstap_oracle import ADDRESS, NOW, PACKED, Framed, Walked, field, frame, payload
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import steering
+from steering.dnstap import walk
+from steering.dnstap.handover import hand_over, name_to_text, name_to_wire, upstreams
+from steering.dnstap.tally import NAMES, Frames, Interest, Reason, Tally, Watched
+from steering.dnstap.walk import FRAME_LIMIT, Walker
+from steering.model import Outcome
+
+ROOT = Path(steering.__file__).parents[1]
+INTEREST: Interest = {ADDRESS: Watched(zones=frozenset(oracle.ZONES))}
+PLAIN = oracle.interpreted()
+BUILDS = [Walked(PLAIN), Walked(walk)]
+FRAMED = [Framed(PLAIN), Framed(PLAIN, shortcut=False), Framed(walk)]
+
+
+def signed(*signatures: tuple[str, str, int, int], rcode: int = 0) -> bytes:
+    """A response whose authority section is signatures: owner, signer, both dates from now."""
+    import dns.message
+    import dns.rcode
+    import dns.rrset
+
+    answer = dns.message.make_response(dns.message.make_query("www.example.com.", "A"))
+    answer.set_rcode(dns.rcode.Rcode(rcode))
+    for owner, signer, inception, expiration in signatures:
+        text = f"NSEC3 13 1 900 {NOW + expiration} {NOW + inception} 4711 {signer} {'AAAA' * 22}"
+        answer.authority.append(dns.rrset.from_text(owner, 900, "IN", "RRSIG", text))
+    return answer.to_wire()
+
+
+GOOD = ("good.com.", "com.", -3_600, 600_000)
+OLD = ("old.com.", "com.", -700_000, -1)
+EARLY = ("early.com.", "com.", 1, 700_000)
+
+
+def tally(*messages: bytes, kind: int = 4) -> Tally:
+    walker = Walker(upstreams(INTEREST), 1)
+    count(walker, *messages, kind=kind)
+    return hand_over(walker, began=0, ended=1)
+
+
+def count(walker: Walker, *messages: bytes, kind: int = 4) -> None:
+    chunk = b"".join(frame(payload(kind, message=message)) for message in messages)
+    assert walker.walk(chunk, 0, NOW) == len(chunk)
+
+
+# --- exactness ------------------------------------------------------------------------------
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**64))
+def test_no_signature_is_missed_and_none_invented(seed: int) -> None:
+    draw = random.Random(seed)
+    base = oracle.message(draw)
+    oracle.compare(base, BUILDS)
+    for _ in range(8):
+        oracle.compare(oracle.mutated(draw, base), BUILDS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400))
+def test_no_bytes_at_all_confuse_the_walk(noise: bytes) -> None:
+    oracle.compare(b"\0\1\x81\0\0\1" + noise, BUILDS)
+    oracle.compare(noise, BUILDS)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**64))
+def test_protobuf_with_fields_unknown_missing_repeated_and_of_another_type(seed: int) -> None:
+    draw = random.Random(seed)
+    body = oracle.odd_payload(draw)
+    oracle.compare_frame(body, FRAMED)
+    for _ in range(4):
+        if broken := oracle.mutated(draw, body):
+            oracle.compare_frame(broken, FRAMED)
+
+
+def test_a_signature_inside_a_text_record_is_none() -> None:
+    import dns.message
+    import dns.rrset
+
+    answer = dns.message.make_response(dns.message.make_query("com.", "TXT"))
+    inside = signed(OLD)[29:]
+    text = "".join(f"\\{byte:03d}" for byte in inside[:250])
+    answer.answer.append(dns.rrset.from_text("com.", 900, "IN", "TXT", f'"{text}"'))
+    assert b"\0\x2e\0\1" in answer.to_wire()
+    found = tally(answer.to_wire())
+    assert found.signed == ()
+    assert found.traffic[0].bare == 1
+
+
+def test_a_loop_of_pointers_is_malformed_and_ends() -> None:
+    loop = b"\0\1\x81\0\0\0\0\2\0\0\0\0" + b"\xc0\x0c" + b"\0\x2e\0\1\0\0\0\0\0\0"
+    assert tally(loop).traffic[0].malformed == 1
+
+
+def test_the_end_of_the_32_bit_clock_is_no_end_of_validity() -> None:
+    import dns.message
+    import dns.rrset
+
+    late = (1 << 32) - 100  # 2106
+    answer = dns.message.make_response(dns.message.make_query("com.", "A"))
+    text = f"A 13 1 900 500 {late - 3_600} 4711 com. AAAA"
+    answer.answer.append(dns.rrset.from_text("com.", 900, "IN", "RRSIG", text))
+    walker = Walker(upstreams(INTEREST), 1)
+    for now in (late, late + 200, late + 701):
+        chunk = frame(payload(4, message=answer.to_wire()))
+        walker.walk(chunk, 0, now)
+    (found,) = hand_over(walker, began=0, ended=1).signed
+    assert (found.good, found.expired, found.not_yet_valid) == (2, 1, 0)
+
+
+def test_names_are_written_as_in_zone_files() -> None:
+    import dns.name
+
+    for wire in (b"\0", b"\3com\0", b'\5a.b\\c\3\0\x80\xff\1"\0', b"\4@$();\0"[:5] + b"\0"):
+        assert name_to_text(wire) == str(dns.name.from_wire(wire, 0)[0])
+    assert name_to_wire(".") == b"\0"
+    assert name_to_wire("Example.com.") == b"\7example\3com\0"
+
+
+# --- what is counted ------------------------------------------------------------------------
+
+
+def test_an_answer_counts_once_for_each_zone_and_by_its_worst_rrset() -> None:
+    found = tally(signed(GOOD, OLD, EARLY), signed(GOOD, EARLY), signed(GOOD))
+    (com,) = found.signed
+    assert (com.good, com.expired, com.not_yet_valid) == (1, 1, 1)
+    assert com.expires == NOW - 1
+    assert [(f.owner, f.outcome, f.key_tag, f.new) for f in com.failing] == [
+        ("old.com.", Outcome.EXPIRED, 4711, True),
+        ("early.com.", Outcome.NOT_YET_VALID, 4711, True),
+    ]
+    assert com.failing[0].expiration == NOW - 1
+    assert found.traffic[0].rcodes == {0: 3}
+
+
+def test_one_good_signature_of_two_is_enough_for_an_rrset() -> None:
+    renewed = ("old.com.", "com.", -3_600, 600_000)
+    (com,) = tally(signed(OLD, renewed)).signed
+    assert (com.good, com.expired, com.failing) == (1, 0, ())
+    assert com.expires == NOW - 1
+
+
+def test_signatures_of_zones_that_are_none_of_the_policys_count_for_nothing() -> None:
+    customer = ("www.customer.org.", "customer.org.", -700_000, -1)
+    found = tally(signed(customer))
+    assert found.signed == ()
+    assert (found.traffic[0].responses, found.traffic[0].bare) == (1, 0)
+
+
+def test_clocks_may_differ_by_the_policys_skew() -> None:
+    walker = Walker(upstreams({ADDRESS: Watched(zones=frozenset({"com."}), skew=1.0)}), 1)
+    older = ("old.com.", "com.", -700_000, -2)
+    count(walker, signed(OLD, EARLY), signed(older))
+    (com,) = hand_over(walker, began=0, ended=1).signed
+    assert (com.good, com.expired) == (1, 1)
+
+
+def test_only_the_resolvers_own_questions_are_looked_at() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    for kind in range(15):
+        count(walker, signed(GOOD), kind=kind)
+    found = hand_over(walker, began=0, ended=1)
+    assert found.frames == {Frames.OK: 4, Frames.IGNORED: 11}
+    (traffic,) = found.traffic
+    assert (traffic.queries, traffic.forwarded, traffic.responses) == (1, 1, 2)
+
+
+def test_a_new_domain_that_powerdns_tells_of_is_no_answer() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    chunk = frame(payload(4, message=signed(OLD), answered=False))
+    walker.walk(chunk, 0, NOW)
+    assert hand_over(walker, began=0, ended=1).frames == {Frames.IGNORED: 1}
+
+
+def test_other_upstreams_are_counted_and_not_kept() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    chunk = frame(payload(4, message=signed(OLD), address=bytes(16)))
+    walker.walk(chunk, 0, NOW)
+    found = hand_over(walker, began=0, ended=1)
+    assert found.frames == {Frames.OTHER: 1}
+    assert (found.traffic, found.signed, found.samples) == ((), (), ())
+
+
+def test_names_told_before_come_after_new_ones() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+
+    def failing(numbers: range) -> list[bytes]:
+        return [signed((f"n{n}.com.", "com.", -700_000, -1)) for n in numbers]
+
+    count(walker, *failing(range(NAMES + 5)))
+    (first,) = hand_over(walker, began=0, ended=1).signed
+    assert [f.owner for f in first.failing] == [f"n{n}.com." for n in range(NAMES)]
+    count(walker, *failing(range(NAMES + 5)))
+    (second,) = hand_over(walker, began=1, ended=2).signed
+    assert [f.owner for f in second.failing[:5]] == [f"n{n}.com." for n in range(NAMES, NAMES + 5)]
+    assert [f.new for f in second.failing] == [True] * 5 + [False] * NAMES
+    assert second.expired == NAMES + 5
+
+
+def test_a_tally_stays_small_whatever_comes() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    huge = signed(*[(f"n{n}.com.", "com.", -700_000, -1) for n in range(400)])
+    for n in range(300):
+        count(walker, huge, signed((f"m{n}.com.", "com.", -9, -1)), b"broken", signed(GOOD))
+    found = hand_over(walker, began=0, ended=1)
+    assert len(found.signed[0].failing) <= 2 * NAMES
+    assert sum(len(sample.message) for sample in found.samples) <= 1 << 17
+    reasons = [sample.reason for sample in found.samples]
+    assert {Reason.FAILING, Reason.MALFORMED} <= set(reasons)
+
+
+def test_random_samples_are_drawn_evenly() -> None:
+    walker = Walker(upstreams(INTEREST), 7)
+    total = [0, 0]
+    for _ in range(40):
+        for n in range(1_000):
+            count(walker, signed((f"n{n}.com.", "com.", -9, 9), rcode=n // 500 * 3))
+        for sample in hand_over(walker, began=0, ended=1).samples:
+            total[sample.message[3] & 15 == 3] += 1
+    assert sum(total) == 40 * 48
+    assert abs(total[0] - total[1]) < 5 * (40 * 48) ** 0.5, total
+
+
+def test_what_is_of_interest_may_change_and_counts_go_on() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    count(walker, signed(GOOD))
+    wider = {**INTEREST, "2001:db8::1": Watched(zones=frozenset({"net."}))}
+    walker.upstreams = upstreams(wider, walker.upstreams.values())
+    count(walker, signed(GOOD))
+    found = hand_over(walker, began=0, ended=1)
+    assert [s.good for s in found.signed] == [2]
+    assert found.traffic[0].responses == 2
+
+
+# --- frames ---------------------------------------------------------------------------------
+
+
+def test_frames_cut_anywhere_wait_for_the_rest() -> None:
+    whole = frame(payload(4, message=signed(GOOD))) * 2
+    for end in range(len(whole)):
+        walker = Walker(upstreams(INTEREST), 1)
+        at = walker.walk(whole[:end], 0, NOW)
+        assert at in (0, len(whole) // 2)
+        assert walker.walk(whole, at, NOW) == len(whole)
+        assert walker.ok == 2
+
+
+@pytest.mark.parametrize("length", [0, FRAME_LIMIT + 1, 2**31, 2**32 - 1])
+def test_the_walk_stops_at_lengths_that_are_none(length: int) -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    good = frame(payload(3))
+    assert walker.walk(good + length.to_bytes(4, "big") + bytes(99), 0, NOW) == len(good)
+    assert walker.drop(good + length.to_bytes(4, "big") + bytes(99), 0) == len(good)
+
+
+def test_a_message_of_64_kib_is_no_malformed_frame() -> None:
+    big = signed(GOOD) + bytes(65_000)
+    assert tally(big).frames == {Frames.OK: 1}
+    broken = frame(field(14, bytes(FRAME_LIMIT - 9)) + field(15, 1))
+    walker = Walker(upstreams(INTEREST), 1)
+    assert walker.walk(broken, 0, NOW) == len(broken)
+    assert walker.malformed == 1
+
+
+# --- builds ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the package with the hot path compiled."""
+    if not shutil.which("cc") or not Path(sysconfig.get_path("include"), "Python.h").exists():
+        pytest.skip("there is no C compiler, or no headers of Python")
+    place = tmp_path_factory.mktemp("compiled")
+    skip = shutil.ignore_patterns("__pycache__", "*.so")
+    shutil.copytree(ROOT / "steering", place / "steering", ignore=skip)
+    command = [sys.executable, "-m", "steering.dnstap.build", "--into"]
+    subprocess.run([*command, str(place / "steering/dnstap")], cwd=place, check=True)
+    yield place
+    shutil.rmtree(place)
+
+
+def run(place: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(place)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_compiled_and_interpreted_give_the_same_results(compiled: Path) -> None:
+    which = "from steering.dnstap import walk; print(walk.__file__)"
+    assert run(compiled, "-c", which).strip().endswith(".so")
+    digest = run(compiled, oracle.__file__, "digest", "5000", "11")
+    fresh = compiled.parent / "plain"
+    shutil.copytree(
+        compiled / "steering",
+        fresh / "steering",
+        ignore=lambda _, names: [name for name in names if name.endswith(".so")],
+    )
+    assert run(fresh, "-c", which).strip().endswith("walk.py")
+    assert run(fresh, oracle.__file__, "digest", "5000", "11") == digest
+    run(compiled, oracle.__file__, "fuzz", "3000", "12")
+
+
+def test_without_a_compiler_there_is_a_notice_and_plain_python(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "steering.dnstap.build", "--into", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"CC": "/bin/false"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "stays plain Python" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_compiled_in_place_is_not_older_than_its_source() -> None:
+    source = ROOT / "steering/dnstap/walk.py"
+    for made in source.parent.glob("walk*.so"):
+        assert made.stat().st_mtime >= source.stat().st_mtime, (
+            "walk.py changed: python -m steering.dnstap.build, or with --remove"
+        )
+
+
+def test_the_packed_address_is_the_policys() -> None:
+    assert list(upstreams(INTEREST)) == [PACKED]
