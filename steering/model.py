@@ -262,6 +262,55 @@ class Target:
     family: Family
 
 
+class Action(enum.StrEnum):
+    """What an override says of the addresses it matches."""
+
+    STEER = "steer"  # through a site, whatever was measured
+    LOCAL = "local"  # no detour
+    FREEZE = "freeze"  # whatever it is now stays
+    AVOID = "avoid"  # anything but this site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """Whom an override is about: what is left out matches everything."""
+
+    upstream: str | None = None
+    nameserver: str | None = None
+    address: str | None = None
+    family: Family | None = None
+    site: str | None = None
+    """The site whose agent is to obey: one file may be given to all of them."""
+
+    def covers(self, target: Target, *, here: str) -> bool:
+        """Whether it is about this address, for the agent of the site `here`."""
+        return all(
+            wanted is None or wanted == there
+            for wanted, there in (
+                (self.upstream, target.upstream),
+                (self.nameserver, target.nameserver),
+                (self.address, target.address),
+                (self.family, target.family),
+                (self.site, here),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """An operator's word on some addresses, until it ends."""
+
+    name: str
+    match: Match
+    action: Action
+    to: str | None
+    """The site, for STEER and AVOID."""
+    until: WallTime | None
+    """None: it never ends."""
+    reason: str
+    by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the world told since the last turn."""
@@ -273,6 +322,10 @@ class Facts:
     installed: Mapping[str, str] = field(default_factory=dict)
     """Address -> site, as the kernel has it now: read, never remembered."""
     off: bool = False
+    overrides: tuple[Override, ...] = ()
+    """In the order of the files; those that have ended or match nothing are among them."""
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    """Address -> path, as it stood when a freeze began, before this agent was started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
