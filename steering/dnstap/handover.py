@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
+from steering.dnstap.redact import redacted
 from steering.dnstap.tally import (
     CANDIDATES,
     MESSAGE_BYTES,
@@ -27,11 +30,18 @@ _SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after R
 
 
 def upstreams(interest: Interest, known: Iterable[Upstream] = ()) -> dict[bytes, Upstream]:
-    """What to count, by address in network form. Counts of what was known before go on."""
+    """What to count, by address in network form. Counts of what was known before go on.
+
+    Both dates and the reader's time are whole seconds, and so is the skew, rounded up: what is
+    called bad is so for certain.
+    """
     before = {upstream.address: upstream for upstream in known}
     made = {}
     for address, watched in interest.items():
-        zones, skew = [name_to_wire(zone) for zone in sorted(watched.zones)], int(watched.skew)
+        zones, skew = (
+            [name_to_wire(zone) for zone in sorted(watched.zones)],
+            math.ceil(watched.skew),
+        )
         upstream = before.get(address) or Upstream(address, zones, skew)
         upstream.watch(zones, skew)
         made[ipaddress.ip_address(address).packed] = upstream
@@ -131,7 +141,6 @@ def _samples(busy: Sequence[Upstream], walker: Walker) -> Iterator[Sample]:
     """In the order in which they are worth a look; of each kind the addresses take turns."""
     failing = {u.address: [*u.failing_new, *u.failing_old][:CANDIDATES] for u in busy}
     yield from _in_turn(Reason.FAILING, failing)
-    yield from _in_turn(Reason.MALFORMED, {u.address: u.malformed_ones for u in busy})
     yield from _in_turn(Reason.BARE, {u.address: u.bare_ones for u in busy})
     for upstream, message in walker.drawn:
         yield Sample(address=upstream.address, reason=Reason.RANDOM, message=message)
@@ -147,15 +156,19 @@ def _in_turn(reason: Reason, kept: dict[str, list[bytes]]) -> Iterator[Sample]:
 
 
 def _within(limit: int, samples: Iterable[Sample]) -> Iterator[Sample]:
-    """Those that fit. A message of two reasons is given once, for the first of them."""
+    """Those that fit, redacted. One of two reasons is given once, for the first of them."""
     seen: set[int] = set()
     for sample in samples:
-        limit -= len(sample.message)
+        if id(sample.message) in seen:
+            continue
+        seen.add(id(sample.message))
+        message = redacted(sample.message)
+        if message is None:
+            continue
+        limit -= len(message)
         if limit < 0:
             return
-        if id(sample.message) not in seen:
-            seen.add(id(sample.message))
-            yield sample
+        yield replace(sample, message=message)
 
 
 def name_to_wire(name: str) -> bytes:

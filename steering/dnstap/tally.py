@@ -6,8 +6,8 @@ traffic. While the agent is slow nothing queues: the next tally just covers more
 
 Nothing about clients is in it. Only frames of kind RESOLVER_* and FORWARDER_* are looked at,
 so the names are those of RRsets that an upstream sent, and only of those that fail. A message
-in a sample is as the upstream sent it (an ECS option in it tells a client's network, RFC 7871
-7.3): look, and drop it.
+in a sample is as the upstream sent it, but without options (``redact``). The name that was asked
+for is in it: look, and drop it.
 """
 
 from __future__ import annotations
@@ -123,13 +123,12 @@ class Reason(enum.StrEnum):
 
     FAILING = "failing"  # it holds an RRset out of its dates
     BARE = "bare"  # it holds no signature at all
-    MALFORMED = "malformed"
     RANDOM = "random"  # drawn evenly from all responses of addresses of interest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One response as it came, for a second look with keys."""
+    """One response as it came but for its options, for a second look with keys."""
 
     address: str
     reason: Reason

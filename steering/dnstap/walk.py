@@ -157,7 +157,6 @@ class Upstream:
         self.failing_new: list[bytes] = []
         self.failing_old: list[bytes] = []
         self.bare_ones: list[bytes] = []
-        self.malformed_ones: list[bytes] = []
 
 
 class Walker:
@@ -384,8 +383,6 @@ class Walker:
             self._records(message, upstream, now, None)
         except (IndexError, struct.error, MalformedError):
             upstream.malformed += 1
-            if len(upstream.malformed_ones) < CANDIDATES:
-                upstream.malformed_ones.append(message)
             return
         code: i64 = message[3]
         code &= 15
@@ -454,7 +451,7 @@ class Walker:
         recent: i64 = -1
         at: i64 = _QNAME
         while questions > 0:
-            at = _skip(message, at, size) + 4
+            at = skip(message, at, size) + 4
             questions -= 1
         if at > size:
             raise MalformedError
@@ -476,11 +473,11 @@ class Walker:
                 low = message[at + 1]
                 to = (high & 63) << 8 | low
                 if to != known and to != recent:
-                    _skip(message, at, size)
+                    skip(message, at, size)
                     recent = to
                 at += 2
             else:
-                at = _skip(message, at, size)
+                at = skip(message, at, size)
                 recent = owner
             kind: i64 = message[at + 1]
             high = message[at + 8]
@@ -524,7 +521,7 @@ class Walker:
                             elif remaining < zone.soonest:
                                 zone.soonest = remaining
             elif kind == 6 and found is None and message[at : at + 4] == _SOA:
-                names = _skip(message, _skip(message, start, end), end)
+                names = skip(message, skip(message, start, end), end)
                 if names + 20 != end:
                     raise MalformedError
                 high = message[owner]
@@ -551,13 +548,13 @@ class Walker:
     ) -> Zone | None:
         """Which of an upstream's zones has the name that stands here, if `plain` uncompressed.
 
-        Raises as `_skip`.
+        Raises as `skip`.
         """
         for zone in upstream.few:
             if message[at : at + zone.size] == zone.signer and at + zone.size <= limit:
                 return zone
         name = _expand(message, at, limit)
-        if plain and _skip(message, at, limit) - at != len(name):
+        if plain and skip(message, at, limit) - at != len(name):
             raise MalformedError
         return upstream.zones.get(name)
 
@@ -640,7 +637,7 @@ def _ahead(date: i64, now: i64) -> i64:
     return ((date - now + _HALF) & _ALL) - _HALF
 
 
-def _skip(message: bytes, at: i64, limit: i64) -> i64:
+def skip(message: bytes, at: i64, limit: i64) -> i64:
     """Where a name ends. Raises MalformedError or IndexError if it is none (RFC 1035 4.1.4).
 
     Nothing of it may lie at or behind `limit`, and what a pointer leads to lies wholly before
@@ -674,8 +671,8 @@ def _skip(message: bytes, at: i64, limit: i64) -> i64:
 
 
 def _expand(message: bytes, at: i64, limit: i64) -> bytes:
-    """A name without pointers, in lower case. Raises as `_skip`."""
-    _skip(message, at, limit)
+    """A name without pointers, in lower case. Raises as `skip`."""
+    skip(message, at, limit)
     labels = b""
     while True:
         count: i64 = message[at]
