@@ -1,14 +1,16 @@
 """Configuration and policies: YAML in, checked values out.
 
 `document` turns text into values that know their lines, `scalars`, `units`, `addresses` and
-`names` say what a single value may be, `configuration` and `policy` are the two kinds of
-files, `references` is what only shows between them, `load` does it all. `schema` writes the
-JSON Schemas and the reference from the same declarations.
+`names` say what a single value may be; `configuration`, `policy` and `overrides` are the kinds
+of files. `reading` holds one file against its model, `references` and `overruling` say what only
+shows between files, `load` does it all. `schema` writes the JSON Schemas and the reference from
+the same declarations.
 """
 
 from steering.config.addresses import Listen
 from steering.config.configuration import (
     Act,
+    Budget,
     Config,
     Kernel,
     Mode,
@@ -17,7 +19,8 @@ from steering.config.configuration import (
     Probe,
     Site,
 )
-from steering.config.load import Fingerprint, Setup, check, fingerprint, load
+from steering.config.load import Fingerprint, Setup, fingerprint, load
+from steering.config.overrides import Overrides
 from steering.config.policy import (
     Breach,
     Counted,
@@ -30,10 +33,12 @@ from steering.config.policy import (
     Together,
 )
 from steering.config.problems import ConfigError, Problem
+from steering.config.reading import check
 
 __all__ = [
     "Act",
     "Breach",
+    "Budget",
     "Config",
     "ConfigError",
     "Counted",
@@ -44,6 +49,7 @@ __all__ = [
     "NextHop",
     "Observe",
     "Operator",
+    "Overrides",
     "Policy",
     "Probe",
     "Problem",

@@ -7,28 +7,20 @@ only shows between files. A file that has problems takes no part in the latter.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import ValidationError
-
-from steering.config import references
+from steering.config import overruling, references
 from steering.config.configuration import Config
 from steering.config.document import Document, read
 from steering.config.policy import Policy
-from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
-from steering.config.scalars import Place
-from steering.config.section import MisfitError, Section, section_at
+from steering.config.problems import ConfigError, Location, Problem
+from steering.config.reading import Instead, Reading
+from steering.model import Override
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-S = TypeVar("S", bound=Section)
-
-NOT_POLICIES = frozenset({"overrides.yaml"})
+NOT_POLICIES = frozenset({overruling.FILE})
 """Files in the directory of the policies that are something else."""
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
@@ -37,53 +29,61 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """A configuration and its policies that fit each other."""
+    """A configuration, its policies and the overrides, that fit each other."""
 
     config: Config
     policies: tuple[Policy, ...]
+    overrides: tuple[Override, ...] = ()
+    """In order: where two match, the later one has the word. Ended ones are among them."""
+    override_files: Mapping[str, Path] = field(default_factory=dict)
+    """Override -> the file it stands in."""
+    remarks: tuple[Problem, ...] = ()
+    """What is valid and may still be a slip: an override that matches nothing."""
 
 
-def load(path: Path) -> Setup:
-    """Read the configuration and the policies it names.
+def load(path: Path, *, instead: Instead | None = None) -> Setup:
+    """Read the configuration, the policies it names, and the overrides beside them.
+
+    Args:
+        path: the configuration.
+        instead: texts that stand for files of overrides, to try a change before it is made.
 
     Raises:
         ConfigError: with all problems of all files, by file and line.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (a link's own directory is what counts)
-    problems: list[Problem] = []
-    document = _read(path, problems)
-    config = _checked(Config, document, problems) if document else None
+    reading = Reading(instead=instead or {})
+    problems = reading.problems
+    document = reading.document(path)
+    config = reading.checked(Config, document) if document else None
     directory = config.policies if config else _named(document, path, "policies", "policies")
     documents: dict[Path, Document] = {}
     policies: list[Policy] = []
+    overrides: tuple[overruling.Written, ...] = ()
     if directory is not None and document is not None:
         for file in _policy_files(directory, document, problems):
-            if (found := _read(file, problems)) is None:
+            if (found := reading.document(file)) is None:
                 continue
             documents[file] = found
-            if policy := _checked(Policy, found, problems):
+            if policy := reading.checked(Policy, found):
                 policies.append(policy)
+        overrides = overruling.written(directory, reading)
     anchors = config.trust_anchors if config else _named(document, path, "trust_anchors", None)
     if anchors and document and (because := _unreadable(anchors)):
         message = f"{anchors} {because}, wanted a file of DS or DNSKEY records"
         problems.append(document.problem(("trust_anchors",), message))
     problems += _mismatches(config, document, tuple(policies), documents)
+    problems += overruling.wrong_overrides(overrides, *_site_names(document))
     if config is None or problems:
-        raise ConfigError(tuple(sorted(set(problems), key=_order)))
-    return Setup(config=config, policies=tuple(policies))
-
-
-def check(model: type[S], document: Document) -> S:
-    """The values of one document as the model wants them, by themselves.
-
-    Raises:
-        ConfigError: with all problems of the document.
-    """
-    problems: list[Problem] = []
-    checked = _checked(model, document, problems)
-    if checked is None or problems:
-        raise ConfigError(tuple(sorted(problems, key=_order)))
-    return checked
+        raise reading.refusal()
+    targets = tuple(target for policy in policies for target in policy.targets)
+    return Setup(
+        config=config,
+        policies=tuple(policies),
+        overrides=tuple(one.override for one in overrides),
+        override_files={one.override.name: one.file for one in overrides},
+        remarks=tuple(overruling.remarks_on(overrides, config, targets)),
+    )
 
 
 def fingerprint(path: Path) -> Fingerprint:
@@ -95,57 +95,9 @@ def fingerprint(path: Path) -> Fingerprint:
     path = Path(os.path.abspath(path))  # noqa: PTH100
     own = _stat(path)
     directory, anchors = _whereabouts(path, own)
-    inside = sorted({*_entries(directory), *_entries(directory / "overrides.d")})
+    inside = sorted({*_entries(directory), *_entries(directory / overruling.FOLDER)})
     files = [directory, *inside, *([anchors] if anchors else [])]
     return (own, *map(_stat, files))
-
-
-def _read(file: Path, problems: list[Problem]) -> Document | None:
-    try:
-        document = read(file)
-    except ConfigError as error:
-        problems += error.problems
-        return None
-    problems += document.problems
-    return document
-
-
-def _checked(model: type[S], document: Document, problems: list[Problem]) -> S | None:
-    """The document as a model, or None with the problems added."""
-    try:
-        return model.model_validate(document.values, context=Place(file=document.file))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            location = tuple(part for part in detail["loc"] if part != "[key]")
-            if isinstance(misfit := detail.get("ctx", {}).get("error"), MisfitError):
-                location += (misfit.key,)
-            problem = document.problem(location, _explained(model, location, detail))
-            if problem.path not in document.unread:
-                problems.append(problem)
-        return None
-
-
-def _explained(model: type[Section], location: Location, detail: ErrorDetails) -> str:
-    """One of pydantic's errors in the words of these files."""
-    value = detail.get("input")
-    section = section_at(model, location[:-1])
-    match detail["type"]:
-        case "value_error":
-            return str(detail["ctx"]["error"])
-        case "missing":
-            about = section.field(str(location[-1])).description if section else None
-            return f"is missing, wanted: {about or 'a value'}".rstrip(".")
-        case "extra_forbidden":
-            known = section.known() if section else ()
-            return f"unknown key, {suggestion(str(location[-1]), known)}"
-        case "enum":
-            return f"is {shown(value)}, wanted {detail['ctx']['expected']}".replace("'", "")
-        case "model_type" | "dict_type" | "mapping_type" | "model_attributes_type":
-            return f"is {shown(value)}, wanted a mapping of keys"
-        case "tuple_type":
-            return f"is {shown(value)}, wanted a list"
-        case _:
-            return f"is {shown(value)}: {detail['msg']}"
 
 
 def _policy_files(directory: Path, document: Document, problems: list[Problem]) -> Iterator[Path]:
@@ -179,15 +131,24 @@ def _mismatches(
             yield document.problem(*wrong)
         for wrong in references.wrong_hops(config, policies):
             yield document.problem(*wrong)
-    # The names of the sites serve even where something else about them is wrong.
-    sites = document.values.get("sites") if document else None
-    if isinstance(sites, dict):
+    site, sites = _site_names(document)
+    if site is not None:
         for policy in policies:
-            for wrong in references.wrong_sites(policy, tuple(sites)):
+            for wrong in references.wrong_sites(policy, sites):
                 yield documents[policy.file].problem(*wrong)
     for policy, (location, message) in references.wrong_between(policies):
         found = documents[policy.file]
         yield found.problem(_as_typed(location, policy, found), message)
+
+
+def _site_names(document: Document | None) -> tuple[str | None, tuple[str, ...]]:
+    """This site's name and the remote ones', which serve even where else about them is wrong.
+
+    None: nobody can tell which sites there are.
+    """
+    values = document.values if document else {}
+    sites = values.get("sites")
+    return (str(values.get("site")), tuple(sites)) if isinstance(sites, dict) else (None, ())
 
 
 def _as_typed(location: Location, policy: Policy, document: Document) -> Location:
@@ -241,7 +202,3 @@ def _entries(directory: Path) -> list[Path]:
         return [Path(entry.path) for entry in os.scandir(directory) if entry.name.endswith(".yaml")]
     except (OSError, ValueError):
         return []
-
-
-def _order(problem: Problem) -> tuple[str, int, str, str]:
-    return (str(problem.file), problem.line, problem.path, problem.message)

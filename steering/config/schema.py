@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from steering.config.addresses import Address
 from steering.config.configuration import Config
+from steering.config.overrides import Overrides
 from steering.config.policy import Policy
 from steering.config.scalars import Scalar
 from steering.config.section import OrOff, Section, section_in, values_of
@@ -24,14 +25,18 @@ from steering.config.section import OrOff, Section, section_in, values_of
 Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
 
-FILES: Mapping[str, type[Section]] = {"steering": Config, "policy": Policy}
+FILES: Mapping[str, type[Section]] = {
+    "steering": Config,
+    "policy": Policy,
+    "overrides": Overrides,
+}
 
 _INTRODUCTION = """\
 # Configuration reference
 
 Written by `python -m steering.config.schema` from the schema itself: change it there.
-For editors: [steering.schema.json](steering.schema.json) and
-[policy.schema.json](policy.schema.json).
+For editors: [steering.schema.json](steering.schema.json),
+[policy.schema.json](policy.schema.json) and [overrides.schema.json](overrides.schema.json).
 
 A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a
 percentage (`0.3%`) or a number from 0 to 1 (`0.003`). A *name* is up to 63 letters, digits,
@@ -85,11 +90,12 @@ def _without_noise(node: Any) -> Any:  # noqa: ANN401
 
 
 def reference() -> str:
-    """The reference of both files, in Markdown: a table for each section."""
+    """The reference of all files, in Markdown: a table for each section."""
     parts = [_INTRODUCTION]
     titles: Mapping[type[Section], str] = {
         Config: "The agent's configuration: `steering.yaml`",
         Policy: "Policies: `policies/*.yaml`, one upstream a file",
+        Overrides: "Overrides: `overrides.yaml` and `overrides.d/*.yaml` beside the policies",
     }
     for model, title in titles.items():
         parts.append(f"## {title}")
@@ -100,7 +106,7 @@ def reference() -> str:
 
 
 def _heading(model: type[Section], name: str) -> str:
-    return f"`{name}`" if model is Config else f"`{name}` of a policy"
+    return f"`{name}` of a policy" if model is Policy else f"`{name}`"
 
 
 def _table(section: type[Section], path: str) -> str:
@@ -126,7 +132,8 @@ def _sections(model: type[Section], path: str = "") -> Iterator[tuple[str, type[
         if section := section_in(annotation):
             yield from _sections(section, below)
         elif section := section_in(values_of(annotation)):
-            yield from _sections(section, f"{below}.NAME")
+            listed = get_origin(annotation) is tuple
+            yield from _sections(section, f"{below}[]" if listed else f"{below}.NAME")
 
 
 def _scalar(annotation: object, metadata: list[Any]) -> Scalar[Any] | None:

@@ -1,0 +1,150 @@
+"""The files of the overrides, in their order, and whether what they say fits all else.
+
+First `overrides.yaml`, then `overrides.d/*.yaml` by name. What refers to a site must refer to
+one that is there. What matches no address is only remarked on: its policy may come later, and
+a refusal would keep every other override from being heard.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from steering.config.configuration import Config
+from steering.config.document import Document
+from steering.config.overrides import Overrides
+from steering.config.problems import Problem, shown, suggestion
+from steering.config.reading import Reading
+from steering.model import Action, Family, Override, Target
+
+FILE, FOLDER = "overrides.yaml", "overrides.d"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One override, and where it stands."""
+
+    override: Override
+    document: Document
+    at: int
+    """Its place in the file's list, from 0."""
+
+    @property
+    def file(self) -> Path:
+        """The file it stands in."""
+        return self.document.file
+
+    def problem(self, message: str, *key: str) -> Problem:
+        """A problem with it, or with one of its keys."""
+        return self.document.problem(("overrides", self.at, *key), message)
+
+
+def written(directory: Path, reading: Reading) -> tuple[Written, ...]:
+    """Every override below the directory of the policies, in order; problems go to `reading`."""
+    return tuple(
+        Written(override=entry.override(), document=document, at=at)
+        for file in _files(directory, reading)
+        if (document := reading.document(file))
+        and (checked := reading.checked(Overrides, document))
+        for at, entry in enumerate(checked.overrides)
+    )
+
+
+def wrong_overrides(
+    every: Sequence[Written], site: str | None, sites: tuple[str, ...]
+) -> Iterator[Problem]:
+    """Names that are there twice, and sites that are not there at all.
+
+    An override for another site's agent may send its traffic anywhere: to here as well.
+    """
+    first: dict[str, Written] = {}
+    for one in every:
+        override = one.override
+        before = first.setdefault(override.name, one)
+        if before is not one:
+            where = f"{before.file.name}:{before.document.line(('overrides', before.at))}"
+            yield one.problem(f"{override.name} is there already in {where}, wanted once", "name")
+        if site is None:
+            continue
+        whose = override.match.site
+        if whose is not None and whose not in (site, *sites):
+            message = f"{whose} is no site, {suggestion(whose, (site, *sites))}"
+            yield one.problem(message, "match", "site")
+        if override.to is not None and whose in (None, site) and override.to not in sites:
+            if override.to == site:
+                message = f"{site} is this site itself, wanted a remote one (or match.site)"
+            else:
+                message = f"{override.to} is no remote site, {suggestion(override.to, sites)}"
+            yield one.problem(message, "to")
+
+
+def remarks_on(
+    every: Sequence[Written], config: Config, targets: Sequence[Target]
+) -> Iterator[Problem]:
+    """What of valid overrides comes to nothing, and may be a slip."""
+    for one in every:
+        match = one.override.match
+        if match.site not in (None, config.site):
+            continue
+        covered = [t for t in targets if match.covers(t, here=config.site)]
+        if not covered:
+            yield _matches_nothing(one, targets)
+        elif one.override.action is Action.STEER and one.override.to is not None:
+            hops = config.sites[one.override.to].next_hop
+            for family in Family:
+                stay = sum(t.family is family for t in covered)
+                if stay and family not in hops:
+                    message = (
+                        f"{one.override.to} has no next hop for {family}: {stay} of"
+                        f" {len(covered)} addresses can't be steered there"
+                    )
+                    yield one.problem(message, "to")
+
+
+def _matches_nothing(one: Written, targets: Sequence[Target]) -> Problem:
+    match = one.override.match
+    for key, word, known in (
+        ("upstream", match.upstream, {t.upstream for t in targets}),
+        ("nameserver", match.nameserver, {t.nameserver for t in targets}),
+        ("address", match.address, {t.address for t in targets}),
+    ):
+        if word is not None and word not in known:
+            hint = suggestion(word, tuple(sorted(known)))
+            if len(hint) > 80:
+                hint = f"wanted one of their {len(known)}"
+            message = f"matches nothing: {shown(word)} is in no policy, {hint}"
+            return one.problem(message, "match", key)
+    return one.problem("matches nothing: no address fits all its keys at once", "match")
+
+
+def _files(directory: Path, reading: Reading) -> Iterator[Path]:
+    file, folder = directory / FILE, directory / FOLDER
+    if _may_exist(file):
+        yield file
+    drafts = {f.name: text for f, text in reading.instead.items() if f.parent == folder}
+    try:
+        names = {entry.name for entry in os.scandir(folder)} if _may_exist(folder) else set()
+    except OSError as error:
+        message = f"cannot be listed ({error.strerror}), wanted a directory of overrides"
+        reading.problems.append(Problem(file=folder, line=1, path="", message=message))
+        return
+    names = {name for name in names | drafts.keys() if drafts.get(name, "") is not None}
+    for name in sorted(name for name in names if not name.startswith(".")):
+        if name.endswith(".yaml"):
+            yield folder / name
+        elif name.endswith(".yml"):
+            message = "is not read by this name, wanted .yaml"
+            reading.problems.append(Problem(file=folder / name, line=1, path="", message=message))
+
+
+def _may_exist(path: Path) -> bool:
+    """What can't be looked at counts as there: unheard is not the same as unsaid."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
