@@ -9,59 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import signal
-import socket
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 from steering import engine, parts
-from steering.act.claim import Claim
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
+from steering.alone import Alone
 from steering.config import Mode, Setup
 from steering.decide.attention import attention
 from steering.ears import Ears
-from steering.hands import COMPARE, Acted, Hands
+from steering.hands import Acted, Hands
 from steering.layout import Layout
-from steering.model import (
-    LOCAL,
-    Done,
-    Event,
-    Facts,
-    Family,
-    Instant,
-    Observation,
-    Outcome,
-    Round,
-    Seconds,
-)
+from steering.model import Done, Event, Facts, Instant, Round, Seconds
 from steering.observe.anchors import AnchorError
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
+from steering.parts import CannotRun
 from steering.report.events import Log, timestamp
 from steering.report.http import Server
 from steering.report.metrics import Meters
 from steering.report.notify import notify
 from steering.report.snapshot import Snapshot
-from steering.world import Alarm, World
+from steering.troubles import Troubles
+from steering.ways import Ways
+from steering.world import World
 
 IDLE: Seconds = 1.0
 """Longest time between two turns: in each the lease is renewed."""
-
-
-class CannotRun(Exception):  # noqa: N818 - it says whose fault it is by its exit code
-    """Why the agent does not start. Nothing has been installed."""
-
-    def __init__(self, code: int, *reasons: str) -> None:
-        super().__init__("\n".join(reasons))
-        self.code = code
-        self.reasons = reasons
 
 
 class Agent:
@@ -80,12 +58,9 @@ class Agent:
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.allowed = parts.addresses_of(setup)
         self.claim = parts.claim_of(config)
-        self._alarms: Mapping[str, Alarm] = {}
+        self.troubles = Troubles()
         self._rounds: list[Round] = []
         self._wake = asyncio.Event()
-        self._pinned: dict[tuple[str, Family], Instant] = {}
-        """Since when each path's mark leads where it says, by family."""
-        self._pinned_at: Instant = float("-inf")
         signatures = Signatures()
         try:
             self.keys = parts.key_store(setup, signatures)
@@ -93,17 +68,17 @@ class Agent:
             raise CannotRun(2, str(error)) from error
         self.reader, self.hands = self._take_hold()
         self.ears = self._listen(SecondLook(self.keys))
-        self._marked = self._marks()
+        self.ways = Ways(self.reader, acting=self.hands is not None)
         self.prober = Prober(
             self.layout.targets,
             parts.asked_of(setup.policies),
-            parts.probed_paths(self.claim if self._marked else None),
+            parts.probed_paths(self.claim if self.ways.marked else None),
             parts.pace_of(config),
             keys=self.keys,
             signatures=signatures,
             deliver=self._deliver,
-            gateway_dead=self._gateway_dead,
-            leads=self._leads,
+            gateway_dead=self.ways.gateway_dead,
+            leads=self.ways.leads,
         )
         try:
             self.server = Server(
@@ -142,23 +117,15 @@ class Agent:
         except OSError as error:
             raise CannotRun(1, f"observe.dnstap: {error}") from error
 
-    def _marks(self) -> bool:
-        """Whether the paths are told apart by marks: always with hands, else if somebody saw to it.
-
-        An agent that may only observe uses the rules it finds (`steering check --rules`).
-        """
-        if self.hands is not None:
-            return True
-        return self.reader is not None and any(path != LOCAL for path, _ in self.reader.pinned())
-
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        with _alone(self.claim if self.hands else None, self.setup.config.runtime):
-            if self.hands:
+        with contextlib.closing(Alone()) as alone:
+            if self.hands and self.claim:
+                alone.hold(self.setup.config.runtime, self.claim.table)
                 for trouble in _adopt(self.hands):
                     self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
@@ -223,7 +190,7 @@ class Agent:
         if self.hands is not None:
             acted = self.hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
-            installed = self._installed()
+            installed = self.ways.installed()
         for event in events:
             self._tell(event)
         if self._hear_kernel():
@@ -239,68 +206,40 @@ class Agent:
         rounds, self._rounds = self._rounds, []
         if self.ears is not None:
             self._on_tap()
-        installed = self._installed()
+        installed = self.ways.installed()
+        rounds = [self.ways.over_their_paths(item) for item in rounds]
+        self._time(rounds)
         return Facts(
             wall=time.time(),
-            rounds=tuple(map(self._over_their_paths, rounds)),
+            rounds=tuple(rounds),
             heard=self.ears.hear(installed, time.monotonic()) if self.ears is not None else (),
             installed=installed,
             off=self.switch.engaged(),
         )
 
-    def _installed(self) -> Mapping[str, str]:
-        """What is in the kernel; where it can't be read just now, what was there a turn ago."""
-        if self.reader is None:
-            return {}
-        try:
-            return self.reader.installed()
-        except OSError:
-            return self.snapshot.installed if self.snapshot else {}
-
     def _mind_lost_lease(self) -> None:
-        """After a hang longer than the lease all is taken back: begin from nothing.
+        """Where the lease ran out, all is taken back: begin from nothing.
 
         What was believed then is old, and what was wanted then is not wanted any more.
         """
-        if self.hands is None or not self.hands.lost_lease():
+        because = self.hands.lost_lease() if self.hands is not None else None
+        if because is None:
             return
         self._rounds.clear()
         self.world = World.blank(self.layout, time.monotonic(), time.time())
-        self._tell(
-            Event(event="lease_lost", because="no turn for longer than the lease: starting over")
-        )
+        self._tell(Event(event="lease_lost", because=f"{because}: starting over"))
 
     def _hear_kernel(self) -> bool:
-        """Whether anything changed. Sees which marks lead where they say, since when."""
-        if self.reader is None:
-            return False
-        now = time.monotonic()
-        changed = self.reader.changed()
+        """Whether anything changed."""
+        changed = self.ways.changed()
         if changed and self.hands is not None:
             self.hands.changed = True
-        if changed or now - self._pinned_at >= COMPARE:
-            self._pinned_at = now
-            self._pinned = {pair: self._pinned.get(pair, now) for pair in self.reader.pinned()}
         return changed
 
-    def _over_their_paths(self, item: Round) -> Round:
-        """The round without what a mark that pinned nothing has brought."""
-        family = Family.of(item.address)
-        seen = tuple(o for o in item.observations if self._came_over_its_path(o, family, item.at))
-        for o in seen:
-            if o.rtt is not None and not o.live:
-                self.meters.rtt.labels(o.address, o.path).observe(o.rtt)
-        return replace(item, observations=seen)
-
-    def _leads(self, path: str, family: Family) -> bool:
-        """Whether a question with this path's mark would go over this path."""
-        return not self._marked or (path, family) in self._pinned
-
-    def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
-        never_left = seen.outcome is Outcome.LOCAL_ERROR and not seen.reached
-        if seen.live or not self._marked or never_left:
-            return True
-        return at >= self._pinned.get((seen.path, family), float("inf"))
+    def _time(self, rounds: Iterable[Round]) -> None:
+        for seen in (o for item in rounds for o in item.observations):
+            if seen.rtt is not None and not seen.live:
+                self.meters.rtt.labels(seen.address, seen.path).observe(seen.rtt)
 
     def _count(self, acted: Acted, now: Instant) -> None:
         for result in acted.results:
@@ -317,32 +256,33 @@ class Agent:
                 if proof is not None and not proof.proved and first <= now:
                     self.meters.detection_seconds.observe(now - first)
 
-    def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
-        troubles = self.hands.troubles if self.hands is not None else ()
-        own = {"kernel": "; ".join(troubles[:3])} if troubles else {}
+    def _matters(self, now: Instant) -> dict[str, str]:
+        """What is the matter with the agent's own means: name of the alarm to text."""
+        own: dict[str, str] = {}
+        if self.hands is not None and self.hands.troubles:
+            own["kernel"] = "; ".join(self.hands.troubles[:3])
         if hungry := self.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         if self.ears is not None and (deaf := self.ears.troubles(now)):
             own["dnstap"] = deaf
+        if mute := self.log.trouble(now):
+            own["log"] = mute
         if self.world.off:
             own["off"] = self._who_switched_off()
-        wall = self.world.wall
-        for name in own.keys() - self._alarms.keys():
-            self._tell(Event(event="alarm_raised", because=own[name], now=name))
-        for name in self._alarms.keys() - own.keys():
-            self._tell(Event(event="alarm_cleared", because="no longer so", was=name))
-        self._alarms = {
-            name: replace(self._alarms.get(name, Alarm(since=wall, because="")), because=because)
-            for name, because in own.items()
-        }
+        return own
+
+    def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
+        for event in self.troubles.settle(self._matters(now), self.world.wall):
+            self._tell(event)
         self.snapshot = Snapshot(
             mode=str(self.setup.config.mode),
             world=self.world,
             installed=installed,
-            alarms={**self._alarms, **self.world.alarms},
+            alarms={**self.troubles.alarms, **self.world.alarms},
             ready=bool((self.world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
             hearing=self.ears.hearing() if self.ears is not None else None,
+            events_lost=self.log.lost,
         )
 
     def _deliver(self, item: Round) -> None:
@@ -359,14 +299,6 @@ class Agent:
             self._tell(event)
         if self.ears.waiting:
             self._wake.set()
-
-    def _gateway_dead(self, path: str, family: Family) -> bool:
-        if self.reader is None:
-            return False
-        try:
-            return (path, family) in self.reader.dead_gateways()
-        except OSError:
-            return False  # what can't be read accuses nobody; the timeout stands
 
     def _tell(self, event: Event) -> None:
         self.log.write(event, time.time())
@@ -402,29 +334,3 @@ def _adopt(hands: Hands) -> tuple[Trouble, ...]:
         raise CannotRun(
             1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"
         ) from error
-
-
-@contextlib.contextmanager
-def _alone(claim: Claim | None, runtime: Path) -> Iterator[None]:
-    """One acting agent per runtime directory, and per table in a network namespace.
-
-    Raises CannotRun when there is another. Abstract sockets belong to a network namespace as
-    routing tables do, and are gone with the process, however it goes.
-    """
-    if claim is None:
-        yield
-        return
-    lock = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as table:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            table.bind(f"\0steering/table/{claim.table}")
-        except OSError as error:
-            where = (
-                f"in {runtime}" if isinstance(error, BlockingIOError) else f"on table {claim.table}"
-            )
-            raise CannotRun(1, f"another agent runs {where}: one acts at a time") from None
-        try:
-            yield
-        finally:
-            os.close(lock)

@@ -120,7 +120,8 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
     import resource
 
-    from steering.agent import Agent, CannotRun
+    from steering.agent import Agent
+    from steering.parts import CannotRun
     from steering.report.events import Log
 
     setup = _load(options.config)

@@ -52,6 +52,8 @@ class Hands:
         self._lease = Lease(config.runtime)
         self._guard = Guard(runtime=config.runtime, state=config.state)
         self._leased_until: Seconds | None = None
+        self._unrenewed = ""
+        """Why the lease is not renewed; empty while it is."""
         self._guarded_at: Instant = time.monotonic()
         self._compared_at: Instant = float("-inf")
 
@@ -68,17 +70,17 @@ class Hands:
             time.sleep(0.01)  # nothing else runs yet, and without a guard nothing may
         return left
 
-    def lost_lease(self) -> bool:
-        """Whether the lease ran out since the last turn: true once.
+    def lost_lease(self) -> str | None:
+        """Why the lease ran out since the last turn: told once. None: it did not.
 
         What it covered is taken out then, whether a guard was there to do so or not.
         """
         if not self._ran_out():
-            return False
+            return None
         self._leased_until = None
         self.kernel.withdraw()
         self.changed = True
-        return True
+        return self._unrenewed or "no turn for longer than the lease"
 
     def _ran_out(self) -> bool:
         return self._leased_until is not None and boot_time() > self._leased_until
@@ -89,20 +91,21 @@ class Hands:
         holding = self._hold(now)
         if not (moved or self.changed or now - self._compared_at >= COMPARE):
             return Acted()
-        if off:
-            left = self.kernel.withdraw() if self.kernel.remains() else ()
-            self.troubles, self._compared_at = tuple(map(str, left)), now
-            return Acted(compared=True)
-        if not holding:
+        if not (off or holding):
             return Acted()
         self.changed, self._compared_at = False, now
         try:
-            return self._match(plan)
+            return self._withdraw() if off else self._match(plan)
         except OSError as error:
             # A table that changes under every read, a kernel short of memory: look again soon.
             self.troubles = (f"the kernel's routing can't be read or written: {error}",)
             self.changed = True
             return Acted()
+
+    def _withdraw(self) -> Acted:
+        left = self.kernel.withdraw() if self.kernel.remains() else ()
+        self.troubles = tuple(map(str, left))
+        return Acted(compared=True)
 
     def _match(self, plan: Mapping[str, str]) -> Acted:
         results = self.kernel.apply(plan, self._allowed)
@@ -123,14 +126,17 @@ class Hands:
                 self._guarded_at = now
             elif now - self._guarded_at > UNGUARDED:
                 # Nobody would end this lease: what stands under it is to run out with it.
-                self.troubles = ("the guard does not start, so nothing is installed or renewed",)
+                self._unrenewed = "the guard does not start, so nothing is installed or renewed"
+                self.troubles = (self._unrenewed,)
                 return False
             self._renew()
         except OSError as error:
-            self.troubles = (f"no lease or no guard, so nothing is installed: {error}",)
+            self._unrenewed = f"no lease or no guard, so nothing is installed: {error}"
+            self.troubles = (self._unrenewed,)
             return False
         return guarded
 
     def _renew(self) -> None:
         self._lease.renew(self._claim, self._lease_for)
         self._leased_until = boot_time() + self._lease_for
+        self._unrenewed = ""

@@ -20,6 +20,15 @@ from steering.observe.resolve import system_resolvers
 from steering.observe.signatures import Signatures
 
 
+class CannotRun(Exception):  # noqa: N818 - it says whose fault it is by its exit code
+    """Why the agent does not start. Nothing has been installed."""
+
+    def __init__(self, code: int, *reasons: str) -> None:
+        super().__init__("\n".join(reasons))
+        self.code = code
+        self.reasons = reasons
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A policy as the prober needs it."""

@@ -6,10 +6,13 @@ import datetime as dt
 import io
 import json
 import select
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
-from steering.model import Event, WallTime
+from steering.model import Event, Instant, Seconds, WallTime
+
+_TROUBLED: Seconds = 60.0
+"""How long the alarm lasts after the last line that was lost."""
 
 _COLOURS = {
     "suspected": "33",
@@ -70,6 +73,9 @@ class Log:
     stream: TextIO
     readable: bool
     lost: int = 0
+    """Lines that nobody will ever read."""
+    _seen: int = field(default=0, init=False)
+    _lost_at: Instant = field(default=float("-inf"), init=False)
 
     def write(self, event: Event, wall: WallTime) -> None:
         """One line for one event."""
@@ -86,6 +92,14 @@ class Log:
             self.stream.flush()
         except (OSError, ValueError):
             self.lost += 1
+
+    def trouble(self, now: Instant) -> str:
+        """What is wrong with the writing, for a minute after the last loss; empty if nothing is."""
+        if self.lost > self._seen:
+            self._seen, self._lost_at = self.lost, now
+        if now - self._lost_at < _TROUBLED:
+            return f"{self.lost} lines of events could not be written: nobody reads them"
+        return ""
 
     def _has_room(self) -> bool:
         """Whether a line can be written at once: a pipe says so with 4 KiB free (pipe(7))."""

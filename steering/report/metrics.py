@@ -84,6 +84,11 @@ class _States(Collector):
         yield from _plan(snapshot)
         if snapshot.hearing is not None:
             yield from _dnstap(snapshot.hearing)
+        yield CounterMetricFamily(
+            "steering_events_lost",
+            "Lines of events that could not be written: the log's pipe is full or gone.",
+            value=snapshot.events_lost,
+        )
         alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
         for name in snapshot.alarms:
             alarm.add_metric([name], 1)

@@ -48,3 +48,5 @@ class Snapshot:
     """When the loop last turned."""
     hearing: Hearing | None = None
     """None: no dnstap is configured."""
+    events_lost: int = 0
+    """Lines of events that could not be written."""

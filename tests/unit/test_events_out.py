@@ -67,3 +67,14 @@ def test_a_full_pipe_does_not_hold_up_the_guard(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", unread)
     guard._say("took back all rules and routes")
+
+
+def test_lost_lines_are_an_alarm_for_a_minute_after_the_last(unread: TextIO) -> None:
+    log = Log(stream=unread, readable=False)
+    assert not log.trouble(0.0)
+    log.write(EVENT, 0.0)
+    assert log.trouble(1.0).startswith("1 lines")
+    log.write(EVENT, 0.0)
+    assert log.trouble(30.0).startswith("2 lines")
+    assert log.trouble(89.0)
+    assert not log.trouble(91.0)
