@@ -82,6 +82,7 @@ class Reader:
             if not ready:
                 self._idle = time.monotonic()
                 ready = self._poll.poll(max(0.0, self._began + INTERVAL - self._idle))
+                self._idle = time.monotonic()  # to wait is not to be busy
             woken = time.monotonic()
             busy = woken - self._idle
             drop = self._behind < busy

@@ -396,6 +396,20 @@ def _running(process: Path) -> bool:
 # --- falling behind -------------------------------------------------------------------------
 
 
+def test_what_comes_in_bursts_after_a_pause_is_all_counted(heard: Heard) -> None:
+    """As PowerDNS sends it: once a second, whatever came until then."""
+    heard.listen()
+    with connect(heard.tap.names[0]) as writer:
+        greet(writer)
+        for bursts in range(1, 13):
+            pause = time.monotonic() + 0.05 + 0.01 * bursts  # over and under half a queue
+            while time.monotonic() < pause:
+                heard.listen(0.01)
+            writer.sendall(QUERY * 200)
+            heard.wait(lambda: heard.count("ok") + heard.count("lost") >= 200 * bursts)  # noqa: B023
+    assert heard.count("lost") == 0
+
+
 def test_a_reader_that_falls_behind_drops_whole_frames_and_counts_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
