@@ -1,0 +1,77 @@
+"""An operator's word on a reload that is held: two small files in the runtime directory.
+
+`held` is written by the agent and says what waits, and what it would take out; `accepted` is
+written by an operator's command and names the one version of the files that may pass. A word
+that was given for other files than those that wait is no word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from steering.act.lease import write_atomically
+from steering.config import Fingerprint
+
+_HELD, _ACCEPTED = "held", "accepted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A version of the files that is not taken up without a word."""
+
+    version: str
+    because: str
+    """What would go."""
+    changes: tuple[str, ...]
+    """What is different in the files."""
+
+
+def version_of(fingerprint: Fingerprint) -> str:
+    """A short name for the files as they are."""
+    return hashlib.sha256(repr(fingerprint).encode()).hexdigest()[:16]
+
+
+def accept(runtime: Path, fingerprint: Fingerprint) -> None:
+    """Let these files pass, whatever they would take out. Raises OSError."""
+    write_atomically(runtime / _ACCEPTED, version_of(fingerprint))
+
+
+def accepted(runtime: Path, fingerprint: Fingerprint) -> bool:
+    """Whether somebody let these files pass. What can't be read is no word."""
+    try:
+        word = (runtime / _ACCEPTED).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return False
+    return word == version_of(fingerprint)
+
+
+def hold(runtime: Path, held: Held) -> None:
+    """Say what waits. Raises OSError."""
+    value = {"version": held.version, "because": held.because, "changes": held.changes}
+    write_atomically(runtime / _HELD, json.dumps(value))
+
+
+def settle(runtime: Path) -> None:
+    """Nothing waits any more, and no word is left for another time."""
+    for name in (_HELD, _ACCEPTED):
+        with contextlib.suppress(OSError):
+            (runtime / name).unlink()
+
+
+def waiting(runtime: Path) -> Held | None:
+    """What the agent holds now; None: nothing. Raises OSError where that can't be read."""
+    try:
+        value = json.loads((runtime / _HELD).read_bytes())
+        return Held(
+            version=str(value["version"]),
+            because=str(value["because"]),
+            changes=tuple(map(str, value["changes"])),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None  # half of a file that nobody writes in halves: there is nothing to let pass

@@ -1,0 +1,55 @@
+"""A reload that is held passes by a word for exactly those files, and for no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from steering import consent
+from steering.config import fingerprint
+from steering.consent import Held
+
+HELD = Held(version="0" * 16, because="would take out 2 of 2 steers", changes=("a: was 1, now 2",))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "steering.yaml"
+    file.write_text("{site: sin}\n")
+    return file
+
+
+def test_a_word_is_for_the_files_as_they_were_when_it_was_given(config: Path) -> None:
+    runtime, shown = config.parent, fingerprint(config)
+    assert not consent.accepted(runtime, shown)
+    consent.accept(runtime, shown)
+    assert consent.accepted(runtime, shown)
+    config.write_text("{site: fra, mode: observe}\n")
+    assert not consent.accepted(runtime, fingerprint(config))
+
+
+def test_a_word_serves_once(config: Path) -> None:
+    runtime, shown = config.parent, fingerprint(config)
+    consent.accept(runtime, shown)
+    consent.settle(runtime)
+    assert not consent.accepted(runtime, shown)
+    consent.settle(runtime)
+
+
+def test_what_waits_is_told_until_it_does_not(tmp_path: Path) -> None:
+    assert consent.waiting(tmp_path) is None
+    assert consent.waiting(tmp_path / "nowhere") is None
+    consent.hold(tmp_path, HELD)
+    assert consent.waiting(tmp_path) == HELD
+    consent.settle(tmp_path)
+    assert consent.waiting(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00", b"[]", b'{"version": 1}', b"[" * 100000])
+def test_damage_is_no_word_and_holds_nothing(config: Path, damage: bytes) -> None:
+    runtime = config.parent
+    (runtime / "accepted").write_bytes(damage)
+    assert not consent.accepted(runtime, fingerprint(config))
+    (runtime / "held").write_bytes(damage)
+    assert consent.waiting(runtime) is None
