@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.config import Counted, Policy, Serial, Setup, Together
+from steering.config import Budget, Counted, Policy, Serial, Setup, Together
 from steering.judge.detector import scale_for
 from steering.model import LOCAL, Family, Seconds, Target, Verdict
 
@@ -52,6 +52,8 @@ class Layout:
     """(A,) which addresses move together, by `steer.together`."""
     order: NDArray[np.int64]
     """(A, P) the policy's rank of a site for this address, from 0; -1: not to be used."""
+    hop: NDArray[np.bool_]
+    """(A, P) whether a site has a next hop of the address's family, liked by the policy or not."""
     acts_on: NDArray[np.bool_]
     """(3, A) whether the policy counts this class as a breach."""
     acts_on_stale: NDArray[np.bool_]
@@ -66,6 +68,15 @@ class Layout:
     """(A,) the policy's least remaining signature lifetime in seconds; NaN likewise."""
     at_most: NDArray[np.int64]
     """(A,) addresses of the upstream that may be steered at once."""
+    budget: Budget
+    capacity: NDArray[np.float64]
+    """(P,) queries per second that may be sent to a site; infinite where no limit is set."""
+    estimate: NDArray[np.float64]
+    """(A,) queries per second by the policy's estimate, its total spread evenly; NaN: none."""
+    gradual: NDArray[np.bool_]
+    """(A,) whether one address goes back before the others of its group."""
+    moves_per_day: NDArray[np.int64]
+    """(A,) moves of one address, away and back, that a day may see."""
 
     @classmethod
     def of(cls, setup: Setup) -> Layout:
@@ -95,11 +106,13 @@ class Layout:
                     }[policy.steer.together]
                     group_of.append(groups.setdefault(key, len(groups)))
         order = np.full((len(targets), len(paths)), -1, dtype=np.int64)
+        hop = np.zeros(order.shape, dtype=np.bool_)
         for a, u in enumerate(upstream_of):
             wanted = policies[u].steer.to
             for p, site in enumerate(paths[1:], start=1):
                 if targets[a].family not in config.sites[site].next_hop:
                     continue
+                hop[a, p] = True
                 if not wanted:
                     order[a, p] = 0
                 elif site in wanted:
@@ -126,6 +139,7 @@ class Layout:
             family_of=np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64),
             group_of=np.array(group_of, dtype=np.int64),
             order=order,
+            hop=hop,
             acts_on=np.array(acting, dtype=np.bool_),
             acts_on_stale=np.array(
                 [Counted.STALE in policies[u].breach.on for u in upstream_of], dtype=np.bool_
@@ -144,6 +158,15 @@ class Layout:
             life_limit=_or_nan(policies[u].breach.stale.signature_remaining for u in upstream_of),
             at_most=np.array(
                 [policies[u].steer.at_most or len(targets) for u in upstream_of], dtype=np.int64
+            ),
+            budget=config.budget,
+            capacity=np.array(
+                [np.inf, *(site.capacity or np.inf for site in config.sites.values())]
+            ),
+            estimate=_or_nan(_estimate(policies[u]) for u in upstream_of),
+            gradual=np.array([policies[u].recover.gradual for u in upstream_of], dtype=np.bool_),
+            moves_per_day=np.array(
+                [policies[u].recover.moves_per_day for u in upstream_of], dtype=np.int64
             ),
         )
 
@@ -165,6 +188,11 @@ class Layout:
         """The place of a zone in the policy of row `a`; None: it is none of the policy's."""
         zones = self.policy(a).zones
         return zones.index(name) if name in zones else None
+
+
+def _estimate(policy: Policy) -> float | None:
+    total = policy.steer.queries_per_second
+    return None if total is None else total / len(policy.targets)
 
 
 def _or_nan(limits: Iterable[Seconds | None]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
-from steering.config.units import Duration, duration
+from steering.config.units import Duration, Share, duration
 from steering.model import LOCAL, Family
 
 SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
@@ -176,6 +176,31 @@ class Act(Section):
     )
 
 
+class Budget(Section):
+    """How much may be changed at once, whatever was measured."""
+
+    moves_per_minute: Annotated[
+        int, Whole(low=1, high=10**6, why="none at all is no steering, and no way back")
+    ] = Field(
+        default=120,
+        description="Most addresses that change their path within a minute, away or back; the"
+        " others wait. What an override or `off` says, and the way back from a detour that is"
+        " worse than the local path, is not held up.",
+    )
+    at_once: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
+        Field(
+            default=None,
+            description="Most addresses steered at once, of all upstreams together; no limit if"
+            " left out.",
+        )
+    )
+    capacity_share: Annotated[float, Share(low="1%", why="less would let nothing through")] = Field(
+        default=0.8,
+        description="Share of a site's `capacity` that steered traffic may take up, by what dnstap"
+        " shows or by the policies' estimates.",
+    )
+
+
 class Config(Section):
     """One agent's configuration, complete. Paths are absolute, times are in seconds."""
 
@@ -233,6 +258,9 @@ class Config(Section):
         " never steered on, so two sites cannot send each other in circles.",
     )
     observe: Observe = Field(default=Observe(), description="Where observations come from.")
+    budget: Budget = Field(
+        default=Budget(), description="How much may be changed at once, whatever was measured."
+    )
     act: Act = Field(default=Act(), description="How a plan becomes true.")
     status: Annotated[Listen, Endpoint()] = Field(
         default=Listen(host="127.0.0.1", port=9353),

@@ -17,7 +17,7 @@ from pydantic import (
 
 from steering.config.addresses import Address, Role
 from steering.config.names import canonical_name
-from steering.config.scalars import Name, Place, Text, Whole, Word
+from steering.config.scalars import Flag, Name, Place, Text, Whole, Word
 from steering.config.section import MisfitError, Section, distinct, some
 from steering.config.units import Duration, Share, duration
 from steering.model import Family, Target
@@ -112,6 +112,18 @@ class Recover(Section):
     ] = Field(
         default=1600, description="Clean answers on the original path before traffic returns."
     )
+    gradual: Annotated[bool, Flag()] = Field(
+        default=True,
+        description="One address first, and the rest of what moves together when live answers"
+        " have shown that it does well.",
+    )
+    moves_per_day: Annotated[
+        int, Whole(low=6, high=10**6, why="below that a second fault in a day may be left alone")
+    ] = Field(
+        default=12,
+        description="Most moves of an address in a day, away and back; near that it stays on its"
+        " detour for hours, or where moving did not help, on the local path.",
+    )
 
     @model_validator(mode="after")
     def _longest(self) -> Self:
@@ -136,6 +148,14 @@ class Steer(Section):
     )
     at_most: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
         Field(default=None, description="Most addresses steered at once; no limit if left out.")
+    )
+    queries_per_second: (
+        Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None
+    ) = Field(
+        default=None,
+        description="Queries that this host's resolvers send to all these addresses together, for"
+        " the sites' `capacity`. Used where dnstap does not tell; if left out as well, they are"
+        " not known and count as none.",
     )
 
 

@@ -103,6 +103,24 @@ class Whole(Scalar[int]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flag(Scalar[bool]):
+    """Yes or no."""
+
+    word: ClassVar[str] = "`true` or `false`"
+
+    def read(self, value: object, _place: Place | None, /) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"is {shown(value)}, wanted true or false")  # noqa: TRY004
+        return value
+
+    def write(self, value: bool) -> bool:
+        return value
+
+    def schema(self) -> Mapping[str, object]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Word(Scalar[str]):
     """A name of our own making: it labels metrics and is typed in commands."""
 

@@ -196,6 +196,8 @@ def _typed(default: object) -> str:
         return ""
     if isinstance(default, list):
         return f"`[{', '.join(default)}]`"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     return f"`{default}`"
 
 
