@@ -61,6 +61,11 @@ def _columns(addresses: Sequence[Answer]) -> list[str]:
                 a["since"],
             )
         )
+    return table(rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in columns that stand one below the other."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
