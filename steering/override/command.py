@@ -8,6 +8,7 @@ speaks to it but for its status, so all of it works with the agent dead.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import math
@@ -24,6 +25,7 @@ from steering.config.overrides import Until, rfc3339
 from steering.config.overruling import FOLDER
 from steering.config.scalars import Word
 from steering.config.units import seconds
+from steering.consent import waiting
 from steering.model import WallTime
 from steering.override import text
 from steering.override.options import action_of
@@ -223,6 +225,9 @@ def _show(before: Setup, after: Setup, wall: WallTime) -> None:
     except (Unreachable, Unknown) as error:
         print(f"where addresses go now can't be told: {error}")
     print("\n".join(text.preview(changes, status)))
+    with contextlib.suppress(OSError):
+        if held := waiting(after.config.runtime):
+            print(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:

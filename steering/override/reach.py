@@ -23,6 +23,8 @@ class Said:
     """The one that says where it goes; None: the measurements do."""
     avoiding: tuple[Override, ...] = ()
     """Those that say where it may not go."""
+    no_way: bool = False
+    """It can't be obeyed: no next hop of the address's family leads to the site."""
 
     @property
     def speakers(self) -> tuple[Override, ...]:
@@ -64,7 +66,7 @@ class Reach:
         """What the overrides of this setup come to at this moment."""
         layout = Layout.of(setup)
         read = orders.read(Orders.blank(layout), layout, setup.overrides, wall)
-        said = {t.address: _said(read, a) for a, t in enumerate(layout.targets)}
+        said = {t.address: _said(read, layout, a) for a, t in enumerate(layout.targets)}
         standings = tuple(
             Standing(
                 override=override,
@@ -77,9 +79,14 @@ class Reach:
         return cls(targets=layout.targets, standings=standings, said=said)
 
 
-def _said(read: Orders, a: int) -> Said:
+def _said(read: Orders, layout: Layout, a: int) -> Said:
     banned = (read.banned_by[key] for key in sorted(read.banned_by) if key[0] == a)
-    return Said(by=read.of(a), avoiding=tuple(read.overrides[i] for i in banned))
+    by, to = read.of(a), int(read.to[a])
+    return Said(
+        by=by,
+        avoiding=tuple(read.overrides[i] for i in banned),
+        no_way=by is not None and by.action is Action.STEER and not layout.hop[a, to],
+    )
 
 
 def _shadows(

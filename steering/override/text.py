@@ -193,7 +193,7 @@ def goes_by(said: Said, path: str) -> str:
         return MEASURED + without
     match said.by.action:
         case Action.STEER:
-            return str(said.by.to)
+            return f"{MEASURED}, no way to {said.by.to}" if said.no_way else str(said.by.to)
         case Action.FREEZE:
             return "as it does now" if path == UNSEEN else path
         case Action.LOCAL | Action.AVOID:
@@ -205,7 +205,7 @@ def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[
     doubtful: Counter[tuple[str, str]] = Counter()
     for change in changes:
         there, by = now.get(change.target.address), change.then.by
-        if there and by and by.action in (Action.STEER, Action.LOCAL):
+        if there and by and by.action in (Action.STEER, Action.LOCAL) and not change.then.no_way:
             path = by.to or LOCAL
             doubtful[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
     for (path, health), n in doubtful.items():
