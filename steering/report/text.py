@@ -115,4 +115,6 @@ def explain_text(answer: Answer) -> str:
 
 def _rule(rule: Answer) -> str:
     sign = "=>" if rule["decides"] else " +" if rule["applies"] else "  "
-    return f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"
+    lines = [f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"]
+    lines += [f"{'':19}{rule['because']}", f"{'':19}otherwise: {rule['otherwise']}"]
+    return "\n".join(lines)
