@@ -41,11 +41,13 @@ def parser() -> argparse.ArgumentParser:
     def configured(name: str, text: str) -> argparse.ArgumentParser:
         return with_config(command(name, text))
 
-    def with_config(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def with_config(
+        sub: argparse.ArgumentParser, default: Path | str = DEFAULT
+    ) -> argparse.ArgumentParser:
         option = sub.add_argument(
             "--config",
             type=Path,
-            default=DEFAULT,
+            default=default,
             metavar="FILE",
             help=f"the configuration (default: {DEFAULT})",
         )
@@ -65,7 +67,9 @@ def parser() -> argparse.ArgumentParser:
     explain = configured("explain", "say which rule decides for an address, and on what evidence")
     explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
     explain.add_argument("--json", action="store_true", help="as data")
-    add_commands(command("override", "say by hand where addresses go, and until when"), with_config)
+    override = configured("override", "say by hand where addresses go, and until when")
+    # Said before or after the word that follows: the later one's default would undo the other.
+    add_commands(override, lambda sub: with_config(sub, argparse.SUPPRESS))
     off = configured("off", "take everything back at once and stay off, agent running or not")
     off.add_argument("--reason", default="", help="for those who find it off")
     configured("on", "end `off`")
@@ -126,9 +130,11 @@ def _run(options: argparse.Namespace) -> int:
     import resource
 
     from steering.agent import Agent
+    from steering.config import fingerprint
     from steering.parts import CannotRun
     from steering.report.events import Log
 
+    seen = fingerprint(options.config)
     setup = _load(options.config)
     if setup is None:
         return WRONG_INPUT
@@ -138,7 +144,7 @@ def _run(options: argparse.Namespace) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
     try:
-        agent = Agent(setup, log)
+        agent = Agent(setup, log, options.config, seen)
         asyncio.run(agent.run())
     except CannotRun as error:
         for reason in error.reasons:
@@ -157,10 +163,9 @@ def _check(options: argparse.Namespace) -> int:
     from steering import parts
     from steering.act.preflight import Fault, preflight
     from steering.observe.anchors import AnchorError
-    from steering.observe.signatures import Signatures
 
     try:
-        parts.key_store(setup, Signatures())
+        parts.chain_of(setup)
     except AnchorError as error:
         _say(str(error))
         return WRONG_INPUT
