@@ -246,7 +246,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _override(options: argparse.Namespace) -> int:
     from steering.config import ConfigError
-    from steering.override.command import NotDone, run
+    from steering.override import NotDone
+    from steering.override.command import run
 
     try:
         run(options)

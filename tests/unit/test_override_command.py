@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from steering import cli
-from steering.config import load
+from steering import cli, consent
+from steering.config import fingerprint, load
 from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
 from steering.override.shelf import Shelf
@@ -568,3 +568,53 @@ def test_lengths_of_time_are_readable(length: float, words: str) -> None:
 
 def test_times_are_written_as_they_are_read() -> None:
     assert moment(rfc3339(1795500000)) == 1795500000
+
+
+# --- what the agent is told -----------------------------------------------------------------
+
+
+def test_a_word_that_was_asked_for_is_not_asked_for_again(host: Host) -> None:
+    """The agent holds what ends most steers until somebody has seen it: here somebody has."""
+    (runtime := host.root / "run").mkdir()
+    for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
+        assert host.type(*words, "--yes") == 0
+        assert consent.accepted(runtime, fingerprint(host.config))
+    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
+    assert not consent.accepted(runtime, fingerprint(host.config)), "others were not seen"
+
+
+def test_where_others_wait_for_a_word_this_is_none_for_them(host: Host) -> None:
+    (runtime := host.root / "run").mkdir()
+    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    assert not consent.accepted(runtime, fingerprint(host.config))
+
+
+def test_what_changed_while_one_was_asked_is_not_what_was_shown(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def thinks(_prompt: str) -> str:
+        (host.policies / "overrides.yaml").write_text(BY_HAND)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", thinks)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert host.type(*STEER, *WHY) == 1
+    assert "the files have changed meanwhile: nothing was done" in host.err
+    assert host.files() == {}
+    assert host.type(*STEER, *WHY) == 0
+    (host.policies / "overrides.yaml").unlink()
+    assert host.type("remove", "ticket-4711") == 1
+    assert host.names() == ["by-hand", "ticket-4711"]
+
+
+def test_of_many_who_add_at_once_nobody_is_lost(host: Host) -> None:
+    command = [sys.executable, "-m", "steering", "override", "add", "--all", "--freeze", *WHY]
+
+    def add(name: str) -> int:
+        words = [*command, "--yes", "--name", name, "--config", str(host.config)]
+        return subprocess.run(words, capture_output=True, timeout=60).returncode
+
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(add, "abcd")) == [0] * 4
+    assert host.names() == ["a", "b", "c", "d"]
