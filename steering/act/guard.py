@@ -27,6 +27,7 @@ from pathlib import Path
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.act.off import OffSwitch
+from steering.act.reader import Trouble
 from steering.model import Seconds
 
 LOCK = "guard.lock"
@@ -91,14 +92,18 @@ class Watch:
         return state
 
     def _take_back(self) -> None:
-        if self._last is None or self._last.claim is None:
+        if self._last is None:
             return
-        with KernelActuator(self._last.claim) as kernel:
-            if kernel.remains():
-                left = kernel.withdraw()
-                if left:
-                    raise OSError("; ".join(map(str, left)))
-                _say("the lease is over or the switch is off: took back all rules and routes")
+        taken, left = False, list[Trouble]()
+        for claim in self._last.claims:
+            with KernelActuator(claim) as kernel:
+                if kernel.remains():
+                    taken = True
+                    left += kernel.withdraw()
+        if left:
+            raise OSError("; ".join(map(str, left)))
+        if taken:
+            _say("the lease is over or the switch is off: took back all rules and routes")
         self._pause = _BACK_OFF[0]
 
 

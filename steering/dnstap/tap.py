@@ -54,7 +54,7 @@ class Tap:
         with ExitStack() as stack:
             self._poll = stack.enter_context(select.epoll())
             there = {made.place: made for made in beside.listeners} if beside else {}
-            self.listeners = [
+            self.listeners: list[Listener] = [
                 stack.enter_context(there[place].share() if place in there else Listener(place))
                 for place in places
             ]
