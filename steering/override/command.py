@@ -136,10 +136,13 @@ def _list(options: argparse.Namespace) -> None:
         print(json.dumps([text.as_json(s, files[s.override.name], wall) for s in standings]))
     elif options.name is not None:
         print(text.details(standings[0], files[options.name], wall))
-    elif standings:
-        print(text.listing(standings, files, wall))
     else:
-        print("no overrides")
+        print(text.listing(standings, files, wall) if standings else "no overrides")
+        try:
+            status = fetch(setup.config.status, "/api/v1/status")
+            print(text.obeyed(setup.overrides, status))
+        except (Unreachable, Unknown) as error:
+            print(f"whether they are obeyed can't be told: {error}")
 
 
 def _place(setup: Setup, shelf: Shelf, name: str, *, replace: bool) -> Path:

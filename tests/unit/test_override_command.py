@@ -95,6 +95,7 @@ def agent(host: Host) -> Iterator[dict[str, object]]:
     answer: dict[str, object] = {
         "off": False,
         "mode": "enforce",
+        "overrides": [],
         "addresses": [
             {"address": "192.5.6.30", "steered_to": "fra", "rule": "steer", "paths": health},
             {"address": "192.33.14.30", "steered_to": None, "rule": "healthy", "paths": health},
@@ -495,7 +496,7 @@ def test_who_waits_for_another_is_told_in_the_end(
 
 def test_the_list_tells_what_each_comes_to(host: Host) -> None:
     assert host.type("list") == 0
-    assert host.out == "no overrides\n"
+    assert host.out.startswith("no overrides\nwhether they are obeyed can't be told: no agent")
     ever = "until: never, reason: r, by: b}\n"
     past = ever.replace("never", "2020-01-01T00:00:00Z")
     (host.policies / "overrides.yaml").write_text(
@@ -530,8 +531,9 @@ def test_the_list_is_data_too(host: Host) -> None:
         "match": {"address": "192.5.6.30"},
         "action": "local",
         "to": None,
-        "until": "never",
+        "until": None,
         "left_s": None,
+        "active": True,
         "state": "active",
         "reason": "r",
         "by": "b",
@@ -548,6 +550,21 @@ def test_the_list_is_data_too(host: Host) -> None:
     assert [o["name"] for o in json.loads(host.out)] == ["u"]
     assert host.type("list", "--names") == 0
     assert host.out == "ticket-4711\nu\n"
+
+
+def test_the_list_tells_whether_the_agent_goes_by_it(host: Host, agent: dict[str, object]) -> None:
+    assert host.type("list") == 0
+    assert "the running agent goes by these" in host.out
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    assert host.type("list") == 0
+    assert "CAUTION: the running agent does not go by these, or not yet: it has none" in host.out
+    assert host.type("list", "--json") == 0
+    agent["overrides"] = json.loads(host.out)
+    assert host.type("list") == 0
+    assert "the running agent goes by these" in host.out
+    assert host.type(*STEER, "--until", "never", "--reason", "x", "--replace", "--yes") == 0
+    assert host.type("list") == 0
+    assert "does not go by these, or not yet: it has ticket-4711" in host.out
 
 
 def test_one_is_shown_with_all_its_addresses(host: Host) -> None:
