@@ -1,6 +1,6 @@
 """Files that change while the agent runs: read when they lie still, taken whole or not at all.
 
-Once a second their fingerprint is looked at. When it differs from what was dealt with and has
+Twice a second their fingerprint is looked at. When it differs from what was dealt with and has
 been the same for one look, they are read, in a thread and from nothing but themselves. What is
 faulty, or can't be had on this host, changes nothing. What would end most of the steers in
 force waits for a word (`consent`), for as long as that is what it would do.
@@ -25,7 +25,8 @@ from steering.observe.bell import Bell
 from steering.parts import CannotRun, Chain
 from steering.report.metrics import Meters
 
-LOOK: Seconds = 1.0
+LOOK: Seconds = 0.5
+"""Two looks have to agree, so a change is taken up within a second."""
 _NAMED = 6
 """Addresses named where more may be meant."""
 _TOLD = 12
