@@ -3,7 +3,8 @@
 Twice a second their fingerprint is looked at. When it differs from what was dealt with and has
 been the same for one look, they are read, in a thread and from nothing but themselves. What is
 faulty, or can't be had on this host, changes nothing. What would end most of the steers in
-force waits for a word (`consent`), for as long as that is what it would do.
+force, and is more than other overrides, waits for a word (`consent`), for as long as that is
+what it would do.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class Reload:
         still, self._seen = seen == self._seen, seen
         if not asked and seen == self._dealt:
             self._think_again()
-        elif asked or still:
+        # Who let exactly these pass has written them to their end.
+        elif asked or still or consent.accepted(self._runtime, seen):
             read = await asyncio.to_thread(_read, self._path, seen, self._taker.version)
             if await asyncio.to_thread(fingerprint, self._path) == seen:
                 self._dealt = seen
@@ -161,8 +163,8 @@ class Reload:
             self._reject(read)
         elif not read.told:
             self._settle("loaded")
-        elif self._may_pass(read.version) or not self._hold(read):
-            self._take(read)
+        elif not read.anew or self._may_pass(read.version) or not self._hold(read):
+            self._take(read)  # an override is a word already, and says for which addresses
 
     def _take(self, news: News) -> None:
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from steering import cli, consent
-from steering.config import fingerprint, load
+from steering.config import load
 from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
 from steering.override.shelf import Shelf
@@ -237,9 +237,8 @@ def test_what_cannot_work_is_said_before_it_is_done(host: Host) -> None:
 
 
 def test_files_that_are_held_back_hold_this_one_back_too(host: Host) -> None:
-    (host.root / "run").mkdir()
-    held = {"version": "1", "because": "26 steers would go", "changes": []}
-    (host.root / "run/held").write_text(json.dumps(held))
+    (runtime := host.root / "run").mkdir()
+    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
     assert host.type(*STEER, *WHY, "--yes") == 0
     assert "CAUTION: changed files wait for a word (26 steers would go)" in host.out
 
@@ -587,24 +586,7 @@ def test_times_are_written_as_they_are_read() -> None:
     assert moment(rfc3339(1795500000)) == 1795500000
 
 
-# --- what the agent is told -----------------------------------------------------------------
-
-
-def test_a_word_that_was_asked_for_is_not_asked_for_again(host: Host) -> None:
-    """The agent holds what ends most steers until somebody has seen it: here somebody has."""
-    (runtime := host.root / "run").mkdir()
-    for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
-        assert host.type(*words, "--yes") == 0
-        assert consent.accepted(runtime, fingerprint(host.config))
-    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
-    assert not consent.accepted(runtime, fingerprint(host.config)), "others were not seen"
-
-
-def test_where_others_wait_for_a_word_this_is_none_for_them(host: Host) -> None:
-    (runtime := host.root / "run").mkdir()
-    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
-    assert host.type(*STEER, *WHY, "--yes") == 0
-    assert not consent.accepted(runtime, fingerprint(host.config))
+# --- while others write too -----------------------------------------------------------------
 
 
 def test_what_changed_while_one_was_asked_is_not_what_was_shown(
