@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from steering.config import ConfigError, Setup, load
+from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
-from steering.consent import waiting
+from steering.consent import accept, waiting
 from steering.model import Override, WallTime
 from steering.override import FAILED, WRONG_INPUT, NotDone, text
 from steering.override.entry import entry, name_of
@@ -54,6 +54,7 @@ def _add(options: argparse.Namespace) -> None:
             again = load(options.config)
             if again == before and place == _place(again, shelf, name, replace=options.replace):
                 shelf.put(place, written)
+                _let_pass(options.config, before)
                 break
         _look_again(options)
     print(f"written to {place}: a running agent takes it up within two seconds")
@@ -77,6 +78,7 @@ def _remove(options: argparse.Namespace) -> None:
         with shelf.alone():
             if load(options.config) == before:
                 shelf.take(place)
+                _let_pass(options.config, before)
                 break
         _look_again(options)
     print(f"removed {place}: a running agent takes it up within two seconds")
@@ -88,6 +90,17 @@ def _look_again(options: argparse.Namespace) -> None:
     if not options.yes:
         raise NotDone(FAILED, f"{changed}: nothing was done, look again")
     print(f"{changed}: once more")
+
+
+def _let_pass(config: Path, before: Setup) -> None:
+    """Tell the agent that these files are whole: it need not wait to see them lie still.
+
+    Where others wait for a word, this is none for them, and the change waits with them.
+    """
+    runtime = before.config.runtime
+    with contextlib.suppress(OSError):
+        if waiting(runtime) is None:
+            accept(runtime, fingerprint(config))
 
 
 def _remove_unread(options: argparse.Namespace, name: str, error: ConfigError) -> None:

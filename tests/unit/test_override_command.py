@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from steering import cli, consent
-from steering.config import load
+from steering.config import fingerprint, load
 from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
 from steering.override.shelf import Shelf
@@ -587,6 +587,22 @@ def test_times_are_written_as_they_are_read() -> None:
 
 
 # --- while others write too -----------------------------------------------------------------
+
+
+def test_the_agent_need_not_wait_to_see_these_files_lie_still(host: Host) -> None:
+    (runtime := host.root / "run").mkdir()
+    for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
+        assert host.type(*words, "--yes") == 0
+        assert consent.accepted(runtime, fingerprint(host.config))
+    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
+    assert not consent.accepted(runtime, fingerprint(host.config)), "others were not seen"
+
+
+def test_where_others_wait_for_a_word_this_is_none_for_them(host: Host) -> None:
+    (runtime := host.root / "run").mkdir()
+    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    assert not consent.accepted(runtime, fingerprint(host.config))
 
 
 def test_what_changed_while_one_was_asked_is_not_what_was_shown(
