@@ -70,6 +70,8 @@ def parser() -> argparse.ArgumentParser:
     override = configured("override", "say by hand where addresses go, and until when")
     # Said before or after the word that follows: the later one's default would undo the other.
     add_commands(override, lambda sub: with_config(sub, argparse.SUPPRESS))
+    reload = configured("reload", "show what changed files would end, and let them pass")
+    reload.add_argument("--yes", action="store_true", help="without a question")
     off = configured("off", "take everything back at once and stay off, agent running or not")
     off.add_argument("--reason", default="", help="for those who find it off")
     configured("on", "end `off`")
@@ -95,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "status": _status,
             "explain": _explain,
             "override": _override,
+            "reload": _reload,
             "off": _off,
             "on": _on,
             "demo": _demo,
@@ -267,6 +270,22 @@ def _override(options: argparse.Namespace) -> int:
         _say(f"steering: {error}")
         return FAILED
     return FINE
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from steering.passing import run
+
+    setup = _load(options.config)
+    if setup is None:
+        return WRONG_INPUT
+    try:
+        return run(options.config, setup, sure=options.yes)
+    except PermissionError as error:
+        _say(f"steering: not permitted: {error}")
+        return NOT_PERMITTED
+    except OSError as error:
+        _say(f"steering: {error}")
+        return FAILED
 
 
 def _off(options: argparse.Namespace) -> int:
