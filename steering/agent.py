@@ -30,6 +30,7 @@ from steering.outfit import Lasting, Outfit
 from steering.parts import CannotRun
 from steering.relay import relay
 from steering.reload import Ended, Reload, Version
+from steering.replay.journal import kept
 from steering.report.events import Log, timestamp
 from steering.report.metrics import Meters
 from steering.report.notify import notify
@@ -71,6 +72,7 @@ class Agent:
         self.outfit = Outfit(setup, self.version.layout, self.version.chain, self._lasting)
         self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
         self.reload = Reload(path, self, self.meters)
+        self.journal = kept(None, config)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -96,6 +98,8 @@ class Agent:
             notify("STOPPING=1")
             self._deafen()
             self.outfit.close()
+            if self.journal is not None:
+                self.journal.close()
         self.tell(Event(event="stopped", because=self._farewell()))
 
     async def _turns(self) -> None:
@@ -112,7 +116,8 @@ class Agent:
         self._mind_lost_lease()
         started = now = time.monotonic()
         facts, hands = self._facts(), self.outfit.hands
-        self.world, steps, events = engine.turn(self.world, facts, now)
+        before = self.world
+        self.world, steps, events = engine.turn(before, facts, now)
         self.meters.turn_seconds.observe(time.monotonic() - started)
         installed = facts.installed
         if hands is not None:
@@ -120,6 +125,12 @@ class Agent:
             acted = hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
             installed = self.outfit.ways.installed()
+        if self.journal is not None:
+            setup, after = self.version.setup, self.world
+            self.journal.note(
+                setup, facts, now, before=before, after=after, steps=steps, events=events
+            )
+            events += self.journal.news()
         for event in events:
             self.tell(event)
         if self._hear_kernel():
@@ -195,6 +206,7 @@ class Agent:
         self.outfit = outfit
         self._hear()
         self.world, ended = self._relayed(version, time.monotonic())
+        self.journal = kept(self.journal, config)
         for event in ended:
             self.tell(event)
         self._tell_of(outfit)
@@ -298,6 +310,8 @@ class Agent:
             own["config_held"] = self.reload.held
         if mute := self.log.trouble(now):
             own["log"] = mute
+        if self.journal is not None and self.journal.trouble:
+            own["journal"] = self.journal.trouble
         if self.world.off:
             own["off"] = self._who_switched_off()
         return own
@@ -314,6 +328,7 @@ class Agent:
             turned_at=now,
             hearing=ears.hearing() if (ears := self.outfit.ears) is not None else None,
             events_lost=self.log.lost,
+            journal_lost=self.journal.lost if self.journal is not None else 0,
         )
 
     def _deliver(self, item: Round) -> None:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
-from steering.config.units import Duration, Share, duration
+from steering.config.units import Duration, Share, Size, duration
 from steering.model import LOCAL, Family
 
 SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
@@ -201,6 +201,19 @@ class Budget(Section):
     )
 
 
+class Journal(Section):
+    """How long every turn is kept, for `steering replay`."""
+
+    max_age: Annotated[
+        float, Duration(low="1h", high="365d", why="less holds no incident, more fills disks")
+    ] = Field(default=604_800.0, description="What is older is forgotten, hour by hour.")
+    max_size: Annotated[
+        int, Size(low="4MB", high="100GB", why="less holds no incident, more fills disks")
+    ] = Field(
+        default=256_000_000, description="Room that it may take; then the oldest is forgotten."
+    )
+
+
 class Config(Section):
     """One agent's configuration, complete. Paths are absolute, times are in seconds."""
 
@@ -220,6 +233,11 @@ class Config(Section):
         default=Path("/var/lib/steering"),
         description="Directory of what outlasts a boot: the journal, the off switch. Created if"
         " missing.",
+    )
+    journal: Annotated[Journal | None, OrOff("a mapping or off", Journal)] = Field(
+        default=Journal(),
+        description="Every turn's facts and decisions, in `journal.sqlite` under `state`; `off`"
+        " for none.",
     )
     runtime: Annotated[Path, FilePath()] = Field(
         default=Path("/run/steering"),

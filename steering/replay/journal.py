@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from steering.config import Setup
+from steering.config import Config, Setup
 from steering.model import Event, Facts, Instant, Seconds, Step
 from steering.replay.record import Turn, digest
 from steering.replay.writer import Item, Writer
@@ -83,6 +83,10 @@ class Journal:
             self._weight += item.weight
             self._changed.notify()
 
+    def bound(self, *, max_age: Seconds, max_size: int) -> None:
+        """Keep to other bounds from the next checkpoint on."""
+        self._writer.bound(max_age, max_size)
+
     @property
     def lost(self) -> int:
         """Turns that were not written."""
@@ -121,3 +125,16 @@ class Journal:
                 self._writer.close()
                 return
             self._writer.tick()
+
+
+def kept(journal: Journal | None, config: Config) -> Journal | None:
+    """The journal as a configuration wants it: begun, ended, or within other bounds."""
+    wanted = config.journal
+    if wanted is None:
+        if journal is not None:
+            journal.close(patience=0.0)
+        return None
+    if journal is None:
+        return Journal(config.state / NAME, max_age=wanted.max_age, max_size=wanted.max_size)
+    journal.bound(max_age=wanted.max_age, max_size=wanted.max_size)
+    return journal

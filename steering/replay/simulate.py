@@ -7,12 +7,12 @@ as the agent runs it, and at least once a second.
 
 Calm spans are taken in coarser steps, or a story of two days would take an hour. A span is
 calm while all that is wrong is known and answered: nobody is on trial, no proof is open,
-nothing is asked out of curiosity, no recovery has begun (every bucket of a steered address is
-as full as at its breach), whatever is ill is believed to be ill or has no traffic any more,
-nothing has happened for a minute, and the story changes in no less than half a minute. Then a turn comes every two and a
-half slow rounds, just often enough for no answer to grow stale, and each brings a question to
-every address over every path. What is left out are answers that say once more what is known
-already; the moment a bucket begins to empty, every probe is simulated again.
+nothing is asked out of curiosity, no recovery has begun (what is steered away from is still
+ill, and its bucket as full as at the breach), whatever else is ill is believed to be ill,
+nothing has happened for a minute, and nothing changes for half a minute. Then a turn comes
+every two and a half slow rounds, just often enough for no answer to grow stale, and each
+brings a question to every address over every path. What is left out are answers that say
+once more what is known already; the moment a bucket begins to empty, every probe is asked.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Item:
 
 
 class Writer:
-    """Owns the file. All methods but the constructor are called by one thread."""
+    """Owns the file. All methods but `bound` are called by one thread."""
 
     def __init__(self, path: Path, *, max_age: Seconds, max_size: int) -> None:
         self.path, self.max_age, self.max_size = path, max_age, max_size
@@ -77,6 +77,12 @@ class Writer:
     def patience(self) -> Seconds:
         """How long there is nothing to do if nothing comes in."""
         return max(0.0, self._since + LATEST - time.monotonic()) if self._batch else AGAIN
+
+    def bound(self, max_age: Seconds, max_size: int) -> None:
+        """Keep to other bounds; from any thread."""
+        self.max_age, self.max_size = max_age, max_size
+        if (store := self._store) is not None:
+            store.max_age, store.max_size = max_age, max_size
 
     def take(self, item: Item) -> None:
         """Write one turn, or count it as lost."""

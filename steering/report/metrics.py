@@ -104,6 +104,11 @@ class _States(Collector):
             "Lines of events that could not be written: the log's pipe is full or gone.",
             value=snapshot.events_lost,
         )
+        yield CounterMetricFamily(
+            "steering_journal_lost",
+            "Turns that could not be written to the journal; a replay has a gap there.",
+            value=snapshot.journal_lost,
+        )
         alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
         for name in snapshot.alarms:
             alarm.add_metric([name], 1)

@@ -50,3 +50,5 @@ class Snapshot:
     """None: no dnstap is configured."""
     events_lost: int = 0
     """Lines of events that could not be written."""
+    journal_lost: int = 0
+    """Turns that could not be written down."""
