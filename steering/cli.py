@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
     explain = configured("explain", "say which rule decides for an address, and on what evidence")
     explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
     explain.add_argument("--json", action="store_true", help="as data")
+    explain.add_argument(
+        "--at", type=_moment, metavar="TIME", help="at a time in the journal: RFC 3339, or UTC"
+    )
+    explain.add_argument(
+        "--journal", type=Path, metavar="FILE", help="for --at (default: that of the configuration)"
+    )
     override = configured("override", "say by hand where addresses go, and until when")
     # Said before or after the word that follows: the later one's default would undo the other.
     add_commands(override, lambda sub: with_config(sub, argparse.SUPPRESS))
@@ -75,6 +81,21 @@ def parser() -> argparse.ArgumentParser:
     off = configured("off", "take everything back at once and stay off, agent running or not")
     off.add_argument("--reason", default="", help="for those who find it off")
     configured("on", "end `off`")
+    replay = configured("replay", "run a journal again, try policies on it, or tell a story")
+    replay.add_argument(
+        "journal",
+        type=Path,
+        nargs="?",
+        metavar="JOURNAL",
+        help="a journal.sqlite (default: that of the configuration)",
+    )
+    replay.add_argument("--scenario", type=Path, metavar="FILE", help="tell this story instead")
+    replay.add_argument(
+        "--policies", type=Path, metavar="DIR", help="try these instead of those recorded"
+    )
+    replay.add_argument("--from", dest="since", type=_moment, metavar="TIME")
+    replay.add_argument("--to", dest="until", type=_moment, metavar="TIME")
+    replay.add_argument("--json", action="store_true", help="as data")
     demo = command("demo", "replay July 2023 live, in network namespaces of its own")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
     demo.add_argument(
@@ -100,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "reload": _reload,
             "off": _off,
             "on": _on,
+            "replay": _replay,
             "demo": _demo,
             "completion": _completion,
         }[options.command](options)
@@ -232,6 +254,8 @@ def _explain(options: argparse.Namespace) -> int:
     except ValueError:
         _say(f"steering: {options.address!r} is not an address")
         return WRONG_INPUT
+    if options.at is not None:
+        return _explain_at(options, address)
     setup = _load(options.config)
     if setup is None:
         return WRONG_INPUT
@@ -332,6 +356,50 @@ def _on(options: argparse.Namespace) -> int:
         return FAILED
     print("on again" if was else "was on already")
     return FINE
+
+
+def _explain_at(options: argparse.Namespace, address: str) -> int:
+    from steering.replay.show import explain_at
+
+    journal = options.journal or _journal(options.config)
+    if journal is None:
+        return WRONG_INPUT
+    return explain_at(journal, address, options.at, as_json=options.json)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from steering.replay.show import replay, scenario
+
+    if options.scenario is not None:
+        return scenario(options.scenario, policies=options.policies, as_json=options.json)
+    journal = options.journal or _journal(options.config)
+    if journal is None:
+        return WRONG_INPUT
+    return replay(
+        journal,
+        policies=options.policies,
+        since=options.since,
+        until=options.until,
+        as_json=options.json,
+    )
+
+
+def _moment(text: str) -> float:
+    """UNIX seconds of a time that was typed."""
+    from steering.replay.show import when
+
+    try:
+        return when(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _journal(config: Path) -> Path | None:
+    """The journal that a configuration's agent writes."""
+    from steering.replay.journal import NAME
+
+    setup = _load(config)
+    return None if setup is None else setup.config.state / NAME
 
 
 def _demo(options: argparse.Namespace) -> int:

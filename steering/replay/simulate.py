@@ -85,6 +85,8 @@ class Simulation:
         self.internet = Internet(told.story, self.layout)
         self.asked = 0
         """Questions, each over some paths."""
+        self.answers = self.failed = self.would_fail = 0.0
+        """Of the resolvers: got, bad ones among them, and bad ones had nothing been steered."""
         self._rng = random.Random(f"probes of {told.story.story}")
         self._now = BEGINNING
         self._world = World.blank(self.layout, self._now, self.internet.clock(told.story.begins))
@@ -201,8 +203,10 @@ class Simulation:
             number = int(each + self._rng.random())
             if number:
                 path = self._installed.get(target.address, LOCAL)
-                began = self._turned
-                heard.append(self.internet.traffic(target, path, began, self.at, number))
+                self.answers += number
+                self.failed += number * self.internet.ill(target, path, self.at).share
+                self.would_fail += number * self.internet.ill(target, LOCAL, self.at).share
+                heard.append(self.internet.traffic(target, path, self._turned, self.at, number))
         return tuple(heard)
 
     # --- in calm spans ---
