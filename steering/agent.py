@@ -16,12 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from steering import engine, parts
-from steering.act.kernel import KernelActuator
 from steering.act.off import OffSwitch
 from steering.config import Fingerprint, Setup
 from steering.crew import Crew
 from steering.decide.attention import attention
-from steering.dnstap.tap import Tap
 from steering.frozen import Frozen
 from steering.hands import Acted
 from steering.model import Done, Event, Facts, Instant, Round, Seconds
@@ -60,8 +58,6 @@ class Agent:
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.frozen = Frozen(config.state)
         self._rounds: list[Round] = []
-        self._heard: list[int] = []
-        """Descriptors that wake it."""
         self._wake = asyncio.Event()
         self._lasting = Lasting(
             switch=self.switch,
@@ -69,7 +65,7 @@ class Agent:
             snapshot=lambda: self.snapshot,
             deliver=self._deliver,
         )
-        self.outfit = Outfit(setup, self.version.layout, self.version.chain, self._lasting)
+        self.outfit = Outfit(self.version, self._lasting)
         self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
         self.reload = Reload(path, self, self.meters)
         self.journal = kept(None, config)
@@ -96,7 +92,7 @@ class Agent:
             await self.crew.work()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
-            self._deafen()
+            self.crew.deafen()
             self.outfit.close()
             if self.journal is not None:
                 self.journal.close()
@@ -200,8 +196,8 @@ class Agent:
         for key in ("state", "runtime"):
             if getattr(config, key) != getattr(was.setup.config, key):
                 raise CannotRun(2, f"{key}: can't be changed while the agent runs: restart it")
-        outfit = Outfit(version.setup, version.layout, version.chain, self._lasting, was)
-        self._deafen()
+        outfit = Outfit(version, self._lasting, was)
+        self.crew.deafen()
         outfit.succeed(was)
         self.outfit = outfit
         self._hear()
@@ -238,19 +234,10 @@ class Agent:
 
     def _hear(self) -> None:
         """Wake when the kernel or a resolver tells of something."""
-        loop, outfit = asyncio.get_running_loop(), self.outfit
-        if outfit.hands is not None:
-            loop.add_reader(self._heard_at(outfit.hands.kernel), self._on_kernel)
-        if outfit.ears is not None:
-            loop.add_reader(self._heard_at(outfit.ears.tap), self._on_tap)
-
-    def _heard_at(self, source: KernelActuator | Tap) -> int:
-        self._heard.append(source.fileno())
-        return self._heard[-1]
-
-    def _deafen(self) -> None:
-        while self._heard:
-            asyncio.get_running_loop().remove_reader(self._heard.pop())
+        if self.outfit.hands is not None:
+            self.crew.hear(self.outfit.hands.kernel.fileno(), self._on_kernel)
+        if self.outfit.ears is not None:
+            self.crew.hear(self.outfit.ears.tap.fileno(), self._on_tap)
 
     def _mind_lost_lease(self) -> None:
         """Where the lease ran out, all is taken back: begin from nothing.

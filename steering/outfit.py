@@ -22,16 +22,15 @@ from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
 from steering.act.watchdog import inherited
-from steering.config import Setup
 from steering.ears import Ears
 from steering.hands import Hands
-from steering.layout import Layout
 from steering.model import Round
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
-from steering.parts import CannotRun, Chain
+from steering.parts import CannotRun
+from steering.reload import Version
 from steering.report.http import Server
 from steering.report.snapshot import Snapshot
 from steering.ways import Ways
@@ -50,15 +49,9 @@ class Lasting:
 class Outfit:
     """Everything built from one setup. Raises CannotRun where something can't be had."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        layout: Layout,
-        chain: Chain,
-        lasting: Lasting,
-        was: Outfit | None = None,
-    ) -> None:
-        self.setup, self.layout, self.chain = setup, layout, chain
+    def __init__(self, version: Version, lasting: Lasting, was: Outfit | None = None) -> None:
+        self.setup, self.layout, self.chain = version.setup, version.layout, version.chain
+        setup, layout = self.setup, self.layout
         self.claim = parts.claim_of(setup.config)
         self.allowed = parts.addresses_of(setup)
         self.notices: tuple[str, ...] = ()
@@ -88,6 +81,7 @@ class Outfit:
                 deliver=lasting.deliver,
                 gateway_dead=self.ways.gateway_dead,
                 leads=self.ways.leads,
+                known=version.delegations,
             )
             made.pop_all()
 

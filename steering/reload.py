@@ -10,7 +10,7 @@ what it would do.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +42,7 @@ class Version:
     setup: Setup
     layout: Layout
     chain: Chain
+    delegations: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, setup: Setup, seen: Fingerprint) -> Version:
@@ -51,6 +52,7 @@ class Version:
             setup=setup,
             layout=Layout.of(setup),
             chain=parts.chain_of(setup),
+            delegations=parts.delegations_of(setup),
         )
 
 
