@@ -233,7 +233,7 @@ def _budget_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG00
 
 def _steer(world: World, board: Board, a: int) -> str:
     if not board.best[a]:
-        return "no site to steer to"
+        return f"no site to steer to now; {sites(world, a)}"
     proven = [world.layout.paths[p] for p in np.flatnonzero(board.proven[a]).tolist()]
     return f"best: {world.layout.paths[board.best[a]]}; proven: {', '.join(proven)}"
 
