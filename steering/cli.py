@@ -187,6 +187,7 @@ def _check(options: argparse.Namespace) -> int:
         return WRONG_INPUT
     from steering import parts
     from steering.act.preflight import Fault, preflight
+    from steering.dnstap.listen import objections
     from steering.observe.anchors import AnchorError
 
     try:
@@ -219,6 +220,9 @@ def _check(options: argparse.Namespace) -> int:
         ):
             word = "notice" if complaint.kind is Fault.NOTICE else "`run` would refuse"
             _say(f"this host: {word}: {complaint}")
+    for place in parts.places_of(setup.config):
+        for objection in objections(place):
+            _say(f"this host: observe.dnstap: {objection}")
     return FINE
 
 

@@ -136,7 +136,9 @@ class Outfit:
         except LookupError as error:
             raise CannotRun(2, f"observe.dnstap_group: {error.args[0]}") from error
         except OSError as error:
-            raise CannotRun(1, f"observe.dnstap: {error}") from error
+            code = 3 if isinstance(error, PermissionError) else 1
+            where = f"{error.filename}: " if error.filename else ""
+            raise CannotRun(code, f"observe.dnstap: {where}{error.strerror or error}") from error
         made.callback(ears.close)
         return ears
 

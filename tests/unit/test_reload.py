@@ -156,6 +156,22 @@ def test_an_override_alone_needs_nothing_built_anew(desk: Desk) -> None:
     assert "override x came" in desk.taker.events[0].because
 
 
+@pytest.mark.parametrize(("number", "held"), [(1, False), (2, True)])
+def test_one_override_that_went_is_a_word_and_several_at_once_may_be_a_lost_directory(
+    desk: Desk, number: int, held: bool
+) -> None:
+    folder = desk.policy.parent / "overrides.d"
+    folder.mkdir()
+    for name in ("x", "y")[:number]:
+        (folder / f"{name}.yaml").write_text(OVERRIDES.replace("name: x", f"name: {name}"))
+    desk.look()
+    desk.taker.would_end = STEERS
+    folder.rename(desk.config.parent / "elsewhere")
+    desk.look()
+    assert bool(desk.reload.held) is held
+    assert desk.taker.taken == [False] * (1 if held else 2)
+
+
 def test_a_directory_of_overrides_may_be_missing_and_a_directory_of_policies_not(
     desk: Desk,
 ) -> None:
