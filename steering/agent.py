@@ -79,6 +79,8 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
         self.outfit.adopt()
         self._tell_of(self.outfit)
+        if self.frozen.trouble:
+            self.tell(Event(event="notice", because=self.frozen.trouble))
         self.crew = Crew()
         self._hear()
         self.turn()  # pins the paths before the first question is asked
@@ -147,13 +149,13 @@ class Agent:
         rounds = [ways.over_their_paths(item) for item in rounds]
         self._time(rounds)
         heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
-        return replace(self._standing(), rounds=tuple(rounds), heard=heard, installed=installed)
+        return replace(self._standing(installed), rounds=tuple(rounds), heard=heard)
 
-    def _standing(self) -> Facts:
+    def _standing(self, installed: Mapping[str, str]) -> Facts:
         """What is so without any news."""
         return Facts(
             wall=time.time(),
-            installed=self.outfit.ways.installed(),
+            installed=installed,
             off=self.switch.engaged(),
             overrides=self.version.setup.overrides,
             frozen=self.frozen.paths,
@@ -172,7 +174,7 @@ class Agent:
         """
         if self.outfit.hands is None:
             return Ended(gone=(), of=0)  # nothing is in force
-        now, facts = time.monotonic(), self._standing()
+        now, facts = time.monotonic(), self._standing(self.outfit.ways.installed())
         stay = engine.turn(self.world, facts, now)[0].steers()
         left: Collection[str] = ()
         if parts.acts(version.setup.config):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -201,12 +202,19 @@ class Outfit:
             self.allowed,
             state=config.state,
             runtime=config.runtime,
-            former=former or inherited(Lease(config.runtime), claim),
+            former=former or _left_by_others(config.runtime, claim),
         )
         fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
         if fatal:
             raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
         self.notices = tuple(map(str, complaints))
+
+
+def _left_by_others(runtime: Path, claim: Claim) -> tuple[Claim, ...]:
+    try:
+        return inherited(Lease(runtime), claim)
+    except OSError:
+        return ()  # adopting will meet the same, and say so
 
 
 def _adopt(hands: Hands) -> tuple[Trouble, ...]:
