@@ -91,6 +91,7 @@ class Board:
             np.flatnonzero(self.returning & ~self.damped),
             best=self.best,
             plan=self.plan,
+            standing=np.where(self.ordered, self.ordered_to, self.plan),
             layout=self.layout,
             at_most=self.at_most,
             scouting=self.scouting,
@@ -124,7 +125,13 @@ def look(world: World) -> Board:
     free = ~(ordered | self_doubt | clock_doubt) & (not world.off)
     fit = (local == Health.HEALTHY) | ((local == Health.STALE) & ~own)
     returning = free & fit & ~breached & (plan > 0)
-    budget = room(layout, plan, demand(ledger.hearsay, layout, now, world.begun), world.moves, now)
+    budget = room(
+        layout,
+        np.where(ordered, ordered_to, plan),
+        demand(ledger.hearsay, layout, now, world.begun),
+        world.moves,
+        now,
+    )
     choice = np.where(breached, plan, 0)
     rows = rows[~_content(open_ways[rows], layout.order[rows], plan[rows])]
     cost = costs(
