@@ -10,7 +10,6 @@ from steering.replay.incidents import STAGES, Incident
 from steering.report.events import sentence, timestamp
 
 _DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
-_TOLD = {*_DULL, Health.SUSPECT.word, Health.FAILING.word}
 
 
 class Timeline:
@@ -34,9 +33,7 @@ def _gathered(events: Iterable[Event]) -> Iterator[Event]:
     """One event for all that say the same of several addresses of an upstream."""
     alike: dict[tuple[str | None, ...], list[Event]] = {}
     for event in events:
-        # That an address answers, or is not asked any more, is no news of an incident; of the
-        # local path `suspected`, `confirmed` and `recovered` tell.
-        if event.event == "health_changed" and {event.was, event.now} <= _dull(event):
+        if event.event == "health_changed" and _dull(event):
             continue
         key = (event.event, event.upstream, event.path, event.was, event.now, event.rule)
         alike.setdefault(key, []).append(event)
@@ -45,8 +42,14 @@ def _gathered(events: Iterable[Event]) -> Iterator[Event]:
         yield replace(first, address=several) if others and first.address else first
 
 
-def _dull(event: Event) -> set[str]:
-    return _TOLD if event.path == LOCAL else _DULL
+def _dull(event: Event) -> bool:
+    """That an address answers, or is not asked any more, is no news of an incident.
+
+    Of the local path `suspected`, `confirmed` and `recovered` tell, but not that it is outdated.
+    """
+    if event.path == LOCAL:
+        return event.now != Health.STALE.word
+    return {event.was, event.now} <= _DULL
 
 
 def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
