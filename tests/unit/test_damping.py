@@ -17,13 +17,13 @@ from steering.model import Outcome
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 DAY = 86_400.0
-SLOW = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 20s, fast_interval: 10s")
+SLOW = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 40s, fast_interval: 20s")
 RECOVER = "recover: {hold: 2m, max_hold: 1h, clean: 5}\n"
 
 
 def _slow(tmp: Path, answer: Answer) -> Simulation:
     text = policy(letters=1, more=RECOVER)
-    return Simulation(setup(tmp, text, config=SLOW), answer, step=2.0, idle=30.0)
+    return Simulation(setup(tmp, text, config=SLOW), answer, step=5.0, idle=30.0)
 
 
 def _flaps(ask: Ask) -> Outcome:
