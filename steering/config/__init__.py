@@ -8,16 +8,15 @@ the same declarations.
 """
 
 from steering.config.addresses import Listen
+from steering.config.bgp import Bgp, Neighbor
 from steering.config.configuration import (
     Act,
     Budget,
     Config,
     Kernel,
     Mode,
-    NextHop,
     Observe,
     Probe,
-    Site,
 )
 from steering.config.load import Fingerprint, Setup, fingerprint, load
 from steering.config.overrides import Overrides
@@ -34,9 +33,11 @@ from steering.config.policy import (
 )
 from steering.config.problems import ConfigError, Problem
 from steering.config.reading import check
+from steering.config.site import NextHop, Site
 
 __all__ = [
     "Act",
+    "Bgp",
     "Breach",
     "Budget",
     "Config",
@@ -46,6 +47,7 @@ __all__ = [
     "Kernel",
     "Listen",
     "Mode",
+    "Neighbor",
     "NextHop",
     "Observe",
     "Operator",
