@@ -269,7 +269,7 @@ class Speaker:
         if not home.usable:
             return
         if self._started > float("-inf"):
-            self._lose(f"it has ended{self._last_words()}")
+            self._lose("it was ended" if self._met else f"it has ended{self._last_words()}")
         self._met = False
         self._pause = min(max(BACK_OFF[0], 2 * self._pause), BACK_OFF[1])
         self._started = now

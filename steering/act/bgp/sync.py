@@ -117,7 +117,8 @@ class Sync:
         """How long answers to announcements and withdrawals took. The reader empties it."""
         self.ready = False
         """Whether it is known what is announced."""
-        self._wanted: Table = {}
+        self._wanted: Table | None = None
+        """None: nobody has said yet, so nothing is changed."""
         self._awaited: deque[_Said] = deque()
         self._unsent: set[tuple[str, str]] = set()
         self._unsent_until: Instant = 0.0
@@ -293,6 +294,8 @@ class Sync:
 
     def _cycle(self, now: Instant) -> list[str]:
         """Begins with what is to be announced."""
+        if self._wanted is None:
+            return []
         self.phase, self._spoke = Phase.ADDING, False
         lines = [line for peer in self._open(now) for line in self._add(peer, now)]
         return lines or self.tick(now)
@@ -304,9 +307,9 @@ class Sync:
                 yield peer
 
     def _add(self, peer: str, now: Instant) -> Iterator[str]:
-        session = self.sessions[peer]
+        session, wanted = self.sessions[peer], self._wanted or {}
         missing: dict[str, Attributes] = {}
-        for address, attributes in self._wanted.items():
+        for address, attributes in wanted.items():
             right = session.rib.get(prefix(address)) == attributes
             if (
                 Family.of(address) in session.families
@@ -316,7 +319,7 @@ class Sync:
                 missing[address] = attributes
         # What was sent and is neither wanted nor in the table could not be withdrawn.
         for address, hop in session.sent.items():
-            if address not in self._wanted and prefix(address) not in session.rib:
+            if address not in wanted and prefix(address) not in session.rib:
                 missing[address] = Attributes(next_hop=hop)
         yield from self._say(announcements(peer, missing), peer, now)
 
@@ -331,7 +334,7 @@ class Sync:
         return []
 
     def _take(self, peer: str, now: Instant) -> Iterator[str]:
-        session = self.sessions[peer]
+        session, wanted = self.sessions[peer], self._wanted or {}
         gone: dict[str, Attributes] = {}
         for what, attributes in session.rib.items():
             address = host(what)
@@ -340,9 +343,9 @@ class Sync:
                 yield self._ask(f"neighbor {peer} withdraw route {what}", now)
             elif now < self._refused.get((peer, address), now):
                 continue
-            elif address not in self._wanted:
+            elif address not in wanted:
                 gone[address] = attributes
-            elif self._sent_wrongly(session, address, attributes):
+            elif attributes == wanted[address] and self._sent_wrongly(session, address, attributes):
                 # ExaBGP takes it for announced already, so it must go before it can come.
                 session.mended[address] += 1
                 gone[address] = attributes
@@ -351,7 +354,6 @@ class Sync:
     def _sent_wrongly(self, session: Session, address: str, attributes: Attributes) -> bool:
         return (
             session.carries(address)
-            and attributes == self._wanted[address]
             and session.sent.get(address) != attributes.next_hop
             and session.mended[address] < _MENDED_AT_MOST
         )
