@@ -11,7 +11,7 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import detect, dnstap, footprint, kernel, report, story, turn
+from benchmarks import detect, detector, dnstap, footprint, kernel, report, story, turn
 
 ALL = {
     "turn": turn.run,
@@ -19,6 +19,7 @@ ALL = {
     "footprint": footprint.run,
     "dnstap": dnstap.run,
     "detect": detect.run,
+    "detector": detector.run,
     "story": story.run,
 }
 

@@ -275,11 +275,11 @@ def _write(name: str, file: Path, turns: int) -> None:
 
 
 def _read(control: int, listener: int) -> None:
-    """A reader that never drops: a writer without a pause keeps it behind for ever."""
+    """A reader that never drops: a writer without a pause has to wait for it."""
     ours = socket.socket(fileno=control)
     ours.setblocking(False)
     with contextlib.suppress(ConnectionError):
-        Reader(ours, {"bench": socket.socket(fileno=listener)}, behind=math.inf).run()
+        Reader(ours, {"bench": socket.socket(fileno=listener)}, ahead=1).run()
 
 
 def _resident(pid: int | None) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steering import __version__
+from steering.override.options import PREAMBLE, add_commands
 
 if TYPE_CHECKING:
     from steering.config import Setup
@@ -38,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
 
     def configured(name: str, text: str) -> argparse.ArgumentParser:
-        sub = command(name, text)
+        return with_config(command(name, text))
+
+    def with_config(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
         option = sub.add_argument(
             "--config",
             type=Path,
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     explain = configured("explain", "say which rule decides for an address, and on what evidence")
     explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
     explain.add_argument("--json", action="store_true", help="as data")
+    add_commands(command("override", "say by hand where addresses go, and until when"), with_config)
     off = configured("off", "take everything back at once and stay off, agent running or not")
     off.add_argument("--reason", default="", help="for those who find it off")
     configured("on", "end `off`")
@@ -86,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "check": _check,
             "status": _status,
             "explain": _explain,
+            "override": _override,
             "off": _off,
             "on": _on,
             "demo": _demo,
@@ -171,6 +176,7 @@ def _check(options: argparse.Namespace) -> int:
         "upstream": len(setup.policies),
         "address": len(addresses),
         "remote site": len(setup.config.sites),
+        **({"override": len(setup.overrides)} if setup.overrides else {}),
     }
     print(f"{options.config}: fine: {', '.join(_counted(n, what) for what, n in counts.items())}")
     if claim is not None:
@@ -233,6 +239,30 @@ def _explain(options: argparse.Namespace) -> int:
     return FINE
 
 
+def _override(options: argparse.Namespace) -> int:
+    from steering.config import ConfigError
+    from steering.override.command import NotDone, run
+
+    try:
+        run(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            _say(str(problem))
+        return WRONG_INPUT
+    except NotDone as error:
+        _say(f"steering: {error}")
+        return error.code
+    except BrokenPipeError:
+        raise
+    except PermissionError as error:
+        _say(f"steering: not permitted: {error}")
+        return NOT_PERMITTED
+    except OSError as error:
+        _say(f"steering: {error}")
+        return FAILED
+    return FINE
+
+
 def _off(options: argparse.Namespace) -> int:
     from steering.act.off import switch_off
     from steering.places import places
@@ -288,7 +318,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _completion(options: argparse.Namespace) -> int:
     import shtab
 
-    print(shtab.complete(parser(), options.shell))
+    print(shtab.complete(parser(), options.shell, preamble=PREAMBLE.get(options.shell, "")))
     return FINE
 
 

@@ -67,6 +67,7 @@ class Ears:
         """The longest of the latest minute."""
         self.rate = 0.0
         """Frames per second, of the latest tally."""
+        self._ended: Instant = float("-inf")
         self._tallies: list[Tally] = []
         self._where, self._losses = Whereabouts(), Losses()
         self._behind_until: Instant = float("-inf")
@@ -127,7 +128,8 @@ class Ears:
     def _keep_count(self, tally: Tally, now: Instant) -> None:
         self.frames.update(tally.frames)
         self.lost += tally.lost
-        span = max(tally.ended - tally.began, 1e-3)
+        span = max(tally.ended - max(tally.began, self._ended), 1e-3)
+        self._ended = tally.ended
         self.rate = sum(tally.frames.values()) / span
         if now >= self._gap_until:
             self.longest_gap = 0.0

@@ -13,6 +13,7 @@ import numpy as np
 
 from steering.decide.alarms import alarms
 from steering.decide.board import look
+from steering.decide.overrides import overrule
 from steering.decide.plan import commit, steps, tell
 from steering.decide.proof import Proof
 from steering.decide.prove import prove
@@ -29,14 +30,15 @@ def turn(
     """The next world, the changes of plan on the way to it, and what there is to tell."""
     world, adopted = (world, ()) if world.started else _take_over(world, facts, now)
     ledger, judged = post(world.ledger, world.layout, facts, now)
-    world = replace(world, ledger=ledger, now=now, wall=facts.wall)
+    before = replace(world, ledger=ledger, now=now, wall=facts.wall)
+    world, ordered = overrule(replace(before, off=facts.off), facts)
     world, proved = prove(world, facts)
-    board = look(world, now, off=facts.off)
-    after = commit(world, facts, board, *decide(board))
-    moves = steps(world, after)
-    told = tell(world, after, moves)
+    board = look(world)
+    after = commit(world, board, *decide(board))
+    moves = steps(before, after)
+    told = tell(before, after, moves)
     after, alarmed = alarms(after, board)
-    return after, moves, (*adopted, *judged, *proved, *told, *alarmed)
+    return after, moves, (*adopted, *judged, *ordered, *proved, *told, *alarmed)
 
 
 def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[Event, ...]]:
@@ -59,4 +61,14 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
     )
     proofs = {a: Proof(column=int(plan[a]), installed=now, proved=True) for a in rows}
     ledger = adopt(world.ledger, layout, rows, now)
-    return replace(world, plan=plan, ledger=ledger, proofs=proofs, started=True), events
+    return (
+        replace(
+            world,
+            plan=plan,
+            ledger=ledger,
+            proofs=proofs,
+            frozen=dict(facts.frozen),
+            started=True,
+        ),
+        events,
+    )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.decide.orders import Orders
 from steering.decide.proof import Proof
 from steering.judge.ledger import Ledger
 from steering.layout import Layout
 from steering.model import Event, Instant, WallTime
+
+if TYPE_CHECKING:
+    from steering.decide.board import Board
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +46,23 @@ class World:
     avoid_until: NDArray[np.float64]
     """(A, P) instant until which a site is not tried again for an address."""
     proofs: Mapping[int, Proof]
-    """Row -> the proof of its steer."""
+    """Row -> the proof of its steer; of column 0: of its way home, watched for its group."""
+    orders: Orders
+    """What the overrides say."""
+    frozen: Mapping[str, str]
+    """Address -> path that an override keeps it at, as it stood when the freeze began."""
+    moves: tuple[tuple[Instant, int], ...]
+    """When, within the last minute, how many addresses changed their path."""
+    worn: NDArray[np.float64]
+    """(A,) moves of each address that are not worn off yet (`damping`), as of `worn_at`."""
+    worn_at: NDArray[np.float64]
     alarms: Mapping[str, Alarm]
+    board: Board | None
+    """What the latest decision was made from; None before the first turn."""
     off: bool
     started: bool
     """False until the first turn has adopted what it found installed."""
+    begun: Instant
     now: Instant
     wall: WallTime
 
@@ -64,9 +81,16 @@ class World:
             open_groups=np.zeros(groups, dtype=np.bool_),
             avoid_until=np.full((a, p), -np.inf),
             proofs={},
+            orders=Orders.blank(layout),
+            frozen={},
+            moves=(),
+            worn=np.zeros(a),
+            worn_at=np.full(a, now),
             alarms={},
+            board=None,
             off=False,
             started=False,
+            begun=now,
             now=now,
             wall=wall,
         )

@@ -43,6 +43,12 @@ for _kind, _pattern in _PLAIN.items():
     _CoreLoader.add_implicit_resolver(_TAG + _kind, re.compile(rf"(?:{_pattern.pattern})\Z"), None)
 
 
+class _CoreDumper(yaml.SafeDumper):
+    """PyYAML's writer, which quotes what the loader above would not take for text."""
+
+    yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """One file: its values, where each stands, and what was already wrong with the YAML."""
@@ -124,6 +130,19 @@ def parse(text: str, file: Path) -> Document:
         raise _refusal(file, 1, "is empty, wanted a mapping of keys")
     kind = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
     raise _refusal(file, _line(root), f"is {kind}, wanted a mapping of keys")
+
+
+def write(values: dict[str, Value]) -> str:
+    """The text that `parse` reads as these values."""
+    text: str = yaml.dump(
+        values,
+        Dumper=_CoreDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,  # what holds only single values stands on one line
+        width=LARGEST,
+    )
+    return text
 
 
 def _compose(text: str) -> yaml.Node | None:

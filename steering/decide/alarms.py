@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.decide.because import clock, loads, own_fault, spell, waiting, worn_out
 from steering.decide.board import Board
+from steering.decide.budget import Held
 from steering.model import Event, Health
 from steering.world import Alarm, World
 
@@ -36,11 +38,10 @@ def _now(world: World, board: Board) -> dict[str, str]:
     """Name -> what is the matter."""
     worst: dict[str, str] = {}
     if board.clock_doubt:
-        worst["clock"] = (
-            "most upstreams' signatures are out of date on every path: our clock, or all of them"
-        )
+        worst["clock"] = f"our clock, or all of them: {clock(world, board)}"
     stuck = board.breached & (board.best == 0) & (world.plan == 0) & ~board.all_bad
-    stuck &= board.local >= Health.SUSPECT
+    stuck &= (board.local >= Health.SUSPECT) & ~board.ordered
+    waits = board.breached & (board.held != Held.NOT)
     for name, where, text in (
         ("self", board.self_doubt, "look bad in a way that speaks against ourselves"),
         (
@@ -49,11 +50,37 @@ def _now(world: World, board: Board) -> dict[str, str]:
             "are bad on every path: serve-stale or a negative trust anchor may help",
         ),
         ("unproven", stuck, "are bad here and no remote path is proven good"),
+        ("damped", board.damped, "moved too often and stay where they are"),
+        ("budget", waits, "are bad here and wait"),
         ("zone_late", world.ledger.zone_late, "show an outdated zone on every path"),
     ):
         if where.any():
-            worst[name] = f"{_whose(world, where)} {text}"
+            first = int(np.argmax(where))
+            detail = {
+                "self": own_fault(world, board, first),
+                "damped": worn_out(world, board, first),
+                "budget": waiting(world, board, first),
+            }.get(name)
+            worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
+    if board.defied.any():
+        worst["override"] = _defied(world, board)
+    if board.room.over.any():
+        worst["capacity"] = f"more is steered to a site than it may get: {loads(board)}"
     return worst
+
+
+def _defied(world: World, board: Board) -> str:
+    """Which overrides are obeyed against what is measured, and which can't be."""
+    said: list[str] = []
+    for index, override in enumerate(world.orders.overrides):
+        mine = board.defied & (world.orders.decides == index)
+        for where, text in (
+            (mine & board.ordered, "obeyed against what is measured"),
+            (mine & ~board.ordered, "can't be obeyed, as there is no such way"),
+        ):
+            if where.any():
+                said.append(f"{spell(override)}: {text} for {_whose(world, where)}")
+    return "; ".join(said)
 
 
 def _whose(world: World, where: NDArray[np.bool_]) -> str:

@@ -26,14 +26,16 @@ def attention(world: World) -> dict[str, Attention]:
     on_trial = np.zeros(len(layout.targets), dtype=np.bool_)
     on_trial[list(ledger.trials)] = True
     wanted: dict[str, Attention] = {}
-    rows = np.flatnonzero((world.plan > 0) | curious | on_trial)
+    watched = np.zeros_like(on_trial)
+    watched[list(world.proofs)] = True
+    rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched)
     # Proofs first, since traffic depends on them; then trials, news, and last recoveries.
     unproved = [a for a, proof in world.proofs.items() if not proof.proved]
     urgency = np.where(np.isin(rows, unproved), 0, np.where(on_trial[rows], 1, 3))
     urgency = np.where((urgency == 3) & curious[rows], 2, urgency)
     for a in rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist():
         trial = ledger.trials.get(a)
-        if world.plan[a]:
+        if world.plan[a] or watched[a]:
             columns = {0, int(world.plan[a])}
         elif trial is not None:
             columns = {0, trial.candidate}
@@ -42,7 +44,7 @@ def attention(world: World) -> dict[str, Attention]:
         proof = world.proofs.get(a)
         wanted[layout.targets[a].address] = Attention(
             paths=frozenset(layout.paths[p] for p in columns),
-            live=bool(world.plan[a]) and proof is not None and proof.installed is not None,
+            live=proof is not None and proof.installed is not None,
             witnesses=_witnesses(world, a),
         )
     return wanted

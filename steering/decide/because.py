@@ -2,68 +2,204 @@
 
 from __future__ import annotations
 
-from steering.decide.crowd import CROWD
+import numpy as np
+
+from steering.decide import damping
+from steering.decide.board import Board
+from steering.decide.budget import Held
+from steering.decide.crowd import AT_ONCE
+from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import SILENCES, reason
-from steering.model import Health
+from steering.model import Action, Health, Override, Seconds
 from steering.world import World
 
 
 def because(world: World, a: int) -> str:
     """Why the rule in force for the address in row `a` decided as it did."""
-    rule = BY_NUMBER.get(int(world.rule[a]))
-    local = reason(world.ledger, world.layout, a, 0, world.now)
-    if rule is None:
+    rule, board = BY_NUMBER.get(int(world.rule[a])), world.board
+    if rule is None or board is None:
         return "no turn yet"
-    if rule.name == "off":
-        return "switched off by `steering off`"
-    if rule.name == "clock":
-        return "most upstreams answer with signatures out of date on every path: " + local
-    if rule.name == "self":
-        if world.ledger.streak[a, 0]:
-            return f"nothing came back over the local path since: {local}"
-        return f"{CROWD} or more unrelated operators went bad here at once"
-    if rule.name == "healthy":
-        return f"local: {local}"
-    if rule.name == "everywhere":
-        return f"every path is bad; local: {local}"
-    if rule.name == "budget":
-        return f"the policy steers at most {world.layout.policy(a).steer.at_most} of its addresses"
-    if rule.name == "steer":
-        site = world.layout.paths[world.plan[a]]
-        there = reason(world.ledger, world.layout, a, int(world.plan[a]), world.now)
-        why = local if world.ledger.health[a, 0] >= Health.SUSPECT else "its group is breached"
-        return f"local: {why}; {site}: {there}"
-    return _unproven(world, a, local)
+    local = reason(world.ledger, world.layout, a, 0, world.now)
+    match rule.name:
+        case "off":
+            return "switched off by `steering off`"
+        case "override":
+            return _override(world, board, a)
+        case "clock":
+            return f"{clock(world, board)}; local: {local}"
+        case "self":
+            return own_fault(world, board, a) or local
+        case "healthy":
+            first = "first of its group to go home; " if a in board.scouts else ""
+            return f"{first}local: {local}"
+        case "everywhere":
+            return f"every path is bad; local: {local}"
+        case "damped":
+            return f"{worn_out(world, board, a)}; local: {local}"
+        case "budget":
+            return f"{waiting(world, board, a)}; local: {local}"
+        case "steer":
+            site = world.layout.paths[world.plan[a]]
+            there = reason(world.ledger, world.layout, a, int(world.plan[a]), world.now)
+            why = local if world.ledger.health[a, 0] >= Health.SUSPECT else "its group is breached"
+            return f"local: {why}; {site}: {there}{_defied(world, board, a)}"
+    return f"{unproven(world, a)}{_defied(world, board, a)}; local: {local}"
 
 
-def _unproven(world: World, a: int, local: str) -> str:
+def spell(override: Override) -> str:
+    """What an override says, by whom and why."""
+    to = f" {override.to}" if override.to is not None else ""
+    return f"{override.name}: {override.action.value}{to}, by {override.by}: {override.reason}"
+
+
+def _override(world: World, board: Board, a: int) -> str:
+    orders, layout = world.orders, world.layout
+    if not board.ordered[a]:
+        banned = orders.banned_by.get((a, int(board.plan[a])), NONE)
+        says = spell(orders.overrides[banned]) if banned != NONE else "an override"
+        return f"{says}; no other site is to be had right now"
+    order = orders.of(a)
+    assert order is not None
+    path = layout.paths[board.ordered_to[a]]
+    kept = f" at {path}, as it stood when the freeze began" if order.action is Action.FREEZE else ""
+    evidence = reason(world.ledger, layout, a, int(board.ordered_to[a]), world.now)
+    against = "against what is measured; " if board.defied[a] else ""
+    return f"{spell(order)}{kept}; {against}{path}: {evidence}"
+
+
+def _defied(world: World, board: Board, a: int) -> str:
+    order = world.orders.of(a)
+    if order is None or board.ordered[a]:
+        return ""
+    family = world.layout.targets[a].family
+    return f"; the override {order.name} can't be obeyed: {order.to or 'it'} has no {family} way"
+
+
+def clock(world: World, board: Board) -> str:
+    """Whose signatures look out of date on every path."""
+    names = [world.layout.policies[u].upstream for u in np.flatnonzero(board.dated).tolist()]
+    return (
+        f"most answers of {', '.join(names) or 'no upstream'} are out of date by their signatures "
+        f"on every path, of {len(world.layout.policies)} upstreams"
+    )
+
+
+def own_fault(world: World, board: Board, a: int) -> str:
+    """What speaks against ourselves; empty if nothing does."""
+    if board.crowd:
+        layout = world.layout
+        names = []
+        for operator in board.crowd:
+            policy = layout.policy(int(np.argmax(layout.operator_of == operator)))
+            names.append(policy.operator.name if policy.operator else policy.upstream)
+        return (
+            f"{len(names)} of {layout.operators} unrelated operators went bad here within "
+            f"{AT_ONCE:.0f} s ({', '.join(names)}): what they share is us"
+        )
+    if board.self_doubt[a]:
+        unanswered = int(world.ledger.streak[a, 0])
+        return (
+            f"{unanswered} questions unanswered over the local path, and nothing of this family "
+            "came back over it since"
+        )
+    return ""
+
+
+def worn_out(world: World, board: Board, a: int) -> str:
+    """How often an address moved, and how long it stays."""
+    layout = world.layout
+    level = float(damping.worn(world.worn, world.worn_at, layout, world.now)[a])
+    needs = damping.HOME if board.returning[a] else damping.AWAY
+    left = duration(damping.patience(level, a, layout, needs))
+    return (
+        f"{level:.1f} moves not worn off, of {layout.moves_per_day[a] * damping.AT_ONCE:.0f} "
+        f"(moves_per_day: {layout.moves_per_day[a]}): stays where it is for another {left}"
+    )
+
+
+def duration(seconds: Seconds) -> str:
+    """About so long, for people."""
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def waiting(world: World, board: Board, a: int) -> str:
+    """What the budget lets an address wait for, with the numbers; empty if for nothing."""
+    layout, room = world.layout, board.room
+    upstream = layout.upstream_of == layout.upstream_of[a]
+    match Held(int(board.held[a])):
+        case Held.PER_MINUTE:
+            return f"waits: moves_per_minute: {room.budget.moves_per_minute} are used up"
+        case Held.AT_ONCE:
+            away = int((board.plan > 0).sum())
+            return f"waits: {away} addresses are steered, at_once: {room.budget.at_once}"
+        case Held.AT_MOST:
+            away = int((upstream & (board.plan > 0)).sum())
+            return f"waits: {away} of its upstream are steered, at_most: {board.at_most[a]}"
+        case Held.CAPACITY:
+            return f"waits: no proven site has room for {rate(room.demand[a])}: {loads(board)}"
+        case Held.GRADUAL:
+            away = int(((layout.group_of == layout.group_of[a]) & (board.plan > 0)).sum())
+            return f"waits with {away} of its group until the first one home has done well"
+    return ""
+
+
+def rate(queries: float) -> str:
+    """Queries per second in words."""
+    return "unknown queries/s" if np.isnan(queries) else f"{queries:.0f} queries/s"
+
+
+def loads(board: Board) -> str:
+    """What steered traffic takes of each site that has a limit."""
+    room = board.room
+    return (
+        ", ".join(
+            f"{path} {room.load[p]:.0f} of {room.allowed[p]:.0f} queries/s"
+            for p, path in enumerate(board.layout.paths)
+            if p and np.isfinite(room.allowed[p])
+        )
+        or "no site has a capacity set"
+    )
+
+
+def unproven(world: World, a: int) -> str:
+    """What is missing for a move."""
     health = Health(int(world.ledger.health[a, 0]))
     if health is Health.SUSPECT:
         trial = world.ledger.trials.get(a)
         if trial is None:
-            return f"suspect, and no remote path is proven good to compare with; local: {local}"
-        return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT}); local: {local}"
+            return "suspect, and no remote path is proven good to compare with"
+        return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT})"
     if not world.breached[a]:
-        waits = "confirmed just now, waiting for the other operators to be heard; "
-        return f"{waits if health is Health.FAILING else ''}local: {local}"
+        if health is Health.FAILING:
+            return "confirmed just now, waiting for the other operators to be heard"
+        return "the local path is not proven bad"
     if not world.plan[a] and world.now - world.ledger.confirmed_at[a] < SETTLE:
-        return f"confirmed just now, waiting for the trials of its group; local: {local}"
+        return "confirmed just now, waiting for the trials of its group"
+    return f"no remote path is proven good right now ({sites(world, a)})"
+
+
+def sites(world: World, a: int) -> str:
+    """The state of each site that the policy would use for this address."""
     states = ", ".join(
         f"{path} {_state(world, a, p)}"
         for p, path in enumerate(world.layout.paths)
         if p and world.layout.order[a, p] >= 0
     )
-    usable = states or "no site has a next hop for this family"
-    return f"no remote path is proven good right now ({usable}); local: {local}"
+    return states or "no site has a next hop for this family"
 
 
 def _state(world: World, a: int, p: int) -> str:
     word = Health(int(world.ledger.health[a, p])).word
+    if world.orders.banned[a, p]:
+        return f"{word}, to be avoided by an override"
     if world.avoid_until[a, p] > world.now:
-        return f"{word}, avoided"
+        return f"{word}, avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word

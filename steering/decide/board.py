@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.decide import together
+from steering.decide import damping, together
+from steering.decide.budget import Allotment, Room, allot, room
 from steering.decide.crowd import crowd, unheard
-from steering.decide.rank import best
+from steering.decide.orders import NONE
+from steering.decide.rank import best, costs
 from steering.judge.compare import candidates, cut_off, standing
-from steering.model import Health, Instant
+from steering.judge.demand import demand
+from steering.layout import Layout
+from steering.model import Health
 from steering.world import World
 
 Mask = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 DATED = 0.5
 """A path is bad by its dates when more than this share of its answers is."""
@@ -28,7 +33,18 @@ class Board:
 
     off: bool
     clock_doubt: bool
+    dated: Mask
+    """(U,) upstreams whose signatures look out of date on every path."""
     self_doubt: Mask
+    crowd: tuple[int, ...]
+    """Numbers of the operators that went bad at once, if that speaks against ourselves."""
+    ordered: Mask
+    """An override says where it goes, and can be obeyed."""
+    ordered_to: Ints
+    banned: Mask
+    """(A, P) sites that an override says to avoid."""
+    defied: Mask
+    """What the override says goes against what is measured, or can't be done."""
     local: NDArray[np.int8]
     """Health of the local path."""
     own: Mask
@@ -41,91 +57,218 @@ class Board:
     """(A, P)"""
     all_bad: Mask
     """The local path and every usable remote one are known to be bad."""
-    best: NDArray[np.int64]
-    plan: NDArray[np.int64]
+    plan: Ints
     detour_worse: Mask
     """The detour in use is bad, and clearly worse than the local path."""
-    at_most: NDArray[np.int64]
+    returning: Mask
+    """On a detour, and the local path is healthy again."""
+    damped: Mask
+    """Would move, and moved too often lately."""
+    best: Ints
+    """The best proven site, 0 where there is none; once allotted, the one with room."""
+    held: NDArray[np.int8]
+    """Would move, and has to wait (`Held`)."""
+    scouts: tuple[int, ...]
+    """Rows that go home before the others of their group."""
+    leaving: Ints
+    """Rows that want another site than they have, in order, before the budget."""
+    cost: NDArray[np.float64]
+    """(N, P) what each path costs each of those (`rank.costs`)."""
+    scouting: Mask
+    """(groups,) that watch an address they sent home."""
+    scouted: Mask
+    """(groups,) of which one address is home and does well."""
+    at_most: Ints
     """Addresses of this upstream that may be steered at once."""
-    upstream_of: NDArray[np.int64]
+    room: Room
+    layout: Layout
+
+    def allotted(self) -> Allotment:
+        """What the budget makes of it."""
+        return allot(
+            self.leaving,
+            self.cost,
+            np.flatnonzero(self.returning & ~self.damped),
+            best=self.best,
+            plan=self.plan,
+            layout=self.layout,
+            at_most=self.at_most,
+            scouting=self.scouting,
+            scouted=self.scouted,
+            room=self.room,
+        )
 
 
-def look(world: World, now: Instant, *, off: bool) -> Board:
-    """The board of this turn."""
-    layout, ledger = world.layout, world.ledger
-    health = ledger.health
-    local = health[:, 0]
+def look(world: World) -> Board:
+    """The board of this turn, the budget worked out."""
+    layout, ledger, plan, now = world.layout, world.ledger, world.plan, world.now
+    local = ledger.health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
-    ripe = own & ~(unheard(layout, ledger, own, now) & (world.plan == 0))
+    ripe = own & ~(unheard(layout, ledger, own, now, world.begun) & (plan == 0))
     groups = together.open_groups(world.open_groups, layout.group_of, ripe)
-    proven = _proven(world, now)
-    usable = layout.order >= 0
-    bad = health >= Health.SUSPECT
-    remote_bad = np.where(usable, bad, True).all(axis=1) & usable.any(axis=1)
-    on_trial = np.zeros(len(own), dtype=np.bool_)
-    on_trial[list(ledger.trials)] = True
+    breached = together.reach(groups, layout.group_of, layout.family_of, ripe)
     waiting = together.settling(
-        layout.group_of, own & (world.plan == 0), on_trial, ledger.confirmed_at, now
+        layout.group_of, own & (plan == 0), _on_trial(world), ledger.confirmed_at, now
     )
-    return Board(
-        off=off,
-        clock_doubt=_clock_doubt(world, now),
-        self_doubt=cut_off(ledger, layout) | crowd(layout, ledger),
+    settling = waiting & ~groups[layout.group_of] if waiting.any() else waiting
+    usable, bad = layout.order >= 0, ledger.health >= Health.SUSPECT
+    remote_bad = np.where(usable, bad, True).all(axis=1) & usable.any(axis=1)
+    all_bad = (own | (local == Health.SUSPECT)) & remote_bad
+    proven = _proven(world)
+    open_ways = proven & ~world.orders.banned
+    ordered, ordered_to = _ordered(world)
+    gathered = crowd(layout, ledger)
+    self_doubt = cut_off(ledger, layout) | bool(gathered)
+    dated = _dated(world)
+    clock_doubt = bool(dated.any())
+
+    free = ~(ordered | self_doubt | clock_doubt) & (not world.off)
+    fit = (local == Health.HEALTHY) | ((local == Health.STALE) & ~own)
+    returning = free & fit & ~breached & (plan > 0)
+    rows = np.flatnonzero(breached)
+    budget = room(layout, plan, demand(ledger.hearsay, layout, now, world.begun), world.moves, now)
+    cost = costs(
+        open_ways[rows],
+        layout.order[rows],
+        plan[rows],
+        ledger.rtt[rows],
+        layout.paths,
+        share=ledger.share(now, rows),
+        busy=budget.busy,
+    )
+    choice = np.zeros(len(plan), dtype=np.int64)
+    choice[rows] = best(cost)
+    leaving = free & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
+    left = damping.room(damping.worn(world.worn, world.worn_at, layout, now), layout)
+    damped = (leaving & (left < damping.AWAY)) | (returning & (left < damping.HOME))
+    scouting, scouted = _scouts(world)
+    going = (leaving & ~damped)[rows]
+    board = Board(
+        off=world.off,
+        clock_doubt=clock_doubt,
+        dated=dated,
+        self_doubt=self_doubt,
+        crowd=gathered,
+        ordered=ordered,
+        ordered_to=ordered_to,
+        banned=world.orders.banned,
+        defied=_defied(world, ordered, ordered_to, own, proven),
         local=local,
         own=own,
-        breached=together.reach(groups, layout.group_of, layout.family_of, ripe),
+        breached=breached,
         open_groups=groups,
-        settling=waiting & ~groups[layout.group_of] if waiting.any() else waiting,
-        proven=proven,
-        all_bad=(own | (local == Health.SUSPECT)) & remote_bad,
-        best=best(proven, layout.order, world.plan, ledger.rtt, layout.paths),
-        plan=world.plan,
-        detour_worse=_detour_worse(world, bad, now),
+        settling=settling,
+        proven=open_ways,
+        all_bad=all_bad,
+        plan=plan,
+        detour_worse=_detour_worse(world, bad),
+        returning=returning,
+        damped=damped,
+        best=choice,
+        held=np.zeros(len(plan), dtype=np.int8),
+        scouts=(),
+        leaving=rows[going],
+        cost=cost[going],
+        scouting=scouting,
+        scouted=scouted,
         at_most=layout.at_most,
-        upstream_of=layout.upstream_of,
+        room=budget,
+        layout=layout,
     )
+    return with_budget(board)
 
 
-def _proven(world: World, now: Instant) -> Mask:
+def with_budget(board: Board) -> Board:
+    """The board with the budget worked out."""
+    allotted = board.allotted()
+    return replace(board, best=allotted.best, held=allotted.held, scouts=allotted.scouts)
+
+
+def _on_trial(world: World) -> Mask:
+    rows = np.zeros(len(world.plan), dtype=np.bool_)
+    rows[list(world.ledger.trials)] = True
+    return rows
+
+
+def _proven(world: World) -> Mask:
     """(A, P) where traffic may go: proven good, or in use and not proven to have turned bad."""
-    proven = candidates(world.ledger, world.layout, now)
+    ledger, layout, now = world.ledger, world.layout, world.now
+    proven = candidates(ledger, layout, now)
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
-        proven[steered, columns] |= standing(world.ledger, world.layout, now)[steered, columns]
-    return proven & (world.avoid_until <= now)
+        proven[steered, columns] |= standing(ledger, layout, now)[steered, columns]
+    return np.asarray(proven & (world.avoid_until <= now))
 
 
-def _detour_worse(world: World, bad: Mask, now: Instant) -> Mask:
+def _ordered(world: World) -> tuple[Mask, Ints]:
+    """Where an override says which path, and which; none where it can't be obeyed."""
+    layout, orders = world.layout, world.orders
+    to = orders.to
+    if orders.frozen.any():
+        to = to.copy()
+        for a in np.flatnonzero(orders.frozen).tolist():
+            path = world.frozen.get(layout.targets[a].address, layout.paths[0])
+            to[a] = layout.column.get(path, NONE)
+    possible = layout.hop[np.arange(len(to)), to] | (to == 0)
+    ordered = (orders.decides != NONE) & (to != NONE) & possible
+    return ordered, np.where(ordered, to, world.plan)
+
+
+def _defied(world: World, ordered: Mask, to: Ints, own: Mask, proven: Mask) -> Mask:
+    """Where an override is obeyed against what was measured, or can't be."""
+    if (world.orders.decides == NONE).all():
+        return np.zeros_like(ordered)
+    rows = np.arange(len(to))
+    unfit = (to > 0) & ~_fit(world)[rows, to]
+    for a, proof in world.proofs.items():
+        unfit[a] |= proof.shouted and proof.column == to[a] > 0
+    stays = (to == 0) & own & proven.any(axis=1)
+    return np.asarray(np.where(ordered, unfit | stays, world.orders.decides != NONE))
+
+
+def _fit(world: World) -> Mask:
+    """(A, P) paths that are healthy by recent answers, whether the policy likes them or not."""
+    ledger, layout = world.ledger, world.layout
+    recent = (world.now - ledger.answered) < layout.fresh
+    return np.asarray((ledger.health == Health.HEALTHY) & ~ledger.late & recent)
+
+
+def _scouts(world: World) -> tuple[Mask, Mask]:
+    """Groups that watch an address they sent home, and those where it does well."""
+    scouting = np.zeros(len(world.open_groups), dtype=np.bool_)
+    scouted = scouting.copy()
+    for a, proof in world.proofs.items():
+        if proof.column == 0:
+            (scouted if proof.proved else scouting)[world.layout.group_of[a]] = True
+    return scouting, scouted
+
+
+def _detour_worse(world: World, bad: Mask) -> Mask:
     worse = np.zeros(len(world.plan), dtype=np.bool_)
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
-        share = np.nan_to_num(world.ledger.share(now, steered), nan=1.0)
+        share = np.nan_to_num(world.ledger.share(world.now, steered), nan=1.0)
         there = share[np.arange(steered.size), columns]
         worse[steered] = bad[steered, columns] & (there > share[:, 0] + WORSE)
     return worse
 
 
-def _most(part: Mask, of: Mask, upstream_of: NDArray[np.int64], upstreams: int) -> Mask:
-    """(U,) upstreams of which more than half of the addresses in `of` are in `part`."""
-    some = np.bincount(upstream_of, weights=part & of, minlength=upstreams)
-    return some * 2 > np.bincount(upstream_of, weights=of, minlength=upstreams)
-
-
-def _clock_doubt(world: World, now: Instant) -> bool:
-    """Most upstreams look expired, or not yet valid, on every path that answers.
+def _dated(world: World) -> Mask:
+    """(U,) upstreams that look expired, or not yet valid, on every path, if they are most.
 
     It takes two paths to say so: seen over one alone it may be that path.
     """
-    layout = world.layout
+    layout, upstreams = world.layout, len(world.layout.policies)
+    nobody = np.zeros(upstreams, dtype=np.bool_)
     if not world.ledger.recent_dated.any():
-        return False
-    dated = world.ledger.dated_share(now)
+        return nobody
+    dated = world.ledger.dated_share(world.now)
     known = ~np.isnan(dated)
     measured = known.sum(axis=1) >= 2
     rows = measured & np.where(known, dated > DATED, True).all(axis=1)
-    upstreams = len(layout.policies)
-    seen = np.bincount(layout.upstream_of, weights=measured, minlength=upstreams) > 0
-    most = _most(rows, measured, layout.upstream_of, upstreams)
-    return bool(most.sum() * 2 > seen.sum())
+    all_of_it = np.bincount(layout.upstream_of, weights=measured, minlength=upstreams)
+    out_of_date = np.bincount(layout.upstream_of, weights=rows, minlength=upstreams)
+    most = out_of_date * 2 > all_of_it
+    return most if most.sum() * 2 > (all_of_it > 0).sum() else nobody

@@ -7,53 +7,81 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.decide import damping
 from steering.decide.because import because
 from steering.decide.board import Board
+from steering.decide.budget import MINUTE
 from steering.decide.proof import AVOID, Proof
 from steering.decide.rules import BY_NUMBER, Answer
 from steering.judge.ledger import SILENCES
-from steering.model import Event, Facts, Health, Step
+from steering.model import Event, Health, Step
 from steering.world import World
 
 _KEEPS = [rule.number for rule in BY_NUMBER.values() if rule.answer is Answer.KEEP]
+_OF_MEN = [rule.number for rule in BY_NUMBER.values() if rule.name in ("off", "override")]
+"""Rules whose moves wear no address: people said so."""
 
 
-def commit(
-    world: World, facts: Facts, board: Board, rule: NDArray[np.int64], want: NDArray[np.int64]
-) -> World:
+def commit(world: World, board: Board, rule: NDArray[np.int64], want: NDArray[np.int64]) -> World:
     """The world with the decision in it."""
     now, rows = world.now, np.arange(len(want))
     # A steer that failed its proof is not kept, whatever rule would keep it.
     undone = (want > 0) & (world.avoid_until[rows, want] > now) & np.isin(rule, _KEEPS)
     plan = np.where(undone, 0, want)
     moved = np.flatnonzero(plan != world.plan)
-    since, avoid = world.since, world.avoid_until
-    proofs = {a: proof for a, proof in world.proofs.items() if plan[a] == proof.column}
-    if moved.size:
-        since, avoid = since.copy(), avoid.copy()
-        since[moved] = facts.wall
-    for a in moved.tolist():
-        left, to = int(world.plan[a]), int(plan[a])
-        if left and board.breached[a] and _turned_bad(world, a, left):
-            avoid[a, left] = now + AVOID  # under load: not at once again
-        if to:
-            proofs[a] = Proof(column=to)
-    return replace(
+    after = replace(
         world,
         plan=plan,
         rule=rule,
-        since=since,
         breached=board.breached,
         open_groups=board.open_groups,
-        avoid_until=avoid,
-        proofs=proofs,
-        off=facts.off,
+        board=board,
+        moves=tuple((at, number) for at, number in world.moves if now - at < MINUTE),
     )
+    return _moved(after, world.plan, board, moved) if moved.size else _settled(after)
+
+
+def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np.int64]) -> World:
+    """What hangs on these rows' change of path."""
+    layout, plan, now = world.layout, world.plan, world.now
+    since, avoid = world.since.copy(), world.avoid_until
+    since[moved] = world.wall
+    bad = [a for a in moved.tolist() if board.breached[a] and _turned_bad(world, a, int(was[a]))]
+    if bad:
+        avoid = avoid.copy()
+        avoid[bad, was[bad]] = now + AVOID  # under load: not at once again
+    proofs = {a: proof for a, proof in world.proofs.items() if plan[a] == proof.column}
+    proofs |= {a: Proof(column=int(plan[a])) for a in moved.tolist() if plan[a]}
+    proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
+    worn = damping.worn(world.worn, world.worn_at, layout, now)
+    of_their_own = moved[~np.isin(world.rule[moved], _OF_MEN)]
+    return _settled(
+        replace(
+            world,
+            since=since,
+            avoid_until=avoid,
+            proofs=proofs,
+            moves=(*world.moves, (now, moved.size)),
+            worn=damping.wear(worn, of_their_own, layout),
+            worn_at=np.full_like(world.worn_at, now),
+        )
+    )
+
+
+def _settled(world: World) -> World:
+    """Without the watch over those who went home first, where nobody of the group is away."""
+    home = [a for a, proof in world.proofs.items() if proof.column == 0]
+    if not home:
+        return world
+    away = set(world.layout.group_of[world.plan > 0].tolist())
+    over = {a for a in home if int(world.layout.group_of[a]) not in away or world.off}
+    kept = {a: proof for a, proof in world.proofs.items() if a not in over}
+    return replace(world, proofs=kept) if over else world
 
 
 def _turned_bad(world: World, a: int, p: int) -> bool:
     ledger = world.ledger
-    return bool(ledger.health[a, p] >= Health.SUSPECT or ledger.stuck[a, p] >= SILENCES)
+    return bool(p and (ledger.health[a, p] >= Health.SUSPECT or ledger.stuck[a, p] >= SILENCES))
 
 
 def steps(before: World, after: World) -> tuple[Step, ...]:
@@ -72,7 +100,7 @@ def steps(before: World, after: World) -> tuple[Step, ...]:
 
 
 def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, ...]:
-    """`steered` and `released` for each step, `held` where a rule keeps back a breached address.
+    """`steered` and `released` for each step, `held` where a rule keeps one back that would move.
 
     And, before them, that the switch was thrown or taken back.
     """
@@ -96,7 +124,9 @@ def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, .
         )
         for step in moves
     ]
-    held = (after.rule != before.rule) & after.breached & (after.plan == before.plan)
+    assert after.board is not None
+    held = after.breached | after.board.returning
+    held &= (after.rule != before.rule) & (after.plan == before.plan)
     for a in np.flatnonzero(held & np.isin(after.rule, _KEEPS)).tolist():
         rule = BY_NUMBER[int(after.rule[a])].name
         events.append(after.event("held", a, because(after, a), rule=rule))

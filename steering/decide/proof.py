@@ -1,9 +1,14 @@
-"""Proof: a steer must show the improvement in live answers, or it is undone.
+"""Proof: a move must show in live answers that it does well, or it is undone.
 
 Live questions carry no mark, so they go where the host's own traffic to the address goes.
-Good live answers prove that the routes work and that the site does; bad ones, or none in
-time, undo the steer, and that site is avoided for a while. What was proved can be lost
-again: bad live answers in a row undo it while the probes over the site's path are good.
+Good live answers prove that the routes work and that the site does; bad ones undo the steer,
+and that site is avoided for a while. Questions that do not get out at all undo it as well: the
+host's traffic does not either. Where nothing was asked or nothing could be judged, nothing is
+shown: the steer stays, since the probes over the site's path are good, and is asked on. What
+was proved can be lost again: bad live answers in a row undo it while the probes over the site's
+path are good.
+
+The way home has a proof as well, for the first address of a group that goes back.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from steering.model import Instant, Round, Seconds, Verdict
+from steering.model import Instant, Outcome, Round, Seconds, Verdict
 
 GOOD_ENOUGH = 5
 TOO_BAD = 3
@@ -27,14 +32,15 @@ class Standing(enum.Enum):
     WAITING = "waiting"
     PROVED = "proved"
     FAILED = "failed"
+    UNSHOWN = "unshown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The proof of one address's steer to one site."""
+    """The proof of one address's way: through a site, or home."""
 
     column: int
-    """Column of the site's path."""
+    """Column of the path; 0: home."""
     installed: Instant | None = None
     """When the route was first seen in place; questions asked before that prove nothing."""
     deadline: Instant = 0.0
@@ -42,15 +48,23 @@ class Proof:
     good: int = 0
     bad: int = 0
     bad_run: int = 0
+    stuck: int = 0
+    """Live questions in a row that did not get out of this host."""
     proved: bool = False
+    shouted: bool = False
+    """It failed, or could not be shown, and that was told: it is not told each time."""
 
     def pause(self) -> Proof:
         """The proof while the route is not in place: what was live went another way."""
-        return Proof(column=self.column, proved=self.proved)
+        return Proof(column=self.column, proved=self.proved, shouted=self.shouted)
 
     def begin(self, now: Instant, allowed: Seconds) -> Proof:
         """The proof from the moment the route was seen in place."""
         return replace(self, installed=now, deadline=now + allowed)
+
+    def again(self, now: Instant, allowed: Seconds) -> Proof:
+        """The proof from the beginning, with what was told of it."""
+        return Proof(column=self.column, shouted=True).begin(now, allowed)
 
     def live(self, *, good: bool) -> Proof:
         """The proof after one live answer (or its absence)."""
@@ -59,6 +73,7 @@ class Proof:
             good=self.good + good,
             bad=self.bad + (not good),
             bad_run=0 if good else self.bad_run + 1,
+            stuck=0,
         )
 
     def see(self, item: Round) -> Proof:
@@ -69,7 +84,18 @@ class Proof:
         for seen in item.observations:
             if seen.live and seen.verdict is not Verdict.NOTHING:
                 proof = proof.live(good=seen.verdict is Verdict.GOOD)
+            elif seen.live and seen.outcome is Outcome.LOCAL_ERROR:
+                proof = replace(proof, stuck=proof.stuck + 1)
         return proof
+
+    @property
+    def shown(self) -> str:
+        """What was seen so far, in words."""
+        judged = f"{self.good} good and {self.bad} bad live answers"
+        if self.good or self.bad:
+            return judged
+        stuck = f", {self.stuck} live questions did not get out" if self.stuck else ""
+        return f"no live answer that could be judged{stuck}"
 
     def standing(self, now: Instant) -> Standing:
         """Where it stands at this instant."""
@@ -81,7 +107,9 @@ class Proof:
             return Standing.FAILED
         if self.good >= GOOD_ENOUGH:
             return Standing.PROVED
-        return Standing.FAILED if now >= self.deadline else Standing.WAITING
+        if now < self.deadline:
+            return Standing.WAITING
+        return Standing.FAILED if self.bad or self.stuck >= TOO_BAD else Standing.UNSHOWN
 
 
 def allowance(fast_interval: Seconds, timeout: Seconds) -> Seconds:

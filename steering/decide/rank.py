@@ -1,7 +1,8 @@
-"""Which proven site is the best: policy order, stay where we are, RTT in steps, name.
+"""Which proven site is the best.
 
-RTT counts in octaves from 5 ms, so that noise does not reorder, and after staying: at the
-border of two octaves noise would reorder all the same.
+In this order: the policy's own, staying where we are, health, spare capacity, RTT, name. What
+is measured counts in steps, so that noise does not reorder; and after staying, because at the
+border of two steps noise would reorder all the same.
 """
 
 from __future__ import annotations
@@ -9,34 +10,57 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+
 RTT_STEP_FROM = 0.005
-STEPS = 16
+"""Round-trip times count in octaves from 5 ms."""
+RTT_STEPS = 16
+FAILING_STEPS = (0.01, 0.1)
+"""Failing shares that a proven path may have and yet be worse than another by a step."""
+BUSY = 1 / 2
+"""Above this part of what a site may take it comes after those below."""
 
 
-def best(
+def costs(
     proven: NDArray[np.bool_],
     order: NDArray[np.int64],
     plan: NDArray[np.int64],
-    rtt: NDArray[np.float64],
+    rtt: Floats,
     paths: tuple[str, ...],
-) -> NDArray[np.int64]:
-    """(A,) column of the best proven path of each address, 0 where there is none.
+    *,
+    share: Floats | None = None,
+    busy: NDArray[np.bool_] | None = None,
+) -> Floats:
+    """(N, P) what each path costs an address: the least is the best, infinite is not proven.
 
     Args:
-        proven: (A, P) paths proven good right now.
-        order: (A, P) the policy's rank, from 0.
-        plan: (A,) column each address takes now.
-        rtt: (A, P) seconds, NaN where unknown.
+        proven: (N, P) paths proven good right now.
+        order: (N, P) the policy's rank, from 0.
+        plan: (N,) column each address takes now.
+        rtt: (N, P) seconds, NaN where unknown.
         paths: names of the columns.
+        share: (N, P) failing share of late, NaN where unknown.
+        busy: (P,) sites of which more than half of the room is taken.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         octave = np.floor(np.log2(rtt / RTT_STEP_FROM)) + 1
-    step = np.clip(np.nan_to_num(octave, nan=STEPS), 0, STEPS)
-    by_name = np.argsort(np.argsort(np.array(paths)))
+    step = np.clip(np.nan_to_num(octave, nan=RTT_STEPS), 0, RTT_STEPS)
     columns = np.arange(len(paths))
-    away = columns[None, :] != plan[:, None]
-    width = len(paths) + 1
-    cost = ((order * 2 + away) * (STEPS + 1) + step) * width + by_name
-    cost = np.where(proven, cost, np.inf)
+    cost = order * 2.0 + (columns[None, :] != plan[:, None])
+    cost *= len(FAILING_STEPS) + 1
+    if share is not None:
+        cost += np.searchsorted(FAILING_STEPS, np.nan_to_num(share))
+    cost *= 2
+    if busy is not None:
+        cost += busy
+    cost = cost * (RTT_STEPS + 1) + step
+    cost = cost * (len(paths) + 1) + np.argsort(np.argsort(np.array(paths)))
+    return np.where(proven, cost, np.inf)
+
+
+def best(cost: Floats) -> NDArray[np.int64]:
+    """(N,) column of the least cost of each address, 0 where nothing is proven."""
+    if not cost.size:
+        return np.zeros(len(cost), dtype=np.int64)
     choice = np.asarray(np.argmin(cost, axis=1))
-    return np.where(proven.any(axis=1), choice, 0)
+    return np.where(np.isfinite(cost[np.arange(len(cost)), choice]), choice, 0)

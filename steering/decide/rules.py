@@ -1,7 +1,7 @@
 """The rules. For each address the first one that applies gives the answer.
 
-The numbers are the design's and stay: `steering explain`, the events, the docs and the
-tests all name them. Rules 2 (override) and 8 (damped) have their numbers kept free here.
+The numbers are the design's and stay: `steering explain`, the events, the docs and the tests
+all name them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide.board import Board, Mask
+from steering.decide.budget import Held
 from steering.model import Health
 
 
@@ -21,6 +22,7 @@ class Answer(enum.Enum):
     """What a rule says where it applies."""
 
     LOCAL = "local"
+    ORDERED = "as the override says"
     KEEP = "keep what is"
     STEER = "steer to the best proven site"
 
@@ -44,25 +46,17 @@ def _all(board: Board, condition: bool) -> Mask:
 
 def _healthy(board: Board) -> Mask:
     fit = (board.local == Health.HEALTHY) | ((board.local == Health.STALE) & ~board.own)
-    return np.asarray(fit & ~board.breached)
+    return np.asarray(fit & ~board.breached & ~_waits(board))
+
+
+def _waits(board: Board) -> Mask:
+    """Would go home, and rule 8 or 9 keeps it for a while."""
+    return np.asarray(board.returning & (board.damped | (board.held != Held.NOT)))
 
 
 def _unproven(board: Board) -> Mask:
-    return np.asarray(~board.breached | (board.best == 0) | board.settling)
-
-
-def _budget(board: Board) -> Mask:
-    """Beyond `at_most`: those that are steered already keep their place, then in order."""
-    wants = board.breached & (board.best > 0) & ~board.settling
-    held = np.zeros(len(board.plan), dtype=np.bool_)
-    for u in np.unique(board.upstream_of[wants]).tolist():
-        mine = board.upstream_of == u
-        rows = np.flatnonzero(wants & mine)
-        rows = rows[np.argsort(board.plan[rows] == 0, kind="stable")]
-        # Detours that an earlier rule keeps take up their room as well.
-        kept = int((mine & ~wants & (board.plan > 0)).sum())
-        held[rows[max(0, int(board.at_most[rows[0]]) - kept) :]] = True
-    return held
+    nowhere = (board.best == 0) | board.settling
+    return np.asarray(np.where(board.breached, nowhere, ~_waits(board)))
 
 
 RULES: tuple[Rule, ...] = (
@@ -72,6 +66,13 @@ RULES: tuple[Rule, ...] = (
         when="the agent is switched off",
         answer=Answer.LOCAL,
         applies=lambda board: _all(board, board.off),
+    ),
+    Rule(
+        number=2,
+        name="override",
+        when="an operator's override says where it goes",
+        answer=Answer.ORDERED,
+        applies=lambda board: board.ordered,
     ),
     Rule(
         number=3,
@@ -84,15 +85,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         number=4,
         name="self",
-        when="most upstreams look bad here at once, or our probes cannot leave: "
-        "we suspect ourselves",
+        when="three unrelated operators, or most of them, went bad here within a minute, or our "
+        "probes cannot leave: we suspect ourselves",
         answer=Answer.KEEP,
         applies=lambda board: board.self_doubt,
     ),
     Rule(
         number=5,
         name="healthy",
-        when="the local path is healthy",
+        when="the local path is healthy, and rules 8 and 9 do not hold up the way home",
         answer=Answer.LOCAL,
         applies=_healthy,
     ),
@@ -111,11 +112,19 @@ RULES: tuple[Rule, ...] = (
         applies=_unproven,
     ),
     Rule(
+        number=8,
+        name="damped",
+        when="it moved too often lately (the policy's `moves_per_day`)",
+        answer=Answer.KEEP,
+        applies=lambda board: board.damped,
+    ),
+    Rule(
         number=9,
         name="budget",
-        when="as many addresses of this upstream are steered as the policy's `at_most` allows",
+        when="more moves a minute, more addresses away or more queries to the sites than allowed, "
+        "or another address of its group goes home first",
         answer=Answer.KEEP,
-        applies=_budget,
+        applies=lambda board: board.held != Held.NOT,
     ),
     Rule(
         number=10,
@@ -128,12 +137,16 @@ RULES: tuple[Rule, ...] = (
 
 BY_NUMBER = {rule.number: rule for rule in RULES}
 
+_OVERRIDE, _SUSPICIOUS = 2, (3, 4)
+"""While we doubt ourselves we do not call a detour worse either."""
+
 
 def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(A,) the number of the deciding rule, and (A,) the column each address shall take.
 
-    To keep what is means the plan in force, with one exception: a detour that has become
-    bad and clearly worse than the local path is not kept.
+    To keep what is means the plan in force, with two exceptions: a detour that has become bad
+    and clearly worse than the local path is not kept, nor is one to a site that an override
+    says to avoid. The latter is the override's doing, whatever rule would keep it.
     """
     number = np.zeros(len(board.plan), dtype=np.int64)
     want = board.plan.copy()
@@ -143,9 +156,13 @@ def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         number[mine] = rule.number
         if rule.answer is Answer.LOCAL:
             want[mine] = 0
+        elif rule.answer is Answer.ORDERED:
+            want[mine] = board.ordered_to[mine]
         elif rule.answer is Answer.STEER:
             want[mine] = board.best[mine]
-        elif rule.name in ("everywhere", "unproven"):
+        elif rule.number not in _SUSPICIOUS:
             want[mine & board.detour_worse] = 0
         undecided &= ~mine
+    avoided = (want > 0) & board.banned[np.arange(len(want)), want] & (number != _OVERRIDE)
+    want[avoided], number[avoided] = 0, _OVERRIDE
     return number, want

@@ -5,11 +5,12 @@ reads, counts and hands over; it ends when the agent's end of the control socket
 however the agent ends. What is read is never held up by who takes the tallies: counts go on
 adding up until the last tally was taken.
 
-A resolver's queue lasts for about 0.2 s. A reader that has found something to read at every
-look for half of that has fallen behind: then frames are only split and counted as lost, which
-is several times quicker, until all sockets are empty, at most for half as long again. Where little
-comes at once it waits a little for more: a resolver writes frame by frame, and to wake up for
-each of them costs ten times what the frame does.
+It reads ahead of its counting, so that a writer's queue, which lasts for about 0.2 s, is always
+emptied: up to `HELD` bytes over all writers. When more is held it has fallen behind for good. Then
+what the greediest writer has waiting is only split and counted as lost, many times quicker. No
+clock decides that: a reader that was not run for a second loses nothing by it. Where little comes
+at once it waits a little for more: a resolver writes frame by frame, and to wake up for each of
+them costs ten times what the frame does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from steering.dnstap.handover import hand_over, upstreams
@@ -28,18 +30,20 @@ from steering.dnstap.stream import GarbageError, Phase, Stream, TooLargeError
 from steering.dnstap.tally import Notice
 from steering.dnstap.walk import Walker
 from steering.dnstap.wire import Letters, read_interest, tally_letter
+from steering.dnstap.writer import PIECE, Writer
 from steering.model import Instant, Seconds
 
 INTERVAL: Seconds = 0.2
 """Between two tallies, if the agent takes them."""
 
-BEHIND: Seconds = 0.1
-"""Busy without a pause for so long is too slow."""
+HELD = 1 << 24
+"""Bytes read and not counted yet: what sixteen workers of Unbound queue (1 MiB each)."""
 
-_DROPPING: Seconds = 0.05
+AHEAD = 4
+"""Pieces read of each writer while one is counted."""
+
 _LITTLE = 1 << 14  # bytes: a tenth of what a unix socket holds
 _GATHER: Seconds = 0.002
-_CHUNK = 1 << 18
 _WRITERS = 64  # connections at once, on all sockets
 _NOTICES = 16  # in one tally
 
@@ -52,24 +56,30 @@ class Reader:
         control: socket.socket,
         listeners: Mapping[str, socket.socket],
         *,
-        behind: Seconds = BEHIND,
+        held: int = HELD,
+        ahead: int = AHEAD,
     ) -> None:
-        """Listeners by the name they have in notices. `behind`: see the module."""
+        """Listeners by the name they have in notices. `held` and `ahead`: see `HELD`, `AHEAD`.
+
+        Where one piece is read for one that is counted, a lone writer waits and loses nothing.
+        """
         self._control = control
         self._letters = Letters()
         self._outbox = b""
         self._owed = False
         """A tally was handed over and is not taken yet."""
         self._listeners = {made.fileno(): (name, made) for name, made in listeners.items()}
-        self._writers: dict[int, _Writer] = {}
+        self._writers: dict[int, Writer] = {}
+        self._waiting: deque[Writer] = deque()
+        """Those of whom something is held, by whose turn it is."""
         self._walker = Walker({}, int.from_bytes(os.urandom(8), "big"))
-        self._behind = behind
+        self._limit, self._ahead = held, ahead
         self._poll = select.epoll()
         self._poll.register(control, select.EPOLLIN)
         for descriptor in self._listeners:
             self._poll.register(descriptor, select.EPOLLIN)
-        self._began: Instant = time.monotonic()
-        self._idle: Instant = self._began
+        self._began = self._ended = self._clear = time.monotonic()
+        """Of the tally to come, of the last one, and when all that had come was counted."""
         self._gap: Seconds = 0.0
         self._too_large = 0
         self._notices: list[Notice] = []
@@ -78,31 +88,34 @@ class Reader:
     def run(self) -> None:
         """Read until the agent is gone."""
         while True:
-            ready = self._poll.poll(0)
-            if not ready:
-                self._idle = time.monotonic()
-                ready = self._poll.poll(max(0.0, self._began + INTERVAL - self._idle))
-                self._idle = time.monotonic()  # to wait is not to be busy
-            woken = time.monotonic()
-            busy = woken - self._idle
-            drop = self._behind < busy
-            if busy > self._behind + _DROPPING:
-                self._idle = woken
+            self._poll.poll(self._pause())
+            looked = time.monotonic()
             came = 0
-            for descriptor, _ in ready:
+            for descriptor, _ in self._poll.poll(0):
                 if descriptor in self._writers:
-                    came += self._read(self._writers[descriptor], drop=drop)
+                    came += self._read(self._writers[descriptor])
                 elif descriptor in self._listeners:
                     self._accept(*self._listeners[descriptor])
+                    came += PIECE  # who knows what it has written already
                 elif not self._listen():
                     return
+            self._work()
+            if came < PIECE and not self._waiting:
+                self._clear = looked
             now = time.monotonic()
-            self._gap = max(self._gap, now - woken)
-            if now - self._began >= INTERVAL and not self._owed and not self._outbox:
+            self._gap = max(self._gap, now - looked)
+            if now - self._ended >= INTERVAL and not self._owed and not self._outbox:
                 self._hand_over(now)
-            if came < _LITTLE:
-                self._idle = time.monotonic()
+            if 0 < came < _LITTLE and not self._waiting:
                 time.sleep(_GATHER)
+
+    def _pause(self) -> Seconds | None:
+        """How long to wait for news; None: until there are some."""
+        if self._waiting:
+            return 0.0
+        if self._owed or self._outbox:
+            return None
+        return max(0.0, self._ended + INTERVAL - time.monotonic())
 
     def close(self) -> None:
         """Close what was accepted and made here."""
@@ -118,36 +131,72 @@ class Reader:
                 made.close()
                 return
             made.setblocking(False)
-            self._writers[made.fileno()] = _Writer(made, name, Stream(self._walker))
+            self._writers[made.fileno()] = Writer(made, name, Stream(self._walker))
             self._poll.register(made, select.EPOLLIN)
 
-    def _read(self, writer: _Writer, *, drop: bool) -> int:
-        """Count what has come from a writer; how many bytes it was."""
+    def _read(self, writer: Writer) -> int:
+        """Hold what has come from a writer, and see whether it has gone; how many bytes it was."""
+        came = 0
+        for _ in range(self._ahead):
+            try:
+                data = writer.socket.recv(PIECE)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                writer.gone = True
+                self._poll.unregister(writer.socket)
+                if not writer.size:
+                    self._close(writer)
+                break
+            if not writer.size:
+                self._waiting.append(writer)
+            writer.hold(data)
+            came += len(data)
+            if len(data) < PIECE:
+                break
+        return came
+
+    def _work(self) -> None:
+        """Count one piece, of each writer in turn; or lose all of one if too much is held."""
+        if sum(writer.size for writer in self._waiting) > self._limit:
+            writer = max(self._waiting, key=lambda writer: writer.size)
+            self._waiting.remove(writer)
+            while writer.size:
+                self._count(writer, drop=True)
+        elif self._waiting:
+            writer = self._waiting.popleft()
+            self._count(writer, drop=False)
+            if writer.size:
+                self._waiting.append(writer)
+
+    def _count(self, writer: Writer, *, drop: bool) -> None:
+        """Count the next piece of a writer, and close its connection where it ends."""
         try:
-            data = writer.socket.recv(_CHUNK)
-            reply = writer.stream.receive(data, int(time.time()), drop=drop)
-        except BlockingIOError:
-            return 0
-        except OSError:
-            data, reply = b"", b""
+            reply = writer.stream.receive(writer.next(), int(time.time()), drop=drop)
         except GarbageError as error:
             self._too_large += isinstance(error, TooLargeError)
             self._notice(writer.name, f"closed a connection: {error}")
-            data, reply = b"", b""
+            self._close(writer)
+            return
         if reply:
             # A few bytes into an empty buffer. Unbound does not wait for them (EPIPE).
             with contextlib.suppress(OSError):
                 writer.socket.send(reply, socket.MSG_NOSIGNAL)
-        if not data or writer.stream.phase is Phase.DONE:
-            del self._writers[writer.socket.fileno()]
-            writer.socket.close()
-        return len(data)
+        if writer.stream.phase is Phase.DONE or (writer.gone and not writer.size):
+            self._close(writer)
+
+    def _close(self, writer: Writer) -> None:
+        writer.forget()
+        del self._writers[writer.socket.fileno()]
+        writer.socket.close()
 
     def _listen(self) -> bool:
         """Hear the agent, and go on writing to it; False when it is gone."""
         with contextlib.suppress(BlockingIOError):
             self._post()
-            data = self._control.recv(_CHUNK)
+            data = self._control.recv(PIECE)
             if not data:
                 return False
             for letter in self._letters.receive(data):
@@ -170,7 +219,7 @@ class Reader:
             notices=self._notices,
             unnoticed=self._unnoticed,
         )
-        self._began, self._gap = now, 0.0
+        self._began, self._ended, self._gap = self._clear, now, 0.0
         self._too_large, self._notices, self._unnoticed = 0, [], 0
         self._outbox, self._owed = tally_letter(tally), True
         with contextlib.suppress(BlockingIOError):
@@ -191,15 +240,6 @@ class Reader:
             self._notices.append(Notice(listener=name, because=because))
         else:
             self._unnoticed += 1
-
-
-class _Writer:
-    """One connection."""
-
-    def __init__(self, made: socket.socket, name: str, stream: Stream) -> None:
-        self.socket = made
-        self.name = name
-        self.stream = stream
 
 
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, socket.socket]]:

@@ -146,13 +146,14 @@ class Notice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Everything that came in between two instants."""
+    """Everything that was counted since the last one."""
 
     began: Instant
+    """Whatever came before was counted before: a little before the last one ended."""
     ended: Instant
     frames: Mapping[Frames, int] = field(default_factory=dict)
     lost: int = 0
-    """Frames dropped unread because the reader had fallen behind."""
+    """Frames dropped unread because more was waiting than the reader holds."""
     writers: int = 0
     """Connections whose handshake is done, at the end."""
     longest_gap: Seconds = 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
         draft.tell("recovered", a, "enough clean answers, and the hold is over")
 
 
-def adopt(ledger: Ledger, layout: Layout, rows: Iterable[int], now: Instant) -> Ledger:
+def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
     """The ledger of an agent that finds its predecessor's steers in place.
 
     Those local paths count as failing from now on: only a full recovery, hold included,
@@ -100,3 +101,17 @@ def adopt(ledger: Ledger, layout: Layout, rows: Iterable[int], now: Instant) -> 
         draft.book.health[a, 0] = Health.FAILING
         keep_books(draft, a, 0, before, Health.FAILING)
     return draft.book
+
+
+def relapse(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
+    """The ledger after a recovery that live answers have shown to be none.
+
+    To the bookkeeping this is a further breach, with its longer hold. It is no news: the fault
+    is as old as it was, so nobody else has to be heard before anybody moves.
+    """
+    began = {a: ledger.holds[a].since for a in rows if a in ledger.holds}
+    after = adopt(ledger, layout, rows, now)
+    confirmed = after.confirmed_at.copy()
+    for a, at in began.items():
+        confirmed[a] = at
+    return replace(after, confirmed_at=confirmed)

@@ -82,6 +82,7 @@ class _States(Collector):
         yield from _health(snapshot)
         yield from _copies(snapshot)
         yield from _plan(snapshot)
+        yield from _overrides(snapshot)
         if snapshot.hearing is not None:
             yield from _dnstap(snapshot.hearing)
         yield CounterMetricFamily(
@@ -192,6 +193,18 @@ def _dnstap(hearing: Hearing) -> Iterator[Metric]:
         ),
     ):
         yield GaugeMetricFamily(f"steering_dnstap_{name}", text, value=value)
+
+
+def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
+    orders = snapshot.world.orders
+    active = GaugeMetricFamily(
+        "steering_override_active",
+        "1 while the override is in force here; says nothing of whether it can be obeyed.",
+        labels=["name", "action"],
+    )
+    for override, state in zip(orders.overrides, orders.states, strict=True):
+        active.add_metric([override.name, override.action.value], float(state.active))
+    yield active
 
 
 def _plan(snapshot: Snapshot) -> Iterator[Metric]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 
 from steering import __version__
 from steering.decide.because import because
-from steering.decide.board import look
-from steering.decide.rules import BY_NUMBER, RULES
-from steering.judge.ledger import reason
+from steering.decide.explain import Explanation
+from steering.decide.explain import explain as explained
+from steering.decide.rules import BY_NUMBER
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
+from steering.world import World
 
 Json = dict[str, object]
 
@@ -29,7 +31,7 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
-        "overrides": [],
+        "overrides": _overrides(world),
         "alarms": [
             {"name": name, "since": timestamp(alarm.since), "because": alarm.because}
             for name, alarm in sorted(snapshot.alarms.items())
@@ -40,33 +42,63 @@ def status(snapshot: Snapshot) -> Json:
 def explain(snapshot: Snapshot, address: str) -> Json | None:
     """Every rule for one address, in order, and the evidence; None: not one of ours."""
     world = snapshot.world
-    row = world.layout.row.get(address)
-    if row is None:
+    explanation = explained(world, address)
+    if explanation is None:
         return None
-    board = look(world, world.now, off=world.off)
-    deciding = int(world.rule[row])
     return {
-        **_Table(snapshot).address(row),
-        "rules": [
-            {
-                "number": rule.number,
-                "name": rule.name,
-                "when": rule.when,
-                "answer": rule.answer.value,
-                "applies": bool(rule.applies(board)[row]),
-                "decides": rule.number == deciding,
-            }
-            for rule in RULES
-        ],
-        "evidence": {
-            path: {
-                "health": Health(int(world.ledger.health[row, p])).word,
-                "because": reason(world.ledger, world.layout, row, p, world.now),
-            }
-            for p, path in enumerate(world.layout.paths)
-        },
+        **_Table(snapshot).address(world.layout.row[address]),
+        **explanation_as_data(explanation),
         "time": timestamp(world.wall),
     }
+
+
+def explanation_as_data(explanation: Explanation) -> Json:
+    """The rules and the evidence of an explanation."""
+    return {
+        "rules": [
+            {
+                "number": considered.rule.number,
+                "name": considered.rule.name,
+                "when": considered.rule.when,
+                "answer": considered.rule.answer.value,
+                "applies": considered.applies,
+                "decides": considered.decides,
+                "because": considered.numbers,
+                "otherwise": considered.otherwise,
+            }
+            for considered in explanation.rules
+        ],
+        "evidence": {
+            path: {"health": health.word, "because": why}
+            for path, (health, why) in explanation.evidence.items()
+        },
+    }
+
+
+def _overrides(world: World) -> list[Json]:
+    orders, targets = world.orders, world.orders.targets
+    return [
+        {
+            "name": override.name,
+            "match": {
+                key: str(value)
+                for key, value in asdict(override.match).items()
+                if value is not None
+            },
+            "action": override.action.value,
+            "to": override.to,
+            "until": None if override.until is None else timestamp(override.until),
+            "reason": override.reason,
+            "by": override.by,
+            "active": state.active,
+            "state": state.value,
+            "covers": [targets[a].address for a in rows],
+            "decides": [targets[a].address for a in rows if orders.of(a) is override],
+        }
+        for override, state, rows in zip(
+            orders.overrides, orders.states, orders.covers, strict=True
+        )
+    ]
 
 
 class _Table:

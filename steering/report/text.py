@@ -61,6 +61,11 @@ def _columns(addresses: Sequence[Answer]) -> list[str]:
                 a["since"],
             )
         )
+    return table(rows)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows in columns that stand one below the other."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
@@ -110,4 +115,6 @@ def explain_text(answer: Answer) -> str:
 
 def _rule(rule: Answer) -> str:
     sign = "=>" if rule["decides"] else " +" if rule["applies"] else "  "
-    return f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"
+    lines = [f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"]
+    lines += [f"{'':19}{rule['because']}", f"{'':19}otherwise: {rule['otherwise']}"]
+    return "\n".join(lines)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from steering.config import Config, ConfigError, Policy, Serial, Setup, check, load
+from steering.config import Config, ConfigError, Overrides, Policy, Serial, Setup, check, load
 from steering.config.document import Document, parse
 from steering.config.schema import rendered
 from steering.config.section import Section
@@ -29,7 +29,7 @@ OTHER_BLOCKS: frozenset[tuple[str, str]] = frozenset(
         ),
     }
 )
-"""YAML blocks of the docs that are neither file: page and first line."""
+"""YAML blocks of the docs that are no file: page and first line."""
 
 
 @pytest.fixture
@@ -72,7 +72,10 @@ def test_the_root_addresses_are_those_of_the_hints_file(shipped: Setup) -> None:
     assert {(t.nameserver, t.address) for t in root.targets} == set(lines)
 
 
-@pytest.mark.parametrize("name", ["steering.schema.json", "policy.schema.json", "configuration.md"])
+@pytest.mark.parametrize(
+    "name",
+    ["steering.schema.json", "policy.schema.json", "overrides.schema.json", "configuration.md"],
+)
 def test_the_printed_reference_is_the_one_in_force(name: str) -> None:
     assert (REFERENCE / name).read_text() == rendered()[name], (
         "run python -m steering.config.schema"
@@ -103,9 +106,9 @@ def test_every_yaml_block_in_the_docs_is_valid(page: str, text: str) -> None:
         assert yaml.safe_load(text) is None or parse(text, ROOT / page)
         return
     document: Document = parse(text, ROOT / page)
-    kinds: dict[str, type[Section]] = {"site": Config, "upstream": Policy}
+    kinds: dict[str, type[Section]] = {"site": Config, "upstream": Policy, "overrides": Overrides}
     kind = kinds.get(next(iter(document.values)))
-    assert kind, f"neither a configuration nor a policy: {text!r} (or list it in OTHER_BLOCKS)"
+    assert kind, f"none of the files: {text!r} (or list it in OTHER_BLOCKS)"
     try:
         check(kind, document)
     except ConfigError as error:

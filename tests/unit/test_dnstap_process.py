@@ -17,10 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 from dnstap_oracle import ADDRESS, frame, payload
 
+from steering.dnstap.handover import upstreams
 from steering.dnstap.listen import Listener, Place
 from steering.dnstap.reader import Reader
 from steering.dnstap.stream import CONTENT_TYPE, Control, control
@@ -37,6 +39,7 @@ from steering.dnstap.tally import (
     Watched,
 )
 from steering.dnstap.tap import Tap
+from steering.dnstap.walk import Walker
 from steering.dnstap.wire import (
     TAKEN,
     Letters,
@@ -311,7 +314,7 @@ def test_while_the_agent_is_busy_tallies_add_up_and_nobody_waits(heard: Heard) -
     assert len(heard.tallies) - before <= 4
     assert max(t.ended - t.began for t in heard.tallies) > 0.5
     assert all(
-        later.began == earlier.ended
+        earlier.began < later.began <= earlier.ended < later.ended
         for earlier, later in zip(heard.tallies, heard.tallies[1:], strict=False)
     )
     writer.close()
@@ -371,8 +374,10 @@ def test_the_reader_ends_with_the_agent_however_that_ends(tmp_path: Path) -> Non
 
 _AGENT = """
 import signal, sys, time
+from steering.dnstap.handover import upstreams
 from steering.dnstap.listen import Place
 from steering.dnstap.tap import Tap
+from steering.dnstap.walk import Walker
 
 tap = Tap([Place(at=sys.argv[1])], {})
 tap.take(time.monotonic())
@@ -410,54 +415,102 @@ def test_what_comes_in_bursts_after_a_pause_is_all_counted(heard: Heard) -> None
     assert heard.count("lost") == 0
 
 
+class Slow:
+    """A reader in a thread, whose walk takes 10 ms a piece."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, held: int, interest: Interest) -> None:
+        self.control, theirs = socket.socketpair()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind("")  # a name of the kernel's choosing
+        self.listener.listen()
+        theirs.setblocking(False)
+        self.reader = Reader(theirs, {"here": self.listener}, held=held)
+        monkeypatch.setattr(self.reader, "_walker", self)
+        self._walker = Walker(upstreams(interest), 1)
+        self._theirs = theirs
+        self._thread = threading.Thread(target=self.reader.run)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._walker, name)
+
+    def walk(self, chunk: bytes, start: int, now: int) -> int:
+        time.sleep(0.01)
+        return self._walker.walk(chunk, start, now)
+
+    def connect(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        made.connect(self.listener.getsockname())
+        made.sendall(START)
+        return made
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.control.close()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+        self.reader.close()
+        self.listener.close()
+        self._theirs.close()
+
+
 def test_a_reader_that_falls_behind_drops_whole_frames_and_counts_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its walk is made slow; the writer never waits for longer than its queue lasts."""
-    ours, theirs = socket.socketpair()
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind("")  # a name of the kernel's choosing
-    listener.listen()
-    theirs.setblocking(False)
-    reader = Reader(theirs, {"here": listener})
-    walk = type(reader._walker).walk
-
-    class Slow:
-        """A walker that takes 10 ms a chunk."""
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(reader_walker, name)
-
-        def walk(self, chunk: bytes, start: int, now: int) -> int:
-            time.sleep(0.01)
-            return walk(reader_walker, chunk, start, now)
-
-    reader_walker = reader._walker
-    monkeypatch.setattr(reader, "_walker", Slow())
-    thread = threading.Thread(target=reader.run)
-    thread.start()
+    """The writer never waits for longer than its queue lasts."""
     sent, longest = 0, 0.0
-    with socket.socket(socket.AF_UNIX) as writer:
-        writer.connect(listener.getsockname())
-        writer.sendall(START)
-        until = time.monotonic() + 1.5
-        while (started := time.monotonic()) < until:
-            writer.sendall(QUERY * 10)
-            sent += 10
-            longest = max(longest, time.monotonic() - started)
-    tallies = list(_read_all(ours, lambda got: sum(map(_frames, got)) >= sent))
-    ours.close()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-    reader.close()
-    listener.close()
-    theirs.close()
+    with Slow(monkeypatch, held=1 << 20, interest={}) as slow:
+        with slow.connect() as writer:
+            until = time.monotonic() + 0.5
+            while (started := time.monotonic()) < until:
+                writer.sendall(QUERY * 100)
+                sent += 100
+                longest = max(longest, time.monotonic() - started)
+        tallies = list(_read_all(slow.control, lambda got: sum(map(_frames, got)) >= sent))
     counted = sum(t.frames.get(Frames.OTHER, 0) for t in tallies)
     lost = sum(t.lost for t in tallies)
     assert counted + lost == sent
     assert counted > 0
     assert lost > 0
-    assert longest < 1.0
+    assert longest < 0.2
+
+
+def test_a_greedy_writer_loses_its_own_frames_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = {ADDRESS: Watched(zones=frozenset({"com."}))}
+    theirs = frame(payload(3, address=bytes(16)))
+    sent = flood = 0
+    with Slow(monkeypatch, held=1 << 20, interest=mine) as slow:
+        with slow.connect() as greedy, slow.connect() as modest:
+            until = time.monotonic() + 0.5
+            while time.monotonic() < until:
+                greedy.sendall(theirs * 100)
+                modest.sendall(QUERY)
+                sent, flood = sent + 1, flood + 100
+        tallies = list(_read_all(slow.control, lambda got: sum(map(_frames, got)) >= sent + flood))
+    assert sum(t.frames.get(Frames.OK, 0) for t in tallies) == sent
+    assert 0 < sum(t.lost for t in tallies) < flood
+
+
+def test_a_reader_that_was_not_run_for_a_while_loses_nothing_by_it(heard: Heard) -> None:
+    heard.until("tallies")
+    writer = connect(heard.tap.names[0])
+    writer.sendall(START)
+    heard.until("writers")
+    assert heard.tap.pid
+    os.kill(heard.tap.pid, signal.SIGSTOP)
+    sent = time.monotonic()
+    writer.sendall(QUERY * 500)
+    assert poll(lambda: time.monotonic() > sent + 0.5, timeout=PATIENCE)
+    os.kill(heard.tap.pid, signal.SIGCONT)
+    heard.until("ok", 500)
+    assert heard.count("lost") == 0
+    (first, *_) = (t for t in heard.tallies if t.frames)
+    assert first.began <= sent < first.ended
+    writer.close()
 
 
 def _frames(tally: Tally) -> int:

@@ -15,7 +15,9 @@ from simulation import WALL, Simulation, policy, setup
 from steering import engine
 from steering.decide.attention import attention
 from steering.decide.because import because
-from steering.decide.board import look
+from steering.decide.board import Board, look, with_budget
+from steering.decide.budget import Room
+from steering.decide.orders import Orders
 from steering.judge.copies import Copies
 from steering.judge.hearsay import Hearsay
 from steering.judge.ledger import Ledger, reason
@@ -149,7 +151,7 @@ def _run(told: list[tuple[Facts, float]]) -> tuple[World, list[Step], list[Event
 def _same(one: object, other: object) -> bool:
     if isinstance(one, np.ndarray):
         return bool(np.array_equal(one, np.asarray(other), equal_nan=one.dtype.kind == "f"))
-    if isinstance(one, World | Ledger | Copies | Hearsay):
+    if isinstance(one, World | Ledger | Copies | Hearsay | Board | Room | Orders):
         return all(_same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
     return one is other or one == other
 
@@ -243,9 +245,9 @@ def test_a_tighter_limit_only_shrinks_the_plan(told: list[tuple[Facts, float]], 
     from steering.decide.rules import decide
 
     world, _, _ = _run(told)
-    board = replace(look(world, world.now, off=False), plan=np.zeros(len(ADDRESSES), np.int64))
-    _, free = decide(replace(board, at_most=np.full(len(ADDRESSES), 99)))
-    _, held = decide(replace(board, at_most=np.full(len(ADDRESSES), limit)))
+    board = look(replace(world, off=False, plan=np.zeros(len(ADDRESSES), np.int64)))
+    _, free = decide(with_budget(replace(board, at_most=np.full(len(ADDRESSES), 99))))
+    _, held = decide(with_budget(replace(board, at_most=np.full(len(ADDRESSES), limit))))
     assert ((held == free) | (held == 0)).all()
     doubted = replace(board, self_doubt=np.ones(len(ADDRESSES), np.bool_))
     assert not decide(doubted)[1].any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from steering.decide.rank import best
+from steering.decide.rank import best, costs
 
 PATHS = ("local", "pao", "fra", "ams")
 NAN = float("nan")
@@ -16,15 +16,19 @@ def _best(
     order: tuple[int, int, int] = (0, 0, 0),
     plan: int = 0,
     rtt: tuple[float, float, float] = (0.02, 0.02, 0.02),
+    share: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    busy: str = "",
 ) -> str:
-    choice = best(
+    cost = costs(
         np.array([[path in proven.split() for path in PATHS]]),
         np.array([[-1, *order]], dtype=np.int64),
         np.array([plan], dtype=np.int64),
         np.array([[NAN, *rtt]]),
         PATHS,
+        share=np.array([[NAN, *share]]),
+        busy=np.array([path in busy.split() for path in PATHS]),
     )
-    return PATHS[int(choice[0])]
+    return PATHS[int(best(cost)[0])]
 
 
 def test_the_policy_s_order_comes_first() -> None:
@@ -52,3 +56,18 @@ def test_equals_are_taken_by_name_whatever_their_column() -> None:
 
 def test_an_unmeasured_round_trip_is_the_longest() -> None:
     assert _best("pao fra", rtt=(NAN, 2.0, 1.0)) == "fra"
+
+
+def test_health_comes_before_spare_capacity_and_that_before_round_trip_time() -> None:
+    assert _best("pao fra", share=(0.0, 0.05, 0.0), busy="pao") == "pao"
+    assert _best("pao fra", busy="fra", rtt=(0.3, 0.005, 1.0)) == "pao"
+
+
+def test_a_lost_packet_in_two_hundred_does_not_reorder() -> None:
+    assert _best("pao fra", share=(0.0, 0.005, 0.0)) == "fra"
+
+
+def test_staying_comes_before_everything_measured() -> None:
+    assert (
+        _best("pao fra", plan=1, share=(0.2, 0.0, 0.0), busy="pao", rtt=(1.0, 0.01, 1.0)) == "pao"
+    )

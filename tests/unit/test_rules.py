@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 
+from steering.config import Budget
 from steering.decide.board import Board
+from steering.decide.budget import Held, Room
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide
+from steering.layout import Layout
 from steering.model import Health
+
+LAYOUT = cast("Layout", None)  # no rule looks at it
+ROOM = Room(
+    budget=Budget(),
+    minute=100,
+    allowed=np.full(3, np.inf),
+    load=np.zeros(3),
+    demand=np.zeros(1),
+)
 
 
 def board(**changes: object) -> Board:
@@ -19,7 +32,13 @@ def board(**changes: object) -> Board:
     calm = Board(
         off=False,
         clock_doubt=False,
+        dated=no,
         self_doubt=no,
+        crowd=(),
+        ordered=no,
+        ordered_to=np.array([0]),
+        banned=np.zeros((1, 3), dtype=np.bool_),
+        defied=no,
         local=np.array([Health.FAILING], dtype=np.int8),
         own=yes,
         breached=yes,
@@ -27,16 +46,26 @@ def board(**changes: object) -> Board:
         settling=no,
         proven=np.array([[False, True, True]]),
         all_bad=no,
-        best=np.array([1]),
         plan=np.array([0]),
         detour_worse=no,
+        returning=no,
+        damped=no,
+        best=np.array([1]),
+        held=np.array([Held.NOT], dtype=np.int8),
+        scouts=(),
+        leaving=np.array([0]),
+        cost=np.array([[np.inf, 1.0, 2.0]]),
+        scouting=no,
+        scouted=no,
         at_most=np.array([10]),
-        upstream_of=np.array([0]),
+        room=ROOM,
+        layout=LAYOUT,
     )
     return replace(calm, **changes)  # type: ignore[arg-type]
 
 
 YES = np.array([True])
+WAITS = np.array([Held.PER_MINUTE], dtype=np.int8)
 HEALTHY = {
     "local": np.array([Health.HEALTHY], dtype=np.int8),
     "own": ~YES,
@@ -52,11 +81,13 @@ def _decide(one: Board) -> tuple[int, int]:
 def test_the_numbers_are_the_design_s_and_in_order() -> None:
     assert [(rule.number, rule.name) for rule in RULES] == [
         (1, "off"),
+        (2, "override"),
         (3, "clock"),
         (4, "self"),
         (5, "healthy"),
         (6, "everywhere"),
         (7, "unproven"),
+        (8, "damped"),
         (9, "budget"),
         (10, "steer"),
     ]
@@ -67,6 +98,10 @@ def test_the_numbers_are_the_design_s_and_in_order() -> None:
     ("number", "changes", "want"),
     [
         (1, {"off": True, "clock_doubt": True, "plan": np.array([2])}, 0),
+        (1, {"off": True, "ordered": YES, "ordered_to": np.array([1])}, 0),
+        (2, {"ordered": YES, "ordered_to": np.array([2]), "clock_doubt": True}, 2),
+        (2, {"ordered": YES, "ordered_to": np.array([2]), **HEALTHY}, 2),
+        (2, {"ordered": YES, "plan": np.array([2]), "damped": YES}, 0),
         (3, {"clock_doubt": True, "self_doubt": YES, "plan": np.array([2])}, 2),
         (4, {"self_doubt": YES, "plan": np.array([2])}, 2),
         (4, {"self_doubt": YES, **HEALTHY, "plan": np.array([2])}, 2),
@@ -75,7 +110,10 @@ def test_the_numbers_are_the_design_s_and_in_order() -> None:
         (7, {"best": np.array([0]), "plan": np.array([2])}, 2),
         (7, {"settling": YES}, 0),
         (7, {"breached": ~YES, "own": ~YES, "local": np.array([Health.SUSPECT])}, 0),
-        (9, {"at_most": np.array([0])}, 0),
+        (8, {"damped": YES, "held": WAITS}, 0),
+        (8, {**HEALTHY, "plan": np.array([2]), "returning": YES, "damped": YES}, 2),
+        (9, {"held": WAITS}, 0),
+        (9, {**HEALTHY, "plan": np.array([2]), "returning": YES, "held": WAITS}, 2),
         (10, {}, 1),
     ],
 )
@@ -95,39 +133,28 @@ def test_a_healthy_mate_of_an_open_group_goes_along() -> None:
     assert _decide(board(local=HEALTHY["local"], own=~YES)) == (10, 1)
 
 
-@pytest.mark.parametrize("number", [6, 7])
-def test_a_detour_clearly_worse_than_local_is_not_kept(number: int) -> None:
-    bad = {"plan": np.array([2]), "best": np.array([0]), "detour_worse": YES}
-    assert _decide(board(**bad, all_bad=YES if number == 6 else ~YES)) == (number, 0)
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (6, {"all_bad": YES}),
+        (7, {"best": np.array([0])}),
+        (8, {"damped": YES}),
+        (9, {"held": WAITS}),
+    ],
+)
+def test_a_detour_clearly_worse_than_local_is_not_kept(number: int, why: dict[str, object]) -> None:
+    assert _decide(board(plan=np.array([2]), detour_worse=YES, **why)) == (number, 0)
 
 
-def _many(plan: list[int], best: list[int], at_most: int) -> Board:
-    size = len(plan)
-    no = np.zeros(size, dtype=np.bool_)
-    return board(
-        self_doubt=no,
-        local=np.full(size, Health.FAILING, dtype=np.int8),
-        own=~no,
-        breached=~no,
-        settling=no,
-        all_bad=no,
-        best=np.array(best),
-        plan=np.array(plan),
-        detour_worse=no,
-        at_most=np.full(size, at_most),
-        upstream_of=np.zeros(size, dtype=np.int64),
-    )
+def test_while_we_doubt_ourselves_no_detour_is_called_worse() -> None:
+    doubted = board(plan=np.array([2]), detour_worse=YES, clock_doubt=True)
+    assert _decide(doubted) == (3, 2)
 
 
-def test_the_budget_lets_the_first_ones_go_and_the_steered_ones_stay() -> None:
-    assert decide(_many([0, 0, 0], [1, 1, 1], 2))[1].tolist() == [1, 1, 0]
-    assert decide(_many([0, 0, 2], [1, 1, 1], 2))[1].tolist() == [1, 0, 1]
-
-
-def test_detours_kept_by_another_rule_take_up_their_room() -> None:
-    number, want = decide(_many([0, 0, 2], [1, 1, 0], 1))
-    assert want.tolist() == [0, 0, 2]
-    assert number.tolist() == [9, 9, 7]
+@pytest.mark.parametrize("why", [{"best": np.array([0])}, {"clock_doubt": True}, {"damped": YES}])
+def test_a_site_to_be_avoided_is_left_whatever_would_keep_it(why: dict[str, object]) -> None:
+    banned = np.array([[False, False, True]])
+    assert _decide(board(plan=np.array([2]), banned=banned, **why)) == (2, 0)
 
 
 def test_every_rule_says_when_in_words() -> None:

@@ -420,7 +420,7 @@ def test_most_of_four_unrelated_operators_bad_at_once_are_us(tmp_path: Path) -> 
         since = np.where(health[:, 0] == Health.FAILING, sim.now - 5, np.nan)
         ledger = replace(sim.world.ledger, health=health, confirmed_at=since)
         world = replace(sim.world, ledger=ledger)
-        board = look(world, sim.now, off=False)
+        board = look(world)
         assert bool(board.self_doubt.all()) is doubted
         rule, want = decide(board)
         assert not want.any() or not doubted
@@ -553,7 +553,11 @@ def test_the_hold_doubles_with_each_repeat(tmp_path: Path) -> None:
         cycle = (ask.now - FAULT) % 100
         return EXPIRED if ask.local and ask.now >= FAULT and cycle < 5 else GOOD
 
-    sim = Simulation(setup(tmp_path, policy(letters=1)), answer).run(20 + 400)
+    often = policy(
+        letters=1,
+        more="recover: {hold: 10s, max_hold: 60s, clean: 20, moves_per_day: 100}\n",
+    )
+    sim = Simulation(setup(tmp_path, often), answer).run(20 + 400)
     address = sim.addresses()[0]
     away = [
         back - gone

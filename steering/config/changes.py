@@ -1,0 +1,113 @@
+"""What is different between two versions of the files, in words: pure.
+
+It tells which key was what and is what now, by the paths that messages about problems use, and
+which policies and overrides came or went.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+from steering.config.load import Setup
+from steering.config.policy import Policy
+from steering.config.problems import Location, path_of
+from steering.model import Override, WallTime
+
+Value = object
+"""What a dump of a model holds: text, numbers, None, lists and mappings of these."""
+
+
+def changes(was: Setup, now: Setup) -> tuple[str, ...]:
+    """One line for each difference, in the order of the files; none where they say the same."""
+    return (
+        *_compared((), was.config.model_dump(mode="json"), now.config.model_dump(mode="json")),
+        *_policies(was.policies, now.policies),
+        *_overrides(was.overrides, now.overrides),
+    )
+
+
+def _policies(was: Sequence[Policy], now: Sequence[Policy]) -> Iterator[str]:
+    before, after = {p.upstream: p for p in was}, {p.upstream: p for p in now}
+    for name, policy in before.items():
+        if name not in after:
+            yield f"policy {name} went ({_counted(policy)})"
+    for name, policy in after.items():
+        if name not in before:
+            yield f"policy {name} came ({_counted(policy)})"
+        else:
+            dumps = (p.model_dump(mode="json") for p in (before[name], policy))
+            yield from (f"policy {name}: {line}" for line in _compared((), *dumps))
+
+
+def _counted(policy: Policy) -> str:
+    number = len(policy.targets)
+    return f"{number} address{'' if number == 1 else 'es'}"
+
+
+def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str]:
+    before, after = {o.name: o for o in was}, {o.name: o for o in now}
+    yield from (f"override {name} went" for name in before if name not in after)
+    for name, override in after.items():
+        if name not in before:
+            yield f"override {name} came: {_said(override)}"
+        else:
+            dumps = (_dump(o) for o in (before[name], override))
+            yield from (f"override {name}: {line}" for line in _compared((), *dumps))
+    both = [name for name in before if name in after]
+    if both != [name for name in after if name in before]:
+        yield f"overrides: their order is now {', '.join(after)}"
+
+
+def _dump(override: Override) -> Mapping[str, Value]:
+    value = asdict(override)
+    return {**value, "until": _moment(override.until)}
+
+
+def _said(override: Override) -> str:
+    to = f" {override.to}" if override.to else ""
+    about = {key: str(v) for key, v in asdict(override.match).items() if v is not None}
+    whom = ", ".join(f"{key} {text}" for key, text in about.items()) or "everything"
+    until = _moment(override.until)
+    return f"{override.action}{to} for {whom} until {until}: {override.reason} ({override.by})"
+
+
+def _moment(until: WallTime | None) -> str:
+    if until is None:
+        return "never"
+    return dt.datetime.fromtimestamp(until, tz=dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def _compared(where: Location, was: Value, now: Value) -> Iterator[str]:
+    if not (isinstance(was, Mapping) and isinstance(now, Mapping)):
+        if was != now:
+            yield f"{path_of(where)}: was {_typed(was)}, now {_typed(now)}"
+        return
+    for key in was:
+        if key not in now:
+            yield f"{path_of((*where, key))} went (was {_typed(was[key])})"
+    for key, value in now.items():
+        if key in was:
+            yield from _compared((*where, key), was[key], value)
+        else:
+            yield f"{path_of((*where, key))} came: {_typed(value)}"
+    # Sites are numbered in their order, and mappings are equal in any.
+    if list(was) != list(now) and was.keys() == now.keys():
+        yield f"{path_of(where)}: the order is now {', '.join(map(str, now))}"
+
+
+def _typed(value: Value) -> str:
+    """A value about as one would type it."""
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return str(value).lower()
+        case Mapping():
+            inside = (f"{key}: {_typed(v)}" for key, v in value.items() if v is not None)
+            return f"{{{', '.join(inside)}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(_typed, value))}]"
+        case _:
+            return str(value)

@@ -1,0 +1,103 @@
+"""The overrides of one turn: taken up, frozen paths noted, and what there is to tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from steering.decide.because import spell
+from steering.decide.orders import Orders, State, read
+from steering.model import Event, Facts, Override
+from steering.world import World
+
+SHOWN = 16
+"""Addresses that an event names; of the others it says how many."""
+
+
+def overrule(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
+    """The world with this turn's overrides in it, and which of them came, ended or clash."""
+    was = world.orders
+    orders = read(was, world.layout, facts.overrides, facts.wall)
+    frozen = _frozen(world, orders)
+    if orders is was:
+        return replace(world, frozen=frozen), ()
+    return replace(world, orders=orders, frozen=frozen), tuple(_told(world, was, orders))
+
+
+def _frozen(world: World, orders: Orders) -> Mapping[str, str]:
+    """Where each frozen address stood when its freeze began."""
+    layout = world.layout
+    return {
+        (address := layout.targets[a].address): world.frozen.get(
+            address, layout.paths[world.plan[a]]
+        )
+        for a in np.flatnonzero(orders.frozen).tolist()
+    }
+
+
+def _told(world: World, was: Orders, orders: Orders) -> Iterator[Event]:
+    before = {override.name: (override, state, rows) for override, state, rows in _entries(was)}
+    for override, state, rows in _entries(orders):
+        old = before.pop(override.name, None)
+        same = old is not None and old[:2] == (override, state)
+        if old is not None and same and (rows == old[2] or state is State.EXPIRED):
+            continue
+        about = _About(override=override, addresses=len(rows))
+        covered = _listed(tuple(world.layout.targets[a].address for a in rows))
+        if state is State.ACTIVE:
+            yield about.tell("override_applied", f"{spell(override)}; {covered}")
+        elif state is State.EXPIRED:
+            yield about.tell("override_expired", f"its time is over; {covered}")
+        elif state is State.UNMATCHED:
+            yield about.tell("override_unmatched", f"{spell(override)}; no policy has such")
+    for override, state, rows in before.values():
+        if state is not State.EXPIRED:
+            about = _About(override=override, addresses=len(rows))
+            yield about.tell("override_removed", spell(override))
+    for clash in orders.conflicts:
+        if clash not in was.conflicts:
+            why = f"{clash.winner} comes after {clash.loser} and holds; {_listed(clash.addresses)}"
+            yield Event(
+                event="override_conflict",
+                because=why,
+                was=clash.loser,
+                now=clash.winner,
+                rule="override",
+                more={"addresses": len(clash.addresses)},
+            )
+
+
+def _entries(orders: Orders) -> Iterator[tuple[Override, State, tuple[int, ...]]]:
+    return zip(orders.overrides, orders.states, orders.covers, strict=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _About:
+    """Whom an event is about."""
+
+    override: Override
+    addresses: int
+
+    def tell(self, event: str, because: str) -> Event:
+        """One thing to tell of the override."""
+        return Event(
+            event=event,
+            because=because,
+            upstream=self.override.match.upstream,
+            path=self.override.to,
+            rule="override",
+            more={
+                "override": self.override.name,
+                "by": self.override.by,
+                "addresses": self.addresses,
+            },
+        )
+
+
+def _listed(addresses: tuple[str, ...]) -> str:
+    if not addresses:
+        return "covers no address"
+    more = len(addresses) - SHOWN
+    return f"covers {', '.join(addresses[:SHOWN])}" + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,102 @@
+"""What may be typed after `steering override`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from steering.model import Action, Family
+
+NAMES = "_steering_overrides"
+"""The shell function that completes the name of an override."""
+
+PREAMBLE = {
+    "bash": f"""\
+{NAMES}() {{
+  compgen -W "$(steering override list --names 2>/dev/null)" -- "$1"
+}}
+""",
+    "zsh": f"""\
+{NAMES}() {{
+  compadd -- ${{(f)"$(steering override list --names 2>/dev/null)"}}
+}}
+""",
+}
+"""What a completion script begins with, for each shell that can be told so."""
+
+
+def add_commands(
+    override: argparse.ArgumentParser,
+    configure: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
+) -> None:
+    """Adds the three commands; `configure` gives each the option for the configuration."""
+    commands = override.add_subparsers(dest="doing", required=True, metavar="add|list|remove")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        return configure(made)
+
+    add = command("add", "say where addresses go, until when and why")
+    add.add_argument("--name", required=True, help="its name: up to 63 letters, digits, . - _")
+    _what(add.add_argument_group("what it says").add_mutually_exclusive_group(required=True))
+    _whom(add.add_argument_group("whom it is about (all that fit every one of these)"))
+    _until(add.add_argument_group("until when").add_mutually_exclusive_group(required=True))
+    add.add_argument("--reason", required=True, help="why, for those who find it in force")
+    add.add_argument("--by", help="who says so (default: whoever types this)")
+    add.add_argument(
+        "--replace", action="store_true", help="in the place of the one of this name, at once"
+    )
+    _sure(add)
+
+    remove = command("remove", "take one back that `add` put there")
+    _named(remove)
+    _sure(remove)
+
+    every = command("list", "show all, with what they come to; needs no agent")
+    _named(every, nargs="?")
+    form = every.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as data")
+    form.add_argument("--names", action="store_true", help="the names alone")
+
+
+def _what(group: argparse._MutuallyExclusiveGroup) -> None:
+    steer = "through this site, whatever was measured"
+    group.add_argument("--steer", metavar="SITE", help=steer)
+    local = "without a detour, whatever was measured"
+    group.add_argument("--local", action="store_true", help=local)
+    group.add_argument("--freeze", action="store_true", help="as it is when the agent hears of it")
+    group.add_argument("--avoid", metavar="SITE", help="never through this site")
+
+
+def _whom(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--upstream", metavar="NAME", help="of this upstream")
+    group.add_argument("--nameserver", metavar="NAME", help="of this nameserver")
+    group.add_argument("--address", help="this one")
+    group.add_argument("--family", choices=[str(f) for f in Family], help="of this family")
+    group.add_argument("--all", action="store_true", help="every address of every policy")
+    group.add_argument("--site", help="only the agent of this site obeys")
+
+
+def _until(group: argparse._MutuallyExclusiveGroup) -> None:
+    group.add_argument(
+        "--until", metavar="TIME", help="RFC 3339 with an offset (2026-11-24T06:00:00Z), or never"
+    )
+    group.add_argument("--for", dest="length", metavar="DURATION", help="from now on: 30m, 2h, 3d")
+
+
+def _named(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    name = parser.add_argument("name", metavar="NAME", nargs=nargs, help="the override's name")
+    name.complete = {"bash": NAMES, "zsh": NAMES}  # type: ignore[attr-defined]
+
+
+def _sure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="show what changes, and do not ask")
+
+
+def action_of(options: argparse.Namespace) -> tuple[Action, str | None]:
+    """What is to be said, and the site it is about."""
+    if options.steer is not None:
+        return Action.STEER, options.steer
+    if options.avoid is not None:
+        return Action.AVOID, options.avoid
+    return (Action.LOCAL if options.local else Action.FREEZE), None

@@ -1,0 +1,213 @@
+"""Overrides as text: the list, and what one that is added or removed will change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steering.config.overrides import NEVER, rfc3339
+from steering.decide.orders import State
+from steering.model import LOCAL, Action, Match, Override, Seconds, Target, WallTime
+from steering.override.reach import Said, Standing
+from steering.report.text import table
+
+Answer = Mapping[str, Any]
+"""Decoded JSON of the API."""
+
+MEASURED = "as measured"
+"""The way of an address of which no override says it."""
+UNSEEN = "?"
+"""The way of an address where no agent can be asked."""
+
+_MOST_ROWS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One address of which something else will be said."""
+
+    target: Target
+    was: Said
+    then: Said
+
+
+def says(override: Override) -> str:
+    """What it says, in words."""
+    match override.action:
+        case Action.STEER:
+            return f"steer to {override.to}"
+        case Action.AVOID:
+            return f"avoid {override.to}"
+        case Action.LOCAL | Action.FREEZE as action:
+            return str(action)
+
+
+def about(match: Match) -> str:
+    """Whom it is about, in words."""
+    keys = pairs(match)
+    where = f" at {keys.pop('site')}" if "site" in keys else ""
+    return (", ".join(f"{key} {value}" for key, value in keys.items()) or "everything") + where
+
+
+def pairs(match: Match) -> dict[str, str]:
+    """The keys of a match that say something, as they are typed."""
+    keys = ("upstream", "nameserver", "address", "family", "site")
+    return {key: str(value) for key in keys if (value := getattr(match, key)) is not None}
+
+
+def span(length: Seconds) -> str:
+    """A length of time by its two largest units: `1 h 59 min`."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    rest = int(length)
+    parts: list[str] = []
+    for word, size in units:
+        if rest >= size or parts:
+            parts.append(f"{rest // size} {word}")
+            rest %= size
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if not part.startswith("0 ")) or "0 s"
+
+
+def ends(override: Override, wall: WallTime) -> str:
+    """When it ends, and how far away that is."""
+    if override.until is None:
+        return NEVER
+    left = override.until - wall
+    return f"{rfc3339(override.until)} ({_far(left)})"
+
+
+def _far(left: Seconds) -> str:
+    return f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
+
+
+def head(override: Override, wall: WallTime) -> str:
+    """One override in a line."""
+    return (
+        f"{override.name}: {says(override)}, {about(override.match)}, until {ends(override, wall)},"
+        f" by {override.by}: {override.reason}"
+    )
+
+
+def standing_text(standing: Standing) -> str:
+    """Whether it has the word."""
+    if standing.state is State.EXPIRED:
+        return "ended"
+    if standing.state is State.ELSEWHERE:
+        return f"for {standing.override.match.site}"
+    if standing.state is State.UNMATCHED:
+        return "matches nothing"
+    if not standing.shadowed:
+        return "in force"
+    stronger = ", ".join(dict.fromkeys(standing.shadowed.values()))
+    return f"{'partly ' if standing.decides else ''}shadowed by {stronger}"
+
+
+def listing(every: Sequence[Standing], files: Mapping[str, Path], wall: WallTime) -> str:
+    """All overrides in their order."""
+    rows = [("NAME", "SAYS", "ABOUT", "ADDRESSES", "STANDING", "UNTIL", "BY", "REASON", "FILE")]
+    for standing in every:
+        o = standing.override
+        covers = standing.covers
+        rows.append(
+            (
+                o.name,
+                says(o),
+                about(o.match),
+                ", ".join(covers) if len(covers) <= 2 else str(len(covers)),
+                standing_text(standing),
+                ends(o, wall),
+                o.by,
+                o.reason,
+                str(files[o.name]),
+            )
+        )
+    return "\n".join(table(rows))
+
+
+def details(standing: Standing, file: Path, wall: WallTime) -> str:
+    """One override with every address it covers."""
+    lines = [head(standing.override, wall), f"{standing_text(standing)}; written in {file}"]
+    for address in standing.covers:
+        stronger = standing.shadowed.get(address)
+        lines.append(f"   {address}" + (f" (shadowed by {stronger})" if stronger else ""))
+    return "\n".join(lines)
+
+
+def as_json(standing: Standing, file: Path, wall: WallTime) -> dict[str, object]:
+    """The same as data."""
+    override = standing.override
+    return {
+        "name": override.name,
+        "match": pairs(override.match),
+        "action": str(override.action),
+        "to": override.to,
+        "until": NEVER if override.until is None else rfc3339(override.until),
+        "left_s": None if override.until is None else round(max(0.0, override.until - wall)),
+        "state": str(standing.state),
+        "reason": override.reason,
+        "by": override.by,
+        "file": str(file),
+        "covers": list(standing.covers),
+        "decides": list(standing.decides),
+        "shadowed_by": list(dict.fromkeys(standing.shadowed.values())),
+    }
+
+
+def preview(changes: Sequence[Change], status: Answer | None) -> Iterator[str]:
+    """What will be otherwise, address by address, and what speaks for a second look."""
+    now = {a["address"]: a for a in status["addresses"]} if status else {}
+    rows = [("ADDRESS", "NAMESERVER", "GOES BY", "WILL GO BY", "SO FAR SAID BY")]
+    for change in changes[:_MOST_ROWS]:
+        there = now.get(change.target.address)
+        path = (there["steered_to"] or LOCAL) if there else UNSEEN
+        rows.append(
+            (
+                change.target.address,
+                change.target.nameserver,
+                path,
+                goes_by(change.then, path),
+                ", ".join(f"{o.name} ({says(o)})" for o in change.was.speakers) or "none",
+            )
+        )
+    if changes:
+        yield from table(rows)
+    if more := changes[_MOST_ROWS:]:
+        yield f"... and {len(more)} more"
+    counted = f"{len(changes)} address{'' if len(changes) == 1 else 'es'}"
+    yield counted if changes else "of no address is anything else said than now"
+    yield from _cautions(changes, now)
+    if status and status["off"]:
+        yield "the agent is switched off: nothing is steered until `steering on`"
+    if status and status["mode"] == "observe":
+        yield "mode: observe: it is reported and not done"
+
+
+def goes_by(said: Said, path: str) -> str:
+    """Where an address goes by what is said of it, which goes by this path now."""
+    without = "".join(f", not by {o.to}" for o in said.avoiding)
+    if said.by is None:
+        return MEASURED + without
+    match said.by.action:
+        case Action.STEER:
+            return f"{MEASURED}, no way to {said.by.to}" if said.no_way else str(said.by.to)
+        case Action.FREEZE:
+            return "as it does now" if path == UNSEEN else path
+        case Action.LOCAL | Action.AVOID:
+            return LOCAL
+
+
+def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[str]:
+    """Paths that are not known to be healthy, and are going to be used all the same."""
+    doubtful: Counter[tuple[str, str]] = Counter()
+    for change in changes:
+        there, by = now.get(change.target.address), change.then.by
+        if there and by and by.action in (Action.STEER, Action.LOCAL) and not change.then.no_way:
+            path = by.to or LOCAL
+            doubtful[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
+    for (path, health), n in doubtful.items():
+        if health != "healthy":
+            yield f"CAUTION: {path} is {health} for {n} of them, and will be used all the same"

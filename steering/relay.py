@@ -1,0 +1,342 @@
+"""A world for other policies: what is known of an address that stays goes over to the new layout.
+
+Rows go by address, columns by path, groups by what they are made of, zones and upstreams by
+name. Of what is new nothing is known, and of what left nothing is kept. Each field of a world
+is listed here with its axes: one that is not would quietly begin anew, and a test says so.
+
+Pure. It leaves to others to take out what left the policies: that is in no plan any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.config import Together
+from steering.decide.proof import Proof
+from steering.judge.confirm import Trial
+from steering.judge.copies import Copies
+from steering.judge.habit import own_scale
+from steering.judge.hearsay import KINDS, Hearsay
+from steering.judge.ledger import HerdTrial, Ledger
+from steering.layout import CLASSES, Layout
+from steering.model import LOCAL, Event, Instant, WallTime
+from steering.world import World
+
+T = TypeVar("T", Ledger, Copies, Hearsay)
+Numbers = Mapping[int, int]
+"""Old number -> new number, of what stays."""
+
+AXES: Mapping[type, Mapping[str, str]] = {
+    World: {
+        "rule": "A",
+        "since": "A",
+        "breached": "A",
+        "open_groups": "G",
+        "avoid_until": "AP",
+        "proofs": "A",
+        "orders": "",
+        "moves": "",
+        "worn": "A",
+        "worn_at": "A",
+        "alarms": "",
+        "off": "",
+        "started": "",
+        "begun": "",
+        "now": "",
+        "wall": "",
+    },
+    Ledger: {
+        "health": "AP",
+        "levels": ".AP.",
+        "herd": "G.",
+        "scale": ".AP",
+        "counts": ".AP",
+        "recent_bad": "AP",
+        "recent_dated": "AP",
+        "recent_all": "AP",
+        "recent_at": "AP",
+        "habit_bad": ".AP",
+        "habit_all": "AP",
+        "habit_at": "",
+        "run": "AP",
+        "streak": "AP",
+        "stuck": "AP",
+        "silent_since": "AP",
+        "seen": "AP",
+        "answered": "AP",
+        "reached": "AP",
+        "rtt": "AP",
+        "late": "AP",
+        "behind": "AP",
+        "floor": "ZAP",
+        "late_count": "AP",
+        "late_since": "AP",
+        "zone_late": "A",
+        "suspected_at": "A",
+        "confirmed_at": "A",
+        "first_bad": "A",
+        "curious_until": "A",
+        "instances": "AP",
+        "counted": "AP",
+        "ignored": "A",
+        "trials": "A",
+        "herds": "G",
+        "buckets": "AP",
+        "holds": "A",
+        "evidence": "AP",
+    },
+    Copies: {
+        "serial": "ZAP",
+        "newest": "ZU",
+        "overtaken": "ZAP",
+        "soonest": ".ZAP",
+        "samples": ".ZAP",
+        "window": "",
+        "news": "ZU",
+    },
+    Hearsay: {
+        "levels": ".AP.",
+        "scale": ".AP",
+        "herd": "G.",
+        "counts": ".AP",
+        "recent_bad": "AP",
+        "recent_all": "AP",
+        "at": "AP",
+        "soonest": ".AP",
+        "window": "",
+        "habit_bad": ".AP",
+        "habit_all": ".AP",
+        "habit_at": "",
+        "deaf_until": "A",
+        "counted": "AP",
+        "pooled": "G",
+        "witnesses": "U",
+        "evidence": "AP",
+    },
+}
+"""Field -> what its array is laid out by, or its mapping keyed by: A rows, P columns, G groups,
+U upstreams, Z zones of an upstream, a dot for what no layout changes. Empty: kept as it is."""
+
+APART: Mapping[type, frozenset[str]] = {
+    World: frozenset({"layout", "ledger", "plan", "frozen", "board"}),
+    Ledger: frozenset({"copies", "hearsay"}),
+}
+"""Fields that have a line of their own below."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ways:
+    """Where everything goes that stays."""
+
+    axes: Mapping[str, Numbers]
+    """By the letters of `AXES`, but for Z."""
+    zones: Mapping[tuple[int, int], tuple[int, int]]
+    """(place of a zone, upstream), old -> new."""
+    zone_rows: Mapping[tuple[int, int], tuple[int, int]]
+    """(place of a zone, row), old -> new."""
+
+
+def relay(
+    world: World,
+    layout: Layout,
+    now: Instant,
+    wall: WallTime,
+    *,
+    rerouted: Collection[str] = (),
+) -> tuple[World, tuple[Event, ...]]:
+    """The world on the new layout, and the steers that end by it.
+
+    `rerouted` are sites that have another next hop now: a way that nobody has measured yet, so
+    nothing is known of it. What is steered through such a site stays, and is proved anew.
+    """
+    ways = _ways(world.layout, layout, rerouted)
+    blank = World.blank(layout, now, wall)
+    plan, ended = _plan(world, layout)
+    made = replace(
+        blank,
+        ledger=_ledger(world.ledger, blank.ledger, world.layout, layout, ways),
+        plan=plan,
+        frozen={
+            address: path
+            for address, path in world.frozen.items()
+            if address in layout.row and path in layout.column
+        },
+        **_moved(world, blank, ways),
+    )
+    proofs = {a: proof for a, proof in made.proofs.items() if proof.column == plan[a]}
+    for a in np.flatnonzero(plan).tolist():
+        if layout.paths[plan[a]] in rerouted:
+            proofs[a] = Proof(column=int(plan[a]))
+    return replace(made, proofs=proofs), ended
+
+
+def _ways(old: Layout, new: Layout, rerouted: Collection[str]) -> _Ways:
+    rows = {a: new.row[address] for address, a in old.row.items() if address in new.row}
+    upstreams = _by_name([p.upstream for p in old.policies], [p.upstream for p in new.policies])
+    zones = {
+        (z, u): (new.policies[v].zones.index(zone), v)
+        for u, v in upstreams.items()
+        for z, zone in enumerate(old.policies[u].zones)
+        if zone in new.policies[v].zones
+    }
+    zone_rows = {
+        (z, a): (y, b)
+        for a, b in rows.items()
+        for z, zone in enumerate(old.policy(a).zones)
+        if (y := new.zone(b, zone)) is not None
+    }
+    columns = {
+        p: new.column[path]
+        for path, p in old.column.items()
+        if path in new.column and path not in rerouted
+    }
+    groups = _by_name(_groups(old), _groups(new))
+    return _Ways(
+        axes={"A": rows, "P": columns, "G": groups, "U": upstreams},
+        zones=zones,
+        zone_rows=zone_rows,
+    )
+
+
+def _by_name(old: Sequence[object], new: Sequence[object]) -> Numbers:
+    places = {name: i for i, name in enumerate(new)}
+    return {i: places[name] for i, name in enumerate(old) if name in places}
+
+
+def _groups(layout: Layout) -> list[tuple[str, ...]]:
+    """What each group is made of: by this one is the same in another layout."""
+    named: dict[int, tuple[str, ...]] = {}
+    for a, target in enumerate(layout.targets):
+        named[int(layout.group_of[a])] = {
+            Together.ADDRESS: (target.upstream, target.nameserver, target.address),
+            Together.NAMESERVER: (target.upstream, target.nameserver),
+            Together.UPSTREAM: (target.upstream,),
+        }[layout.policy(a).steer.together]
+    return [named[g] for g in sorted(named)]
+
+
+def _plan(world: World, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event, ...]]:
+    """The plan that is still allowed, and what there is to tell of the rest."""
+    old, plan, ended = world.layout, np.zeros(len(layout.targets), dtype=np.int64), []
+    for a in np.flatnonzero(world.plan).tolist():
+        site, why = old.paths[world.plan[a]], ""
+        b, p = layout.row.get(old.targets[a].address), layout.column.get(site)
+        if b is None:
+            why = "no policy names this address any more"
+        elif p is None or not layout.hop[b, p]:
+            why = f"there is no way through {site} any more"
+        elif layout.order[b, p] < 0 <= old.order[a, world.plan[a]]:
+            why = f"the policy sends nothing through {site} any more"
+        else:
+            plan[b] = p
+            continue
+        ended.append(world.event("released", a, why, path=LOCAL, was=site, now=LOCAL))
+    return plan, tuple(ended)
+
+
+def _ledger(was: Ledger, blank: Ledger, old: Layout, new: Layout, ways: _Ways) -> Ledger:
+    made = replace(
+        blank,
+        copies=replace(blank.copies, **_moved(was.copies, blank.copies, ways)),
+        hearsay=replace(blank.hearsay, **_moved(was.hearsay, blank.hearsay, ways)),
+        **_moved(was, blank, ways),
+    )
+    differ = [
+        b
+        for a, b in ways.axes["A"].items()
+        if not np.array_equal(old.base_scale[:, a], new.base_scale[:, b])
+    ]
+    if not differ:
+        return made
+    # What the policy tolerates is another share now; what the key always has is as it was.
+    scale, heard = made.scale, made.hearsay.scale
+    scale[:, differ] = own_scale(new, CLASSES, made.habit_bad, made.habit_all)[:, differ]
+    own = own_scale(new, KINDS, made.hearsay.habit_bad, made.hearsay.habit_all)
+    heard[:, differ] = own[:, differ]
+    return made
+
+
+def _moved(was: object, blank: object, ways: _Ways) -> dict[str, Any]:
+    """Each field of `AXES` on its new place."""
+    return {
+        name: _field(getattr(was, name), getattr(blank, name), axes, ways)
+        for name, axes in AXES[type(was)].items()
+    }
+
+
+def _field(was: object, blank: object, axes: str, ways: _Ways) -> object:
+    if not axes:
+        return was
+    if isinstance(was, np.ndarray) and isinstance(blank, np.ndarray):
+        return _array(was, blank, axes, ways)
+    assert isinstance(was, Mapping)
+    moved = ((_key(key, axes, ways), _value(value, ways)) for key, value in was.items())
+    return {key: value for key, value in moved if key is not None and value is not None}
+
+
+def _key(key: Any, axes: str, ways: _Ways) -> object | None:  # noqa: ANN401 - int, or two
+    """The new key of an entry; None: what it was about is gone."""
+    if axes == "ZU":
+        return ways.zones.get(key)
+    if len(axes) == 1:
+        return ways.axes[axes].get(key)
+    new = tuple(ways.axes[axis].get(number) for axis, number in zip(axes, key, strict=True))
+    return None if None in new else new
+
+
+def _value(value: object, ways: _Ways) -> object | None:
+    """The entry itself, where it names rows or columns; None: that is gone."""
+    rows, columns = ways.axes["A"], ways.axes["P"]
+    match value:
+        case Trial(candidate=p):
+            return replace(value, candidate=columns[p]) if p in columns else None
+        case Proof(column=p):
+            return replace(value, column=columns[p]) if p in columns else None
+        case HerdTrial(trial=trial, failed=failed):
+            moved = _value(trial, ways)
+            left = frozenset(rows[a] for a in failed if a in rows)
+            return replace(value, trial=moved, failed=left) if isinstance(moved, Trial) else None
+    return value
+
+
+def _array(was: NDArray[Any], blank: NDArray[Any], axes: str, ways: _Ways) -> NDArray[Any]:
+    made = blank.copy()
+    if "Z" in axes:
+        pairs = ways.zones if axes.endswith("U") else ways.zone_rows
+        return _zones(was, made, axes, pairs, ways.axes["P"])
+    old, new = [], []
+    for axis, size in zip(axes, was.shape, strict=True):
+        numbers = ways.axes.get(axis, {i: i for i in range(size)})
+        old.append(list(numbers))
+        new.append(list(numbers.values()))
+    made[np.ix_(*new)] = was[np.ix_(*old)]
+    return made
+
+
+def _zones(
+    was: NDArray[Any],
+    made: NDArray[Any],
+    axes: str,
+    pairs: Mapping[tuple[int, int], tuple[int, int]],
+    columns: Numbers,
+) -> NDArray[Any]:
+    """Zones are numbered in each upstream apart, so they move together with the row."""
+    if not pairs:
+        return made
+    if axes.startswith("."):
+        for old, new in zip(was, made, strict=True):
+            _zones(old, new, axes[1:], pairs, columns)
+        return made
+    (z, a), (y, b) = np.array(list(pairs)).T, np.array(list(pairs.values())).T
+    if axes.endswith("P"):
+        put = made[y, b]
+        put[:, list(columns.values())] = was[z, a][:, list(columns)]
+        made[y, b] = put
+    else:
+        made[y, b] = was[z, a]
+    return made
