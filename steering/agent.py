@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from steering import engine, parts
+from steering.act.bgp.speaking import Speaking
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
@@ -93,17 +94,20 @@ class Agent:
 
     def _take_hold(self) -> tuple[KernelReader | None, Hands | None]:
         config, claim = self.setup.config, self.claim
-        if claim is None:
-            return None, None
         if config.mode is Mode.OBSERVE:
-            return KernelReader(claim), None
+            return (KernelReader(claim) if claim else None), None
+        speaker = parts.speaker_of(config, lambda: not self.switch.engaged())
+        if claim is None:
+            if speaker is None:
+                return None, None
+            return None, Hands(config, parts.NOTHING, self.switch, self.allowed, speaker)
         complaints = preflight(claim, self.allowed, state=config.state, runtime=config.runtime)
         fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
         if fatal:
             raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
         for notice in complaints:
             self._tell(Event(event="notice", because=str(notice)))
-        hands = Hands(config, claim, self.switch, self.allowed)
+        hands = Hands(config, claim, self.switch, self.allowed, speaker)
         return hands.kernel, hands
 
     def _listen(self, look: SecondLook) -> Ears | None:
@@ -124,11 +128,13 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         with contextlib.closing(Alone()) as alone:
-            if self.hands and self.claim:
-                alone.hold(self.setup.config.runtime, self.claim.table)
+            if self.hands:
+                alone.hold(self.setup.config.runtime, self.hands.kernel.claim.table)
                 for trouble in _adopt(self.hands):
                     self._tell(Event(event="leftover", because=str(trouble)))
                 loop.add_reader(self.hands.kernel, self._on_kernel)
+                if self.hands.speaker:
+                    loop.add_reader(self.hands.speaker, self.hands.speaker.pump)
             if self.ears:
                 loop.add_reader(self.ears.tap, self._on_tap)
             self.turn()  # pins the paths before the first question is asked
@@ -156,6 +162,8 @@ class Agent:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 if self.hands:
                     loop.remove_reader(self.hands.kernel)
+                    if self.hands.speaker:
+                        loop.remove_reader(self.hands.speaker)
                 if self.ears:
                     loop.remove_reader(self.ears.tap)
                 self.close()
@@ -168,6 +176,8 @@ class Agent:
             self.ears.close()
         if self.reader is not None:
             self.reader.close()
+        if self.hands is not None and self.hands.speaker is not None:
+            self.hands.speaker.close()
 
     async def _turns(self) -> None:
         """The loop: wait for news, think, act, tell."""
@@ -191,6 +201,8 @@ class Agent:
             acted = self.hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
             installed = self.ways.installed()
+            if self.hands.speaker is not None:
+                events = (*events, *self.hands.speaker.news())
         for event in events:
             self._tell(event)
         if self._hear_kernel():
@@ -206,7 +218,7 @@ class Agent:
         rounds, self._rounds = self._rounds, []
         if self.ears is not None:
             self._on_tap()
-        installed = self.ways.installed()
+        installed = self._installed()
         rounds = [self.ways.over_their_paths(item) for item in rounds]
         self._time(rounds)
         return Facts(
@@ -216,6 +228,12 @@ class Agent:
             installed=installed,
             off=self.switch.engaged(),
         )
+
+    def _installed(self) -> Mapping[str, str]:
+        """Address to site, as this host's packets go: by its own table, else by the routers."""
+        if self.claim is None and self.hands is not None and self.hands.speaker is not None:
+            return self.hands.speaker.installed()
+        return self.ways.installed()
 
     def _mind_lost_lease(self) -> None:
         """Where the lease ran out, all is taken back: begin from nothing.
@@ -242,9 +260,11 @@ class Agent:
                 self.meters.rtt.labels(seen.address, seen.path).observe(seen.rtt)
 
     def _count(self, acted: Acted, now: Instant) -> None:
-        for result in acted.results:
-            done = isinstance(result, Done)
-            self.meters.actions.labels("kernel", result.action, "done" if done else "refused").inc()
+        for actuator, results in (("kernel", acted.results), ("bgp", acted.told)):
+            for result in results:
+                done = "done" if isinstance(result, Done) else "refused"
+                self.meters.actions.labels(actuator, result.action, done).inc()
+        for result in acted.results if self.claim else acted.told:
             if isinstance(result, Done):
                 self.meters.action_seconds.observe(result.seconds)
                 if result.action == "remove":
@@ -261,6 +281,8 @@ class Agent:
         own: dict[str, str] = {}
         if self.hands is not None and self.hands.troubles:
             own["kernel"] = "; ".join(self.hands.troubles[:3])
+        if self.hands is not None and self.hands.untold:
+            own["bgp"] = "; ".join(self.hands.untold[:3])
         if hungry := self.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         if self.ears is not None and (deaf := self.ears.troubles(now)):
@@ -283,7 +305,16 @@ class Agent:
             turned_at=now,
             hearing=self.ears.hearing() if self.ears is not None else None,
             events_lost=self.log.lost,
+            speaking=self._speaking(),
         )
+
+    def _speaking(self) -> Speaking | None:
+        if self.hands is None or self.hands.speaker is None:
+            return None
+        speaking = self.hands.speaker.report()
+        for seconds in speaking.acknowledged:
+            self.meters.bgp_acknowledged.observe(seconds)
+        return speaking
 
     def _deliver(self, item: Round) -> None:
         self._rounds.append(item)
@@ -311,7 +342,7 @@ class Agent:
 
     def _farewell(self) -> str:
         lease = f"for {self.setup.config.lease:g} s, then the guard takes it back"
-        left = len(self.snapshot.installed) if self.snapshot else 0
+        left = len(self._installed())
         return (
             f"{left} steered addresses stay as they are {lease}; `steering off` does at once"
             if self.hands and left
@@ -320,7 +351,9 @@ class Agent:
 
     def _summary(self) -> str:
         config = self.setup.config
-        kernel = "kernel routes" if self.hands else "no actuator"
+        acting = ["kernel routes"] if self.hands and self.claim else []
+        acting += ["BGP"] if self.hands and self.hands.speaker else []
+        kernel = " and ".join(acting) or "no actuator"
         return (
             f"{config.site}, {config.mode}: {len(self.layout.targets)} addresses of "
             f"{len(self.setup.policies)} upstreams over {len(self.layout.paths)} paths, {kernel}"

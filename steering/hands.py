@@ -6,10 +6,12 @@ guard that would end it, and a switch that is on; taking back needs none of the 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from steering.act.bgp.speaker import Speaker
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, boot_time
@@ -34,14 +36,25 @@ class Acted:
     results: tuple[Done | Refused, ...] = ()
     compared: bool = False
     """The kernel was read and made to match, as far as it could be."""
+    told: tuple[Done | Refused, ...] = ()
+    """What the routers were told by BGP, of this plan or an earlier one."""
 
 
 class Hands:
     """Everything that writes, behind one call a turn."""
 
     def __init__(
-        self, config: Config, claim: Claim, switch: OffSwitch, allowed: Collection[str]
+        self,
+        config: Config,
+        claim: Claim,
+        switch: OffSwitch,
+        allowed: Collection[str],
+        speaker: Speaker | None = None,
     ) -> None:
+        """`speaker` tells routers besides; alone, where the claim is on nothing."""
+        self.speaker = speaker
+        self.untold: tuple[str, ...] = ()
+        """What is not as it should be, for the `bgp` alarm."""
         self.kernel = KernelActuator(claim, may_write=lambda: not switch.engaged())
         self.changed = True
         """The kernel told of a change that may concern us."""
@@ -62,6 +75,10 @@ class Hands:
 
         Raises OSError when there can be no lease or no guard: then the agent must not start.
         """
+        if self.speaker and self._lease.expired():
+            self.speaker.withdraw()
+        elif self.speaker:
+            self.speaker.adopt()
         left = leftovers(self._lease, self._claim)
         self._renew()
         self._guard.replace()
@@ -78,6 +95,9 @@ class Hands:
         if not self._ran_out():
             return None
         self._leased_until = None
+        if self.speaker:
+            with contextlib.suppress(OSError):  # the guard and the bridge see to it as well
+                self.speaker.withdraw()
         self.kernel.withdraw()
         self.changed = True
         return self._unrenewed or "no turn for longer than the lease"
@@ -89,6 +109,30 @@ class Hands:
         """Renew the lease, and make the kernel match if anything may have changed."""
         now = time.monotonic()
         holding = self._hold(now)
+        told = self._speak(plan, off=off, holding=holding)
+        return replace(self._act(plan, now, off=off, moved=moved, holding=holding), told=told)
+
+    def _speak(
+        self, plan: Mapping[str, str], *, off: bool, holding: bool
+    ) -> tuple[Done | Refused, ...]:
+        """The plan for the routers. What goes wrong here is no matter of the kernel's."""
+        if self.speaker is None:
+            return ()
+        self.untold = ()
+        try:
+            if off:
+                self.speaker.withdraw()
+            elif holding:
+                told = self.speaker.apply(plan, self._allowed, self.kernel.own_addresses())
+                self.untold = self.speaker.troubles
+                return told
+        except OSError as error:
+            self.untold = (f"the speaker can't be started or ended: {error}",)
+        return ()
+
+    def _act(
+        self, plan: Mapping[str, str], now: Instant, *, off: bool, moved: bool, holding: bool
+    ) -> Acted:
         if not (moved or self.changed or now - self._compared_at >= COMPARE):
             return Acted()
         if not (off or holding):
@@ -108,7 +152,8 @@ class Hands:
         return Acted(compared=True)
 
     def _match(self, plan: Mapping[str, str]) -> Acted:
-        results = self.kernel.apply(plan, self._allowed)
+        mine = plan if self.kernel.claim.sites else {}
+        results = self.kernel.apply(mine, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
             *map(str, self.kernel.prepare()),

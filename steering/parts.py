@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from steering.act.bgp.speaker import Speaker
+from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Policy, Setup
 from steering.dnstap.listen import Place
@@ -52,6 +54,50 @@ def claim_of(config: Config) -> Claim | None:
         next_hops={name: dict(site.next_hop) for name, site in config.sites.items()},
         transit_interfaces=config.transit_interfaces,
     )
+
+
+NOTHING = Claim(table=5353, protocol=53, priority=5353, mark=0x5353, sites=(), next_hops={})
+"""A claim on nothing in the kernel, for an agent that acts by BGP alone."""
+
+
+def terms_of(config: Config) -> Terms | None:
+    """What this configuration has to tell routers; None with `bgp: off`."""
+    bgp = config.act.bgp
+    if bgp is None:
+        return None
+    return Terms(
+        local_as=bgp.local_as,
+        router_id=bgp.router_id,
+        peers=tuple(
+            Peer(
+                address=neighbor.address,
+                peer_as=neighbor.peer_as,
+                port=neighbor.port,
+                local_address=neighbor.local_address,
+                password_file=neighbor.password_file,
+                hold_time=int(neighbor.hold_time),
+                families=neighbor.families,
+                passive=neighbor.passive,
+            )
+            for neighbor in bgp.neighbors
+        ),
+        next_hops={name: dict(hops) for name, hops in config.announced_next_hops.items()},
+        local_preference=bgp.local_preference,
+        med=bgp.med,
+        communities=frozenset(bgp.communities) | ({NO_EXPORT} if bgp.no_export else set()),
+        large_communities=frozenset(bgp.large_communities),
+        listen=bgp.listen,
+        exabgp=bgp.exabgp,
+        user=bgp.user,
+    )
+
+
+def speaker_of(config: Config, may_speak: Callable[[], bool]) -> Speaker | None:
+    """The BGP actuator; None with `bgp: off`."""
+    terms = terms_of(config)
+    if terms is None:
+        return None
+    return Speaker(terms, config.runtime, lease=config.lease, may_speak=may_speak)
 
 
 def addresses_of(setup: Setup) -> frozenset[str]:

@@ -21,6 +21,7 @@ from steering.act.bgp import process
 from steering.act.bgp.bridge import BEAT
 from steering.act.bgp.hear import hear
 from steering.act.bgp.household import SOCKET, Household, look_around
+from steering.act.bgp.speaking import Line, Speaking
 from steering.act.bgp.sync import Phase, Sync
 from steering.act.bgp.terms import Attributes, Terms
 from steering.act.bgp.text import environment
@@ -35,34 +36,6 @@ _CALM: Seconds = 60.0
 """A speaker that lived so long is started anew at once when it dies."""
 _CHUNK = 1 << 16
 _CHUNKS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One neighbour's session, for the status."""
-
-    up: bool
-    because: str
-    """Why it is down."""
-    routes: int
-    """Announced in it now."""
-    lacking: tuple[str, ...]
-    """Families that were asked for and not negotiated."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speaking:
-    """What there is to tell of the speaker at one moment."""
-
-    sessions: Mapping[str, Line]
-    wanted: int
-    announced: Mapping[str, str]
-    """Address -> site, in some established session."""
-    updates: int
-    starts: int
-    acknowledged: tuple[Seconds, ...]
-    """How long answers took since the last report."""
-    version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,8 @@ def environment(terms: Terms) -> Mapping[str, str]:
         # At INFO it writes 230 bytes for each route.
         "exabgp_log_level": "CRITICAL",
         # It takes 50 changes at a time and rests for a hundredth of this, in seconds, between
-        # them: a thousand routes take 2.2 s at 5.0 and 1.0 s at 2.0; at 1.0 it idles at 2 % of a core.
+        # them: a thousand routes take 2.2 s at 5.0 and 1.0 s at 2.0. At 1.0, its default, it
+        # uses 2 % of a core while nothing happens.
         "exabgp_reactor_speed": "2.0",
         "LANG": "C.UTF-8",
     }
