@@ -101,6 +101,8 @@ def _blank() -> Snapshot:
             starts=0,
             acknowledged=(),
             version="",
+            linked=False,
+            read=0,
         ),
     )
 

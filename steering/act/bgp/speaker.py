@@ -213,6 +213,8 @@ class Speaker:
             starts=self._starts,
             acknowledged=times,
             version=self._sync.version,
+            linked=self._link is not None,
+            read=self._sync.looks,
         )
 
     def _keep_up(self, now: Instant) -> None:

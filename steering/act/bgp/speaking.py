@@ -34,3 +34,7 @@ class Speaking:
     acknowledged: tuple[Seconds, ...]
     """How long answers took since the last report."""
     version: str
+    linked: bool
+    """Whether its helper is connected."""
+    read: int
+    """How often its table was read back, of all speakers."""

@@ -113,6 +113,8 @@ class Sync:
         self.version = ""
         self.updates = 0
         """UPDATEs that went out, of all speakers."""
+        self.looks = 0
+        """How often adj-rib-out was read."""
         self.acknowledged: list[Seconds] = []
         """How long answers to announcements and withdrawals took. The reader empties it."""
         self.ready = False
@@ -245,6 +247,7 @@ class Sync:
         return [self._ask("show adj-rib out extensive", now)]
 
     def _has_read(self, now: Instant) -> list[str]:
+        self.looks += 1
         first, self.ready, self._due = not self.ready, True, now + READ_BACK
         for session in self.sessions.values():
             session.rib.clear()

@@ -1,0 +1,494 @@
+"""An edge host, a router that it tells, and a site behind the router: three real routers to try.
+
+The present namespace is the edge. The router and the site have namespaces of their own, each
+held by a sleeping child; all of it ends with `close`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steering.act.bgp.speaker import Speaker
+from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
+from steering.lab.sandbox import find
+from steering.model import Family
+
+EDGE = {Family.IPV4: "10.9.0.1", Family.IPV6: "fd09::1"}
+ROUTER = {Family.IPV4: "10.9.0.2", Family.IPV6: "fd09::2"}
+NEXT_HOPS = {
+    "pao": {Family.IPV4: "10.9.1.7", Family.IPV6: "fd09:1::7"},
+    "fra": {Family.IPV4: "10.9.1.8", Family.IPV6: "fd09:1::8"},
+}
+IPV4 = tuple(f"192.0.2.{i}" for i in range(1, 14))
+IPV6 = tuple(f"2001:db8::{i:x}" for i in range(1, 14))
+ALL = (*IPV4, *IPV6)
+
+
+def run(command: str, *, check: bool = True) -> str:
+    done = subprocess.run(command.split(), capture_output=True, text=True)
+    assert done.returncode == 0 or not check, f"{command}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+def until(true: Callable[[], object], within: float = 20.0, *, tell: object = "") -> float:
+    """Polls until it is true; the seconds that took."""
+    started = time.monotonic()
+    while not true():
+        what = tell() if callable(tell) else tell
+        assert time.monotonic() - started < within, f"it never came true {what}"
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+def passable(place: Path) -> None:
+    """Let others pass through the test's own directories."""
+    for folder in (place, *place.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+
+class Network:
+    """Edge, router and site."""
+
+    def __init__(self) -> None:
+        self._held = {
+            name: subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+            for name in ("router", "site")
+        }
+        for name in self._held:
+            until(lambda name=name: self._apart(name))  # type: ignore[misc]
+        run("ip link set lo up")
+        self._link(None, "edge", "router", "up-edge", 0)
+        self._link("router", "up-site", "site", "site", 1)
+        for name in ("router", "site"):
+            self.run(name, "ip link set lo up")
+            for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                self.run(name, f"sysctl -q -w net/{key}=1")
+        run("ip route add default via 10.9.0.2")
+        run("ip -6 route add default via fd09::2")
+        self.run("site", "ip route add 10.9.0.0/24 via 10.9.1.2")
+        self.run("site", "ip -6 route add fd09::/64 via fd09:1::2")
+        self.run("site", "ip addr add 10.9.1.8/24 dev site")
+        self.run("site", "ip -6 addr add fd09:1::8/64 dev site nodad")
+        for address in ALL:
+            self.run("site", f"ip addr add {address} dev lo")
+
+    def _apart(self, name: str) -> bool:
+        own, its = Path("/proc/thread-self/ns/net"), Path(f"/proc/{self._held[name].pid}/ns/net")
+        comm = Path(f"/proc/{self._held[name].pid}/comm").read_text().strip()
+        return comm == "sleep" and own.readlink() != its.readlink()
+
+    def _link(self, here: str | None, near: str, there: str, far: str, n: int) -> None:
+        prefix = self.enter(here) if here else []
+        pid = self._held[there].pid
+        net = f"fd09:{n or ''}::" if n else "fd09::"
+        ends = ((1, 2), (2, 7))[n]
+        subprocess.run(
+            [*prefix, *f"ip link add {near} type veth peer name {far}".split()], check=True
+        )
+        subprocess.run([*prefix, *f"ip link set {far} netns {pid}".split()], check=True)
+        for where, name, host in ((here, near, ends[0]), (there, far, ends[1])):
+            for command in (
+                f"sysctl -q -w net/ipv6/conf/{name}/accept_dad=0",
+                # FRR refuses an IPv6 session on a link without a link-local address.
+                f"ip link set {name} up",
+                f"ip addr add 10.9.{n}.{host}/24 dev {name}",
+                f"ip -6 addr add {net}{host}/64 dev {name} nodad",
+            ):
+                self.run(where, command)
+
+    def enter(self, name: str) -> list[str]:
+        return ["nsenter", f"--net=/proc/{self._held[name].pid}/ns/net"]
+
+    def run(self, name: str | None, command: str, *, check: bool = True) -> str:
+        return run(" ".join([*(self.enter(name) if name else []), command]), check=check)
+
+    def routes(self) -> dict[str, str]:
+        """Host routes that the router's kernel has by a routing protocol: address to next hop."""
+        found: dict[str, str] = {}
+        for family in ("-4", "-6"):
+            for route in json.loads(self.run("router", f"ip -j {family} route show") or "[]"):
+                if route.get("protocol") in {"bird", "bgp", "zebra"} and "/" not in route["dst"]:
+                    found[route["dst"]] = route.get("gateway", route.get("type", "?"))
+        return found
+
+    @contextlib.contextmanager
+    def program(self, name: str, source: str) -> Iterator[Callable[[], int]]:
+        """Runs a Python program there; the function counts the lines that it printed."""
+        process = subprocess.Popen(
+            [*self.enter(name), sys.executable, "-c", source], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        count = 0
+
+        def printed() -> int:
+            nonlocal count
+            assert process.stdout is not None
+            count += (process.stdout.read() or b"").count(b"\n")
+            return count
+
+        try:
+            yield printed
+        finally:
+            process.kill()
+            process.communicate()
+
+    def reaches(self, address: str) -> bool:
+        """Whether packets from the edge arrive: the site's host refuses the port."""
+        number = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(number, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex((address, 9)) == errno.ECONNREFUSED
+
+    def close(self) -> None:
+        for process in self._held.values():
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One route as a router has it."""
+
+    next_hop: str
+    local_preference: int | None
+    communities: frozenset[str]
+
+
+class Router(ABC):
+    """One router program in the router's namespace."""
+
+    program: str
+    has_kernel = True
+
+    def __init__(self, network: Network, work: Path, *, peer_as: int, over: Family) -> None:
+        """`peer_as` is the edge's AS; the router's own is 64512."""
+        self.network, self.work = network, work
+        self.peer_as, self.over = peer_as, over
+        self.password = ""
+        self.announces = 0
+        """Routes of its own that it sends the edge."""
+        self.families: tuple[Family, ...] = tuple(Family)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        work.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    def missing(cls) -> bool:
+        return find(cls.program) is None and not Path(cls.program).exists()
+
+    @property
+    def external(self) -> bool:
+        return self.peer_as != 64512
+
+    def spawn(self, command: str) -> None:
+        log = (self.work / "log").open("ab")
+        with log:
+            self.processes.append(
+                subprocess.Popen(
+                    [*self.network.enter("router"), *command.split()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+
+    def stop(self) -> None:
+        """At once, as in a crash."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes.clear()
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def route(self, address: str) -> Seen | None: ...
+
+    @abstractmethod
+    def drop_session(self) -> None:
+        """The router ends the session and lets it come again."""
+
+
+class Bird(Router):
+    program = "bird"
+
+    def start(self) -> None:
+        ours, theirs = ROUTER[self.over], EDGE[self.over]
+        gateway = "gateway recursive; " if self.external else ""
+        hosts = {Family.IPV4: "0.0.0.0/0{32,32}", Family.IPV6: "::/0{128,128}"}
+        channels = " ".join(
+            f"{f} {{ {gateway}import where net ~ [ {hosts[f]} ]; export {'all' if self.announces else 'none'}; }};"
+            for f in self.families
+        )
+        static = "".join(
+            f"route 100.{64 + i // 250}.{i % 250}.0/24 unreachable;" for i in range(self.announces)
+        )
+        (self.work / "bird.conf").write_text(
+            "router id 10.9.0.2;\n"
+            "protocol device { scan time 1; }\n"
+            "protocol direct { ipv4; ipv6; check link on; }\n"
+            f"protocol static {{ ipv4; {static} }}\n"
+            + "".join(
+                f"protocol kernel k_{f} {{ {f} {{ export where source = RTS_BGP && "
+                "dest != RTD_UNREACHABLE; }; }\n"
+                for f in Family
+            )
+            + f"protocol bgp edge {{ local {ours} as 64512; neighbor {theirs} as {self.peer_as};"
+            " hold time 9; error wait time 1, 10; connect delay time 1; connect retry time 1;"
+            + (f' password "{self.password}";' if self.password else "")
+            + f" {channels} }}\n"
+        )
+        self.spawn(f"bird -f -c {self.work}/bird.conf -s {self.work}/ctl -P {self.work}/pid")
+
+    def _ask(self, command: str) -> str:
+        return run(f"birdc -s {self.work}/ctl {command}", check=False)
+
+    def route(self, address: str) -> Seen | None:
+        bits = Family.of(address).bits
+        table = "master4" if bits == 32 else "master6"
+        text = self._ask(f"show route all {address}/{bits} table {table}")
+        words = dict(
+            line.strip().removeprefix("BGP.").split(": ", 1)
+            for line in text.splitlines()
+            if line.strip().startswith("BGP.") and ": " in line.strip()
+        )
+        if "next_hop" not in words:
+            return None
+        names = {"65535,65281": NO_EXPORT}
+        communities = words.get("community", "").strip("()").split(") (")
+        communities += words.get("large_community", "").strip("()").split(") (")
+        return Seen(
+            next_hop=words["next_hop"].split()[0],
+            local_preference=int(words["local_pref"]) if "local_pref" in words else None,
+            communities=frozenset(
+                names.get(c, c.replace(", ", ":").replace(",", ":")) for c in communities if c
+            ),
+        )
+
+    def drop_session(self) -> None:
+        self._ask("restart edge")
+
+    def updates(self) -> int:
+        """Updates and withdrawals that came from the edge, of both families."""
+        lines = self._ask("show protocols all edge").splitlines()
+        return sum(
+            int(line.split(":")[1].split()[0])
+            for line in lines
+            if "Import updates" in line or "Import withdraws" in line
+        )
+
+
+class Frr(Router):
+    program = "/usr/lib/frr/bgpd"
+
+    def start(self) -> None:
+        theirs = EDGE[self.over]
+        self.work.chmod(0o777)
+        passable(self.work)  # it runs as a user of its own
+        host = "ip prefix-list hosts4 permit 0.0.0.0/0 ge 32\nipv6 prefix-list hosts6 permit ::/0"
+        lines = [
+            f"{host} ge 128",
+            "route-map in4 permit 10",
+            " match ip address prefix-list hosts4",
+            "route-map in6 permit 10",
+            " match ipv6 address prefix-list hosts6",
+            "route-map none deny 10",
+            "router bgp 64512",
+            " bgp router-id 10.9.0.2",
+            " no bgp default ipv4-unicast",
+            f" neighbor {theirs} remote-as {self.peer_as}",
+            f" neighbor {theirs} timers 3 9",
+            f" neighbor {theirs} timers connect 1",
+            *([f" neighbor {theirs} disable-connected-check"] if self.external else []),
+            *([f" neighbor {theirs} password {self.password}"] if self.password else []),
+        ]
+        for f in self.families:
+            lines += [
+                f" address-family {f} unicast",
+                f"  neighbor {theirs} activate",
+                f"  neighbor {theirs} route-map in{f[-1]} in",
+                f"  neighbor {theirs} route-map none out",
+                " exit-address-family",
+            ]
+        (self.work / "zebra.conf").write_text("log stdout\n")
+        (self.work / "bgpd.conf").write_text("\n".join(lines) + "\n")
+        common = f"--vty_socket {self.work} -z {self.work}/zserv"
+        self.spawn(
+            f"/usr/lib/frr/zebra -f {self.work}/zebra.conf -i {self.work}/zebra.pid"
+            f" -A 127.0.0.1 -P 0 {common}"
+        )
+        until(lambda: (self.work / "zserv").exists())
+        self.spawn(
+            f"/usr/lib/frr/bgpd -f {self.work}/bgpd.conf -i {self.work}/bgpd.pid"
+            f" -A 127.0.0.1 -P 0 {common}"
+        )
+
+    def stop(self) -> None:
+        super().stop()
+        for stale in ("zserv", "zebra.vty", "bgpd.vty"):
+            (self.work / stale).unlink(missing_ok=True)
+
+    def _ask(self, *commands: str) -> str:
+        words = [word for command in commands for word in ("-c", command)]
+        done = subprocess.run(
+            ["vtysh", "--vty_socket", str(self.work), *words], capture_output=True, text=True
+        )
+        return done.stdout
+
+    def route(self, address: str) -> Seen | None:
+        family = Family.of(address)
+        text = self._ask(f"show bgp {family} unicast {address}/{family.bits} json")
+        with contextlib.suppress(json.JSONDecodeError):
+            for path in json.loads(text or "{}").get("paths", []):
+                return Seen(
+                    next_hop=path["nexthops"][0]["ip"],
+                    local_preference=path.get("locPrf"),
+                    communities=frozenset(
+                        {
+                            *path.get("community", {}).get("list", []),
+                            *path.get("largeCommunity", {}).get("list", []),
+                        }
+                    )
+                    - {"noExport"}
+                    | ({NO_EXPORT} if "noExport" in str(path.get("community")) else set()),
+                )
+        return None
+
+    def drop_session(self) -> None:
+        self._ask("clear bgp *")
+
+
+class GoBgp(Router):
+    program = "gobgpd"
+    has_kernel = False  # it keeps a RIB and leaves the kernel to others
+
+    def start(self) -> None:
+        theirs = EDGE[self.over]
+        safis = "".join(
+            f'[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name="{f}-unicast"\n'
+            for f in self.families
+        )
+        secret = f'auth-password = "{self.password}"\n' if self.password else ""
+        (self.work / "gobgp.conf").write_text(
+            '[global.config]\nas = 64512\nrouter-id = "10.9.0.2"\n[[neighbors]]\n'
+            f'[neighbors.config]\nneighbor-address = "{theirs}"\npeer-as = {self.peer_as}\n'
+            f"{secret}[neighbors.timers.config]\nhold-time = 9\nconnect-retry = 1\n"
+            f"idle-hold-time-after-reset = 1\n{safis}"
+        )
+        self.spawn(f"gobgpd -f {self.work}/gobgp.conf --api-hosts 127.0.0.1:50051 --pprof-disable")
+
+    def _ask(self, command: str) -> str:
+        return self.network.run("router", f"gobgp -p 50051 {command}", check=False)
+
+    def route(self, address: str) -> Seen | None:
+        family = Family.of(address)
+        text = self._ask(f"-j global rib {address}/{family.bits} -a {family}")
+        try:
+            found: Mapping[str, list[dict[str, Any]]] = json.loads(text or "{}")
+        except json.JSONDecodeError:
+            return None
+        for path in (path for paths in found.values() for path in paths):
+            by_type: Mapping[int, Mapping[str, Any]] = {a["type"]: a for a in path["attrs"]}
+            reach = by_type.get(14, {}).get("nexthop")
+            known = {(65535 << 16) | 65281: NO_EXPORT}
+            communities = {
+                known.get(c, f"{c >> 16}:{c & 0xFFFF}")
+                for c in by_type.get(8, {}).get("communities", [])
+            }
+            communities |= {
+                f"{c['ASN']}:{c['LocalData1']}:{c['LocalData2']}"
+                for c in by_type.get(32, {}).get("value", [])
+            }
+            return Seen(
+                next_hop=reach or by_type.get(3, {}).get("nexthop", ""),
+                local_preference=by_type.get(5, {}).get("value"),
+                communities=frozenset(communities),
+            )
+        return None
+
+    def drop_session(self) -> None:
+        self._ask(f"neighbor {EDGE[self.over]} reset")
+
+
+ROUTERS: tuple[type[Router], ...] = (Bird, Frr, GoBgp)
+
+
+def terms(
+    *, local_as: int = 64512, over: Family = Family.IPV4, peers: tuple[Peer, ...] = (), **more: Any
+) -> Terms:
+    return Terms(
+        local_as=local_as,
+        router_id="10.9.0.1",
+        peers=peers or (Peer(address=ROUTER[over], peer_as=64512),),
+        next_hops=more.pop("next_hops", NEXT_HOPS),
+        local_preference=500,
+        communities=frozenset({"64512:5353", NO_EXPORT}),
+        large_communities=frozenset({"64512:5353:1"}),
+        **more,
+    )
+
+
+class Host:
+    """The acting half of an agent, by BGP alone: turns as often as it is asked to."""
+
+    def __init__(self, said: Terms, runtime: Path, *, lease: float = 20.0) -> None:
+        runtime.mkdir(parents=True, exist_ok=True)
+        passable(runtime)  # for the speaker's user
+        self.terms, self.runtime, self.lease = said, runtime, lease
+        self.plan: dict[str, str] = {}
+        self.allowed = frozenset(ALL)
+        self.results: list[object] = []
+        self.events: list[Any] = []
+        self.speaker = self._new()
+
+    def _new(self) -> Speaker:
+        return Speaker(self.terms, self.runtime, lease=self.lease, may_speak=lambda: True)
+
+    def restart(self) -> None:
+        """An agent that ended, and another."""
+        self.speaker.close()
+        self.speaker = self._new()
+        self.speaker.adopt()
+
+    def turn(self) -> None:
+        self.results += self.speaker.apply(self.plan, self.allowed, frozenset())
+        self.events += self.speaker.news()
+
+    def until(self, true: Callable[[], object], within: float = 20.0) -> float:
+        def look() -> object:
+            self.turn()
+            return true()
+
+        return until(
+            look, within, tell=lambda: (self.speaker.troubles, self.speaker.report(), self.log())
+        )
+
+    def up(self) -> bool:
+        return all(line.up for line in self.speaker.report().sessions.values())
+
+    def log(self) -> str:
+        log = self.runtime / "bgp" / "log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def wanted(self) -> dict[str, str]:
+        return {a: NEXT_HOPS[site][Family.of(a)] for a, site in self.plan.items()}
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.speaker.withdraw()
+        self.speaker.close()
