@@ -231,8 +231,9 @@ class Bird(Router):
         ours, theirs = ROUTER[self.over], EDGE[self.over]
         gateway = "gateway recursive; " if self.external else ""
         hosts = {Family.IPV4: "0.0.0.0/0{32,32}", Family.IPV6: "::/0{128,128}"}
+        export = "all" if self.announces else "none"
         channels = " ".join(
-            f"{f} {{ {gateway}import where net ~ [ {hosts[f]} ]; export {'all' if self.announces else 'none'}; }};"
+            f"{f} {{ {gateway}import where net ~ [ {hosts[f]} ]; export {export}; }};"
             for f in self.families
         )
         static = "".join(
@@ -332,7 +333,7 @@ class Frr(Router):
             f"/usr/lib/frr/zebra -f {self.work}/zebra.conf -i {self.work}/zebra.pid"
             f" -A 127.0.0.1 -P 0 {common}"
         )
-        until(lambda: (self.work / "zserv").exists())
+        until((self.work / "zserv").exists)
         self.spawn(
             f"/usr/lib/frr/bgpd -f {self.work}/bgpd.conf -i {self.work}/bgpd.pid"
             f" -A 127.0.0.1 -P 0 {common}"
@@ -429,7 +430,11 @@ ROUTERS: tuple[type[Router], ...] = (Bird, Frr, GoBgp)
 
 
 def terms(
-    *, local_as: int = 64512, over: Family = Family.IPV4, peers: tuple[Peer, ...] = (), **more: Any
+    *,
+    local_as: int = 64512,
+    over: Family = Family.IPV4,
+    peers: tuple[Peer, ...] = (),
+    **more: Any,  # noqa: ANN401
 ) -> Terms:
     return Terms(
         local_as=local_as,
