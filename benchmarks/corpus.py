@@ -46,8 +46,8 @@ def dnstap(path: Path) -> tuple[str, ...]:
     )
 
 
-def make(path: Path, *, questions: int) -> None:
-    """Write a corpus. Raises LabError where no lab can be had."""
+def make(path: Path, *, questions: int) -> dict[str, list[str]]:
+    """Write a corpus; each zone's DNSKEY records. Raises LabError where no lab can be had."""
     keys = {zone: Keys.fresh() for zone in ZONES}
     specs = {zone: ZoneSpec.like_com(zone, count=DELEGATIONS) for zone in ZONES}
     zones = [sign(specs[zone], keys[zone]) for zone in ZONES]
@@ -62,6 +62,7 @@ def make(path: Path, *, questions: int) -> None:
             resolver.start()
             _ask(world, zones, questions)
             resolver.stop()
+    return {zone: [key.to_text() for key in keys[zone].dnskeys] for zone in ZONES}
 
 
 @contextlib.contextmanager

@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import resource
-import select
 import shutil
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import corpus, report
+from benchmarks import corpus, feed, hour, report
 from steering.dnstap import walk
 from steering.dnstap.handover import upstreams
-from steering.dnstap.listen import Place
 from steering.dnstap.reader import Reader
 from steering.dnstap.stream import Stream
 from steering.dnstap.tally import Interest, Tally, Watched
-from steering.dnstap.tap import Tap
 from steering.dnstap.walk import Walker
 from steering.dnstap.wire import TAKEN, Letters, interest_letter, read_tally
 from steering.lab.anycast import GTLD_SERVERS, addresses_of
@@ -43,8 +38,8 @@ QUESTIONS = 30_000
 REPEATED = 5
 """How often the corpus stands in the file."""
 
-SOAK = 10_000_000
-"""Frames over which memory has to stay flat."""
+PACE = 0.5
+"""Of the messages per second that the compiled reader takes: how fast the hour goes by."""
 
 _INTEREST: Interest = {
     address: Watched(zones=frozenset(corpus.ZONES)) for address in addresses_of(GTLD_SERVERS)
@@ -63,13 +58,11 @@ def run() -> None:
         print("\ndnstap: left out: it needs root for the lab, and dnstap-ldns")
         return
     with tempfile.TemporaryDirectory(prefix="steering-bench-") as place:
-        once = Path(place) / "once"
-        corpus.make(once, questions=QUESTIONS)
-        data = once.read_bytes()
-        (length,) = struct.unpack_from("!I", data, 4)
-        start, body = data[: 8 + length], data[8 + length :].partition(_STOP)[0]
+        once, keys = Path(place) / "once", Path(place) / "keys"
+        keys.write_text(json.dumps(corpus.make(once, questions=QUESTIONS)))
+        body = feed.body_of(once)
         file = Path(place) / "corpus"
-        file.write_bytes(start + body * REPEATED + _STOP)
+        file.write_bytes(feed.file_of(body * REPEATED))
         count = sum(1 for _ in corpus.frames(body)) * REPEATED
         builds = {"plain": Path(place) / "plain", "compiled": Path(place) / "compiled"}
         for name, tree in builds.items():
@@ -77,7 +70,8 @@ def run() -> None:
         times: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             for name, tree in builds.items():
-                for what, seconds in _child(tree, "measure", str(file), str(count)).items():
+                measured = _child(tree, "dnstap", "measure", str(file), str(count))
+                for what, seconds in measured.items():
                     times.setdefault(f"{name}: {what}", []).append(seconds)
             for name, words in peers.items():
                 times.setdefault(name, []).append(_cpu([*words, str(file)]))
@@ -96,19 +90,17 @@ def run() -> None:
             ("", "messages/s", "least", "to dnstap-ldns"),
             rows,
         )
-        _soak(builds["compiled"], file, count)
-
-
-def _soak(tree: Path, file: Path, count: int) -> None:
-    turns = math.ceil(SOAK / count)
-    said = _child(tree, "soak", str(file), str(turns), str(count))
-    rows = [
-        (what, f"{value:,.3g}" if value < 100 else f"{value:,.0f}") for what, value in said.items()
-    ]
-    report.table(f"{turns * count:,} frames into one reader, as the agent runs it", ("", ""), rows)
-
-
-_STOP = bytes.fromhex("000000000000000400000003")
+        quickest = statistics.median(times["compiled: the same by the wall clock"])
+        rate = PACE * len(body) * REPEATED / quickest
+        said = _child(builds["compiled"], "hour", *map(str, (once, keys, hour.FRAMES, rate)))
+        report.table(
+            f"{hour.FRAMES / 15_000 / 60:.0f} minutes of a busy Unbound core, compiled reader",
+            ("", ""),
+            [
+                (what, f"{value:,.3g}" if value < 100 else f"{value:,.0f}")
+                for what, value in said.items()
+            ],
+        )
 
 
 def _copy(tree: Path, *, compiled: bool) -> None:
@@ -125,9 +117,9 @@ def _copy(tree: Path, *, compiled: bool) -> None:
         )
 
 
-def _child(tree: Path, *words: str) -> dict[str, float]:
+def _child(tree: Path, module: str, *words: str) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.dnstap", *words],
+        [sys.executable, "-m", f"benchmarks.{module}", *words],
         cwd=tree,
         env=os.environ | {"PYTHONPATH": str(tree)},
         check=True,
@@ -177,17 +169,13 @@ def _through_socket(file: Path, *, turns: int, count: int) -> dict[str, float]:
     """The reader's CPU seconds, and the wall's from a writer's first byte to the last tally."""
     ours, theirs = socket.socketpair()
     with _listening() as listener, ours:
-        reader = _role(
-            "reader",
-            str(theirs.fileno()),
-            str(listener.fileno()),
-            core=0,
-            passed=(theirs, listener),
-        )
+        words = ("benchmarks.dnstap", "reader", str(theirs.fileno()), str(listener.fileno()))
+        reader = feed.pinned(*words, core=0, passed=(theirs, listener))
         theirs.close()
         ours.sendall(interest_letter(_INTEREST))
         ours.recv(1, socket.MSG_PEEK)  # the first tally: it runs
-        with _writer(listener, file, turns) as started:
+        name = "@" + listener.getsockname()[1:].decode()
+        with feed.writer(name, file, turns) as started:
             frames = 0
             for tally in _taken(ours):
                 frames += sum(tally.frames.values())
@@ -198,33 +186,6 @@ def _through_socket(file: Path, *, turns: int, count: int) -> dict[str, float]:
     return {
         "all that through the socket, into tallies": (used.ru_utime + used.ru_stime) / turns,
         "the same by the wall clock": (tally.ended - started) / turns,
-    }
-
-
-def _soaked(file: Path, turns: int, count: int) -> dict[str, float]:
-    """A reader as the agent runs it: what it counted and lost, its gaps, and its memory."""
-    path = file.with_name("soak.sock")
-    seen = lost = 0
-    gap = 0.0
-    memory: list[int] = []
-    with Tap([Place(at=str(path))], _INTEREST) as tap:
-        while not tap.take(time.monotonic()):
-            select.select([tap], [], [], 0.1)
-        with _writer(path, file, turns):
-            while seen + lost < count * turns:
-                select.select([tap], [], [], 1.0)
-                for tally in tap.take(time.monotonic()):
-                    seen += sum(tally.frames.values())
-                    lost += tally.lost
-                    gap = max(gap, tally.longest_gap)
-                memory.append(_resident(tap.pid))
-    tenth = max(1, len(memory) // 10)
-    return {
-        "counted": seen,
-        "lost": lost,
-        "longest gap between reads, ms": gap * 1e3,
-        "memory at first, KiB (median of a tenth)": statistics.median(memory[:tenth]),
-        "memory at last, KiB (median of a tenth)": statistics.median(memory[-tenth:]),
     }
 
 
@@ -244,36 +205,6 @@ def _listening() -> Iterator[socket.socket]:
         yield made
 
 
-@contextlib.contextmanager
-def _writer(to: socket.socket | Path, file: Path, turns: int) -> Iterator[float]:
-    """A process that writes the file, as many times; when it began."""
-    name = str(to) if isinstance(to, Path) else "@" + to.getsockname()[1:].decode()
-    process = _role("write", name, str(file), str(turns), core=1)
-    assert process.stdout
-    yield float(process.stdout.readline())
-    process.wait()
-    process.stdout.close()
-
-
-def _role(*words: str, core: int, passed: Iterable[socket.socket] = ()) -> subprocess.Popen[bytes]:
-    cores = sorted(os.sched_getaffinity(0))
-    command = ["taskset", "-c", str(cores[core % len(cores)]), sys.executable]
-    return subprocess.Popen(
-        [*command, "-m", "benchmarks.dnstap", *words],
-        stdout=subprocess.PIPE if words[0] == "write" else None,
-        pass_fds=[one.fileno() for one in passed],
-    )
-
-
-def _write(name: str, file: Path, turns: int) -> None:
-    print(time.monotonic(), flush=True)
-    for _ in range(turns):
-        with socket.socket(socket.AF_UNIX) as made, file.open("rb") as source:
-            made.connect("\0" + name[1:] if name.startswith("@") else name)
-            while data := source.read(4096):  # small, as resolvers write
-                made.sendall(data)
-
-
 def _read(control: int, listener: int) -> None:
     """A reader that never drops: a writer without a pause has to wait for it."""
     ours = socket.socket(fileno=control)
@@ -282,19 +213,10 @@ def _read(control: int, listener: int) -> None:
         Reader(ours, {"bench": socket.socket(fileno=listener)}, ahead=1).run()
 
 
-def _resident(pid: int | None) -> int:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("Rss")))
-
-
 def _main(role: str, *words: str) -> None:
     match role:
         case "measure":
             print(json.dumps(_measure(Path(words[0]), int(words[1]))))
-        case "soak":
-            print(json.dumps(_soaked(Path(words[0]), int(words[1]), int(words[2]))))
-        case "write":
-            _write(words[0], Path(words[1]), int(words[2]))
         case "reader":
             _read(int(words[0]), int(words[1]))
 

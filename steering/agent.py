@@ -11,32 +11,33 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 
 from steering import engine, parts
+from steering.act.bgp.speaker import Speaker
 from steering.act.bgp.speaking import Speaking
+from steering.act.kernel import KernelActuator
 from steering.act.off import OffSwitch
-from steering.act.preflight import Fault, preflight
-from steering.act.reader import KernelReader, Trouble
-from steering.alone import Alone
-from steering.config import Mode, Setup
+from steering.config import Fingerprint, Setup
+from steering.crew import Crew
 from steering.decide.attention import attention
-from steering.ears import Ears
-from steering.hands import Acted, Hands
-from steering.layout import Layout
+from steering.dnstap.tap import Tap
+from steering.frozen import Frozen
+from steering.hands import Acted
 from steering.model import Done, Event, Facts, Instant, Round, Seconds
 from steering.observe.anchors import AnchorError
-from steering.observe.probe import Prober
-from steering.observe.second import SecondLook
-from steering.observe.signatures import Signatures
+from steering.outfit import Lasting, Outfit
 from steering.parts import CannotRun
+from steering.relay import relay
+from steering.reload import Ended, Reload, Version
+from steering.replay.journal import kept
 from steering.report.events import Log, timestamp
-from steering.report.http import Server
 from steering.report.metrics import Meters
 from steering.report.notify import notify
 from steering.report.snapshot import Snapshot
 from steering.troubles import Troubles
-from steering.ways import Ways
 from steering.world import World
 
 IDLE: Seconds = 1.0
@@ -46,80 +47,34 @@ IDLE: Seconds = 1.0
 class Agent:
     """One agent, from the checks before its start to its end. `run` serves until a signal."""
 
-    def __init__(self, setup: Setup, log: Log) -> None:
-        """Checks everything that can be checked first. Raises CannotRun."""
-        self.setup, self.log = setup, log
+    def __init__(self, setup: Setup, log: Log, path: Path, fingerprint: Fingerprint) -> None:
+        """Checks everything that can be checked first. Raises CannotRun.
+
+        `path` is the configuration, `fingerprint` that of the files before `setup` was read.
+        """
+        self.log = log
+        self.version = _version(setup, fingerprint)
         config = setup.config
-        self.layout = Layout.of(setup)
-        self.world = World.blank(self.layout, time.monotonic(), time.time())
         self.meters = Meters()
-        self.meters.reload_ok.set(1)
         self.snapshot: Snapshot | None = None
         self.meters.watch(lambda: self.snapshot)
-        self.switch = OffSwitch(state=config.state, runtime=config.runtime)
-        self.allowed = parts.addresses_of(setup)
-        self.claim = parts.claim_of(config)
         self.troubles = Troubles()
+        self.switch = OffSwitch(state=config.state, runtime=config.runtime)
+        self.frozen = Frozen(config.state)
         self._rounds: list[Round] = []
+        self._heard: list[int] = []
+        """Descriptors that wake it."""
         self._wake = asyncio.Event()
-        signatures = Signatures()
-        try:
-            self.keys = parts.key_store(setup, signatures)
-        except AnchorError as error:
-            raise CannotRun(2, str(error)) from error
-        self.reader, self.hands = self._take_hold()
-        self.ears = self._listen(SecondLook(self.keys))
-        self.ways = Ways(self.reader, acting=self.hands is not None)
-        self.prober = Prober(
-            self.layout.targets,
-            parts.asked_of(setup.policies),
-            parts.probed_paths(self.claim if self.ways.marked else None),
-            parts.pace_of(config),
-            keys=self.keys,
-            signatures=signatures,
+        self._lasting = Lasting(
+            switch=self.switch,
+            registry=self.meters.registry,
+            snapshot=lambda: self.snapshot,
             deliver=self._deliver,
-            gateway_dead=self.ways.gateway_dead,
-            leads=self.ways.leads,
         )
-        try:
-            self.server = Server(
-                config.status.host, config.status.port, lambda: self.snapshot, self.meters.registry
-            )
-        except OSError as error:
-            raise CannotRun(
-                1,
-                f"status: {config.status.host} port {config.status.port} can't be listened on: "
-                f"{error.strerror}; wanted a free address and port",
-            ) from error
-
-    def _take_hold(self) -> tuple[KernelReader | None, Hands | None]:
-        config, claim = self.setup.config, self.claim
-        if config.mode is Mode.OBSERVE:
-            return (KernelReader(claim) if claim else None), None
-        speaker = parts.speaker_of(config, lambda: not self.switch.engaged())
-        if claim is None:
-            if speaker is None:
-                return None, None
-            return None, Hands(config, parts.NOTHING, self.switch, self.allowed, speaker)
-        complaints = preflight(claim, self.allowed, state=config.state, runtime=config.runtime)
-        fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
-        if fatal:
-            raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
-        for notice in complaints:
-            self._tell(Event(event="notice", because=str(notice)))
-        hands = Hands(config, claim, self.switch, self.allowed, speaker)
-        return hands.kernel, hands
-
-    def _listen(self, look: SecondLook) -> Ears | None:
-        places = parts.places_of(self.setup.config)
-        if not places:
-            return None
-        try:
-            return Ears(self.layout, places, look)
-        except LookupError as error:
-            raise CannotRun(2, f"observe.dnstap_group: {error.args[0]}") from error
-        except OSError as error:
-            raise CannotRun(1, f"observe.dnstap: {error}") from error
+        self.outfit = Outfit(setup, self.version.layout, self.version.chain, self._lasting)
+        self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
+        self.reload = Reload(path, self, self.meters)
+        self.journal = kept(None, config)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -127,65 +82,34 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        with contextlib.closing(Alone()) as alone:
-            if self.hands:
-                alone.hold(self.setup.config.runtime, self.hands.kernel.claim.table)
-                for trouble in _adopt(self.hands):
-                    self._tell(Event(event="leftover", because=str(trouble)))
-                loop.add_reader(self.hands.kernel, self._on_kernel)
-                if self.hands.speaker:
-                    loop.add_reader(self.hands.speaker, self.hands.speaker.pump)
-            if self.ears:
-                loop.add_reader(self.ears.tap, self._on_tap)
-            self.turn()  # pins the paths before the first question is asked
-            self.server.start()
-            self._tell(Event(event="config_loaded", because=self._summary()))
-            notify("READY=1")
-            tasks = [
-                asyncio.create_task(work, name=name)
-                for name, work in (
-                    ("probes", self.prober.run()),
-                    ("keys", self.keys.run()),
-                    ("turns", self._turns()),
-                    ("stop", stop.wait()),
-                    *([("second look", self.ears.look.run())] if self.ears else ()),
-                )
-            ]
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()  # a bug in one of them ends the agent here
-            finally:
-                notify("STOPPING=1")
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-                if self.hands:
-                    loop.remove_reader(self.hands.kernel)
-                    if self.hands.speaker:
-                        loop.remove_reader(self.hands.speaker)
-                if self.ears:
-                    loop.remove_reader(self.ears.tap)
-                self.close()
-        self._tell(Event(event="stopped", because=self._farewell()))
-
-    def close(self) -> None:
-        """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
-        self.server.close()
-        if self.ears is not None:
-            self.ears.close()
-        if self.reader is not None:
-            self.reader.close()
-        if self.hands is not None and self.hands.speaker is not None:
-            self.hands.speaker.close()
+        loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
+        self.outfit.adopt()
+        self._tell_of(self.outfit)
+        self.crew = Crew()
+        self._hear()
+        self.turn()  # pins the paths before the first question is asked
+        self._set_going(None)
+        self.tell(Event(event="config_loaded", because=self._summary()))
+        notify("READY=1")
+        self.crew.put("turns", self._turns())
+        self.crew.put("files", self.reload.run())
+        self.crew.put("stop", stop.wait())
+        try:
+            await self.crew.work()  # a bug in one of them ends the agent here
+        finally:
+            notify("STOPPING=1")
+            self._deafen()
+            self.outfit.close()
+            if self.journal is not None:
+                self.journal.close()
+        self.tell(Event(event="stopped", because=self._farewell()))
 
     async def _turns(self) -> None:
         """The loop: wait for news, think, act, tell."""
-        coalesce = min(0.1, max(0.01, self.layout.fast_interval / 4))
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), IDLE)
-                await asyncio.sleep(coalesce)
+                await asyncio.sleep(min(0.1, max(0.01, self.outfit.layout.fast_interval / 4)))
             self._wake.clear()
             self.turn()
 
@@ -193,21 +117,28 @@ class Agent:
         """One turn, carried out and told."""
         self._mind_lost_lease()
         started = now = time.monotonic()
-        facts = self._facts()
-        self.world, steps, events = engine.turn(self.world, facts, now)
+        facts, hands = self._facts(), self.outfit.hands
+        before = self.world
+        self.world, steps, events = engine.turn(before, facts, now)
         self.meters.turn_seconds.observe(time.monotonic() - started)
         installed = facts.installed
-        if self.hands is not None:
-            acted = self.hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
+        if hands is not None:
+            self.frozen.keep(self.world.frozen)
+            acted = hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
-            installed = self.ways.installed()
-            if self.hands.speaker is not None:
-                events = (*events, *self.hands.speaker.news())
+            installed = self.outfit.ways.installed()
+            events += hands.voice.news()
+        if self.journal is not None:
+            setup, after = self.version.setup, self.world
+            self.journal.note(
+                setup, facts, now, before=before, after=after, steps=steps, events=events
+            )
+            events += self.journal.news()
         for event in events:
-            self._tell(event)
+            self.tell(event)
         if self._hear_kernel():
             self._wake.set()
-        self.prober.attend(attention(self.world))
+        self.outfit.prober.attend(attention(self.world))
         self._publish(installed, now)
         notify("WATCHDOG=1")
 
@@ -216,42 +147,141 @@ class Agent:
         # anything asked since then could be answered, so what it told is heard first.
         self._hear_kernel()
         rounds, self._rounds = self._rounds, []
-        if self.ears is not None:
+        ears, ways = self.outfit.ears, self.outfit.ways
+        if ears is not None:
             self._on_tap()
         installed = self._installed()
-        rounds = [self.ways.over_their_paths(item) for item in rounds]
+        rounds = [ways.over_their_paths(item) for item in rounds]
         self._time(rounds)
+        heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
+        return replace(self._standing(), rounds=tuple(rounds), heard=heard, installed=installed)
+
+    def _standing(self) -> Facts:
+        """What is so without any news."""
         return Facts(
             wall=time.time(),
-            rounds=tuple(rounds),
-            heard=self.ears.hear(installed, time.monotonic()) if self.ears is not None else (),
-            installed=installed,
+            installed=self._installed(),
             off=self.switch.engaged(),
+            overrides=self.version.setup.overrides,
+            frozen=self.frozen.paths,
         )
+
+    @property
+    def steers(self) -> Collection[str]:
+        """The addresses that are steered."""
+        return self.world.steers().keys()
+
+    def ended_by(self, version: Version) -> Ended:
+        """What of the steers in force another version would end with its first turn.
+
+        Both versions are thought through on paper: only what the files do counts, and not what
+        the next turn does anyway.
+        """
+        if self.outfit.hands is None:
+            return Ended(gone=(), of=0)  # nothing is in force
+        now, facts = time.monotonic(), self._standing()
+        stay = engine.turn(self.world, facts, now)[0].steers()
+        left: Collection[str] = ()
+        if parts.acts(version.setup.config):
+            moved, _ = self._relayed(version, now)
+            facts = replace(facts, overrides=version.setup.overrides)
+            left = engine.turn(moved, facts, now)[0].steers().keys()
+        return Ended(gone=tuple(sorted(stay.keys() - left)), of=len(stay))
+
+    def take(self, version: Version, *, anew: bool) -> None:
+        """Go by another version; `anew`: there is more to it than other overrides.
+
+        Raises CannotRun where that can't be, and then nothing has changed.
+        """
+        if anew:
+            self._change(version)
+        self.version = version
+        self.turn()  # pins the paths before the first question is asked over them
+
+    def _change(self, version: Version) -> None:
+        was, config = self.outfit, version.setup.config
+        for key in ("state", "runtime"):
+            if getattr(config, key) != getattr(was.setup.config, key):
+                raise CannotRun(2, f"{key}: can't be changed while the agent runs: restart it")
+        outfit = Outfit(version.setup, version.layout, version.chain, self._lasting, was)
+        self._deafen()
+        outfit.succeed(was)
+        self.outfit = outfit
+        self._hear()
+        self.world, ended = self._relayed(version, time.monotonic())
+        self.journal = kept(self.journal, config)
+        for event in ended:
+            self.tell(event)
+        self._tell_of(outfit)
+        if outfit.ways is not was.ways:
+            self._rounds.clear()  # asked by marks that led elsewhere
+        gone = was.layout.row.keys() - outfit.layout.row.keys()
+        self.meters.forget(gone, was.layout.paths)
+        self.meters.forget(was.layout.row, was.layout.column.keys() - outfit.layout.column.keys())
+        self._set_going(was)
+
+    def _relayed(self, version: Version, now: Instant) -> tuple[World, tuple[Event, ...]]:
+        rerouted = parts.rerouted(self.version.setup.config, version.setup.config)
+        return relay(self.world, version.layout, now, time.time(), rerouted=rerouted)
+
+    def _set_going(self, was: Outfit | None) -> None:
+        """Have everything done that this outfit is for and `was` did not do."""
+        outfit, crew = self.outfit, self.crew
+        crew.put("probes", outfit.prober.run())
+        if was is None or was.keys is not outfit.keys:
+            crew.put("keys", outfit.keys.run())
+        if outfit.ears is None:
+            crew.end("second look")
+        elif was is None or was.ears is None:
+            crew.put("second look", outfit.ears.look.run())
+        if was is None or was.server is not outfit.server:
+            outfit.server.start()
+            if was is not None:  # it ends within half a second
+                asyncio.get_running_loop().run_in_executor(None, was.server.close)
+
+    def _hear(self) -> None:
+        """Wake when the kernel or a resolver tells of something."""
+        loop, outfit = asyncio.get_running_loop(), self.outfit
+        if outfit.hands is not None:
+            loop.add_reader(self._heard_at(outfit.hands.kernel), self._on_kernel)
+            if (speaker := outfit.hands.voice.speaker) is not None:
+                loop.add_reader(self._heard_at(speaker), speaker.pump)
+        if outfit.ears is not None:
+            loop.add_reader(self._heard_at(outfit.ears.tap), self._on_tap)
+
+    def _heard_at(self, source: KernelActuator | Speaker | Tap) -> int:
+        self._heard.append(source.fileno())
+        return self._heard[-1]
+
+    def _deafen(self) -> None:
+        while self._heard:
+            asyncio.get_running_loop().remove_reader(self._heard.pop())
 
     def _installed(self) -> Mapping[str, str]:
         """Address to site, as this host's packets go: by its own table, else by the routers."""
-        if self.claim is None and self.hands is not None and self.hands.speaker is not None:
-            return self.hands.speaker.installed()
-        return self.ways.installed()
+        outfit = self.outfit
+        if outfit.claim is None and outfit.hands is not None:
+            return outfit.hands.voice.installed()
+        return outfit.ways.installed()
 
     def _mind_lost_lease(self) -> None:
         """Where the lease ran out, all is taken back: begin from nothing.
 
         What was believed then is old, and what was wanted then is not wanted any more.
         """
-        because = self.hands.lost_lease() if self.hands is not None else None
+        hands = self.outfit.hands
+        because = hands.lost_lease() if hands is not None else None
         if because is None:
             return
         self._rounds.clear()
-        self.world = World.blank(self.layout, time.monotonic(), time.time())
-        self._tell(Event(event="lease_lost", because=f"{because}: starting over"))
+        self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
+        self.tell(Event(event="lease_lost", because=f"{because}: starting over"))
 
     def _hear_kernel(self) -> bool:
         """Whether anything changed."""
-        changed = self.ways.changed()
-        if changed and self.hands is not None:
-            self.hands.changed = True
+        changed = self.outfit.ways.changed()
+        if changed and self.outfit.hands is not None:
+            self.outfit.hands.changed = True
         return changed
 
     def _time(self, rounds: Iterable[Round]) -> None:
@@ -262,14 +292,14 @@ class Agent:
     def _count(self, acted: Acted, now: Instant) -> None:
         for actuator, results in (("kernel", acted.results), ("bgp", acted.told)):
             for result in results:
-                done = "done" if isinstance(result, Done) else "refused"
-                self.meters.actions.labels(actuator, result.action, done).inc()
-        for result in acted.results if self.claim else acted.told:
+                became = "done" if isinstance(result, Done) else "refused"
+                self.meters.actions.labels(actuator, result.action, became).inc()
+        for result in acted.results if self.outfit.claim else acted.told:
             if isinstance(result, Done):
                 self.meters.action_seconds.observe(result.seconds)
                 if result.action == "remove":
                     continue  # perhaps of an address that no policy names any more
-                row = self.layout.row[result.address]
+                row = self.outfit.layout.row[result.address]
                 first = float(self.world.ledger.first_bad[row])
                 proof = self.world.proofs.get(row)
                 # A route that came back is no detection. NaN: none was bad.
@@ -279,40 +309,49 @@ class Agent:
     def _matters(self, now: Instant) -> dict[str, str]:
         """What is the matter with the agent's own means: name of the alarm to text."""
         own: dict[str, str] = {}
-        if self.hands is not None and self.hands.troubles:
-            own["kernel"] = "; ".join(self.hands.troubles[:3])
-        if self.hands is not None and self.hands.untold:
-            own["bgp"] = "; ".join(self.hands.untold[:3])
-        if hungry := self.keys.troubles:
+        hands, ears = self.outfit.hands, self.outfit.ears
+        if hands is not None and hands.troubles:
+            own["kernel"] = "; ".join(hands.troubles[:3])
+        if hands is not None and hands.voice.troubles:
+            own["bgp"] = "; ".join(hands.voice.troubles[:3])
+        if hungry := self.outfit.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
-        if self.ears is not None and (deaf := self.ears.troubles(now)):
+        if ears is not None and (deaf := ears.troubles(now)):
             own["dnstap"] = deaf
+        if self.frozen.trouble:
+            own["state"] = self.frozen.trouble
+        if self.reload.rejected:
+            own["config"] = self.reload.rejected
+        if self.reload.held:
+            own["config_held"] = self.reload.held
         if mute := self.log.trouble(now):
             own["log"] = mute
+        if self.journal is not None and self.journal.trouble:
+            own["journal"] = self.journal.trouble
         if self.world.off:
             own["off"] = self._who_switched_off()
         return own
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
         for event in self.troubles.settle(self._matters(now), self.world.wall):
-            self._tell(event)
+            self.tell(event)
         self.snapshot = Snapshot(
-            mode=str(self.setup.config.mode),
+            mode=str(self.version.setup.config.mode),
             world=self.world,
             installed=installed,
             alarms={**self.troubles.alarms, **self.world.alarms},
             ready=bool((self.world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
-            hearing=self.ears.hearing() if self.ears is not None else None,
+            hearing=ears.hearing() if (ears := self.outfit.ears) is not None else None,
             events_lost=self.log.lost,
+            journal_lost=self.journal.lost if self.journal is not None else 0,
             speaking=self._speaking(),
         )
 
     def _speaking(self) -> Speaking | None:
-        if self.hands is None or self.hands.speaker is None:
-            return None
-        speaking = self.hands.speaker.report()
-        for seconds in speaking.acknowledged:
+        hands = self.outfit.hands
+        speaking = hands.voice.report() if hands is not None else None
+        for seconds in speaking.acknowledged if speaking is not None else ():
             self.meters.bgp_acknowledged.observe(seconds)
         return speaking
 
@@ -325,14 +364,22 @@ class Agent:
             self._wake.set()
 
     def _on_tap(self) -> None:
-        assert self.ears is not None
-        for event in self.ears.listen(time.monotonic()):
-            self._tell(event)
-        if self.ears.waiting:
+        assert self.outfit.ears is not None
+        for event in self.outfit.ears.listen(time.monotonic()):
+            self.tell(event)
+        if self.outfit.ears.waiting:
             self._wake.set()
 
-    def _tell(self, event: Event) -> None:
+    def tell(self, event: Event) -> None:
+        """Something for the log."""
         self.log.write(event, time.time())
+
+    def _tell_of(self, outfit: Outfit) -> None:
+        """What was found on this host when the outfit was put on."""
+        for notice in outfit.notices:
+            self.tell(Event(event="notice", because=notice))
+        for trouble in outfit.left:
+            self.tell(Event(event="leftover", because=str(trouble)))
 
     def _who_switched_off(self) -> str:
         record = self.switch.record()
@@ -341,29 +388,28 @@ class Agent:
         return f"switched off by {record.by} at {timestamp(record.time)}: {record.reason or '-'}"
 
     def _farewell(self) -> str:
-        lease = f"for {self.setup.config.lease:g} s, then the guard takes it back"
+        lease = f"for {self.version.setup.config.lease:g} s, then the guard takes it back"
         left = len(self._installed())
         return (
             f"{left} steered addresses stay as they are {lease}; `steering off` does at once"
-            if self.hands and left
+            if self.outfit.hands and left
             else "nothing is steered"
         )
 
     def _summary(self) -> str:
-        config = self.setup.config
-        acting = ["kernel routes"] if self.hands and self.claim else []
-        acting += ["BGP"] if self.hands and self.hands.speaker else []
-        kernel = " and ".join(acting) or "no actuator"
+        setup, layout = self.version.setup, self.outfit.layout
+        hands = self.outfit.hands
+        ways = ["kernel routes"] if hands and hands.kernel.claim.sites else []
+        ways += ["BGP"] if hands and hands.voice.speaker else []
+        kernel = " and ".join(ways) or "no actuator"
         return (
-            f"{config.site}, {config.mode}: {len(self.layout.targets)} addresses of "
-            f"{len(self.setup.policies)} upstreams over {len(self.layout.paths)} paths, {kernel}"
+            f"{setup.config.site}, {setup.config.mode}: {len(layout.targets)} addresses of "
+            f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, {kernel}"
         )
 
 
-def _adopt(hands: Hands) -> tuple[Trouble, ...]:
+def _version(setup: Setup, fingerprint: Fingerprint) -> Version:
     try:
-        return hands.adopt()
-    except OSError as error:
-        raise CannotRun(
-            1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"
-        ) from error
+        return Version.of(setup, fingerprint)
+    except AnchorError as error:
+        raise CannotRun(2, str(error)) from error

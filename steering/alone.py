@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 from steering.parts import CannotRun
@@ -19,28 +20,29 @@ class Alone:
 
     def __init__(self) -> None:
         self._lock: int | None = None
-        self._table: tuple[int, socket.socket] | None = None
+        self._tables: dict[int, socket.socket] = {}
 
     def hold(self, runtime: Path, table: int) -> None:
-        """Be the only one in this directory and on this table, and leave the table before it.
+        """Be the only one in this directory, and on this table besides those held before.
 
         Raises CannotRun where there is another; what was held before is held still.
         """
         if self._lock is None:
             self._lock = _locked(runtime)
-        if self._table is None or self._table[0] != table:
-            taken = _bound(table)
-            if self._table is not None:
-                self._table[1].close()
-            self._table = table, taken
+        if table not in self._tables:
+            self._tables[table] = _bound(table)
+
+    def leave_all_but(self, tables: Collection[int]) -> None:
+        """Let others act on the other tables."""
+        for table in self._tables.keys() - tables:
+            self._tables.pop(table).close()
 
     def close(self) -> None:
-        """Let others act."""
-        if self._table is not None:
-            self._table[1].close()
+        """Let others act everywhere."""
+        self.leave_all_but(())
         if self._lock is not None:
             os.close(self._lock)
-        self._table = self._lock = None
+            self._lock = None
 
 
 def _locked(runtime: Path) -> int:

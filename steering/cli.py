@@ -41,11 +41,13 @@ def parser() -> argparse.ArgumentParser:
     def configured(name: str, text: str) -> argparse.ArgumentParser:
         return with_config(command(name, text))
 
-    def with_config(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def with_config(
+        sub: argparse.ArgumentParser, default: Path | str = DEFAULT
+    ) -> argparse.ArgumentParser:
         option = sub.add_argument(
             "--config",
             type=Path,
-            default=DEFAULT,
+            default=default,
             metavar="FILE",
             help=f"the configuration (default: {DEFAULT})",
         )
@@ -65,10 +67,35 @@ def parser() -> argparse.ArgumentParser:
     explain = configured("explain", "say which rule decides for an address, and on what evidence")
     explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
     explain.add_argument("--json", action="store_true", help="as data")
-    add_commands(command("override", "say by hand where addresses go, and until when"), with_config)
+    explain.add_argument(
+        "--at", type=_moment, metavar="TIME", help="at a time in the journal: RFC 3339, or UTC"
+    )
+    explain.add_argument(
+        "--journal", type=Path, metavar="FILE", help="for --at (default: that of the configuration)"
+    )
+    override = configured("override", "say by hand where addresses go, and until when")
+    # Said before or after the word that follows: the later one's default would undo the other.
+    add_commands(override, lambda sub: with_config(sub, argparse.SUPPRESS))
+    reload = configured("reload", "show what changed files would end, and let them pass")
+    reload.add_argument("--yes", action="store_true", help="without a question")
     off = configured("off", "take everything back at once and stay off, agent running or not")
     off.add_argument("--reason", default="", help="for those who find it off")
     configured("on", "end `off`")
+    replay = configured("replay", "run a journal again, try policies on it, or tell a story")
+    replay.add_argument(
+        "journal",
+        type=Path,
+        nargs="?",
+        metavar="JOURNAL",
+        help="a journal.sqlite (default: that of the configuration)",
+    )
+    replay.add_argument("--scenario", type=Path, metavar="FILE", help="tell this story instead")
+    replay.add_argument(
+        "--policies", type=Path, metavar="DIR", help="try these instead of those recorded"
+    )
+    replay.add_argument("--from", dest="since", type=_moment, metavar="TIME")
+    replay.add_argument("--to", dest="until", type=_moment, metavar="TIME")
+    replay.add_argument("--json", action="store_true", help="as data")
     demo = command("demo", "replay July 2023 live, in network namespaces of its own")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
     demo.add_argument(
@@ -91,8 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "status": _status,
             "explain": _explain,
             "override": _override,
+            "reload": _reload,
             "off": _off,
             "on": _on,
+            "replay": _replay,
             "demo": _demo,
             "completion": _completion,
         }[options.command](options)
@@ -126,9 +155,11 @@ def _run(options: argparse.Namespace) -> int:
     import resource
 
     from steering.agent import Agent
+    from steering.config import fingerprint
     from steering.parts import CannotRun
     from steering.report.events import Log
 
+    seen = fingerprint(options.config)
     setup = _load(options.config)
     if setup is None:
         return WRONG_INPUT
@@ -138,7 +169,7 @@ def _run(options: argparse.Namespace) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
     try:
-        agent = Agent(setup, log)
+        agent = Agent(setup, log, options.config, seen)
         asyncio.run(agent.run())
     except CannotRun as error:
         for reason in error.reasons:
@@ -157,10 +188,9 @@ def _check(options: argparse.Namespace) -> int:
     from steering import parts
     from steering.act.preflight import Fault, preflight
     from steering.observe.anchors import AnchorError
-    from steering.observe.signatures import Signatures
 
     try:
-        parts.key_store(setup, Signatures())
+        parts.chain_of(setup)
     except AnchorError as error:
         _say(str(error))
         return WRONG_INPUT
@@ -224,6 +254,8 @@ def _explain(options: argparse.Namespace) -> int:
     except ValueError:
         _say(f"steering: {options.address!r} is not an address")
         return WRONG_INPUT
+    if options.at is not None:
+        return _explain_at(options, address)
     setup = _load(options.config)
     if setup is None:
         return WRONG_INPUT
@@ -241,7 +273,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 def _override(options: argparse.Namespace) -> int:
     from steering.config import ConfigError
-    from steering.override.command import NotDone, run
+    from steering.override import NotDone
+    from steering.override.command import run
 
     try:
         run(options)
@@ -261,6 +294,22 @@ def _override(options: argparse.Namespace) -> int:
         _say(f"steering: {error}")
         return FAILED
     return FINE
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from steering.passing import run
+
+    setup = _load(options.config)
+    if setup is None:
+        return WRONG_INPUT
+    try:
+        return run(options.config, setup, sure=options.yes)
+    except PermissionError as error:
+        _say(f"steering: not permitted: {error}")
+        return NOT_PERMITTED
+    except OSError as error:
+        _say(f"steering: {error}")
+        return FAILED
 
 
 def _off(options: argparse.Namespace) -> int:
@@ -307,6 +356,50 @@ def _on(options: argparse.Namespace) -> int:
         return FAILED
     print("on again" if was else "was on already")
     return FINE
+
+
+def _explain_at(options: argparse.Namespace, address: str) -> int:
+    from steering.replay.show import explain_at
+
+    journal = options.journal or _journal(options.config)
+    if journal is None:
+        return WRONG_INPUT
+    return explain_at(journal, address, options.at, as_json=options.json)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from steering.replay.show import replay, scenario
+
+    if options.scenario is not None:
+        return scenario(options.scenario, policies=options.policies, as_json=options.json)
+    journal = options.journal or _journal(options.config)
+    if journal is None:
+        return WRONG_INPUT
+    return replay(
+        journal,
+        policies=options.policies,
+        since=options.since,
+        until=options.until,
+        as_json=options.json,
+    )
+
+
+def _moment(text: str) -> float:
+    """UNIX seconds of a time that was typed."""
+    from steering.replay.show import when
+
+    try:
+        return when(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _journal(config: Path) -> Path | None:
+    """The journal that a configuration's agent writes."""
+    from steering.replay.journal import NAME
+
+    setup = _load(config)
+    return None if setup is None else setup.config.state / NAME
 
 
 def _demo(options: argparse.Namespace) -> int:

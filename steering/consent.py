@@ -55,9 +55,15 @@ def hold(runtime: Path, held: Held) -> None:
     write_atomically(runtime / _HELD, json.dumps(value))
 
 
-def settle(runtime: Path) -> None:
-    """Nothing waits any more, and no word is left for another time."""
-    for name in (_HELD, _ACCEPTED):
+def settle(runtime: Path, fingerprint: Fingerprint | None = None) -> None:
+    """Nothing waits any more, and the word for these files has served; None: any word has.
+
+    A word for other files may have been given while these were read.
+    """
+    done = [_HELD]
+    if fingerprint is None or accepted(runtime, fingerprint):
+        done.append(_ACCEPTED)
+    for name in done:
         with contextlib.suppress(OSError):
             (runtime / name).unlink()
 

@@ -50,16 +50,16 @@ _TROUBLED: Seconds = 60.0
 class Ears:
     """Listens where the configuration says, and tells what was heard."""
 
-    def __init__(self, layout: Layout, places: Sequence[Place], look: SecondLook) -> None:
-        """Listens at once. Raises OSError where nobody can listen, LookupError for a stranger."""
-        self.look = look
-        self.interest: Interest = {
-            target.address: Watched(
-                zones=frozenset(layout.policy(a).zones), skew=layout.policy(a).skew
-            )
-            for a, target in enumerate(layout.targets)
-        }
-        self.tap = Tap(places, self.interest)
+    def __init__(
+        self, layout: Layout, places: Sequence[Place], look: SecondLook, was: Ears | None = None
+    ) -> None:
+        """Listens at once, at the places of others (`was`) beside them until it succeeds them.
+
+        Raises OSError where nobody can listen, LookupError for a stranger.
+        """
+        self.look, self.places = look, tuple(places)
+        self.interest = _interest(layout)
+        self.tap: Tap = Tap(places, self.interest, was.tap if was else None)
         self.frames: Counter[Frames] = Counter()
         self.lost = 0
         self.writers = 0
@@ -72,6 +72,16 @@ class Ears:
         self._where, self._losses = Whereabouts(), Losses()
         self._behind_until: Instant = float("-inf")
         self._gap_until: Instant = float("-inf")
+
+    def watch(self, layout: Layout) -> None:
+        """Listen for these addresses and zones from now on; what stays is counted on."""
+        self.interest = _interest(layout)
+        self.tap.watch(self.interest)
+
+    def succeed(self, was: Ears) -> None:
+        """Take the place of others, and go on with their counts."""
+        self.frames, self.lost = was.frames, was.lost
+        self.tap.succeed(was.tap)
 
     def close(self) -> None:
         self.tap.close()
@@ -165,9 +175,8 @@ class Ears:
             if mine.responses or lost:
                 heard.append(_heard(mine, signed.get(address, []), path, tally.began, lost))
         for sample in tally.samples:
-            path = paths.get(sample.address)
-            if path is not None:
-                watched = self.interest[sample.address]
+            path, watched = paths.get(sample.address), self.interest.get(sample.address)
+            if path is not None and watched is not None:
                 self.look.offer(
                     Glimpse(
                         address=sample.address,
@@ -180,6 +189,13 @@ class Ears:
                     )
                 )
         return heard
+
+
+def _interest(layout: Layout) -> Interest:
+    return {
+        target.address: Watched(zones=frozenset(layout.policy(a).zones), skew=layout.policy(a).skew)
+        for a, target in enumerate(layout.targets)
+    }
 
 
 def _heard(traffic: Traffic, signed: Sequence[Signed], path: str, at: Instant, lost: int) -> Heard:

@@ -11,15 +11,17 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from steering.act.bgp.speaker import Speaker
+from steering import parts
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, boot_time
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
-from steering.act.watchdog import Guard, leftovers
+from steering.act.watchdog import Guard, inherited, leftovers
+from steering.alone import Alone
 from steering.config import Config
 from steering.model import Done, Instant, Refused, Seconds
+from steering.voice import Voice
 
 COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or
@@ -44,24 +46,20 @@ class Hands:
     """Everything that writes, behind one call a turn."""
 
     def __init__(
-        self,
-        config: Config,
-        claim: Claim,
-        switch: OffSwitch,
-        allowed: Collection[str],
-        speaker: Speaker | None = None,
+        self, config: Config, claim: Claim, switch: OffSwitch, allowed: Collection[str]
     ) -> None:
-        """`speaker` tells routers besides; alone, where the claim is on nothing."""
-        self.speaker = speaker
-        self.untold: tuple[str, ...] = ()
-        """What is not as it should be, for the `bgp` alarm."""
-        self.kernel = KernelActuator(claim, may_write=lambda: not switch.engaged())
         self.changed = True
         """The kernel told of a change that may concern us."""
         self.troubles: tuple[str, ...] = ()
         """What is not as it should be, for the `kernel` alarm."""
-        self._claim, self._allowed = claim, allowed
-        self._lease_for = config.lease
+        self._former: tuple[KernelActuator, ...] = ()
+        """What was claimed before, until nothing of it is left but what is claimed now."""
+        self._allowed = allowed
+        self._switch, self._runtime, self._lease_for = switch, config.runtime, config.lease
+        self._alone = Alone()
+        self.kernel = self._actuator(claim)
+        self.voice = Voice(config.runtime, may_speak=lambda: not switch.engaged())
+        self.voice.serve(parts.terms_of(config), config.lease)
         self._lease = Lease(config.runtime)
         self._guard = Guard(runtime=config.runtime, state=config.state)
         self._leased_until: Seconds | None = None
@@ -73,19 +71,74 @@ class Hands:
     def adopt(self) -> tuple[Trouble, ...]:
         """Take over within the lease, or clear away what a predecessor left; what would not go.
 
-        Raises OSError when there can be no lease or no guard: then the agent must not start.
+        Nothing is installed before a guard is there; `wait` for it where nothing else runs yet.
+        Raises OSError when there can be no lease or no guard: then the agent must not start;
+        CannotRun where another agent acts.
         """
-        if self.speaker and self._lease.expired():
-            self.speaker.withdraw()
-        elif self.speaker:
-            self.speaker.adopt()
-        left = leftovers(self._lease, self._claim)
+        claim = self.kernel.claim
+        self._alone.hold(self._runtime, claim.table)
+        self._former = tuple(self._actuator(old) for old in inherited(self._lease, claim))
+        self.voice.adopt(held=not self._lease.expired())
+        left = leftovers(self._lease, claim)
         self._renew()
         self._guard.replace()
+        return left
+
+    def wait(self) -> None:
+        """Until a guard is there, for as long as one may take to start."""
         deadline = time.monotonic() + UNGUARDED
         while not self._guard.present() and time.monotonic() < deadline:
-            time.sleep(0.01)  # nothing else runs yet, and without a guard nothing may
+            time.sleep(0.01)
+
+    def successor(self, claim: Claim) -> KernelActuator:
+        """The kernel by another claim, to be given to `serve`. Nothing changes yet.
+
+        Raises CannotRun where another agent acts on its table, OSError without sockets.
+        """
+        self._alone.hold(self._runtime, claim.table)
+        return self._actuator(claim)
+
+    def forgo(self, kernel: KernelActuator) -> None:
+        """Close what `successor` made: it serves nothing after all."""
+        kernel.close()
+        self._alone.leave_all_but([claim.table for claim in (self.kernel.claim, *self.former)])
+
+    @property
+    def former(self) -> tuple[Claim, ...]:
+        """What was claimed before and is not all gone."""
+        return tuple(kernel.claim for kernel in self._former)
+
+    def serve(self, config: Config, kernel: KernelActuator, allowed: Collection[str]) -> None:
+        """Go on with another configuration, and another claim where `kernel` has one.
+
+        What only the old claim owns is taken out when the new one is served: additions come
+        first, and the lease covers both until then.
+        """
+        if kernel is not self.kernel:
+            self._former = (*self._former, self.kernel)
+            self.kernel = kernel
+        self.voice.change(parts.terms_of(config), config.lease)
+        self._allowed, self._lease_for = allowed, config.lease
+        self.changed = True
+
+    def retire(self) -> tuple[Trouble, ...]:
+        """Take everything back, for good; what would not go is the guard's within the lease."""
+        try:
+            left = self._take_back()
+        except OSError as error:
+            left = (Trouble(what="routes and rules", because=str(error)),)
+        self.close()
         return left
+
+    def close(self) -> None:
+        """Give back what is open. Takes nothing out of the kernel: the lease does."""
+        self.voice.close()
+        for kernel in (*self._former, self.kernel):
+            kernel.close()
+        self._alone.close()
+
+    def _actuator(self, claim: Claim) -> KernelActuator:
+        return KernelActuator(claim, may_write=lambda: not self._switch.engaged())
 
     def lost_lease(self) -> str | None:
         """Why the lease ran out since the last turn: told once. None: it did not.
@@ -95,10 +148,8 @@ class Hands:
         if not self._ran_out():
             return None
         self._leased_until = None
-        if self.speaker:
-            with contextlib.suppress(OSError):  # the guard and the bridge see to it as well
-                self.speaker.withdraw()
-        self.kernel.withdraw()
+        with contextlib.suppress(OSError):  # the next turn compares, and wants nothing of it
+            self._take_back()
         self.changed = True
         return self._unrenewed or "no turn for longer than the lease"
 
@@ -109,26 +160,10 @@ class Hands:
         """Renew the lease, and make the kernel match if anything may have changed."""
         now = time.monotonic()
         holding = self._hold(now)
-        told = self._speak(plan, off=off, holding=holding)
+        told = self.voice.tell(
+            plan, self._allowed, self.kernel.own_addresses, off=off, holding=holding
+        )
         return replace(self._act(plan, now, off=off, moved=moved, holding=holding), told=told)
-
-    def _speak(
-        self, plan: Mapping[str, str], *, off: bool, holding: bool
-    ) -> tuple[Done | Refused, ...]:
-        """The plan for the routers. What goes wrong here is no matter of the kernel's."""
-        if self.speaker is None:
-            return ()
-        self.untold = ()
-        try:
-            if off:
-                self.speaker.withdraw()
-            elif holding:
-                told = self.speaker.apply(plan, self._allowed, self.kernel.own_addresses())
-                self.untold = self.speaker.troubles
-                return told
-        except OSError as error:
-            self.untold = (f"the speaker can't be started or ended: {error}",)
-        return ()
 
     def _act(
         self, plan: Mapping[str, str], now: Instant, *, off: bool, moved: bool, holding: bool
@@ -147,19 +182,37 @@ class Hands:
             return Acted()
 
     def _withdraw(self) -> Acted:
-        left = self.kernel.withdraw() if self.kernel.remains() else ()
-        self.troubles = tuple(map(str, left))
+        self.troubles = tuple(map(str, self._take_back()))
         return Acted(compared=True)
 
+    def _take_back(self) -> tuple[Trouble, ...]:
+        every, spoken = (self.kernel, *self._former), self.voice.take_back()
+        return spoken + tuple(t for kernel in every if kernel.remains() for t in kernel.withdraw())
+
     def _match(self, plan: Mapping[str, str]) -> Acted:
-        mine = plan if self.kernel.claim.sites else {}
-        results = self.kernel.apply(mine, self._allowed)
+        if not self.kernel.claim.sites:  # the routers alone are told
+            self.troubles = tuple(map(str, self._leave()))
+            return Acted(compared=True)
+        results = self.kernel.apply(plan, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
             *map(str, self.kernel.prepare()),
-            *map(str, self.kernel.foreign()),
+            *map(str, self._leave()),
+            *map(str, self.kernel.foreign(besides=self.former)),
         )
         return Acted(results=results, compared=True)
+
+    def _leave(self) -> tuple[Trouble, ...]:
+        """Take out what only former claims own; what would not go."""
+        claim, left = self.kernel.claim, list[Trouble]()
+        for kernel in self._former:
+            left += kernel.withdraw(but=claim)
+            if not kernel.remains(but=claim):
+                self.changed = True  # where it stood in the way, there is room now
+                kernel.close()
+                self._former = tuple(other for other in self._former if other is not kernel)
+        self._alone.leave_all_but([owned.table for owned in (claim, *self.former)])
+        return tuple(left)
 
     def _hold(self, now: Instant) -> bool:
         """Whether there is both a lease and a guard."""
@@ -182,6 +235,6 @@ class Hands:
         return guarded
 
     def _renew(self) -> None:
-        self._lease.renew(self._claim, self._lease_for)
+        self._lease.renew(self.kernel.claim, self._lease_for, former=self.former)
         self._leased_until = boot_time() + self._lease_for
         self._unrenewed = ""

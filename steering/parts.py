@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steering.act.bgp.speaker import Speaker
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
-from steering.config import Config, Policy, Setup
+from steering.config import Config, Mode, Policy, Setup
 from steering.dnstap.listen import Place
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
@@ -92,12 +91,25 @@ def terms_of(config: Config) -> Terms | None:
     )
 
 
-def speaker_of(config: Config, may_speak: Callable[[], bool]) -> Speaker | None:
-    """The BGP actuator; None with `bgp: off`."""
-    terms = terms_of(config)
-    if terms is None:
+def held_by(config: Config) -> Claim | None:
+    """What an acting agent by this configuration holds; None where it does not act at all."""
+    if config.mode is not Mode.ENFORCE:
         return None
-    return Speaker(terms, config.runtime, lease=config.lease, may_speak=may_speak)
+    return claim_of(config) or (NOTHING if config.act.bgp else None)
+
+
+def acts(config: Config) -> bool:
+    """Whether an agent by this configuration changes anything on the host."""
+    return held_by(config) is not None
+
+
+def rerouted(was: Config, now: Config) -> frozenset[str]:
+    """The sites that are reached by another next hop now."""
+    return frozenset(
+        name
+        for name, site in now.sites.items()
+        if name in was.sites and was.sites[name].next_hop != site.next_hop
+    )
 
 
 def addresses_of(setup: Setup) -> frozenset[str]:
@@ -132,15 +144,37 @@ def asked_of(policies: Sequence[Policy]) -> tuple[Asked, ...]:
     return tuple(Asked(policy.upstream, policy.zones, policy.skew) for policy in policies)
 
 
-def key_store(setup: Setup, signatures: Signatures) -> KeyStore:
-    """The keys of all zones. Raises anchors.AnchorError for rubbish among the anchors."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """What keys are believed from, and for which zones."""
+
+    zones: tuple[str, ...]
+    anchors: anchors.Anchors
+    resolvers: tuple[str, ...]
+    skew: Seconds
+
+
+def chain_of(setup: Setup) -> Chain:
+    """From the anchors to the policies' zones. Raises anchors.AnchorError for rubbish in them."""
     config = setup.config
-    return KeyStore(
-        sorted({zone for policy in setup.policies for zone in policy.zones}),
-        anchors.read(config.trust_anchors) if config.trust_anchors else anchors.built_in(),
-        system_resolvers() if config.resolvers is None else config.resolvers,
-        signatures=signatures,
+    resolvers = system_resolvers() if config.resolvers is None else config.resolvers
+    return Chain(
+        zones=tuple(sorted({zone for policy in setup.policies for zone in policy.zones})),
+        anchors=anchors.read(config.trust_anchors) if config.trust_anchors else anchors.built_in(),
+        resolvers=tuple(resolvers),
         skew=max((policy.skew for policy in setup.policies), default=0.0),
+    )
+
+
+def key_store(chain: Chain, signatures: Signatures, known: KeyStore | None = None) -> KeyStore:
+    """The keys of all zones; what another store knows by the same anchors is known at once."""
+    return KeyStore(
+        chain.zones,
+        chain.anchors,
+        chain.resolvers,
+        signatures=signatures,
+        skew=chain.skew,
+        known=known,
     )
 
 

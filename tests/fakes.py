@@ -56,7 +56,7 @@ class FakeActuator:
     def installed(self) -> Mapping[str, str]:
         return dict(self._routes)
 
-    def foreign(self) -> tuple[Trouble, ...]:
+    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
         return tuple(
             Trouble(what=f"route {address}", because="it is not ours")
             for address in sorted(self.foreign_routes)
@@ -113,10 +113,11 @@ class FakeActuator:
         self._changed = self._changed or any(isinstance(result, Done) for result in results)
         return tuple(results)
 
-    def remains(self) -> bool:
-        return self.prepared or bool(self._routes)
+    def remains(self, *, but: Claim | None = None) -> bool:
+        return but is None and (self.prepared or bool(self._routes))
 
-    def withdraw(self) -> tuple[Trouble, ...]:
-        self.prepared = False
-        self._routes.clear()
+    def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
+        if but is None:
+            self.prepared = False
+            self._routes.clear()
         return ()

@@ -28,6 +28,7 @@ from steering.act.bgp import process
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.act.off import OffSwitch
+from steering.act.reader import Trouble
 from steering.model import Seconds
 
 LOCK = "guard.lock"
@@ -100,14 +101,18 @@ class Watch:
                 _say("the lease is over or the switch is off: ended the BGP speaker")
 
     def _take_back_from_kernel(self) -> None:
-        if self._last is None or self._last.claim is None:
+        if self._last is None:
             return
-        with KernelActuator(self._last.claim) as kernel:
-            if kernel.remains():
-                left = kernel.withdraw()
-                if left:
-                    raise OSError("; ".join(map(str, left)))
-                _say("the lease is over or the switch is off: took back all rules and routes")
+        taken, left = False, list[Trouble]()
+        for claim in self._last.claims:
+            with KernelActuator(claim) as kernel:
+                if kernel.remains():
+                    taken = True
+                    left += kernel.withdraw()
+        if left:
+            raise OSError("; ".join(map(str, left)))
+        if taken:
+            _say("the lease is over or the switch is off: took back all rules and routes")
         self._pause = _BACK_OFF[0]
 
 

@@ -110,18 +110,19 @@ class KernelActuator(KernelReader):
             )
         return tuple(results)
 
-    def withdraw(self) -> tuple[Trouble, ...]:
+    def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
         """Takes out all rules and routes of ours, in both families; what would not go.
 
-        What is left alone: everything of another protocol number or outside the claim.
+        What is left alone: everything of another protocol number or outside the claim, and
+        what the claim `but` owns as well.
         """
         for _ in range(_TRIES):
-            changes = [Change(act=Act.REMOVE, what=what) for what in self._everything()]
+            changes = [Change(act=Act.REMOVE, what=what) for what in self._everything(but)]
             if not changes:
                 break
             said = self._carry_out(changes)
         else:
-            left = set(map(_name, self._everything()))
+            left = set(map(_name, self._everything(but)))
             return tuple(
                 Trouble(what=_name(change.what), because=refusal.text if refusal else "came back")
                 for change, refusal in zip(changes, said, strict=True)
@@ -129,11 +130,11 @@ class KernelActuator(KernelReader):
             )
         return ()
 
-    def remains(self) -> bool:
-        """Whether anything of ours is in the kernel, be it a leftover."""
-        return any(True for _ in self._everything())
+    def remains(self, *, but: Claim | None = None) -> bool:
+        """Whether anything of ours is in the kernel, be it a leftover; `but` as in `withdraw`."""
+        return any(True for _ in self._everything(but))
 
-    def _everything(self) -> Iterator[Route | Rule]:
+    def _everything(self, but: Claim | None) -> Iterator[Route | Rule]:
         """All that is ours, in an order in which stopping anywhere is safe.
 
         The rule that sends traffic to the steers goes first: from then on everything takes
@@ -141,10 +142,14 @@ class KernelActuator(KernelReader):
         """
         claim = self.claim
         rules = [rule for rule in self._rules() if is_our_rule(rule, claim)]
+        routes = [r for r in self._routes(*claim.tables) if r.protocol == claim.protocol]
+        if but is not None:
+            rules = [rule for rule in rules if not is_our_rule(rule, but)]
+            routes = [r for r in routes if r.table not in but.tables or r.protocol != but.protocol]
         steering = [r for r in rules if r.action is Action.TABLE and r.table == claim.table]
         targets = [r for r in rules if r.action is Action.NOP]
         yield from steering
-        yield from (r for r in self._routes(*claim.tables) if r.protocol == claim.protocol)
+        yield from routes
         yield from (rule for rule in rules if rule not in steering and rule not in targets)
         yield from targets
 

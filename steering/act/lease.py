@@ -12,6 +12,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,13 @@ class LeaseState:
     boot: str
     deadline: Seconds  # on CLOCK_BOOTTIME
     pid: int
+    former: tuple[Claim, ...] = ()
+    """What was claimed before, and may still have something in the kernel."""
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Everything that is to go when the lease is over."""
+        return (*self.former, *([self.claim] if self.claim else []))
 
     def expired(self, now: Seconds, boot: str) -> bool:
         """Whether it is over. `now` is on CLOCK_BOOTTIME, `boot` the present boot's id."""
@@ -53,8 +61,8 @@ class Lease:
         self.path = runtime / "lease"
         self._boot = boot_id()
 
-    def renew(self, claim: Claim, seconds: Seconds) -> None:
-        """Lets what this claim owns stay for so many seconds from now.
+    def renew(self, claim: Claim, seconds: Seconds, *, former: Sequence[Claim] = ()) -> None:
+        """Lets what these claims own stay for so many seconds from now.
 
         Raises OSError when the file can't be written; the old lease then runs on to its end.
         """
@@ -63,6 +71,7 @@ class Lease:
             "boot": self._boot,
             "deadline": boot_time() + seconds,
             "pid": os.getpid(),
+            "former": [before.to_json() for before in former],
         }
         write_atomically(self.path, json.dumps(value))
 
@@ -86,6 +95,7 @@ class Lease:
                 boot=str(value["boot"]),
                 deadline=float(value["deadline"]),
                 pid=int(value["pid"]),
+                former=tuple(map(Claim.from_json, value.get("former", ()))),
             )
         except (ClaimError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
             return _DAMAGED

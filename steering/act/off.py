@@ -134,8 +134,8 @@ def switch_off(
     except OSError as error:
         troubles.append(Trouble(what=f"lease in {runtime}", because=_words(error)))
     else:
-        if lease is not None and lease.claim is not None:
-            claims.append(lease.claim)
+        if lease is not None:
+            claims += lease.claims
     if configured is not None and configured not in claims:
         claims.append(configured)
     if not claims:

@@ -55,18 +55,19 @@ def preflight(
     state: Path,
     runtime: Path,
     create: bool = True,
+    former: Collection[Claim] = (),
 ) -> tuple[Complaint, ...]:
     """All complaints about this host, worst first. Raises nothing.
 
     With `create` the two directories are made where they are missing and tried with an empty
-    file each; without, nothing at all is written.
+    file each; without, nothing at all is written. What `former` claims own is about to go.
     """
     directories = {"state": state, "runtime": runtime}
-    found: list[Complaint] = [*_capabilities(), *_directories(directories, create=create)]
+    found: list[Complaint] = [*_capabilities(claim), *_directories(directories, create=create)]
     try:
         with KernelReader(claim) as kernel, Asking() as asking:
             found += _families(claim, asking)
-            found += _occupied(kernel)
+            found += _occupied(kernel, former)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _ways_out(claim, asking)
     except OSError as error:
@@ -81,7 +82,9 @@ def preflight(
     return tuple(sorted(found, key=lambda complaint: -complaint.kind))
 
 
-def _capabilities() -> Iterator[Complaint]:
+def _capabilities(claim: Claim) -> Iterator[Complaint]:
+    if not claim.sites:
+        return  # nothing is put into this kernel
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     effective = int(line.split()[1], 16)
@@ -132,9 +135,9 @@ def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
             )
 
 
-def _occupied(kernel: KernelReader) -> Iterator[Complaint]:
+def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Complaint]:
     claim = kernel.claim
-    for trouble in kernel.foreign():
+    for trouble in kernel.foreign(besides=former):
         yield Complaint(
             kind=Fault.WRONG_INPUT,
             message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "

@@ -8,7 +8,7 @@ every call looks at the kernel as it is now.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -88,9 +88,13 @@ class KernelReader:
             and (site := self.claim.site_of(route.gateway)) is not None
         }
 
-    def foreign(self) -> tuple[Trouble, ...]:
-        """Routes and rules of others where the claim says that all is ours."""
+    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
+        """Routes and rules of others where the claim says that all is ours.
+
+        What `besides`, our former claims, own is ours as well, and on its way out.
+        """
         claim = self.claim
+        known = (claim, *besides)
         routes = (
             Trouble(
                 what=f"route {route.prefix} in table {route.table} ({route.family})",
@@ -98,7 +102,7 @@ class KernelReader:
             )
             for table in claim.tables
             for route in self._routes(table)
-            if route.protocol != claim.protocol
+            if not any(route.protocol == c.protocol and table in c.tables for c in known)
         )
         rules = (
             Trouble(
@@ -106,7 +110,7 @@ class KernelReader:
                 because=because,
             )
             for rule in self._rules()
-            if not is_our_rule(rule, claim) and (because := _overlap(rule, claim))
+            if not any(is_our_rule(rule, c) for c in known) and (because := _overlap(rule, claim))
         )
         return (*routes, *rules)
 

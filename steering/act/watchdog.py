@@ -108,19 +108,30 @@ class Guard:
         return False
 
 
+def inherited(lease: Lease, claim: Claim) -> tuple[Claim, ...]:
+    """Other claims that a valid lease covers: what they own goes when the present one is served.
+
+    Raises OSError when the file can't be read.
+    """
+    state = lease.read()
+    if state is None or lease.expired():
+        return ()
+    return tuple(dict.fromkeys(before for before in state.claims if before != claim))
+
+
 def leftovers(
     lease: Lease, claim: Claim, actuator: Callable[[Claim], KernelActuator] = KernelActuator
 ) -> tuple[Trouble, ...]:
-    """What an agent does first: adopts what a valid lease covers, takes back all else.
+    """What an agent does first: leaves what a valid lease covers, takes back all else.
 
-    A restart within the lease and with the same claim touches no route. Otherwise what the
-    old claim owned is taken out, and what the present one owns as well, whoever left it.
-    Returns what would not go. Raises OSError when the kernel or the file can't be read.
+    A restart within the lease touches no route; see `inherited`. Otherwise what the old claims
+    owned is taken out, and what the present one owns as well, whoever left it. Returns what
+    would not go. Raises OSError when the kernel or the file can't be read.
     """
     state = lease.read()
-    if state is not None and state.claim == claim and not lease.expired():
+    if state is not None and not lease.expired():
         return ()
-    claims = [claim] if state is None or state.claim in {None, claim} else [state.claim, claim]
+    claims = [claim, *(c for c in (state.claims if state else ()) if c != claim)]
     troubles: list[Trouble] = []
     for owned in claims:
         with actuator(owned) as kernel:

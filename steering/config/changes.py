@@ -21,11 +21,20 @@ Value = object
 
 def changes(was: Setup, now: Setup) -> tuple[str, ...]:
     """One line for each difference, in the order of the files; none where they say the same."""
+    return (*file_changes(was, now), *override_changes(was, now))
+
+
+def file_changes(was: Setup, now: Setup) -> tuple[str, ...]:
+    """Those in the configuration and the policies."""
     return (
         *_compared((), was.config.model_dump(mode="json"), now.config.model_dump(mode="json")),
         *_policies(was.policies, now.policies),
-        *_overrides(was.overrides, now.overrides),
     )
+
+
+def override_changes(was: Setup, now: Setup) -> tuple[str, ...]:
+    """Those in the overrides."""
+    return tuple(_overrides(was.overrides, now.overrides))
 
 
 def _policies(was: Sequence[Policy], now: Sequence[Policy]) -> Iterator[str]:

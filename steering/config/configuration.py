@@ -14,7 +14,7 @@ from steering.config.bgp import Bgp
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
 from steering.config.site import Site, SiteName
-from steering.config.units import Duration, Share, duration
+from steering.config.units import Duration, Share, Size, duration
 from steering.model import Family
 
 # rtnetlink(7) and include/uapi/linux/rtnetlink.h. A routing daemon flushes the routes with
@@ -166,6 +166,19 @@ class Budget(Section):
     )
 
 
+class Journal(Section):
+    """How long every turn is kept, for `steering replay`."""
+
+    max_age: Annotated[
+        float, Duration(low="1h", high="365d", why="less holds no incident, more fills disks")
+    ] = Field(default=604_800.0, description="What is older is forgotten, hour by hour.")
+    max_size: Annotated[
+        int, Size(low="4MB", high="100GB", why="less holds no incident, more fills disks")
+    ] = Field(
+        default=256_000_000, description="Room that it may take; then the oldest is forgotten."
+    )
+
+
 class Config(Section):
     """One agent's configuration, complete. Paths are absolute, times are in seconds."""
 
@@ -185,6 +198,11 @@ class Config(Section):
         default=Path("/var/lib/steering"),
         description="Directory of what outlasts a boot: the journal, the off switch. Created if"
         " missing.",
+    )
+    journal: Annotated[Journal | None, OrOff("a mapping or off", Journal)] = Field(
+        default=Journal(),
+        description="Every turn's facts and decisions, in `journal.sqlite` under `state`; `off`"
+        " for none.",
     )
     runtime: Annotated[Path, FilePath()] = Field(
         default=Path("/run/steering"),

@@ -20,8 +20,12 @@ UNITS: Mapping[str, Decimal] = {
 }
 """Seconds in each unit of time."""
 
+SIZES: Mapping[str, int] = {"kB": 1000, "MB": 1000**2, "GB": 1000**3}
+"""Bytes in each unit of size."""
+
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _DURATION = re.compile(rf"({_NUMBER}) ?(ms|s|m|h|d)")
+_SIZE = re.compile(r"([0-9]{1,6}) ?(kB|MB|GB)")
 _SHARE = re.compile(rf"({_NUMBER}) ?%")
 
 
@@ -30,6 +34,13 @@ def seconds(text: str) -> float:
     if not (found := _DURATION.fullmatch(text)):
         raise ValueError(f"{shown(text)} is no duration, wanted a number with a unit (200ms, 10s)")
     return float(Decimal(found[1]) * UNITS[found[2]])
+
+
+def octets(text: object) -> int:
+    """The bytes in a size such as 256MB. Raises ValueError."""
+    if not isinstance(text, str) or not (found := _SIZE.fullmatch(text)):
+        raise ValueError(f"is {shown(text)}, wanted a number with a unit (256MB, 1GB)")
+    return int(found[1]) * SIZES[found[2]]
 
 
 def duration(length: float) -> str:
@@ -68,6 +79,33 @@ class Duration(Scalar[float]):
 
     def schema(self) -> Mapping[str, object]:
         return {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size(Scalar[int]):
+    """Room on a disk: bytes inside, a number with a unit outside."""
+
+    low: str
+    high: str
+    why: str
+
+    word: ClassVar[str] = "size"
+
+    def read(self, value: object, place: Place | None, /) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and place is None:
+            size = value
+        else:
+            size = octets(value)
+        if not octets(self.low) <= size <= octets(self.high):
+            raise ValueError(f"is {value}, wanted {self.low} to {self.high}: {self.why}")
+        return size
+
+    def write(self, value: int) -> str:
+        unit = next(name for name in ("GB", "MB", "kB") if value % SIZES[name] == 0)
+        return f"{value // SIZES[unit]}{unit}"
+
+    def schema(self) -> Mapping[str, object]:
+        return {"type": "string", "pattern": f"^{_SIZE.pattern}$"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

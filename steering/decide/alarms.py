@@ -18,7 +18,9 @@ def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
     """The world with this turn's alarms, and which were raised or cleared."""
     now = _now(world, board)
     kept = {
-        name: world.alarms.get(name, Alarm(since=world.wall, because=text))
+        name: Alarm(
+            since=was.since if (was := world.alarms.get(name)) else world.wall, because=text
+        )
         for name, text in now.items()
     }
     raised = (

@@ -136,15 +136,15 @@ def waiting(world: World, board: Board, a: int) -> str:
         case Held.PER_MINUTE:
             return f"waits: moves_per_minute: {room.budget.moves_per_minute} are used up"
         case Held.AT_ONCE:
-            away = int((board.plan > 0).sum())
+            away = int((world.plan > 0).sum())
             return f"waits: {away} addresses are steered, at_once: {room.budget.at_once}"
         case Held.AT_MOST:
-            away = int((upstream & (board.plan > 0)).sum())
+            away = int((upstream & (world.plan > 0)).sum())
             return f"waits: {away} of its upstream are steered, at_most: {board.at_most[a]}"
         case Held.CAPACITY:
             return f"waits: no proven site has room for {rate(room.demand[a])}: {loads(board)}"
         case Held.GRADUAL:
-            away = int(((layout.group_of == layout.group_of[a]) & (board.plan > 0)).sum())
+            away = int(((layout.group_of == layout.group_of[a]) & (world.plan > 0)).sum())
             return f"waits with {away} of its group until the first one home has done well"
     return ""
 

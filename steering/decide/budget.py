@@ -141,7 +141,7 @@ def allot(
         elif (site := seats.take(i)) == 0:
             held[a] = Held.CAPACITY
         elif site == plan[a]:
-            best[a] = site  # the one it would rather have is full
+            best[a] = site  # what it would rather have is full
         else:
             best[a] = site
             minute -= 1
@@ -186,14 +186,13 @@ class _Seats:
         cost, need = self.cost[i], self.need[i]
         if np.isinf(self.free[1:]).all():
             return _least(cost)
-        here = int(self.plan[self.rows[i]])  # its load is counted there already
+        here = int(self.plan[self.rows[i]])
         site = self._for_all(int(self.layout.group_of[self.rows[i]]))
-        if not site or (self.free[site] < need and site != here):
-            fits = self.free >= need
-            fits[here] = True
-            site = _least(np.where(fits, cost, np.inf))
-        if site != here:
-            self.free[site] -= need
+        if not site or self.free[site] < need:
+            if here and np.isfinite(cost[here]):
+                return here  # only whole groups change a good site for one that is liked better
+            site = _least(np.where(self.free >= need, cost, np.inf))
+        self.free[site] -= need
         return site
 
     def _for_all(self, group: int) -> int:

@@ -4,12 +4,12 @@ Each move, away or back, wears an address by one; a third of `recover.moves_per_
 in a day, evenly. An address may go home while two more moves are left below two thirds of that
 number, and away while one is. So no span of 24 hours sees more than `moves_per_day` of its own
 accord (2/3 at once, 1/3 as they wear off), and who is at home can always leave: an upstream that
-flaps is left on its proven detour for hours, not on its broken path. Only where the detours
-themselves did not help the moves run out at home.
+flaps is left on its proven detour for hours, not on its broken path.
 
 BGP's route flap damping (RFC 2439) adds a penalty for each flap likewise, and lets it fade. The
 growing hold (`judge.recover`) paces the first repeats within a day, this the ones after them.
-What an operator says, and the way back from a detour that makes things worse, is not damped.
+The way back from a detour that makes things worse is not damped, but it wears: the moves run
+out at home. What people moved, by the switch or an override, starts afresh.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def patience(level: float, a: int, layout: Layout, needs: float) -> Seconds:
 
 
 def wear(level: Floats, rows: NDArray[np.int64], layout: Layout) -> Floats:
-    """The levels after one more move of these rows. Forced moves fill it, and no more."""
+    """The levels after one more move of these rows; at most one more than they have room for."""
     after = level.copy()
-    after[rows] = np.minimum(after[rows] + 1, layout.moves_per_day[rows] * AT_ONCE)
+    after[rows] = np.minimum(after[rows], layout.moves_per_day[rows] * AT_ONCE) + 1
     return after

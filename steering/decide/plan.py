@@ -19,7 +19,7 @@ from steering.world import World
 
 _KEEPS = [rule.number for rule in BY_NUMBER.values() if rule.answer is Answer.KEEP]
 _OF_MEN = [rule.number for rule in BY_NUMBER.values() if rule.name in ("off", "override")]
-"""Rules whose moves wear no address: people said so."""
+"""Rules by which people move an address: what moved by itself before says nothing any more."""
 
 
 def commit(world: World, board: Board, rule: NDArray[np.int64], want: NDArray[np.int64]) -> World:
@@ -54,7 +54,8 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
     proofs |= {a: Proof(column=int(plan[a])) for a in moved.tolist() if plan[a]}
     proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
     worn = damping.worn(world.worn, world.worn_at, layout, now)
-    of_their_own = moved[~np.isin(world.rule[moved], _OF_MEN)]
+    by_men = np.isin(world.rule[moved], _OF_MEN)
+    worn[moved[by_men]] = 0.0
     return _settled(
         replace(
             world,
@@ -62,7 +63,7 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
             avoid_until=avoid,
             proofs=proofs,
             moves=(*world.moves, (now, moved.size)),
-            worn=damping.wear(worn, of_their_own, layout),
+            worn=damping.wear(worn, moved[~by_men], layout),
             worn_at=np.full_like(world.worn_at, now),
         )
     )

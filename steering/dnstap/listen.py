@@ -8,6 +8,7 @@ which somebody listens is not ours to take.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ipaddress
 import shutil
 import socket
@@ -37,7 +38,8 @@ class Listener:
     def __init__(self, place: Place) -> None:
         """Raises OSError where nobody can listen, LookupError for an unknown owner or group."""
         self.place = place
-        self._inode: tuple[int, int] | None = None
+        self.owns: tuple[int, int] | None = None
+        """The socket's file, if it is this one's to remove."""
         if place.at.startswith("tcp://"):
             self.socket = _tcp(place.at)
         else:
@@ -52,14 +54,25 @@ class Listener:
         host, port = self.socket.getsockname()[:2]
         return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
+    def share(self) -> Listener:
+        """A second hold on the same socket; the file stays this one's until `bequeath`."""
+        other = copy.copy(self)
+        other.socket, other.owns = self.socket.dup(), None
+        other.socket.setblocking(False)
+        return other
+
+    def bequeath(self, heir: Listener) -> None:
+        """Leave the socket's file to a shared one: closing this one does not end it."""
+        heir.owns, self.owns = self.owns, None
+
     def close(self) -> None:
         """Stop listening, and remove the socket's file if it is still the one made here."""
         self.socket.close()
-        if self._inode:
+        if self.owns:
             with contextlib.suppress(OSError):
-                if _inode(Path(self.place.at)) == self._inode:
+                if _inode(Path(self.place.at)) == self.owns:
                     Path(self.place.at).unlink()
-            self._inode = None
+            self.owns = None
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +98,7 @@ class Listener:
         except BaseException:
             made.close()
             raise
-        self._inode = _inode(path)
+        self.owns = _inode(path)
         return made
 
 

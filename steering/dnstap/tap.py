@@ -31,9 +31,12 @@ _CHUNK = 1 << 18
 class Tap:
     """The reader as the agent sees it."""
 
-    def __init__(self, places: Sequence[Place], interest: Interest) -> None:
+    def __init__(
+        self, places: Sequence[Place], interest: Interest, beside: Tap | None = None
+    ) -> None:
         """Listens at once; the reader starts with the first `take`.
 
+        Places where another tap listens already are shared with it, until it is succeeded.
         Raises OSError where nobody can listen, LookupError for an unknown owner or group.
         """
         self.restarts = 0
@@ -50,13 +53,17 @@ class Tap:
         self._pause = _BACK_OFF[0]
         with ExitStack() as stack:
             self._poll = stack.enter_context(select.epoll())
-            self._listeners = [stack.enter_context(Listener(place)) for place in places]
+            there = {made.place: made for made in beside.listeners} if beside else {}
+            self.listeners: list[Listener] = [
+                stack.enter_context(there[place].share() if place in there else Listener(place))
+                for place in places
+            ]
             self._open = stack.pop_all()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Where it listens."""
-        return tuple(listener.name for listener in self._listeners)
+        return tuple(listener.name for listener in self.listeners)
 
     @property
     def pid(self) -> int | None:
@@ -99,6 +106,14 @@ class Tap:
         self._ended(now)
         return tuple(tallies)
 
+    def succeed(self, other: Tap) -> None:
+        """Take the place of another tap, which ends. Resolvers connect again."""
+        mine = {made.place: made for made in self.listeners}
+        for listener in other.listeners:
+            if listener.place in mine:
+                listener.bequeath(mine[listener.place])
+        other.close()
+
     def close(self) -> None:
         """End the reader, and stop listening."""
         self._let_go()
@@ -113,9 +128,9 @@ class Tap:
     def _start(self, now: Instant) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            passed = [theirs.fileno(), *(made.socket.fileno() for made in self._listeners)]
+            passed = [theirs.fileno(), *(made.socket.fileno() for made in self.listeners)]
             words = [str(theirs.fileno())]
-            for listener in self._listeners:
+            for listener in self.listeners:
                 words += [str(listener.socket.fileno()), listener.name]
             root = str(Path(steering.__file__).resolve().parent.parent)
             try:

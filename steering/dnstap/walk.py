@@ -36,9 +36,11 @@ _FEW: Final = 4  # zones that are compared one by one
 _NEVER: Final = 1 << 62
 _STRANGE: Final = 1 << 40  # added to a number whose upper bits were cut off
 _RRSIG: Final = b"\0\x2e\0\1"  # type 46 (RFC 4034 3), class IN
-_SOA: Final = b"\0\6\0\1"
+_IN_RRSIG: Final = 0x002E0001
+_IN_SOA: Final = 0x00060001
 _HALF: Final = 0x80000000
 _ALL: Final = 0xFFFFFFFF
+_POINTER: Final = 0xC000
 _QNAME: Final = 12  # where the question's name stands in nearly every message
 _LONGEST: Final = 255  # octets of a name (RFC 1035 2.3.4)
 
@@ -51,17 +53,20 @@ _INTERPRETED: Final = __file__.endswith(".py")
 _WORD: Final = struct.Struct("!I").unpack_from
 _COUNTS: Final = struct.Struct("!4H").unpack_from
 _DATES: Final = struct.Struct("!II").unpack_from
-_NUMBER: Final = rb"[\x80-\xff]{0,4}[\x00-\x7f]"
+_FIXED: Final = struct.Struct("!I4xH").unpack_from  # type and class, RDLENGTH
+_POINTED: Final = struct.Struct("!HI4xH").unpack_from  # the same behind a pointer
+_NUMBER: Final = rb"[\x80-\xff]{0,4}+[\x00-\x7f]"
 # How all resolvers begin Dnstap.message, its length up to 16,383: kind, family, protocol, both
-# addresses, ports, the time of the query. And how they end that of a response.
+# addresses, ports, the time of the query. And how they end that of a response. What may be left
+# out is one of two branches: `re` tries those twice as fast as a repetition of none or one.
 _OPENING: Final = (
-    rb"\x72[\x80-\xff]?[\x00-\x7f]\x08([\x01-\x7f])(?:\x10[\x00-\x7f])?(?:\x18[\x00-\x7f])?"
-    rb"(?:\x22(?:\x04.{4}|\x10.{16}))?\x2a(?:\x04(.{4})|\x10(.{16}))"
-    rb"(?:\x30N)?(?:\x38N)?(\x40N)?(?:\x4d.{4})?".replace(b"N", _NUMBER)
+    rb"\x72[\x80-\xff]?[\x00-\x7f]\x08([\x01-\x7f])(?:\x10[\x00-\x7f]|)(?:\x18[\x00-\x7f]|)"
+    rb"(?:\x22(?:\x04.{4}|\x10.{16})|)\x2a(?:\x04(.{4})|\x10(.{16}))"
+    rb"(?:\x30N|)(?:\x38N|)(?:(\x40N)|)(?:\x4d.{4}|)".replace(b"N", _NUMBER)
 )
 _ENDING: Final = re.compile(
-    rb"(\x60N)?(?:\x6d.{4})?\x72[\x80-\xff]?[\x00-\x7f]".replace(b"N", _NUMBER), re.DOTALL
-)
+    rb"(?:(\x60N)|)(?:\x6d.{4}|)\x72[\x80-\xff]?[\x00-\x7f]".replace(b"N", _NUMBER), re.DOTALL
+).match
 _TYPE: Final = b"\x78\x01"  # Dnstap.type: MESSAGE
 
 
@@ -175,7 +180,7 @@ class Walker:
         # Of the message being read:
         self._touched: list[Zone] = []
         self._bad = False
-        self._signatures: i64 = 0
+        self._seen_signature = False
         self.begin()
 
     def begin(self) -> None:
@@ -326,7 +331,7 @@ class Walker:
                     at += 1
                 at += length
             elif message is None:
-                ending = _ENDING.match(chunk, at, stop)
+                ending = _ENDING(chunk, at, stop)
                 if ending is None:
                     return False
                 answered = ending[1]
@@ -378,7 +383,7 @@ class Walker:
         touched: list[Zone] = []
         self._touched = touched
         self._bad = False
-        self._signatures = 0
+        self._seen_signature = False
         try:
             self._records(message, upstream, now, None)
         except (IndexError, struct.error, MalformedError):
@@ -394,7 +399,7 @@ class Walker:
             upstream.rcodes[code] += 1
         if message[2] & 2:
             upstream.truncated += 1
-        elif self._signatures == 0 and (code == 0 or code == 3):
+        elif not self._seen_signature and (code == 0 or code == 3):
             upstream.bare += 1
             if len(upstream.bare_ones) < CANDIDATES:
                 upstream.bare_ones.append(message)
@@ -428,7 +433,7 @@ class Walker:
         """Walk the records until the last signature. An SOA record behind it is not seen.
 
         With a list, the place of each signature's owner name, of its RDATA and of their end
-        goes there, and nothing else is done.
+        goes there besides.
         """
         if len(message) < _QNAME or message[2] & 0xF8 != 0x80:  # no response to a query
             raise MalformedError
@@ -436,8 +441,6 @@ class Walker:
         if last < 0:
             return
         size: i64 = len(message)
-        high: i64
-        low: i64
         questions: i64
         left: i64
         if _INTERPRETED:
@@ -447,8 +450,12 @@ class Walker:
             questions = _number(message, 4) >> 16
             left = (_number(message, 4) & 0xFFFF) + (_number(message, 8) >> 16)
             left += _number(message, 8) & 0xFFFF
-        known: i64 = _QNAME if questions > 0 else -1  # names that were followed before
-        recent: i64 = -1
+        # Names followed before are not followed again: by the two bytes of a pointer to them, or
+        # of one behind a label that was no shorter.
+        known: i64 = _POINTER + _QNAME if questions > 0 else 0
+        recent: i64 = 0
+        tail: i64 = 0
+        longest: i64 = 0
         at: i64 = _QNAME
         while questions > 0:
             at = skip(message, at, size) + 4
@@ -459,89 +466,114 @@ class Walker:
         past = now - _HALF
         future = now + _HALF
         serials: list[tuple[Zone, int]] | None = None
-        signatures: i64 = 0
         self._stamp += 1
-        stamp = self._stamp
         near = upstream.last
         signer = near.signer
-        length = near.size
-        while left > 0 and at < last:
-            left -= 1
+        extent = near.size
+        soonest: i64 = _NEVER  # of the signatures by the zone that is near
+        to: i64
+        kind: i64
+        length: i64
+        expiration: i64
+        inception: i64
+        for _ in range(left):
+            if at >= last:
+                break
             owner = at
-            high = message[at]
-            if high > 191:
-                low = message[at + 1]
-                to = (high & 63) << 8 | low
+            count: i64 = message[at]
+            if count > 191:
+                if _INTERPRETED:
+                    to, kind, length = _POINTED(message, at)
+                else:
+                    to = _number(message, at) >> 16
+                    kind = _number(message, at + 2)
+                    length = _number(message, at + 8) & 0xFFFF
                 if to != known and to != recent:
                     skip(message, at, size)
                     recent = to
-                at += 2
+                start = at + 12
             else:
-                at = skip(message, at, size)
-                recent = owner
-            kind: i64 = message[at + 1]
-            high = message[at + 8]
-            low = message[at + 9]
-            start = at + 10
-            end = start + (high << 8 | low)
-            if end > size:
+                recent = owner + _POINTER
+                at += count + 1
+                if count > 0 and message[at] > 191:
+                    if _INTERPRETED:
+                        to, kind, length = _POINTED(message, at)
+                    else:
+                        to = _number(message, at) >> 16
+                        kind = _number(message, at + 2)
+                        length = _number(message, at + 8) & 0xFFFF
+                    if to != tail or count > longest:
+                        skip(message, owner, size)
+                        tail = to
+                        longest = count
+                    start = at + 12
+                else:
+                    at = skip(message, owner, size)
+                    if _INTERPRETED:
+                        kind, length = _FIXED(message, at)
+                    else:
+                        kind = _number(message, at)
+                        length = _number(message, at + 6) & 0xFFFF
+                    start = at + 10
+            at = start + length
+            if at > size:
                 raise MalformedError
-            if kind == 46:
-                if message[at : at + 4] == _RRSIG:
-                    signatures += 1
-                    name = start + 18
-                    zone: Zone | None = near
-                    if message[name : name + length] != signer or name + length > end:
-                        zone = self._zone_at(upstream, message, name, end, True)  # RFC 4034 3.1.7
-                        if zone is not None:
-                            near = zone
-                            signer = near.signer
-                            length = near.size
-                    if zone is not None:
-                        if found is not None:
-                            found.append((owner, start, end))
-                        else:
-                            expiration: i64
-                            inception: i64
-                            if _INTERPRETED:
-                                expiration, inception = _DATES(message, start + 8)
-                            else:
-                                expiration = _number(message, start + 8)
-                                inception = _number(message, start + 12)
-                            if past < inception <= now <= expiration < future:
-                                remaining = expiration - now  # no date is half a cycle away
-                            else:
-                                remaining = _ahead(expiration, now)
-                                if remaining < -skew or _ahead(inception, now) > skew:
-                                    self._bad = True
-                            if zone.stamp != stamp:
-                                zone.stamp = stamp
-                                zone.soonest = remaining
-                                self._touched.append(zone)
-                            elif remaining < zone.soonest:
-                                zone.soonest = remaining
-            elif kind == 6 and found is None and message[at : at + 4] == _SOA:
-                names = skip(message, skip(message, start, end), end)
-                if names + 20 != end:
-                    raise MalformedError
-                high = message[owner]
-                low = message[owner + 1]
-                zone = self._zone_at(
-                    upstream, message, (high & 63) << 8 | low if high > 191 else owner, size, False
-                )
+            if kind == _IN_RRSIG:
+                self._seen_signature = True
+                zone: Zone | None = near
+                name = start + 18
+                if message[name : name + extent] != signer or name + extent > at:
+                    zone = self._zone_at(upstream, message, name, at, True)  # RFC 4034 3.1.7
+                    if zone is not None and zone is not near:
+                        self._touch(near, soonest)
+                        near, signer, extent, soonest = zone, zone.signer, zone.size, _NEVER
                 if zone is not None:
-                    near = zone  # whose signature is next
-                    signer = near.signer
-                    length = near.size
+                    if found is not None:
+                        found.append((owner, start, at))
+                    if _INTERPRETED:
+                        expiration, inception = _DATES(message, start + 8)
+                    else:
+                        expiration = _number(message, start + 8)
+                        inception = _number(message, start + 12)
+                    if past < inception <= now <= expiration < future:
+                        remaining = expiration - now  # no date is half a cycle away
+                    else:
+                        remaining = _ahead(expiration, now)
+                        if remaining < -skew or _ahead(inception, now) > skew:
+                            self._bad = True
+                    if remaining < soonest:
+                        soonest = remaining
+            elif kind == _IN_SOA:
+                names = skip(message, skip(message, start, at), at)
+                if names + 20 != at:
+                    raise MalformedError
+                to = to & 0x3FFF if message[owner] > 191 else owner
+                zone = near
+                if message[to : to + extent] != signer:
+                    zone = self._zone_at(upstream, message, to, size, False)
+                    if zone is not None and zone is not near:  # whose signature is next
+                        self._touch(near, soonest)
+                        near, signer, extent, soonest = zone, zone.signer, zone.size, _NEVER
+                if zone is not None:
                     if serials is None:
                         serials = []
                     serials.append((zone, _number(message, names)))
-            at = end
+        self._touch(near, soonest)
         upstream.last = near
-        self._signatures = signatures
         if serials is not None:
             for zone, serial in serials:
                 zone.serial = serial
+
+    def _touch(self, zone: Zone, soonest: i64) -> None:
+        """A message's signatures by a zone, if it has any; this is the first to run out."""
+        if soonest == _NEVER:
+            return
+        if zone.stamp != self._stamp:
+            zone.stamp = self._stamp
+            zone.soonest = soonest
+            self._touched.append(zone)
+        elif soonest < zone.soonest:
+            zone.soonest = soonest
 
     def _zone_at(
         self, upstream: Upstream, message: bytes, at: i64, limit: i64, plain: bool

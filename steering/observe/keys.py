@@ -79,11 +79,16 @@ class KeyStore:
         skew: Seconds = 0.0,
         timeout: Seconds = 2.0,
         port: int = 53,
+        known: KeyStore | None = None,
         wall: Callable[[], WallTime] = time.time,
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
-        """`resolvers` are addresses (see `system_resolvers`); `skew` and `timeout` in seconds."""
+        """`resolvers` are addresses (see `system_resolvers`); `skew` and `timeout` in seconds.
+
+        `known`: what another store believes by the same anchors is believed at once; by other
+        anchors nothing is.
+        """
         self.trust = Trust()
         """Everything believed now, replaced whole when something changes."""
         self._anchors = anchors
@@ -106,6 +111,20 @@ class KeyStore:
                 self._roots[zone] = anchor
             if not self._resolvers:
                 watch.due, watch.trouble = math.inf, "no resolver to ask"
+        if known is not None and known._anchors == anchors:
+            self._inherit(known)
+
+    def _inherit(self, known: KeyStore) -> None:
+        """Believe what another store has proved. What is due is due then, as it was."""
+        self._sets = dict(known._sets)
+        self._set_due = dict(known._set_due)
+        self._roots |= known._roots
+        for zone, watch in self._watches.items():
+            before = known._watches.get(zone)
+            if before is not None and math.inf not in (before.due, watch.due):
+                watch.due, watch.trouble = max(before.due, watch.due), before.trouble
+                watch.tried, watch.failures = before.tried, before.failures
+        self._publish(known.trust.insecure & self._watches.keys())
 
     def keys_for(self, zone: str) -> Keys | None:
         """A zone's validated set; None where it could not be had, or the zone has none."""

@@ -76,7 +76,9 @@ class SecondLook:
         self.dropped = 0
         """Messages that were never looked at: too many, or too old."""
         self.looked = 0
-        self._keys, self._signatures = keys, Signatures()
+        self.keys = keys
+        """Who is believed; may change."""
+        self._signatures = Signatures()
         self._wall, self._monotonic, self._cpu = wall, monotonic, cpu
         self._rng = rng or random.Random()
         self._secret = secrets.token_bytes(16)
@@ -148,7 +150,7 @@ class SecondLook:
         verified = overheard(
             glimpse.message,
             glimpse.zones,
-            self._keys.trust,
+            self.keys.trust,
             wall=self._wall(),
             skew=glimpse.skew,
             signatures=self._signatures,
@@ -165,7 +167,7 @@ class SecondLook:
 
     def _report(self, glimpse: Glimpse, verified: Verified, failure: Failure) -> None:
         if failure.outcome is Outcome.NO_KEY:
-            self._keys.miss(verified.zone)
+            self.keys.miss(verified.zone)
         match verified.denial:
             case NSEC() as denial:
                 ask = within(failure.evidence.owner, denial, verified.zone, self._rng)

@@ -1,7 +1,7 @@
 """`steering override`: shows what will change, asks, and only then changes one file.
 
-The whole set of files is checked with the change in it before anything is written, and again
-when nobody else can write any more. A running agent takes up what lies there; nothing here
+The whole set of files is checked with the change in it before anything is written, and is still
+the same when nobody else can write any more. A running agent takes up what lies there; nothing here
 speaks to it but for its status, so all of it works with the agent dead.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import getpass
 import json
-import math
 import os
 import sys
 import time
@@ -19,29 +17,15 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from steering.config import ConfigError, Setup, load
-from steering.config.document import Value, write
-from steering.config.overrides import Until, rfc3339
+from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
-from steering.config.scalars import Word
-from steering.config.units import seconds
-from steering.consent import waiting
-from steering.model import WallTime
-from steering.override import text
-from steering.override.options import action_of
+from steering.consent import accept, waiting
+from steering.model import Override, WallTime
+from steering.override import FAILED, WRONG_INPUT, NotDone, text
+from steering.override.entry import entry, name_of
 from steering.override.reach import Reach
 from steering.override.shelf import Shelf
 from steering.report.client import Unknown, Unreachable, fetch
-
-FAILED, WRONG_INPUT = 1, 2
-
-
-class NotDone(Exception):  # noqa: N818 - it says whose fault it is by its exit code
-    """Nothing was changed, and why."""
-
-    def __init__(self, code: int, because: str) -> None:
-        super().__init__(because)
-        self.code = code
 
 
 def run(options: argparse.Namespace) -> None:
@@ -56,50 +40,67 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
-    wall = time.time()
-    name = _name(options.name)
-    written = _written(options, name, wall)
-    before = load(options.config)
-    shelf = Shelf(before.config.policies)
-    place = _place(before, shelf, name, replace=options.replace)
-    after = load(options.config, instead={place: written})
-    (override,) = (o for o in after.overrides if o.name == name)
-    if override.until is not None and override.until <= wall:
-        raise NotDone(WRONG_INPUT, f"--until: {text.ends(override, wall)}: it would do nothing")
-    print(text.head(override, wall))
-    _show(before, after, wall)
-    for remark in after.remarks:
-        if remark.file == place:
-            print(f"CAUTION: {remark.message}")
-    (standing,) = (s for s in Reach.of(after, wall).standings if s.override.name == name)
-    if standing.shadowed:
-        print(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
-    _confirm(options, "replace it" if place.exists() else "add it")
-    with shelf.alone():
-        place = _place(load(options.config), shelf, name, replace=options.replace)
-        load(options.config, instead={place: written})
-        shelf.put(place, written)
+    name = name_of(options)
+    while True:
+        wall = time.time()
+        before = load(options.config)
+        shelf = Shelf(before.config.policies)
+        place = _place(before, shelf, name, replace=options.replace)
+        written = entry(options, name, wall)
+        after = load(options.config, instead={place: written})
+        _show_new(before, after, name, wall)
+        _confirm(options, "replace it" if name in before.override_files else "add it")
+        with shelf.alone():
+            again = load(options.config)
+            if again == before and place == _place(again, shelf, name, replace=options.replace):
+                shelf.put(place, written)
+                _let_pass(options.config, before)
+                break
+        _look_again(options)
     print(f"written to {place}: a running agent takes it up within two seconds")
 
 
 def _remove(options: argparse.Namespace) -> None:
-    wall = time.time()
-    name = _name(options.name)
-    try:
-        before = load(options.config)
-    except ConfigError as error:
-        _remove_unread(options, name, error)
-        return
-    place = _lies(before, name)
-    shelf = Shelf(before.config.policies)
-    after = load(options.config, instead={place: None})
-    (override,) = (o for o in before.overrides if o.name == name)
-    print(text.head(override, wall))
-    _show(before, after, wall)
-    _confirm(options, "remove it")
-    with shelf.alone():
-        shelf.take(_lies(load(options.config), name))
+    name = name_of(options)
+    while True:
+        wall = time.time()
+        try:
+            before = load(options.config)
+        except ConfigError as error:
+            _remove_unread(options, name, error)
+            return
+        place = _lies(before, name)
+        after = load(options.config, instead={place: None})
+        print(text.head(_called(name, before), wall))
+        _show(before, after, wall)
+        _confirm(options, "remove it")
+        shelf = Shelf(before.config.policies)
+        with shelf.alone():
+            if load(options.config) == before:
+                shelf.take(place)
+                _let_pass(options.config, before)
+                break
+        _look_again(options)
     print(f"removed {place}: a running agent takes it up within two seconds")
+
+
+def _look_again(options: argparse.Namespace) -> None:
+    """Somebody else changed a file meanwhile, so what was shown is not what would come of it."""
+    changed = "the files have changed meanwhile"
+    if not options.yes:
+        raise NotDone(FAILED, f"{changed}: nothing was done, look again")
+    print(f"{changed}: once more")
+
+
+def _let_pass(config: Path, before: Setup) -> None:
+    """Tell the agent that these files are whole: it need not wait to see them lie still.
+
+    Where others wait for a word, this is none for them, and the change waits with them.
+    """
+    runtime = before.config.runtime
+    with contextlib.suppress(OSError):
+        if waiting(runtime) is None:
+            accept(runtime, fingerprint(config))
 
 
 def _remove_unread(options: argparse.Namespace, name: str, error: ConfigError) -> None:
@@ -134,51 +135,13 @@ def _list(options: argparse.Namespace) -> None:
         print(json.dumps([text.as_json(s, files[s.override.name], wall) for s in standings]))
     elif options.name is not None:
         print(text.details(standings[0], files[options.name], wall))
-    elif standings:
-        print(text.listing(standings, files, wall))
     else:
-        print("no overrides")
-
-
-def _name(name: str) -> str:
-    try:
-        return Word().read(name, None)
-    except ValueError as error:
-        raise NotDone(WRONG_INPUT, f"name: {error}") from None
-
-
-def _written(options: argparse.Namespace, name: str, wall: WallTime) -> str:
-    """The text of the file."""
-    action, to = action_of(options)
-    keys = ("upstream", "nameserver", "address", "family")
-    match: dict[str, Value] = {k: v for k in keys if (v := getattr(options, k)) is not None}
-    if bool(match) is options.all:
-        raise NotDone(
-            WRONG_INPUT, "wanted some of --upstream, --nameserver, --address, --family, or --all"
-        )
-    if options.site is not None:
-        match["site"] = options.site
-    entry: dict[str, Value] = {
-        "name": name,
-        "match": match,
-        "action": str(action),
-        **({"to": to} if to is not None else {}),
-        "until": _until(options, wall),
-        "reason": options.reason,
-        "by": options.by or os.environ.get("SUDO_USER") or getpass.getuser(),
-    }
-    head = f"# Written by `steering override add` at {rfc3339(math.floor(wall))}.\n"
-    return head + write({"overrides": [entry]})
-
-
-def _until(options: argparse.Namespace, wall: WallTime) -> str:
-    try:
-        if options.length is not None:
-            return rfc3339(math.ceil(wall + seconds(options.length)))
-        return Until().write(Until().read(options.until, None))
-    except (ValueError, OverflowError) as error:
-        given = "--for" if options.length is not None else "--until"
-        raise NotDone(WRONG_INPUT, f"{given}: {error}") from None
+        print(text.listing(standings, files, wall) if standings else "no overrides")
+        try:
+            status = fetch(setup.config.status, "/api/v1/status")
+            print(text.obeyed(setup.overrides, status))
+        except (Unreachable, Unknown) as error:
+            print(f"whether they are obeyed can't be told: {error}")
 
 
 def _place(setup: Setup, shelf: Shelf, name: str, *, replace: bool) -> Path:
@@ -209,6 +172,26 @@ def _unknown(name: str, known: Iterable[str]) -> NotDone:
     close = get_close_matches(name, [*known], n=1)
     hint = f", did you mean {close[0]}?" if close else "; see `steering override list`"
     return NotDone(WRONG_INPUT, f"there is no override {name}{hint}")
+
+
+def _show_new(before: Setup, after: Setup, name: str, wall: WallTime) -> None:
+    """Prints what one that is added will change. Raises NotDone if it has ended already."""
+    override = _called(name, after)
+    if override.until is not None and override.until <= wall:
+        raise NotDone(WRONG_INPUT, f"--until: {text.ends(override, wall)}: it would do nothing")
+    print(text.head(override, wall))
+    _show(before, after, wall)
+    for remark in after.remarks:
+        if remark.file == after.override_files[name]:
+            print(f"CAUTION: {remark.message}")
+    (standing,) = (s for s in Reach.of(after, wall).standings if s.override.name == name)
+    if standing.shadowed:
+        print(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
+
+
+def _called(name: str, setup: Setup) -> Override:
+    (found,) = (override for override in setup.overrides if override.name == name)
+    return found
 
 
 def _show(before: Setup, after: Setup, wall: WallTime) -> None:

@@ -12,6 +12,7 @@ from steering.config.overrides import NEVER, rfc3339
 from steering.decide.orders import State
 from steering.model import LOCAL, Action, Match, Override, Seconds, Target, WallTime
 from steering.override.reach import Said, Standing
+from steering.report.events import timestamp
 from steering.report.text import table
 
 Answer = Mapping[str, Any]
@@ -23,6 +24,7 @@ UNSEEN = "?"
 """The way of an address where no agent can be asked."""
 
 _MOST_ROWS = 40
+_KEYS = ("name", "match", "action", "to", "until", "reason", "by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,23 +140,40 @@ def details(standing: Standing, file: Path, wall: WallTime) -> str:
 
 
 def as_json(standing: Standing, file: Path, wall: WallTime) -> dict[str, object]:
-    """The same as data."""
+    """The same as data, as it is in the agent's status, and what only the files tell."""
     override = standing.override
+    return {
+        **_words(override),
+        "active": standing.state.active,
+        "state": str(standing.state),
+        "covers": list(standing.covers),
+        "decides": list(standing.decides),
+        "left_s": None if override.until is None else round(max(0.0, override.until - wall)),
+        "file": str(file),
+        "shadowed_by": list(dict.fromkeys(standing.shadowed.values())),
+    }
+
+
+def _words(override: Override) -> dict[str, object]:
     return {
         "name": override.name,
         "match": pairs(override.match),
         "action": str(override.action),
         "to": override.to,
-        "until": NEVER if override.until is None else rfc3339(override.until),
-        "left_s": None if override.until is None else round(max(0.0, override.until - wall)),
-        "state": str(standing.state),
+        "until": None if override.until is None else timestamp(override.until),
         "reason": override.reason,
         "by": override.by,
-        "file": str(file),
-        "covers": list(standing.covers),
-        "decides": list(standing.decides),
-        "shadowed_by": list(dict.fromkeys(standing.shadowed.values())),
     }
+
+
+def obeyed(overrides: Sequence[Override], status: Answer) -> str:
+    """Whether the agent goes by these: it may not have taken up the files, or hold them back."""
+    ours = [_words(override) for override in overrides]
+    theirs = [{key: one.get(key) for key in _KEYS} for one in status["overrides"]]
+    if ours == theirs:
+        return "the running agent goes by these"
+    names = ", ".join(str(one["name"]) for one in theirs) or "none"
+    return f"CAUTION: the running agent does not go by these, or not yet: it has {names}"
 
 
 def preview(changes: Sequence[Change], status: Answer | None) -> Iterator[str]:

@@ -6,7 +6,9 @@ nothing for it; only what happens between scrapes is counted as it happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -67,10 +69,22 @@ class Meters:
             "1 if the configuration in force is the one on disk as last read.",
             registry=self.registry,
         )
+        self.reloads = Counter(
+            "steering_config_reloads",
+            "Versions of the files that were read, by what became of them: loaded, rejected, held.",
+            ["result"],
+            registry=self.registry,
+        )
         build = Gauge(
             "steering_build_info", "1; the version is a label.", ["version"], registry=self.registry
         )
         build.labels(version=__version__).set(1)
+
+    def forget(self, addresses: Iterable[str], paths: Collection[str]) -> None:
+        """Show no more of these addresses over these paths."""
+        for address, path in itertools.product(addresses, paths):
+            with contextlib.suppress(KeyError):  # it was never answered
+                self.rtt.remove(address, path)
 
     def watch(self, snapshot: Callable[[], Snapshot | None]) -> None:
         """Show the latest snapshot at each scrape."""
@@ -98,6 +112,11 @@ class _States(Collector):
             "steering_events_lost",
             "Lines of events that could not be written: the log's pipe is full or gone.",
             value=snapshot.events_lost,
+        )
+        yield CounterMetricFamily(
+            "steering_journal_lost",
+            "Turns that could not be written to the journal; a replay has a gap there.",
+            value=snapshot.journal_lost,
         )
         alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
         for name in snapshot.alarms:

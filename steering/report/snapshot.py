@@ -53,3 +53,5 @@ class Snapshot:
     """Lines of events that could not be written."""
     speaking: Speaking | None = None
     """None: nothing is told by BGP."""
+    journal_lost: int = 0
+    """Turns that could not be written down."""

@@ -23,6 +23,7 @@ from steering.model import (
     Kind,
     Observation,
     Outcome,
+    Override,
     Question,
     Round,
     Step,
@@ -123,6 +124,9 @@ class Simulation:
     now: float = 1000.0
     clock_error: float = 0.0
     off: bool = False
+    overrides: tuple[Override, ...] = ()
+    frozen: dict[str, str] = field(default_factory=dict)
+    """What the agent remembers of freezes over a restart."""
     refuses: Callable[[str], bool] = lambda address: False  # noqa: ARG005
     installed: dict[str, str] = field(default_factory=dict)
     events: list[tuple[float, Event]] = field(default_factory=list)
@@ -175,6 +179,8 @@ class Simulation:
             heard=self.traffic(self.now - self._turned),
             installed=dict(self.installed),
             off=self.off,
+            overrides=self.overrides,
+            frozen=self.frozen,
         )
         self.world, steps, events = engine.turn(self.world, facts, self.now)
         self.events += [(self.now, event) for event in events]
@@ -184,6 +190,7 @@ class Simulation:
             for a, site in self.world.steers().items()
             if not self.refuses(a) or self.installed.get(a) == site
         }
+        self.frozen = dict(self.world.frozen)
         self._wanted = attention(self.world)
         self._turned = self.now
 

@@ -33,14 +33,15 @@ def test_a_second_agent_on_the_same_table_is_refused_whatever_its_directory(
         second.hold(tmp_path / "other", TABLE + 1)
 
 
-def test_a_table_is_left_only_when_the_next_one_is_had(tmp_path: Path) -> None:
+def test_tables_are_held_side_by_side_until_one_is_left(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with contextlib.closing(Alone()) as first, contextlib.closing(Alone()) as second:
         first.hold(tmp_path, TABLE)
-        second.hold(tmp_path / "other", TABLE + 1)
-        with pytest.raises(CannotRun):
-            first.hold(tmp_path, TABLE + 1)
-        with pytest.raises(CannotRun):
-            second.hold(tmp_path / "other", TABLE)
-        first.hold(tmp_path, TABLE + 2)
+        first.hold(tmp_path, TABLE + 1)
+        for table in (TABLE, TABLE + 1):
+            with pytest.raises(CannotRun):
+                second.hold(tmp_path / "other", table)
+        first.leave_all_but([TABLE + 1])
         second.hold(tmp_path / "other", TABLE)
+        with pytest.raises(CannotRun):
+            first.hold(tmp_path, TABLE)

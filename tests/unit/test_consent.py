@@ -32,7 +32,9 @@ def test_a_word_is_for_the_files_as_they_were_when_it_was_given(config: Path) ->
 def test_a_word_serves_once(config: Path) -> None:
     runtime, shown = config.parent, fingerprint(config)
     consent.accept(runtime, shown)
-    consent.settle(runtime)
+    consent.settle(runtime, fingerprint(config.with_name("other.yaml")))
+    assert consent.accepted(runtime, shown), "that of others is not used up"
+    consent.settle(runtime, shown)
     assert not consent.accepted(runtime, shown)
     consent.settle(runtime)
 

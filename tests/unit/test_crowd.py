@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulation import Ask, Simulation, policy, setup
+from simulation import CONFIG, Ask, Shown, Simulation, policy, setup
 
+from steering.decide.because import because
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0
@@ -40,6 +41,45 @@ def test_who_falls_ill_a_little_earlier_is_not_moved_before_the_other_is_heard(
 ) -> None:
     sim = _sim(tmp_path, {"5": FAULT, "6": FAULT + late}, operators=("Foo", "Bar")).run(60)
     assert not sim.steps
+
+
+@pytest.mark.parametrize(("bad", "doubted"), [(1, False), (2, False), (3, True)])
+def test_three_of_seven_operators_bad_within_a_minute_are_ourselves(
+    tmp_path: Path, bad: int, doubted: bool
+) -> None:
+    def answer(ask: Ask) -> Outcome:
+        net = int(ask.address.split(".")[1] if "." in ask.address else ask.address.split(":")[2])
+        ill = ask.local and net <= bad and ask.now >= FAULT + net / 4
+        return Outcome.EXPIRED if ill else Outcome.SECURE
+
+    texts = [policy(f"u{net}", letters=2, net=net) for net in range(1, 8)]
+    sim = Simulation(setup(tmp_path, *texts), answer).run(60)
+    assert ("self" in sim.world.alarms) is doubted
+    assert len(sim.installed) == (0 if doubted else 4 * bad)
+    if doubted:
+        why = sim.world.alarms["self"].because
+        assert "3 of 7 unrelated operators went bad here within 60 s (u1, u2, u3)" in why
+
+
+def test_right_after_the_start_nobody_moves_before_every_operator_was_heard(
+    tmp_path: Path,
+) -> None:
+    slow = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 60s, fast_interval: 1s")
+    mute = {"192.6.0.30", "2001:db8:6::30"}
+
+    def answer(ask: Ask) -> Outcome | Shown:
+        if ask.address in mute and ask.now < 1150:
+            return Shown(outcome=Outcome.NO_KEY, judged=False)  # no key set to be had yet
+        return Outcome.EXPIRED if ask.local and ask.address not in mute else Outcome.SECURE
+
+    texts = [policy("one", net=5, letters=1), policy("two", net=6, letters=1)]
+    sim = Simulation(setup(tmp_path, *texts, config=slow), answer, idle=5.0)
+    sim.until(lambda: bool(sim.told("confirmed")), limit=140)
+    sim.run(1149 - sim.now)
+    assert not sim.steps
+    assert "waiting for the other operators to be heard" in because(sim.world, 0)
+    took = sim.until(lambda: len(sim.installed) == 2, limit=70)
+    assert took > 1
 
 
 def test_one_operator_alone_is_moved_in_seconds(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("policies/*.md")])
+OVERRIDES = ROOT / "docs/overrides.md"
 NEEDS_NO_AGENT = ("--help", "--version", "check", "completion")
 
 
@@ -179,16 +180,26 @@ def etc(tmp_path: Path) -> Path:
 def test_a_command_in_the_docs_does_what_stands_below_it(
     page: str, line: str, printed: list[str], code: int, etc: Path
 ) -> None:
-    words = shlex.split(line)[1:]
-    if words[0] == "check" and "--config" not in words:
+    typed(shlex.split(line)[1:], printed, etc, code=code)
+
+
+def test_the_page_on_overrides_can_be_typed_from_top_to_bottom(etc: Path) -> None:
+    for block in re.findall(r"(?ms)^```console\n(.*?)^```", OVERRIDES.read_text()):
+        for step in re.split(r"(?m)^\$ ", block)[1:]:
+            line, *printed = step.splitlines()
+            typed(shlex.split(line.removeprefix("sudo "))[1:], printed, etc)
+
+
+def typed(words: list[str], printed: list[str], etc: Path, code: int = 0) -> None:
+    """Run a command; it prints what stands below it, in this order, `...` being anything."""
+    if words[0] in ("check", "override") and "--config" not in words:
         words += ["--config", str(etc / "steering.yaml")]
     ran = subprocess.run(
         [sys.executable, "-m", "steering", *words], capture_output=True, text=True, timeout=60
     )
     assert ran.returncode == code, ran.stderr
-    said = (ran.stdout + ran.stderr).replace(str(etc), "/etc/steering")
+    said = " ".join((ran.stdout + ran.stderr).replace(str(etc), "/etc/steering").split())
     at = 0
-    for wanted in printed:
-        if wanted != "...":
-            assert wanted in said[at:], f"{wanted!r} is not printed by {line!r}"
-            at = said.index(wanted, at) + len(wanted)
+    for wanted in filter(None, (" ".join(p.split()) for p in "\n".join(printed).split("..."))):
+        assert wanted in said[at:], f"{wanted!r} is not printed by {words}"
+        at = said.index(wanted, at) + len(wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,10 @@ from simulation import CONFIG
 from test_act_diff import CLAIM
 
 from steering import hands as handling
+from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
+from steering.act.reader import Trouble
 from steering.config import Config, check
 from steering.config.document import parse
 from steering.hands import UNGUARDED, Hands
@@ -43,13 +45,13 @@ class Kernel(FakeActuator):
         self._complain()
         return super().installed()
 
-    def remains(self) -> bool:
+    def remains(self, *, but: Claim | None = None) -> bool:
         self._complain()
-        return super().remains()
+        return super().remains(but=but)
 
-    def foreign(self) -> tuple[()]:
+    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
         self._complain()
-        return ()
+        return super().foreign(besides=besides)
 
     def _complain(self) -> None:
         if self.failing is not None:
@@ -117,7 +119,9 @@ def test_without_a_guard_the_lease_is_renewed_no_longer_than_a_guard_takes_to_st
     hands: Hands, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renewed: list[Instant] = []
-    monkeypatch.setattr(Lease, "renew", lambda _lease, _claim, _seconds: renewed.append(clock.now))
+    monkeypatch.setattr(
+        Lease, "renew", lambda _lease, _claim, _seconds, **_: renewed.append(clock.now)
+    )
     assert act(hands, clock)
     Watchman.present = False
     began = clock.now
@@ -133,7 +137,7 @@ def test_without_a_guard_the_lease_is_renewed_no_longer_than_a_guard_takes_to_st
 def test_a_lease_that_could_not_be_renewed_ends_by_its_cause_and_not_as_a_hang(
     hands: Hands, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **_named: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     assert act(hands, clock)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from steering import cli
-from steering.config import load
+from steering import cli, consent
+from steering.config import fingerprint, load
 from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
 from steering.override.shelf import Shelf
@@ -95,6 +95,7 @@ def agent(host: Host) -> Iterator[dict[str, object]]:
     answer: dict[str, object] = {
         "off": False,
         "mode": "enforce",
+        "overrides": [],
         "addresses": [
             {"address": "192.5.6.30", "steered_to": "fra", "rule": "steer", "paths": health},
             {"address": "192.33.14.30", "steered_to": None, "rule": "healthy", "paths": health},
@@ -236,9 +237,8 @@ def test_what_cannot_work_is_said_before_it_is_done(host: Host) -> None:
 
 
 def test_files_that_are_held_back_hold_this_one_back_too(host: Host) -> None:
-    (host.root / "run").mkdir()
-    held = {"version": "1", "because": "26 steers would go", "changes": []}
-    (host.root / "run/held").write_text(json.dumps(held))
+    (runtime := host.root / "run").mkdir()
+    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
     assert host.type(*STEER, *WHY, "--yes") == 0
     assert "CAUTION: changed files wait for a word (26 steers would go)" in host.out
 
@@ -495,7 +495,7 @@ def test_who_waits_for_another_is_told_in_the_end(
 
 def test_the_list_tells_what_each_comes_to(host: Host) -> None:
     assert host.type("list") == 0
-    assert host.out == "no overrides\n"
+    assert host.out.startswith("no overrides\nwhether they are obeyed can't be told: no agent")
     ever = "until: never, reason: r, by: b}\n"
     past = ever.replace("never", "2020-01-01T00:00:00Z")
     (host.policies / "overrides.yaml").write_text(
@@ -530,8 +530,9 @@ def test_the_list_is_data_too(host: Host) -> None:
         "match": {"address": "192.5.6.30"},
         "action": "local",
         "to": None,
-        "until": "never",
+        "until": None,
         "left_s": None,
+        "active": True,
         "state": "active",
         "reason": "r",
         "by": "b",
@@ -548,6 +549,21 @@ def test_the_list_is_data_too(host: Host) -> None:
     assert [o["name"] for o in json.loads(host.out)] == ["u"]
     assert host.type("list", "--names") == 0
     assert host.out == "ticket-4711\nu\n"
+
+
+def test_the_list_tells_whether_the_agent_goes_by_it(host: Host, agent: dict[str, object]) -> None:
+    assert host.type("list") == 0
+    assert "the running agent goes by these" in host.out
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    assert host.type("list") == 0
+    assert "CAUTION: the running agent does not go by these, or not yet: it has none" in host.out
+    assert host.type("list", "--json") == 0
+    agent["overrides"] = json.loads(host.out)
+    assert host.type("list") == 0
+    assert "the running agent goes by these" in host.out
+    assert host.type(*STEER, "--until", "never", "--reason", "x", "--replace", "--yes") == 0
+    assert host.type("list") == 0
+    assert "does not go by these, or not yet: it has ticket-4711" in host.out
 
 
 def test_one_is_shown_with_all_its_addresses(host: Host) -> None:
@@ -568,3 +584,52 @@ def test_lengths_of_time_are_readable(length: float, words: str) -> None:
 
 def test_times_are_written_as_they_are_read() -> None:
     assert moment(rfc3339(1795500000)) == 1795500000
+
+
+# --- while others write too -----------------------------------------------------------------
+
+
+def test_the_agent_need_not_wait_to_see_these_files_lie_still(host: Host) -> None:
+    (runtime := host.root / "run").mkdir()
+    for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
+        assert host.type(*words, "--yes") == 0
+        assert consent.accepted(runtime, fingerprint(host.config))
+    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
+    assert not consent.accepted(runtime, fingerprint(host.config)), "others were not seen"
+
+
+def test_where_others_wait_for_a_word_this_is_none_for_them(host: Host) -> None:
+    (runtime := host.root / "run").mkdir()
+    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
+    assert host.type(*STEER, *WHY, "--yes") == 0
+    assert not consent.accepted(runtime, fingerprint(host.config))
+
+
+def test_what_changed_while_one_was_asked_is_not_what_was_shown(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def thinks(_prompt: str) -> str:
+        (host.policies / "overrides.yaml").write_text(BY_HAND)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", thinks)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert host.type(*STEER, *WHY) == 1
+    assert "the files have changed meanwhile: nothing was done" in host.err
+    assert host.files() == {}
+    assert host.type(*STEER, *WHY) == 0
+    (host.policies / "overrides.yaml").unlink()
+    assert host.type("remove", "ticket-4711") == 1
+    assert host.names() == ["by-hand", "ticket-4711"]
+
+
+def test_of_many_who_add_at_once_nobody_is_lost(host: Host) -> None:
+    command = [sys.executable, "-m", "steering", "override", "add", "--all", "--freeze", *WHY]
+
+    def add(name: str) -> int:
+        words = [*command, "--yes", "--name", name, "--config", str(host.config)]
+        return subprocess.run(words, capture_output=True, timeout=60).returncode
+
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(add, "abcd")) == [0] * 4
+    assert host.names() == ["a", "b", "c", "d"]

@@ -28,13 +28,12 @@ from steering.world import World
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 NOW = 2000.0
 POLICIES = (
-    policy("gtld", letters=3, net=5),
+    policy("gtld", letters=3, net=5, more="steer: {to: [pao, fra]}\n"),
     policy("root", letters=2, net=6, more="steer: {together: nameserver}\n").replace(
         "zones: [root.]", "zones: [root., arpa.]"
     ),
     policy("cctld", letters=2, net=7, more="steer: {together: address}\n"),
 )
-ONE_SITE = CONFIG.replace('  fra: {next_hop: {ipv4: 10.255.2.2, ipv6: "fd00:ff:2::2"}}\n', "")
 calm = settings(
     max_examples=25,
     deadline=None,
@@ -232,10 +231,10 @@ def _told(event: Event) -> tuple[str, str]:
 
 def test_an_incident_goes_on_over_a_change_of_policies_as_if_nothing_were(tmp_path: Path) -> None:
     """In the middle of the trial a policy comes and another goes: the same detour, the same way."""
-    alone = story(tmp_path, 17.0)
+    alone = story(tmp_path, 14.0)
     alone.until(lambda: len(alone.world.steers()) == 6, limit=30.0)
-    sim = story(tmp_path, 16.0)
-    assert sim.world.ledger.trials or sim.world.steers()
+    sim = story(tmp_path, 14.0)
+    sim.until(lambda: bool(sim.world.ledger.trials), limit=10.0)
     _go_over(sim, tmp_path, (*POLICIES[:2], policy("new", letters=4, net=9)))
     sim.until(lambda: len(sim.world.steers()) == 6, limit=30.0)
     assert sim.world.steers() == alone.world.steers()
@@ -281,7 +280,8 @@ def test_a_steer_whose_site_is_gone_takes_the_next_one_in_the_same_turn(tmp_path
     sim = story(tmp_path, 60.0)
     assert set(sim.world.steers().values()) == {"pao"}
     lines = [line for line in CONFIG.splitlines() if "pao:" not in line]
-    layout = layout_of(tmp_path, POLICIES, "\n".join(lines) + "\n")
+    policies = (POLICIES[0].replace("[pao, fra]", "[fra]"), *POLICIES[1:])
+    layout = layout_of(tmp_path, policies, "\n".join(lines) + "\n")
     moved, ended = relay(sim.world, layout, sim.now, sim.world.wall)
     assert len(ended) == 6
     after, _, _ = engine.turn(moved, quiet(sim, 0.1), sim.now + 0.1)
@@ -290,7 +290,7 @@ def test_a_steer_whose_site_is_gone_takes_the_next_one_in_the_same_turn(tmp_path
 
 def test_a_site_that_the_policy_no_longer_likes_is_left(tmp_path: Path) -> None:
     sim = story(tmp_path, 60.0)
-    liked = (POLICIES[0] + "steer: {to: [fra]}\n", *POLICIES[1:])
+    liked = (POLICIES[0].replace("[pao, fra]", "[fra]"), *POLICIES[1:])
     moved, ended = relay(sim.world, layout_of(tmp_path, liked), sim.now, sim.world.wall)
     assert {e.because for e in ended} == {"the policy sends nothing through pao any more"}
     after, _, _ = engine.turn(moved, quiet(sim, 0.1), sim.now + 0.1)

@@ -1,0 +1,85 @@
+"""A writer of dnstap: a process of its own that sends a corpus as resolvers send theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from steering.dnstap.stream import CONTENT_TYPE, Control, control
+
+_START = control(Control.START, content_type=CONTENT_TYPE)
+_STOP = control(Control.STOP)
+_AT_ONCE = 4096  # bytes: small, as resolvers write
+_LEAD = 0.002  # seconds ahead of its rate after which it pauses
+
+
+def file_of(body: bytes) -> bytes:
+    """Data frames as a Frame Streams file."""
+    return _START + body + _STOP
+
+
+def body_of(file: Path) -> bytes:
+    """The data frames of a Frame Streams file."""
+    data = file.read_bytes()
+    (length,) = struct.unpack_from("!I", data, 4)
+    return data[8 + length :].partition(_STOP)[0]
+
+
+@contextlib.contextmanager
+def writer(to: Path | str, file: Path, turns: int, *, rate: float = 0.0) -> Iterator[float]:
+    """A process that writes the file so many times; when it began.
+
+    `to` is a path, or an abstract name behind an @; `rate` in bytes per second, 0: as fast as it
+    is read.
+    """
+    process = pinned("benchmarks.feed", str(to), str(file), str(turns), str(rate), core=1)
+    assert process.stdout
+    try:
+        yield float(process.stdout.readline())
+        process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def pinned(
+    *words: str, core: int, passed: tuple[socket.socket, ...] = ()
+) -> subprocess.Popen[bytes]:
+    """A module run as a process on a core of its own, as far as there are any."""
+    cores = sorted(os.sched_getaffinity(0))
+    command = ["taskset", "-c", str(cores[core % len(cores)]), sys.executable, "-m", *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, pass_fds=[one.fileno() for one in passed]
+    )
+
+
+def resident(pid: int) -> int:
+    """Memory of a process, in KiB."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("Rss")))
+
+
+def _write(name: str, file: Path, turns: int, rate: float) -> None:
+    began = time.monotonic()
+    print(began, flush=True)
+    sent = 0
+    for _ in range(turns):
+        with socket.socket(socket.AF_UNIX) as made, file.open("rb") as source:
+            made.connect("\0" + name[1:] if name.startswith("@") else name)
+            while data := source.read(_AT_ONCE):
+                made.sendall(data)
+                sent += len(data)
+                if rate and (early := sent / rate - (time.monotonic() - began)) > _LEAD:
+                    time.sleep(early)
+
+
+if __name__ == "__main__":
+    _write(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

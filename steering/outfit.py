@@ -1,0 +1,225 @@
+"""What an agent thinks, asks, listens and acts with: all that is built from one version of files.
+
+A successor is built beside the outfit in use and shares with it what the files say nothing new
+of: sockets that resolvers write to, the port, keys that are known, the hold on the kernel.
+Building may fail, and then nothing has changed; `succeed` does not, and gives back what the
+other one had for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from steering import parts
+from steering.act.claim import Claim
+from steering.act.kernel import KernelActuator
+from steering.act.lease import Lease
+from steering.act.off import OffSwitch
+from steering.act.preflight import Fault, preflight
+from steering.act.reader import KernelReader, Trouble
+from steering.act.watchdog import inherited
+from steering.config import Setup
+from steering.ears import Ears
+from steering.hands import Hands
+from steering.layout import Layout
+from steering.model import Round
+from steering.observe.keys import KeyStore
+from steering.observe.probe import Prober
+from steering.observe.second import SecondLook
+from steering.observe.signatures import Signatures
+from steering.parts import CannotRun, Chain
+from steering.report.http import Server
+from steering.report.snapshot import Snapshot
+from steering.ways import Ways
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lasting:
+    """What an agent has from its start to its end, whatever the files say."""
+
+    switch: OffSwitch
+    registry: CollectorRegistry
+    snapshot: Callable[[], Snapshot | None]
+    deliver: Callable[[Round], None]
+
+
+class Outfit:
+    """Everything built from one setup. Raises CannotRun where something can't be had."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        layout: Layout,
+        chain: Chain,
+        lasting: Lasting,
+        was: Outfit | None = None,
+    ) -> None:
+        self.setup, self.layout, self.chain = setup, layout, chain
+        self.claim = parts.claim_of(setup.config)
+        self.allowed = parts.addresses_of(setup)
+        self.notices: tuple[str, ...] = ()
+        """What of this host the agent can live with."""
+        self.left: tuple[Trouble, ...] = ()
+        """What others had left and would not go."""
+        self._lasting = lasting
+        self.signatures: Signatures = was.signatures if was else Signatures()
+        self.keys = self._believe(was)
+        with ExitStack() as made:  # what is new is given back if the rest can't be had
+            self.ears = self._listen(was, made)
+            self.server = self._serve(was, made)
+            self._kernel, self.hands = self._take_hold(was, made)
+            # An agent that acts by BGP alone has no marks, and nothing in the kernel to read.
+            held = self._kernel if self.claim is not None else None
+            self.reader = held or self._read(was, made)
+            self.ways: Ways = (
+                was.ways
+                if was and (was.reader, was.hands) == (self.reader, self.hands)
+                else Ways(self.reader, acting=held is not None)
+            )
+            self.prober = Prober(
+                layout.targets,
+                parts.asked_of(setup.policies),
+                parts.probed_paths(self.claim if self.ways.marked else None),
+                parts.pace_of(setup.config),
+                keys=self.keys,
+                signatures=self.signatures,
+                deliver=lasting.deliver,
+                gateway_dead=self.ways.gateway_dead,
+                leads=self.ways.leads,
+            )
+            made.pop_all()
+
+    def adopt(self) -> None:
+        """Take hold of what is installed within its lease. Raises CannotRun."""
+        if self.hands is not None:
+            self.left = _adopt(self.hands)
+            self.hands.wait()
+
+    def succeed(self, was: Outfit) -> None:
+        """Take the place of another one, which ends but for what is shared. Raises nothing."""
+        if self.ears is was.ears and self.ears is not None:
+            self.ears.watch(self.layout)
+        elif was.ears is not None and self.ears is not None:
+            self.ears.succeed(was.ears)
+        elif was.ears is not None:
+            was.ears.close()
+        if self.ears is not None:
+            self.ears.look.keys = self.keys
+        if self.hands is not None and self._kernel is not None:
+            self.hands.serve(self.setup.config, self._kernel, self.allowed)
+        elif was.hands is not None:
+            self.left = was.hands.retire()
+        if was.hands is None and was.reader is not None and was.reader is not self.reader:
+            was.reader.close()
+
+    def close(self) -> None:
+        """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
+        self.server.close()
+        if self.ears is not None:
+            self.ears.close()
+        if self.hands is not None:
+            self.hands.close()
+        elif self.reader is not None:
+            self.reader.close()
+
+    def _believe(self, was: Outfit | None) -> KeyStore:
+        if was is None:
+            return parts.key_store(self.chain, self.signatures)
+        if was.chain == self.chain:
+            return was.keys
+        return parts.key_store(self.chain, self.signatures, known=was.keys)
+
+    def _listen(self, was: Outfit | None, made: ExitStack) -> Ears | None:
+        places, old = parts.places_of(self.setup.config), was.ears if was else None
+        if not places:
+            return None
+        if old is not None and old.places == places:
+            return old
+        try:
+            ears = Ears(self.layout, places, old.look if old else SecondLook(self.keys), old)
+        except LookupError as error:
+            raise CannotRun(2, f"observe.dnstap_group: {error.args[0]}") from error
+        except OSError as error:
+            raise CannotRun(1, f"observe.dnstap: {error}") from error
+        made.callback(ears.close)
+        return ears
+
+    def _serve(self, was: Outfit | None, made: ExitStack) -> Server:
+        at = self.setup.config.status
+        if was is not None and was.setup.config.status == at:
+            return was.server
+        try:
+            server = Server(at.host, at.port, self._lasting.snapshot, self._lasting.registry)
+        except OSError as error:
+            raise CannotRun(
+                1,
+                f"status: {at.host} port {at.port} can't be listened on: {error.strerror}; "
+                "wanted a free address and port",
+            ) from error
+        made.callback(server.close)
+        return server
+
+    def _take_hold(
+        self, was: Outfit | None, made: ExitStack
+    ) -> tuple[KernelActuator | None, Hands | None]:
+        """What writes, and what it is to write by: nothing is written yet."""
+        config, old = self.setup.config, was.hands if was else None
+        claim = parts.held_by(config)
+        if claim is None:
+            return None, None
+        if old is not None and old.kernel.claim == claim:
+            return old.kernel, old
+        former = (old.kernel.claim, *old.former) if old else ()
+        try:
+            self._look_about(claim, former)
+            if old is not None:
+                kernel = old.successor(claim)
+                made.callback(old.forgo, kernel)
+                return kernel, old
+            hands = Hands(config, claim, self._lasting.switch, self.allowed)
+        except OSError as error:
+            raise CannotRun(1, f"act.kernel: {error}") from error
+        made.callback(hands.close)
+        if was is not None:  # from now on it acts; a guard comes before the first route does
+            self.left = _adopt(hands)
+        return hands.kernel, hands
+
+    def _read(self, was: Outfit | None, made: ExitStack) -> KernelReader | None:
+        """What the kernel is read by where nothing is written."""
+        if self.claim is None:
+            return None
+        if was is not None and was.hands is None and was.reader and was.claim == self.claim:
+            return was.reader
+        try:
+            reader = KernelReader(self.claim)
+        except OSError as error:
+            raise CannotRun(1, f"act.kernel: {error}") from error
+        made.callback(reader.close)
+        return reader
+
+    def _look_about(self, claim: Claim, former: tuple[Claim, ...]) -> None:
+        config = self.setup.config
+        complaints = preflight(
+            claim,
+            self.allowed,
+            state=config.state,
+            runtime=config.runtime,
+            former=former or inherited(Lease(config.runtime), claim),
+        )
+        fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
+        if fatal:
+            raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
+        self.notices = tuple(map(str, complaints))
+
+
+def _adopt(hands: Hands) -> tuple[Trouble, ...]:
+    try:
+        return hands.adopt()
+    except OSError as error:
+        raise CannotRun(
+            1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"
+        ) from error

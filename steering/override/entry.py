@@ -1,0 +1,58 @@
+"""What was typed, as the text of a file."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import math
+import os
+
+from steering.config.document import Value, write
+from steering.config.overrides import Until, rfc3339
+from steering.config.scalars import Word
+from steering.config.units import seconds
+from steering.model import WallTime
+from steering.override import WRONG_INPUT, NotDone
+from steering.override.options import action_of
+
+
+def name_of(options: argparse.Namespace) -> str:
+    """The name of the override, which is its file's too. Raises NotDone."""
+    try:
+        return Word().read(options.name, None)
+    except ValueError as error:
+        raise NotDone(WRONG_INPUT, f"name: {error}") from None
+
+
+def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
+    """The text of the file. Raises NotDone; what else is wrong shows when it is read."""
+    action, to = action_of(options)
+    keys = ("upstream", "nameserver", "address", "family")
+    match: dict[str, Value] = {k: v for k in keys if (v := getattr(options, k)) is not None}
+    if bool(match) is options.all:
+        raise NotDone(
+            WRONG_INPUT, "wanted some of --upstream, --nameserver, --address, --family, or --all"
+        )
+    if options.site is not None:
+        match["site"] = options.site
+    values: dict[str, Value] = {
+        "name": name,
+        "match": match,
+        "action": str(action),
+        **({"to": to} if to is not None else {}),
+        "until": _until(options, wall),
+        "reason": options.reason,
+        "by": options.by or os.environ.get("SUDO_USER") or getpass.getuser(),
+    }
+    head = f"# Written by `steering override add` at {rfc3339(math.floor(wall))}.\n"
+    return head + write({"overrides": [values]})
+
+
+def _until(options: argparse.Namespace, wall: WallTime) -> str:
+    try:
+        if options.length is not None:
+            return rfc3339(math.ceil(wall + seconds(options.length)))
+        return Until().write(Until().read(options.until, None))
+    except (ValueError, OverflowError) as error:
+        given = "--for" if options.length is not None else "--until"
+        raise NotDone(WRONG_INPUT, f"{given}: {error}") from None

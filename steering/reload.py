@@ -1,0 +1,243 @@
+"""Files that change while the agent runs: read when they lie still, taken whole or not at all.
+
+Twice a second their fingerprint is looked at. When it differs from what was dealt with and has
+been the same for one look, they are read, in a thread and from nothing but themselves. What is
+faulty, or can't be had on this host, changes nothing. What would end most of the steers in
+force, and is more than other overrides, waits for a word (`consent`), for as long as that is
+what it would do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from steering import consent, parts
+from steering.config import ConfigError, Fingerprint, Setup, fingerprint, load
+from steering.config.changes import file_changes, override_changes
+from steering.consent import Held
+from steering.layout import Layout
+from steering.model import Event, Seconds
+from steering.observe.anchors import AnchorError
+from steering.observe.bell import Bell
+from steering.parts import CannotRun, Chain
+from steering.report.metrics import Meters
+
+LOOK: Seconds = 0.5
+"""Two looks have to agree, so a change is taken up within a second."""
+_NAMED = 6
+"""Addresses named where more may be meant."""
+_TOLD = 12
+"""Differences told in one event; more are counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """The files as they were read at one time, and what follows from them alone."""
+
+    fingerprint: Fingerprint
+    setup: Setup
+    layout: Layout
+    chain: Chain
+
+    @classmethod
+    def of(cls, setup: Setup, seen: Fingerprint) -> Version:
+        """Files that were read. Raises AnchorError for rubbish among the anchors."""
+        return cls(
+            fingerprint=seen,
+            setup=setup,
+            layout=Layout.of(setup),
+            chain=parts.chain_of(setup),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """Steers that would not be there any more."""
+
+    gone: tuple[str, ...]
+    of: int
+    """Steers in force."""
+
+    @property
+    def most(self) -> bool:
+        """Whether that is more than half of them."""
+        return 2 * len(self.gone) > self.of
+
+    @property
+    def told(self) -> str:
+        """What would go, and how to have it so."""
+        some = ", ".join(self.gone[:_NAMED]) + (", ..." if len(self.gone) > _NAMED else "")
+        return (
+            f"would end {len(self.gone)} of {self.of} steers at once ({some}); "
+            "`steering reload` shows what is different, and lets it pass"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """A version that was read beside the one in force."""
+
+    version: Version
+    told: tuple[str, ...]
+    """What is different."""
+    anew: bool
+    """There is more to it than other overrides."""
+
+
+class Taker(Protocol):
+    """Who goes by the files."""
+
+    @property
+    def version(self) -> Version:
+        """What is in force."""
+
+    @property
+    def steers(self) -> Collection[str]:
+        """The addresses that are steered."""
+
+    def ended_by(self, version: Version) -> Ended:
+        """What of the steers in force another version would end at once."""
+
+    def take(self, version: Version, *, anew: bool) -> None:
+        """Go by another version; `anew`: there is more to it than other overrides.
+
+        Raises CannotRun where that can't be, and then nothing has changed.
+        """
+
+    def tell(self, event: Event) -> None:
+        """Something for the log."""
+
+
+class Reload:
+    """Looks at the files, and has them taken."""
+
+    def __init__(self, path: Path, taker: Taker, meters: Meters) -> None:
+        self.rejected = ""
+        """What is wrong with the files; empty if nothing is."""
+        self.held = ""
+        """What they would end; empty if nothing is held."""
+        self._path, self._taker, self._meters = path, taker, meters
+        self._runtime = taker.version.setup.config.runtime
+        self._dealt = self._seen = taker.version.fingerprint
+        self._waits: News | None = None
+        """What is held."""
+        self._steers: Collection[str] = ()
+        """What was steered when that was looked at."""
+        self._asked = False
+        self._bell = Bell()
+        consent.settle(self._runtime)
+        meters.reload_ok.set(1)
+
+    def look_now(self) -> None:
+        """Read the files at once, changed or not: somebody says that they are as they shall be."""
+        self._asked = True
+        self._bell.ring()
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            await self._bell.wait(LOOK)
+            asked, self._asked = self._asked, False
+            await self.look(asked=asked)
+
+    async def look(self, *, asked: bool = False) -> None:
+        """One look, and what follows from it."""
+        seen = await asyncio.to_thread(fingerprint, self._path)
+        still, self._seen = seen == self._seen, seen
+        if not asked and seen == self._dealt:
+            self._think_again()
+        # Who let exactly these pass has written them to their end.
+        elif asked or still or consent.accepted(self._runtime, seen):
+            read = await asyncio.to_thread(_read, self._path, seen, self._taker.version)
+            if await asyncio.to_thread(fingerprint, self._path) == seen:
+                self._dealt = seen
+                self._deal(read)
+            # Else they changed while they were read, so perhaps read in two halves.
+
+    def _deal(self, read: News | tuple[str, ...]) -> None:
+        if not isinstance(read, News):
+            self._reject(read)
+        elif not read.told:
+            self._settle("loaded")
+        elif not read.anew or self._may_pass(read.version) or not self._hold(read):
+            self._take(read)  # an override is a word already, and says for which addresses
+
+    def _take(self, news: News) -> None:
+        try:
+            self._taker.take(news.version, anew=news.anew)
+        except CannotRun as error:
+            self._reject(error.reasons)
+            return
+        self._settle("loaded")
+        self._taker.tell(Event(event="config_loaded", because=_shortened(news.told)))
+
+    def _reject(self, problems: tuple[str, ...]) -> None:
+        self._settle("rejected")
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        self.rejected = f"{problems[0]}{more}; the last good version stays in force"
+        self._taker.tell(Event(event="config_rejected", because="; ".join(problems)))
+
+    def _hold(self, news: News) -> bool:
+        """Whether it would end most of the steers in force, and so waits from now on."""
+        ended = self._taker.ended_by(news.version)
+        if not ended.most:
+            return False
+        known = self._waits is news
+        if not known:
+            self._settle("held")
+        self.held = ended.told
+        self._waits, self._steers = news, frozenset(self._taker.steers)
+        name = consent.version_of(news.version.fingerprint)
+        try:
+            consent.hold(self._runtime, Held(version=name, because=ended.told, changes=news.told))
+        except OSError as error:
+            self.held += f" (but it can't be written down: {error})"
+        if not known:
+            self._taker.tell(Event(event="config_held", because=self.held))
+        return True
+
+    def _think_again(self) -> None:
+        """What is held may pass when somebody says so, or when it would not end the steers."""
+        if self._waits is None:
+            return
+        news, others = self._waits, self._steers != frozenset(self._taker.steers)
+        if self._may_pass(news.version) or (others and not self._hold(news)):
+            self._take(news)
+
+    def _may_pass(self, version: Version) -> bool:
+        return consent.accepted(self._runtime, version.fingerprint)
+
+    def _settle(self, result: str) -> None:
+        """The files were dealt with, and what was said of those before is over."""
+        self.rejected = self.held = ""
+        self._waits = None
+        consent.settle(self._runtime, self._dealt)
+        self._meters.reloads.labels(result).inc()
+        self._meters.reload_ok.set(result == "loaded")
+
+
+def _read(path: Path, seen: Fingerprint, was: Version) -> News | tuple[str, ...]:
+    """What the files say, or what is wrong with them."""
+    try:
+        now = Version.of(load(path), seen)
+    except ConfigError as error:
+        return tuple(map(str, error.problems))
+    except AnchorError as error:
+        return (str(error),)
+    files = file_changes(was.setup, now.setup)
+    if now.chain.anchors != was.chain.anchors and not any("trust_anchors" in one for one in files):
+        files = (*files, "trust_anchors: the records in the file are others now")
+    return News(
+        version=now,
+        told=(*files, *override_changes(was.setup, now.setup)),
+        anew=bool(files),
+    )
+
+
+def _shortened(told: tuple[str, ...]) -> str:
+    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    return "; ".join(told[:_TOLD]) + more

@@ -1,0 +1,177 @@
+"""What the journal holds, as values: turns, and the bytes that worlds and batches become."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from steering.decide.board import Board
+from steering.layout import Layout
+from steering.model import Event, Facts, Instant, Step
+from steering.replay.codec import Array, Codec, ForeignError, Json
+from steering.world import World
+
+LARGEST_WORLD = 1 << 30
+LARGEST_BATCH = 1 << 28
+"""Bytes that are still unpacked: many times what the largest layout makes."""
+_HEAD = 8
+"""Bytes of the length of the text in front of a world's arrays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn as it was: what came in, and what was decided."""
+
+    now: Instant
+    facts: Facts
+    steps: tuple[Step, ...] = ()
+    events: tuple[Event, ...] = ()
+    plan: str
+    """Digest of the plan and the rules that decided it (`digest`)."""
+
+
+_BOARD = Board | None
+"""What the latest decision was made from: the next turn makes its own."""
+_TURN, _WORLD = Codec(Turn), Codec(World, (Layout, _BOARD))
+
+
+def digest(world: World) -> str:
+    """What two worlds share that want the same for the same reasons."""
+    both = np.ascontiguousarray(world.plan).tobytes() + np.ascontiguousarray(world.rule).tobytes()
+    return hashlib.blake2b(both, digest_size=8).hexdigest()
+
+
+def line(turn: Turn) -> bytes:
+    """One turn as a line of a batch."""
+    text = json.dumps(_TURN.write(turn), ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="surrogatepass") + b"\n"
+
+
+def pack_batch(lines: Iterable[bytes]) -> bytes:
+    """The lines, compressed."""
+    return zlib.compress(b"".join(lines))
+
+
+def unpack_batch(packed: bytes) -> Iterator[Turn]:
+    """The turns of a batch, in order. Raises ForeignError."""
+    for text in _inflated(packed, LARGEST_BATCH).splitlines():
+        yield _TURN.read(_parsed(text))
+
+
+def pack_world(world: World) -> bytes:
+    """A world without its layout, compressed: text, then the bytes of its arrays."""
+    arrays: list[Array] = []
+    text = json.dumps(_WORLD.write(world, arrays), separators=(",", ":")).encode()
+    # Most of it is zeros and NaN, where the fastest level does nearly as well as the best.
+    squeeze = zlib.compressobj(1)
+    parts = [squeeze.compress(len(text).to_bytes(_HEAD, "big") + text)]
+    sizes = np.array([array.nbytes for array in arrays], dtype="<i8")
+    parts.append(squeeze.compress(len(arrays).to_bytes(_HEAD, "big") + sizes.tobytes()))
+    parts += [squeeze.compress(array.data.cast("B") if array.size else b"") for array in arrays]
+    parts.append(squeeze.flush())
+    return b"".join(parts)
+
+
+def unpack_world(packed: bytes, layout: Layout) -> World:
+    """A world of this layout. Raises ForeignError."""
+    raw = memoryview(_inflated(packed, LARGEST_WORLD))
+    text, raw = _cut(raw, _length(raw))
+    sizes, raw = _cut(raw, 8 * _length(raw))
+    arrays: list[bytes] = []
+    for size in np.frombuffer(sizes, dtype="<i8").tolist():
+        array, raw = _part(raw, size)
+        arrays.append(bytes(array))
+    world = _WORLD.read(_parsed(bytes(text)), arrays, {Layout: layout, _BOARD: None})
+    _check_shapes(world, layout)
+    return world
+
+
+def differing(one: World, other: World) -> str | None:
+    """The first field in which two worlds of one layout differ; None: they are equal."""
+    return _differing(one, other)
+
+
+def _differing(one: object, other: object) -> str | None:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return None if one.shape == other.shape and one.tobytes() == other.tobytes() else ""
+    if isinstance(one, Layout | Board) or isinstance(other, Layout | Board):
+        return None
+    names = getattr(one, "__dataclass_fields__", None)
+    if names is None:
+        return None if repr(one) == repr(other) else ""
+    for name in names:
+        found = _differing(getattr(one, name), getattr(other, name))
+        if found is not None:
+            return f"{name}.{found}".rstrip(".")
+    return None
+
+
+def _check_shapes(world: World, layout: Layout) -> None:
+    """Refuse arrays that are not as large as the layout wants them, and plans that lead nowhere."""
+    blank = World.blank(layout, world.now, world.wall)
+    wrong = _misshapen(world, blank)
+    if wrong is not None:
+        raise ForeignError(f"{wrong} has not the shape of this layout")
+    columns, rows = len(layout.paths), len(layout.targets)
+    if world.plan.size and not 0 <= int(world.plan.min()) <= int(world.plan.max()) < columns:
+        raise ForeignError("plan: leads over paths that are not there")
+    keys = (*world.proofs, *world.ledger.trials, *world.ledger.holds)
+    pairs = (*world.ledger.buckets, *world.ledger.instances, *world.ledger.evidence)
+    if not all(0 <= row < rows for row in keys) or not all(
+        0 <= row < rows and 0 <= column < columns for row, column in pairs
+    ):
+        raise ForeignError("it tells of addresses or paths that are not there")
+
+
+def _misshapen(one: object, like: object) -> str | None:
+    if isinstance(like, np.ndarray):
+        return "" if not isinstance(one, np.ndarray) or one.shape != like.shape else None
+    names = getattr(like, "__dataclass_fields__", None)
+    if names is None or isinstance(like, Layout | Board):
+        return None
+    for name in names:
+        found = _misshapen(getattr(one, name), getattr(like, name))
+        if found is not None:
+            return f"{name}.{found}".rstrip(".")
+    return None
+
+
+def _length(raw: memoryview) -> int:
+    if len(raw) < _HEAD:
+        raise ForeignError("it ends too soon")
+    return int.from_bytes(raw[:_HEAD], "big")
+
+
+def _cut(raw: memoryview, size: int) -> tuple[memoryview, memoryview]:
+    """What a length in front of it covers, and the rest."""
+    return _part(raw[_HEAD:], size)
+
+
+def _part(raw: memoryview, size: int) -> tuple[memoryview, memoryview]:
+    if not 0 <= size <= len(raw):
+        raise ForeignError("it ends too soon")
+    return raw[:size], raw[size:]
+
+
+def _inflated(packed: bytes, most: int) -> bytes:
+    unzip = zlib.decompressobj()
+    try:
+        raw = unzip.decompress(packed, most)
+    except zlib.error as error:  # its checksum, too
+        raise ForeignError(f"it can't be unpacked: {error}") from None
+    if not unzip.eof:
+        raise ForeignError("it ends too soon, or is far too large")
+    return raw
+
+
+def _parsed(text: bytes) -> Json:
+    try:
+        parsed: Json = json.loads(text.decode(errors="surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise ForeignError(f"it is no JSON: {error}") from None
+    return parsed

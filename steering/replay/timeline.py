@@ -1,0 +1,87 @@
+"""What happened, as lines for people: one for each kind of event of a turn, by day and hour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from steering.model import Event, Family, Health, Seconds, WallTime
+from steering.replay.incidents import STAGES, Incident
+from steering.report.events import sentence, timestamp
+
+_DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
+
+
+class Timeline:
+    """Writes the lines; a day is written where it changes."""
+
+    def __init__(self, *, colour: bool) -> None:
+        self.colour = colour
+        self._day = ""
+
+    def lines(self, events: Iterable[Event], wall: WallTime) -> Iterator[str]:
+        """The lines of one turn."""
+        for event in _gathered(events):
+            day = timestamp(wall)[:10]
+            if day != self._day:
+                self._day = day
+                yield f"--- {day}"
+            yield sentence(event, wall, colour=self.colour)
+
+
+def _gathered(events: Iterable[Event]) -> Iterator[Event]:
+    """One event for all that say the same of several addresses of an upstream."""
+    alike: dict[tuple[str | None, ...], list[Event]] = {}
+    for event in events:
+        # That an address answers, or is not asked any more, is no news of an incident.
+        if event.event == "health_changed" and {event.was, event.now} <= _DULL:
+            continue
+        key = (event.event, event.upstream, event.path, event.was, event.now, event.rule)
+        alike.setdefault(key, []).append(event)
+    for first, *others in alike.values():
+        several = f"{len(others) + 1} addresses of {first.upstream}"
+        yield replace(first, address=several) if others and first.address else first
+
+
+def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
+    """Each incident in a few lines: how long each stage took."""
+    for incident in incidents[:most]:
+        since = timestamp(incident.zero)[:19]
+        what = "first bad answer" if incident.first_bad is not None else "first told of"
+        yield f"{incident.upstream}: {what} {since.replace('T', ' ')}"
+        for stage in STAGES:
+            if stage in incident.first:
+                first, last = incident.first[stage], incident.last[stage]
+                until = f" to {spell(last - incident.zero)}" if last > first else ""
+                reached = f"{spell(first - incident.zero)}{until}{_more(incident, stage)}"
+                yield f"  {stage:<10} after {reached}"
+        if incident.ended is None:
+            yield "  not over"
+    if len(incidents) > most:
+        yield f"and {len(incidents) - most} more"
+
+
+def _more(incident: Incident, stage: str) -> str:
+    if stage != "steered":
+        return ""
+    families = ", ".join(
+        f"{family} after {spell(took)}"
+        for family in Family
+        if (took := incident.took(family)) is not None
+    )
+    again = f", {incident.again} of them again" if incident.again else ""
+    by = ", ".join(incident.sites)
+    return f": {len(incident.moved)} addresses by {by} ({families}; {incident.moves} moves{again})"
+
+
+def spell(length: Seconds) -> str:
+    """A length of time as people say it: 2.4 s, 8 min 20 s, 45 h 21 min."""
+    if length < 60:
+        return f"{length:.1f} s"
+    minutes, seconds = divmod(round(length), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 72:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

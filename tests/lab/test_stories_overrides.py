@@ -1,0 +1,162 @@
+"""The operator's word, by files and by the command, as a real agent obeys it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import pytest
+from stage import EXPIRED, Stage, on_stage, slack
+
+from steering.lab.sandbox import poll
+from steering.model import LOCAL, Seconds, WallTime
+
+pytestmark = pytest.mark.lab
+
+SOON: Seconds = 2.0
+"""From the file in its place to the routes in the kernel."""
+
+
+def _override(stage: Stage, *words: str) -> WallTime:
+    """Type it; when it was done."""
+    stage.scene.steering("override", *words, "--yes", check=True)
+    return time.time()
+
+
+def _add(stage: Stage, name: str, *words: str, until: str = "never") -> WallTime:
+    return _override(
+        stage, "add", "--name", name, *words, "--until", until, "--reason", "a story", "--by", "us"
+    )
+
+
+def _remove(stage: Stage, name: str) -> WallTime:
+    return _override(stage, "remove", name)
+
+
+def _follows(stage: Stage, wanted: Mapping[str, str], since: WallTime) -> None:
+    took = stage.await_routes(wanted) - since
+    assert took <= SOON + slack(), f"{took:.1f} s; {stage.story()}"
+
+
+def _rules(stage: Stage) -> set[str]:
+    return {a["rule"] for a in stage.status()["addresses"]}
+
+
+def _reload_succeeded(stage: Stage) -> bool:
+    (line,) = (
+        line
+        for line in stage.scene.get("/metrics")[1].splitlines()
+        if line.startswith("steering_config_last_reload_successful ")
+    )
+    return float(line.split()[1]) == 1.0
+
+
+def test_a_word_moves_both_families_and_another_takes_it_back() -> None:
+    with on_stage() as stage:
+        _follows(stage, stage.through("fra"), _add(stage, "to-fra", "--steer", "fra", "--all"))
+        assert _rules(stage) == {"override"}
+        assert [o["name"] for o in stage.status()["overrides"]] == ["to-fra"]
+        stage.await_event("override_applied", override="to-fra")
+        said = stage.scene.steering("override", "list", check=True)
+        assert "the running agent goes by these" in said
+        stage.clients_fine()
+        _follows(stage, {}, _remove(stage, "to-fra"))
+        assert stage.status()["overrides"] == []
+        stage.steady({})
+
+
+def test_of_two_words_the_last_one_holds_where_both_match() -> None:
+    with on_stage() as stage:
+        _follows(stage, stage.through("fra"), _add(stage, "a", "--steer", "fra", "--all"))
+        one = stage.addresses[0]
+        both = {**stage.through("fra"), **stage.through("pao", [one])}
+        _follows(stage, both, _add(stage, "b", "--steer", "pao", "--address", one))
+        _follows(stage, stage.through("fra"), _remove(stage, "b"))
+
+
+def test_a_file_that_is_removed_by_hand_is_a_word_too() -> None:
+    """However many of the steers it ends: here it is the only one."""
+    with on_stage() as stage:
+        one = stage.addresses[:1]
+        _add(stage, "one", "--steer", "fra", "--address", *one)
+        stage.await_routes(stage.through("fra", one))
+        (stage.scene.config.parent / "policies/overrides.d/one.yaml").unlink()
+        _follows(stage, {}, time.time())
+        assert stage.times("config_held") == []
+
+
+def test_when_its_time_is_over_it_lets_go_by_itself_and_says_so_once() -> None:
+    with on_stage() as stage:
+        until = int(time.time()) + 8
+        utc = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
+        _add(stage, "short", "--steer", "pao", "--all", until=utc)
+        stage.await_routes(stage.through("pao"))
+        gone = stage.await_routes({})
+        assert until <= gone <= until + SOON + slack()
+        stage.steady({})
+        assert len(stage.times("override_expired")) == 1
+        assert "ended" in stage.scene.steering("override", "list", check=True)
+
+
+def test_a_broken_file_is_told_of_and_the_last_good_ones_stay_in_force() -> None:
+    with on_stage() as stage:
+        _follows(stage, stage.through("fra"), _add(stage, "good", "--steer", "fra", "--all"))
+        folder = stage.scene.config.parent / "policies/overrides.d"
+        (folder / "broken.yaml").write_text("overrides:\n  - name: half")
+        stage.await_event("config_rejected")
+        stage.await_alarm("config")
+        assert not _reload_succeeded(stage)
+        stage.steady(stage.through("fra"))
+        _remove(stage, "broken")
+        stage.await_alarm("config", there=False)
+        assert _reload_succeeded(stage)
+        stage.steady(stage.through("fra"))
+
+
+@pytest.mark.parametrize("away", [True, False])
+def test_what_is_frozen_stays_through_the_death_of_the_agent(away: bool) -> None:
+    """Away it stays although all is well here again; here it stays although all is bad."""
+    with on_stage() as stage:
+        before = stage.through("pao") if away else {}
+        after = {} if away else stage.through("pao")
+        if away:
+            stage.scene.serve(EXPIRED, paths=[LOCAL])
+            stage.await_routes(before)
+            stage.await_proof()
+        _add(stage, "still", "--freeze", "--all")
+        assert poll(lambda: _rules(stage) == {"override"}, timeout=10), stage.story()
+        stage.kill_agent()
+        if away:
+            stage.scene.serve()
+        else:
+            stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.scene.start_agent()
+        stage.steady(before, questions=60)
+        assert _rules(stage) == {"override"}
+        _remove(stage, "still")
+        stage.await_routes(after)
+
+
+def test_a_word_against_what_is_measured_is_obeyed_and_shouted_about() -> None:
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=["fra"])
+        stage.await_health("failing", path="fra")
+        said = stage.scene.steering(
+            "override", "add", "--name", "worse", "--steer", "fra", "--all", "--until", "never",
+            "--reason", "a story", "--yes", check=True,
+        )  # fmt: skip
+        assert "CAUTION: fra is failing for 4 of them" in said
+        stage.await_routes(stage.through("fra"))
+        stage.await_alarm("override")
+        stage.steady(stage.through("fra"))
+        _follows(stage, {}, _remove(stage, "worse"))
+        stage.await_alarm("override", there=False)
+
+
+def test_what_may_not_be_used_is_not_used() -> None:
+    with on_stage() as stage:
+        _add(stage, "not-pao", "--avoid", "pao", "--all")
+        stage.await_event("override_applied", override="not-pao")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("fra"))
+        stage.clients_fine()

@@ -1,0 +1,352 @@
+"""Files are changed under a running agent: what it takes up, what it refuses, what it holds."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from stage import (
+    EXPIRED,
+    FEW,
+    PATIENCE,
+    QUICK,
+    Kernel,
+    Stage,
+    add_foreign,
+    foreign,
+    on_stage,
+    slack,
+)
+from stage import ours as owned
+
+from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.sandbox import poll
+from steering.lab.scene import Settings
+from steering.lab.world import EDGE
+from steering.model import LOCAL, Family, Seconds
+
+pytestmark = pytest.mark.lab
+
+SHORT = replace(QUICK, lease="2s")
+THREE: Mapping[str, tuple[str, ...]] = {
+    f"{letter}.gtld-servers.net.": GTLD_SERVERS[f"{letter}.gtld-servers.net."] for letter in "abc"
+}
+SOON: Seconds = 3.0
+"""From a changed file to what follows from it."""
+
+
+def config(stage: Stage) -> Path:
+    return stage.scene.config
+
+
+def policy(stage: Stage) -> Path:
+    return config(stage).parent / "policies" / "gtld-servers.yaml"
+
+
+def edit(file: Path, change: Callable[[str], str]) -> str:
+    """Change a file as a careful editor does; what it was."""
+    was = file.read_text()
+    now = change(was)
+    assert now != was
+    draft = file.with_suffix(".draft")
+    draft.write_text(now)
+    draft.replace(file)
+    return was
+
+
+def without(*letters: str) -> Callable[[str], str]:
+    """A policy without these nameservers."""
+    return lambda text: "".join(
+        line
+        for line in text.splitlines(keepends=True)
+        if line.strip()[:1] not in letters or ".gtld-servers.net." not in line
+    )
+
+
+def await_counted(stage: Stage, result: str, number: int) -> None:
+    """Until so many versions of the files came to this."""
+    line = f'steering_config_reloads_total{{result="{result}"}} {number:.1f}'
+    assert poll(lambda: line in stage.scene.get("/metrics")[1], timeout=PATIENCE, every=0.05), (
+        stage.story()
+    )
+
+
+def differences(stage: Stage) -> list[str]:
+    """What the agent told of changed files, one text for each version."""
+    told = [e["because"] for e in stage.listen() if e["event"] == "config_loaded"]
+    return told[1:]  # the first one is that of its start
+
+
+def rejections(stage: Stage) -> str:
+    return " ".join(e["because"] for e in stage.listen() if e["event"] == "config_rejected")
+
+
+def last_reload(stage: Stage) -> float:
+    metrics = stage.scene.get("/metrics")[1].splitlines()
+    name = "steering_config_last_reload_successful "
+    return next(float(line.removeprefix(name)) for line in metrics if line.startswith(name))
+
+
+@contextmanager
+def steered(
+    settings: Settings = QUICK, *, nameservers: Mapping[str, tuple[str, ...]] = FEW
+) -> Iterator[Stage]:
+    """All addresses go through pao, and it is proved."""
+    with on_stage(settings, nameservers=nameservers) as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof(within=PATIENCE)
+        yield stage
+
+
+def test_an_address_goes_and_comes_while_no_other_route_is_touched() -> None:
+    with steered(nameservers=THREE) as stage:
+        kernel = Kernel(stage)
+        gone = THREE["c.gtld-servers.net."]
+        stays = [a for a in stage.addresses if a not in gone]
+        was = edit(policy(stage), without("c"))
+        stage.await_routes(stage.through("pao", stays), within=SOON + slack())
+        assert {e["address"] for e in stage.listen() if e["event"] == "released"} == set(gone)
+        stage.clients_fine()
+        policy(stage).write_text(was)
+        stage.await_routes(stage.through("pao"))
+        lines = kernel.steers()
+        assert all(any(f" {a} " in line for a in gone) for line in lines), lines
+        assert sum("Deleted" in line for line in lines) == len(gone)
+        went, came = differences(stage)
+        assert went.startswith('policy gtld-servers: nameservers["c.gtld-servers.net."] went')
+        assert came.startswith('policy gtld-servers: nameservers["c.gtld-servers.net."] came')
+
+
+def test_what_is_known_goes_over_and_nobody_is_measured_anew() -> None:
+    with steered() as stage:
+        before = stage.samples()
+        kernel = Kernel(stage)
+        edit(policy(stage), lambda text: text.replace("max_hold: 1h", "max_hold: 2h"))
+        stage.await_event(
+            "config_loaded", because="policy gtld-servers: recover.max_hold: was 1h, now 2h"
+        )
+        now = stage.samples()
+        assert all(now[a] >= before[a] for a in before), "no counter went back"
+        assert stage.healths("pao") == {"healthy"}
+        assert stage.healths(LOCAL) == {"failing"}
+        stage.steady(stage.through("pao"))
+        assert kernel.lines() == []
+        assert len(stage.times("proved")) == len(stage.addresses), "nor was it proved again"
+
+
+def test_a_broken_file_changes_nothing_until_it_is_mended() -> None:
+    with steered() as stage:
+        kernel = Kernel(stage)
+        was = policy(stage).read_text()
+        policy(stage).write_text(was[: len(was) // 2] + "\n  ]: {broken\nzones: 5\n")
+        stage.await_event("config_rejected")
+        stage.await_alarm("config")
+        assert last_reload(stage) == 0.0
+        assert "gtld-servers.yaml:" in rejections(stage)
+        stage.steady(stage.through("pao"))
+        policy(stage).write_text(was)
+        stage.await_alarm("config", there=False)
+        assert last_reload(stage) == 1.0
+        policy(stage).rename(policy(stage).with_suffix(".gone"))
+        policy(stage).parent.rename(config(stage).parent / "elsewhere")
+        stage.await_alarm("config")
+        stage.steady(stage.through("pao"))
+        (config(stage).parent / "elsewhere").rename(policy(stage).parent)
+        policy(stage).with_suffix(".gone").rename(policy(stage))
+        stage.await_alarm("config", there=False)
+        assert kernel.lines() == []
+
+
+def test_what_would_end_most_steers_waits_for_a_word() -> None:
+    with steered() as stage:
+        kernel = Kernel(stage)
+        one = stage.addresses[0]
+        edit(
+            policy(stage),
+            lambda text: (
+                text.split("nameservers:")[0] + f"nameservers:\n  a.gtld-servers.net.: ['{one}']\n"
+            ),
+        )
+        stage.await_alarm("config_held")
+        stage.await_event("config_held")
+        assert last_reload(stage) == 0.0
+        stage.steady(stage.through("pao"))
+        assert kernel.lines() == []
+        said = stage.scene.steering("reload")
+        assert "3 of 4 steers" in said
+        assert "--yes" in said, "nobody was there to be asked"
+        stage.steady(stage.through("pao"), questions=8)
+        assert "nothing is held" in stage.scene.steering("reload", "--yes", check=True)
+        stage.await_routes(stage.through("pao", [one]))
+        stage.await_alarm("config_held", there=False)
+
+
+def test_what_is_held_is_forgotten_when_the_files_are_put_right() -> None:
+    with steered() as stage:
+        kernel = Kernel(stage)
+        was = edit(config(stage), lambda text: text.replace("mode: enforce", "mode: observe"))
+        stage.await_alarm("config_held")
+        config(stage).write_text(was)
+        stage.await_alarm("config_held", there=False)
+        assert "nothing is held" in stage.scene.steering("reload", check=True)
+        stage.steady(stage.through("pao"))
+        assert kernel.lines() == []
+
+
+def test_from_enforce_to_observe_and_back_everything_goes_and_comes() -> None:
+    with on_stage() as stage:
+        was = edit(config(stage), lambda text: text.replace("mode: enforce", "mode: observe"))
+        assert poll(lambda: not owned(stage), timeout=PATIENCE), "nothing was in force to be held"
+        assert stage.status()["mode"] == "observe"
+        config(stage).write_text(was)
+        for path in stage.scene.world.paths:
+            stage.await_health("healthy", path=path)
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+
+
+def test_sites_change_their_numbers_under_their_steers_without_a_flap() -> None:
+    with steered() as stage:
+        kernel = Kernel(stage)
+
+        def swapped(text: str) -> str:
+            lines = text.splitlines(keepends=True)
+            at = next(i for i, line in enumerate(lines) if line.startswith("  pao:"))
+            lines[at], lines[at + 1] = lines[at + 1], lines[at]
+            return "".join(lines)
+
+        edit(config(stage), swapped)
+        stage.await_event("config_loaded", because="sites: the order is now fra, pao")
+        stage.await_health("healthy", path="fra")
+        stage.steady(stage.through("pao"))
+        assert kernel.steers() == []
+        assert not stage.alarms()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        "{table: 6353}",
+        "{priority: 6353}",
+        "{mark: 0x6353}",
+        "{priority: 5354}",
+        "{table: 5354, mark: 0x5354, priority: 5352}",
+    ],
+)
+def test_other_numbers_are_taken_up_and_nothing_stays_by_the_old_ones(numbers: str) -> None:
+    with steered() as stage:
+        add_foreign(stage)
+        others = foreign(stage)
+        table = "5353" if "table" not in numbers else numbers.split("table: ")[1][:4]
+        edit(config(stage), lambda text: text + f"act: {{kernel: {numbers}}}\n")
+        wanted = stage.through("pao")
+        missing = 0
+
+        def arrived() -> bool:
+            nonlocal missing
+            old = stage.scene.routes("5353")  # first: additions come before removals
+            new = stage.scene.routes(table)
+            missing += wanted not in (new, old)
+            return new == wanted and (table == "5353" or not old)
+
+        assert poll(arrived, timeout=PATIENCE, every=0.005), stage.story()
+        assert missing == 0, "there was no moment without the steers"
+        stage.await_event("config_loaded")
+        stage.asked_more(12)
+        assert stage.healths("pao") == {"healthy"}
+        assert foreign(stage) == others
+        count = len(owned(stage))
+        assert stage.scene.stop_agent() == 0
+        stage.scene.start_agent()
+        assert len(owned(stage)) == count, "a new agent would have no more and no less"
+
+
+def test_what_cannot_be_had_on_this_host_is_rejected_and_the_old_goes_on() -> None:
+    with steered() as stage:
+        kernel = Kernel(stage)
+        with stage.scene.world.socket(EDGE, Family.IPV4, socket.SOCK_STREAM) as taken:
+            taken.bind(("127.0.0.1", 9399))
+            taken.listen()
+            was = edit(config(stage), lambda text: text.replace(":9353", ":9399"))
+            stage.await_alarm("config")
+            assert "9399" in rejections(stage)
+            stage.steady(stage.through("pao"), questions=8)
+        config(stage).write_text(was.replace("state: ", "state: /nowhere"))
+        assert poll(lambda: "restart it" in rejections(stage), timeout=PATIENCE)
+        config(stage).write_text(was)
+        stage.await_alarm("config", there=False)
+        assert kernel.lines() == []
+
+
+def test_a_hangup_has_the_files_read_at_once() -> None:
+    with on_stage() as stage:
+        assert stage.scene.agent is not None
+        stage.scene.agent.signal(signal.SIGHUP)
+        await_counted(stage, "loaded", 1)
+        stage.steady({}, questions=8)
+
+
+def test_killed_in_the_middle_of_reloads_nothing_is_left_by_any_numbers() -> None:
+    rng = random.Random(4711)
+    with on_stage(SHORT, agent=False) as stage:
+        add_foreign(stage)
+        others = foreign(stage)
+        stage.scene.start_agent()
+        stage.await_health("healthy", path="pao")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        plain = config(stage).read_text()
+        kinds = [
+            plain,
+            plain + "act: {kernel: {table: 6353, priority: 6353, mark: 0x6353}}\n",
+            plain + "act: {kernel: {table: 7353}}\n",
+            plain.replace("  pao:", "  zzz:")
+            .replace("  fra:", "  pao:")
+            .replace("  zzz:", "  fra:"),
+        ]
+        for _ in range(12):
+            config(stage).write_text(rng.choice(kinds))
+            time.sleep(rng.uniform(0.3, 1.6))  # the random moment itself
+            stage.kill_agent()
+            stage.scene.start_agent(ready=False)
+            stage.scene.await_ready()
+        config(stage).write_text(plain)
+        stage.await_event("config_loaded")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        assert foreign(stage) == others
+        config(stage).write_text(kinds[1])
+        time.sleep(rng.uniform(0.5, 1.2))
+        stage.kill_agent()
+        assert poll(lambda: not owned(stage), timeout=4.0 + slack()), owned(stage)
+        assert foreign(stage) == others
+
+
+def test_what_is_frozen_comes_back_after_a_restart_beyond_the_lease() -> None:
+    with steered(SHORT) as stage:
+        stage.scene.steering(
+            *("override", "add", "--freeze", "--all", "--name", "hold-still"),
+            *("--until", "never", "--reason", "a story", "--by", "us", "--yes"),
+            check=True,
+        )
+        assert poll(
+            lambda: {a["rule"] for a in stage.status()["addresses"]} == {"override"},
+            timeout=PATIENCE,
+        ), stage.story()
+        stage.scene.serve(paths=[LOCAL])
+        stage.kill_agent()
+        assert poll(lambda: not owned(stage), timeout=4.0 + slack())
+        stage.scene.start_agent()
+        stage.await_routes(stage.through("pao"))
+        stage.await_health("healthy")
+        stage.steady(stage.through("pao"))
+        stage.scene.steering("override", "remove", "hold-still", "--yes", check=True)
+        stage.await_routes({})

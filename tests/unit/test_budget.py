@@ -1,0 +1,279 @@
+"""How much moves at once: rule 9, and who gets which site when one is full."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import CONFIG, Ask, Simulation, policy, setup
+
+from steering.decide.board import Board, look, with_budget
+from steering.decide.explain import explain
+from steering.decide.rules import decide
+from steering.judge.demand import demand
+from steering.judge.hearsay import Hearsay
+from steering.layout import Layout
+from steering.model import Heard, Outcome
+
+FAULT, HEALED = 1020.0, 1060.0
+GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
+
+
+def bad_here(ask: Ask) -> Outcome:
+    return EXPIRED if ask.local and FAULT <= ask.now < HEALED else GOOD
+
+
+def capacity(pao: int, fra: int | None = None) -> str:
+    """The configuration with so much capacity at each site."""
+    text = CONFIG.replace("pao: {", f"pao: {{capacity: {pao}, ")
+    return text if fra is None else text.replace("fra: {", f"fra: {{capacity: {fra}, ")
+
+
+def estimate(queries: int, letters: int = 13, more: str = "") -> str:
+    steer = f"steer: {{to: [pao, fra], queries_per_second: {queries}{more}}}\n"
+    return policy(letters=letters, more=steer)
+
+
+class Busy(Simulation):
+    """With resolvers that ask each address so many questions a second."""
+
+    rates: dict[str, int]
+
+    def traffic(self, seconds: float) -> tuple[Heard, ...]:
+        return tuple(
+            Heard(
+                address=address,
+                path=self.installed.get(address, "local"),
+                at=self.now - seconds,
+                answers=round(rate * self.now) - round(rate * (self.now - seconds)),
+                counts={},
+            )
+            for address, rate in self.rates.items()
+        )
+
+
+def busy(tmp: Path, text: str, config: str, rates: dict[str, int]) -> Busy:
+    sim = Busy(setup(tmp, text, config=config), bad_here)
+    sim.rates = rates
+    return sim
+
+
+# --- the defaults hinder nobody ---------------------------------------------------------------
+
+
+def test_fifty_two_addresses_of_two_upstreams_go_at_once(tmp_path: Path) -> None:
+    texts = [policy("one", letters=13, net=5), policy("two", letters=13, net=6)]
+    same = [text + "operator: {name: Foo}\n" for text in texts]
+    sim = Simulation(setup(tmp_path, *same), bad_here).run(40)
+    assert len(sim.installed) == 52
+    assert all(rule == 10 for rule in sim.world.rule)
+    assert "budget" not in sim.world.alarms
+
+
+# --- moves a minute ---------------------------------------------------------------------------
+
+
+def test_so_many_moves_a_minute_away_and_back_and_the_first_in_order(tmp_path: Path) -> None:
+    config = CONFIG + "budget: {moves_per_minute: 8}\n"
+    sim = Simulation(setup(tmp_path, policy(letters=13), config=config), bad_here)
+    sim.until(lambda: bool(sim.installed), limit=40)
+    assert list(sim.installed) == sim.addresses()[:8]
+    sim.run(1)
+    held = [e for _, e in sim.told("held")]
+    assert len(held) == 18
+    assert "moves_per_minute: 8 are used up" in held[0].because
+    assert "moves_per_minute: 8" in sim.world.alarms["budget"].because
+    sim.run(400)
+    moves = sorted(at for at, _ in sim.steps)
+    assert all(sum(at <= other < at + 60 for other in moves) <= 8 for at in moves)
+    assert not sim.installed
+
+
+def test_a_detour_worse_than_home_is_left_whatever_the_budget_says(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        if ask.now < FAULT:
+            return GOOD
+        if ask.local:
+            return Outcome.BAD_SIGNATURE if ask.unlucky(0.3) else GOOD
+        return Outcome.SERVFAIL if ask.now >= FAULT + 60 else GOOD
+
+    config = CONFIG + "budget: {moves_per_minute: 6}\n"
+    sim = Simulation(setup(tmp_path, config=config), answer).run(75)
+    assert len(sim.installed) == 6
+    sim.until(lambda: not sim.installed, limit=60)
+    home = [at for at, s in sim.steps if s.now is None]
+    assert home[-1] - home[0] < 50
+
+
+# --- at once ----------------------------------------------------------------------------------
+
+
+def test_at_once_is_over_all_upstreams_together(tmp_path: Path) -> None:
+    texts = [policy("one", letters=3, net=5), policy("two", letters=3, net=6)]
+    same = [text + "operator: {name: Foo}\n" for text in texts]
+    config = CONFIG + "budget: {at_once: 8}\n"
+    sim = Simulation(setup(tmp_path, *same, config=config), bad_here).run(35)
+    assert list(sim.installed) == sim.addresses()[:8]
+    assert {e.rule for _, e in sim.told("held")} == {"budget"}
+    assert "8 addresses are steered, at_once: 8" in sim.told("held")[0][1].because
+
+
+def test_detours_kept_by_another_rule_take_up_their_room(tmp_path: Path) -> None:
+    alone = policy(letters=3, more="steer: {together: address, at_most: 2}\n")
+    dead = "192.5.2.30"
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.address == dead and not ask.local:
+            return EXPIRED if ask.now > FAULT + 10 else GOOD
+        from_when = FAULT if ask.address == dead else FAULT + 15
+        return EXPIRED if ask.local and ask.now > from_when else GOOD
+
+    one_site = CONFIG.replace('  fra: {next_hop: {ipv4: 10.255.2.2, ipv6: "fd00:ff:2::2"}}\n', "")
+    sim = Simulation(setup(tmp_path, alone, config=one_site), answer).run(80)
+    assert dead in sim.installed, "every path is bad for it: it is kept"
+    assert len(sim.installed) == 2
+
+
+# --- capacity ---------------------------------------------------------------------------------
+
+
+def test_a_whole_upstream_takes_the_site_that_has_room_for_all_of_it(tmp_path: Path) -> None:
+    config = capacity(1000, 2000)
+    sim = Simulation(setup(tmp_path, estimate(1300), config=config), bad_here).run(40)
+    assert set(sim.installed.values()) == {"fra"}, "pao is liked better, and would be full"
+    assert len(sim.installed) == 26
+
+
+def test_where_no_site_has_room_for_all_it_is_spread_and_the_rest_waits(tmp_path: Path) -> None:
+    config = capacity(1000, 500)  # 800 and 400 may be used, of 1,300 that are needed
+    sim = Simulation(setup(tmp_path, estimate(1300), config=config), bad_here).run(40)
+    assert Counter(sim.installed.values()) == {"pao": 16, "fra": 8}
+    assert list(sim.installed) == sim.addresses()[:24]
+    assert sim.rule(sim.addresses()[-1]) == 9
+    assert "pao 800 of 800 queries/s, fra 400 of 400 queries/s" in (
+        sim.world.alarms["budget"].because
+    )
+    sim.run(60)
+    assert not sim.installed
+
+
+def test_what_dnstap_shows_is_believed_before_the_estimate(tmp_path: Path) -> None:
+    text = estimate(10, letters=3)
+    rates = {"192.5.0.30": 300, "192.5.1.30": 300, "2001:db8:5::2:30": 300}
+    sim = busy(tmp_path, text, capacity(500, 600), rates)
+    sim.run(40)
+    loads = Counter[str]()
+    for address, site in sim.installed.items():
+        loads[site] += rates.get(address, 0)
+    assert len(sim.installed) == 5
+    assert loads == {"pao": 300, "fra": 300}, "the third of the busy ones waits"
+
+
+def test_without_dnstap_or_estimate_capacity_is_not_known_and_that_is_said(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path, config=capacity(1, 1)), bad_here).run(40)
+    assert len(sim.installed) == 6
+    told = explain(sim.world, sim.addresses()[0])
+    assert told is not None
+    (budget,) = [c for c in told.rules if c.rule.name == "budget"]
+    assert "unknown queries/s to this address" in budget.numbers
+    assert "steer.queries_per_second" in budget.otherwise
+
+
+def test_traffic_that_grew_moves_nobody_and_raises_the_alarm(tmp_path: Path) -> None:
+    text = policy(letters=1, more="steer: {to: [pao]}\nrecover: {hold: 1h, clean: 50}\n")
+    sim = busy(tmp_path, text, capacity(1000), {"192.5.0.30": 300, "2001:db8:5::30": 300})
+    sim.run(40)
+    assert len(sim.installed) == 2
+    steps = len(sim.steps)
+    sim.rates = dict.fromkeys(sim.rates, 900)
+    sim.run(400)
+    assert len(sim.steps) == steps
+    assert "pao 18" in sim.world.alarms["capacity"].because
+    assert "of 800 queries/s" in sim.world.alarms["capacity"].because
+
+
+def test_who_is_steered_keeps_his_place_when_a_better_liked_site_is_full(tmp_path: Path) -> None:
+    text = estimate(1300) + "recover: {hold: 1h, clean: 5000}\n"
+    text = text.replace("recover: {hold: 10s, max_hold: 60s, clean: 20}\n", "", 1)
+    sim = Simulation(setup(tmp_path, text, config=capacity(1000, 2000)), bad_here).run(39)
+    steps = len(sim.steps)
+    assert steps == 26
+    sim.run(400)
+    assert len(sim.steps) == steps
+
+
+# --- demand -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [5.0, 30.0, 300.0])
+def test_the_rate_is_right_from_the_first_seconds_on(tmp_path: Path, seconds: float) -> None:
+    text = policy(letters=1)
+    sim = busy(tmp_path, text, CONFIG, {"192.5.0.30": 250})
+    sim.run(seconds)
+    world = sim.world
+    found = demand(world.ledger.hearsay, world.layout, world.now, world.begun)
+    assert found[0] == pytest.approx(250, rel=0.05)
+    assert found[1] == 0, "of an upstream that is heard, silence is silence"
+
+
+def test_what_was_heard_long_ago_gives_way_to_the_estimate(tmp_path: Path) -> None:
+    layout = Layout.of(setup(tmp_path, estimate(80, letters=2)))
+    heard = Hearsay.blank(layout, 0.0)
+    heard.at[0, 0], heard.recent_all[0, 0] = 1000.0, 6000.0
+    assert demand(heard, layout, 1000.0, 0.0).tolist() == [pytest.approx(100), 0, 0, 0]
+    assert demand(heard, layout, 2000.0, 0.0).tolist() == [20, 20, 20, 20]
+
+
+# --- a guard only shrinks ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tense(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """A moment in which everybody wants to leave, before anybody has."""
+    texts = [
+        estimate(600, letters=4),
+        policy("two", letters=4, net=6, more="steer: {together: nameserver}\n"),
+    ]
+    same = [text + "operator: {name: Foo}\n" for text in texts]
+    config = capacity(500, 400)
+    sim = Simulation(setup(tmp_path_factory.mktemp("tense"), *same, config=config), bad_here)
+    sim.run(35)
+    assert len(sim.installed) > 8
+    return look(replace(sim.world, plan=np.zeros_like(sim.world.plan), moves=(), proofs={}))
+
+
+@given(
+    minute=st.integers(0, 20),
+    at_once=st.none() | st.integers(1, 20),
+    at_most=st.integers(1, 20),
+    share=st.floats(0.01, 1.0),
+)
+def test_the_budget_adds_no_move_and_keeps_within_every_limit(
+    tense: Board, minute: int, at_once: int | None, at_most: int, share: float
+) -> None:
+    board = tense
+    size = len(board.plan)
+    room = replace(
+        board.room,
+        budget=board.room.budget.model_copy(update={"at_once": at_once}),
+        minute=minute,
+        allowed=np.array([np.inf, 500.0, 400.0]) * share,
+    )
+    tight = with_budget(replace(board, room=room, at_most=np.full(size, at_most)))
+    wide = replace(board.room, minute=99, allowed=np.full(3, np.inf))
+    _, free = decide(with_budget(replace(board, room=wide, at_most=np.full(size, 99))))
+    _, held = decide(tight)
+    went = (held != board.plan).nonzero()[0]
+    assert all(free[a] != board.plan[a] for a in went)
+    assert len(went) <= minute
+    assert at_once is None or (held > 0).sum() <= at_once
+    for u in (0, 1):
+        assert (held[board.layout.upstream_of == u] > 0).sum() <= at_most
+    need = np.nan_to_num(room.demand)
+    for site in (1, 2):
+        assert need[held == site].sum() <= room.allowed[site] + 1e-6

@@ -1,0 +1,117 @@
+"""What flaps is left where it does well: rule 8."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import CONFIG, Answer, Ask, Simulation, policy, setup
+
+from steering.decide import damping
+from steering.layout import Layout
+from steering.model import Outcome
+
+GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
+DAY = 86_400.0
+SLOW = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 20s, fast_interval: 10s")
+RECOVER = "recover: {hold: 2m, max_hold: 1h, clean: 5}\n"
+
+
+def _slow(tmp: Path, answer: Answer) -> Simulation:
+    text = policy(letters=1, more=RECOVER)
+    return Simulation(setup(tmp, text, config=SLOW), answer, step=2.0, idle=30.0)
+
+
+def _flaps(ask: Ask) -> Outcome:
+    """Bad here for four minutes of every ten."""
+    return EXPIRED if ask.local and ask.now % 600 < 240 else GOOD
+
+
+def test_an_upstream_that_flaps_for_a_day_is_moved_at_most_a_dozen_times(tmp_path: Path) -> None:
+    sim = _slow(tmp_path, _flaps).run(DAY)
+    for address in sim.addresses():
+        mine = [(at, s.now) for at, s in sim.steps if s.address == address]
+        assert 2 <= len(mine) <= 12
+        assert all(one[1] is None or two[1] is None for one, two in pairwise(mine))
+        gone = sum(at for at, site in mine if site)
+        back = sum(at for at, site in mine if not site)
+        away = back - gone + (sim.now if mine[-1][1] else 0)
+        assert away > DAY * 0.9, "left on its detour, where it does well"
+    assert {e.rule for _, e in sim.told("held")} >= {"damped"}
+    assert "damped" in {e.now for _, e in sim.told("alarm_raised")}
+
+
+def test_detours_that_never_help_are_not_tried_all_day(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        return EXPIRED if ask.local or ask.live else GOOD
+
+    sim = _slow(tmp_path, answer).run(DAY)
+    for address in sim.addresses():
+        assert len([s for _, s in sim.steps if s.address == address]) <= 12
+
+
+def test_who_was_damped_goes_home_when_the_moves_have_worn_off(tmp_path: Path) -> None:
+    healed: list[float] = []
+    sim = _slow(tmp_path, lambda ask: GOOD if healed else _flaps(ask))
+    sim.until(lambda: "damped" in sim.world.alarms, limit=12 * 3600)
+    healed.append(sim.now)
+    assert len(sim.installed) == 2
+    took = sim.until(lambda: not sim.installed, limit=9 * 3600)
+    assert took > 3600, "longer than the longest hold"
+    sim.run(60)
+    assert not sim.world.alarms
+
+
+def test_off_and_overrides_wear_nobody(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path), lambda ask: EXPIRED if ask.local else GOOD).run(30)
+    for _ in range(40):
+        sim.off = not sim.off
+        sim.run(2)
+    assert len(sim.installed) == 6
+    assert (sim.world.worn <= 1).all()
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 20_000), st.sampled_from([1.0, 2.0])), max_size=80),
+    st.sampled_from([6, 12, 50]),
+)
+def test_no_day_sees_more_moves_than_allowed(
+    waits: list[tuple[float, float]], allowed: int
+) -> None:
+    layout = _Rows(moves_per_day=np.array([allowed]))
+    level, at, now = np.zeros(1), np.zeros(1), 0.0
+    moved: list[float] = []
+    for wait, needs in waits:
+        now += wait
+        level = damping.worn(level, at, layout, now)  # type: ignore[arg-type]
+        at = np.full(1, now)
+        if damping.room(level, layout)[0] >= needs:  # type: ignore[arg-type]
+            level = damping.wear(level, np.array([0]), layout)  # type: ignore[arg-type]
+            moved.append(now)
+    for i, first in enumerate(moved):
+        assert sum(first <= later < first + DAY for later in moved[i:]) <= allowed + 1
+
+
+class _Rows:
+    """As much of a layout as damping looks at."""
+
+    def __init__(self, *, moves_per_day: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> None:
+        self.moves_per_day = moves_per_day
+
+
+@pytest.mark.parametrize(("level", "needs"), [(8.0, 1.0), (7.5, 2.0), (0.0, 2.0)])
+def test_the_patience_that_is_told_is_the_one_it_takes(
+    tmp_path: Path, level: float, needs: float
+) -> None:
+    layout = Layout.of(setup(tmp_path, policy(letters=1)))
+    wait = damping.patience(level, 0, layout, needs)
+    levels = np.full(2, level)
+    later = damping.worn(levels, np.zeros(2), layout, wait)
+    assert damping.room(later, layout)[0] >= needs
+    if wait:
+        sooner = damping.worn(levels, np.zeros(2), layout, wait - 1)
+        assert damping.room(sooner, layout)[0] < needs

@@ -1,0 +1,151 @@
+"""What is written down comes back bit for bit, and nothing else comes back at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from told import simulation, written
+
+from steering.layout import Layout
+from steering.model import Event, Evidence, Facts, Heard, Outcome
+from steering.replay import setups
+from steering.replay.codec import Codec, ForeignError
+from steering.replay.record import (
+    Turn,
+    differing,
+    digest,
+    line,
+    pack_batch,
+    pack_world,
+    unpack_batch,
+    unpack_world,
+)
+from steering.replay.simulate import Turned
+from steering.replay.story import tell
+from steering.world import World
+
+
+@pytest.fixture(scope="module")
+def turns(tmp_path_factory: pytest.TempPathFactory) -> list[Turned]:
+    return list(simulation(tmp_path_factory.mktemp("story"), lasts="32s"))
+
+
+def test_a_world_in_the_midst_of_an_incident_comes_back_bit_for_bit(turns: list[Turned]) -> None:
+    assert turns[-1].after.plan.all()
+    for turned in (turns[0], turns[len(turns) // 2], turns[-1]):
+        packed = pack_world(turned.after)
+        again = unpack_world(packed, turned.after.layout)
+        assert differing(again, turned.after) is None
+        assert pack_world(again) == packed
+        assert digest(again) == digest(turned.after)
+
+
+def test_two_worlds_that_differ_are_told_apart_by_the_field(turns: list[Turned]) -> None:
+    world = turns[-1].after
+    other = unpack_world(pack_world(world), world.layout)
+    other.ledger.rtt[0, 1] = math.nextafter(other.ledger.rtt[0, 1], 1.0)
+    assert differing(world, other) == "ledger.rtt"
+
+
+def test_turns_come_back_as_they_were(turns: list[Turned]) -> None:
+    kept = [
+        Turn(now=t.now, facts=t.facts, steps=t.steps, events=t.events, plan=digest(t.after))
+        for t in turns
+    ]
+    assert [repr(t) for t in unpack_batch(pack_batch(map(line, kept)))] == list(map(repr, kept))
+
+
+@given(st.floats(), st.dictionaries(st.sampled_from(Outcome), st.integers(0, 1 << 60)), st.text())
+@settings(max_examples=100, deadline=None)
+def test_every_float_count_and_text_survives(
+    number: float, counts: dict[Outcome, int], text: str
+) -> None:
+    heard = Heard(address=text, path="local", at=number, counts=counts, expires=number)
+    event = Event(event="e", because=text, more={text: number, "none": None, "yes": True})
+    turn = Turn(now=number, facts=Facts(wall=0.0, heard=(heard,)), events=(event,), plan="")
+    (again,) = unpack_batch(pack_batch([line(turn)]))
+    assert repr(again) == repr(turn)
+    assert struct.pack("d", again.now) == struct.pack("d", turn.now) or math.isnan(number)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("null", "wanted Evidence"),
+        ("[]", "wanted Evidence"),
+        ('{"owner": "a", "rdtype": "A"}', "without detail"),
+        ('{"owner": 1, "rdtype": "A", "detail": ""}', "owner: 1, wanted str"),
+        ('{"owner": "", "rdtype": "A", "detail": "", "key_tag": true}', "key_tag: True"),
+        ('{"owner": "", "rdtype": "A", "detail": "", "__class__": "os"}', "has no '__class__'"),
+    ],
+)
+def test_what_is_no_such_value_is_refused_with_its_place(text: str, complaint: str) -> None:
+    with pytest.raises(ForeignError, match=complaint):
+        Codec(Evidence).read(json.loads(text))
+
+
+def test_a_type_without_a_form_is_refused_before_anything_is_written() -> None:
+    with pytest.raises(TypeError, match="no written form"):
+        Codec(object).write(object())
+
+
+def test_any_flipped_byte_of_a_world_is_found(turns: list[Turned]) -> None:
+    world = turns[-1].after
+    packed = bytearray(pack_world(world))
+    for at in range(0, len(packed), 97):
+        packed[at] ^= 0x20
+        with pytest.raises(ForeignError):
+            unpack_world(bytes(packed), world.layout)
+        packed[at] ^= 0x20
+
+
+def test_a_world_of_another_layout_is_refused(turns: list[Turned], tmp_path: Path) -> None:
+    told = tell(_other(tmp_path))
+    with pytest.raises(ForeignError):
+        unpack_world(pack_world(turns[-1].after), Layout.of(told.setup))
+
+
+def _other(place: Path) -> Path:
+    file = written(place)
+    file.write_text(
+        file.read_text().replace("      b.gtld", "      c.gtld.example.: [192.5.9.9]\n      b.gtld")
+    )
+    return file
+
+
+def test_a_plan_over_paths_that_are_not_there_is_refused(turns: list[Turned]) -> None:
+    world = unpack_world(pack_world(turns[-1].after), turns[-1].after.layout)
+    world.plan[0] = 99
+    with pytest.raises(ForeignError, match="plan"):
+        unpack_world(pack_world(world), world.layout)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=100, deadline=None)
+def test_rubbish_is_refused_and_nothing_worse(rubbish: bytes) -> None:
+    with pytest.raises(ForeignError):
+        list(unpack_batch(rubbish))
+    with pytest.raises(ForeignError):
+        list(unpack_batch(pack_batch([rubbish, b"\n{"])))
+
+
+def test_a_setup_comes_back_as_it_was() -> None:
+    setup = tell(Path(__file__).parents[2] / "scenarios/july-2023.yaml").setup
+    again = setups.read(setups.write(setup))
+    assert again.config == setup.config
+    assert [p.model_dump() for p in again.policies] == [p.model_dump() for p in setup.policies]
+    with pytest.raises(ForeignError):
+        setups.read(setups.write(setup).replace("interval", "intervall"))
+
+
+def test_a_blank_world_is_as_good_as_any(turns: list[Turned]) -> None:
+    blank = World.blank(turns[0].before.layout, 5.0, 6.0)
+    assert differing(unpack_world(pack_world(blank), blank.layout), blank) is None
+    assert np.isneginf(unpack_world(pack_world(blank), blank.layout).avoid_until).all()
