@@ -30,6 +30,7 @@ from steering.model import Done, Event, Facts, Instant, Round, Seconds
 from steering.observe.anchors import AnchorError
 from steering.outfit import Lasting, Outfit
 from steering.parts import CannotRun
+from steering.pins import Pins
 from steering.relay import relay
 from steering.reload import Ended, Reload, Version
 from steering.replay.journal import kept
@@ -61,6 +62,7 @@ class Agent:
         self.troubles = Troubles()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.frozen = Frozen(config.state)
+        self.pins = Pins()
         self._rounds: list[Round] = []
         self._heard: list[int] = []
         """Descriptors that wake it."""
@@ -152,6 +154,9 @@ class Agent:
             self._on_tap()
         installed = self._installed()
         rounds = [ways.over_their_paths(item) for item in rounds]
+        if (hands := self.outfit.hands) is not None and hands.voice.speaker is not None:
+            told = hands.voice.installed()
+            rounds = [self.pins.sift(item, told) for item in rounds]
         self._time(rounds)
         heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
         return replace(self._standing(), rounds=tuple(rounds), heard=heard, installed=installed)
@@ -314,6 +319,8 @@ class Agent:
             own["kernel"] = "; ".join(hands.troubles[:3])
         if hands is not None and hands.voice.troubles:
             own["bgp"] = "; ".join(hands.voice.troubles[:3])
+        if self.pins.trouble:
+            own["pins"] = self.pins.trouble
         if hungry := self.outfit.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         if ears is not None and (deaf := ears.troubles(now)):

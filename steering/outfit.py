@@ -83,7 +83,7 @@ class Outfit:
             self.prober = Prober(
                 layout.targets,
                 parts.asked_of(setup.policies),
-                parts.probed_paths(self.claim if self.ways.marked else None),
+                parts.probed_paths(self.claim if self.ways.marked else None, setup.config),
                 parts.pace_of(setup.config),
                 keys=self.keys,
                 signatures=self.signatures,

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Mode, Policy, Setup
+from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
+from steering.observe.ask import UNPINNED, Pin
 from steering.observe.cadence import Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path as Probed
@@ -117,11 +119,22 @@ def addresses_of(setup: Setup) -> frozenset[str]:
     return frozenset(t.address for policy in setup.policies for t in policy.targets)
 
 
-def probed_paths(claim: Claim | None) -> tuple[Probed, ...]:
-    """The paths that can be asked: all by their marks; without rules for them, the local one."""
-    if claim is None:
-        return (Probed(name=LOCAL),)
-    return tuple(Probed(name=path, mark=claim.mark_of(path)) for path in (LOCAL, *claim.sites))
+def probed_paths(claim: Claim | None, config: Config) -> tuple[Probed, ...]:
+    """The paths that can be asked: those with a mark or a pin, and always the local one."""
+    pins = config.observe.probe.pins
+    return tuple(
+        Probed(
+            name=path,
+            mark=None if claim is None else claim.mark_of(path),
+            pin=_pin(pins[path]) if path in pins else UNPINNED,
+        )
+        for path in (LOCAL, *config.sites)
+        if path == LOCAL or claim is not None or path in pins
+    )
+
+
+def _pin(pin: PinConfig) -> Pin:
+    return Pin(ipv4=pin.ipv4, ipv6=pin.ipv6, dscp=pin.dscp)
 
 
 def pace_of(config: Config) -> Pace:

@@ -17,6 +17,7 @@ from steering.config.configuration import (
     Kernel,
     Mode,
     Observe,
+    Pin,
     Probe,
 )
 from steering.config.load import Fingerprint, Setup, fingerprint, load
@@ -54,6 +55,7 @@ __all__ = [
     "Observe",
     "Operator",
     "Overrides",
+    "Pin",
     "Policy",
     "Probe",
     "Problem",

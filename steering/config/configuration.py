@@ -49,6 +49,26 @@ class Mode(enum.StrEnum):
     OBSERVE = "observe"
 
 
+class Pin(Section):
+    """How routers know a question that shall take one path, whatever they were told by BGP."""
+
+    ipv4: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV4)] | None = Field(
+        default=None, description="Source address of IPv4 questions, one of this host's."
+    )
+    ipv6: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV6)] | None = Field(
+        default=None, description="Source address of IPv6 questions, one of this host's."
+    )
+    dscp: Annotated[int, Whole(low=1, high=63, why="0 is all traffic's")] | None = Field(
+        default=None, description="DSCP of the questions, of six bits (RFC 2474)."
+    )
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.ipv4 is None and self.ipv6 is None and self.dscp is None:
+            raise ValueError("pins nothing, wanted source addresses or a dscp")
+        return self
+
+
 class Probe(Section):
     """How often the agent asks for itself."""
 
@@ -67,6 +87,11 @@ class Probe(Section):
     timeout: Annotated[
         float, Duration(low="10ms", high="10s", why="resolvers give up sooner than that")
     ] = Field(default=1.0, description="How long an answer is waited for.")
+    pins: Mapping[Annotated[str, Word()], Pin] = Field(
+        default={},
+        description="By path (`local` or a site): what routers send over this path by policy."
+        " Besides the marks, or instead of them with `kernel: off`.",
+    )
 
     @model_validator(mode="after")
     def _faster(self) -> Self:
