@@ -42,6 +42,8 @@ SILENT: Seconds = 10.0
 """A command without an answer for so long: this speaker is of no use any more."""
 _UNSENT: Seconds = 1.0
 """An UPDATE that isn't reported within this time is not waited for: the next look decides."""
+_ON_ITS_WAY: Seconds = 0.5
+"""What ExaBGP has not sent so long after the last change, it has not at all."""
 _UNENDED: Seconds = 5.0
 """The same for the End-of-RIB after a session came up."""
 _MENDED_AT_MOST = 5
@@ -79,6 +81,8 @@ class Session:
     sent: dict[str, str] = field(default_factory=dict)
     """Address -> next hop, of what went out since the session came up."""
     mended: Counter[str] = field(default_factory=Counter)
+    spoken_at: Instant = float("-inf")
+    """When a change was last said of it: it may be on its way still, session or no session."""
 
     def carries(self, address: str) -> bool:
         """Whether this address could be announced in the session that is up."""
@@ -322,7 +326,8 @@ class Sync:
                 missing[address] = attributes
         # What was sent and is neither wanted nor in the table could not be withdrawn.
         for address, hop in session.sent.items():
-            if address not in wanted and prefix(address) not in session.rib:
+            lost = address not in wanted and prefix(address) not in session.rib
+            if lost and now - session.spoken_at >= _ON_ITS_WAY:
                 missing[address] = Attributes(next_hop=hop)
         yield from self._say(announcements(peer, missing), peer, now)
 
@@ -348,7 +353,11 @@ class Sync:
                 continue
             elif address not in wanted:
                 gone[address] = attributes
-            elif attributes == wanted[address] and self._sent_wrongly(session, address, attributes):
+            elif (
+                attributes == wanted[address]
+                and now - session.spoken_at >= _ON_ITS_WAY
+                and self._sent_wrongly(session, address, attributes)
+            ):
                 # ExaBGP takes it for announced already, so it must go before it can come.
                 session.mended[address] += 1
                 gone[address] = attributes
@@ -366,6 +375,7 @@ class Sync:
     ) -> Iterator[str]:
         session = self.sessions[peer]
         for line, addresses in commands:
+            session.spoken_at = now
             self._awaited.append(_Said(peer=peer, addresses=addresses, at=now))
             self._unsent |= {(peer, a) for a in addresses if session.carries(a)}
             self._unsent_until, self._spoke = now + _UNSENT, True
