@@ -12,23 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from routers import (
-    ALL,
-    IPV4,
-    NEXT_HOPS,
-    ROUTERS,
-    Bird,
-    Frr,
-    GoBgp,
-    Host,
-    Network,
-    Router,
-    terms,
-    until,
-)
 
 from steering.act.bgp import process
 from steering.act.bgp.terms import NO_EXPORT, Peer
+from steering.lab.peering import ALL, IPV4, NEXT_HOPS, Host, Network, terms, until
+from steering.lab.routers import ROUTERS, Bird, Frr, GoBgp, Router
 from steering.model import Done, Family
 
 pytestmark = pytest.mark.lab

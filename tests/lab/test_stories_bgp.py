@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from routers import passable
 from stage import EXPIRED, QUICK, Stage, on_stage, ours
 
 from steering.act.bgp import process
+from steering.lab.peering import passable
 from steering.lab.sandbox import find, poll
 from steering.lab.world import EDGE, ISP
 from steering.model import LOCAL, Family

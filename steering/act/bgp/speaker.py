@@ -107,7 +107,7 @@ class Speaker:
         self._started = time.monotonic()
         until = self._started + ADOPTED_WITHIN
         while not self._sync.ready and (left := until - time.monotonic()) > 0:
-            self._epoll.poll(min(left, 0.05))
+            self.wait(min(left, 0.05))
             self.pump()
         if not self._sync.ready:
             process.end(self._runtime)
@@ -158,6 +158,10 @@ class Speaker:
         self._write(self._sync.want(wanted, now))
         self.pump()
         return (*refused, *self._done(time.monotonic()))
+
+    def wait(self, patience: Seconds) -> None:
+        """Until there is something to `pump`, so long at most."""
+        self._epoll.poll(patience)
 
     def pump(self) -> None:
         """Takes what the speaker said, and answers. Never waits."""
