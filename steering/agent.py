@@ -16,14 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from steering import engine, parts
-from steering.act.bgp.speaker import Speaker
 from steering.act.bgp.speaking import Speaking
-from steering.act.kernel import KernelActuator
 from steering.act.off import OffSwitch
 from steering.config import Fingerprint, Setup
 from steering.crew import Crew
 from steering.decide.attention import attention
-from steering.dnstap.tap import Tap
 from steering.frozen import Frozen
 from steering.hands import Acted
 from steering.model import Done, Event, Facts, Instant, Round, Seconds
@@ -64,8 +61,6 @@ class Agent:
         self.frozen = Frozen(config.state)
         self.pins = Pins()
         self._rounds: list[Round] = []
-        self._heard: list[int] = []
-        """Descriptors that wake it."""
         self._wake = asyncio.Event()
         self._lasting = Lasting(
             switch=self.switch,
@@ -73,7 +68,7 @@ class Agent:
             snapshot=lambda: self.snapshot,
             deliver=self._deliver,
         )
-        self.outfit = Outfit(setup, self.version.layout, self.version.chain, self._lasting)
+        self.outfit = Outfit(self.version, self._lasting)
         self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
         self.reload = Reload(path, self, self.meters)
         self.journal = kept(None, config)
@@ -87,6 +82,8 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
         self.outfit.adopt()
         self._tell_of(self.outfit)
+        if self.frozen.trouble:
+            self.tell(Event(event="notice", because=self.frozen.trouble))
         self.crew = Crew()
         self._hear()
         self.turn()  # pins the paths before the first question is asked
@@ -100,7 +97,7 @@ class Agent:
             await self.crew.work()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
-            self._deafen()
+            self.crew.deafen()
             self.outfit.close()
             if self.journal is not None:
                 self.journal.close()
@@ -159,13 +156,13 @@ class Agent:
             rounds = [self.pins.sift(item, told) for item in rounds]
         self._time(rounds)
         heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
-        return replace(self._standing(), rounds=tuple(rounds), heard=heard, installed=installed)
+        return replace(self._standing(installed), rounds=tuple(rounds), heard=heard)
 
-    def _standing(self) -> Facts:
+    def _standing(self, installed: Mapping[str, str]) -> Facts:
         """What is so without any news."""
         return Facts(
             wall=time.time(),
-            installed=self._installed(),
+            installed=installed,
             off=self.switch.engaged(),
             overrides=self.version.setup.overrides,
             frozen=self.frozen.paths,
@@ -184,7 +181,7 @@ class Agent:
         """
         if self.outfit.hands is None:
             return Ended(gone=(), of=0)  # nothing is in force
-        now, facts = time.monotonic(), self._standing()
+        now, facts = time.monotonic(), self._standing(self._installed())
         stay = engine.turn(self.world, facts, now)[0].steers()
         left: Collection[str] = ()
         if parts.acts(version.setup.config):
@@ -208,8 +205,8 @@ class Agent:
         for key in ("state", "runtime"):
             if getattr(config, key) != getattr(was.setup.config, key):
                 raise CannotRun(2, f"{key}: can't be changed while the agent runs: restart it")
-        outfit = Outfit(version.setup, version.layout, version.chain, self._lasting, was)
-        self._deafen()
+        outfit = Outfit(version, self._lasting, was)
+        self.crew.deafen()
         outfit.succeed(was)
         self.outfit = outfit
         self._hear()
@@ -246,21 +243,12 @@ class Agent:
 
     def _hear(self) -> None:
         """Wake when the kernel or a resolver tells of something."""
-        loop, outfit = asyncio.get_running_loop(), self.outfit
-        if outfit.hands is not None:
-            loop.add_reader(self._heard_at(outfit.hands.kernel), self._on_kernel)
-            if (speaker := outfit.hands.voice.speaker) is not None:
-                loop.add_reader(self._heard_at(speaker), speaker.pump)
-        if outfit.ears is not None:
-            loop.add_reader(self._heard_at(outfit.ears.tap), self._on_tap)
-
-    def _heard_at(self, source: KernelActuator | Speaker | Tap) -> int:
-        self._heard.append(source.fileno())
-        return self._heard[-1]
-
-    def _deafen(self) -> None:
-        while self._heard:
-            asyncio.get_running_loop().remove_reader(self._heard.pop())
+        if self.outfit.hands is not None:
+            self.crew.hear(self.outfit.hands.kernel.fileno(), self._on_kernel)
+            if (speaker := self.outfit.hands.voice.speaker) is not None:
+                self.crew.hear(speaker.fileno(), speaker.pump)
+        if self.outfit.ears is not None:
+            self.crew.hear(self.outfit.ears.tap.fileno(), self._on_tap)
 
     def _installed(self) -> Mapping[str, str]:
         """Address to site, as this host's packets go: by its own table, else by the routers."""
@@ -304,7 +292,9 @@ class Agent:
                 self.meters.action_seconds.observe(result.seconds)
                 if result.action == "remove":
                     continue  # perhaps of an address that no policy names any more
-                row = self.outfit.layout.row[result.address]
+                row = self.outfit.layout.row.get(result.address)
+                if row is None:
+                    continue  # told to routers when a policy still named it
                 first = float(self.world.ledger.first_bad[row])
                 proof = self.world.proofs.get(row)
                 # A route that came back is no detection. NaN: none was bad.
@@ -396,7 +386,9 @@ class Agent:
 
     def _farewell(self) -> str:
         lease = f"for {self.version.setup.config.lease:g} s, then the guard takes it back"
-        left = len(self._installed())
+        shown = self.snapshot
+        told = shown.speaking.announced if shown and shown.speaking else {}
+        left = len({**(shown.installed if shown else {}), **told})
         return (
             f"{left} steered addresses stay as they are {lease}; `steering off` does at once"
             if self.outfit.hands and left

@@ -192,6 +192,7 @@ def _check(options: argparse.Namespace) -> int:
         return WRONG_INPUT
     from steering import parts
     from steering.act.preflight import Fault, preflight
+    from steering.dnstap.listen import objections
     from steering.observe.anchors import AnchorError
 
     try:
@@ -235,6 +236,9 @@ def _check(options: argparse.Namespace) -> int:
         home = look_around(terms, setup.config.runtime, setup.config.lease)
         for trouble in home.troubles:
             _say(f"this host: act.bgp: {trouble}")
+    for place in parts.places_of(setup.config):
+        for objection in objections(place):
+            _say(f"this host: observe.dnstap: {objection}")
     return FINE
 
 

@@ -1,9 +1,11 @@
-"""The tasks that an agent consists of while it runs: the first that fails ends them all."""
+"""What an agent consists of while it runs: tasks, the first of which that fails ends them all,
+and descriptors that wake it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 
@@ -12,6 +14,7 @@ class Crew:
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[object]] = {}
+        self._heard: list[int] = []
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def put(self, name: str, work: Coroutine[Any, Any, object]) -> None:
@@ -24,6 +27,16 @@ class Crew:
         """Have it done no longer."""
         if (task := self._tasks.pop(name, None)) is not None:
             task.cancel()
+
+    def hear(self, descriptor: int, news: Callable[[], None]) -> None:
+        """Call this whenever there is something to read."""
+        asyncio.get_running_loop().add_reader(descriptor, news)
+        self._heard.append(descriptor)
+
+    def deafen(self) -> None:
+        """Hear of no descriptor any more. To be called while they are still open."""
+        while self._heard:
+            asyncio.get_running_loop().remove_reader(self._heard.pop())
 
     async def work(self) -> None:
         """Until one of them returns; raises what one of them raised. Then none goes on."""

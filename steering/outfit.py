@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -22,16 +23,15 @@ from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
 from steering.act.watchdog import inherited
-from steering.config import Setup
 from steering.ears import Ears
 from steering.hands import Hands
-from steering.layout import Layout
 from steering.model import Round
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
-from steering.parts import CannotRun, Chain
+from steering.parts import CannotRun
+from steering.reload import Version
 from steering.report.http import Server
 from steering.report.snapshot import Snapshot
 from steering.ways import Ways
@@ -50,15 +50,9 @@ class Lasting:
 class Outfit:
     """Everything built from one setup. Raises CannotRun where something can't be had."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        layout: Layout,
-        chain: Chain,
-        lasting: Lasting,
-        was: Outfit | None = None,
-    ) -> None:
-        self.setup, self.layout, self.chain = setup, layout, chain
+    def __init__(self, version: Version, lasting: Lasting, was: Outfit | None = None) -> None:
+        self.setup, self.layout, self.chain = version.setup, version.layout, version.chain
+        setup, layout = self.setup, self.layout
         self.claim = parts.claim_of(setup.config)
         self.allowed = parts.addresses_of(setup)
         self.notices: tuple[str, ...] = ()
@@ -90,6 +84,7 @@ class Outfit:
                 deliver=lasting.deliver,
                 gateway_dead=self.ways.gateway_dead,
                 leads=self.ways.leads,
+                known=version.delegations,
             )
             made.pop_all()
 
@@ -144,7 +139,9 @@ class Outfit:
         except LookupError as error:
             raise CannotRun(2, f"observe.dnstap_group: {error.args[0]}") from error
         except OSError as error:
-            raise CannotRun(1, f"observe.dnstap: {error}") from error
+            code = 3 if isinstance(error, PermissionError) else 1
+            where = f"{error.filename}: " if error.filename else ""
+            raise CannotRun(code, f"observe.dnstap: {where}{error.strerror or error}") from error
         made.callback(ears.close)
         return ears
 
@@ -208,12 +205,19 @@ class Outfit:
             self.allowed,
             state=config.state,
             runtime=config.runtime,
-            former=former or inherited(Lease(config.runtime), claim),
+            former=former or _left_by_others(config.runtime, claim),
         )
         fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
         if fatal:
             raise CannotRun(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
         self.notices = tuple(map(str, complaints))
+
+
+def _left_by_others(runtime: Path, claim: Claim) -> tuple[Claim, ...]:
+    try:
+        return inherited(Lease(runtime), claim)
+    except OSError:
+        return ()  # adopting will meet the same, and say so
 
 
 def _adopt(hands: Hands) -> tuple[Trouble, ...]:

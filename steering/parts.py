@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
@@ -19,6 +19,7 @@ from steering.observe.ask import UNPINNED, Pin
 from steering.observe.cadence import Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path as Probed
+from steering.observe.question import delegations
 from steering.observe.resolve import system_resolvers
 from steering.observe.signatures import Signatures
 
@@ -188,6 +189,14 @@ def key_store(chain: Chain, signatures: Signatures, known: KeyStore | None = Non
         signatures=signatures,
         skew=chain.skew,
         known=known,
+    )
+
+
+def delegations_of(setup: Setup) -> Mapping[str, Sequence[str]]:
+    """Zone -> the names delegated right below it, as far as the policies tell."""
+    return delegations(
+        (zone for policy in setup.policies for zone in policy.zones),
+        (target.nameserver for policy in setup.policies for target in policy.targets),
     )
 
 

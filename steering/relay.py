@@ -139,6 +139,8 @@ class _Ways:
     """(place of a zone, upstream), old -> new."""
     zone_rows: Mapping[tuple[int, int], tuple[int, int]]
     """(place of a zone, row), old -> new."""
+    same: frozenset[str]
+    """The letters of `AXES` of which nothing moves: such a field is taken over as it is."""
 
 
 def relay(
@@ -195,12 +197,18 @@ def _ways(old: Layout, new: Layout, rerouted: Collection[str]) -> _Ways:
         for path, p in old.column.items()
         if path in new.column and path not in rerouted
     }
-    groups = _by_name(_groups(old), _groups(new))
-    return _Ways(
-        axes={"A": rows, "P": columns, "G": groups, "U": upstreams},
-        zones=zones,
-        zone_rows=zone_rows,
-    )
+    before, after = _groups(old), _groups(new)
+    axes = {"A": rows, "P": columns, "G": _by_name(before, after), "U": upstreams}
+    pairs = (*zip(old.shape, new.shape, strict=True), (len(before), len(after)))
+    sizes = dict(zip("APGU", (*pairs, (len(old.policies), len(new.policies))), strict=True))
+    same = {
+        axis
+        for axis, numbers in axes.items()
+        if sizes[axis] == (len(numbers), len(numbers)) and all(i == j for i, j in numbers.items())
+    }
+    if [p.zones for p in old.policies] == [p.zones for p in new.policies]:
+        same.add("Z")
+    return _Ways(axes=axes, zones=zones, zone_rows=zone_rows, same=frozenset(same))
 
 
 def _by_name(old: Sequence[object], new: Sequence[object]) -> Numbers:
@@ -246,19 +254,16 @@ def _ledger(was: Ledger, blank: Ledger, old: Layout, new: Layout, ways: _Ways) -
         hearsay=replace(blank.hearsay, **_moved(was.hearsay, blank.hearsay, ways)),
         **_moved(was, blank, ways),
     )
-    differ = [
-        b
-        for a, b in ways.axes["A"].items()
-        if not np.array_equal(old.base_scale[:, a], new.base_scale[:, b])
-    ]
-    if not differ:
+    before, after = list(ways.axes["A"]), np.array(list(ways.axes["A"].values()), dtype=np.int64)
+    differ = after[(old.base_scale[:, before] != new.base_scale[:, after]).any(axis=0)]
+    if not differ.size:
         return made
     # What the policy tolerates is another share now; what the key always has is as it was.
-    scale, heard = made.scale, made.hearsay.scale
+    scale, heard = made.scale.copy(), made.hearsay.scale.copy()
     scale[:, differ] = own_scale(new, CLASSES, made.habit_bad, made.habit_all)[:, differ]
     own = own_scale(new, KINDS, made.hearsay.habit_bad, made.hearsay.habit_all)
     heard[:, differ] = own[:, differ]
-    return made
+    return replace(made, scale=scale, hearsay=replace(made.hearsay, scale=heard))
 
 
 def _moved(was: object, blank: object, ways: _Ways) -> dict[str, Any]:
@@ -270,7 +275,7 @@ def _moved(was: object, blank: object, ways: _Ways) -> dict[str, Any]:
 
 
 def _field(was: object, blank: object, axes: str, ways: _Ways) -> object:
-    if not axes:
+    if ways.same.issuperset(axes.replace(".", "")):
         return was
     if isinstance(was, np.ndarray) and isinstance(blank, np.ndarray):
         return _array(was, blank, axes, ways)

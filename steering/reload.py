@@ -1,16 +1,15 @@
 """Files that change while the agent runs: read when they lie still, taken whole or not at all.
 
-Twice a second their fingerprint is looked at. When it differs from what was dealt with and has
-been the same for one look, they are read, in a thread and from nothing but themselves. What is
-faulty, or can't be had on this host, changes nothing. What would end most of the steers in
-force, and is more than other overrides, waits for a word (`consent`), for as long as that is
-what it would do.
+Twice a second their fingerprint is looked at. When it differs from what was dealt with and is the
+same at the next look, they are read, in a thread and from nothing but themselves. What is faulty,
+or can't be had on this host, changes nothing. What would end most of the steers in force, and may
+be a slip, waits for a word (`consent`) for as long as that is what it would do.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +41,7 @@ class Version:
     setup: Setup
     layout: Layout
     chain: Chain
+    delegations: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, setup: Setup, seen: Fingerprint) -> Version:
@@ -51,6 +51,7 @@ class Version:
             setup=setup,
             layout=Layout.of(setup),
             chain=parts.chain_of(setup),
+            delegations=parts.delegations_of(setup),
         )
 
 
@@ -86,6 +87,9 @@ class News:
     """What is different."""
     anew: bool
     """There is more to it than other overrides."""
+    doubtful: bool
+    """What it ends may be a slip: an override that came, or one that went, is a word already;
+    several that are gone at once may be a directory that is not mounted."""
 
 
 class Taker(Protocol):
@@ -163,8 +167,8 @@ class Reload:
             self._reject(read)
         elif not read.told:
             self._settle("loaded")
-        elif not read.anew or self._may_pass(read.version) or not self._hold(read):
-            self._take(read)  # an override is a word already, and says for which addresses
+        elif not read.doubtful or self._may_pass(read.version) or not self._hold(read):
+            self._take(read)
 
     def _take(self, news: News) -> None:
         try:
@@ -231,10 +235,12 @@ def _read(path: Path, seen: Fingerprint, was: Version) -> News | tuple[str, ...]
     files = file_changes(was.setup, now.setup)
     if now.chain.anchors != was.chain.anchors and not any("trust_anchors" in one for one in files):
         files = (*files, "trust_anchors: the records in the file are others now")
+    gone = {o.name for o in was.setup.overrides} - {o.name for o in now.setup.overrides}
     return News(
         version=now,
         told=(*files, *override_changes(was.setup, now.setup)),
         anew=bool(files),
+        doubtful=bool(files) or len(gone) > 1,
     )
 
 

@@ -137,7 +137,7 @@ def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
 
 def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Complaint]:
     claim = kernel.claim
-    for trouble in kernel.foreign(besides=former):
+    for trouble in kernel.foreign(besides=former) if claim.sites else ():
         yield Complaint(
             kind=Fault.WRONG_INPUT,
             message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "

@@ -11,7 +11,7 @@ from steering.decide import damping, together
 from steering.decide.budget import Allotment, Room, allot, room
 from steering.decide.crowd import crowd, unheard
 from steering.decide.orders import NONE
-from steering.decide.rank import best, costs
+from steering.decide.rank import best, costs, failing_steps
 from steering.judge.compare import candidates, cut_off, standing
 from steering.judge.demand import demand
 from steering.layout import Layout
@@ -91,6 +91,7 @@ class Board:
             np.flatnonzero(self.returning & ~self.damped),
             best=self.best,
             plan=self.plan,
+            standing=np.where(self.ordered, self.ordered_to, self.plan),
             layout=self.layout,
             at_most=self.at_most,
             scouting=self.scouting,
@@ -111,10 +112,9 @@ def look(world: World) -> Board:
         layout.group_of, own & (plan == 0), _on_trial(world), ledger.confirmed_at, now
     )
     settling = waiting & ~groups[layout.group_of] if waiting.any() else waiting
-    usable, bad = layout.order >= 0, ledger.health >= Health.SUSPECT
-    remote_bad = np.where(usable, bad, True).all(axis=1) & usable.any(axis=1)
-    all_bad = (own | (local == Health.SUSPECT)) & remote_bad
-    proven = _proven(world)
+    all_bad = _all_bad(world, own | (local == Health.SUSPECT))
+    rows = np.flatnonzero(breached)
+    proven = _proven(world, breached | (world.orders.decides != NONE))
     open_ways = proven & ~world.orders.banned
     ordered, ordered_to = _ordered(world)
     gathered = crowd(layout, ledger)
@@ -125,18 +125,24 @@ def look(world: World) -> Board:
     free = ~(ordered | self_doubt | clock_doubt) & (not world.off)
     fit = (local == Health.HEALTHY) | ((local == Health.STALE) & ~own)
     returning = free & fit & ~breached & (plan > 0)
-    rows = np.flatnonzero(breached)
-    budget = room(layout, plan, demand(ledger.hearsay, layout, now, world.begun), world.moves, now)
+    budget = room(
+        layout,
+        np.where(ordered, ordered_to, plan),
+        demand(ledger.hearsay, layout, now, world.begun),
+        world.moves,
+        now,
+    )
+    choice = np.where(breached, plan, 0)
+    rows = rows[~_content(open_ways[rows], layout.order[rows], plan[rows])]
     cost = costs(
         open_ways[rows],
         layout.order[rows],
         plan[rows],
         ledger.rtt[rows],
         layout.paths,
-        share=ledger.share(now, rows),
+        failing=failing_steps(ledger.recent_bad[rows], ledger.recent_all[rows]),
         busy=budget.busy,
     )
-    choice = np.zeros(len(plan), dtype=np.int64)
     choice[rows] = best(cost)
     leaving = free & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
     left = damping.room(damping.worn(world.worn, world.worn_at, layout, now), layout)
@@ -161,7 +167,7 @@ def look(world: World) -> Board:
         proven=open_ways,
         all_bad=all_bad,
         plan=plan,
-        detour_worse=_detour_worse(world, bad),
+        detour_worse=_detour_worse(world),
         returning=returning,
         damped=damped,
         best=choice,
@@ -190,15 +196,38 @@ def _on_trial(world: World) -> Mask:
     return rows
 
 
-def _proven(world: World) -> Mask:
-    """(A, P) where traffic may go: proven good, or in use and not proven to have turned bad."""
+def _all_bad(world: World, ill: Mask) -> Mask:
+    """Addresses of these that are bad on every path that could be used."""
+    everywhere, rows = np.zeros_like(ill), np.flatnonzero(ill)
+    if rows.size:
+        usable, bad = world.layout.order[rows] >= 0, world.ledger.health[rows] >= Health.SUSPECT
+        everywhere[rows] = (bad | ~usable)[:, 1:].all(axis=1) & usable.any(axis=1)
+    return everywhere
+
+
+def _content(ways: Mask, order: Ints, plan: Ints) -> Mask:
+    """Those on a proven detour that the policy likes as well as any: for them it is the best."""
+    if not plan.any():
+        return plan > 0
+    rows = np.arange(len(plan))
+    liked = np.where(ways, order, np.iinfo(np.int64).max).min(axis=1)
+    return np.asarray((plan > 0) & ways[rows, plan] & (order[rows, plan] == liked))
+
+
+def _proven(world: World, asked: Mask) -> Mask:
+    """(A, P) where traffic of the addresses asked for may go.
+
+    That is what is proven good, or in use and not proven to have turned bad.
+    """
     ledger, layout, now = world.ledger, world.layout, world.now
+    if not asked.any():
+        return np.zeros(layout.shape, dtype=np.bool_)
     proven = candidates(ledger, layout, now)
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
         proven[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-    return np.asarray(proven & (world.avoid_until <= now))
+    return np.asarray(proven & (world.avoid_until <= now) & asked[:, None])
 
 
 def _ordered(world: World) -> tuple[Mask, Ints]:
@@ -244,14 +273,15 @@ def _scouts(world: World) -> tuple[Mask, Mask]:
     return scouting, scouted
 
 
-def _detour_worse(world: World, bad: Mask) -> Mask:
+def _detour_worse(world: World) -> Mask:
     worse = np.zeros(len(world.plan), dtype=np.bool_)
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
         share = np.nan_to_num(world.ledger.share(world.now, steered), nan=1.0)
         there = share[np.arange(steered.size), columns]
-        worse[steered] = bad[steered, columns] & (there > share[:, 0] + WORSE)
+        bad = world.ledger.health[steered, columns] >= Health.SUSPECT
+        worse[steered] = bad & (there > share[:, 0] + WORSE)
     return worse
 
 

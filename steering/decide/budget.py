@@ -105,6 +105,7 @@ def allot(
     *,
     best: Ints,
     plan: Ints,
+    standing: Ints,
     layout: Layout,
     at_most: Ints,
     scouting: Mask,
@@ -119,6 +120,7 @@ def allot(
         returning: rows that want to go home, in order.
         best: (A,) the best site of each address, full or not.
         plan: (A,) the column each address takes now.
+        standing: (A,) the same, or where an override says: what takes up room either way.
         layout: the rows.
         at_most: (A,) addresses of the upstream that may be steered at once.
         scouting: (groups,) that have sent one address home and watch it.
@@ -126,9 +128,9 @@ def allot(
         room: what there is to spend.
     """
     best, held = best.copy(), np.zeros(len(plan), dtype=np.int8)
-    minute, away = room.minute, int((plan > 0).sum())
+    minute, away = room.minute, int((standing > 0).sum())
     at_once = room.budget.at_once
-    mine = np.bincount(layout.upstream_of, weights=plan > 0, minlength=len(layout.policies))
+    mine = np.bincount(layout.upstream_of, weights=standing > 0, minlength=len(layout.policies))
     seats = _Seats(leaving, cost, plan, room, layout)
     for i, a in enumerate(leaving.tolist()):
         new, u = bool(plan[a] == 0), layout.upstream_of[a]

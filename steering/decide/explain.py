@@ -30,7 +30,7 @@ from steering.decide.rules import RULES, Rule
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import reason
 from steering.judge.recover import Hold
-from steering.model import LOCAL, Health, Target
+from steering.model import Health, Target
 from steering.world import World
 
 
@@ -195,6 +195,13 @@ def _unproven(world: World, board: Board, a: int) -> str:
     return unproven(world, a)
 
 
+def _damped(world: World, board: Board, a: int) -> str:
+    if board.damped[a]:
+        return worn_out(world, board, a)
+    level = float(damping.worn(world.worn, world.worn_at, world.layout, world.now)[a])
+    return f"{level:.1f} moves not worn off (moves_per_day: {world.layout.moves_per_day[a]})"
+
+
 def _damped_otherwise(world: World, board: Board, a: int) -> str:
     layout = world.layout
     level = float(damping.worn(world.worn, world.worn_at, layout, world.now)[a])
@@ -228,12 +235,12 @@ def _budget_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG00
             "more moves, or more addresses away, than allowed; capacity can't tell: dnstap shows "
             "nothing of this upstream, and its policy has no steer.queries_per_second"
         )
-    return f"more moves, addresses away or queries to {LOCAL}'s alternatives than allowed"
+    return "more moves, more addresses away or more queries to a site than allowed"
 
 
 def _steer(world: World, board: Board, a: int) -> str:
     if not board.best[a]:
-        return "no site to steer to"
+        return f"no site to steer to now; {sites(world, a)}"
     proven = [world.layout.paths[p] for p in np.flatnonzero(board.proven[a]).tolist()]
     return f"best: {world.layout.paths[board.best[a]]}; proven: {', '.join(proven)}"
 
@@ -252,7 +259,7 @@ _NUMBERS: Mapping[str, Say] = {
     "healthy": _healthy,
     "everywhere": lambda world, _, a: sites(world, a),
     "unproven": _unproven,
-    "damped": worn_out,
+    "damped": _damped,
     "budget": _budget,
     "steer": _steer,
 }

@@ -28,7 +28,7 @@ def costs(
     rtt: Floats,
     paths: tuple[str, ...],
     *,
-    share: Floats | None = None,
+    failing: NDArray[np.int8] | None = None,
     busy: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """(N, P) what each path costs an address: the least is the best, infinite is not proven.
@@ -39,23 +39,33 @@ def costs(
         plan: (N,) column each address takes now.
         rtt: (N, P) seconds, NaN where unknown.
         paths: names of the columns.
-        share: (N, P) failing share of late, NaN where unknown.
+        failing: (N, P) steps of the failing share (`failing_steps`).
         busy: (P,) sites of which more than half of the room is taken.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        octave = np.floor(np.log2(rtt / RTT_STEP_FROM)) + 1
-    step = np.clip(np.nan_to_num(octave, nan=RTT_STEPS), 0, RTT_STEPS)
+    with np.errstate(invalid="ignore"):
+        octave = np.frexp(rtt / RTT_STEP_FROM)[1]
+    step = np.where(np.isnan(rtt), RTT_STEPS, np.clip(octave, 0, RTT_STEPS))
     columns = np.arange(len(paths))
-    cost = order * 2.0 + (columns[None, :] != plan[:, None])
+    cost = order * 2 + (columns[None, :] != plan[:, None])
     cost *= len(FAILING_STEPS) + 1
-    if share is not None:
-        cost += np.searchsorted(FAILING_STEPS, np.nan_to_num(share))
+    if failing is not None:
+        cost += failing
     cost *= 2
     if busy is not None:
         cost += busy
-    cost = cost * (RTT_STEPS + 1) + step
-    cost = cost * (len(paths) + 1) + np.argsort(np.argsort(np.array(paths)))
+    cost *= RTT_STEPS + 1
+    cost += step
+    cost *= len(paths)
+    cost += np.argsort(np.argsort(np.array(paths)))
     return np.where(proven, cost, np.inf)
+
+
+def failing_steps(bad: Floats, answers: Floats) -> NDArray[np.int8]:
+    """How many of the steps the failing share has passed, given bad and all answers of late."""
+    steps = np.zeros(bad.shape, dtype=np.int8)
+    for share in FAILING_STEPS:
+        steps += bad > answers * share
+    return steps
 
 
 def best(cost: Floats) -> NDArray[np.int64]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import grp
 import ipaddress
+import os
 import shutil
 import socket
 import stat
 import urllib.parse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -89,8 +92,7 @@ class Listener:
             # Nobody can connect before it listens, so not before owner and mode are right.
             try:
                 path.chmod(self.place.mode)
-                if self.place.owner is not None or self.place.group is not None:
-                    shutil.chown(path, self.place.owner, self.place.group)  # type: ignore[arg-type]
+                _give(path, self.place)
                 made.listen(_BACKLOG)
             except BaseException:
                 path.unlink()
@@ -100,6 +102,54 @@ class Listener:
             raise
         self.owns = _inode(path)
         return made
+
+
+def _give(path: Path, place: Place) -> None:
+    if place.owner is None and place.group is None:
+        return
+    try:
+        shutil.chown(path, place.owner, place.group)  # type: ignore[arg-type]
+    except PermissionError as error:
+        # Without CAP_CHOWN a file goes to a group of which its owner is a member (chown(2)).
+        whom = " and ".join(filter(None, (place.owner, place.group)))
+        raise PermissionError(
+            error.errno,
+            f"can't be given to {whom}: wanted SupplementaryGroups={place.group} in the unit",
+            str(path),
+        ) from None
+
+
+def objections(place: Place) -> Iterator[str]:
+    """What would keep a socket from being made at a place, or its group from it; makes nothing.
+
+    Whether somebody listens there already is not among them: it may be the agent itself.
+    """
+    if place.at.startswith("tcp://"):
+        return
+    path, group = Path(place.at), None
+    if place.group is not None:
+        try:
+            group = grp.getgrnam(place.group).gr_gid
+        except KeyError:
+            yield f"{path}: there is no group {place.group}"
+    try:
+        there = next(parent for parent in path.parents if parent.exists())
+        if not there.is_dir():
+            yield f"{path}: {there} is no directory"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            yield f"{path}: {there} can't be written in"
+        elif path.exists() and not path.is_socket():
+            yield f"{path}: something is there that is no socket"
+        for parent in path.parents if group is not None else ():
+            if parent.exists() and not _lets_in(parent.stat(), group):
+                yield f"{path}: {place.group} can't enter {parent}"
+    except OSError as error:
+        yield f"{path}: {error.strerror}"
+
+
+def _lets_in(directory: os.stat_result, group: int | None) -> bool:
+    bit = stat.S_IXGRP if directory.st_gid == group else stat.S_IXOTH
+    return bool(directory.st_mode & bit)
 
 
 def _tcp(at: str) -> socket.socket:

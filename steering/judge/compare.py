@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.judge.copies import Floats
 from steering.judge.ledger import SILENCES, Ledger
 from steering.layout import Layout
 from steering.model import Health, Instant
@@ -42,11 +43,19 @@ def answered_elsewhere(ledger: Ledger) -> Mask:
     """(A, P) whether, since a path's silence was certain, another path has answered."""
     found = np.zeros_like(ledger.late)
     rows = np.flatnonzero(silent(ledger).any(axis=1))
-    for p in range(found.shape[1] if rows.size else 0):
-        others = np.delete(ledger.answered[rows], p, axis=1)
-        since = ledger.silent_since[rows, p]
-        found[rows, p] = (others >= since[:, None]).any(axis=1)
+    if rows.size:
+        found[rows] = others_best(ledger.answered[rows]) >= ledger.silent_since[rows]
     return found
+
+
+def others_best(values: Floats) -> Floats:
+    """The greatest value of the *other* paths, on the last axis; NaN where none is known."""
+    if values.shape[-1] == 1:
+        return np.full_like(values, np.nan)
+    known = np.where(np.isnan(values), -np.inf, values)
+    best = np.partition(known, -2, axis=-1)[..., -2:]
+    others = np.where(known == best[..., 1:], best[..., :1], best[..., 1:])
+    return np.where(np.isneginf(others), np.nan, others)
 
 
 def cut_off(ledger: Ledger, layout: Layout) -> Mask:

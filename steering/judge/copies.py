@@ -7,15 +7,17 @@ make everybody else look outdated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.judge.own import fork, own, put
 from steering.layout import Layout
 from steering.model import Instant, Seconds, WallTime
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 Rows = NDArray[np.int64] | slice
 
 ALL = slice(None)
@@ -69,41 +71,40 @@ class Copies:
             window=now,
         )
 
+    def aged(self, layout: Layout, now: Instant) -> bool:
+        """Whether this window is over."""
+        return now - self.window >= WINDOW_ROUNDS * layout.interval
+
     def editable(self, layout: Layout, now: Instant) -> Copies:
-        """A copy that may be written to; begins a new window when this one is over."""
-        soonest, samples, window = self.soonest.copy(), self.samples.copy(), self.window
-        if now - window >= WINDOW_ROUNDS * layout.interval:
-            soonest[1], samples[1], window = soonest[0], samples[0], now
-            soonest[0], samples[0] = np.nan, 0
-        return replace(
-            self,
-            serial=self.serial.copy(),
-            newest=self.newest.copy(),
-            overtaken=self.overtaken.copy(),
-            soonest=soonest,
-            samples=samples,
-            window=window,
-            news=dict(self.news),
-        )
+        """Another one to write to until the turn is over; its window is a new one if due."""
+        made = fork(self)
+        put(made, "news", dict(self.news))
+        if self.aged(layout, now):
+            put(made, "window", now)
+            for name, none in (("soonest", np.nan), ("samples", 0)):
+                pair = own(made, name)
+                pair[1], pair[0] = pair[0], none
+        return made
 
     def forget(self, a: int, p: int) -> None:
         """Another instance answers now: what the last one showed says nothing of it."""
-        self.serial[:, a, p] = -1
-        self.overtaken[:, a, p] = np.nan
+        own(self, "serial")[:, a, p] = -1
+        own(self, "overtaken")[:, a, p] = np.nan
         self.forget_life(a, p)
 
     def forget_life(self, a: int, p: int) -> None:
         """Drop the expirations seen; the windows remember those of a copy since replaced."""
-        self.soonest[:, :, a, p] = np.nan
-        self.samples[:, :, a, p] = 0
+        own(self, "soonest")[:, :, a, p] = np.nan
+        own(self, "samples")[:, :, a, p] = 0
 
-    def see_expiry(self, key: tuple[int, int, int], expires: WallTime) -> None:
-        """One answer for `key` = (z, a, p), whose soonest proven signature ends at `expires`."""
-        z, a, p = key
-        known = self.soonest[0, z, a, p]
-        if not known <= expires:
-            self.soonest[0, z, a, p] = expires
-        self.samples[0, z, a, p] += 1
+    def see_expiries(self, keys: tuple[Counts, Counts, Counts], expires: Floats) -> None:
+        """Answers for distinct `keys` = (z, a, p): when their soonest proven signatures end."""
+        where = (0, *keys)
+        known = self.soonest[where]
+        sooner = ~(known <= expires)
+        if sooner.any():
+            own(self, "soonest")[where] = np.where(sooner, expires, known)
+        own(self, "samples")[where] += 1
 
     def see_serial(
         self,
@@ -123,10 +124,10 @@ class Copies:
         if serial == self.serial[key]:
             return  # as late as it was
         news = self.news.get((z, u), ())
-        self.serial[key] = serial
+        own(self, "serial")[key] = serial
         # The history is in RFC 1982 order, so the first newer one is what overtook this copy.
         overtook = next((at for known, at in news if newer(known, serial)), None)
-        self.overtaken[key] = np.nan if overtook is None else overtook
+        own(self, "overtaken")[key] = np.nan if overtook is None else overtook
 
     def _learn(self, layout: Layout, z: int, u: int, serial: int, now: Instant) -> None:
         news = self.news.get((z, u), ())
@@ -134,11 +135,12 @@ class Copies:
             return
         assert isinstance(self.news, dict)
         self.news[z, u] = (*news, (serial, now))[-HISTORY:]
-        self.newest[z, u] = serial
+        own(self, "newest")[z, u] = serial
         rows = np.flatnonzero(layout.upstream_of == u)
         held = self.serial[z, rows]
         behind = (held >= 0) & (held != serial) & np.isnan(self.overtaken[z, rows])
-        self.overtaken[z, rows] = np.where(behind, now, self.overtaken[z, rows])
+        if behind.any():
+            own(self, "overtaken")[z, rows] = np.where(behind, now, self.overtaken[z, rows])
 
     def zone_lag(self, layout: Layout, now: Instant, rows: Rows = ALL) -> Floats:
         """(Z, rows, P) serial lag in seconds; NaN: no serial seen."""

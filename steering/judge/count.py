@@ -1,101 +1,85 @@
-"""Answers counted: what one round of observations adds to the ledger."""
+"""Answers counted: what the rounds of one turn add to the ledger."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from steering.judge import names
+from steering.judge.answers import (
+    BOGUS,
+    CLASS_OF,
+    EXPIRED,
+    GOOD,
+    LOCAL_ERROR,
+    NOT_YET_VALID,
+    NOTHING,
+    SECURE,
+    TIMEOUT,
+    Answers,
+    Floats,
+    Mask,
+    waves,
+)
 from steering.judge.draft import Draft
 from steering.judge.hearsay import forget
 from steering.judge.herd import pair_herd
 from steering.judge.instance import Instance
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
+from steering.judge.own import own, write
 from steering.judge.trials import pair
 from steering.layout import CLASSES
-from steering.model import OUTCOMES, Evidence, Health, Kind, Observation, Outcome, Round, Verdict
+from steering.model import Evidence, Health, Observation, Round, Verdict
 
 SMOOTH = 1 / 8
 """Weight of a new round-trip time in the smoothed one (RFC 6298 section 2.3)."""
 
-_COLUMN_OF = {outcome: i for i, outcome in enumerate(OUTCOMES)}
-_CLASS_OF = {verdict: c for c, verdict in enumerate(CLASSES)}
-_DATED = (Outcome.EXPIRED, Outcome.NOT_YET_VALID)
 _LOSSY = (Verdict.TIMEOUT, Verdict.ERROR)
+_LOST = CLASSES.index(Verdict.TIMEOUT)
 
 
-def count_round(draft: Draft, item: Round) -> None:
-    """Count one round; it is also a pair of the trial of its address, if there is one."""
-    a = draft.layout.row.get(item.address)
-    if a is None:
-        return  # a policy was reloaded while the question was under way
-    seen: dict[int, Observation] = {}
-    for observation in item.observations:
-        p = draft.layout.column.get(observation.path)
-        if p is not None and not observation.live:  # live answers are the proof's
-            seen[p] = observation
-    pair(draft, a, item, seen)
-    pair_herd(draft, a, item, seen)
-    answered = [p for p, observation in seen.items() if _came(observation)]
-    for p, observation in seen.items():
-        _count(draft, (a, p), item, observation, alone=not answered)
-    if item.moot:
-        known = draft.ignored.get(a, names.NONE)
-        draft.ignored[a] = names.ignore(known, (item.question.name,), draft.now)
+def count(draft: Draft, rounds: Iterable[Round]) -> None:
+    """Count all rounds; each is also a pair of the trial of its address, if there is one."""
+    for wave in waves(draft.layout, rounds):
+        for a, (item, seen) in wave.items():
+            pair(draft, a, item, seen)
+            pair_herd(draft, a, item, seen)
+        _count(draft, Answers.of(draft.layout, wave))
+        for a, (item, _) in wave.items():
+            if item.moot:
+                known = draft.ignored.get(a, names.NONE)
+                draft.ignored[a] = names.ignore(known, (item.question.name,), draft.now)
 
 
-def _came(seen: Observation) -> bool:
-    """Whether an answer came, judged or not."""
-    return seen.verdict is not Verdict.TIMEOUT and (
-        seen.reached or seen.verdict is not Verdict.NOTHING
-    )
-
-
-def _count(draft: Draft, key: Key, item: Round, seen: Observation, *, alone: bool) -> None:
-    book, now, verdict = draft.book, draft.now, seen.verdict
-    book.counts[_COLUMN_OF[seen.outcome]][key] += 1
-    if seen.reached:
-        book.reached[key] = np.fmax(book.reached[key], item.at)
-    _count_silence(draft, key, item, seen)
-    book.stuck[key] = book.stuck[key] + 1 if seen.outcome is Outcome.LOCAL_ERROR else 0
-    if verdict is Verdict.NOTHING:
+def _count(draft: Draft, wave: Answers) -> None:
+    if not wave.seen:
         return
-    draft.touched.add(key)
-    book.seen[key] = now
-    if seen.nsid is not None:
-        _meet(draft, key, seen.nsid)
-    bad = verdict is not Verdict.GOOD
-    if item.question.kind is not Kind.WITNESS:
-        _count_recent(draft, key, seen, bad=bad)
-    book.run[key] = 0 if bad else book.run[key] + 1
-    if seen.rtt is not None:
-        old = book.rtt[key]
-        book.rtt[key] = seen.rtt if math.isnan(old) else old + (seen.rtt - old) * SMOOTH
-    if bad:
-        draft.evidence[key] = seen.evidence or Evidence(
+    own(draft.book, "counts")[wave.outcome, wave.a, wave.p] += 1
+    _count_silence(draft, wave)
+    wave = wave.where(wave.verdict != NOTHING)
+    key = wave.a, wave.p
+    draft.touched[key] = True
+    own(draft.book, "seen")[key] = draft.now
+    _meet_all(draft, wave)
+    bad = wave.verdict != GOOD
+    _count_recent(draft, wave.where(~wave.witness))
+    run = draft.book.run[key]
+    own(draft.book, "run")[key] = np.where(bad, 0, run + 1)
+    _time(draft, wave)
+    outdated = _count_copies(draft, wave)
+    counts = _tally(draft, wave)
+    of = CLASS_OF[wave.verdict]
+    fault = bad & draft.layout.acts_on[of, wave.a]
+    for i in np.flatnonzero(bad).tolist():
+        seen, item, (a, p) = wave.seen[i], wave.items[i], (int(wave.a[i]), int(wave.p[i]))
+        draft.evidence[a, p] = seen.evidence or Evidence(
             owner=item.question.name, rdtype=item.question.rdtype, detail=_shown(seen)
         )
-    outdated = _count_copy(draft, key, item, seen)
-    counts = _tally(draft, key, item, verdict, alone=alone)
-    fault = bad and bool(draft.layout.acts_on[_CLASS_OF[verdict], key[0]])
-    if fault and key[1] == 0:
-        _mind(draft, key[0], item, counts=counts)
-    if (bucket := draft.buckets.get(key)) is not None and not item.moot:
-        # What the policy does not count against a path does not keep traffic away from it.
-        lost = fault and verdict in _LOSSY
-        clean = not fault and not outdated
-        draft.buckets[key] = bucket.count(clean=clean, lost=lost, bad=not clean and not lost)
-
-
-def _count_recent(draft: Draft, key: Key, seen: Observation, *, bad: bool) -> None:
-    """One answer for the failing share; witnesses were asked because they fail."""
-    book, now = draft.book, draft.now
-    fade = math.exp((book.recent_at[key] - now) / RECENT) * (1 - 1 / RECENT_ANSWERS)
-    book.recent_bad[key] = book.recent_bad[key] * fade + bad
-    book.recent_dated[key] = book.recent_dated[key] * fade + (seen.outcome in _DATED)
-    book.recent_all[key] = book.recent_all[key] * fade + 1
-    book.recent_at[key] = now
+        if fault[i] and p == 0:
+            _mind(draft, a, item, counts=bool(counts[i]))
+    if draft.buckets:
+        _recover(draft, wave, fault, outdated)
 
 
 def _shown(seen: Observation) -> str:
@@ -103,92 +87,138 @@ def _shown(seen: Observation) -> str:
     return f"{seen.outcome} ({seen.detail[:80]!r})" if seen.detail else str(seen.outcome)
 
 
-def _count_silence(draft: Draft, key: Key, item: Round, seen: Observation) -> None:
-    book = draft.book
-    if _came(seen):
-        book.streak[key] = 0
-        book.silent_since[key] = np.nan
-        book.answered[key] = np.fmax(book.answered[key], item.at)
-    elif seen.verdict is Verdict.TIMEOUT and not item.at < book.answered[key]:
-        # A loss known only after a later question was answered is no silence.
-        book.streak[key] += 1
-        if book.streak[key] == SILENCES:
-            book.silent_since[key] = item.at
+def _count_silence(draft: Draft, wave: Answers) -> None:
+    """What came at all; questions in a row that stayed unanswered, or did not get out."""
+    book, key = draft.book, (wave.a, wave.p)
+    write(book, "reached", key, _latest(book.reached[key], wave, wave.reached))
+    before = book.answered[key]
+    write(book, "answered", key, _latest(before, wave, wave.came))
+    # A loss known only after a later question was answered is no silence.
+    silent = (wave.verdict == TIMEOUT) & ~(wave.at < before)
+    streak = np.where(wave.came, 0, book.streak[key] + silent)
+    since = np.where(silent & (streak == SILENCES), wave.at, book.silent_since[key])
+    certain = ~np.isnan(since)
+    if certain.any():
+        own(book, "silent_since")[key] = np.where(wave.came, np.nan, since)
+    write(book, "streak", key, streak)
+    stuck = wave.outcome == LOCAL_ERROR
+    write(book, "stuck", key, np.where(stuck, book.stuck[key] + 1, 0))
 
 
-def _count_copy(draft: Draft, key: Key, item: Round, seen: Observation) -> bool:
-    """Note serial and signature's end; whether this answer shows an outdated copy."""
-    book, (a, p) = draft.book, key
-    z = draft.layout.zone(a, item.question.zone)
-    if z is None:
-        return False
-    proven = seen.outcome is Outcome.SECURE
-    if seen.expires is not None and (proven or seen.outcome is Outcome.EXPIRED):
-        book.copies.see_expiry((z, a, p), seen.expires)
-        draft.dated.add(a)
-    if seen.serial is not None:
-        book.copies.see_serial(
-            draft.layout, (z, a, p), seen.serial, proven=proven, wall=draft.wall, now=draft.now
-        )
-        draft.dated.add(a)
-    short = seen.expires is not None and seen.expires - draft.wall <= book.floor[z, a, p]
-    return bool(short or book.behind[key])
+def _latest(before: Floats, wave: Answers, where: Mask) -> Floats:
+    return np.where(where, np.fmax(before, wave.at), before)
 
 
-def _tally(draft: Draft, key: Key, item: Round, verdict: Verdict, *, alone: bool) -> bool:
-    """One answer for the breach buckets, each class apart; whether it counts as a failing name."""
-    a, p = key
-    name = item.question.name
-    if item.question.kind is Kind.WITNESS:
-        return False  # asked because it failed: it would count twice, or drown others
-    if verdict is Verdict.TIMEOUT and alone:
-        return False  # silence that all paths of the round share speaks against none of them
-    if verdict is Verdict.BOGUS:
+def _count_recent(draft: Draft, wave: Answers) -> None:
+    """For the failing share; witnesses are not in it, they were asked because they fail."""
+    book, now, key = draft.book, draft.now, (wave.a, wave.p)
+    fade = np.exp((book.recent_at[key] - now) / RECENT) * (1 - 1 / RECENT_ANSWERS)
+    dated = (wave.outcome == EXPIRED) | (wave.outcome == NOT_YET_VALID)
+    write(book, "recent_bad", key, book.recent_bad[key] * fade + (wave.verdict != GOOD))
+    write(book, "recent_dated", key, book.recent_dated[key] * fade + dated)
+    write(book, "recent_all", key, book.recent_all[key] * fade + 1)
+    write(book, "recent_at", key, np.full(len(fade), now))
+
+
+def _time(draft: Draft, wave: Answers) -> None:
+    wave = wave.where(~np.isnan(wave.rtt))
+    key = wave.a, wave.p
+    old = draft.book.rtt[key]
+    write(
+        draft.book,
+        "rtt",
+        key,
+        np.where(np.isnan(old), wave.rtt, old + (wave.rtt - old) * SMOOTH),
+    )
+
+
+def _count_copies(draft: Draft, wave: Answers) -> Mask:
+    """Note serials and signatures' ends; which answers show an outdated copy."""
+    known, secure = wave.zone >= 0, wave.outcome == SECURE
+    dated = known & ~np.isnan(wave.expires) & (secure | (wave.outcome == EXPIRED))
+    if dated.any():
+        key = wave.zone[dated], wave.a[dated], wave.p[dated]
+        draft.copies().see_expiries(key, wave.expires[dated])
+        draft.dated[wave.a[dated]] = True
+    for i, seen in enumerate(wave.seen):
+        if seen.serial is not None and known[i]:
+            at = int(wave.zone[i]), int(wave.a[i]), int(wave.p[i])
+            proven, wall = bool(secure[i]), draft.wall
+            draft.copies().see_serial(
+                draft.layout, at, seen.serial, proven=proven, wall=wall, now=draft.now
+            )
+            draft.dated[at[1]] = True
+    floor = draft.book.floor[wave.zone, wave.a, wave.p]
+    short = wave.expires - draft.wall <= floor  # NaN: no date, or no limit
+    return np.asarray(known & (short | draft.book.behind[wave.a, wave.p]))
+
+
+def _tally(draft: Draft, wave: Answers) -> Mask:
+    """For the breach buckets, each class apart; which answers count as failing names."""
+    # A witness was asked because it failed: it would count twice, or drown others.
+    # Silence that all paths of the round share speaks against none of them.
+    told = ~wave.witness & ~((wave.verdict == TIMEOUT) & wave.alone)
+    counts: Mask = told & (wave.verdict != GOOD)
+    for i in np.flatnonzero(told & (wave.verdict == BOGUS)).tolist():
+        a, p, name = int(wave.a[i]), int(wave.p[i]), wave.items[i].question.name
         if names.holds(draft.ignored.get(a, names.NONE), name, draft.now):
-            return False
-        known, counts = names.count_once(draft.counted.get(key, names.NONE), name, draft.now)
-        draft.counted[key] = known
-    else:
-        counts = verdict is not Verdict.GOOD
-    for c, counted in enumerate(CLASSES):
-        cell = (c, a, p)
-        if verdict is counted:
-            if counts:
-                draft.bad[cell] = draft.bad.get(cell, 0) + 1
+            told[i] = counts[i] = False
+            continue
+        known = draft.counted.get((a, p), names.NONE)
+        draft.counted[a, p], counts[i] = names.count_once(known, name, draft.now)
+    of = CLASS_OF[wave.verdict]
+    for c in range(len(CLASSES)):
+        bad = counts & (of == c)
         # Silence says nothing good of the signatures; a bogus answer is an answer.
-        elif verdict is Verdict.GOOD or counted is Verdict.TIMEOUT:
-            draft.good[cell] = draft.good.get(cell, 0) + 1
+        good = told & ((wave.verdict == GOOD) | ((c == _LOST) & (of != c)))
+        draft.pour(c, wave.a, wave.p, bad, good)
     return counts
 
 
 def _mind(draft: Draft, a: int, item: Round, *, counts: bool) -> None:
     """A local answer was bad: note when it began, and look closer while it is news."""
-    book = draft.book
-    if np.isnan(book.first_bad[a]):
-        book.first_bad[a] = item.at
+    if np.isnan(draft.book.first_bad[a]):
+        own(draft.book, "first_bad")[a] = item.at
     # Once it is suspect the trial asks. A fault that is everywhere must not be asked for ever.
     if counts and draft.was.health[a, 0] not in (Health.SUSPECT, Health.FAILING):
         draft.arouse(a)
 
 
+def _recover(draft: Draft, wave: Answers, fault: Mask, outdated: Mask) -> None:
+    """What the policy does not count against a path does not keep traffic away from it."""
+    for i, key in enumerate(zip(wave.a.tolist(), wave.p.tolist(), strict=True)):
+        bucket = draft.buckets.get(key)
+        if bucket is None or wave.items[i].moot:
+            continue
+        lost = bool(fault[i]) and wave.seen[i].verdict in _LOSSY
+        clean = not fault[i] and not outdated[i]
+        draft.buckets[key] = bucket.count(clean=clean, lost=lost, bad=not clean and not lost)
+
+
+def _meet_all(draft: Draft, wave: Answers) -> None:
+    for i, seen in enumerate(wave.seen):
+        if seen.nsid is not None:
+            _meet(draft, (int(wave.a[i]), int(wave.p[i])), seen.nsid)
+
+
 def _meet(draft: Draft, key: Key, nsid: str) -> None:
     """See which server answered; evidence of another anycast instance is dropped."""
-    was = draft.instances.get(key, Instance())
+    was = draft.book.instances.get(key, Instance())
     instance, changed = was.see(nsid)
     if instance is not was:
-        draft.instances[key] = instance
+        draft.meet(key, instance)
     if not changed:
         return
     book, (a, p) = draft.book, key
-    book.levels[:, a, p] = 0
-    for count in (book.streak, book.run, book.late_count):
-        count[key] = 0
-    for value in (book.recent_bad, book.recent_dated, book.recent_all):
-        value[key] = 0.0
-    for instant in (book.silent_since, book.late_since):
-        instant[key] = np.nan
-    book.behind[key] = book.late[key] = False
-    book.copies.forget(a, p)
+    own(book, "levels")[:, a, p] = 0
+    for count in ("streak", "run", "late_count"):
+        own(book, count)[key] = 0
+    for value in ("recent_bad", "recent_dated", "recent_all"):
+        own(book, value)[key] = 0.0
+    for instant in ("silent_since", "late_since"):
+        own(book, instant)[key] = np.nan
+    own(book, "behind")[key] = own(book, "late")[key] = False
+    draft.copies().forget(a, p)
     draft.counted.pop(key, None)
     draft.evidence.pop(key, None)
     if (bucket := draft.buckets.get(key)) is not None:

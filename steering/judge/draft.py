@@ -1,40 +1,37 @@
-"""The ledger being written in one turn: private copies of what may change, frozen at the end."""
+"""The ledger being written in one turn: what is changed in it is copied first."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steering.judge import names
 from steering.judge.confirm import Trial
-from steering.judge.copies import Floats
+from steering.judge.copies import Copies
 from steering.judge.health import Signal
 from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
-from steering.judge.ledger import Counts, HerdTrial, Key, Ledger
+from steering.judge.ledger import Counts, HerdTrial, Key, Ledger, Mask
+from steering.judge.own import fork, freeze, own, put
 from steering.judge.recover import Bucket, Hold
-from steering.layout import Layout
+from steering.layout import CLASSES, Layout
 from steering.model import Event, Evidence, Instant, WallTime
-
-Cell = tuple[int, int, int]
-"""(class, row, column): one set of breach buckets."""
-
 
 CURIOUS_ROUNDS = 8
 """So many rounds are asked fast after one bad answer."""
 
 
 class Draft:
-    """One turn's work on a ledger. `book` is written to until the turn is over."""
+    """One turn's work on a ledger. `book` shares its arrays with it: they are written to by `own`.
 
-    def __init__(
-        self, ledger: Ledger, layout: Layout, wall: WallTime, now: Instant, *, answers: bool
-    ) -> None:
-        """`answers`: whether there are any to count; else what only they change is not copied."""
+    What is not touched is not copied: with a thousand addresses over three hundred paths a
+    ledger has 200 MB.
+    """
+
+    def __init__(self, ledger: Ledger, layout: Layout, wall: WallTime, now: Instant) -> None:
+        for part in (ledger, ledger.copies, ledger.hearsay):
+            freeze(part)
         self.was, self.layout, self.wall, self.now = ledger, layout, wall, now
-        self.instances: dict[Key, Instance] = dict(ledger.instances)
         self.counted: dict[Key, names.Names] = dict(ledger.counted)
         self.ignored: dict[int, names.Names] = dict(ledger.ignored)
         self.trials: dict[int, Trial] = dict(ledger.trials)
@@ -42,53 +39,53 @@ class Draft:
         self.buckets: dict[Key, Bucket] = dict(ledger.buckets)
         self.holds: dict[int, Hold] = dict(ledger.holds)
         self.evidence: dict[Key, Evidence] = dict(ledger.evidence)
-        self.book = replace(
-            _with_own_counts(ledger) if answers else ledger,
-            health=ledger.health.copy(),
-            levels=ledger.levels.copy(),
-            herd=ledger.herd.copy(),
-            copies=ledger.copies.editable(layout, now),
-            late=ledger.late.copy(),
-            late_count=ledger.late_count.copy(),
-            late_since=ledger.late_since.copy(),
-            suspected_at=ledger.suspected_at.copy(),
-            confirmed_at=ledger.confirmed_at.copy(),
-            first_bad=ledger.first_bad.copy(),
-            curious_until=ledger.curious_until.copy(),
-            instances=self.instances,
-            counted=self.counted,
-            ignored=self.ignored,
-            trials=self.trials,
-            herds=self.herds,
-            buckets=self.buckets,
-            holds=self.holds,
-            evidence=self.evidence,
-        )
-        self.bad: dict[Cell, int] = {}
-        self.good: dict[Cell, int] = {}
-        self.touched: set[Key] = set()
-        """Keys with an answer, or the absence of one, that counts."""
-        self.dated: set[int] = set()
-        """Rows of which a serial or a signature's end was seen."""
+        self.book = fork(ledger)
+        for name in ("counted", "ignored", "trials", "herds", "buckets", "holds", "evidence"):
+            put(self.book, name, getattr(self, name))
+        if ledger.copies.aged(layout, now):
+            self.copies()
+        self.touched = np.zeros(layout.shape, dtype=np.bool_)
+        """(A, P) keys with an answer, or the absence of one, that counts."""
+        self.dated = np.zeros(len(layout.targets), dtype=np.bool_)
+        """(A,) of whom a serial or a signature's end was seen."""
         self.signals = np.zeros(layout.shape, dtype=np.int8)
         self.events: list[Event] = []
+        self._poured: list[Counts] = []
+
+    def copies(self) -> Copies:
+        """The copies to write to, made when they are first asked for."""
+        if self.book.copies is self.was.copies:
+            put(self.book, "copies", self.was.copies.editable(self.layout, self.now))
+        return self.book.copies
 
     def listen(self) -> Hearsay:
-        """The hearsay to write to: a copy, made when it is first asked for."""
+        """The hearsay to write to, made when it is first asked for."""
         if self.book.hearsay is self.was.hearsay:
-            self.book = replace(self.book, hearsay=self.was.hearsay.editable(self.now))
+            put(self.book, "hearsay", self.was.hearsay.editable(self.now))
         return self.book.hearsay
 
-    def review_hearsay(self, *, habit_bad: Floats, habit_all: Floats, scale: Counts) -> None:
-        """Set what the hearsay's keys always have."""
-        heard = replace(
-            self.listen(),
-            habit_bad=habit_bad,
-            habit_all=habit_all,
-            habit_at=self.now,
-            scale=scale,
-        )
-        self.book = replace(self.book, hearsay=heard)
+    def meet(self, key: Key, instance: Instance) -> None:
+        """Note which servers answer; there is an entry for every key, so these are copied late."""
+        if self.book.instances is self.was.instances:
+            put(self.book, "instances", dict(self.was.instances))
+        assert isinstance(self.book.instances, dict)
+        self.book.instances[key] = instance
+
+    def pour(self, c: int, a: Counts, p: Counts, bad: Mask, good: Mask) -> None:
+        """Answers for the breach buckets of one class: one a key, each column one entry."""
+        some = bad | good
+        cells = (np.full(len(a), c), a, p, bad, good)
+        self._poured.append(np.array([column[some] for column in cells], dtype=np.int64))
+
+    def poured(self) -> tuple[Counts, Counts, Counts]:
+        """(3, n) class, row and column of all that was poured; (n,) bad ones, and good ones."""
+        rows = np.concatenate(self._poured, axis=1) if self._poured else np.zeros((5, 0), np.int64)
+        if len(self._poured) <= len(CLASSES):  # one wave: no cell is in it twice
+            return rows[:3], rows[3], rows[4]
+        shape = (len(CLASSES), *self.layout.shape)
+        flat, place = np.unique(np.ravel_multi_index(tuple(rows[:3]), shape), return_inverse=True)
+        bad, good = (np.bincount(place, weights=rows[i]).astype(np.int64) for i in (3, 4))
+        return np.array(np.unravel_index(flat, shape)), bad, good
 
     def signal(self, where: NDArray[np.bool_], signal: Signal) -> None:
         """Give `signal` to the keys in `where` that have no weightier one."""
@@ -96,7 +93,9 @@ class Draft:
 
     def arouse(self, rows: int | NDArray[np.bool_]) -> None:
         """Ask these addresses fast for a while: bad news should travel fast."""
-        self.book.curious_until[rows] = self.now + CURIOUS_ROUNDS * self.layout.fast_interval
+        own(self.book, "curious_until")[rows] = (
+            self.now + CURIOUS_ROUNDS * self.layout.fast_interval
+        )
 
     def arouse_around(self, group: int) -> None:
         """News of a group: ask its addresses fast, and those of all other operators.
@@ -130,27 +129,3 @@ class Draft:
                 now=now,
             )
         )
-
-
-def _with_own_counts(ledger: Ledger) -> Ledger:
-    return replace(
-        ledger,
-        counts=ledger.counts.copy(),
-        recent_bad=ledger.recent_bad.copy(),
-        recent_dated=ledger.recent_dated.copy(),
-        recent_all=ledger.recent_all.copy(),
-        recent_at=ledger.recent_at.copy(),
-        habit_bad=ledger.habit_bad.copy(),
-        habit_all=ledger.habit_all.copy(),
-        run=ledger.run.copy(),
-        streak=ledger.streak.copy(),
-        stuck=ledger.stuck.copy(),
-        silent_since=ledger.silent_since.copy(),
-        seen=ledger.seen.copy(),
-        answered=ledger.answered.copy(),
-        reached=ledger.reached.copy(),
-        rtt=ledger.rtt.copy(),
-        behind=ledger.behind.copy(),
-        floor=ledger.floor.copy(),
-        zone_late=ledger.zone_late.copy(),
-    )

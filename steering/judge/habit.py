@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from steering.judge.copies import Floats
 from steering.judge.detector import scale_for
 from steering.judge.draft import Draft
 from steering.judge.ledger import Counts
+from steering.judge.own import own, put
 from steering.layout import CLASSES, NORMAL, Layout
 from steering.model import Health, Seconds, Verdict
 
@@ -34,9 +34,11 @@ def learn(draft: Draft, cells: Counts, bad: Counts, good: Counts) -> None:
     c, a, p = cells
     book = draft.book
     calm = draft.was.health[a, p] <= int(Health.HEALTHY)
-    book.habit_bad[c, a, p] += bad * calm
+    failed = (bad > 0) & calm
+    if failed.any():
+        own(book, "habit_bad")[c[failed], a[failed], p[failed]] += bad[failed]
     signed = c == _SIGNED
-    book.habit_all[a[signed], p[signed]] += ((bad + good) * calm)[signed]
+    own(book, "habit_all")[a[signed], p[signed]] += ((bad + good) * calm)[signed]
 
 
 def review(draft: Draft) -> None:
@@ -46,8 +48,10 @@ def review(draft: Draft) -> None:
         return
     fade = np.exp((book.habit_at - draft.now) / WEEK)
     failed, answers = book.habit_bad * fade, book.habit_all * fade
-    scale = own_scale(draft.layout, CLASSES, failed, answers)
-    draft.book = replace(book, habit_bad=failed, habit_all=answers, habit_at=draft.now, scale=scale)
+    put(book, "habit_bad", failed)
+    put(book, "habit_all", answers)
+    put(book, "habit_at", draft.now)
+    put(book, "scale", own_scale(draft.layout, CLASSES, failed, answers))
 
 
 def base_scale(layout: Layout, classes: Sequence[Verdict]) -> Counts:

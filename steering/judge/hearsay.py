@@ -11,13 +11,15 @@ drain them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steering.judge import names
+from steering.judge.own import fork, own, put
 from steering.layout import CLASSES, Layout
 from steering.model import OUTCOMES, Evidence, Instant, Seconds, Verdict, WallTime
 
@@ -96,29 +98,15 @@ class Hearsay:
         )
 
     def editable(self, now: Instant) -> Hearsay:
-        """A copy that may be written to until the turn is over."""
-        soonest, window = self.soonest.copy(), self.window
-        if now - window >= WINDOW:
-            soonest[1], window = soonest[0], now
-            soonest[0] = np.nan
-        return replace(
-            self,
-            levels=self.levels.copy(),
-            herd=self.herd.copy(),
-            counts=self.counts.copy(),
-            recent_bad=self.recent_bad.copy(),
-            recent_all=self.recent_all.copy(),
-            at=self.at.copy(),
-            soonest=soonest,
-            window=window,
-            habit_bad=self.habit_bad.copy(),
-            habit_all=self.habit_all.copy(),
-            deaf_until=self.deaf_until.copy(),
-            counted=dict(self.counted),
-            pooled=dict(self.pooled),
-            witnesses=dict(self.witnesses),
-            evidence=dict(self.evidence),
-        )
+        """Another one to write to until the turn is over; its window is a new one if due."""
+        made = fork(self)
+        for name in ("counted", "pooled", "witnesses", "evidence"):
+            put(made, name, dict(getattr(self, name)))
+        if now - self.window >= WINDOW:
+            put(made, "window", now)
+            soonest = own(made, "soonest")
+            soonest[1], soonest[0] = soonest[0], np.nan
+        return made
 
     def share(self, now: Instant) -> Floats:
         """(A, P) the failing share of the last minute or so; NaN where nothing was heard."""
@@ -126,6 +114,12 @@ class Hearsay:
         left = self.recent_all * np.exp((self.at - now) / RECENT) > FAINT  # NaN: never heard
         np.divide(self.recent_bad, self.recent_all, out=share, where=left)
         return share
+
+    def share_of(self, key: Key, now: Instant) -> float:
+        """The same of one key."""
+        whole = float(self.recent_all[key])
+        left = whole * math.exp((float(self.at[key]) - now) / RECENT)  # NaN: never heard
+        return float(self.recent_bad[key]) / whole if left > FAINT else math.nan
 
     def life(self, wall: WallTime) -> Floats:
         """(A, P) shortest remaining signature lifetime lately, in seconds; NaN: none was seen.
@@ -144,9 +138,9 @@ def forget(heard: Hearsay, a: int, p: int) -> None:
     """Drop what was counted of a key, in an editable hearsay: it no longer applies."""
     assert isinstance(heard.counted, dict)
     assert isinstance(heard.evidence, dict)
-    heard.levels[:, a, p] = 0
-    heard.recent_bad[a, p] = heard.recent_all[a, p] = 0.0
-    heard.soonest[:, a, p] = np.nan
+    own(heard, "levels")[:, a, p] = 0
+    own(heard, "recent_bad")[a, p] = own(heard, "recent_all")[a, p] = 0.0
+    own(heard, "soonest")[:, a, p] = np.nan
     heard.counted.pop((a, p), None)
     heard.evidence.pop((a, p), None)
 
@@ -167,5 +161,5 @@ def reject(heard: Hearsay, a: int, upstream: int, now: Instant) -> tuple[str, ..
     assert isinstance(heard.witnesses, dict)
     said = (*heard.counted.get((a, 0), ()), *heard.witnesses.pop(upstream, ()))
     forget(heard, a, 0)
-    heard.deaf_until[a] = now + names.HOUR
+    own(heard, "deaf_until")[a] = now + names.HOUR
     return said

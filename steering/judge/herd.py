@@ -22,6 +22,7 @@ from steering.judge.confirm import CONFIRM_AT, REJECT_AFTER, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
 from steering.judge.ledger import HerdTrial
+from steering.judge.own import write
 from steering.layout import CLASSES
 from steering.model import (
     LOCAL,
@@ -71,7 +72,7 @@ def count_herd(
     scale = np.ones(len(herd), dtype=np.int64)
     scale[of] = draft.layout.base_scale[_BOGUS, a[mine]]
     levels, full = detector.fill(herd[groups], poured, drained, scale[groups])
-    herd[groups] = np.where(full[:, None], 0, levels)
+    write(draft.book, "herd", groups, np.where(full[:, None], 0, levels))
     for group in groups[full].tolist():
         begin(draft, group)
 

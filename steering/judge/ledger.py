@@ -5,6 +5,7 @@ Pure: a ledger is never changed. `post.post` returns the next one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -169,6 +170,12 @@ class Ledger:
         """(rows, P) the failing share of the last minute or so; NaN where nothing was answered."""
         return self._recent(self.recent_bad, now, rows)
 
+    def share_of(self, key: Key, now: Instant) -> float:
+        """The same of one key."""
+        whole = float(self.recent_all[key])
+        left = whole * math.exp((float(self.recent_at[key]) - now) / RECENT)
+        return float(self.recent_bad[key]) / whole if left > FAINT else math.nan
+
     def dated_share(self, now: Instant) -> Floats:
         """(A, P) like `share`, of answers whose dates alone made them bad."""
         return self._recent(self.recent_dated, now, ALL)
@@ -195,8 +202,7 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     """Why this key's health is what it is, in numbers."""
     key = (a, p)
     health = Health(int(ledger.health[key]))
-    row = np.array([a])
-    share = ledger.share(now, row)[0, p]
+    share = ledger.share_of(key, now)
     percent = "nothing answered lately" if np.isnan(share) else f"{share:.1%} failing lately"
     evidence = ledger.evidence.get(key)
     proof = f"; last: {evidence}" if evidence is not None else ""
@@ -210,7 +216,7 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     if health is Health.HEALTHY:
         return f"{int(ledger.run[key])} good answers in a row, {percent}"
     if health is Health.STALE:
-        lag = ledger.copies.lag(layout, now, row)[0, p]
+        lag = ledger.copies.lag(layout, now, np.array([a]))[0, p]
         return f"outdated against the other paths: serial lag {lag:.0f} s, {percent}"
     if streak >= SILENCES:
         return f"{streak} questions in a row unanswered while another path answers"
@@ -225,7 +231,7 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
 
 
 def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
-    share = ledger.hearsay.share(now)[key]
+    share = ledger.hearsay.share_of(key, now)
     if np.isnan(share):
         return ""
     evidence = ledger.hearsay.evidence.get(key)

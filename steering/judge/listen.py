@@ -8,16 +8,20 @@ left for what others' questions show.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steering.judge import detector, names
+from steering.judge.copies import Floats
 from steering.judge.draft import Draft
 from steering.judge.habit import REVIEW, WEEK, own_scale
 from steering.judge.health import Signal
 from steering.judge.hearsay import KINDS, OLD, RECENT, SAMPLE, Hearsay, Key, forget
 from steering.judge.herd import begin
+from steering.judge.own import own, put, write
 from steering.layout import CLASSES
 from steering.model import OUTCOMES, Failure, Health, Heard, Instant, Verdict
 
@@ -29,8 +33,7 @@ _BOGUS, _TIMEOUT, _ERROR = (
 _CLASS_OF_KIND = [CLASSES.index(verdict) for verdict in KINDS]
 
 Mask = NDArray[np.bool_]
-Row = tuple[int, int, int, int, int]
-"""Kind, row, column, bad and good: what one item pours into one set of buckets."""
+Counts = NDArray[np.int64]
 
 
 def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
@@ -41,30 +44,52 @@ def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
         items: what was heard.
         own_fault: (A,) addresses whose silence on the local path may be our own.
     """
-    if not items:
+    known = [
+        ((a, p), item)
+        for item in items
+        if (a := draft.layout.row.get(item.address)) is not None
+        and (p := draft.layout.column.get(item.path)) is not None
+    ]
+    if not known:
         return
     book = draft.listen()
-    poured: list[Row] = []
-    for item in items:
-        a, p = draft.layout.row.get(item.address), draft.layout.column.get(item.path)
-        if a is not None and p is not None:
-            poured += _count(draft, book, a, p, item)
-    if poured:
-        _fill(draft, book, np.array(poured, dtype=np.int64).T, own_fault)
-        _review(draft, book)
+    told: dict[Key, list[int]] = {key: [0] * len(_POURED) for key, _ in known}
+    keys = np.array(list(told), dtype=np.int64).T
+    was = _awake(draft, book, keys)
+    for key, item in known:
+        told[key] = [*map(add, told[key], _count(draft, book, key, item))]
+    poured = dict(zip(_POURED, np.array(list(told.values()), dtype=np.int64).T, strict=True))
+    fade = np.exp((np.where(np.isnan(was), -np.inf, was) - draft.now) / RECENT)
+    at = keys[0], keys[1]
+    write(book, "recent_bad", at, book.recent_bad[at] * fade + poured["bad"])
+    write(book, "recent_all", at, book.recent_all[at] * fade + poured["every"])
+    _fill(draft, book, keys, poured, own_fault)
+    _review(draft, book)
 
 
-def _count(draft: Draft, book: Hearsay, a: int, p: int, item: Heard) -> list[Row]:
-    """One item in the counts; what it pours into the buckets."""
-    key, now = (a, p), draft.now
-    was = float(book.at[key])
-    if now - was > OLD:
+def _awake(draft: Draft, book: Hearsay, keys: Counts) -> Floats:
+    """Note who is heard of now; when each was before. What is very old is forgotten."""
+    at = keys[0], keys[1]
+    was: Floats = book.at[at]
+    for a, p in keys.T[draft.now - was > OLD].tolist():
         forget(book, a, p)
-    book.at[key] = now
+    own(book, "at")[at] = draft.now
+    return was
+
+
+_POURED = ("bad", "every", "new", "good", "disproved", "proved", "lost", "answers", "wrong")
+"""What an item amounts to: `new` and `disproved` are names that have not failed within the hour,
+`every` is what the failing share is a share of."""
+
+
+def _count(draft: Draft, book: Hearsay, key: Key, item: Heard) -> tuple[int, ...]:
+    """One item in the counts; what it pours into the buckets, in the order of `_POURED`."""
+    a, p = key
+    counts = own(book, "counts")
     good, bad, lost, wrong = 0, len(item.disproved), 0, 0
     for outcome, number in item.counts.items():
         column, verdict = _PLACES[outcome]
-        book.counts[column, a, p] += number
+        counts[column, a, p] += number
         if verdict is _GOOD:
             good += number
             continue
@@ -72,30 +97,24 @@ def _count(draft: Draft, book: Hearsay, a: int, p: int, item: Heard) -> list[Row
         lost += number if verdict is _LOST else 0
         wrong += number if verdict is _WRONG else 0
     for failure in item.disproved:
-        book.counts[_PLACES[failure.outcome][0], a, p] += 1
-    fade = math.exp((was - now) / RECENT) if was <= now else 0.0  # NaN: the first time
-    book.recent_bad[key] = book.recent_bad[key] * fade + bad
-    book.recent_all[key] = book.recent_all[key] * fade + max(item.answers + lost, bad)
+        counts[_PLACES[failure.outcome][0], a, p] += 1
     if item.expires is not None and not book.soonest[0, a, p] <= item.expires:
-        book.soonest[0, a, p] = item.expires
+        own(book, "soonest")[0, a, p] = item.expires
     _note_serials(draft, a, p, item)
-    rows = [
-        (_BOGUS, a, p, _new(draft, key, item.at, item.failures), good),
-        (SAMPLE, a, p, _new(draft, key, item.at, item.disproved), item.proved),
-    ]
-    if now >= book.deaf_until[a]:
-        rows += [(_TIMEOUT, a, p, lost, item.answers), (_ERROR, a, p, wrong, item.answers - wrong)]
-    return [row for row in rows if row[3] or row[4]]
+    new = _new(draft, key, item.at, item.failures)
+    disproved = _new(draft, key, item.at, item.disproved)
+    every = max(item.answers + lost, bad)
+    return bad, every, new, good, disproved, item.proved, lost, item.answers, wrong
 
 
 def _note_serials(draft: Draft, a: int, p: int, item: Heard) -> None:
     for zone, serial in item.serials.items():
         z = draft.layout.zone(a, zone)
         if z is not None:
-            draft.book.copies.see_serial(
+            draft.copies().see_serial(
                 draft.layout, (z, a, p), serial, proven=True, wall=draft.wall, now=draft.now
             )
-            draft.dated.add(a)
+            draft.dated[a] = True
 
 
 def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> int:
@@ -120,22 +139,36 @@ def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> 
     book.counted[a, p] = known
     if new and draft.layout.acts_on[_BOGUS, a]:
         if p == 0 and np.isnan(draft.book.first_bad[a]):
-            draft.book.first_bad[a] = at
+            own(draft.book, "first_bad")[a] = at
         if draft.was.health[a, p] not in (Health.SUSPECT, Health.FAILING):
             draft.arouse(a)
     return new
 
 
-def _fill(draft: Draft, book: Hearsay, rows: NDArray[np.int64], own_fault: Mask) -> None:
+def _fill(
+    draft: Draft, book: Hearsay, keys: Counts, poured: Mapping[str, Counts], own_fault: Mask
+) -> None:
     """Pour one turn's counts into the buckets, and see which are full."""
-    shape = book.scale.shape
-    flat, place = np.unique(np.ravel_multi_index(tuple(rows[:3]), shape), return_inverse=True)
-    bad, good = (np.bincount(place, weights=rows[i]).astype(np.int64) for i in (3, 4))
-    k, a, p = np.unravel_index(flat, shape)
+    hears = draft.now >= book.deaf_until[keys[0]]
+    answers, lost, wrong = (poured[name] * hears for name in ("answers", "lost", "wrong"))
+    kinds = (
+        (_BOGUS, poured["new"], poured["good"]),
+        (SAMPLE, poured["disproved"], poured["proved"]),
+        (_TIMEOUT, lost, answers),
+        (_ERROR, wrong, answers - wrong),
+    )
+    k = np.repeat([kind for kind, _, _ in kinds], keys.shape[1])
+    (a, p), bad, good = (
+        np.tile(keys, len(kinds)),
+        np.concatenate([bad for _, bad, _ in kinds]),
+        np.concatenate([good for _, _, good in kinds]),
+    )
+    some = (bad != 0) | (good != 0)
+    k, a, p, bad, good = k[some], a[some], p[some], bad[some], good[some]
     levels, full = detector.fill(book.levels[k, a, p], bad, good, book.scale[k, a, p])
     mine = (k == _TIMEOUT) & (p == 0) & own_fault[a]
     levels[mine], full = 0, full & ~mine  # a silence of our own making
-    book.levels[k, a, p] = levels
+    write(book, "levels", (k, a, p), levels)
 
     left = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
     acting = full & (p == 0) & draft.layout.acts_on[np.take(_CLASS_OF_KIND, k), a] & ~left[a]
@@ -147,8 +180,8 @@ def _fill(draft: Draft, book: Hearsay, rows: NDArray[np.int64], own_fault: Mask)
         _pool(draft, (k, a, p), good)
 
     calm = draft.was.health[a, p] <= int(Health.HEALTHY)
-    book.habit_bad[k, a, p] += bad * calm
-    book.habit_all[k, a, p] += (bad + good) * calm
+    write(book, "habit_bad", (k, a, p), book.habit_bad[k, a, p] + bad * calm)
+    write(book, "habit_all", (k, a, p), book.habit_all[k, a, p] + (bad + good) * calm)
 
 
 def _pool(draft: Draft, cells: tuple[NDArray[np.int64], ...], good: NDArray[np.int64]) -> None:
@@ -165,7 +198,7 @@ def _pool(draft: Draft, cells: tuple[NDArray[np.int64], ...], good: NDArray[np.i
     scale = np.ones(len(book.herd), dtype=np.int64)
     scale[of] = book.scale[_BOGUS, a[mine], 0]
     levels, full = detector.fill(book.herd[groups], poured, drained, scale[groups])
-    book.herd[groups] = np.where(full[:, None], 0, levels)
+    write(book, "herd", groups, np.where(full[:, None], 0, levels))
     for group in groups[full].tolist():
         begin(draft, group)
 
@@ -193,8 +226,8 @@ def _review(draft: Draft, book: Hearsay) -> None:
     if draft.now - book.habit_at < REVIEW:
         return
     fade = math.exp((book.habit_at - draft.now) / WEEK)
-    draft.review_hearsay(
-        habit_bad=book.habit_bad * fade,
-        habit_all=book.habit_all * fade,
-        scale=own_scale(draft.layout, KINDS, book.habit_bad * fade, book.habit_all * fade),
-    )
+    failed, answers = book.habit_bad * fade, book.habit_all * fade
+    put(book, "habit_bad", failed)
+    put(book, "habit_all", answers)
+    put(book, "habit_at", draft.now)
+    put(book, "scale", own_scale(draft.layout, KINDS, failed, answers))

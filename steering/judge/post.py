@@ -5,7 +5,7 @@ Keys that saw nothing cost nothing but their share of a few array operations.
 
 from __future__ import annotations
 
-from steering.judge.count import count_round
+from steering.judge.count import count
 from steering.judge.draft import Draft
 from steering.judge.herd import try_herds
 from steering.judge.ledger import Ledger
@@ -20,9 +20,8 @@ def post(
     ledger: Ledger, layout: Layout, facts: Facts, now: Instant
 ) -> tuple[Ledger, tuple[Event, ...]]:
     """The ledger with one turn's facts in it; the events say what became of whom."""
-    draft = Draft(ledger, layout, facts.wall, now, answers=bool(facts.rounds or facts.heard))
-    for item in facts.rounds:
-        count_round(draft, item)
+    draft = Draft(ledger, layout, facts.wall, now)
+    count(draft, facts.rounds)
     raise_signals(draft, facts.heard)
     try_suspects(draft)
     try_herds(draft)

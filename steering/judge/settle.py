@@ -11,6 +11,7 @@ from steering.judge.draft import Draft
 from steering.judge.health import advance
 from steering.judge.hearsay import begin_anew
 from steering.judge.ledger import Ledger, breached, reason
+from steering.judge.own import own, write
 from steering.judge.recover import Bucket, Hold
 from steering.judge.signals import WELL
 from steering.layout import Layout
@@ -20,13 +21,16 @@ from steering.model import Health, Instant
 def settle(draft: Draft) -> Ledger:
     """Turn the signals into health, and start or end what hangs on it."""
     was, book = draft.was.health, draft.book
-    book.health[...] = advance(was, draft.signals)
-    for a, p in np.argwhere(book.health != was).tolist():
+    told = np.nonzero(draft.signals)  # without a signal health stays what it is
+    write(book, "health", told, advance(was[told], draft.signals[told]))
+    for a, p in np.argwhere(book.health != was).tolist() if book.health is not was else ():
         before, after = Health(int(was[a, p])), Health(int(book.health[a, p]))
         keep_books(draft, a, p, before, after)
         _tell(draft, a, p, before, after)
     calm = (book.health[:, 0] <= Health.HEALTHY) & (book.run[:, 0] >= WELL)
-    book.first_bad[calm & ~(book.curious_until > draft.now)] = np.nan
+    calm &= ~(book.curious_until > draft.now) & ~np.isnan(book.first_bad)
+    if calm.any():
+        own(book, "first_bad")[calm] = np.nan
     return draft.book
 
 
@@ -45,9 +49,9 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
         draft.buckets.pop(key, None)
         # Lateness that moved nobody says nothing of the bogus answers counted meanwhile.
         if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
-            draft.book.levels[:, a, p] = 0
+            own(draft.book, "levels")[:, a, p] = 0
             if not np.isnan(draft.book.hearsay.at[key]):
-                draft.listen().levels[:, a, p] = 0
+                own(draft.listen(), "levels")[:, a, p] = 0
         if left:
             draft.holds[a] = draft.holds[a].end(draft.now)
             begin_anew(draft.listen(), a, int(draft.layout.group_of[a]))
@@ -60,20 +64,20 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
 def _forget_lateness(draft: Draft, a: int, p: int) -> None:
     """What was seen before the recovery is not held against the path again."""
     book = draft.book
-    book.copies.forget_life(a, p)
-    book.late[a, p] = False
-    book.late_count[a, p] = 0
-    book.late_since[a, p] = np.nan
+    draft.copies().forget_life(a, p)
+    own(book, "late")[a, p] = False
+    own(book, "late_count")[a, p] = 0
+    own(book, "late_since")[a, p] = np.nan
 
 
 def _date(draft: Draft, a: int, after: Health) -> None:
     book, now = draft.book, draft.now
     if after is Health.SUSPECT:
-        book.suspected_at[a] = now
+        own(book, "suspected_at")[a] = now
         draft.arouse_around(draft.layout.group_of[a])
     elif after is not Health.FAILING:
-        book.suspected_at[a] = np.nan
-    book.confirmed_at[a] = now if after is Health.FAILING else np.nan
+        own(book, "suspected_at")[a] = np.nan
+    own(book, "confirmed_at")[a] = now if after is Health.FAILING else np.nan
 
 
 def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
@@ -95,10 +99,10 @@ def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> 
     Those local paths count as failing from now on: only a full recovery, hold included,
     brings them back. Anything less would release traffic on the first good answers.
     """
-    draft = Draft(ledger, layout, 0.0, now, answers=False)
+    draft = Draft(ledger, layout, 0.0, now)
     for a in rows:
         before = Health(int(ledger.health[a, 0]))
-        draft.book.health[a, 0] = Health.FAILING
+        own(draft.book, "health")[a, 0] = Health.FAILING
         keep_books(draft, a, 0, before, Health.FAILING)
     return draft.book
 

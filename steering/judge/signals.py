@@ -13,6 +13,7 @@ from steering.judge.health import Signal
 from steering.judge.herd import count_herd
 from steering.judge.ledger import breached
 from steering.judge.listen import listen
+from steering.judge.own import own, write
 from steering.judge.recover import Hold
 from steering.judge.stale import late
 from steering.layout import CLASSES
@@ -66,16 +67,15 @@ def _silence(draft: Draft, own_fault: Mask) -> None:
 
 def _buckets(draft: Draft, own_fault: Mask) -> None:
     book = draft.book
-    book.levels[_TIMEOUT, own_fault, 0] = 0  # a silence of our own making is not kept against it
-    cells = sorted(draft.bad.keys() | draft.good.keys())
-    if not cells:
+    if own_fault.any():  # a silence of our own making is not kept against it
+        own(book, "levels")[_TIMEOUT, own_fault, 0] = 0
+    columns, bad, good = draft.poured()
+    if not bad.size:
         return
-    c, a, p = columns = np.array(cells, dtype=np.int64).T
-    bad = np.array([draft.bad.get(cell, 0) for cell in cells], dtype=np.int64)
-    good = np.array([draft.good.get(cell, 0) for cell in cells], dtype=np.int64)
+    c, a, p = columns
     levels, full = detector.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
     full &= ~((c == _TIMEOUT) & (p == 0) & own_fault[a])
-    book.levels[c, a, p] = levels
+    write(book, "levels", (c, a, p), levels)
     acting = full & draft.layout.acts_on[c, a]
     if acting.any():
         where = np.zeros(draft.layout.shape, dtype=np.bool_)
@@ -87,35 +87,29 @@ def _buckets(draft: Draft, own_fault: Mask) -> None:
 
 
 def _answers_well(draft: Draft) -> None:
-    touched = _touched(draft)
-    draft.signal(touched & (draft.book.run >= WELL), Signal.GOOD)
-
-
-def _touched(draft: Draft) -> Mask:
-    where = np.zeros(draft.layout.shape, dtype=np.bool_)
-    if draft.touched:
-        a, p = np.array(list(draft.touched), dtype=np.int64).T
-        where[a, p] = True
-    return where
+    well = draft.touched.copy()
+    well[well] = draft.book.run[well] >= WELL
+    draft.signal(well, Signal.GOOD)
 
 
 def _staleness(draft: Draft) -> None:
     """Look again at the copies of addresses of which a serial or a date was seen."""
-    if not draft.dated:
+    if not draft.dated.any():
         return
     book, now = draft.book, draft.now
-    rows = np.array(sorted(draft.dated), dtype=np.int64)
+    rows = np.flatnonzero(draft.dated)
     found = late(book.copies, draft.layout, rows, now, draft.wall)
     late_now = found.behind | found.short
-    asked = _touched(draft)[rows]
-    book.late_since[rows] = np.where(
-        late_now, np.where(book.late[rows], book.late_since[rows], now), np.nan
-    )
-    book.late_count[rows] = np.where(late_now, book.late_count[rows] + asked, 0)
-    book.late[rows] = late_now
-    book.behind[rows] = found.behind
-    book.floor[:, rows] = found.floor
-    book.zone_late[rows] = found.zone
+    asked = draft.touched[rows]
+    if (late_now | book.late[rows]).any():
+        own(book, "late_since")[rows] = np.where(
+            late_now, np.where(book.late[rows], book.late_since[rows], now), np.nan
+        )
+        own(book, "late_count")[rows] = np.where(late_now, book.late_count[rows] + asked, 0)
+        own(book, "late")[rows] = late_now
+    write(book, "behind", rows, found.behind)
+    write(book, "floor", (slice(None), rows), found.floor)
+    write(book, "zone_late", rows, found.zone)
     lasting = now - book.late_since[rows] >= LATE_ROUNDS * draft.layout.interval
     where = np.zeros(draft.layout.shape, dtype=np.bool_)
     where[rows] = late_now & (book.late_count[rows] >= LATE_COUNT) & lasting

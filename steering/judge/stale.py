@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.judge.compare import others_best
 from steering.judge.copies import Copies, Floats
 from steering.layout import Layout
 from steering.model import Instant, WallTime
@@ -56,10 +57,10 @@ def late(
     lag_limit = layout.lag_limit[rows, None]
     life_limit = layout.life_limit[rows, None]
     # NaN compares false throughout: what is not known is not late.
-    elsewhere = _others_best(life)
+    elsewhere = others_best(life)
     limit = np.where(np.isnan(lag_limit), elsewhere / LAG_PARTS, lag_limit)
     floor = np.where(np.isnan(life_limit), elsewhere * LIFE_SHARE, life_limit)
-    behind = (lag >= limit) & (limit > 0) & (lag > -_others_best(-lag))
+    behind = (lag >= limit) & (limit > 0) & (lag > -others_best(-lag))
     floor = np.where(elsewhere > np.fmax(life_limit, 0.0), floor, np.nan)
 
     oldest = np.fmax(lag, copies.zone_age(layout, wall, rows))
@@ -72,14 +73,6 @@ def late(
         zone=_all_known(oldest, (oldest >= zone_limit) & (zone_limit > 0))
         | _all_known(life, life <= life_limit),
     )
-
-
-def _others_best(values: Floats) -> Floats:
-    """(Z, rows, P) the greatest value of the other paths; NaN where none is known."""
-    if values.shape[2] < TWO:
-        return np.full_like(values, np.nan)
-    columns = range(values.shape[2])
-    return np.stack([np.fmax.reduce(np.delete(values, p, axis=2), axis=2) for p in columns], axis=2)
 
 
 def _all_known(values: Floats, late_there: Mask) -> Mask:

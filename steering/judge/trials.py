@@ -12,6 +12,7 @@ from steering.judge.confirm import Confirmation, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
 from steering.judge.hearsay import reject
+from steering.judge.own import own
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
 
@@ -77,7 +78,7 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     failed = draft.counted.pop((a, 0), names.NONE)
     heard = reject(draft.listen(), a, int(draft.layout.upstream_of[a]), draft.now)
     draft.ignored[a] = names.ignore(draft.ignored.get(a, names.NONE), (*failed, *heard), draft.now)
-    draft.book.levels[:, a, 0] = 0
+    own(draft.book, "levels")[:, a, 0] = 0
     draft.signals[a, 0] = Signal.REJECTED
     draft.tell(
         "rejected",

@@ -73,6 +73,8 @@ class Scene:
     """Client questions per second."""
     root: bool = False
     """Serve a root zone as well, and give its key alone to agent and resolver as an anchor."""
+    mesh: bool = False
+    """Links between the remote sites, so that each can run an agent (`fleet`)."""
     work: Path | None = None
     world: World = field(init=False)
     keys: dict[str, Keys] = field(init=False)
@@ -88,7 +90,7 @@ class Scene:
     def __enter__(self) -> Self:
         addresses = [a for both in self.nameservers.values() for a in both]
         self.world = self._stack.enter_context(
-            World(addresses=addresses, sites=self.sites, work=self.work)
+            World(addresses=addresses, sites=self.sites, mesh=self.mesh, work=self.work)
         )
         self.keys = {zone: Keys.fresh() for zone in ZONES}
         serial = int(time.time())

@@ -12,6 +12,10 @@ r"""A small internet: one edge host, its provider, its own backbone, and anycast
                  |          |
              auth-pao    auth-fra                the instances *they* reach
 
+With ``mesh`` the remote sites have links between them as well (``bb-fra`` at pao and ``bb-pao``
+at fra), so that each can be an edge host of its own, with an agent that steers through the
+others.
+
 Every ``auth-…`` namespace has the same addresses on its loopback, as anycast does. All links
 are veth pairs with IPv4 and IPv6, without duplicate address detection, so addresses work at
 once. Every namespace's addresses and routes are one list of idempotent ``ip`` commands: it
@@ -26,6 +30,7 @@ import socket
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -77,10 +82,7 @@ class Way:
 
     def link(self, end: int) -> Mapping[Family, str]:
         """Addresses on the link to the edge host: end 1 is the edge, end 2 the router."""
-        return {
-            Family.IPV4: f"10.255.{self.number}.{end}",
-            Family.IPV6: f"fd00:ff:{self.number:x}::{end}",
-        }
+        return _addresses(self.number, end)
 
     def inner(self, end: int) -> Mapping[Family, str]:
         """Addresses between router (end 1) and instance (end 2)."""
@@ -95,6 +97,18 @@ class Way:
         return self.link(2)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another site of ours, as seen from one of them."""
+
+    interface: str
+    """The link to it."""
+    own: Mapping[Family, str]
+    """Addresses of this end."""
+    next_hop: Mapping[Family, str]
+    """Addresses of the other end."""
+
+
 class World:
     """The small internet, from entering the context until leaving it.
 
@@ -107,6 +121,7 @@ class World:
         *,
         addresses: Iterable[str] = addresses_of(GTLD_SERVERS),
         sites: Sequence[str] = ("pao", "fra"),
+        mesh: bool = False,
         work: Path | None = None,
     ) -> None:
         self.addresses = tuple(addresses)
@@ -115,6 +130,7 @@ class World:
             name: Way(name=name, number=number) for number, name in enumerate((LOCAL, *sites))
         }
         """``local`` and the remote sites by name."""
+        self._pairs = tuple(combinations(self.sites, 2)) if mesh else ()
         self._sandbox = Sandbox(work=work)
         self._sockets: dict[str, SocketFactory] = {}
 
@@ -232,6 +248,31 @@ class World:
         way = self._path(path)
         self.ip_batch(way.router, (_towards(a, way.inner(2)) for a in self._anycast(addresses)))
 
+    def namespace(self, path: str) -> str:
+        """Where the host of a site is: its router, or the edge host for ``local``."""
+        return EDGE if path == LOCAL else self.paths[path].router
+
+    def neighbours(self, path: str) -> Mapping[str, Neighbour]:
+        """The other sites, by name, that the host of a site has a link to."""
+        if path == LOCAL:
+            return {
+                name: Neighbour(interface=way.interface, own=way.link(1), next_hop=way.link(2))
+                for name, way in self.paths.items()
+                if name != LOCAL
+            }
+        way = self.paths[path]
+        found = {LOCAL: Neighbour(interface=EDGE, own=way.link(2), next_hop=way.link(1))}
+        for number, pair in enumerate(self._pairs, start=200):
+            if path in pair:
+                end = pair.index(path) + 1
+                (other,) = set(pair) - {path}
+                found[other] = Neighbour(
+                    interface=f"bb-{other}",
+                    own=_addresses(number, end),
+                    next_hop=_addresses(number, 3 - end),
+                )
+        return found
+
     def _anycast(self, addresses: Iterable[str] | None) -> tuple[str, ...]:
         return self.addresses if addresses is None else tuple(addresses)
 
@@ -257,6 +298,10 @@ class World:
                 f" peer name {EDGE} netns {p.router}\n"
                 f"link add name auth netns {p.router} type veth peer name router netns {p.auth}\n"
                 for p in paths
+            )
+            + "".join(
+                f"link add name bb-{b} netns {a} type veth peer name bb-{a} netns {b}\n"
+                for a, b in self._pairs
             ),
         )
         for namespace in namespaces:
@@ -272,7 +317,14 @@ class World:
         for way in self.paths.values():
             if namespace == way.router:
                 lines = ["link set lo up"]
-                lines += _interface(EDGE, way.link(2)) + _interface("auth", way.inner(1))
+                lines += _interface("auth", way.inner(1))
+                if way.name == LOCAL:
+                    lines += _interface(EDGE, way.link(2))
+                else:
+                    for other in self.neighbours(way.name).values():
+                        lines += _interface(other.interface, other.own)
+                if self._pairs:
+                    lines += _default(way.inner(2))  # where a host of its own has its provider
                 lines += [
                     f"route replace 10.255.0.0/16 via {way.link(1)[Family.IPV4]}",
                     f"route replace fd00:ff::/32 via {way.link(1)[Family.IPV6]}",
@@ -283,6 +335,10 @@ class World:
                 lines += _default(way.inner(1))
                 return lines + [f"addr replace {_host(a)} dev lo nodad" for a in self.addresses]
         raise LabError(f"the world has no namespace {namespace}")
+
+
+def _addresses(number: int, end: int) -> Mapping[Family, str]:
+    return {Family.IPV4: f"10.255.{number}.{end}", Family.IPV6: f"fd00:ff:{number:x}::{end}"}
 
 
 def _host(address: str) -> str:

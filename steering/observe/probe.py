@@ -102,9 +102,11 @@ class Prober:
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
         port: int = 53,
+        known: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """`leads` tells whether a path's mark leads over that path now; where it does not,
-        nothing is sent: the question would go over another path, once more.
+        nothing is sent: the question would go over another path, once more. `known` are the
+        `delegations` of all zones, where they are worked out already.
 
         Raises ValueError for a target of no upstream, or a path named like the live one.
         """
@@ -129,10 +131,11 @@ class Prober:
             rng=self._rng,
             now=monotonic(),
         )
-        known = delegations(
-            [zone for upstream in upstreams for zone in upstream.zones],
-            [target.nameserver for target in targets],
-        )
+        if known is None:
+            known = delegations(
+                [zone for upstream in upstreams for zone in upstream.zones],
+                [target.nameserver for target in targets],
+            )
         self._questions = {
             address: QuestionSet(self._upstreams[target.upstream].zones, known, self._rng)
             for address, target in self._targets.items()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -15,9 +18,11 @@ import pytest
 
 from steering.act.bgp import process
 from steering.act.bgp.terms import NO_EXPORT, Peer
-from steering.lab.peering import ALL, IPV4, NEXT_HOPS, Host, Network, terms, until
+from steering.lab.peering import ALL, IPV4, NEXT_HOPS, Host, Network, passable, terms, until
 from steering.lab.routers import ROUTERS, Bird, Frr, GoBgp, Router
+from steering.lab.sandbox import find
 from steering.model import Done, Family
+from steering.prefixes import prefix_list
 
 pytestmark = pytest.mark.lab
 
@@ -309,6 +314,43 @@ def test_what_a_router_can_not_resolve_black_holes_nothing(meet: Meet) -> None:
     host.plan = {"192.0.2.1": "pao"}
     host.until(lambda: host.speaker.installed() == host.plan)
     assert network.routes() == {}
+
+
+def test_a_port_in_use_is_said_in_exabgp_s_own_words(meet: Meet) -> None:
+    with socket.create_server(("0.0.0.0", 1179)):
+        _, host, network = meet(listen=1179, wait=False)
+        host.until(lambda: any("it has ended: " in trouble for trouble in host.speaker.troubles))
+    host.plan = dict.fromkeys(ALL[:1], "pao")
+    host.until(lambda: network.routes() == host.wanted(), within=30)
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "bgp.md"
+
+
+@pytest.mark.parametrize(
+    ("kind", "lists", "check"),
+    [
+        ("bird", "bird", "bird -p -c {conf}"),
+        ("frr", "frr", "/usr/lib/frr/bgpd -C -f {conf}"),
+    ],
+)
+def test_the_routers_own_configurations_in_the_docs_parse(
+    kind: str, lists: str, check: str, tmp_path: Path
+) -> None:
+    if find(check.split(maxsplit=1)[0]) is None and not Path(check.split(maxsplit=1)[0]).exists():
+        pytest.skip(f"{kind} is not installed")
+    [text] = re.findall(rf"(?ms)^```{kind}\n(.*?)^```", DOCS.read_text())
+    filters = prefix_list(lists, ALL)
+    if kind == "frr":  # it is typed before
+        text = "\n".join([*(f for f in filters.splitlines() if f[:2] != "no"), text])
+    passable(tmp_path)
+    (tmp_path / "filters").write_text(filters + "\n")
+    conf = tmp_path / "conf"
+    head = "router id 10.0.0.1;\n" if kind == "bird" else ""
+    conf.write_text(head + text.replace("/etc/bird/steering.conf", str(tmp_path / "filters")))
+    done = subprocess.run(check.format(conf=conf).split(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rror" not in done.stdout + done.stderr, done.stdout + done.stderr
 
 
 def speaker_of(host: Host) -> int:

@@ -219,6 +219,29 @@ def test_kernel_and_routers_together_and_the_guard_takes_both_back() -> None:
         assert process.running(stage.scene.world.work / "run") is None
 
 
+def test_a_reload_goes_from_the_kernel_to_the_routers_and_back() -> None:
+    kernel = replace(ALONE, more="act: {bgp: off}")
+    both = replace(ALONE, more=f"act: {{bgp: {BGP}}}")
+    with behind_a_router(kernel) as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.scene.configure(both)
+        await_told(stage, through(stage, "pao"))
+        assert stage.scene.routes() == stage.through("pao")
+        stage.scene.configure(ALONE)
+        assert poll(lambda: ours(stage) == [], timeout=15.0), ours(stage)
+        stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        told = updates(stage)
+        other = BGP.replace("local_as", "local_preference: 700, local_as")
+        stage.scene.configure(replace(ALONE, more=f"act: {{kernel: off, bgp: {other}}}"))
+        assert poll(lambda: updates(stage) != told, timeout=15.0)
+        stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        stage.scene.configure(kernel)
+        stage.await_routes(stage.through("pao"))
+        await_told(stage, {})
+        assert process.running(stage.scene.world.work / "run") is None
+
+
 def updates(stage: Stage) -> list[str]:
     """The router's own count of what it was told."""
     text = stage.scene.world.run(

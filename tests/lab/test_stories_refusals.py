@@ -193,12 +193,13 @@ def test_a_second_agent_on_the_same_runtime_directory_is_refused() -> None:
     with on_stage() as stage:
         before = everything(stage)
         kernel = Kernel(stage)
-        config = stage.scene.config
-        good = config.read_text()
+        good = stage.scene.config.read_text()
         code, said = _run(stage)
         assert code == 1
         assert f"port {STATUS_PORT}" in said
-        config.write_text(good.replace(f":{STATUS_PORT}", ":9399"))
+        # A file of its own: the first agent would take up what changes in the one it goes by.
+        stage.scene.config = stage.scene.config.with_name("second.yaml")
+        stage.scene.config.write_text(good.replace(f":{STATUS_PORT}", ":9399"))
         code, said = _run(stage)
         assert code == 1
         assert "another agent runs" in said
@@ -211,10 +212,10 @@ def test_the_table_of_another_configuration_s_agent_is_not_shared() -> None:
     """Two agents of one protocol number: the second has directories of its own, not a table."""
     with on_stage(replace(QUICK, more="act: {kernel: {protocol: 53}}")) as stage:
         own, others = ours(stage), foreign(stage)
-        config = stage.scene.config
-        config.write_text(
-            config.read_text()
-            .replace(f":{STATUS_PORT}", ":9399")
+        good = stage.scene.config.read_text()
+        stage.scene.config = stage.scene.config.with_name("second.yaml")
+        stage.scene.config.write_text(
+            good.replace(f":{STATUS_PORT}", ":9399")
             .replace("protocol: 53", "protocol: 54")
             .replace(f"runtime: {stage.scene.world.work}/run", "runtime: other")
         )

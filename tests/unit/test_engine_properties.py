@@ -25,15 +25,19 @@ from steering.judge.ledger import Ledger, reason
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
+    Action,
     Event,
     Evidence,
     Facts,
     Failure,
+    Family,
     Health,
     Heard,
     Kind,
+    Match,
     Observation,
     Outcome,
+    Override,
     Question,
     Round,
     Step,
@@ -126,6 +130,26 @@ def hearsay(draw: random.Random, now: float) -> Heard:
     )
 
 
+def override(draw: random.Random, name: str, now: float) -> Override:
+    """An operator's word, sense or nonsense."""
+    action = draw.choice(list(Action))
+    to = draw.choice([*LAYOUT.paths[1:], "gone"])
+    return Override(
+        name=name,
+        match=Match(
+            upstream=draw.choice([None, None, "gtld", "nobody"]),
+            address=draw.choice([None, None, *ADDRESSES]),
+            family=draw.choice([None, None, *Family]),
+            site=draw.choice([None, None, "sin", "lhr"]),
+        ),
+        action=action,
+        to=to if action in (Action.STEER, Action.AVOID) else None,
+        until=draw.choice([None, WALL + now + draw.uniform(-5, 20)]),
+        reason="r",
+        by="b",
+    )
+
+
 def turns_of(seed: int) -> list[tuple[Facts, float]]:
     """Some turns of arbitrary facts; half of the stories go on from one fault for a while.
 
@@ -134,16 +158,21 @@ def turns_of(seed: int) -> list[tuple[Facts, float]]:
     draw = random.Random(seed)
     now, told = 1000.0, []
     fault = draw.choice([None, Outcome.EXPIRED])
+    said: tuple[Override, ...] = ()
     pauses = [0.05, 0.5, 3.0] if fault else [0.05, 0.5, 3.0, 400.0, 90_000.0]
     for _ in range(draw.randint(1, 24 if fault else 12)):
         now += draw.choice(pauses)
         sites = [*LAYOUT.paths[1:], "gone"]
+        if draw.random() < 0.15:
+            said = tuple(override(draw, f"o{n}", now) for n in range(draw.randrange(4)))
         facts = Facts(
             wall=WALL + now,
             rounds=tuple(round_of(draw, now, fault) for _ in range(draw.randrange(9))),
             heard=tuple(hearsay(draw, now) for _ in range(draw.randrange(5))),
             installed={a: draw.choice(sites) for a in draw.sample(ADDRESSES, draw.randrange(4))},
             off=draw.random() < (0.02 if fault else 0.25),
+            overrides=said,
+            frozen={draw.choice(ADDRESSES): draw.choice(sites)} if said else {},
         )
         told.append((facts, now))
     return told
@@ -207,14 +236,19 @@ def test_steers_go_only_where_a_path_is_proven_and_only_for_the_breached(
             if step.now is None:
                 continue
             p = LAYOUT.column[step.now]
+            assert LAYOUT.hop[a, p]
+            if step.rule == "override":
+                assert after.orders.of(a) is not None
+                continue
             assert step.rule == "steer"
+            assert not after.orders.banned[a, p]
             assert after.breached[a]
             assert after.ledger.health[a, p] == Health.HEALTHY
             assert after.ledger.run[a, p] > 0
             assert after.avoid_until[a, p] <= now
             assert not facts.off
         if started:  # what a predecessor left may be more than the policy allows
-            new = np.flatnonzero((after.plan > 0) & (world.plan == 0))
+            new = np.flatnonzero((after.plan > 0) & (world.plan == 0) & (after.rule == 10))
             for a in new.tolist():
                 mine = LAYOUT.upstream_of == LAYOUT.upstream_of[a]
                 assert (after.plan[mine] > 0).sum() <= LAYOUT.at_most[a]
@@ -261,7 +295,14 @@ def test_a_tighter_limit_only_shrinks_the_plan(told: list[tuple[Facts, float]], 
     from steering.decide.rules import decide
 
     world, _, _ = _run(told)
-    board = look(replace(world, off=False, plan=np.zeros(len(ADDRESSES), np.int64)))
+    board = look(
+        replace(
+            world,
+            off=False,
+            orders=Orders.blank(LAYOUT),
+            plan=np.zeros(len(ADDRESSES), np.int64),
+        )
+    )
     _, free = decide(with_budget(replace(board, at_most=np.full(len(ADDRESSES), 99))))
     _, held = decide(with_budget(replace(board, at_most=np.full(len(ADDRESSES), limit))))
     assert ((held == free) | (held == 0)).all()
@@ -281,3 +322,38 @@ def test_under_a_constant_fault_the_plan_stands_still(tmp_path: Path, fault: Out
     assert set(sim.installed) == {dead}
     sim.run(60)
     assert len(sim.steps) == steps
+
+
+@MODERATE
+@given(turns())
+def test_overrides_say_where_addresses_go_and_nothing_of_what_is_believed(
+    told: list[tuple[Facts, float]],
+) -> None:
+    world, _, _ = _run(told)
+    orders = world.orders
+    board = world.board
+    assert board is not None
+    for a in range(len(ADDRESSES)):
+        order = orders.of(a)
+        if board.ordered[a] and not world.off:
+            assert order is not None
+            assert world.rule[a] == 2
+            assert world.plan[a] == board.ordered_to[a]
+        if world.plan[a] and world.rule[a] != 2:
+            assert not orders.banned[a, world.plan[a]]
+    assert set(world.frozen) == {ADDRESSES[a] for a in np.flatnonzero(orders.frozen).tolist()}
+
+
+@MODERATE
+@given(turns())
+def test_who_goes_home_first_is_alone_of_its_group(told: list[tuple[Facts, float]]) -> None:
+    world = World.blank(LAYOUT, 1000.0, WALL)
+    for facts, now in told:
+        before = world.plan
+        world, _, _ = engine.turn(world, facts, now)
+        assert world.board is not None
+        home = np.flatnonzero((before > 0) & (world.plan == 0) & (world.rule == 5))
+        for group in set(LAYOUT.group_of[home].tolist()):
+            mine = home[LAYOUT.group_of[home] == group]
+            alone = len(mine) == 1
+            assert alone or world.board.scouted[group]

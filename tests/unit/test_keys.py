@@ -306,3 +306,44 @@ def test_the_hosts_resolvers_are_read(tmp_path: Path) -> None:
     conf.write_text("# x\nnameserver 192.0.2.1\nnameserver\nsearch a\nnameserver 2001:db8::1\n")
     assert system_resolvers(conf) == ("192.0.2.1", "2001:db8::1")
     assert system_resolvers(tmp_path / "none") == ()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_another_store_knows_by_the_same_anchors_is_known_at_once(same: bool) -> None:
+    async def story(store: KeyStore, world: World) -> None:
+        await store.refresh("com.")
+        text = world.root.anchor_text if same else SignedZone(".").anchor_text
+        heir = KeyStore(
+            ("com.", "net."),
+            anchors.parse(text, source="test"),
+            ["127.0.0.1"],
+            signatures=Signatures(),
+            known=store,
+            monotonic=lambda: world.monotonic,
+        )
+        assert (heir.keys_for("com.") is store.keys_for("com.") is not None) is same
+        assert heir.keys_for("net.") is None
+        assert heir.wake_at == world.monotonic, "what is new is looked at now"
+        again = KeyStore(("com.",), {}, [], signatures=Signatures(), known=heir)
+        assert again.keys_for("com.") is None, "nothing is believed from anchors that are gone"
+
+    World().play(story)
+
+
+def test_a_store_that_had_no_resolver_leaves_none_without_one() -> None:
+    async def story(store: KeyStore, world: World) -> None:
+        held = anchors.parse(world.root.anchor_text, source="test")
+        mute = KeyStore(("com.",), held, [], signatures=Signatures())
+        assert mute.troubles
+        heir = KeyStore(
+            ("com.",),
+            held,
+            ["127.0.0.1"],
+            signatures=Signatures(),
+            known=mute,
+            monotonic=lambda: world.monotonic,
+        )
+        assert heir.wake_at == world.monotonic
+        assert not heir.troubles
+
+    World().play(story)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from steering.decide.rank import best, costs
+from steering.decide.rank import best, costs, failing_steps
 
 PATHS = ("local", "pao", "fra", "ams")
 NAN = float("nan")
@@ -25,7 +25,7 @@ def _best(
         np.array([plan], dtype=np.int64),
         np.array([[NAN, *rtt]]),
         PATHS,
-        share=np.array([[NAN, *share]]),
+        failing=failing_steps(np.array([[0.0, *share]]), np.ones((1, 4))),
         busy=np.array([path in busy.split() for path in PATHS]),
     )
     return PATHS[int(best(cost)[0])]

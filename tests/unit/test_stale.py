@@ -41,7 +41,12 @@ def _see(
 def _lives(copies: Copies, lives: dict[int, float], a: int = 0) -> None:
     for p, life in lives.items():
         for _ in range(SAMPLES):
-            copies.see_expiry((0, a, p), WALL + NOW + life)
+            _expires(copies, a, p, WALL + NOW + life)
+
+
+def _expires(copies: Copies, a: int, p: int, at: float) -> None:
+    z, row, column = (np.array([i]) for i in (0, a, p))
+    copies.see_expiries((z, row, column), np.array([at]))
 
 
 def _blank(layout: Layout) -> Copies:
@@ -145,7 +150,7 @@ def test_a_few_answers_are_too_few_to_compare_lives(tmp_path: Path) -> None:
     layout = _layout(tmp_path)
     copies = _blank(layout)
     _lives(copies, {1: 72 * HOUR})
-    copies.see_expiry((0, 0, 0), WALL + NOW + HOUR)
+    _expires(copies, 0, 0, WALL + NOW + HOUR)
     assert not late(copies, layout, ROWS, NOW, WALL + NOW).short.any()
 
 

@@ -1,0 +1,63 @@
+"""Ownership: a value of arrays is never changed, and its next version copies what it changes.
+
+The next version begins as a shallow copy that shares every array. Shared arrays are read-only
+(`freeze`), so that nobody changes a ledger by mistake; `own` copies one the first time it is
+to be written to. What a turn does not touch costs it nothing, however many keys there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+
+def freeze(value: object) -> None:
+    """Make all arrays of a slotted dataclass read-only, for good."""
+    for name in _fields(value):
+        array = getattr(value, name)
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+
+
+def fork(value: T) -> T:
+    """Another value of the same slotted dataclass, sharing everything; for `own` and `put`."""
+    made = object.__new__(type(value))
+    for name in _fields(value):
+        object.__setattr__(made, name, getattr(value, name))
+    return made
+
+
+def own(fork: object, name: str) -> NDArray[Any]:
+    """The array under this name, to write to. Only of a value that `fork` has made."""
+    array: NDArray[Any] = getattr(fork, name)
+    if not array.flags.writeable:
+        array = array.copy()
+        object.__setattr__(fork, name, array)
+    return array
+
+
+def write(fork: object, name: str, where: Any, values: NDArray[Any]) -> None:  # noqa: ANN401
+    """Set some of an array's elements; it is copied only if that changes any of them.
+
+    Args:
+        fork: a value that `fork` has made.
+        name: of the array.
+        where: an index of it.
+        values: of the shape that the index selects.
+    """
+    if (getattr(fork, name)[where] != values).any():
+        own(fork, name)[where] = values
+
+
+def put(fork: object, name: str, value: object) -> None:
+    """Set one field of a value that `fork` has made."""
+    object.__setattr__(fork, name, value)
+
+
+def _fields(value: object) -> tuple[str, ...]:
+    fields: tuple[str, ...] = type(value).__slots__  # type: ignore[attr-defined]
+    return fields

@@ -1,0 +1,107 @@
+"""Tasks side by side: one can give way to another, and the first that fails ends them all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from steering.crew import Crew
+
+
+def test_a_bug_in_one_ends_all_and_is_raised() -> None:
+    ended: list[str] = []
+
+    async def steady() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("steady")
+
+    async def faulty() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        crew = Crew()
+        crew.put("one", steady())
+        crew.put("other", faulty())
+        await crew.work()
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(story())
+    assert ended == ["steady"]
+
+
+def test_what_gives_way_ends_nothing_but_itself() -> None:
+    seen: list[str] = []
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(name)
+
+    async def story() -> None:
+        crew, stop = Crew(), asyncio.Event()
+        crew.put("probes", work("first"))
+        crew.put("stop", stop.wait())
+        await asyncio.sleep(0)
+        crew.put("probes", work("second"))
+        crew.put("look", work("third"))
+        await asyncio.sleep(0)
+        crew.end("look")
+        crew.end("never there")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert seen == ["first", "third"]
+        stop.set()
+        await crew.work()
+
+    asyncio.run(story())
+    assert seen == ["first", "third", "second"]
+
+
+def test_a_bug_in_what_gave_way_ends_all_the_same() -> None:
+    async def spiteful() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ZeroDivisionError
+
+    async def story() -> None:
+        crew = Crew()
+        crew.put("one", spiteful())
+        await asyncio.sleep(0)
+        crew.end("one")
+        await crew.work()
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(story())
+
+
+def test_descriptors_wake_until_nobody_hears_them() -> None:
+    heard: list[bytes] = []
+
+    async def story() -> None:
+        out, into = os.pipe()
+        crew, woken = Crew(), asyncio.Event()
+
+        def hear() -> None:
+            heard.append(os.read(out, 10))
+            woken.set()
+
+        crew.hear(out, hear)
+        os.write(into, b"a")
+        await woken.wait()
+        crew.deafen()
+        crew.deafen()
+        os.write(into, b"b")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        os.close(out)
+        os.close(into)
+
+    asyncio.run(story())
+    assert heard == [b"a"]

@@ -1,0 +1,346 @@
+"""Files that change: read when they lie still, taken whole or not at all, or held for a word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from simulation import CONFIG, policy
+
+from steering import consent, reload
+from steering.config import Fingerprint, fingerprint, load
+from steering.model import Event
+from steering.parts import CannotRun
+from steering.reload import Ended, Reload, Version
+from steering.report.metrics import Meters
+
+STEERS = frozenset({"192.5.0.30", "192.5.1.30"})
+OVERRIDES = """\
+overrides:
+  - {name: x, match: {family: ipv6}, action: steer, to: pao, until: never, reason: r, by: noc}
+"""
+
+
+@dataclass
+class Taker:
+    """Takes what it is given, and refuses or counts as it is told."""
+
+    version: Version
+    steers: Collection[str] = STEERS
+    would_end: Collection[str] = ()
+    refuses: str = ""
+    taken: list[bool] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def ended_by(self, version: Version) -> Ended:  # noqa: ARG002
+        return Ended(gone=tuple(sorted(self.would_end)), of=len(self.steers))
+
+    def take(self, version: Version, *, anew: bool) -> None:
+        if self.refuses:
+            raise CannotRun(1, self.refuses)
+        self.version = version
+        self.taken.append(anew)
+
+    def tell(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def told(self) -> list[str]:
+        return [event.event for event in self.events]
+
+
+@dataclass
+class Desk:
+    """An operator's files, and the agent that looks at them."""
+
+    config: Path
+    taker: Taker
+    meters: Meters
+    reload: Reload
+
+    @property
+    def policy(self) -> Path:
+        return self.config.parent / "policies" / "gtld.yaml"
+
+    def look(self, times: int = 2, *, asked: bool = False) -> None:
+        for _ in range(times):
+            asyncio.run(self.reload.look(asked=asked))
+
+    def counted(self, result: str) -> float:
+        return (
+            self.meters.registry.get_sample_value(
+                "steering_config_reloads_total", {"result": result}
+            )
+            or 0.0
+        )
+
+    @property
+    def ok(self) -> float | None:
+        return self.meters.registry.get_sample_value("steering_config_last_reload_successful")
+
+    def write(self, text: str) -> None:
+        """Another text in the policy, as an editor puts it there."""
+        draft = self.policy.with_suffix(".draft")
+        draft.write_text(text)
+        draft.replace(self.policy)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    (tmp_path / "policies").mkdir()
+    config = tmp_path / "steering.yaml"
+    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\n")
+    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    taker = Taker(Version.of(load(config), fingerprint(config)))
+    meters = Meters()
+    return Desk(config, taker, meters, Reload(config, taker, meters))
+
+
+def other(hold: str = "11s") -> str:
+    return policy(more=f"recover: {{hold: {hold}, max_hold: 60s, clean: 20}}\n")
+
+
+def test_files_that_do_not_change_are_not_read_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "load", lambda _path: pytest.fail("it was read"))
+    desk.look(5)
+    assert not desk.taker.events
+
+
+def test_a_change_is_taken_at_the_second_look_and_told_as_a_difference(desk: Desk) -> None:
+    desk.write(other())
+    desk.look(1)
+    assert not desk.taker.taken, "it may be half a file"
+    desk.look(1)
+    assert desk.taker.taken == [True]
+    assert [e.because for e in desk.taker.events] == ["policy gtld: recover.hold: was 10s, now 11s"]
+    assert (desk.counted("loaded"), desk.ok) == (1.0, 1.0)
+    desk.look(3)
+    assert desk.taker.taken == [True], "once"
+
+
+def test_a_file_that_is_still_being_written_is_left_alone(desk: Desk) -> None:
+    for number in range(11, 20):
+        desk.write(other(f"{number}s"))
+        desk.look(1)
+    assert not desk.taker.taken
+    desk.look(1)
+    assert desk.taker.version.setup.policies[0].recover.hold == 19
+
+
+def test_files_that_change_while_they_are_read_are_read_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(path: Path) -> object:
+        setup = load(path)
+        desk.write(other("12s"))
+        monkeypatch.setattr(reload, "load", load)
+        return setup
+
+    desk.write(other("11s"))
+    monkeypatch.setattr(reload, "load", slow)
+    desk.look(2)
+    assert not desk.taker.taken, "half of the one and half of the other"
+    desk.look(2)
+    assert desk.taker.version.setup.policies[0].recover.hold == 12
+
+
+def test_an_override_alone_needs_nothing_built_anew(desk: Desk) -> None:
+    (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
+    desk.look()
+    assert desk.taker.taken == [False]
+    assert "override x came" in desk.taker.events[0].because
+
+
+@pytest.mark.parametrize(("number", "held"), [(1, False), (2, True)])
+def test_one_override_that_went_is_a_word_and_several_at_once_may_be_a_lost_directory(
+    desk: Desk, number: int, held: bool
+) -> None:
+    folder = desk.policy.parent / "overrides.d"
+    folder.mkdir()
+    for name in ("x", "y")[:number]:
+        (folder / f"{name}.yaml").write_text(OVERRIDES.replace("name: x", f"name: {name}"))
+    desk.look()
+    desk.taker.would_end = STEERS
+    folder.rename(desk.config.parent / "elsewhere")
+    desk.look()
+    assert bool(desk.reload.held) is held
+    assert desk.taker.taken == [False] * (1 if held else 2)
+
+
+def test_a_directory_of_overrides_may_be_missing_and_a_directory_of_policies_not(
+    desk: Desk,
+) -> None:
+    folder = desk.policy.parent / "overrides.d"
+    folder.mkdir()
+    (folder / "x.yaml").write_text(OVERRIDES)
+    desk.look()
+    (folder / "x.yaml").unlink()
+    folder.rmdir()
+    desk.look()
+    assert desk.taker.told == ["config_loaded", "config_loaded"]
+    desk.policy.parent.rename(desk.config.parent / "gone")
+    desk.look()
+    assert desk.taker.told[2:] == ["config_rejected"]
+    assert "does not exist" in desk.reload.rejected
+    assert desk.ok == 0.0
+
+
+def test_a_faulty_file_changes_nothing_and_every_problem_is_told_once(desk: Desk) -> None:
+    good = desk.policy.read_text()
+    desk.write(other() + "nonsense: 1\nserial: sideways\n")
+    desk.look(4)
+    assert not desk.taker.taken
+    (event,) = desk.taker.events
+    assert (event.event, event.because.count("gtld.yaml:")) == ("config_rejected", 2)
+    assert desk.reload.rejected.endswith("the last good version stays in force")
+    assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
+    desk.write(good)
+    desk.look()
+    assert not desk.taker.taken, "what is in force is what is there"
+    assert (desk.reload.rejected, desk.ok) == ("", 1.0)
+
+
+def test_rubbish_among_the_anchors_is_a_fault_of_the_files(desk: Desk) -> None:
+    anchors = desk.config.parent / "anchors"
+    anchors.write_text("gtld. IN DS 1 13 2 " + "00" * 32 + "\n")
+    desk.config.write_text(desk.config.read_text() + "trust_anchors: anchors\n")
+    desk.look()
+    assert desk.taker.told == ["config_loaded"]
+    anchors.write_text("gtld. IN DS 2 13 2 " + "00" * 32 + "\n")
+    desk.look()
+    assert "trust_anchors: the records" in desk.taker.events[-1].because
+    anchors.write_text("rubbish\n")
+    desk.look()
+    assert desk.taker.told[-1] == "config_rejected"
+    assert "anchors:" in desk.reload.rejected
+
+
+def test_what_cannot_be_had_here_is_rejected_and_tried_again_when_asked(desk: Desk) -> None:
+    desk.taker.refuses = "status: port 9353 can't be listened on"
+    desk.write(other())
+    desk.look(4)
+    assert desk.reload.rejected.startswith("status: port 9353")
+    assert desk.counted("rejected") == 1.0
+    desk.taker.refuses = ""
+    desk.look(3)
+    assert not desk.taker.taken, "nobody said that anything is better now"
+    desk.look(1, asked=True)
+    assert desk.taker.taken == [True]
+    assert not desk.reload.rejected
+
+
+@pytest.mark.parametrize(
+    ("gone", "of", "held"),
+    [(0, 0, False), (0, 4, False), (1, 1, True), (1, 2, False), (2, 4, False), (3, 4, True)],
+)
+def test_more_than_half_of_the_steers_are_most(gone: int, of: int, held: bool) -> None:
+    assert Ended(gone=("a",) * gone, of=of).most is held
+
+
+def test_what_would_end_most_steers_waits_and_passes_by_a_word_for_it(desk: Desk) -> None:
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    desk.look(5)
+    assert not desk.taker.taken
+    assert desk.taker.told == ["config_held"]
+    assert "2 of 2 steers" in desk.reload.held
+    assert (desk.counted("held"), desk.ok) == (1.0, 0.0)
+    held = consent.waiting(desk.config.parent)
+    assert held is not None
+    assert held.changes == ("policy gtld: recover.hold: was 10s, now 11s",)
+    consent.accept(desk.config.parent, fingerprint(desk.config))
+    desk.look(1)
+    assert desk.taker.taken == [True]
+    assert consent.waiting(desk.config.parent) is None
+    assert not consent.accepted(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert not desk.reload.held
+
+
+def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    desk.look()
+    consent.accept(desk.config.parent, fingerprint(desk.config))
+    desk.write(other("12s"))
+    desk.look(4)
+    assert not desk.taker.taken
+
+
+def test_a_word_given_beforehand_is_taken_at_the_first_look(desk: Desk) -> None:
+    """As commands give it, which have asked already and put files in place whole."""
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    consent.accept(desk.config.parent, fingerprint(desk.config))
+    desk.look(1)
+    assert desk.taker.taken == [True]
+    assert "config_held" not in desk.taker.told
+
+
+def _put_right(desk: Desk) -> None:
+    desk.write(policy())
+    desk.look()
+
+
+def _end_by_themselves(desk: Desk) -> None:
+    desk.taker.steers, desk.taker.would_end = (), ()
+    desk.look(1)
+
+
+@pytest.mark.parametrize(("change", "taken"), [(_put_right, []), (_end_by_themselves, [True])])
+def test_it_waits_for_as_long_as_that_is_what_it_would_do(
+    desk: Desk, change: Callable[[Desk], None], taken: list[bool]
+) -> None:
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    desk.look()
+    assert desk.reload.held
+    change(desk)
+    assert desk.taker.taken == taken
+    assert not desk.reload.held
+    assert consent.waiting(desk.config.parent) is None
+
+
+def test_fewer_steers_that_would_still_end_are_told_in_the_alarm_alone(desk: Desk) -> None:
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    desk.look()
+    desk.taker.steers = desk.taker.would_end = frozenset(sorted(STEERS)[:1])
+    desk.look(2)
+    assert "1 of 1 steers" in desk.reload.held
+    assert desk.taker.told == ["config_held"]
+    assert desk.counted("held") == 1.0
+
+
+def test_a_full_runtime_directory_holds_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(consent, "write_atomically", full)
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    desk.look(4)
+    assert "No space left" in desk.reload.held
+    assert not desk.taker.taken
+
+
+def test_a_word_from_before_the_start_is_forgotten(desk: Desk) -> None:
+    consent.accept(desk.config.parent, fingerprint(desk.config))
+    Reload(desk.config, desk.taker, Meters())
+    assert not consent.accepted(desk.config.parent, fingerprint(desk.config))
+
+
+def test_files_changed_between_the_start_and_the_first_look_are_seen(desk: Desk) -> None:
+    before: Fingerprint = fingerprint(desk.config)
+    taker = Taker(Version.of(load(desk.config), before))
+    desk.write(other())
+    late = Reload(desk.config, taker, Meters())
+    for _ in range(2):
+        asyncio.run(late.look())
+    assert taker.taken == [True]
