@@ -218,6 +218,16 @@ def test_a_hung_agent_that_keeps_its_socket_open_is_no_agent(meet: Meet) -> None
     assert network.routes() == {}
 
 
+def test_a_stranger_at_the_helper_s_socket_is_not_listened_to(meet: Meet) -> None:
+    _, host, network = meet()
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(5)
+        stranger.connect(str(host.runtime / "bgp" / "socket"))
+        host.plan = dict.fromkeys(ALL, "pao")
+        host.until(lambda: network.routes() == host.wanted())
+        assert stranger.recv(100) == b""
+
+
 def test_taking_back_takes_everything_from_the_router(meet: Meet) -> None:
     _, host, network = meet()
     host.plan = dict.fromkeys(ALL, "pao")

@@ -71,6 +71,15 @@ def running(runtime: Path) -> str | None:
     return None
 
 
+def is_helper(runtime: Path, pid: int) -> bool:
+    """Whether this process was started by the speaker: others may run as the same user."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(") ")[2].split()[1]) == _written_in(runtime / LOCK)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def end(runtime: Path) -> bool:
     """Ends the speaker, if one runs; whether one did. Its sessions and routes go with it.
 

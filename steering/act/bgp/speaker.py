@@ -12,6 +12,7 @@ import os
 import pwd
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ BACK_OFF: tuple[Seconds, Seconds] = (0.5, 30.0)
 _CALM: Seconds = 60.0
 """A speaker that lived so long is started anew at once when it dies."""
 _CHUNK = 1 << 16
+_PEER = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
 _CHUNKS = 16
 
 
@@ -296,6 +298,10 @@ class Speaker:
         try:
             link, _ = self._listener.accept()
         except OSError:
+            return
+        pid = _PEER.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[0]
+        if not process.is_helper(self._runtime, pid):
+            link.close()
             return
         link.setblocking(False)
         self._unlink()  # the newer bridge is the one that ExaBGP has
