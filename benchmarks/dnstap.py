@@ -25,7 +25,6 @@ from pathlib import Path
 from benchmarks import corpus, feed, hour, report
 from steering.dnstap import walk
 from steering.dnstap.handover import upstreams
-from steering.dnstap.reader import Reader
 from steering.dnstap.stream import Stream
 from steering.dnstap.tally import Interest, Tally, Watched
 from steering.dnstap.walk import Walker
@@ -70,7 +69,7 @@ def run() -> None:
         times: dict[str, list[float]] = {}
         for _ in range(ROUNDS):
             for name, tree in builds.items():
-                measured = _child(tree, "dnstap", "measure", str(file), str(count))
+                measured = _child(tree, "dnstap", str(file), str(count))
                 for what, seconds in measured.items():
                     times.setdefault(f"{name}: {what}", []).append(seconds)
             for name, words in peers.items():
@@ -169,7 +168,7 @@ def _through_socket(file: Path, *, turns: int, count: int) -> dict[str, float]:
     """The reader's CPU seconds, and the wall's from a writer's first byte to the last tally."""
     ours, theirs = socket.socketpair()
     with _listening() as listener, ours:
-        words = ("benchmarks.dnstap", "reader", str(theirs.fileno()), str(listener.fileno()))
+        words = ("benchmarks.feed", "read", str(theirs.fileno()), str(listener.fileno()))
         reader = feed.pinned(*words, core=0, passed=(theirs, listener))
         theirs.close()
         ours.sendall(interest_letter(_INTEREST))
@@ -205,21 +204,5 @@ def _listening() -> Iterator[socket.socket]:
         yield made
 
 
-def _read(control: int, listener: int) -> None:
-    """A reader that never drops: a writer without a pause has to wait for it."""
-    ours = socket.socket(fileno=control)
-    ours.setblocking(False)
-    with contextlib.suppress(ConnectionError):
-        Reader(ours, {"bench": socket.socket(fileno=listener)}, ahead=1).run()
-
-
-def _main(role: str, *words: str) -> None:
-    match role:
-        case "measure":
-            print(json.dumps(_measure(Path(words[0]), int(words[1]))))
-        case "reader":
-            _read(int(words[0]), int(words[1]))
-
-
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    print(json.dumps(_measure(Path(sys.argv[1]), int(sys.argv[2]))))

@@ -1,4 +1,7 @@
-"""A writer of dnstap: a process of its own that sends a corpus as resolvers send theirs."""
+"""Processes at both ends of a dnstap socket: one sends a corpus as resolvers do, one reads.
+
+What they import is what the agent's reader does: their start counts, too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from steering.dnstap.reader import Reader
 from steering.dnstap.stream import CONTENT_TYPE, Control, control
 
 _START = control(Control.START, content_type=CONTENT_TYPE)
@@ -39,7 +43,7 @@ def writer(to: Path | str, file: Path, turns: int, *, rate: float = 0.0) -> Iter
     `to` is a path, or an abstract name behind an @; `rate` in bytes per second, 0: as fast as it
     is read.
     """
-    process = pinned("benchmarks.feed", str(to), str(file), str(turns), str(rate), core=1)
+    process = pinned("benchmarks.feed", "write", str(to), str(file), str(turns), str(rate), core=1)
     assert process.stdout
     try:
         yield float(process.stdout.readline())
@@ -81,5 +85,21 @@ def _write(name: str, file: Path, turns: int, rate: float) -> None:
                     time.sleep(early)
 
 
+def _read(control: int, listener: int) -> None:
+    """A reader that never drops: a writer without a pause has to wait for it."""
+    ours = socket.socket(fileno=control)
+    ours.setblocking(False)
+    with contextlib.suppress(ConnectionError):
+        Reader(ours, {"bench": socket.socket(fileno=listener)}, ahead=1).run()
+
+
+def _main(role: str, *words: str) -> None:
+    match role:
+        case "write":
+            _write(words[0], Path(words[1]), int(words[2]), float(words[3]))
+        case "read":
+            _read(int(words[0]), int(words[1]))
+
+
 if __name__ == "__main__":
-    _write(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    _main(*sys.argv[1:])

@@ -18,8 +18,10 @@ from steering.model import Seconds
 from steering.report.client import Unknown, Unreachable, fetch
 
 FINE, FAILED, WRONG_INPUT = 0, 1, 2
-_PATIENCE: Seconds = 5.0
-"""The agent looks once a second, and reads what has been still for half of one."""
+_PATIENCE: Seconds = 3.0
+"""The agent looks twice a second, and reads what was the same at two looks."""
+_TURN: Seconds = 2.0
+"""What is over is out of the status with the agent's next turn."""
 _LOOK: Seconds = 0.1
 
 
@@ -40,7 +42,7 @@ def run(path: Path, setup: Setup, *, sure: bool) -> int:
     if not sure and not _agreed():
         return FAILED
     consent.accept(runtime, seen)
-    if not _until(lambda: consent.waiting(runtime) is None):
+    if not _until(lambda: consent.waiting(runtime) is None, within=_PATIENCE):
         _complain("the agent has not taken it up: is it running?")
         return FAILED
     return _say_how_it_is(setup)
@@ -48,12 +50,17 @@ def run(path: Path, setup: Setup, *, sure: bool) -> int:
 
 def _await_held(runtime: Path, version: str) -> Held | None:
     """What is held, once the agent has had the time to look at the files as they are now."""
-    _until(lambda: (held := consent.waiting(runtime)) is not None and held.version == version)
+
+    def known() -> bool:
+        held = consent.waiting(runtime)
+        return held is not None and held.version == version
+
+    _until(known, within=_PATIENCE)
     return consent.waiting(runtime)
 
 
-def _until(true: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + _PATIENCE
+def _until(true: Callable[[], bool], *, within: Seconds) -> bool:
+    ends = time.monotonic() + within
     while not (found := true()) and time.monotonic() < ends:
         time.sleep(_LOOK)
     return found
@@ -62,17 +69,24 @@ def _until(true: Callable[[], bool]) -> bool:
 def _say_how_it_is(setup: Setup) -> int:
     """Whether the agent goes by the files, in its own words."""
     try:
-        status = fetch(setup.config.status, "/api/v1/status")
+        if _until(lambda: not _alarms(setup), within=_TURN):
+            print("nothing is held: the agent goes by the files as they are")
+            return FINE
+        for because in _alarms(setup):
+            _complain(f"not in force: {because}")
     except (Unreachable, Unknown) as error:
         _complain(str(error))
-        return FAILED
-    alarms = status.get("alarms")
-    for alarm in alarms if isinstance(alarms, list) else ():
-        if alarm.get("name") in {"config", "config_held"}:
-            _complain(f"not in force: {alarm.get('because')}")
-            return FAILED
-    print("nothing is held: the agent goes by the files as they are")
-    return FINE
+    return FAILED
+
+
+def _alarms(setup: Setup) -> list[str]:
+    """What the agent says of its files, if it does not go by them."""
+    alarms = fetch(setup.config.status, "/api/v1/status").get("alarms")
+    return [
+        str(alarm.get("because"))
+        for alarm in (alarms if isinstance(alarms, list) else ())
+        if alarm.get("name") in {"config", "config_held"}
+    ]
 
 
 def _agreed() -> bool:

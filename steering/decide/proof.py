@@ -62,9 +62,15 @@ class Proof:
         """The proof from the moment the route was seen in place."""
         return replace(self, installed=now, deadline=now + allowed)
 
+    def prolong(self, now: Instant, allowed: Seconds) -> Proof:
+        """The proof with more time. What was asked meanwhile still counts, however late it comes:
+        a busy host may take long to read its answers.
+        """
+        return replace(self, deadline=now + allowed, shouted=True)
+
     def again(self, now: Instant, allowed: Seconds) -> Proof:
-        """The proof from the beginning, with what was told of it."""
-        return Proof(column=self.column, shouted=True).begin(now, allowed)
+        """The proof from the beginning, at the same place."""
+        return Proof(column=self.column, installed=self.installed).prolong(now, allowed)
 
     def live(self, *, good: bool) -> Proof:
         """The proof after one live answer (or its absence)."""

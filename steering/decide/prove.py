@@ -73,7 +73,8 @@ class _Turn:
             self.proofs[a] = replace(proof, proved=True, shouted=False)
             self.tell("proved", a, proof.shown, site)
         elif standing is Standing.UNSHOWN:
-            self._go_on(a, proof, f"{proof.shown}: not shown yet whether {site} helps")
+            later = proof.prolong(self.now, self.allowed)
+            self._go_on(a, proof, later, f"{proof.shown}: not shown yet whether {site} helps")
         elif standing is Standing.FAILED and not self._site_itself(a, proof):
             verdict = (
                 f"{site} does not help" if proof.bad else f"could not be shown that {site} helps"
@@ -81,15 +82,16 @@ class _Turn:
             order = self.world.orders.of(a)
             if order is not None and order.action is not Action.LOCAL:
                 says = f"the override {order.name} says so"
-                self._go_on(a, proof, f"{proof.shown}: {verdict}; kept, because {says}")
+                anew = proof.again(self.now, self.allowed)
+                self._go_on(a, proof, anew, f"{proof.shown}: {verdict}; kept, because {says}")
                 return
             del self.proofs[a]
             self.failed.append((a, proof.column))
             self.tell("undone", a, f"{proof.shown}: {verdict}", site, was=site)
 
-    def _go_on(self, a: int, proof: Proof, why: str) -> None:
-        """Begin the proof again where it is, and say so the first time."""
-        self.proofs[a] = proof.again(self.now, self.allowed)
+    def _go_on(self, a: int, proof: Proof, after: Proof, why: str) -> None:
+        """Ask on, and say so the first time."""
+        self.proofs[a] = after
         if not proof.shouted:
             self.tell("unshown", a, why, self.layout.paths[proof.column])
 
@@ -114,7 +116,8 @@ class _Turn:
             self.proofs[a] = replace(proof, proved=True)
             self.tell("proved", a, f"the first one home: {proof.shown}; the rest follows", LOCAL)
         elif standing is Standing.UNSHOWN:
-            self._go_on(a, proof, f"the first one home: {proof.shown}; the rest waits")
+            later = proof.prolong(self.now, self.allowed)
+            self._go_on(a, proof, later, f"the first one home: {proof.shown}; the rest waits")
 
     def tell(self, event: str, a: int, because: str, path: str, *, was: str | None = None) -> None:
         """Note what became of a proof, for the log."""

@@ -12,7 +12,7 @@ from steering.judge.health import Signal
 from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
 from steering.judge.ledger import Counts, HerdTrial, Key, Ledger, Mask
-from steering.judge.own import fork, freeze, own, put
+from steering.judge.own import fork, own, put
 from steering.judge.recover import Bucket, Hold
 from steering.layout import CLASSES, Layout
 from steering.model import Event, Evidence, Instant, WallTime
@@ -29,8 +29,6 @@ class Draft:
     """
 
     def __init__(self, ledger: Ledger, layout: Layout, wall: WallTime, now: Instant) -> None:
-        for part in (ledger, ledger.copies, ledger.hearsay):
-            freeze(part)
         self.was, self.layout, self.wall, self.now = ledger, layout, wall, now
         self.counted: dict[Key, names.Names] = dict(ledger.counted)
         self.ignored: dict[int, names.Names] = dict(ledger.ignored)

@@ -8,8 +8,8 @@ left for what others' questions show.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from steering.judge.copies import Floats
 from steering.judge.draft import Draft
 from steering.judge.habit import REVIEW, WEEK, own_scale
 from steering.judge.health import Signal
-from steering.judge.hearsay import KINDS, OLD, RECENT, SAMPLE, Hearsay, Key, forget
+from steering.judge.hearsay import KINDS, OLD, RECENT, Hearsay, Key, forget
 from steering.judge.herd import begin
 from steering.judge.own import own, put, write
 from steering.layout import CLASSES
@@ -53,16 +53,17 @@ def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
     if not known:
         return
     book = draft.listen()
-    told: dict[Key, list[int]] = {key: [0] * len(_POURED) for key, _ in known}
+    told: dict[Key, tuple[int, ...]] = dict.fromkeys((key for key, _ in known), ())
     keys = np.array(list(told), dtype=np.int64).T
     was = _awake(draft, book, keys)
     for key, item in known:
-        told[key] = [*map(add, told[key], _count(draft, book, key, item))]
-    poured = dict(zip(_POURED, np.array(list(told.values()), dtype=np.int64).T, strict=True))
+        some = _count(draft, book, key, item)
+        told[key] = tuple(map(add, told[key], some)) if told[key] else some
+    poured = _Poured(*np.array(list(told.values()), dtype=np.int64).T)
     fade = np.exp((np.where(np.isnan(was), -np.inf, was) - draft.now) / RECENT)
     at = keys[0], keys[1]
-    write(book, "recent_bad", at, book.recent_bad[at] * fade + poured["bad"])
-    write(book, "recent_all", at, book.recent_all[at] * fade + poured["every"])
+    write(book, "recent_bad", at, book.recent_bad[at] * fade + poured.bad)
+    write(book, "recent_all", at, book.recent_all[at] * fade + poured.every)
     _fill(draft, book, keys, poured, own_fault)
     _review(draft, book)
 
@@ -77,13 +78,25 @@ def _awake(draft: Draft, book: Hearsay, keys: Counts) -> Floats:
     return was
 
 
-_POURED = ("bad", "every", "new", "good", "disproved", "proved", "lost", "answers", "wrong")
-"""What an item amounts to: `new` and `disproved` are names that have not failed within the hour,
-`every` is what the failing share is a share of."""
+class _Poured(NamedTuple):
+    """What each key's items amount to."""
+
+    bad: Counts
+    every: Counts
+    """What the failing share is a share of."""
+    new: Counts
+    """Names that failed and have not within the hour."""
+    good: Counts
+    disproved: Counts
+    """The same as `new`, of the sample."""
+    proved: Counts
+    lost: Counts
+    answers: Counts
+    wrong: Counts
 
 
 def _count(draft: Draft, book: Hearsay, key: Key, item: Heard) -> tuple[int, ...]:
-    """One item in the counts; what it pours into the buckets, in the order of `_POURED`."""
+    """One item in the counts; what it pours into the buckets, in the order of `_Poured`."""
     a, p = key
     counts = own(book, "counts")
     good, bad, lost, wrong = 0, len(item.disproved), 0, 0
@@ -100,9 +113,10 @@ def _count(draft: Draft, book: Hearsay, key: Key, item: Heard) -> tuple[int, ...
         counts[_PLACES[failure.outcome][0], a, p] += 1
     if item.expires is not None and not book.soonest[0, a, p] <= item.expires:
         own(book, "soonest")[0, a, p] = item.expires
-    _note_serials(draft, a, p, item)
-    new = _new(draft, key, item.at, item.failures)
-    disproved = _new(draft, key, item.at, item.disproved)
+    if item.serials:
+        _note_serials(draft, a, p, item)
+    new = _new(draft, key, item.at, item.failures) if item.failures else 0
+    disproved = _new(draft, key, item.at, item.disproved) if item.disproved else 0
     every = max(item.answers + lost, bad)
     return bad, every, new, good, disproved, item.proved, lost, item.answers, wrong
 
@@ -119,8 +133,6 @@ def _note_serials(draft: Draft, a: int, p: int, item: Heard) -> None:
 
 def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> int:
     """How many of these have not failed within the hour. They arouse: own probes look."""
-    if not failures:
-        return 0
     book, (a, p), now = draft.listen(), key, draft.now
     assert isinstance(book.counted, dict)
     assert isinstance(book.witnesses, dict)
@@ -145,26 +157,15 @@ def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> 
     return new
 
 
-def _fill(
-    draft: Draft, book: Hearsay, keys: Counts, poured: Mapping[str, Counts], own_fault: Mask
-) -> None:
+def _fill(draft: Draft, book: Hearsay, keys: Counts, poured: _Poured, own_fault: Mask) -> None:
     """Pour one turn's counts into the buckets, and see which are full."""
-    hears = draft.now >= book.deaf_until[keys[0]]
-    answers, lost, wrong = (poured[name] * hears for name in ("answers", "lost", "wrong"))
-    kinds = (
-        (_BOGUS, poured["new"], poured["good"]),
-        (SAMPLE, poured["disproved"], poured["proved"]),
-        (_TIMEOUT, lost, answers),
-        (_ERROR, wrong, answers - wrong),
-    )
-    k = np.repeat([kind for kind, _, _ in kinds], keys.shape[1])
-    (a, p), bad, good = (
-        np.tile(keys, len(kinds)),
-        np.concatenate([bad for _, bad, _ in kinds]),
-        np.concatenate([good for _, _, good in kinds]),
-    )
-    some = (bad != 0) | (good != 0)
-    k, a, p, bad, good = k[some], a[some], p[some], bad[some], good[some]
+    # A row a kind, in the order of `KINDS`.
+    bad = np.array((poured.new, poured.lost, poured.wrong, poured.disproved))
+    good = np.array((poured.good, poured.answers, poured.answers - poured.wrong, poured.proved))
+    deaf = draft.now < book.deaf_until[keys[0]]
+    bad[_TIMEOUT : _ERROR + 1, deaf] = good[_TIMEOUT : _ERROR + 1, deaf] = 0
+    k, key = some = np.nonzero(bad | good)
+    a, p, bad, good = keys[0, key], keys[1, key], bad[some], good[some]
     levels, full = detector.fill(book.levels[k, a, p], bad, good, book.scale[k, a, p])
     mine = (k == _TIMEOUT) & (p == 0) & own_fault[a]
     levels[mine], full = 0, full & ~mine  # a silence of our own making

@@ -1,7 +1,7 @@
 """Ownership: a value of arrays is never changed, and its next version copies what it changes.
 
 The next version begins as a shallow copy that shares every array. Shared arrays are read-only
-(`freeze`), so that nobody changes a ledger by mistake; `own` copies one the first time it is
+from then on, so that nobody changes a ledger by mistake; `own` copies one the first time it is
 to be written to. What a turn does not touch costs it nothing, however many keys there are.
 """
 
@@ -15,19 +15,14 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 
-def freeze(value: object) -> None:
-    """Make all arrays of a slotted dataclass read-only, for good."""
-    for name in _fields(value):
-        array = getattr(value, name)
-        if isinstance(array, np.ndarray):
-            array.flags.writeable = False
-
-
 def fork(value: T) -> T:
     """Another value of the same slotted dataclass, sharing everything; for `own` and `put`."""
     made = object.__new__(type(value))
-    for name in _fields(value):
-        object.__setattr__(made, name, getattr(value, name))
+    for name in type(value).__slots__:  # type: ignore[attr-defined]
+        field = getattr(value, name)
+        if isinstance(field, np.ndarray):
+            field.flags.writeable = False
+        object.__setattr__(made, name, field)
     return made
 
 
@@ -56,8 +51,3 @@ def write(fork: object, name: str, where: Any, values: NDArray[Any]) -> None:  #
 def put(fork: object, name: str, value: object) -> None:
     """Set one field of a value that `fork` has made."""
     object.__setattr__(fork, name, value)
-
-
-def _fields(value: object) -> tuple[str, ...]:
-    fields: tuple[str, ...] = type(value).__slots__  # type: ignore[attr-defined]
-    return fields

@@ -113,9 +113,8 @@ def relapse(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -
     To the bookkeeping this is a further breach, with its longer hold. It is no news: the fault
     is as old as it was, so nobody else has to be heard before anybody moves.
     """
-    began = {a: ledger.holds[a].since for a in rows if a in ledger.holds}
+    began = min((ledger.holds[a].since for a in rows if a in ledger.holds), default=now)
     after = adopt(ledger, layout, rows, now)
     confirmed = after.confirmed_at.copy()
-    for a, at in began.items():
-        confirmed[a] = at
+    confirmed[list(rows)] = began
     return replace(after, confirmed_at=confirmed)

@@ -158,6 +158,10 @@ class Internet:
             disproved=self._failures(target, ill, disproved),
         )
 
+    def outdated(self, target: Target, path: str, wall: WallTime) -> bool:
+        """Whether an outdated copy is served there."""
+        return self._copied(target, path, wall) != wall
+
     def rtt(self, path: str) -> Seconds:
         """Round-trip time over a path."""
         return LOCAL_RTT if path == LOCAL else self.story.sites[path].rtt

@@ -5,14 +5,7 @@ answers come after their round-trip time or the timeout, the resolvers' traffic 
 tallies, and the actuator does at once what the plan says. A turn is run when there is news,
 as the agent runs it, and at least once a second.
 
-Calm spans are taken in coarser steps, or a story of two days would take an hour. A span is
-calm while all that is wrong is known and answered: nobody is on trial, no proof is open,
-nothing is asked out of curiosity, no recovery has begun (what is steered away from is still
-ill, and its bucket as full as at the breach), whatever else is ill is believed to be ill,
-nothing has happened for a minute, and nothing changes for half a minute. Then a turn comes
-every two and a half slow rounds, just often enough for no answer to grow stale, and each
-brings a question to every address over every path. What is left out are answers that say
-once more what is known already; the moment a bucket begins to empty, every probe is asked.
+How finely, `haste` says: a story of two days turn by turn would take an hour.
 """
 
 from __future__ import annotations
@@ -22,18 +15,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from steering import engine
 from steering.decide.attention import attention
-from steering.judge.ledger import breached
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
     Attention,
     Event,
     Facts,
-    Health,
     Heard,
     Instant,
     Outcome,
@@ -46,6 +35,7 @@ from steering.model import (
 )
 from steering.observe.cadence import LIVE, Cadence, Pace
 from steering.observe.question import QuestionSet, delegations
+from steering.replay.haste import LEAD, Haste, haste, leap
 from steering.replay.internet import Internet
 from steering.replay.story import Told
 from steering.world import World
@@ -55,10 +45,7 @@ TALLY: Final[Seconds] = 0.2
 """The reader of dnstap hands over what it has this often."""
 COALESCE: Final[Seconds] = 0.1
 """The least time between two turns."""
-QUIET: Final[Seconds] = 60.0
-LEAD: Final[Seconds] = 30.0
-COARSE: Final = 2.5
-"""Slow rounds to a turn of a calm span."""
+_EVERY = {Haste.DETAIL: COALESCE, Haste.STROLL: IDLE}
 BEGINNING: Final[Instant] = 1000.0
 
 
@@ -112,7 +99,11 @@ class Simulation:
         """The turns, one after the other."""
         end = BEGINNING + self.story.lasts
         while self._now < end:
-            yield self._leap() if self._calm() else self._walk()
+            quiet = self._now - self._happened
+            speed = haste(
+                self._world, self.internet, self.at, quiet=quiet, ahead=self._until_change()
+            )
+            yield self._leap() if speed is Haste.LEAP else self._walk(_EVERY[speed])
 
     @property
     def at(self) -> WallTime:
@@ -121,25 +112,25 @@ class Simulation:
 
     # --- in detail ---
 
-    def _walk(self) -> Turned:
-        """On to the next turn, question by question."""
+    def _walk(self, every: Seconds) -> Turned:
+        """On to the next turn, question by question; turns are so far apart at the least."""
         while True:
-            self._now = max(self._now, self._next())
+            self._now = max(self._now, self._next(every))
             for due in self._cadence.due(self._now):
                 self._ask(due.address, due.paths, due.witnesses, fast=due.fast)
             since = self._now - self._turned
             ready = any(at <= self._now for at, _ in self._pending)
             tally = self.story.answers > 0 and since >= TALLY - 1e-9
-            if since >= COALESCE - 1e-9 and (ready or tally or since >= IDLE - 1e-9):
+            if since >= every - 1e-9 and (ready or tally or since >= IDLE - 1e-9):
                 rounds = tuple(r for at, r in self._pending if at <= self._now)
                 self._pending = [(at, r) for at, r in self._pending if at > self._now]
                 return self._turn(rounds)
 
-    def _next(self) -> Instant:
+    def _next(self, every: Seconds) -> Instant:
         """When something happens next."""
         ready = min((at for at, _ in self._pending), default=float("inf"))
-        idle = self._turned + (TALLY if self.story.answers else IDLE)
-        soonest = min(self._cadence.wake_at, max(ready, self._turned + COALESCE), idle)
+        idle = self._turned + max(every, TALLY if self.story.answers else IDLE)
+        soonest = min(self._cadence.wake_at, max(ready, self._turned + every), idle)
         return max(soonest, self._now)
 
     def _ask(
@@ -209,37 +200,7 @@ class Simulation:
                 heard.append(self.internet.traffic(target, path, self._turned, self.at, number))
         return tuple(heard)
 
-    # --- in calm spans ---
-
-    def _calm(self) -> bool:
-        world, ledger = self._world, self._world.ledger
-        if self._now - self._happened < QUIET or self._until_change() < LEAD + self._coarse:
-            return False
-        if ledger.trials or ledger.herds or (ledger.curious_until > self._now).any():
-            return False
-        if not all(proof.proved for proof in world.proofs.values()):
-            return False
-        steered = np.flatnonzero(world.plan).tolist()
-        if self._wanted.keys() != {self.layout.targets[a].address for a in steered}:
-            return False
-        buckets = (ledger.buckets.get((a, 0)) for a in steered)
-        if any(bucket is not None and bucket.points < bucket.clean for bucket in buckets):
-            return False
-        return all(self._known(a, p) for a, p in np.ndindex(self.layout.shape))
-
-    def _known(self, a: int, p: int) -> bool:
-        """Whether what is so is what is believed of it, or traffic is away from it as it should."""
-        ill = self.internet.ill(self.layout.targets[a], self.layout.paths[p], self.at)
-        if p == 0 and self._world.plan[a]:
-            return ill.share > 0  # else it is about to recover
-        health = Health(int(self._world.ledger.health[a, p]))
-        if ill.share == 0:
-            return health in (Health.HEALTHY, Health.UNKNOWN, Health.STALE)
-        return breached(self.layout, a, health) or health >= Health.SUSPECT
-
-    @property
-    def _coarse(self) -> Seconds:
-        return COARSE * self._pace.interval
+    # --- by leaps ---
 
     def _until_change(self) -> Seconds:
         at = self.at
@@ -248,8 +209,8 @@ class Simulation:
         return self._changes[0] - at if self._changes else float("inf")
 
     def _leap(self) -> Turned:
-        """A turn of a calm span: every address asked once over every path."""
-        self._now += self._coarse
+        """One leap: every address asked once over every path."""
+        self._now += leap(self._world)
         took = max(self.internet.rtt(path) for path in self.layout.paths)
         rounds, self._pending = [r for _, r in self._pending], []
         for target in self.layout.targets:
@@ -260,7 +221,7 @@ class Simulation:
             rounds.append(self._round(target, question, paths))
         self._now += took
         turned = self._turn(tuple(rounds))
-        if self._until_change() < LEAD + self._coarse:
+        if self._until_change() < LEAD + leap(self._world):
             self._cadence = self._begin_asking()
         return turned
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from steering.model import Event, Family, Health, Seconds, WallTime
+from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
 from steering.replay.incidents import STAGES, Incident
 from steering.report.events import sentence, timestamp
 
@@ -33,14 +33,23 @@ def _gathered(events: Iterable[Event]) -> Iterator[Event]:
     """One event for all that say the same of several addresses of an upstream."""
     alike: dict[tuple[str | None, ...], list[Event]] = {}
     for event in events:
-        # That an address answers, or is not asked any more, is no news of an incident.
-        if event.event == "health_changed" and {event.was, event.now} <= _DULL:
+        if event.event == "health_changed" and _dull(event):
             continue
         key = (event.event, event.upstream, event.path, event.was, event.now, event.rule)
         alike.setdefault(key, []).append(event)
     for first, *others in alike.values():
         several = f"{len(others) + 1} addresses of {first.upstream}"
         yield replace(first, address=several) if others and first.address else first
+
+
+def _dull(event: Event) -> bool:
+    """That an address answers, or is not asked any more, is no news of an incident.
+
+    Of the local path `suspected`, `confirmed` and `recovered` tell, but not that it is outdated.
+    """
+    if event.path == LOCAL:
+        return event.now != Health.STALE.word
+    return {event.was, event.now} <= _DULL
 
 
 def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:

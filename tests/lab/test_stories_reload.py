@@ -25,10 +25,12 @@ from stage import (
     slack,
 )
 from stage import ours as owned
+from test_stories_dnstap import await_traffic, documented
 
 from steering.lab.anycast import GTLD_SERVERS
-from steering.lab.sandbox import poll
-from steering.lab.scene import Settings
+from steering.lab.resolver import Unbound
+from steering.lab.sandbox import find, poll
+from steering.lab.scene import Scene, Settings
 from steering.lab.world import EDGE
 from steering.model import LOCAL, Family, Seconds
 
@@ -350,3 +352,26 @@ def test_what_is_frozen_comes_back_after_a_restart_beyond_the_lease() -> None:
         stage.steady(stage.through("pao"))
         stage.scene.steering("override", "remove", "hold-still", "--yes", check=True)
         stage.await_routes({})
+
+
+@pytest.mark.skipif(find("unbound") is None, reason="unbound")
+def test_a_resolver_stays_connected_over_a_change_of_policies() -> None:
+    def resolver(scene: Scene) -> Unbound:
+        return Unbound(scene.world, keys=scene.anchors, dnstap=documented("unbound", scene))
+
+    with on_stage(replace(QUICK, dnstap=True), nameservers=THREE, resolver=resolver) as stage:
+        await_traffic(stage)
+        readers = stage.sh("pgrep -f [s]teering.dnstap.reader || true").split()
+        was = edit(policy(stage), without("c"))
+        assert poll(lambda: len(differences(stage)) == 1, timeout=PATIENCE, every=0.05)
+        await_traffic(stage)
+        policy(stage).write_text(was)
+        assert poll(lambda: len(differences(stage)) == 2, timeout=PATIENCE, every=0.05)
+        await_traffic(stage)
+        assert stage.sh("pgrep -f [s]teering.dnstap.reader || true").split() == readers
+        assert not stage.times("dnstap"), "no connection was closed"
+        # A place more: the socket in use stays, and the resolver finds the reader's successor.
+        edit(config(stage), lambda text: text.replace("/tap]", "/tap, tcp://127.0.0.1:6000]"))
+        assert poll(lambda: len(differences(stage)) == 3, timeout=PATIENCE, every=0.05)
+        await_traffic(stage)
+        assert not stage.alarms()

@@ -76,6 +76,7 @@ def test_the_wheel_holds_the_package_and_what_an_operator_copies(wheel: Path) ->
             "share/steering/steering.yaml": "policies/steering.yaml.example",
             "share/steering/policies/root-servers.yaml": "policies/root-servers.yaml",
             "share/steering/policies/gtld-servers.yaml": "policies/gtld-servers.yaml",
+            "share/steering/scenarios/july-2023.yaml": "scenarios/july-2023.yaml",
             "lib/systemd/system/steering.service": "systemd/steering.service",
         }.items():
             assert archive.read(data + shipped) == (ROOT / source).read_bytes()
@@ -110,6 +111,17 @@ def test_the_shipped_configuration_passes_the_check_once_copied(
     ran = run(installed, "check", "--config", str(configuration))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith(f"{configuration}: fine: 2 upstreams, 52 addresses")
+
+
+def test_a_shipped_story_can_be_told_from_where_it_is_installed(installed: Path) -> None:
+    story = installed / "share/steering/scenarios/maintenance.yaml"
+    text = story.read_text()
+    story.write_text(
+        text.replace("lasts: 3h", "lasts: 5s").replace("80m", "4s").replace("60m", "3s")
+    )
+    ran = run(installed, "replay", "--scenario", str(story))
+    assert ran.returncode == 0, ran.stderr
+    assert "a maintenance with an override" in ran.stdout
 
 
 # --- requirements ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulation import Answer, Ask, Shown, Simulation, setup
+from simulation import CONFIG, Answer, Ask, Shown, Simulation, setup
 
 from steering.decide.proof import GOOD_ENOUGH, LOST_AFTER, TOO_BAD, Proof, Standing
 from steering.model import Outcome
@@ -84,6 +84,14 @@ def test_a_detour_over_which_nothing_of_the_host_s_own_gets_out_is_undone(tmp_pa
     undone = [e for _, e in sim.told("undone")]
     assert len(undone) >= 6
     assert "live questions did not get out: could not be shown that" in undone[0].because
+
+
+def test_answers_that_are_read_late_still_prove(tmp_path: Path) -> None:
+    """A busy host reads its answers seconds after they came: later than a proof may take."""
+    slow = CONFIG.replace("interval: 1s", "interval: 10s", 1)
+    sim = Simulation(setup(tmp_path, config=slow), _live(GOOD), rtt=8.0).run(120)
+    assert len(sim.told("proved")) == 6
+    assert not sim.told("undone")
 
 
 def test_a_detour_that_does_not_help_says_so(tmp_path: Path) -> None:
