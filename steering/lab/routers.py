@@ -263,7 +263,8 @@ class GoBgp(Router):
             found: Mapping[str, list[dict[str, Any]]] = json.loads(text or "{}")
         except json.JSONDecodeError:
             return None
-        for path in (path for paths in found.values() for path in paths):
+        # While it starts, and when it refuses, the values are no lists of paths.
+        for path in (p for paths in found.values() if isinstance(paths, list) for p in paths):
             by_type: Mapping[int, Mapping[str, Any]] = {a["type"]: a for a in path["attrs"]}
             reach = by_type.get(14, {}).get("nexthop")
             known = {(65535 << 16) | 65281: NO_EXPORT}
