@@ -56,7 +56,7 @@ class FakeActuator:
     def installed(self) -> Mapping[str, str]:
         return dict(self._routes)
 
-    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
+    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:  # noqa: ARG002
         return tuple(
             Trouble(what=f"route {address}", because="it is not ours")
             for address in sorted(self.foreign_routes)

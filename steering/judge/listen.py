@@ -34,6 +34,8 @@ _CLASS_OF_KIND = [CLASSES.index(verdict) for verdict in KINDS]
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
+Cells = tuple[Counts, Counts, Counts]
+"""Kind, row and column, each one entry a set of buckets."""
 
 
 def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
@@ -158,7 +160,7 @@ def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> 
 
 
 def _fill(draft: Draft, book: Hearsay, keys: Counts, poured: _Poured, own_fault: Mask) -> None:
-    """Pour one turn's counts into the buckets, and see which are full."""
+    """Pour one turn's counts into the buckets."""
     # A row a kind, in the order of `KINDS`.
     bad = np.array((poured.new, poured.lost, poured.wrong, poured.disproved))
     good = np.array((poured.good, poured.answers, poured.answers - poured.wrong, poured.proved))
@@ -166,26 +168,33 @@ def _fill(draft: Draft, book: Hearsay, keys: Counts, poured: _Poured, own_fault:
     bad[_TIMEOUT : _ERROR + 1, deaf] = good[_TIMEOUT : _ERROR + 1, deaf] = 0
     k, key = some = np.nonzero(bad | good)
     a, p, bad, good = keys[0, key], keys[1, key], bad[some], good[some]
-    levels, full = detector.fill(book.levels[k, a, p], bad, good, book.scale[k, a, p])
+    fails = bool(bad.any())
+    if fails or book.levels[k, a, p].any():  # good answers drain nothing from empty buckets
+        _suspect(draft, (k, a, p), bad, good, own_fault)
+    if fails or book.herd.any():
+        _pool(draft, (k, a, p), good)
+    calm = draft.was.health[a, p] <= int(Health.HEALTHY)
+    if fails:
+        write(book, "habit_bad", (k, a, p), book.habit_bad[k, a, p] + bad * calm)
+    write(book, "habit_all", (k, a, p), book.habit_all[k, a, p] + (bad + good) * calm)
+
+
+def _suspect(draft: Draft, cells: Cells, bad: Counts, good: Counts, own_fault: Mask) -> None:
+    """Fill the buckets; a full one of the local path is a signal."""
+    book, (k, a, p) = draft.listen(), cells
+    levels, full = detector.fill(book.levels[cells], bad, good, book.scale[cells])
     mine = (k == _TIMEOUT) & (p == 0) & own_fault[a]
     levels[mine], full = 0, full & ~mine  # a silence of our own making
-    write(book, "levels", (k, a, p), levels)
-
+    write(book, "levels", cells, levels)
     left = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
     acting = full & (p == 0) & draft.layout.acts_on[np.take(_CLASS_OF_KIND, k), a] & ~left[a]
     if acting.any():
         where = np.zeros(draft.layout.shape, dtype=np.bool_)
         where[a[acting], 0] = True
         draft.signal(where, Signal.FULL)
-    if bad.any() or book.herd.any():
-        _pool(draft, (k, a, p), good)
-
-    calm = draft.was.health[a, p] <= int(Health.HEALTHY)
-    write(book, "habit_bad", (k, a, p), book.habit_bad[k, a, p] + bad * calm)
-    write(book, "habit_all", (k, a, p), book.habit_all[k, a, p] + (bad + good) * calm)
 
 
-def _pool(draft: Draft, cells: tuple[NDArray[np.int64], ...], good: NDArray[np.int64]) -> None:
+def _pool(draft: Draft, cells: Cells, good: Counts) -> None:
     """What a group's local paths show together; a full bucket puts the group on trial."""
     book, (k, a, p) = draft.listen(), cells
     mine = (k == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]

@@ -91,7 +91,7 @@ class KeyStore:
         """
         self.trust = Trust()
         """Everything believed now, replaced whole when something changes."""
-        self._anchors = anchors
+        self.anchors = anchors
         self._resolvers = Resolvers(resolvers, timeout=timeout, port=port, rng=rng)
         self._signatures = signatures
         self._skew, self._wall, self._monotonic = skew, wall, monotonic
@@ -111,7 +111,7 @@ class KeyStore:
                 self._roots[zone] = anchor
             if not self._resolvers:
                 watch.due, watch.trouble = math.inf, "no resolver to ask"
-        if known is not None and known._anchors == anchors:
+        if known is not None and known.anchors == anchors:
             self._inherit(known)
 
     def _inherit(self, known: KeyStore) -> None:
@@ -187,7 +187,7 @@ class KeyStore:
 
     async def _chain(self, zone: dns.name.Name) -> Seconds:
         """Follows the chain to a zone. The seconds until it should be followed again."""
-        anchor = closest(self._anchors, zone)
+        anchor = closest(self.anchors, zone)
         if anchor is None:
             raise Unobtainable("no trust anchor encloses the zone")
         keys = await self._fetch(anchor, name_of(anchor.zone) == zone)

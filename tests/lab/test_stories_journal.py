@@ -1,0 +1,78 @@
+"""The journal of a real agent: run again it gives what happened, and its faults cost nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from stage import EXPIRED, QUICK, Stage, on_stage
+
+from steering.lab.sandbox import poll
+from steering.model import LOCAL
+from steering.report.events import timestamp
+
+pytestmark = pytest.mark.lab
+
+
+def journal(stage: Stage) -> Path:
+    return stage.scene.world.work / "state" / "journal.sqlite"
+
+
+def steering(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "steering", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_an_incident_with_a_killed_agent_a_reload_and_a_switch_is_replayed_bit_for_bit() -> None:
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        stage.kill_agent()
+        stage.scene.start_agent()
+        stage.await_event("adopted")
+        policy = stage.scene.config.parent / "policies" / "gtld-servers.yaml"
+        policy.write_text(policy.read_text().replace("clean: 20", "clean: 30"))
+        assert poll(lambda: len(stage.times("config_loaded")) > 2, timeout=30)
+        running = steering("replay", journal(stage))
+        assert running.returncode == 0, running.stdout[-2000:] + running.stderr
+        stage.scene.serve()
+        stage.await_routes({})
+        stage.scene.steering("off", check=True)
+        stage.await_event("switched_off")
+        stage.scene.stop_agent()
+        told = steering("replay", journal(stage), "--json")
+        assert told.returncode == 0, told.stdout[-2000:] + told.stderr
+        found = json.loads(told.stdout)
+        assert found["difference"] is None
+        assert [i["moves"] for i in found["incidents"] if i["moves"]] == [4]
+        names = [event["event"] for event in found["events"]]
+        assert {"steered", "proved", "adopted", "released", "switched_off"} <= set(names)
+        steered = stage.times("steered")[0]
+        words = ["explain", stage.addresses[0], "--at", timestamp(steered + 1)]
+        explained = steering(*words, "--journal", journal(stage))
+        assert explained.returncode == 0, explained.stderr
+        assert "goes by pao" in explained.stdout
+
+
+def test_a_full_disk_costs_the_journal_and_not_the_agent() -> None:
+    with on_stage(QUICK, agent=False) as stage:
+        state = journal(stage).parent
+        state.mkdir()
+        mount = f'mount -t tmpfs -o size=160k tmpfs {state} && exec "$@"'
+        stage.scene.start_agent(prefix=["unshare", "-m", "sh", "-ec", mount, "sh"])
+        stage.await_event("journal")
+        stage.await_alarm("journal")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        metrics = stage.scene.get("/metrics")[1]
+        (lost,) = re.findall(r"(?m)^steering_journal_lost_total (\S+)$", metrics)
+        assert float(lost) > 0
+        stage.scene.steering("off", check=True)
+        stage.await_routes({})
+        assert stage.scene.stop_agent() == 0
