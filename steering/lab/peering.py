@@ -65,6 +65,13 @@ class Network:
             name: subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
             for name in ("router", "site")
         }
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
         for name in self._held:
             until(lambda name=name: self._apart(name))  # type: ignore[misc]
         run("ip link set lo up")
