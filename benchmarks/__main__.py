@@ -11,11 +11,12 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import detect, detector, dnstap, footprint, kernel, report, story, turn
+from benchmarks import bgp, detect, detector, dnstap, footprint, kernel, report, story, turn
 
 ALL = {
     "turn": turn.run,
     "kernel": kernel.run,
+    "bgp": bgp.run,
     "footprint": footprint.run,
     "dnstap": dnstap.run,
     "detect": detect.run,

@@ -15,6 +15,7 @@ from pathlib import Path
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
+from steering.act.bgp.speaking import Line, Speaking
 from steering.config import load
 from steering.decide.rules import RULES
 from steering.judge import health
@@ -91,6 +92,17 @@ def _blank() -> Snapshot:
             longest_gap=0.0,
             looked=0,
             passed_over=0,
+        ),
+        speaking=Speaking(
+            sessions={"192.0.2.1": Line(up=False, because="", routes=0, lacking=())},
+            wanted=0,
+            announced={},
+            updates=0,
+            starts=0,
+            acknowledged=(),
+            version="",
+            linked=False,
+            read=0,
         ),
     )
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from steering import engine, parts
+from steering.act.bgp.speaking import Speaking
 from steering.act.off import OffSwitch
 from steering.config import Fingerprint, Setup
 from steering.crew import Crew
@@ -26,6 +27,7 @@ from steering.model import Done, Event, Facts, Instant, Round, Seconds
 from steering.observe.anchors import AnchorError
 from steering.outfit import Lasting, Outfit
 from steering.parts import CannotRun
+from steering.pins import Pins
 from steering.relay import relay
 from steering.reload import Ended, Reload, Version
 from steering.replay.journal import kept
@@ -57,6 +59,7 @@ class Agent:
         self.troubles = Troubles()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.frozen = Frozen(config.state)
+        self.pins = Pins()
         self._rounds: list[Round] = []
         self._wake = asyncio.Event()
         self._lasting = Lasting(
@@ -123,6 +126,7 @@ class Agent:
             acted = hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
             installed = self.outfit.ways.installed()
+            events += hands.voice.news()
         if self.journal is not None:
             setup, after = self.version.setup, self.world
             self.journal.note(
@@ -145,8 +149,11 @@ class Agent:
         ears, ways = self.outfit.ears, self.outfit.ways
         if ears is not None:
             self._on_tap()
-        installed = ways.installed()
+        installed = self._installed()
         rounds = [ways.over_their_paths(item) for item in rounds]
+        if (hands := self.outfit.hands) is not None and hands.voice.speaker is not None:
+            told = hands.voice.installed()
+            rounds = [self.pins.sift(item, told) for item in rounds]
         self._time(rounds)
         heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
         return replace(self._standing(installed), rounds=tuple(rounds), heard=heard)
@@ -174,7 +181,7 @@ class Agent:
         """
         if self.outfit.hands is None:
             return Ended(gone=(), of=0)  # nothing is in force
-        now, facts = time.monotonic(), self._standing(self.outfit.ways.installed())
+        now, facts = time.monotonic(), self._standing(self._installed())
         stay = engine.turn(self.world, facts, now)[0].steers()
         left: Collection[str] = ()
         if parts.acts(version.setup.config):
@@ -238,8 +245,17 @@ class Agent:
         """Wake when the kernel or a resolver tells of something."""
         if self.outfit.hands is not None:
             self.crew.hear(self.outfit.hands.kernel.fileno(), self._on_kernel)
+            if (speaker := self.outfit.hands.voice.speaker) is not None:
+                self.crew.hear(speaker.fileno(), speaker.pump)
         if self.outfit.ears is not None:
             self.crew.hear(self.outfit.ears.tap.fileno(), self._on_tap)
+
+    def _installed(self) -> Mapping[str, str]:
+        """Address to site, as this host's packets go: by its own table, else by the routers."""
+        outfit = self.outfit
+        if outfit.claim is None and outfit.hands is not None:
+            return outfit.hands.voice.installed()
+        return outfit.ways.installed()
 
     def _mind_lost_lease(self) -> None:
         """Where the lease ran out, all is taken back: begin from nothing.
@@ -267,14 +283,18 @@ class Agent:
                 self.meters.rtt.labels(seen.address, seen.path).observe(seen.rtt)
 
     def _count(self, acted: Acted, now: Instant) -> None:
-        for result in acted.results:
-            done = isinstance(result, Done)
-            self.meters.actions.labels("kernel", result.action, "done" if done else "refused").inc()
+        for actuator, results in (("kernel", acted.results), ("bgp", acted.told)):
+            for result in results:
+                became = "done" if isinstance(result, Done) else "refused"
+                self.meters.actions.labels(actuator, result.action, became).inc()
+        for result in acted.results if self.outfit.claim else acted.told:
             if isinstance(result, Done):
                 self.meters.action_seconds.observe(result.seconds)
                 if result.action == "remove":
                     continue  # perhaps of an address that no policy names any more
-                row = self.outfit.layout.row[result.address]
+                row = self.outfit.layout.row.get(result.address)
+                if row is None:
+                    continue  # told to routers when a policy still named it
                 first = float(self.world.ledger.first_bad[row])
                 proof = self.world.proofs.get(row)
                 # A route that came back is no detection. NaN: none was bad.
@@ -287,6 +307,10 @@ class Agent:
         hands, ears = self.outfit.hands, self.outfit.ears
         if hands is not None and hands.troubles:
             own["kernel"] = "; ".join(hands.troubles[:3])
+        if hands is not None and hands.voice.troubles:
+            own["bgp"] = "; ".join(hands.voice.troubles[:3])
+        if self.pins.trouble:
+            own["pins"] = self.pins.trouble
         if hungry := self.outfit.keys.troubles:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         if ears is not None and (deaf := ears.troubles(now)):
@@ -318,7 +342,15 @@ class Agent:
             hearing=ears.hearing() if (ears := self.outfit.ears) is not None else None,
             events_lost=self.log.lost,
             journal_lost=self.journal.lost if self.journal is not None else 0,
+            speaking=self._speaking(),
         )
+
+    def _speaking(self) -> Speaking | None:
+        hands = self.outfit.hands
+        speaking = hands.voice.report() if hands is not None else None
+        for seconds in speaking.acknowledged if speaking is not None else ():
+            self.meters.bgp_acknowledged.observe(seconds)
+        return speaking
 
     def _deliver(self, item: Round) -> None:
         self._rounds.append(item)
@@ -354,7 +386,9 @@ class Agent:
 
     def _farewell(self) -> str:
         lease = f"for {self.version.setup.config.lease:g} s, then the guard takes it back"
-        left = len(self.snapshot.installed) if self.snapshot else 0
+        shown = self.snapshot
+        told = shown.speaking.announced if shown and shown.speaking else {}
+        left = len({**(shown.installed if shown else {}), **told})
         return (
             f"{left} steered addresses stay as they are {lease}; `steering off` does at once"
             if self.outfit.hands and left
@@ -363,7 +397,10 @@ class Agent:
 
     def _summary(self) -> str:
         setup, layout = self.version.setup, self.outfit.layout
-        kernel = "kernel routes" if self.outfit.hands else "no actuator"
+        hands = self.outfit.hands
+        ways = ["kernel routes"] if hands and hands.kernel.claim.sites else []
+        ways += ["BGP"] if hands and hands.voice.speaker else []
+        kernel = " and ".join(ways) or "no actuator"
         return (
             f"{setup.config.site}, {setup.config.mode}: {len(layout.targets)} addresses of "
             f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, {kernel}"

@@ -61,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print the `ip` commands that pin probes to each path, for observe mode",
     )
+    check.add_argument(
+        "--prefix-list",
+        choices=("bird", "frr", "junos"),
+        help="print a filter for the routers that are told by BGP: the policies' addresses",
+    )
     status = configured("status", "show what the running agent sees and does")
     status.add_argument("--json", action="store_true", help="as /api/v1/status answers")
     status.add_argument("--all", action="store_true", help="healthy addresses too")
@@ -203,6 +208,11 @@ def _check(options: argparse.Namespace) -> int:
         print("\n".join(parts.pinning_commands(claim)))
         return FINE
     addresses = parts.addresses_of(setup)
+    if options.prefix_list:
+        from steering.prefixes import prefix_list
+
+        print(prefix_list(options.prefix_list, addresses))
+        return FINE
     counts = {
         "upstream": len(setup.policies),
         "address": len(addresses),
@@ -220,6 +230,12 @@ def _check(options: argparse.Namespace) -> int:
         ):
             word = "notice" if complaint.kind is Fault.NOTICE else "`run` would refuse"
             _say(f"this host: {word}: {complaint}")
+    if (terms := parts.terms_of(setup.config)) is not None:
+        from steering.act.bgp.household import look_around
+
+        home = look_around(terms, setup.config.runtime, setup.config.lease)
+        for trouble in home.troubles:
+            _say(f"this host: act.bgp: {trouble}")
     for place in parts.places_of(setup.config):
         for objection in objections(place):
             _say(f"this host: observe.dnstap: {objection}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from steering import parts
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, boot_time
@@ -20,6 +21,7 @@ from steering.act.watchdog import Guard, inherited, leftovers
 from steering.alone import Alone
 from steering.config import Config
 from steering.model import Done, Instant, Refused, Seconds
+from steering.voice import Voice
 
 COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or
@@ -36,6 +38,8 @@ class Acted:
     results: tuple[Done | Refused, ...] = ()
     compared: bool = False
     """The kernel was read and made to match, as far as it could be."""
+    told: tuple[Done | Refused, ...] = ()
+    """What the routers were told by BGP, of this plan or an earlier one."""
 
 
 class Hands:
@@ -54,6 +58,8 @@ class Hands:
         self._switch, self._runtime, self._lease_for = switch, config.runtime, config.lease
         self._alone = Alone()
         self.kernel = self._actuator(claim)
+        self.voice = Voice(config.runtime, may_speak=lambda: not switch.engaged())
+        self.voice.serve(parts.terms_of(config), config.lease)
         self._lease = Lease(config.runtime)
         self._guard = Guard(runtime=config.runtime, state=config.state)
         self._leased_until: Seconds | None = None
@@ -72,6 +78,7 @@ class Hands:
         claim = self.kernel.claim
         self._alone.hold(self._runtime, claim.table)
         self._former = tuple(self._actuator(old) for old in inherited(self._lease, claim))
+        self.voice.adopt(held=not self._lease.expired())
         left = leftovers(self._lease, claim)
         self._renew()
         self._guard.replace()
@@ -110,6 +117,7 @@ class Hands:
         if kernel is not self.kernel:
             self._former = (*self._former, self.kernel)
             self.kernel = kernel
+        self.voice.change(parts.terms_of(config), config.lease)
         self._allowed, self._lease_for = allowed, config.lease
         self.changed = True
 
@@ -124,6 +132,7 @@ class Hands:
 
     def close(self) -> None:
         """Give back what is open. Takes nothing out of the kernel: the lease does."""
+        self.voice.close()
         for kernel in (*self._former, self.kernel):
             kernel.close()
         self._alone.close()
@@ -151,6 +160,14 @@ class Hands:
         """Renew the lease, and make the kernel match if anything may have changed."""
         now = time.monotonic()
         holding = self._hold(now)
+        told = self.voice.tell(
+            plan, self._allowed, self.kernel.own_addresses, off=off, holding=holding
+        )
+        return replace(self._act(plan, now, off=off, moved=moved, holding=holding), told=told)
+
+    def _act(
+        self, plan: Mapping[str, str], now: Instant, *, off: bool, moved: bool, holding: bool
+    ) -> Acted:
         if not (moved or self.changed or now - self._compared_at >= COMPARE):
             return Acted()
         if not (off or holding):
@@ -169,10 +186,13 @@ class Hands:
         return Acted(compared=True)
 
     def _take_back(self) -> tuple[Trouble, ...]:
-        every = (self.kernel, *self._former)
-        return tuple(t for kernel in every if kernel.remains() for t in kernel.withdraw())
+        every, spoken = (self.kernel, *self._former), self.voice.take_back()
+        return spoken + tuple(t for kernel in every if kernel.remains() for t in kernel.withdraw())
 
     def _match(self, plan: Mapping[str, str]) -> Acted:
+        if not self.kernel.claim.sites:  # the routers alone are told
+            self.troubles = tuple(map(str, self._leave()))
+            return Acted(compared=True)
         results = self.kernel.apply(plan, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),

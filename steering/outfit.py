@@ -66,16 +66,18 @@ class Outfit:
             self.ears = self._listen(was, made)
             self.server = self._serve(was, made)
             self._kernel, self.hands = self._take_hold(was, made)
-            self.reader = self._kernel or self._read(was, made)
+            # An agent that acts by BGP alone has no marks, and nothing in the kernel to read.
+            held = self._kernel if self.claim is not None else None
+            self.reader = held or self._read(was, made)
             self.ways: Ways = (
                 was.ways
                 if was and (was.reader, was.hands) == (self.reader, self.hands)
-                else Ways(self.reader, acting=self.hands is not None)
+                else Ways(self.reader, acting=held is not None)
             )
             self.prober = Prober(
                 layout.targets,
                 parts.asked_of(setup.policies),
-                parts.probed_paths(self.claim if self.ways.marked else None),
+                parts.probed_paths(self.claim if self.ways.marked else None, setup.config),
                 parts.pace_of(setup.config),
                 keys=self.keys,
                 signatures=self.signatures,
@@ -162,8 +164,9 @@ class Outfit:
         self, was: Outfit | None, made: ExitStack
     ) -> tuple[KernelActuator | None, Hands | None]:
         """What writes, and what it is to write by: nothing is written yet."""
-        config, claim, old = self.setup.config, self.claim, was.hands if was else None
-        if claim is None or not parts.acts(config):
+        config, old = self.setup.config, was.hands if was else None
+        claim = parts.held_by(config)
+        if claim is None:
             return None, None
         if old is not None and old.kernel.claim == claim:
             return old.kernel, old

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Mode, Policy, Setup
+from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
+from steering.observe.ask import UNPINNED, Pin
 from steering.observe.cadence import Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path as Probed
@@ -55,9 +58,52 @@ def claim_of(config: Config) -> Claim | None:
     )
 
 
+NOTHING = Claim(table=5353, protocol=53, priority=5353, mark=0x5353, sites=(), next_hops={})
+"""A claim on nothing in the kernel, for an agent that acts by BGP alone."""
+
+
+def terms_of(config: Config) -> Terms | None:
+    """What this configuration has to tell routers; None with `bgp: off`."""
+    bgp = config.act.bgp
+    if bgp is None:
+        return None
+    return Terms(
+        local_as=bgp.local_as,
+        router_id=bgp.router_id,
+        peers=tuple(
+            Peer(
+                address=neighbor.address,
+                peer_as=neighbor.peer_as,
+                port=neighbor.port,
+                local_address=neighbor.local_address,
+                password_file=neighbor.password_file,
+                hold_time=int(neighbor.hold_time),
+                families=neighbor.families,
+                passive=neighbor.passive,
+            )
+            for neighbor in bgp.neighbors
+        ),
+        next_hops={name: dict(hops) for name, hops in config.announced_next_hops.items()},
+        local_preference=bgp.local_preference,
+        med=bgp.med,
+        communities=frozenset(bgp.communities) | ({NO_EXPORT} if bgp.no_export else set()),
+        large_communities=frozenset(bgp.large_communities),
+        listen=bgp.listen,
+        exabgp=bgp.exabgp,
+        user=bgp.user,
+    )
+
+
+def held_by(config: Config) -> Claim | None:
+    """What an acting agent by this configuration holds; None where it does not act at all."""
+    if config.mode is not Mode.ENFORCE:
+        return None
+    return claim_of(config) or (NOTHING if config.act.bgp else None)
+
+
 def acts(config: Config) -> bool:
     """Whether an agent by this configuration changes anything on the host."""
-    return config.mode is Mode.ENFORCE and config.act.kernel is not None
+    return held_by(config) is not None
 
 
 def rerouted(was: Config, now: Config) -> frozenset[str]:
@@ -74,11 +120,22 @@ def addresses_of(setup: Setup) -> frozenset[str]:
     return frozenset(t.address for policy in setup.policies for t in policy.targets)
 
 
-def probed_paths(claim: Claim | None) -> tuple[Probed, ...]:
-    """The paths that can be asked: all by their marks; without rules for them, the local one."""
-    if claim is None:
-        return (Probed(name=LOCAL),)
-    return tuple(Probed(name=path, mark=claim.mark_of(path)) for path in (LOCAL, *claim.sites))
+def probed_paths(claim: Claim | None, config: Config) -> tuple[Probed, ...]:
+    """The paths that can be asked: those with a mark or a pin, and always the local one."""
+    pins = config.observe.probe.pins
+    return tuple(
+        Probed(
+            name=path,
+            mark=None if claim is None else claim.mark_of(path),
+            pin=_pin(pins[path]) if path in pins else UNPINNED,
+        )
+        for path in (LOCAL, *config.sites)
+        if path == LOCAL or claim is not None or path in pins
+    )
+
+
+def _pin(pin: PinConfig) -> Pin:
+    return Pin(ipv4=pin.ipv4, ipv6=pin.ipv6, dscp=pin.dscp)
 
 
 def pace_of(config: Config) -> Pace:

@@ -100,6 +100,20 @@ def objection(
     The last gate before the kernel: host routes only, for addresses that the policies name,
     never one that packets to a site need themselves, never one that is this host.
     """
+    if because := unfit(address, allowed=allowed, own=own):
+        return because
+    if claim.site_of(address) is not None:
+        return f"it is the next hop of {claim.site_of(address)}"
+    if site not in claim.sites:
+        return f"there is no site {site}"
+    family = Family.of(address)
+    if claim.next_hop(site, family) is None:
+        return f"site {site} has no {family} next hop"
+    return None
+
+
+def unfit(address: str, *, allowed: Collection[str], own: Collection[str]) -> str | None:
+    """Why this address must never be steered, by whatever means; None where it may."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -110,13 +124,6 @@ def objection(
         return "not the address of a nameserver: only global unicast can be steered"
     if address not in allowed:
         return "no policy names this address"
-    if claim.site_of(address) is not None:
-        return f"it is the next hop of {claim.site_of(address)}"
     if address in own:
         return "it is one of this host's own addresses"
-    if site not in claim.sites:
-        return f"there is no site {site}"
-    family = Family.of(address)
-    if claim.next_hop(site, family) is None:
-        return f"site {site} has no {family} next hop"
     return None

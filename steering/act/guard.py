@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from steering.act.bgp import process
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.act.off import OffSwitch
@@ -44,6 +45,7 @@ class Watch:
     """What the guard knows between two looks."""
 
     def __init__(self, *, runtime: Path, state: Path) -> None:
+        self._runtime = runtime
         self._lease = Lease(runtime)
         self._switch = OffSwitch(state=state, runtime=runtime)
         self._boot = boot_id()
@@ -92,6 +94,13 @@ class Watch:
         return state
 
     def _take_back(self) -> None:
+        try:
+            self._take_back_from_kernel()
+        finally:
+            if process.end(self._runtime):
+                _say("the lease is over or the switch is off: ended the BGP speaker")
+
+    def _take_back_from_kernel(self) -> None:
         if self._last is None:
             return
         taken, left = False, list[Trouble]()

@@ -141,9 +141,11 @@ class KernelActuator(KernelReader):
         the host's own ways. What the other rules jump to goes last.
         """
         claim = self.claim
+        if not claim.sites:
+            return  # a claim on nothing: see parts.NOTHING
         rules = [rule for rule in self._rules() if is_our_rule(rule, claim)]
         routes = [r for r in self._routes(*claim.tables) if r.protocol == claim.protocol]
-        if but is not None:
+        if but is not None and but.sites:
             rules = [rule for rule in rules if not is_our_rule(rule, but)]
             routes = [r for r in routes if r.table not in but.tables or r.protocol != but.protocol]
         steering = [r for r in rules if r.action is Action.TABLE and r.table == claim.table]

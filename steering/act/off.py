@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from steering.act.bgp import process
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, write_atomically
@@ -98,7 +99,7 @@ class SwitchedOff:
     lasting: bool
     """It stays off when the host restarts."""
     gone: bool
-    """Nothing of ours is in the kernel."""
+    """Nothing of ours is in the kernel, and no BGP speaker of ours runs."""
     troubles: tuple[Trouble, ...]
     seconds: Seconds
 
@@ -122,6 +123,11 @@ def switch_off(
     switch = OffSwitch(state=state, runtime=runtime)
     unplaced = switch.engage(reason, by)
     troubles = list(unplaced)
+    spoke: tuple[Trouble, ...] = ()
+    try:
+        process.end(runtime)
+    except OSError as error:
+        spoke = (Trouble(what="BGP speaker", because=_words(error)),)
     claims: list[Claim] = []
     try:
         lease = Lease(runtime).read()
@@ -136,7 +142,7 @@ def switch_off(
         troubles.append(
             Trouble(what="routes and rules", because="neither lease nor configuration says which")
         )
-    left = tuple(
+    left = spoke + tuple(
         trouble for claim in claims for trouble in _take_back(claim, actuator, started + _AT_MOST)
     )
     return SwitchedOff(

@@ -63,7 +63,7 @@ def preflight(
     file each; without, nothing at all is written. What `former` claims own is about to go.
     """
     directories = {"state": state, "runtime": runtime}
-    found: list[Complaint] = [*_capabilities(), *_directories(directories, create=create)]
+    found: list[Complaint] = [*_capabilities(claim), *_directories(directories, create=create)]
     try:
         with KernelReader(claim) as kernel, Asking() as asking:
             found += _families(claim, asking)
@@ -82,7 +82,9 @@ def preflight(
     return tuple(sorted(found, key=lambda complaint: -complaint.kind))
 
 
-def _capabilities() -> Iterator[Complaint]:
+def _capabilities(claim: Claim) -> Iterator[Complaint]:
+    if not claim.sites:
+        return  # nothing is put into this kernel
     status = Path("/proc/self/status").read_text(encoding="ascii")
     line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     effective = int(line.split()[1], 16)
@@ -135,7 +137,7 @@ def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
 
 def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Complaint]:
     claim = kernel.claim
-    for trouble in kernel.foreign(besides=former):
+    for trouble in kernel.foreign(besides=former) if claim.sites else ():
         yield Complaint(
             kind=Fault.WRONG_INPUT,
             message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "

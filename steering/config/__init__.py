@@ -8,6 +8,7 @@ the same declarations.
 """
 
 from steering.config.addresses import Listen
+from steering.config.bgp import Bgp, Neighbor
 from steering.config.configuration import (
     Act,
     Budget,
@@ -15,10 +16,9 @@ from steering.config.configuration import (
     Journal,
     Kernel,
     Mode,
-    NextHop,
     Observe,
+    Pin,
     Probe,
-    Site,
 )
 from steering.config.load import Fingerprint, Setup, fingerprint, load
 from steering.config.overrides import Overrides
@@ -35,9 +35,11 @@ from steering.config.policy import (
 )
 from steering.config.problems import ConfigError, Problem
 from steering.config.reading import check
+from steering.config.site import NextHop, Site
 
 __all__ = [
     "Act",
+    "Bgp",
     "Breach",
     "Budget",
     "Config",
@@ -48,10 +50,12 @@ __all__ = [
     "Kernel",
     "Listen",
     "Mode",
+    "Neighbor",
     "NextHop",
     "Observe",
     "Operator",
     "Overrides",
+    "Pin",
     "Policy",
     "Probe",
     "Problem",

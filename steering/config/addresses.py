@@ -20,6 +20,7 @@ class Role(enum.Enum):
     NAMESERVER = enum.auto()
     NEXT_HOP = enum.auto()
     RESOLVER = enum.auto()
+    NEIGHBOR = enum.auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

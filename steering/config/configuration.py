@@ -10,12 +10,12 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
+from steering.config.bgp import Bgp
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
+from steering.config.site import Site, SiteName
 from steering.config.units import Duration, Share, Size, duration
-from steering.model import LOCAL, Family
-
-SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
+from steering.model import Family
 
 # rtnetlink(7) and include/uapi/linux/rtnetlink.h. A routing daemon flushes the routes with
 # its own number when it starts: sharing one with it would cost the detours.
@@ -49,39 +49,24 @@ class Mode(enum.StrEnum):
     OBSERVE = "observe"
 
 
-class NextHop(Section):
-    """The router, or the far end of the tunnel, that leads to a remote site."""
+class Pin(Section):
+    """How routers know a question that shall take one path, whatever they were told by BGP."""
 
-    ipv4: Annotated[str, Address(role=Role.NEXT_HOP, family=Family.IPV4)] | None = Field(
-        default=None, description="Next hop of the IPv4 host routes."
+    ipv4: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV4)] | None = Field(
+        default=None, description="Source address of IPv4 questions, one of this host's."
     )
-    ipv6: Annotated[str, Address(role=Role.NEXT_HOP, family=Family.IPV6)] | None = Field(
-        default=None, description="Next hop of the IPv6 host routes."
+    ipv6: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV6)] | None = Field(
+        default=None, description="Source address of IPv6 questions, one of this host's."
     )
-
-
-def _reachable(hop: NextHop) -> NextHop:
-    if hop.ipv4 is None and hop.ipv6 is None:
-        raise ValueError("names no address, wanted ipv4, ipv6 or both")
-    return hop
-
-
-class Site(Section):
-    """One remote site that this one can send upstream traffic through."""
-
-    hops: Annotated[NextHop, AfterValidator(_reachable)] = Field(
-        alias="next_hop", description="How packets get there, by address family: one or both."
-    )
-    capacity: Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None = Field(
-        default=None,
-        description="Queries per second that may be sent there; no limit if left out.",
+    dscp: Annotated[int, Whole(low=1, high=63, why="0 is all traffic's")] | None = Field(
+        default=None, description="DSCP of the questions, of six bits (RFC 2474)."
     )
 
-    @property
-    def next_hop(self) -> Mapping[Family, str]:
-        """The next hop of each family that has one."""
-        hops = {Family.IPV4: self.hops.ipv4, Family.IPV6: self.hops.ipv6}
-        return {family: hop for family, hop in hops.items() if hop is not None}
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.ipv4 is None and self.ipv6 is None and self.dscp is None:
+            raise ValueError("pins nothing, wanted source addresses or a dscp")
+        return self
 
 
 class Probe(Section):
@@ -102,6 +87,11 @@ class Probe(Section):
     timeout: Annotated[
         float, Duration(low="10ms", high="10s", why="resolvers give up sooner than that")
     ] = Field(default=1.0, description="How long an answer is waited for.")
+    pins: Mapping[Annotated[str, Word()], Pin] = Field(
+        default={},
+        description="By path (`local` or a site): what routers send over this path by policy."
+        " Besides the marks, or instead of them with `kernel: off`.",
+    )
 
     @model_validator(mode="after")
     def _faster(self) -> Self:
@@ -171,8 +161,8 @@ class Act(Section):
     kernel: Annotated[Kernel | None, OrOff("a mapping or off", Kernel)] = Field(
         default=Kernel(), description="Host routes in a table of this host; `off` for none."
     )
-    bgp: Annotated[None, OrOff("off: steering by BGP is not there in this version", None)] = Field(
-        default=None, description="`off`: steering by BGP is not there in this version."
+    bgp: Annotated[Bgp | None, OrOff("a mapping or off", Bgp)] = Field(
+        default=None, description="Host routes announced to routers; `off` for none."
     )
 
 
@@ -284,3 +274,11 @@ class Config(Section):
         default=Listen(host="127.0.0.1", port=9353),
         description="Address and port of the page, the API and /metrics. Port 0: any free one.",
     )
+
+    @property
+    def announced_next_hops(self) -> Mapping[str, Mapping[Family, str]]:
+        """Site -> next hops as BGP announces them; empty without BGP."""
+        if self.act.bgp is None:
+            return {}
+        said = {name: hops.by_family for name, hops in self.act.bgp.next_hop.items()}
+        return {name: {**site.next_hop, **said.get(name, {})} for name, site in self.sites.items()}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from steering.config.bgp import Bgp
 from steering.config.configuration import Config, Kernel, Mode
 from steering.config.policy import Policy
 from steering.config.problems import Location, suggestion
+from steering.model import LOCAL
 
 Wrong = tuple[Location, str]
 """Where, and the message."""
@@ -25,8 +27,47 @@ def wrong_in(config: Config) -> Iterator[Wrong]:
                 message = f"{hop} is the next hop of {taken[hop]} already, wanted one for each site"
                 yield ("sites", name, "next_hop", family.value), message
             taken.setdefault(hop, name)
+    yield from _wrong_pins(config)
+    if config.act.bgp:
+        yield from _wrong_announcing(config, config.act.bgp)
     if config.act.kernel:
         yield from _wrong_numbers(config.act.kernel, len(config.sites))
+
+
+def _wrong_pins(config: Config) -> Iterator[Wrong]:
+    """Pins of no path, of two, and those that are missing where nothing else pins a path."""
+    pins, paths = config.observe.probe.pins, (LOCAL, *config.sites)
+    taken: dict[str | int, str] = {}
+    for name, pin in pins.items():
+        where = ("observe", "probe", "pins", name)
+        if name not in paths:
+            yield where, f"{name} is no path, {suggestion(name, paths)}"
+        for key, value in (("ipv4", pin.ipv4), ("ipv6", pin.ipv6), ("dscp", pin.dscp)):
+            if value is not None and (key != "dscp" or pin.ipv4 is pin.ipv6 is None):
+                if value in taken:
+                    message = f"{value} pins {taken[value]} already, wanted one a path"
+                    yield (*where, key), message
+                taken.setdefault(value, name)
+    if config.act.bgp and config.act.kernel is None:
+        for name in paths:
+            if name not in pins:
+                message = f"is missing, wanted a pin of {name}: with kernel: off nothing else"
+                yield ("observe", "probe", "pins", name), f"{message} leads a question over it"
+
+
+def _wrong_announcing(config: Config, bgp: Bgp) -> Iterator[Wrong]:
+    """Next hops for BGP that belong to no site, or to two, and those that are a neighbour."""
+    taken: dict[str, str] = {}
+    for name, hops in config.announced_next_hops.items():
+        for family, hop in hops.items():
+            where = ("act", "bgp", "next_hop", name, family.value)
+            if hop in taken and taken[hop] != name:
+                yield where, f"{hop} is the next hop of {taken[hop]} already, wanted one a site"
+            taken.setdefault(hop, name)
+    for name in bgp.next_hop:
+        if name not in config.sites:
+            message = f"{name} is no remote site, {suggestion(name, tuple(config.sites))}"
+            yield ("act", "bgp", "next_hop", name), message
 
 
 def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
@@ -64,6 +105,18 @@ def wrong_hops(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
                     f" {steered[hop].upstream}), wanted an address of ours"
                 )
                 yield ("sites", name, "next_hop", family.value), message
+    if config.act.bgp is None:
+        return
+    for name, hops in config.act.bgp.next_hop.items():
+        for family, hop in hops.by_family.items():
+            if hop in steered:
+                message = f"{hop} is an address of {steered[hop].upstream}, wanted one of ours"
+                yield ("act", "bgp", "next_hop", name, family.value), message
+    for at, neighbor in enumerate(config.act.bgp.neighbors):
+        if neighbor.address in steered:
+            upstream = steered[neighbor.address].upstream
+            message = f"{neighbor.address} is an address of {upstream}, wanted a router of ours"
+            yield ("act", "bgp", "neighbors", at, "address"), message
 
 
 def wrong_between(policies: tuple[Policy, ...]) -> Iterator[tuple[Policy, Wrong]]:

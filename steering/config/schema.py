@@ -158,6 +158,8 @@ def _kind(annotation: object, metadata: list[Any]) -> str:
             return "mapping or `off`" if mark.kind else "`off`"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in annotation)
+    if annotation is bool:
+        return "`true`, `false`"
     if section_in(annotation):
         return "mapping"
     arguments = [part for part in get_args(annotation) if part is not type(None)]
@@ -183,7 +185,7 @@ def _default(field: FieldInfo) -> object:
         return None
     if any(isinstance(mark, OrOff) for mark in field.metadata) and field.default is None:
         return "off"
-    if isinstance(field.default, Section):
+    if isinstance(field.default, Section | dict):
         return None
     scalar = _scalar(field.annotation, field.metadata)
     if isinstance(field.default, tuple):
@@ -198,7 +200,7 @@ def _typed(default: object) -> str:
         return f"`[{', '.join(default)}]`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return f"`{default}`"
+    return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
 
 
 if __name__ == "__main__":

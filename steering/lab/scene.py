@@ -49,6 +49,8 @@ class Settings:
     together: str = "upstream"
     more: str = ""
     """Lines added to the configuration."""
+    probe: str = ""
+    """Keys added to `observe.probe`, each after a comma."""
     policy: str = ""
     """Lines added to the policy."""
     dnstap: bool = False
@@ -175,7 +177,7 @@ class Scene:
             f"sites:\n{hops}\n"
             f"observe:\n  dnstap: [{self.tap if s.dnstap else ''}]\n"
             f"  probe: {{interval: {s.interval}, fast_interval: {s.fast_interval}, "
-            f"timeout: {s.timeout}}}\n"
+            f"timeout: {s.timeout}{s.probe}}}\n"
             f"status: 127.0.0.1:{STATUS_PORT}\n{s.more}\n"
         )
         return self.config

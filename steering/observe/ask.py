@@ -30,6 +30,7 @@ PAYLOAD: Final = 1232
 _REFUSED_BY_HOST: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
 _SILENCE: Final = frozenset({errno.ETIMEDOUT})
 SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
+_TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
 _RD, _CD = 0x0100, 0x0010
 
 
@@ -60,6 +61,29 @@ class Reply:
         return way + (self.error.strerror or str(self.error))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What routers know a question's path by."""
+
+    ipv4: str | None = None
+    """Source address of the one family."""
+    ipv6: str | None = None
+    dscp: int | None = None
+
+    def put_on(self, sock: socket.socket) -> None:
+        """Pin a socket that is not connected yet. Raises OSError: no address of this host's."""
+        four = sock.family == socket.AF_INET
+        if self.dscp is not None:
+            # The upper six bits of the field (RFC 2474 section 3).
+            level = (socket.IPPROTO_IP, socket.IP_TOS) if four else _TRAFFIC_CLASS
+            sock.setsockopt(*level, self.dscp << 2)
+        if (source := self.ipv4 if four else self.ipv6) is not None:
+            sock.bind((source, 0))
+
+
+UNPINNED: Final = Pin()
+
+
 def query(name: str, rdtype: str, *, recursive: bool = False) -> bytes:
     """A query's bytes after the id: DO, NSID asked for (RFC 5001), 1232 bytes.
 
@@ -85,6 +109,7 @@ class Inquiry:
         timeout: Seconds,
         port: int = 53,
         mark: int | None = None,
+        pin: Pin = UNPINNED,
         tcp: bool = False,
         retried: Callable[[], None] | None = None,
         monotonic: Callable[[], Instant] = time.monotonic,
@@ -97,6 +122,7 @@ class Inquiry:
         self._query = struct.pack("!H", query_id) + body
         self._where = (address, port)
         self._mark = mark
+        self._pin = pin
         self._done: Callable[[Reply], None] | None = done
         self._retried = retried
         self._timeout = timeout
@@ -133,6 +159,7 @@ class Inquiry:
         self._socket = sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
         if self._mark is not None:
             sock.setsockopt(socket.SOL_SOCKET, SO_MARK, self._mark)
+        self._pin.put_on(sock)
         with contextlib.suppress(BlockingIOError):  # a handshake takes its time
             sock.connect(self._where)
         return sock

@@ -31,7 +31,7 @@ from steering.model import (
     Target,
     WallTime,
 )
-from steering.observe.ask import Inquiry, Reply, query
+from steering.observe.ask import UNPINNED, Inquiry, Pin, Reply, query
 from steering.observe.bell import Bell
 from steering.observe.cadence import LIVE, Cadence, Pace, Turn
 from steering.observe.classify import Reading, judge, parse
@@ -50,10 +50,13 @@ _NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """One way to reach the addresses: its name, and the mark that routes packets there."""
+    """One way to reach the addresses: its name, and what routes packets there."""
 
     name: str
     mark: int | None = None
+    """For this host's own rules."""
+    pin: Pin = UNPINNED
+    """For the routers behind it."""
 
 
 class Upstream(Protocol):
@@ -114,6 +117,7 @@ class Prober:
         if LIVE in self._marks:
             raise ValueError(f"no path may be called {LIVE!r}")
         self._marks[LIVE] = None
+        self._pins: dict[str, Pin] = {path.name: path.pin for path in paths}
         self._pace, self._port = pace, port
         self._keys, self._signatures = keys, signatures
         self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
@@ -207,6 +211,7 @@ class Prober:
             timeout=self._pace.timeout,
             port=self._port,
             mark=self._marks[path],
+            pin=self._pins.get(path, UNPINNED),
             tcp=by_tcp,
             monotonic=self._monotonic,
         )

@@ -13,13 +13,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from steering.config import Config, Policy, Probe, Setup, references
-from steering.config.configuration import SiteName
 from steering.config.document import Document
 from steering.config.overrides import Entry, moment
 from steering.config.problems import Location, Problem, shown, suggestion
 from steering.config.reading import Reading
 from steering.config.scalars import FilePath, Place, Scalar, Text, Whole, Word
 from steering.config.section import MisfitError, Section, some
+from steering.config.site import SiteName
 from steering.config.units import Duration, Share, seconds
 from steering.model import LOCAL, Family, Outcome, Override, Seconds, WallTime
 

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from steering import __version__
+from steering.act.bgp.speaking import Speaking
 from steering.decide.rules import RULES
 from steering.model import OUTCOMES, Health
 from steering.report.snapshot import Hearing, Snapshot
@@ -50,6 +51,12 @@ class Meters:
             "First bad answer to installed, per address.",
             registry=self.registry,
             buckets=(0.5, 1, 2, 3, 5, 8, 15, 30, 60, 300),
+        )
+        self.bgp_acknowledged = Histogram(
+            "steering_bgp_acknowledge_seconds",
+            "From a command to the speaker's answer; says nothing of the routers.",
+            registry=self.registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0),
         )
         self.turn_seconds = Histogram(
             "steering_turn_seconds",
@@ -97,6 +104,8 @@ class _States(Collector):
         yield from _copies(snapshot)
         yield from _plan(snapshot)
         yield from _overrides(snapshot)
+        if snapshot.speaking is not None:
+            yield from _bgp(snapshot.speaking)
         if snapshot.hearing is not None:
             yield from _dnstap(snapshot.hearing)
         yield CounterMetricFamily(
@@ -226,6 +235,31 @@ def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
     yield active
 
 
+def _bgp(speaking: Speaking) -> Iterator[Metric]:
+    up = GaugeMetricFamily(
+        "steering_bgp_session_up", "1 while the session is established.", labels=["neighbor"]
+    )
+    routes = GaugeMetricFamily(
+        "steering_bgp_routes",
+        "Routes sent in the established session; not whether the neighbour accepted them.",
+        labels=["neighbor"],
+    )
+    for neighbor, line in speaking.sessions.items():
+        up.add_metric([neighbor], line.up)
+        routes.add_metric([neighbor], line.routes)
+    yield up
+    yield routes
+    yield GaugeMetricFamily(
+        "steering_bgp_wanted", "Routes that every neighbour shall have.", value=speaking.wanted
+    )
+    yield CounterMetricFamily(
+        "steering_bgp_updates", "UPDATEs that the speaker reported as sent.", value=speaking.updates
+    )
+    yield CounterMetricFamily(
+        "steering_bgp_speaker_starts", "Speakers started by this agent.", value=speaking.starts
+    )
+
+
 def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     world = snapshot.world
     desired = GaugeMetricFamily(
@@ -235,7 +269,7 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     )
     installed = GaugeMetricFamily(
         "steering_installed",
-        "1 where the actuator found the route in place; says nothing of the plan.",
+        "1 where the actuator found the route in place (bgp: sent in an established session).",
         labels=["actuator", "address", "family", "site"],
     )
     for a, target in enumerate(world.layout.targets):
@@ -245,6 +279,9 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
         if target.address in snapshot.installed:
             site = snapshot.installed[target.address]
             installed.add_metric(["kernel", target.address, str(target.family), site], 1)
+        if snapshot.speaking is not None and target.address in snapshot.speaking.announced:
+            site = snapshot.speaking.announced[target.address]
+            installed.add_metric(["bgp", target.address, str(target.family), site], 1)
     yield desired
     yield installed
     decisions = GaugeMetricFamily(

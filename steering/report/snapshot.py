@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from steering.act.bgp.speaking import Speaking
 from steering.model import Instant, Seconds
 from steering.world import Alarm, World
 
@@ -50,5 +51,7 @@ class Snapshot:
     """None: no dnstap is configured."""
     events_lost: int = 0
     """Lines of events that could not be written."""
+    speaking: Speaking | None = None
+    """None: nothing is told by BGP."""
     journal_lost: int = 0
     """Turns that could not be written down."""

@@ -128,7 +128,7 @@ class _Table:
             "family": str(target.family),
             "paths": {path: self.path(a, p) for p, path in enumerate(world.layout.paths)},
             "steered_to": world.layout.paths[plan] if plan else None,
-            "installed": {"kernel": self.snapshot.installed.get(target.address), "bgp": None},
+            "installed": _installed(self.snapshot, target.address),
             "since": timestamp(float(world.since[a])),
             "rule": rule.name if rule else None,
             "because": because(world, a),
@@ -161,6 +161,12 @@ class _Table:
             "signature_remaining_s": _number(self.heard_life[a, p], 0),
             "outcomes": {str(OUTCOMES[i]): int(counts[i]) for i in np.flatnonzero(counts).tolist()},
         }
+
+
+def _installed(snapshot: Snapshot, address: str) -> Json:
+    """Where it really goes, by each actuator."""
+    by_bgp = snapshot.speaking.announced.get(address) if snapshot.speaking else None
+    return {"kernel": snapshot.installed.get(address), "bgp": by_bgp}
 
 
 def _number(value: float, digits: int) -> float | None:

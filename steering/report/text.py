@@ -39,9 +39,17 @@ def status_text(answer: Answer, *, everything: bool = False) -> str:
 def _remarkable(address: Answer) -> bool:
     return bool(
         address["steered_to"]
-        or address["installed"]["kernel"]
+        or _installed(address)
         or address["paths"][LOCAL]["health"] != "healthy"
     )
+
+
+def _installed(address: Answer) -> str:
+    """Where it really goes; by which actuator, where they differ."""
+    kernel, bgp = address["installed"]["kernel"], address["installed"]["bgp"]
+    if kernel and bgp and kernel != bgp:
+        return f"{kernel} (kernel), {bgp} (bgp)"
+    return str(kernel or bgp or "")
 
 
 def _columns(addresses: Sequence[Answer]) -> list[str]:
@@ -56,7 +64,7 @@ def _columns(addresses: Sequence[Answer]) -> list[str]:
                 local["health"],
                 "-" if rate is None else f"{rate:.1%}",
                 a["steered_to"] or LOCAL,
-                a["installed"]["kernel"] or LOCAL,
+                _installed(a) or LOCAL,
                 a["rule"] or "-",
                 a["since"],
             )
@@ -79,7 +87,7 @@ def explain_text(answer: Answer) -> str:
         (
             f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
             f"goes by {answer['steered_to'] or LOCAL}; "
-            f"installed: {answer['installed']['kernel'] or LOCAL}"
+            f"installed: {_installed(answer) or LOCAL}"
         ),
         f"because: {answer['because']}",
         "",

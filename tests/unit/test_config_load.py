@@ -199,7 +199,7 @@ BAD_CONFIGS = [
     ("act: {kernel: {mark: 0xfffffffe}}", 5, "act.kernel.mark", ["0xfffffffe", "smaller"]),
     ("act: {kernel: on}", 5, "act.kernel", ['"on"', "a mapping or off"]),
     ("act: {kernel:}", 5, "act.kernel", ["empty", "a mapping or off"]),
-    ("act:\n  bgp: {neighbours: [x]}", 6, "act.bgp", ["not there in this version"]),
+    ("act: {bgp: on}", 5, "act.bgp", ["a mapping or off"]),
     ("status: localhost:9353", 5, "status", ["an address and a port"]),
     ("status: 127.0.0.1", 5, "status", ["an address and a port"]),
     ("status: 127.0.0.1:99999", 5, "status", ["an address and a port"]),

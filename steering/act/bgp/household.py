@@ -1,0 +1,181 @@
+"""What the speaker needs before it can start: secrets, addresses, files, somebody to be.
+
+Everything that could be wrong on this host is found here, and said in whole sentences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steering.act.bgp import bridge
+from steering.act.bgp.process import CONFIGURATION, FOLDER
+from steering.act.bgp.terms import Table, Terms
+from steering.act.bgp.text import configuration
+from steering.act.lease import write_atomically
+from steering.model import Family, Seconds
+
+SOCKET = "socket"
+_HELPER = "bridge.py"
+_LONGEST = 80  # bytes of a key, TCP_MD5SIG_MAXKEYLEN in linux/tcp.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Household:
+    """All that was found out for one start."""
+
+    terms: Terms
+    """With the neighbours that can be spoken to."""
+    command: tuple[str, ...]
+    helper: tuple[str, ...]
+    passwords: Mapping[str, bytes]
+    local: Mapping[str, str]
+    troubles: tuple[str, ...]
+    """What keeps the speaker, or one neighbour, from being told."""
+    usable: bool
+
+    def text(self, routes: Table) -> str:
+        """ExaBGP's configuration."""
+        return configuration(
+            self.terms,
+            helper=self.helper,
+            passwords=self.passwords,
+            local=self.local,
+            routes=routes,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what is configured, without a way back to the secrets in it."""
+        return hashlib.sha256(self.text({}).encode()).hexdigest()
+
+    def furnish(self, runtime: Path, routes: Table) -> None:
+        """Writes the files. Raises OSError.
+
+        The folder is ours and the others may only pass: in a folder of the speaker's, it could
+        lead our writing astray. The configuration, with the secrets, is read by ExaBGP while it
+        is still root.
+        """
+        folder = runtime / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o711)
+        write_atomically(folder / CONFIGURATION, self.text(routes))
+        write_atomically(folder / _HELPER, Path(bridge.__file__).read_text(encoding="utf-8"))
+        (folder / _HELPER).chmod(0o644)
+
+
+def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
+    """What can be used, and what is wrong. Raises nothing; writes nothing."""
+    troubles: list[str] = []
+    passwords: dict[str, bytes] = {}
+    peers = []
+    for peer in terms.peers:
+        if peer.password_file is not None:
+            secret = _secret(peer.password_file)
+            if isinstance(secret, str):
+                troubles.append(f"neighbour {peer.address} is left out: {secret}")
+                continue
+            passwords[peer.address] = secret
+        peers.append(peer)
+    local = {p.address: o for p in peers if (o := p.local_address or _towards(p.address))}
+    command = _command(terms)
+    if isinstance(command, str):
+        troubles.append(command)
+    python = _python(terms.user)
+    if python is None:
+        troubles.append(
+            f"user {terms.user}: wanted a user of this host who may run {sys.executable} or"
+            " /usr/bin/python3: the helper inside the speaker is run as this user"
+        )
+    folder = runtime.absolute() / FOLDER
+    return Household(
+        terms=replace(terms, peers=tuple(peers)),
+        command=()
+        if isinstance(command, str)
+        else (*command, "server", str(folder / CONFIGURATION)),
+        helper=(python or "", "-I", str(folder / _HELPER), str(folder / SOCKET), f"{lease:g}"),
+        passwords=passwords,
+        local=local,
+        troubles=tuple(troubles),
+        usable=bool(peers) and python is not None and not isinstance(command, str),
+    )
+
+
+def _secret(file: Path) -> bytes | str:
+    """The password in a file, or what is wrong with it. Nothing of it is ever in a message."""
+    try:
+        with file.open("rb") as stream:
+            found = os.fstat(stream.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return f"{file} is not a regular file"
+            if found.st_mode & 0o077:
+                mode = stat.S_IMODE(found.st_mode)
+                return f"{file} may be read by others (mode {mode:04o}), wanted 0600"
+            if found.st_uid not in {0, os.geteuid()}:
+                return f"{file} belongs to user {found.st_uid}, wanted root or the agent's"
+            secret = stream.read(_LONGEST + 2).rstrip(b"\r\n")
+    except OSError as error:
+        return f"{file} can't be read: {error.strerror}"
+    if not 0 < len(secret) <= _LONGEST:
+        return f"{file} holds no password of 1 to {_LONGEST} bytes (RFC 2385)"
+    return secret
+
+
+def _towards(address: str) -> str | None:
+    """Our own address by the route to a neighbour; None while there is no route."""
+    number = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
+    with socket.socket(number, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 179))  # sends nothing
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def _command(terms: Terms) -> tuple[str, ...] | str:
+    if terms.exabgp is None:
+        if importlib.util.find_spec("exabgp") is None:
+            return "ExaBGP is not installed beside the agent, wanted the package exabgp 5.0"
+        return (sys.executable, "-P", "-m", "exabgp")
+    if shutil.which(str(terms.exabgp)) is None:
+        return f"exabgp: {terms.exabgp} is no program, wanted that of ExaBGP 5.0"
+    return (str(terms.exabgp),)
+
+
+def _python(user: str) -> str | None:
+    """A Python that this user may run. Mode bits alone: ExaBGP drops all other groups."""
+    if os.geteuid() != 0:
+        return sys.executable
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    for candidate in (sys.executable, "/usr/bin/python3"):
+        if entry.pw_uid == 0 or _may_run(Path(candidate), entry.pw_uid, entry.pw_gid):
+            return candidate
+    return None
+
+
+def _may_run(program: Path, uid: int, gid: int) -> bool:
+    """Whether the program, and each directory of it and of what it links to, lets them."""
+    try:
+        real = program.resolve(strict=True)
+        places = {program, real, *program.absolute().parents, *real.parents}
+        return all(_lets(place.stat(), uid, gid) for place in places)
+    except OSError:
+        return False
+
+
+def _lets(found: os.stat_result, uid: int, gid: int) -> bool:
+    if found.st_uid == uid:
+        return bool(found.st_mode & 0o100)
+    return bool(found.st_mode & (0o010 if found.st_gid == gid else 0o001))

@@ -1,0 +1,153 @@
+"""ExaBGP as a process: started so that it outlives the agent, ended so that nothing is left.
+
+Like the guard it runs in a session of its own. It holds `speaker.lock` for as long as it
+lives, so there is one at a time, and whoever has to end it (the guard, `steering off`, another
+agent) finds it without having started it. It takes the lock and writes its process id before
+it becomes ExaBGP: there is no moment at which it runs and nobody could know.
+
+This module loads nothing but the standard library: the guard imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from steering.model import Seconds
+
+LOCK = "speaker.lock"
+FOLDER = "bgp"
+CONFIGURATION = "speaker.conf"
+_LOCK_WAIT: Seconds = 2.0
+_LOCK_LOOK: Seconds = 0.01
+_END_WAIT: Seconds = 0.5
+
+
+def start(
+    runtime: Path, fingerprint: str, command: Sequence[str], environment: Mapping[str, str]
+) -> int:
+    """Starts the speaker; its process id. Raises OSError where no process can be had.
+
+    `command` is ExaBGP's, with the path of its configuration in it. `fingerprint` says what
+    was configured, for an agent that finds it running.
+    """
+    root = str(Path(__file__).resolve().parents[3])
+    arguments = [sys.executable, "-P", "-S", "-m", "steering.act.bgp.process"]
+    arguments += [str(runtime.absolute()), fingerprint, *command]
+    return os.posix_spawn(
+        sys.executable,
+        arguments,
+        {"PATH": os.defpath, **environment, "PYTHONPATH": root},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+        ],
+        setsid=True,
+        setsigmask=(),
+    )
+
+
+def running(runtime: Path) -> str | None:
+    """The fingerprint of the speaker that runs; None where none does.
+
+    Raises OSError where the lock can't be looked at.
+    """
+    try:
+        descriptor = os.open(runtime / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _written(descriptor)[1]
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def is_helper(runtime: Path, pid: int) -> bool:
+    """Whether this process was started by the speaker: others may run as the same user."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(stat.rpartition(") ")[2].split()[1]) == _written_in(runtime / LOCK)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def end(runtime: Path) -> bool:
+    """Ends the speaker, if one runs; whether one did. Its sessions and routes go with it.
+
+    SIGKILL, since nothing it might still do is better than its sessions' end now. Raises
+    OSError where it would not go, or may not be ended.
+    """
+    until, found = time.monotonic() + _END_WAIT, False
+    while running(runtime) is not None:
+        found = True
+        if time.monotonic() > until:
+            raise TimeoutError(f"the BGP speaker in {runtime} does not end")
+        with contextlib.suppress(FileNotFoundError):
+            pid = _written_in(runtime / LOCK)
+            if pid is not None and _is_speaker(pid, runtime):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(_LOCK_LOOK)
+    return found
+
+
+def _written_in(lock: Path) -> int | None:
+    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _written(descriptor)[0]
+    finally:
+        os.close(descriptor)
+
+
+def _written(descriptor: int) -> tuple[int | None, str]:
+    pid, _, fingerprint = os.pread(descriptor, 200, 0).decode("ascii", "replace").partition("\n")
+    return int(pid) if pid.isdigit() else None, fingerprint.strip()
+
+
+def _is_speaker(pid: int, runtime: Path) -> bool:
+    """Whether this process is what the lock says: numbers are used again."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return os.fsencode(runtime.absolute() / FOLDER / CONFIGURATION) in words
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Takes the lock and becomes ExaBGP; returns where another one runs."""
+    runtime, fingerprint, command = Path(arguments[0]), arguments[1], list(arguments[2:])
+    lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return
+            time.sleep(_LOCK_LOOK)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n{fingerprint}\n".encode("ascii"), 0)
+    os.set_inheritable(lock, True)
+    # ExaBGP changes its user and group by itself, but keeps the other groups.
+    with contextlib.suppress(PermissionError):
+        os.setgroups([])
+    os.umask(0o077)
+    # What it says in the end is for people; the pipe of an agent that is gone would end it.
+    log = os.open(runtime / FOLDER / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.dup2(log, 2)
+    del os.environ["PYTHONPATH"]
+    os.execv(command[0], command)  # noqa: S606 - there is no shell to it
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

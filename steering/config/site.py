@@ -1,0 +1,55 @@
+"""The remote sites that upstream traffic can be sent through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from steering.config.addresses import Address, Role
+from steering.config.scalars import Whole, Word
+from steering.config.section import Section
+from steering.model import LOCAL, Family
+
+SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
+
+
+class NextHop(Section):
+    """The router, or the far end of the tunnel, that leads to a remote site."""
+
+    ipv4: Annotated[str, Address(role=Role.NEXT_HOP, family=Family.IPV4)] | None = Field(
+        default=None, description="Next hop of the IPv4 host routes."
+    )
+    ipv6: Annotated[str, Address(role=Role.NEXT_HOP, family=Family.IPV6)] | None = Field(
+        default=None, description="Next hop of the IPv6 host routes."
+    )
+
+    @property
+    def by_family(self) -> Mapping[Family, str]:
+        """Those there are."""
+        hops = {Family.IPV4: self.ipv4, Family.IPV6: self.ipv6}
+        return {family: hop for family, hop in hops.items() if hop is not None}
+
+
+def _reachable(hop: NextHop) -> NextHop:
+    if hop.ipv4 is None and hop.ipv6 is None:
+        raise ValueError("names no address, wanted ipv4, ipv6 or both")
+    return hop
+
+
+class Site(Section):
+    """One remote site that this one can send upstream traffic through."""
+
+    hops: Annotated[NextHop, AfterValidator(_reachable)] = Field(
+        alias="next_hop", description="How packets get there, by address family: one or both."
+    )
+    capacity: Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None = Field(
+        default=None,
+        description="Queries per second that may be sent there; no limit if left out.",
+    )
+
+    @property
+    def next_hop(self) -> Mapping[Family, str]:
+        """The next hop of each family that has one."""
+        return self.hops.by_family

@@ -1,0 +1,234 @@
+"""An edge host, a router that it tells by BGP, and a site behind the router.
+
+The present namespace is the edge. The router and the site have namespaces of their own, each
+held by a sleeping child; all of it ends with `close`. What runs on the router: ``routers``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from steering.act.bgp.speaker import Speaker
+from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
+from steering.model import Family
+
+EDGE = {Family.IPV4: "10.9.0.1", Family.IPV6: "fd09::1"}
+ROUTER = {Family.IPV4: "10.9.0.2", Family.IPV6: "fd09::2"}
+NEXT_HOPS = {
+    "pao": {Family.IPV4: "10.9.1.7", Family.IPV6: "fd09:1::7"},
+    "fra": {Family.IPV4: "10.9.1.8", Family.IPV6: "fd09:1::8"},
+}
+IPV4 = tuple(f"192.0.2.{i}" for i in range(1, 14))
+IPV6 = tuple(f"2001:db8::{i:x}" for i in range(1, 14))
+ALL = (*IPV4, *IPV6)
+
+
+def run(command: str, *, check: bool = True) -> str:
+    done = subprocess.run(command.split(), check=False, capture_output=True, text=True)
+    assert done.returncode == 0 or not check, f"{command}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+def until(true: Callable[[], object], within: float = 20.0, *, tell: object = "") -> float:
+    """Polls until it is true; the seconds that took."""
+    started = time.monotonic()
+    while not true():
+        what = tell() if callable(tell) else tell
+        assert time.monotonic() - started < within, f"it never came true {what}"
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+def passable(place: Path) -> None:
+    """Let others pass through the test's own directories."""
+    for folder in (place, *place.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+
+class Network:
+    """Edge, router and site."""
+
+    def __init__(self) -> None:
+        self._held = {
+            name: subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+            for name in ("router", "site")
+        }
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
+        for name in self._held:
+            until(lambda name=name: self._apart(name))  # type: ignore[misc]
+        run("ip link set lo up")
+        self._link(None, "edge", "router", "up-edge", 0)
+        self._link("router", "up-site", "site", "site", 1)
+        for name in ("router", "site"):
+            self.run(name, "ip link set lo up")
+            for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+                self.run(name, f"sysctl -q -w net/{key}=1")
+        run("ip route add default via 10.9.0.2")
+        run("ip -6 route add default via fd09::2")
+        self.run("site", "ip route add 10.9.0.0/24 via 10.9.1.2")
+        self.run("site", "ip -6 route add fd09::/64 via fd09:1::2")
+        self.run("site", "ip addr add 10.9.1.8/24 dev site")
+        self.run("site", "ip -6 addr add fd09:1::8/64 dev site nodad")
+        for address in ALL:
+            self.run("site", f"ip addr add {address} dev lo")
+
+    def _apart(self, name: str) -> bool:
+        own, its = Path("/proc/thread-self/ns/net"), Path(f"/proc/{self._held[name].pid}/ns/net")
+        comm = Path(f"/proc/{self._held[name].pid}/comm").read_text().strip()
+        return comm == "sleep" and own.readlink() != its.readlink()
+
+    def _link(self, here: str | None, near: str, there: str, far: str, n: int) -> None:
+        prefix = self.enter(here) if here else []
+        pid = self._held[there].pid
+        net = f"fd09:{n or ''}::" if n else "fd09::"
+        ends = ((1, 2), (2, 7))[n]
+        subprocess.run(
+            [*prefix, *f"ip link add {near} type veth peer name {far}".split()], check=True
+        )
+        subprocess.run([*prefix, *f"ip link set {far} netns {pid}".split()], check=True)
+        for where, name, host in ((here, near, ends[0]), (there, far, ends[1])):
+            for command in (
+                f"sysctl -q -w net/ipv6/conf/{name}/accept_dad=0",
+                # FRR refuses an IPv6 session on a link without a link-local address.
+                f"ip link set {name} up",
+                f"ip addr add 10.9.{n}.{host}/24 dev {name}",
+                f"ip -6 addr add {net}{host}/64 dev {name} nodad",
+            ):
+                self.run(where, command)
+
+    def enter(self, name: str) -> list[str]:
+        return ["nsenter", f"--net=/proc/{self._held[name].pid}/ns/net"]
+
+    def run(self, name: str | None, command: str, *, check: bool = True) -> str:
+        return run(" ".join([*(self.enter(name) if name else []), command]), check=check)
+
+    def routes(self) -> dict[str, str]:
+        """Host routes that the router's kernel has by a routing protocol: address to next hop."""
+        found: dict[str, str] = {}
+        for family in ("-4", "-6"):
+            for route in json.loads(self.run("router", f"ip -j {family} route show") or "[]"):
+                if route.get("protocol") in {"bird", "bgp", "zebra"} and "/" not in route["dst"]:
+                    found[route["dst"]] = route.get("gateway", route.get("type", "?"))
+        return found
+
+    @contextlib.contextmanager
+    def program(self, name: str, source: str) -> Iterator[Callable[[], int]]:
+        """Runs a Python program there; the function counts the lines that it printed."""
+        process = subprocess.Popen(
+            [*self.enter(name), sys.executable, "-c", source], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        count = 0
+
+        def printed() -> int:
+            nonlocal count
+            assert process.stdout is not None
+            count += (process.stdout.read() or b"").count(b"\n")
+            return count
+
+        try:
+            yield printed
+        finally:
+            process.kill()
+            process.communicate()
+
+    def reaches(self, address: str) -> bool:
+        """Whether packets from the edge arrive: the site's host refuses the port."""
+        number = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(number, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1.0)
+            return probe.connect_ex((address, 9)) == errno.ECONNREFUSED
+
+    def close(self) -> None:
+        for process in self._held.values():
+            process.kill()
+            process.wait()
+
+
+def terms(
+    *,
+    local_as: int = 64512,
+    over: Family = Family.IPV4,
+    peers: tuple[Peer, ...] = (),
+    **more: Any,  # noqa: ANN401
+) -> Terms:
+    return Terms(
+        local_as=local_as,
+        router_id="10.9.0.1",
+        peers=peers or (Peer(address=ROUTER[over], peer_as=64512),),
+        next_hops=more.pop("next_hops", NEXT_HOPS),
+        local_preference=500,
+        communities=frozenset({"64512:5353", NO_EXPORT}),
+        large_communities=frozenset({"64512:5353:1"}),
+        **more,
+    )
+
+
+class Host:
+    """The acting half of an agent, by BGP alone: turns as often as it is asked to."""
+
+    def __init__(self, said: Terms, runtime: Path, *, lease: float = 20.0) -> None:
+        runtime.mkdir(parents=True, exist_ok=True)
+        passable(runtime)  # for the speaker's user
+        self.terms, self.runtime, self.lease = said, runtime, lease
+        self.plan: dict[str, str] = {}
+        self.allowed = frozenset(ALL)
+        self.results: list[object] = []
+        self.events: list[Any] = []
+        self.speaker = self._new()
+
+    def _new(self) -> Speaker:
+        return Speaker(self.terms, self.runtime, lease=self.lease, may_speak=lambda: True)
+
+    def restart(self) -> None:
+        """An agent that ended, and another."""
+        self.speaker.close()
+        self.speaker = self._new()
+        self.speaker.adopt()
+
+    def turn(self) -> None:
+        self.results += self.speaker.apply(self.plan, self.allowed, frozenset())
+        self.events += self.speaker.news()
+
+    def until(self, true: Callable[[], object], within: float = 20.0) -> float:
+        def look() -> object:
+            self.turn()
+            return true()
+
+        return until(
+            look, within, tell=lambda: (self.speaker.troubles, self.speaker.report(), self.log())
+        )
+
+    def up(self) -> bool:
+        return all(line.up for line in self.speaker.report().sessions.values())
+
+    def log(self) -> str:
+        log = self.runtime / "bgp" / "log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def wanted(self) -> dict[str, str]:
+        return {a: NEXT_HOPS[site][Family.of(a)] for a, site in self.plan.items()}
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.speaker.withdraw()
+        self.speaker.close()

@@ -1,0 +1,108 @@
+"""The part of the hands that tells routers by BGP; it says nothing where that is off.
+
+What goes wrong here is told and is no matter of the kernel's: the routes of this host are
+served all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from steering.act.bgp import process
+from steering.act.bgp.speaker import Speaker
+from steering.act.bgp.speaking import Speaking
+from steering.act.bgp.terms import Terms
+from steering.act.reader import Trouble
+from steering.model import Done, Event, Refused, Seconds
+
+
+class Voice:
+    """One speaker at a time, by the terms in force."""
+
+    def __init__(self, runtime: Path, *, may_speak: Callable[[], bool]) -> None:
+        self.speaker: Speaker | None = None
+        self.troubles: tuple[str, ...] = ()
+        """What is not as it should be, for the `bgp` alarm."""
+        self._runtime, self._may_speak = runtime, may_speak
+        self._terms: tuple[Terms | None, Seconds] = (None, 0.0)
+
+    def serve(self, terms: Terms | None, lease: Seconds) -> None:
+        """Go by these terms from now on; None: tell nobody. What runs is ended by `adopt`."""
+        if (terms, lease) == self._terms:
+            return
+        self.close()
+        self._terms = terms, lease
+        if terms is not None:
+            self.speaker = Speaker(terms, self._runtime, lease=lease, may_speak=self._may_speak)
+        self.troubles = ()
+
+    def change(self, terms: Terms | None, lease: Seconds) -> None:
+        """Go by other terms: on with what is announced, if the sessions are the same."""
+        if (terms, lease) != self._terms:
+            self.serve(terms, lease)
+            self.adopt(held=True)
+
+    def adopt(self, *, held: bool) -> None:
+        """Go on with a speaker found within a lease that is held; end any other.
+
+        Raises nothing: what would not end is tried again each turn.
+        """
+        try:
+            if self.speaker is None or not held:
+                process.end(self._runtime)
+            else:
+                self.speaker.adopt()
+        except OSError as error:
+            self.troubles = (str(error),)
+
+    def tell(
+        self,
+        plan: Mapping[str, str],
+        allowed: Collection[str],
+        own: Callable[[], Collection[str]],
+        *,
+        off: bool,
+        holding: bool,
+    ) -> tuple[Done | Refused, ...]:
+        """Want this plan; what has become of it and of earlier ones. `off`: take it all back."""
+        if self.speaker is None:
+            return ()
+        try:
+            if off:
+                self.troubles = ()
+                self.speaker.withdraw()
+            elif holding:
+                told = self.speaker.apply(plan, allowed, own())
+                self.troubles = self.speaker.troubles
+                return told
+        except OSError as error:
+            self.troubles = (f"the speaker can't be started or ended: {error}",)
+        return ()
+
+    def take_back(self) -> tuple[Trouble, ...]:
+        """Take everything back; what would not go. Raises nothing."""
+        try:
+            if self.speaker is not None:
+                self.speaker.withdraw()
+        except OSError as error:
+            return (Trouble(what="BGP speaker", because=str(error)),)
+        return ()
+
+    def installed(self) -> Mapping[str, str]:
+        """Address to site, as the routers were told."""
+        return {} if self.speaker is None else self.speaker.installed()
+
+    def news(self) -> tuple[Event, ...]:
+        """What changed since the last call."""
+        return () if self.speaker is None else self.speaker.news()
+
+    def report(self) -> Speaking | None:
+        """Everything there is to tell; None where nobody is told anything."""
+        return None if self.speaker is None else self.speaker.report()
+
+    def close(self) -> None:
+        """Let go of the speaker. Withdraws nothing: the lease does."""
+        if self.speaker is not None:
+            self.speaker.close()
+        self.speaker = None

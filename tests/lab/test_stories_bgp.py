@@ -1,0 +1,250 @@
+"""Whole stories with a router between: faults here, packets by the remote site, and home again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from stage import EXPIRED, QUICK, Stage, on_stage, ours
+
+from steering.act.bgp import process
+from steering.lab.peering import passable
+from steering.lab.sandbox import find, poll
+from steering.lab.world import EDGE, ISP
+from steering.model import LOCAL, Family
+
+pytestmark = pytest.mark.lab
+
+# The provider's router of the small internet is ours here: it has links to the remote sites of
+# its own, is told by BGP, and leads what comes from these addresses of the edge by policy.
+PINS = {LOCAL: 1, "pao": 2, "fra": 3}
+NEXT_HOPS = {
+    site: {Family.IPV4: f"10.254.{n}.2", Family.IPV6: f"fd00:fe:{n}::2"}
+    for n, site in enumerate(("pao", "fra"), 1)
+}
+HOPS = ", ".join(
+    f"{site}: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}"
+    for site, hop in NEXT_HOPS.items()
+)
+NEIGHBOUR = "{address: 10.255.0.2, peer_as: 64512, hold_time: 3s}"
+BGP = f"{{local_as: 64512, router_id: 10.255.0.1, neighbors: [{NEIGHBOUR}], next_hop: {{{HOPS}}}}}"
+SOURCES = ", ".join(
+    f"{path}: {{ipv4: 10.255.99.{n}, ipv6: 'fd00:ff:99::{n}'}}" for path, n in PINS.items()
+)
+ALONE = replace(
+    QUICK, more=f"act: {{kernel: off, bgp: {BGP}}}", probe=f", pins: {{{SOURCES}}}", lease="10s"
+)
+BIRD = """\
+router id 10.255.0.2;
+protocol device { scan time 1; }
+protocol direct { ipv4; ipv6; }
+protocol kernel k4 { ipv4 { export where source = RTS_BGP && dest != RTD_UNREACHABLE; }; }
+protocol kernel k6 { ipv6 { export where source = RTS_BGP && dest != RTD_UNREACHABLE; }; }
+protocol bgp edge {
+  local 10.255.0.2 as 64512; neighbor 10.255.0.1 as 64512;
+  hold time 3; error wait time 1, 10; connect delay time 1;
+  ipv4 { import where net ~ [ 0.0.0.0/0{32,32} ]; export none; };
+  ipv6 { import where net ~ [ ::/0{128,128} ]; export none; };
+}
+"""
+
+
+@contextmanager
+def behind_a_router(settings: object = ALONE, *, agent: bool = True) -> Iterator[Stage]:
+    if os.geteuid():
+        pytest.skip("the speaker gives up root, which only root can")
+    if find("bird") is None:
+        pytest.skip("bird is not installed")
+    with on_stage(settings, agent=False) as stage:  # type: ignore[arg-type]
+        world = stage.scene.world
+        passable(world.work)
+        inner = world.paths[LOCAL].inner(2)
+        for n, site in enumerate(NEXT_HOPS, 1):
+            world.ip(EDGE, *f"link add name to-{site} type veth peer name from-isp".split())
+            for end, name, netns in ((1, f"to-{site}", ISP), (2, "from-isp", site)):
+                world.ip(EDGE, "link", "set", name, "netns", netns)
+                world.ip_batch(
+                    netns,
+                    [
+                        f"link set {name} up",
+                        f"addr add 10.254.{n}.{end}/24 dev {name}",
+                        f"addr add fd00:fe:{n}::{end}/64 dev {name} nodad",
+                    ],
+                )
+        ways = {LOCAL: inner, **NEXT_HOPS}
+        lines = [f"route del {a}" for a in stage.addresses]
+        for family, flag in ((Family.IPV4, "-4"), (Family.IPV6, "-6")):
+            world.ip(ISP, flag, "route", "replace", "default", "via", inner[family])
+            net = "10.255.99." if family is Family.IPV4 else "fd00:ff:99::"
+            for path, n in PINS.items():
+                world.ip(EDGE, "addr", "add", f"{net}{n}/{family.bits}", "dev", "lo")
+                world.ip(
+                    ISP,
+                    *f"{flag} route add default via {ways[path][family]} table {100 + n}".split(),
+                )
+                pin(stage, path, family=family)
+        world.ip_batch(ISP, lines)
+        (world.work / "bird.conf").write_text(BIRD)
+        start_router(stage)
+        if agent:
+            stage.scene.start_agent()
+            for path in world.paths:
+                stage.await_health("healthy", path=path)
+        yield stage
+
+
+def pin(stage: Stage, path: str, *, family: Family, act: str = "add") -> None:
+    """The router leads the questions of a path by policy, or does so no longer."""
+    n = PINS[path]
+    flag, source = ("-4", f"10.255.99.{n}") if family is Family.IPV4 else ("-6", f"fd00:ff:99::{n}")
+    rule = f"{flag} rule {act} pref 100 from {source} lookup {100 + n}"
+    stage.scene.world.ip(ISP, *rule.split())
+
+
+def start_router(stage: Stage) -> None:
+    work = stage.scene.world.work
+    words = f"bird -f -c {work}/bird.conf -s {work}/bird.ctl -P {work}/bird.pid"
+    stage.scene.world.start(ISP, words.split(), log="bird.log")
+
+
+def routes(stage: Stage) -> dict[str, str]:
+    """Host routes in the router's kernel that BGP brought."""
+    found: dict[str, str] = {}
+    for family in ("-4", "-6"):
+        for route in json.loads(stage.scene.world.ip(ISP, "-j", family, "route") or "[]"):
+            if route.get("protocol") == "bird":
+                found[route["dst"]] = route.get("gateway", "")
+    return found
+
+
+def through(stage: Stage, site: str) -> dict[str, str]:
+    return {a: NEXT_HOPS[site][Family.of(a)] for a in stage.addresses}
+
+
+def await_told(stage: Stage, wanted: dict[str, str], within: float = 60.0) -> None:
+    assert poll(lambda: routes(stage) == wanted, timeout=within), (
+        f"{routes(stage)}; {stage.status()['alarms']}; {stage.story()}"
+    )
+
+
+def test_routers_alone_take_traffic_away_and_home_again() -> None:
+    with behind_a_router() as stage:
+        began = stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        confirmed = max(stage.times("confirmed"))
+        assert max(stage.times("steered")) - confirmed < 2.0
+        assert confirmed > began
+        stage.await_proof()
+        assert ours(stage) == []
+        for address in stage.status()["addresses"]:
+            assert address["installed"] == {"kernel": None, "bgp": "pao"}
+        stage.clients_fine()
+        stage.scene.serve(paths=[LOCAL])
+        await_told(stage, {})
+        stage.clients_fine()
+        assert not {"bgp", "pins"} & stage.alarms()
+
+
+def test_a_pin_that_the_router_forgot_keeps_the_detour_and_is_said_so() -> None:
+    with behind_a_router() as stage:
+        for family in Family:
+            pin(stage, LOCAL, family=family, act="del")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_alarm("pins")
+        stage.asked_more(60, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        for family in Family:
+            pin(stage, LOCAL, family=family)
+        stage.await_alarm("pins", there=False)
+        stage.asked_more(36, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        stage.scene.serve(paths=[LOCAL])
+        await_told(stage, {})
+
+
+def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing() -> None:
+    with behind_a_router() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        stage.kill_agent()
+        told = updates(stage)
+        stage.scene.start_agent()
+        stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        assert stage.about("adopted") == set(stage.addresses)
+        assert updates(stage) == told
+        stage.kill_agent()
+        stage.kill_guard()  # the helper inside the speaker is the second switch
+        assert poll(lambda: routes(stage) == {}, timeout=25.0), routes(stage)
+
+
+def test_switching_off_ends_speaker_and_routes_at_once() -> None:
+    with behind_a_router() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        assert "off" in stage.scene.steering("off")
+        assert poll(lambda: routes(stage) == {}, timeout=2.0), routes(stage)
+        assert process.running(stage.scene.world.work / "run") is None
+        stage.asked_more(12, meanwhile=lambda: routes(stage) == {})
+        stage.scene.steering("on")
+        await_told(stage, through(stage, "pao"))
+
+
+def test_with_bgp_unusable_the_kernel_goes_on() -> None:
+    neighbour = "{address: 10.255.0.99, peer_as: 64512, password_file: nowhere}"
+    bgp = f"{{local_as: 64512, router_id: 10.255.0.1, neighbors: [{neighbour}]}}"
+    with on_stage(replace(QUICK, more=f"act: {{bgp: {bgp}}}")) as stage:
+        stage.await_alarm("bgp")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        assert "kernel" not in stage.alarms()
+
+
+def test_kernel_and_routers_together_and_the_guard_takes_both_back() -> None:
+    both = replace(ALONE, more=f"act: {{bgp: {BGP}}}", lease="3s")
+    with behind_a_router(both) as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        await_told(stage, through(stage, "pao"))
+        for address in stage.status()["addresses"]:
+            assert address["installed"] == {"kernel": "pao", "bgp": "pao"}
+        assert stage.scene.agent is not None
+        stage.scene.agent.signal(signal.SIGKILL)
+        assert poll(lambda: routes(stage) == {} and not ours(stage), timeout=10.0)
+        assert process.running(stage.scene.world.work / "run") is None
+
+
+def test_a_reload_goes_from_the_kernel_to_the_routers_and_back() -> None:
+    kernel = replace(ALONE, more="act: {bgp: off}")
+    both = replace(ALONE, more=f"act: {{bgp: {BGP}}}")
+    with behind_a_router(kernel) as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.scene.configure(both)
+        await_told(stage, through(stage, "pao"))
+        assert stage.scene.routes() == stage.through("pao")
+        stage.scene.configure(ALONE)
+        assert poll(lambda: ours(stage) == [], timeout=15.0), ours(stage)
+        stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        told = updates(stage)
+        other = BGP.replace("local_as", "local_preference: 700, local_as")
+        stage.scene.configure(replace(ALONE, more=f"act: {{kernel: off, bgp: {other}}}"))
+        assert poll(lambda: updates(stage) != told, timeout=15.0)
+        stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        stage.scene.configure(kernel)
+        stage.await_routes(stage.through("pao"))
+        await_told(stage, {})
+        assert process.running(stage.scene.world.work / "run") is None
+
+
+def updates(stage: Stage) -> list[str]:
+    """The router's own count of what it was told."""
+    text = stage.scene.world.run(
+        ISP, ["birdc", "-s", f"{stage.scene.world.work}/bird.ctl", "show protocols all edge"]
+    ).stdout
+    return [line.strip() for line in text.splitlines() if "Import" in line]

@@ -1,0 +1,283 @@
+"""The speaker's process, its helper and its secrets: found, ended, refused, never told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from steering.act.bgp import bridge, process
+from steering.act.bgp.household import look_around
+from steering.act.bgp.terms import Peer, Terms
+from steering.model import Family
+
+PEER = Peer(address="127.0.0.1", peer_as=64512)
+TERMS = Terms(
+    local_as=64512,
+    router_id="10.0.0.53",
+    peers=(PEER,),
+    next_hops={"pao": {Family.IPV4: "10.255.1.1"}},
+    user="root" if os.geteuid() == 0 else "nobody",
+)
+
+
+def until(true: Callable[[], object], within: float = 10.0) -> None:
+    end = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / process.FOLDER).mkdir()
+    yield tmp_path
+    process.end(tmp_path)
+
+
+def stand_in(runtime: Path, fingerprint: str = "f") -> int:
+    """Something that sleeps where ExaBGP would run."""
+    sleeper = "import time; time.sleep(60)"
+    conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
+    pid = process.start(runtime, fingerprint, [sys.executable, "-c", sleeper, conf], {})
+    until(lambda: process.running(runtime) == fingerprint)
+    return pid
+
+
+def test_a_speaker_is_found_by_its_lock_and_ended_by_whoever_has_to(runtime: Path) -> None:
+    assert process.running(runtime) is None
+    assert not process.end(runtime)
+    pid = stand_in(runtime)
+    assert process.end(runtime)
+    assert process.running(runtime) is None
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+
+
+def test_there_is_one_at_a_time(runtime: Path) -> None:
+    first = stand_in(runtime, "first")
+    second = process.start(runtime, "second", [sys.executable, "-c", "pass"], {})
+    assert os.waitpid(second, 0)[1] == 0
+    assert process.running(runtime) == "first"
+    process.end(runtime)
+    os.waitpid(first, 0)
+
+
+def test_a_number_that_somebody_else_has_now_is_not_killed(runtime: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        holder = stand_in(runtime)
+        (runtime / process.LOCK).write_text(f"{bystander.pid}\nf\n")
+        with pytest.raises(TimeoutError):
+            process.end(runtime)
+        assert bystander.poll() is None
+        bystander.kill()
+    (runtime / process.LOCK).write_text(f"{holder}\nf\n")
+    process.end(runtime)
+    os.waitpid(holder, 0)
+
+
+def test_what_it_says_at_its_end_is_kept(runtime: Path) -> None:
+    conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
+    command = [sys.executable, "-c", "raise SystemExit('port in use')", conf]
+    pid = process.start(runtime, "f", command, {})
+    os.waitpid(pid, 0)
+    assert "port in use" in (runtime / process.FOLDER / "log").read_text()
+
+
+# --- what is needed before it starts --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "because"),
+    [
+        (0o644, "secret", "may be read by others (mode 0644)"),
+        (0o640, "secret", "may be read by others"),
+        (0o600, "", "no password"),
+        (0o600, "x" * 81, "no password of 1 to 80"),
+        (0o600, None, "can't be read: No such file"),
+        (0o600, "secret", None),
+    ],
+)
+def test_a_password_file_that_others_may_read_is_refused(
+    tmp_path: Path, mode: int, text: str | None, because: str | None
+) -> None:
+    file = tmp_path / "password"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+    peers = (replace(PEER, password_file=file), Peer(address="::1", peer_as=1))
+    home = look_around(replace(TERMS, peers=peers), tmp_path, 60.0)
+    said = "; ".join(home.troubles)
+    if because is None:
+        assert home.passwords == {PEER.address: b"secret"}
+        assert PEER.address in {p.address for p in home.terms.peers}
+    else:
+        assert because in said
+        assert {p.address for p in home.terms.peers} == {"::1"}
+    assert "secret" not in said
+    assert "secret" not in str(home.fingerprint)
+
+
+def test_the_fingerprint_changes_with_a_password_and_not_with_the_plan(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("one")
+    file.chmod(0o600)
+    said = replace(TERMS, peers=(replace(PEER, password_file=file),))
+    first = look_around(said, tmp_path, 60.0)
+    file.write_text("two")
+    assert first.fingerprint != look_around(said, tmp_path, 60.0).fingerprint
+    file.write_text("one")
+    other = look_around(replace(said, local_preference=700), tmp_path, 60.0)
+    assert first.fingerprint == other.fingerprint
+
+
+def test_the_files_are_for_root_alone_but_for_the_helper(tmp_path: Path) -> None:
+    home = look_around(TERMS, tmp_path, 60.0)
+    home.furnish(tmp_path, {})
+    folder = tmp_path / process.FOLDER
+    assert folder.stat().st_mode & 0o777 == 0o711
+    assert (folder / process.CONFIGURATION).stat().st_mode & 0o777 == 0o600
+    assert (folder / "bridge.py").stat().st_mode & 0o777 == 0o644
+    assert (folder / "bridge.py").read_text() == Path(bridge.__file__).read_text()
+
+
+def test_an_exabgp_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    home = look_around(replace(TERMS, exabgp=tmp_path / "exabgp"), tmp_path, 60.0)
+    assert not home.usable
+    assert any("is no program" in trouble for trouble in home.troubles)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives itself up")
+def test_a_user_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    home = look_around(replace(TERMS, user="no-such-user"), tmp_path, 60.0)
+    assert not home.usable
+    assert any("no-such-user" in trouble for trouble in home.troubles)
+
+
+# --- the helper -----------------------------------------------------------------------------
+
+
+class Between:
+    """A bridge with a parent of its own that passes ExaBGP's pipes on to the test."""
+
+    PARENT = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen(sys.argv[1:])\n"
+        "child.wait()\n"
+        "time.sleep(60)\n"
+    )
+
+    def __init__(self, place: Path, lease: float) -> None:
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(place))
+        self.listener.listen()
+        self.listener.settimeout(10)
+        self.parent = subprocess.Popen(
+            [sys.executable, "-c", self.PARENT, sys.executable, bridge.__file__, place, str(lease)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.parent.stdin
+        assert self.parent.stdout
+        self.say, self.heard = self.parent.stdin, self.parent.stdout
+
+    def agent(self) -> socket.socket:
+        agent, _ = self.listener.accept()
+        agent.settimeout(10)
+        return agent
+
+    def close(self) -> None:
+        self.parent.kill()
+        self.parent.communicate()
+        self.listener.close()
+
+
+@pytest.fixture
+def between(tmp_path: Path) -> Iterator[Between]:
+    made = Between(tmp_path / "socket", 30.0)
+    yield made
+    made.close()
+
+
+def test_lines_pass_both_ways_and_beats_don_t(between: Between) -> None:
+    with between.agent() as agent:
+        agent.sendall(b"!\nversion\n!\n")
+        assert between.heard.readline() == b"version\n"
+        between.say.write(b"exabgp 5.0.15\ndone\n")
+        between.say.flush()
+        assert agent.recv(100) == b"exabgp 5.0.15\ndone\n"
+
+
+def test_an_agent_gets_no_answer_that_was_another_s(between: Between) -> None:
+    with between.agent() as first:
+        first.sendall(b"announce one\nannounce two\n")
+        between.heard.readline()
+        between.heard.readline()
+    with between.agent() as second:
+        second.sendall(b"version\n")
+        assert between.heard.readline() == b"version\n"
+        between.say.write(b'done\n{"event": 1}\nneighbor x\nerror\nexabgp 5\ndone\n')
+        between.say.flush()
+        got = b""
+        while got.count(b"\n") < 3:
+            got += second.recv(100)
+        assert got == b'{"event": 1}\nexabgp 5\ndone\n'
+
+
+def test_it_drains_exabgp_while_nobody_listens_or_reads(between: Between) -> None:
+    line = b'{"x": "' + b"y" * 1000 + b'"}\n'
+    with between.agent():
+        for _ in range(4000):  # 4 MB: far more than pipe, socket and what it keeps
+            between.say.write(line)
+        between.say.flush()
+
+    def heard() -> bool:
+        """Connections that came and were dropped meanwhile are still in the queue."""
+        with between.agent() as agent, contextlib.suppress(BrokenPipeError):
+            agent.sendall(b"version\n")
+            return bool(select.select([between.heard], [], [], 1.0)[0])
+        return False
+
+    until(heard)
+    assert between.heard.readline() == b"version\n"
+
+
+def test_half_a_command_of_an_agent_that_died_is_never_said(between: Between) -> None:
+    with between.agent() as first:
+        first.sendall(b"announce half")
+    with between.agent() as second:
+        second.sendall(b"version\n")
+        assert between.heard.readline() == b"version\n"
+
+
+def test_without_a_beat_it_ends_its_parent(tmp_path: Path) -> None:
+    made = Between(tmp_path / "socket", 0.6)
+    try:
+        started = time.monotonic()
+        with made.agent() as agent:
+            for _ in range(4):
+                agent.sendall(b"!\n")
+                time.sleep(0.25)  # the beat itself
+            assert made.parent.poll() is None
+            agent.sendall(b"version\n")  # a command is no beat
+            made.parent.wait(5)
+        assert 1.0 < time.monotonic() - started < 4.0
+        assert made.parent.returncode == -signal.SIGKILL
+    finally:
+        made.close()
+
+
+def test_it_ends_with_exabgp(between: Between) -> None:
+    with between.agent() as agent:
+        between.say.close()
+        assert agent.recv(100) == b""
+    between.parent.stdin = None
