@@ -26,9 +26,9 @@ import dns.rrset
 
 from benchmarks import corpus, feed
 from steering import engine
+from steering.agent.ears import Ears
 from steering.config import Setup, load
 from steering.dnstap.listen import Place
-from steering.ears import Ears
 from steering.lab.anycast import GTLD_SERVERS
 from steering.layout import Layout
 from steering.model import Facts

@@ -159,9 +159,9 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
     import resource
 
-    from steering.agent import Agent
+    from steering.agent.loop import Agent
+    from steering.agent.parts import CannotRun
     from steering.config import fingerprint
-    from steering.parts import CannotRun
     from steering.report.events import Log
 
     seen = fingerprint(options.config)
@@ -190,8 +190,8 @@ def _check(options: argparse.Namespace) -> int:
     setup = _load(options.config)
     if setup is None:
         return WRONG_INPUT
-    from steering import parts
     from steering.act.preflight import Fault, preflight
+    from steering.agent import parts
     from steering.dnstap.listen import objections
     from steering.observe.anchors import AnchorError
 

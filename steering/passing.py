@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from steering import consent
+from steering.agent import consent
+from steering.agent.consent import Held
 from steering.config import Setup, fingerprint
-from steering.consent import Held
 from steering.model import Seconds
 from steering.report.client import Unknown, Unreachable, fetch
 

@@ -59,8 +59,8 @@ def _names_a_claim(lease: Lease) -> bool:
 
 
 def _claim(config: Path) -> Claim | None:
+    from steering.agent.parts import claim_of
     from steering.config import ConfigError, load
-    from steering.parts import claim_of
 
     try:
         return claim_of(load(config).config)

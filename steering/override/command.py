@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from steering.agent.consent import accept, waiting
 from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
-from steering.consent import accept, waiting
 from steering.model import Override, WallTime
 from steering.override import FAILED, WRONG_INPUT, NotDone, text
 from steering.override.entry import entry, name_of

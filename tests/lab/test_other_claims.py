@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from kernelhost import ADDRESSES, CLAIM, Monitor, build_host, ip, ours, run
 
-from steering import hands as handling
 from steering.act.claim import Claim
 from steering.act.guard import Watch
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease
 from steering.act.netlink import Order, Refusal
 from steering.act.off import OffSwitch
+from steering.agent import hands as handling
+from steering.agent.hands import Hands
 from steering.config import Config, check
 from steering.config.document import parse
-from steering.hands import Hands
 from steering.model import Family
 
 pytestmark = pytest.mark.lab

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from steering.alone import Alone
-from steering.parts import CannotRun
+from steering.agent.alone import Alone
+from steering.agent.parts import CannotRun
 
 TABLE = 53530001  # nobody's
 

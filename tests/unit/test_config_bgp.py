@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from steering.agent.parts import NOTHING, held_by, probed_paths, terms_of
 from steering.config import ConfigError, load
 from steering.model import Family
-from steering.parts import NOTHING, held_by, probed_paths, terms_of
 
 POLICY = """\
 upstream: a

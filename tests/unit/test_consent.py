@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from steering import consent
+from steering.agent import consent
+from steering.agent.consent import Held
 from steering.config import fingerprint
-from steering.consent import Held
 
 HELD = Held(version="0" * 16, because="would take out 2 of 2 steers", changes=("a: was 1, now 2",))
 

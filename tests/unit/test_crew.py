@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from steering.crew import Crew
+from steering.agent.crew import Crew
 
 
 def test_a_bug_in_one_ends_all_and_is_raised() -> None:

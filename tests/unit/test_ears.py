@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from simulation import policy, setup
 
+from steering.agent.ears import Ears
 from steering.dnstap.listen import Place
 from steering.dnstap.tally import (
     Failing,
@@ -21,7 +22,6 @@ from steering.dnstap.tally import (
     Tally,
     Traffic,
 )
-from steering.ears import Ears
 from steering.layout import Layout
 from steering.model import LOCAL, Heard, Outcome
 from steering.observe.losses import HALF, PATIENCE, Losses

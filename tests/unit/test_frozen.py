@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from steering import frozen
-from steering.frozen import Frozen
+from steering.agent import frozen
+from steering.agent.frozen import Frozen
 
 PATHS = {"192.5.6.30": "pao", "2001:503:a83e::2:30": "local"}
 

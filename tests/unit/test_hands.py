@@ -11,14 +11,14 @@ from fakes import FakeActuator
 from simulation import CONFIG
 from test_act_diff import CLAIM
 
-from steering import hands as handling
 from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
+from steering.agent import hands as handling
+from steering.agent.hands import UNGUARDED, Hands
 from steering.config import Config, check
 from steering.config.document import parse
-from steering.hands import UNGUARDED, Hands
 from steering.model import Instant, Seconds
 
 ADDRESS = "192.0.2.53"

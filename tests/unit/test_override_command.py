@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from steering import cli, consent
+from steering import cli
+from steering.agent import consent
 from steering.config import fingerprint, load
 from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, policy, setup
 
-from steering import consent, passing
+from steering import passing
+from steering.agent import consent
+from steering.agent.consent import Held
 from steering.config import Listen, Setup, fingerprint
-from steering.consent import Held
 from steering.report.client import Unreachable
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from steering.agent.pins import SURE, Pins
 from steering.model import LOCAL, Kind, Observation, Outcome, Question, Round
-from steering.pins import SURE, Pins
 
 ADDRESS = "192.0.2.1"
 QUESTION = Question(zone="com.", name="com.", rdtype="SOA", kind=Kind.SOA)

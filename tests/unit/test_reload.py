@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, policy
 
-from steering import consent, reload
+from steering.agent import consent, reload
+from steering.agent.parts import CannotRun
+from steering.agent.reload import Ended, Reload, Version
 from steering.config import Fingerprint, fingerprint, load
 from steering.model import Event
-from steering.parts import CannotRun
-from steering.reload import Ended, Reload, Version
 from steering.report.metrics import Meters
 
 STEERS = frozenset({"192.5.0.30", "192.5.1.30"})

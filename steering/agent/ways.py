@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from steering.act.reader import KernelReader
-from steering.hands import COMPARE
+from steering.agent.hands import COMPARE
 from steering.model import LOCAL, Family, Instant, Observation, Outcome, Round
 
 

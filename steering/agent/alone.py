@@ -12,7 +12,7 @@ import socket
 from collections.abc import Collection
 from pathlib import Path
 
-from steering.parts import CannotRun
+from steering.agent.parts import CannotRun
 
 
 class Alone:

@@ -11,17 +11,17 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from steering import parts
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, boot_time
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
 from steering.act.watchdog import Guard, inherited, leftovers
-from steering.alone import Alone
+from steering.agent import parts
+from steering.agent.alone import Alone
+from steering.agent.voice import Voice
 from steering.config import Config
 from steering.model import Done, Instant, Refused, Seconds
-from steering.voice import Voice
 
 COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from steering import parts
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease
@@ -23,18 +22,19 @@ from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
 from steering.act.watchdog import inherited
-from steering.ears import Ears
-from steering.hands import Hands
+from steering.agent import parts
+from steering.agent.ears import Ears
+from steering.agent.hands import Hands
+from steering.agent.parts import CannotRun
+from steering.agent.reload import Version
+from steering.agent.ways import Ways
 from steering.model import Round
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
-from steering.parts import CannotRun
-from steering.reload import Version
 from steering.report.http import Server
 from steering.report.snapshot import Snapshot
-from steering.ways import Ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,27 +15,28 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from steering import engine, parts
+from steering import engine
 from steering.act.bgp.speaking import Speaking
 from steering.act.off import OffSwitch
+from steering.agent import parts
+from steering.agent.crew import Crew
+from steering.agent.frozen import Frozen
+from steering.agent.hands import Acted
+from steering.agent.outfit import Lasting, Outfit
+from steering.agent.parts import CannotRun
+from steering.agent.pins import Pins
+from steering.agent.reload import Ended, Reload, Version
+from steering.agent.troubles import Troubles
 from steering.config import Fingerprint, Setup
-from steering.crew import Crew
 from steering.decide.attention import attention
-from steering.frozen import Frozen
-from steering.hands import Acted
 from steering.model import Done, Event, Facts, Instant, Round, Seconds
 from steering.observe.anchors import AnchorError
-from steering.outfit import Lasting, Outfit
-from steering.parts import CannotRun
-from steering.pins import Pins
 from steering.relay import relay
-from steering.reload import Ended, Reload, Version
 from steering.replay.journal import kept
 from steering.report.events import Log, timestamp
 from steering.report.metrics import Meters
 from steering.report.notify import notify
 from steering.report.snapshot import Snapshot
-from steering.troubles import Troubles
 from steering.world import World
 
 IDLE: Seconds = 1.0

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from steering import consent, parts
+from steering.agent import consent, parts
+from steering.agent.consent import Held
+from steering.agent.parts import CannotRun, Chain
 from steering.config import ConfigError, Fingerprint, Setup, fingerprint, load
 from steering.config.changes import file_changes, override_changes
-from steering.consent import Held
 from steering.layout import Layout
 from steering.model import Event, Seconds
 from steering.observe.anchors import AnchorError
 from steering.observe.bell import Bell
-from steering.parts import CannotRun, Chain
 from steering.report.metrics import Meters
 
 LOOK: Seconds = 0.5

@@ -1,0 +1,1 @@
+"""The running agent: what drives the stages, and all that it holds open meanwhile."""
