@@ -17,6 +17,7 @@ from steering.config.document import Document, parse
 from steering.config.schema import rendered
 from steering.config.section import Section
 from steering.model import Family
+from steering.replay.story import Story
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -106,7 +107,12 @@ def test_every_yaml_block_in_the_docs_is_valid(page: str, text: str) -> None:
         assert yaml.safe_load(text) is None or parse(text, ROOT / page)
         return
     document: Document = parse(text, ROOT / page)
-    kinds: dict[str, type[Section]] = {"site": Config, "upstream": Policy, "overrides": Overrides}
+    kinds: dict[str, type[Section]] = {
+        "site": Config,
+        "upstream": Policy,
+        "overrides": Overrides,
+        "story": Story,
+    }
     kind = kinds.get(next(iter(document.values)))
     assert kind, f"none of the files: {text!r} (or list it in OTHER_BLOCKS)"
     try:
