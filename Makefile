@@ -30,7 +30,7 @@ unit: setup-test ## the tests that need no network namespaces (under a minute)
 	$(PYTEST) -n auto -m "not lab" $(ONLY)
 
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
-	$(PYTEST) -m lab $(ONLY)
+	$(PYTEST) -n 2 --dist loadfile -m lab $(ONLY)
 
 bench: setup-test ## measure what README.md's figures are made of
 	@$(PYTHON) -m benchmarks $(BENCH)
