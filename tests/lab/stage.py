@@ -91,11 +91,21 @@ class Stage:
         )
         return self.times(event, **subject)[0]
 
-    def await_proof(self, within: Seconds = 10.0) -> None:
+    def await_about(
+        self, event: str, addresses: Iterable[str] | None = None, within: Seconds = PATIENCE
+    ) -> None:
+        """Until such events were about these addresses, all if left out, and no other.
+
+        The kernel is told before the log is: who saw the routes may have to wait for the word.
+        """
+        wanted = set(self.addresses if addresses is None else addresses)
+        assert poll(lambda: self.about(event) == wanted, timeout=within, every=0.05), (
+            f"{event}: {self.about(event)}; {self.story()}"
+        )
+
+    def await_proof(self) -> None:
         """Until the steers of all addresses are proved."""
-        assert poll(
-            lambda: self.about("proved") == set(self.addresses), timeout=within, every=0.05
-        ), self.story()
+        self.await_about("proved")
 
     def await_alarm(self, *names: str, there: bool = True, within: Seconds = PATIENCE) -> None:
         """Until the API shows one of these alarms, or shows none of them any longer."""

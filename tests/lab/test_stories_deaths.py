@@ -74,7 +74,7 @@ def test_a_restart_within_the_lease_touches_nothing() -> None:
         for end in (stage.kill_agent, stage.scene.stop_agent):
             end()
             stage.scene.start_agent()
-            assert stage.about("adopted") == set(stage.addresses)
+            stage.await_about("adopted")
             stage.steady(stage.through("pao"))
             stage.heard.clear()
         assert dump(stage) == before

@@ -104,7 +104,7 @@ def steered(
     with on_stage(settings, nameservers=nameservers) as stage:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("pao"))
-        stage.await_proof(within=PATIENCE)
+        stage.await_proof()
         yield stage
 
 

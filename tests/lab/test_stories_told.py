@@ -58,7 +58,7 @@ def test_the_root_copy_of_october_2023_is_left_two_days_before_it_fails() -> Non
     assert simulation.would_fail > 0
 
 
-def test_an_instance_that_flaps_for_a_working_day_moves_each_address_at_most_a_dozen_times() -> None:
+def test_an_instance_that_flaps_for_hours_moves_each_address_at_most_a_dozen_times() -> None:
     _, incidents, events = told("flapping")
     away = {a for incident in incidents for a in incident.moved}
     assert away
