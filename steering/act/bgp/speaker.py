@@ -30,7 +30,7 @@ from steering.act.diff import Act
 from steering.model import Done, Event, Instant, Refused, Seconds
 
 CONNECTED_WITHIN: Seconds = 5.0
-"""ExaBGP whose helper can't be run stays alive and does nothing."""
+"""ExaBGP whose helper can't be run stays alive and does nothing; one that died is replaced."""
 ADOPTED_WITHIN: Seconds = 3.0
 BACK_OFF: tuple[Seconds, Seconds] = (0.5, 30.0)
 _CALM: Seconds = 60.0
@@ -69,6 +69,8 @@ class Speaker:
         self._in = b""
         self._child: int | None = None
         self._started: Instant = float("-inf")
+        self._unlinked_at: Instant = float("-inf")
+        """Since when a bridge is waited for, where there is none."""
         self._met = False
         """Whether the bridge of the present speaker ever came."""
         self._pause = 0.0
@@ -106,7 +108,7 @@ class Speaker:
             process.end(self._runtime)
             return
         self._listen()
-        self._started = time.monotonic()
+        self._started = self._unlinked_at = time.monotonic()
         until = self._started + ADOPTED_WITHIN
         while not self._sync.ready and (left := until - time.monotonic()) > 0:
             self.wait(min(left, 0.05))
@@ -156,6 +158,7 @@ class Speaker:
                 )
         self._wanted = wanted
         self._objections = tuple(refused)
+        self.pump()  # a bridge that has come already is not missed
         self._keep_up(now)
         self._write(self._sync.want(wanted, now))
         self.pump()
@@ -232,7 +235,7 @@ class Speaker:
             if not starting:
                 self._start(now)
         elif self._sync.silent(now) or (
-            self._link is None and now - self._started > CONNECTED_WITHIN
+            self._link is None and now - self._unlinked_at > CONNECTED_WITHIN
         ):
             process.end(self._runtime)
             never = "" if self._met else "its helper never came: "
@@ -253,7 +256,7 @@ class Speaker:
             self._lose("it was ended" if self._met else f"it has ended{self._last_words()}")
         self._met = False
         self._pause = min(max(BACK_OFF[0], 2 * self._pause), BACK_OFF[1])
-        self._started = now
+        self._started = self._unlinked_at = now
         try:
             home.furnish(self._runtime, self._wanted)
             self._listen()
@@ -311,12 +314,15 @@ class Speaker:
         self._write(self._sync.connected(time.monotonic()))
 
     def _converse(self, event: int) -> None:
-        assert self._link is not None
+        link = self._link
+        assert link is not None
         try:
             if event & select.EPOLLOUT:
                 self._write([])
             for _ in range(_CHUNKS):
-                said = self._link.recv(_CHUNK)
+                if self._link is not link:
+                    return  # it was found dead while we wrote to it
+                said = link.recv(_CHUNK)
                 if not said:
                     raise ConnectionResetError("the bridge hung up")
                 *lines, self._in = (self._in + said).split(b"\n")
@@ -324,6 +330,8 @@ class Speaker:
                 for line in lines:
                     if (message := hear(line.decode("utf-8", "replace"))) is not None:
                         self._write(self._sync.heard(message, now))
+                        if self._link is not link:
+                            return
         except BlockingIOError:
             pass
         except OSError as error:
@@ -335,6 +343,7 @@ class Speaker:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(self._link)
             self._link.close()
+            self._unlinked_at = time.monotonic()
         self._link, self._in, self._out = None, b"", b""
 
     def _write(self, lines: list[str]) -> None:
