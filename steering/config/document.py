@@ -235,9 +235,11 @@ class _Values:
 
 def _scalar(node: yaml.Node) -> Value:
     """The value of a scalar by its tag. Raises ValueError with the message if it has none."""
-    text = node.value
+    if not isinstance(node, yaml.ScalarNode):  # a list or a mapping, with the tag of another kind
+        raise ValueError(f"the tag {shown(node.tag)} does not fit here, wanted plain values")
+    text: str = node.value
     match node.tag.removeprefix(_TAG):
-        case "str" if isinstance(text, str):
+        case "str":
             if not _encodable(text):
                 raise ValueError(f"{text!a} holds half a character, wanted Unicode text")
             return text
