@@ -227,11 +227,16 @@ class Reload:
 def _read(path: Path, seen: Fingerprint, was: Version) -> News | tuple[str, ...]:
     """What the files say, or what is wrong with them."""
     try:
-        now = Version.of(load(path), seen)
+        return _news(Version.of(load(path), seen), was)
     except ConfigError as error:
         return tuple(map(str, error.problems))
     except AnchorError as error:
         return (str(error),)
+    except Exception as error:  # noqa: BLE001 - anybody's text, and nothing has been changed yet
+        return (f"{path} can't be taken in: {type(error).__name__}: {error}",)
+
+
+def _news(now: Version, was: Version) -> News:
     files = file_changes(was.setup, now.setup)
     if now.chain.anchors != was.chain.anchors and not any("trust_anchors" in one for one in files):
         files = (*files, "trust_anchors: the records in the file are others now")

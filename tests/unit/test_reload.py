@@ -99,6 +99,25 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(config, taker, meters, Reload(config, taker, meters))
 
 
+@pytest.mark.parametrize("stage", ["load", "override_changes"])
+def test_text_that_we_stumble_over_is_rejected_and_ends_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def stumbles(*_: object) -> None:
+        raise TypeError("expected text")
+
+    monkeypatch.setattr(reload, stage, stumbles)
+    desk.write(other())
+    desk.look()
+    assert desk.taker.told == ["config_rejected"]
+    assert "TypeError: expected text" in desk.reload.rejected
+    assert not desk.taker.taken
+    monkeypatch.undo()
+    desk.write(other("12s"))
+    desk.look()
+    assert desk.taker.taken == [True]
+
+
 def other(hold: str = "11s") -> str:
     return policy(more=f"recover: {{hold: {hold}, max_hold: 60s, clean: 20}}\n")
 
