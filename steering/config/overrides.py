@@ -34,10 +34,11 @@ def moment(text: str) -> WallTime:
     if not _MOMENT.fullmatch(text):
         raise ValueError(f"{shown(text)} is no time, {wanted}")
     try:
-        when = dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC)
+        when = dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC).timestamp()
+        rfc3339(when)  # the last of 9999, rounded to what a float holds, is a year without a name
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{shown(text)} is no time ({error}), {wanted}") from None
-    return when.timestamp()
+    return when
 
 
 def rfc3339(when: WallTime) -> str:

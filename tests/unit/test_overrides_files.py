@@ -136,6 +136,13 @@ def test_a_time_is_what_its_offset_says(typed: str, utc: str) -> None:
     assert moment(utc) == moment(typed)
 
 
+def test_a_time_that_rounds_beyond_the_last_year_is_refused() -> None:
+    for typed in ("9999-12-31T23:59:59.999999Z", "9999-12-31t23:59:59.9999999z"):
+        with pytest.raises(ValueError, match="is no time"):
+            moment(typed)
+    assert rfc3339(moment("9999-12-31T23:59:59Z")) == "9999-12-31T23:59:59Z"
+
+
 @pytest.mark.parametrize("directory", [True, False])
 def test_without_files_there_are_no_overrides(etc: Path, directory: bool) -> None:
     if not directory:
