@@ -13,6 +13,7 @@ import numpy as np
 
 from steering.decide.alarms import alarms
 from steering.decide.board import look
+from steering.decide.orders import NONE, read
 from steering.decide.overrides import overrule
 from steering.decide.plan import commit, steps, tell
 from steering.decide.proof import Proof
@@ -44,10 +45,12 @@ def turn(
 def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[Event, ...]]:
     """Take over what a predecessor left installed within its lease, without touching it."""
     layout, plan = world.layout, world.plan.copy()
+    ordered = read(world.orders, layout, facts.overrides, facts.wall).decides != NONE
     for address, site in facts.installed.items():
         row, column = layout.row.get(address), layout.column.get(site)
+        # What no policy names any more, or sends that way, is in no plan: so it goes.
         if row is not None and column is not None:
-            plan[row] = column  # what is in no policy any more is in no plan, so it goes
+            plan[row] = column if ordered[row] or layout.order[row, column] >= 0 else 0
     rows = np.flatnonzero(plan).tolist()
     events = tuple(
         world.event(
@@ -60,7 +63,8 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
         for a in rows
     )
     proofs = {a: Proof(column=int(plan[a]), installed=now, proved=True) for a in rows}
-    ledger = adopt(world.ledger, layout, rows, now)
+    # Where men decided, nothing says that the local path was ever bad.
+    ledger = adopt(world.ledger, layout, [a for a in rows if not ordered[a]], now)
     return (
         replace(
             world,

@@ -23,8 +23,9 @@ from steering.judge.copies import Copies
 from steering.judge.habit import own_scale
 from steering.judge.hearsay import KINDS, Hearsay
 from steering.judge.ledger import HerdTrial, Ledger
+from steering.judge.recover import Bucket, Hold
 from steering.layout import CLASSES, Layout
-from steering.model import LOCAL, Event, Instant, WallTime
+from steering.model import LOCAL, Event, Health, Instant, WallTime
 from steering.world import World
 
 T = TypeVar("T", Ledger, Copies, Hearsay)
@@ -174,7 +175,21 @@ def relay(
     for a in np.flatnonzero(plan).tolist():
         if layout.paths[plan[a]] in rerouted:
             proofs[a] = Proof(column=int(plan[a]))
-    return replace(made, proofs=proofs), ended
+    ledger = _left_from_now_on(made.ledger, world.layout, layout, ways.axes["A"], now)
+    return replace(made, proofs=proofs, ledger=ledger), ended
+
+
+def _left_from_now_on(
+    ledger: Ledger, old: Layout, new: Layout, rows: Numbers, now: Instant
+) -> Ledger:
+    """A stale path that the policy did not leave, and does now: the breach begins with it."""
+    acts = new.acts_on_stale & (ledger.health[:, 0] == Health.STALE)
+    fresh = [b for a, b in rows.items() if acts[b] and not old.acts_on_stale[a]]
+    if not fresh:
+        return ledger
+    buckets = {(b, 0): Bucket.start(new.policy(b).recover.clean) for b in fresh}
+    holds = {b: ledger.holds.get(b, Hold()).breach(now) for b in fresh}
+    return replace(ledger, buckets={**ledger.buckets, **buckets}, holds={**ledger.holds, **holds})
 
 
 def _ways(old: Layout, new: Layout, rerouted: Collection[str]) -> _Ways:

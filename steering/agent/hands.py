@@ -6,7 +6,6 @@ guard that would end it, and a switch that is on; taking back needs none of the 
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -52,6 +51,8 @@ class Hands:
         """The kernel told of a change that may concern us."""
         self.troubles: tuple[str, ...] = ()
         """What is not as it should be, for the `kernel` alarm."""
+        self.owes = False
+        """What a lost lease covered is not all taken out yet: nothing of it is to be adopted."""
         self._former: tuple[KernelActuator, ...] = ()
         """What was claimed before, until nothing of it is left but what is claimed now."""
         self._allowed = allowed
@@ -148,10 +149,20 @@ class Hands:
         if not self._ran_out():
             return None
         self._leased_until = None
-        with contextlib.suppress(OSError):  # the next turn compares, and wants nothing of it
-            self._take_back()
+        self._repay()
         self.changed = True
         return self._unrenewed or "no turn for longer than the lease"
+
+    def _repay(self) -> None:
+        """Take out what a lost lease covered; what can't be is owed, and tried each turn."""
+        self.owes = True
+        try:
+            left = tuple(map(str, self._take_back()))
+        except OSError as error:
+            left = (str(error),)
+        self.owes = bool(left)
+        if left:
+            self.troubles = ("what a lost lease covered would not go", *left)
 
     def _ran_out(self) -> bool:
         return self._leased_until is not None and boot_time() > self._leased_until
@@ -159,6 +170,10 @@ class Hands:
     def act(self, plan: Mapping[str, str], *, off: bool, moved: bool) -> Acted:
         """Renew the lease, and make the kernel match if anything may have changed."""
         now = time.monotonic()
+        if self.owes:  # before anything is installed, and with or without lease and guard
+            self._repay()
+            if self.owes:
+                return Acted()
         holding = self._hold(now)
         told = self.voice.tell(
             plan, self._allowed, self.kernel.own_addresses, off=off, holding=holding

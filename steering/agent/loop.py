@@ -127,13 +127,14 @@ class Agent:
             acted = hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
             installed = self.outfit.ways.installed()
-            events += hands.voice.news()
         if self.journal is not None:
             setup, after = self.version.setup, self.world
             self.journal.note(
                 setup, facts, now, before=before, after=after, steps=steps, events=events
             )
             events += self.journal.news()
+        if hands is not None:  # after the journal: no replay could come to these
+            events += hands.voice.news()
         for event in events:
             self.tell(event)
         if self._hear_kernel():
@@ -161,6 +162,9 @@ class Agent:
 
     def _standing(self, installed: Mapping[str, str]) -> Facts:
         """What is so without any news."""
+        hands = self.outfit.hands
+        if hands is not None and hands.owes:
+            installed = {}  # what a lost lease left is to go, not to be adopted
         return Facts(
             wall=time.time(),
             installed=installed,

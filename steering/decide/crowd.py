@@ -43,9 +43,11 @@ def crowd(layout: Layout, ledger: Ledger) -> tuple[int, ...]:
     count = np.bincount(layout.operator_of, minlength=layout.operators)
     ill = np.bincount(layout.operator_of[bad], minlength=layout.operators)
     began = np.fmin(ledger.suspected_at, ledger.confirmed_at)
+    known = bad & ~np.isnan(began)  # not so of what was taken over from a predecessor
     starts = {
-        o: float(np.median(began[bad & (layout.operator_of == o)]))
+        o: float(np.median(began[known & (layout.operator_of == o)]))
         for o in np.flatnonzero(ill * 2 > count).tolist()
+        if (known & (layout.operator_of == o)).any()
     }
     together = max(
         (tuple(o for o in starts if s <= starts[o] <= s + AT_ONCE) for s in starts.values()),

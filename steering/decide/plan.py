@@ -11,6 +11,7 @@ from steering.decide import damping
 from steering.decide.because import because
 from steering.decide.board import Board
 from steering.decide.budget import MINUTE
+from steering.decide.orders import NONE
 from steering.decide.proof import AVOID, Proof
 from steering.decide.rules import BY_NUMBER, Answer
 from steering.judge.ledger import SILENCES
@@ -74,7 +75,8 @@ def _settled(world: World) -> World:
     home = [a for a, proof in world.proofs.items() if proof.column == 0]
     if not home:
         return world
-    away = set(world.layout.group_of[world.plan > 0].tolist())
+    ours = (world.plan > 0) & (world.orders.decides == NONE)
+    away = set(world.layout.group_of[ours].tolist())
     over = {a for a in home if int(world.layout.group_of[a]) not in away or world.off}
     kept = {a: proof for a, proof in world.proofs.items() if a not in over}
     return replace(world, proofs=kept) if over else world

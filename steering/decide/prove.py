@@ -11,7 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from steering.decide.orders import NONE
 from steering.decide.proof import AVOID, Proof, Standing, allowance
+from steering.judge.ledger import breached
 from steering.judge.settle import relapse
 from steering.model import LOCAL, Action, Event, Facts, Health
 from steering.world import World
@@ -106,8 +108,11 @@ class _Turn:
         standing, ledger = proof.standing(self.now), self.world.ledger
         group_of, plan = self.layout.group_of, self.world.plan
         run = int(ledger.run[a, 0])
-        if standing is Standing.FAILED or ledger.health[a, 0] >= Health.SUSPECT:
-            mates = np.flatnonzero((group_of == group_of[a]) & (plan > 0)).tolist()
+        # Suspicion is for the trial: others can cause it, and it may move nobody.
+        ill = breached(self.layout, a, Health(int(ledger.health[a, 0])))
+        if standing is Standing.FAILED or ill:
+            ours = self.world.orders.decides == NONE  # where men decide, no recovery is at stake
+            mates = np.flatnonzero((group_of == group_of[a]) & (plan > 0) & ours).tolist()
             del self.proofs[a]
             self.relapsed += [a, *mates]
             seen = f"the first one home: {proof.shown}, {run} good probes in a row"

@@ -53,7 +53,7 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
             if not np.isnan(draft.book.hearsay.at[key]):
                 own(draft.listen(), "levels")[:, a, p] = 0
         if left:
-            draft.holds[a] = draft.holds[a].end(draft.now)
+            draft.holds[a] = draft.holds.get(a, Hold()).end(draft.now)
             begin_anew(draft.listen(), a, int(draft.layout.group_of[a]))
         if before >= Health.STALE:
             _forget_lateness(draft, a, p)
@@ -97,13 +97,15 @@ def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> 
     """The ledger of an agent that finds its predecessor's steers in place.
 
     Those local paths count as failing from now on: only a full recovery, hold included,
-    brings them back. Anything less would release traffic on the first good answers.
+    brings them back. Anything less would release traffic on the first good answers. Since when
+    they fail is not known: they went bad together only as far as we have just been told of them.
     """
     draft = Draft(ledger, layout, 0.0, now)
     for a in rows:
         before = Health(int(ledger.health[a, 0]))
         own(draft.book, "health")[a, 0] = Health.FAILING
         keep_books(draft, a, 0, before, Health.FAILING)
+        own(draft.book, "confirmed_at")[a] = np.nan
     return draft.book
 
 

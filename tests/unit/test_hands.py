@@ -159,3 +159,22 @@ def test_a_turn_that_came_too_late_lost_the_lease_by_hanging(hands: Hands, clock
     assert "no turn" in str(hands.lost_lease())
     assert hands.lost_lease() is None, "told once"
     assert act(hands, clock)
+
+
+def test_what_a_lost_lease_left_goes_before_anything_is_installed(
+    hands: Hands, clock: Clock
+) -> None:
+    kernel = kernel_of(hands)
+    assert act(hands, clock)
+    assert kernel.installed()
+    clock.now += 61.0
+    kernel.failing = OSError(errno.ENOMEM, "Cannot allocate memory")
+    assert hands.lost_lease() == "no turn for longer than the lease"
+    assert not act(hands, clock)
+    assert hands.owes
+    assert "lost lease" in hands.troubles[0]
+    kernel.failing = None
+    Watchman.present = False  # nor does it take a guard to take back
+    act(hands, clock)
+    assert not hands.owes
+    assert not kernel.installed()

@@ -1,0 +1,107 @@
+"""What a new agent makes of what it finds installed: no more than is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from simulation import Ask, Simulation, policy, setup
+
+from steering.model import Action, Evidence, Failure, Heard, Match, Outcome, Override
+
+GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT
+
+
+def _steer(nameserver: str, to: str) -> Override:
+    return Override(
+        name=f"{nameserver[0]}-{to}",
+        match=Match(nameserver=nameserver),
+        action=Action.STEER,
+        to=to,
+        until=None,
+        reason="maintenance",
+        by="noc",
+    )
+
+
+def test_what_men_steer_is_no_breach_after_a_restart(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path, policy(letters=3)), lambda ask: GOOD)  # noqa: ARG005
+    sim.overrides = (_steer("a.gtld.example.", "fra"), _steer("b.gtld.example.", "fra"))
+    sim.run(8)
+    before = dict(sim.installed)
+    assert len(before) == 4
+    steps = len(sim.steps)
+    sim.restart()
+    sim.run(8)
+    assert sim.installed == before
+    assert len(sim.steps) == steps, "nobody moves along with them"
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_faults_that_were_far_apart_do_not_become_one_by_a_restart(
+    tmp_path: Path, restart: bool
+) -> None:
+    def answer(ask: Ask) -> Outcome:
+        first = ask.address.startswith(("192.5.", "2001:db8:5:"))
+        if ask.local and ask.now > (1005 if first else 1075):
+            return EXPIRED
+        return TIMEOUT if ask.path == "fra" and ask.now > 1130 else GOOD
+
+    text = policy("p0", net=5, letters=1), policy("p1", net=6, letters=1)
+    sim = Simulation(setup(tmp_path, *text), answer).run(120)
+    assert set(sim.installed.values()) == {"fra"}
+    if restart:
+        sim.restart()
+    sim.run(60)
+    assert "self" not in sim.world.alarms
+    assert set(sim.installed.values()) == {"pao"}, "who is on a dead detour takes another"
+
+
+def test_a_detour_that_the_policy_no_longer_allows_is_not_taken_over(tmp_path: Path) -> None:
+    text = policy(letters=1, more="steer: {to: [pao]}\n")
+    sim = Simulation(setup(tmp_path, text), lambda ask: GOOD)  # noqa: ARG005
+    sim.installed = {sim.addresses()[0]: "fra"}
+    sim.run(2)
+    assert not sim.installed
+
+
+class Planted(Simulation):
+    """Somebody makes the resolvers ask for names that fail."""
+
+    victim = ""
+    planted = 0
+
+    def traffic(self, seconds: float) -> tuple[Heard, ...]:  # noqa: ARG002
+        if not self.victim or self.planted >= 12:
+            return ()
+        self.planted += 1
+        name = f"planted{self.planted}.gtld."
+        evidence = Evidence(owner=name, rdtype="A", detail="signature expired")
+        failure = Failure(name=name, outcome=EXPIRED, evidence=evidence)
+        return (
+            Heard(
+                address=self.victim,
+                path="local",
+                at=self.now,
+                answers=1,
+                counts={EXPIRED: 1},
+                failures=(failure,),
+            ),
+        )
+
+
+def test_the_first_one_home_is_not_sent_away_by_what_others_ask(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        return EXPIRED if ask.local and 1005 < ask.now < 1030 else GOOD
+
+    sim = Planted(setup(tmp_path, policy(letters=3)), answer)
+    sim.overrides = (_steer("c.gtld.example.", "pao"),)
+    sim.until(lambda: any(p.column == 0 for p in sim.world.proofs.values()), limit=120)
+    sim.victim = next(
+        sim.layout.targets[a].address for a, p in sim.world.proofs.items() if p.column == 0
+    )
+    sim.run(30)
+    assert sim.planted == 12
+    assert sim.told("suspected")
+    assert not sim.told("relapsed")
+    assert sim.victim not in sim.installed
