@@ -275,3 +275,54 @@ def test_a_silent_speaker_is_known_by_the_oldest_command(after: float) -> None:
     sync = Sync((Peer(address=PEER, peer_as=1),))
     sync.connected(0.0)
     assert sync.silent(after) is (after > SILENT)
+
+
+FULL = Attributes(
+    next_hop="10.1.0.1",
+    local_preference=500,
+    communities=frozenset({"no-export", "64512:5353"}),
+    large_communities=frozenset({"64512:1:2"}),
+)
+
+
+def _withdrawn_but_not_sent(sync: Sync) -> None:
+    """A route was announced and is in the router; its withdrawal is taken and does not go out."""
+    families = frozenset(Family)
+    sync.connected(0.0)
+    sync.heard(Version(text="5.0.15"), 0.0)
+    sync.heard(Answered(well=True), 0.0)
+    sync.heard(Sessions(established={PEER: families}), 0.0)
+    sync.heard(Answered(well=True), 0.0)
+    sync.heard(Listed(peer=PEER, prefix=f"{ADDRESSES[0]}/32", attributes=FULL), 0.0)
+    sync.heard(Answered(well=True), 0.0)
+    assert [line.split()[2] for line in sync.want({}, 0.0)] == ["withdraw"]
+    sync.heard(Answered(well=True), 0.0)
+
+
+def _announced(sync: Sync, end: float) -> list[tuple[float, str]]:
+    """When and how it was announced again; adj-rib-out stays empty."""
+    found = []
+    for tenth in range(int(end * 10)):
+        now = tenth / 10
+        lines = sync.tick(now)
+        while lines:
+            found += [(now, line) for line in lines if " announce " in line]
+            lines = sync.heard(Answered(well=True), now)
+    return found
+
+
+def test_a_withdrawal_that_is_slow_to_go_out_is_waited_for() -> None:
+    sync = Sync((Peer(address=PEER, peer_as=1),))
+    _withdrawn_but_not_sent(sync)
+    assert _announced(sync, 4.5) == []
+    assert sync.announced() == {ADDRESSES[0]: FULL.next_hop}, "the router has it until it is sent"
+
+
+def test_what_is_announced_again_to_be_withdrawn_keeps_all_it_had() -> None:
+    sync = Sync((Peer(address=PEER, peer_as=1),))
+    _withdrawn_but_not_sent(sync)
+    again = _announced(sync, 7.0)
+    assert again
+    for _, line in again:
+        assert "local-preference 500 community [64512:5353 no-export]" in line
+        assert "large-community [64512:1:2]" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,24 @@ def test_a_route_of_adj_rib_out_is_read_whole() -> None:
         f"{frozenset({'64512:5353', 'no-export'})!r}, "
         "large_communities=frozenset({'64512:1:2'})))"
     )
+
+
+@pytest.mark.parametrize(
+    ("low", "name"),
+    [
+        (65281, "no-export"),
+        (65282, "no-advertise"),
+        (65283, "no-export-subconfed"),
+        (65284, "no-peer"),
+        (666, "blackhole"),
+        (667, "65535:667"),
+    ],
+)
+def test_a_well_known_community_in_numbers_is_the_one_that_exabgp_lists(
+    low: int, name: str
+) -> None:
+    said = replace(TERMS, communities=frozenset({f"65535:{low}"}))
+    assert said.attributes("192.0.2.1", "pao").communities == {name}
 
 
 @given(st.text())

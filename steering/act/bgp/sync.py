@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from steering.act.bgp.hear import (
     Answered,
@@ -30,7 +30,7 @@ from steering.act.bgp.hear import (
     Version,
     host,
 )
-from steering.act.bgp.terms import Attributes, Peer, Table
+from steering.act.bgp.terms import NO_EXPORT, Attributes, Peer, Table
 from steering.act.bgp.text import announcements, prefix, withdrawals
 from steering.model import Family, Instant, Seconds
 
@@ -44,10 +44,14 @@ _UNSENT: Seconds = 1.0
 """An UPDATE that isn't reported within this time is not waited for: the next look decides."""
 _ON_ITS_WAY: Seconds = 0.5
 """What ExaBGP has not sent so long after the last change, it has not at all."""
+_LOST: Seconds = 5.0
+"""A withdrawal that ExaBGP has no more in its table, and has not sent so long after, it forgot."""
 _UNENDED: Seconds = 5.0
 """The same for the End-of-RIB after a session came up."""
 _MENDED_AT_MOST = 5
 _REFUSED_FOR: Seconds = 10.0
+_WITHIN = Attributes(next_hop="", communities=frozenset({NO_EXPORT}))
+"""For a route of which nobody knows what it was announced with."""
 
 
 class Phase(enum.Enum):
@@ -80,6 +84,8 @@ class Session:
     """Prefix -> attributes, as adj-rib-out had them when it was read."""
     sent: dict[str, str] = field(default_factory=dict)
     """Address -> next hop, of what went out since the session came up."""
+    told: dict[str, Attributes] = field(default_factory=dict)
+    """Address -> all that it was last announced with, for who has to announce it once more."""
     mended: Counter[str] = field(default_factory=Counter)
     spoken_at: Instant = float("-inf")
     """When a change was last said of it: it may be on its way still, session or no session."""
@@ -92,6 +98,7 @@ class Session:
         """The session is down: what was sent in it stands nowhere."""
         self.up, self.because, self.negotiated = False, because, frozenset()
         self.sent.clear()
+        self.told.clear()
         self.mended.clear()
 
     def settled(self, now: Instant) -> bool:
@@ -126,7 +133,8 @@ class Sync:
         self._wanted: Table | None = None
         """None: nobody has said yet, so nothing is changed."""
         self._awaited: deque[_Said] = deque()
-        self._unsent: set[tuple[str, str]] = set()
+        self._unsent: dict[tuple[str, str], Instant] = {}
+        """(neighbour, address) -> since when its change is on the way."""
         self._unsent_until: Instant = 0.0
         self._listed: list[Listed] = []
         self._refused: dict[tuple[str, str], Instant] = {}
@@ -231,7 +239,7 @@ class Sync:
             if not answer.well:
                 for address in said.addresses:
                     self._refused[said.peer, address] = now + _REFUSED_FOR
-                    self._unsent.discard((said.peer, address))
+                    self._unsent.pop((said.peer, address), None)
         match self.phase:
             case Phase.GREETING if not self.version.startswith(KNOWN):
                 self.phase = Phase.USELESS
@@ -260,7 +268,10 @@ class Sync:
                 continue
             found.rib[one.prefix] = one.attributes
             address = host(one.prefix)
-            if first and address is not None and found.carries(address):
+            if address is None:
+                continue
+            found.told[address] = one.attributes
+            if first and found.carries(address):
                 # Met with its session established: what it was sent nobody remembers.
                 found.sent.setdefault(address, one.attributes.next_hop)
         self._listed.clear()
@@ -286,7 +297,8 @@ class Sync:
                 session.unended, session.filling_until = families, now + _UNENDED
             case Down():
                 session.lose(message.because)
-                self._unsent -= {pair for pair in self._unsent if pair[0] == message.peer}
+                for pair in [pair for pair in self._unsent if pair[0] == message.peer]:
+                    del self._unsent[pair]
             case EndOfRib():
                 session.unended -= {message.family}
                 self._due = now
@@ -295,9 +307,9 @@ class Sync:
                 session.sent.update(message.announced)
                 for address in message.withdrawn:
                     session.sent.pop(address, None)
-                self._unsent -= {
-                    (message.peer, a) for a in (*message.announced, *message.withdrawn)
-                }
+                    session.told.pop(address, None)
+                for address in (*message.announced, *message.withdrawn):
+                    self._unsent.pop((message.peer, address), None)
 
     def _cycle(self, now: Instant) -> list[str]:
         """Begins with what is to be announced."""
@@ -327,8 +339,11 @@ class Sync:
         # What was sent and is neither wanted nor in the table could not be withdrawn.
         for address, hop in session.sent.items():
             lost = address not in wanted and prefix(address) not in session.rib
-            if lost and now - session.spoken_at >= _ON_ITS_WAY:
-                missing[address] = Attributes(next_hop=hop)
+            since = self._unsent.get((peer, address), float("-inf"))
+            if lost and now - session.spoken_at >= _ON_ITS_WAY and now - since >= _LOST:
+                # With all it had: a moment without NO_EXPORT would tell it to the world.
+                missing[address] = replace(session.told.get(address, _WITHIN), next_hop=hop)
+        session.told |= missing
         yield from self._say(announcements(peer, missing), peer, now)
 
     def _remove(self, now: Instant) -> list[str]:
@@ -377,6 +392,6 @@ class Sync:
         for line, addresses in commands:
             session.spoken_at = now
             self._awaited.append(_Said(peer=peer, addresses=addresses, at=now))
-            self._unsent |= {(peer, a) for a in addresses if session.carries(a)}
+            self._unsent |= {(peer, a): now for a in addresses if session.carries(a)}
             self._unsent_until, self._spoke = now + _UNSENT, True
             yield line

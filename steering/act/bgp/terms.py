@@ -11,6 +11,14 @@ from steering.model import Family
 
 NO_EXPORT = "no-export"
 """The well-known community as ExaBGP writes it."""
+WELL_KNOWN = {
+    "65535:65281": NO_EXPORT,
+    "65535:65282": "no-advertise",
+    "65535:65283": "no-export-subconfed",
+    "65535:65284": "no-peer",
+    "65535:666": "blackhole",
+}
+"""Those that ExaBGP 5.0 lists by name, whatever they were announced as (RFC 1997, 3765, 7999)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +75,7 @@ class Terms:
             next_hop=self.next_hops[site][Family.of(address)],
             local_preference=self.local_preference,
             med=self.med,
-            communities=self.communities,
+            communities=frozenset(WELL_KNOWN.get(one, one) for one in self.communities),
             large_communities=self.large_communities,
         )
 
