@@ -236,7 +236,8 @@ class _Values:
 def _scalar(node: yaml.Node) -> Value:
     """The value of a scalar by its tag. Raises ValueError with the message if it has none."""
     if not isinstance(node, yaml.ScalarNode):  # a list or a mapping, with the tag of another kind
-        raise ValueError(f"the tag {shown(node.tag)} does not fit here, wanted plain values")
+        message = f"the tag {shown(node.tag)} does not fit here, wanted plain values"
+        raise ValueError(message)  # noqa: TRY004 - what was typed is wrong, not our own call
     text: str = node.value
     match node.tag.removeprefix(_TAG):
         case "str":
