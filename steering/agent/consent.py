@@ -1,8 +1,9 @@
-"""An operator's word on a reload that is held: two small files in the runtime directory.
+"""What the agent and an operator's commands say of changed files: three small files between them.
 
 `held` is written by the agent and says what waits, and what it would take out; `accepted` is
-written by an operator's command and names the one version of the files that may pass. A word
-that was given for other files than those that wait is no word.
+written by `steering reload` and names the one version of the files that may pass. A word that
+was given for other files than those that wait is no word. `whole` is written by commands that
+put a file in place: that version need not be seen to lie still, and may pass no more than another.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from steering.act.lease import write_atomically
 from steering.config import Fingerprint
 
-_HELD, _ACCEPTED = "held", "accepted"
+_HELD, _ACCEPTED, _WHOLE = "held", "accepted", "whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +43,24 @@ def accept(runtime: Path, fingerprint: Fingerprint) -> None:
 
 def accepted(runtime: Path, fingerprint: Fingerprint) -> bool:
     """Whether somebody let these files pass. What can't be read is no word."""
+    return _names(runtime / _ACCEPTED, fingerprint)
+
+
+def vouch(runtime: Path, fingerprint: Fingerprint) -> None:
+    """Say that nobody is in the middle of writing these files. Raises OSError."""
+    write_atomically(runtime / _WHOLE, version_of(fingerprint))
+
+
+def whole(runtime: Path, fingerprint: Fingerprint) -> bool:
+    """Whether somebody said that these files are written to their end."""
+    return _names(runtime / _WHOLE, fingerprint)
+
+
+def _names(word: Path, fingerprint: Fingerprint) -> bool:
     try:
-        word = (runtime / _ACCEPTED).read_text(encoding="ascii")
+        return word.read_text(encoding="ascii") == version_of(fingerprint)
     except (OSError, ValueError):
         return False
-    return word == version_of(fingerprint)
 
 
 def hold(runtime: Path, held: Held) -> None:
@@ -56,14 +70,13 @@ def hold(runtime: Path, held: Held) -> None:
 
 
 def settle(runtime: Path, fingerprint: Fingerprint | None = None) -> None:
-    """Nothing waits any more, and the word for these files has served; None: any word has.
+    """Nothing waits any more, and the words for these files have served; None: any have.
 
     A word for other files may have been given while these were read.
     """
-    done = [_HELD]
-    if fingerprint is None or accepted(runtime, fingerprint):
-        done.append(_ACCEPTED)
-    for name in done:
+    words = (_ACCEPTED, _WHOLE)
+    served = (w for w in words if fingerprint is None or _names(runtime / w, fingerprint))
+    for name in (_HELD, *served):
         with contextlib.suppress(OSError):
             (runtime / name).unlink()
 

@@ -154,8 +154,7 @@ class Reload:
         still, self._seen = seen == self._seen, seen
         if not asked and seen == self._dealt:
             self._think_again()
-        # Who let exactly these pass has written them to their end.
-        elif asked or still or consent.accepted(self._runtime, seen):
+        elif asked or still or consent.whole(self._runtime, seen):
             read = await asyncio.to_thread(_read, self._path, seen, self._taker.version)
             if await asyncio.to_thread(fingerprint, self._path) == seen:
                 self._dealt = seen

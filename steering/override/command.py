@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-from steering.agent.consent import accept, waiting
+from steering.agent.consent import vouch, waiting
 from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
 from steering.model import Override, WallTime
@@ -54,7 +54,7 @@ def _add(options: argparse.Namespace) -> None:
             again = load(options.config)
             if again == before and place == _place(again, shelf, name, replace=options.replace):
                 shelf.put(place, written)
-                _let_pass(options.config, before)
+                _say_whole(options.config, before)
                 break
         _look_again(options)
     print(f"written to {place}: a running agent takes it up within two seconds")
@@ -78,7 +78,7 @@ def _remove(options: argparse.Namespace) -> None:
         with shelf.alone():
             if load(options.config) == before:
                 shelf.take(place)
-                _let_pass(options.config, before)
+                _say_whole(options.config, before)
                 break
         _look_again(options)
     print(f"removed {place}: a running agent takes it up within two seconds")
@@ -92,15 +92,13 @@ def _look_again(options: argparse.Namespace) -> None:
     print(f"{changed}: once more")
 
 
-def _let_pass(config: Path, before: Setup) -> None:
+def _say_whole(config: Path, before: Setup) -> None:
     """Tell the agent that these files are whole: it need not wait to see them lie still.
 
-    Where others wait for a word, this is none for them, and the change waits with them.
+    What else lies there is not let pass by it: where that needs a word, the change waits with it.
     """
-    runtime = before.config.runtime
     with contextlib.suppress(OSError):
-        if waiting(runtime) is None:
-            accept(runtime, fingerprint(config))
+        vouch(before.config.runtime, fingerprint(config))
 
 
 def _remove_unread(options: argparse.Namespace, name: str, error: ConfigError) -> None:

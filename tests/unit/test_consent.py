@@ -39,6 +39,15 @@ def test_a_word_serves_once(config: Path) -> None:
     consent.settle(runtime)
 
 
+def test_that_files_are_whole_lets_nothing_pass(config: Path) -> None:
+    runtime, shown = config.parent, fingerprint(config)
+    consent.vouch(runtime, shown)
+    assert consent.whole(runtime, shown)
+    assert not consent.accepted(runtime, shown)
+    consent.settle(runtime, shown)
+    assert not consent.whole(runtime, shown)
+
+
 def test_what_waits_is_told_until_it_does_not(tmp_path: Path) -> None:
     assert consent.waiting(tmp_path) is None
     assert consent.waiting(tmp_path / "nowhere") is None

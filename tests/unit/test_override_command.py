@@ -594,9 +594,17 @@ def test_the_agent_need_not_wait_to_see_these_files_lie_still(host: Host) -> Non
     (runtime := host.root / "run").mkdir()
     for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
         assert host.type(*words, "--yes") == 0
-        assert consent.accepted(runtime, fingerprint(host.config))
+        assert consent.whole(runtime, fingerprint(host.config))
     (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
-    assert not consent.accepted(runtime, fingerprint(host.config)), "others were not seen"
+    assert not consent.whole(runtime, fingerprint(host.config)), "others were not seen"
+
+
+def test_a_policy_that_was_changed_meanwhile_is_not_let_pass_with_an_override(host: Host) -> None:
+    (runtime := host.root / "run").mkdir()
+    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
+    for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
+        assert host.type(*words, "--yes") == 0
+        assert not consent.accepted(runtime, fingerprint(host.config))
 
 
 def test_where_others_wait_for_a_word_this_is_none_for_them(host: Host) -> None:

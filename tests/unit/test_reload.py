@@ -290,14 +290,25 @@ def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
     assert not desk.taker.taken
 
 
-def test_a_word_given_beforehand_is_taken_at_the_first_look(desk: Desk) -> None:
-    """As commands give it, which have asked already and put files in place whole."""
-    desk.taker.would_end = STEERS
+def test_what_a_command_put_in_place_whole_is_taken_at_the_first_look(desk: Desk) -> None:
     desk.write(other())
-    consent.accept(desk.config.parent, fingerprint(desk.config))
+    consent.vouch(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
     assert desk.taker.taken == [True]
-    assert "config_held" not in desk.taker.told
+    assert not consent.whole(desk.config.parent, fingerprint(desk.config)), "it served once"
+
+
+def test_files_that_are_whole_wait_for_a_word_like_others(desk: Desk) -> None:
+    """A policy changed beside an override that a command put there is nobody's word."""
+    desk.taker.would_end = STEERS
+    desk.write(other())
+    consent.vouch(desk.config.parent, fingerprint(desk.config))
+    desk.look(1)
+    assert desk.taker.told == ["config_held"]
+    consent.vouch(desk.config.parent, fingerprint(desk.config))
+    desk.look(3)
+    assert not desk.taker.taken
+    assert desk.reload.held
 
 
 def _put_right(desk: Desk) -> None:
