@@ -107,11 +107,20 @@ def acts(config: Config) -> bool:
 
 
 def rerouted(was: Config, now: Config) -> frozenset[str]:
-    """The sites that are reached by another next hop now."""
-    return frozenset(
-        name
-        for name, site in now.sites.items()
-        if name in was.sites and was.sites[name].next_hop != site.next_hop
+    """The sites that are reached, announced or asked by another way now.
+
+    What was measured over the one way says nothing of the other.
+    """
+    return frozenset(n for n in now.sites if n in was.sites and _way(was, n) != _way(now, n))
+
+
+def _way(config: Config, site: str) -> tuple[object, ...]:
+    """All that leads to a site: what packets go by, what routers are told, how probes get there."""
+    hops = config.sites[site].next_hop
+    return (
+        hops,
+        config.announced_next_hops.get(site, hops),
+        config.observe.probe.pins.get(site),
     )
 
 

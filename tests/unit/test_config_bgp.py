@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.agent.parts import NOTHING, held_by, probed_paths, terms_of
+from steering.agent.parts import NOTHING, held_by, probed_paths, rerouted, terms_of
 from steering.config import ConfigError, load
 from steering.model import Family
 
@@ -79,6 +79,34 @@ def test_every_key_reaches_the_speaker(tmp_path: Path) -> None:
     paths = {path.name: path for path in probed_paths(None, config)}
     assert paths.keys() == {"local", "pao", "fra"}
     assert (paths["local"].pin.ipv6, paths["pao"].pin.dscp) == ("fd00::54", 10)
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "sites"),
+    [
+        ("ipv4: 10.255.2.2", "ipv4: 10.255.2.3", {"fra"}),
+        ("ipv4: 10.1.0.1", "ipv4: 10.1.0.2", {"pao"}),
+        ("pao: {dscp: 10}", "pao: {dscp: 11}", {"pao"}),
+        ("fra: {ipv4: 10.0.0.55,", "fra: {ipv4: 10.0.0.56,", {"fra"}),
+        ("user: speaker", "user: talker", set()),
+    ],
+)
+def test_a_site_announced_or_asked_another_way_is_another_way(
+    tmp_path: Path, was: str, now: str, sites: set[str]
+) -> None:
+    file = written(tmp_path, WHOLE)
+    before = load(file).config
+    text = file.read_text()
+    assert was in text
+    file.write_text(text.replace(was, now))
+    assert rerouted(before, load(file).config) == sites
+
+
+def test_routers_that_are_told_the_sites_own_next_hop_are_no_other_way(tmp_path: Path) -> None:
+    file = written(tmp_path, "")
+    before = load(file).config
+    file.write_text(f"{BASE}act: {{bgp: {{local_as: 1, router_id: 10.0.0.53, {NEIGHBOUR}}}}}\n")
+    assert rerouted(before, load(file).config) == frozenset()
 
 
 def test_routes_stay_within_the_neighbours_as_unless_said_otherwise(tmp_path: Path) -> None:
