@@ -32,11 +32,11 @@ PLAIN = "correct-horse-battery"
 
 # Accepts, speaks what is no BGP, then an OPEN that is cut off; tells how often.
 BABBLE = """
-import os, socket
+import contextlib, os, socket
 with socket.create_server(("10.9.0.2", 1790)) as server:
     while True:
         peer, _ = server.accept()
-        with peer:
+        with peer, contextlib.suppress(OSError):  # it may have hung up at the first of it
             peer.sendall(os.urandom(4096))
             peer.sendall(bytes([255] * 16) + bytes([0, 29, 1, 4]))
         print("spoke", flush=True)

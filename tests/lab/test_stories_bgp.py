@@ -212,8 +212,11 @@ def test_kernel_and_routers_together_and_the_guard_takes_both_back() -> None:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("pao"))
         await_told(stage, through(stage, "pao"))
-        for address in stage.status()["addresses"]:
-            assert address["installed"] == {"kernel": "pao", "bgp": "pao"}
+        both_told = {"kernel": "pao", "bgp": "pao"}
+        assert poll(
+            lambda: all(a["installed"] == both_told for a in stage.status()["addresses"]),
+            timeout=10.0,
+        ), stage.status()["addresses"]
         assert stage.scene.agent is not None
         stage.scene.agent.signal(signal.SIGKILL)
         assert poll(lambda: routes(stage) == {} and not ours(stage), timeout=10.0)
