@@ -334,20 +334,21 @@ def _reload(options: argparse.Namespace) -> int:
 
 def _off(options: argparse.Namespace) -> int:
     from steering.act.off import switch_off
-    from steering.places import places
+    from steering.places import claim, places
 
     # The switch must not hang on a configuration that still parses: where it does not, the
-    # two directories are taken from it as they can be, and the claim from the lease.
+    # two directories are taken from it as they can be, and the claim from the lease. Nothing
+    # that may fail, be it a word on a closed terminal, comes before it is thrown.
     where = places(options.config)
-    if where.trouble:
-        _say(f"steering: {where.trouble}")
     result = switch_off(
         state=where.state,
         runtime=where.runtime,
         reason=options.reason,
-        by=os.environ.get("SUDO_USER") or getpass.getuser(),
-        configured=where.claim,
+        by=os.environ.get("SUDO_USER") or _user(),
+        configured=lambda: claim(options.config),
     )
+    if where.trouble:
+        _say(f"steering: {where.trouble}")
     for trouble in result.troubles:
         _say(f"steering: {trouble}")
     if result.gone and result.engaged:
@@ -355,6 +356,13 @@ def _off(options: argparse.Namespace) -> int:
         print(f"off: everything taken back in {result.seconds:.2f} s{lasting}")
         return FINE
     return NOT_PERMITTED if os.geteuid() else FAILED
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # an id that has no name on this host
+        return f"uid {os.getuid()}"
 
 
 def _on(options: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ class OffSwitch:
     """The switch of one host. It is off while either of its two files is there."""
 
     def __init__(self, *, state: Path, runtime: Path) -> None:
-        self._places = (state / "off", runtime / "off")
+        self._places = (state / "off", runtime / process.SWITCH)
 
     def engage(self, reason: str, by: str) -> tuple[Trouble, ...]:
         """Switches off. Returns the places where the switch could not be put.
@@ -110,25 +110,25 @@ def switch_off(
     runtime: Path,
     reason: str,
     by: str,
-    configured: Claim | None = None,
+    configured: Callable[[], Claim | None] = lambda: None,
     actuator: Callable[[Claim], KernelActuator] = KernelActuator,
 ) -> SwitchedOff:
-    """Throws the switch, takes back all that the lease's and the configuration's claim own.
+    """Throws the switch, takes back all that the lease's claims own.
+
+    `configured` is asked for another claim once the switch is thrown, and only where the lease
+    names none: it may take its time, or fail, and the switch holds.
 
     Looks again until it has stayed away for a moment, since an agent may be in the middle of
-    a turn that began before the switch. Takes at most a second. Raises nothing: what did not
-    work is in the troubles.
+    a turn that began before the switch. Takes at most a second beside what `configured` takes.
+    Raises nothing of its own: what did not work is in the troubles.
     """
     started = time.monotonic()
     switch = OffSwitch(state=state, runtime=runtime)
     unplaced = switch.engage(reason, by)
     troubles = list(unplaced)
-    spoke: tuple[Trouble, ...] = ()
-    try:
-        process.end(runtime)
-    except OSError as error:
-        spoke = (Trouble(what="BGP speaker", because=_words(error)),)
+    _end_speaker(runtime)
     claims: list[Claim] = []
+    lease = None
     try:
         lease = Lease(runtime).read()
     except OSError as error:
@@ -136,15 +136,16 @@ def switch_off(
     else:
         if lease is not None:
             claims += lease.claims
-    if configured is not None and configured not in claims:
-        claims.append(configured)
+    names_none = lease is None or lease.claim is None
+    if names_none and (named := configured()) is not None and named not in claims:
+        claims.append(named)
+    until = time.monotonic() + _AT_MOST
     if not claims:
         troubles.append(
             Trouble(what="routes and rules", because="neither lease nor configuration says which")
         )
-    left = spoke + tuple(
-        trouble for claim in claims for trouble in _take_back(claim, actuator, started + _AT_MOST)
-    )
+    left = tuple(trouble for claim in claims for trouble in _take_back(claim, actuator, until))
+    left = _end_speaker(runtime) + left  # one that a racing agent's last turn was starting
     return SwitchedOff(
         engaged=len(unplaced) < 2,
         lasting=os.path.isfile(state / "off"),  # noqa: PTH113 (this one never raises)
@@ -152,6 +153,14 @@ def switch_off(
         troubles=(*troubles, *left),
         seconds=time.monotonic() - started,
     )
+
+
+def _end_speaker(runtime: Path) -> tuple[Trouble, ...]:
+    try:
+        process.end(runtime)
+    except OSError as error:
+        return (Trouble(what="BGP speaker", because=_words(error)),)
+    return ()
 
 
 def _take_back(

@@ -354,7 +354,9 @@ def test_off_takes_everything_back_within_a_second(host: Host, guarded: bool, al
 
 
 def test_off_lasts_over_a_restart_of_the_agent_and_on_ends_it(host: Host) -> None:
-    switch_off(state=host.state, runtime=host.runtime, reason="test", by="noc", configured=CLAIM)
+    switch_off(
+        state=host.state, runtime=host.runtime, reason="test", by="noc", configured=lambda: CLAIM
+    )
     host.start_agent(lease=30.0)
     assert ours() == []
     OffSwitch(state=host.state, runtime=host.runtime).release()
@@ -368,7 +370,7 @@ def test_off_works_without_a_lease_by_the_configured_claim(host: Host) -> None:
     assert not unknown.gone
     assert steers() == through("pao")
     off = switch_off(
-        state=host.state, runtime=host.runtime, reason="test", by="noc", configured=CLAIM
+        state=host.state, runtime=host.runtime, reason="test", by="noc", configured=lambda: CLAIM
     )
     assert off.gone
     assert ours() == []
@@ -381,7 +383,11 @@ def test_off_on_a_full_disk_holds_until_the_next_boot_and_says_so(host: Host) ->
         (host.state / "fill").write_bytes(bytes(4096))
         installed_here()
         off = switch_off(
-            state=host.state, runtime=host.runtime, reason="test", by="noc", configured=CLAIM
+            state=host.state,
+            runtime=host.runtime,
+            reason="test",
+            by="noc",
+            configured=lambda: CLAIM,
         )
         assert (off.engaged, off.lasting, off.gone) == (True, False, True)
         assert [trouble.because for trouble in off.troubles] == ["No space left on device"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,16 +102,23 @@ def test_values_import_no_stage() -> None:
     assert not found
 
 
-def test_a_bug_ends_the_process_but_in_one_place_at_most() -> None:
-    places = [
-        f"{_name(file)}:{node.lineno}"
+SWALLOWING = {
+    "act/guard.py": 1,  # what outlives every bug takes the routes back
+    "agent/reload.py": 1,  # reads anybody's text, and nothing has been changed yet
+    "places.py": 2,  # whatever a broken configuration brings about, the switch is thrown
+}
+
+
+def test_a_bug_ends_the_process_but_where_that_would_be_worse() -> None:
+    found = Counter(
+        _name(file)
         for file in MODULES
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or _catches_all(node.type))
         and not _raises_again(node)
-    ]
-    assert len(places) <= 1, places
+    )
+    assert found == SWALLOWING
 
 
 def _catches_all(caught: ast.expr) -> bool:
