@@ -26,6 +26,8 @@ class Voice:
         """What is not as it should be, for the `bgp` alarm."""
         self._runtime, self._may_speak = runtime, may_speak
         self._terms: tuple[Terms | None, Seconds] = (None, 0.0)
+        self._owes = False
+        """A speaker runs that nobody is to be told by any more, and would not end."""
 
     def serve(self, terms: Terms | None, lease: Seconds) -> None:
         """Go by these terms from now on; None: tell nobody. What runs is ended by `adopt`."""
@@ -53,7 +55,10 @@ class Voice:
                 process.end(self._runtime)
             else:
                 self.speaker.adopt()
+            self._owes = False
         except OSError as error:
+            # A speaker of ours ends by itself in `apply` what it does not know.
+            self._owes = self.speaker is None
             self.troubles = (str(error),)
 
     def tell(
@@ -67,6 +72,7 @@ class Voice:
     ) -> tuple[Done | Refused, ...]:
         """Want this plan; what has become of it and of earlier ones. `off`: take it all back."""
         if self.speaker is None:
+            self._repay()
             return ()
         try:
             if off:
@@ -87,7 +93,14 @@ class Voice:
                 self.speaker.withdraw()
         except OSError as error:
             return (Trouble(what="BGP speaker", because=str(error)),)
-        return ()
+        self._repay()
+        return tuple(Trouble(what="BGP speaker", because=t) for t in self.troubles if self._owes)
+
+    def _repay(self) -> None:
+        """End what `adopt` could not."""
+        if self._owes:
+            self.troubles = ()
+            self.adopt(held=False)
 
     def installed(self) -> Mapping[str, str]:
         """Address to site, as the routers were told."""

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
+from fakes import FakeActuator
+from test_act_diff import CLAIM
 
 from steering.act.bgp import bridge, process
 from steering.act.bgp.household import look_around
 from steering.act.bgp.terms import Peer, Terms
+from steering.act.claim import Claim
+from steering.act.kernel import KernelActuator
+from steering.act.off import switch_off
+from steering.act.reader import Trouble
+from steering.agent.voice import Voice
 from steering.model import Family
 
 PEER = Peer(address="127.0.0.1", peer_as=64512)
@@ -93,6 +103,83 @@ def test_what_it_says_at_its_end_is_kept(runtime: Path) -> None:
     assert "port in use" in (runtime / process.FOLDER / "log").read_text()
 
 
+def test_one_that_starts_while_all_is_switched_off_never_speaks(runtime: Path) -> None:
+    (runtime / process.SWITCH).touch()
+    spoke = runtime / "spoke"
+    command = [sys.executable, "-c", "import sys; open(sys.argv[1], 'w')", str(spoke)]
+    pid = process.start(runtime, "f", command, {})
+    assert os.waitpid(pid, 0)[1] == 0
+    assert process.running(runtime) is None
+    assert not spoke.exists()
+
+
+def test_switching_off_ends_one_that_comes_after_the_first_look(runtime: Path) -> None:
+    came: list[int] = []
+
+    class Racing(FakeActuator):
+        """While the kernel is cleaned, the switch in memory fails and a speaker comes up."""
+
+        def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
+            if not came:
+                (runtime / process.SWITCH).unlink()
+                came.append(stand_in(runtime))
+            return super().withdraw(but=but)
+
+    result = switch_off(
+        state=runtime / "state",
+        runtime=runtime,
+        reason="test",
+        by="test",
+        configured=lambda: CLAIM,
+        actuator=lambda _claim: cast("KernelActuator", contextlib.nullcontext(Racing(CLAIM))),
+    )
+    assert came
+    assert process.running(runtime) is None
+    assert result.gone
+    os.waitpid(came[0], 0)
+
+
+def test_the_fingerprint_is_for_nobody_else_to_see(runtime: Path) -> None:
+    secret = b"0123456789abcdef"
+    lock = os.open(runtime / process.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # it waits for this, and is to be seen until then
+    conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
+    command = [sys.executable, "-c", "import time; time.sleep(60)", conf]
+    pid = process.start(runtime, secret.decode(), command, {})
+    words = Path(f"/proc/{pid}/cmdline")
+    until(lambda: b"steering.act.bgp.process" in words.read_bytes())
+    assert secret not in words.read_bytes()
+    os.close(lock)
+    until(lambda: b"steering.act.bgp.process" not in words.read_bytes())
+    assert secret not in Path(f"/proc/{pid}/environ").read_bytes(), "ExaBGP has no need of it"
+    assert process.running(runtime) == secret.decode()
+    process.end(runtime)
+    os.waitpid(pid, 0)
+
+
+def test_a_speaker_that_would_not_end_is_tried_again_each_turn(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = Voice(runtime, may_speak=lambda: True)
+    pid = stand_in(runtime)
+
+    def refuse(_runtime: Path) -> bool:
+        raise TimeoutError("it does not end")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "end", refuse)
+        voice.adopt(held=True)
+        voice.tell({}, (), tuple, off=False, holding=True)
+        assert voice.troubles == ("it does not end",)
+        assert voice.take_back()
+        assert process.running(runtime) == "f"
+    voice.tell({}, (), tuple, off=False, holding=True)
+    assert process.running(runtime) is None
+    assert not voice.troubles
+    assert not voice.take_back()
+    os.waitpid(pid, 0)
+
+
 # --- what is needed before it starts --------------------------------------------------------
 
 
@@ -125,6 +212,19 @@ def test_a_password_file_that_others_may_read_is_refused(
         assert {p.address for p in home.terms.peers} == {"::1"}
     assert "secret" not in said
     assert "secret" not in str(home.fingerprint)
+
+
+def test_a_pipe_for_a_password_file_holds_nobody_up(tmp_path: Path) -> None:
+    pipe = tmp_path / "password"
+    os.mkfifo(pipe, 0o600)
+    said = replace(TERMS, peers=(replace(PEER, password_file=pipe),))
+    troubles: list[str] = []
+    looks = threading.Thread(
+        target=lambda: troubles.extend(look_around(said, tmp_path, 60.0).troubles), daemon=True
+    )
+    looks.start()
+    looks.join(10)
+    assert any("is not a regular file" in trouble for trouble in troubles)
 
 
 def test_the_fingerprint_changes_with_a_password_and_not_with_the_plan(tmp_path: Path) -> None:

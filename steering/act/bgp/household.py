@@ -113,7 +113,9 @@ def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
 def _secret(file: Path) -> bytes | str:
     """The password in a file, or what is wrong with it. Nothing of it is ever in a message."""
     try:
-        with file.open("rb") as stream:
+        # A named pipe without a writer would hold up the agent before it is seen to be one.
+        opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(opened, "rb") as stream:
             found = os.fstat(stream.fileno())
             if not stat.S_ISREG(found.st_mode):
                 return f"{file} is not a regular file"

@@ -24,6 +24,10 @@ from steering.model import Seconds
 LOCK = "speaker.lock"
 FOLDER = "bgp"
 CONFIGURATION = "speaker.conf"
+SWITCH = "off"
+"""The off switch's file in the runtime directory; while it is there no speaker becomes ExaBGP."""
+_FINGERPRINT = "STEERING_FINGERPRINT"
+"""In the environment, which others can't read: the password could be guessed by it."""
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 _END_WAIT: Seconds = 0.5
@@ -39,11 +43,11 @@ def start(
     """
     root = str(Path(__file__).resolve().parents[3])
     arguments = [sys.executable, "-P", "-S", "-m", "steering.act.bgp.process"]
-    arguments += [str(runtime.absolute()), fingerprint, *command]
+    arguments += [str(runtime.absolute()), *command]
     return os.posix_spawn(
         sys.executable,
         arguments,
-        {"PATH": os.defpath, **environment, "PYTHONPATH": root},
+        {"PATH": os.defpath, **environment, "PYTHONPATH": root, _FINGERPRINT: fingerprint},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
@@ -122,9 +126,21 @@ def _is_speaker(pid: int, runtime: Path) -> bool:
     return os.fsencode(runtime.absolute() / FOLDER / CONFIGURATION) in words
 
 
+def _switched_off(runtime: Path) -> bool:
+    """Whether the switch is there; one that can't be looked at counts."""
+    try:
+        (runtime / SWITCH).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Takes the lock and becomes ExaBGP; returns where another one runs."""
-    runtime, fingerprint, command = Path(arguments[0]), arguments[1], list(arguments[2:])
+    """Takes the lock and becomes ExaBGP; returns where another one runs, or all is off."""
+    runtime, command = Path(arguments[0]), list(arguments[1:])
+    fingerprint = os.environ.pop(_FINGERPRINT)
     lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until = time.monotonic() + _LOCK_WAIT
     while True:
@@ -137,6 +153,10 @@ def main(arguments: Sequence[str]) -> None:
             time.sleep(_LOCK_LOOK)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n{fingerprint}\n".encode("ascii"), 0)
+    # Who switches off puts the switch first and ends the holder of the lock then: a speaker is
+    # either seen there, or sees the switch here.
+    if _switched_off(runtime):
+        return
     os.set_inheritable(lock, True)
     # ExaBGP changes its user and group by itself, but keeps the other groups.
     with contextlib.suppress(PermissionError):
