@@ -6,13 +6,15 @@ traffic would go home to the fault, and away again. What tells is the instance t
 (RFC 5001): the site's where the local path had another one before. Such answers are no evidence
 of the local path; they are left out, which keeps the detour, and an alarm says so.
 
-Where nobody tells its instance, or both paths lead to the same one, nothing can be told.
+Where nobody tells its instance, or both paths lead to the same one, nothing can be told. Nor can
+it after a restart within a detour, where the local path's instance was never met: then the site's
+is left out as well, which is safe, and the alarm says that nobody knows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from steering.model import LOCAL, Observation, Round
@@ -49,13 +51,24 @@ class Pins:
     def trouble(self) -> str:
         """Which addresses' local path is not asked; empty if all are."""
         sure = sorted(address for address, times in self._astray.items() if times >= SURE)
-        if not sure:
-            return ""
-        return (
-            f"local path of {', '.join(sure[:3])}{', ...' if len(sure) > 3 else ''}: the questions"
-            " take the detour, the same instance answers; is `observe.probe.pins` known to the"
-            " routers? The detour stays until it is"
-        )
+        known = [address for address in sure if self._met.get((address, LOCAL))]
+        unknown = [address for address in sure if address not in known]
+        told = []
+        if known:
+            told.append(
+                f"local path of {_some(known)}: the questions take the detour, the same instance"
+                " answers; is `observe.probe.pins` known to the routers? The detour stays until"
+                " it is"
+            )
+        if unknown:
+            told.append(
+                f"local path of {_some(unknown)}: since the restart it can't be told whether the"
+                " questions take the detour or the same instance answers on both paths; the"
+                " answers don't count and the detour stays. Where the routers know"
+                " `observe.probe.pins`, end it by hand for a moment (`steering override add"
+                " --local`)"
+            )
+        return "; ".join(told)
 
     def _meet(self, address: str, seen: Observation) -> None:
         assert seen.nsid is not None
@@ -67,3 +80,7 @@ class Pins:
     def _is_of(self, seen: Observation, address: str, site: str) -> bool:
         beyond = self._met.get((address, site), ())
         return seen.nsid in beyond and seen.nsid not in self._met.get((address, LOCAL), ())
+
+
+def _some(addresses: Sequence[str]) -> str:
+    return ", ".join(addresses[:3]) + (", ..." if len(addresses) > 3 else "")
