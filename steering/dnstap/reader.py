@@ -46,6 +46,21 @@ _LITTLE = 1 << 14  # bytes: a tenth of what a unix socket holds
 _GATHER: Seconds = 0.002
 _WRITERS = 64  # connections at once, on all sockets
 _NOTICES = 16  # in one tally
+_IDLE = 60  # seconds of silence before a writer far away is asked whether it is still there
+_ASK_AGAIN = 15  # seconds
+
+
+def _watch(writer: socket.socket) -> None:
+    """Has the kernel end the connection of a host that vanished: it would keep its place for ever.
+
+    The timeout is RFC 5482's; with keepalive it takes the place of the number of probes (tcp(7)).
+    """
+    if writer.family == socket.AF_UNIX:
+        return
+    writer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE)
+    writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_AGAIN)
+    writer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2000 * _IDLE)
 
 
 class Reader:
@@ -131,6 +146,7 @@ class Reader:
                 made.close()
                 return
             made.setblocking(False)
+            _watch(made)
             self._writers[made.fileno()] = Writer(made, name, Stream(self._walker))
             self._poll.register(made, select.EPOLLIN)
 

@@ -525,3 +525,17 @@ def _read_all(control: socket.socket, enough: object) -> Sequence[Tally]:
             tallies.append(read_tally(letter))
             control.sendall(TAKEN)
     return tallies
+
+
+def test_a_writer_on_a_host_that_vanishes_does_not_keep_its_place() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as listener:
+        reader = Reader(theirs, {"tcp": listener})
+        with socket.create_connection(listener.getsockname()):
+            reader._accept("tcp", listener)
+            (writer,) = reader._writers.values()
+            assert writer.socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle = writer.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            gone = writer.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            assert 1000 * idle < gone <= 300_000
+        reader.close()
