@@ -45,7 +45,8 @@ def turn(
 def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[Event, ...]]:
     """Take over what a predecessor left installed within its lease, without touching it."""
     layout, plan = world.layout, world.plan.copy()
-    ordered = read(world.orders, layout, facts.overrides, facts.wall).decides != NONE
+    orders = read(world.orders, layout, facts.overrides, facts.wall)
+    ordered = orders.decides != NONE
     for address, site in facts.installed.items():
         row, column = layout.row.get(address), layout.column.get(site)
         # What no policy names any more, or sends that way, is in no plan: so it goes.
@@ -63,8 +64,10 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
         for a in rows
     )
     proofs = {a: Proof(column=int(plan[a]), installed=now, proved=True) for a in rows}
-    # Where men decided, nothing says that the local path was ever bad.
-    ledger = adopt(world.ledger, layout, [a for a in rows if not ordered[a]], now)
+    # Where men sent it, nothing says that the local path was ever bad; what is frozen may have
+    # gone for a reason, and is to come home by a recovery when the freeze ends.
+    sent = ordered & ~orders.frozen
+    ledger = adopt(world.ledger, layout, [a for a in rows if not sent[a]], now)
     return (
         replace(
             world,

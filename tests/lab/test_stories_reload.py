@@ -326,7 +326,7 @@ def test_killed_in_the_middle_of_reloads_nothing_is_left_by_any_numbers() -> Non
         stage.await_routes(stage.through("pao"))
         assert foreign(stage) == others
         config(stage).write_text(kinds[1])
-        time.sleep(rng.uniform(0.5, 1.2))
+        time.sleep(rng.uniform(0.5, 1.2))  # and another one
         stage.kill_agent()
         assert poll(lambda: not owned(stage), timeout=4.0 + slack()), owned(stage)
         assert foreign(stage) == others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,23 @@ def test_faults_that_were_far_apart_do_not_become_one_by_a_restart(
     sim.run(60)
     assert "self" not in sim.world.alarms
     assert set(sim.installed.values()) == {"pao"}, "who is on a dead detour takes another"
+
+
+def test_what_was_frozen_on_a_detour_comes_home_by_a_recovery_alone(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        return EXPIRED if ask.local and ask.now < 1025 else GOOD
+
+    sim = Simulation(setup(tmp_path, policy(letters=1)), answer)
+    sim.run(10)
+    assert len(sim.installed) == 2
+    freeze = replace(_steer("a.gtld.example.", "pao"), action=Action.FREEZE, to=None)
+    sim.overrides = (freeze,)
+    sim.run(20)
+    sim.restart()
+    sim.run(5)
+    sim.overrides = ()
+    sim.run(2)
+    assert len(sim.installed) == 2, "a few good answers are no recovery"
 
 
 def test_a_detour_that_the_policy_no_longer_allows_is_not_taken_over(tmp_path: Path) -> None:
