@@ -8,7 +8,6 @@ then stays for the lease, for a successor to adopt, and no longer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -31,6 +30,7 @@ from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
 from steering.model import Done, Event, Facts, Instant, Round, Seconds
 from steering.observe.anchors import AnchorError
+from steering.observe.bell import Bell
 from steering.relay import relay
 from steering.replay.journal import kept
 from steering.report.events import Log, timestamp
@@ -62,7 +62,7 @@ class Agent:
         self.frozen = Frozen(config.state)
         self.pins = Pins()
         self._rounds: list[Round] = []
-        self._wake = asyncio.Event()
+        self._bell = Bell()
         self._lasting = Lasting(
             switch=self.switch,
             registry=self.meters.registry,
@@ -107,10 +107,10 @@ class Agent:
     async def _turns(self) -> None:
         """The loop: wait for news, think, act, tell."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), IDLE)
+            if await self._bell.wait(IDLE):
+                # What comes at about the same time comes along.
                 await asyncio.sleep(min(0.1, max(0.01, self.outfit.layout.fast_interval / 4)))
-            self._wake.clear()
+                self._bell.hush()
             self.turn()
 
     def turn(self) -> None:
@@ -138,7 +138,7 @@ class Agent:
         for event in events:
             self.tell(event)
         if self._hear_kernel():
-            self._wake.set()
+            self._bell.ring()
         self.outfit.prober.attend(attention(self.world))
         self._publish(installed, now)
         notify("WATCHDOG=1")
@@ -359,18 +359,18 @@ class Agent:
 
     def _deliver(self, item: Round) -> None:
         self._rounds.append(item)
-        self._wake.set()
+        self._bell.ring()
 
     def _on_kernel(self) -> None:
         if self._hear_kernel():
-            self._wake.set()
+            self._bell.ring()
 
     def _on_tap(self) -> None:
         assert self.outfit.ears is not None
         for event in self.outfit.ears.listen(time.monotonic()):
             self.tell(event)
         if self.outfit.ears.waiting:
-            self._wake.set()
+            self._bell.ring()
 
     def tell(self, event: Event) -> None:
         """Something for the log."""

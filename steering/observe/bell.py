@@ -13,19 +13,31 @@ class Bell:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._rung = False
 
     def ring(self) -> None:
         """Ends the present wait, or the next one at once."""
+        self._rung = True
         self._event.set()
 
-    async def wait(self, longest: Seconds) -> None:
-        """Returns when rung, at the latest after so many seconds (infinity: never)."""
+    def hush(self) -> None:
+        """Forgets the rings so far."""
+        self._rung = False
+        self._event.clear()
+
+    async def wait(self, longest: Seconds) -> bool:
+        """Whether it was rung within so many seconds (infinity: waits until it is).
+
+        Can be cancelled at any moment. Not so `asyncio.wait_for`, which up to Python 3.11
+        swallows a cancellation that comes together with what it waits for.
+        """
         timer = None
         if math.isfinite(longest):
             timer = asyncio.get_running_loop().call_later(max(longest, 0.0), self._event.set)
         try:
             await self._event.wait()
+            return self._rung
         finally:
             if timer is not None:
                 timer.cancel()
-            self._event.clear()
+            self.hush()
