@@ -290,7 +290,8 @@ def _moved(was: object, blank: object, ways: _Ways) -> dict[str, Any]:
 
 
 def _field(was: object, blank: object, axes: str, ways: _Ways) -> object:
-    if ways.same.issuperset(axes.replace(".", "")):
+    named = "AP" if isinstance(was, Mapping) and axes else ""  # see `_value`
+    if ways.same.issuperset(axes.replace(".", "") + named):
         return was
     if isinstance(was, np.ndarray) and isinstance(blank, np.ndarray):
         return _array(was, blank, axes, ways)

@@ -174,6 +174,22 @@ def test_relaying_to_another_order_and_back_loses_nothing(
     assert not ended_again
 
 
+def test_where_only_the_sites_stand_in_another_order_what_names_them_follows(
+    tmp_path: Path,
+) -> None:
+    world = filled(layout_of(tmp_path), 0)
+    lines = CONFIG.splitlines()
+    lines[2], lines[3] = lines[3], lines[2]
+    there, _ = relay(world, layout_of(tmp_path, config="\n".join(lines) + "\n"), NOW, WALL)
+    swapped = [0, 2, 1]
+    assert [p.column for p in there.proofs.values()] == [
+        swapped[p.column] for p in world.proofs.values()
+    ]
+    assert [t.candidate for t in there.ledger.trials.values()] == [
+        swapped[t.candidate] for t in world.ledger.trials.values()
+    ]
+
+
 def _another_order(data: st.DataObject) -> tuple[list[str], str]:
     """The same policies and sites in whichever order, lines of nameservers and zones too."""
     policies = []
