@@ -11,12 +11,13 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import bgp, detect, detector, dnstap, footprint, kernel, report, story, turn
+from benchmarks import bgp, detect, detector, dnstap, footprint, kernel, quiet, report, story, turn
 
 ALL = {
     "turn": turn.run,
     "kernel": kernel.run,
     "bgp": bgp.run,
+    "quiet": quiet.run,
     "footprint": footprint.run,
     "dnstap": dnstap.run,
     "detect": detect.run,

@@ -87,7 +87,8 @@ class Watch:
 
 
 @contextlib.contextmanager
-def _told(kind: type[Router], network: Network, work: Path) -> Iterator[tuple[Router, Host]]:
+def told(kind: type[Router], network: Network, work: Path) -> Iterator[tuple[Router, Host]]:
+    """A router and who tells it, with their session up."""
     router = kind(network, work / kind.__name__, peer_as=64512, over=Family.IPV4)
     router.start()
     host = Host(terms(), work / f"run-{kind.__name__}")
@@ -120,7 +121,7 @@ def _measure() -> dict[str, list[float]]:
         try:
             for kind in (Bird, Frr):
                 if not kind.missing():
-                    with _told(kind, network, Path(directory)) as (router, host):
+                    with told(kind, network, Path(directory)) as (router, host):
                         _time(kind.__name__, found, network, host)
                         if kind is Bird:
                             found["facts"] = _facts(network, router, host)
@@ -138,10 +139,10 @@ def _time(name: str, found: dict[str, list[float]], network: Network, host: Host
                 for act, plan in (("announce", dict.fromkeys(addresses, "pao")), ("withdraw", {})):
                     took = _change(host, watch, plan, len(addresses))
                     found.setdefault(f"{name}: {act} {what}", []).append(took)
-                    _settle(host)
+                    settle(host)
 
 
-def _settle(host: Host) -> None:
+def settle(host: Host) -> None:
     """Until it has been read back, so that rounds do not lean on each other."""
     looks = host.speaker.report().read
     host.until(lambda: host.speaker.report().read > looks)
@@ -165,7 +166,7 @@ def _facts(network: Network, router: Router, host: Host) -> list[float]:
         except AssertionError:
             wrong += 1
     host.until(host.up)
-    _settle(host)
+    settle(host)
     pid = int((host.runtime / process.LOCK).read_text().split()[0])
     before, used = host.speaker.report().updates, _cpu(pid)
     end = time.monotonic() + CALM

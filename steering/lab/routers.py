@@ -77,6 +77,13 @@ class Router(ABC):
     def route(self, address: str) -> Seen | None: ...
 
     @abstractmethod
+    def updates(self) -> int:
+        """What came from the edge since the session is up, of both families.
+
+        UPDATEs; where a router counts routes instead, these, announced and withdrawn.
+        """
+
+    @abstractmethod
     def drop_session(self) -> None:
         """The router ends the session and lets it come again."""
 
@@ -142,7 +149,6 @@ class Bird(Router):
         self._ask("restart edge")
 
     def updates(self) -> int:
-        """Updates and withdrawals that came from the edge, of both families."""
         lines = self._ask("show protocols all edge").splitlines()
         return sum(
             int(line.split(":")[1].split()[0])
@@ -230,6 +236,10 @@ class Frr(Router):
                 )
         return None
 
+    def updates(self) -> int:
+        found = json.loads(self._ask(f"show bgp neighbors {EDGE[self.over]} json"))
+        return int(found[EDGE[self.over]]["messageStats"]["updatesRecv"])
+
     def drop_session(self) -> None:
         self._ask("clear bgp *")
 
@@ -282,6 +292,10 @@ class GoBgp(Router):
                 communities=frozenset(communities),
             )
         return None
+
+    def updates(self) -> int:
+        found = json.loads(self._ask(f"-j neighbor {EDGE[self.over]}"))
+        return int(found["state"]["messages"]["received"]["update"])
 
     def drop_session(self) -> None:
         self._ask(f"neighbor {EDGE[self.over]} reset")
