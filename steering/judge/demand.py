@@ -27,11 +27,12 @@ def demand(heard: Hearsay, layout: Layout, now: Instant, begun: Instant) -> NDAr
         now: this instant.
         begun: when listening began: before a minute is over only a part of it was counted.
     """
-    fresh = now - heard.at <= STALE  # NaN: never heard
-    known = np.zeros(len(layout.policies), dtype=np.bool_)
-    known[layout.upstream_of[fresh.any(axis=1)]] = True
-    if not known.any():
+    a, p = np.nonzero(now - heard.at <= STALE)  # NaN: never heard
+    if not a.size:
         return layout.estimate
-    fading = np.where(fresh, heard.recent_all * np.exp((heard.at - now) / RECENT), 0.0)
+    known = np.zeros(len(layout.policies), dtype=np.bool_)
+    known[layout.upstream_of[a]] = True
+    fading = heard.recent_all[a, p] * np.exp((heard.at[a, p] - now) / RECENT)
     counted = RECENT * (1 - np.exp(-max(now - begun, 1.0) / RECENT))
-    return np.where(known[layout.upstream_of], fading.sum(axis=1) / counted, layout.estimate)
+    shown = np.bincount(a, weights=fading, minlength=len(layout.targets)) / counted
+    return np.where(known[layout.upstream_of], shown, layout.estimate)
