@@ -72,7 +72,7 @@ class Hands:
     def adopt(self) -> tuple[Trouble, ...]:
         """Take over within the lease, or clear away what a predecessor left; what would not go.
 
-        Nothing is installed before a guard is there; `wait` for it where nothing else runs yet.
+        Nothing is installed before a guard is there; `wait` where nothing else runs yet.
         Raises OSError when there can be no lease or no guard: then the agent must not start;
         CannotRun where another agent acts.
         """
@@ -86,7 +86,8 @@ class Hands:
         return left
 
     def wait(self) -> None:
-        """Until a guard is there, for as long as one may take to start."""
+        """Until a guard is there, and what the routers were told is known; so long at most."""
+        self.voice.meet()
         deadline = time.monotonic() + UNGUARDED
         while not self._guard.present() and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from steering.act.bgp import process
+from steering.act.bgp.life import ENDED_WITHIN
 from steering.act.bgp.speaker import Speaker
 from steering.act.bgp.speaking import Speaking
 from steering.act.bgp.terms import Terms
@@ -41,9 +42,14 @@ class Voice:
 
     def change(self, terms: Terms | None, lease: Seconds) -> None:
         """Go by other terms: on with what is announced, if the sessions are the same."""
-        if (terms, lease) != self._terms:
+        if (terms, lease) == self._terms:
+            return
+        if self.speaker is not None and terms is not None:
+            self._terms = terms, lease
+            self.speaker.change(terms, lease)
+        else:
             self.serve(terms, lease)
-            self.adopt(held=True)
+            self.adopt(held=False)
 
     def adopt(self, *, held: bool) -> None:
         """Go on with a speaker found within a lease that is held; end any other.
@@ -52,13 +58,21 @@ class Voice:
         """
         try:
             if self.speaker is None or not held:
-                process.end(self._runtime)
+                process.end(self._runtime, ENDED_WITHIN)
             else:
                 self.speaker.adopt()
             self._owes = False
         except OSError as error:
             # A speaker of ours ends by itself in `apply` what it does not know.
             self._owes = self.speaker is None
+            self.troubles = (str(error),)
+
+    def meet(self) -> None:
+        """Wait until it is known what an adopted speaker announces. Raises nothing."""
+        try:
+            if self.speaker is not None:
+                self.speaker.meet()
+        except OSError as error:
             self.troubles = (str(error),)
 
     def tell(

@@ -204,6 +204,7 @@ class Host:
         self.speaker.close()
         self.speaker = self._new()
         self.speaker.adopt()
+        self.speaker.meet()
 
     def turn(self) -> None:
         self.results += self.speaker.apply(self.plan, self.allowed, frozenset())

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from steering.act.bgp import process
-from steering.act.bgp.speaker import CONNECTED_WITHIN
+from steering.act.bgp.life import CONNECTED_WITHIN
 from steering.act.bgp.terms import NO_EXPORT, Peer
 from steering.lab.peering import ALL, IPV4, NEXT_HOPS, Host, Network, passable, terms, until
 from steering.lab.routers import ROUTERS, Bird, Frr, GoBgp, Router
@@ -193,7 +193,7 @@ def test_a_killed_helper_is_replaced_and_nothing_is_lost(meet: Meet) -> None:
     host.until(lambda: network.routes() == host.wanted())
     told = router.updates()
     # An old speaker has no more need of its first seconds' indulgence, and gets it all the same.
-    host.speaker._started -= 2 * CONNECTED_WITHIN
+    host.speaker._life._started -= 2 * CONNECTED_WITHIN
     os.kill(helper_of(host), signal.SIGKILL)
     host.until(lambda: not host.speaker.report().linked)
     host.until(lambda: host.speaker.report().linked and host.speaker.installed() == host.plan)

@@ -163,7 +163,7 @@ def test_a_speaker_that_would_not_end_is_tried_again_each_turn(
     voice = Voice(runtime, may_speak=lambda: True)
     pid = stand_in(runtime)
 
-    def refuse(_runtime: Path) -> bool:
+    def refuse(_runtime: Path, _within: float) -> bool:
         raise TimeoutError("it does not end")
 
     with monkeypatch.context() as patch:

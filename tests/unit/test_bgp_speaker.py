@@ -1,19 +1,29 @@
-"""The speaker's link to its bridge: lost at any moment, and waited for again."""
+"""A speaker is watched, replaced and reconfigured, and no turn ever waits for one.
+
+The link to its bridge may be lost at any moment; the process may hang, or not even die.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from steering.act.bgp import process
-from steering.act.bgp.speaker import CONNECTED_WITHIN, Speaker
+from steering.act.bgp.household import look_around
+from steering.act.bgp.life import CONNECTED_WITHIN
+from steering.act.bgp.speaker import Speaker
 from steering.act.bgp.terms import Peer, Terms
+from steering.agent.voice import Voice
 from steering.model import Family
 
 TERMS = Terms(
@@ -23,6 +33,9 @@ TERMS = Terms(
     next_hops={"pao": {Family.IPV4: "10.255.1.1"}},
     user="root" if os.geteuid() == 0 else "nobody",
 )
+OTHERWISE = replace(TERMS, peers=(Peer(address="127.0.0.2", peer_as=64512),))
+LEASE = 60.0
+AT_MOST = 0.1  # seconds that a speaker may cost the loop at one time
 
 
 def until(true: Callable[[], object], within: float = 10.0) -> None:
@@ -33,14 +46,25 @@ def until(true: Callable[[], object], within: float = 10.0) -> None:
 
 
 @pytest.fixture
-def speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Speaker]:
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(process, "is_helper", lambda _runtime, _pid: True)
     (tmp_path / process.FOLDER).mkdir()
-    made = Speaker(TERMS, tmp_path, lease=60.0, may_speak=lambda: True)
-    made._listen()
+    yield tmp_path
+    with contextlib.suppress(TimeoutError):
+        process.end(tmp_path)
+
+
+@pytest.fixture
+def speaker(runtime: Path) -> Iterator[Speaker]:
+    """It has adopted something that does not even know that it is one."""
+    pid = stand_in(runtime)
+    made = Speaker(TERMS, runtime, lease=LEASE, may_speak=lambda: True)
+    made.adopt()
     yield made
     made.close()
-    process.end(tmp_path)
+    process.end(runtime)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def bridge(speaker: Speaker, runtime: Path) -> socket.socket:
@@ -52,40 +76,132 @@ def bridge(speaker: Speaker, runtime: Path) -> socket.socket:
     return end
 
 
-def stand_in(runtime: Path) -> int:
+def stand_in(runtime: Path, terms: Terms = TERMS) -> int:
     """Something that sleeps where ExaBGP would run."""
     conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
     command = [sys.executable, "-c", "import time; time.sleep(60)", conf]
-    pid = process.start(runtime, "f", command, {})
-    until(lambda: process.running(runtime) == "f")
+    fingerprint = look_around(terms, runtime, LEASE).fingerprint
+    pid = process.start(runtime, fingerprint, command, {})
+    until(lambda: process.running(runtime) == fingerprint)
     return pid
 
 
 def test_a_bridge_that_dies_while_it_is_answered_costs_the_link_and_not_the_agent(
-    speaker: Speaker, tmp_path: Path
+    speaker: Speaker, runtime: Path
 ) -> None:
-    with bridge(speaker, tmp_path) as end:
+    with bridge(speaker, runtime) as end:
         end.sendall(b"exabgp 5.0.15\ndone\n")
     speaker.pump()
     assert not speaker.report().linked
 
 
 def test_an_old_speaker_whose_helper_is_lost_has_time_to_replace_it(
-    speaker: Speaker, tmp_path: Path
+    speaker: Speaker, runtime: Path
 ) -> None:
-    pid = stand_in(tmp_path)
-    speaker._started = time.monotonic() - 100 * CONNECTED_WITHIN
-    bridge(speaker, tmp_path).close()
+    speaker._life._started -= 100 * CONNECTED_WITHIN
+    bridge(speaker, runtime).close()
     speaker.apply({}, (), ())
     assert not speaker.report().linked
     speaker.apply({}, (), ())
-    assert process.running(tmp_path) == "f"
-    speaker._unlinked_at -= CONNECTED_WITHIN + 0.1
-    with bridge(speaker, tmp_path):
+    assert process.running(runtime) is not None
+    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    with bridge(speaker, runtime):
         speaker.apply({}, (), ())
-        assert process.running(tmp_path) == "f"
+        assert process.running(runtime) is not None
+    silence(speaker)
     speaker.apply({}, (), ())
-    speaker._unlinked_at -= CONNECTED_WITHIN + 0.1
+    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
     speaker.apply({}, (), ())
-    assert process.running(tmp_path) is None
+    assert process.running(runtime) is None
+    assert [(e.now, e.because) for e in speaker.news()] == [("ended", "it did not answer")]
+
+
+def test_a_speaker_of_another_configuration_is_not_listened_to(
+    speaker: Speaker, runtime: Path
+) -> None:
+    """One that was on its way when the files changed comes up, and connects."""
+    speaker.change(OTHERWISE, LEASE)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.connect(str(runtime / process.FOLDER / "socket"))
+        speaker.pump()
+        assert end.recv(100) == b""
+    assert not speaker.report().linked
+    silence(speaker)
+    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    speaker.apply({}, (), ())
+    assert process.running(runtime) is None
+
+
+def test_other_attributes_cost_no_link_and_other_neighbours_a_speaker(
+    speaker: Speaker, runtime: Path
+) -> None:
+    with bridge(speaker, runtime):
+        speaker.change(replace(TERMS, local_preference=700), LEASE)
+        speaker.apply({}, (), ())
+        assert speaker.report().linked
+        silence(speaker)
+        speaker.change(OTHERWISE, LEASE)
+        assert set(speaker.report().sessions) == {"127.0.0.2"}
+        speaker.apply({}, (), ())
+        assert not speaker.report().linked
+        assert process.running(runtime) is None
+    assert [e.because for e in speaker.news()] == ["it is configured otherwise than is wanted"]
+
+
+def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
+    pid = stand_in(runtime)
+    voice = Voice(runtime, may_speak=lambda: True)
+    voice.serve(TERMS, LEASE)
+    voice.adopt(held=True)
+    took: list[float] = []
+    for number in range(5):
+        began = time.monotonic()
+        voice.change(replace(TERMS, local_preference=number), LEASE)
+        took.append(time.monotonic() - began)
+    assert process.running(runtime) is not None
+    assert statistics.median(took) < AT_MOST
+    voice.close()
+    process.end(runtime)
     os.waitpid(pid, 0)
+
+
+def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
+    speaker: Speaker, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def start(_runtime: Path, fingerprint: str, *_more: object) -> int:
+        started.append(fingerprint)
+        raise OSError(errno.EAGAIN, "not in this test")
+
+    monkeypatch.setattr(process, "start", start)
+    with bridge(speaker, runtime), monkeypatch.context() as patch:
+        patch.setattr(process, "_is_speaker", lambda _pid, _runtime: False)
+        speaker.change(OTHERWISE, LEASE)
+        took: list[float] = []
+
+        def told() -> bool:
+            began = time.monotonic()
+            try:
+                speaker.apply({}, (), ())
+            except TimeoutError:
+                return True
+            finally:
+                took.append(time.monotonic() - began)
+            return False
+
+        until(told)
+        assert len(took) > 3, "what takes a moment is no trouble"
+        assert statistics.median(took) < AT_MOST
+        with pytest.raises(TimeoutError):
+            speaker.withdraw()
+        assert process.running(runtime) is not None
+        assert not started
+    speaker.apply({}, (), ())
+    assert process.running(runtime) is None
+    assert started == [look_around(OTHERWISE, runtime, LEASE).fingerprint]
+
+
+def silence(speaker: Speaker) -> None:
+    """From now on nothing more is started."""
+    speaker._life._may_speak = lambda: False

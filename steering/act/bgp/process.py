@@ -30,7 +30,6 @@ _FINGERPRINT = "STEERING_FINGERPRINT"
 """In the environment, which others can't read: the password could be guessed by it."""
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
-_END_WAIT: Seconds = 0.5
 
 
 def start(
@@ -84,13 +83,13 @@ def is_helper(runtime: Path, pid: int) -> bool:
         return False
 
 
-def end(runtime: Path) -> bool:
+def end(runtime: Path, within: Seconds = 0.5) -> bool:
     """Ends the speaker, if one runs; whether one did. Its sessions and routes go with it.
 
     SIGKILL, since nothing it might still do is better than its sessions' end now. Raises
-    OSError where it would not go, or may not be ended.
+    OSError where it may not be ended, TimeoutError where it is not gone within this time.
     """
-    until, found = time.monotonic() + _END_WAIT, False
+    until, found = time.monotonic() + within, False
     while running(runtime) is not None:
         found = True
         if time.monotonic() > until:

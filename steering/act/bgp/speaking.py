@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from steering.act.bgp.sync import Sync
 from steering.model import Seconds
 
 
@@ -38,3 +39,30 @@ class Speaking:
     """Whether its helper is connected."""
     read: int
     """How often its table was read back, of all speakers."""
+
+
+def speaking(
+    sync: Sync, *, wanted: int, announced: Mapping[str, str], starts: int, linked: bool
+) -> Speaking:
+    """The values at this moment. Takes the times of answers away: they are told once."""
+    sessions = {
+        peer: Line(
+            up=session.up,
+            because=session.because,
+            routes=len(session.sent) if session.up else 0,
+            lacking=tuple(sorted(session.families - session.negotiated)) if session.up else (),
+        )
+        for peer, session in sync.sessions.items()
+    }
+    times, sync.acknowledged = tuple(sync.acknowledged), []
+    return Speaking(
+        sessions=sessions,
+        wanted=wanted,
+        announced=announced,
+        updates=sync.updates,
+        starts=starts,
+        acknowledged=times,
+        version=sync.version,
+        linked=linked,
+        read=sync.looks,
+    )

@@ -143,6 +143,15 @@ class Sync:
         self._due: Instant = 0.0
         """When adj-rib-out is to be read again."""
 
+    def speak_to(self, peers: tuple[Peer, ...]) -> None:
+        """Has these neighbours from now on; what is known of one that stays is kept."""
+        known, self.sessions = self.sessions, {}
+        for peer in peers:
+            families, session = frozenset(peer.families), known.get(peer.address)
+            if session is None or session.families != families:
+                session = Session(families=families)
+            self.sessions[peer.address] = session
+
     def want(self, table: Table, now: Instant) -> list[str]:
         """Replaces what is wanted."""
         self._wanted = dict(table)
