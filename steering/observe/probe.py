@@ -155,8 +155,11 @@ class Prober:
         """Probes until cancelled; then no socket of it stays open."""
         try:
             while True:
-                for turn in self._cadence.due(self._monotonic()):
-                    self._ask(turn)
+                # What came is judged before more is asked. A host short of CPU so asks less often;
+                # else it would judge ever older answers, and a detour would wait for all of them.
+                if not self._arrived:
+                    for turn in self._cadence.due(self._monotonic()):
+                        self._ask(turn)
                 if self._arrived:
                     self._land(*self._arrived.popleft())
                     await asyncio.sleep(0)  # answers that wait in sockets are timed in between
