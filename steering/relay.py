@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.config import Together
+from steering.decide.orders import carried
 from steering.decide.proof import Proof
 from steering.judge.confirm import Trial
 from steering.judge.copies import Copies
@@ -40,7 +41,6 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "open_groups": "G",
         "avoid_until": "AP",
         "proofs": "A",
-        "orders": "",
         "moves": "",
         "worn": "A",
         "worn_at": "A",
@@ -124,7 +124,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
 U upstreams, Z zones of an upstream, a dot for what no layout changes. Empty: kept as it is."""
 
 APART: Mapping[type, frozenset[str]] = {
-    World: frozenset({"layout", "ledger", "plan", "frozen", "board"}),
+    World: frozenset({"layout", "ledger", "plan", "orders", "frozen", "board"}),
     Ledger: frozenset({"copies", "hearsay"}),
 }
 """Fields that have a line of their own below."""
@@ -164,6 +164,7 @@ def relay(
         blank,
         ledger=_ledger(world.ledger, blank.ledger, world.layout, layout, ways),
         plan=plan,
+        orders=carried(world.orders, layout, ways.axes["A"]),
         frozen={
             address: path
             for address, path in world.frozen.items()

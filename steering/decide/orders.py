@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,25 @@ def read(was: Orders, layout: Layout, overrides: tuple[Override, ...], wall: Wal
     if same and over == tuple(state is State.EXPIRED for state in was.states):
         return was
     return _worked_out(layout, overrides, over)
+
+
+def carried(was: Orders, layout: Layout, rows: Mapping[int, int]) -> Orders:
+    """The orders on another layout: what was told of them, for the next turn to read anew.
+
+    Args:
+        was: the orders.
+        layout: the other one.
+        rows: old number -> new number, of the addresses that stay.
+    """
+    covers = (tuple(sorted(rows[a] for a in about if a in rows)) for about in was.covers)
+    return replace(
+        _worked_out(layout, (), ()),
+        overrides=was.overrides,
+        states=was.states,
+        covers=tuple(covers),
+        targets=was.targets,  # not those of the layout: so they are read
+        conflicts=was.conflicts,
+    )
 
 
 def _worked_out(layout: Layout, overrides: tuple[Override, ...], over: tuple[bool, ...]) -> Orders:

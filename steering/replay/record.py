@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +101,9 @@ def _differing(one: object, other: object) -> str | None:
         return None if one.shape == other.shape and one.tobytes() == other.tobytes() else ""
     if isinstance(one, Layout | Board) or isinstance(other, Layout | Board):
         return None
+    if isinstance(one, Mapping) and isinstance(other, Mapping):  # of whichever type
+        same = [*map(repr, one)] == [*map(repr, other)]
+        return None if same and all(_differing(one[k], other[k]) is None for k in one) else ""
     names = getattr(one, "__dataclass_fields__", None)
     if names is None:
         return None if repr(one) == repr(other) else ""

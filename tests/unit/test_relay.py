@@ -15,6 +15,7 @@ from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering import engine
 from steering.config import Setup
+from steering.decide.orders import Orders
 from steering.decide.proof import Proof
 from steering.judge.confirm import Trial
 from steering.judge.copies import Copies
@@ -122,7 +123,7 @@ def assert_same(one: object, other: object, name: str = "world") -> None:
         np.testing.assert_array_equal(one, other, err_msg=name)
         assert isinstance(other, np.ndarray)
         assert one.dtype == other.dtype, name
-    elif isinstance(one, World | Ledger | Copies | Hearsay):
+    elif isinstance(one, World | Ledger | Copies | Hearsay | Orders):
         for field in fields(one):
             if field.name not in {"layout", "board"}:
                 assert_same(getattr(one, field.name), getattr(other, field.name), field.name)
