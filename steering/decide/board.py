@@ -128,7 +128,7 @@ def look(world: World) -> Board:
     budget = room(
         layout,
         np.where(ordered, ordered_to, plan),
-        demand(ledger.hearsay, layout, now, world.begun),
+        demand(ledger.hearsay, layout, now),
         world.moves,
         now,
     )

@@ -58,6 +58,14 @@ class Hearsay:
     """(A, P) answers fading with `RECENT`."""
     at: Floats
     """(A, P) instant when something was heard last; NaN: never."""
+    asked: Floats
+    """(A,) queries of the resolvers, answered or lost, fading with `RECENT` (`demand`)."""
+    asked_at: Floats
+    """(A,) instant of the latest of them; NaN: never."""
+    listened: Seconds
+    """How long was listened meanwhile, fading alike; as of `listened_at`, as `asked` is."""
+    listened_at: Instant
+    """When a query was heard of last, whoever was asked; minus infinity: never."""
     soonest: Floats
     """(2, A, P) soonest expiration (UNIX seconds) in this window and the one before."""
     window: Instant
@@ -89,6 +97,10 @@ class Hearsay:
             recent_bad=np.zeros((a, p)),
             recent_all=np.zeros((a, p)),
             at=np.full((a, p), np.nan),
+            asked=np.zeros(a),
+            asked_at=np.full(a, np.nan),
+            listened=0.0,
+            listened_at=-math.inf,
             soonest=np.full((2, a, p), np.nan),
             window=now,
             habit_bad=np.zeros((kinds, a, p)),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from steering.judge import detector, names
 from steering.judge.copies import Floats
+from steering.judge.demand import hear
 from steering.judge.draft import Draft
 from steering.judge.habit import REVIEW, WEEK, own_scale
 from steering.judge.health import Signal
@@ -66,8 +67,20 @@ def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
     at = keys[0], keys[1]
     write(book, "recent_bad", at, book.recent_bad[at] * fade + poured.bad)
     write(book, "recent_all", at, book.recent_all[at] * fade + poured.every)
+    _ask(draft, book, keys[0], poured, known)
     _fill(draft, book, keys, poured, own_fault)
     _review(draft, book)
+
+
+def _ask(
+    draft: Draft, book: Hearsay, rows: Counts, poured: _Poured, known: list[tuple[Key, Heard]]
+) -> None:
+    """Note how much the resolvers asked. A second look is no question of theirs."""
+    asked, every = poured.answers + poured.lost, len(draft.layout.targets)
+    queries = np.bincount(rows, weights=asked, minlength=every).astype(np.float64)
+    began = min((item.at for _, item in known if item.answers or item.counts), default=None)
+    if began is not None and queries.any():
+        hear(book, queries, began, draft.now)
 
 
 def _awake(draft: Draft, book: Hearsay, keys: Counts) -> Floats:

@@ -15,9 +15,6 @@ from simulation import CONFIG, Ask, Simulation, policy, setup
 from steering.decide.board import Board, look, with_budget
 from steering.decide.explain import explain
 from steering.decide.rules import decide
-from steering.judge.demand import demand
-from steering.judge.hearsay import Hearsay
-from steering.layout import Layout
 from steering.model import Heard, Outcome
 
 FAULT, HEALED = 1020.0, 1060.0
@@ -205,28 +202,6 @@ def test_who_is_steered_keeps_his_place_when_a_better_liked_site_is_full(tmp_pat
     assert set(sim.installed.values()) == {"fra"}
     sim.run(100)
     assert len(sim.steps) == 6
-
-
-# --- demand -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seconds", [5.0, 30.0, 300.0])
-def test_the_rate_is_right_from_the_first_seconds_on(tmp_path: Path, seconds: float) -> None:
-    text = policy(letters=1)
-    sim = busy(tmp_path, text, CONFIG, {"192.5.0.30": 250})
-    sim.run(seconds)
-    world = sim.world
-    found = demand(world.ledger.hearsay, world.layout, world.now, world.begun)
-    assert found[0] == pytest.approx(250, rel=0.05)
-    assert found[1] == 0, "of an upstream that is heard, silence is silence"
-
-
-def test_what_was_heard_long_ago_gives_way_to_the_estimate(tmp_path: Path) -> None:
-    layout = Layout.of(setup(tmp_path, estimate(80, letters=2)))
-    heard = Hearsay.blank(layout, 0.0)
-    heard.at[0, 0], heard.recent_all[0, 0] = 1000.0, 6000.0
-    assert demand(heard, layout, 1000.0, 0.0).tolist() == [pytest.approx(100), 0, 0, 0]
-    assert demand(heard, layout, 2000.0, 0.0).tolist() == [20, 20, 20, 20]
 
 
 # --- a guard only shrinks ---------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import struct
@@ -96,14 +97,17 @@ def test_a_type_without_a_form_is_refused_before_anything_is_written() -> None:
         Codec(object).write(object())
 
 
-def test_any_flipped_byte_of_a_world_is_found(turns: list[Turned]) -> None:
+def test_a_flipped_byte_of_a_world_is_found_or_changes_nothing(turns: list[Turned]) -> None:
     world = turns[-1].after
-    packed = bytearray(pack_world(world))
+    packed, unnoticed = bytearray(pack_world(world)), 0
     for at in range(0, len(packed), 97):
         packed[at] ^= 0x20
-        with pytest.raises(ForeignError):
-            unpack_world(bytes(packed), world.layout)
+        with contextlib.suppress(ForeignError):
+            # Some bits of a deflated text mean nothing: padding, codes that are not used.
+            assert differing(unpack_world(bytes(packed), world.layout), world) is None
+            unnoticed += 1
         packed[at] ^= 0x20
+    assert unnoticed < len(packed) // 97 // 10
 
 
 def test_a_world_of_another_layout_is_refused(turns: list[Turned], tmp_path: Path) -> None:
