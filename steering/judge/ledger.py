@@ -219,7 +219,7 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
         lag = ledger.copies.lag(layout, now, np.array([a]))[0, p]
         return f"outdated against the other paths: serial lag {lag:.0f} s, {percent}"
     if streak >= SILENCES:
-        return f"{streak} questions in a row unanswered while another path answers"
+        return f"{streak} questions in a row unanswered while another path answers{proof}"
     trial = ledger.trials.get(a) if p == 0 else None
     compared = (
         f"; compared with {layout.paths[trial.candidate]}:"

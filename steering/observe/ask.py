@@ -1,10 +1,13 @@
 """One question on its way: a fresh UDP socket, TCP where the answer was truncated.
 
 Callbacks of the event loop and no tasks: hundreds of questions may be under way while a
-server is silent. Each socket has its own random port, is connected (so ICMP errors come
-back as errors of ours to read) and marked before it is connected (so the mark chooses the
-route and the source address). Answers to other ids are passed over, as one would not let
-a stranger's packet end the wait (RFC 5452 9.1).
+server is silent. Each socket has its own random port, is connected (so strangers' packets
+do not come in) and marked before it is connected (so the mark chooses the route and the
+source address). Answers to other ids are passed over, as one would not let a stranger's
+packet end the wait (RFC 5452 9.1); nor does an ICMP error of whoever it be, which is only
+remembered: an answer that comes all the same counts, and where none comes it is the silence
+that a router spoke of. So a forged one does nothing that silence does not. TCP alone is
+ended by one, as the kernel gives up (it has checked the sequence number): a silence as well.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import struct
 import time
@@ -22,13 +26,14 @@ from typing import Final
 import dns.rdatatype
 
 from steering.model import Instant, Seconds
+from steering.observe.complaints import complaints, decline, invite
 from steering.observe.trust import name_of
 
 PAYLOAD: Final = 1232
 """Bytes of UDP payload we take: what passes everywhere without fragments (DNS flag day 2020)."""
 
-_REFUSED_BY_HOST: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
-_SILENCE: Final = frozenset({errno.ETIMEDOUT})
+_RESET: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
+"""What TCP makes of the other end's RST, unless an ICMP error brought it about."""
 SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
 _TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
 _RD, _CD = 0x0100, 0x0010
@@ -36,29 +41,32 @@ _RD, _CD = 0x0100, 0x0010
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """How a question ended: with bytes, with an error of the socket, or with neither (silence)."""
+    """How a question ended: with bytes, with an error of this host, or with neither (silence)."""
 
     wire: bytes | None = None
     error: OSError | None = None
+    """Our own stack or firewall would not have it: it says nothing of the address."""
+    said: str = ""
+    """What came instead of an answer, for people."""
     reached: bool = False
-    """Something came back from the address itself."""
+    """Something came back from the address itself: a packet of its own, not ICMP."""
     rtt: Seconds | None = None
     over_tcp: bool = False
 
     @property
     def ours(self) -> bool:
-        """Whether it failed on this host or on the way, so that it says nothing of the address."""
-        return self.error is not None and self.error.errno not in _REFUSED_BY_HOST | _SILENCE
+        """Whether it failed on this host, so that it says nothing of the address."""
+        return self.error is not None
 
     @property
     def detail(self) -> str:
         """What happened, for people."""
+        if self.wire is not None:
+            return ""
         way = "TCP: " if self.over_tcp else ""
-        if self.error is None:
-            return "" if self.wire is not None else f"{way}no answer"
-        if self.error.errno == errno.ECONNREFUSED:
-            return f"{way}port unreachable"
-        return way + (self.error.strerror or str(self.error))
+        if self.error is not None:
+            return way + (self.error.strerror or str(self.error))
+        return way + (self.said or "no answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +150,8 @@ class Inquiry:
 
     def _start(self) -> None:
         self._asked = self._monotonic()
-        self._timer = self._loop.call_later(self._timeout, self._end, None)
+        self._said = ""
+        self._timer = self._loop.call_later(self._timeout, self._end)
         try:
             sock = self._open()
             if self._tcp:
@@ -151,7 +160,7 @@ class Inquiry:
                 sock.send(self._query)
                 self._loop.add_reader(sock, self._guarded, self._datagram, sock)
         except OSError as error:
-            self._end(error)
+            self._end(error=error)  # nothing has left yet: it is our own
 
     def _open(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
@@ -160,6 +169,7 @@ class Inquiry:
         if self._mark is not None:
             sock.setsockopt(socket.SOL_SOCKET, SO_MARK, self._mark)
         self._pin.put_on(sock)
+        invite(sock)
         with contextlib.suppress(BlockingIOError):  # a handshake takes its time
             sock.connect(self._where)
         return sock
@@ -169,16 +179,33 @@ class Inquiry:
             with contextlib.suppress(BlockingIOError):
                 step(sock)
         except OSError as error:
-            self._end(error)
+            if not self._said:
+                self._reached |= error.errno in _RESET
+                self._said = error.strerror or str(error)
+            self._end()
+
+    def _listen(self, sock: socket.socket) -> bool:
+        """Take in what was said of our packets; False: by our own stack, and that ended it."""
+        for said in complaints(sock):
+            if said.ours and said.by != self._where[0]:  # but where the nameserver is this host
+                self._end(error=OSError(said.errno, f"{said.what}, says this host"))
+                return False
+            self._said = f"{said.by}: {said.what}"
+        return True
 
     def _datagram(self, sock: socket.socket) -> None:
-        wire = sock.recv(65535)
+        if not self._listen(sock):
+            return
+        try:
+            wire = sock.recv(65535)
+        except OSError:
+            return  # one more was said just now, and wakes us again; or nothing came
         self._reached = True
         if len(wire) < 12 or wire[:2] != self._query[:2]:
             return
         self._rtt = self._monotonic() - self._asked
         if wire[2] & 0x82 != 0x82:
-            self._end(None, wire)
+            self._end(wire)
             return
         self._close()  # a truncated response (RFC 7766 5)
         self._tcp = True
@@ -188,11 +215,15 @@ class Inquiry:
 
     def _connected(self, sock: socket.socket) -> None:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not self._listen(sock):
+            return
         if code:
-            raise OSError(code, errno.errorcode.get(code, "error"))
+            raise OSError(code, os.strerror(code))
+        # Fits any send buffer; raises BlockingIOError where there is no connection yet.
+        sock.send(struct.pack("!H", len(self._query)) + self._query)
+        decline(sock)
         self._reached = True
         self._loop.remove_writer(sock)
-        sock.send(struct.pack("!H", len(self._query)) + self._query)  # fits any send buffer
         self._loop.add_reader(sock, self._guarded, self._stream, sock)
 
     def _stream(self, sock: socket.socket) -> None:
@@ -204,19 +235,18 @@ class Inquiry:
         if len(self._buffer) >= 2 + size and len(self._buffer) >= 2:
             if self._rtt is None:
                 self._rtt = self._monotonic() - self._asked
-            self._end(None, bytes(self._buffer[2 : 2 + size]))
+            self._end(bytes(self._buffer[2 : 2 + size]))
 
-    def _end(self, error: OSError | None, wire: bytes | None = None) -> None:
+    def _end(self, wire: bytes | None = None, *, error: OSError | None = None) -> None:
         self._close()
         done, self._done = self._done, None
         if done is None:
             return
-        if error is not None and error.errno in _REFUSED_BY_HOST:
-            self._reached = True
         done(
             Reply(
                 wire=wire,
                 error=error,
+                said=self._said,
                 reached=self._reached,
                 rtt=self._rtt,
                 over_tcp=self._tcp,

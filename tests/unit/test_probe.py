@@ -210,7 +210,7 @@ def test_a_truncated_answer_is_asked_for_again_by_tcp() -> None:
 def test_truncated_without_tcp_is_a_timeout_of_an_address_that_is_there() -> None:
     seen = observe(truncating, anything, tcp=False)
     assert (seen.outcome, seen.reached) == (Outcome.TIMEOUT, True)
-    assert seen.detail == "TCP: port unreachable"
+    assert seen.detail == "TCP: Connection refused"
 
 
 def test_a_truncated_answer_by_tcp_is_malformed() -> None:
@@ -249,15 +249,44 @@ def test_after_two_silences_a_handshake_shows_that_the_address_is_there() -> Non
 
 def test_after_two_silences_a_reset_shows_it_too() -> None:
     seen = observe(silent, lambda one: one.reached, tcp=False)
-    assert (seen.outcome, seen.detail) == (Outcome.TIMEOUT, "TCP: port unreachable")
+    assert (seen.outcome, seen.detail) == (Outcome.TIMEOUT, "TCP: Connection refused")
 
 
-def test_a_refused_port_is_a_timeout_of_an_address_that_is_there() -> None:
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_refused_port_is_silence_until_a_reset_shows_that_the_address_is_there(
+    address: str,
+) -> None:
+    """Who guesses a port can make up an ICMP error; TCP's sequence number he cannot guess."""
+
     async def story() -> None:
-        async with probing("127.0.0.1", port=_unused_port()) as watching:
-            seen = await watching.first(anything)
-            assert (seen.outcome, seen.reached) == (Outcome.TIMEOUT, True)
-            assert seen.detail == "port unreachable"
+        async with probing(address, port=_unused_port(address), patience=0.1) as watching:
+            seen = await watching.first(lambda one: one.reached)
+            assert (seen.outcome, seen.detail) == (Outcome.TIMEOUT, "TCP: Connection refused")
+            before = watching.observations[: watching.observations.index(seen)]
+            assert {(one.outcome, one.reached, one.detail) for one in before} == {
+                (Outcome.TIMEOUT, False, f"{address}: port unreachable")
+            }
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_an_answer_that_comes_after_an_icmp_error_is_an_answer(address: str) -> None:
+    async def story() -> None:
+        port, replies = _unused_port(address), list[Reply]()
+        inquiry = Inquiry(
+            query("com.", "SOA"), 7, address, done=replies.append, timeout=5, port=port
+        )
+        assert inquiry._socket is not None
+        asker = inquiry._socket.getsockname()
+        await until(lambda: inquiry._said == f"{address}: port unreachable")
+        assert not replies
+        with socket.socket(inquiry._socket.family, socket.SOCK_DGRAM) as late:
+            late.bind((address, port))
+            late.sendto(b"\0\7\x84\0" + bytes(8), asker)
+            await until(lambda: replies)
+        (reply,) = replies
+        assert (reply.wire, reply.reached, reply.detail) == (b"\0\7\x84\0" + bytes(8), True, "")
 
     asyncio.run(story())
 
@@ -386,9 +415,10 @@ def test_targets_and_paths_that_cannot_be_are_refused() -> None:
         prober([], [Path(name="live")])
 
 
-def _unused_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
+def _unused_port(address: str) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind((address, 0))
         return int(sock.getsockname()[1])
 
 

@@ -1,0 +1,126 @@
+"""A router that says that it can't is as good as silent; what our own host refuses is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from stage import Kernel, Stage, on_stage
+
+from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.sandbox import find
+from steering.model import LOCAL, Family
+
+pytestmark = pytest.mark.lab
+
+THREE = {name: GTLD_SERVERS[name] for name in list(GTLD_SERVERS)[:3]}
+DEAD = THREE["b.gtld-servers.net."]
+FAR = "auth-local"
+"""Where the instance was, there is a router behind the provider's now."""
+
+Fail = Callable[[Stage], None]
+
+
+def far(stage: Stage, command: str) -> None:
+    stage.scene.world.run(FAR, ["sh", "-ec", command])
+
+
+def table(stage: Stage, namespace: str, hook: str, rules: Sequence[str]) -> None:
+    if not find("nft"):
+        pytest.skip("the program nft (package nftables) is not installed")
+    stage.scene.world.run(
+        namespace,
+        ["nft", "-f", "-"],
+        stdin=f"table inet lab {{\nchain said {{\ntype filter hook {hook} priority 0;\n"
+        + "\n".join(rules)
+        + "\n}\n}\n",
+    )
+
+
+def _gone(stage: Stage) -> None:
+    """The host behind the far router is not there any more, and its errors are not rationed."""
+    far(
+        stage,
+        "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit; echo 0 >/proc/sys/net/ipv6/icmp/ratelimit",
+    )
+    for address in DEAD:
+        far(stage, f"ip addr del {address}/{Family.of(address).bits} dev lo")
+
+
+def _unreachable(stage: Stage) -> None:
+    _gone(stage)
+    for address in DEAD:
+        far(stage, f"ip route add unreachable {address}")
+
+
+def _prohibited(stage: Stage) -> None:
+    four, six = DEAD
+    rules = (
+        f"ip daddr {four} reject with icmp type admin-prohibited",
+        f"ip6 daddr {six} reject with icmpv6 type admin-prohibited",
+    )
+    table(stage, FAR, "forward", rules)
+    _gone(stage)
+
+
+def _port_unreachable(stage: Stage) -> None:
+    rules = [f"{'ip6' if ':' in a else 'ip'} daddr {a} reject" for a in DEAD]
+    table(stage, FAR, "forward", rules)
+    _gone(stage)
+
+
+def _back(stage: Stage) -> None:
+    for address in DEAD:
+        far(
+            stage,
+            f"ip route del unreachable {address} 2>/dev/null || true;"
+            f"ip addr add {address}/{Family.of(address).bits} dev lo",
+        )
+
+
+@pytest.mark.parametrize(
+    ("fail", "word"),
+    [
+        pytest.param(_unreachable, "unreachable", id="unreachable"),
+        pytest.param(_prohibited, "administratively prohibited", id="prohibited"),
+        pytest.param(_port_unreachable, "port unreachable", id="port-unreachable"),
+    ],
+)
+def test_a_nameserver_whose_router_says_that_it_is_gone_is_as_dead_as_a_silent_one(
+    fail: Fail, word: str
+) -> None:
+    with on_stage(nameservers=THREE) as stage:
+        fail(stage)
+        stage.await_routes(stage.through("pao", DEAD))
+        stage.await_about("suspected", DEAD)
+        for shown in stage.status()["addresses"]:
+            outcomes = shown["paths"][LOCAL]["outcomes"]
+            assert "local_error" not in outcomes, shown
+            if shown["address"] in DEAD:
+                assert outcomes["timeout"] >= 3, shown
+                told = stage.scene.steering("explain", shown["address"])
+                assert word in told or "no route" in told, told
+        stage.clients_fine()
+        _back(stage)
+        stage.await_routes({})
+        stage.await_about("recovered", DEAD)
+        assert not stage.about("undone")
+
+
+def test_what_our_own_firewall_refuses_counts_nothing_and_moves_nothing() -> None:
+    with on_stage(nameservers=THREE) as stage:
+        kernel = Kernel(stage)
+        mark = "meta mark 0x5353"
+        rules = [f"{'ip6' if ':' in a else 'ip'} daddr {a} {mark} reject" for a in DEAD]
+        before = timeouts(stage)
+        table(stage, "edge", "output", rules)
+        stage.asked_more(90)
+        assert timeouts(stage) == before
+        refused = [a for a in stage.status()["addresses"] if a["address"] in DEAD]
+        assert all(a["paths"][LOCAL]["outcomes"]["local_error"] >= 20 for a in refused), refused
+        assert kernel.steers() == []
+        assert not stage.about("suspected")
+
+
+def timeouts(stage: Stage) -> int:
+    return sum(a["paths"][LOCAL]["outcomes"].get("timeout", 0) for a in stage.status()["addresses"])
