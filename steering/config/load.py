@@ -1,13 +1,14 @@
 """All files read and checked, whole or not at all.
 
 Every problem of every file is found in one go: the schema first, value by value, then what
-only shows between files. A file that has problems takes no part in the latter.
+only shows between files. A file that has problems takes no part in the latter, except that
+the sites a policy names are looked up.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -133,12 +134,19 @@ def _mismatches(
             yield document.problem(*wrong)
     site, sites = _site_names(document)
     if site is not None:
-        for policy in policies:
-            for wrong in references.wrong_sites(policy, sites):
-                yield documents[policy.file].problem(*wrong)
+        for found in documents.values():
+            for wrong in references.wrong_sites(_steered_to(found), sites):
+                yield found.problem(*wrong)
     for policy, (location, message) in references.wrong_between(policies):
         found = documents[policy.file]
         yield found.problem(_as_typed(location, policy, found), message)
+
+
+def _steered_to(policy: Document) -> Sequence[object]:
+    """The sites that a policy's file names, which can be told where else about it is wrong."""
+    steer = policy.values.get("steer")
+    to = steer.get("to") if isinstance(steer, dict) else None
+    return to if isinstance(to, list) else ()
 
 
 def _site_names(document: Document | None) -> tuple[str | None, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from steering.config.bgp import Bgp
 from steering.config.configuration import Config, Kernel, Mode
@@ -87,10 +87,10 @@ def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
         yield ("act", "kernel", "mark"), message
 
 
-def wrong_sites(policy: Policy, sites: tuple[str, ...]) -> Iterator[Wrong]:
-    """Sites a policy would steer to that are not there."""
-    for at, name in enumerate(policy.steer.to):
-        if name not in sites:
+def wrong_sites(to: Sequence[object], sites: tuple[str, ...]) -> Iterator[Wrong]:
+    """Sites a policy would steer to that are not there, of its `steer.to` as it was typed."""
+    for at, name in enumerate(to):
+        if isinstance(name, str) and name not in sites:
             yield ("steer", "to", at), f"{name} is no remote site, {suggestion(name, sites)}"
 
 

@@ -38,6 +38,9 @@ def demo(*, timeline: Path | None = None, embedded: bool = False) -> int:
         for what in missing:
             print(f"  {what}", file=sys.stderr)
         return 1
+    if timeline is not None and (trouble := _unwritable(timeline)):
+        print(f"steering demo: {timeline}: {trouble}", file=sys.stderr)
+        return 1
     try:
         with screen() as show, Scene(embedded=embedded, load=50.0, secure=1.0) as scene:
             told = Story(scene, show).play()
@@ -53,6 +56,15 @@ def demo(*, timeline: Path | None = None, embedded: bool = False) -> int:
             return 1
         print(f"timeline written to {timeline}")
     return 0 if told.complete else 1
+
+
+def _unwritable(file: Path) -> str | None:
+    """Why nothing can be written there: better said before the story than at its end."""
+    try:
+        file.touch()
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 @dataclass(slots=True)

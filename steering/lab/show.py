@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _BARS = " ▁▂▃▄▅▆▇█"
 _SPAN = 60
 """Seconds of the clients' history that are shown."""
-_QUIET = ("health_changed", "instance_changed")
-"""Events that say little to a spectator: `suspected` and the like say it better."""
+_QUIET = ("health_changed", "instance_changed", "held")
+"""Events that say little to a spectator: `suspected`, `released` and the like say it better."""
 
 
 @dataclass(slots=True)

@@ -149,4 +149,4 @@ def _anchor(zone: str, rdatas: Iterable[dns.rdata.Rdata]) -> Anchor:
 
 def _complaint(error: Exception) -> str:
     text = str(error) or type(error).__doc__ or type(error).__name__
-    return text if "wanted" in text else f"{text}; wanted a DS or DNSKEY record"
+    return text if "wanted" in text else f"{text.rstrip('.')}; wanted a DS or DNSKEY record"

@@ -59,15 +59,15 @@ class Resolvers:
                 port=self._port,
             )
             if reply.wire is None:
-                trouble = reply.detail
+                trouble = f"{reply.detail} ({address})"
                 continue
             message = parse(reply.wire, question, query_id)
             if isinstance(message, Reading):
-                trouble = message.detail
+                trouble = f"{message.detail} ({address})"
             elif message.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
                 return message
             else:
-                trouble = dns.rcode.to_text(message.rcode())
+                trouble = f"{dns.rcode.to_text(message.rcode())} ({address})"
         raise Unobtainable(f"{name} {rdtype}: {trouble}")
 
 

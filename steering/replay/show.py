@@ -41,8 +41,15 @@ def when(text: str) -> WallTime:
     try:
         return moment(text)
     except ValueError:
+        pass
+    try:
         found = dt.datetime.fromisoformat(text)
         return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+    except (ValueError, OverflowError):
+        wanted = (
+            "wanted RFC 3339, or UTC without an offset (2026-11-24T05:12:00Z, 2026-11-24 05:12)"
+        )
+        raise ValueError(f"{text!r} is no time, {wanted}") from None
 
 
 @dataclass
@@ -167,8 +174,10 @@ def _incidents(title: str, incidents: Incidents) -> Iterator[str]:
         yield f"=== {title}: {sum(one.moves for one in moved)} moves"
     yield from told(moved)
     others = len(incidents.all) - len(moved)
-    if others or not moved:
-        yield f"{others or 'no'} incident{'' if others == 1 else 's'} in which nothing was moved"
+    if others:
+        yield f"{others} incident{'' if others == 1 else 's'} in which nothing was moved"
+    elif not moved:
+        yield "no incident"
 
 
 # --- a story --------------------------------------------------------------------------------

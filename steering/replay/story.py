@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, model_validator
 from steering.config import Config, Policy, Probe, Setup, references
 from steering.config.document import Document
 from steering.config.overrides import Entry, moment
-from steering.config.problems import Location, Problem, shown, suggestion
+from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
 from steering.config.reading import Reading
 from steering.config.scalars import FilePath, Place, Scalar, Text, Whole, Word
 from steering.config.section import MisfitError, Section, some
@@ -225,6 +225,9 @@ def tell(file: Path, *, policies: Path | None = None) -> Told:
     story = reading.checked(Story, document) if document else None
     if story is None or document is None:
         raise reading.refusal()
+    if policies and not policies.is_dir():
+        message = "is no directory, wanted one of policies"
+        raise ConfigError((Problem(file=policies, line=1, path="", message=message),))
     files = sorted(policies.glob("*.yaml")) if policies else list(story.policies)
     written = () if policies else story.upstreams
     known: list[_Known] = [(document, ("upstreams", at), one) for at, one in enumerate(written)]
@@ -266,7 +269,7 @@ def _misfits(story: Story, document: Document, known: Sequence[_Known]) -> Itera
             message = f"{entry.to} is no remote site, {suggestion(entry.to, tuple(story.sites))}"
             yield document.problem(("overrides", at, "to"), message)
     for found, location, policy in known:
-        for where, message in references.wrong_sites(policy, tuple(story.sites)):
+        for where, message in references.wrong_sites(policy.steer.to, tuple(story.sites)):
             yield found.problem((*location, *where), message)
     of = {id(policy): (found, location) for found, location, policy in known}
     for policy, (where, message) in references.wrong_between(tuple(p for _, _, p in known)):

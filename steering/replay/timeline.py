@@ -61,8 +61,9 @@ def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
         for stage in STAGES:
             if stage in incident.first:
                 first, last = incident.first[stage], incident.last[stage]
-                until = f" to {spell(last - incident.zero)}" if last > first else ""
-                reached = f"{spell(first - incident.zero)}{until}{_more(incident, stage)}"
+                begun, done = spell(first - incident.zero), spell(last - incident.zero)
+                until = f" to {done}" if done != begun else ""
+                reached = f"{begun}{until}{_more(incident, stage)}"
                 yield f"  {stage:<10} after {reached}"
         if incident.ended is None:
             yield "  not over"

@@ -392,6 +392,7 @@ def test_all_problems_of_all_files_come_at_once_in_order(tmp_path: Path) -> None
     )
     found = [(p.file.name, p.line, p.path) for p in problems(file)]
     assert found == [
+        ("a.yaml", 5, "steer.to[0]"),
         ("a.yaml", 6, "skew"),
         ("b.yaml", 5, "steer.to[0]"),
         ("c.yaml", 1, ""),

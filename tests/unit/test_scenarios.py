@@ -169,6 +169,22 @@ def test_a_story_as_data_tells_all_that_came_of_it(
     assert found["failed_share"] < found["failed_share_unsteered"] / 5
 
 
+def test_where_nothing_happens_there_is_no_incident(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = written(tmp_path, "faults: []", lasts="20s")
+    assert cli.main(["replay", "--scenario", str(story)]) == cli.FINE
+    assert "\nno incident\n" in capsys.readouterr().out
+
+
+def test_policies_that_are_not_there_are_said_to_be_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["replay", "--scenario", str(written(tmp_path)), "--policies", str(tmp_path / "gone")]
+    assert cli.main(words) == cli.WRONG_INPUT
+    assert f"{tmp_path / 'gone'}:1: is no directory, wanted" in capsys.readouterr().err
+
+
 # --- the files ----------------------------------------------------------------------------------
 
 
