@@ -30,7 +30,6 @@ class Router(ABC):
     """One router program in the router's namespace."""
 
     program: str
-    has_kernel = True
 
     def __init__(self, network: Network, work: Path, *, peer_as: int, over: Family) -> None:
         """`peer_as` is the edge's AS; the router's own is 64512."""
@@ -90,6 +89,11 @@ class Router(ABC):
 
 class Bird(Router):
     program = "bird"
+    KERNEL = "".join(
+        f"protocol kernel k_{f} {{ {f} {{ export where source = RTS_BGP && "
+        "dest != RTD_UNREACHABLE; }; }\n"
+        for f in Family
+    )
 
     def start(self) -> None:
         ours, theirs = ROUTER[self.over], EDGE[self.over]
@@ -108,11 +112,7 @@ class Bird(Router):
             "protocol device { scan time 1; }\n"
             "protocol direct { ipv4; ipv6; check link on; }\n"
             f"protocol static {{ ipv4; {static} }}\n"
-            + "".join(
-                f"protocol kernel k_{f} {{ {f} {{ export where source = RTS_BGP && "
-                "dest != RTD_UNREACHABLE; }; }\n"
-                for f in Family
-            )
+            + self.KERNEL
             + f"protocol bgp edge {{ local {ours} as 64512; neighbor {theirs} as {self.peer_as};"
             " hold time 9; error wait time 1, 10; connect delay time 1; connect retry time 1;"
             + (f' password "{self.password}";' if self.password else "")
@@ -245,23 +245,58 @@ class Frr(Router):
 
 
 class GoBgp(Router):
+    """It keeps a RIB and leaves the kernel to others: here to a BIRD that it reflects to.
+
+    Not to FRR's zebra, as it can by itself: 3.10 and the 8.4 of Debian 12 don't speak the same
+    (osrg/gobgp#2681, docs/bgp.md).
+    """
+
     program = "gobgpd"
-    has_kernel = False  # it keeps a RIB and leaves the kernel to others
+    CLIENT: Mapping[Family, str] = {Family.IPV4: "10.9.0.3", Family.IPV6: "fd09::3"}
+
+    @classmethod
+    def missing(cls) -> bool:
+        return super().missing() or Bird.missing()
 
     def start(self) -> None:
-        theirs = EDGE[self.over]
+        theirs, client = EDGE[self.over], self.CLIENT[self.over]
         safis = "".join(
             f'[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name="{f}-unicast"\n'
             for f in self.families
         )
         secret = f'auth-password = "{self.password}"\n' if self.password else ""
         (self.work / "gobgp.conf").write_text(
-            '[global.config]\nas = 64512\nrouter-id = "10.9.0.2"\n[[neighbors]]\n'
-            f'[neighbors.config]\nneighbor-address = "{theirs}"\npeer-as = {self.peer_as}\n'
-            f"{secret}[neighbors.timers.config]\nhold-time = 9\nconnect-retry = 1\n"
+            '[global.config]\nas = 64512\nrouter-id = "10.9.0.2"\n'
+            f'local-address-list = ["{ROUTER[self.over]}"]\n'
+            f'[[neighbors]]\n[neighbors.config]\nneighbor-address = "{theirs}"\n'
+            f"peer-as = {self.peer_as}\n{secret}"
+            "[neighbors.timers.config]\nhold-time = 9\nconnect-retry = 1\n"
             f"idle-hold-time-after-reset = 1\n{safis}"
+            f'[[neighbors]]\n[neighbors.config]\nneighbor-address = "{client}"\n'
+            "peer-as = 64512\n[neighbors.transport.config]\npassive-mode = true\n"
+            "[neighbors.route-reflector.config]\nroute-reflector-client = true\n"
+            f'route-reflector-cluster-id = "10.9.0.2"\n{safis}'
         )
         self.spawn(f"gobgpd -f {self.work}/gobgp.conf --api-hosts 127.0.0.1:50051 --pprof-disable")
+        self._start_client()
+
+    def _start_client(self) -> None:
+        ours, client = ROUTER[self.over], self.CLIENT[self.over]
+        nodad = " nodad" if self.over is Family.IPV6 else ""
+        self.network.run("router", f"ip addr replace {client}/{self.over.bits} dev up-edge{nodad}")
+        channels = " ".join(
+            f"{f} {{ gateway recursive; import all; export none; }};" for f in self.families
+        )
+        (self.work / "bird.conf").write_text(
+            "router id 10.9.0.3;\n"
+            "protocol device { scan time 1; }\n"
+            "protocol direct { ipv4; ipv6; check link on; }\n"
+            + Bird.KERNEL
+            + f"protocol bgp reflector {{ strict bind; local {client} port 1790 as 64512;"
+            f" neighbor {ours} as 64512; hold time 9; error wait time 1, 10;"
+            f" connect delay time 1; connect retry time 1; {channels} }}\n"
+        )
+        self.spawn(f"bird -f -c {self.work}/bird.conf -s {self.work}/ctl -P {self.work}/pid")
 
     def _ask(self, command: str) -> str:
         return self.network.run("router", f"gobgp -p 50051 {command}", check=False)
