@@ -64,11 +64,25 @@ def _now(world: World, board: Board) -> dict[str, str]:
                 "budget": waiting(world, board, first),
             }.get(name)
             worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
+            if name in _THEIRS:
+                worst[name] += _whom_to_tell(world, where)
     if board.defied.any():
         worst["override"] = _defied(world, board)
     if board.room.over.any():
         worst["capacity"] = f"more is steered to a site than it may get: {loads(board)}"
     return worst
+
+
+_THEIRS = ("everywhere", "unproven", "zone_late")
+"""Alarms that somebody at an upstream's operator can do something about."""
+
+
+def _whom_to_tell(world: World, where: NDArray[np.bool_]) -> str:
+    """The contacts in the policies of these addresses."""
+    policies = {p.upstream: p for a in np.flatnonzero(where) if (p := world.layout.policy(int(a)))}
+    operators = [policy.operator for _, policy in sorted(policies.items())]
+    contacts = dict.fromkeys(f"{o.name}, {o.contact}" for o in operators if o and o.contact)
+    return f"; whom to tell: {'; '.join(contacts)}" if contacts else ""
 
 
 def _defied(world: World, board: Board) -> str:

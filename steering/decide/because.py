@@ -202,4 +202,6 @@ def _state(world: World, a: int, p: int) -> str:
         return f"{word}, avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
+    if np.isnan(world.ledger.seen[a, p]):
+        return f"{word}, not measured yet"
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word

@@ -50,6 +50,13 @@ def test_a_healthy_address_says_what_it_would_take_to_move_it(tmp_path: Path) ->
     assert rule(found, "steer").otherwise == "a proven site"
 
 
+def test_a_path_that_was_never_asked_is_not_said_to_answer_badly(tmp_path: Path) -> None:
+    found = told(Simulation(setup(tmp_path), bad_here).run(0.2))
+    assert rule(found, "steer").numbers.endswith(
+        "pao unknown, not measured yet, fra unknown, not measured yet"
+    )
+
+
 def test_a_suspect_on_trial_shows_its_score(tmp_path: Path) -> None:
     alone = policy(more="steer: {together: address}\n")
     sim = Simulation(setup(tmp_path, alone), bad_here).run(15)

@@ -283,6 +283,12 @@ def test_bad_everywhere_moves_nothing_and_raises_the_alarm(tmp_path: Path) -> No
     assert {sim.rule(a) for a in sim.addresses()} == {6}
 
 
+def test_an_alarm_about_somebody_elses_servers_says_whom_to_tell(tmp_path: Path) -> None:
+    told = policy(more="operator: {name: NIC, contact: noc@nic.example}\n")
+    bad = Simulation(setup(tmp_path, told), always(Outcome.BAD_SIGNATURE)).run(30)
+    assert bad.world.alarms["everywhere"].because.endswith("; whom to tell: NIC, noc@nic.example")
+
+
 def test_what_is_bad_everywhere_is_not_asked_about_fast_for_ever(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), always(Outcome.BAD_SIGNATURE)).run(60)
     asked = sim.asked
