@@ -44,9 +44,9 @@ _LOAD_BYTE, _RETURN, _JUMP_EQUAL, _JUMP_GREATER_OR_EQUAL = 0x30, 0x06, 0x15, 0x3
 
 
 class _Socket:
-    def __init__(self, groups: int = 0) -> None:
+    def __init__(self, groups: int = 0, protocol: int = socket.NETLINK_ROUTE) -> None:
         self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
         )
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
@@ -72,8 +72,8 @@ class _Socket:
 class Asking(_Socket):
     """A socket that only ever sends requests to be told something."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        super().__init__(protocol=protocol)
         # Dumps filtered in the kernel: a host may carry a full BGP table beside ours.
         self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
 

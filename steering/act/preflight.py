@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from socket import if_indextoname, if_nametoindex
+from typing import Literal
 
 from steering.act import wire
 from steering.act.claim import Claim
@@ -85,15 +86,24 @@ def preflight(
 def _capabilities(claim: Claim) -> Iterator[Complaint]:
     if not claim.sites:
         return  # nothing is put into this kernel
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    line = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    effective = int(line.split()[1], 16)
-    if not effective >> _NET_ADMIN & 1:
+    if not may_change_routes("self"):
         yield Complaint(
             kind=Fault.NOT_PERMITTED,
             message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root "
             "or give it in the unit (AmbientCapabilities=), or set mode: observe and kernel: off",
         )
+
+
+def may_change_routes(process: int | Literal["self"], *, uid: int | None = None) -> bool:
+    """Whether a process has CAP_NET_ADMIN, and is this user's, if one is named.
+
+    Raises OSError where there is no such process.
+    """
+    text = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
+    status = dict(line.split(":", 1) for line in text.splitlines())
+    effective = int(status["CapEff"], 16)
+    theirs = uid is None or int(status["Uid"].split()[1]) == uid
+    return theirs and bool(effective >> _NET_ADMIN & 1)
 
 
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Complaint]:

@@ -1,7 +1,11 @@
 """One acting agent per runtime directory, and per table in a network namespace.
 
-Abstract sockets belong to a network namespace as routing tables do, and are gone with the
-process, however it goes; so is the lock on a file.
+The lock on a file is the one; the other is a socket whose name each agent looks for, before
+it acts and after it has shown its own. Both are gone with the process, however it goes. Two
+that start in the same moment see each other and both give way: their supervisors try again.
+
+Any local user may give a socket such a name. He is no agent, and keeps none from acting,
+unless he is root, we ourselves, or one who may change routes.
 """
 
 from __future__ import annotations
@@ -9,9 +13,11 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from steering.act.preflight import may_change_routes
+from steering.act.present import Present, be_present, others
 from steering.agent.parts import CannotRun
 
 
@@ -19,6 +25,8 @@ class Alone:
     """What keeps a second agent from acting, for as long as this process lives."""
 
     def __init__(self) -> None:
+        self.notices: tuple[str, ...] = ()
+        """Who says that he acts on the table held last and does not, or why that is unknown."""
         self._lock: int | None = None
         self._tables: dict[int, socket.socket] = {}
 
@@ -30,7 +38,7 @@ class Alone:
         if self._lock is None:
             self._lock = _locked(runtime)
         if table not in self._tables:
-            self._tables[table] = _bound(table)
+            self._tables[table], self.notices = _shown(table)
 
     def leave_all_but(self, tables: Collection[int]) -> None:
         """Let others act on the other tables."""
@@ -55,11 +63,32 @@ def _locked(runtime: Path) -> int:
     return lock
 
 
-def _bound(table: int) -> socket.socket:
-    taken = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+def _shown(table: int) -> tuple[socket.socket, tuple[str, ...]]:
+    what = f"steering/table/{table}"
+    mine = be_present(what)
     try:
-        taken.bind(f"\0steering/table/{table}")
+        return mine, tuple(_strangers(table, others(what, mine)))
+    except CannotRun:
+        mine.close()
+        raise
+    except OSError as error:
+        return mine, (f"who else acts on table {table} can't be told: {error.strerror}",)
+
+
+def _strangers(table: int, present: Collection[Present]) -> Iterator[str]:
+    """Raises CannotRun where one of them may be an agent."""
+    for one in present:
+        if one.uid in (0, os.geteuid()) or _may_act(one):
+            raise CannotRun(1, f"another agent runs on table {table}: one acts at a time")
+    for uid in sorted({one.uid for one in present}):
+        yield (
+            f"user {uid} has a socket that says an agent acts on table {table}, but may change "
+            "no routes: not believed"
+        )
+
+
+def _may_act(one: Present) -> bool:
+    try:
+        return one.pid is not None and may_change_routes(one.pid, uid=one.uid)
     except OSError:
-        taken.close()
-        raise CannotRun(1, f"another agent runs on table {table}: one acts at a time") from None
-    return taken
+        return False

@@ -106,6 +106,11 @@ class Hands:
         self._alone.leave_all_but([claim.table for claim in (self.kernel.claim, *self.former)])
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Who only says that he acts on our table too."""
+        return self._alone.notices
+
+    @property
     def former(self) -> tuple[Claim, ...]:
         """What was claimed before and is not all gone."""
         return tuple(kernel.claim for kernel in self._former)

@@ -92,6 +92,7 @@ class Outfit:
         """Take hold of what is installed within its lease. Raises CannotRun."""
         if self.hands is not None:
             self.left = _adopt(self.hands)
+            self.notices += self.hands.notices
             self.hands.wait()
 
     def succeed(self, was: Outfit) -> None:
@@ -176,6 +177,7 @@ class Outfit:
             if old is not None:
                 kernel = old.successor(claim)
                 made.callback(old.forgo, kernel)
+                self.notices += old.notices
                 return kernel, old
             hands = Hands(config, claim, self._lasting.switch, self.allowed)
         except OSError as error:
@@ -183,6 +185,7 @@ class Outfit:
         made.callback(hands.close)
         if was is not None:  # from now on it acts; a guard comes before the first route does
             self.left = _adopt(hands)
+            self.notices += hands.notices
         return hands.kernel, hands
 
     def _read(self, was: Outfit | None, made: ExitStack) -> KernelReader | None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from steering.act.netlink import Asking
 from steering.agent.alone import Alone
 from steering.agent.parts import CannotRun
 
@@ -45,3 +53,119 @@ def test_tables_are_held_side_by_side_until_one_is_left(tmp_path: Path) -> None:
         second.hold(tmp_path / "other", TABLE)
         with pytest.raises(CannotRun):
             first.hold(tmp_path, TABLE)
+
+
+def pretender(table: int, name: str, uid: int) -> subprocess.Popen[bytes]:
+    """A process of another user that has a socket with such a name."""
+    code = (
+        "import os, socket, sys\n"
+        f"os.setgid({uid}); os.setuid({uid})\n"
+        "s = socket.socket(socket.AF_UNIX)\n"
+        f"s.bind('\\0steering/table/{table}' + {name!r}.format(pid=os.getpid()))\n"
+        "print('there', flush=True); sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"there\n"
+    return process
+
+
+@contextlib.contextmanager
+def pretending(table: int, name: str, uid: int) -> Iterator[None]:
+    with pretender(table, name, uid) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+
+
+@root
+@pytest.mark.parametrize("name", ["", "/1/0", "/{pid}/0", "/self/0", "/9999999999/0", "/-1/0"])
+def test_whoever_may_change_no_routes_keeps_no_agent_from_acting(tmp_path: Path, name: str) -> None:
+    with pretending(TABLE, name, 65534), contextlib.closing(Alone()) as alone:
+        alone.hold(tmp_path, TABLE)
+        told = "user 65534 has a socket that says an agent acts on table 53530001"
+        assert [told in notice for notice in alone.notices] == ([True] if name else [])
+        (tmp_path / "other").mkdir()
+        with contextlib.closing(Alone()) as second, pytest.raises(CannotRun, match="on table"):
+            second.hold(tmp_path / "other", TABLE)
+
+
+@root
+def test_roots_word_is_believed_whatever_pid_it_names(tmp_path: Path) -> None:
+    with (
+        pretending(TABLE, "/0/0", 0),
+        contextlib.closing(Alone()) as alone,
+        pytest.raises(CannotRun, match=f"another agent runs on table {TABLE}"),
+    ):
+        alone.hold(tmp_path, TABLE)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root, setpriv")
+def test_an_agent_of_another_user_is_one_that_may_change_routes(tmp_path: Path) -> None:
+    """As a unit with `User=` and `AmbientCapabilities=` runs it."""
+    code = (
+        "import sys; from steering.act.present import be_present\n"
+        f"s = be_present('steering/table/{TABLE}'); print('there', flush=True); sys.stdin.read()"
+    )
+    able = ["--inh-caps=+net_admin", "--ambient-caps=+net_admin"]
+    for capabilities, refused in ((able, True), ([], False)):
+        command = ["setpriv", "--reuid=65534", "--clear-groups", *capabilities]
+        with (
+            subprocess.Popen(
+                [*command, sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            ) as other,
+            contextlib.closing(Alone()) as alone,
+        ):
+            try:
+                assert other.stdout is not None
+                assert other.stdout.readline() == b"there\n"
+                if refused:
+                    with pytest.raises(CannotRun, match="another agent runs on table"):
+                        alone.hold(tmp_path, TABLE)
+                else:
+                    alone.hold(tmp_path, TABLE)
+            finally:
+                other.kill()
+
+
+def test_where_the_kernel_lists_no_sockets_the_directory_alone_is_held_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Asking, "dump", lambda *_: [])
+    with contextlib.closing(Alone()) as alone, contextlib.closing(Alone()) as second:
+        alone.hold(tmp_path, TABLE)
+        (notice,) = alone.notices
+        assert "can't be told: this kernel does not list sockets" in notice
+        with pytest.raises(CannotRun, match="another agent runs in"):
+            second.hold(tmp_path, TABLE)
+
+
+def test_two_that_start_in_the_same_moment_never_both_act(tmp_path: Path) -> None:
+    """Each shows its name before it looks for the other's."""
+    acting: list[Alone] = []
+    barrier = threading.Barrier(2)
+
+    def start(directory: Path) -> None:
+        directory.mkdir()
+        for _ in range(20):
+            with contextlib.closing(Alone()) as alone:
+                barrier.wait()
+                with contextlib.suppress(CannotRun):
+                    alone.hold(directory, TABLE)
+                    acting.append(alone)
+                if barrier.wait() == 0:
+                    assert len(acting) <= 1
+                    acting.clear()
+                barrier.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        for one in [pool.submit(start, tmp_path / name) for name in "ab"]:
+            one.result(timeout=20)
