@@ -174,6 +174,10 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    # Names that failed are in it, and clients asked for some of them: for its owner's eyes alone.
+    # SQLite gives the files beside it the same mode.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     # One thread opens it, uses it and closes it.
     base = sqlite3.connect(path, timeout=BUSY)
     try:

@@ -147,6 +147,15 @@ def read_or_none(path: Path) -> list[Begin | Turn]:
         return []
 
 
+def test_nobody_else_may_read_the_names_in_it(
+    path: Path, journal: Journal, story: Simulation, turns: list[Turned]
+) -> None:
+    note(journal, story, turns[0])
+    journal.close(patience=30)
+    Store(path, max_age=DAY, max_size=1 << 28).close()
+    assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir()} == {0}
+
+
 def test_a_new_agent_writes_on_in_the_same_file(
     path: Path, story: Simulation, turns: list[Turned]
 ) -> None:
