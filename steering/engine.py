@@ -21,6 +21,7 @@ from steering.decide.prove import prove
 from steering.decide.rules import decide
 from steering.judge.post import post
 from steering.judge.settle import adopt
+from steering.memory import recall
 from steering.model import Event, Facts, Instant, Step
 from steering.world import World
 
@@ -43,7 +44,8 @@ def turn(
 
 
 def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[Event, ...]]:
-    """Take over what a predecessor left installed within its lease, without touching it."""
+    """Take over what a predecessor left installed within its lease, and what it knew."""
+    world, recalled = recall(replace(world, now=now, wall=facts.wall), facts.memory)
     layout, plan = world.layout, world.plan.copy()
     orders = read(world.orders, layout, facts.overrides, facts.wall)
     ordered = orders.decides != NONE
@@ -68,14 +70,7 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
     # gone for a reason, and is to come home by a recovery when the freeze ends.
     sent = ordered & ~orders.frozen
     ledger = adopt(world.ledger, layout, [a for a in rows if not sent[a]], now)
-    return (
-        replace(
-            world,
-            plan=plan,
-            ledger=ledger,
-            proofs=proofs,
-            frozen=dict(facts.frozen),
-            started=True,
-        ),
-        events,
-    )
+    # What is known of a breach goes on: that somebody was started anew is no further one.
+    ledger = replace(ledger, holds={**ledger.holds, **world.ledger.holds})
+    world = replace(world, plan=plan, ledger=ledger, proofs=proofs, started=True)
+    return world, (*recalled, *events)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -312,6 +313,50 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Breaches:
+    """How often an address was breached without a day's calm between, and when last."""
+
+    number: int
+    since: Seconds
+    """How long before the moment of the memory it is in the latest one began."""
+    ended: Seconds
+    """How long before it the latest one was over; while it lasts, began."""
+
+    def __post_init__(self) -> None:
+        if self.number < 1 or not (_is_length(self.since) and _is_length(self.ended)):
+            raise ValueError(f"{self} is no row of breaches")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What an agent knows that the one after it can't find out. Raises ValueError for rubbish."""
+
+    at: WallTime
+    frozen: Mapping[str, str] = field(default_factory=dict)
+    """Address -> path, as it stood when a freeze began."""
+    worn: Mapping[str, float] = field(default_factory=dict)
+    """Address -> moves that are not worn off."""
+    breaches: Mapping[str, Breaches] = field(default_factory=dict)
+    moves: tuple[tuple[Seconds, int], ...] = ()
+    """How long before `at`, how many addresses changed their path, within a minute."""
+
+    def __post_init__(self) -> None:
+        for address in (*self.frozen, *self.worn, *self.breaches):
+            if str(ipaddress.ip_address(address)) != address:
+                raise ValueError(f"{address!r} is no address in canonical form")
+        if not (
+            math.isfinite(self.at)
+            and all(map(_is_length, self.worn.values()))
+            and all(_is_length(ago) and number >= 0 for ago, number in self.moves)
+        ):
+            raise ValueError("there are numbers in it that count nothing")
+
+
+def _is_length(number: float) -> bool:
+    return math.isfinite(number) and number >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the world told since the last turn."""
 
@@ -324,8 +369,8 @@ class Facts:
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""
-    frozen: Mapping[str, str] = field(default_factory=dict)
-    """Address -> path, as it stood when a freeze began, before this agent was started."""
+    memory: Memory | None = None
+    """What an agent before this one knew: a fact of the first turn alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ from steering.act.bgp.speaking import Speaking
 from steering.act.off import OffSwitch
 from steering.agent import parts
 from steering.agent.crew import Crew
-from steering.agent.frozen import Frozen
 from steering.agent.hands import Acted
+from steering.agent.notebook import Notebook
 from steering.agent.outfit import Lasting, Outfit
 from steering.agent.parts import CannotRun
 from steering.agent.pins import Pins
@@ -59,7 +59,7 @@ class Agent:
         self.meters.watch(lambda: self.snapshot)
         self.troubles = Troubles()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
-        self.frozen = Frozen(config.state)
+        self.notebook = Notebook(config.state)
         self.pins = Pins()
         self._rounds: list[Round] = []
         self._bell = Bell()
@@ -83,8 +83,8 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
         self.outfit.adopt()
         self._tell_of(self.outfit)
-        if self.frozen.trouble:
-            self.tell(Event(event="notice", because=self.frozen.trouble))
+        if self.notebook.found:
+            self.tell(Event(event="notice", because=self.notebook.found))
         self.crew = Crew()
         self._hear()
         self.turn()  # pins the paths before the first question is asked
@@ -123,7 +123,7 @@ class Agent:
         self.meters.turn_seconds.observe(time.monotonic() - started)
         installed = facts.installed
         if hands is not None:
-            self.frozen.keep(self.world.frozen)
+            self.notebook.keep(self.world)
             acted = hands.act(self.world.steers(), off=self.world.off, moved=bool(steps))
             self._count(acted, now)
             installed = self.outfit.ways.installed()
@@ -170,7 +170,7 @@ class Agent:
             installed=installed,
             off=self.switch.engaged(),
             overrides=self.version.setup.overrides,
-            frozen=self.frozen.paths,
+            memory=None if self.world.started else self.notebook.memory,
         )
 
     @property
@@ -320,8 +320,8 @@ class Agent:
             own["keys"] = "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items()))
         if ears is not None and (deaf := ears.troubles(now)):
             own["dnstap"] = deaf
-        if self.frozen.trouble:
-            own["state"] = self.frozen.trouble
+        if self.notebook.trouble:
+            own["state"] = self.notebook.trouble
         if self.reload.rejected:
             own["config"] = self.reload.rejected
         if self.reload.held:

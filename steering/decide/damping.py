@@ -9,7 +9,8 @@ flaps is left on its proven detour for hours, not on its broken path.
 BGP's route flap damping (RFC 2439) adds a penalty for each flap likewise, and lets it fade. The
 growing hold (`judge.recover`) paces the first repeats within a day, this the ones after them.
 The way back from a detour that makes things worse is not damped, but it wears: the moves run
-out at home. What people moved, by the switch or an override, starts afresh.
+out at home. What people moved, by the switch or an override, starts afresh; a restart of the
+agent does not (`memory`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ def patience(level: float, a: int, layout: Layout, needs: float) -> Seconds:
     moves = int(layout.moves_per_day[a])
     missing = level + needs - moves * AT_ONCE
     return max(0.0, missing) * DAY / (moves * (1 - AT_ONCE))
+
+
+def bounded(level: Floats, layout: Layout) -> Floats:
+    """The levels as far as moves can have worn them, by the policies of this layout."""
+    return np.minimum(level, layout.moves_per_day * AT_ONCE + 1)
 
 
 def wear(level: Floats, rows: NDArray[np.int64], layout: Layout) -> Floats:

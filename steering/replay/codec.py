@@ -292,7 +292,10 @@ def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN4
                 made[name] = one(part, arrays, told)
             except ForeignError as error:
                 raise ForeignError(f"{name}: {error}") from None
-        return kind(**made)
+        try:
+            return kind(**made)
+        except ValueError as error:
+            raise ForeignError(str(error)) from None
 
     return read
 

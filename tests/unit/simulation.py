@@ -12,6 +12,7 @@ from steering import engine
 from steering.config import Setup, load
 from steering.decide.attention import attention
 from steering.layout import Layout
+from steering.memory import remember
 from steering.model import (
     LOCAL,
     Event,
@@ -21,6 +22,7 @@ from steering.model import (
     Health,
     Heard,
     Kind,
+    Memory,
     Observation,
     Outcome,
     Override,
@@ -125,8 +127,8 @@ class Simulation:
     clock_error: float = 0.0
     off: bool = False
     overrides: tuple[Override, ...] = ()
-    frozen: dict[str, str] = field(default_factory=dict)
-    """What the agent remembers of freezes over a restart."""
+    memory: Memory | None = None
+    """What the agent remembers over a restart."""
     refuses: Callable[[str], bool] = lambda address: False  # noqa: ARG005
     installed: dict[str, str] = field(default_factory=dict)
     events: list[tuple[float, Event]] = field(default_factory=list)
@@ -143,7 +145,7 @@ class Simulation:
         self._pending: list[tuple[float, Round]] = []
 
     def restart(self) -> None:
-        """A new agent, that knows nothing; what is installed stays."""
+        """A new agent, that knows what is remembered alone; what is installed stays."""
         self.world = World.blank(self.layout, self.now, WALL + self.now)
         self._wanted = attention(self.world)
         self._turned = self.now
@@ -180,7 +182,7 @@ class Simulation:
             installed=dict(self.installed),
             off=self.off,
             overrides=self.overrides,
-            frozen=self.frozen,
+            memory=None if self.world.started else self.memory,
         )
         self.world, steps, events = engine.turn(self.world, facts, self.now)
         self.events += [(self.now, event) for event in events]
@@ -190,7 +192,7 @@ class Simulation:
             for a, site in self.world.steers().items()
             if not self.refuses(a) or self.installed.get(a) == site
         }
-        self.frozen = dict(self.world.frozen)
+        self.memory = remember(self.world)
         self._wanted = attention(self.world)
         self._turned = self.now
 

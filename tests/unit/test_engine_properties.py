@@ -26,6 +26,7 @@ from steering.layout import Layout
 from steering.model import (
     LOCAL,
     Action,
+    Breaches,
     Event,
     Evidence,
     Facts,
@@ -35,6 +36,7 @@ from steering.model import (
     Heard,
     Kind,
     Match,
+    Memory,
     Observation,
     Outcome,
     Override,
@@ -150,13 +152,28 @@ def override(draw: random.Random, name: str, now: float) -> Override:
     )
 
 
+def memory_of(draw: random.Random, now: float, sites: list[str]) -> Memory | None:
+    """What an agent before it left, or none did: of yesterday, of just now, of tomorrow."""
+    if draw.random() < 0.3:
+        return None
+    length = draw.choice([0.0, 30.0, 900.0, 80_000.0])
+    return Memory(
+        at=WALL + now - draw.choice([0.0, 2.0, 3600.0, 100_000.0, -30.0]),
+        frozen={draw.choice(ADDRESSES): draw.choice(sites)},
+        worn={a: draw.choice([0.5, 7.0, 1e9]) for a in draw.sample(ADDRESSES, 2)},
+        breaches={draw.choice(ADDRESSES): Breaches(number=3, since=length, ended=length / 2)},
+        moves=((draw.choice([0.0, 59.0]), draw.choice([1, 200])),),
+    )
+
+
 def turns_of(seed: int) -> list[tuple[Facts, float]]:
     """Some turns of arbitrary facts; half of the stories go on from one fault for a while.
 
     Out of one number: drawn one by one they are more than hypothesis takes for one example.
     """
     draw = random.Random(seed)
-    now, told = 1000.0, []
+    now = 1000.0
+    told: list[tuple[Facts, float]] = []
     fault = draw.choice([None, Outcome.EXPIRED])
     said: tuple[Override, ...] = ()
     pauses = [0.05, 0.5, 3.0] if fault else [0.05, 0.5, 3.0, 400.0, 90_000.0]
@@ -172,7 +189,7 @@ def turns_of(seed: int) -> list[tuple[Facts, float]]:
             installed={a: draw.choice(sites) for a in draw.sample(ADDRESSES, draw.randrange(4))},
             off=draw.random() < (0.02 if fault else 0.25),
             overrides=said,
-            frozen={draw.choice(ADDRESSES): draw.choice(sites)} if said else {},
+            memory=memory_of(draw, now, sites) if not told else None,
         )
         told.append((facts, now))
     return told

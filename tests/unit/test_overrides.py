@@ -8,7 +8,7 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.decide.orders import State
-from steering.model import Action, Family, Match, Outcome, Override
+from steering.model import Action, Family, Match, Memory, Outcome, Override
 
 FAULT = 1020.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -200,11 +200,11 @@ def test_what_is_frozen_stays_as_it_stood_whatever_is_measured(tmp_path: Path) -
     sim.overrides = (override("hands-off", "freeze"),)
     sim.run(120)
     assert set(sim.installed.values()) == {"fra"}
-    assert sim.frozen == dict.fromkeys(sim.addresses(), "fra")
+    assert sim.world.frozen == dict.fromkeys(sim.addresses(), "fra")
     sim.overrides = ()
     sim.run(10)
     assert not sim.installed
-    assert not sim.frozen
+    assert not sim.world.frozen
 
 
 @pytest.mark.parametrize("lease_over", [False, True])
@@ -218,7 +218,7 @@ def test_a_freeze_survives_a_restart_of_the_agent(tmp_path: Path, *, lease_over:
     sim.turn()
     frozen = set(sim.addresses(Family.IPV4))
     assert {a for a, site in sim.installed.items() if site == "fra"} >= frozen
-    assert sim.frozen == dict.fromkeys(frozen, "fra")
+    assert sim.world.frozen == dict.fromkeys(frozen, "fra")
 
 
 def test_off_and_on_again_find_what_is_frozen_where_it_stood(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_off_and_on_again_find_what_is_frozen_where_it_stood(tmp_path: Path) -> 
 
 def test_what_was_frozen_at_a_site_that_is_gone_goes_by_the_rules(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), bad_here)
-    sim.frozen = dict.fromkeys(sim.addresses(), "gone")
+    sim.memory = Memory(at=WALL, frozen=dict.fromkeys(sim.addresses(), "gone"))
     sim.overrides = (override("hands-off", "freeze"),)
     sim.run(15)
     assert not sim.installed

@@ -62,7 +62,8 @@ def test_what_was_frozen_on_a_detour_comes_home_by_a_recovery_alone(tmp_path: Pa
     def answer(ask: Ask) -> Outcome:
         return EXPIRED if ask.local and ask.now < 1025 else GOOD
 
-    sim = Simulation(setup(tmp_path, policy(letters=1)), answer)
+    recover = "recover: {hold: 10s, max_hold: 60s, clean: 200}\n"
+    sim = Simulation(setup(tmp_path, policy(letters=1, more=recover)), answer)
     sim.run(10)
     assert len(sim.installed) == 2
     freeze = replace(_steer("a.gtld.example.", "pao"), action=Action.FREEZE, to=None)

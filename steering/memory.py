@@ -1,0 +1,78 @@
+"""What outlives the process: what an agent can't measure, and the next one has to go by.
+
+Where an address stood when its freeze began, how often it moved and how often it was breached
+lately. An agent that forgot them would, killed and started again and again, move a flapping
+address without end, and bring it home a little early each time.
+
+Pure. A file has them from one process to the next (`agent.notebook`); the engine takes them
+up in its first turn, as one of the facts, so a replay does the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from steering.decide import damping
+from steering.judge.recover import CALM, Hold
+from steering.model import Breaches, Event, Memory
+from steering.world import World
+
+
+def remember(world: World) -> Memory:
+    """What the next agent has to know of this world."""
+    targets, now = world.layout.targets, world.now
+    level = damping.worn(world.worn, world.worn_at, world.layout, now)
+    return Memory(
+        at=world.wall,
+        frozen=dict(world.frozen),
+        worn={targets[a].address: float(level[a]) for a in np.flatnonzero(level).tolist()},
+        breaches={
+            targets[a].address: Breaches(
+                number=hold.breaches,
+                since=max(0.0, now - hold.since),
+                ended=max(0.0, now - hold.ended),
+            )
+            for a, hold in world.ledger.holds.items()
+        },
+        moves=tuple((max(0.0, now - at), number) for at, number in world.moves),
+    )
+
+
+def recall(world: World, memory: Memory | None) -> tuple[World, tuple[Event, ...]]:
+    """The world with what an agent before it knew, and what there is to tell of that.
+
+    What was frozen holds for as long as the freeze does. The rest is lengths of time: of a time
+    that has not come yet, or is over a day ago, nothing can be said, and less is held back.
+    """
+    if memory is None:
+        return world, ()
+    world = replace(world, frozen=dict(memory.frozen))
+    age = world.wall - memory.at
+    if age > CALM or not (memory.worn or memory.breaches or memory.moves):
+        return world, ()
+    if age < 0:
+        because = (
+            f"what moved and was breached before the start is not gone by: it was written down "
+            f"{-age:.0f} s in the future, so this host's clock was set meanwhile"
+        )
+        return world, (Event(event="notice", because=because),)
+    layout, then = world.layout, world.now - age
+    worn, holds = world.worn.copy(), dict(world.ledger.holds)
+    for address, level in memory.worn.items():
+        if (a := layout.row.get(address)) is not None:
+            worn[a] = level
+    for address, past in memory.breaches.items():
+        if (a := layout.row.get(address)) is not None:
+            holds[a] = Hold(breaches=past.number, since=then - past.since, ended=then - past.ended)
+    return (
+        replace(
+            world,
+            ledger=replace(world.ledger, holds=holds),
+            worn=damping.bounded(worn, layout),
+            worn_at=np.full_like(world.worn_at, then),
+            moves=tuple((then - ago, number) for ago, number in memory.moves),
+        ),
+        (),
+    )

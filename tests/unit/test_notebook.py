@@ -1,0 +1,220 @@
+"""What is remembered outlives the agent that knew it, whatever happens to the file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from simulation import setup
+
+from steering.agent import notebook
+from steering.agent.notebook import ANEW, NAME, Notebook
+from steering.judge.recover import Hold
+from steering.layout import Layout
+from steering.memory import recall
+from steering.model import Breaches, Memory
+from steering.world import World
+
+FROZEN = {"192.5.0.30": "pao", "2001:db8:5::30": "local"}
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> World:
+    (tmp_path / "files").mkdir()
+    return World.blank(Layout.of(setup(tmp_path / "files")), 1000.0, 1.7e9)
+
+
+@pytest.fixture
+def used(blank: World) -> World:
+    """Frozen, worn and breached."""
+    worn = blank.worn.copy()
+    worn[0] = 3.0
+    holds = {1: Hold(breaches=3, since=400.0, ended=900.0)}
+    ledger = replace(blank.ledger, holds=holds)
+    return replace(blank, frozen=FROZEN, worn=worn, ledger=ledger, moves=((980.0, 2),))
+
+
+def later(world: World, seconds: float) -> World:
+    return replace(world, now=world.now + seconds, wall=world.wall + seconds)
+
+
+def test_another_agent_finds_what_this_one_kept(tmp_path: Path, used: World) -> None:
+    Notebook(tmp_path).keep(used)
+    found = Notebook(tmp_path)
+    assert not found.trouble + found.found
+    assert found.memory == Memory(
+        at=used.wall,
+        frozen=FROZEN,
+        worn={used.layout.targets[0].address: 3.0},
+        breaches={used.layout.targets[1].address: Breaches(number=3, since=600.0, ended=100.0)},
+        moves=((20.0, 2),),
+    )
+
+
+def test_where_nothing_is_to_be_remembered_there_is_no_file(tmp_path: Path, blank: World) -> None:
+    (tmp_path / "state").mkdir()
+    kept = Notebook(tmp_path / "state")
+    kept.keep(blank)
+    kept.keep(later(blank, 2 * ANEW))
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_what_is_over_is_remembered_no_longer(tmp_path: Path, used: World, blank: World) -> None:
+    kept = Notebook(tmp_path)
+    kept.keep(used)
+    kept.keep(blank)
+    assert Notebook(tmp_path).memory == Memory(at=blank.wall)
+
+
+def test_it_is_written_when_something_changed_and_once_an_hour(tmp_path: Path, used: World) -> None:
+    kept, file = Notebook(tmp_path), tmp_path / NAME
+    kept.keep(used)
+    before = file.stat().st_ino
+    kept.keep(later(used, ANEW - 1))
+    assert file.stat().st_ino == before
+    kept.keep(later(used, ANEW))
+    assert json.loads(file.read_bytes())["at"] == used.wall + ANEW
+    moved = later(replace(used, worn=used.worn + 1), ANEW + 1)
+    kept.keep(moved)
+    assert json.loads(file.read_bytes())["at"] == moved.wall
+
+
+def test_a_clock_that_is_set_back_leaves_no_memory_of_the_future(
+    tmp_path: Path, used: World
+) -> None:
+    kept = Notebook(tmp_path)
+    kept.keep(used)
+    kept.keep(replace(used, wall=used.wall - 600))
+    memory = Notebook(tmp_path).memory
+    assert memory is not None
+    assert memory.at == used.wall - 600
+
+
+def test_a_full_disk_is_a_trouble_that_passes_and_nothing_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: World
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    kept = Notebook(tmp_path)
+    monkeypatch.setattr(notebook, "write_atomically", full)
+    kept.keep(used)
+    assert "No space left" in kept.trouble
+    assert kept.memory is not None
+    assert kept.memory.frozen == FROZEN, "for a lease that is lost"
+    monkeypatch.undo()
+    kept.keep(used)
+    assert not kept.trouble
+    assert Notebook(tmp_path).memory == kept.memory
+
+
+GOOD = {"at": 1.7e9, "worn": {"192.5.0.30": 2.0}}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"\xff\x00",
+        b"[1]",
+        b"{}",
+        b"[" * 100_000,
+        json.dumps({"at": math.nan}).encode(),
+        json.dumps({"at": "yesterday"}).encode(),
+        json.dumps(GOOD | {"more": 1}).encode(),
+        json.dumps(GOOD | {"frozen": {"192.5.6.30": 1}}).encode(),
+        json.dumps(GOOD | {"frozen": {"nowhere": "pao"}}).encode(),
+        json.dumps(GOOD | {"frozen": {"192.5.6.030": "pao"}}).encode(),
+        json.dumps(GOOD | {"worn": {"192.5.0.30": -1.0}}).encode(),
+        json.dumps(GOOD | {"worn": {"192.5.0.30": math.inf}}).encode(),
+        json.dumps(GOOD | {"moves": [[-1.0, 5]]}).encode(),
+        json.dumps(GOOD | {"moves": [[1.0, -5]]}).encode(),
+        json.dumps(
+            GOOD | {"breaches": {"192.5.0.30": {"number": 0, "since": 1.0, "ended": 1.0}}}
+        ).encode(),
+    ],
+)
+def test_a_damaged_file_is_set_aside_and_costs_the_memory_alone(
+    tmp_path: Path, damage: bytes, used: World
+) -> None:
+    (tmp_path / NAME).write_bytes(damage)
+    kept = Notebook(tmp_path)
+    assert kept.memory is None
+    assert "damaged" in kept.found
+    assert not kept.trouble, "it is over"
+    assert (tmp_path / f"{NAME}.damaged").read_bytes() == damage
+    kept.keep(used)
+    again = Notebook(tmp_path)
+    assert again.memory == kept.memory
+    assert not again.found
+
+
+def test_a_file_that_cannot_be_read_is_a_trouble_until_one_is_written(
+    tmp_path: Path, blank: World
+) -> None:
+    (tmp_path / NAME).mkdir()
+    kept = Notebook(tmp_path)
+    assert kept.memory is None
+    assert "can't be read" in kept.trouble
+    (tmp_path / NAME).rmdir()
+    kept.keep(blank)
+    assert not kept.trouble
+
+
+WRITER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from steering.agent.notebook import Notebook
+from steering.config import load
+from steering.layout import Layout
+from steering.world import World
+world = World.blank(Layout.of(load(Path(sys.argv[1]))), 1000.0, 1.7e9)
+kept = Notebook(Path(sys.argv[2]))
+for number in range(1_000_000):
+    kept.keep(replace(world, worn=world.worn + number % 7 + 1))
+    if number == 0:
+        print("goes", flush=True)
+"""
+
+
+def test_killed_between_two_writes_it_leaves_one_or_the_other(tmp_path: Path) -> None:
+    setup(tmp_path)
+    state = tmp_path / "state"
+    state.mkdir()
+    for wait in (0.0, 0.003, 0.011):
+        words = [sys.executable, "-c", WRITER, str(tmp_path / "steering.yaml"), str(state)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"goes\n"
+            end = time.monotonic() + wait
+            while time.monotonic() < end:
+                pass
+            os.kill(writer.pid, signal.SIGKILL)
+        found = Notebook(state)
+        assert not found.found
+        assert found.memory is not None
+        assert len(set(found.memory.worn.values())) == 1
+
+
+def test_what_no_policy_names_any_more_is_passed_over(used: World, tmp_path: Path) -> None:
+    Notebook(tmp_path).keep(used)
+    memory = Notebook(tmp_path).memory
+    assert memory is not None
+    strangers = replace(
+        memory,
+        worn={"192.0.2.1": 1.0},
+        breaches={"192.0.2.1": Breaches(number=1, since=0.0, ended=0.0)},
+    )
+    world, _ = recall(used, strangers)
+    assert np.array_equal(world.worn, np.zeros_like(world.worn) + used.worn)
+    assert world.ledger.holds == used.ledger.holds
