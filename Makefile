@@ -16,7 +16,7 @@ DEMO ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: setup-demo ## replay July 2023 live, in network namespaces of its own (90 s)
+demo: setup-demo ## replay July 2023 live, in network namespaces of its own (a minute)
 	@$(PYTHON) -m steering demo $(DEMO)
 
 test: lint unit labs ## all checks and tests, labs with real name servers last

@@ -78,7 +78,7 @@ class Story:
     _started: float = field(default_factory=time.monotonic)
 
     def play(self) -> Timeline:
-        """All acts, in about 90 seconds."""
+        """All acts, in about a minute."""
         scene, told = self.scene, self.told
         self._act("setting the stage: three sites, com. and net. signed, servers, resolver, agent")
         told.servers = scene.authorities[LOCAL].kind
