@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.config import Together
-from steering.decide.orders import carried
+from steering.decide.orders import NONE, carried
 from steering.decide.proof import Proof
 from steering.judge.confirm import Trial
 from steering.judge.copies import Copies
@@ -25,6 +25,7 @@ from steering.judge.habit import own_scale
 from steering.judge.hearsay import KINDS, Hearsay
 from steering.judge.ledger import HerdTrial, Ledger
 from steering.judge.recover import Bucket, Hold
+from steering.judge.settle import adopt
 from steering.layout import CLASSES, Layout
 from steering.model import LOCAL, Event, Health, Instant, WallTime
 from steering.world import World
@@ -133,11 +134,18 @@ APART: Mapping[type, frozenset[str]] = {
 }
 """Fields that have a line of their own below."""
 
+OF_LOCAL: frozenset[str] = frozenset(
+    {"herd", "herds", "trials", "ignored", "suspected_at", "confirmed_at", "first_bad"}
+)
+"""Fields of a ledger that speak of the local path and have no column to say so."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ways:
     """Where everything goes that stays."""
 
+    old: Layout
+    new: Layout
     axes: Mapping[str, Numbers]
     """By the letters of `AXES`, but for Z."""
     zones: Mapping[tuple[int, int], tuple[int, int]]
@@ -158,15 +166,18 @@ def relay(
 ) -> tuple[World, tuple[Event, ...]]:
     """The world on the new layout, and the steers that end by it.
 
-    `rerouted` are sites that have another next hop now: a way that nobody has measured yet, so
-    nothing is known of it. What is steered through such a site stays, and is proved anew.
+    `rerouted` are paths that are another way now, which nobody has measured yet, so nothing is
+    known of it. What is steered through such a site stays, and is proved anew. The local path is
+    another way for our questions alone, which are led by another pin: what resolvers saw of it
+    stands, and what is steered comes home by a full recovery, as after a restart.
     """
     ways = _ways(world.layout, layout, rerouted)
+    traffic = _ways(world.layout, layout, [path for path in rerouted if path != LOCAL])
     blank = World.blank(layout, now, wall)
     plan, ended = _plan(world, layout)
     made = replace(
         blank,
-        ledger=_ledger(world.ledger, blank.ledger, world.layout, layout, ways),
+        ledger=_ledger(world.ledger, blank.ledger, ways, traffic),
         plan=plan,
         orders=carried(world.orders, layout, ways.axes["A"]),
         frozen={
@@ -180,8 +191,26 @@ def relay(
     for a in np.flatnonzero(plan).tolist():
         if layout.paths[plan[a]] in rerouted:
             proofs[a] = Proof(column=int(plan[a]))
+    if LOCAL in rerouted:
+        made = replace(made, ledger=_away(made, _sent(world, ways.axes["A"]), now))
     ledger = _left_from_now_on(made.ledger, world.layout, layout, ways.axes["A"], now)
     return replace(made, proofs=proofs, ledger=ledger), ended
+
+
+def _sent(world: World, rows: Numbers) -> frozenset[int]:
+    """The new rows of what an override sent to where it is."""
+    sent = (world.orders.decides != NONE) & ~world.orders.frozen
+    return frozenset(b for a, b in rows.items() if sent[a])
+
+
+def _away(world: World, sent: Collection[int], now: Instant) -> Ledger:
+    """What is away, and was not sent, has a local path that is bad until it is proven good.
+
+    That it is asked another way is no further breach: the hold is the one it was.
+    """
+    rows = [b for b in np.flatnonzero(world.plan).tolist() if b not in sent]
+    after = adopt(world.ledger, world.layout, rows, now)
+    return replace(after, holds={**after.holds, **world.ledger.holds})
 
 
 def _left_from_now_on(
@@ -228,7 +257,9 @@ def _ways(old: Layout, new: Layout, rerouted: Collection[str]) -> _Ways:
     }
     if [p.zones for p in old.policies] == [p.zones for p in new.policies]:
         same.add("Z")
-    return _Ways(axes=axes, zones=zones, zone_rows=zone_rows, same=frozenset(same))
+    return _Ways(
+        old=old, new=new, axes=axes, zones=zones, zone_rows=zone_rows, same=frozenset(same)
+    )
 
 
 def _by_name(old: Sequence[object], new: Sequence[object]) -> Numbers:
@@ -267,13 +298,16 @@ def _plan(world: World, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event,
     return plan, tuple(ended)
 
 
-def _ledger(was: Ledger, blank: Ledger, old: Layout, new: Layout, ways: _Ways) -> Ledger:
+def _ledger(was: Ledger, blank: Ledger, ways: _Ways, traffic: _Ways) -> Ledger:
     made = replace(
         blank,
         copies=replace(blank.copies, **_moved(was.copies, blank.copies, ways)),
-        hearsay=replace(blank.hearsay, **_moved(was.hearsay, blank.hearsay, ways)),
+        hearsay=replace(blank.hearsay, **_moved(was.hearsay, blank.hearsay, traffic)),
         **_moved(was, blank, ways),
     )
+    if 0 not in ways.axes["P"]:
+        made = replace(made, **{name: getattr(blank, name) for name in OF_LOCAL})
+    old, new = ways.old, ways.new
     before, after = list(ways.axes["A"]), np.array(list(ways.axes["A"].values()), dtype=np.int64)
     differ = after[(old.base_scale[:, before] != new.base_scale[:, after]).any(axis=0)]
     if not differ.size:

@@ -13,6 +13,7 @@ from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Mode, Policy, Setup
 from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
+from steering.excuse import Excuse
 from steering.model import LOCAL, Seconds
 from steering.observe import anchors
 from steering.observe.ask import UNPINNED, Pin
@@ -24,12 +25,11 @@ from steering.observe.resolve import system_resolvers
 from steering.observe.signatures import Signatures
 
 
-class CannotRun(Exception):  # noqa: N818 - it says whose fault it is by its exit code
+class CannotRun(Excuse):
     """Why the agent does not start. Nothing has been installed."""
 
     def __init__(self, code: int, *reasons: str) -> None:
-        super().__init__("\n".join(reasons))
-        self.code = code
+        super().__init__("\n".join(reasons), code)
         self.reasons = reasons
 
 
@@ -107,21 +107,22 @@ def acts(config: Config) -> bool:
 
 
 def rerouted(was: Config, now: Config) -> frozenset[str]:
-    """The sites that are reached, announced or asked by another way now.
+    """The paths that are another way now: reached, announced or asked by something else.
 
-    What was measured over the one way says nothing of the other.
+    What was measured over the one way says nothing of the other. The local path is asked by its
+    mark, which leads where it did whatever its number, unless a pin says otherwise.
     """
-    return frozenset(n for n in now.sites if n in was.sites and _way(was, n) != _way(now, n))
+    paths = (LOCAL, *(name for name in now.sites if name in was.sites))
+    return frozenset(path for path in paths if _way(was, path) != _way(now, path))
 
 
-def _way(config: Config, site: str) -> tuple[object, ...]:
-    """All that leads to a site: what packets go by, what routers are told, how probes get there."""
-    hops = config.sites[site].next_hop
-    return (
-        hops,
-        config.announced_next_hops.get(site, hops),
-        config.observe.probe.pins.get(site),
-    )
+def _way(config: Config, path: str) -> tuple[object, ...]:
+    """All that leads over a path: what packets and routers go by, how probes get there."""
+    pin = config.observe.probe.pins.get(path)
+    if path == LOCAL:
+        return (pin,)
+    hops = config.sites[path].next_hop
+    return (hops, config.announced_next_hops.get(path, hops), pin)
 
 
 def addresses_of(setup: Setup) -> frozenset[str]:

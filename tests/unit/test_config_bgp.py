@@ -82,24 +82,25 @@ def test_every_key_reaches_the_speaker(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "sites"),
+    ("was", "now", "paths"),
     [
         ("ipv4: 10.255.2.2", "ipv4: 10.255.2.3", {"fra"}),
         ("ipv4: 10.1.0.1", "ipv4: 10.1.0.2", {"pao"}),
         ("pao: {dscp: 10}", "pao: {dscp: 11}", {"pao"}),
         ("fra: {ipv4: 10.0.0.55,", "fra: {ipv4: 10.0.0.56,", {"fra"}),
+        ("local: {ipv4: 10.0.0.54,", "local: {ipv4: 10.0.0.57,", {"local"}),
         ("user: speaker", "user: talker", set()),
     ],
 )
-def test_a_site_announced_or_asked_another_way_is_another_way(
-    tmp_path: Path, was: str, now: str, sites: set[str]
+def test_a_path_announced_or_asked_another_way_is_another_way(
+    tmp_path: Path, was: str, now: str, paths: set[str]
 ) -> None:
     file = written(tmp_path, WHOLE)
     before = load(file).config
     text = file.read_text()
     assert was in text
     file.write_text(text.replace(was, now))
-    assert rerouted(before, load(file).config) == sites
+    assert rerouted(before, load(file).config) == paths
 
 
 def test_routers_that_are_told_the_sites_own_next_hop_are_no_other_way(tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ from steering.judge.confirm import Trial
 from steering.judge.copies import Copies
 from steering.judge.hearsay import Hearsay
 from steering.judge.ledger import HerdTrial, Ledger
+from steering.judge.recover import Bucket
 from steering.layout import Layout
-from steering.model import Event, Facts, Outcome, Step
+from steering.model import Action, Event, Facts, Health, Match, Outcome, Override, Step
 from steering.relay import APART, AXES, relay
 from steering.world import World
 
@@ -327,6 +328,65 @@ def test_a_site_with_another_next_hop_keeps_its_steers_and_proves_them_anew(
     assert all(proof == Proof(column=pao) for proof in moved.proofs.values() if proof.column)
     local = layout.column["local"]
     np.testing.assert_array_equal(moved.ledger.health[:, local], sim.world.ledger.health[:, local])
+
+
+def test_a_local_path_asked_by_another_pin_is_unknown_and_brings_nothing_home_by_that(
+    tmp_path: Path,
+) -> None:
+    sim = story(tmp_path, 60.0)
+    was, layout = sim.world, layout_of(tmp_path)
+    moved, ended = relay(was, layout, sim.now, was.wall, rerouted=["local"])
+    assert moved.steers() == was.steers()
+    assert len(moved.steers()) == 6
+    assert not ended
+    away = moved.plan > 0
+    assert (moved.ledger.health[~away, 0] == Health.UNKNOWN).all(), "nobody has asked by it yet"
+    assert (moved.ledger.health[away, 0] == Health.FAILING).all(), "nothing says that it is well"
+    assert not moved.ledger.counts[:, :, 0].any()
+    assert moved.ledger.holds == was.ledger.holds, "it is no further breach"
+    np.testing.assert_array_equal(moved.ledger.counts[:, :, 1:], was.ledger.counts[:, :, 1:])
+
+
+def test_no_pin_led_what_resolvers_saw_of_the_local_path(tmp_path: Path) -> None:
+    world = filled(layout_of(tmp_path), 7)
+    moved, _ = relay(world, world.layout, NOW, WALL, rerouted=["local"])
+    assert_same(moved.ledger.hearsay, world.ledger.hearsay)
+
+
+def test_what_is_clean_by_another_pin_is_clean_all_over_before_traffic_returns(
+    tmp_path: Path,
+) -> None:
+    sim = story(tmp_path, 60.0)
+    sim.answer = lambda _ask: GOOD
+    address = next(iter(sim.world.steers()))
+    row = sim.layout.row[address]
+    sim.until(lambda: 0 < sim.world.ledger.buckets[row, 0].points < 10, limit=30.0)
+    sim.world, _ = relay(sim.world, sim.layout, sim.now, sim.world.wall, rerouted=["local"])
+    assert sim.world.ledger.buckets[row, 0] == Bucket.start(20)
+    sim.turn()
+    assert address in sim.world.steers()
+    asked = sim.world.ledger.counts[:, row, 0].sum()
+    sim.until(lambda: address not in sim.world.steers(), limit=60.0)
+    assert sim.world.ledger.counts[:, row, 0].sum() - asked >= 20
+
+
+def test_what_men_sent_away_has_no_breach_by_another_pin(tmp_path: Path) -> None:
+    sim = story(tmp_path, 10.0)
+    order = Override(
+        name="out",
+        match=Match(upstream="gtld"),
+        action=Action.STEER,
+        to="pao",
+        until=None,
+        reason="",
+        by="",
+    )
+    sim.overrides = (order,)
+    sim.turn()
+    assert len(sim.world.steers()) == 6
+    moved, _ = relay(sim.world, sim.layout, sim.now, sim.world.wall, rerouted=["local"])
+    assert (moved.ledger.health[:, 0] == Health.UNKNOWN).all()
+    assert not moved.ledger.holds
 
 
 def test_a_policy_that_tolerates_more_has_its_scale_at_once(tmp_path: Path) -> None:
