@@ -349,6 +349,7 @@ def test_a_local_path_asked_by_another_pin_is_unknown_and_brings_nothing_home_by
 
 def test_no_pin_led_what_resolvers_saw_of_the_local_path(tmp_path: Path) -> None:
     world = filled(layout_of(tmp_path), 7)
+    world = replace(world, plan=np.zeros_like(world.plan))
     moved, _ = relay(world, world.layout, NOW, WALL, rerouted=["local"])
     assert_same(moved.ledger.hearsay, world.ledger.hearsay)
 
