@@ -215,13 +215,15 @@ class Agent:
         outfit.succeed(was)
         self.outfit = outfit
         self._hear()
+        rerouted = parts.rerouted(was.setup.config, config)
         self.world, ended = self._relayed(version, time.monotonic())
         self.journal = kept(self.journal, config)
         for event in ended:
             self.tell(event)
         self._tell_of(outfit)
-        if outfit.ways is not was.ways:
-            self._rounds.clear()  # asked by marks that led elsewhere
+        if outfit.ways is not was.ways or rerouted:
+            self._rounds.clear()  # asked by marks or pins that led elsewhere
+        self.pins.forget(rerouted)
         gone = was.layout.row.keys() - outfit.layout.row.keys()
         self.meters.forget(gone, was.layout.paths)
         self.meters.forget(was.layout.row, was.layout.column.keys() - outfit.layout.column.keys())

@@ -14,7 +14,7 @@ is left out as well, which is safe, and the alarm says that nobody knows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from steering.model import LOCAL, Observation, Round
@@ -46,6 +46,12 @@ class Pins:
         if any(o.path == LOCAL for o in own):
             self._astray[address] = self._astray[address] + 1 if strayed else 0
         return replace(item, observations=tuple(o for o in item.observations if o not in strayed))
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Begin anew with paths that are another way now: others may answer there."""
+        self._met = {pair: met for pair, met in self._met.items() if pair[1] not in paths}
+        if paths:
+            self._astray.clear()
 
     @property
     def trouble(self) -> str:

@@ -88,3 +88,14 @@ def test_silence_about_the_instance_tells_nothing() -> None:
     pins.sift(answered(local=None, pao="pao1"), {})
     assert LOCAL in paths(pins.sift(answered(local=None, pao="pao1"), TOLD))
     assert not pins.trouble
+
+
+def test_who_answered_to_another_pin_says_nothing_of_this_one() -> None:
+    """A pin that led to the site while nothing was steered had its instance for the local one."""
+    pins = Pins()
+    pins.sift(answered(local="pao1", pao="pao1"), {})
+    pins.forget(["fra"])
+    assert paths(pins.sift(answered(local="pao1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
+    pins.forget([LOCAL])
+    assert paths(pins.sift(answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
+    assert paths(pins.sift(answered(local="sin1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
