@@ -14,10 +14,10 @@ from pathlib import Path
 from steering.agent import consent
 from steering.agent.consent import Held
 from steering.config import Setup, fingerprint
+from steering.excuse import FAILED, FINE
 from steering.model import Seconds
 from steering.report.client import Unknown, Unreachable, fetch
 
-FINE, FAILED, WRONG_INPUT = 0, 1, 2
 _PATIENCE: Seconds = 3.0
 """The agent looks twice a second, and reads what was the same at two looks."""
 _TURN: Seconds = 2.0

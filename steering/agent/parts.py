@@ -28,10 +28,6 @@ from steering.observe.signatures import Signatures
 class CannotRun(Excuse):
     """Why the agent does not start. Nothing has been installed."""
 
-    def __init__(self, code: int, *reasons: str) -> None:
-        super().__init__("\n".join(reasons), code)
-        self.reasons = reasons
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from steering.excuse import WRONG_INPUT, Excuse
+
 Location = tuple[str | int, ...]
 """The way from a document's top to one of its values: keys and list indexes."""
 
@@ -28,12 +30,17 @@ class Problem:
         return ": ".join(part for part in parts if part)
 
 
-class ConfigError(Exception):
+class ConfigError(Excuse):
     """The configuration cannot be used; `problems` holds every reason, by file and line."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
-        super().__init__("\n".join(map(str, problems)))
+        super().__init__(WRONG_INPUT, *map(str, problems))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Each as an editor finds it."""
+        return self.reasons
 
 
 def path_of(location: Location) -> str:

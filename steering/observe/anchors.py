@@ -23,6 +23,7 @@ import dns.tokenizer
 import dns.ttl
 from dns.rdtypes.dnskeybase import Flag
 
+from steering.excuse import WRONG_INPUT, Excuse
 from steering.observe.trust import below, text_of
 
 # https://data.iana.org/root-anchors/root-anchors.xml: KSK-2017 and KSK-2024.
@@ -32,8 +33,16 @@ IANA = """\
 """
 
 
-class AnchorError(ValueError):
+class AnchorError(Excuse):
     """A trust anchor file that can't be used: ``file:line: what is wrong, what is wanted``."""
+
+    def __init__(self, because: str) -> None:
+        super().__init__(WRONG_INPUT, because)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """As an editor finds it."""
+        return self.reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

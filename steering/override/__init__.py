@@ -5,12 +5,10 @@ tells what is and what will be, `shelf` is the directory the files lie in, and `
 first and then does it.
 """
 
-FAILED, WRONG_INPUT = 1, 2
+from __future__ import annotations
+
+from steering.excuse import Excuse
 
 
-class NotDone(Exception):  # noqa: N818 - it says whose fault it is by its exit code
+class NotDone(Excuse):
     """Nothing was changed, and why."""
-
-    def __init__(self, code: int, because: str) -> None:
-        super().__init__(because)
-        self.code = code

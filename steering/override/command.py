@@ -20,8 +20,9 @@ from pathlib import Path
 from steering.agent.consent import vouch, waiting
 from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
+from steering.excuse import FAILED, WRONG_INPUT
 from steering.model import Override, WallTime
-from steering.override import FAILED, WRONG_INPUT, NotDone, text
+from steering.override import NotDone, text
 from steering.override.entry import entry, name_of
 from steering.override.reach import Reach
 from steering.override.shelf import Shelf

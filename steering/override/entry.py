@@ -11,8 +11,9 @@ from steering.config.document import Value, write
 from steering.config.overrides import Until, rfc3339
 from steering.config.scalars import Word
 from steering.config.units import seconds
+from steering.excuse import WRONG_INPUT
 from steering.model import WallTime
-from steering.override import WRONG_INPUT, NotDone
+from steering.override import NotDone
 from steering.override.options import action_of
 
 

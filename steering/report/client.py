@@ -7,16 +7,23 @@ import urllib.error
 import urllib.request
 
 from steering.config import Listen
+from steering.excuse import FAILED, WRONG_INPUT, Excuse
 
 _PATIENCE = 5.0  # seconds
 
 
-class Unreachable(Exception):  # noqa: N818 - the world's fault, in one sentence
+class Unreachable(Excuse):
     """The agent cannot be asked, and why."""
 
+    def __init__(self, because: str) -> None:
+        super().__init__(FAILED, because)
 
-class Unknown(Exception):  # noqa: N818 - the asker's fault, in one sentence
+
+class Unknown(Excuse):
     """The agent answered that there is no such thing."""
+
+    def __init__(self, because: str) -> None:
+        super().__init__(WRONG_INPUT, because)
 
 
 def fetch(listen: Listen, path: str) -> dict[str, object]:

@@ -1,0 +1,61 @@
+"""The command line. Exit codes: 0 fine, 1 failed at run time, 2 wrong input, 3 not permitted.
+
+`words` is what may be typed; the other files do it, and leave what goes wrong to `main`.
+Imports wait until a command needs them: `steering off` has to be done within a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from steering.cli.asking import explain, replay, status
+from steering.cli.files import check, completion, override, reload
+from steering.cli.running import demo, run
+from steering.cli.switch import off, on
+from steering.cli.words import parser
+from steering.excuse import FAILED, FINE, NOT_PERMITTED, WRONG_INPUT, Excuse
+
+__all__ = ["FAILED", "FINE", "NOT_PERMITTED", "WRONG_INPUT", "main"]
+
+_INTERRUPTED: Final = 130  # 128 and SIGINT, as shells have it
+
+_DOING: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+    "run": run,
+    "check": check,
+    "status": status,
+    "explain": explain,
+    "override": override,
+    "reload": reload,
+    "off": off,
+    "on": on,
+    "replay": replay,
+    "demo": demo,
+    "completion": completion,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return _DOING[options.command](options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Excuse as excuse:
+        print("\n".join(excuse.lines), file=sys.stderr)
+        return excuse.code
+    except PermissionError as error:
+        print(f"steering: not permitted: {error}", file=sys.stderr)
+        return NOT_PERMITTED
+    except OSError as error:
+        if options.command == "run":
+            raise  # an agent that ends by one has a bug, and where tells more than what
+        print(f"steering: {error}", file=sys.stderr)
+        return FAILED

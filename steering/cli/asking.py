@@ -1,0 +1,65 @@
+"""`steering status`, `explain` and `replay`: what an agent sees, saw, or would have done."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+from pathlib import Path
+
+from steering.excuse import FINE, WRONG_INPUT, Excuse
+
+
+def status(options: argparse.Namespace) -> int:
+    """What the running agent sees and does."""
+    from steering.config import load
+    from steering.report.client import fetch
+    from steering.report.text import status_text
+
+    answer = fetch(load(options.config).config.status, "/api/v1/status")
+    print(json.dumps(answer) if options.json else status_text(answer, everything=options.all))
+    return FINE
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Which rule decides for an address, now or at a time in the journal."""
+    try:
+        address = str(ipaddress.ip_address(options.address))
+    except ValueError:
+        raise Excuse(WRONG_INPUT, f"{options.address!r} is not an address") from None
+    if options.at is not None:
+        from steering.replay.show import explain_at
+
+        return explain_at(_journal(options), address, options.at, as_json=options.json)
+    from steering.config import load
+    from steering.report.client import fetch
+    from steering.report.text import explain_text
+
+    answer = fetch(load(options.config).config.status, f"/api/v1/explain?address={address}")
+    print(json.dumps(answer) if options.json else explain_text(answer))
+    return FINE
+
+
+def replay(options: argparse.Namespace) -> int:
+    """A journal or a story, run again."""
+    from steering.replay.show import replay, scenario
+
+    if options.scenario is not None:
+        return scenario(options.scenario, policies=options.policies, as_json=options.json)
+    return replay(
+        _journal(options),
+        policies=options.policies,
+        since=options.since,
+        until=options.until,
+        as_json=options.json,
+    )
+
+
+def _journal(options: argparse.Namespace) -> Path:
+    """The journal that was named, or that the configuration's agent writes."""
+    if options.journal is not None:
+        return Path(options.journal)
+    from steering.config import load
+    from steering.replay.journal import NAME
+
+    return load(options.config).config.state / NAME

@@ -1,0 +1,98 @@
+"""Commands on the files: `check`, `override`, `reload`; and `completion`, which is one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from steering.excuse import FINE, WRONG_INPUT, Excuse
+
+if TYPE_CHECKING:
+    from steering.config import Setup
+
+
+def check(options: argparse.Namespace) -> int:
+    """Every problem of the files, and what on this host would keep `run` from working."""
+    from steering.agent import parts
+    from steering.config import load
+
+    setup = load(options.config)
+    parts.chain_of(setup)
+    claim, addresses = parts.claim_of(setup.config), parts.addresses_of(setup)
+    if options.rules:
+        if claim is None:
+            raise Excuse(WRONG_INPUT, "kernel: off: there are no rules")
+        print("\n".join(parts.pinning_commands(claim)))
+        return FINE
+    if options.prefix_list:
+        from steering.prefixes import prefix_list
+
+        print(prefix_list(options.prefix_list, addresses))
+        return FINE
+    counts = {
+        "upstream": len(setup.policies),
+        "address": len(addresses),
+        "remote site": len(setup.config.sites),
+        **({"override": len(setup.overrides)} if setup.overrides else {}),
+    }
+    print(f"{options.config}: fine: {', '.join(_counted(n, what) for what, n in counts.items())}")
+    for complaint in _of_this_host(setup):
+        print(f"this host: {complaint}", file=sys.stderr)
+    return FINE
+
+
+def _of_this_host(setup: Setup) -> Iterator[str]:
+    from steering.act.preflight import Fault, preflight
+    from steering.agent import parts
+    from steering.dnstap.listen import objections
+
+    config = setup.config
+    if (claim := parts.claim_of(config)) is not None:
+        addresses = parts.addresses_of(setup)
+        for complaint in preflight(
+            claim, addresses, state=config.state, runtime=config.runtime, create=False
+        ):
+            word = "notice" if complaint.kind is Fault.NOTICE else "`run` would refuse"
+            yield f"{word}: {complaint}"
+    if (terms := parts.terms_of(config)) is not None:
+        from steering.act.bgp.household import look_around
+
+        for trouble in look_around(terms, config.runtime, config.lease).troubles:
+            yield f"act.bgp: {trouble}"
+    for place in parts.places_of(config):
+        for objection in objections(place):
+            yield f"observe.dnstap: {objection}"
+
+
+def _counted(number: int, what: str) -> str:
+    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    return f"{number} {what}{plural}"
+
+
+def override(options: argparse.Namespace) -> int:
+    """The operator's word, put there, taken back or listed."""
+    from steering.override.command import run
+
+    run(options)
+    return FINE
+
+
+def reload(options: argparse.Namespace) -> int:
+    """What is held back, shown and let pass."""
+    from steering.config import load
+    from steering.passing import run
+
+    return run(options.config, load(options.config), sure=options.yes)
+
+
+def completion(options: argparse.Namespace) -> int:
+    """A script for a shell."""
+    import shtab
+
+    from steering.cli.words import parser
+    from steering.override.options import PREAMBLE
+
+    print(shtab.complete(parser(), options.shell, preamble=PREAMBLE.get(options.shell, "")))
+    return FINE

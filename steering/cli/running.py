@@ -1,0 +1,38 @@
+"""`steering run` and `demo`: what stays in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from steering.excuse import FINE
+
+
+def run(options: argparse.Namespace) -> int:
+    """The agent, until it is told to end."""
+    # One thread is all the arrays here ever need; a pool per core only costs memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import asyncio
+    import resource
+
+    from steering.agent.loop import Agent
+    from steering.config import fingerprint, load
+    from steering.report.events import Log
+
+    seen = fingerprint(options.config)
+    setup = load(options.config)
+    # A silent upstream holds a socket for each question under way, and a shell's soft limit
+    # is 1024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
+    asyncio.run(Agent(setup, log, options.config, seen).run())
+    return FINE
+
+
+def demo(options: argparse.Namespace) -> int:
+    """July 2023, live."""
+    from steering.lab import demo
+
+    return demo.demo(timeline=options.json, embedded=options.embedded)
