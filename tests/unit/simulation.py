@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
+
+import numpy as np
 
 from steering import engine
 from steering.config import Setup, load
@@ -115,7 +118,9 @@ def setup(tmp: Path, *policies: str, config: str = CONFIG) -> Setup:
 class Simulation:
     """Runs the engine against a story, with an actuator that does what it is told.
 
-    Time goes from one thing that happens to the next, in steps of `step` at least.
+    Time goes from one thing that happens to the next, in steps of `step` at least. There is a
+    turn for every answer while anything is in question. In peace one that says what the last
+    one over its path said waits for the next turn, as an agent with more to do would have it.
     """
 
     setup: Setup
@@ -142,19 +147,24 @@ class Simulation:
         spread = self.layout.interval / max(1, len(self.layout.targets))
         self._slow = {t.address: self.now + i * spread for i, t in enumerate(self.layout.targets)}
         self._fast: dict[str, float] = {}
-        self._pending: list[tuple[float, Round]] = []
+        self._pending: list[tuple[float, Round, bool]] = []
+        """When it is there, an answer, and whether it is news."""
 
     def restart(self) -> None:
         """A new agent, that knows what is remembered alone; what is installed stays."""
         self.world = World.blank(self.layout, self.now, WALL + self.now)
         self._wanted = attention(self.world)
         self._turned = self.now
+        self._watched_until = math.inf
+        self._said: dict[tuple[str, str], tuple[object, ...]] = {}
 
     def run(self, seconds: float) -> Self:
         """Let so much time pass."""
         end = self.now + seconds
         while self.now < end:
             self._advance(end)
+        if ready := self._ready():
+            self.turn(ready)
         return self
 
     def until(self, condition: Callable[[], bool], limit: float) -> float:
@@ -168,10 +178,17 @@ class Simulation:
     def _advance(self, end: float) -> None:
         self.now = round(min(end, max(self.now + self.step, self._next())), 6)
         self._ask()
-        ready = [r for at, r in self._pending if at <= self.now]
-        if ready or self.now - self._turned >= self.idle:
-            self._pending = [(at, r) for at, r in self._pending if at > self.now]
-            self.turn(ready)
+        watched = self.now < self._watched_until
+        if self.now - self._turned >= self.idle or any(
+            at <= self.now and (new or watched) for at, _, new in self._pending
+        ):
+            self.turn(self._ready())
+
+    def _ready(self) -> list[Round]:
+        """The answers that are there by now, taken."""
+        ready = [item for at, item, _ in self._pending if at <= self.now]
+        self._pending = [waits for waits in self._pending if waits[0] > self.now]
+        return ready
 
     def turn(self, rounds: Iterable[Round] = ()) -> None:
         """One turn, its plan carried out at once."""
@@ -195,6 +212,14 @@ class Simulation:
         self.memory = remember(self.world)
         self._wanted = attention(self.world)
         self._turned = self.now
+        self._watched_until = self._in_question()
+
+    def _in_question(self) -> float:
+        """Until when every answer may matter: while somebody is curious, on trial or to prove."""
+        ledger, proofs = self.world.ledger, self.world.proofs.values()
+        if ledger.trials or ledger.herds or not all(proof.proved for proof in proofs):
+            return math.inf
+        return float(np.fmax.reduce(ledger.curious_until, initial=-math.inf))
 
     def traffic(self, seconds: float) -> tuple[Heard, ...]:  # noqa: ARG002 - there is none
         """What was heard of the resolvers' traffic in so much time."""
@@ -223,7 +248,7 @@ class Simulation:
 
     def _next(self) -> float:
         fast = [self._fast.get(address, self.now) for address in self._wanted]
-        ready = [at for at, _ in self._pending]
+        ready = [at for at, _, _ in self._pending if at > self.now]
         return min([*self._slow.values(), *fast, *ready, self._turned + self.idle])
 
     def _ask(self) -> None:
@@ -255,7 +280,16 @@ class Simulation:
         slow = any(o.outcome is Outcome.TIMEOUT for o in seen)
         ready = self.now + (self.layout.timeout if slow else self.rtt)
         item = Round(address=address, question=question, at=self.now, observations=tuple(seen))
-        self._pending.append((ready, item))
+        self._pending.append((ready, item, self._is_news(seen)))
+
+    def _is_news(self, seen: list[Observation]) -> bool:
+        """Whether any of them says what the one before it did not."""
+        said = {
+            (o.address, o.path): (o.outcome, o.judged, o.serial, o.expires, o.nsid) for o in seen
+        }
+        new = not said.items() <= self._said.items()
+        self._said |= said
+        return new
 
     def _observe(self, address: str, path: str, name: str, *, live: bool = False) -> Observation:
         shown = self.answer(Ask(address=address, path=path, name=name, now=self.now, live=live))
