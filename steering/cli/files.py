@@ -38,7 +38,7 @@ def check(options: argparse.Namespace) -> int:
         **({"override": len(setup.overrides)} if setup.overrides else {}),
     }
     print(f"{options.config}: fine: {', '.join(_counted(n, what) for what, n in counts.items())}")
-    for complaint in _of_this_host(setup):
+    for complaint in dict.fromkeys(_of_this_host(setup)):
         print(f"this host: {complaint}", file=sys.stderr)
     return FINE
 
@@ -46,15 +46,18 @@ def check(options: argparse.Namespace) -> int:
 def _of_this_host(setup: Setup) -> Iterator[str]:
     from steering.act.preflight import Fault, preflight
     from steering.agent import parts
+    from steering.config import Mode
     from steering.dnstap.listen import objections
 
     config = setup.config
+    # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
+    who = "`run`" if config.mode is Mode.ENFORCE else "`mode: enforce`"
     if (claim := parts.claim_of(config)) is not None:
         addresses = parts.addresses_of(setup)
         for complaint in preflight(
             claim, addresses, state=config.state, runtime=config.runtime, create=False
         ):
-            word = "notice" if complaint.kind is Fault.NOTICE else "`run` would refuse"
+            word = "notice" if complaint.kind is Fault.NOTICE else f"{who} would refuse"
             yield f"{word}: {complaint}"
     if (terms := parts.terms_of(config)) is not None:
         from steering.act.bgp.household import look_around
