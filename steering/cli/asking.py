@@ -31,6 +31,8 @@ def explain(options: argparse.Namespace) -> int:
         from steering.replay.show import explain_at
 
         return explain_at(_journal(options), address, options.at, as_json=options.json)
+    if options.journal is not None:
+        raise Excuse(WRONG_INPUT, "--journal is asked of a time: --at TIME")
     from steering.config import load
     from steering.report.client import fetch
     from steering.report.text import explain_text
@@ -44,7 +46,11 @@ def replay(options: argparse.Namespace) -> int:
     """A journal or a story, run again."""
     from steering.replay.show import replay, scenario
 
+    if options.since and options.until and options.until < options.since:
+        raise Excuse(WRONG_INPUT, "--to is before --from")
     if options.scenario is not None:
+        if any((options.journal, options.since, options.until)):
+            raise Excuse(WRONG_INPUT, "--scenario is told whole, without JOURNAL, --from, --to")
         return scenario(options.scenario, policies=options.policies, as_json=options.json)
     return replay(
         _journal(options),

@@ -11,6 +11,9 @@ from steering.override.options import add_commands
 DEFAULT = Path("/etc/steering/steering.yaml")
 
 
+_TIME = "RFC 3339, or UTC without an offset"
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     top = argparse.ArgumentParser(
@@ -60,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
     explain.add_argument("--json", action="store_true", help="as data")
     explain.add_argument(
-        "--at", type=_moment, metavar="TIME", help="at a time in the journal: RFC 3339, or UTC"
+        "--at", type=_moment, metavar="TIME", help=f"at a time in the journal: {_TIME}"
     )
     explain.add_argument(
         "--journal", type=Path, metavar="FILE", help="for --at (default: that of the configuration)"
@@ -85,8 +88,10 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument(
         "--policies", type=Path, metavar="DIR", help="try these instead of those recorded"
     )
-    replay.add_argument("--from", dest="since", type=_moment, metavar="TIME")
-    replay.add_argument("--to", dest="until", type=_moment, metavar="TIME")
+    replay.add_argument(
+        "--from", dest="since", type=_moment, metavar="TIME", help=f"print from then on: {_TIME}"
+    )
+    replay.add_argument("--to", dest="until", type=_moment, metavar="TIME", help="and no further")
     replay.add_argument("--json", action="store_true", help="as data")
     demo = command("demo", "replay July 2023 live, in network namespaces of its own")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")

@@ -119,3 +119,19 @@ def test_the_off_switch_waits_for_nothing_that_it_does_not_need() -> None:
         *("asyncio", "cryptography", "dns", "numpy", "prometheus_client", "pydantic", "sqlite3"),
         *("steering.agent", "steering.config", "steering.engine", "steering.observe", "http"),
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["replay", "x", "--scenario", "y"], "--scenario is told whole"),
+        (["replay", "--scenario", "y", "--from", "2026-11-24"], "--scenario is told whole"),
+        (["replay", "x", "--from", "2026-11-24", "--to", "2026-11-23"], "--to is before --from"),
+        (["explain", "::1", "--journal", "x"], "--at TIME"),
+    ],
+)
+def test_what_would_be_passed_over_in_silence_is_refused(
+    words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == cli.WRONG_INPUT
+    assert complaint in capsys.readouterr().err
