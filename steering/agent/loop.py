@@ -17,7 +17,7 @@ from pathlib import Path
 from steering import engine
 from steering.act.bgp.speaking import Speaking
 from steering.act.off import OffSwitch
-from steering.agent import parts
+from steering.agent import parts, standing
 from steering.agent.crew import Crew
 from steering.agent.hands import Acted
 from steering.agent.notebook import Notebook
@@ -69,10 +69,24 @@ class Agent:
             snapshot=lambda: self.snapshot,
             deliver=self._deliver,
         )
-        self.outfit = Outfit(self.version, self._lasting)
+        self.outfit = self._first_outfit()
         self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
         self.reload = Reload(path, self, self.meters)
-        self.journal = kept(None, config)
+        self.journal = kept(None, self.version.setup.config)
+
+    def _first_outfit(self) -> Outfit:
+        """By what was in force before a restart; where that can't be had any more, by the files."""
+        files, self.version = self.version, standing.take_up(self.version)
+        if self.version is files:
+            return Outfit(files, self._lasting)
+        try:
+            outfit = Outfit(self.version, self._lasting)
+        except CannotRun:
+            self.version = files
+            return Outfit(files, self._lasting)
+        because = "the files are others than before the restart: taken up as by a running agent"
+        self.tell(Event(event="notice", because=because))
+        return outfit
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -82,12 +96,14 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
         self.outfit.adopt()
+        standing.spend(self.version.setup.config.runtime)
         self._tell_of(self.outfit)
         if self.notebook.found:
             self.tell(Event(event="notice", because=self.notebook.found))
         self.crew = Crew()
         self._hear()
         self.turn()  # pins the paths before the first question is asked
+        self._leave_version()
         self._set_going(None)
         self.tell(Event(event="config_loaded", because=self._summary()))
         notify("READY=1")
@@ -204,6 +220,14 @@ class Agent:
             self._change(version)
         self.version = version
         self.turn()  # pins the paths before the first question is asked over them
+        self._leave_version()
+
+    def _leave_version(self) -> None:
+        runtime = self.version.setup.config.runtime
+        if self.outfit.hands is not None:
+            standing.leave(runtime, self.version)
+        else:
+            standing.spend(runtime)
 
     def _change(self, version: Version) -> None:
         was, config = self.outfit, version.setup.config

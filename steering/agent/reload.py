@@ -133,7 +133,7 @@ class Reload:
         """What was steered when that was looked at."""
         self._asked = False
         self._bell = Bell()
-        consent.settle(self._runtime)
+        consent.settle(self._runtime, self._dealt)
         meters.reload_ok.set(1)
 
     def look_now(self) -> None:

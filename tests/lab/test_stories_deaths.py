@@ -76,6 +76,8 @@ def test_a_restart_within_the_lease_touches_nothing() -> None:
             stage.scene.start_agent()
             stage.await_about("adopted")
             stage.steady(stage.through("pao"))
+            explained = stage.scene.steering("explain", stage.addresses[0])
+            assert "1.0 moves not worn off" in explained, "by an agent that is dead"
             stage.heard.clear()
         assert dump(stage) == before
         assert kernel.lines() == []

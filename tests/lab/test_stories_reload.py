@@ -191,6 +191,47 @@ def test_what_would_end_most_steers_waits_for_a_word() -> None:
         stage.await_alarm("config_held", there=False)
 
 
+def test_a_restart_is_no_word_for_what_would_end_most_steers() -> None:
+    with steered() as stage:
+        kernel, one = Kernel(stage), stage.addresses[0]
+        was = edit(config(stage), lambda text: text.replace("mode: enforce", "mode: observe"))
+        stage.await_alarm("config_held")
+        for _ in range(2):
+            stage.kill_agent()
+            stage.scene.start_agent()
+            stage.await_alarm("config_held")
+        assert stage.scene.stop_agent() == 0
+        config(stage).write_text(was)
+        edit(
+            policy(stage),  # while nobody looked
+            lambda text: (
+                text.split("nameservers:")[0] + f"nameservers:\n  a.gtld-servers.net.: ['{one}']\n"
+            ),
+        )
+        stage.scene.start_agent()
+        stage.await_alarm("config_held")
+        stage.steady(stage.through("pao"))
+        assert kernel.lines() == [], "in all this not a route was touched"
+        assert "3 of 4 steers" in stage.scene.steering("reload")
+        assert "nothing is held" in stage.scene.steering("reload", "--yes", check=True)
+        stage.await_routes(stage.through("pao", [one]))
+        stage.kill_agent()
+        stage.scene.start_agent()
+        stage.steady(stage.through("pao", [one]), questions=8)
+        stage.await_alarm("config_held", there=False)
+
+
+def test_what_changed_over_a_restart_and_ends_no_steer_is_taken_up_at_once() -> None:
+    with steered() as stage:
+        kernel = Kernel(stage)
+        assert stage.scene.stop_agent() == 0
+        edit(policy(stage), lambda text: text.replace("clean: 20", "clean: 30"))
+        stage.scene.start_agent()
+        assert poll(lambda: any("clean" in told for told in differences(stage)), timeout=PATIENCE)
+        stage.steady(stage.through("pao"), questions=8)
+        assert kernel.lines() == []
+
+
 def test_what_is_held_is_forgotten_when_the_files_are_put_right() -> None:
     with steered() as stage:
         kernel = Kernel(stage)

@@ -1,0 +1,77 @@
+"""The version of the files in force, left for whoever is started within the lease.
+
+That somebody was started anew is no word for files that changed meanwhile: he goes on by what
+was in force, and takes them up as a running agent does (`reload`), at once as a rule, and held
+where they would end most of the steers. Without a lease there is nothing to go on with.
+
+What is left is spent when the lease is renewed, and left again after the first turn. So an
+agent that dies of the old version at once is followed by one that goes by the files, and not by
+the same for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from steering.act.lease import Lease, write_atomically
+from steering.agent.reload import Version
+from steering.model import Override
+from steering.observe.anchors import AnchorError
+from steering.replay import setups
+from steering.replay.codec import Codec
+
+_NAME = "in-force"
+_OVERRIDES = Codec(tuple[Override, ...])
+
+
+def leave(runtime: Path, version: Version) -> None:
+    """Leave this version for the next agent. What can't be written costs it the question alone."""
+    setup = version.setup
+    value = {
+        "fingerprint": version.fingerprint,
+        "setup": setups.write(setup),
+        "overrides": _OVERRIDES.write(setup.overrides),
+    }
+    with contextlib.suppress(OSError):
+        write_atomically(runtime / _NAME, json.dumps(value))
+
+
+def spend(runtime: Path) -> None:
+    """Nothing is left any more."""
+    with contextlib.suppress(OSError):
+        (runtime / _NAME).unlink()
+
+
+def take_up(files: Version) -> Version:
+    """The version to begin with: what was in force within a lease, else the files as they are."""
+    config = files.setup.config
+    kept = _left(config.runtime) if _leased(config.runtime) else None
+    if kept is None or kept.fingerprint == files.fingerprint:
+        return files
+    there = kept.setup.config
+    if (there.state, there.runtime) != (config.state, config.runtime):
+        return files  # a running agent can't change these: this is how one does
+    return kept
+
+
+def _leased(runtime: Path) -> bool:
+    try:
+        return not Lease(runtime).expired()
+    except OSError:
+        return False
+
+
+def _left(runtime: Path) -> Version | None:
+    """What was left; None: nothing, or nothing that this program can go by."""
+    try:
+        value: Any = json.loads((runtime / _NAME).read_bytes())
+        setup = setups.read(value["setup"])
+        overrides = _OVERRIDES.read(value["overrides"])
+        seen = tuple((str(name), int(a), int(b), int(c)) for name, a, b, c in value["fingerprint"])
+        return Version.of(replace(setup, overrides=overrides), seen)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, AnchorError):
+        return None
