@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,10 +67,18 @@ def _leased(runtime: Path) -> bool:
         return False
 
 
+def _ours(file: os.stat_result) -> bool:
+    """Whether nobody else can have written it: it names programs that the agent starts."""
+    return file.st_uid == os.geteuid() and not file.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 def _left(runtime: Path) -> Version | None:
     """What was left; None: nothing, or nothing that this program can go by."""
     try:
-        value: Any = json.loads((runtime / _NAME).read_bytes())
+        with (runtime / _NAME).open("rb") as file:
+            if not _ours(os.fstat(file.fileno())):
+                return None
+            value: Any = json.load(file)
         setup = setups.read(value["setup"])
         overrides = _OVERRIDES.read(value["overrides"])
         seen = tuple((str(name), int(a), int(b), int(c)) for name, a, b, c in value["fingerprint"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,3 +153,16 @@ def test_anchors_that_are_rubbish_now_are_no_reason_to_stop(config: Path) -> Non
     files = replace(change(config), fingerprint=())
     (config.parent / "root.key").write_text("rubbish\n")
     assert standing.take_up(files) is files
+
+
+def test_what_somebody_else_may_have_written_is_no_version(config: Path) -> None:
+    standing.leave(config.parent, version(config))
+    leased(config.parent)
+    file, files = config.parent / "in-force", change(config)
+    file.chmod(0o620)
+    assert standing.take_up(files) is files
+    file.chmod(0o600)
+    assert standing.take_up(files) is not files
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65534)
+        assert standing.take_up(files) is files
