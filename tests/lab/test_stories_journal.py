@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from stage import EXPIRED, QUICK, Stage, on_stage
+from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
+from test_stories_bgp import await_told, behind_a_router, through
 
+from steering.act.bgp import process
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
 from steering.report.events import timestamp
@@ -57,6 +59,38 @@ def test_an_incident_with_a_killed_agent_a_reload_and_a_switch_is_replayed_bit_f
         explained = steering(*words, "--journal", journal(stage))
         assert explained.returncode == 0, explained.stderr
         assert "goes by pao" in explained.stdout
+
+
+def test_with_bgp_on_it_holds_what_the_engine_told_and_is_replayed_bit_for_bit() -> None:
+    with behind_a_router() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        speaker = (stage.scene.world.work / "run" / process.LOCK).read_text().split()[0]
+        stage.sh(f"kill -9 {int(speaker)}")  # the sessions go down and come up again
+        assert poll(lambda: {"started", "ended"} <= speakers(stage), timeout=PATIENCE)
+        await_told(stage, through(stage, "pao"))
+        stage.kill_agent()
+        stage.scene.start_agent()
+        stage.await_about("adopted")
+        stage.scene.serve(paths=[LOCAL])
+        await_told(stage, {})
+        stage.await_about("released")
+        stage.scene.stop_agent()
+        told = steering("replay", journal(stage), "--json")
+        assert told.returncode == 0, told.stdout[-2000:] + told.stderr
+        found = json.loads(told.stdout)
+        assert found["difference"] is None
+        assert found["turns"] > 20
+        names = {event["event"] for event in found["events"]}
+        assert {"confirmed", "steered", "proved", "adopted", "recovered", "released"} <= names
+        assert {"bgp_session", "bgp_speaker"} <= {event["event"] for event in stage.listen()}
+        assert not {name for name in names if name.startswith("bgp")}, "no replay comes to these"
+
+
+def speakers(stage: Stage) -> set[str]:
+    """What became of speakers so far."""
+    return {event["now"] for event in stage.listen() if event["event"] == "bgp_speaker"}
 
 
 def test_a_full_disk_costs_the_journal_and_not_the_agent() -> None:
