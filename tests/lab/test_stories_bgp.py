@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +14,9 @@ from stage import EXPIRED, QUICK, Stage, on_stage, ours
 
 from steering.act.bgp import process
 from steering.lab.peering import passable
+from steering.lab.resolver import Resolving
 from steering.lab.sandbox import find, poll
+from steering.lab.scene import Scene, Settings
 from steering.lab.world import EDGE, ISP
 from steering.model import LOCAL, Family
 
@@ -55,12 +57,18 @@ protocol bgp edge {
 
 
 @contextmanager
-def behind_a_router(settings: object = ALONE, *, agent: bool = True) -> Iterator[Stage]:
+def behind_a_router(
+    settings: Settings = ALONE,
+    *,
+    agent: bool = True,
+    password: str = "",
+    resolver: Callable[[Scene], Resolving] | None = None,
+) -> Iterator[Stage]:
     if os.geteuid():
         pytest.skip("the speaker gives up root, which only root can")
     if find("bird") is None:
         pytest.skip("bird is not installed")
-    with on_stage(settings, agent=False) as stage:  # type: ignore[arg-type]
+    with on_stage(settings, agent=False, resolver=resolver) as stage:
         world = stage.scene.world
         passable(world.work)
         inner = world.paths[LOCAL].inner(2)
@@ -89,7 +97,8 @@ def behind_a_router(settings: object = ALONE, *, agent: bool = True) -> Iterator
                 )
                 pin(stage, path, family=family)
         world.ip_batch(ISP, lines)
-        (world.work / "bird.conf").write_text(BIRD)
+        secret = f'hold time 3; password "{password}";' if password else "hold time 3;"
+        (world.work / "bird.conf").write_text(BIRD.replace("hold time 3;", secret))
         start_router(stage)
         if agent:
             stage.scene.start_agent()

@@ -5,6 +5,7 @@ Everything that could be wrong on this host is found here, and said in whole sen
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -27,6 +28,9 @@ from steering.model import Family, Seconds
 SOCKET = "socket"
 _HELPER = "bridge.py"
 _LONGEST = 80  # bytes of a key, TCP_MD5SIG_MAXKEYLEN in linux/tcp.h
+_TO_BE_ANOTHER = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
+"""Capabilities by number (linux/capability.h), to start somebody else and to end him again."""
+_NET_BIND_SERVICE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,12 @@ def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
             f"user {terms.user}: wanted a user of this host who may run {sys.executable} or"
             " /usr/bin/python3: the helper inside the speaker is run as this user"
         )
+    lacking = _lacking(terms)
+    if lacking:
+        troubles.append(
+            f"the agent has not {', '.join(lacking)}: without, the speaker would not start as user"
+            f" {terms.user}, not listen, or not end"
+        )
     folder = runtime.absolute() / FOLDER
     return Household(
         terms=replace(terms, peers=tuple(peers)),
@@ -106,7 +116,7 @@ def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
         passwords=passwords,
         local=local,
         troubles=tuple(troubles),
-        usable=bool(peers) and python is not None and not isinstance(command, str),
+        usable=bool(peers) and python is not None and not isinstance(command, str) and not lacking,
     )
 
 
@@ -181,3 +191,32 @@ def _lets(found: os.stat_result, uid: int, gid: int) -> bool:
     if found.st_uid == uid:
         return bool(found.st_mode & 0o100)
     return bool(found.st_mode & (0o010 if found.st_gid == gid else 0o001))
+
+
+def _lacking(terms: Terms) -> list[str]:
+    """The capabilities that we would need for these terms, and have not.
+
+    Without CAP_KILL a speaker would start and nobody here could end it.
+    """
+    have = _capabilities()
+    lacking = []
+    if os.geteuid() == 0 and terms.user != "root":
+        lacking = [name for name, number in _TO_BE_ANOTHER.items() if not have >> number & 1]
+    if terms.listen is not None and terms.listen < _first_free_port():
+        lacking += [] if have >> _NET_BIND_SERVICE & 1 else ["CAP_NET_BIND_SERVICE"]
+    return lacking
+
+
+def _capabilities() -> int:
+    """What this process may do, as bits; all where /proc does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        return int(status.split("\nCapEff:")[1].split()[0], 16)
+    return -1
+
+
+def _first_free_port() -> int:
+    """The first port that everybody may listen on (ip-sysctl, ip_unprivileged_port_start)."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    return 1024
