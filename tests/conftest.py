@@ -1,18 +1,26 @@
-"""What tests share: a network namespace of one's own, and worlds of several."""
+"""What tests share: a namespace of one's own, worlds of several, and what is built only once."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from steering.lab.world import World
 
+ROOT = Path(__file__).parents[1]
+
 WorldFactory = Callable[..., World]
+Once = Callable[[str, Callable[[Path], None]], Path]
 
 _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
@@ -47,3 +55,36 @@ def make_world(possible: None) -> Iterator[WorldFactory]:
             return stack.enter_context(World(**arguments))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes a directory, given its name and what fills it; all processes of a run get the same."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        place, filled = shared / name, shared / f"{name}.filled"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not filled.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of one who failed or was killed
+                place.mkdir()
+                fill(place)
+                filled.touch()
+        return place
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def wheel(once: Once) -> Path:
+    """Built from what git would check out, not from what else lies about."""
+
+    def build(place: Path) -> None:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
+        quick = os.environ | {"MYPYC_OPT_LEVEL": "1"}
+        subprocess.run(command, cwd=ROOT, env=quick, check=True, capture_output=True, text=True)
+
+    (built,) = once("wheel", build).glob("*.whl")
+    return built

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shlex
 import shutil
@@ -28,6 +29,16 @@ def trees() -> Iterator[ast.Module]:
     for source in sorted((ROOT / "steering").rglob("*.py")):
         if "lab" not in source.parts:
             yield ast.parse(source.read_text())
+
+
+@functools.cache
+def texts() -> frozenset[str]:
+    return frozenset(
+        node.value
+        for tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
 
 
 # --- generated parts ------------------------------------------------------------------------
@@ -112,14 +123,8 @@ def test_every_alarm_is_written_down_and_none_that_never_comes() -> None:
 
 @pytest.mark.parametrize("message", first_column("docs/troubleshooting.md", "## Messages"))
 def test_a_message_in_the_remedies_is_one_the_code_has(message: str) -> None:
-    texts = [
-        node.value
-        for tree in trees()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    ]
     for fragment in filter(None, (part.strip(" .") for part in message.split("…"))):
-        assert any(fragment in text for text in texts), fragment
+        assert any(fragment in text for text in texts()), fragment
 
 
 # --- links ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import configparser
 import ctypes
+import functools
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import Once
 
 import steering
 
@@ -33,25 +35,17 @@ _PR_SET_MDWE, _REFUSE_EXEC_GAIN = 65, 1  # linux/prctl.h
 # --- the wheel ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from what git would check out, not from what else lies about."""
-    place = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    (built,) = place.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def installed(wheel: Path, once: Once) -> Path:
     """A fresh environment with the wheel in it; what it requires is borrowed from ours."""
-    place = tmp_path_factory.mktemp("opt")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(place / "bin/python")]
-    command = [*pip, "install", "--no-deps", "--no-index", "--disable-pip-version-check"]
-    subprocess.run([*command, str(wheel)], check=True, capture_output=True, text=True)
-    return place
+
+    def install(place: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(place / "bin/python")]
+        command = [*pip, "install", "--no-deps", "--no-index", "--disable-pip-version-check"]
+        subprocess.run([*command, str(wheel)], check=True, capture_output=True, text=True)
+
+    return once("opt", install)
 
 
 def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -114,8 +108,9 @@ def test_the_shipped_configuration_passes_the_check_once_copied(
 
 
 def test_a_shipped_story_can_be_told_from_where_it_is_installed(installed: Path) -> None:
-    story = installed / "share/steering/scenarios/maintenance.yaml"
-    text = story.read_text()
+    shipped = installed / "share/steering/scenarios/maintenance.yaml"
+    text = shipped.read_text()
+    story = shipped.with_name("short.yaml")
     story.write_text(
         text.replace("lasts: 3h", "lasts: 5s").replace("80m", "4s").replace("60m", "3s")
     )
@@ -127,6 +122,7 @@ def test_a_shipped_story_can_be_told_from_where_it_is_installed(installed: Path)
 # --- requirements ---------------------------------------------------------------------------
 
 
+@functools.cache
 def imported() -> dict[str, set[str]]:
     """Module from elsewhere -> the folders of the package that import it."""
     found: dict[str, set[str]] = {}
