@@ -6,16 +6,14 @@ pao's own traffic, and that of whoever steers through pao.
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from steering.lab.sandbox import PYTHON, LabError, Program, poll
-from steering.lab.scene import STATUS_PORT, Scene, Settings
+from steering.lab.agent import STATUS_PORT, Answer, Seat
+from steering.lab.sandbox import Program
+from steering.lab.scene import Scene, Settings
 from steering.model import LOCAL, Family
 
 HERE = "sin"
@@ -89,26 +87,19 @@ class Host:
         """Its configuration file."""
         return self.directory / "steering.yaml"
 
+    @property
+    def seat(self) -> Seat:
+        """Where its agent runs."""
+        return Seat(world=self.scene.world, namespace=self.namespace)
+
     def start(self) -> None:
         """Start its agent and wait for its first round of probes. Raises LabError."""
-        argv = [PYTHON, "-m", "steering", "run", "--config", str(self.config)]
-        log = f"agent-{self.name}.log"
-        self.agent = self.scene.world.start(self.namespace, argv, log=log)
-        if not poll(self._ready, timeout=30.0, every=0.05):
-            raise LabError(f"the agent of {self.name} does not become ready{self.agent.tail()}")
+        self.agent = self.seat.start(self.config, log=f"agent-{self.name}.log")
+        self.seat.await_ready(self.agent)
 
-    def _ready(self) -> bool:
-        if self.agent is not None and not self.agent.running:
-            raise LabError(f"the agent of {self.name} ended{self.agent.tail()}")
-        try:
-            return self._get("/readyz")[0] == http.client.OK
-        except OSError:
-            return False
-
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Answer:
         """What its agent's API says. Raises OSError while nobody listens."""
-        value: dict[str, Any] = json.loads(self._get("/api/v1/status")[1])
-        return value
+        return self.seat.api()
 
     def health(self, site: str) -> set[str]:
         """The health of its paths through a site; `local` for its own."""
@@ -145,16 +136,6 @@ class Host:
         argv = ["nft", "-j", "list", "counter", "inet", "lab", "circling"]
         listed = json.loads(self.scene.world.run(self.namespace, argv).stdout)["nftables"]
         return next(int(entry["counter"]["packets"]) for entry in listed if "counter" in entry)
-
-    def _get(self, path: str) -> tuple[int, str]:
-        with self.scene.world.socket(self.namespace, Family.IPV4, socket.SOCK_STREAM) as sock:
-            sock.settimeout(5.0)
-            sock.connect(("127.0.0.1", STATUS_PORT))
-            connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
-            connection.sock = sock
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
 
 
 def _named(path: str) -> str:

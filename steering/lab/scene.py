@@ -7,32 +7,27 @@ namespace, told apart from the rest by nothing. The demo and the lab tests play 
 
 from __future__ import annotations
 
-import http.client
 import json
 import signal
-import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from steering.lab.agent import STATUS_PORT, Answer, Seat
 from steering.lab.anycast import GTLD_SERVERS
 from steering.lab.authority import Authority, Embedded, authority
 from steering.lab.clients import Clients
 from steering.lab.resolver import MiniResolver, Resolving, resolver
-from steering.lab.sandbox import PYTHON, LabError, Program, poll
+from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.world import EDGE, World
 from steering.lab.zone import FRESH, Fault, Keys, SignedZone, Validity, ZoneSpec, sign
 from steering.model import LOCAL, Family, Seconds, WallTime
 
-STATUS_PORT = 9353
 ZONES = ("com.", "net.")
-
-Answer = dict[str, Any]
-"""Decoded JSON of the agent's API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,20 +177,22 @@ class Scene:
         )
         return self.config
 
+    @property
+    def seat(self) -> Seat:
+        """Where the agent runs."""
+        return Seat(world=self.world, namespace=EDGE)
+
     def start_agent(self, *, prefix: Sequence[str] = (), ready: bool = True) -> Program:
         """Run the agent in the edge namespace; by default wait for its first round of probes."""
-        argv = [*prefix, PYTHON, "-m", "steering", "run", "--config", str(self.config)]
-        self.agent = self.world.start(EDGE, argv, log=self.log)
+        self.agent = self.seat.start(self.config, log=self.log, prefix=prefix)
         if ready:
             self.await_ready()
         return self.agent
 
     def await_ready(self) -> None:
         """Until the agent's first round of probes is done. Raises LabError if it never is."""
-        if not poll(self._is_ready, timeout=30.0, every=0.05):
-            raise LabError(
-                f"the agent does not become ready{self.agent.tail() if self.agent else ''}"
-            )
+        assert self.agent is not None
+        self.seat.await_ready(self.agent)
 
     @property
     def tap(self) -> Path:
@@ -221,22 +218,11 @@ class Scene:
 
     def api(self, path: str = "/api/v1/status") -> Answer:
         """One answer of the agent's API. Raises OSError while nobody listens."""
-        status, body = self.get(path)
-        if status != http.client.OK:
-            raise LabError(f"{path}: {status} {body}")
-        value: Answer = json.loads(body)
-        return value
+        return self.seat.api(path)
 
     def get(self, path: str) -> tuple[int, str]:
         """Status code and body of one HTTP request. Raises OSError while nobody listens."""
-        with self.world.socket(EDGE, Family.IPV4, socket.SOCK_STREAM) as sock:
-            sock.settimeout(5.0)
-            sock.connect(("127.0.0.1", STATUS_PORT))
-            connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
-            connection.sock = sock
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+        return self.seat.get(path)
 
     def events(self) -> list[Answer]:
         """The events since the last call. Lines that are no JSON (a traceback) raise LabError."""
@@ -263,14 +249,6 @@ class Scene:
             for route in json.loads(text) if text.rstrip().endswith("]") else []:
                 found[str(route["dst"])] = str(route.get("gateway", ""))
         return found
-
-    def _is_ready(self) -> bool:
-        if self.agent is not None and not self.agent.running:
-            raise LabError(f"the agent ended{self.agent.tail()}")
-        try:
-            return self.get("/readyz")[0] == http.client.OK
-        except OSError:
-            return False
 
 
 def seconds(text: str) -> Seconds:

@@ -22,10 +22,11 @@ from typing import Any
 import pytest
 
 from steering.act.guard import LOCK
+from steering.lab.agent import Answer
 from steering.lab.anycast import GTLD_SERVERS
 from steering.lab.resolver import Resolving
 from steering.lab.sandbox import LabError, poll
-from steering.lab.scene import Answer, Scene, Settings, seconds
+from steering.lab.scene import Scene, Settings, seconds
 from steering.lab.world import EDGE, World
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family, Seconds, WallTime

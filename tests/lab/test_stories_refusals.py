@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import pytest
 from stage import QUICK, Kernel, Stage, everything, foreign, on_stage, ours
 
+from steering.lab.agent import STATUS_PORT
 from steering.lab.sandbox import PYTHON
-from steering.lab.scene import STATUS_PORT
 from steering.lab.world import EDGE
 from steering.model import Family
 

@@ -1,0 +1,68 @@
+"""The agent as its users run it: `steering run` in a namespace of the world, told by nothing."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steering.lab.sandbox import PYTHON, LabError, Program, poll
+from steering.lab.world import World
+from steering.model import Family, Seconds
+
+STATUS_PORT = 9353
+
+Answer = dict[str, Any]
+"""Decoded JSON of the agent's API."""
+
+_PATIENCE: Seconds = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where one agent runs, to be started and asked there."""
+
+    world: World
+    namespace: str
+
+    def start(self, config: Path, *, log: str | Path, prefix: Sequence[str] = ()) -> Program:
+        """Run an agent; its events go to `log`."""
+        argv = [*prefix, PYTHON, "-m", "steering", "run", "--config", str(config)]
+        return self.world.start(self.namespace, argv, log=log)
+
+    def await_ready(self, agent: Program) -> None:
+        """Until its first round of probes is done. Raises LabError if it ends, or never is."""
+
+        def ready() -> bool:
+            if not agent.running:
+                raise LabError(f"{agent.name} ended{agent.tail()}")
+            try:
+                return self.get("/readyz")[0] == http.client.OK
+            except OSError:
+                return False
+
+        if not poll(ready, timeout=_PATIENCE, every=0.05):
+            raise LabError(f"{agent.name} does not become ready{agent.tail()}")
+
+    def api(self, path: str = "/api/v1/status") -> Answer:
+        """One answer of its API. Raises OSError while nobody listens."""
+        status, body = self.get(path)
+        if status != http.client.OK:
+            raise LabError(f"{path}: {status} {body}")
+        value: Answer = json.loads(body)
+        return value
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status code and body of one HTTP request. Raises OSError while nobody listens."""
+        with self.world.socket(self.namespace, Family.IPV4, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5.0)
+            sock.connect(("127.0.0.1", STATUS_PORT))
+            connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
+            connection.sock = sock
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
