@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pwd
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
+from ctypes.util import find_library
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from steering.model import LOCAL
 pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "systemd/steering.service"
 NUMBERS = {
     "CAP_CHOWN": 0,
     "CAP_KILL": 5,
@@ -29,12 +33,32 @@ NUMBERS = {
     "CAP_NET_ADMIN": 12,
 }
 
+# Lets the system calls on standard input be and no others, has no memory become executable, and
+# becomes the program: SystemCallFilter= and MemoryDenyWriteExecute=, by the same library.
+CONFINED = """
+import ctypes, os, sys
+seccomp, libc = ctypes.CDLL("libseccomp.so.2"), ctypes.CDLL(None)
+seccomp.seccomp_init.restype = ctypes.c_void_p
+rules = ctypes.c_void_p(seccomp.seccomp_init(0x00050000 | 1))  # SCMP_ACT_ERRNO(EPERM)
+allow = 0x7FFF0000  # SCMP_ACT_ALLOW
+for name in sys.argv[1].split(","):
+    number = seccomp.seccomp_syscall_resolve_name(name.encode())
+    if number >= 0:
+        assert seccomp.seccomp_rule_add(rules, allow, number, 0) == 0, name
+assert seccomp.seccomp_load(rules) == 0
+assert libc.prctl(65, 1, 0, 0, 0) == 0  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
 
 def test_with_the_capabilities_of_the_unit_and_its_drop_in_all_works_and_nothing_more_is_there(
     tmp_path: Path,
 ) -> None:
-    if find("setpriv") is None:
-        pytest.skip("setpriv is not installed")
+    for program in ("setpriv", "systemd-analyze"):
+        if find(program) is None:
+            pytest.skip(f"{program} is not installed")
+    if find_library("seccomp") is None:
+        pytest.skip("libseccomp is not installed")
     (tmp_path / "secret").write_text("correct-horse\n")
     (tmp_path / "secret").chmod(0o600)
     neighbour = NEIGHBOUR.replace("}", f", password_file: {tmp_path}/secret}}")
@@ -46,6 +70,7 @@ def test_with_the_capabilities_of_the_unit_and_its_drop_in_all_works_and_nothing
         *("--bounding-set", laid_down(bounding)),
         *("--inh-caps", laid_down(ambient)),
         *("--ambient-caps", laid_down(ambient)),
+        *(sys.executable, "-c", CONFINED, ",".join(system_calls())),
     ]
     with behind_a_router(
         settings, agent=False, password="correct-horse", resolver=UNBOUND
@@ -66,6 +91,7 @@ def test_with_the_capabilities_of_the_unit_and_its_drop_in_all_works_and_nothing
         guard = int((run / LOCK).read_text())
         for ours_is in (status_of(stage, guard), as_values(status.read_text())):
             assert ours_is["NoNewPrivs"] == "1"
+            assert ours_is["Seccomp"] == "2", "a filter is in force"
             for kind in ("CapEff", "CapPrm", "CapBnd"):
                 assert ours_is[kind] == bits(bounding), kind
             assert ours_is["CapAmb"] == bits(ambient)
@@ -73,7 +99,7 @@ def test_with_the_capabilities_of_the_unit_and_its_drop_in_all_works_and_nothing
         for told in (status_of(stage, speaker), status_of(stage, int(helper))):
             assert set(told["Uid"].split()) == {nobody}
             assert told["Groups"] == ""
-            assert told["NoNewPrivs"] == "1"
+            assert (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2")
             for kind in ("CapEff", "CapPrm", "CapAmb"):
                 assert told[kind] == bits(()), kind
 
@@ -82,9 +108,24 @@ def test_with_the_capabilities_of_the_unit_and_its_drop_in_all_works_and_nothing
         assert process.running(run) is None
 
 
+def system_calls() -> list[str]:
+    """Those that the unit's filter lets be, by systemd's own list."""
+    [wanted] = re.findall(r"(?m)^SystemCallFilter=(.*)$", UNIT.read_text())
+    calls, sets = list[str](), [wanted]
+    while sets:
+        shown = subprocess.run(
+            ["systemd-analyze", "syscall-filter", sets.pop()], capture_output=True, text=True
+        )
+        words = [line.strip() for line in shown.stdout.splitlines()[1:]]
+        sets += [word for word in words if word.startswith("@")]
+        calls += [word for word in words if word[:1] not in {"", "#", "@"}]
+    assert {"read", "setuid", "kill"} <= set(calls), calls
+    return calls
+
+
 def capabilities() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Those that systemd leaves the agent with, and those of them that its children inherit."""
-    unit = (ROOT / "systemd/steering.service").read_text()
+    unit = UNIT.read_text()
     page = (ROOT / "docs/bgp.md").read_text()
     [drop_in] = re.findall(r"(?ms)^```ini\n(\[Service\].*?)^```", page)
     bounding = re.findall(r"(?m)^CapabilityBoundingSet=(.*)$", unit + drop_in)
