@@ -10,6 +10,7 @@ import enum
 import errno
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Literal
 
 from steering.act import wire
 from steering.act.claim import Claim
-from steering.act.diff import objection
+from steering.act.diff import objection, unfit
 from steering.act.gateways import way_to
 from steering.act.netlink import Asking
 from steering.act.reader import WITNESSES, KernelReader
@@ -159,17 +160,22 @@ def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Compl
 def _addresses(
     claim: Claim, addresses: Collection[str], own: Collection[str]
 ) -> Iterator[Complaint]:
-    allowed = frozenset(addresses)
+    allowed = frozenset(addresses if claim.sites else ())
+    without: Counter[Family] = Counter()
     for address in sorted(allowed):
-        sites = [s for s in claim.sites if _is_in(address, claim, s)] or claim.sites
-        if sites and (
-            because := objection(address, sites[0], claim=claim, allowed=allowed, own=own)
+        sites = [s for s in claim.sites if _is_in(address, claim, s)]
+        if because := (
+            objection(address, sites[0], claim=claim, allowed=allowed, own=own)
+            if sites
+            else unfit(address, allowed=allowed, own=own)
         ):
-            lacking = not any(_is_in(address, claim, site) for site in claim.sites)
-            yield Complaint(
-                kind=Fault.NOTICE if lacking and address not in own else Fault.WRONG_INPUT,
-                message=f"policies: {address} can't be steered: {because}",
-            )
+            message = f"policies: {address} can't be steered: {because}"
+            yield Complaint(kind=Fault.WRONG_INPUT, message=message)
+        elif not sites:
+            without[Family.of(address)] += 1
+    for family, count in without.items():
+        message = f"policies: {count} addresses can't be steered: no site has an {family} next hop"
+        yield Complaint(kind=Fault.NOTICE, message=message)
     for site, hops in claim.next_hops.items():
         for family, hop in hops.items():
             if hop in own:

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from kernelhost import ADDRESSES, CLAIM, build_host, everything, run
 
+from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
 from steering.act.preflight import Complaint, Fault, preflight
+from steering.model import Family
 
 pytestmark = pytest.mark.lab
 
@@ -24,8 +27,10 @@ def host(namespace: None) -> None:
         Path("/proc/sys/net/ipv4/conf", name, "rp_filter").write_text("0", encoding="ascii")
 
 
-def complaints(where: Path, addresses: Collection[str] = ADDRESSES) -> tuple[Complaint, ...]:
-    return preflight(CLAIM, addresses, state=where / "state", runtime=where / "run")
+def complaints(
+    where: Path, addresses: Collection[str] = ADDRESSES, claim: Claim = CLAIM
+) -> tuple[Complaint, ...]:
+    return preflight(claim, addresses, state=where / "state", runtime=where / "run")
 
 
 def test_a_good_host_has_nothing_to_complain_of(host: None, tmp_path: Path) -> None:
@@ -77,6 +82,18 @@ def test_addresses_that_cannot_be_steered_are_wrong_input(host: None, tmp_path: 
     said = "\n".join(map(str, found))
     assert "10.255.0.1 can't be steered: it is one of this host's own addresses" in said
     assert "10.255.1.2 can't be steered: it is the next hop of pao" in said
+
+
+def test_a_family_that_no_site_carries_is_noticed_once(host: None, tmp_path: Path) -> None:
+    hops = {name: {Family.IPV4: hops[Family.IPV4]} for name, hops in CLAIM.next_hops.items()}
+    found = complaints(tmp_path, claim=replace(CLAIM, next_hops=hops))
+    stranded = sum(":" in address for address in ADDRESSES)
+    assert [(complaint.kind, complaint.message) for complaint in found] == [
+        (
+            Fault.NOTICE,
+            f"policies: {stranded} addresses can't be steered: no site has an ipv6 next hop",
+        )
+    ]
 
 
 def test_a_next_hop_that_is_this_host_is_wrong_input(host: None, tmp_path: Path) -> None:
