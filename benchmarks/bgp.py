@@ -1,4 +1,4 @@
-"""BGP: a plan to the router's kernel and back, for BIRD and FRR, and what the speaker costs.
+"""BGP: a plan to the router's kernel and back, for three routers, and what the speaker costs.
 
 In network namespaces of its own: an edge with the speaker, a router, a site. Timed from the
 call with the plan to the kernel's message (`ip monitor`) of the last route in the router's
@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import report
 from steering.act.bgp import process
 from steering.lab.peering import ALL, Host, Network, terms
-from steering.lab.routers import Bird, Frr, Router
+from steering.lab.routers import ROUTERS, Bird, Router
 from steering.model import Family
 
 ROUNDS = 20
@@ -33,9 +33,9 @@ CALM = 20.0  # seconds in which no UPDATE may go out
 
 def run() -> None:
     """Measure in a child in namespaces of its own, and print the table."""
-    kinds = [kind for kind in (Bird, Frr) if not kind.missing()]
+    kinds = [kind for kind in ROUTERS if not kind.missing()]
     if os.geteuid() != 0 or not kinds:
-        print("\nbgp: left out: it needs root for network namespaces, and bird or frr")
+        print("\nbgp: left out: it needs root for network namespaces, and a router")
         return
     done = subprocess.run(
         ["unshare", "--net", sys.executable, "-m", "benchmarks.bgp"],
@@ -119,7 +119,7 @@ def _measure() -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory(prefix="steering-bgp-") as directory:
         network = Network()
         try:
-            for kind in (Bird, Frr):
+            for kind in ROUTERS:
                 if not kind.missing():
                     with told(kind, network, Path(directory)) as (router, host):
                         _time(kind.__name__, found, network, host)
