@@ -32,7 +32,7 @@ unit: setup-test ## the tests that need no network namespaces (two minutes)
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
 	$(PYTEST) -n 2 --dist loadfile -m lab $(ONLY)
 
-bench: setup-test ## measure what README.md's figures are made of
+bench: setup-test ## measure what README.md's figures are made of; BENCH=NAME: one of CONTRIBUTING.md's
 	@$(PYTHON) -m benchmarks $(BENCH)
 
 docs: setup-test ## write the generated pages and parts of pages anew
