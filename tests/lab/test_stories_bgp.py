@@ -176,6 +176,36 @@ def test_a_pin_that_the_router_forgot_keeps_the_detour_and_is_said_so() -> None:
         await_told(stage, {})
 
 
+def test_another_pin_of_the_local_path_is_another_way_and_brings_nothing_home_by_that() -> None:
+    with behind_a_router() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        stage.asked_more(12)
+        for family, source in ((Family.IPV4, "10.255.99.9"), (Family.IPV6, "fd00:ff:99::9")):
+            stage.scene.world.ip(EDGE, "addr", "add", f"{source}/{family.bits}", "dev", "lo")
+            rule = f"-{str(family)[-1]} rule add pref 100 from {source} lookup {100 + PINS[LOCAL]}"
+            stage.scene.world.ip(ISP, *rule.split())
+        before = local_samples(stage)
+        other = SOURCES.replace("10.255.99.1,", "10.255.99.9,").replace(":99::1'", ":99::9'")
+        assert other.count("9.9,") == other.count("::9'") == 1
+        stage.scene.configure(replace(ALONE, probe=f", pins: {{{other}}}"))
+        assert poll(
+            lambda: all(now < before[a] for a, now in local_samples(stage).items()),
+            timeout=15.0,
+            every=0.02,
+        ), "what the old pin brought is no evidence"
+        stage.asked_more(36, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+        assert stage.healths(LOCAL) == {"failing"}
+        stage.scene.serve(paths=[LOCAL])
+        await_told(stage, {})
+        assert "pins" not in stage.alarms()
+
+
+def local_samples(stage: Stage) -> dict[str, int]:
+    return {a["address"]: a["paths"][LOCAL]["samples"] for a in stage.status()["addresses"]}
+
+
 def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing() -> None:
     with behind_a_router() as stage:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
