@@ -181,7 +181,8 @@ def _everywhere_otherwise(world: World, board: Board, a: int) -> str:  # noqa: A
 def _unproven_otherwise(world: World, board: Board, a: int) -> str:
     if not board.breached[a]:
         trial = world.ledger.trials.get(a)
-        return f"+{CONFIRM_AT} in a trial" + (f", it is at {trial.score:+d}" if trial else "")
+        against = f", it is at {trial.score:+d}" if trial else " against a remote path"
+        return f"+{CONFIRM_AT} in a trial{against}"
     if board.best[a]:
         return "the loss of every proven site"
     return (
