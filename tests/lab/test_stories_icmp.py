@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from stage import Kernel, Stage, on_stage
 
 from steering.lab.anycast import GTLD_SERVERS
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import PYTHON, find, poll
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
@@ -123,6 +125,32 @@ def test_what_our_own_firewall_refuses_counts_nothing_and_moves_nothing() -> Non
         assert all(a["paths"][LOCAL]["outcomes"]["local_error"] >= 20 for a in refused), refused
         assert kernel.steers() == []
         assert not stage.about("suspected")
+
+
+def test_forged_errors_change_nothing_not_even_in_our_own_name() -> None:
+    """Neither is a good answer lost for them, nor a silence excused."""
+    with on_stage(nameservers=THREE) as stage:
+        own, next_hop = (stage.scene.world.paths[LOCAL].link(end) for end in (1, 2))
+        # The kernel takes no IPv4 packet in that says it is from here.
+        names = [next_hop[Family.IPV4], own[Family.IPV6]]
+        argv = [PYTHON, str(Path(__file__).with_name("forger.py")), "edge", *names]
+        forger = stage.scene.world.start("isp", argv, log="forger.log")
+        assert poll(lambda: "forging" in forger.log.read_text(), timeout=20)
+        kernel = Kernel(stage)
+        before = stage.healths(LOCAL)
+        stage.asked_more(60)
+        assert (kernel.steers(), stage.healths(LOCAL), before) == ([], {"healthy"}, {"healthy"})
+        assert timeouts(stage) == 0
+
+        stage.scene.world.blackhole(LOCAL, addresses=DEAD)
+        stage.await_routes(stage.through("pao", DEAD))
+        said = dict(zip(DEAD, (f"{ip_address(name)}: " for name in names), strict=True))
+        assert poll(
+            lambda: all(word in explained(stage, a) for a, word in said.items()), timeout=60
+        )
+        for shown in stage.status()["addresses"]:
+            assert "local_error" not in shown["paths"][LOCAL]["outcomes"], shown
+        assert forger.running, forger.tail()
 
 
 def explained(stage: Stage, address: str) -> str:
