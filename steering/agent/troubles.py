@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from steering.model import Event, WallTime
+from steering.agent.outfit import Outfit
+from steering.model import Event, Instant, WallTime
 from steering.world import Alarm
+
+_NAMED = 3
+"""Things told of where there may be more."""
 
 
 class Troubles:
@@ -16,7 +20,11 @@ class Troubles:
         self.alarms: Mapping[str, Alarm] = {}
 
     def settle(self, now: Mapping[str, str], wall: WallTime) -> tuple[Event, ...]:
-        """Take over what is the matter (name to text); which alarms that raises and clears."""
+        """Take over what is the matter (name to text); which alarms that raises and clears.
+
+        An empty text is nothing the matter.
+        """
+        now = {name: text for name, text in now.items() if text}
         raised = (
             Event(event="alarm_raised", because=text, now=name)
             for name, text in now.items()
@@ -33,3 +41,14 @@ class Troubles:
             for name, text in now.items()
         }
         return events
+
+
+def matters(outfit: Outfit, now: Instant) -> Mapping[str, str]:
+    """What is the matter with what an agent acts, asks and listens with."""
+    hands, ears, hungry = outfit.hands, outfit.ears, outfit.keys.troubles
+    return {
+        "kernel": "; ".join(hands.troubles[:_NAMED]) if hands is not None else "",
+        "bgp": "; ".join(hands.voice.troubles[:_NAMED]) if hands is not None else "",
+        "keys": "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items())),
+        "dnstap": ears.troubles(now) if ears is not None else "",
+    }

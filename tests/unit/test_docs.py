@@ -89,7 +89,8 @@ def alarms() -> set[str]:
         name
         for tree in trees()
         for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef) and function.name in ("_now", "_matters")
+        if isinstance(function, ast.FunctionDef)
+        and function.name in ("_now", "_matters", "matters")
         for node in ast.walk(function)
         for name in stored_under(node)
     }

@@ -1,0 +1,108 @@
+"""The agent's senses: what reaches it from outside, kept until a turn asks for it.
+
+Probes, the kernel and the reader of the resolvers' traffic bring news at any time, and ring.
+What came over another path than it was meant for says nothing of it, and is left out here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from steering.agent.crew import Crew
+from steering.agent.outfit import Outfit
+from steering.agent.pins import Pins
+from steering.model import Event, Heard, Round
+from steering.observe.bell import Bell
+from steering.report.metrics import Meters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What came in since the last turn."""
+
+    rounds: tuple[Round, ...]
+    heard: tuple[Heard, ...]
+    installed: Mapping[str, str]
+    """Address to site, as this host's packets go now."""
+
+
+class Senses:
+    """Everything that is heard of the world, by the outfit that is put on."""
+
+    outfit: Outfit
+
+    def __init__(self, meters: Meters, tell: Callable[[Event], None]) -> None:
+        self.bell = Bell()
+        self.pins = Pins()
+        self._rounds: list[Round] = []
+        self._meters, self._tell = meters, tell
+
+    def wear(self, outfit: Outfit, crew: Crew) -> None:
+        """Hear by this outfit from now on: wake when the kernel or a resolver tells of something.
+
+        What the one before heard by is deaf since `crew.deafen`.
+        """
+        self.outfit = outfit
+        if outfit.hands is not None:
+            crew.hear(outfit.hands.kernel.fileno(), self._on_kernel)
+            if (speaker := outfit.hands.voice.speaker) is not None:
+                crew.hear(speaker.fileno(), speaker.pump)
+        if outfit.ears is not None:
+            crew.hear(outfit.ears.tap.fileno(), self._on_tap)
+
+    def deliver(self, item: Round) -> None:
+        """A round that is over."""
+        self._rounds.append(item)
+        self.bell.ring()
+
+    def drop(self, ways: Collection[str] = ()) -> None:
+        """Forget what was not asked for yet; `ways`: and who answered over these paths."""
+        self._rounds.clear()
+        self.pins.forget(ways)
+
+    def gather(self) -> News:
+        """All that came since it was last asked for."""
+        # Rules may have gone while questions were under way. The kernel told of it before
+        # anything asked since then could be answered, so what it told is heard first.
+        self.hear_kernel()
+        rounds, self._rounds = self._rounds, []
+        outfit, ears = self.outfit, self.outfit.ears
+        if ears is not None:
+            self._on_tap()
+        installed = self.installed()
+        rounds = [outfit.ways.over_their_paths(item) for item in rounds]
+        if (hands := outfit.hands) is not None and hands.voice.speaker is not None:
+            told = hands.voice.installed()
+            rounds = [self.pins.sift(item, told) for item in rounds]
+        for seen in (o for item in rounds for o in item.observations):
+            if seen.rtt is not None and not seen.live:
+                self._meters.rtt.labels(seen.address, seen.path).observe(seen.rtt)
+        heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
+        return News(rounds=tuple(rounds), heard=heard, installed=installed)
+
+    def installed(self) -> Mapping[str, str]:
+        """Address to site, as this host's packets go: by its own table, else by the routers."""
+        outfit = self.outfit
+        if outfit.claim is None and outfit.hands is not None:
+            return outfit.hands.voice.installed()
+        return outfit.ways.installed()
+
+    def hear_kernel(self) -> bool:
+        """Whether it told of a change; the hands hear of it too."""
+        changed = self.outfit.ways.changed()
+        if changed and self.outfit.hands is not None:
+            self.outfit.hands.changed = True
+        return changed
+
+    def _on_kernel(self) -> None:
+        if self.hear_kernel():
+            self.bell.ring()
+
+    def _on_tap(self) -> None:
+        assert self.outfit.ears is not None
+        for event in self.outfit.ears.listen(time.monotonic()):
+            self._tell(event)
+        if self.outfit.ears.waiting:
+            self.bell.ring()

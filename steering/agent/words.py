@@ -1,0 +1,40 @@
+"""What the agent says of itself: at its start, at its end, and while it is switched off."""
+
+from __future__ import annotations
+
+from steering.act.off import OffSwitch
+from steering.agent.outfit import Outfit
+from steering.report.events import timestamp
+from steering.report.snapshot import Snapshot
+
+
+def summary(outfit: Outfit) -> str:
+    """What it measures, and what it acts by."""
+    setup, layout, hands = outfit.setup, outfit.layout, outfit.hands
+    ways = ["kernel routes"] if hands and hands.kernel.claim.sites else []
+    ways += ["BGP"] if hands and hands.voice.speaker else []
+    return (
+        f"{setup.config.site}, {setup.config.mode}: {len(layout.targets)} addresses of "
+        f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, "
+        f"{' and '.join(ways) or 'no actuator'}"
+    )
+
+
+def farewell(outfit: Outfit, shown: Snapshot | None) -> str:
+    """What it leaves behind, by what was shown last, and how that ends."""
+    told = shown.speaking.announced if shown and shown.speaking else {}
+    left = len({**(shown.installed if shown else {}), **told})
+    if not (outfit.hands and left):
+        return "nothing is steered"
+    return (
+        f"{left} steered addresses stay as they are for {outfit.setup.config.lease:g} s, "
+        "then the guard takes it back; `steering off` does at once"
+    )
+
+
+def switched_off(switch: OffSwitch) -> str:
+    """Who threw the switch, when and why."""
+    record = switch.record()
+    if record is None:
+        return "switched off"
+    return f"switched off by {record.by} at {timestamp(record.time)}: {record.reason or '-'}"
