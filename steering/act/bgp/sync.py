@@ -13,26 +13,15 @@ changed while it was down is sent first, in ExaBGP's order, and mended afterward
 from __future__ import annotations
 
 import enum
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
-from steering.act.bgp.hear import (
-    Answered,
-    Down,
-    EndOfRib,
-    Listed,
-    Message,
-    Negotiated,
-    Sent,
-    Sessions,
-    Up,
-    Version,
-    host,
-)
-from steering.act.bgp.terms import NO_EXPORT, Attributes, Peer, Table
-from steering.act.bgp.text import announcements, prefix, withdrawals
-from steering.model import Family, Instant, Seconds
+from steering.act.bgp.hear import Answered, EndOfRib, Listed, Message, Sent, Sessions, Version
+from steering.act.bgp.session import MENDED_AT_MOST, Session
+from steering.act.bgp.terms import Attributes, Peer, Table
+from steering.act.bgp.text import announcements, withdrawals
+from steering.model import Instant, Seconds
 
 KNOWN = "5.0."
 """The ExaBGP whose words these are; 4.2 and 6.0 have others."""
@@ -42,16 +31,6 @@ SILENT: Seconds = 10.0
 """A command without an answer for so long: this speaker is of no use any more."""
 _UNSENT: Seconds = 1.0
 """An UPDATE that isn't reported within this time is not waited for: the next look decides."""
-_ON_ITS_WAY: Seconds = 0.5
-"""What ExaBGP has not sent so long after the last change, it has not at all."""
-_LOST: Seconds = 5.0
-"""A withdrawal that ExaBGP has no more in its table, and has not sent so long after, it forgot."""
-_UNENDED: Seconds = 5.0
-"""The same for the End-of-RIB after a session came up."""
-_MENDED_AT_MOST = 5
-_REFUSED_FOR: Seconds = 10.0
-_WITHIN = Attributes(next_hop="", communities=frozenset({NO_EXPORT}))
-"""For a route of which nobody knows what it was announced with."""
 
 
 class Phase(enum.Enum):
@@ -65,45 +44,6 @@ class Phase(enum.Enum):
     ADDING = "announcing"
     REMOVING = "withdrawing"
     USELESS = "another version of ExaBGP"
-
-
-@dataclass(slots=True)
-class Session:
-    """What is known of one neighbour."""
-
-    families: frozenset[Family]
-    """Those that were asked for."""
-    up: bool = False
-    negotiated: frozenset[Family] = frozenset()
-    because: str = "not established yet"
-    """Why it is down."""
-    filling_until: Instant = 0.0
-    """Its first routes are on their way until then, or its End-of-RIB."""
-    unended: frozenset[Family] = frozenset()
-    rib: dict[str, Attributes] = field(default_factory=dict)
-    """Prefix -> attributes, as adj-rib-out had them when it was read."""
-    sent: dict[str, str] = field(default_factory=dict)
-    """Address -> next hop, of what went out since the session came up."""
-    told: dict[str, Attributes] = field(default_factory=dict)
-    """Address -> all that it was last announced with, for who has to announce it once more."""
-    mended: Counter[str] = field(default_factory=Counter)
-    spoken_at: Instant = float("-inf")
-    """When a change was last said of it: it may be on its way still, session or no session."""
-
-    def carries(self, address: str) -> bool:
-        """Whether this address could be announced in the session that is up."""
-        return self.up and Family.of(address) in self.negotiated
-
-    def lose(self, because: str) -> None:
-        """The session is down: what was sent in it stands nowhere."""
-        self.up, self.because, self.negotiated = False, because, frozenset()
-        self.sent.clear()
-        self.told.clear()
-        self.mended.clear()
-
-    def settled(self, now: Instant) -> bool:
-        """Whether its first routes are out."""
-        return not self.unended or now >= self.filling_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +73,8 @@ class Sync:
         self._wanted: Table | None = None
         """None: nobody has said yet, so nothing is changed."""
         self._awaited: deque[_Said] = deque()
-        self._unsent: dict[tuple[str, str], Instant] = {}
-        """(neighbour, address) -> since when its change is on the way."""
         self._unsent_until: Instant = 0.0
         self._listed: list[Listed] = []
-        self._refused: dict[tuple[str, str], Instant] = {}
         self._spoke = False
         """Whether this cycle has changed anything."""
         self._due: Instant = 0.0
@@ -168,12 +105,9 @@ class Sync:
         self.phase = Phase.APART
         self.ready = False
         self._awaited.clear()
-        self._unsent.clear()
         self._listed.clear()
-        self._refused.clear()
         for session in self.sessions.values():
-            session.lose(because)
-            session.rib.clear()
+            session.forget(because)
 
     def heard(self, message: Message, now: Instant) -> list[str]:
         """One thing that ExaBGP said."""
@@ -186,13 +120,16 @@ class Sync:
                 self._listed.append(message)
             case Sessions():
                 self._established(message, now)
-            case _ if session_of := self.sessions.get(message.peer):
-                self._of_session(session_of, message, now)
+            case _ if session := self.sessions.get(message.peer):
+                session.hear(message, now)
+                self.updates += isinstance(message, Sent)
+                if isinstance(message, EndOfRib):
+                    self._due = now
         return self.tick(now)
 
     def tick(self, now: Instant) -> list[str]:
         """What time alone makes due."""
-        waits = self._unsent and now < self._unsent_until
+        waits = now < self._unsent_until and any(s.unsent for s in self.sessions.values())
         if self._awaited or waits:
             return []
         if self.phase is Phase.ADDING:
@@ -224,7 +161,12 @@ class Sync:
 
     def refused(self, now: Instant) -> Mapping[str, str]:
         """Address -> neighbour, of what ExaBGP would not take lately."""
-        return {a: peer for (peer, a), until in self._refused.items() if now < until}
+        return {
+            address: peer
+            for peer, session in self.sessions.items()
+            for address, until in session.refused.items()
+            if now < until
+        }
 
     def unmended(self) -> Mapping[str, str]:
         """Address -> neighbour, of what was sent wrongly again and again."""
@@ -232,7 +174,7 @@ class Sync:
             address: peer
             for peer, session in self.sessions.items()
             for address, times in session.mended.items()
-            if times >= _MENDED_AT_MOST
+            if times >= MENDED_AT_MOST
         }
 
     def _ask(self, command: str, now: Instant) -> str:
@@ -245,10 +187,8 @@ class Sync:
         said = self._awaited.popleft()
         if said.addresses and said.peer:
             self.acknowledged.append(now - said.at)
-            if not answer.well:
-                for address in said.addresses:
-                    self._refused[said.peer, address] = now + _REFUSED_FOR
-                    self._unsent.pop((said.peer, address), None)
+            if not answer.well and said.peer in self.sessions:
+                self.sessions[said.peer].refuse(said.addresses, now)
         match self.phase:
             case Phase.GREETING if not self.version.startswith(KNOWN):
                 self.phase = Phase.USELESS
@@ -273,16 +213,8 @@ class Sync:
         for session in self.sessions.values():
             session.rib.clear()
         for one in self._listed:
-            if not (found := self.sessions.get(one.peer)):
-                continue
-            found.rib[one.prefix] = one.attributes
-            address = host(one.prefix)
-            if address is None:
-                continue
-            found.told[address] = one.attributes
-            if first and found.carries(address):
-                # Met with its session established: what it was sent nobody remembers.
-                found.sent.setdefault(address, one.attributes.next_hop)
+            if session_of := self.sessions.get(one.peer):
+                session_of.read(one, met=first)
         self._listed.clear()
         self.phase = Phase.CALM
         return self._cycle(now)
@@ -290,35 +222,7 @@ class Sync:
     def _established(self, message: Sessions, now: Instant) -> None:
         for peer, families in message.established.items():
             if (session := self.sessions.get(peer)) and not session.up:
-                session.up, session.negotiated, session.because = True, families, ""
-                session.unended, session.filling_until = frozenset(), now
-
-    def _of_session(
-        self, session: Session, message: Up | Down | Negotiated | Sent | EndOfRib, now: Instant
-    ) -> None:
-        match message:
-            case Negotiated():
-                session.negotiated = message.families
-            case Up():
-                families = session.negotiated
-                session.lose("")
-                session.up, session.negotiated = True, families
-                session.unended, session.filling_until = families, now + _UNENDED
-            case Down():
-                session.lose(message.because)
-                for pair in [pair for pair in self._unsent if pair[0] == message.peer]:
-                    del self._unsent[pair]
-            case EndOfRib():
-                session.unended -= {message.family}
-                self._due = now
-            case Sent():
-                self.updates += 1
-                session.sent.update(message.announced)
-                for address in message.withdrawn:
-                    session.sent.pop(address, None)
-                    session.told.pop(address, None)
-                for address in (*message.announced, *message.withdrawn):
-                    self._unsent.pop((message.peer, address), None)
+                session.meet(families, now)
 
     def _cycle(self, now: Instant) -> list[str]:
         """Begins with what is to be announced."""
@@ -335,23 +239,8 @@ class Sync:
                 yield peer
 
     def _add(self, peer: str, now: Instant) -> Iterator[str]:
-        session, wanted = self.sessions[peer], self._wanted or {}
-        missing: dict[str, Attributes] = {}
-        for address, attributes in wanted.items():
-            right = session.rib.get(prefix(address)) == attributes
-            if (
-                Family.of(address) in session.families
-                and not right
-                and now >= self._refused.get((peer, address), now)
-            ):
-                missing[address] = attributes
-        # What was sent and is neither wanted nor in the table could not be withdrawn.
-        for address, hop in session.sent.items():
-            lost = address not in wanted and prefix(address) not in session.rib
-            since = self._unsent.get((peer, address), float("-inf"))
-            if lost and now - session.spoken_at >= _ON_ITS_WAY and now - since >= _LOST:
-                # With all it had: a moment without NO_EXPORT would tell it to the world.
-                missing[address] = replace(session.told.get(address, _WITHIN), next_hop=hop)
+        session = self.sessions[peer]
+        missing = session.missing(self._wanted or {}, now)
         session.told |= missing
         yield from self._say(announcements(peer, missing), peer, now)
 
@@ -366,41 +255,19 @@ class Sync:
         return []
 
     def _take(self, peer: str, now: Instant) -> Iterator[str]:
-        session, wanted = self.sessions[peer], self._wanted or {}
-        gone: dict[str, Attributes] = {}
-        for what, attributes in session.rib.items():
-            address = host(what)
-            if address is None:
-                self._spoke = True
-                yield self._ask(f"neighbor {peer} withdraw route {what}", now)
-            elif now < self._refused.get((peer, address), now):
-                continue
-            elif address not in wanted:
-                gone[address] = attributes
-            elif (
-                attributes == wanted[address]
-                and now - session.spoken_at >= _ON_ITS_WAY
-                and self._sent_wrongly(session, address, attributes)
-            ):
-                # ExaBGP takes it for announced already, so it must go before it can come.
-                session.mended[address] += 1
-                gone[address] = attributes
+        session = self.sessions[peer]
+        for stranger in session.strangers():
+            self._spoke = True
+            yield self._ask(f"neighbor {peer} withdraw route {stranger}", now)
+        gone = session.surplus(self._wanted or {}, now)
         yield from self._say(withdrawals(peer, gone), peer, now)
-
-    def _sent_wrongly(self, session: Session, address: str, attributes: Attributes) -> bool:
-        return (
-            session.carries(address)
-            and session.sent.get(address) != attributes.next_hop
-            and session.mended[address] < _MENDED_AT_MOST
-        )
 
     def _say(
         self, commands: tuple[tuple[str, tuple[str, ...]], ...], peer: str, now: Instant
     ) -> Iterator[str]:
         session = self.sessions[peer]
         for line, addresses in commands:
-            session.spoken_at = now
+            session.said(addresses, now)
             self._awaited.append(_Said(peer=peer, addresses=addresses, at=now))
-            self._unsent |= {(peer, a): now for a in addresses if session.carries(a)}
             self._unsent_until, self._spoke = now + _UNSENT, True
             yield line
