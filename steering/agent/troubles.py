@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from steering.agent.outfit import Outfit
+from steering.decide.alarms import settle
 from steering.model import Event, Instant, WallTime
 from steering.world import Alarm
 
@@ -24,22 +24,8 @@ class Troubles:
 
         An empty text is nothing the matter.
         """
-        now = {name: text for name, text in now.items() if text}
-        raised = (
-            Event(event="alarm_raised", because=text, now=name)
-            for name, text in now.items()
-            if name not in self.alarms
-        )
-        cleared = (
-            Event(event="alarm_cleared", because="no longer so", was=name)
-            for name in self.alarms
-            if name not in now
-        )
-        events = (*raised, *cleared)
-        self.alarms = {
-            name: replace(self.alarms.get(name, Alarm(since=wall, because=text)), because=text)
-            for name, text in now.items()
-        }
+        there = {name: text for name, text in now.items() if text}
+        self.alarms, events = settle(self.alarms, there, wall)
         return events
 
 

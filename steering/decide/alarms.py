@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -10,30 +11,35 @@ from numpy.typing import NDArray
 from steering.decide.because import clock, loads, own_fault, spell, waiting, worn_out
 from steering.decide.board import Board
 from steering.decide.budget import Held
-from steering.model import Event, Health
+from steering.model import Event, Health, WallTime
 from steering.world import Alarm, World
 
 
 def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
     """The world with this turn's alarms, and which were raised or cleared."""
-    now = _now(world, board)
-    kept = {
-        name: Alarm(
-            since=was.since if (was := world.alarms.get(name)) else world.wall, because=text
-        )
-        for name, text in now.items()
-    }
+    kept, events = settle(world.alarms, _now(world, board), world.wall)
+    return replace(world, alarms=kept), events
+
+
+def settle(
+    was: Mapping[str, Alarm], now: Mapping[str, str], wall: WallTime
+) -> tuple[Mapping[str, Alarm], tuple[Event, ...]]:
+    """The alarms for what is the matter now (name to text), and which that raises and clears."""
     raised = (
         Event(event="alarm_raised", because=text, now=name)
         for name, text in now.items()
-        if name not in world.alarms
+        if name not in was
     )
     cleared = (
         Event(event="alarm_cleared", because="no longer so", was=name)
-        for name in world.alarms
+        for name in was
         if name not in now
     )
-    return replace(world, alarms=kept), (*raised, *cleared)
+    kept = {
+        name: Alarm(since=was[name].since if name in was else wall, because=text)
+        for name, text in now.items()
+    }
+    return kept, (*raised, *cleared)
 
 
 def _now(world: World, board: Board) -> dict[str, str]:
