@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from steering.act.bgp import process
+from steering.act.bgp import speaker as speaking_for
 from steering.act.bgp.household import look_around
 from steering.act.bgp.life import CONNECTED_WITHIN
 from steering.act.bgp.speaker import Speaker
@@ -163,6 +164,17 @@ def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
     voice.close()
     process.end(runtime)
     os.waitpid(pid, 0)
+
+
+def test_an_agent_that_starts_waits_for_no_hung_speaker_for_long(
+    speaker: Speaker, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else runs yet, and what it announces could be known no other way."""
+    monkeypatch.setattr(speaking_for, "MET_WITHIN", 0.1)
+    speaker.meet()
+    assert process.running(runtime) is None
+    [told] = speaker.news()
+    assert (told.now, told.because) == ("ended", "a speaker was found that does not answer")
 
 
 def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
