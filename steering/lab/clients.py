@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
+from steering.lab.growing import added
 from steering.lab.sandbox import PYTHON, LabError, Program, poll
 from steering.lab.world import EDGE, World
 from steering.model import Instant, Seconds, WallTime
@@ -75,14 +76,8 @@ class Clients:
 
     def tallies(self) -> list[Tally]:
         """Those added since the last call, oldest first."""
-        if not self.path.exists():
-            return []
-        with self.path.open("rb") as file:
-            file.seek(self._read)
-            fresh = file.read()
-        whole = fresh[: fresh.rfind(b"\n") + 1]
-        self._read += len(whole)
-        found = [Tally(**json.loads(line)) for line in whole.splitlines()]
+        lines, self._read = added(self.path, self._read)
+        found = [Tally(**json.loads(line)) for line in lines]
         self._last = found[-1] if found else self._last
         return found
 

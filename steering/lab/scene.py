@@ -21,6 +21,7 @@ from steering.lab.agent import STATUS_PORT, Answer, Seat
 from steering.lab.anycast import GTLD_SERVERS
 from steering.lab.authority import Authority, Embedded, authority
 from steering.lab.clients import Clients
+from steering.lab.growing import added
 from steering.lab.resolver import MiniResolver, Resolving, resolver
 from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.world import EDGE, World
@@ -226,17 +227,12 @@ class Scene:
 
     def events(self) -> list[Answer]:
         """The events since the last call. Lines that are no JSON (a traceback) raise LabError."""
-        if not self.log.exists():
-            return []
-        with self.log.open("rb") as file:
-            file.seek(self._read)
-            fresh = file.read()
-        whole = fresh[: fresh.rfind(b"\n") + 1]
-        self._read += len(whole)
+        lines, self._read = added(self.log, self._read)
         try:
-            return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
+            return [json.loads(line) for line in lines if line.startswith(b"{")]
         except ValueError as error:
-            raise LabError(f"the agent wrote: {whole.decode(errors='replace')}") from error
+            wrote = b"\n".join(lines).decode(errors="replace")
+            raise LabError(f"the agent wrote: {wrote}") from error
 
     def routes(self, table: str = "5353") -> dict[str, str]:
         """Host routes in a table as `ip` shows them: address -> gateway, both families."""
