@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import islice, zip_longest
 
 import numpy as np
 
@@ -29,9 +29,12 @@ def attention(world: World) -> dict[str, Attention]:
     watched = np.zeros_like(on_trial)
     watched[list(world.proofs)] = True
     rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched)
+    if not rows.size:
+        return wanted
     # Proofs first, since traffic depends on them; then trials, news, and last recoveries.
-    unproved = [a for a, proof in world.proofs.items() if not proof.proved]
-    urgency = np.where(np.isin(rows, unproved), 0, np.where(on_trial[rows], 1, 3))
+    unproved = np.zeros_like(watched)
+    unproved[[a for a, proof in world.proofs.items() if not proof.proved]] = True
+    urgency = np.where(unproved[rows], 0, np.where(on_trial[rows], 1, 3))
     urgency = np.where((urgency == 3) & curious[rows], 2, urgency)
     for a in rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist():
         trial = ledger.trials.get(a)
@@ -55,10 +58,6 @@ def _witnesses(world: World, a: int) -> tuple[str, ...]:
     heard = world.ledger.hearsay.to_ask(int(world.layout.upstream_of[a]))
     own = world.ledger.witnesses(a)
     moot = world.ledger.ignored.get(a, NONE)
-    mixed = (
-        name
-        for pair in zip_longest(heard, own)
-        for name in pair
-        if name is not None and not holds(moot, name, world.now)
-    )
-    return tuple(dict.fromkeys(mixed))[:WITNESSES]
+    mixed = dict.fromkeys(name for pair in zip_longest(heard, own) for name in pair)
+    asked = (name for name in mixed if name is not None and not holds(moot, name, world.now))
+    return tuple(islice(asked, WITNESSES))

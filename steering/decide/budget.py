@@ -86,7 +86,7 @@ def room(
 ) -> Room:
     """What there is to spend."""
     spent = sum(number for at, number in moves if now - at < MINUTE)
-    known = np.nan_to_num(demand)
+    known = np.where(np.isnan(demand), 0.0, demand)
     return Room(
         budget=layout.budget,
         minute=max(0, layout.budget.moves_per_minute - spent),
@@ -128,6 +128,8 @@ def allot(
         room: what there is to spend.
     """
     best, held = best.copy(), np.zeros(len(plan), dtype=np.int8)
+    if not (leaving.size or returning.size):
+        return Allotment(best=best, held=held)
     minute, away = room.minute, int((standing > 0).sum())
     at_once = room.budget.at_once
     mine = np.bincount(layout.upstream_of, weights=standing > 0, minlength=len(layout.policies))

@@ -22,7 +22,7 @@ def overrule(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
     orders = read(was, world.layout, facts.overrides, facts.wall)
     frozen = _frozen(world, orders)
     if orders is was:
-        return replace(world, frozen=frozen), ()
+        return world if frozen == world.frozen else replace(world, frozen=frozen), ()
     return replace(world, orders=orders, frozen=frozen), tuple(_told(world, was, orders))
 
 

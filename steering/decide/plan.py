@@ -13,21 +13,23 @@ from steering.decide.board import Board
 from steering.decide.budget import MINUTE
 from steering.decide.orders import NONE
 from steering.decide.proof import AVOID, Proof
-from steering.decide.rules import BY_NUMBER, Answer
+from steering.decide.rules import BY_NUMBER, RULES, Answer
 from steering.judge.ledger import SILENCES
 from steering.model import Event, Health, Step
 from steering.world import World
 
-_KEEPS = [rule.number for rule in BY_NUMBER.values() if rule.answer is Answer.KEEP]
-_OF_MEN = [rule.number for rule in BY_NUMBER.values() if rule.name in ("off", "override")]
-"""Rules by which people move an address: what moved by itself before says nothing any more."""
+_KEEPS = np.array([False, *(rule.answer is Answer.KEEP for rule in RULES)])
+"""By number: rules that keep what is."""
+_OF_MEN = np.array([False, *(rule.name in ("off", "override") for rule in RULES)])
+"""By number: those by which people move an address. What moved by itself before says nothing
+any more."""
 
 
 def commit(world: World, board: Board, rule: NDArray[np.int64], want: NDArray[np.int64]) -> World:
     """The world with the decision in it."""
     now, rows = world.now, np.arange(len(want))
     # A steer that failed its proof is not kept, whatever rule would keep it.
-    undone = (want > 0) & (world.avoid_until[rows, want] > now) & np.isin(rule, _KEEPS)
+    undone = (want > 0) & (world.avoid_until[rows, want] > now) & _KEEPS[rule]
     plan = np.where(undone, 0, want)
     moved = np.flatnonzero(plan != world.plan)
     after = replace(
@@ -55,7 +57,7 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
     proofs |= {a: Proof(column=int(plan[a])) for a in moved.tolist() if plan[a]}
     proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
     worn = damping.worn(world.worn, world.worn_at, layout, now)
-    by_men = np.isin(world.rule[moved], _OF_MEN)
+    by_men = _OF_MEN[world.rule[moved]]
     worn[moved[by_men]] = 0.0
     return _settled(
         replace(
@@ -130,7 +132,7 @@ def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, .
     assert after.board is not None
     held = after.breached | after.board.returning
     held &= (after.rule != before.rule) & (after.plan == before.plan)
-    for a in np.flatnonzero(held & np.isin(after.rule, _KEEPS)).tolist():
+    for a in np.flatnonzero(held & _KEEPS[after.rule]).tolist():
         rule = BY_NUMBER[int(after.rule[a])].name
         events.append(after.event("held", a, because(after, a), rule=rule))
     return tuple(events)

@@ -42,6 +42,8 @@ def costs(
         failing: (N, P) steps of the failing share (`failing_steps`).
         busy: (P,) sites of which more than half of the room is taken.
     """
+    if not proven.size:
+        return np.zeros(proven.shape)
     with np.errstate(invalid="ignore"):
         octave = np.frexp(rtt / RTT_STEP_FROM)[1]
     step = np.where(np.isnan(rtt), RTT_STEPS, np.clip(octave, 0, RTT_STEPS))

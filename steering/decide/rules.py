@@ -152,6 +152,8 @@ def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     want = board.plan.copy()
     undecided = np.ones(len(board.plan), dtype=np.bool_)
     for rule in RULES:
+        if not undecided.any():
+            break
         mine = undecided & rule.applies(board)
         number[mine] = rule.number
         if rule.answer is Answer.LOCAL:

@@ -64,6 +64,8 @@ def count_herd(
         return
     group_of, herd = draft.layout.group_of, draft.book.herd
     of = group_of[a[mine]]
+    if not (bad[mine].any() or herd[of].any()):
+        return  # good answers drain nothing from empty buckets
     groups = np.unique(of)
     poured, drained = (
         np.bincount(of, weights=count[mine], minlength=len(herd))[groups].astype(np.int64)

@@ -63,7 +63,7 @@ class Bucket:
         """
         put = bad * self.token + lost * max(1, self.token // 100)
         points = min(self.points + put, 3 * self.token)
-        return replace(self, points=max(0, points - clean))
+        return Bucket(clean=self.clean, points=max(0, points - clean))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

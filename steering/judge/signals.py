@@ -73,14 +73,15 @@ def _buckets(draft: Draft, own_fault: Mask) -> None:
     if not bad.size:
         return
     c, a, p = columns
-    levels, full = detector.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
-    full &= ~((c == _TIMEOUT) & (p == 0) & own_fault[a])
-    write(book, "levels", (c, a, p), levels)
-    acting = full & draft.layout.acts_on[c, a]
-    if acting.any():
-        where = np.zeros(draft.layout.shape, dtype=np.bool_)
-        where[a[acting], p[acting]] = True
-        _against(draft, where)
+    if bad.any() or book.levels[c, a, p].any():  # good answers drain nothing from empty ones
+        levels, full = detector.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
+        full &= ~((c == _TIMEOUT) & (p == 0) & own_fault[a])
+        write(book, "levels", (c, a, p), levels)
+        acting = full & draft.layout.acts_on[c, a]
+        if acting.any():
+            where = np.zeros(draft.layout.shape, dtype=np.bool_)
+            where[a[acting], p[acting]] = True
+            _against(draft, where)
     count_herd(draft, columns, bad, good)
     learn(draft, columns, bad, good)
     review(draft)

@@ -14,7 +14,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "steering"
 MODULES = sorted(ROOT.rglob("*.py"))
 
-PURE = ("judge/", "decide/", "engine.py", "world.py", "memory.py", "relay.py", "layout.py", "model.py")
+PURE = (
+    "judge/",
+    "decide/",
+    "engine.py",
+    "world.py",
+    "memory.py",
+    "relay.py",
+    "layout.py",
+    "model.py",
+)
 IMPURE = {
     "asyncio",
     "datetime",
