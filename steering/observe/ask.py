@@ -119,11 +119,13 @@ class Inquiry:
         mark: int | None = None,
         pin: Pin = UNPINNED,
         tcp: bool = False,
+        yielding: bool = False,
         retried: Callable[[], None] | None = None,
         monotonic: Callable[[], Instant] = time.monotonic,
     ) -> None:
         """Asks at once. `timeout` is in seconds, for UDP and TCP each; `retried` is called
-        when a truncated answer makes it ask again by TCP. Raises no error of a socket's:
+        when a truncated answer makes it ask again by TCP. `yielding` lets an ICMP error end
+        the wait after all, where somebody else can be asked. Raises no error of a socket's:
         those are replies.
         """
         self._loop = asyncio.get_running_loop()
@@ -133,6 +135,7 @@ class Inquiry:
         self._pin = pin
         self._done: Callable[[Reply], None] | None = done
         self._retried = retried
+        self._yielding = yielding
         self._timeout = timeout
         self._monotonic = monotonic
         self._rtt: Seconds | None = None
@@ -185,12 +188,15 @@ class Inquiry:
             self._end()
 
     def _listen(self, sock: socket.socket) -> bool:
-        """Take in what was said of our packets; False: by our own stack, and that ended it."""
+        """Take in what was said of our packets; False: that ended it, as our own stack's does."""
         for said in complaints(sock):
             if said.ours and said.by != self._where[0]:  # but where the nameserver is this host
                 self._end(error=OSError(said.errno, f"{said.what}, says this host"))
                 return False
             self._said = f"{said.by}: {said.what}"
+        if self._said and self._yielding:
+            self._end()
+            return False
         return True
 
     def _datagram(self, sock: socket.socket) -> None:
@@ -268,7 +274,15 @@ async def inquire(
 ) -> Reply:
     """One question, awaited: for the few that are asked of resolvers."""
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-    inquiry = Inquiry(body, query_id, address, done=answer.set_result, timeout=patience, port=port)
+    inquiry = Inquiry(
+        body,
+        query_id,
+        address,
+        done=answer.set_result,
+        timeout=patience,
+        port=port,
+        yielding=True,
+    )
     try:
         return await answer
     finally:

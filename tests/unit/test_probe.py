@@ -18,7 +18,7 @@ from signedzone import NOW, Key, SignedZone
 
 from steering.model import Attention, Family, Kind, Observation, Outcome, Round, Target
 from steering.observe import anchors
-from steering.observe.ask import SO_MARK, Inquiry, Reply, query
+from steering.observe.ask import SO_MARK, Inquiry, Reply, inquire, query
 from steering.observe.cadence import LIVE, Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path, Prober
@@ -287,6 +287,23 @@ def test_an_answer_that_comes_after_an_icmp_error_is_an_answer(address: str) -> 
             await until(lambda: replies)
         (reply,) = replies
         assert (reply.wire, reply.reached, reply.detail) == (b"\0\7\x84\0" + bytes(8), True, "")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_resolver_that_is_not_there_keeps_nobody_waiting(address: str) -> None:
+    """There is another one to ask, and whoever answers is not believed anyway."""
+
+    async def story() -> None:
+        port = _unused_port(address)
+        async with asyncio.timeout(5):
+            reply = await inquire(query("com.", "DS"), 7, address, patience=60, port=port)
+        assert (reply.wire, reply.ours, reply.detail) == (
+            None,
+            False,
+            f"{address}: port unreachable",
+        )
 
     asyncio.run(story())
 
