@@ -34,8 +34,12 @@ def _bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:
     """Whether an answer is bad; None: it says nothing."""
     if seen is None or seen.verdict is Verdict.NOTHING:
         return None
-    if seen.verdict is Verdict.GOOD or not draft.layout.acts_on[CLASSES.index(seen.verdict), a]:
+    if seen.verdict is Verdict.GOOD:
         return False
+    # A failure that the policy does not count is no good answer either: a planted name refused
+    # over the candidate's path would be bad here and good there.
+    if not draft.layout.acts_on[CLASSES.index(seen.verdict), a]:
+        return None
     # A packet lost here and there is no fault: at a loss of 3 % over one path alone, 256
     # pairs would reach +12 in 8 % of all trials. The second in a row counts, so that it
     # takes a quarter of all answers: what fills these classes' buckets, too.
