@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,24 @@ def test_a_full_disk_costs_the_journal_and_not_the_agent() -> None:
         stage.scene.steering("off", check=True)
         stage.await_routes({})
         assert stage.scene.stop_agent() == 0
+
+
+def test_a_full_disk_costs_what_is_remembered_and_says_so_until_there_is_room() -> None:
+    with on_stage(replace(QUICK, more="journal: off"), agent=False) as stage:
+        state = journal(stage).parent
+        state.mkdir()
+        mount = f'mount -t tmpfs -o nr_inodes=16 tmpfs {state} && exec "$@"'
+        agent = stage.scene.start_agent(prefix=["unshare", "-m", "sh", "-ec", mount, "sh"])
+
+        def inside(line: str) -> str:
+            words = ["nsenter", "-m", "-t", str(agent.pid), "sh", "-c", line]
+            return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+        inside(f"i=0; while ( : > {state}/fill$i ); do i=$((i+1)); done 2>/dev/null")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_alarm("state")
+        stage.await_proof()
+        inside(f"rm {state}/fill*")
+        stage.await_alarm("state", there=False)
+        assert '"worn"' in inside(f"cat {state}/memory.json")
