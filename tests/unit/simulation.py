@@ -284,9 +284,7 @@ class Simulation:
 
     def _is_news(self, seen: list[Observation]) -> bool:
         """Whether any of them says what the one before it did not."""
-        said = {
-            (o.address, o.path): (o.outcome, o.judged, o.serial, o.expires, o.nsid) for o in seen
-        }
+        said = {(o.address, o.path): (o.outcome, o.judged, o.nsid) for o in seen}
         new = not said.items() <= self._said.items()
         self._said |= said
         return new

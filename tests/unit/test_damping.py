@@ -23,7 +23,7 @@ RECOVER = "recover: {hold: 2m, max_hold: 1h, clean: 5}\n"
 
 def _slow(tmp: Path, answer: Answer) -> Simulation:
     text = policy(letters=1, more=RECOVER)
-    return Simulation(setup(tmp, text, config=SLOW), answer, step=5.0, idle=30.0)
+    return Simulation(setup(tmp, text, config=SLOW), answer, step=5.0, idle=60.0)
 
 
 def _flaps(ask: Ask) -> Outcome:

@@ -24,7 +24,7 @@ def flaps(ask: Ask) -> Outcome:
 
 def slow(tmp: Path) -> Simulation:
     made = setup(tmp, policy(letters=1, more=RECOVER), config=SLOW)
-    return Simulation(made, flaps, step=5.0, idle=30.0)
+    return Simulation(made, flaps, step=5.0, idle=60.0)
 
 
 def kept(sim: Simulation) -> Memory:
