@@ -190,14 +190,16 @@ class Round:
 
     @property
     def moot(self) -> bool:
-        """A name asked again that fails over the local path and another: its fault, not theirs.
+        """A name asked again that fails through a site, and is not well here: its fault.
 
-        Somebody may have planted it.
+        Somebody may have planted it. Here it may fail too, or find nobody that answers.
         """
         if self.question.kind is not Kind.WITNESS:
             return False
-        failed = {o.path for o in self.observations if o.verdict is Verdict.BOGUS and not o.live}
-        return LOCAL in failed and len(failed) > 1
+        probes = [o for o in self.observations if not o.live]
+        here = any(o.verdict is Verdict.GOOD for o in probes if o.path == LOCAL)
+        there = any(o.verdict is Verdict.BOGUS for o in probes if o.path != LOCAL)
+        return there and not here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,10 @@ def attention(world: World) -> dict[str, Attention]:
     urgency = np.where((urgency == 3) & curious[rows], 2, urgency)
     for a in rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist():
         trial = ledger.trials.get(a)
-        if world.plan[a] or watched[a]:
+        if world.plan[a]:
             columns = {0, int(world.plan[a])}
+        elif watched[a]:
+            columns = {0, *_beside(world, a)}
         elif trial is not None:
             columns = {0, trial.candidate}
         else:
@@ -51,6 +53,13 @@ def attention(world: World) -> dict[str, Attention]:
             witnesses=_witnesses(world, a),
         )
     return wanted
+
+
+def _beside(world: World, a: int) -> set[int]:
+    """The site its mates are at: a name that fails there too says nothing of the way home."""
+    layout, plan = world.layout, world.plan
+    mates = plan[(layout.group_of == layout.group_of[a]) & (plan > 0)].tolist()
+    return {p for p in mates if layout.hop[a, p]}
 
 
 def _witnesses(world: World, a: int) -> tuple[str, ...]:
