@@ -37,7 +37,13 @@ def run(options: argparse.Namespace) -> None:
         ConfigError: the files are faulty, or would be.
         OSError: a file can't be written or removed.
     """
-    {"add": _add, "list": _list, "remove": _remove}[options.doing](options)
+    try:
+        {"add": _add, "list": _list, "remove": _remove}[options.doing](options)
+    except BrokenPipeError:
+        if options.doing == "list":
+            raise
+        _say_no_more()  # and what is done says so by `_done`, so nothing is
+        raise NotDone(FAILED, "what would change can't be shown: nothing was changed") from None
 
 
 def _add(options: argparse.Namespace) -> None:
@@ -58,7 +64,7 @@ def _add(options: argparse.Namespace) -> None:
                 _say_whole(options.config, before)
                 break
         _look_again(options)
-    print(f"written to {place}: a running agent takes it up within two seconds")
+    _done(f"written to {place}: a running agent takes it up within two seconds")
 
 
 def _remove(options: argparse.Namespace) -> None:
@@ -82,7 +88,20 @@ def _remove(options: argparse.Namespace) -> None:
                 _say_whole(options.config, before)
                 break
         _look_again(options)
-    print(f"removed {place}: a running agent takes it up within two seconds")
+    _done(f"removed {place}: a running agent takes it up within two seconds")
+
+
+def _done(what: str) -> None:
+    """It is done, whether anybody still reads what is printed or not."""
+    try:
+        print(what, flush=True)
+    except BrokenPipeError:
+        _say_no_more()
+
+
+def _say_no_more() -> None:
+    """What is left in the buffer has nobody to go to: it must not fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _look_again(options: argparse.Namespace) -> None:
@@ -116,7 +135,7 @@ def _remove_unread(options: argparse.Namespace, name: str, error: ConfigError) -
     shelf = Shelf(place.parent.parent)
     with shelf.alone():
         shelf.take(place)
-    print(f"removed {place}")
+    _done(f"removed {place}")
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -213,7 +232,8 @@ def _show(before: Setup, after: Setup, wall: WallTime) -> None:
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:
-    """Raises NotDone unless the one who typed it is sure."""
+    """Raises NotDone unless the one who typed it was shown what comes of it, and is sure."""
+    sys.stdout.flush()
     if options.yes:
         return
     if not sys.stdin.isatty():

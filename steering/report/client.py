@@ -10,6 +10,7 @@ from steering.config import Listen
 from steering.excuse import FAILED, WRONG_INPUT, Excuse
 
 _PATIENCE = 5.0  # seconds
+_KINDS = ("application/json", "text/plain")  # of what the agent says
 
 
 class Unreachable(Excuse):
@@ -30,23 +31,29 @@ def fetch(listen: Listen, path: str) -> dict[str, object]:
     """One answer of the agent that listens there. Raises Unreachable or Unknown."""
     host = f"[{listen.host}]" if ":" in listen.host else listen.host
     url = f"http://{host}:{listen.port}{path}"
+    another = Unreachable(f"what answers at {host}:{listen.port} is not the agent")
     # No proxy: the agent is on this host, whatever the environment says.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=_PATIENCE) as answer:
             value = json.load(answer)
     except urllib.error.HTTPError as error:
-        text = error.read().decode(errors="replace").strip()
+        with error:
+            text = error.read().decode(errors="replace").strip()
+        if error.headers.get_content_type() not in _KINDS:
+            raise another from error
         if error.code in (400, 404):
             raise Unknown(_error_of(text)) from error
         raise Unreachable(f"the agent at {host}:{listen.port} says: {text}") from error
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except ValueError as error:
+        raise another from error
+    except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(
             f"no agent answers at {host}:{listen.port} ({reason}); is `steering run` running?"
         ) from error
     if not isinstance(value, dict):
-        raise Unreachable(f"what answers at {host}:{listen.port} is not the agent")
+        raise another
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import sys
 import threading
 import time
 import urllib.parse
@@ -42,6 +43,11 @@ class Server:
         class Listener(ThreadingHTTPServer):
             address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
             daemon_threads = True
+
+            def handle_error(self, request: object, client_address: object) -> None:
+                """Who hung up before the answer is no event, and the log has events alone."""
+                if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+                    super().handle_error(request, client_address)  # type: ignore[arg-type]
 
         self._http = Listener((host, port), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True, name="http")

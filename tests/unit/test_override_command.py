@@ -367,6 +367,21 @@ def test_where_nobody_can_be_asked_yes_has_to_be_typed(
         assert host.files() == {}
 
 
+def test_what_nobody_can_see_is_not_done_and_that_is_said(host: Host) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    words = ["override", *STEER, *WHY, "--yes", "--config", str(host.config)]
+    with os.fdopen(writes, "wb") as nobody:
+        ran = subprocess.run(
+            [sys.executable, "-m", "steering", *words], stdout=nobody, stderr=subprocess.PIPE
+        )
+    assert ran.stderr.decode() == (
+        "steering: what would change can't be shown: nothing was changed\n"
+    )
+    assert ran.returncode == cli.FAILED
+    assert host.files() == {}
+
+
 # --- remove ---------------------------------------------------------------------------------
 
 
