@@ -180,13 +180,14 @@ def _heard(
     for address in addresses:
         path = installed.get(address, LOCAL)
         owners = [f"o{number}-{i}.example." for i in range(5)] if bad and path == LOCAL else []
+        counts = {Outcome.SECURE: 40 - len(owners), Outcome.EXPIRED: len(owners)}
         items.append(
             Heard(
                 address=address,
                 path=path,
                 at=now - 0.2,
                 answers=40,
-                counts={Outcome.SECURE: 40 - len(owners), Outcome.EXPIRED: len(owners)},
+                counts={outcome: answers for outcome, answers in counts.items() if answers},
                 failures=tuple(
                     Failure(
                         name=owner,

@@ -57,4 +57,5 @@ def settling(
     recent: Mask = own & (now - confirmed_at < SETTLE)
     if not recent.any():
         return recent
-    return np.asarray(recent & np.isin(group_of, group_of[on_trial]))
+    tried = np.bincount(group_of[on_trial], minlength=int(group_of.max(initial=-1)) + 1) > 0
+    return np.asarray(recent & tried[group_of])

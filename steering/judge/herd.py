@@ -66,7 +66,7 @@ def count_herd(
     of = group_of[a[mine]]
     if not (bad[mine].any() or herd[of].any()):
         return  # good answers drain nothing from empty buckets
-    groups = np.unique(of)
+    groups = np.flatnonzero(np.bincount(of))
     poured, drained = (
         np.bincount(of, weights=count[mine], minlength=len(herd))[groups].astype(np.int64)
         for count in (bad, good)

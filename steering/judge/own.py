@@ -20,8 +20,8 @@ def fork(value: T) -> T:
     made = object.__new__(type(value))
     for name in type(value).__slots__:  # type: ignore[attr-defined]
         field = getattr(value, name)
-        if isinstance(field, np.ndarray):
-            field.flags.writeable = False
+        if isinstance(field, np.ndarray) and (flags := field.flags).writeable:
+            flags.writeable = False
         object.__setattr__(made, name, field)
     return made
 
