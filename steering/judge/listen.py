@@ -79,8 +79,8 @@ def _ask(
     draft: Draft, book: Hearsay, rows: Counts, poured: _Poured, known: list[tuple[Key, Heard]]
 ) -> None:
     """Note how much the resolvers asked. A second look is no question of theirs."""
-    queries = np.zeros(len(draft.layout.targets))
-    np.add.at(queries, rows, poured.asked)
+    every = len(draft.layout.targets)
+    queries = np.bincount(rows, weights=poured.asked, minlength=every).astype(np.float64)
     began = min((item.at for _, item in known if item.answers or item.counts), default=None)
     if began is not None and queries.any():
         hear(book, queries, began, draft.now)
@@ -116,8 +116,9 @@ class _Poured(NamedTuple):
     @classmethod
     def of(cls, counted: Counts) -> _Poured:
         """From what `_count` gives, a column a key."""
-        failing, every, asked = counted[:3]
-        return cls(failing, every, asked, counted[3 : 3 + len(KINDS)], counted[3 + len(KINDS) :])
+        kinds = counted[3:]
+        half = len(KINDS)
+        return cls(counted[0], counted[1], counted[2], kinds[:half], kinds[half:])
 
 
 def _count(draft: Draft, book: Hearsay, counts: Counts, key: Key, item: Heard) -> tuple[int, ...]:
