@@ -190,16 +190,25 @@ class Round:
 
     @property
     def moot(self) -> bool:
-        """A name asked again that fails through a site, and is not well here: its fault.
+        """A name asked again that fails over the local path and another: its fault, not theirs.
 
-        Somebody may have planted it. Here it may fail too, or find nobody that answers.
+        Somebody may have planted it.
         """
         if self.question.kind is not Kind.WITNESS:
             return False
-        probes = [o for o in self.observations if not o.live]
-        here = any(o.verdict is Verdict.GOOD for o in probes if o.path == LOCAL)
-        there = any(o.verdict is Verdict.BOGUS for o in probes if o.path != LOCAL)
-        return there and not here
+        failed = {o.path for o in self.observations if o.verdict is Verdict.BOGUS and not o.live}
+        return LOCAL in failed and len(failed) > 1
+
+    @property
+    def telling(self) -> bool:
+        """Whether its answers speak for or against a path.
+
+        Those to a name asked again do where some path answers it well. Where none does, the
+        name may be planted, whatever the others do instead of failing: be silent, or refuse.
+        """
+        return self.question.kind is not Kind.WITNESS or any(
+            o.verdict is Verdict.GOOD for o in self.observations if not o.live
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

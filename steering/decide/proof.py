@@ -84,7 +84,7 @@ class Proof:
 
     def see(self, item: Round) -> Proof:
         """The proof after the live answers of one round."""
-        if self.installed is None or item.at < self.installed or item.moot:
+        if self.installed is None or item.at < self.installed or not item.telling:
             return self
         proof = self
         for seen in item.observations:

@@ -188,7 +188,7 @@ def _recover(draft: Draft, wave: Answers, fault: Mask, outdated: Mask) -> None:
     """What the policy does not count against a path does not keep traffic away from it."""
     for i, key in enumerate(zip(wave.a.tolist(), wave.p.tolist(), strict=True)):
         bucket = draft.buckets.get(key)
-        if bucket is None or wave.items[i].moot:
+        if bucket is None or not wave.items[i].telling:
             continue
         lost = bool(fault[i]) and wave.seen[i].verdict in _LOSSY
         clean = not fault[i] and not outdated[i]

@@ -119,6 +119,22 @@ def test_planted_names_do_not_keep_anybody_from_coming_home(tmp_path: Path) -> N
     assert "and 0 bad" in first.because
 
 
+def test_planted_names_do_not_hold_up_a_recovery_when_the_detour_loses_a_packet(
+    tmp_path: Path,
+) -> None:
+    def answer(ask: Ask) -> Outcome:
+        if ask.local and ask.address == DEAD and 1020 < ask.now < 1040:
+            return EXPIRED
+        if not ask.local and ask.now > 1040 and ask.lost(0.05):
+            return Outcome.TIMEOUT
+        return Outcome.BAD_SIGNATURE if ask.name.startswith("planted") else GOOD
+
+    more = "recover: {hold: 10s, max_hold: 60s, clean: 400}\nsteer: {together: address}\n"
+    sim = Planted(setup(tmp_path, policy(letters=1, more=more)), answer).run(35)
+    assert sim.installed.keys() == {DEAD}
+    assert sim.until(lambda: not sim.installed, limit=200) > 20
+
+
 def override(name: str, action: Action, to: str | None = None, **match: str) -> Override:
     """An operator's word that does not end."""
     return Override(
