@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chaos_checks import Checked, need
 from chaos_files import Files, changed, files_of, override_of
-from chaos_truth import NOISE, Fault, Truth, fault_of
+from chaos_truth import LIFE, NOISE, Fault, Truth, fault_of
 from simulation import WALL, Ask
 
 from steering import engine
@@ -121,6 +121,8 @@ class Trial(Checked):
             overrides=self.overrides,
             memory=None if self.world.started else self.memory,
         )
+        if abs(self.clock_error) > LIFE:  # no recovery is seen by it: as good as a pause
+            self.gap, self.pause = self.now, self.pause + self.now - self._turned
         before, self.turns = self.world, self.turns + 1
         after, steps, events = engine.turn(before, facts, self.now)
         for item in facts.rounds:

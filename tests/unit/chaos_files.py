@@ -182,7 +182,9 @@ def changed(draw: random.Random, files: Files) -> Files:
         keep = draw.choice([keep, ("gradual",), ("at_most", "moves_per_day"), ("zones",)])
         new = {name: getattr(other, name) for name in keep}
         if "zones" in new:
-            new["zones"] = tuple(dict.fromkeys((f"y{upstreams[i].net}.", *upstreams[i].zones)))
+            # The first one is the one that a simulation asks for.
+            zones = (*upstreams[i].zones, f"y{upstreams[i].net}.")
+            new["zones"] = tuple(dict.fromkeys(zones))
         upstreams[i] = replace(upstreams[i], **new)
     elif what == "gone" and len(upstreams) > 1:
         del upstreams[draw.randrange(len(upstreams))]
