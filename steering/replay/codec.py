@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Array = NDArray[Any]
+_ARRAYS = (np.ndarray, NDArray)
+"""What a hint of an array comes from: in NumPy 2.5 and later it is the alias itself."""
 Given = Mapping[object, object]
 """Values that are not written, by their types: the reader is told them."""
 
@@ -87,7 +89,7 @@ def _writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
         return lambda value, _: str(value)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return lambda value, _: value.value
-    if origin is np.ndarray:
+    if origin in _ARRAYS:
         return _array_writer(_dtype(kind))
     if origin is tuple and arguments[-1:] != (...,):
         each = [_writer(part, given) for part in arguments]
@@ -175,7 +177,7 @@ def _reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
         return _scalar_reader(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _enum_reader(kind)
-    if origin is np.ndarray:
+    if origin in _ARRAYS:
         return _array_reader(_dtype(kind))
     if origin is tuple and arguments[-1:] != (...,):
         return _tuple_reader([_reader(part, given) for part in arguments])
@@ -311,7 +313,9 @@ def _fields(kind: Any) -> tuple[tuple[str, Any, dataclasses.Field[Any]], ...]:  
 
 def _dtype(kind: Any) -> np.dtype[Any]:  # noqa: ANN401
     """The element type of an array's hint, little-endian as it is written."""
-    (element,) = get_args(get_args(kind)[1])
+    element = get_args(kind)[-1]
+    if get_origin(element) is np.dtype:
+        (element,) = get_args(element)
     dtype: np.dtype[Any] = np.dtype(element)
     return dtype.newbyteorder("<")
 
