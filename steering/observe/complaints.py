@@ -34,7 +34,7 @@ _ARRIVAL: Final = {
 }
 """struct in_pktinfo, struct in6_pktinfo: the interface that it came by."""
 _LOOPBACK: Final = 1  # LOOPBACK_IFINDEX: of every network namespace
-_ERROR: Final = struct.Struct("=IBBBxII")  # struct sock_extended_err of linux/errqueue.h
+_ERROR: Final = struct.Struct("=iBBBxII")  # struct sock_extended_err of linux/errqueue.h
 _OFFENDER: Final[dict[int, slice]] = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 _BY_LOCAL, _BY_ICMP, _BY_ICMP6 = 1, 2, 3
 

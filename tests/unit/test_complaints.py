@@ -7,7 +7,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from steering.observe.complaints import Complaint, complaint
@@ -93,6 +93,7 @@ def test_a_word_that_is_cut_short_names_nobody_or_is_none(said: tuple[int, int, 
     assert cut[:16] == [None] * 16
 
 
+@example([(0, 11, bytes([0, 0, 0, 0x80]) + bytes(12))])  # a number beyond those of errors
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 41]), st.integers(0, 60), st.binary(max_size=48))))
 def test_whatever_the_queue_holds_is_a_complaint_or_none(
     came: list[tuple[int, int, bytes]],
