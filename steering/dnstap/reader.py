@@ -6,9 +6,10 @@ however the agent ends. What is read is never held up by who takes the tallies: 
 adding up until the last tally was taken.
 
 It reads ahead of its counting, so that a writer's queue, which lasts for about 0.2 s, is always
-emptied: up to `HELD` bytes over all writers. When more is held it has fallen behind for good. Then
-what the greediest writer has waiting is only split and counted as lost, many times quicker. No
-clock decides that: a reader that was not run for a second loses nothing by it. Where little comes
+emptied: up to `HELD` bytes over all writers. When more is held it has fallen behind. Then half of
+what the greediest writer has waiting is only split and counted as lost, many times quicker: what
+was a moment's rush is over by that, and what lasts costs the same in more bites. No clock decides
+that: a reader that was not run for a second loses nothing by it. Where little comes
 at once it waits a little for more: a resolver writes frame by frame, and to wake up for each of
 them costs ten times what the frame does.
 """
@@ -175,17 +176,20 @@ class Reader:
         return came
 
     def _work(self) -> None:
-        """Count one piece, of each writer in turn; or lose all of one if too much is held."""
+        """Count one piece, of each writer in turn; or lose half of one if too much is held."""
         if sum(writer.size for writer in self._waiting) > self._limit:
             writer = max(self._waiting, key=lambda writer: writer.size)
             self._waiting.remove(writer)
-            while writer.size:
+            half = writer.size // 2
+            while writer.size > half:
                 self._count(writer, drop=True)
         elif self._waiting:
             writer = self._waiting.popleft()
             self._count(writer, drop=False)
-            if writer.size:
-                self._waiting.append(writer)
+        else:
+            return
+        if writer.size:
+            self._waiting.append(writer)
 
     def _count(self, writer: Writer, *, drop: bool) -> None:
         """Count the next piece of a writer, and close its connection where it ends."""

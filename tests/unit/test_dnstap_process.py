@@ -477,6 +477,17 @@ def test_a_reader_that_falls_behind_drops_whole_frames_and_counts_them(
     assert longest < 0.2
 
 
+def test_a_rush_that_is_over_costs_half_of_what_was_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = 1 << 20
+    sent = 3 * held // 2 // len(QUERY)
+    with Slow(monkeypatch, held=held, interest={}) as slow:
+        with slow.connect() as writer:
+            writer.sendall(QUERY * sent)
+        tallies = list(_read_all(slow.control, lambda got: sum(map(_frames, got)) >= sent))
+    assert sum(map(_frames, tallies)) == sent
+    assert sum(t.lost for t in tallies) * len(QUERY) < held * 3 // 4
+
+
 def test_a_greedy_writer_loses_its_own_frames_and_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
