@@ -155,12 +155,13 @@ class Checked(Simulation):
         need(seen is not None, f"never asked over {step.now}: {step}")
         assert seen is not None
         asked, verdict = seen
+        on = {str(c) for c in layout.policy(a).breach.on}
         fresh = layout.fresh + (0.0 if self.now - self.gap > layout.fresh else self.pause)
         need(self.now - asked <= fresh, f"asked {self.now - asked} s ago: {step}")
         need(verdict is Verdict.GOOD, f"the last answer was {verdict}: {step}")
         need(
             not self.truth.surely_ill(
-                step.address, step.now, self.now - 6, self.now - 1, ("bogus", "error", "timeout")
+                step.address, step.now, self.now - 6, self.now - 1, on, share=1.0
             )
             or self.now - self.gap < 8,
             f"to a bad site: {step}",

@@ -117,14 +117,21 @@ class Truth:
         )
 
     def surely_ill(
-        self, address: str, path: str, since: float, until: float, on: Iterable[str]
+        self,
+        address: str,
+        path: str,
+        since: float,
+        until: float,
+        on: Iterable[str],
+        *,
+        share: float = SURE,
     ) -> bool:
         """Whether it was so bad all that time that nobody could miss it."""
         return any(
             f.about(address, path)
             and f.begin <= since
             and f.end >= until
-            and f.share >= SURE
+            and f.share >= share
             and f.outcome is not None
             and f.outcome is not Outcome.LOCAL_ERROR
             and not f.live
