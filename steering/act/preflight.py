@@ -100,10 +100,11 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
 
     Raises OSError where there is no such process.
     """
-    text = Path(f"/proc/{process}/status").read_text(encoding="utf-8", errors="replace")
-    status = dict(line.split(":", 1) for line in text.splitlines())
-    effective = int(status["CapEff"], 16)
-    theirs = uid is None or int(status["Uid"].split()[1]) == uid
+    # A process gives itself its name: in it the kernel escapes "\n", and no other end of a line.
+    lines = Path(f"/proc/{process}/status").read_bytes().split(b"\n")
+    status = {key: value for key, _, value in (line.partition(b":") for line in lines)}
+    effective = int(status[b"CapEff"], 16)
+    theirs = uid is None or int(status[b"Uid"].split()[1]) == uid
     return theirs and bool(effective >> _NET_ADMIN & 1)
 
 

@@ -55,10 +55,11 @@ def test_tables_are_held_side_by_side_until_one_is_left(tmp_path: Path) -> None:
             first.hold(tmp_path, TABLE)
 
 
-def pretender(table: int, name: str, uid: int) -> subprocess.Popen[bytes]:
-    """A process of another user that has a socket with such a name."""
+def pretender(table: int, name: str, uid: int, comm: bytes) -> subprocess.Popen[bytes]:
+    """A process of another user that has a socket with such a name, and is called so itself."""
     code = (
         "import os, socket, sys\n"
+        f"open('/proc/self/comm', 'wb').write({comm!r})\n"
         f"os.setgid({uid}); os.setuid({uid})\n"
         "s = socket.socket(socket.AF_UNIX)\n"
         f"s.bind('\\0steering/table/{table}' + {name!r}.format(pid=os.getpid()))\n"
@@ -73,8 +74,8 @@ def pretender(table: int, name: str, uid: int) -> subprocess.Popen[bytes]:
 
 
 @contextlib.contextmanager
-def pretending(table: int, name: str, uid: int) -> Iterator[None]:
-    with pretender(table, name, uid) as process:
+def pretending(table: int, name: str, uid: int, comm: bytes = b"any") -> Iterator[None]:
+    with pretender(table, name, uid, comm) as process:
         try:
             yield
         finally:
@@ -94,6 +95,22 @@ def test_whoever_may_change_no_routes_keeps_no_agent_from_acting(tmp_path: Path,
         (tmp_path / "other").mkdir()
         with contextlib.closing(Alone()) as second, pytest.raises(CannotRun, match="on table"):
             second.hold(tmp_path / "other", TABLE)
+
+
+@root
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+@pytest.mark.parametrize("rest", ["b", "CapEff:\tff", ""])
+def test_whatever_a_process_calls_itself_it_may_do_no_more_and_ends_no_agent(
+    tmp_path: Path, end: str, rest: str
+) -> None:
+    comm = f"a{end}{rest}".encode()[:15]
+    with (
+        pretending(TABLE, "/{pid}/0", 65534, comm),
+        contextlib.closing(Alone()) as alone,
+    ):
+        alone.hold(tmp_path, TABLE)
+        (notice,) = alone.notices
+        assert "may change no routes: not believed" in notice
 
 
 @root
