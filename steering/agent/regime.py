@@ -51,6 +51,8 @@ class Regime:
         self.tell = tell
         self._lasting, self._notebook, self._senses = lasting, notebook, senses
         self._meters, self._turn = meters, turn
+        self._left = False
+        """The version in force is left for whoever is started within the lease."""
         self.version, self.outfit = self._begin(files)
         self.world = World.blank(self.outfit.layout, time.monotonic(), time.time())
         self.journal = kept(None, self.version.setup.config)
@@ -76,7 +78,6 @@ class Regime:
         self._tell_of(self.outfit)
         self._senses.wear(self.outfit, crew)
         self._turn()  # pins the paths before the first question is asked
-        self._leave()
         self._set_going(None)
 
     def close(self) -> None:
@@ -146,9 +147,18 @@ class Regime:
         """
         if anew:
             self._change(version)
-        self.version = version
+        self.version, self._left = version, False
         self._turn()  # pins the paths before the first question is asked over them
-        self._leave()
+
+    def stand(self) -> None:
+        """Leave the version in force for whoever is started within the lease: it may go on."""
+        if self._left:
+            return
+        self._left = True
+        if self.outfit.hands is not None:
+            standing.leave(self._runtime, self.version)
+        else:
+            standing.spend(self._runtime)  # nobody is steered, so there is no lease
 
     def _change(self, version: Version) -> None:
         was, config = self.outfit, version.setup.config
@@ -195,13 +205,6 @@ class Regime:
     @property
     def _runtime(self) -> Path:
         return self.version.setup.config.runtime
-
-    def _leave(self) -> None:
-        """Leave the version for whoever is started within the lease; there may be none."""
-        if self.outfit.hands is not None:
-            standing.leave(self._runtime, self.version)
-        else:
-            standing.spend(self._runtime)
 
     def _tell_of(self, outfit: Outfit) -> None:
         """What was found on this host when the outfit was put on."""

@@ -112,6 +112,9 @@ class Taker(Protocol):
         Raises CannotRun where that can't be, and then nothing has changed.
         """
 
+    def stand(self) -> None:
+        """The files are dealt with: what is in force now may outlive a restart."""
+
     def tell(self, event: Event) -> None:
         """Something for the log."""
 
@@ -154,11 +157,13 @@ class Reload:
         still, self._seen = seen == self._seen, seen
         if not asked and seen == self._dealt:
             self._think_again()
+            self._taker.stand()
         elif asked or still or consent.whole(self._runtime, seen):
             read = await asyncio.to_thread(_read, self._path, seen, self._taker.version)
             if await asyncio.to_thread(fingerprint, self._path) == seen:
                 self._dealt = seen
                 self._deal(read)
+                self._taker.stand()
             # Else they changed while they were read, so perhaps read in two halves.
 
     def _deal(self, read: News | tuple[str, ...]) -> None:

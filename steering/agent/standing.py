@@ -4,9 +4,9 @@ That somebody was started anew is no word for files that changed meanwhile: he g
 was in force, and takes them up as a running agent does (`reload`), at once as a rule, and held
 where they would end most of the steers. Without a lease there is nothing to go on with.
 
-What is left is spent when the lease is renewed, and left again after the first turn. So an
-agent that dies of the old version at once is followed by one that goes by the files, and not by
-the same for ever.
+What is left is spent when an agent begins, and left again when it has looked at the files and
+found them the same, taken them, or had a reason not to. So an agent that dies of the old version
+before it comes to that is followed by one that goes by the files, and not by the same for ever.
 """
 
 from __future__ import annotations

@@ -33,6 +33,8 @@ class Taker:
     would_end: Collection[str] = ()
     refuses: str = ""
     taken: list[bool] = field(default_factory=list)
+    stood: list[Fingerprint] = field(default_factory=list)
+    """What was in force whenever it was said that it may outlive a restart."""
     events: list[Event] = field(default_factory=list)
 
     def ended_by(self, version: Version) -> Ended:  # noqa: ARG002
@@ -43,6 +45,9 @@ class Taker:
             raise CannotRun(1, self.refuses)
         self.version = version
         self.taken.append(anew)
+
+    def stand(self) -> None:
+        self.stood.append(self.version.fingerprint)
 
     def tell(self, event: Event) -> None:
         self.events.append(event)
@@ -374,3 +379,29 @@ def test_files_changed_between_the_start_and_the_first_look_are_seen(desk: Desk)
     for _ in range(2):
         asyncio.run(late.look())
     assert taker.taken == [True]
+
+
+def test_a_version_outlives_a_restart_when_the_files_are_dealt_with_and_not_before(
+    desk: Desk,
+) -> None:
+    before = desk.taker.version.fingerprint
+    desk.write(other())
+    desk.look(1)
+    assert not desk.taker.stood, "who dies of it now is followed by one that goes by the files"
+    desk.look(1)
+    assert desk.taker.stood == [fingerprint(desk.config)] != [before]
+
+
+def test_files_that_are_the_same_or_rejected_or_held_let_the_version_outlive_a_restart(
+    desk: Desk,
+) -> None:
+    before = desk.taker.version.fingerprint
+    desk.look(1)
+    assert desk.taker.stood == [before]
+    for change in ("no policy at all", other()):
+        desk.taker.stood.clear()
+        desk.taker.would_end = STEERS
+        desk.write(change)
+        desk.look()
+        assert desk.taker.stood == [before]
+    assert desk.taker.told == ["config_rejected", "config_held"]

@@ -1,0 +1,92 @@
+"""What is in force is left for a successor when the files are dealt with, and at no other time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+from simulation import CONFIG, policy
+
+from steering.agent import regime as regimes
+from steering.agent.crew import Crew
+from steering.agent.notebook import Notebook
+from steering.agent.outfit import Lasting, Outfit
+from steering.agent.regime import Regime
+from steering.agent.reload import Version
+from steering.agent.senses import Senses
+from steering.config import fingerprint, load
+from steering.report.metrics import Meters
+
+
+class Clothes:
+    """An outfit with hands, that touches nothing."""
+
+    hands = object()
+    notices = left = ()
+
+    def __init__(self, version: Version, _lasting: Lasting, was: Outfit | None = None) -> None:
+        del was
+        self.layout = version.layout
+
+    def adopt(self) -> None: ...
+
+
+class Nothing:
+    """Senses that sense nothing."""
+
+    def wear(self, outfit: Outfit, crew: Crew) -> None: ...
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Version:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    config = tmp_path / "steering.yaml"
+    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n")
+    return Version.of(load(config), fingerprint(config))
+
+
+Make = Callable[[Callable[[], None]], Regime]
+"""A regime with this for its turn."""
+
+
+@pytest.fixture
+def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setattr(regimes, "Outfit", Clothes)
+    monkeypatch.setattr(Regime, "_set_going", lambda _regime, _was: None)
+    config = version.setup.config
+
+    def make(turn: Callable[[], None]) -> Regime:
+        return Regime(
+            version,
+            cast("Lasting", None),
+            notebook=Notebook(config.state),
+            senses=cast("Senses", Nothing()),
+            meters=Meters(),
+            tell=lambda _event: None,
+            turn=turn,
+        )
+
+    return make
+
+
+def test_the_first_turn_alone_leaves_nothing_to_go_on_with(tmp_path: Path, made: Make) -> None:
+    left = tmp_path / "in-force"
+    left.write_text("of before")
+    regime = made(lambda: None)
+    regime.start(cast("Crew", None))
+    assert not left.exists(), "who dies now is followed by one that goes by the files"
+    regime.stand()
+    assert left.exists()
+
+
+def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> None:
+    left = tmp_path / "in-force"
+    regime = made(lambda: None)
+    regime.start(cast("Crew", None))
+    regime.stand()
+    left.unlink()
+    regime.stand()
+    assert not left.exists()
