@@ -23,7 +23,7 @@ _NETLINK_SOCK_DIAG, _BY_FAMILY = 4, 20
 _SHOW_NAME, _SHOW_UID = 0x01, 0x40
 _NAME, _UID = 0, 7
 _REQUEST = struct.Struct("=BBHIIIII")  # family, protocol, states, inode, show, cookie
-_ANSWER = 16  # bytes of struct unix_diag_msg before its attributes
+_ANSWER = struct.Struct("=4xI8x")  # struct unix_diag_msg: inode
 _ANY = 0xFFFFFFFF
 
 
@@ -32,6 +32,8 @@ class Present:
     """A socket that has a name."""
 
     name: str
+    """Others may have the same: a name is one of its kind of socket (unix(7)), not of all."""
+    inode: int
     uid: int
     """The user who made it, in truth."""
 
@@ -54,10 +56,11 @@ def others(what: str, mine: socket.socket) -> tuple[Present, ...]:
 
     Raises OSError where the kernel does not tell: then not even `mine` is to be seen.
     """
-    found = {one.name: one for one in _named() if one.name.startswith(f"\0{what}/")}
-    if found.pop(mine.getsockname().decode(), None) is None:
+    found = [one for one in _named() if one.name.startswith(f"\0{what}/")]
+    inode = os.fstat(mine.fileno()).st_ino
+    if inode not in {one.inode for one in found}:
         raise OSError(errno.EOPNOTSUPP, "this kernel does not list sockets (unix_diag)")
-    return tuple(found.values())
+    return tuple(one for one in found if one.inode != inode)
 
 
 def _named() -> Iterator[Present]:
@@ -65,6 +68,7 @@ def _named() -> Iterator[Present]:
     with Asking(_NETLINK_SOCK_DIAG) as asking:
         bodies = asking.dump(_BY_FAMILY, _REQUEST.pack(*wanted))
     for body in bodies:
-        told = wire.attributes(body, _ANSWER)
+        told = wire.attributes(body, _ANSWER.size)
         if _NAME in told and (uid := wire.number(told.get(_UID))) is not None:
-            yield Present(name=told[_NAME].decode(errors="replace"), uid=uid)
+            (inode,) = _ANSWER.unpack_from(body)
+            yield Present(name=told[_NAME].decode(errors="replace"), inode=inode, uid=uid)

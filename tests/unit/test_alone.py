@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from steering.act.netlink import Asking
+from steering.act.present import be_present, others
 from steering.agent.alone import Alone
 from steering.agent.parts import CannotRun
 
@@ -55,13 +56,13 @@ def test_tables_are_held_side_by_side_until_one_is_left(tmp_path: Path) -> None:
             first.hold(tmp_path, TABLE)
 
 
-def pretender(table: int, name: str, uid: int, comm: bytes) -> subprocess.Popen[bytes]:
+def pretender(table: int, name: str, uid: int, comm: bytes, kind: str) -> subprocess.Popen[bytes]:
     """A process of another user that has a socket with such a name, and is called so itself."""
     code = (
         "import os, socket, sys\n"
         f"open('/proc/self/comm', 'wb').write({comm!r})\n"
         f"os.setgid({uid}); os.setuid({uid})\n"
-        "s = socket.socket(socket.AF_UNIX)\n"
+        f"s = socket.socket(socket.AF_UNIX, socket.{kind})\n"
         f"s.bind('\\0steering/table/{table}' + {name!r}.format(pid=os.getpid()))\n"
         "print('there', flush=True); sys.stdin.read()\n"
     )
@@ -74,8 +75,10 @@ def pretender(table: int, name: str, uid: int, comm: bytes) -> subprocess.Popen[
 
 
 @contextlib.contextmanager
-def pretending(table: int, name: str, uid: int, comm: bytes = b"any") -> Iterator[None]:
-    with pretender(table, name, uid, comm) as process:
+def pretending(
+    table: int, name: str, uid: int, comm: bytes = b"any", kind: str = "SOCK_STREAM"
+) -> Iterator[None]:
+    with pretender(table, name, uid, comm, kind) as process:
         try:
             yield
         finally:
@@ -111,6 +114,30 @@ def test_whatever_a_process_calls_itself_it_may_do_no_more_and_ends_no_agent(
         alone.hold(tmp_path, TABLE)
         (notice,) = alone.notices
         assert "may change no routes: not believed" in notice
+
+
+@root
+def test_nobody_hides_an_agent_behind_sockets_of_the_same_name(tmp_path: Path) -> None:
+    """A name is taken once per type of socket, so others may have it too."""
+    (tmp_path / "other").mkdir()
+    with contextlib.closing(Alone()) as first, contextlib.closing(Alone()) as second:
+        first.hold(tmp_path, TABLE)
+        (name,) = agents_names()
+        end = name.removeprefix(f"@steering/table/{TABLE}")
+        with contextlib.ExitStack() as pretenders:
+            for kind in ("SOCK_DGRAM", "SOCK_SEQPACKET"):
+                pretenders.enter_context(pretending(TABLE, end, 65534, kind=kind))
+            assert agents_names() == [name] * 3
+            what = f"steering/table/{TABLE}"
+            with be_present(what) as looking:
+                assert len(others(what, looking)) == 3
+            with pytest.raises(CannotRun, match=f"another agent runs on table {TABLE}"):
+                second.hold(tmp_path / "other", TABLE)
+
+
+def agents_names() -> list[str]:
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return [line.split()[-1] for line in lines if f"@steering/table/{TABLE}/" in line]
 
 
 @root
