@@ -61,19 +61,36 @@ class Lease:
         self.path = runtime / "lease"
         self._boot = boot_id()
 
-    def renew(self, claim: Claim, seconds: Seconds, *, former: Sequence[Claim] = ()) -> None:
-        """Lets what these claims own stay for so many seconds from now.
+    def renew(
+        self,
+        claim: Claim,
+        seconds: Seconds,
+        *,
+        former: Sequence[Claim] = (),
+        until: Seconds = math.inf,
+    ) -> Seconds:
+        """Lets what these claims own stay for so many seconds from now; the deadline.
 
-        Raises OSError when the file can't be written; the old lease then runs on to its end.
+        That is `until`, on CLOCK_BOOTTIME as well, where it comes first. Raises OSError when the
+        file can't be written; the old lease then runs on to its end.
         """
+        deadline = min(boot_time() + seconds, until)
         value = {
             "claim": claim.to_json(),
             "boot": self._boot,
-            "deadline": boot_time() + seconds,
+            "deadline": deadline,
             "pid": os.getpid(),
             "former": [before.to_json() for before in former],
         }
         write_atomically(self.path, json.dumps(value))
+        return deadline
+
+    def deadline(self) -> Seconds | None:
+        """When the lease in force ends, on CLOCK_BOOTTIME; None: none is. Raises as `read`."""
+        state = self.read()
+        if state is None or state.expired(boot_time(), self._boot):
+            return None
+        return state.deadline
 
     def read(self) -> LeaseState | None:
         """The lease, None where there is none. A damaged one reads as expired.

@@ -6,6 +6,7 @@ guard that would end it, and a switch that is on; taking back needs none of the 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,12 @@ not: it drops routes of a lost link without a message (keepalived#1719)."""
 
 UNGUARDED: Seconds = 3.0
 """A guard takes less than this to start; without one for longer is worth an alarm."""
+
+TRIAL: Seconds = 10.0
+TRIED = 1 / 4
+"""A lease that was found is not renewed before an agent has turned for so many seconds, or for
+this part of the lease, if that is less. So agents that die young, one after the other, do not
+together keep what nobody measures; and a restart has the rest of the lease to be back in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +71,17 @@ class Hands:
         self._lease = Lease(config.runtime)
         self._guard = Guard(runtime=config.runtime, state=config.state)
         self._leased_until: Seconds | None = None
+        self._found: tuple[Seconds, Instant] | None = None
+        """When a predecessor's lease ends, and since when we go on by it; None: by our own."""
         self._unrenewed = ""
         """Why the lease is not renewed; empty while it is."""
         self._guarded_at: Instant = time.monotonic()
         self._compared_at: Instant = float("-inf")
 
-    def adopt(self) -> tuple[Trouble, ...]:
+    def adopt(self, *, young: bool = True) -> tuple[Trouble, ...]:
         """Take over within the lease, or clear away what a predecessor left; what would not go.
 
+        `young`: the agent has not turned yet, so a lease that it finds keeps its end for a while.
         Nothing is installed before a guard is there; `wait` where nothing else runs yet.
         Raises OSError when there can be no lease or no guard: then the agent must not start;
         CannotRun where another agent acts.
@@ -79,10 +89,13 @@ class Hands:
         claim = self.kernel.claim
         self._alone.hold(self._runtime, claim.table)
         self._former = tuple(self._actuator(old) for old in inherited(self._lease, claim))
-        self.voice.adopt(held=not self._lease.expired())
+        ends = self._lease.deadline()
+        self.voice.adopt(held=ends is not None)
         left = leftovers(self._lease, claim)
-        self._renew()
+        now = time.monotonic()
+        self._found = (ends, now) if young and ends is not None else None
         self._guard.replace()
+        self._renew(now)
         return left
 
     def wait(self) -> None:
@@ -154,10 +167,15 @@ class Hands:
         """
         if not self._ran_out():
             return None
-        self._leased_until = None
+        because = self._unrenewed or (
+            "no turn for longer than the lease"
+            if self._found is None
+            else "the lease that was found ended before this agent had turned for long"
+        )
+        self._leased_until = self._found = None
         self._repay()
         self.changed = True
-        return self._unrenewed or "no turn for longer than the lease"
+        return because
 
     def _repay(self) -> None:
         """Take out what a lost lease covered; what can't be is owed, and tried each turn."""
@@ -248,14 +266,20 @@ class Hands:
                 self._unrenewed = "the guard does not start, so nothing is installed or renewed"
                 self.troubles = (self._unrenewed,)
                 return False
-            self._renew()
+            self._renew(now)
         except OSError as error:
             self._unrenewed = f"no lease or no guard, so nothing is installed: {error}"
             self.troubles = (self._unrenewed,)
             return False
         return guarded
 
-    def _renew(self) -> None:
-        self._lease.renew(self.kernel.claim, self._lease_for, former=self.former)
-        self._leased_until = boot_time() + self._lease_for
+    def _renew(self, now: Instant) -> None:
+        if self._found and now - self._found[1] >= min(TRIAL, TRIED * self._lease_for):
+            self._found = None
+        self._leased_until = self._lease.renew(
+            self.kernel.claim,
+            self._lease_for,
+            former=self.former,
+            until=self._found[0] if self._found else math.inf,
+        )
         self._unrenewed = ""

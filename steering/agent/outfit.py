@@ -91,7 +91,7 @@ class Outfit:
     def adopt(self) -> None:
         """Take hold of what is installed within its lease. Raises CannotRun."""
         if self.hands is not None:
-            self.left = _adopt(self.hands)
+            self.left = _adopt(self.hands, young=True)
             self.notices += self.hands.notices
             self.hands.wait()
 
@@ -184,7 +184,7 @@ class Outfit:
             raise CannotRun(1, f"act.kernel: {error}") from error
         made.callback(hands.close)
         if was is not None:  # from now on it acts; a guard comes before the first route does
-            self.left = _adopt(hands)
+            self.left = _adopt(hands, young=False)
             self.notices += hands.notices
         return hands.kernel, hands
 
@@ -223,9 +223,9 @@ def _left_by_others(runtime: Path, claim: Claim) -> tuple[Claim, ...]:
         return ()  # adopting will meet the same, and say so
 
 
-def _adopt(hands: Hands) -> tuple[Trouble, ...]:
+def _adopt(hands: Hands, *, young: bool) -> tuple[Trouble, ...]:
     try:
-        return hands.adopt()
+        return hands.adopt(young=young)
     except OSError as error:
         raise CannotRun(
             1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"

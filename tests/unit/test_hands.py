@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,13 @@ from fakes import FakeActuator
 from simulation import CONFIG
 from test_act_diff import CLAIM
 
+from steering.act import lease as leasing
 from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
 from steering.agent import hands as handling
-from steering.agent.hands import UNGUARDED, Hands
+from steering.agent.hands import TRIAL, UNGUARDED, Hands
 from steering.config import Config, check
 from steering.config.document import parse
 from steering.model import Instant, Seconds
@@ -34,6 +35,20 @@ class Watchman:
 
     def ensure(self) -> bool:
         return type(self).present
+
+    def replace(self) -> None:
+        if not type(self).present:
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+class Sole:
+    """Nobody else acts on this host, and who died holds nothing."""
+
+    notices = ()
+
+    def hold(self, runtime: Path, table: int) -> None: ...
+
+    def leave_all_but(self, tables: Collection[int]) -> None: ...
 
 
 class Kernel(FakeActuator):
@@ -72,17 +87,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(handling, "time", made)
     monkeypatch.setattr(handling, "boot_time", made.monotonic)
+    monkeypatch.setattr(leasing, "boot_time", made.monotonic)
+    return made
+
+
+Make = Callable[[Seconds], Hands]
+"""The hands of another agent, for a lease of this length."""
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Make:
+    monkeypatch.setattr(handling, "KernelActuator", Kernel)
+    monkeypatch.setattr(handling, "leftovers", lambda *_: ())
+    monkeypatch.setattr(handling, "Guard", Watchman)
+    monkeypatch.setattr(handling, "Alone", Sole)
+    monkeypatch.setattr(Watchman, "present", True)
+    read = check(Config, parse(CONFIG, tmp_path / "steering.yaml"))
+
+    def made(lease: Seconds) -> Hands:
+        config = read.model_copy(update={"runtime": tmp_path, "state": tmp_path, "lease": lease})
+        return Hands(config, CLAIM, OffSwitch(state=tmp_path, runtime=tmp_path), {ADDRESS})
+
     return made
 
 
 @pytest.fixture
-def hands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Hands:
-    monkeypatch.setattr(handling, "KernelActuator", Kernel)
-    monkeypatch.setattr(handling, "Guard", Watchman)
-    monkeypatch.setattr(Watchman, "present", True)
-    config = check(Config, parse(CONFIG, tmp_path / "steering.yaml"))
-    config = config.model_copy(update={"runtime": tmp_path, "state": tmp_path, "lease": 60.0})
-    return Hands(config, CLAIM, OffSwitch(state=tmp_path, runtime=tmp_path), {ADDRESS})
+def hands(make: Make) -> Hands:
+    return make(60.0)
 
 
 def kernel_of(hands: Hands) -> Kernel:
@@ -178,3 +209,82 @@ def test_what_a_lost_lease_left_goes_before_anything_is_installed(
     act(hands, clock)
     assert not hands.owes
     assert not kernel.installed()
+
+
+@pytest.mark.parametrize("length", [2.0, 10.0, 60.0, 3600.0])
+def test_agents_that_die_young_keep_nothing_for_longer_than_one_lease(
+    make: Make, clock: Clock, tmp_path: Path, length: Seconds
+) -> None:
+    worked = make(length)
+    worked.adopt()
+    assert deadline(tmp_path) == clock.now + length, "where none was found it is a whole one"
+    act(worked, clock, after=length)
+    ends = deadline(tmp_path)
+    assert ends == clock.now + length
+    life = min(TRIAL, length / 4) * 0.9
+    while clock.now < ends:
+        young = make(length)
+        young.adopt()
+        act(young, clock, after=life / 2)
+        act(young, clock, after=life / 2)
+        assert deadline(tmp_path) == ends
+
+
+def test_an_agent_that_has_turned_for_a_while_renews_the_lease_that_it_found(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    act(make(60.0), clock)
+    clock.now += 45.0
+    hands = make(60.0)
+    hands.adopt()
+    for _ in range(100):
+        act(hands, clock)
+        assert hands.lost_lease() is None, "a restart within the lease takes nothing out"
+    assert deadline(tmp_path) == clock.now + 60.0
+
+
+def test_a_lease_that_ends_before_the_agent_has_turned_for_a_while_is_lost_and_begun_anew(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    act(make(60.0), clock)
+    clock.now += 55.0
+    hands = make(60.0)
+    hands.adopt()
+    act(hands, clock)
+    assert kernel_of(hands).installed()
+    clock.now += 5.0
+    assert "before this agent" in str(hands.lost_lease())
+    assert not kernel_of(hands).installed()
+    assert act(hands, clock)
+    assert deadline(tmp_path) == clock.now + 60.0
+
+
+def test_a_shorter_lease_than_the_one_that_was_found_is_no_longer_than_it_says(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    act(make(3600.0), clock)
+    make(10.0).adopt()
+    assert deadline(tmp_path) == clock.now + 10.0
+
+
+def test_what_acts_from_a_change_of_files_on_is_not_young(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    act(make(60.0), clock)
+    clock.now += 58.0
+    make(60.0).adopt(young=False)
+    assert deadline(tmp_path) == clock.now + 60.0
+
+
+def test_without_a_guard_no_lease_is_renewed_at_the_start(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    act(make(60.0), clock)
+    ends = deadline(tmp_path)
+    clock.now += 1.0
+    hands = make(60.0)
+    Watchman.present = False
+    for young in (True, False):
+        with pytest.raises(OSError, match="unavailable"):
+            hands.adopt(young=young)
+        assert deadline(tmp_path) == ends
