@@ -145,9 +145,11 @@ class Regime:
 
         Raises CannotRun where that can't be, and then nothing has changed.
         """
+        standing.spend(self._runtime)  # whoever comes after a death in here goes by the files
+        self._left = False
         if anew:
             self._change(version)
-        self.version, self._left = version, False
+        self.version = version
         self._turn()  # pins the paths before the first question is asked over them
 
     def stand(self) -> None:

@@ -31,15 +31,17 @@ _OVERRIDES = Codec(tuple[Override, ...])
 
 
 def leave(runtime: Path, version: Version) -> None:
-    """Leave this version for the next agent. What can't be written costs it the question alone."""
+    """Leave this version for the next agent; none, where it can't be written: no older one."""
     setup = version.setup
     value = {
         "fingerprint": version.fingerprint,
         "setup": setups.write(setup),
         "overrides": _OVERRIDES.write(setup.overrides),
     }
-    with contextlib.suppress(OSError):
+    try:
         write_atomically(runtime / _NAME, json.dumps(value))
+    except OSError:
+        spend(runtime)
 
 
 def spend(runtime: Path) -> None:

@@ -13,6 +13,7 @@ from steering.agent import regime as regimes
 from steering.agent.crew import Crew
 from steering.agent.notebook import Notebook
 from steering.agent.outfit import Lasting, Outfit
+from steering.agent.parts import CannotRun
 from steering.agent.regime import Regime
 from steering.agent.reload import Version
 from steering.agent.senses import Senses
@@ -90,3 +91,34 @@ def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> No
     left.unlink()
     regime.stand()
     assert not left.exists()
+
+
+def test_an_older_version_is_spent_before_another_one_is_taken(
+    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "in-force"
+    there: list[bool] = []
+    regime = made(lambda: there.append(left.exists()))
+    regime.start(cast("Crew", None))
+    regime.stand()
+    monkeypatch.setattr(Regime, "_change", lambda *_: there.append(left.exists()))
+    regime.take(version, anew=True)
+    assert there == [False, False, False], "who dies of it is not followed by what it replaced"
+    regime.stand()
+    assert left.exists()
+
+
+def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
+    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise CannotRun(1, "the port is taken")
+
+    regime = made(lambda: None)
+    regime.start(cast("Crew", None))
+    regime.stand()
+    monkeypatch.setattr(Regime, "_change", refused)
+    with pytest.raises(CannotRun, match="the port is taken"):
+        regime.take(version, anew=True)
+    regime.stand()
+    assert (tmp_path / "in-force").exists()

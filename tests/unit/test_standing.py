@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -114,6 +115,23 @@ def test_another_place_for_the_state_takes_a_restart_and_gets_it(config: Path) -
 
 def test_what_cannot_be_written_harms_nothing(config: Path) -> None:
     standing.leave(config.parent / "nowhere", version(config))
+
+
+def test_what_cannot_be_written_leaves_no_older_version(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    standing.leave(config.parent, version(config))
+    leased(config.parent)
+    taken = change(config)
+    monkeypatch.setattr(standing, "write_atomically", full)
+    standing.leave(config.parent, taken)
+    assert standing.take_up(taken) is taken
+    (config.parent / "policies" / "gtld.yaml").write_text(policy(letters=3))
+    files = version(config)
+    assert standing.take_up(files) is files, "what was given up comes back at no restart"
 
 
 @pytest.mark.parametrize(
