@@ -8,7 +8,7 @@ from steering.act.claim import Claim
 from steering.act.diff import Act, objection
 from steering.act.kernel import SWITCHED_OFF
 from steering.act.reader import Trouble
-from steering.model import Done, Family, Refused
+from steering.model import Done, Refused
 
 UNREACHABLE = "Network is unreachable (Nexthop has invalid gateway)"
 
@@ -64,11 +64,6 @@ class FakeActuator:
 
     def own_addresses(self) -> frozenset[str]:
         return self.own
-
-    def dead_gateways(self) -> frozenset[tuple[str, Family]]:
-        return frozenset(
-            (site, family) for site in self._linkless for family in self.claim.next_hops[site]
-        )
 
     def changed(self) -> bool:
         told, self._changed = self._changed, False

@@ -1,4 +1,4 @@
-"""Whether a path's own gateway is there: what a probe over it could not tell.
+"""Where a packet of this host goes first, and whether that is there: what its silence can't tell.
 
 The kernel knows from ARP and neighbour discovery whether the next hop answers, and from the
 driver whether the link is up. Without that a pulled cable of ours looks like a dead upstream.
@@ -23,26 +23,16 @@ _NDA_DST = 1
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 1 << 3
 
 
-def dead_gateways(
-    asking: Asking, claim: Claim, witnesses: Mapping[Family, str]
-) -> frozenset[tuple[str, Family]]:
-    """The (path, family) pairs whose gateway can't carry a packet now.
+def gateway_dead(address: str, mark: int = 0) -> bool:
+    """Whether nothing can carry a packet with this mark to its first router on the way.
 
-    For the local path, the gateway is that of the route which a packet with the local mark
-    takes to the family's witness. A gateway that nobody asked for lately counts as there.
+    There is no route, its link is down, or its gateway does not answer. One that nobody asked for
+    lately counts as there. An address on a link of this host has no gateway: whether it answers
+    is its own affair. Raises OSError where the kernel can't be asked.
     """
-    dead: set[tuple[str, Family]] = set()
-    for family, address in witnesses.items():
-        way = way_to(asking, address, claim.mark)
-        if way is None or not _carries(asking, way, address):
-            dead.add((LOCAL, family))
-    for site, hops in claim.next_hops.items():
-        for family, address in hops.items():
-            way = way_to(asking, address, claim.mark)
-            # A next hop behind another gateway is one that the kernel takes no route through.
-            if way is None or way.gateway is not None or not _carries(asking, way, address):
-                dead.add((site, family))
-    return frozenset(dead)
+    with Asking() as asking:
+        way = way_to(asking, address, mark)
+        return way is None or not _carries(asking, way)
 
 
 def pinned(
@@ -75,12 +65,12 @@ def way_to(asking: Asking, address: str, mark: int = 0) -> Route | None:
         return None
 
 
-def _carries(asking: Asking, way: Route, address: str) -> bool:
+def _carries(asking: Asking, way: Route) -> bool:
     if way.kind is RouteKind.LOCAL:
         return True
-    if way.oif is None:
+    if way.oif is None or not _link_carries(asking, way.oif):
         return False
-    return _link_carries(asking, way.oif) and _answers(asking, way.gateway or address, way.oif)
+    return way.gateway is None or _answers(asking, way.gateway, way.oif)
 
 
 def _link_carries(asking: Asking, index: int) -> bool:

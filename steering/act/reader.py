@@ -1,13 +1,12 @@
 """What the kernel has, read and never written.
 
 `KernelReader` owns an asking and a listening socket and nothing that could write; it is all
-that `mode: observe` ever gets. It remembers nothing but the state of gateways, for a second:
-every call looks at the kernel as it is now.
+that `mode: observe` ever gets. It remembers nothing: every call looks at the kernel as it is
+now.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,12 +15,10 @@ from typing import Final, Self
 from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
-from steering.act.gateways import dead_gateways, pinned
+from steering.act.gateways import pinned
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
-from steering.model import Family, Seconds
-
-_GATEWAYS_LAST: Seconds = 1.0
+from steering.model import Family
 
 # a.root-servers.net: any address that is reached by the host's ordinary routes would do.
 WITNESSES: Mapping[Family, str] = {
@@ -44,8 +41,8 @@ class Trouble:
 class KernelReader:
     """What the kernel has, in the words of a claim. It has no socket that writes.
 
-    `witnesses` are the addresses that stand for all others when the local path's gateway is
-    looked up. Every method raises OSError when the kernel refuses to be read.
+    `witnesses` are the addresses that stand for all others when it is looked up where a mark
+    leads. Every method raises OSError when the kernel refuses to be read.
     """
 
     def __init__(self, claim: Claim, *, witnesses: Mapping[Family, str] = WITNESSES) -> None:
@@ -54,8 +51,6 @@ class KernelReader:
         self._asking = Asking()
         self._listening = Listening()
         self._listening.ignore_system_tables()
-        self._dead: frozenset[tuple[str, Family]] = frozenset()
-        self._dead_until = float("-inf")
 
     def close(self) -> None:
         self._asking.close()
@@ -119,17 +114,6 @@ class KernelReader:
         bodies = self._asking.dump(wire.GETADDR, bytes(8))
         return frozenset(filter(None, map(wire.address_from, bodies)))
 
-    def dead_gateways(self) -> frozenset[tuple[str, Family]]:
-        """The paths whose own gateway does not answer, or has no link, or is not there.
-
-        Looked up at most once a second. A path in here says nothing about any upstream.
-        """
-        now = time.monotonic()
-        if now >= self._dead_until:
-            self._dead = dead_gateways(self._asking, self.claim, self._witnesses)
-            self._dead_until = now + _GATEWAYS_LAST
-        return self._dead
-
     def pinned(self) -> frozenset[tuple[str, Family]]:
         """The paths whose mark leads where it says now."""
         return pinned(self._asking, self.claim, self._witnesses)
@@ -143,10 +127,7 @@ class KernelReader:
 
         Also true when the kernel's messages overran their buffer. Never blocks.
         """
-        told = self._listening.heard(self._concerns)
-        if told:
-            self._dead_until = float("-inf")
-        return told
+        return self._listening.heard(self._concerns)
 
     def _concerns(self, message: wire.Message) -> bool:
         if message.kind in {wire.NEWROUTE, wire.DELROUTE}:

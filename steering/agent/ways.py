@@ -11,9 +11,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from steering.act import gateways
 from steering.act.reader import KernelReader
 from steering.agent.hands import COMPARE
-from steering.model import LOCAL, Family, Instant, Observation, Outcome, Round
+from steering.model import LOCAL, Family, Instant, Observation, Outcome, Round, Seconds
+
+_GATEWAYS_LAST: Seconds = 1.0
 
 
 class Ways:
@@ -29,6 +32,7 @@ class Ways:
         self._pinned: dict[tuple[str, Family], Instant] = {}
         self._looked_at: Instant = float("-inf")
         self._installed: Mapping[str, str] = {}
+        self._gateways: dict[tuple[str, int], tuple[Instant, bool]] = {}
 
     def changed(self) -> bool:
         """Whether the kernel told of a change. Sees which marks lead where they say, since when."""
@@ -36,6 +40,8 @@ class Ways:
             return False
         now = time.monotonic()
         changed = self._reader.changed()
+        if changed:
+            self._gateways.clear()
         if changed or now - self._looked_at >= COMPARE:
             self._looked_at = now
             self._pinned = {pair: self._pinned.get(pair, now) for pair in self._reader.pinned()}
@@ -54,14 +60,20 @@ class Ways:
         """Whether a question with this path's mark would go over this path."""
         return not self.marked or (path, family) in self._pinned
 
-    def gateway_dead(self, path: str, family: Family) -> bool:
-        """Whether the path's own gateway can't carry a packet."""
-        if self._reader is None:
-            return False
-        try:
-            return (path, family) in self._reader.dead_gateways()
-        except OSError:
-            return False  # what can't be read accuses nobody; the timeout stands
+    def gateway_dead(self, address: str, mark: int | None) -> bool:
+        """Whether the gateway to an address, for a question of this mark, can't carry a packet.
+
+        Looked up at most once a second: while much is silent, much is asked for.
+        """
+        key, now = (address, mark or 0), time.monotonic()
+        at, dead = self._gateways.get(key, (float("-inf"), False))
+        if now - at >= _GATEWAYS_LAST:
+            try:
+                dead = gateways.gateway_dead(*key)
+            except OSError:
+                dead = False  # what can't be read accuses nobody; the timeout stands
+            self._gateways[key] = now, dead
+        return dead
 
     def over_their_paths(self, item: Round) -> Round:
         """The round without what a mark that pinned nothing has brought."""

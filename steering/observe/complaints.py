@@ -3,9 +3,12 @@
 Anybody may say so. A router far away that has no route or forbids the port, the nameserver's
 own host, and whoever guesses a socket's random port and makes it up: the kernel checks both
 addresses and both ports, and for TCP the sequence number (RFC 5927 4), but not who sent it.
-Only what this host's own stack says is certain: it comes by the loopback interface, which no
-stranger's packet does. All else is hearsay of a silence. A path's own gateway is no exception,
-as its address can be forged like any other; whether it is dead the kernel knows better.
+Only what comes by the loopback interface is certain: no stranger's packet does, so this host's
+own stack says it. All else is hearsay of a silence. A path's own gateway is no exception, as its
+address can be forged like any other. Nor are we ourselves: where a neighbour does not answer,
+our stack says so by the loopback interface in IPv4, but in IPv6 as if it had come by the link,
+from our own address, which a stranger may write there as well. Whether the gateway is dead the
+kernel knows better, and is asked at every silence.
 """
 
 from __future__ import annotations
@@ -72,7 +75,7 @@ class Complaint:
     errno: int
     """What the kernel makes of it."""
     ours: bool
-    """It is this host's own stack that says so."""
+    """It is this host's own stack that says so, for certain."""
 
 
 def invite(sock: socket.socket) -> None:

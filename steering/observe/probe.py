@@ -96,7 +96,7 @@ class Prober:
         keys: KeyStore,
         signatures: Signatures,
         deliver: Callable[[Round], None],
-        gateway_dead: Callable[[str, Family], bool] = lambda _path, _family: False,
+        gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
         leads: Callable[[str, Family], bool] = lambda _path, _family: True,
         wall: Callable[[], WallTime] = time.time,
         monotonic: Callable[[], Instant] = time.monotonic,
@@ -104,7 +104,8 @@ class Prober:
         port: int = 53,
         known: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """`leads` tells whether a path's mark leads over that path now; where it does not,
+        """`gateway_dead` tells whether a silence of this address, asked with this mark, is of our
+        own making. `leads` tells whether a path's mark leads over that path now; where it does not,
         nothing is sent: the question would go over another path, once more. `known` are the
         `delegations` of all zones, where they are worked out already.
 
@@ -242,11 +243,11 @@ class Prober:
         target = flight.target
         if reply.wire is None:
             ours = reply.ours or (
-                not reply.reached and path != LIVE and self._gateway_dead(path, target.family)
+                not reply.reached and self._gateway_dead(target.address, self._marks[path])
             )
             detail = reply.detail
             if ours and not reply.ours:
-                detail = f"{detail}; the path's gateway is dead"
+                detail = f"{detail}; the gateway is dead"
             return Observation(
                 address=target.address,
                 path=path,

@@ -32,11 +32,15 @@ from kernelhost import (
     until,
 )
 
+from steering.act.gateways import gateway_dead
 from steering.act.kernel import KernelActuator
 from steering.act.netlink import Listening, Order, Refusal
 from steering.act.reader import KernelReader
-from steering.model import LOCAL, Done, Family, Refused
+from steering.agent.ways import Ways
+from steering.model import LOCAL, Done, Refused
+from steering.observe.ask import inquire, query
 
+ONE, ONE_6 = "192.0.2.1", "2001:db8::1"
 ALL_PAO = dict.fromkeys(sorted(ADDRESSES), "pao")
 ALL_FRA = dict.fromkeys(sorted(ADDRESSES), "fra")
 
@@ -198,7 +202,6 @@ def test_a_dead_link_is_refused_until_it_is_back(world: World) -> None:
     world.cut("pao")
     assert world.actuator.changed()
     assert world.actuator.installed() == {}
-    assert ("pao", Family.IPV4) in world.actuator.dead_gateways()
     assert refused(world.actuator.apply(ALL_PAO, ADDRESSES)).keys() == ADDRESSES
     world.mend("pao")
     world.actuator.prepare()
@@ -319,8 +322,8 @@ def test_a_next_hop_that_is_not_on_the_link_is_refused_by_the_kernel(host: None)
         because = refused(kernel.apply({"192.0.2.1": "pao", "2001:db8::1": "pao"}, ADDRESSES))
         assert because.keys() == {"192.0.2.1"}
         assert "unreachable" in because["192.0.2.1"]
-        assert ("pao", Family.IPV4) in kernel.dead_gateways()
-        assert ("pao", Family.IPV6) not in kernel.dead_gateways()
+        assert gateway_dead("192.0.2.1", CLAIM.mark_of("pao"))
+        assert not gateway_dead("2001:db8::1", CLAIM.mark_of("pao"))
 
 
 @pytest.mark.lab
@@ -462,7 +465,7 @@ def test_a_probe_whose_way_is_gone_takes_no_other(kernel: KernelActuator) -> Non
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CLAIM.mark_of(LOCAL))
             with pytest.raises(OSError, match="unreachable"):
                 probe.connect((address, 53))
-    assert {(LOCAL, Family.IPV4), (LOCAL, Family.IPV6)} <= kernel.dead_gateways()
+    assert all(gateway_dead(a, CLAIM.mark) for a in ("192.0.2.1", "2001:db8::1"))
     default_routes()
     run("ip link set bb-pao down")
     for address in ("192.0.2.1", "2001:db8::1"):
@@ -505,7 +508,7 @@ def test_a_reader_has_no_socket_that_writes(host: None) -> None:
         assert {type(v).__name__ for v in vars(reader).values()} >= {"Asking", "Listening"}
         assert not any(type(v).__name__ == "Writing" for v in vars(reader).values())
         assert not hasattr(reader, "apply")
-        reader.installed(), reader.foreign(), reader.own_addresses(), reader.dead_gateways()
+        reader.installed(), reader.foreign(), reader.own_addresses(), reader.pinned()
     assert everything() == before
 
 
@@ -647,15 +650,63 @@ def test_a_silent_gateway_is_dead_and_an_answering_one_is_not(routers: Routers) 
         kernel.prepare()
         assert asked("192.0.2.1", "pao") == "bb-pao"
         assert asked("2001:db8::1", LOCAL) == "eth0"
-        assert kernel.dead_gateways() == frozenset()
+        pao, local = CLAIM.mark_of("pao"), CLAIM.mark_of(LOCAL)
+        assert not any(gateway_dead(a, m) for a in (ONE, ONE_6) for m in CLAIM.marks)
         routers.inside("bb-pao", "ip link set far-bb-pao down")
-        until(lambda: kernel.changed() or kernel.dead_gateways())
-        until(lambda: ("pao", Family.IPV4) in kernel.dead_gateways())
-        assert ("fra", Family.IPV4) not in kernel.dead_gateways()
+        until(lambda: gateway_dead(ONE, pao))
+        assert not gateway_dead(ONE, CLAIM.mark_of("fra"))
+        kernel.apply({ONE_6: "pao"}, ADDRESSES)
+        assert gateway_dead(ONE_6)
+        assert not gateway_dead(ONE_6, local)
         routers.inside("eth0", "ip addr del 10.255.0.2/24 dev far-eth0")
         run("ip neigh flush dev eth0")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CLAIM.mark_of(LOCAL))
-            probe.sendto(b"?", ("192.0.2.1", 53))
-            until(lambda: (LOCAL, Family.IPV4) in kernel.dead_gateways(), within=10)
-        assert (LOCAL, Family.IPV6) not in kernel.dead_gateways()
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, local)
+            probe.sendto(b"?", (ONE, 53))
+            until(lambda: gateway_dead(ONE, local), within=10)
+        assert not gateway_dead(ONE_6, local)
+
+
+@pytest.mark.lab
+def test_who_stands_on_a_link_of_ours_has_no_gateway_to_excuse_his_silence(
+    routers: Routers,
+) -> None:
+    for address in ("10.255.0.9", "fd00:ff::9"):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.sendto(b"?", (address, 53))
+            assert "INCOMPLETE" in run(f"ip neigh show {address}")
+            assert not gateway_dead(address)
+
+
+@pytest.mark.lab
+def test_a_gateway_that_does_not_answer_makes_silence_our_own_in_both_families(
+    host: None,
+) -> None:
+    """Also where no route or mark is of our making, as with `kernel: off`."""
+
+    async def story() -> None:
+        ways = Ways(None, acting=False)
+        body = query("com.", "SOA")
+        assert not any(ways.gateway_dead(address, None) for address in (ONE, ONE_6))
+        silent = [inquire(body, 7, address, patience=1.1) for address in (ONE, ONE_6)]
+        assert {reply.detail for reply in await asyncio.gather(*silent)} == {"no answer"}
+        assert all(ways.gateway_dead(address, None) for address in (ONE, ONE_6))
+
+    asyncio.run(story())
+
+
+@pytest.mark.lab
+def test_what_our_own_stack_says_of_a_gateway_is_sure_in_ipv4_and_hearsay_in_ipv6(
+    host: None,
+) -> None:
+    async def story() -> None:
+        body = query("com.", "SOA")
+        four, six = await asyncio.gather(
+            *(inquire(body, 7, address, patience=10) for address in (ONE, ONE_6))
+        )
+        assert (four.ours, four.detail) == (True, "host unreachable, says this host")
+        assert (six.ours, six.detail) == (False, "fd00:ff::1: address unreachable")
+        assert gateway_dead(ONE_6)
+
+    asyncio.run(story())

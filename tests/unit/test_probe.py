@@ -59,7 +59,7 @@ async def probing(
     paths: Sequence[Path] = LOCAL_ONLY,
     interval: float = 0.05,
     patience: float = 0.5,
-    gateway_dead: Callable[[str, Family], bool] = lambda _path, _family: False,
+    gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
     leads: Callable[[str, Family], bool] = lambda _path, _family: True,
 ) -> AsyncIterator[Watching]:
     signatures = Signatures()
@@ -324,9 +324,10 @@ def test_what_fails_on_this_host_is_never_the_upstreams_and_stops_no_round() -> 
     asyncio.run(story())
 
 
-def test_a_dead_gateway_excuses_silence_on_its_path_only() -> None:
+@pytest.mark.skipif("not _may_mark()", reason="marks need CAP_NET_ADMIN")
+def test_a_dead_gateway_excuses_silence_of_what_goes_by_it_only() -> None:
     async def story() -> None:
-        paths = (Path(name="local"), Path(name="pao"))
+        paths = (Path(name="local"), Path(name="pao", mark=0x5354))
         async with (
             serving(Server("127.0.0.1", silent)) as port,
             probing(
@@ -334,13 +335,32 @@ def test_a_dead_gateway_excuses_silence_on_its_path_only() -> None:
                 port=port,
                 paths=paths,
                 patience=0.1,
-                gateway_dead=lambda path, family: (path, family) == ("pao", Family.IPV4),
+                gateway_dead=lambda address, mark: (address, mark) == ("127.0.0.1", 0x5354),
             ) as watching,
         ):
             await until(lambda: watching.rounds)
             local, pao = watching.rounds[0].observations
             assert (local.outcome, pao.outcome) == (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
-            assert pao.detail == "no answer; the path's gateway is dead"
+            assert pao.detail == "no answer; the gateway is dead"
+
+    asyncio.run(story())
+
+
+def test_a_live_question_that_no_gateway_carries_did_not_get_out() -> None:
+    async def story() -> None:
+        async with (
+            serving(Server("127.0.0.1", silent)) as port,
+            probing(
+                "127.0.0.1",
+                port=port,
+                patience=0.1,
+                gateway_dead=lambda address, mark: (address, mark) == ("127.0.0.1", None),
+            ) as watching,
+        ):
+            attention = Attention(paths=frozenset({"local"}), live=True)
+            watching.prober.attend({"127.0.0.1": attention})
+            live = await watching.first(lambda one: one.live)
+            assert (live.outcome, live.reached) == (Outcome.LOCAL_ERROR, False)
 
     asyncio.run(story())
 
