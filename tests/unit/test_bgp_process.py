@@ -240,6 +240,14 @@ def test_the_fingerprint_changes_with_a_password_and_not_with_the_plan(tmp_path:
     assert first.fingerprint == other.fingerprint
 
 
+def test_another_program_or_another_user_is_another_speaker(tmp_path: Path) -> None:
+    """The configuration is the same, but what runs by the old one can't go on."""
+    users = ("root", "nobody") if os.geteuid() == 0 else ("nobody",)
+    programs = (None, Path("/bin/true"), Path("/bin/false"))
+    said = [replace(TERMS, user=user, exabgp=program) for user in users for program in programs]
+    assert len({look_around(one, tmp_path, 60.0).fingerprint for one in said}) == len(said)
+
+
 def test_the_files_are_for_root_alone_but_for_the_helper(tmp_path: Path) -> None:
     home = look_around(TERMS, tmp_path, 60.0)
     home.furnish(tmp_path, {})

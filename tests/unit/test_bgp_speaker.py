@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import socket
 import statistics
 import sys
@@ -147,6 +148,39 @@ def test_other_attributes_cost_no_link_and_other_neighbours_a_speaker(
         assert not speaker.report().linked
         assert process.running(runtime) is None
     assert [e.because for e in speaker.news()] == ["it is configured otherwise than is wanted"]
+
+
+@pytest.fixture
+def sockets(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Whose the socket was that each start found; none starts anything."""
+    owners: list[int] = []
+
+    def start(*_: object) -> int:
+        owners.append((runtime / process.FOLDER / "socket").stat().st_uid)
+        raise OSError(errno.EAGAIN, "not in this test")
+
+    monkeypatch.setattr(process, "start", start)
+    return owners
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives itself up")
+def test_another_user_has_a_speaker_and_a_socket_of_his_own(
+    speaker: Speaker, runtime: Path, sockets: list[int]
+) -> None:
+    with bridge(speaker, runtime):
+        speaker.change(replace(TERMS, user="nobody"), LEASE)
+        speaker.apply({}, (), ())
+        assert process.running(runtime) is None
+    assert sockets == [pwd.getpwnam("nobody").pw_uid]
+
+
+def test_a_socket_that_somebody_removed_is_there_for_the_next_speaker(
+    speaker: Speaker, runtime: Path, sockets: list[int]
+) -> None:
+    (runtime / process.FOLDER / "socket").unlink()
+    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    speaker.apply({}, (), ())
+    assert sockets == [os.geteuid()]
 
 
 def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:

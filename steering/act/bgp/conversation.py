@@ -61,20 +61,20 @@ class Conversation:
 
     def close(self) -> None:
         """Hangs up, and listens no more. The bridge waits for another agent for the lease."""
-        for end in (self._link, self._listener):
-            if end is not None:
-                end.close()
-        self._link = self._listener = None
+        if self._link is not None:
+            self._link.close()
+        self._link = None
+        self._close_listener()
         self._epoll.close()
 
     def await_bridge(self, place: Path, user: str, now: Instant) -> None:
         """Listens for the bridge of a speaker that has just been started, or found.
 
-        `user` may connect, besides our own. Raises OSError where no socket can be had.
+        `user` may connect, besides our own. The socket is another one each time: the last one may
+        have been another user's, or somebody removed it. Raises OSError where none can be had.
         """
         self.met, self.apart_since = False, now
-        if self._listener is not None:
-            return
+        self._close_listener()
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -135,6 +135,11 @@ class Conversation:
             self.apart_since = time.monotonic()
         self._link, self._in, self._out = None, b"", b""
         self.sync.apart(because)
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._listener = None
 
     def _lose_link(self, error: OSError) -> None:
         self.hang_up(f"the speaker is out of reach: {error}")

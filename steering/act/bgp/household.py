@@ -59,8 +59,9 @@ class Household:
 
     @property
     def fingerprint(self) -> str:
-        """Names what is configured, without a way back to the secrets in it."""
-        return hashlib.sha256(self.text({}).encode()).hexdigest()
+        """Names what runs, and as whom, without a way back to the secrets in it."""
+        what = (self.text({}), self.terms.user, *self.command)
+        return hashlib.sha256("\0".join(what).encode()).hexdigest()
 
     def furnish(self, runtime: Path, routes: Table) -> None:
         """Writes the files. Raises OSError.
