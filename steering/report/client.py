@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import urllib.error
-import urllib.request
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from typing import Final
 
 from steering.config import Listen
 from steering.excuse import FAILED, WRONG_INPUT, Excuse
 
+SERVER: Final = "steering"
+"""What the agent calls itself in its answers (RFC 9110 10.2.4), and nobody else."""
 _PATIENCE = 5.0  # seconds
-_KINDS = ("application/json", "text/plain")  # of what the agent says
 
 
 class Unreachable(Excuse):
@@ -29,29 +32,32 @@ class Unknown(Excuse):
 
 def fetch(listen: Listen, path: str) -> dict[str, object]:
     """One answer of the agent that listens there. Raises Unreachable or Unknown."""
-    host = f"[{listen.host}]" if ":" in listen.host else listen.host
-    url = f"http://{host}:{listen.port}{path}"
-    another = Unreachable(f"what answers at {host}:{listen.port} is not the agent")
-    # No proxy: the agent is on this host, whatever the environment says.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    where = f"[{listen.host}]" if ":" in listen.host else listen.host
+    where = f"{where}:{listen.port}"
+    # No proxy and no other place: the agent is on this host, whatever others say.
+    connection = HTTPConnection(listen.host, listen.port, timeout=_PATIENCE)
     try:
-        with opener.open(url, timeout=_PATIENCE) as answer:
-            value = json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            text = error.read().decode(errors="replace").strip()
-        if error.headers.get_content_type() not in _KINDS:
-            raise another from error
-        if error.code in (400, 404):
-            raise Unknown(_error_of(text)) from error
-        raise Unreachable(f"the agent at {host}:{listen.port} says: {text}") from error
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+    except (OSError, HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        raise Unreachable(
+            f"no agent answers at {where} ({reason}); is `steering run` running?"
+        ) from error
+    another = Unreachable(f"what answers at {where} is not the agent")
+    if answer.getheader("Server", "").strip() != SERVER:
+        raise another
+    text = body.decode(errors="replace").strip()
+    if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+        raise Unknown(_error_of(text))
+    if answer.status != HTTPStatus.OK:
+        raise Unreachable(f"the agent at {where} says: {text}")
+    try:
+        value = json.loads(text)
     except ValueError as error:
         raise another from error
-    except (urllib.error.URLError, OSError) as error:
-        reason = getattr(error, "reason", error)
-        raise Unreachable(
-            f"no agent answers at {host}:{listen.port} ({reason}); is `steering run` running?"
-        ) from error
     if not isinstance(value, dict):
         raise another
     return value

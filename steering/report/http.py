@@ -9,20 +9,23 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from steering.model import Seconds
+from steering.report.client import SERVER
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
 
 STALLED: Seconds = 5.0
 """A loop that has not turned for so long is not alive; it turns every second when idle."""
 
+_NOTHING_MORE: Final[Mapping[str, str]] = {}
 _JSON, _TEXT = "application/json", "text/plain; charset=utf-8"
 
 
@@ -68,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     source: Callable[[], Snapshot | None]
     metrics: CollectorRegistry
     protocol_version = "HTTP/1.1"
-    server_version = "steering"
+    server_version = SERVER
     sys_version = ""
     timeout = 10  # seconds a silent client may hold a thread
 
@@ -102,6 +105,23 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._text(HTTPStatus.NOT_FOUND, "there is /api/v1/status, /metrics, /healthz, /readyz")
 
+    def do_HEAD(self) -> None:
+        """Answer one request with all but its body."""
+        self.do_GET()
+
+    def send_error(
+        self,
+        code: int,
+        message: str | None = None,
+        explain: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Refuse what is no question. What comes behind it may be its body: nobody reads on."""
+        status, more = HTTPStatus(code), {"Connection": "close"}
+        if status is HTTPStatus.NOT_IMPLEMENTED:  # so `http.server` has it
+            status, more = HTTPStatus.METHOD_NOT_ALLOWED, {**more, "Allow": "GET, HEAD"}
+            message = "nothing is changed over HTTP: wanted GET or HEAD"
+        self._send(status, _TEXT, f"{message or status.phrase}\n".encode(), more)
+
     def _explain(self, snapshot: Snapshot, text: str) -> None:
         try:
             address = str(ipaddress.ip_address(text))
@@ -120,13 +140,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _text(self, code: HTTPStatus, text: str) -> None:
         self._send(code, _TEXT, (text + "\n").encode())
 
-    def _send(self, code: HTTPStatus, kind: str, body: bytes) -> None:
+    def _send(
+        self, code: HTTPStatus, kind: str, body: bytes, more: Mapping[str, str] = _NOTHING_MORE
+    ) -> None:
         self.send_response(code)
+        for name, value in more.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Requests are not events."""

@@ -26,6 +26,7 @@ from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
 from steering.override.shelf import Shelf
 from steering.override.text import span
+from steering.report.client import SERVER
 
 POLICY = """\
 upstream: gtld-servers
@@ -104,6 +105,8 @@ def agent(host: Host) -> Iterator[dict[str, object]]:
     }
 
     class Answers(BaseHTTPRequestHandler):
+        server_version, sys_version = SERVER, ""
+
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
