@@ -43,8 +43,8 @@ def remember(world: World) -> Memory:
 def recall(world: World, memory: Memory | None) -> tuple[World, tuple[Event, ...]]:
     """The world with what an agent before it knew, and what there is to tell of that.
 
-    What was frozen holds for as long as the freeze does. The rest is lengths of time: of a time
-    that has not come yet, or is over a day ago, nothing can be said, and less is held back.
+    What was frozen holds for as long as that very freeze does. The rest is lengths of time: of a
+    time that has not come yet, or is over a day ago, nothing can be said, and less is held back.
     """
     if memory is None:
         return world, ()

@@ -324,6 +324,15 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """Where an address stood when a freeze began."""
+
+    path: str
+    by: str
+    """Name of the override that froze it: another one's freeze begins anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Breaches:
     """How often an address was breached without a day's calm between, and when last."""
 
@@ -343,8 +352,8 @@ class Memory:
     """What an agent knows that the one after it can't find out. Raises ValueError for rubbish."""
 
     at: WallTime
-    frozen: Mapping[str, str] = field(default_factory=dict)
-    """Address -> path, as it stood when a freeze began."""
+    frozen: Mapping[str, Frozen] = field(default_factory=dict)
+    """By address."""
     worn: Mapping[str, float] = field(default_factory=dict)
     """Address -> moves that are not worn off."""
     breaches: Mapping[str, Breaches] = field(default_factory=dict)

@@ -181,9 +181,9 @@ def relay(
         plan=plan,
         orders=carried(world.orders, layout, ways.axes["A"]),
         frozen={
-            address: path
-            for address, path in world.frozen.items()
-            if address in layout.row and path in layout.column
+            address: frozen
+            for address, frozen in world.frozen.items()
+            if address in layout.row and frozen.path in layout.column
         },
         **_moved(world, blank, ways),
     )

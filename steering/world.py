@@ -13,7 +13,7 @@ from steering.decide.orders import Orders
 from steering.decide.proof import Proof
 from steering.judge.ledger import Ledger
 from steering.layout import Layout
-from steering.model import Event, Instant, WallTime
+from steering.model import Event, Frozen, Instant, WallTime
 
 if TYPE_CHECKING:
     from steering.decide.board import Board
@@ -49,8 +49,8 @@ class World:
     """Row -> the proof of its steer; of column 0: of its way home, watched for its group."""
     orders: Orders
     """What the overrides say."""
-    frozen: Mapping[str, str]
-    """Address -> path that an override keeps it at, as it stood when the freeze began."""
+    frozen: Mapping[str, Frozen]
+    """Address -> where an override keeps it."""
     moves: tuple[tuple[Instant, int], ...]
     """When, within the last minute, how many addresses changed their path."""
     worn: NDArray[np.float64]

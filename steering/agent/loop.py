@@ -114,8 +114,8 @@ class Agent:
         regime.world, steps, events = engine.turn(before, facts, now)
         after, hands, installed = regime.world, outfit.hands, facts.installed
         self.meters.turn_seconds.observe(time.monotonic() - started)
+        self.notebook.keep(after)  # before the deed: none is done that is not counted
         if hands is not None:
-            self.notebook.keep(after)  # before the deed: none is done that is not counted
             acted = hands.act(after.steers(), off=after.off, moved=bool(steps))
             count(self.meters, acted, after, now, by_kernel=outfit.claim is not None)
             installed = outfit.ways.installed()

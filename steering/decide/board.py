@@ -237,8 +237,8 @@ def _ordered(world: World) -> tuple[Mask, Ints]:
     if orders.frozen.any():
         to = to.copy()
         for a in np.flatnonzero(orders.frozen).tolist():
-            path = world.frozen.get(layout.targets[a].address, layout.paths[0])
-            to[a] = layout.column.get(path, NONE)
+            frozen = world.frozen.get(layout.targets[a].address)
+            to[a] = layout.column.get(frozen.path, NONE) if frozen else 0
     possible = layout.hop[np.arange(len(to)), to] | (to == 0)
     ordered = (orders.decides != NONE) & (to != NONE) & possible
     return ordered, np.where(ordered, to, world.plan)

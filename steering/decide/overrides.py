@@ -9,7 +9,7 @@ import numpy as np
 
 from steering.decide.because import spell
 from steering.decide.orders import Orders, State, read
-from steering.model import Event, Facts, Override
+from steering.model import Event, Facts, Frozen, Override
 from steering.world import World
 
 SHOWN = 16
@@ -26,15 +26,18 @@ def overrule(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
     return replace(world, orders=orders, frozen=frozen), tuple(_told(world, was, orders))
 
 
-def _frozen(world: World, orders: Orders) -> Mapping[str, str]:
-    """Where each frozen address stood when its freeze began."""
-    layout = world.layout
-    return {
-        (address := layout.targets[a].address): world.frozen.get(
-            address, layout.paths[world.plan[a]]
-        )
-        for a in np.flatnonzero(orders.frozen).tolist()
-    }
+def _frozen(world: World, orders: Orders) -> Mapping[str, Frozen]:
+    """Where each frozen address stood when its freeze began.
+
+    What another freeze kept it at says nothing: that one may have ended while nobody looked.
+    """
+    layout, frozen = world.layout, dict[str, Frozen]()
+    for a in np.flatnonzero(orders.frozen).tolist():
+        address, by = layout.targets[a].address, orders.overrides[orders.decides[a]].name
+        known = world.frozen.get(address)
+        path = known.path if known and known.by == by else layout.paths[world.plan[a]]
+        frozen[address] = Frozen(path=path, by=by)
+    return frozen
 
 
 def _told(world: World, was: Orders, orders: Orders) -> Iterator[Event]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 
 import pytest
 from stage import EXPIRED, QUICK, Kernel, everything, on_stage
 
+from steering.agent.notebook import NAME
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
@@ -53,3 +56,13 @@ def test_rules_of_the_operator_s_own_let_it_measure_every_path_without_writing()
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_health("suspect")
         assert kernel.lines() == []
+
+
+def test_a_freeze_that_ended_while_an_agent_observed_is_forgotten() -> None:
+    with on_stage(replace(QUICK, mode="observe"), agent=False) as stage:
+        state = stage.scene.world.work / "state"
+        state.mkdir(exist_ok=True)
+        file, frozen = state / NAME, {"path": "pao", "by": "hands-off"}
+        file.write_text(json.dumps({"at": time.time(), "frozen": {stage.addresses[0]: frozen}}))
+        stage.scene.start_agent()
+        assert "frozen" not in json.loads(file.read_bytes())

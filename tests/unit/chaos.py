@@ -94,7 +94,7 @@ class Trial(Checked):
         }
         # A freeze at a path that is gone can't be kept.
         self.held_since = {
-            a: p for a, p in self.held_since.items() if a in addresses and p in made.column
+            a: f for a, f in self.held_since.items() if a in addresses and f.path in made.column
         }
         self.record, self.start = [], self.world
         self.note_policies()

@@ -15,7 +15,7 @@ from steering.decide.because import because
 from steering.judge.copies import HISTORY
 from steering.judge.detector import LOOSE
 from steering.judge.names import IGNORED, SLOTS, WITNESSES
-from steering.model import LOCAL, Action, Event, Facts, Health, Step, Verdict
+from steering.model import LOCAL, Action, Event, Facts, Frozen, Health, Step, Verdict
 from steering.replay.record import differing
 from steering.world import World
 
@@ -52,7 +52,7 @@ class Checked(Simulation):
     at: dict[str, str] = field(default_factory=dict)
     """Address -> where the events say it goes."""
     last: dict[tuple[str, str], tuple[float, Verdict]] = field(default_factory=dict)
-    held_since: dict[str, str] = field(default_factory=dict)
+    held_since: dict[str, Frozen] = field(default_factory=dict)
     undisturbed: float = 1e9
     """Since when nothing but faults has befallen the agent."""
     turns: int = 0
@@ -221,7 +221,10 @@ class Checked(Simulation):
             goes = layout.paths[after.plan[a]]
             if word is not None and word.action is Action.FREEZE:
                 came = self.before_turn(before, a, facts)
-                frozen[address] = self.held_since.get(address, came)
+                held = self.held_since.get(address)
+                frozen[address] = (
+                    held if held and held.by == word.name else Frozen(path=came, by=word.name)
+                )
             if after.off:
                 continue
             need(goes not in banned, f"{address} goes to {goes}, which is to be avoided")
@@ -230,7 +233,7 @@ class Checked(Simulation):
                 continue
             to = {
                 Action.LOCAL: LOCAL,
-                Action.FREEZE: frozen.get(address),
+                Action.FREEZE: frozen[address].path if address in frozen else None,
                 Action.STEER: word.to,
             }[word.action]
             column = layout.column.get(to or "")

@@ -32,6 +32,7 @@ from steering.model import (
     Facts,
     Failure,
     Family,
+    Frozen,
     Health,
     Heard,
     Kind,
@@ -159,7 +160,9 @@ def memory_of(draw: random.Random, now: float, sites: list[str]) -> Memory | Non
     length = draw.choice([0.0, 30.0, 900.0, 80_000.0])
     return Memory(
         at=WALL + now - draw.choice([0.0, 2.0, 3600.0, 100_000.0, -30.0]),
-        frozen={draw.choice(ADDRESSES): draw.choice(sites)},
+        frozen={
+            draw.choice(ADDRESSES): Frozen(path=draw.choice(sites), by=draw.choice(["x", "o0"]))
+        },
         worn={a: draw.choice([0.5, 7.0, 1e9]) for a in draw.sample(ADDRESSES, 2)},
         breaches={draw.choice(ADDRESSES): Breaches(number=3, since=length, ended=length / 2)},
         moves=((draw.choice([0.0, 59.0]), draw.choice([1, 200])),),

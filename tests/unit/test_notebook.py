@@ -21,10 +21,13 @@ from steering.agent.notebook import ANEW, NAME, Notebook
 from steering.judge.recover import Hold
 from steering.layout import Layout
 from steering.memory import recall
-from steering.model import Breaches, Memory
+from steering.model import Breaches, Frozen, Memory
 from steering.world import World
 
-FROZEN = {"192.5.0.30": "pao", "2001:db8:5::30": "local"}
+FROZEN = {
+    "192.5.0.30": Frozen(path="pao", by="hands-off"),
+    "2001:db8:5::30": Frozen(path="local", by="hands-off"),
+}
 
 
 @pytest.fixture
@@ -131,9 +134,9 @@ GOOD = {"at": 1.7e9, "worn": {"192.5.0.30": 2.0}}
         json.dumps({"at": math.nan}).encode(),
         json.dumps({"at": "yesterday"}).encode(),
         json.dumps(GOOD | {"more": 1}).encode(),
-        json.dumps(GOOD | {"frozen": {"192.5.6.30": 1}}).encode(),
-        json.dumps(GOOD | {"frozen": {"nowhere": "pao"}}).encode(),
-        json.dumps(GOOD | {"frozen": {"192.5.6.030": "pao"}}).encode(),
+        json.dumps(GOOD | {"frozen": {"192.5.6.30": "pao"}}).encode(),
+        json.dumps(GOOD | {"frozen": {"nowhere": {"path": "pao", "by": "x"}}}).encode(),
+        json.dumps(GOOD | {"frozen": {"192.5.6.030": {"path": "pao", "by": "x"}}}).encode(),
         json.dumps(GOOD | {"worn": {"192.5.0.30": -1.0}}).encode(),
         json.dumps(GOOD | {"worn": {"192.5.0.30": math.inf}}).encode(),
         json.dumps(GOOD | {"moves": [[-1.0, 5]]}).encode(),

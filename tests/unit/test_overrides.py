@@ -8,7 +8,7 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.decide.orders import State
-from steering.model import Action, Family, Match, Memory, Outcome, Override
+from steering.model import Action, Family, Frozen, Match, Memory, Outcome, Override
 
 FAULT = 1020.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -200,7 +200,7 @@ def test_what_is_frozen_stays_as_it_stood_whatever_is_measured(tmp_path: Path) -
     sim.overrides = (override("hands-off", "freeze"),)
     sim.run(120)
     assert set(sim.installed.values()) == {"fra"}
-    assert sim.world.frozen == dict.fromkeys(sim.addresses(), "fra")
+    assert sim.world.frozen == dict.fromkeys(sim.addresses(), Frozen(path="fra", by="hands-off"))
     sim.overrides = ()
     sim.run(10)
     assert not sim.installed
@@ -218,7 +218,7 @@ def test_a_freeze_survives_a_restart_of_the_agent(tmp_path: Path, *, lease_over:
     sim.turn()
     frozen = set(sim.addresses(Family.IPV4))
     assert {a for a, site in sim.installed.items() if site == "fra"} >= frozen
-    assert sim.world.frozen == dict.fromkeys(frozen, "fra")
+    assert sim.world.frozen == dict.fromkeys(frozen, Frozen(path="fra", by="hands-off"))
 
 
 def test_off_and_on_again_find_what_is_frozen_where_it_stood(tmp_path: Path) -> None:
@@ -235,9 +235,33 @@ def test_off_and_on_again_find_what_is_frozen_where_it_stood(tmp_path: Path) -> 
     assert set(sim.installed.values()) == {"pao"}
 
 
+def test_a_freeze_that_came_and_went_while_no_agent_ran_moves_nothing(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path), lambda ask: bad_here(ask) if ask.now < FAULT + 30 else GOOD)
+    sim.run(45)
+    assert set(sim.installed.values()) == {"fra"}
+    sim.overrides = (override("hands-off", "freeze"),)
+    sim.run(5)
+    sim.installed = {}  # its lease is over
+    sim.restart()
+    sim.overrides = (override("as-it-is", "freeze"),)
+    sim.run(5)
+    assert not sim.installed
+    assert set(sim.world.frozen.values()) == {Frozen(path="local", by="as-it-is")}
+
+
+def test_a_freeze_that_follows_another_at_once_keeps_what_that_one_kept(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path), bad_here).run(45)
+    for name in ("hands-off", "as-it-is"):
+        sim.overrides = (override(name, "freeze"),)
+        sim.run(5)
+        assert set(sim.world.frozen.values()) == {Frozen(path="fra", by=name)}
+    assert set(sim.installed.values()) == {"fra"}
+
+
 def test_what_was_frozen_at_a_site_that_is_gone_goes_by_the_rules(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), bad_here)
-    sim.memory = Memory(at=WALL, frozen=dict.fromkeys(sim.addresses(), "gone"))
+    gone = Frozen(path="gone", by="hands-off")
+    sim.memory = Memory(at=WALL, frozen=dict.fromkeys(sim.addresses(), gone))
     sim.overrides = (override("hands-off", "freeze"),)
     sim.run(15)
     assert not sim.installed

@@ -23,7 +23,7 @@ from steering.judge.hearsay import Hearsay
 from steering.judge.ledger import HerdTrial, Ledger
 from steering.judge.recover import Bucket
 from steering.layout import Layout
-from steering.model import Action, Event, Facts, Health, Match, Outcome, Override, Step
+from steering.model import Action, Event, Facts, Frozen, Health, Match, Outcome, Override, Step
 from steering.relay import APART, AXES, relay
 from steering.world import World
 
@@ -62,7 +62,8 @@ def filled(layout: Layout, seed: int) -> World:
     plan = np.where(layout.order.max(axis=1) >= 0, rng.integers(0, 2, len(layout.targets)), 0)
     world = replace(blank, ledger=ledger, plan=plan, **_filled(blank, layout, rng))
     proofs = {a: Proof(column=int(plan[a]), good=a) for a in range(len(plan))}
-    frozen = {target.address: layout.paths[-1] for target in layout.targets}
+    stood = Frozen(path=layout.paths[-1], by="x")
+    frozen = {target.address: stood for target in layout.targets}
     return replace(world, proofs=proofs, frozen=frozen, started=True)
 
 
