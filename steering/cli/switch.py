@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 
+from steering.author import author
 from steering.excuse import FAILED, FINE, NOT_PERMITTED
 
 
@@ -23,7 +23,7 @@ def off(options: argparse.Namespace) -> int:
         state=where.state,
         runtime=where.runtime,
         reason=options.reason,
-        by=os.environ.get("SUDO_USER") or _user(),
+        by=author(),
         configured=lambda: claim(options.config),
     )
     for trouble in (where.trouble, *map(str, result.troubles)):
@@ -52,10 +52,3 @@ def on(options: argparse.Namespace) -> int:
 def _complain(trouble: str) -> None:
     if trouble:
         print(f"steering: {trouble}", file=sys.stderr)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # an id that has no name on this host
-        return f"uid {os.getuid()}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import math
-import os
 
+from steering.author import author
 from steering.config.document import Value, write
 from steering.config.overrides import Until, rfc3339
 from steering.config.scalars import Word
@@ -43,7 +42,7 @@ def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
         **({"to": to} if to is not None else {}),
         "until": _until(options, wall),
         "reason": options.reason,
-        "by": options.by or os.environ.get("SUDO_USER") or getpass.getuser(),
+        "by": options.by or author(),
     }
     head = f"# Written by `steering override add` at {rfc3339(math.floor(wall))}.\n"
     return head + write({"overrides": [values]})

@@ -185,6 +185,16 @@ def test_by_is_who_became_root(host: Host, monkeypatch: pytest.MonkeyPatch) -> N
     assert load(host.config).overrides[0].by == "anna"
 
 
+def test_by_is_a_number_where_the_user_has_no_name(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SUDO_USER", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    assert host.type(*STEER, "--until", "never", "--reason", "x", "--yes") == 0
+    assert load(host.config).overrides[0].by == "uid 4000000000"
+
+
 def test_with_an_agent_it_shows_where_each_address_goes_and_will_go(
     host: Host, agent: dict[str, object]
 ) -> None:
