@@ -22,7 +22,6 @@ from steering.agent.counting import count
 from steering.agent.crew import Crew
 from steering.agent.notebook import Notebook
 from steering.agent.outfit import Lasting
-from steering.agent.parts import CannotRun
 from steering.agent.regime import Regime
 from steering.agent.reload import Reload, Version
 from steering.agent.senses import Senses
@@ -30,7 +29,6 @@ from steering.agent.troubles import Troubles, matters
 from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
-from steering.observe.anchors import AnchorError
 from steering.report.events import Log
 from steering.report.metrics import Meters
 from steering.report.notify import notify
@@ -44,7 +42,7 @@ class Agent:
     """One agent, from the checks before its start to its end. `run` serves until a signal."""
 
     def __init__(self, setup: Setup, log: Log, path: Path, fingerprint: Fingerprint) -> None:
-        """Checks everything that can be checked first. Raises CannotRun.
+        """Checks everything that can be checked first. Raises CannotRun, or AnchorError.
 
         `path` is the configuration, `fingerprint` that of the files before `setup` was read.
         """
@@ -57,7 +55,7 @@ class Agent:
         self.notebook = Notebook(config.state)
         self.senses = Senses(self.meters, self.tell)
         self.regime = Regime(
-            _version(setup, fingerprint),
+            Version.of(setup, fingerprint),
             Lasting(
                 switch=self.switch,
                 registry=self.meters.registry,
@@ -174,10 +172,3 @@ class Agent:
     def tell(self, event: Event) -> None:
         """Something for the log."""
         self.log.write(event, time.time())
-
-
-def _version(setup: Setup, fingerprint: Fingerprint) -> Version:
-    try:
-        return Version.of(setup, fingerprint)
-    except AnchorError as error:
-        raise CannotRun(2, str(error)) from error
