@@ -4,7 +4,9 @@ A pin that routers don't know is not seen while nothing is steered: everything g
 then. With the detour its questions take the detour too, and the local path looks healed: the
 traffic would go home to the fault, and away again. What tells is the instance that answers
 (RFC 5001): the site's where the local path had another one before. Such answers are no evidence
-of the local path; they are left out, which keeps the detour, and an alarm says so.
+of the local path; they are left out, which keeps the detour, and an alarm says so. What was asked
+while routers may have sent it by the detour is never taken for the local path's own: that would
+be believed in every detour to come.
 
 Where nobody tells its instance, or both paths lead to the same one, nothing can be told. Nor can
 it after a restart within a detour, where the local path's instance was never met: then the site's
@@ -17,10 +19,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from steering.model import LOCAL, Observation, Round
+from steering.model import LOCAL, Instant, Observation, Round, Seconds
 
 SURE = 3
 """Answers in a row before the alarm; left out is the first one already."""
+LINGERS: Seconds = 10.0
+"""What routers were told they may go by so much longer: the hold time (9 s by default) where they
+do not hear the session's end, and less than 0.1 s to change their forwarding where they do."""
 _KNOWN = 16  # servers of one instance, as in judge.instance
 
 
@@ -30,19 +35,35 @@ class Pins:
     def __init__(self) -> None:
         self._met: dict[tuple[str, str], list[str]] = {}
         """(address, path) -> NSIDs; of the local path only while nothing was steered."""
+        self._told: Mapping[str, str] = {}
+        self._until: dict[str, dict[str, Instant]] = {}
+        """Address -> site -> until when the routers were told of it, as far as is known."""
         self._astray: Counter[str] = Counter()
 
-    def sift(self, item: Round, told: Mapping[str, str]) -> Round:
-        """The round without answers that came by the detour; `told`: address -> site, by BGP."""
-        address, site = item.address, told.get(item.address)
+    def stand(self, told: Mapping[str, str] | None, now: Instant) -> None:
+        """What the routers are told now, address -> site; None: nobody knows, so what they were."""
+        was, self._told = self._told, self._told if told is None else dict(told)
+        for address, site in (*was.items(), *self._told.items()):
+            self._until.setdefault(address, {})[site] = now
+
+    def sift(self, item: Round) -> Round:
+        """The round without answers that came by the detour: by `at`, when it was asked."""
+        address = item.address
+        sites = [
+            site
+            for site, until in self._until.get(address, {}).items()
+            if item.at <= until + LINGERS
+        ]
         own = [o for o in item.observations if not o.live and o.nsid is not None]
         for seen in own:
-            if seen.path != LOCAL or site is None:
+            if seen.path != LOCAL or not sites:
                 self._meet(address, seen)
-        if site is None:
+        if not sites:
             self._astray.pop(address, None)
             return item
-        strayed = [o for o in own if o.path == LOCAL and self._is_of(o, address, site)]
+        strayed = [
+            o for o in own if o.path == LOCAL and any(self._is_of(o, address, s) for s in sites)
+        ]
         if any(o.path == LOCAL for o in own):
             self._astray[address] = self._astray[address] + 1 if strayed else 0
         return replace(item, observations=tuple(o for o in item.observations if o not in strayed))
@@ -71,8 +92,8 @@ class Pins:
                 f"local path of {_some(unknown)}: since the restart it can't be told whether the"
                 " questions take the detour or the same instance answers on both paths; the"
                 " answers don't count and the detour stays. Where the routers know"
-                " `observe.probe.pins`, end it by hand for a moment (`steering override add"
-                " --local`)"
+                " `observe.probe.pins`, end it by hand for half a minute (`steering override"
+                " add --local`)"
             )
         return "; ".join(told)
 

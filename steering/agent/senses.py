@@ -69,13 +69,13 @@ class Senses:
         self.hear_kernel()
         rounds, self._rounds = self._rounds, []
         outfit, ears = self.outfit, self.outfit.ears
+        told = outfit.hands.voice.told() if outfit.hands is not None else {}
         if ears is not None:
             self._on_tap()
         installed = self.installed()
         rounds = [outfit.ways.over_their_paths(item) for item in rounds]
-        if (hands := outfit.hands) is not None and hands.voice.speaker is not None:
-            told = hands.voice.installed()
-            rounds = [self.pins.sift(item, told) for item in rounds]
+        self.pins.stand(told, time.monotonic())
+        rounds = [self.pins.sift(item) for item in rounds]
         for seen in (o for item in rounds for o in item.observations):
             if seen.rtt is not None and not seen.live:
                 self._meters.rtt.labels(seen.address, seen.path).observe(seen.rtt)

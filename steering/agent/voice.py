@@ -120,6 +120,13 @@ class Voice:
         """Address to site, as the routers were told."""
         return {} if self.speaker is None else self.speaker.installed()
 
+    def told(self) -> Mapping[str, str] | None:
+        """`installed`, as of this instant; None while nobody knows what is announced."""
+        if self.speaker is None:
+            return {}
+        self.speaker.pump()
+        return self.speaker.installed() if self.speaker.known else None
+
     def news(self) -> tuple[Event, ...]:
         """What changed since the last call."""
         return () if self.speaker is None else self.speaker.news()

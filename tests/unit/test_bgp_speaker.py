@@ -97,6 +97,19 @@ def test_a_bridge_that_dies_while_it_is_answered_costs_the_link_and_not_the_agen
     assert not speaker.report().linked
 
 
+def test_nobody_knows_what_a_speaker_without_a_link_announces(
+    speaker: Speaker, runtime: Path
+) -> None:
+    assert not speaker.known
+    with bridge(speaker, runtime) as end:
+        end.sendall(b"exabgp 5.0.15\ndone\n[]\ndone\ndone\n")
+        until(lambda: pumped(speaker).known)
+    until(lambda: not pumped(speaker).known)
+    silence(speaker)
+    process.end(runtime)
+    assert speaker.known, "a dead one announces nothing"
+
+
 def test_an_old_speaker_whose_helper_is_lost_has_time_to_replace_it(
     speaker: Speaker, runtime: Path
 ) -> None:
@@ -246,6 +259,11 @@ def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
     speaker.apply({}, (), ())
     assert process.running(runtime) is None
     assert started == [look_around(OTHERWISE, runtime, LEASE).fingerprint]
+
+
+def pumped(speaker: Speaker) -> Speaker:
+    speaker.pump()
+    return speaker
 
 
 def silence(speaker: Speaker) -> None:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from steering.agent.pins import SURE, Pins
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from steering.agent.outfit import Outfit
+from steering.agent.pins import LINGERS, SURE, Pins
+from steering.agent.senses import Senses
+from steering.agent.voice import Voice
 from steering.model import LOCAL, Kind, Observation, Outcome, Question, Round
+from steering.report.metrics import Meters
 
 ADDRESS = "192.0.2.1"
 QUESTION = Question(zone="com.", name="com.", rdtype="SOA", kind=Kind.SOA)
 TOLD = {ADDRESS: "pao"}
 
 
-def answered(**by: str | None) -> Round:
+LATER = 2 * LINGERS
+
+
+def answered(at: float = 0.0, /, **by: str | None) -> Round:
     return Round(
         address=ADDRESS,
         question=QUESTION,
-        at=0.0,
+        at=at,
         observations=tuple(
             Observation(address=ADDRESS, path=path, outcome=Outcome.SECURE, nsid=nsid)
             for path, nsid in by.items()
         ),
     )
+
+
+def sift(pins: Pins, item: Round, told: Mapping[str, str] | None) -> Round:
+    """Asked and answered in the same instant."""
+    pins.stand(told, item.at)
+    return pins.sift(item)
 
 
 def paths(item: Round) -> set[str]:
@@ -28,17 +49,17 @@ def paths(item: Round) -> set[str]:
 
 def test_the_local_path_that_answers_as_before_is_believed() -> None:
     pins = Pins()
-    pins.sift(answered(local="sin1", pao="pao1"), {})
+    sift(pins, answered(local="sin1", pao="pao1"), {})
     for _ in range(10):
-        assert paths(pins.sift(answered(local="sin1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
+        assert paths(sift(pins, answered(local="sin1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
     assert not pins.trouble
 
 
 def test_the_first_answer_that_took_the_detour_is_left_out_already() -> None:
     pins = Pins()
-    pins.sift(answered(local="sin1", pao="pao1"), {})
+    sift(pins, answered(local="sin1", pao="pao1"), {})
     for asked in range(1, SURE + 1):
-        assert paths(pins.sift(answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
+        assert paths(sift(pins, answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
         assert bool(pins.trouble) is (asked == SURE)
     assert ADDRESS in pins.trouble
     assert "take the detour, the same instance" in pins.trouble
@@ -46,56 +67,109 @@ def test_the_first_answer_that_took_the_detour_is_left_out_already() -> None:
 
 
 def test_a_pin_that_is_mended_clears_it_and_so_does_the_end_of_the_detour() -> None:
-    for mended, told in ((answered(local="sin1"), TOLD), (answered(local="pao1"), {})):
+    for mended, told in ((answered(local="sin1"), TOLD), (answered(LATER, local="pao1"), {})):
         pins = Pins()
-        pins.sift(answered(local="sin1", pao="pao1"), {})
+        sift(pins, answered(local="sin1", pao="pao1"), {})
         for _ in range(SURE):
-            pins.sift(answered(local="pao1", pao="pao1"), TOLD)
+            sift(pins, answered(local="pao1", pao="pao1"), TOLD)
         assert pins.trouble
-        assert LOCAL in paths(pins.sift(mended, told))
+        pins.stand(told, 1.0)
+        assert LOCAL in paths(sift(pins, mended, told))
         assert not pins.trouble
 
 
 def test_the_same_instance_on_both_paths_is_no_sign() -> None:
     pins = Pins()
-    pins.sift(answered(local="one", pao="one"), {})
+    sift(pins, answered(local="one", pao="one"), {})
     for _ in range(SURE):
-        assert LOCAL in paths(pins.sift(answered(local="one", pao="one"), TOLD))
+        assert LOCAL in paths(sift(pins, answered(local="one", pao="one"), TOLD))
     assert not pins.trouble
 
 
 def test_a_third_instance_is_the_local_path_s_own_affair() -> None:
     pins = Pins()
-    pins.sift(answered(local="sin1", pao="pao1"), {})
+    sift(pins, answered(local="sin1", pao="pao1"), {})
     for _ in range(SURE):
-        assert LOCAL in paths(pins.sift(answered(local="sin2", pao="pao1"), TOLD))
+        assert LOCAL in paths(sift(pins, answered(local="sin2", pao="pao1"), TOLD))
     assert not pins.trouble
 
 
 def test_who_starts_within_a_detour_believes_no_answer_of_the_site_s_instance() -> None:
     pins = Pins()
     for _ in range(SURE):
-        assert paths(pins.sift(answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
+        assert paths(sift(pins, answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
     assert "since the restart it can't be told" in pins.trouble
     assert "known to the routers?" not in pins.trouble, "nobody knows that it does not work"
-    pins.sift(answered(local="pao1"), {})
-    pins.sift(answered(local="pao1", pao="pao1"), TOLD)
+    pins.stand({}, 1.0)
+    sift(pins, answered(LATER, local="pao1"), {})
+    sift(pins, answered(LATER, local="pao1", pao="pao1"), TOLD)
     assert not pins.trouble, "a moment without the detour tells that both are the same"
 
 
 def test_silence_about_the_instance_tells_nothing() -> None:
     pins = Pins()
-    pins.sift(answered(local=None, pao="pao1"), {})
-    assert LOCAL in paths(pins.sift(answered(local=None, pao="pao1"), TOLD))
+    sift(pins, answered(local=None, pao="pao1"), {})
+    assert LOCAL in paths(sift(pins, answered(local=None, pao="pao1"), TOLD))
     assert not pins.trouble
 
 
 def test_who_answered_to_another_pin_says_nothing_of_this_one() -> None:
     """A pin that led to the site while nothing was steered had its instance for the local one."""
     pins = Pins()
-    pins.sift(answered(local="pao1", pao="pao1"), {})
+    sift(pins, answered(local="pao1", pao="pao1"), {})
     pins.forget(["fra"])
-    assert paths(pins.sift(answered(local="pao1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
+    assert paths(sift(pins, answered(local="pao1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
     pins.forget([LOCAL])
-    assert paths(pins.sift(answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
-    assert paths(pins.sift(answered(local="sin1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
+    assert paths(sift(pins, answered(local="pao1", pao="pao1"), TOLD)) == {"pao"}
+    assert paths(sift(pins, answered(local="sin1", pao="pao1"), TOLD)) == {LOCAL, "pao"}
+
+
+@pytest.mark.parametrize("asked", [0.5, 1.1])
+def test_an_answer_on_its_way_at_the_end_of_a_detour_is_not_learnt_as_the_local_path_s(
+    asked: float,
+) -> None:
+    """Asked within the detour, or just after it, when a router's forwarding is still to change."""
+    pins = Pins()
+    sift(pins, answered(local="sin1", pao="pao1"), {})
+    pins.stand(TOLD, 0.5)
+    pins.stand({}, 1.0)
+    pins.stand({}, 1.5)
+    assert paths(pins.sift(answered(asked, local="pao1", pao="pao1"))) == {"pao"}
+    assert LOCAL in paths(sift(pins, answered(LATER, local="sin1", pao="pao1"), {}))
+    assert paths(sift(pins, answered(LATER, local="pao1", pao="pao1"), TOLD)) == {"pao"}
+
+
+def test_a_link_that_is_lost_ends_no_detour() -> None:
+    pins = Pins()
+    sift(pins, answered(local="sin1", pao="pao1"), {})
+    pins.stand(TOLD, 0.0)
+    for turn in range(1, 10):
+        strayed = answered(turn * LINGERS, local="pao1", pao="pao1")
+        assert paths(sift(pins, strayed, None)) == {"pao"}
+    assert paths(sift(pins, answered(10 * LINGERS, local="pao1"), {})) == set()
+    assert paths(sift(pins, answered(12 * LINGERS, local="pao1"), {})) == {LOCAL}
+
+
+def test_a_detour_by_another_site_still_has_answers_of_the_first_one() -> None:
+    pins = Pins()
+    sift(pins, answered(local="sin1", pao="pao1", fra="fra1"), {})
+    pins.stand(TOLD, 0.0)
+    for instance in ("pao1", "fra1"):
+        assert not paths(sift(pins, answered(0.1, local=instance), {ADDRESS: "fra"}))
+
+
+def test_what_was_on_its_way_when_bgp_was_switched_off_is_sifted_too(tmp_path: Path) -> None:
+    nobody = Voice(tmp_path, may_speak=lambda: True)
+    hands = SimpleNamespace(voice=nobody)
+    ways = SimpleNamespace(changed=bool, installed=dict, over_their_paths=lambda item: item)
+    senses = Senses(Meters(), lambda _event: None)
+    senses.outfit = cast(
+        "Outfit", SimpleNamespace(ears=None, hands=hands, claim=object(), ways=ways)
+    )
+    now = time.monotonic()
+    routers = SimpleNamespace(told=lambda: TOLD)
+    for voice, local in ((nobody, "sin1"), (routers, "pao1"), (nobody, "pao1")):
+        hands.voice = voice
+        senses.deliver(answered(now, local=local, pao="pao1"))
+        [item] = senses.gather().rounds
+        assert (LOCAL in paths(item)) is (local == "sin1")

@@ -58,6 +58,16 @@ class Life:
         self._pause: Seconds = 0.0
         self._news: list[Event] = []
 
+    @property
+    def known(self) -> bool:
+        """Whether it is known what is announced: the speaker said so, or none runs."""
+        if self.talk.sync.ready:
+            return True
+        try:
+            return process.running(self._runtime) is None
+        except OSError:
+            return False
+
     def settled(self, now: Instant) -> bool:
         """Whether it had the time to get its sessions up."""
         return now - self._started > CONNECTED_WITHIN

@@ -138,6 +138,11 @@ class Speaker:
             if (site := self._terms.site_of(hop)) is not None
         }
 
+    @property
+    def known(self) -> bool:
+        """Whether `installed` is all there is: without a link it is empty, whatever stands."""
+        return self._life.known
+
     def news(self) -> tuple[Event, ...]:
         """What changed since the last call: sessions, and the speaker itself."""
         told = self._life.news()
