@@ -23,6 +23,8 @@ Ints = NDArray[np.int64]
 
 DATED = 0.5
 """A path is bad by its dates when more than this share of its answers is."""
+BAD = 0.5
+"""A local path that a predecessor left is bad still when more than this share of its answers is."""
 WORSE = 0.1
 """A detour whose failing share is this much above the local path's is worse than none."""
 
@@ -106,8 +108,9 @@ def look(world: World) -> Board:
     local = ledger.health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
     ripe = own & ~(unheard(layout, ledger, own, now, world.begun) & (plan == 0))
-    groups = together.open_groups(world.open_groups, layout.group_of, ripe)
-    breached = together.reach(groups, layout.group_of, layout.family_of, ripe)
+    seen = ripe & ~_by_word_alone(world)
+    groups = together.open_groups(world.open_groups, layout.group_of, seen)
+    breached = ripe | together.reach(groups, layout.group_of, layout.family_of, seen)
     waiting = together.settling(
         layout.group_of, own & (plan == 0), _on_trial(world), ledger.confirmed_at, now
     )
@@ -188,6 +191,19 @@ def with_budget(board: Board) -> Board:
     """The board with the budget worked out."""
     allotted = board.allotted()
     return replace(board, best=allotted.best, held=allotted.held, scouts=allotted.scouts)
+
+
+def _by_word_alone(world: World) -> Mask:
+    """(A,) what only a predecessor's steer says is bad: it stays away, and takes nobody along.
+
+    Since the start nothing was confirmed there (`settle.adopt`), and it answers well enough.
+    """
+    ledger = world.ledger
+    failing = ledger.health[:, 0] == Health.FAILING
+    only_told: Mask = failing & np.isnan(ledger.confirmed_at) & ~ledger.late[:, 0]
+    if only_told.any():
+        only_told &= ~(ledger.share(world.now)[:, 0] > BAD)
+    return only_told
 
 
 def _on_trial(world: World) -> Mask:

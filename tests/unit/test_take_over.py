@@ -124,3 +124,33 @@ def test_the_first_one_home_is_not_sent_away_by_what_others_ask(tmp_path: Path) 
     assert sim.told("suspected")
     assert not sim.told("relapsed")
     assert sim.victim not in sim.installed
+
+
+def test_a_restart_while_a_group_goes_home_sends_nobody_away_again(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        return EXPIRED if ask.local and 1005 < ask.now < 1030 else GOOD
+
+    sim = Simulation(setup(tmp_path, policy(letters=3)), answer).run(30)
+    assert len(sim.installed) == 6
+    sim.until(lambda: len(sim.installed) < 6, limit=120)
+    assert len(sim.installed) > 3, "most are away still"
+    moves = len(sim.moves())
+    sim.restart()
+    sim.run(120)
+    assert len(sim.moves()) == moves
+    assert not sim.installed
+
+
+def test_a_group_that_is_bad_still_stays_together_over_a_restart(tmp_path: Path) -> None:
+    well = "192.5.2.30"
+
+    def answer(ask: Ask) -> Outcome:
+        return EXPIRED if ask.local and ask.now > 1005 and ask.address != well else GOOD
+
+    sim = Simulation(setup(tmp_path, policy(letters=3)), answer).run(30)
+    assert well in sim.installed, "it went along"
+    before = dict(sim.installed)
+    sim.restart()
+    sim.run(120)
+    assert sim.health(well).word == "healthy"
+    assert sim.installed == before
