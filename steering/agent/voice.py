@@ -27,26 +27,41 @@ class Voice:
         """What is not as it should be, for the `bgp` alarm."""
         self._runtime, self._may_speak = runtime, may_speak
         self._terms: tuple[Terms | None, Seconds] = (None, 0.0)
+        """What is gone by."""
+        self._wanted: tuple[Terms | None, Seconds] = self._terms
+        """What is to be gone by: the same, but where a change has failed."""
         self._owes = False
         """A speaker runs that nobody is to be told by any more, and would not end."""
 
     def serve(self, terms: Terms | None, lease: Seconds) -> None:
         """Go by these terms from now on; None: tell nobody. What runs is ended by `adopt`."""
-        if (terms, lease) == self._terms:
+        self._wanted = terms, lease
+        if self._wanted == self._terms:
             return
         self.close()
-        self._terms = terms, lease
         if terms is not None:
             self.speaker = Speaker(terms, self._runtime, lease=lease, may_speak=self._may_speak)
-        self.troubles = ()
+        self._terms, self.troubles = self._wanted, ()
 
     def change(self, terms: Terms | None, lease: Seconds) -> None:
-        """Go by other terms: on with what is announced, if the sessions are the same."""
-        if (terms, lease) == self._terms:
+        """Go by other terms: on with what is announced, if the sessions are the same.
+
+        Raises nothing, in the middle of a reload: what fails is tried again each turn.
+        """
+        self._wanted = terms, lease
+        try:
+            self._change()
+        except OSError as error:
+            self.troubles = (f"the speaker can't be changed: {error}",)
+
+    def _change(self) -> None:
+        """Raises OSError, and then goes by the terms before, or by none."""
+        terms, lease = self._wanted
+        if self._wanted == self._terms:
             return
         if self.speaker is not None and terms is not None:
-            self._terms = terms, lease
             self.speaker.change(terms, lease)
+            self._terms = self._wanted
         else:
             self.serve(terms, lease)
             self.adopt(held=False)
@@ -85,11 +100,12 @@ class Voice:
         holding: bool,
     ) -> tuple[Done | Refused, ...]:
         """Want this plan; what has become of it and of earlier ones. `off`: take it all back."""
-        if self.speaker is None:
-            self._repay()
-            return ()
         try:
-            if off:
+            if not off:
+                self._change()
+            if self.speaker is None:
+                self._repay()
+            elif off:
                 self.troubles = ()
                 self.speaker.withdraw()
             elif holding:
@@ -97,7 +113,7 @@ class Voice:
                 self.troubles = self.speaker.troubles
                 return told
         except OSError as error:
-            self.troubles = (f"the speaker can't be started or ended: {error}",)
+            self.troubles = (f"the speaker can't be started, changed or ended: {error}",)
         return ()
 
     def take_back(self) -> tuple[Trouble, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -256,6 +257,23 @@ def test_the_files_are_for_root_alone_but_for_the_helper(tmp_path: Path) -> None
     assert (folder / process.CONFIGURATION).stat().st_mode & 0o777 == 0o600
     assert (folder / "bridge.py").stat().st_mode & 0o777 == 0o644
     assert (folder / "bridge.py").read_text() == Path(bridge.__file__).read_text()
+
+
+def test_a_host_without_ipv6_still_speaks_to_its_ipv4_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.socket
+
+    def without(family: int, kind: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, kind)
+
+    monkeypatch.setattr(socket, "socket", without)
+    six = Peer(address="::1", peer_as=64512)
+    home = look_around(replace(TERMS, peers=(PEER, six)), tmp_path, 60.0)
+    assert home.usable
+    assert home.local == {PEER.address: "127.0.0.1"}
 
 
 def test_an_exabgp_that_is_not_there_is_said_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import pwd
+import select
 import socket
 import statistics
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.act.bgp import process
+from steering.act.bgp import life, process
 from steering.act.bgp import speaker as speaking_for
 from steering.act.bgp.household import look_around
 from steering.act.bgp.life import CONNECTED_WITHIN
@@ -211,6 +212,32 @@ def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
     voice.close()
     process.end(runtime)
     os.waitpid(pid, 0)
+
+
+def test_a_change_that_fails_ends_no_reload_and_is_tried_again(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = Voice(runtime, may_speak=lambda: False)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def turn() -> None:
+        voice.tell({}, (), tuple, off=False, holding=True)
+
+    for terms, what in ((TERMS, "epoll"), (OTHERWISE, "look_around")):
+        with monkeypatch.context() as patch:
+            patch.setattr(select if what == "epoll" else life, what, fail)
+            voice.change(terms, LEASE)
+            assert "Too many open files" in voice.troubles[0]
+            turn()
+            assert "Too many open files" in voice.troubles[0]
+        turn()
+        report = voice.report()
+        assert report is not None
+        assert set(report.sessions) == {peer.address for peer in terms.peers}
+        assert not any("open files" in trouble for trouble in voice.troubles)
+    voice.close()
 
 
 def test_an_agent_that_starts_waits_for_no_hung_speaker_for_long(

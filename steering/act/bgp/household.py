@@ -144,14 +144,17 @@ def _secret(file: Path) -> bytes | str:
 
 
 def _towards(address: str) -> str | None:
-    """Our own address by the route to a neighbour; None while there is no route."""
+    """Our own address by the route to a neighbour; None while there is no route.
+
+    Nor is there one where the host has not even got the family.
+    """
     number = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
-    with socket.socket(number, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(number, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 179))  # sends nothing
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
 
 
 def _command(terms: Terms) -> tuple[str, ...] | str:

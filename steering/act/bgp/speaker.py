@@ -73,8 +73,8 @@ class Speaker:
 
     def change(self, terms: Terms, lease: Seconds) -> None:
         """Goes by other terms; no session ends where the speaker need not be another."""
-        self._terms = terms
         self._life.change(terms, lease)
+        self._terms = terms
         self._sync.speak_to(terms.peers)
 
     def withdraw(self) -> bool:
