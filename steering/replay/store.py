@@ -24,8 +24,8 @@ from steering.model import Instant, Seconds, WallTime
 from steering.replay.record import pack_batch
 
 APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
-VERSION = 1
-"""Of the tables and of what is in them."""
+VERSION = 2
+"""Of the tables and of what is in them, down to each field of a world and of a turn's facts."""
 
 BUSY: Seconds = 2.0
 """How long another process that locks the file is waited for."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import enum
+import hashlib
 import json
 import math
 import struct
+import types
 from pathlib import Path
+from typing import Any, Union, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -16,7 +21,7 @@ from told import simulation, written
 
 from steering.layout import Layout
 from steering.model import Event, Evidence, Facts, Heard, Outcome
-from steering.replay import setups
+from steering.replay import codec, record, setups
 from steering.replay.codec import Codec, ForeignError
 from steering.replay.record import (
     Turn,
@@ -29,6 +34,7 @@ from steering.replay.record import (
     unpack_world,
 )
 from steering.replay.simulate import Turned
+from steering.replay.store import VERSION
 from steering.replay.story import tell
 from steering.world import World
 
@@ -153,3 +159,46 @@ def test_a_blank_world_is_as_good_as_any(turns: list[Turned]) -> None:
     blank = World.blank(turns[0].before.layout, 5.0, 6.0)
     assert differing(unpack_world(pack_world(blank), blank.layout), blank) is None
     assert np.isneginf(unpack_world(pack_world(blank), blank.layout).avoid_until).all()
+
+
+# --- the form -------------------------------------------------------------------------------
+
+
+def form(kind: Any, given: tuple[object, ...], seen: dict[type, list[object]]) -> object:  # noqa: ANN401
+    """What a type is written as, in words; `seen` gets the fields of every record in it."""
+    if kind in given:
+        return None
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [kind.__name__, *(str(member.value) for member in kind)]
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if kind not in seen:
+            seen[kind] = []
+            seen[kind] += [
+                [
+                    name,
+                    form(hint, given, seen),
+                    [repr(default) for default in codec._omitted(field)],
+                ]
+                for name, hint, field in codec._fields(kind)
+            ]
+        return kind.__name__
+    if get_origin(kind) in codec._ARRAYS:
+        return codec._dtype(kind).str
+    if arguments := get_args(kind):
+        origin = get_origin(kind)
+        name = "|" if origin in (Union, types.UnionType) else origin.__name__
+        return [name, *(form(part, given, seen) for part in arguments)]
+    return "..." if kind is ... else kind.__name__
+
+
+def test_whoever_changes_what_a_journal_holds_raises_its_version() -> None:
+    seen: dict[type, list[object]] = {}
+    for kept in (record._TURN, record._WORLD):
+        form(kept.kind, kept.given, seen)
+    text = json.dumps(sorted([kind.__name__, fields] for kind, fields in seen.items()))
+    found = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    assert {World, Facts, Heard, Event} <= seen.keys()
+    assert (VERSION, found) == (2, "33eee63bc8e986ff"), (
+        "a journal of before can't be read any more: raise `store.VERSION`, so that it is set"
+        " aside, and write both down here"
+    )
