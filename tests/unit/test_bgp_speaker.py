@@ -177,6 +177,24 @@ def sockets(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return owners
 
 
+def test_another_version_is_ended_with_all_that_it_was_started_with_and_followed_by_none(
+    speaker: Speaker, runtime: Path, sockets: list[int]
+) -> None:
+    """It could be told to withdraw nothing, and another one of its kind would be no better."""
+    with bridge(speaker, runtime) as end:
+        end.sendall(b"exabgp 4.2.25\ndone\n")
+        until(lambda: pumped(speaker)._sync.version)
+        for _ in range(3):
+            speaker._life._started -= 100 * CONNECTED_WITHIN
+            speaker.apply({}, (), ())
+            assert process.running(runtime) is None
+            assert any("this is ExaBGP 4.2.25, wanted 5.0" in what for what in speaker.troubles)
+    assert not sockets
+    speaker.change(replace(TERMS, exabgp=Path("/bin/true")), LEASE)
+    speaker.apply({}, (), ())
+    assert sockets
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives itself up")
 def test_another_user_has_a_speaker_and_a_socket_of_his_own(
     speaker: Speaker, runtime: Path, sockets: list[int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from steering.act.bgp.household import Household
-from steering.act.bgp.sync import KNOWN, Phase, Sync
+from steering.act.bgp.sync import Phase, Sync
 from steering.act.bgp.terms import Terms
 from steering.model import Instant, Refused
 
@@ -36,8 +36,6 @@ def complaints(
         yield from home.troubles
     if ended:
         yield f"the speaker: {ended}"
-    if sync.phase is Phase.USELESS:
-        yield f"this is ExaBGP {sync.version}, wanted {KNOWN[:-1]}: the words of others differ"
     spoken_to = {peer.address for peer in (home.terms if home is not None else terms).peers}
     for peer, session in sync.sessions.items():
         if peer not in spoken_to:

@@ -16,6 +16,7 @@ from pathlib import Path
 from steering.act.bgp import process
 from steering.act.bgp.conversation import Conversation
 from steering.act.bgp.household import SOCKET, Household, look_around
+from steering.act.bgp.sync import KNOWN, Phase
 from steering.act.bgp.terms import Table, Terms
 from steering.act.bgp.text import environment
 from steering.model import Event, Instant, Seconds
@@ -51,6 +52,8 @@ class Life:
         self._child: int | None = None
         self._lives = False
         """Whether one was started or found, and its end is not told yet."""
+        self._foreign = False
+        """Whether the last one was another version: nobody follows it until something changes."""
         self._doomed: str | None = None
         """Why it is being ended, until it is gone."""
         self._doomed_at: Instant = 0.0
@@ -108,13 +111,13 @@ class Life:
 
     def change(self, terms: Terms, lease: Seconds) -> None:
         """Goes by other terms: `keep_up` goes on with what runs, or ends it."""
-        self.terms, self._lease, self._pause = terms, lease, 0.0
+        self.terms, self._lease, self._pause, self._foreign = terms, lease, 0.0, False
         self._look_around()
 
     def end(self) -> bool:
         """Ends it at once; whether one ran. Raises OSError where it would not go."""
         ran = process.end(self._runtime, ENDED_WITHIN)
-        self._doomed = None
+        self._doomed, self._foreign = None, False
         if ran:
             self._lose("taken back")
             self._started = float("-inf")
@@ -127,6 +130,7 @@ class Life:
         use won't go.
         """
         self._bury()
+        self._foreign |= self.talk.sync.phase is Phase.USELESS
         if because := self._doomed or self._useless(now):
             self._end(because)
         if self._doomed is not None:
@@ -145,6 +149,10 @@ class Life:
         found = process.running(self._runtime)
         if found is None:
             return ""
+        if self.talk.sync.phase is Phase.USELESS:
+            # It holds what it was started with, and can be told to withdraw nothing of it.
+            version = self.talk.sync.version
+            return f"this is ExaBGP {version}, wanted {KNOWN[:-1]}: the words of others differ"
         if self.talk.linked and found != self._fingerprint:
             return "it is configured otherwise than is wanted"
         waited = not self.talk.linked and now - self.talk.apart_since > CONNECTED_WITHIN
@@ -154,7 +162,7 @@ class Life:
         return f"{never}it did not answer{self._last_words()}"
 
     def _start(self, now: Instant, routes: Table) -> None:
-        if now - self._started < self._pause or not self._may_speak():
+        if self._foreign or now - self._started < self._pause or not self._may_speak():
             return
         home = self._look_around()
         if not home.usable:
