@@ -28,6 +28,8 @@ from steering.replay.codec import Codec
 
 _NAME = "in-force"
 _OVERRIDES = Codec(tuple[Override, ...])
+_RUBBISH = (ValueError, OverflowError, KeyError, TypeError, RecursionError)
+"""What comes of a file that says anything at all."""
 
 
 def leave(runtime: Path, version: Version) -> None:
@@ -85,5 +87,5 @@ def _left(runtime: Path) -> Version | None:
         overrides = _OVERRIDES.read(value["overrides"])
         seen = tuple((str(name), int(a), int(b), int(c)) for name, a, b, c in value["fingerprint"])
         return Version.of(replace(setup, overrides=overrides), seen)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, AnchorError):
+    except (OSError, AnchorError, *_RUBBISH):
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import sys
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -172,7 +173,7 @@ def _reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
         some = _reader(inner[0], given)
         return lambda item, arrays, told: None if item is None else some(item, arrays, told)
     if kind is float:
-        return _scalar_reader(float, int)
+        return _read_float
     if kind in _SCALARS:
         return _scalar_reader(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -197,6 +198,15 @@ def _scalar_reader(*kinds: type) -> _Read:
         return item
 
     return read
+
+
+_read_number = _scalar_reader(float, int)
+
+
+def _read_float(item: Json, arrays: list[bytes], given: Given) -> object:
+    if type(item) is int and abs(item) > sys.float_info.max:
+        raise ForeignError(f"{_shown(item)} is more than any float")
+    return _read_number(item, arrays, given)
 
 
 def _enum_reader(kind: type[enum.Enum]) -> _Read:

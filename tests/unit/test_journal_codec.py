@@ -98,6 +98,14 @@ def test_what_is_no_such_value_is_refused_with_its_place(text: str, complaint: s
         Codec(Evidence).read(json.loads(text))
 
 
+def test_an_integer_that_no_float_holds_is_no_float() -> None:
+    wanted = Codec(tuple[float, ...])
+    assert wanted.read([2**1023, -(2**1023)]) == (2.0**1023, -(2.0**1023))
+    for number in (10**400, -(10**400)):
+        with pytest.raises(ForeignError, match="more than any float"):
+            wanted.read([number])
+
+
 def test_a_type_without_a_form_is_refused_before_anything_is_written() -> None:
     with pytest.raises(TypeError, match="no written form"):
         Codec(object).write(object())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,23 @@ def test_what_cannot_be_written_leaves_no_older_version(
 def test_a_damaged_file_is_no_version(config: Path, damage: bytes) -> None:
     leased(config.parent)
     (config.parent / "in-force").write_bytes(damage)
+    files = change(config)
+    assert standing.take_up(files) is files
+
+
+@pytest.mark.parametrize(
+    ("seen", "until"), [(math.inf, None), (math.nan, None), (1, 10**400)], ids=["inf", "nan", "int"]
+)
+def test_a_number_that_counts_nothing_is_no_version(
+    config: Path, seen: float, until: int | None
+) -> None:
+    standing.leave(config.parent, version(config))
+    leased(config.parent)
+    file = config.parent / "in-force"
+    written = json.loads(file.read_bytes())
+    written["overrides"][1]["until"] = until
+    written["fingerprint"][0][1] = seen
+    file.write_text(json.dumps(written))
     files = change(config)
     assert standing.take_up(files) is files
 
