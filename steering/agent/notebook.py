@@ -2,7 +2,8 @@
 
 It is written when something of it has changed, before the change is acted on: who dies in
 between has counted a move that was not made, and never made one that is not counted. And it
-is written anew each hour, so that its age is the time since there was an agent at all.
+is written anew each hour, and when the clock was set, so that its age is the time since there
+was an agent at all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from steering.world import World
 
 NAME = "memory.json"
 ANEW: Seconds = 3600.0
+SET: Seconds = 1.0
+"""A clock that has gone by so much more or less than time has was set, as a rule."""
 
 _CODEC = Codec(Memory)
 
@@ -36,6 +39,8 @@ class Notebook:
         """What was wrong with it at the start; empty if nothing was."""
         self._written: tuple[object, ...] | None = None
         """What of a world was written down last; None: nobody knows."""
+        self._offset: Seconds = 0.0
+        """By how much wall time was ahead of the world's when it was."""
         try:
             self.memory = _read(self._file)
         except FileNotFoundError:
@@ -64,10 +69,14 @@ class Notebook:
             self._written = None
         else:
             self.trouble, self._written = "", parts
+            self._offset = world.wall - world.now
 
     def _recent(self, world: World) -> bool:
-        """Whether it was written within the hour; not so where the clock was set back since."""
-        return self.memory is not None and 0 <= world.wall - self.memory.at < ANEW
+        """Whether it was written within the hour, by a clock that was not set since."""
+        if self.memory is None:
+            return False
+        set_by = (world.wall - world.now) - self._offset
+        return world.wall - self.memory.at < ANEW and abs(set_by) <= SET
 
     def _set_aside(self, error: Exception) -> None:
         aside = self._file.with_name(f"{NAME}.damaged")

@@ -91,15 +91,27 @@ def test_it_is_written_when_something_changed_and_once_an_hour(tmp_path: Path, u
     assert json.loads(file.read_bytes())["at"] == moved.wall
 
 
-def test_a_clock_that_is_set_back_leaves_no_memory_of_the_future(
-    tmp_path: Path, used: World
+@pytest.mark.parametrize("by", [-600.0, -2.0, 2.0, 1800.0])
+def test_a_clock_that_is_set_makes_no_memory_older_or_younger_than_it_is(
+    tmp_path: Path, used: World, by: float
 ) -> None:
     kept = Notebook(tmp_path)
     kept.keep(used)
-    kept.keep(replace(used, wall=used.wall - 600))
+    kept.keep(replace(later(used, 1.0), wall=used.wall + 1.0 + by))
     memory = Notebook(tmp_path).memory
     assert memory is not None
-    assert memory.at == used.wall - 600
+    assert memory.at == used.wall + 1.0 + by
+
+
+def test_a_clock_that_is_slewed_has_nothing_written_at_each_turn(
+    tmp_path: Path, used: World
+) -> None:
+    kept, file = Notebook(tmp_path), tmp_path / NAME
+    kept.keep(used)
+    before = file.stat().st_ino
+    for turn in range(1, 100):
+        kept.keep(replace(later(used, turn), wall=used.wall + turn * 1.005))
+    assert file.stat().st_ino == before
 
 
 def test_a_full_disk_is_a_trouble_that_passes_and_nothing_is_forgotten(
@@ -139,6 +151,9 @@ GOOD = {"at": 1.7e9, "worn": {"192.5.0.30": 2.0}}
         json.dumps(GOOD | {"frozen": {"192.5.6.030": {"path": "pao", "by": "x"}}}).encode(),
         json.dumps(GOOD | {"worn": {"192.5.0.30": -1.0}}).encode(),
         json.dumps(GOOD | {"worn": {"192.5.0.30": math.inf}}).encode(),
+        json.dumps(GOOD | {"at": 10**400}).encode(),
+        json.dumps(GOOD | {"worn": {"192.5.0.30": 10**400}}).encode(),
+        json.dumps(GOOD | {"moves": [[10**400, 5]]}).encode(),
         json.dumps(GOOD | {"moves": [[-1.0, 5]]}).encode(),
         json.dumps(GOOD | {"moves": [[1.0, -5]]}).encode(),
         json.dumps(
