@@ -14,7 +14,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,6 +309,43 @@ def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
 def pumped(speaker: Speaker) -> Speaker:
     speaker.pump()
     return speaker
+
+
+@pytest.fixture
+def started(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The speakers that were started: something that sleeps instead."""
+    pids: list[int] = []
+    start = process.start
+
+    def sleeping(_runtime: Path, fingerprint: str, command: Sequence[str], *_: object) -> int:
+        sleeper = [sys.executable, "-c", "import time; time.sleep(60)", command[-1]]
+        pids.append(start(runtime, fingerprint, sleeper, {}))
+        return pids[-1]
+
+    monkeypatch.setattr(process, "start", sleeping)
+    yield pids
+    process.end(runtime)
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def test_a_speaker_that_is_ended_and_followed_at_once_leaves_no_zombie(
+    speaker: Speaker, runtime: Path, started: list[int]
+) -> None:
+    for number in (1, 2):
+        speaker._life._started -= 100 * CONNECTED_WITHIN
+        speaker._talk.apart_since -= 100 * CONNECTED_WITHIN
+        speaker.apply({}, (), ())
+        assert len(started) == number
+        until(lambda: process.running(runtime) is not None)
+    until(lambda: speaker.apply({}, (), ()) is not None and not there(started[0]))
+    assert there(started[1])
+
+
+def there(pid: int) -> bool:
+    """Alive, or dead and not buried."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def silence(speaker: Speaker) -> None:

@@ -7,7 +7,6 @@ the next turn. Until then nothing else is started and no link is let in.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -49,7 +48,8 @@ class Life:
         self._may_speak = may_speak
         self._fingerprint: str | None = None
         """Of the configuration that is wanted; None: it can't be had on this host."""
-        self._child: int | None = None
+        self._children = set[int]()
+        """Ours whose end nobody took note of yet. The last one may not hold the lock yet."""
         self._lives = False
         """Whether one was started or found, and its end is not told yet."""
         self._foreign = False
@@ -136,7 +136,7 @@ class Life:
         if self._doomed is not None:
             return
         if process.running(self._runtime) is None:
-            if self._child is None or self.settled(now):
+            if not self._children or self.settled(now):
                 self._start(now, routes)
         elif self.talk.linked:
             self.why = ""
@@ -174,12 +174,13 @@ class Life:
         try:
             home.furnish(self._runtime, routes)
             self._await_bridge(now)
-            self._child = process.start(
+            child = process.start(
                 self._runtime, home.fingerprint, home.command, environment(home.terms)
             )
         except OSError as error:
             self.why = f"it can't be started: {error}"
             return
+        self._children.add(child)
         self.starts += 1
         self._lives = True
         self._news.append(
@@ -205,13 +206,8 @@ class Life:
         self._lives, self.why = False, because
 
     def _bury(self) -> None:
-        """Takes note of the end of a speaker that we started, so that no zombie stays."""
-        if self._child is None:
-            return
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(self._child, os.WNOHANG) == (0, 0):
-                return
-        self._child = None
+        """Takes note of the end of speakers that we started, so that no zombie stays."""
+        self._children = {pid for pid in self._children if not _is_over(pid)}
 
     def _look_around(self) -> Household:
         home = self.home = look_around(self.terms, self._runtime, self._lease)
@@ -235,3 +231,10 @@ class Life:
         except OSError:
             return ""
         return f": {text.splitlines()[-1][:200]}" if text else ""
+
+
+def _is_over(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG) != (0, 0)
+    except ChildProcessError:
+        return True
