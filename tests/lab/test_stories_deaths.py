@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from stage import (
@@ -23,6 +24,7 @@ from stage import (
     slack,
 )
 
+from steering.act.lease import Lease, LeaseState
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
@@ -109,6 +111,32 @@ def test_a_killed_agent_s_guard_takes_everything_back_when_the_lease_is_over() -
         assert poll(lambda: not ours(stage), timeout=3.0 + slack()), ours(stage)
         assert time.monotonic() - killed > 0.9, "not before: a successor may come"
         assert everything(stage) == before
+
+
+def test_agents_that_die_young_one_after_the_other_keep_nothing_beyond_the_lease() -> None:
+    with on_stage(replace(QUICK, lease="8s"), agent=False) as stage:
+        stage.scene.start_agent()
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        lease = Lease(stage.scene.world.work / "run")
+
+        def differs(was: LeaseState | None) -> bool:
+            return lease.read() != was
+
+        stage.kill_agent()
+        killed = time.monotonic()
+        lives = 0
+        while stage.scene.routes():
+            assert time.monotonic() - killed < 8.5 + slack(), "nobody measures, and it is kept"
+            adopted = partial(differs, lease.read())
+            stage.scene.start_agent(ready=False)
+            assert poll(adopted, timeout=PATIENCE, every=0.01)
+            stage.kill_agent()
+            lives += 1
+        assert lives > 1
+        assert time.monotonic() - killed > 5.0, "not before: one of them might have lived"
+        stage.scene.start_agent()
+        stage.await_routes(stage.through("pao"))
 
 
 @pytest.mark.parametrize("kill", [_agent_first, _guard_first], ids=["agent-first", "guard-first"])
