@@ -6,6 +6,7 @@ served all the same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -63,6 +64,10 @@ class Voice:
             self.speaker.change(terms, lease)
             self._terms = self._wanted
         else:
+            if self.speaker is not None:
+                # It alone knows of one that it has just started; `adopt` ends every other.
+                with contextlib.suppress(OSError):
+                    self.speaker.withdraw()
             self.serve(terms, lease)
             self.adopt(held=False)
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import pwd
 import select
+import signal
 import socket
 import statistics
 import sys
@@ -324,9 +326,9 @@ def started(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int
 
     monkeypatch.setattr(process, "start", sleeping)
     yield pids
-    process.end(runtime)
     for pid in pids:
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
@@ -341,6 +343,27 @@ def test_a_speaker_that_is_ended_and_followed_at_once_leaves_no_zombie(
         until(lambda: process.running(runtime) is not None)
     until(lambda: speaker.apply({}, (), ()) is not None and not there(started[0]))
     assert there(started[1])
+
+
+@pytest.mark.parametrize("how", ["off", "no bgp", "retired"])
+def test_a_speaker_that_holds_no_lock_yet_does_not_come_up_after_its_end(
+    runtime: Path, started: list[int], how: str
+) -> None:
+    voice = Voice(runtime, may_speak=lambda: True)
+    voice.serve(TERMS, LEASE)
+    lock = os.open(runtime / process.LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_SH)  # it waits for this, and nobody else sees it
+    voice.tell({}, (), tuple, off=False, holding=True)
+    assert there(started[0])
+    if how == "off":
+        voice.tell({}, (), tuple, off=True, holding=True)
+    elif how == "no bgp":
+        voice.change(None, LEASE)
+    else:
+        voice.take_back()
+    voice.close()
+    os.close(lock)
+    assert not there(started[0])
 
 
 def there(pid: int) -> bool:

@@ -8,6 +8,7 @@ the next turn. Until then nothing else is started and no link is let in.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ CONNECTED_WITHIN: Seconds = 5.0
 BACK_OFF: tuple[Seconds, Seconds] = (0.5, 30.0)
 ENDED_WITHIN: Seconds = 0.05
 """What a turn waits at most for a killed speaker to be gone; most are within 10 ms."""
+_LOOK: Seconds = 0.002
 _CALM: Seconds = 60.0
 """A speaker that lived so long is started anew at once when it dies."""
 _DYING: Seconds = 0.5
@@ -115,9 +117,20 @@ class Life:
         self._look_around()
 
     def end(self) -> bool:
-        """Ends it at once; whether one ran. Raises OSError where it would not go."""
-        ran = process.end(self._runtime, ENDED_WITHIN)
+        """Ends it at once; whether one ran. Raises OSError where it would not go.
+
+        One that has just been started holds no lock yet, and would come up after all.
+        """
+        self._bury()
+        young = bool(self._children)
+        for child in self._children:  # not reaped, so the number is still its own
+            os.kill(child, signal.SIGKILL)
+        ran = process.end(self._runtime, ENDED_WITHIN) or young
         self._doomed, self._foreign = None, False
+        until = time.monotonic() + ENDED_WITHIN
+        while self._children and time.monotonic() < until:
+            time.sleep(_LOOK)
+            self._bury()
         if ran:
             self._lose("taken back")
             self._started = float("-inf")
