@@ -260,12 +260,18 @@ def test_a_change_that_fails_ends_no_reload_and_is_tried_again(
     voice.close()
 
 
+@pytest.mark.parametrize("short", ["patience", "lease"])
 def test_an_agent_that_starts_waits_for_no_hung_speaker_for_long(
-    speaker: Speaker, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    speaker: Speaker, runtime: Path, monkeypatch: pytest.MonkeyPatch, short: str
 ) -> None:
     """Nothing else runs yet, and what it announces could be known no other way."""
-    monkeypatch.setattr(speaking_for, "MET_WITHIN", 0.1)
+    if short == "patience":
+        monkeypatch.setattr(speaking_for, "MET_WITHIN", 0.1)
+    else:
+        speaker._life._lease = 0.3
+    began = time.monotonic()
     speaker.meet()
+    assert time.monotonic() - began < 2.0
     assert process.running(runtime) is None
     [told] = speaker.news()
     assert (told.now, told.because) == ("ended", "a speaker was found that does not answer")

@@ -81,6 +81,9 @@ class Clock:
     def monotonic(self) -> Instant:
         return self.now
 
+    def sleep(self, seconds: Seconds) -> None:
+        self.now += seconds
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -130,6 +133,16 @@ def deadline(tmp_path: Path) -> Seconds:
     state = Lease(tmp_path).read()
     assert state is not None
     return state.deadline
+
+
+def test_waiting_for_a_guard_costs_no_short_lease(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watchman, "present", lambda _self: False)
+    for lease, at_most in ((2.0, 0.7), (60.0, UNGUARDED + 0.1)):
+        began = clock.now
+        make(lease).wait()
+        assert 0.5 < clock.now - began < at_most
 
 
 @pytest.mark.parametrize("off", [False, True])

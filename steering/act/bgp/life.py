@@ -101,9 +101,10 @@ class Life:
     def meet(self, within: Seconds) -> None:
         """Waits until it is known what an adopted speaker announces; ends one that won't say.
 
-        For an agent that has nothing else to do yet. Raises OSError as `adopt` does.
+        For an agent that has nothing else to do yet, and a third of the lease at most, since it
+        can't be renewed meanwhile. Raises OSError as `adopt` does.
         """
-        until = time.monotonic() + within
+        until = time.monotonic() + min(within, self._lease / 3)
         while self._lives and not self.talk.sync.ready:
             if (left := until - time.monotonic()) <= 0:
                 self._end("a speaker was found that does not answer")
