@@ -7,8 +7,8 @@ the first breach, doubled for each further one until a day passes without, at mo
 `max_hold`. Three good answers in a row, as health checkers ask for, would bring traffic
 back 30,000 times in 12 hours at a remaining failing share of 0.5 %.
 
-A lost packet is not a stale copy: losses and errors put back a hundredth of a token each,
-so that the bucket empties at a normal loss of a few per cent and not above a tenth.
+A lost packet is not a stale copy: losses and errors put back eight points each, so that the
+bucket empties at a normal loss of a few per cent and not above a ninth, however large it is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ CALM: Seconds = 86_400.0
 BRIEF = 25
 """Clean answers for a path that carries no traffic, or was only suspected: a wrong "mended"
 there moves nothing. Fewer would end the suspicion of a small share between two failures."""
+
+LOST = 8
+"""Points that a loss or an error puts back; never more than a token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class Bucket:
             bad: bogus or outdated ones.
             lost: timeouts and errors.
         """
-        put = bad * self.token + lost * max(1, self.token // 100)
+        put = bad * self.token + lost * min(LOST, self.token)
         points = min(self.points + put, 3 * self.token)
         return Bucket(clean=self.clean, points=max(0, points - clean))
 

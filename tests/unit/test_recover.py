@@ -36,11 +36,12 @@ def test_half_a_percent_left_brings_no_traffic_back_in_twelve_hours() -> None:
             assert not bucket.empty
 
 
-@pytest.mark.parametrize(("loss", "returns"), [(0.0, True), (0.03, True), (0.15, False)])
-def test_a_normal_loss_does_not_keep_traffic_away(loss: float, returns: bool) -> None:
+@pytest.mark.parametrize("clean", [20, 200, 1600, 20_000])
+@pytest.mark.parametrize(("loss", "returns"), [(0.0, True), (0.03, True), (0.3, False)])
+def test_a_normal_loss_does_not_keep_traffic_away(loss: float, returns: bool, clean: int) -> None:
     rng = random.Random(2)
-    bucket = Bucket.start(1600)
-    for _ in range(8000):
+    bucket = Bucket.start(clean)
+    for _ in range(5 * clean):
         lost = rng.random() < loss
         bucket = bucket.count(clean=not lost, lost=lost)
         if bucket.empty:
