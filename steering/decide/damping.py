@@ -50,7 +50,7 @@ def patience(level: float, a: int, layout: Layout, needs: float) -> Seconds:
 
 def bounded(level: Floats, layout: Layout) -> Floats:
     """The levels as far as moves can have worn them, by the policies of this layout."""
-    return np.minimum(level, layout.moves_per_day * AT_ONCE + 1)
+    return np.asarray(np.minimum(level, layout.moves_per_day * AT_ONCE + 1))
 
 
 def wear(level: Floats, rows: NDArray[np.int64], layout: Layout) -> Floats:

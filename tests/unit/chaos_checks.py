@@ -247,7 +247,7 @@ class Checked(Simulation):
     def before_turn(self, before: World, a: int, facts: Facts) -> str:
         """Where an address went when the turn began."""
         if before.started:
-            return self.layout.paths[before.plan[a]]
+            return str(self.layout.paths[before.plan[a]])
         address = self.layout.targets[a].address
         return facts.installed.get(address, LOCAL)
 
@@ -298,8 +298,8 @@ class Checked(Simulation):
                     was = Health(int(before.ledger.health[key])).word
                     need(event.was == was, f"it was {was}: {event}")
             elif event.event == "recovered":
-                was = Health(int(before.ledger.health[self.layout.row[str(event.address)], 0]))
-                need(was in (Health.FAILING, Health.STALE), f"it was {was}: {event}")
+                left = Health(int(before.ledger.health[self.layout.row[str(event.address)], 0]))
+                need(left in (Health.FAILING, Health.STALE), f"it was {left}: {event}")
         need(alarms == set(after.alarms), f"told of {alarms}, there are {set(after.alarms)}")
         changed = (after.ledger.health != before.ledger.health).sum()
         told = [e for e in events if e.event == "health_changed"]

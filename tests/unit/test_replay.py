@@ -28,6 +28,7 @@ from steering.replay.record import (
 from steering.replay.recording import Begin, Recording
 from steering.replay.rerun import rerun
 from steering.replay.simulate import Turned
+from steering.replay.store import VERSION
 
 ADDRESS = "192.5.0.30"
 
@@ -264,7 +265,7 @@ def flip(path: Path) -> None:
         (lambda path: path.write_bytes(b""), "is no journal of ours"),
         (lambda path: path.write_bytes(b"rubbish" * 999), "is no journal of ours"),
         (lambda path: path.write_bytes(path.read_bytes()[:9000]), "copy.sqlite"),
-        (sql("PRAGMA user_version = 0"), "it is of version 0, wanted version 1"),
+        (sql("PRAGMA user_version = 0"), f"it is of version 0, wanted version {VERSION}"),
         (sql("PRAGMA application_id = 7"), "it is of another program"),
         (sql("DELETE FROM batches"), "there is no turn in it"),
         (sql("DELETE FROM checkpoints"), "there is nothing in it to begin from"),
