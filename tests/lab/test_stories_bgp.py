@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -283,6 +284,23 @@ def test_a_reload_goes_from_the_kernel_to_the_routers_and_back() -> None:
         stage.await_routes(stage.through("pao"))
         await_told(stage, {})
         assert process.running(stage.scene.world.work / "run") is None
+
+
+def test_a_reload_to_another_user_has_one_other_speaker_and_it_is_heard() -> None:
+    with behind_a_router() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        heard = len(stage.times("bgp_session", now="up"))
+        other = BGP.replace("local_as", "user: daemon, local_as")
+        stage.scene.configure(replace(ALONE, more=f"act: {{kernel: off, bgp: {other}}}"))
+        assert poll(
+            lambda: len(stage.times("bgp_session", now="up")) > heard, timeout=15.0, every=0.05
+        ), stage.story()
+        await_told(stage, through(stage, "pao"))
+        assert len(stage.times("bgp_speaker", now="started")) == 2
+        socket = (stage.scene.world.work / "run" / process.FOLDER / "socket").stat()
+        assert socket.st_uid == pwd.getpwnam("daemon").pw_uid
 
 
 def updates(stage: Stage) -> list[str]:
