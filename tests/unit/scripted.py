@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import socket
 import struct
@@ -46,25 +47,37 @@ class _Udp(asyncio.DatagramProtocol):
 @contextlib.asynccontextmanager
 async def serving(*servers: Server, tcp: bool = True) -> AsyncIterator[int]:
     """The servers, all at one port, which it gives."""
-    loop = asyncio.get_running_loop()
     async with contextlib.AsyncExitStack() as stack:
-        port = 0
-        for server in servers:
-            family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
-            transport, _ = await loop.create_datagram_endpoint(
-                functools.partial(_Udp, server),
-                local_addr=(server.address, port),
-                family=family,
-            )
-            stack.callback(transport.close)
-            port = server.port = transport.get_extra_info("sockname")[1]
-            if tcp:
-                listener = await asyncio.start_server(
-                    functools.partial(_stream, server), server.address, port
-                )
-                stack.push_async_callback(listener.wait_closed)
-                stack.callback(listener.close)
+        while True:
+            async with contextlib.AsyncExitStack() as tried:
+                try:
+                    port = await _listen(servers, tcp, tried)
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
+                    continue
+                stack.push_async_exit(tried.pop_all())
+                break
         yield port
+
+
+async def _listen(servers: tuple[Server, ...], tcp: bool, made: contextlib.AsyncExitStack) -> int:
+    """Raises OSError where the port that the first one got is not free for the rest."""
+    loop, port = asyncio.get_running_loop(), 0
+    for server in servers:
+        family = socket.AF_INET6 if ":" in server.address else socket.AF_INET
+        transport, _ = await loop.create_datagram_endpoint(
+            functools.partial(_Udp, server), local_addr=(server.address, port), family=family
+        )
+        made.callback(transport.close)
+        port = server.port = transport.get_extra_info("sockname")[1]
+        if tcp:
+            listener = await asyncio.start_server(
+                functools.partial(_stream, server), server.address, port
+            )
+            made.push_async_callback(listener.wait_closed)
+            made.callback(listener.close)
+    return port
 
 
 async def _stream(
