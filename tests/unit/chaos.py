@@ -22,7 +22,7 @@ from steering.decide.because import because
 from steering.decide.explain import explain
 from steering.layout import Layout
 from steering.memory import remember
-from steering.model import LOCAL, Evidence, Facts, Failure, Heard, Outcome, Override, Round, Verdict
+from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Override, Round, Verdict
 from steering.relay import relay
 from steering.replay.record import (
     Turn,
@@ -112,15 +112,7 @@ class Trial(Checked):
 
     def turn(self, rounds: Iterable[Round] = ()) -> None:
         """One turn, held against everything."""
-        facts = Facts(
-            wall=WALL + self.now + self.clock_error,
-            rounds=tuple(rounds),
-            heard=self.traffic(self.now - self._turned),
-            installed=dict(self.installed),
-            off=self.off,
-            overrides=self.overrides,
-            memory=None if self.world.started else self.memory,
-        )
+        facts = self.facts(rounds)
         if abs(self.clock_error) > LIFE:  # no recovery is seen by it: as good as a pause
             self.gap, self.pause = self.now, self.pause + self.now - self._turned
         before, self.turns = self.world, self.turns + 1

@@ -190,9 +190,9 @@ class Simulation:
         self._pending = [waits for waits in self._pending if waits[0] > self.now]
         return ready
 
-    def turn(self, rounds: Iterable[Round] = ()) -> None:
-        """One turn, its plan carried out at once."""
-        facts = Facts(
+    def facts(self, rounds: Iterable[Round]) -> Facts:
+        """All there is to know for a turn."""
+        return Facts(
             wall=WALL + self.now + self.clock_error,
             rounds=tuple(rounds),
             heard=self.traffic(self.now - self._turned),
@@ -201,6 +201,10 @@ class Simulation:
             overrides=self.overrides,
             memory=None if self.world.started else self.memory,
         )
+
+    def turn(self, rounds: Iterable[Round] = ()) -> None:
+        """One turn, its plan carried out at once."""
+        facts = self.facts(rounds)
         self.world, steps, events = engine.turn(self.world, facts, self.now)
         self.events += [(self.now, event) for event in events]
         self.steps += [(self.now, step) for step in steps]
