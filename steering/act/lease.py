@@ -7,7 +7,6 @@ a lease from before a restart of the host, when the kernel has forgotten our rou
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from steering.act.claim import Claim, ClaimError
 from steering.model import Seconds
+from steering.system.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,20 +121,3 @@ class Lease:
         """Whether no lease is in force at `now` on CLOCK_BOOTTIME (default: this moment)."""
         state = self.read()
         return state is None or state.expired(boot_time() if now is None else now, self._boot)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Puts a file in place whole or not at all, readable by its owner only.
-
-    Raises OSError, and leaves nothing half-made then.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise

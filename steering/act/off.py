@@ -18,9 +18,10 @@ from pathlib import Path
 from steering.act.bgp import process
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
-from steering.act.lease import Lease, write_atomically
+from steering.act.lease import Lease
 from steering.act.reader import Trouble
 from steering.model import Seconds, WallTime
+from steering.system.files import write_atomically
 
 _AT_MOST: Seconds = 0.8  # of the second that everything may take
 _LOOK_AGAIN: Seconds = 0.05

@@ -14,8 +14,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from steering.act.lease import write_atomically
 from steering.config import Fingerprint
+from steering.system.files import write_atomically
 
 _HELD, _ACCEPTED, _WHOLE = "held", "accepted", "whole"
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from steering.act.lease import write_atomically
 from steering.memory import remember
 from steering.model import Memory, Seconds
 from steering.replay.codec import Codec
+from steering.system.files import write_atomically
 from steering.world import World
 
 NAME = "memory.json"

@@ -19,12 +19,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from steering.act.lease import Lease, write_atomically
+from steering.act.lease import Lease
 from steering.agent.reload import Version
 from steering.model import Override
 from steering.observe.anchors import AnchorError
 from steering.replay import setups
 from steering.replay.codec import Codec
+from steering.system.files import write_atomically
 
 _NAME = "in-force"
 _OVERRIDES = Codec(tuple[Override, ...])

@@ -22,8 +22,8 @@ from steering.act.bgp import bridge
 from steering.act.bgp.process import CONFIGURATION, FOLDER
 from steering.act.bgp.terms import Table, Terms
 from steering.act.bgp.text import configuration
-from steering.act.lease import write_atomically
 from steering.model import Family, Seconds
+from steering.system.files import write_atomically
 
 SOCKET = "socket"
 _HELPER = "bridge.py"
