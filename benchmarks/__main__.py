@@ -11,7 +11,19 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import bgp, detect, detector, dnstap, footprint, kernel, quiet, report, story, turn
+from benchmarks import (
+    attack,
+    bgp,
+    detect,
+    detector,
+    dnstap,
+    footprint,
+    kernel,
+    quiet,
+    report,
+    story,
+    turn,
+)
 
 ALL = {
     "turn": turn.run,
@@ -23,6 +35,7 @@ ALL = {
     "detect": detect.run,
     "detector": detector.run,
     "story": story.run,
+    "attack": attack.run,
 }
 
 
