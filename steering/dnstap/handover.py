@@ -24,6 +24,7 @@ from steering.dnstap.tally import (
 )
 from steering.dnstap.walk import Failed, Upstream, Walker, Zone
 from steering.model import Instant, Outcome, Seconds
+from steering.system.unreadable import Unread
 
 _UNSEEN = 1 << 62
 _SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after RFC 1035 5.1
@@ -58,6 +59,7 @@ def hand_over(
     longest_gap: Seconds = 0.0,
     notices: Sequence[Notice] = (),
     unnoticed: int = 0,
+    unreadable: Sequence[Unread] = (),
 ) -> Tally:
     """Everything counted since the last time; the counts begin anew."""
     frames = {
@@ -87,11 +89,19 @@ def hand_over(
         samples=tuple(_within(MESSAGE_BYTES, _samples(busy, walker))),
         notices=tuple(notices),
         unnoticed=unnoticed,
+        unreadable=tuple(unreadable),
     )
     walker.begin()
     for upstream in busy:
         upstream.begin()
     return tally
+
+
+def forget(walker: Walker) -> None:
+    """The counts begin anew, and nobody is told what they were."""
+    walker.begin()
+    for upstream in walker.upstreams.values():
+        upstream.begin()
 
 
 def _traffic(upstream: Upstream) -> Traffic:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from steering.model import Instant, Outcome, Seconds, WallTime
+from steering.system.unreadable import Unread
 
 NAMES = 16
 """Failing RRsets told of one (address, zone) in one tally; and as many again told before."""
@@ -167,3 +168,5 @@ class Tally:
     notices: tuple[Notice, ...] = ()
     unnoticed: int = 0
     """Notices left out because there were too many."""
+    unreadable: tuple[Unread, ...] = ()
+    """Frames over which the reader failed: its own fault, whatever was in them."""

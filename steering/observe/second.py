@@ -24,6 +24,7 @@ from steering.observe.gaps import LASTING, Gaps, within
 from steering.observe.overheard import Verified, overheard
 from steering.observe.signatures import Signatures
 from steering.observe.trust import Trust
+from steering.system.unreadable import HERE, Where
 
 SHARE: Final = 0.1
 """Of one core."""
@@ -123,16 +124,25 @@ class SecondLook:
         queue = self._candidates or self._drawn
         self._searched = self._searching and not (queue and self._searched)
         if self._searched:
-            for zone, gaps in self._gaps.items():
-                for owner, name in gaps.search(_TRIES, self._monotonic()):
-                    self._fell_in(zone, owner, name)
+            for zone in list(self._gaps):
+                self._search(zone)
         elif queue:
             glimpse = queue.popleft()
             if self._monotonic() - glimpse.at > STALE:
                 self.dropped += 1
             else:
-                self._look(glimpse)
+                with HERE.reading(Where.SECOND_LOOK, glimpse.message):
+                    self._look(glimpse)
         self._left -= self._cpu() - began
+
+    def _search(self, zone: str) -> None:
+        gaps, searched = self._gaps[zone], False
+        with HERE.reading(Where.SECOND_LOOK, zone.encode()):
+            for owner, name in gaps.search(_TRIES, self._monotonic()):
+                self._fell_in(zone, owner, name)
+            searched = True
+        if not searched:
+            del self._gaps[zone]  # it would be searched for ever
 
     @property
     def _searching(self) -> bool:
