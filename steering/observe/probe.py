@@ -40,7 +40,7 @@ from steering.observe.question import QuestionSet, delegations
 from steering.observe.resolve import dnskeys
 from steering.observe.signatures import Signatures
 from steering.observe.twin import Twins
-from steering.system.unreadable import HERE, Where
+from steering.system.unreadable import HERE, Where, printable
 
 _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
@@ -273,7 +273,7 @@ class Prober:
             serial=reading.serial,
             expires=reading.expires,
             evidence=reading.evidence,
-            detail=reading.detail,
+            detail=printable(reading.detail),
         )
 
     def _read(self, flight: _Flight, wire: bytes, query_id: int) -> Reading:

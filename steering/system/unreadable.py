@@ -77,7 +77,7 @@ class Unreadable:
         """
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the one boundary
             shown = message if isinstance(message, bytes) else message()
             self.add(_unread(where, error, shown))
 
