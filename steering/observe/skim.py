@@ -29,9 +29,14 @@ _IN: Final = 1
 _LABELS: Final = 128  # more than a name has (RFC 1035 2.3.4)
 _OPT: Final = 41
 _TOLD: Final = {3: 1, 15: 2}  # NSID, and Extended DNS Errors: how many of each
-_NAMES: Final = {2: (0, 1), 5: (0, 1), 6: (0, 2), 12: (0, 1), 15: (2, 1)}
-_NAMES |= {33: (6, 1), 39: (0, 1), 46: (18, 1), 47: (0, 1)}
-"""NS, CNAME, SOA, PTR, MX, SRV, DNAME, RRSIG, NSEC: where names stand in RDATA, and how many."""
+_NAMES: Final = {
+    **dict.fromkeys((2, 5, 12, 39, 47), (0, 1)),
+    6: (0, 2),
+    15: (2, 1),
+    33: (6, 1),
+    46: (18, 1),
+}
+"""NS, CNAME, PTR, DNAME, NSEC; SOA; MX; SRV; RRSIG: where names stand in RDATA, and how many."""
 _PLAIN: Final = frozenset({1, 28, 43, 48, 50, 51, 52, 59, 60})
 """A, AAAA, DS, DNSKEY, NSEC3, NSEC3PARAM, TLSA, CDS, CDNSKEY: as dear as they are long."""
 _STRINGS: Final = frozenset({13, 16, 99, 257})
