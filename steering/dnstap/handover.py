@@ -12,6 +12,7 @@ from steering.dnstap.tally import (
     CANDIDATES,
     MESSAGE_BYTES,
     MESSAGES,
+    NAME_BYTES,
     Failing,
     Frames,
     Interest,
@@ -128,11 +129,18 @@ def _signed(address: str, zone: Zone) -> Signed:
         not_yet_valid=zone.early,
         expires=int(zone.expires) if zone.expires < _UNSEEN else None,
         serial=zone.serial if zone.serial >= 0 else None,
-        failing=(
-            *(_failing(failed, new=True) for failed in zone.fresh.values()),
-            *(_failing(failed, new=False) for failed in zone.again.values()),
-        ),
+        failing=tuple(_short(NAME_BYTES, zone)),
     )
+
+
+def _short(limit: int, zone: Zone) -> Iterator[Failing]:
+    """Failing RRsets, new ones first, without those whose names would be too much."""
+    for kept, new in ((zone.fresh, True), (zone.again, False)):
+        for failed in kept.values():
+            failing = _failing(failed, new=new)
+            if len(failing.owner) <= limit:
+                limit -= len(failing.owner)
+                yield failing
 
 
 def _failing(failed: Failed, *, new: bool) -> Failing:

@@ -31,6 +31,8 @@ SHARE: Final = 0.1
 BURST: Final[Seconds] = 0.05
 """Of CPU time that may be saved up."""
 QUEUE: Final = 512
+HELD: Final = 1 << 22
+"""Octets of all messages that wait: ordinary ones are below a thousand each."""
 STALE: Final[Seconds] = 5.0
 """What has waited for so long is not looked at any more."""
 _TRIES: Final = 400
@@ -85,6 +87,8 @@ class SecondLook:
         self._secret = secrets.token_bytes(16)
         self._candidates: deque[Glimpse] = deque()
         self._drawn: deque[Glimpse] = deque()
+        self._held = 0
+        """Octets of them."""
         self._searched = False
         """Looking and searching take turns."""
         self._gaps: dict[str, Gaps] = {}
@@ -99,10 +103,12 @@ class SecondLook:
     def offer(self, glimpse: Glimpse) -> None:
         """Look at it when there is time."""
         queue = self._drawn if glimpse.drawn else self._candidates
-        if len(queue) >= QUEUE:
-            queue.popleft()
+        size = len(glimpse.message)
+        while queue and (len(queue) >= QUEUE or self._held + size > HELD):
+            self._held -= len(queue.popleft().message)
             self.dropped += 1
         queue.append(glimpse)
+        self._held += size
         self._bell.ring()
 
     def take(self) -> tuple[Heard, ...]:
@@ -128,6 +134,7 @@ class SecondLook:
                 self._search(zone)
         elif queue:
             glimpse = queue.popleft()
+            self._held -= len(glimpse.message)
             if self._monotonic() - glimpse.at > STALE:
                 self.dropped += 1
             else:
