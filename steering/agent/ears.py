@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from steering.dnstap.listen import Place
 from steering.dnstap.tally import (
@@ -21,6 +22,7 @@ from steering.dnstap.tally import (
     Watched,
 )
 from steering.dnstap.tap import Tap
+from steering.dnstap.wire import tally_letter
 from steering.layout import Layout
 from steering.model import (
     Event,
@@ -35,6 +37,7 @@ from steering.observe.losses import Losses
 from steering.observe.second import Glimpse, SecondLook
 from steering.observe.whereabouts import Whereabouts
 from steering.report.snapshot import Hearing
+from steering.system.unreadable import HERE, Where, printable
 
 _RCODES = {2: Outcome.SERVFAIL, 5: Outcome.REFUSED, 9: Outcome.LAME}
 _FINE = frozenset({0, 3})  # NOERROR, NXDOMAIN
@@ -92,8 +95,10 @@ class Ears:
         for tally in self.tap.take(now):
             self._tallies.append(tally)
             self._keep_count(tally, now)
+            for unread in tally.unreadable:
+                HERE.add(unread)
             told += [
-                Event(event="dnstap", because=f"{notice.listener}: {notice.because}")
+                Event(event="dnstap", because=f"{notice.listener}: {printable(notice.because)}")
                 for notice in tally.notices
             ]
             if tally.unnoticed:
@@ -110,7 +115,10 @@ class Ears:
         """What was heard since the last call. `installed` is what the kernel has now."""
         self._where.see(installed, now)
         tallies, self._tallies = self._tallies, []
-        heard = [item for tally in tallies for item in self._read(tally)]
+        heard: list[Heard] = []
+        for tally in tallies:
+            with HERE.reading(Where.DNSTAP, partial(tally_letter, tally)):
+                heard += self._read(tally)
         return (*heard, *self.look.take())
 
     def hearing(self) -> Hearing:

@@ -33,6 +33,7 @@ from steering.report.events import Log
 from steering.report.metrics import Meters
 from steering.report.notify import notify
 from steering.report.snapshot import Snapshot
+from steering.system.unreadable import HERE, Unread
 
 IDLE: Seconds = 1.0
 """Longest time between two turns: in each the lease is renewed."""
@@ -125,6 +126,8 @@ class Agent:
             events += hands.voice.news()
         for event in events:
             self.tell(event)
+        for unread in HERE.news(now):
+            self.tell(_dropped(unread))
         if self.senses.hear_kernel():
             self.senses.bell.ring()
         outfit.prober.attend(attention(after))
@@ -146,6 +149,7 @@ class Agent:
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
             speaking=self._speaking(),
+            unreadable=HERE.counts,
         )
 
     def _matters(self, now: Instant) -> Mapping[str, str]:
@@ -172,3 +176,11 @@ class Agent:
     def tell(self, event: Event) -> None:
         """Something for the log."""
         self.log.write(event, time.time())
+
+
+def _dropped(unread: Unread) -> Event:
+    return Event(
+        event="unreadable",
+        because=str(unread),
+        more={"where": unread.where, "size": unread.size, "octets": unread.octets},
+    )

@@ -12,6 +12,7 @@ from steering.dnstap.tally import (
     CANDIDATES,
     MESSAGE_BYTES,
     MESSAGES,
+    NAME_BYTES,
     Failing,
     Frames,
     Interest,
@@ -24,6 +25,7 @@ from steering.dnstap.tally import (
 )
 from steering.dnstap.walk import Failed, Upstream, Walker, Zone
 from steering.model import Instant, Outcome, Seconds
+from steering.system.unreadable import Unread
 
 _UNSEEN = 1 << 62
 _SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after RFC 1035 5.1
@@ -58,6 +60,7 @@ def hand_over(
     longest_gap: Seconds = 0.0,
     notices: Sequence[Notice] = (),
     unnoticed: int = 0,
+    unreadable: Sequence[Unread] = (),
 ) -> Tally:
     """Everything counted since the last time; the counts begin anew."""
     frames = {
@@ -87,11 +90,19 @@ def hand_over(
         samples=tuple(_within(MESSAGE_BYTES, _samples(busy, walker))),
         notices=tuple(notices),
         unnoticed=unnoticed,
+        unreadable=tuple(unreadable),
     )
     walker.begin()
     for upstream in busy:
         upstream.begin()
     return tally
+
+
+def forget(walker: Walker) -> None:
+    """The counts begin anew, and nobody is told what they were."""
+    walker.begin()
+    for upstream in walker.upstreams.values():
+        upstream.begin()
 
 
 def _traffic(upstream: Upstream) -> Traffic:
@@ -118,11 +129,18 @@ def _signed(address: str, zone: Zone) -> Signed:
         not_yet_valid=zone.early,
         expires=int(zone.expires) if zone.expires < _UNSEEN else None,
         serial=zone.serial if zone.serial >= 0 else None,
-        failing=(
-            *(_failing(failed, new=True) for failed in zone.fresh.values()),
-            *(_failing(failed, new=False) for failed in zone.again.values()),
-        ),
+        failing=tuple(_short(NAME_BYTES, zone)),
     )
+
+
+def _short(limit: int, zone: Zone) -> Iterator[Failing]:
+    """Failing RRsets, new ones first, without those whose names would be too much."""
+    for kept, new in ((zone.fresh, True), (zone.again, False)):
+        for failed in kept.values():
+            failing = _failing(failed, new=new)
+            if len(failing.owner) <= limit:
+                limit -= len(failing.owner)
+                yield failing
 
 
 def _failing(failed: Failed, *, new: bool) -> Failing:

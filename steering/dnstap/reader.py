@@ -26,13 +26,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
-from steering.dnstap.handover import hand_over, upstreams
+from steering.dnstap.handover import forget, hand_over, upstreams
 from steering.dnstap.stream import GarbageError, Phase, Stream, TooLargeError
-from steering.dnstap.tally import Notice
+from steering.dnstap.tally import Notice, Tally
 from steering.dnstap.walk import Walker
 from steering.dnstap.wire import Letters, read_interest, tally_letter
 from steering.dnstap.writer import PIECE, Writer
 from steering.model import Instant, Seconds
+from steering.system.unreadable import HERE, Where
 
 INTERVAL: Seconds = 0.2
 """Between two tallies, if the agent takes them."""
@@ -193,11 +194,15 @@ class Reader:
 
     def _count(self, writer: Writer, *, drop: bool) -> None:
         """Count the next piece of a writer, and close its connection where it ends."""
-        try:
-            reply = writer.stream.receive(writer.next(), int(time.time()), drop=drop)
-        except GarbageError as error:
-            self._too_large += isinstance(error, TooLargeError)
-            self._notice(writer.name, f"closed a connection: {error}")
+        reply, piece, because = None, writer.next(), "what came can't be read"
+        with HERE.reading(Where.DNSTAP, piece):
+            try:
+                reply = writer.stream.receive(piece, int(time.time()), drop=drop)
+            except GarbageError as error:
+                self._too_large += isinstance(error, TooLargeError)
+                because = str(error)
+        if reply is None:
+            self._notice(writer.name, f"closed a connection: {because}")
             self._close(writer)
             return
         if reply:
@@ -229,7 +234,21 @@ class Reader:
         return True
 
     def _hand_over(self, now: Instant) -> None:
-        tally = hand_over(
+        letter = b""
+        with HERE.reading(Where.DNSTAP, b""):
+            letter = tally_letter(self._tally(now))
+        if not letter:  # with the same counts it would fail again, and nothing be told ever more
+            forget(self._walker)
+            tally = Tally(began=self._began, ended=now, unreadable=HERE.news(now, quiet=0.0))
+            letter = tally_letter(tally)
+        self._began, self._ended, self._gap = self._clear, now, 0.0
+        self._too_large, self._notices, self._unnoticed = 0, [], 0
+        self._outbox, self._owed = letter, True
+        with contextlib.suppress(BlockingIOError):
+            self._post()
+
+    def _tally(self, now: Instant) -> Tally:
+        return hand_over(
             self._walker,
             began=self._began,
             ended=now,
@@ -238,12 +257,8 @@ class Reader:
             longest_gap=self._gap,
             notices=self._notices,
             unnoticed=self._unnoticed,
+            unreadable=HERE.news(now, quiet=0.0),
         )
-        self._began, self._ended, self._gap = self._clear, now, 0.0
-        self._too_large, self._notices, self._unnoticed = 0, [], 0
-        self._outbox, self._owed = tally_letter(tally), True
-        with contextlib.suppress(BlockingIOError):
-            self._post()
 
     def _post(self) -> None:
         """Write what the agent can take now. Raises BlockingIOError when that is not all."""

@@ -14,6 +14,7 @@ import struct
 from typing import Final
 
 from steering.dnstap.walk import FRAME_LIMIT, Walker
+from steering.system.unreadable import HERE, Where
 
 CONTENT_TYPE: Final = b"protobuf:dnstap.Dnstap"
 
@@ -104,11 +105,23 @@ class Stream:
         if drop:
             return self._walker.drop(data, at)
         self._walker.broken_run = self._broken_run
-        at = self._walker.walk(data, at, now)
+        stopped = -1
+        while stopped < 0:
+            self._walker.failed_at = len(data)
+            with HERE.reading(Where.DNSTAP, lambda: self._failed(data)):
+                stopped = self._walker.walk(data, at, now)
+            at = self._walker.failed_at + 4 + len(self._failed(data))  # behind that frame
+        at = stopped
         self._broken_run = self._walker.broken_run
         if self._broken_run >= _PATIENCE:
             raise GarbageError(f"{self._broken_run} frames in a row are no dnstap")
         return at
+
+    def _failed(self, data: bytes) -> bytes:
+        """The frame over which the walker failed."""
+        at = self._walker.failed_at
+        length = int.from_bytes(data[at : at + 4], "big")
+        return data[at + 4 : at + 4 + length]
 
     def _next(self, data: bytes, at: int) -> int:
         """Where the control frame ends that begins here, or what has not come of any frame."""

@@ -17,9 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from steering.model import Instant, Outcome, Seconds, WallTime
+from steering.system.unreadable import Unread
 
 NAMES = 16
 """Failing RRsets told of one (address, zone) in one tally; and as many again told before."""
+
+NAME_BYTES = 4096
+"""Characters of the names told of one (address, zone) in one tally: they may have 1,000 each, and
+agent and reader take tallies apart five times a second."""
 
 CANDIDATES = 4
 """Messages of one address in one tally, for each reason there is to look at them again."""
@@ -93,7 +98,8 @@ class Signed:
     serial: int | None = None
     """Serial of the last SOA record of the zone that was seen."""
     failing: tuple[Failing, ...] = ()
-    """New ones first, at most `NAMES` of them, then at most as many that were told before."""
+    """New ones first, at most `NAMES` of them, then at most as many that were told before; fewer
+    where their names are long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,3 +173,5 @@ class Tally:
     notices: tuple[Notice, ...] = ()
     unnoticed: int = 0
     """Notices left out because there were too many."""
+    unreadable: tuple[Unread, ...] = ()
+    """Frames over which the reader failed: its own fault, whatever was in them."""

@@ -22,6 +22,7 @@ from steering.dnstap.listen import Listener, Place
 from steering.dnstap.tally import Interest, Tally
 from steering.dnstap.wire import TAKEN, Letters, interest_letter, read_tally
 from steering.model import Instant, Seconds
+from steering.system.unreadable import HERE, Where
 
 _BACK_OFF: tuple[Seconds, Seconds] = (0.1, 10.0)
 _STEADY: Seconds = 30.0  # a reader that lived so long is started again at once
@@ -97,7 +98,8 @@ class Tap:
             self._post(b"")
             while data := self._control.recv(_CHUNK):
                 for letter in self._letters.receive(data):
-                    tallies.append(read_tally(letter))
+                    with HERE.reading(Where.DNSTAP, letter):
+                        tallies.append(read_tally(letter))
                     self._post(TAKEN)
         except BlockingIOError:
             return tuple(tallies)

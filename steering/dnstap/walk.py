@@ -172,6 +172,8 @@ class Walker:
         self.upstreams = upstreams
         self.broken_run: i64 = 0
         """Malformed frames since the last well-formed one."""
+        self.failed_at: i64 = -1
+        """Where the frame begins over which `walk` raised what it should not."""
         self._random = random.Random(seed)
         self._stamp: i64 = 0
         # The last writer's name and version, which stand before Dnstap.message, and what follows.
@@ -214,6 +216,9 @@ class Walker:
             except (IndexError, struct.error, MalformedError):
                 self.malformed += 1
                 self.broken_run += 1
+            except Exception:
+                self.failed_at = at
+                raise
             at = end
         return at
 

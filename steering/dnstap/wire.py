@@ -26,6 +26,7 @@ from steering.dnstap.tally import (
     Watched,
 )
 from steering.model import Outcome
+from steering.system.unreadable import Unread, Where
 
 TAKEN: Final = b"\0\0\0\x04null"
 """From the agent: the last tally was taken."""
@@ -100,6 +101,7 @@ def read_tally(letter: bytes) -> Tally:
         ),
         notices=tuple(Notice(**notice) for notice in said["notices"]),
         unnoticed=said["unnoticed"],
+        unreadable=tuple(Unread(**{**u, "where": Where(u["where"])}) for u in said["unreadable"]),
     )
 
 

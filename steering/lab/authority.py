@@ -126,6 +126,8 @@ class Embedded(Authority):
     """Our own small server (``embedded``)."""
 
     kind = "embedded"
+    before: Sequence[bytes] = ()
+    """Records to put before the authority section of every answer, from the next change on."""
 
     def _apply(self, rcode: str | None) -> None:
         Orders(
@@ -133,6 +135,8 @@ class Embedded(Authority):
             zones=tuple((z.name, str(z.write(self._zone_file(z)))) for z in self._zones),
             nsid=self.nsid,
             rcode=rcode,
+            before=b"".join(self.before).hex(),
+            before_count=len(self.before),
         ).write(self.work / "orders.json")
         if self._program and self.running:
             self._program.thaw()

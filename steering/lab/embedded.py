@@ -14,12 +14,12 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import dns.rcode
 
-from steering.lab.answers import Answers, Asked, Reply
+from steering.lab.answers import Answers, Asked, Rendered, Reply
 from steering.lab.signzone import read_zone
 from steering.model import Family
 
@@ -37,6 +37,9 @@ class Orders:
     nsid: str = ""
     rcode: str | None = None
     """Answer everything with this rcode."""
+    before: str = ""
+    """Records in hexadecimal digits, to be put before the authority section of every answer."""
+    before_count: int = 0
 
     @classmethod
     def read(cls, path: Path) -> Orders:
@@ -46,6 +49,8 @@ class Orders:
             zones=tuple((name, file) for name, file in text["zones"]),
             nsid=text["nsid"],
             rcode=text["rcode"],
+            before=text["before"],
+            before_count=text["before_count"],
         )
 
     def write(self, path: Path) -> None:
@@ -155,6 +160,11 @@ class Server:
             reply = Reply(rcode=dns.rcode.from_text(self._orders.rcode))
         else:
             reply = self._answers.reply(asked)
+            if self._orders.before_count:
+                put = Rendered(
+                    count=self._orders.before_count, records=bytes.fromhex(self._orders.before)
+                )
+                reply = replace(reply, authority=(put, *reply.authority))
         limit = asked.payload if udp else 65_535
         return reply.render(asked, nsid=self._orders.nsid.encode(), limit=limit)
 

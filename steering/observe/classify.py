@@ -9,6 +9,7 @@ the same server says nothing of the upstream.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,13 +30,23 @@ from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
 from steering.observe.denial import Cut, Proof
 from steering.observe.shape import Shape, shape_of
 from steering.observe.signatures import RRSIG, Finding, Signatures, soonest
+from steering.observe.skim import skim
 from steering.observe.trust import Trust, below, name_of, text_of
+from steering.system.unreadable import printable
 
 MOST_RECORDS: Final = 400
 """More records than any answer to our questions has; reading them would only cost time."""
 
 MOST_SIGNATURES: Final = 48
 """More than any honest answer has: each may cost a verification (CVE-2023-50387, KeyTrap)."""
+
+LONGEST_NSID: Final = 128
+"""Octets of an NSID that are shown. Operators' are names of hosts; the longest that an answer can
+hold would be 128 kB in each status, event and line of the journal."""
+
+MOST_FAILED: Final = 16
+"""Signatures that fail the arithmetic before no more RRsets of an answer are looked at, as with
+BIND (max-validations-per-fetch): it is bad already."""
 
 _HEADER: Final = struct.Struct("!HHHHHH")
 _SIGNED_IN_AUTHORITY: Final = frozenset(
@@ -103,9 +114,11 @@ def decode(wire: bytes) -> dns.message.Message | Reading:
     if sum(counts) > MOST_RECORDS:
         return _malformed(f"oversized: {sum(counts)} records")
     try:
-        message = dns.message.from_wire(wire)
+        message = dns.message.from_wire(skim(wire))
         message.rcode()
-    except (dns.exception.DNSException, ValueError, IndexError, struct.error) as error:
+    except (IndexError, struct.error):
+        return _malformed("cut short")
+    except (dns.exception.DNSException, ValueError) as error:
         return _malformed(str(error) or type(error).__name__)
     return message
 
@@ -113,8 +126,6 @@ def decode(wire: bytes) -> dns.message.Message | Reading:
 def _whole(message: dns.message.Message) -> dns.message.Message | Reading:
     if message.flags & dns.flags.TC:
         return _malformed("truncated")
-    if any(rrset.rdclass != dns.rdataclass.IN for rrset in (*message.answer, *message.authority)):
-        return _malformed("records of another class")
     return message
 
 
@@ -182,7 +193,10 @@ def weigh(
     keys = trust.secure.get(zone)
     worst = Finding(outcome=Outcome.SECURE)
     denials = []
+    failed = signatures.failed
     for rrset in _to_be_signed(message, apex):
+        if signatures.failed - failed >= MOST_FAILED:
+            break
         own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == apex]
         finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
         worst = max(worst, finding, key=lambda finding: finding.rank)
@@ -212,7 +226,7 @@ def weigh(
 
 
 def _malformed(detail: str) -> Reading:
-    return Reading(outcome=Outcome.MALFORMED, detail=detail)
+    return Reading(outcome=Outcome.MALFORMED, detail=printable(detail))
 
 
 def _same(asked: dns.rrset.RRset, question: Question) -> bool:
@@ -239,7 +253,7 @@ def _rcode_text(message: dns.message.Message) -> str:
     """The rcode, with what an Extended DNS Error (RFC 8914) adds to it."""
     errors = [option for option in message.options if isinstance(option, dns.edns.EDEOption)]
     words = [f"EDE {int(error.code)} {error.text or ''}".strip() for error in errors[:2]]
-    return "; ".join([dns.rcode.to_text(message.rcode()), *words])[:200]
+    return printable("; ".join([dns.rcode.to_text(message.rcode()), *words]))
 
 
 def _nsid(message: dns.message.Message) -> str | None:
@@ -250,11 +264,20 @@ def _nsid(message: dns.message.Message) -> str | None:
 
 
 def nsid_text(nsid: bytes) -> str | None:
-    """An NSID as text where it is one, else in hexadecimal digits; None if it is empty."""
+    """An NSID as text where it is one, else in hexadecimal digits; None if it is empty.
+
+    Of one too long to be shown its beginning and a digest stand for it.
+    """
     if not nsid:
         return None
-    text = nsid.decode("latin-1")
-    return text if text.isascii() and text.isprintable() else nsid.hex()
+    text = nsid.decode("latin-1") if len(nsid) <= LONGEST_NSID else ""
+    if text.isascii() and text.isprintable() and text:
+        return text
+    if len(nsid) <= LONGEST_NSID:
+        return nsid.hex()
+    # Told apart still: every instance has a digest of its own.
+    digest = hashlib.blake2b(nsid, digest_size=16).hexdigest()
+    return f"{nsid[:16].hex()}…{digest}"
 
 
 def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
@@ -291,7 +314,10 @@ def _to_be_signed(message: dns.message.Message, zone: dns.name.Name) -> Iterator
             yield rrset
     for rrset in message.authority:
         apex = rrset.rdtype == dns.rdatatype.NS and rrset.name == zone
-        if apex or rrset.rdtype in _SIGNED_IN_AUTHORITY:
+        # What is outside the zone is none of its records (RFC 4035 5.3.1), whoever is named as
+        # its signer: resolvers pass it over, and so it counts neither way.
+        inside = rrset.name.is_subdomain(zone)
+        if apex or (inside and rrset.rdtype in _SIGNED_IN_AUTHORITY):
             yield rrset
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import enum
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ import dns.rdata
 import dns.rdatatype
 import dns.rdtypes.ANY.NSEC
 import dns.rdtypes.ANY.NSEC3
+
+from steering.observe.trust import LONGEST_NAME, octets
 
 NSEC = dns.rdtypes.ANY.NSEC.NSEC
 NSEC3 = dns.rdtypes.ANY.NSEC3.NSEC3
@@ -42,9 +45,14 @@ class Cut(enum.Enum):
 
 def types(rdata: NSEC | NSEC3) -> frozenset[int]:
     """The types in a record's bitmap (RFC 4034 4.1.2)."""
+    return _types(rdata.windows)
+
+
+@functools.lru_cache(maxsize=256)
+def _types(windows: Sequence[tuple[int, bytes]]) -> frozenset[int]:
     return frozenset(
         window * 256 + octet * 8 + bit
-        for window, bitmap in rdata.windows
+        for window, bitmap in windows
         for octet, byte in enumerate(bitmap)
         for bit in range(8)
         if byte & (0x80 >> bit)
@@ -105,7 +113,9 @@ class Proof:
         closest, missing = self._uncovered(name)
         if closest is None:
             return missing
-        wildcard = dns.name.Name((b"*", *closest.labels))
+        wildcard = _wildcard(closest)
+        if wildcard is None:
+            return ""
         if self._at(wildcard) is not None:
             return f"the wildcard {wildcard} is shown to exist"
         return "" if self._cover(wildcard) is not None else f"no cover of {wildcard}"
@@ -121,7 +131,8 @@ class Proof:
             closest, missing = self._uncovered(name)
             if closest is None:
                 return missing
-            at = self._at(dns.name.Name((b"*", *closest.labels)))
+            wildcard = _wildcard(closest)
+            at = None if wildcard is None else self._at(wildcard)
         if at is None:
             return f"no record of {name}"
         if rdtype in at or dns.rdatatype.CNAME in at:
@@ -146,8 +157,9 @@ class Proof:
         opt_out = isinstance(cover, NSEC3) and bool(cover.flags & _OPT_OUT)
         if opt_out:
             return Cut.INSECURE
-        wildcard = self._at(dns.name.Name((b"*", *closest.labels)))
-        if wildcard is None or {dns.rdatatype.DS, dns.rdatatype.CNAME} & wildcard:
+        wildcard = _wildcard(closest)
+        at = None if wildcard is None else self._at(wildcard)
+        if at is None or {dns.rdatatype.DS, dns.rdatatype.CNAME} & at:
             return Cut.UNPROVEN
         return Cut.NONE
 
@@ -244,6 +256,13 @@ def _gap(low: bytes, digest: bytes, high: bytes) -> bool:
 
 def _parameters(rdata: NSEC3) -> tuple[bytes, int]:
     return rdata.salt, rdata.iterations
+
+
+def _wildcard(closest: dns.name.Name) -> dns.name.Name | None:
+    """The wildcard below a closest encloser; None: that would be too long a name."""
+    if octets(closest) + 2 > LONGEST_NAME:
+        return None
+    return dns.name.Name((b"*", *closest.labels))
 
 
 def _longer(closest: dns.name.Name, name: dns.name.Name) -> dns.name.Name:

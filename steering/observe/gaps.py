@@ -20,7 +20,7 @@ import dns.name
 
 from steering.model import Instant, Seconds
 from steering.observe.denial import NSEC, NSEC3, unhashed
-from steering.observe.trust import name_of
+from steering.observe.trust import LONGEST_NAME, name_of, octets
 
 OPEN: Final = 64
 """Gaps of one zone that are looked for at once; the oldest gives way."""
@@ -34,16 +34,19 @@ _TRIES: Final = 16
 
 
 def within(owner: str, record: NSEC, zone: str, rng: random.Random) -> str | None:
-    """A name right after the owner of an NSEC record, and before the next (RFC 4034 6.1)."""
+    """A name right after the owner of an NSEC record, and before the next (RFC 4034 6.1).
+
+    None where there is hardly one, or the owner is no name of the zone's.
+    """
     first, apex, last = name_of(owner), name_of(zone), record.next
-    if not first.labels[0].isascii():
+    if not first.is_subdomain(apex) or not first.labels[0].isascii():
         return None
     for _ in range(_TRIES):
         tail = "".join(rng.choices(_LETTERS, k=_LABEL))
         # After the apex comes a child of it, after another name a sibling.
         label, parent = (b"", apex) if first == apex else (first.labels[0], first.parent())
         label += tail.encode()
-        if len(label) > _LONGEST:
+        if len(label) > _LONGEST or octets(parent) + 1 + len(label) > LONGEST_NAME:
             return None
         name = dns.name.Name((label, *parent.labels))
         if first < name and (name < last or last == apex):
@@ -79,7 +82,10 @@ class Gaps:
 
     def open(self, owner: str, record: NSEC3, now: Instant) -> None:
         """Begin to look for a name in the gap after `owner`."""
-        first = unhashed(name_of(owner).labels[0])
+        name = name_of(owner)
+        if len(name) != len(name_of(self.zone)) + 1:
+            return
+        first = unhashed(name.labels[0])
         if not first or record.iterations > _MOST_ITERATIONS or first in self._open:
             return
         if (record.salt, record.iterations) != (self._salt, self._iterations):

@@ -36,6 +36,7 @@ from steering.observe.denial import Cut, Proof
 from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys, signers_of
 from steering.observe.signatures import RRSIG, Signatures, instant
 from steering.observe.trust import Keys, Trust, name_of, text_of
+from steering.system.unreadable import HERE, Where, printable
 
 DS = dns.rdtypes.ANY.DS.DS
 DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
@@ -173,11 +174,15 @@ class KeyStore:
         """Looks at one policy zone's chain now. A failure is noted and tried again later."""
         watch = self._watches[zone]
         watch.tried = self._monotonic()
-        try:
-            remaining = await self._chain(watch.zone)
-        except Unobtainable as error:
+        remaining, trouble = None, "an answer can't be read"
+        with HERE.reading(Where.KEYS, lambda: self._resolvers.latest):
+            try:
+                remaining = await self._chain(watch.zone)
+            except Unobtainable as error:
+                trouble = str(error)
+        if remaining is None:
             watch.failures += 1
-            watch.trouble = str(error)
+            watch.trouble = printable(trouble)
             most = _RETRY_WITH if zone in self._sets else _RETRY_WITHOUT
             pause = min(2.0 ** min(watch.failures - 1, 16), most)
         else:

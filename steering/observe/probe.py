@@ -40,6 +40,7 @@ from steering.observe.question import QuestionSet, delegations
 from steering.observe.resolve import dnskeys
 from steering.observe.signatures import Signatures
 from steering.observe.twin import Twins
+from steering.system.unreadable import HERE, Where, printable
 
 _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
@@ -226,7 +227,10 @@ class Prober:
             self._silence[silence] = 0
         elif not reply.ours:
             self._silence[silence] = self._silence.get(silence, 0) + 1
-        flight.landed[path] = self._observation(flight, path, query_id, reply)
+        seen = None
+        with HERE.reading(Where.PROBE, reply.wire or b""):
+            seen = self._observation(flight, path, query_id, reply)
+        flight.landed[path] = seen or _dropped(flight.target, path)
         if len(flight.landed) < len(flight.paths):
             return
         del self._open[id(flight)]
@@ -269,7 +273,7 @@ class Prober:
             serial=reading.serial,
             expires=reading.expires,
             evidence=reading.evidence,
-            detail=reading.detail,
+            detail=printable(reading.detail),
         )
 
     def _read(self, flight: _Flight, wire: bytes, query_id: int) -> Reading:
@@ -294,3 +298,22 @@ class Prober:
             self._keys.miss(question.zone)
         flight.twins.keep(wire, trust, reading)
         return reading
+
+
+def _dropped(target: Target, path: str) -> Observation:
+    """What stands for an answer that this program failed to read: it says nothing of anybody.
+
+    Not against the upstream: the fault is ours, and a path would be left for it. Nor for it. And
+    it is no `local_error`: many of those are taken for a fault of this host, so an upstream could
+    bring every move to a halt by what it answers. It is a sign of life, and no more. Whoever can
+    answer a question of ours gains nothing that a good answer would not give as well.
+    """
+    return Observation(
+        address=target.address,
+        path=path,
+        live=path == LIVE,
+        outcome=Outcome.MALFORMED,
+        judged=False,
+        reached=True,
+        detail="an error of ours in reading it; see the event `unreadable`",
+    )

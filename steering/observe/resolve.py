@@ -41,6 +41,8 @@ class Resolvers:
         self._addresses = tuple(addresses)
         self._timeout, self._port = timeout, port
         self._rng = rng or random.Random()
+        self.latest = b""
+        """The latest answer, whatever is in it."""
 
     def __bool__(self) -> bool:
         return bool(self._addresses)
@@ -61,6 +63,7 @@ class Resolvers:
             if reply.wire is None:
                 trouble = f"{reply.detail} ({address})"
                 continue
+            self.latest = reply.wire
             message = parse(reply.wire, question, query_id)
             if isinstance(message, Reading):
                 trouble = f"{message.detail} ({address})"

@@ -24,12 +24,15 @@ from steering.observe.gaps import LASTING, Gaps, within
 from steering.observe.overheard import Verified, overheard
 from steering.observe.signatures import Signatures
 from steering.observe.trust import Trust
+from steering.system.unreadable import HERE, Where
 
 SHARE: Final = 0.1
 """Of one core."""
 BURST: Final[Seconds] = 0.05
 """Of CPU time that may be saved up."""
 QUEUE: Final = 512
+HELD: Final = 1 << 22
+"""Octets of all messages that wait: ordinary ones are below a thousand each."""
 STALE: Final[Seconds] = 5.0
 """What has waited for so long is not looked at any more."""
 _TRIES: Final = 400
@@ -84,6 +87,8 @@ class SecondLook:
         self._secret = secrets.token_bytes(16)
         self._candidates: deque[Glimpse] = deque()
         self._drawn: deque[Glimpse] = deque()
+        self._held = 0
+        """Octets of them."""
         self._searched = False
         """Looking and searching take turns."""
         self._gaps: dict[str, Gaps] = {}
@@ -98,10 +103,12 @@ class SecondLook:
     def offer(self, glimpse: Glimpse) -> None:
         """Look at it when there is time."""
         queue = self._drawn if glimpse.drawn else self._candidates
-        if len(queue) >= QUEUE:
-            queue.popleft()
+        size = len(glimpse.message)
+        while queue and (len(queue) >= QUEUE or self._held + size > HELD):
+            self._held -= len(queue.popleft().message)
             self.dropped += 1
         queue.append(glimpse)
+        self._held += size
         self._bell.ring()
 
     def take(self) -> tuple[Heard, ...]:
@@ -123,16 +130,26 @@ class SecondLook:
         queue = self._candidates or self._drawn
         self._searched = self._searching and not (queue and self._searched)
         if self._searched:
-            for zone, gaps in self._gaps.items():
-                for owner, name in gaps.search(_TRIES, self._monotonic()):
-                    self._fell_in(zone, owner, name)
+            for zone in list(self._gaps):
+                self._search(zone)
         elif queue:
             glimpse = queue.popleft()
+            self._held -= len(glimpse.message)
             if self._monotonic() - glimpse.at > STALE:
                 self.dropped += 1
             else:
-                self._look(glimpse)
+                with HERE.reading(Where.SECOND_LOOK, glimpse.message):
+                    self._look(glimpse)
         self._left -= self._cpu() - began
+
+    def _search(self, zone: str) -> None:
+        gaps, searched = self._gaps[zone], False
+        with HERE.reading(Where.SECOND_LOOK, zone.encode()):
+            for owner, name in gaps.search(_TRIES, self._monotonic()):
+                self._fell_in(zone, owner, name)
+            searched = True
+        if not searched:
+            del self._gaps[zone]  # it would be searched for ever
 
     @property
     def _searching(self) -> bool:

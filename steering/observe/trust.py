@@ -6,11 +6,15 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import dns.name
 import dns.rdataset
 
 from steering.model import WallTime
+
+LONGEST_NAME: Final = 255
+"""Octets of a name on the wire (RFC 1035 2.3.4)."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -22,6 +26,11 @@ def name_of(text: str) -> dns.name.Name:
 def text_of(name: dns.name.Name) -> str:
     """A name as the project writes it: lower case, with the final dot."""
     return name.to_text().lower()
+
+
+def octets(name: dns.name.Name) -> int:
+    """The octets of a name on the wire."""
+    return sum(map(len, name.labels)) + len(name.labels)
 
 
 def below(zone: dns.name.Name, name: dns.name.Name) -> bool:

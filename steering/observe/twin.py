@@ -17,6 +17,7 @@ from steering.observe.trust import Trust
 
 _OPT: Final = b"\x00\x00\x29"  # the root's name, type 41
 _NSID: Final = 3
+_MOST: Final = 1024  # octets of options: for more it is not worth while
 _SAME: Final = frozenset({Verdict.GOOD, Verdict.BOGUS})
 
 
@@ -48,6 +49,8 @@ def _parts(wire: bytes) -> tuple[bytes, str | None] | None:
     if at < 0 or at + 11 + int.from_bytes(wire[at + 9 : at + 11], "big") != len(wire):
         return None
     shared, nsid, left = wire[2 : at + 9], None, wire[at + 11 :]
+    if len(left) > _MOST:
+        return None
     while left:
         code, size = int.from_bytes(left[:2], "big"), int.from_bytes(left[2:4], "big")
         if len(left) < 4 + size:

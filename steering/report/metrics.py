@@ -118,6 +118,14 @@ class _States(Collector):
             "Turns that could not be written to the journal; a replay has a gap there.",
             value=snapshot.journal_lost,
         )
+        unreadable = CounterMetricFamily(
+            "steering_unreadable",
+            "Messages of others that were dropped because of an error of this program over them.",
+            labels=["where"],
+        )
+        for where, number in snapshot.unreadable.items():
+            unreadable.add_metric([where], number)
+        yield unreadable
         alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
         for name in snapshot.alarms:
             alarm.add_metric([name], 1)

@@ -6,7 +6,7 @@ The HTTP thread reads it without a lock; nothing in it changes any more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from steering.act.bgp.speaking import Speaking
 from steering.model import Instant, Seconds
@@ -55,3 +55,5 @@ class Snapshot:
     """None: nothing is told by BGP."""
     journal_lost: int = 0
     """Turns that could not be written down."""
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Messages of others over which this program failed, by where they were read."""

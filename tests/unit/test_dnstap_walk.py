@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import steering
 from steering.dnstap import walk
 from steering.dnstap.handover import hand_over, name_to_text, name_to_wire, upstreams
-from steering.dnstap.tally import NAMES, Frames, Interest, Reason, Tally, Watched
+from steering.dnstap.tally import NAME_BYTES, NAMES, Frames, Interest, Reason, Tally, Watched
 from steering.dnstap.walk import FRAME_LIMIT, Walker
 from steering.model import Outcome
 
@@ -126,6 +126,20 @@ def test_the_end_of_the_32_bit_clock_is_no_end_of_validity() -> None:
         walker.walk(chunk, 0, now)
     (found,) = hand_over(walker, began=0, ended=1).signed
     assert (found.good, found.expired, found.not_yet_valid) == (2, 1, 0)
+
+
+def test_long_names_do_not_make_a_tally_long() -> None:
+    long = [f"{n:03d}{'x' * 58}.{'y' * 63}.{'z' * 63}.com." for n in range(2 * NAMES)]
+    wires = [signed((name, "com.", -700_000, -1)) for name in long]
+    (found,) = tally(*wires).signed
+    assert found.expired == 2 * NAMES
+    assert sum(len(failing.owner) for failing in found.failing) <= NAME_BYTES
+    assert len(found.failing) >= NAMES
+    odd = [".".join([f"\\{n:03d}" * 60] * 3 + ["com."]) for n in range(128, 128 + NAMES)]
+    (found,) = tally(*(signed((name, "com.", -700_000, -1)) for name in odd)).signed
+    assert found.expired == NAMES
+    assert 0 < sum(len(failing.owner) for failing in found.failing) <= NAME_BYTES
+    assert len(found.failing) < NAMES
 
 
 def test_names_are_written_as_in_zone_files() -> None:

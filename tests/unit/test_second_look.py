@@ -16,7 +16,7 @@ from steering.lab.answers import Answers, Asked
 from steering.lab.zone import FRESH, Fault, FaultKind, SignedZone, ZoneSpec, nsec3_hash, sign
 from steering.lab.zone import Keys as Signers
 from steering.model import LOCAL, Heard, Outcome
-from steering.observe.second import STALE, Glimpse, SecondLook
+from steering.observe.second import HELD, QUEUE, STALE, Glimpse, SecondLook
 from steering.observe.trust import Keys, Trust
 
 NOW = float(int(time.time()))
@@ -254,3 +254,26 @@ def test_names_for_a_gap_hash_into_it(zone: str) -> None:
         last = [*hashes[1:], hashes[0]][hashes.index(first)]
         digest = nsec3_hash(dns.name.from_text(name))
         assert first < digest < last if first < last else digest > first or digest < last
+
+
+def test_long_messages_that_wait_are_bounded_by_their_octets() -> None:
+    bench = Bench()
+    for _ in range(QUEUE):
+        for drawn in (True, False):
+            bench.look.offer(
+                Glimpse(
+                    address=ADDRESS,
+                    path=LOCAL,
+                    at=bench.now,
+                    message=bytes(65_535),
+                    drawn=drawn,
+                    zones=("com.",),
+                    skew=0.0,
+                )
+            )
+    waiting = (*bench.look._candidates, *bench.look._drawn)
+    assert sum(len(glimpse.message) for glimpse in waiting) <= HELD + 65_535
+    assert bench.look.dropped == 2 * QUEUE - len(waiting)
+    for _ in range(2 * QUEUE):
+        bench.look.work()
+    assert bench.look._held == 0

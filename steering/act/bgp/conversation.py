@@ -22,9 +22,12 @@ from steering.act.bgp.hear import hear
 from steering.act.bgp.sync import Sync
 from steering.act.bgp.terms import Peer
 from steering.model import Instant, Seconds
+from steering.system.unreadable import HERE, Where
 
 _CHUNK = 1 << 16
 _CHUNKS = 16
+_LONGEST = 1 << 22
+"""Octets of a line: an UPDATE of ten thousand routes, as ExaBGP tells of it, is half of that."""
 _PEER = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
 
 
@@ -175,13 +178,30 @@ class Conversation:
                 if not said:
                     raise ConnectionResetError("the bridge hung up")
                 *lines, self._in = (self._in + said).split(b"\n")
-                now = time.monotonic()
+                if len(self._in) > _LONGEST:
+                    raise ConnectionResetError(f"a line of more than {_LONGEST} octets")
                 for line in lines:
-                    if (message := hear(line.decode("utf-8", "replace"))) is not None:
-                        self.say(self.sync.heard(message, now))
-                        if self._link is not link:
-                            return
+                    self._take_in(line)
+                    if self._link is not link:
+                        return
         except BlockingIOError:
             pass
         except OSError as error:
             self._lose_link(error)
+
+    def _take_in(self, line: bytes) -> None:
+        """One line. One that can't be read says nothing.
+
+        Where it was read and can't be taken in, nobody knows how far that got: all is asked anew.
+        """
+        message, answer = None, None
+        with HERE.reading(Where.BGP, line):
+            message = hear(line.decode("utf-8", "replace"))
+        if message is None:
+            return
+        with HERE.reading(Where.BGP, line):
+            answer = self.sync.heard(message, time.monotonic())
+        if answer is None:
+            self.hang_up("what the speaker said can't be taken in")
+        else:
+            self.say(answer)

@@ -16,6 +16,7 @@ from typing import Any
 
 from steering.act.bgp.terms import Attributes
 from steering.model import Family
+from steering.system.unreadable import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,9 @@ Message = Answered | Version | Up | Down | Negotiated | Sent | EndOfRib | Listed
 _LISTED = re.compile(
     r"neighbor (\S+) .*?family-allowed \S+ ipv[46] unicast (\S+) next-hop (\S+)(.*)"
 )
-_NUMBER = {name: re.compile(rf" {name} ([0-9]+)(?= |$)") for name in ("local-preference", "med")}
+_NUMBER = {
+    name: re.compile(rf" {name} ([0-9]{{1,10}})(?= |$)") for name in ("local-preference", "med")
+}
 _MANY = {
     name: re.compile(rf" {name} (?:\[ ?([^\]]*?) ?\]|(\S+))")
     for name in ("community", "large-community")
@@ -108,7 +111,7 @@ def hear(line: str) -> Message | None:
     if line in {"done", "error"}:
         return Answered(well=line == "done")
     if line.startswith("exabgp "):
-        return Version(text=line.removeprefix("exabgp "))
+        return Version(text=printable(line.removeprefix("exabgp ")))
     if line.startswith("neighbor "):
         return _listed(line)
     if line[:1] not in {"{", "["}:
@@ -166,7 +169,7 @@ def _event(said: Any) -> Message | None:  # noqa: ANN401 - JSON of another progr
             if neighbor["state"] == "up":
                 return Up(peer=peer)
             if neighbor["state"] == "down":
-                return Down(peer=peer, because=str(neighbor.get("reason", "")))
+                return Down(peer=peer, because=printable(str(neighbor.get("reason", ""))))
             return None  # `connected` comes for refused connections, too
         case "negotiated":
             return Negotiated(peer=peer, families=_families(neighbor["negotiated"]["families"]))
