@@ -36,6 +36,7 @@ from steering.observe.bell import Bell
 from steering.observe.cadence import LIVE, Cadence, Pace, Turn
 from steering.observe.classify import Reading, judge, parse
 from steering.observe.keys import KeyStore
+from steering.observe.nonce import unforeseen
 from steering.observe.question import QuestionSet, delegations
 from steering.observe.resolve import dnskeys
 from steering.observe.signatures import Signatures
@@ -123,7 +124,7 @@ class Prober:
         self._keys, self._signatures = keys, signatures
         self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
         self._wall, self._monotonic = wall, monotonic
-        self._rng = rng or random.Random()
+        self._rng = rng or unforeseen()
         self._targets = {target.address: target for target in targets}
         self._cadence = Cadence(
             list(self._targets),

@@ -18,6 +18,7 @@ import dns.rrset
 from steering.model import Kind, Question, Seconds
 from steering.observe.ask import inquire, query
 from steering.observe.classify import Reading, parse
+from steering.observe.nonce import unforeseen
 from steering.observe.signatures import RRSIG
 from steering.observe.trust import name_of
 
@@ -40,7 +41,7 @@ class Resolvers:
         """`timeout` is in seconds, for each resolver, and again where it takes TCP."""
         self._addresses = tuple(addresses)
         self._timeout, self._port = timeout, port
-        self._rng = rng or random.Random()
+        self._rng = rng or unforeseen()
 
     def __bool__(self) -> bool:
         return bool(self._addresses)
