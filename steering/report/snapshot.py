@@ -6,7 +6,7 @@ The HTTP thread reads it without a lock; nothing in it changes any more.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from steering.act.bgp.speaking import Speaking
 from steering.model import Instant, Seconds
@@ -53,5 +53,7 @@ class Snapshot:
     """Lines of events that could not be written."""
     speaking: Speaking | None = None
     """None: nothing is told by BGP."""
+    strays: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(path, reason) -> packets to probes' sockets that were passed over."""
     journal_lost: int = 0
     """Turns that could not be written down."""
