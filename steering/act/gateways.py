@@ -57,6 +57,31 @@ def pinned(
     return frozenset(found)
 
 
+def links(
+    asking: Asking, claim: Claim, witnesses: Mapping[Family, str]
+) -> Mapping[tuple[str, Family], int]:
+    """The interface that a site's packets leave by, and its answers come in by, by (site, family).
+
+    Left out where it tells nothing: a route of several links, or a link that the local path may
+    use as well.
+    """
+    found: dict[tuple[str, Family], int] = {}
+    for family, witness in witnesses.items():
+        local = _links_to(asking, witness, claim.mark)
+        for site in claim.sites:
+            used = _links_to(asking, witness, claim.mark_of(site))
+            if len(used) == 1 and not used & local:
+                (found[site, family],) = used
+    return found
+
+
+def _links_to(asking: Asking, address: str, mark: int) -> frozenset[int]:
+    try:
+        return wire.links_from(asking.get(wire.GETROUTE, wire.lookup_of(address, mark, whole=True)))
+    except OSError:  # no way there
+        return frozenset()
+
+
 def way_to(asking: Asking, address: str, mark: int = 0) -> Route | None:
     """The route that a packet of this host takes; None where there is none."""
     try:

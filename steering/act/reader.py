@@ -15,7 +15,7 @@ from typing import Final, Self
 from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
-from steering.act.gateways import pinned
+from steering.act.gateways import links, pinned
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
@@ -117,6 +117,10 @@ class KernelReader:
     def pinned(self) -> frozenset[tuple[str, Family]]:
         """The paths whose mark leads where it says now."""
         return pinned(self._asking, self.claim, self._witnesses)
+
+    def links(self) -> Mapping[tuple[str, Family], int]:
+        """By which interface the answers over a site come in, where that can be told."""
+        return links(self._asking, self.claim, self._witnesses)
 
     def fileno(self) -> int:
         """Readable when `changed` has something to say."""

@@ -35,6 +35,8 @@ _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
 _TABLE_ABOVE_255 = 252  # RT_TABLE_COMPAT: the number is in the attribute
 _ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: in a removal, whatever the scope
 _ONLINK = 4  # RTNH_F_ONLINK
+_FIB_MATCH = 0x2000  # RTM_F_FIB_MATCH
+_NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, interface
 
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 2, 4, 5, 6
 RTA_MULTIPATH, RTA_TABLE, RTA_MARK, RTA_VIA, RTA_ENCAP, RTA_NH_ID = 9, 15, 16, 18, 22, 30
@@ -208,10 +210,14 @@ def rules_of(family: Family) -> bytes:
     return _RULE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def lookup_of(address: str, mark: int = 0) -> bytes:
-    """The body of the question which way a packet from this host with this mark would go."""
+def lookup_of(address: str, mark: int = 0, *, whole: bool = False) -> bytes:
+    """The body of the question which way a packet from this host with this mark would go.
+
+    `whole`: by which route, with all its next hops, and not by which of them.
+    """
     family = Family.of(address)
-    head = _ROUTE.pack(_FAMILIES[family], family.bits, 0, 0, 0, 0, 0, 0, 0)
+    flags = _FIB_MATCH if whole else 0
+    head = _ROUTE.pack(_FAMILIES[family], family.bits, 0, 0, 0, 0, 0, 0, flags)
     marked = attribute(RTA_MARK, u32(mark)) if mark else b""
     return head + attribute(RTA_DST, packed(address)) + marked
 
@@ -269,6 +275,18 @@ def route_from(body: bytes) -> Route | None:
         plain=not (extra or source or flags & _ONLINK),
         oif=number(found.get(RTA_OIF)),
     )
+
+
+def links_from(body: bytes) -> frozenset[int]:
+    """The interfaces by which the route in a NEWROUTE body may send a packet."""
+    found = attributes(body, _ROUTE.size)
+    links = {_U32.unpack_from(found[RTA_OIF])[0]} if RTA_OIF in found else set()
+    hops, at = found.get(RTA_MULTIPATH, b""), 0
+    while at + _NEXT_HOP.size <= len(hops):
+        length, _, _, index = _NEXT_HOP.unpack_from(hops, at)
+        links.add(index)
+        at += max((length + 3) & ~3, _NEXT_HOP.size)
+    return frozenset(links)
 
 
 def rule_body(rule: Rule) -> bytes:

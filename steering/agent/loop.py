@@ -29,6 +29,7 @@ from steering.agent.troubles import Troubles, matters
 from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
+from steering.observe.strays import Strays
 from steering.report.events import Log
 from steering.report.metrics import Meters
 from steering.report.notify import notify
@@ -54,6 +55,7 @@ class Agent:
         self.troubles = Troubles()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.notebook = Notebook(config.state)
+        self.strays = Strays()
         self.senses = Senses(self.meters, self.tell)
         self.regime = Regime(
             Version.of(setup, fingerprint),
@@ -62,6 +64,7 @@ class Agent:
                 registry=self.meters.registry,
                 snapshot=lambda: self.snapshot,
                 deliver=self.senses.deliver,
+                strays=self.strays,
             ),
             notebook=self.notebook,
             senses=self.senses,
@@ -150,6 +153,7 @@ class Agent:
             journal_lost=journal.lost if journal is not None else 0,
             speaking=self._speaking(),
             unreadable=HERE.counts,
+            strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )
 
     def _matters(self, now: Instant) -> Mapping[str, str]:
@@ -158,6 +162,7 @@ class Agent:
         return {
             **matters(self.regime.outfit, now),
             "pins": self.senses.pins.trouble,
+            "return": self.strays.trouble,
             "state": self.notebook.trouble,
             "config": self.reload.rejected,
             "config_held": self.reload.held,

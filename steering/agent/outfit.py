@@ -33,6 +33,7 @@ from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
+from steering.observe.strays import Strays
 from steering.report.http import Server
 from steering.report.snapshot import Snapshot
 
@@ -45,6 +46,7 @@ class Lasting:
     registry: CollectorRegistry
     snapshot: Callable[[], Snapshot | None]
     deliver: Callable[[Round], None]
+    strays: Strays
 
 
 class Outfit:
@@ -84,6 +86,8 @@ class Outfit:
                 deliver=lasting.deliver,
                 gateway_dead=self.ways.gateway_dead,
                 leads=self.ways.leads,
+                link=self.ways.link,
+                strays=lasting.strays,
                 known=version.delegations,
             )
             made.pop_all()

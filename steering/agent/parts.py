@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
-from steering.config import Config, Mode, Policy, Setup
+from steering.config import Config, Mode, Policy, Return, Setup
 from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
 from steering.excuse import Excuse
@@ -118,7 +118,7 @@ def _way(config: Config, path: str) -> tuple[object, ...]:
     if path == LOCAL:
         return (pin,)
     hops = config.sites[path].next_hop
-    return (hops, config.announced_next_hops.get(path, hops), pin)
+    return (hops, config.announced_next_hops.get(path, hops), pin, config.sites[path].returns)
 
 
 def addresses_of(setup: Setup) -> frozenset[str]:
@@ -134,6 +134,7 @@ def probed_paths(claim: Claim | None, config: Config) -> tuple[Probed, ...]:
             name=path,
             mark=None if claim is None else claim.mark_of(path),
             pin=_pin(pins[path]) if path in pins else UNPINNED,
+            any_return=path != LOCAL and config.sites[path].returns is Return.ANY,
         )
         for path in (LOCAL, *config.sites)
         if path == LOCAL or claim is not None or path in pins

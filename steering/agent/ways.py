@@ -30,6 +30,7 @@ class Ways:
         )
         """Whether the paths are told apart by marks; if not, only the local one is asked."""
         self._pinned: dict[tuple[str, Family], Instant] = {}
+        self._links: Mapping[tuple[str, Family], int] = {}
         self._looked_at: Instant = float("-inf")
         self._installed: Mapping[str, str] = {}
         self._gateways: dict[tuple[str, int], tuple[Instant, bool]] = {}
@@ -45,6 +46,7 @@ class Ways:
         if changed or now - self._looked_at >= COMPARE:
             self._looked_at = now
             self._pinned = {pair: self._pinned.get(pair, now) for pair in self._reader.pinned()}
+            self._links = self._reader.links()
         return changed
 
     def installed(self) -> Mapping[str, str]:
@@ -59,6 +61,14 @@ class Ways:
     def leads(self, path: str, family: Family) -> bool:
         """Whether a question with this path's mark would go over this path."""
         return not self.marked or (path, family) in self._pinned
+
+    def link(self, path: str, family: Family) -> int | None:
+        """By which interface answers over a path have to come in; None: that can't be told.
+
+        The local path's may come in by any uplink, and where paths are told apart by pins alone,
+        routers send them as they like.
+        """
+        return self._links.get((path, family)) if self.marked else None
 
     def gateway_dead(self, address: str, mark: int | None) -> bool:
         """Whether the gateway to an address, for a question of this mark, can't carry a packet.

@@ -35,7 +35,7 @@ from steering.config.policy import (
 )
 from steering.config.problems import ConfigError, Problem
 from steering.config.reading import check
-from steering.config.site import NextHop, Site
+from steering.config.site import NextHop, Return, Site
 
 __all__ = [
     "Act",
@@ -60,6 +60,7 @@ __all__ = [
     "Probe",
     "Problem",
     "Recover",
+    "Return",
     "Serial",
     "Setup",
     "Site",

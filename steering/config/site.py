@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -13,6 +14,13 @@ from steering.config.section import Section
 from steering.model import LOCAL, Family
 
 SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
+
+
+class Return(enum.StrEnum):
+    """How answers to questions through a site come back."""
+
+    PATH = "path"
+    ANY = "any"
 
 
 class NextHop(Section):
@@ -47,6 +55,14 @@ class Site(Section):
     capacity: Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None = Field(
         default=None,
         description="Queries per second that may be sent there; no limit if left out.",
+    )
+
+    returns: Return = Field(
+        default=Return.PATH,
+        alias="return",
+        description="How answers to questions through the site come back: by the link they went"
+        " by, or by any. With `path`, an answer by UDP that comes in by another link is passed"
+        " over, where the local path has another link than the site.",
     )
 
     @property

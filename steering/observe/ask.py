@@ -3,8 +3,11 @@
 Callbacks of the event loop and no tasks: hundreds of questions may be under way while a
 server is silent. Each socket has its own random port, is connected (so strangers' packets
 do not come in) and marked before it is connected (so the mark chooses the route and the
-source address). Answers to other ids are passed over, as one would not let a stranger's
-packet end the wait (RFC 5452 9.1); nor does an ICMP error of whoever it be, which is only
+source address). Datagrams that are not like its answer (`expect`) are passed over, as one would
+not let a stranger's packet end the wait: one a turn of the loop, so that a flood of them delays
+nobody, and after some of them the question goes by TCP, where a handshake shows that whoever
+answers also gets what is sent to the address. That is why a stream's packets may come by any
+link. Nor does an ICMP error end the wait, of whoever it be, which is only
 remembered: an answer that comes all the same counts, and where none comes it is the silence
 that a router spoke of. So a forged one does nothing that silence does not. TCP alone is
 ended by one, as the kernel gives up (it has checked the sequence number): a silence as well.
@@ -16,6 +19,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import random
 import socket
 import struct
 import time
@@ -27,16 +31,26 @@ import dns.rdatatype
 
 from steering.model import Instant, Seconds
 from steering.observe.complaints import complaints, decline, invite
+from steering.observe.echo import Echo
+from steering.observe.expect import ROOM, Expected
+from steering.observe.nonce import mixed_case
+from steering.observe.strays import Stray
 from steering.observe.trust import name_of
 
 PAYLOAD: Final = 1232
 """Bytes of UDP payload we take: what passes everywhere without fragments (DNS flag day 2020)."""
+
+MOST_STRAYS: Final = 16
+"""Packets that are passed over before a question goes by TCP. Who guesses ids has so many tries
+at a port; who sends that many to each of 28,000 ports within a round trip could bring it about."""
 
 _RESET: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
 """What TCP makes of the other end's RST, unless an ICMP error brought it about."""
 SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
 _TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
 _RD, _CD = 0x0100, 0x0010
+_HEADER: Final = struct.Struct("!HHHHH")  # without the id
+_OPT: Final = struct.Struct("!BHHIHHH")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +66,8 @@ class Reply:
     """Something came back from the address itself: a packet of its own, not ICMP."""
     rtt: Seconds | None = None
     over_tcp: bool = False
+    astray: str = ""
+    """By which link an answer came that was passed over for it."""
 
     @property
     def ours(self) -> bool:
@@ -92,16 +108,20 @@ class Pin:
 UNPINNED: Final = Pin()
 
 
-def query(name: str, rdtype: str, *, recursive: bool = False) -> bytes:
+def query(
+    name: str, rdtype: str, *, recursive: bool = False, rng: random.Random | None = None
+) -> bytes:
     """A query's bytes after the id: DO, NSID asked for (RFC 5001), 1232 bytes.
 
-    `recursive` is for resolvers: RD and CD, as we check ourselves.
+    `recursive` is for resolvers: RD and CD, as we check ourselves. The case of the name's letters
+    is drawn from `rng`; without one they are small.
     """
     flags = _RD | _CD if recursive else 0
-    header = struct.pack("!HHHHH", flags, 1, 0, 0, 1)
-    asked = name_of(name).to_digestable() + struct.pack("!HH", dns.rdatatype.from_text(rdtype), 1)
-    opt = struct.pack("!BHHIHHH", 0, 41, PAYLOAD, 0x8000, 4, 3, 0)
-    return header + asked + opt
+    asked = name_of(name).to_digestable()
+    if rng is not None:
+        asked = mixed_case(asked, rng)
+    asked += struct.pack("!HH", dns.rdatatype.from_text(rdtype), 1)
+    return _HEADER.pack(flags, 1, 0, 0, 1) + asked + _OPT.pack(0, 41, PAYLOAD, 0x8000, 4, 3, 0)
 
 
 class Inquiry:
@@ -119,17 +139,30 @@ class Inquiry:
         mark: int | None = None,
         pin: Pin = UNPINNED,
         tcp: bool = False,
+        echo: Echo | None = None,
+        link: int | None = None,
         yielding: bool = False,
         retried: Callable[[], None] | None = None,
+        strayed: Callable[[Stray], None] | None = None,
         monotonic: Callable[[], Instant] = time.monotonic,
     ) -> None:
-        """Asks at once. `timeout` is in seconds, for UDP and TCP each; `retried` is called
-        when a truncated answer makes it ask again by TCP. `yielding` lets an ICMP error end
-        the wait after all, where somebody else can be asked. Raises no error of a socket's:
-        those are replies.
+        """Asks at once; `body` is of `query`. `timeout` is in seconds, for UDP and TCP each;
+        `retried` is called when it asks again by TCP. `echo` is what is known of the server,
+        None for one of whom no case is required; `link` the index of the interface that answers
+        have to come in by, None for any; `strayed` is told of each packet that is passed over.
+        `yielding` lets an ICMP error end the wait after all, where somebody else can be asked.
+        Raises no error of a socket's: those are replies.
         """
         self._loop = asyncio.get_running_loop()
         self._query = struct.pack("!H", query_id) + body
+        self._expected = Expected(
+            query_id=self._query[:2],
+            question=body[_HEADER.size : -_OPT.size],
+            echo=echo,
+            link=link,
+        )
+        self._room = 0 if link is None else ROOM
+        self._strayed = strayed
         self._where = (address, port)
         self._mark = mark
         self._pin = pin
@@ -154,7 +187,7 @@ class Inquiry:
     def _start(self) -> None:
         self._asked = self._monotonic()
         self._said = ""
-        self._timer = self._loop.call_later(self._timeout, self._end)
+        self._timer = self._loop.call_later(self._timeout, self._give_up)
         try:
             sock = self._open()
             if self._tcp:
@@ -195,7 +228,7 @@ class Inquiry:
                 return False
             self._said = f"{said.by}: {said.what}"
         if self._said and self._yielding:
-            self._end()
+            self._give_up()
             return False
         return True
 
@@ -203,17 +236,36 @@ class Inquiry:
         if not self._listen(sock):
             return
         try:
-            wire = sock.recv(65535)
+            wire, ancillary, _, _ = sock.recvmsg(65535, self._room)
         except OSError:
             return  # one more was said just now, and wakes us again; or nothing came
-        self._reached = True
-        if len(wire) < 12 or wire[:2] != self._query[:2]:
+        rtt = self._monotonic() - self._asked
+        why = self._expected.stray(wire, rtt, ancillary)
+        self._reached |= why is not Stray.LINK
+        if why is None:
+            self._take(wire, rtt)
             return
-        self._rtt = self._monotonic() - self._asked
-        if wire[2] & 0x82 != 0x82:
+        if self._strayed is not None:
+            self._strayed(why)
+        if self._expected.strays >= MOST_STRAYS:
+            self._by_tcp()
+
+    def _give_up(self) -> None:
+        """The time is up, or nobody will answer."""
+        if not self._tcp and (kept := self._expected.second_best()) is not None:
+            self._take(*kept)
+            return
+        self._end()
+
+    def _take(self, wire: bytes, rtt: Seconds) -> None:
+        self._rtt = rtt
+        if wire[2] & 0x82 == 0x82:  # a truncated response (RFC 7766 5)
+            self._by_tcp()
+        else:
             self._end(wire)
-            return
-        self._close()  # a truncated response (RFC 7766 5)
+
+    def _by_tcp(self) -> None:
+        self._close()
         self._tcp = True
         if self._retried is not None:
             self._retried()
@@ -252,10 +304,11 @@ class Inquiry:
             Reply(
                 wire=wire,
                 error=error,
-                said=self._said,
+                said=self._said or ("" if self._tcp else self._expected.said),
                 reached=self._reached,
                 rtt=self._rtt,
                 over_tcp=self._tcp,
+                astray="" if wire is not None else self._expected.astray,
             )
         )
 
@@ -270,7 +323,13 @@ class Inquiry:
 
 
 async def inquire(
-    body: bytes, query_id: int, address: str, *, patience: Seconds, port: int = 53
+    body: bytes,
+    query_id: int,
+    address: str,
+    *,
+    patience: Seconds,
+    port: int = 53,
+    echo: Echo | None = None,
 ) -> Reply:
     """One question, awaited: for the few that are asked of resolvers."""
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -281,6 +340,7 @@ async def inquire(
         done=answer.set_result,
         timeout=patience,
         port=port,
+        echo=echo,
         yielding=True,
     )
     try:

@@ -36,6 +36,7 @@ _ARRIVAL: Final = {
     (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO): struct.Struct("=16xi"),
 }
 """struct in_pktinfo, struct in6_pktinfo: the interface that it came by."""
+_MOST: Final = 16
 _LOOPBACK: Final = 1  # LOOPBACK_IFINDEX: of every network namespace
 _ERROR: Final = struct.Struct("=iBBBxII")  # struct sock_extended_err of linux/errqueue.h
 _OFFENDER: Final[dict[int, slice]] = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
@@ -84,14 +85,26 @@ def invite(sock: socket.socket) -> None:
     sock.setsockopt(*_PKTINFO[sock.family], 1)
 
 
+def arrival(ancillary: Ancillary) -> int | None:
+    """The index of the interface by which a datagram came to a socket after `invite`."""
+    for level, kind, value in ancillary:
+        if (shape := _ARRIVAL.get((level, kind))) is not None and len(value) == shape.size:
+            (index,) = shape.unpack(value)
+            return int(index)
+    return None
+
+
 def decline(sock: socket.socket) -> None:
     """End `invite`. On a TCP connection that stands, it would turn hints into its end."""
     sock.setsockopt(*_RECVERR[sock.family], 0)
 
 
 def complaints(sock: socket.socket) -> Iterator[Complaint]:
-    """What has been said meanwhile, the oldest first; taking it clears the socket's error."""
-    while True:
+    """What has been said meanwhile, the oldest first; taking it clears the socket's error.
+
+    Only so much at a time: what is left wakes the reader again, and a flood holds up nobody.
+    """
+    for _ in range(_MOST):
         try:
             _, ancillary, _, _ = sock.recvmsg(0, 256, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -102,20 +115,17 @@ def complaints(sock: socket.socket) -> Iterator[Complaint]:
 
 def complaint(ancillary: Ancillary) -> Complaint | None:
     """The complaint in what came from the error queue; None: there is none in it."""
-    error, arrived = None, None
-    for level, kind, value in ancillary:
-        if (level, kind) in _ERRORS and len(value) >= _ERROR.size:
-            error = value
-        elif (shape := _ARRIVAL.get((level, kind))) is not None and len(value) == shape.size:
-            (arrived,) = shape.unpack(value)
-    if error is None:
+    held = list(ancillary)
+    errors = [v for level, kind, v in held if (level, kind) in _ERRORS and len(v) >= _ERROR.size]
+    if not errors:
         return None
+    error = errors[-1]
     number, origin, kind, code, _, _ = _ERROR.unpack_from(error)
     return Complaint(
         by=_offender(error[_ERROR.size :]),
         what=_WORDS.get((origin, kind, code)) or os.strerror(number).lower(),
         errno=number,
-        ours=origin == _BY_LOCAL or arrived == _LOOPBACK,
+        ours=origin == _BY_LOCAL or arrival(held) == _LOOPBACK,
     )
 
 

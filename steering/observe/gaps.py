@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import string
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import dns.name
 
 from steering.model import Instant, Seconds
 from steering.observe.denial import NSEC, NSEC3, unhashed
+from steering.observe.nonce import LABEL, random_label
 from steering.observe.trust import LONGEST_NAME, name_of, octets
 
 OPEN: Final = 64
@@ -27,8 +27,6 @@ OPEN: Final = 64
 LASTING: Final[Seconds] = 600.0
 """A gap is given up after so long."""
 _MOST_ITERATIONS: Final = 10
-_LETTERS: Final = string.ascii_lowercase + string.digits
-_LABEL: Final = 14
 _LONGEST: Final = 63  # octets in a label (RFC 1035 2.3.4)
 _TRIES: Final = 16
 
@@ -42,7 +40,7 @@ def within(owner: str, record: NSEC, zone: str, rng: random.Random) -> str | Non
     if not first.is_subdomain(apex) or not first.labels[0].isascii():
         return None
     for _ in range(_TRIES):
-        tail = "".join(rng.choices(_LETTERS, k=_LABEL))
+        tail = random_label(rng)
         # After the apex comes a child of it, after another name a sibling.
         label, parent = (b"", apex) if first == apex else (first.labels[0], first.parent())
         label += tail.encode()
@@ -104,8 +102,8 @@ class Gaps:
         for _ in range(tries):
             if not self._open:
                 return
-            label = "".join(self.rng.choices(_LETTERS, k=_LABEL))
-            value = self._hash(bytes([_LABEL]) + label.encode() + suffix)
+            label = random_label(self.rng)
+            value = self._hash(bytes([LABEL]) + label.encode() + suffix)
             # A gap that goes round the end is the last one, or begins there.
             first = self._order[bisect_right(self._order, value) - 1]
             gap = self._open[first]

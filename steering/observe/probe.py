@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import random
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -35,10 +36,13 @@ from steering.observe.ask import UNPINNED, Inquiry, Pin, Reply, query
 from steering.observe.bell import Bell
 from steering.observe.cadence import LIVE, Cadence, Pace, Turn
 from steering.observe.classify import Reading, judge, parse
+from steering.observe.echo import Echo
 from steering.observe.keys import KeyStore
+from steering.observe.nonce import unforeseen
 from steering.observe.question import QuestionSet, delegations
 from steering.observe.resolve import dnskeys
 from steering.observe.signatures import Signatures
+from steering.observe.strays import Strays
 from steering.observe.twin import Twins
 from steering.system.unreadable import HERE, Where, printable
 
@@ -58,6 +62,8 @@ class Path:
     """For this host's own rules."""
     pin: Pin = UNPINNED
     """For the routers behind it."""
+    any_return: bool = False
+    """Answers may come in by whichever link."""
 
 
 class Upstream(Protocol):
@@ -99,6 +105,8 @@ class Prober:
         deliver: Callable[[Round], None],
         gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
         leads: Callable[[str, Family], bool] = lambda _path, _family: True,
+        link: Callable[[str, Family], int | None] = lambda _path, _family: None,
+        strays: Strays | None = None,
         wall: Callable[[], WallTime] = time.time,
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
@@ -107,8 +115,10 @@ class Prober:
     ) -> None:
         """`gateway_dead` tells whether a silence of this address, asked with this mark, is of our
         own making. `leads` tells whether a path's mark leads over that path now; where it does not,
-        nothing is sent: the question would go over another path, once more. `known` are the
-        `delegations` of all zones, where they are worked out already.
+        nothing is sent: the question would go over another path, once more. `link` is the index of
+        the interface that answers over a path have to come in by, None where that can't be told.
+        `strays` counts what is passed over. `known` are the `delegations` of all zones, where
+        they are worked out already.
 
         Raises ValueError for a target of no upstream, or a path named like the live one.
         """
@@ -123,8 +133,12 @@ class Prober:
         self._pace, self._port = pace, port
         self._keys, self._signatures = keys, signatures
         self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
+        self._link, self._any_return = link, {path.name for path in paths if path.any_return}
+        self._strays = strays or Strays()
+        self._strays.keep(self._marks)
+        self._echoes: defaultdict[tuple[str, str], Echo] = defaultdict(Echo)
         self._wall, self._monotonic = wall, monotonic
-        self._rng = rng or random.Random()
+        self._rng = rng or unforeseen()
         self._targets = {target.address: target for target in targets}
         self._cadence = Cadence(
             list(self._targets),
@@ -177,7 +191,9 @@ class Prober:
         question = self._question(turn, target)
         flight = _Flight(target, question, self._monotonic(), turn.paths)
         self._open[id(flight)] = flight
-        body = query(question.name, question.rdtype)
+        # One case over all paths: equal answers stay equal octets (`twin`), and each path's
+        # question still has an id and a port of its own.
+        body = query(question.name, question.rdtype, rng=self._rng)
         for path in turn.paths:
             self._send(flight, path, body)
 
@@ -191,8 +207,9 @@ class Prober:
         return questions.fast(turn.witnesses) if turn.fast else questions.fresh()
 
     def _send(self, flight: _Flight, path: str, body: bytes) -> None:
-        address, query_id = flight.target.address, self._rng.getrandbits(16)
-        if path != LIVE and not self._leads(path, flight.target.family):
+        address, family = flight.target.address, flight.target.family
+        query_id = self._rng.getrandbits(16)
+        if path != LIVE and not self._leads(path, family):
             self._arrived.append((flight, path, query_id, _NO_WAY))
             return
         silence = self._silence.get((address, path), 0)
@@ -201,6 +218,8 @@ class Prober:
             self._silence[address, path] = 0
 
         def landed(reply: Reply) -> None:
+            if not reply.over_tcp:
+                self._strays.end(path, family, reply.astray)
             self._arrived.append((flight, path, query_id, reply))
             self._bell.ring()
 
@@ -218,6 +237,9 @@ class Prober:
             mark=self._marks[path],
             pin=self._pins.get(path, UNPINNED),
             tcp=by_tcp,
+            echo=self._echoes[address, path],
+            link=None if path in self._any_return else self._link(path, family),
+            strayed=functools.partial(self._strays.pass_over, path),
             monotonic=self._monotonic,
         )
 

@@ -7,12 +7,12 @@ so they see the one signature in a hundred that ran out, which the apex never sh
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from steering.model import Kind, Question
+from steering.observe.nonce import random_label
 from steering.observe.trust import below, name_of, text_of
 
 _ORDER: Final = (
@@ -23,8 +23,6 @@ _ORDER: Final = (
     Kind.DELEGATION,
     Kind.DENIAL,
 )
-_LETTERS: Final = string.ascii_lowercase + string.digits
-_LABEL: Final = 14  # 36^14 names: none of them is registered
 
 
 def delegations(zones: Iterable[str], nameservers: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -91,7 +89,7 @@ class QuestionSet:
         if kind is Kind.DELEGATION and (known := self.delegations.get(zone)):
             name = self.rng.choice(known)
             return Question(zone=zone, name=name, rdtype="DS", kind=kind)
-        label = "".join(self.rng.choices(_LETTERS, k=_LABEL))
+        label = random_label(self.rng)
         name = f"{label}." if zone == "." else f"{label}.{zone}"
         return Question(zone=zone, name=name, rdtype="A", kind=Kind.DENIAL)
 

@@ -18,6 +18,8 @@ import dns.rrset
 from steering.model import Kind, Question, Seconds
 from steering.observe.ask import inquire, query
 from steering.observe.classify import Reading, parse
+from steering.observe.echo import Echo
+from steering.observe.nonce import unforeseen
 from steering.observe.signatures import RRSIG
 from steering.observe.trust import name_of
 
@@ -40,9 +42,10 @@ class Resolvers:
         """`timeout` is in seconds, for each resolver, and again where it takes TCP."""
         self._addresses = tuple(addresses)
         self._timeout, self._port = timeout, port
-        self._rng = rng or random.Random()
         self.latest = b""
         """The latest answer, whatever is in it."""
+        self._rng = rng or unforeseen()
+        self._echoes = {address: Echo() for address in self._addresses}
 
     def __bool__(self) -> bool:
         return bool(self._addresses)
@@ -54,11 +57,12 @@ class Resolvers:
         for address in self._addresses:
             query_id = self._rng.getrandbits(16)
             reply = await inquire(
-                query(name, rdtype, recursive=True),
+                query(name, rdtype, recursive=True, rng=self._rng),
                 query_id,
                 address,
                 patience=self._timeout,
                 port=self._port,
+                echo=self._echoes[address],
             )
             if reply.wire is None:
                 trouble = f"{reply.detail} ({address})"

@@ -21,6 +21,7 @@ from steering.model import Failure, Heard, Instant, Outcome, Seconds, WallTime
 from steering.observe.bell import Bell
 from steering.observe.denial import NSEC, NSEC3
 from steering.observe.gaps import LASTING, Gaps, within
+from steering.observe.nonce import unforeseen
 from steering.observe.overheard import Verified, overheard
 from steering.observe.signatures import Signatures
 from steering.observe.trust import Trust
@@ -83,7 +84,7 @@ class SecondLook:
         """Who is believed; may change."""
         self._signatures = Signatures()
         self._wall, self._monotonic, self._cpu = wall, monotonic, cpu
-        self._rng = rng or random.Random()
+        self._rng = rng or unforeseen()
         self._secret = secrets.token_bytes(16)
         self._candidates: deque[Glimpse] = deque()
         self._drawn: deque[Glimpse] = deque()

@@ -108,6 +108,7 @@ class _States(Collector):
             yield from _bgp(snapshot.speaking)
         if snapshot.hearing is not None:
             yield from _dnstap(snapshot.hearing)
+        yield _strays(snapshot)
         yield CounterMetricFamily(
             "steering_events_lost",
             "Lines of events that could not be written: the log's pipe is full or gone.",
@@ -147,6 +148,17 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
                 float(counts[i, a, p]),
             )
     yield family
+
+
+def _strays(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "steering_probe_strays",
+        "Packets to probes' sockets that were passed over; not who sent them.",
+        labels=["path", "reason"],
+    )
+    for (path, reason), number in sorted(snapshot.strays.items()):
+        family.add_metric([path, reason], number)
+    return family
 
 
 def _health(snapshot: Snapshot) -> Iterator[Metric]:

@@ -53,6 +53,8 @@ class Snapshot:
     """Lines of events that could not be written."""
     speaking: Speaking | None = None
     """None: nothing is told by BGP."""
+    strays: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(path, reason) -> packets to probes' sockets that were passed over."""
     journal_lost: int = 0
     """Turns that could not be written down."""
     unreadable: Mapping[str, int] = field(default_factory=dict)

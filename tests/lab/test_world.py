@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -37,6 +38,8 @@ from steering.lab.zone import (
     sign,
 )
 from steering.model import LOCAL, Family
+from steering.observe.ask import query
+from steering.observe.echo import Likeness, likeness
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("possible")]
 
@@ -235,6 +238,32 @@ def _told(message: dns.message.Message) -> tuple[object, ...]:
     sections = [sorted(r.to_text().lower() for r in section) for section in message.sections]
     options = [o.to_wire() for o in message.options if o.otype == 3]
     return message.flags, message.rcode(), message.ednsflags, options, sections
+
+
+@pytest.mark.parametrize("kind", [Nsd, Embedded])
+def test_a_server_gives_the_letters_of_a_question_back_as_they_came(
+    make_world: Callable[..., World], kind: type[Authority]
+) -> None:
+    """And says the same as to one in small letters."""
+    program(kind)
+    world = make_world(addresses=("192.5.6.30",))
+    kind(world, "auth-local", nsid="x").serve(zones())
+
+    def heard(asked: bytes) -> bytes:
+        with world.socket(EDGE, Family.IPV4) as sock:
+            sock.settimeout(3.0)
+            sock.connect(("192.5.6.30", 53))
+            sock.send(b"\0\7" + asked)
+            return sock.recv(4096)
+
+    for name, rdtype in QUESTIONS:
+        plain = query(name, rdtype)
+        drawn = (query(name, rdtype, rng=random.Random(seed)) for seed in range(99))
+        mixed = next(one for one in drawn if one != plain)
+        answer = heard(mixed)
+        end = mixed.index(b"\0", 10) + 5
+        assert likeness(answer, mixed[10:end]) is Likeness.SAME
+        assert _told(dns.message.from_wire(answer)) == _told(dns.message.from_wire(heard(plain)))
 
 
 @pytest.mark.parametrize("kind", [Nsd, Embedded])

@@ -199,7 +199,7 @@ class SignedZone:
         return None
 
     def _ds(self, cut: dns.name.Name) -> list[dns.rrset.RRset]:
-        held = self.children.get(cut.labels[0].decode(), ()) if cut in self._types else ()
+        held = self.children.get(cut.labels[0].decode().lower(), ()) if cut in self._types else ()
         return [dns.rrset.from_rdata_list(cut, 300, list(held))] if held else []
 
     def _put(self, section: list[dns.rrset.RRset], rrsets: Iterable[dns.rrset.RRset]) -> None:

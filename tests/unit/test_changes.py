@@ -58,7 +58,7 @@ def test_sites_that_come_go_or_change_their_number(tmp_path: Path, was: Setup) -
     swapped = setup(tmp_path, policy(), ROOT, config="\n".join(lines) + "\n")
     assert changes(was, swapped) == ("sites: the order is now fra, pao",)
     other = setup(tmp_path, policy(), ROOT, config=CONFIG.replace("  fra:", "  lax:"))
-    hops = "next_hop: {ipv4: 10.255.2.2, ipv6: fd00:ff:2::2}"
+    hops = "next_hop: {ipv4: 10.255.2.2, ipv6: fd00:ff:2::2}, return: path"
     assert changes(was, other) == (
         f"sites.fra went (was {{{hops}}})",
         f"sites.lax came: {{{hops}}}",

@@ -145,3 +145,23 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
     """Only tidies up and lets the error pass."""
     last = handler.body[-1]
     return isinstance(last, ast.Raise) and last.exc is None
+
+
+def test_what_a_stranger_would_have_to_guess_is_never_drawn_from_a_state() -> None:
+    """Ids, names and letters of questions show on the wire, and so the state of what drew them."""
+    stateless = {"SystemRandom"}
+    drawn: dict[str, set[str]] = {}
+    for file in MODULES:
+        if _name(file).startswith(("observe/", "agent/", "act/", "system/")):
+            assert not {m for m in _imports(file) if m.startswith("random.")}, _name(file)
+            called = {
+                node.func.attr
+                for node in ast.walk(ast.parse(file.read_text()))
+                if isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and isinstance(node.func.value, ast.Name)
+                and node.func.value.id == "random"
+            }
+            if called:
+                drawn[_name(file)] = called
+    assert drawn == {"observe/nonce.py": stateless}

@@ -50,7 +50,7 @@ class World:
         asked = query.question[0]
         zone = self.root
         if asked.rdtype == dns.rdatatype.DNSKEY:
-            zone = {"com.": self.com, "net.": self.net}.get(asked.name.to_text(), self.root)
+            zone = {"com.": self.com, "net.": self.net}.get(asked.name.to_text().lower(), self.root)
         answer = zone.answer(query)
         self.twist(answer)
         if not tcp and asked.rdtype == dns.rdatatype.DNSKEY:

@@ -23,6 +23,7 @@ from steering.observe.cadence import LIVE, Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path, Prober
 from steering.observe.signatures import Signatures
+from steering.observe.strays import Strays
 
 COM = SignedZone("com.", children={"safe": (Key(257).ds(SignedZone("safe.com.").name),)})
 LOCAL_ONLY = (Path(name="local"),)
@@ -61,6 +62,8 @@ async def probing(
     patience: float = 0.5,
     gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
     leads: Callable[[str, Family], bool] = lambda _path, _family: True,
+    link: Callable[[str, Family], int | None] = lambda _path, _family: None,
+    strays: Strays | None = None,
 ) -> AsyncIterator[Watching]:
     signatures = Signatures()
     held = anchors.parse(COM.anchor_text, source="test")
@@ -79,6 +82,8 @@ async def probing(
         deliver=rounds.append,
         gateway_dead=gateway_dead,
         leads=leads,
+        link=link,
+        strays=strays,
         wall=lambda: NOW,
         rng=random.Random(4),
         port=port,
@@ -91,6 +96,11 @@ async def probing(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def question(wire: bytes) -> bytes:
+    """The question section of a query."""
+    return wire[12 : wire.index(b"\0", 12) + 5]
 
 
 def healthy(wire: bytes, _tcp: bool) -> Iterable[bytes]:
@@ -179,7 +189,10 @@ def test_expired_signatures_come_with_their_evidence() -> None:
 
 def test_rubbish_is_malformed_and_the_next_round_comes() -> None:
     async def story() -> None:
-        server = Server("127.0.0.1", lambda wire, _: [wire[:2] + b"\x84" + b"\xc0" * 300])
+        def respond(wire: bytes, _tcp: bool) -> Iterable[bytes]:
+            yield wire[:2] + b"\x84\0\0\1\0\1\0\0\0\0" + question(wire) + b"\xc0" * 300
+
+        server = Server("127.0.0.1", respond)
         async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
             await until(lambda: len(watching.rounds) >= 3)
             assert {one.outcome for one in watching.observations} == {Outcome.MALFORMED}
