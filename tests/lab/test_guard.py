@@ -51,7 +51,7 @@ from steering.act.watchdog import Guard, leftovers
 
 runtime, state, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[4])
 runtime.mkdir(exist_ok=True)
-lease, guard = Lease(runtime), Guard(runtime=runtime, state=state)
+lease, guard = Lease(runtime), Guard(runtime=runtime)
 switch = OffSwitch(state=state, runtime=runtime)
 leftovers(lease, CLAIM)
 guard.replace()
@@ -86,7 +86,7 @@ class Host:
         return agent
 
     def guard_pid(self) -> int | None:
-        if not Guard(runtime=self.runtime, state=self.state).present():
+        if not Guard(runtime=self.runtime).present():
             return None
         written = (self.runtime / LOCK).read_text(encoding="ascii").strip()
         return int(written) if written else None
@@ -227,7 +227,7 @@ def test_a_killed_guard_is_replaced_within_a_turn(host: Host) -> None:
 
 def test_a_new_guard_takes_over_from_the_old_one(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    watchdog = Guard(runtime=host.runtime, state=host.state)
+    watchdog = Guard(runtime=host.runtime)
     assert not watchdog.ensure()
     until(host.guard_pid)
     old = host.guard_pid()
@@ -240,16 +240,16 @@ def test_a_new_guard_takes_over_from_the_old_one(host: Host) -> None:
 
 def test_a_new_guard_takes_over_from_one_that_hangs(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    old = start_guard(runtime=host.runtime, state=host.state)
+    old = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == old)
     os.kill(old, signal.SIGSTOP)
-    new = start_guard(runtime=host.runtime, state=host.state, take_over=True)
+    new = start_guard(runtime=host.runtime, take_over=True)
     until(lambda: host.guard_pid() == new)
 
 
 def test_two_guards_at_once_leave_one(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    pids = [start_guard(runtime=host.runtime, state=host.state) for _ in range(3)]
+    pids = [start_guard(runtime=host.runtime) for _ in range(3)]
     until(host.guard_pid)
     left = host.guard_pid()
     for pid in pids:
@@ -260,7 +260,7 @@ def test_two_guards_at_once_leave_one(host: Host) -> None:
 
 def test_signals_meant_for_the_agent_do_not_end_the_guard(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    guard = start_guard(runtime=host.runtime, state=host.state)
+    guard = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == guard)
     assert os.getsid(guard) == guard
     for meant_for_others in (signal.SIGINT, signal.SIGHUP):
@@ -286,7 +286,7 @@ def test_a_lease_file_that_someone_harmed_ends_no_watch(
     lease = Lease(host.runtime)
     lease.renew(CLAIM, 1.5)
     installed_here()
-    start_guard(runtime=host.runtime, state=host.state)
+    start_guard(runtime=host.runtime)
     until(host.guard_pid)
     # It has read the lease once when it wakes for the second time; either way it remembers.
     looked = time.monotonic() + 0.7
@@ -298,7 +298,7 @@ def test_a_lease_file_that_someone_harmed_ends_no_watch(
 def test_the_guard_keeps_at_it_until_everything_is_gone(host: Host) -> None:
     """Someone puts our things back after the deadline: they go again."""
     Lease(host.runtime).renew(CLAIM, 0.1)
-    start_guard(runtime=host.runtime, state=host.state)
+    start_guard(runtime=host.runtime)
     for _ in range(2):
         installed_here()
         until(lambda: ours() == [])
@@ -306,7 +306,7 @@ def test_the_guard_keeps_at_it_until_everything_is_gone(host: Host) -> None:
 
 def test_the_guard_is_small_and_has_everything_loaded_from_the_start(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    pid = start_guard(runtime=host.runtime, state=host.state)
+    pid = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == pid)
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
