@@ -30,6 +30,10 @@ COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or
 not: it drops routes of a lost link without a message (keepalived#1719)."""
 
+BREATH = 4
+"""A comparison that took long (a table of a hundred thousand routes) is not made again before so
+many times as long, unless something moves: it may take a fifth of the time."""
+
 UNGUARDED: Seconds = 3.0
 """A guard takes less than this to start; without one for longer is worth an alarm."""
 
@@ -84,6 +88,8 @@ class Hands:
         self._noticed: tuple[str, ...] = ()
         self._guarded_at: Instant = time.monotonic()
         self._compared_at: Instant = float("-inf")
+        self._took: Seconds = 0.0
+        """How long the last comparison did, with what it changed."""
 
     def adopt(self, *, young: bool = True) -> tuple[Trouble, ...]:
         """Take over within the lease, or clear away what a predecessor left; what would not go.
@@ -233,7 +239,8 @@ class Hands:
     def _act(
         self, plan: Mapping[str, str], now: Instant, *, off: bool, moved: bool, holding: bool
     ) -> Acted:
-        if not (moved or self.changed or now - self._compared_at >= COMPARE):
+        rested = now - self._compared_at >= max(BREATH * self._took, 0 if self.changed else COMPARE)
+        if not (moved or rested):
             return Acted()
         if not (off or holding):
             return Acted()
@@ -245,6 +252,8 @@ class Hands:
             self.troubles = (f"the kernel's routing can't be read or written: {error}",)
             self.changed = True
             return Acted()
+        finally:
+            self._took = time.monotonic() - now
 
     def _withdraw(self) -> Acted:
         self.troubles = tuple(map(str, self._take_back()))
