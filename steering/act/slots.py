@@ -6,18 +6,17 @@ half written takes the other one, which holds the number before.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import zlib
 
 from steering.model import Seconds
 
-_SLOT = 48
+_SLOT = 50
 _TEXT = _SLOT - 9  # the checksum and a space before it
 SIZE = 2 * _SLOT
 """What a file has to have room for, in bytes."""
-_MOST = 1e15
-"""Seconds: more than any clock will ever show, and what fits into a slot."""
 
 
 class Slots:
@@ -29,7 +28,8 @@ class Slots:
     def write(self, value: Seconds) -> None:
         """Renews it. Raises OSError, and then the number before is still to be read."""
         slot = _slot(self._count, value)
-        os.pwrite(self._descriptor, slot, self._at + self._count % 2 * _SLOT)
+        if os.pwrite(self._descriptor, slot, self._at + self._count % 2 * _SLOT) < _SLOT:
+            raise OSError(errno.EIO, "half a slot was written")  # the next try is at the same one
         self._count += 1
 
 
@@ -50,9 +50,7 @@ def read(data: bytes) -> Seconds | None:
 
 
 def _slot(count: int, value: Seconds) -> bytes:
-    if not 0 <= value < _MOST:
-        raise ValueError(f"{value} is no time of a clock")
-    text = f"{count:016x} {value:022.6f}".encode("ascii")
+    text = f"{count:016x} {value:24.17g}".encode("ascii")
     return text + b" %08x" % zlib.crc32(text)
 
 

@@ -30,6 +30,7 @@ COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or
 not: it drops routes of a lost link without a message (keepalived#1719)."""
 
+LONG: Seconds = 0.1
 BREATH = 4
 """A comparison that took long (a table of a hundred thousand routes) is not made again before so
 many times as long, unless something moves: it may take a fifth of the time."""
@@ -239,8 +240,10 @@ class Hands:
     def _act(
         self, plan: Mapping[str, str], now: Instant, *, off: bool, moved: bool, holding: bool
     ) -> Acted:
-        rested = now - self._compared_at >= max(BREATH * self._took, 0 if self.changed else COMPARE)
-        if not (moved or rested):
+        rest = max(
+            BREATH * self._took if self._took > LONG else 0.0, 0.0 if self.changed else COMPARE
+        )
+        if not moved and now - self._compared_at < rest:
             return Acted()
         if not (off or holding):
             return Acted()
