@@ -1,10 +1,15 @@
 """The second process: takes everything back when the agent no longer renews its lease.
 
-Started as ``python -m steering.act.guard RUNTIME STATE``. It imports at its start all that it
-will ever need, so that neither a full disk nor a half-done upgrade can keep it from acting,
-and holds `guard.lock` for as long as it lives. Twice a second it looks at the lease; when
-that is over, or the off switch is thrown, nothing of ours may be in the kernel, and it takes
-out what is. It remembers the last good claim, so a lease file that vanishes ends no watch.
+Started as ``python -m steering.act.guard RUNTIME``. It imports at its start all that it will ever
+need and touches nothing but that directory, so that neither a disk that is full or hangs nor a
+half-done upgrade can keep it from acting. It holds `guard.lock` for as long as it lives. Twice a
+second it looks at the lease; when that is over, or the off switch is thrown, nothing of ours may
+be in the kernel, and it takes out what is. It remembers the last good claim, so a lease file that
+vanishes ends no watch.
+
+At each look it says so by the lock's modification time, which is CLOCK_BOOTTIME there: that takes
+no room, no descriptor, and can't be half written. A guard that holds the lock and no longer says
+so (it was stopped, it hangs) is none, and the agent has it replaced.
 
 It leaves by itself when there has been no lease for a minute, nothing of ours is left and the
 agent's process is gone: then no one is there who could install anything, and the next agent
@@ -27,13 +32,12 @@ from pathlib import Path
 from steering.act.bgp import process
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
-from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
 from steering.model import Seconds
 
 LOCK = "guard.lock"
 TAKE_OVER = "--take-over"
-_LOOK: Seconds = 0.5
+LOOK: Seconds = 0.5
 _LINGER: Seconds = 60.0
 _BACK_OFF: tuple[Seconds, Seconds] = (0.1, 5.0)
 _LOCK_WAIT: Seconds = 2.0
@@ -44,10 +48,9 @@ _ASK_NICELY: Seconds = 0.5
 class Watch:
     """What the guard knows between two looks."""
 
-    def __init__(self, *, runtime: Path, state: Path) -> None:
+    def __init__(self, *, runtime: Path) -> None:
         self._runtime = runtime
         self._lease = Lease(runtime)
-        self._switch = OffSwitch(state=state, runtime=runtime)
         self._boot = boot_id()
         self._last: LeaseState | None = None
         self._void_since: Seconds | None = None
@@ -60,15 +63,19 @@ class Watch:
         """
         now = boot_time()
         state = self._read()
-        if state is not None and not state.expired(now, self._boot) and not self._switch.engaged():
+        if (
+            state is not None
+            and not state.expired(now, self._boot)
+            and not process.switched_off(self._runtime)
+        ):
             self._void_since = None
-            return max(0.0, min(_LOOK, state.deadline - now))
+            return max(0.0, min(LOOK, state.deadline - now))
         self._take_back()
         self._void_since = now if self._void_since is None else self._void_since
         pid = 0 if self._last is None else self._last.pid
         if now - self._void_since >= _LINGER and not Path(f"/proc/{pid}").exists():
             return None
-        return _LOOK
+        return LOOK
 
     def failed(self) -> Seconds:
         """How long to wait after a look that failed: twice as long each time, to a limit."""
@@ -116,11 +123,16 @@ class Watch:
         self._pause = _BACK_OFF[0]
 
 
-def guard(*, runtime: Path, state: Path) -> None:
-    """Watches until there is nothing left to guard."""
-    watch = Watch(runtime=runtime, state=state)
+def guard(*, runtime: Path, lock: int) -> None:
+    """Watches until there is nothing left to guard, or another guard has taken the place.
+
+    `lock` is the open file that this process holds locked.
+    """
+    watch = Watch(runtime=runtime)
     while True:
         try:
+            if _succeeded(lock, runtime / LOCK):
+                return
             pause = watch.look()
         except Exception as error:  # noqa: BLE001
             # Elsewhere a bug ends the process because the lease makes that safe. Here is the
@@ -129,12 +141,42 @@ def guard(*, runtime: Path, state: Path) -> None:
             _say(f"could not take everything back, trying again in {pause:.1f} s: {error}")
         if pause is None:
             return
-        time.sleep(pause)
+        _sleep(pause, lock)
+
+
+def _sleep(pause: Seconds, lock: int) -> None:
+    until = time.monotonic() + pause
+    while True:
+        with contextlib.suppress(OSError):
+            _beat(lock)
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, LOOK))
+
+
+def _beat(lock: int) -> None:
+    now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    os.utime(lock, ns=(now, now))
+
+
+def _succeeded(lock: int, path: Path) -> bool:
+    """Whether the lock is another file now, since someone emptied the directory, and is held."""
+    try:
+        if os.path.samestat(os.fstat(lock), path.stat()):
+            return False
+        other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False  # whoever needs a guard starts one
+    try:
+        return not _try(other, fcntl.LOCK_SH)  # as in `watchdog`: it disturbs nobody
+    finally:
+        os.close(other)
 
 
 @contextlib.contextmanager
-def holding(lock: Path, *, take_over: bool) -> Iterator[bool]:
-    """Holds the lock and says so; False when another guard has it and may keep it.
+def holding(lock: Path, *, take_over: bool) -> Iterator[int | None]:
+    """Holds the lock and says so: its descriptor; None when another guard has it and may keep it.
 
     Taking over asks the other one to go only once this process is ready in its place, so the
     time without a guard is that of one signal.
@@ -152,14 +194,14 @@ def holding(lock: Path, *, take_over: bool) -> Iterator[bool]:
         if held:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield held
+        yield descriptor if held else None
     finally:
         os.close(descriptor)
 
 
-def _try(descriptor: int) -> bool:
+def _try(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -188,14 +230,15 @@ def _say(text: str) -> None:
 def main(arguments: list[str]) -> int:
     """Exit status 0: nothing to guard any more, or another guard is there."""
     take_over = TAKE_OVER in arguments
-    runtime, state = (Path(argument) for argument in arguments if argument != TAKE_OVER)
+    # An agent of version 0.1.0, over whose files a newer one was installed, names `state` as well.
+    runtime, *_ = (Path(argument) for argument in arguments if argument != TAKE_OVER)
     # The agent's terminal and its service manager's reload are not for us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
-    with holding(runtime / LOCK, take_over=take_over) as held:
-        if held:
-            guard(runtime=runtime, state=state)
+    with holding(runtime / LOCK, take_over=take_over) as lock:
+        if lock is not None:
+            guard(runtime=runtime, lock=lock)
     return 0
 
 

@@ -52,7 +52,8 @@ class KernelActuator(KernelReader):
         """
         claim = self.claim
         probing = [route for family in claim.families for route in claim.probe_routes(family)]
-        present = self._routes(*claim.tables[1:])
+        tables = claim.tables[1:]
+        present = [*self._routes(*tables), *self._strangers(*tables)]
         of_routes, occupied = route_changes(probing, present, claim.protocol)
         rules = [rule for family in claim.families for rule in claim.rules(family)]
         of_rules = rule_changes(rules, self._rules(), claim)
@@ -90,7 +91,8 @@ class KernelActuator(KernelReader):
                 wanted.append(claim.steer(address, site))
             else:
                 results.append(Refused(action=Act.ADD, address=address, site=site, because=because))
-        changes, occupied = route_changes(wanted, self._routes(claim.table), claim.protocol)
+        present = [*self._routes(claim.table), *self._strangers(claim.table)]
+        changes, occupied = route_changes(wanted, present, claim.protocol)
         results.extend(
             Refused(
                 action=Act.ADD,

@@ -3,6 +3,9 @@
 The deadline is on CLOCK_BOOTTIME, which no one can set and which runs on through suspend,
 so setting the host's clock neither ends a lease early nor makes it last. The boot id voids
 a lease from before a restart of the host, when the kernel has forgotten our routes too.
+
+What is leased changes seldom, and is put in place as a new file then. The deadline is renewed in
+that file, in `slots`: it takes no descriptor, no room and no directory to go on.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steering.act import slots
 from steering.act.claim import Claim, ClaimError
+from steering.act.slots import Slots
 from steering.model import Seconds
 from steering.system.files import write_atomically
 
@@ -42,6 +47,8 @@ class LeaseState:
         return self.claim is None or self.boot != boot or now >= self.deadline
 
 
+_READINGS = 3
+"""A reader that was held up while both slots were renewed reads again."""
 _DAMAGED = LeaseState(claim=None, boot="", deadline=0.0, pid=0)
 
 
@@ -55,11 +62,14 @@ def boot_id() -> str:
 
 
 class Lease:
-    """The lease file of one runtime directory."""
+    """The lease file of one runtime directory. One thread at a time may renew it."""
 
     def __init__(self, runtime: Path) -> None:
         self.path = runtime / "lease"
         self._boot = boot_id()
+        self._file: int | None = None
+        self._leased: tuple[Claim, ...] = ()
+        self._slots: Slots | None = None
 
     def renew(
         self,
@@ -71,53 +81,92 @@ class Lease:
     ) -> Seconds:
         """Lets what these claims own stay for so many seconds from now; the deadline.
 
-        That is `until`, on CLOCK_BOOTTIME as well, where it comes first. Raises OSError when the
+        That is `until`, on CLOCK_BOOTTIME as well, where it comes first. A file that was taken
+        away, with its directory or without, is put in place again. Raises OSError when the
         file can't be written; the old lease then runs on to its end.
         """
         deadline = min(boot_time() + seconds, until)
+        if self._slots is not None and self._leased == (claim, *former) and self._in_place():
+            self._slots.write(deadline)
+        else:
+            self._put(claim, former, deadline)
+        return deadline
+
+    def close(self) -> None:
+        """Let go of the file. The lease runs on to its end."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = self._slots = None
+
+    def _in_place(self) -> bool:
+        """Whether the file that is open here is the one that a reader finds."""
+        assert self._file is not None
+        try:
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            return False
+
+    def _put(self, claim: Claim, former: Sequence[Claim], deadline: Seconds) -> None:
         value = {
             "claim": claim.to_json(),
             "boot": self._boot,
-            "deadline": deadline,
+            "deadline": deadline,  # for version 0.1.0, which knows of no slots
             "pid": os.getpid(),
             "former": [before.to_json() for before in former],
         }
-        write_atomically(self.path, json.dumps(value))
-        return deadline
-
-    def deadline(self) -> Seconds | None:
-        """When the lease in force ends, on CLOCK_BOOTTIME; None: none is. Raises as `read`."""
-        state = self.read()
-        if state is None or state.expired(boot_time(), self._boot):
-            return None
-        return state.deadline
+        head = f'{json.dumps(value)[:-1]}, "{_SLOTS}": "'
+        self.close()
+        write_atomically(self.path, f'{head}{slots.fresh(deadline).decode("ascii")}"}}\n')
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+        self._slots, self._leased = Slots(self._file, len(head)), (claim, *former)
 
     def read(self) -> LeaseState | None:
         """The lease, None where there is none. A damaged one reads as expired.
 
         Raises OSError only when the file is there and can't be read.
         """
-        try:
-            text = self.path.read_bytes().decode()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except UnicodeDecodeError:
-            return _DAMAGED
-        try:
-            value = json.loads(text)
-            if not math.isfinite(value["deadline"]):  # JSON as Python reads it has these
-                return _DAMAGED
-            return LeaseState(
-                claim=Claim.from_json(value["claim"]),
-                boot=str(value["boot"]),
-                deadline=float(value["deadline"]),
-                pid=int(value["pid"]),
-                former=tuple(map(Claim.from_json, value.get("former", ()))),
-            )
-        except (ClaimError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
-            return _DAMAGED
+        state = None
+        for _ in range(_READINGS):
+            try:
+                state = _state(self.path.read_bytes())
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            if state is not _DAMAGED:
+                break
+        return state
 
     def expired(self, now: Seconds | None = None) -> bool:
         """Whether no lease is in force at `now` on CLOCK_BOOTTIME (default: this moment)."""
         state = self.read()
         return state is None or state.expired(boot_time() if now is None else now, self._boot)
+
+
+_SLOTS = "renewed"
+
+
+def _state(data: bytes) -> LeaseState:
+    try:
+        value = json.loads(data.decode())
+        deadline: float | None = value["deadline"]
+        if _SLOTS in value:
+            deadline = slots.read(value[_SLOTS].encode())
+        if deadline is None or not math.isfinite(deadline):  # JSON as Python reads it has these
+            return _DAMAGED
+        return LeaseState(
+            claim=Claim.from_json(value["claim"]),
+            boot=str(value["boot"]),
+            deadline=float(deadline),
+            pid=int(value["pid"]),
+            former=tuple(map(Claim.from_json, value.get("former", ()))),
+        )
+    except (
+        ClaimError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ):
+        return _DAMAGED

@@ -10,11 +10,12 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -74,6 +75,7 @@ class Asking(_Socket):
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         super().__init__(protocol=protocol)
+        self._protocol, self._torn = protocol, False
         # Dumps filtered in the kernel: a host may carry a full BGP table beside ours.
         self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
 
@@ -89,14 +91,18 @@ class Asking(_Socket):
         raise OSError(errno.EAGAIN, "the routing tables change faster than they can be read")
 
     def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
+        self._torn = False
+        bodies = list(self._listed(kind, body))
+        return None if self._torn else bodies
+
+    def _listed(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """The bodies as they come; whether they are torn is known when all have come."""
         sequence = self._ask(kind, wire.DUMP, body)
-        bodies: list[bytes] = []
-        torn = False
         while True:
             for message in wire.messages(self._socket.recv(_DATAGRAM)):
                 if message.sequence != sequence:
                     continue
-                torn = torn or bool(message.flags & wire.DUMP_INTERRUPTED)
+                self._torn |= bool(message.flags & wire.DUMP_INTERRUPTED)
                 if message.kind in {wire.DONE, wire.ERROR}:
                     refusal = _refusal(message)
                     # No such table, no such family: nothing is there.
@@ -106,8 +112,16 @@ class Asking(_Socket):
                         errno.EOPNOTSUPP,
                     }:
                         raise OSError(refusal.number, refusal.text)
-                    return None if torn else bodies
-                bodies.append(message.body)
+                    return
+                yield message.body
+
+    def some(self, kind: int, body: bytes, at_most: int) -> list[bytes]:
+        """Some of what matches, read by a socket of its own: the rest is never made.
+
+        A listing that changed meanwhile is as good. Raises OSError when the kernel refuses.
+        """
+        with Asking(self._protocol) as asking:
+            return list(itertools.islice(asking._listed(kind, body), at_most))
 
     def get(self, kind: int, body: bytes) -> bytes:
         """The one thing asked for. Raises OSError where there is none."""

@@ -60,12 +60,16 @@ class OffSwitch:
         return tuple(troubles)
 
     def engaged(self) -> bool:
-        """Whether it is off: two stat calls. A switch that can't be looked at counts as off."""
-        return any(map(_may_exist, self._places))
+        """Whether it is off: one stat call. A switch that can't be looked at counts as off.
+
+        In the runtime directory alone: the other one may hang with its disk. `agent.state_off`
+        looks at that one, and throws this one where it finds it.
+        """
+        return _may_exist(self._places[1])
 
     def record(self) -> OffRecord | None:
-        """What was said when it was switched off; None where nobody can tell."""
-        for place in self._places:
+        """What was said when it was switched off; None where nobody can tell. As `engaged`."""
+        for place in self._places[1:]:
             try:
                 value = json.loads(place.read_bytes())
                 return OffRecord(

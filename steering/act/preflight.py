@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import functools
 import os
 import tempfile
 from collections import Counter
@@ -23,8 +24,11 @@ from steering.act.diff import objection, unfit
 from steering.act.gateways import way_to
 from steering.act.netlink import Asking
 from steering.act.reader import WITNESSES, KernelReader
-from steering.model import Family
+from steering.model import Family, Seconds
+from steering.system.aside import within
 
+_PATIENCE: Seconds = 2.0
+"""For a directory that may be on a disk that hangs."""
 # linux/capability.h
 _NET_ADMIN = 12  # SO_MARK asks for it too
 _STRICT = 1  # rp_filter: the answer must come in where the route back leaves (RFC 3704, 2.2)
@@ -109,20 +113,29 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
 
 
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Complaint]:
+    look = _try if create else _look_at
     for key, path in directories.items():
         try:
-            if create:
-                path.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=path):
-                    pass
-            else:
-                _look_at(path)
+            within(_PATIENCE, functools.partial(look, path), key)
+        except TimeoutError as error:
+            yield Complaint(
+                # An agent steers without `state`; without `runtime` there is no lease.
+                kind=Fault.NOTICE if key == "state" else Fault.FAILED,
+                message=f"{key}: {path}: {error.strerror}: wanted a file system that answers",
+            )
         except OSError as error:
             denied = error.errno in {errno.EACCES, errno.EPERM}
             yield Complaint(
                 kind=Fault.NOT_PERMITTED if denied else Fault.WRONG_INPUT,
                 message=f"{key}: {path}: {error.strerror}: wanted a directory to write in",
             )
+
+
+def _try(path: Path) -> None:
+    """Makes the directory, and a file in it that nobody sees. Raises OSError."""
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path):
+        pass
 
 
 def _look_at(path: Path) -> None:

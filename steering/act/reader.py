@@ -7,7 +7,8 @@ now.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -25,6 +26,10 @@ WITNESSES: Mapping[Family, str] = {
     Family.IPV4: "198.41.0.4",
     Family.IPV6: "2001:503:ba3e::2:30",
 }
+
+MANY = 256
+"""Routes of a table that are looked through for those of others: nobody has any business there,
+and a hundred thousand of them took four seconds to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,14 +95,23 @@ class KernelReader:
         """
         claim = self.claim
         known = (claim, *besides)
+        strangers = self._strangers(*claim.tables)
+        counted = Counter((route.table, route.family) for route in strangers)
+        many = (
+            Trouble(
+                what=f"table {table} ({family})",
+                because=f"others have {MANY} routes or more in it: no more are looked through",
+            )
+            for (table, family), count in counted.items()
+            if count >= MANY
+        )
         routes = (
             Trouble(
                 what=f"route {route.prefix} in table {route.table} ({route.family})",
                 because=f"it has protocol {route.protocol}, ours is {claim.protocol}",
             )
-            for table in claim.tables
-            for route in self._routes(table)
-            if not any(route.protocol == c.protocol and table in c.tables for c in known)
+            for route in strangers
+            if not any(route.protocol == c.protocol and route.table in c.tables for c in known)
         )
         rules = (
             Trouble(
@@ -107,7 +121,7 @@ class KernelReader:
             for rule in self._rules()
             if not any(is_our_rule(rule, c) for c in known) and (because := _overlap(rule, claim))
         )
-        return (*routes, *rules)
+        return (*many, *routes, *rules)
 
     def own_addresses(self) -> frozenset[str]:
         """Every address of this host, on whichever interface."""
@@ -140,14 +154,38 @@ class KernelReader:
         return True
 
     def _routes(self, *tables: int) -> list[Route]:
+        """Ours. The kernel leaves out the others: there may be a hundred thousand of them."""
+        number = self.claim.protocol
         return [
             route
             for table in tables
             for family in Family
-            for body in self._asking.dump(wire.GETROUTE, wire.routes_of(family, table))
-            # A kernel without IPv6 answers for all the families it has.
-            if (route := wire.route_from(body)) and (route.family, route.table) == (family, table)
+            for route in self._read(
+                family,
+                table,
+                self._asking.dump(wire.GETROUTE, wire.routes_of(family, table, number)),
+            )
+            if route.protocol == number
         ]
+
+    def _strangers(self, *tables: int) -> list[Route]:
+        """What others have in these tables, as far as it is among the first MANY of a table."""
+        return [
+            route
+            for table in tables
+            for family in Family
+            for route in self._read(
+                family, table, self._asking.some(wire.GETROUTE, wire.routes_of(family, table), MANY)
+            )
+            if route.protocol != self.claim.protocol
+        ]
+
+    def _read(self, family: Family, table: int, bodies: Iterable[bytes]) -> Iterator[Route]:
+        for body in bodies:
+            route = wire.route_from(body)
+            # A kernel without IPv6 answers for all the families it has.
+            if route is not None and (route.family, route.table) == (family, table):
+                yield route
 
     def _rules(self) -> list[Rule]:
         return [

@@ -200,9 +200,13 @@ def family_number(family: Family) -> int:
     return _FAMILIES[family]
 
 
-def routes_of(family: Family, table: int) -> bytes:
-    """The body of a dump request for one table (NETLINK_GET_STRICT_CHK makes it a filter)."""
-    return _ROUTE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0, 0, 0) + attribute(RTA_TABLE, u32(table))
+def routes_of(family: Family, table: int, protocol: int = 0) -> bytes:
+    """The body of a dump request for one table, and one protocol number if it is named.
+
+    NETLINK_GET_STRICT_CHK makes it a filter.
+    """
+    head = _ROUTE.pack(_FAMILIES[family], 0, 0, 0, 0, protocol, 0, 0, 0)
+    return head + attribute(RTA_TABLE, u32(table))
 
 
 def rules_of(family: Family) -> bytes:

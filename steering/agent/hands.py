@@ -6,6 +6,7 @@ guard that would end it, and a switch that is on; taking back needs none of the 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Collection, Mapping
@@ -16,7 +17,9 @@ from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, boot_time
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
-from steering.act.watchdog import Guard, inherited, leftovers
+from steering.act.renewal import Renewal
+from steering.act.rivals import Rival, end, leases_of, rivals
+from steering.act.watchdog import Guard, found, inherited, leftovers
 from steering.agent import parts
 from steering.agent.alone import Alone
 from steering.agent.voice import Voice
@@ -26,6 +29,11 @@ from steering.model import Done, Instant, Refused, Seconds
 COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or
 not: it drops routes of a lost link without a message (keepalived#1719)."""
+
+LONG: Seconds = 0.1
+BREATH = 4
+"""A comparison that took long (a table of a hundred thousand routes) is not made again before so
+many times as long, unless something moves: it may take a fifth of the time."""
 
 UNGUARDED: Seconds = 3.0
 """A guard takes less than this to start; without one for longer is worth an alarm."""
@@ -69,14 +77,20 @@ class Hands:
         self.voice = Voice(config.runtime, may_speak=lambda: not switch.engaged())
         self.voice.serve(parts.terms_of(config), config.lease)
         self._lease = Lease(config.runtime)
-        self._guard = Guard(runtime=config.runtime, state=config.state)
-        self._leased_until: Seconds | None = None
+        self._renewal = Renewal(self._lease)
+        self._guard = Guard(runtime=config.runtime)
+        self._leased = False
         self._found: tuple[Seconds, Instant] | None = None
         """When a predecessor's lease ends, and since when we go on by it; None: by our own."""
         self._unrenewed = ""
         """Why the lease is not renewed; empty while it is."""
+        self._rivals: tuple[Rival, ...] = ()
+        """Guards of other directories that would take back what this agent installs."""
+        self._noticed: tuple[str, ...] = ()
         self._guarded_at: Instant = time.monotonic()
         self._compared_at: Instant = float("-inf")
+        self._took: Seconds = 0.0
+        """How long the last comparison did, with what it changed."""
 
     def adopt(self, *, young: bool = True) -> tuple[Trouble, ...]:
         """Take over within the lease, or clear away what a predecessor left; what would not go.
@@ -88,10 +102,15 @@ class Hands:
         """
         claim = self.kernel.claim
         self._alone.hold(self._runtime, claim.table)
-        self._former = tuple(self._actuator(old) for old in inherited(self._lease, claim))
-        ends = self._lease.deadline()
+        self._rivals = rivals(self._runtime, claim)
+        self._noticed = tuple(f"{one} covers the same: ended" for one in self._rivals)
+        beside = leases_of(self._rivals)
+        former = inherited(self._lease, claim, beside=beside)
+        self._former = tuple(self._actuator(old) for old in former)
+        in_force = found(self._lease, beside)
+        ends = max((state.deadline for state in in_force), default=None)
         self.voice.adopt(held=ends is not None)
-        left = leftovers(self._lease, claim)
+        left = leftovers(self._lease, claim, beside=beside)
         now = time.monotonic()
         self._found = (ends, now) if young and ends is not None else None
         self._guard.replace()
@@ -107,6 +126,15 @@ class Hands:
         deadline = time.monotonic() + min(UNGUARDED, self._lease_for / 3)
         while not self._guard.present() and time.monotonic() < deadline:
             time.sleep(0.01)
+        with contextlib.suppress(OSError):  # the turns meet the same, and say so
+            if self._guard.present():
+                self._end_rivals()
+
+    def _end_rivals(self) -> None:
+        """Have what this agent installs covered by its own guard alone. Raises OSError."""
+        while self._rivals:
+            end(self._rivals[0])
+            self._rivals = self._rivals[1:]
 
     def successor(self, claim: Claim) -> KernelActuator:
         """The kernel by another claim, to be given to `serve`. Nothing changes yet.
@@ -123,8 +151,8 @@ class Hands:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Who only says that he acts on our table too."""
-        return self._alone.notices
+        """Who only says that he acts on our table too, and whose guard did."""
+        return (*self._alone.notices, *self._noticed)
 
     @property
     def former(self) -> tuple[Claim, ...]:
@@ -155,6 +183,8 @@ class Hands:
 
     def close(self) -> None:
         """Give back what is open. Takes nothing out of the kernel: the lease does."""
+        self._renewal.close()
+        self._guard.close()
         self.voice.close()
         for kernel in (*self._former, self.kernel):
             kernel.close()
@@ -175,7 +205,7 @@ class Hands:
             if self._found is None
             else "the lease that was found ended before this agent had turned for long"
         )
-        self._leased_until = self._found = None
+        self._leased, self._found = False, None
         self._repay()
         self.changed = True
         return because
@@ -192,7 +222,7 @@ class Hands:
             self.troubles = ("what a lost lease covered would not go", *left)
 
     def _ran_out(self) -> bool:
-        return self._leased_until is not None and boot_time() > self._leased_until
+        return self._leased and boot_time() > self._renewal.deadline
 
     def act(self, plan: Mapping[str, str], *, off: bool, moved: bool) -> Acted:
         """Renew the lease, and make the kernel match if anything may have changed."""
@@ -210,7 +240,10 @@ class Hands:
     def _act(
         self, plan: Mapping[str, str], now: Instant, *, off: bool, moved: bool, holding: bool
     ) -> Acted:
-        if not (moved or self.changed or now - self._compared_at >= COMPARE):
+        rest = max(
+            BREATH * self._took if self._took > LONG else 0.0, 0.0 if self.changed else COMPARE
+        )
+        if not moved and now - self._compared_at < rest:
             return Acted()
         if not (off or holding):
             return Acted()
@@ -222,6 +255,8 @@ class Hands:
             self.troubles = (f"the kernel's routing can't be read or written: {error}",)
             self.changed = True
             return Acted()
+        finally:
+            self._took = time.monotonic() - now
 
     def _withdraw(self) -> Acted:
         self.troubles = tuple(map(str, self._take_back()))
@@ -263,14 +298,17 @@ class Hands:
         try:
             guarded = self._guard.ensure()
             if guarded:
+                self._end_rivals()
                 self._guarded_at = now
             elif now - self._guarded_at > UNGUARDED:
                 # Nobody would end this lease: what stands under it is to run out with it.
+                self._renewal.pause()
                 self._unrenewed = "the guard does not start, so nothing is installed or renewed"
                 self.troubles = (self._unrenewed,)
                 return False
             self._renew(now)
         except OSError as error:
+            self._renewal.pause()
             self._unrenewed = f"no lease or no guard, so nothing is installed: {error}"
             self.troubles = (self._unrenewed,)
             return False
@@ -279,10 +317,10 @@ class Hands:
     def _renew(self, now: Instant) -> None:
         if self._found and now - self._found[1] >= min(TRIAL, TRIED * self._lease_for):
             self._found = None
-        self._leased_until = self._lease.renew(
+        self._renewal.turned(
             self.kernel.claim,
             self._lease_for,
             former=self.former,
             until=self._found[0] if self._found else math.inf,
         )
-        self._unrenewed = ""
+        self._leased, self._unrenewed = True, ""

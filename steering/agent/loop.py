@@ -17,7 +17,7 @@ from pathlib import Path
 from steering import engine
 from steering.act.bgp.speaking import Speaking
 from steering.act.off import OffSwitch
-from steering.agent import words
+from steering.agent import standing, words
 from steering.agent.counting import count
 from steering.agent.crew import Crew
 from steering.agent.notebook import Notebook
@@ -25,6 +25,7 @@ from steering.agent.outfit import Lasting
 from steering.agent.regime import Regime
 from steering.agent.reload import Reload, Version
 from steering.agent.senses import Senses
+from steering.agent.state_off import StateOff
 from steering.agent.troubles import Troubles, matters
 from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
@@ -37,7 +38,11 @@ from steering.report.snapshot import Snapshot
 from steering.system.unreadable import HERE, Unread
 
 IDLE: Seconds = 1.0
-"""Longest time between two turns: in each the lease is renewed."""
+"""Longest time between two turns."""
+ANSWERED: Seconds = 1.0
+"""How long an agent that starts waits for `state`, once it has waited for the memory in there."""
+GOODBYE: Seconds = 1.0
+"""How long one that ends waits for what is still to be written there."""
 
 
 class Agent:
@@ -54,13 +59,18 @@ class Agent:
         self.meters.watch(lambda: self.snapshot)
         self.troubles = Troubles()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
+        self.kept_off = StateOff(
+            state=config.state, runtime=config.runtime, leased=standing.leased(config.runtime)
+        )
         self.notebook = Notebook(config.state)
         self.strays = Strays()
+        self.kept_off.wait(ANSWERED)
         self.senses = Senses(self.meters, self.tell)
         self.regime = Regime(
             Version.of(setup, fingerprint),
             Lasting(
                 switch=self.switch,
+                kept_off=lambda: self.kept_off.off,
                 registry=self.meters.registry,
                 snapshot=lambda: self.snapshot,
                 deliver=self.senses.deliver,
@@ -92,6 +102,8 @@ class Agent:
             await crew.work()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
+            self.kept_off.close()
+            self.notebook.settle(GOODBYE)
             self.regime.close()
         self.tell(Event(event="stopped", because=words.farewell(self.regime.outfit, self.snapshot)))
 
@@ -116,7 +128,8 @@ class Agent:
         regime.world, steps, events = engine.turn(before, facts, now)
         after, hands, installed = regime.world, outfit.hands, facts.installed
         self.meters.turn_seconds.observe(time.monotonic() - started)
-        self.notebook.keep(after)  # before the deed: none is done that is not counted
+        # Before the deed: none is done that is not counted, unless the disk hangs.
+        self.notebook.keep(after, moved=bool(steps))
         if hands is not None:
             acted = hands.act(after.steers(), off=after.off, moved=bool(steps))
             count(self.meters, acted, after, now, by_kernel=outfit.claim is not None)
@@ -163,13 +176,16 @@ class Agent:
             **matters(self.regime.outfit, now),
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
-            "state": self.notebook.trouble,
+            "state": self.notebook.trouble or self.kept_off.trouble(now),
             "config": self.reload.rejected,
             "config_held": self.reload.held,
             "log": self.log.trouble(now),
             "journal": journal.trouble if journal is not None else "",
-            "off": words.switched_off(self.switch) if self.regime.world.off else "",
+            "off": self._why_off() if self.regime.world.off else "",
         }
+
+    def _why_off(self) -> str:
+        return self.kept_off.unknown or words.switched_off(self.switch)
 
     def _speaking(self) -> Speaking | None:
         hands = self.regime.outfit.hands

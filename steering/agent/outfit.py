@@ -21,6 +21,7 @@ from steering.act.lease import Lease
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
+from steering.act.rivals import leases_of, rivals
 from steering.act.watchdog import inherited
 from steering.agent import parts
 from steering.agent.ears import Ears
@@ -43,6 +44,8 @@ class Lasting:
     """What an agent has from its start to its end, whatever the files say."""
 
     switch: OffSwitch
+    kept_off: Callable[[], bool]
+    """Whether what lasts over a restart of the host says off, beside the switch."""
     registry: CollectorRegistry
     snapshot: Callable[[], Snapshot | None]
     deliver: Callable[[Round], None]
@@ -222,7 +225,8 @@ class Outfit:
 
 def _left_by_others(runtime: Path, claim: Claim) -> tuple[Claim, ...]:
     try:
-        return inherited(Lease(runtime), claim)
+        beside = leases_of(rivals(runtime, claim))
+        return inherited(Lease(runtime), claim, beside=beside)
     except OSError:
         return ()  # adopting will meet the same, and say so
 

@@ -56,7 +56,7 @@ def spend(runtime: Path) -> None:
 def take_up(files: Version) -> Version:
     """The version to begin with: what was in force within a lease, else the files as they are."""
     config = files.setup.config
-    kept = _left(config.runtime) if _leased(config.runtime) else None
+    kept = _left(config.runtime) if leased(config.runtime) else None
     if kept is None or kept.fingerprint == files.fingerprint:
         return files
     there = kept.setup.config
@@ -65,7 +65,8 @@ def take_up(files: Version) -> Version:
     return kept
 
 
-def _leased(runtime: Path) -> bool:
+def leased(runtime: Path) -> bool:
+    """Whether a lease is in force in this directory."""
     try:
         return not Lease(runtime).expired()
     except OSError:

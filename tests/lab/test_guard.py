@@ -30,7 +30,7 @@ from steering.act.guard import LOCK
 from steering.act.kernel import SWITCHED_OFF, KernelActuator
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch, switch_off
-from steering.act.watchdog import Guard, leftovers, start_guard
+from steering.act.watchdog import SILENT, Guard, leftovers, start_guard
 from steering.model import Refused
 
 pytestmark = pytest.mark.lab
@@ -47,11 +47,11 @@ from kernelhost import ADDRESSES, CLAIM
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
-from steering.act.watchdog import Guard, leftovers
+from steering.act.watchdog import SILENT, Guard, leftovers
 
 runtime, state, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[4])
 runtime.mkdir(exist_ok=True)
-lease, guard = Lease(runtime), Guard(runtime=runtime, state=state)
+lease, guard = Lease(runtime), Guard(runtime=runtime)
 switch = OffSwitch(state=state, runtime=runtime)
 leftovers(lease, CLAIM)
 guard.replace()
@@ -64,6 +64,20 @@ with KernelActuator(CLAIM, may_write=lambda: not switch.engaged()) as kernel:
         print("turn", flush=True)
         time.sleep(0.1)
 """
+
+_OLD_GUARD = """
+import fcntl, os, sys, time
+lock = os.open(sys.argv[1], os.O_RDWR)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.pwrite(lock, f"{os.getpid()}\\n".encode(), 0)
+print("holds", flush=True)
+time.sleep(60)
+"""
+
+
+def _defunct(pid: int) -> bool:
+    """Whether only its end is still to be taken note of."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] == "Z"
 
 
 @dataclass
@@ -86,7 +100,7 @@ class Host:
         return agent
 
     def guard_pid(self) -> int | None:
-        if not Guard(runtime=self.runtime, state=self.state).present():
+        if not Guard(runtime=self.runtime).present():
             return None
         written = (self.runtime / LOCK).read_text(encoding="ascii").strip()
         return int(written) if written else None
@@ -227,7 +241,7 @@ def test_a_killed_guard_is_replaced_within_a_turn(host: Host) -> None:
 
 def test_a_new_guard_takes_over_from_the_old_one(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    watchdog = Guard(runtime=host.runtime, state=host.state)
+    watchdog = Guard(runtime=host.runtime)
     assert not watchdog.ensure()
     until(host.guard_pid)
     old = host.guard_pid()
@@ -240,16 +254,105 @@ def test_a_new_guard_takes_over_from_the_old_one(host: Host) -> None:
 
 def test_a_new_guard_takes_over_from_one_that_hangs(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    old = start_guard(runtime=host.runtime, state=host.state)
+    old = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == old)
     os.kill(old, signal.SIGSTOP)
-    new = start_guard(runtime=host.runtime, state=host.state, take_over=True)
+    new = start_guard(runtime=host.runtime, take_over=True)
     until(lambda: host.guard_pid() == new)
+
+
+def test_a_guard_that_is_stopped_is_replaced_and_no_route_goes(host: Host) -> None:
+    host.start_agent(lease=30.0)
+    until(host.guard_pid)
+    stopped = host.guard_pid()
+    assert stopped is not None
+    with Monitor() as monitor:
+        os.kill(stopped, signal.SIGSTOP)
+        replaced = until(lambda: host.guard_pid() not in {None, stopped}, within=15.0)
+        until(lambda: not Path(f"/proc/{stopped}").exists() or _defunct(stopped))
+        monitor.catch_up()
+        assert not [line for line in monitor.heard() if "535" in line]
+    print(f"replaced within {replaced:.1f} s")
+    assert replaced >= SILENT / 2, "a guard that is only slow is not ended"
+    until(lambda: host.guards() == [host.guard_pid()])
+    assert steers() == through("pao")
+
+
+def test_a_guard_that_is_stopped_is_no_guard_at_the_start_either(host: Host) -> None:
+    Lease(host.runtime).renew(CLAIM, 60)
+    old = start_guard(runtime=host.runtime)
+    until(lambda: host.guard_pid() == old)
+    os.kill(old, signal.SIGSTOP)
+    watchdog = Guard(runtime=host.runtime)
+    assert watchdog.ensure(), "for a while it may be slow"
+    until(lambda: not watchdog.ensure(), within=SILENT + 5.0)
+    until(watchdog.ensure, within=10.0)
+    assert host.guard_pid() != old
+    watchdog.close()
+
+
+def test_a_guard_of_version_0_1_0_shows_nothing_and_is_replaced(host: Host) -> None:
+    """It holds the lock, and its time never changes."""
+    (host.runtime / LOCK).touch()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _OLD_GUARD, host.runtime / LOCK, "steering.act.guard"],
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holds\n"
+        watchdog = Guard(runtime=host.runtime)
+        assert watchdog.present()
+        until(lambda: not watchdog.ensure(), within=SILENT + 5.0)
+        assert holder.wait(10.0) < 0
+        until(watchdog.ensure, within=10.0)
+    watchdog.close()
+
+
+@pytest.mark.parametrize("lease", [1.0, 30.0])
+def test_both_stopped_and_continued_go_on_as_before(host: Host, lease: float) -> None:
+    agent = host.start_agent(lease=lease)
+    until(host.guard_pid)
+    guard = host.guard_pid()
+    assert guard is not None
+    with Monitor() as monitor:
+        for pid in (agent.pid, guard):
+            os.kill(pid, signal.SIGSTOP)
+        slept = time.monotonic() + SILENT + 1.0
+        until(lambda: time.monotonic() > slept, within=SILENT + 2.0)
+        if lease < SILENT:
+            os.kill(guard, signal.SIGCONT)
+            until(lambda: ours() == [])
+        for pid in (agent.pid, guard):
+            os.kill(pid, signal.SIGCONT)
+        until(lambda: steers() == through("pao"))
+        monitor.catch_up()
+        if lease > SILENT:
+            assert not [line for line in monitor.heard() if "535" in line], "nothing was over"
+    until(host.guard_pid)
+    assert host.guard_pid() == guard, "no more silence counts than the agent was awake for"
+    assert host.guards() == [guard]
+
+
+def test_a_directory_that_is_emptied_has_a_lease_and_one_guard_again(host: Host) -> None:
+    host.start_agent(lease=2.0)
+    until(host.guard_pid)
+    first = host.guard_pid()
+    with Monitor() as monitor:
+        for file in host.runtime.iterdir():
+            file.unlink()
+        until(lambda: not Lease(host.runtime).expired())
+        until(lambda: host.guard_pid() not in {None, first})
+        until(lambda: host.guards() == [host.guard_pid()])
+        later = time.monotonic() + 2.5
+        until(lambda: time.monotonic() > later)
+        monitor.catch_up()
+        assert not [line for line in monitor.heard() if "535" in line]
 
 
 def test_two_guards_at_once_leave_one(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    pids = [start_guard(runtime=host.runtime, state=host.state) for _ in range(3)]
+    pids = [start_guard(runtime=host.runtime) for _ in range(3)]
     until(host.guard_pid)
     left = host.guard_pid()
     for pid in pids:
@@ -260,7 +363,7 @@ def test_two_guards_at_once_leave_one(host: Host) -> None:
 
 def test_signals_meant_for_the_agent_do_not_end_the_guard(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    guard = start_guard(runtime=host.runtime, state=host.state)
+    guard = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == guard)
     assert os.getsid(guard) == guard
     for meant_for_others in (signal.SIGINT, signal.SIGHUP):
@@ -286,7 +389,7 @@ def test_a_lease_file_that_someone_harmed_ends_no_watch(
     lease = Lease(host.runtime)
     lease.renew(CLAIM, 1.5)
     installed_here()
-    start_guard(runtime=host.runtime, state=host.state)
+    start_guard(runtime=host.runtime)
     until(host.guard_pid)
     # It has read the lease once when it wakes for the second time; either way it remembers.
     looked = time.monotonic() + 0.7
@@ -298,7 +401,7 @@ def test_a_lease_file_that_someone_harmed_ends_no_watch(
 def test_the_guard_keeps_at_it_until_everything_is_gone(host: Host) -> None:
     """Someone puts our things back after the deadline: they go again."""
     Lease(host.runtime).renew(CLAIM, 0.1)
-    start_guard(runtime=host.runtime, state=host.state)
+    start_guard(runtime=host.runtime)
     for _ in range(2):
         installed_here()
         until(lambda: ours() == [])
@@ -306,7 +409,7 @@ def test_the_guard_keeps_at_it_until_everything_is_gone(host: Host) -> None:
 
 def test_the_guard_is_small_and_has_everything_loaded_from_the_start(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    pid = start_guard(runtime=host.runtime, state=host.state)
+    pid = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == pid)
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))

@@ -60,6 +60,8 @@ class Watchman:
 
     def replace(self) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Fate:
     """Lets so many messages through to the kernel, of whichever actuator, and then kills."""
@@ -127,7 +129,7 @@ def take_back(config: Config) -> None:
     """What the guard does when nobody renews the lease."""
     switch = switch_of(config)
     switch.engage("the end of a test", "nobody")
-    Watch(runtime=config.runtime, state=config.state).look()
+    Watch(runtime=config.runtime).look()
     switch.release()
 
 

@@ -47,7 +47,7 @@ def test_a_lease_that_can_no_longer_be_read_runs_on_to_its_end(
 ) -> None:
     lease = Lease(tmp_path)
     lease.renew(CLAIM, 60)
-    watch = Watch(runtime=tmp_path, state=tmp_path / "state")
+    watch = Watch(runtime=tmp_path)
     assert watch.look() == 0.5
     lease.path.unlink()
     lease.path.mkdir()  # EISDIR, for root too

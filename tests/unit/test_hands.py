@@ -12,6 +12,7 @@ from simulation import CONFIG
 from test_act_diff import CLAIM
 
 from steering.act import lease as leasing
+from steering.act import renewal, watchdog
 from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
@@ -35,6 +36,8 @@ class Watchman:
 
     def ensure(self) -> bool:
         return type(self).present
+
+    def close(self) -> None: ...
 
     def replace(self) -> None:
         if not type(self).present:
@@ -90,7 +93,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(handling, "time", made)
     monkeypatch.setattr(handling, "boot_time", made.monotonic)
-    monkeypatch.setattr(leasing, "boot_time", made.monotonic)
+    for module in (leasing, renewal, watchdog):
+        monkeypatch.setattr(module, "boot_time", made.monotonic)
     return made
 
 
@@ -101,7 +105,9 @@ Make = Callable[[Seconds], Hands]
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Make:
     monkeypatch.setattr(handling, "KernelActuator", Kernel)
-    monkeypatch.setattr(handling, "leftovers", lambda *_: ())
+    monkeypatch.setattr(handling, "leftovers", lambda *_, **_named: ())
+    monkeypatch.setattr(handling, "rivals", lambda *_: ())
+    monkeypatch.setattr(renewal.Renewal, "_run", lambda _renewal: None)  # its clock is another
     monkeypatch.setattr(handling, "Guard", Watchman)
     monkeypatch.setattr(handling, "Alone", Sole)
     monkeypatch.setattr(Watchman, "present", True)
@@ -163,9 +169,12 @@ def test_without_a_guard_the_lease_is_renewed_no_longer_than_a_guard_takes_to_st
     hands: Hands, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renewed: list[Instant] = []
-    monkeypatch.setattr(
-        Lease, "renew", lambda _lease, _claim, _seconds, **_: renewed.append(clock.now)
-    )
+
+    def renew(_lease: Lease, _claim: Claim, seconds: Seconds, **_: object) -> Seconds:
+        renewed.append(clock.now)
+        return clock.now + seconds
+
+    monkeypatch.setattr(Lease, "renew", renew)
     assert act(hands, clock)
     Watchman.present = False
     began = clock.now

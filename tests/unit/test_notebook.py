@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 from simulation import setup
 
 from steering.agent import notebook
-from steering.agent.notebook import ANEW, NAME, Notebook
+from steering.agent.notebook import ANEW, NAME, WAITED, Notebook
 from steering.judge.recover import Hold
 from steering.layout import Layout
 from steering.memory import recall
@@ -50,8 +52,14 @@ def later(world: World, seconds: float) -> World:
     return replace(world, now=world.now + seconds, wall=world.wall + seconds)
 
 
+def keep(kept: Notebook, world: World) -> None:
+    """Until it is written, or was tried to be."""
+    kept.keep(world)
+    assert kept.settle(10.0)
+
+
 def test_another_agent_finds_what_this_one_kept(tmp_path: Path, used: World) -> None:
-    Notebook(tmp_path).keep(used)
+    keep(Notebook(tmp_path), used)
     found = Notebook(tmp_path)
     assert not found.trouble + found.found
     assert found.memory == Memory(
@@ -66,28 +74,28 @@ def test_another_agent_finds_what_this_one_kept(tmp_path: Path, used: World) -> 
 def test_where_nothing_is_to_be_remembered_there_is_no_file(tmp_path: Path, blank: World) -> None:
     (tmp_path / "state").mkdir()
     kept = Notebook(tmp_path / "state")
-    kept.keep(blank)
-    kept.keep(later(blank, 2 * ANEW))
+    keep(kept, blank)
+    keep(kept, later(blank, 2 * ANEW))
     assert list((tmp_path / "state").iterdir()) == []
 
 
 def test_what_is_over_is_remembered_no_longer(tmp_path: Path, used: World, blank: World) -> None:
     kept = Notebook(tmp_path)
-    kept.keep(used)
-    kept.keep(blank)
+    keep(kept, used)
+    keep(kept, blank)
     assert Notebook(tmp_path).memory == Memory(at=blank.wall)
 
 
 def test_it_is_written_when_something_changed_and_once_an_hour(tmp_path: Path, used: World) -> None:
     kept, file = Notebook(tmp_path), tmp_path / NAME
-    kept.keep(used)
+    keep(kept, used)
     before = file.stat().st_ino
-    kept.keep(later(used, ANEW - 1))
+    keep(kept, later(used, ANEW - 1))
     assert file.stat().st_ino == before
-    kept.keep(later(used, ANEW))
+    keep(kept, later(used, ANEW))
     assert json.loads(file.read_bytes())["at"] == used.wall + ANEW
     moved = later(replace(used, worn=used.worn + 1), ANEW + 1)
-    kept.keep(moved)
+    keep(kept, moved)
     assert json.loads(file.read_bytes())["at"] == moved.wall
 
 
@@ -96,8 +104,8 @@ def test_a_clock_that_is_set_makes_no_memory_older_or_younger_than_it_is(
     tmp_path: Path, used: World, by: float
 ) -> None:
     kept = Notebook(tmp_path)
-    kept.keep(used)
-    kept.keep(replace(later(used, 1.0), wall=used.wall + 1.0 + by))
+    keep(kept, used)
+    keep(kept, replace(later(used, 1.0), wall=used.wall + 1.0 + by))
     memory = Notebook(tmp_path).memory
     assert memory is not None
     assert memory.at == used.wall + 1.0 + by
@@ -107,29 +115,105 @@ def test_a_clock_that_is_slewed_has_nothing_written_at_each_turn(
     tmp_path: Path, used: World
 ) -> None:
     kept, file = Notebook(tmp_path), tmp_path / NAME
-    kept.keep(used)
+    keep(kept, used)
     before = file.stat().st_ino
     for turn in range(1, 100):
-        kept.keep(replace(later(used, turn), wall=used.wall + turn * 1.005))
+        keep(kept, replace(later(used, turn), wall=used.wall + turn * 1.005))
     assert file.stat().st_ino == before
 
 
 def test_a_full_disk_is_a_trouble_that_passes_and_nothing_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: World
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **_named: object) -> None:
         raise OSError(28, "No space left on device")
 
     kept = Notebook(tmp_path)
     monkeypatch.setattr(notebook, "write_atomically", full)
-    kept.keep(used)
+    keep(kept, used)
     assert "No space left" in kept.trouble
     assert kept.memory is not None
     assert kept.memory.frozen == FROZEN, "for a lease that is lost"
     monkeypatch.undo()
-    kept.keep(used)
+    keep(kept, used)
     assert not kept.trouble
     assert Notebook(tmp_path).memory == kept.memory
+
+
+class Disk:
+    """A disk that hangs until the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers, self.writes = threading.Event(), 0
+        self._write = notebook.write_atomically
+        monkeypatch.setattr(notebook, "write_atomically", self)
+
+    def __call__(self, path: Path, text: str, *, durable: bool = False) -> None:
+        self.writes += 1
+        self.answers.wait()
+        self._write(path, text, durable=durable)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    made = Disk(monkeypatch)
+    yield made
+    made.answers.set()
+
+
+def test_a_move_waits_for_a_disk_that_hangs_and_then_no_longer(
+    tmp_path: Path, used: World, disk: Disk
+) -> None:
+    kept = Notebook(tmp_path)
+    started = time.monotonic()
+    kept.keep(used)
+    assert time.monotonic() - started < WAITED, "nothing waits for what moves nothing"
+    assert not kept.trouble
+    for turn in range(30):
+        kept.keep(replace(later(used, turn), worn=used.worn + turn), moved=True)
+    assert WAITED * 0.9 < time.monotonic() - started < 10 * WAITED, "once, and not at each move"
+    assert "before it was written down" in kept.trouble
+    assert disk.writes == 1, "nothing piles up"
+    disk.answers.set()
+    assert kept.settle(10.0)
+    assert not kept.trouble
+    assert disk.writes == 2, "the first and the latest"
+    memory = Notebook(tmp_path).memory
+    assert memory is not None
+    assert memory == kept.memory
+
+
+def test_a_move_is_made_when_it_is_written_down(
+    tmp_path: Path, used: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable: list[bool] = []
+    write = notebook.write_atomically
+
+    def note(path: Path, text: str, **named: bool) -> None:
+        durable.append(named["durable"])
+        write(path, text, **named)
+
+    monkeypatch.setattr(notebook, "write_atomically", note)
+    kept = Notebook(tmp_path)
+    kept.keep(used, moved=True)
+    assert not kept.trouble
+    assert (tmp_path / NAME).exists()
+    assert durable == [True], "it outlasts a power cut"
+
+
+def test_a_memory_that_does_not_answer_costs_the_start_a_moment(
+    tmp_path: Path, used: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(Notebook(tmp_path), used)
+    answers = threading.Event()
+    monkeypatch.setattr(notebook, "READ_WITHIN", 0.1)
+    monkeypatch.setattr(notebook, "read_regular", lambda *_: answers.wait())
+    started = time.monotonic()
+    kept = Notebook(tmp_path)
+    answers.set()
+    assert time.monotonic() - started < 5.0
+    assert kept.memory is None
+    assert "can't be read: no answer within 0.1 s" in kept.found
 
 
 GOOD = {"at": 1.7e9, "worn": {"192.5.0.30": 2.0}}
@@ -170,7 +254,7 @@ def test_a_damaged_file_is_set_aside_and_costs_the_memory_alone(
     assert "damaged" in kept.found
     assert not kept.trouble, "it is over"
     assert (tmp_path / f"{NAME}.damaged").read_bytes() == damage
-    kept.keep(used)
+    keep(kept, used)
     again = Notebook(tmp_path)
     assert again.memory == kept.memory
     assert not again.found
@@ -184,7 +268,7 @@ def test_a_file_that_cannot_be_read_is_a_trouble_until_one_is_written(
     assert kept.memory is None
     assert "can't be read" in kept.trouble
     (tmp_path / NAME).rmdir()
-    kept.keep(blank)
+    keep(kept, blank)
     assert not kept.trouble
 
 
@@ -200,6 +284,7 @@ world = World.blank(Layout.of(load(Path(sys.argv[1]))), 1000.0, 1.7e9)
 kept = Notebook(Path(sys.argv[2]))
 for number in range(1_000_000):
     kept.keep(replace(world, worn=world.worn + number % 7 + 1))
+    assert kept.settle(9.0)
     if number == 0:
         print("goes", flush=True)
 """
@@ -225,7 +310,7 @@ def test_killed_between_two_writes_it_leaves_one_or_the_other(tmp_path: Path) ->
 
 
 def test_what_no_policy_names_any_more_is_passed_over(used: World, tmp_path: Path) -> None:
-    Notebook(tmp_path).keep(used)
+    keep(Notebook(tmp_path), used)
     memory = Notebook(tmp_path).memory
     assert memory is not None
     strangers = replace(

@@ -125,7 +125,7 @@ def _is_speaker(pid: int, runtime: Path) -> bool:
     return os.fsencode(runtime.absolute() / FOLDER / CONFIGURATION) in words
 
 
-def _switched_off(runtime: Path) -> bool:
+def switched_off(runtime: Path) -> bool:
     """Whether the switch is there; one that can't be looked at counts."""
     try:
         (runtime / SWITCH).stat()
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str]) -> None:
     os.pwrite(lock, f"{os.getpid()}\n{fingerprint}\n".encode("ascii"), 0)
     # Who switches off puts the switch first and ends the holder of the lock then: a speaker is
     # either seen there, or sees the switch here.
-    if _switched_off(runtime):
+    if switched_off(runtime):
         return
     os.set_inheritable(lock, True)
     # ExaBGP changes its user and group by itself, but keeps the other groups.
