@@ -13,13 +13,15 @@ from steering.model import Seconds
 
 def off(options: argparse.Namespace) -> int:
     """Throw the switch, then say how that went."""
+    from steering.places import asked, claim
+
+    answer = asked(options.config)  # it is read while the rest is loaded
     from steering.act.off import switch_off
-    from steering.places import claim, places
 
     # The switch must not hang on a configuration that still parses: where it does not, the
     # two directories are taken from it as they can be, and the claim from the lease. Nothing
     # that may fail, be it a word on a closed terminal, comes before it is thrown.
-    where = places(options.config)
+    where = answer()
     result = switch_off(
         state=where.state,
         runtime=where.runtime,
