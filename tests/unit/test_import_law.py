@@ -102,12 +102,11 @@ def test_a_stage_imports_no_other_stage(stage: str) -> None:
 
 def test_the_reader_of_dnstap_knows_only_values_and_the_standard_library() -> None:
     """It reads what strangers sent, in a process of its own, and is started without site."""
+    values = ("steering.dnstap", "steering.model", "steering.system")
     for file in MODULES:
         if _name(file).startswith("dnstap/"):
             ours = {m for m in _imports(file) if _within(m, "steering")}
-            assert not {m for m in ours if not _within(m, "steering.dnstap", "steering.model")} - {
-                "steering"
-            }
+            assert not {m for m in ours if not _within(m, *values)} - {"steering"}
             others = {m.split(".")[0] for m in _imports(file)} - sys.stdlib_module_names
             assert others <= {"steering", "mypy_extensions"}
 
