@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import signal
 import sys
 import time
@@ -34,6 +33,7 @@ from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.act.reader import Trouble
 from steering.model import Seconds
+from steering.system.output import Output
 
 LOCK = "guard.lock"
 TAKE_OVER = "--take-over"
@@ -43,6 +43,7 @@ _BACK_OFF: tuple[Seconds, Seconds] = (0.1, 5.0)
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 _ASK_NICELY: Seconds = 0.5
+_OUTPUT = Output(2)
 
 
 class Watch:
@@ -220,11 +221,7 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
 
 def _say(text: str) -> None:
     # The agent's stderr may be gone with the agent, or full: that must not hold us up.
-    with contextlib.suppress(OSError, ValueError):
-        poll = select.poll()
-        poll.register(sys.stderr, select.POLLOUT)
-        if poll.poll(0):
-            print(f"steering guard: {text}", file=sys.stderr, flush=True)
+    _OUTPUT.write(f"steering guard: {text}")
 
 
 def main(arguments: list[str]) -> int:

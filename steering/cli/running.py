@@ -19,6 +19,7 @@ def run(options: argparse.Namespace) -> int:
     from steering.agent.loop import Agent
     from steering.config import fingerprint, load
     from steering.report.events import Log
+    from steering.system.output import Output
 
     seen = fingerprint(options.config)
     setup = load(options.config)
@@ -26,8 +27,12 @@ def run(options: argparse.Namespace) -> int:
     # is 1024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
-    asyncio.run(Agent(setup, log, options.config, seen).run())
+    output = Output(2)
+    log = Log(output=output, readable=sys.stderr.isatty())
+    agent = Agent(setup, log, options.config, seen)
+    # What libraries and the end by a bug have to say is not to hold it up either.
+    sys.stderr = output.stream()
+    asyncio.run(agent.run())
     return FINE
 
 

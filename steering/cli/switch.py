@@ -8,31 +8,47 @@ import sys
 
 from steering.author import author
 from steering.excuse import FAILED, FINE, NOT_PERMITTED
+from steering.model import Seconds
 
 
 def off(options: argparse.Namespace) -> int:
     """Throw the switch, then say how that went."""
+    from steering.places import asked, claim
+
+    answer = asked(options.config)  # it is read while the rest is loaded
     from steering.act.off import switch_off
-    from steering.places import claim, places
 
     # The switch must not hang on a configuration that still parses: where it does not, the
     # two directories are taken from it as they can be, and the claim from the lease. Nothing
     # that may fail, be it a word on a closed terminal, comes before it is thrown.
-    where = places(options.config)
+    where = answer()
     result = switch_off(
         state=where.state,
         runtime=where.runtime,
         reason=options.reason,
         by=author(),
-        configured=lambda: claim(options.config),
+        configured=lambda: claim(options.config) if where.read else None,
+        taken_back=_taken_back,
     )
     for trouble in (where.trouble, *map(str, result.troubles)):
         _complain(trouble)
-    if result.gone and result.engaged:
-        lasting = "" if result.lasting else ", but only until this host restarts"
-        print(f"off: everything taken back in {result.seconds:.2f} s{lasting}")
+    if not result.engaged:
+        _complain("not in force: an agent that runs may install routes again")
+    if not result.lasting:
+        now = "off now, but " if result.engaged else ""
+        _complain(f"{now}not kept: a restart of this host ends it")
+    if result.gone and result.engaged and result.lasting:
+        print("kept over restarts, until `steering on`")
         return FINE
     return NOT_PERMITTED if os.geteuid() else FAILED
+
+
+def _taken_back(seconds: Seconds) -> None:
+    """What is in force is said at once: the disk may still be at it."""
+    try:
+        print(f"off: everything taken back in {seconds:.2f} s", flush=True)
+    except OSError:  # nobody reads it; the exit code tells the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def on(options: argparse.Namespace) -> int:
@@ -42,9 +58,11 @@ def on(options: argparse.Namespace) -> int:
 
     where = places(options.config)
     _complain(where.trouble)
-    switch = OffSwitch(state=where.state, runtime=where.runtime)
-    was = switch.engaged()
-    switch.release()
+    try:
+        was = OffSwitch(state=where.state, runtime=where.runtime).release()
+    except OSError as error:
+        _complain(f"still off: {error}")
+        return NOT_PERMITTED if isinstance(error, PermissionError) else FAILED
     print("on again" if was else "was on already")
     return FINE
 

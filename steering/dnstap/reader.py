@@ -33,6 +33,7 @@ from steering.dnstap.walk import Walker
 from steering.dnstap.wire import Letters, read_interest, tally_letter
 from steering.dnstap.writer import PIECE, Writer
 from steering.model import Instant, Seconds
+from steering.system.output import Output
 from steering.system.unreadable import HERE, Where
 
 INTERVAL: Seconds = 0.2
@@ -287,6 +288,9 @@ def main(words: Sequence[str]) -> None:
     # The agent's terminal and its service manager's reload are not for us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # The agent's standard error is this one's too, and may have no reader: a reader that ends by
+    # a bug has to end.
+    sys.stderr = Output(2).stream()
     control = socket.socket(fileno=int(words[0]))
     control.setblocking(False)
     reader = Reader(control, dict(_pairs(words[1:])))

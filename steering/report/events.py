@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import json
-import select
 from dataclasses import dataclass, field
-from typing import TextIO
 
 from steering.model import Event, Instant, Seconds, WallTime
+from steering.system.output import LONGEST, ROOM, Output
 
 _TROUBLED: Seconds = 60.0
 """How long the alarm lasts after the last line that was lost."""
+
+_STALLED: Seconds = 5.0
+"""A busy disk or a log daemon that restarts is back within this."""
 
 _COLOURS = {
     "suspected": "33",
@@ -63,35 +64,62 @@ def sentence(event: Event, wall: WallTime, *, colour: bool) -> str:
     return "  ".join(part for part in (clock, word, subject, change, rule, event.because) if part)
 
 
+def json_line(event: Event, wall: WallTime, at_most: int) -> str:
+    """The event as a line of JSON of at most so many bytes: the longest texts are cut.
+
+    What was cut says so; a list or a mapping that is too long becomes its text.
+    """
+    values = fields(event, wall)
+    line = _json(values)
+    kept = {key: len(_text(value)) for key, value in values.items()}
+    cut: dict[str, object] = {}
+    while (excess := len(_encoded(line)) - at_most) > 0:
+        key = max(kept, key=lambda key: len(_encoded(_json(cut.get(key, values[key])))))
+        if not kept[key]:
+            break  # it is so of no event: Output cuts what is too long all the same
+        text = _text(values[key])
+        kept[key] = max(0, kept[key] - excess - _NOTE)
+        cut[key] = f"{text[: kept[key]]}... ({len(text) - kept[key]} characters left out)"
+        line = _json(values | cut)
+    return line
+
+
+_NOTE = 48  # more than the note takes
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else _json(value)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
 @dataclass(slots=True)
 class Log:
-    """Writes events to a stream; a stream that is gone or full costs lines, never the agent.
+    """Writes events to an output; one that is gone or full costs lines, never the agent."""
 
-    A pipe or socket that nobody empties would hold up the whole loop, and with it the lease.
-    """
-
-    stream: TextIO
+    output: Output
     readable: bool
-    lost: int = 0
-    """Lines that nobody will ever read."""
     _seen: int = field(default=0, init=False)
     _lost_at: Instant = field(default=float("-inf"), init=False)
 
+    @property
+    def lost(self) -> int:
+        """Lines that nobody will ever read."""
+        return self.output.lost
+
     def write(self, event: Event, wall: WallTime) -> None:
         """One line for one event."""
-        line = (
-            sentence(event, wall, colour=True)
-            if self.readable
-            else json.dumps(fields(event, wall), ensure_ascii=False)
-        )
-        try:
-            if not self._has_room():
-                self.lost += 1
-                return
-            self.stream.write(line + "\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            self.lost += 1
+        if self.readable:
+            line = sentence(event, wall, colour=True)
+        else:
+            line = json_line(event, wall, LONGEST - 1)
+        self.output.write(line)
 
     def trouble(self, now: Instant) -> str:
         """What is wrong with the writing, for a minute after the last loss; empty if nothing is."""
@@ -99,14 +127,6 @@ class Log:
             self._seen, self._lost_at = self.lost, now
         if now - self._lost_at < _TROUBLED:
             return f"{self.lost} lines of events could not be written: nobody reads them"
+        if self.output.stalled() > _STALLED:
+            return f"nobody reads the events: {ROOM >> 10} KiB of them wait, what is more is lost"
         return ""
-
-    def _has_room(self) -> bool:
-        """Whether a line can be written at once: a pipe says so with 4 KiB free (pipe(7))."""
-        try:
-            descriptor = self.stream.fileno()
-        except io.UnsupportedOperation:
-            return True  # in memory
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
-        return bool(poll.poll(0))

@@ -50,6 +50,41 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Makes a directory and those above it; what it made is on the disk when this returns.
+
+    Raises OSError.
+    """
+    try:
+        path.mkdir()
+    except FileNotFoundError:
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    sync_directory(path.parent)
+
+
+def remove(path: Path) -> bool:
+    """Takes a file away, and its name off the disk; whether it was there. Raises OSError.
+
+    The directory is synced in either case: whoever removed the name before may have died then.
+    """
+    try:
+        path.lstat()  # to remove what is not there is refused on a file system that is read-only
+        path.unlink()
+        was = True
+    except FileNotFoundError:
+        was = False
+    except NotADirectoryError:
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        sync_directory(path.parent)
+    return was
+
+
 def read_regular(path: Path, at_most: int) -> bytes:
     """What a regular file holds, at most so many bytes of it.
 

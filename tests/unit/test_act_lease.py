@@ -236,3 +236,63 @@ def test_where_no_place_can_be_written_it_says_which(tmp_path: Path) -> None:
     for name, trouble in zip("ab", troubles, strict=True):
         assert str(tmp_path / "file" / name / "off") in str(trouble)
     assert not nowhere.engaged()
+
+
+@pytest.mark.timeout(60)
+def test_what_is_kept_is_synced_with_its_name_and_the_directories_that_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the calls it takes: what a power cut makes of their absence is tried in a lab."""
+    log = tmp_path / "synced"
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        with log.open("a") as file:
+            file.write(f"{Path(f'/proc/self/fd/{descriptor}').readlink()}\n")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    state = tmp_path / "a" / "state"
+    switch = OffSwitch(state=state, runtime=tmp_path / "run")
+    assert switch.engage("ticket 4711", "noc") == ()
+    synced = log.read_text().splitlines()
+    assert synced[:2] == [str(tmp_path), str(tmp_path / "a")]
+    assert synced[2].startswith(str(state / ".off.")), "the file, before it has its name"
+    assert synced[3:] == [str(state)]
+    log.unlink()
+    assert switch.release()
+    assert log.read_text().splitlines() == [str(state)]
+    log.unlink()
+    assert not switch.release()
+    assert log.read_text().splitlines() == [str(state)], "whoever removed it may have died then"
+
+
+def test_what_could_not_be_switched_on_stays_off(tmp_path: Path) -> None:
+    switch = OffSwitch(state=tmp_path / "state", runtime=tmp_path / "run")
+    (tmp_path / "state" / "off" / "x").mkdir(parents=True)  # no file, and not to be removed
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "off").write_text("{}")
+    with pytest.raises(IsADirectoryError):
+        switch.release()
+    assert (tmp_path / "run" / "off").exists(), "what is in force goes last"
+
+
+def test_a_switch_of_any_size_or_kind_is_read_without_waiting(tmp_path: Path) -> None:
+    switch = OffSwitch(state=tmp_path, runtime=tmp_path / "run")
+    os.mkfifo(tmp_path / "off")
+    assert switch.engaged()
+    assert switch.record() is None
+    (tmp_path / "off").unlink()
+    (tmp_path / "off").write_text('{"time": 0, "by": "x", "reason": "%s"}' % ("x" * 1_000_000))
+    assert switch.record() is None
+
+
+@pytest.mark.parametrize("throw", [True, False])
+def test_one_place_that_is_not_there_costs_nothing(tmp_path: Path, *, throw: bool) -> None:
+    switch = OffSwitch(state=tmp_path / "state", runtime=tmp_path / "run")
+    if throw:
+        switch.engage("r", "noc")
+        (tmp_path / "state" / "off").unlink()
+        (tmp_path / "state").rmdir()
+    assert switch.release() is throw
+    assert not switch.engaged()

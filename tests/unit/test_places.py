@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from test_act_diff import CLAIM
 from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch, switch_off
-from steering.places import RUNTIME, STATE, claim, places
+from steering.places import RUNTIME, STATE, Places, _of_the_guard, claim, places
 
 CONFIG = """\
 site: sin
@@ -92,14 +95,104 @@ def test_a_directory_that_has_no_usable_name_costs_only_itself(config: Path, nam
     assert found.trouble
 
 
-@pytest.mark.parametrize("kind", ["none", "directory", "pipe"])
-def test_what_is_no_file_leaves_the_usual_places(config: Path, kind: str) -> None:
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["none", "directory", "pipe", "device", "loop"])
+def test_what_is_no_file_leaves_the_usual_places(
+    config: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steering.places._of_the_guard", lambda: None)
     config.unlink()
     if kind == "directory":
         config.mkdir()
     elif kind == "pipe":
         os.mkfifo(config)
-    assert (places(config).state, places(config).runtime) == (STATE, RUNTIME)
+    elif kind == "device":
+        config.symlink_to("/dev/zero")
+    elif kind == "loop":
+        config.symlink_to(config)
+    found = places(config)
+    assert (found.state, found.runtime, found.read) == (STATE, RUNTIME, False)
+    assert str(config) in found.trouble
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{state: a, site: sin, runtime: b}",
+        "{\n'state': a,\n\"runtime\": b\n}",
+        "\ufeffstate: a\r\nsite: sin\r\nruntime: b\r\n",
+        "\ufeffruntime: b\rstate: a\r",
+        "# state: x\nx: |\n  a\n\n  state: y\nstate: a # here\nruntime:   b   \n",
+        "%YAML 1.1\n---\nstate: !!str a\nruntime: &r 'b'\n...\n",
+        "x: &dir a\nstate: *dir\nruntime: >-\n  b\n",
+        "? state\n: a\n? runtime\n: b\n",
+        "x: 'q\n\nstate: y'\nstate: a\nruntime: b\n",
+        "x: {state: y, runtime: z}\nruntime: b\nstate: a",
+    ],
+)
+def test_the_directories_are_found_however_the_mapping_is_written(config: Path, text: str) -> None:
+    config.write_text(text, newline="")
+    found = places(config)
+    assert (found.state, found.runtime) == (config.parent / "a", config.parent / "b")
+    assert (found.trouble, found.read) == ("", True)
+
+
+def test_what_only_looks_like_a_key_is_none(config: Path) -> None:
+    config.write_text("{x: 'a\nstate: y\n', y: [1,\nruntime: z]}\n")
+    assert places(config) == Places(state=STATE, runtime=RUNTIME, read=True)
+
+
+_MIDDLE = b"policy:\n" + b"  - {name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}\n" * 40_000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"state: a\nruntime: b\n", b""),
+        (b"state: a\n", b"runtime: b\n"),
+        (b"", b"\nstate: 'a'\r\nruntime: b # at the end"),
+        (b"{state: a, runtime: b, x: [\n", b"]}"),
+    ],
+)
+def test_a_file_of_megabytes_is_not_parsed(config: Path, before: bytes, after: bytes) -> None:
+    config.write_bytes(before + _MIDDLE + after)
+    spent = os.times()
+    found = places(config)
+    assert os.times().children_user - spent.children_user < 1.0, "the parser takes ten times that"
+    assert (found.state, found.runtime) == (config.parent / "a", config.parent / "b")
+    assert found.trouble == ""
+
+
+def test_a_large_file_that_names_no_directory_where_it_is_looked_at_says_so(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steering.places._of_the_guard", lambda: None)
+    config.write_bytes(b"state: a\n" + _MIDDLE)
+    found = places(config)
+    assert (found.state, found.runtime) == (config.parent / "a", RUNTIME)
+    assert "too large" in found.trouble
+
+
+def test_the_guard_that_runs_says_which_directories_where_the_file_does_not(
+    config: Path, tmp_path: Path
+) -> None:
+    config.unlink()
+    elsewhere = _of_the_guard()
+    code = [sys.executable, "-c", "input()", "-m", "steering.act.guard"]
+    with subprocess.Popen([*code, "/a/run", "/a/state"], stdin=subprocess.PIPE) as guard:
+        try:
+            until = time.monotonic() + 10.0
+            while _of_the_guard() == elsewhere:
+                assert time.monotonic() < until
+            if elsewhere is None:
+                found = places(config)
+                assert (found.state, found.runtime) == (Path("/a/state"), Path("/a/run"))
+                assert "of the guard that runs" in found.trouble
+                config.write_text(f"runtime: {tmp_path}/b\n- x")
+                assert places(config).runtime == tmp_path / "b"
+        finally:
+            guard.kill()
 
 
 def test_the_switch_is_thrown_before_the_configuration_is_asked(config: Path) -> None:
