@@ -31,6 +31,7 @@ from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
+from steering.system import descriptors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Outfit:
                 deliver=lasting.deliver,
                 gateway_dead=self.ways.gateway_dead,
                 leads=self.ways.leads,
+                at_once=descriptors.for_questions(),
                 known=version.delegations,
             )
             made.pop_all()
