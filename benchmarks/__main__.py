@@ -21,6 +21,7 @@ from benchmarks import (
     kernel,
     quiet,
     report,
+    status_port,
     story,
     turn,
 )
@@ -34,6 +35,7 @@ ALL = {
     "dnstap": dnstap.run,
     "detect": detect.run,
     "detector": detector.run,
+    "status_port": status_port.run,
     "story": story.run,
     "attack": attack.run,
 }

@@ -32,6 +32,9 @@ from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
 from steering.observe.strays import Strays
 from steering.report.events import Log
+from steering.report.http.answers import answer
+from steering.report.http.letters import Answer
+from steering.report.http.service import Service
 from steering.report.metrics import Meters
 from steering.report.notify import notify
 from steering.report.snapshot import Snapshot
@@ -71,8 +74,6 @@ class Agent:
             Lasting(
                 switch=self.switch,
                 kept_off=lambda: self.kept_off.off,
-                registry=self.meters.registry,
-                snapshot=lambda: self.snapshot,
                 deliver=self.senses.deliver,
                 strays=self.strays,
             ),
@@ -83,6 +84,7 @@ class Agent:
             turn=self.turn,
         )
         self.reload = Reload(path, self.regime, self.meters)
+        self.service = Service(config.runtime, self._answer, self._unanswered)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -92,6 +94,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
         if self.notebook.found:
             self.tell(Event(event="notice", because=self.notebook.found))
+        loop.add_reader(self.service.fileno(), lambda: self.service.pump(time.monotonic()))
         self.regime.start(crew)
         self.tell(Event(event="config_loaded", because=words.summary(self.regime.outfit)))
         notify("READY=1")
@@ -102,6 +105,8 @@ class Agent:
             await crew.work()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
+            loop.remove_reader(self.service.fileno())
+            self.service.close()
             self.kept_off.close()
             self.notebook.settle(GOODBYE)
             self.regime.close()
@@ -152,6 +157,7 @@ class Agent:
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
         world, outfit, journal = self.regime.world, self.regime.outfit, self.regime.journal
+        self.service.tend(self.regime.version.setup.config.status, now)
         for event in self.troubles.settle(self._matters(now), world.wall):
             self.tell(event)
         self.snapshot = Snapshot(
@@ -168,6 +174,7 @@ class Agent:
             unreadable=HERE.counts,
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )
+        self.service.turned(now, ready=self.snapshot.ready)
 
     def _matters(self, now: Instant) -> Mapping[str, str]:
         """What is the matter with the agent's own means: name of the alarm to text, or to none."""
@@ -179,6 +186,7 @@ class Agent:
             "state": self.notebook.trouble or self.kept_off.trouble(now),
             "config": self.reload.rejected,
             "config_held": self.reload.held,
+            "status": self.service.trouble,
             "log": self.log.trouble(now),
             "journal": journal.trouble if journal is not None else "",
             "off": self._why_off() if self.regime.world.off else "",
@@ -193,6 +201,14 @@ class Agent:
         for seconds in speaking.acknowledged if speaking is not None else ():
             self.meters.bgp_acknowledged.observe(seconds)
         return speaking
+
+    def _answer(self, key: str) -> Answer:
+        """What is answered over HTTP, in a copy of this process."""
+        return answer(key, self.snapshot, self.meters.registry)
+
+    def _unanswered(self, because: str) -> None:
+        """A question over HTTP met an error, which cost the one who asked his answer alone."""
+        self.tell(Event(event="notice", because=f"status: {because}"))
 
     def tell(self, event: Event) -> None:
         """Something for the log."""
