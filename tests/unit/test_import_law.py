@@ -111,6 +111,13 @@ def test_the_reader_of_dnstap_knows_only_values_and_the_standard_library() -> No
             assert others <= {"steering", "mypy_extensions"}
 
 
+def test_what_everybody_may_use_uses_the_standard_library_alone() -> None:
+    for file in MODULES:
+        if _name(file).startswith("system/"):
+            roots = {m.split(".")[0] for m in _imports(file)}
+            assert roots <= sys.stdlib_module_names, _name(file)
+
+
 def test_values_import_no_stage() -> None:
     found = {m for m in _imports(ROOT / "model.py") if _within(m, "steering")}
     assert not found
