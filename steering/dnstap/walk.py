@@ -605,6 +605,8 @@ class Walker:
             rdtype = message[start] << 8 | message[start + 1]
             signer = _expand(message, start + 18, end)
             key = (signer, _expand(message, owner, len(message)), rdtype)
+            if not _within(key[1], signer):
+                continue  # no record of the zone, whoever is named as its signer (RFC 4035 5.3.1)
             late: i64 = -_ahead(_number(message, start + 8), now)
             early: i64 = _ahead(_number(message, start + 12), now)
             away = max(late, early)
@@ -705,6 +707,18 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
             lowest = at
         else:
             raise MalformedError
+
+
+def _within(name: bytes, zone: bytes) -> bool:
+    """Whether a name is the zone's apex or below it; both without pointers, in lower case."""
+    at: i64 = 0
+    size: i64 = len(name)
+    while at < size:
+        if name[at:] == zone:
+            return True
+        count: i64 = name[at]
+        at += count + 1
+    return False
 
 
 def _expand(message: bytes, at: i64, limit: i64) -> bytes:

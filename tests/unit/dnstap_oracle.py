@@ -223,6 +223,8 @@ def expected(message: bytes) -> Verdict:
         own = [(owner, rrsig) for owner, rrsig in signatures if rrsig.signer == name]
         rrsets: dict[tuple[bytes, int], list[RRSIG]] = {}
         for owner, rrsig in own:
+            if not owner.is_subdomain(name):
+                continue
             key = owner.to_digestable(), int(rrsig.type_covered)
             rrsets.setdefault(key, []).append(rrsig)
         bad = {key: min(rs, key=_away) for key, rs in rrsets.items() if min(map(_away, rs)) > 0}

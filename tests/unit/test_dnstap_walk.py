@@ -128,6 +128,15 @@ def test_the_end_of_the_32_bit_clock_is_no_end_of_validity() -> None:
     assert (found.good, found.expired, found.not_yet_valid) == (2, 1, 0)
 
 
+def test_what_is_outside_the_zone_that_is_named_as_its_signer_fails_nobody() -> None:
+    outside = [(name, "com.", -700_000, -1) for name in (".", "org.", "xcom.", "x\\003com.")]
+    (found,) = tally(*(signed(one) for one in outside)).signed
+    assert (found.zone, found.good, found.expired) == ("com.", len(outside), 0)
+    assert found.failing == ()
+    (found,) = tally(signed(*outside, OLD)).signed
+    assert [failing.owner for failing in found.failing] == ["old.com."]
+
+
 def test_long_names_do_not_make_a_tally_long() -> None:
     long = [f"{n:03d}{'x' * 58}.{'y' * 63}.{'z' * 63}.com." for n in range(2 * NAMES)]
     wires = [signed((name, "com.", -700_000, -1)) for name in long]

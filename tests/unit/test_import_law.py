@@ -124,6 +124,13 @@ def test_the_process_that_serves_http_knows_only_values_and_the_standard_library
     assert {m.split(".")[0] for m in _imports(file)} - sys.stdlib_module_names <= {"steering"}
 
 
+def test_what_everybody_may_use_uses_the_standard_library_alone() -> None:
+    for file in MODULES:
+        if _name(file).startswith("system/"):
+            roots = {m.split(".")[0] for m in _imports(file)}
+            assert roots <= sys.stdlib_module_names, _name(file)
+
+
 def test_values_import_no_stage() -> None:
     found = {m for m in _imports(ROOT / "model.py") if _within(m, "steering")}
     assert not found
