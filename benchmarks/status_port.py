@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
@@ -177,6 +178,7 @@ def _process(work: Callable[[], None]) -> Iterator[None]:
         try:
             work()
         finally:
+            traceback.print_exc()
             os._exit(0)
     try:
         yield
@@ -197,6 +199,7 @@ def _refuse() -> None:
         if host == "::":
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.setsockopt(level, option, 1)  # IP_PKTINFO, IPV6_RECVPKTINFO: answer from there
+        made.setsockopt(level, 15 if level == socket.IPPROTO_IP else 78, 1)  # *_FREEBIND
         made.bind((host, 53))
         sockets.append((made, level))
     while True:
@@ -259,6 +262,8 @@ def _closed(port: int) -> None:
             raise ConnectionError
         if not left[one]:
             head, _, data = data.partition(b"\r\n\r\n")
+            if b"Content-Length: " not in head:
+                raise ConnectionError
             left[one] = int(head.split(b"Content-Length: ")[1].split()[0])
         left[one] -= len(data)
         if left[one] <= 0:

@@ -78,6 +78,11 @@ class Listener:
         except OSError:
             return False
 
+    def replace(self, other: Listener) -> None:
+        """Listen with the other's socket from now on; the one that was lost is closed."""
+        self.close()
+        self.socket, self.owns, self._inode = other.socket, other.owns, other._inode
+
     def close(self) -> None:
         """Stop listening, and remove the socket's file if it is still the one made here."""
         self.socket.close()
