@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
-from stage import EXPIRED, PATIENCE, Kernel, add_foreign, everything, foreign, on_stage, ours, slack
+import time
+from dataclasses import replace
 
+import pytest
+from stage import (
+    EXPIRED,
+    PATIENCE,
+    QUICK,
+    Kernel,
+    Stage,
+    add_foreign,
+    everything,
+    foreign,
+    on_stage,
+    ours,
+    slack,
+)
+
+from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
@@ -97,3 +113,61 @@ def test_a_whole_incident_leaves_other_people_s_routes_and_rules_as_they_were() 
         assert ours(stage) == own
         assert all(" table 5353 proto 53 " in line for line in kernel.lines())
         assert poll(lambda: stage.healths("pao") == {"healthy"}, timeout=PATIENCE)
+
+
+def test_a_hundred_thousand_foreign_routes_in_our_table_cost_no_lease_and_no_turn() -> None:
+    with on_stage(replace(QUICK, lease="3s")) as stage:
+        lease = Lease(stage.scene.world.work / "run")
+        turns, oldest = [time.monotonic()], 0.0
+
+        def fresh() -> bool:
+            nonlocal oldest
+            state = lease.read()
+            assert state is not None
+            oldest = max(oldest, boot_time() - (state.deadline - 3.0))
+            return oldest < 2.0
+
+        _fill(stage, 50_000)
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        started = time.monotonic()
+        assert poll(
+            lambda: fresh() and _steered(stage) == stage.through("pao"), timeout=PATIENCE
+        ), stage.story()
+        print(f"steered within {time.monotonic() - started:.1f} s")
+        stage.await_alarm("kernel")
+        because = next(a["because"] for a in stage.status()["alarms"] if a["name"] == "kernel")
+        assert "others have 256 routes or more in it" in because
+        seen, until = stage.status()["time"], time.monotonic() + 10.0
+        longest = 0.0
+        while time.monotonic() < until:
+            assert fresh(), f"the lease is {oldest:.1f} s old"
+            if (now := stage.status()["time"]) != seen:
+                seen = now
+                turns.append(time.monotonic())
+                longest = max(longest, turns[-1] - turns[-2] if len(turns) > 2 else 0.0)
+        print(f"lease at most {oldest:.2f} s old, a turn at most {longest:.2f} s after another")
+        assert longest <= 2.0 + slack()
+        assert not stage.times("lease_lost")
+
+
+def _fill(stage: Stage, each: int) -> None:
+    """So many routes of somebody else in the table of the steers, in each family."""
+    work = stage.scene.world.work
+    four = (f"198.{18 + n // 65536}.{n // 256 % 256}.{n % 256}/32" for n in range(each))
+    six = (f"2001:db8:77::{n >> 16:x}:{n & 0xFFFF:x}/128" for n in range(each))
+    for ip, prefixes, hop in (
+        ("ip", four, "10.255.0.2"),
+        ("ip -6", six, "fd00:ff:0::2"),
+    ):
+        batch = work / "batch"
+        batch.write_text(
+            "".join(f"route add {p} via {hop} table 5353 proto 99\n" for p in prefixes)
+        )
+        stage.sh(f"{ip} -batch {batch}")
+
+
+def _steered(stage: Stage) -> dict[str, str]:
+    """The steers, among all that others have put into their table."""
+    text = stage.sh("ip route show table 5353 proto 53; ip -6 route show table 5353 proto 53")
+    words = [line.split() for line in text.splitlines()]
+    return {line[0]: line[line.index("via") + 1] for line in words}

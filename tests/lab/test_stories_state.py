@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,16 +144,18 @@ def test_a_runtime_that_is_wiped_is_made_again_and_no_route_goes() -> None:
             for entry in [run] if whole else list(run.iterdir()):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             assert poll(lambda: not lease_of(stage).expired(), timeout=3.0 + slack())
-            assert poll(
-                lambda before=first: guard.exists() and guard.read_text() not in {"", before},
-                timeout=5.0 + slack(),
-            )
+            assert poll(partial(_another, guard, first), timeout=5.0 + slack())
             first = guard.read_text()
             stage.asked_more(20, meanwhile=lambda: stage.scene.routes() == stage.through("pao"))
             assert poll(lambda: len(_guards(run)) == 1, timeout=5.0 + slack()), "the old one leaves"
         assert not stage.times("lease_lost")
         stage.kill_agent()
         assert poll(lambda: not ours(stage), timeout=5.0 + slack())
+
+
+def _another(lock: Path, than: str) -> bool:
+    """Whether another process has written itself down as the guard."""
+    return lock.exists() and lock.read_text() not in {"", than}
 
 
 def _guards(run: Path) -> list[int]:

@@ -24,6 +24,7 @@ from steering.judge.recover import Hold
 from steering.layout import Layout
 from steering.memory import recall
 from steering.model import Breaches, Frozen, Memory
+from steering.system import files
 from steering.world import World
 
 FROZEN = {
@@ -145,7 +146,7 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answers, self.writes = threading.Event(), 0
-        self._write = notebook.write_atomically
+        self._write = files.write_atomically
         monkeypatch.setattr(notebook, "write_atomically", self)
 
     def __call__(self, path: Path, text: str, *, durable: bool = False) -> None:
@@ -187,7 +188,7 @@ def test_a_move_is_made_when_it_is_written_down(
     tmp_path: Path, used: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[bool] = []
-    write = notebook.write_atomically
+    write = files.write_atomically
 
     def note(path: Path, text: str, **named: bool) -> None:
         durable.append(named["durable"])

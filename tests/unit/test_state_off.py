@@ -14,6 +14,7 @@ import pytest
 from steering.act.off import OffSwitch
 from steering.agent import state_off
 from steering.agent.state_off import SILENT, StateOff
+from steering.system import files
 
 
 def until(true: Callable[[], object]) -> None:
@@ -90,7 +91,7 @@ def test_a_switch_that_is_released_between_two_looks_of_one_is_on(
     """`steering on` comes when the kept one was seen, and the one in force is about to be put."""
     host.switch.engage("test", "noc")
     (host.runtime / "off").unlink()
-    write, written = state_off.write_atomically, threading.Event()
+    write, written = files.write_atomically, threading.Event()
 
     def released(path: Path, text: str) -> None:
         host.switch.release()
