@@ -33,7 +33,8 @@ def _watch(
     nsids: Iterable[str], instance: Instance | None = None, *, every: float = 0.2
 ) -> tuple[Instance, list[Sight]]:
     instance = instance or Instance()
-    told, now = [], instance.since
+    told: list[Sight] = []
+    now = instance.since
     for nsid in nsids:
         now += every
         instance, sight = instance.see(nsid, now)
