@@ -8,9 +8,10 @@ of the local path; they are left out, which keeps the detour, and an alarm says 
 while routers may have sent it by the detour is never taken for the local path's own: that would
 be believed in every detour to come.
 
-Where nobody tells its instance, or both paths lead to the same one, nothing can be told. Nor can
-it after a restart within a detour, where the local path's instance was never met: then the site's
-is left out as well, which is safe, and the alarm says that nobody knows.
+Where nobody tells its instance, or both paths lead to the same one, nothing can be told. One may
+have more servers than are remembered, so a single one met over both paths says that they do. Nor
+can it be told after a restart within a detour, where the local path's instance was never met: then
+the site's is left out as well, which is safe, and the alarm says that nobody knows.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Pins:
         self._until: dict[str, dict[str, Instant]] = {}
         """Address -> site -> until when the routers were told of it, as far as is known."""
         self._astray: Counter[str] = Counter()
+        self._shared: set[tuple[str, str]] = set()
+        """(address, site) whose instance also answers the local path while nothing is steered."""
 
     def stand(self, told: Mapping[str, str] | None, now: Instant) -> None:
         """What the routers are told now, address -> site; None: nobody knows, so what they were."""
@@ -59,6 +62,7 @@ class Pins:
             if seen.path != LOCAL or not sites:
                 self._meet(address, seen)
         if not sites:
+            self._share(address, [seen.path for seen in own if seen.path != LOCAL])
             self._astray.pop(address, None)
             return item
         strayed = [
@@ -71,6 +75,9 @@ class Pins:
     def forget(self, paths: Collection[str]) -> None:
         """Begin anew with paths that are another way now: others may answer there."""
         self._met = {pair: met for pair, met in self._met.items() if pair[1] not in paths}
+        self._shared = {
+            pair for pair in self._shared if LOCAL not in paths and pair[1] not in paths
+        }
         if paths:
             self._astray.clear()
 
@@ -104,7 +111,16 @@ class Pins:
             met.append(seen.nsid)
             del met[:-_KNOWN]
 
+    def _share(self, address: str, sites: Collection[str]) -> None:
+        """Note whose instances have a server that the local path is answered by as well."""
+        local = set(self._met.get((address, LOCAL), ()))
+        for site in sites:
+            if not local.isdisjoint(self._met.get((address, site), ())):
+                self._shared.add((address, site))
+
     def _is_of(self, seen: Observation, address: str, site: str) -> bool:
+        if (address, site) in self._shared:
+            return False
         beyond = self._met.get((address, site), ())
         return seen.nsid in beyond and seen.nsid not in self._met.get((address, LOCAL), ())
 

@@ -186,8 +186,8 @@ class Budget(Section):
     )
     capacity_share: Annotated[float, Share(low="1%", why="less would let nothing through")] = Field(
         default=0.8,
-        description="Share of a site's `capacity` that steered traffic may take up, by what dnstap"
-        " shows or by the policies' estimates.",
+        description="Share of a site's `capacity` that steered traffic may take up, by the"
+        " policies' `steer.queries_per_second`.",
     )
 
 

@@ -153,9 +153,9 @@ class Steer(Section):
         Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None
     ) = Field(
         default=None,
-        description="Queries that this host's resolvers send to all these addresses together, for"
-        " the sites' `capacity`. Used where dnstap does not tell; if left out as well, they are"
-        " not known and count as none.",
+        description="The most queries that this host's resolvers send to all these addresses"
+        " together, for the sites' `capacity`. If left out they count as none, whatever dnstap"
+        " shows: that orders sites, raises the alarm `capacity`, and forbids nothing.",
     )
 
 

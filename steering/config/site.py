@@ -54,7 +54,8 @@ class Site(Section):
     )
     capacity: Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None = Field(
         default=None,
-        description="Queries per second that may be sent there; no limit if left out.",
+        description="Queries per second that may be sent there; no limit if left out, nor for"
+        " policies without `steer.queries_per_second`.",
     )
 
     returns: Return = Field(

@@ -75,7 +75,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
     if board.defied.any():
         worst["override"] = _defied(world, board)
     if board.room.over.any():
-        worst["capacity"] = f"more is steered to a site than it may get: {loads(board)}"
+        worst["capacity"] = (
+            f"more is steered to a site than it may get: {loads(board)}; what dnstap shows beyond"
+            " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
+            " else see who writes to the dnstap sockets"
+        )
     return worst
 
 

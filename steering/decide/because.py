@@ -155,16 +155,22 @@ def rate(queries: float) -> str:
 
 
 def loads(board: Board) -> str:
-    """What steered traffic takes of each site that has a limit."""
+    """What steered traffic takes of each site that has a limit, and what dnstap shows of it."""
     room = board.room
     return (
         ", ".join(
             f"{path} {room.load[p]:.0f} of {room.allowed[p]:.0f} queries/s"
+            f"{_shown(room.heard_load[p], room.load[p])}"
             for p, path in enumerate(board.layout.paths)
             if p and np.isfinite(room.allowed[p])
         )
         or "no site has a capacity set"
     )
+
+
+def _shown(heard: float, estimate: float) -> str:
+    """What dnstap shows, where that is not what the policies estimate."""
+    return "" if heard == estimate else f" ({heard:.0f} by dnstap)"
 
 
 def unproven(world: World, a: int) -> str:

@@ -5,6 +5,9 @@ policies: each takes the best site that has room for it, all of a group the same
 has room for all. Then those that go home, where the policy says so one address of a group
 first, the others when it has done well. Both spend of the same moves per minute.
 
+What a site may take is held against the policies' estimates. What dnstap shows only makes another
+site the better one: who writes it must neither forbid a move nor send a site too much.
+
 A guard: it takes moves back and adds none. Who is steered keeps the place he has, whatever the
 limits have become since.
 """
@@ -49,20 +52,30 @@ class Room:
     """Moves left of this minute."""
     allowed: Floats
     """(P,) queries per second that steered traffic may bring to a site; infinite: no limit."""
-    load: Floats
-    """(P,) queries per second that it brings now."""
     demand: Floats
-    """(A,) queries per second of each address; NaN: nobody knows."""
+    """(A,) queries per second of each address by the policies' estimates: what a site has room
+    for; NaN: no estimate, which counts as none."""
+    load: Floats
+    """(P,) queries per second by them that it brings now."""
+    heard: Floats
+    """(A,) queries per second as far as dnstap shows, else the same; NaN: nobody knows."""
+    heard_load: Floats
+    """(P,) queries per second by these that it brings now."""
 
     @property
     def busy(self) -> Mask:
         """(P,) sites of which more than half of what is allowed is taken."""
-        return np.asarray(self.load > self.allowed * BUSY)
+        return np.asarray(self.most > self.allowed * BUSY)
 
     @property
     def over(self) -> Mask:
-        """(P,) sites that get more than is allowed, as traffic has grown since it was sent."""
-        return np.asarray(self.load > self.allowed)
+        """(P,) sites that get more than is allowed: it was not known, or has grown since."""
+        return np.asarray(self.most > self.allowed)
+
+    @property
+    def most(self) -> Floats:
+        """(P,) what each site gets, by the estimates or by dnstap, whichever is more."""
+        return np.maximum(self.load, self.heard_load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,22 +93,26 @@ class Allotment:
 def room(
     layout: Layout,
     plan: Ints,
-    demand: Floats,
+    heard: Floats,
     moves: tuple[tuple[Instant, int], ...],
     now: Instant,
 ) -> Room:
-    """What there is to spend."""
+    """What there is to spend. `heard` is the demand of each address as dnstap shows it."""
     spent = sum(number for at, number in moves if now - at < MINUTE)
-    known = np.where(np.isnan(demand), 0.0, demand)
     return Room(
         budget=layout.budget,
         minute=max(0, layout.budget.moves_per_minute - spent),
         allowed=layout.capacity * layout.budget.capacity_share,
-        load=np.bincount(plan, weights=known * (plan > 0), minlength=len(layout.paths)).astype(
-            np.float64
-        ),
-        demand=demand,
+        demand=layout.estimate,
+        load=_brought(layout.estimate, plan, layout),
+        heard=heard,
+        heard_load=_brought(heard, plan, layout),
     )
+
+
+def _brought(demand: Floats, plan: Ints, layout: Layout) -> Floats:
+    weights = np.nan_to_num(demand) * (plan > 0)
+    return np.bincount(plan, weights=weights, minlength=len(layout.paths)).astype(np.float64)
 
 
 def allot(
@@ -177,33 +194,38 @@ class _Seats:
     room: Room
     layout: Layout
     free: Floats = field(init=False)
+    """(2, P) by the estimates, and by what dnstap shows."""
     need: Floats = field(init=False)
+    """(2, N) likewise."""
     _common: dict[int, int] = field(init=False, default_factory=dict)
     """Group -> the best site with room for all of it, when its first address was asked for."""
 
     def __post_init__(self) -> None:
-        self.free = self.room.allowed - self.room.load
-        self.need = np.nan_to_num(self.room.demand)[self.rows]
+        room = self.room
+        self.free = room.allowed - np.array([room.load, room.heard_load])
+        self.need = np.nan_to_num(np.array([room.demand, room.heard]))[:, self.rows]
 
     def take(self, i: int) -> int:
         """The site for the i-th of the rows, its room taken; 0: all that are proven are full."""
-        cost, need = self.cost[i], self.need[i]
-        if np.isinf(self.free[1:]).all():
+        cost, need = self.cost[i], self.need[:, i, None]
+        if np.isinf(self.free[0, 1:]).all():
             return _least(cost)
         here = int(self.plan[self.rows[i]])
         site = self._for_all(int(self.layout.group_of[self.rows[i]]))
-        if not site or self.free[site] < need:
+        fits, likely = self.free >= need
+        if not site or not (fits & likely)[site]:
             if here and np.isfinite(cost[here]):
                 return here  # only whole groups change a good site for one that is liked better
-            site = _least(np.where(self.free >= need, cost, np.inf))
-        self.free[site] -= need
+            site = _least(np.where(fits & likely, cost, np.inf))
+            site = site or _least(np.where(fits, cost, np.inf))
+        self.free[:, site] -= need[:, 0]
         return site
 
     def _for_all(self, group: int) -> int:
         if group not in self._common:
             members = self.layout.group_of[self.rows] == group
             whole = self.cost[members].sum(axis=0)  # infinite where it is not proven for one
-            fits = self.free >= self.need[members].sum()
+            fits = (self.free >= self.need[:, members].sum(axis=1, keepdims=True)).all(axis=0)
             self._common[group] = _least(np.where(fits, whole, np.inf))
         return self._common[group]
 

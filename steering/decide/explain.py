@@ -223,7 +223,8 @@ def _budget(world: World, board: Board, a: int) -> str:
         f"{room.minute} of {room.budget.moves_per_minute} moves left of this minute; "
         f"{int((board.plan > 0).sum())} steered of {at_once}; "
         f"{int((upstream & (board.plan > 0)).sum())} of its upstream of {board.at_most[a]}; "
-        f"{rate(room.demand[a])} to this address; {loads(board)}"
+        f"{rate(room.demand[a])} to this address by its policy, {rate(room.heard[a])} by what is "
+        f"known; {loads(board)}"
     )
 
 
@@ -233,8 +234,8 @@ def _budget_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG00
     room = board.room
     if np.isnan(room.demand[a]) and np.isfinite(room.allowed).any():
         return (
-            "more moves, or more addresses away, than allowed; capacity can't tell: dnstap shows "
-            "nothing of this upstream, and its policy has no steer.queries_per_second"
+            "more moves, or more addresses away, than allowed; no site's capacity holds it: its "
+            "policy has no steer.queries_per_second"
         )
     return "more moves, more addresses away or more queries to a site than allowed"
 

@@ -118,19 +118,24 @@ class Copies:
     ) -> None:
         """One SOA serial for `key` = (z, a, p); `proven`: its signature is good."""
         z, a, _ = key
-        u = int(layout.upstream_of[a])
-        if proven and not (layout.epoch[a] and serial > wall + TRUST_AHEAD):
-            self._learn(layout, z, u, serial, now)
+        if proven:
+            self.learn(layout, (z, a), serial, wall=wall, now=now)
         if serial == self.serial[key]:
             return  # as late as it was
-        news = self.news.get((z, u), ())
+        news = self.news.get((z, int(layout.upstream_of[a])), ())
         own(self, "serial")[key] = serial
         # The history is in RFC 1982 order, so the first newer one is what overtook this copy.
         overtook = next((at for known, at in news if newer(known, serial)), None)
         own(self, "overtaken")[key] = np.nan if overtook is None else overtook
 
-    def _learn(self, layout: Layout, z: int, u: int, serial: int, now: Instant) -> None:
+    def learn(
+        self, layout: Layout, of: tuple[int, int], serial: int, *, wall: WallTime, now: Instant
+    ) -> None:
+        """There is such a serial of the zone `of` = (z, a), whoever showed it: it was signed."""
+        (z, a), u = of, int(layout.upstream_of[of[1]])
         news = self.news.get((z, u), ())
+        if layout.epoch[a] and serial > wall + TRUST_AHEAD:
+            return
         if news and not newer(serial, news[-1][0]):
             return
         assert isinstance(self.news, dict)

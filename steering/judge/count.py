@@ -25,7 +25,7 @@ from steering.judge.answers import (
 from steering.judge.draft import Draft
 from steering.judge.hearsay import forget
 from steering.judge.herd import pair_herd
-from steering.judge.instance import Instance
+from steering.judge.instance import Instance, Sight
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
 from steering.judge.own import own, write
 from steering.judge.trials import pair
@@ -202,14 +202,37 @@ def _meet_all(draft: Draft, wave: Answers) -> None:
 
 
 def _meet(draft: Draft, key: Key, nsid: str) -> None:
-    """See which server answered; evidence of another anycast instance is dropped."""
-    was = draft.book.instances.get(key, Instance())
-    instance, changed = was.see(nsid)
+    """See which server answered; evidence of another anycast instance is dropped.
+
+    But for the recovery bucket: it counts what the path answers, whoever does. A path that
+    other instances answer well is mended, and a bad answer of any of them fills it.
+    """
+    was, (a, p) = draft.book.instances.get(key, Instance()), key
+    instance, sight = was.see(nsid, draft.now)
     if instance is not was:
         draft.meet(key, instance)
-    if not changed:
-        return
-    book, (a, p) = draft.book, key
+    if sight is Sight.ANOTHER:
+        _begin_anew(draft, a, p)
+        draft.tell(
+            "instance_changed",
+            a,
+            "three answers in a row carried another NSID: what was counted before does not apply",
+            p,
+            was=was.name,
+            now=instance.name,
+        )
+    elif sight is Sight.MIXED:
+        draft.tell(
+            "instances_mixed",
+            a,
+            "too many NSIDs, or changes of them, to tell one instance from another: for a day"
+            " all answers count as those of one",
+            p,
+        )
+
+
+def _begin_anew(draft: Draft, a: int, p: int) -> None:
+    book, key = draft.book, (a, p)
     own(book, "levels")[:, a, p] = 0
     for count in ("streak", "run", "late_count"):
         own(book, count)[key] = 0
@@ -221,17 +244,7 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
     draft.copies().forget(a, p)
     draft.counted.pop(key, None)
     draft.evidence.pop(key, None)
-    if (bucket := draft.buckets.get(key)) is not None:
-        draft.buckets[key] = bucket.start(bucket.clean)
     if not np.isnan(book.hearsay.at[key]):
         forget(draft.listen(), a, p)
     if p == 0:
         draft.trials.pop(a, None)
-    draft.tell(
-        "instance_changed",
-        a,
-        "three answers in a row carried another NSID: what was counted before does not apply",
-        p,
-        was=was.name,
-        now=instance.name,
-    )

@@ -4,6 +4,10 @@ Counted from dnstap where any is heard of the upstream; else the policy's estima
 nobody knows, and it counts as none. Over all paths together: a detour does not change how
 much is asked.
 
+Whoever can write dnstap decides what is heard: by it sites are ordered, and an alarm is raised.
+What a site may not take is decided by the policies' estimates alone (`decide.budget`): a claim
+of more would keep traffic at a bad path, and one of less would send a site more than it bears.
+
 What was asked and how long was listened fade alike, with a time constant of a minute, so
 that their quotient is right from the first seconds on and stands as it is while nobody
 listens: a resolver that starts anew, or a reader that is down, is no falling demand.

@@ -35,6 +35,9 @@ _BOGUS, _TIMEOUT, _ERROR = (
 )
 _CLASS_OF_KIND = [CLASSES.index(verdict) for verdict in KINDS]
 
+MOST = 10**9
+"""More of anything within one moment was not counted; a sum of such numbers fits 64 bits."""
+
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Cells = tuple[Counts, Counts, Counts]
@@ -125,7 +128,8 @@ def _count(draft: Draft, book: Hearsay, counts: Counts, key: Key, item: Heard) -
     """One item in the counts; failing, all, asked, then what is bad and what good of each kind."""
     a, p = key
     good, bad, lost, wrong = 0, len(item.disproved), 0, 0
-    for outcome, number in item.counts.items():
+    for outcome, claimed in item.counts.items():
+        number = _within(claimed)
         column, verdict = _PLACES[outcome]
         counts[column, a, p] += number
         if verdict is _GOOD:
@@ -136,24 +140,34 @@ def _count(draft: Draft, book: Hearsay, counts: Counts, key: Key, item: Heard) -
         wrong += number if verdict is _WRONG else 0
     for failure in item.disproved:
         counts[_PLACES[failure.outcome][0], a, p] += 1
-    if item.expires is not None and not book.soonest[0, a, p] <= item.expires:
-        own(book, "soonest")[0, a, p] = item.expires
+    expires = item.expires
+    if expires is not None and math.isfinite(expires) and not book.soonest[0, a, p] <= expires:
+        own(book, "soonest")[0, a, p] = expires
     if item.serials:
-        _note_serials(draft, a, p, item)
+        _note_serials(draft, a, item)
     new = _new(draft, key, item.at, item.failures) if item.failures else 0
     disproved = _new(draft, key, item.at, item.disproved) if item.disproved else 0
-    answers, asked = item.answers, item.answers + lost
-    of_kinds = (new, lost, wrong, disproved, good, answers, answers - wrong, item.proved)
+    answers = _within(item.answers)
+    asked = answers + lost
+    left, proved = max(0, answers - wrong), _within(item.proved)
+    of_kinds = (new, lost, wrong, disproved, good, answers, left, proved)
     return bad, max(bad, asked), asked, *of_kinds
 
 
-def _note_serials(draft: Draft, a: int, p: int, item: Heard) -> None:
+def _within(number: int) -> int:
+    return min(max(number, 0), MOST)
+
+
+def _note_serials(draft: Draft, a: int, item: Heard) -> None:
+    """That there is such a copy is signed; that this path showed it is hearsay, and not kept.
+
+    A signed old one, played again by who can write dnstap, would make any path outdated, and a
+    new one would hide a path that is.
+    """
     for zone, serial in item.serials.items():
         z = draft.layout.zone(a, zone)
         if z is not None:
-            draft.copies().see_serial(
-                draft.layout, (z, a, p), serial, proven=True, wall=draft.wall, now=draft.now
-            )
+            draft.copies().learn(draft.layout, (z, a), serial, wall=draft.wall, now=draft.now)
             draft.dated[a] = True
 
 
@@ -214,6 +228,8 @@ def _suspect(draft: Draft, cells: Cells, bad: Counts, good: Counts, own_fault: M
     levels[mine], full = 0, full & ~mine  # a silence of our own making
     write(book, "levels", cells, levels)
     left = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
+    # What fails already recovers by own probes: hearsay alone would keep it failing for ever.
+    left |= draft.was.health[:, 0] == Health.FAILING
     acting = full & (p == 0) & draft.layout.acts_on[np.take(_CLASS_OF_KIND, k), a] & ~left[a]
     if acting.any():
         where = np.zeros(draft.layout.shape, dtype=np.bool_)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BARS = " ▁▂▃▄▅▆▇█"
 _SPAN = 60
 """Seconds of the clients' history that are shown."""
-_QUIET = ("health_changed", "instance_changed", "held")
+_QUIET = ("health_changed", "instance_changed", "instances_mixed", "held")
 """Events that say little to a spectator: `suspected`, `released` and the like say it better."""
 
 

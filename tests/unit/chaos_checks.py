@@ -268,17 +268,16 @@ class Checked(Simulation):
             a = layout.row[step.address]
             mine = layout.upstream_of == layout.upstream_of[a]
             need((after.plan[mine] > 0).sum() <= layout.at_most[a], "more than at_most")
-        if np.isnan(after.ledger.hearsay.asked_at).all():  # else the estimates don't count
-            load = np.zeros(len(layout.paths))
-            for a in np.flatnonzero(after.plan).tolist():
-                load[after.plan[a]] += np.nan_to_num(layout.estimate[a])
-            for step in own:
-                if step.now is None:
-                    continue
-                p = layout.column[step.now]
-                if np.nan_to_num(layout.estimate[layout.row[step.address]]) > 0:
-                    allowed = layout.capacity[p] * budget.capacity_share
-                    need(load[p] <= allowed + 1e-6, f"{load[p]} of {allowed} at {step.now}")
+        load = np.zeros(len(layout.paths))  # by the estimates, whatever anybody was heard to ask
+        for a in np.flatnonzero(after.plan).tolist():
+            load[after.plan[a]] += np.nan_to_num(layout.estimate[a])
+        for step in own:
+            if step.now is None:
+                continue
+            p = layout.column[step.now]
+            if np.nan_to_num(layout.estimate[layout.row[step.address]]) > 0:
+                allowed = layout.capacity[p] * budget.capacity_share
+                need(load[p] <= allowed + 1e-6, f"{load[p]} of {allowed} at {step.now}")
 
     def check_events(self, before: World, after: World, events: tuple[Event, ...]) -> None:
         """What is told is what has changed."""

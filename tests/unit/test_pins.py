@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,6 +85,38 @@ def test_the_same_instance_on_both_paths_is_no_sign() -> None:
     for _ in range(SURE):
         assert LOCAL in paths(sift(pins, answered(local="one", pao="one"), TOLD))
     assert not pins.trouble
+
+
+@pytest.mark.parametrize("servers", [2, 16, 20, 40, 1000])
+def test_an_instance_of_many_servers_on_both_paths_is_no_sign(servers: int) -> None:
+    """Some of them are met over one path alone, and there are more than are remembered."""
+    pins, draw = Pins(), random.Random(servers)
+
+    def some() -> str:
+        return f"s{draw.randrange(servers)}"
+
+    for asked in range(2000):
+        sift(pins, answered(-3000.0 + asked, local=some(), pao=some()), {})
+    kept = 0
+    for asked in range(500):
+        kept += LOCAL in paths(sift(pins, answered(float(asked), local=some(), pao=some()), TOLD))
+        assert not pins.trouble
+    assert kept == 500
+
+
+@pytest.mark.parametrize("servers", [2, 16, 20, 40, 1000])
+def test_many_servers_behind_the_local_path_hide_no_pin_that_does_not_hold(servers: int) -> None:
+    pins, draw = Pins(), random.Random(servers)
+    for asked in range(500):
+        own = f"sin{draw.randrange(servers)}"
+        sift(pins, answered(-600.0 + asked, local=own, pao="pao1"), {})
+    for asked in range(50):
+        own = f"sin{draw.randrange(servers)}"
+        assert LOCAL in paths(sift(pins, answered(float(asked), local=own, pao="pao1"), TOLD))
+    for asked in range(50, 60):
+        strayed = sift(pins, answered(float(asked), local="pao1", pao="pao1"), TOLD)
+        assert LOCAL not in paths(strayed)
+    assert pins.trouble
 
 
 def test_a_third_instance_is_the_local_path_s_own_affair() -> None:
