@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 
 import dns.name
 import pytest
-from stage import EXPIRED, QUICK, Settings, Stage, on_stage
+from stage import EXPIRED, QUICK, Stage, on_stage
 
 from steering.dnstap.stream import CONTENT_TYPE, Control, control
 from steering.lab.authority import Embedded
 from steering.lab.sandbox import poll
+from steering.lab.scene import Settings
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
