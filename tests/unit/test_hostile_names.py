@@ -47,9 +47,9 @@ TRUST = Trust(
 ASKED = Question(zone="com.", name="nothere.com.", rdtype="A", kind=Kind.DENIAL)
 
 
-def longest(parent: str, octets: int) -> str:
+def longest(parent: str, size_: int) -> str:
     """A name of so many octets below another one."""
-    left = octets - len(dns.name.from_text(parent).to_wire())
+    left = size_ - octets(dns.name.from_text(parent))
     labels = []
     while left > 0:
         size = min(63, left - 1)
@@ -205,7 +205,12 @@ def test_an_nsid_of_any_length_is_short_where_it_is_shown_and_still_tells_instan
     message = ZONE.ask("com.", "SOA")
     seen = set()
     for last in (b"1", b"2"):
-        message.use_edns(0, 0, 1232, options=[dns.edns.GenericOption(3, b"a" * 60_000 + last)])
+        message.use_edns(
+            0,
+            0,
+            1232,
+            options=[dns.edns.GenericOption(dns.edns.OptionType.NSID, b"a" * 60_000 + last)],
+        )
         soa = Question(zone="com.", name="com.", rdtype="SOA", kind=Kind.SOA)
         wire = message.to_wire(max_size=65_535)
         reading = classify(wire, soa, 7, TRUST, wall=NOW, skew=0, signatures=Signatures())
@@ -220,7 +225,12 @@ def test_an_nsid_of_any_length_is_short_where_it_is_shown_and_still_tells_instan
 def test_an_extended_error_is_shown_short_and_without_control_characters() -> None:
     message = ZONE.ask("com.", "SOA")
     message.set_rcode(dns.rcode.SERVFAIL)
-    message.use_edns(0, 0, 1232, options=[dns.edns.EDEOption(22, "\x1b[31m\n" * 5000)])
+    message.use_edns(
+        0,
+        0,
+        1232,
+        options=[dns.edns.EDEOption(dns.edns.EDECode.NO_REACHABLE_AUTHORITY, "\x1b[31m\n" * 5000)],
+    )
     detail = read_soa(message.to_wire(max_size=65_535)).detail
     assert detail.isprintable()
     assert len(detail) == LONGEST

@@ -20,6 +20,7 @@ from test_probe import healthy, probing
 from test_second_look import Bench, answer, served
 
 from steering.act.bgp import conversation
+from steering.act.bgp.hear import hear
 from steering.act.bgp.speaker import Speaker
 from steering.agent.loop import _dropped
 from steering.dnstap import reader
@@ -32,7 +33,7 @@ from steering.dnstap.wire import Letters, read_tally
 from steering.judge.answers import NOTHING, Answers, waves
 from steering.layout import Layout
 from steering.model import Observation, Outcome, Verdict
-from steering.observe import probe, second
+from steering.observe import classify, overheard, probe, second
 from steering.observe.keys import KeyStore
 from steering.system.unreadable import HERE, LONGEST, OCTETS, QUIET, Unreadable, Where, printable
 
@@ -121,7 +122,7 @@ def test_a_text_of_others_is_shown_short_and_without_control_characters(
 def test_an_answer_that_cannot_be_read_closes_its_round_and_counts_for_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    true, before = probe.judge, dropped(Where.PROBE)
+    true, before = classify.judge, dropped(Where.PROBE)
 
     def judge(*words: object, **more: object) -> object:
         if dropped(Where.PROBE) < before + 3:
@@ -219,12 +220,14 @@ def test_counts_that_cannot_be_handed_over_are_lost_and_the_next_are_not(
 
 
 def test_a_message_that_cannot_be_looked_at_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    true, before = second.overheard, dropped(Where.SECOND_LOOK)
+    true, before = overheard.overheard, dropped(Where.SECOND_LOOK)
 
-    def overheard(wire: bytes, *words: object, **more: object) -> object:
-        return fail() if b"poison" in wire else true(wire, *words, **more)  # type: ignore[arg-type]
+    def look(wire: bytes, *words: object, **more: object) -> object:
+        if b"poison" in wire:
+            fail()
+        return true(wire, *words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(second, "overheard", overheard)
+    monkeypatch.setattr(second, "overheard", look)
     heard = Bench().see(b"poison", answer(served(), "nobody.com."), b"poison")
     assert [item.proved for item in heard] == [1]
     assert dropped(Where.SECOND_LOOK) == before + 2
@@ -254,8 +257,8 @@ def test_an_answer_about_keys_that_cannot_be_read_is_tried_again(
 def test_a_line_of_the_speaker_that_cannot_be_read_says_nothing(
     runtime: Path, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true, before = conversation.hear, dropped(Where.BGP)
-    monkeypatch.setattr(conversation, "hear", lambda line: fail() if "?" in line else true(line))
+    before = dropped(Where.BGP)
+    monkeypatch.setattr(conversation, "hear", lambda line: fail() if "?" in line else hear(line))
     with contextlib.closing(bridge(speaker, runtime)) as link:
         link.sendall(b"what?\nexabgp 5.0.1\n")
         until(lambda: speaker.pump() or speaker._sync.version == "5.0.1")  # type: ignore[func-returns-value]
