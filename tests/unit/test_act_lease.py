@@ -156,7 +156,7 @@ def test_what_could_not_be_switched_on_stays_off(tmp_path: Path) -> None:
 
 
 def test_a_switch_of_any_size_or_kind_is_read_without_waiting(tmp_path: Path) -> None:
-    switch = OffSwitch(state=tmp_path, runtime=tmp_path / "run")
+    switch = OffSwitch(state=tmp_path / "state", runtime=tmp_path)
     os.mkfifo(tmp_path / "off")
     assert switch.engaged()
     assert switch.record() is None
