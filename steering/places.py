@@ -32,6 +32,7 @@ _READ: Seconds = 0.2
 """For reading the file: a tenth of this is usual, and the half second of `off` holds more."""
 _PARSED: Seconds = 0.1
 """For parsing it, of this process's own time: a host may have other things to do."""
+_ANSWERED: Seconds = 2.0  # with that, and whatever else the host has to do
 _PART = 1 << 20
 """Bytes that are looked at: the agent reads no larger file (steering.config.document)."""
 _WHOLE: Seconds = 10.0
@@ -68,7 +69,7 @@ def asked(config: Path) -> Callable[[], Places]:
     """
     now = time.monotonic()
     child = Child(lambda tell: _search(config, tell))
-    return lambda: _places(config, *child.result(now + _WHOLE, first=now + _READ))
+    return lambda: _places(config, *child.result(now + _ANSWERED, first=now + _READ))
 
 
 def _places(config: Path, said: bytes, ended: bool) -> Places:
@@ -124,7 +125,8 @@ def _claim(config: Path, tell: Tell) -> None:
         from steering.agent.parts import claim_of
         from steering.config import load
 
-        tell(json.dumps(claim_of(load(config).config).to_json()).encode())
+        if claimed := claim_of(load(config).config):
+            tell(json.dumps(claimed.to_json()).encode())
     except Exception:  # noqa: BLE001 - see above
         return
 
@@ -146,7 +148,7 @@ def _search(config: Path, tell: Tell) -> None:
         if tail and not missing:
             return
         try:
-            named = dict.fromkeys(_KEYS)
+            named: dict[str, str | None] = dict.fromkeys(_KEYS)
             for key, value in _entries(head.decode("utf-8-sig", "surrogateescape")):
                 if key in named:
                     named[key] = value
@@ -155,8 +157,8 @@ def _search(config: Path, tell: Tell) -> None:
             if not tail:
                 raise
         else:
-            for key, value in named.items():  # a line within some other text may look like one
-                found(key, value)
+            for name, sure in named.items():  # a line within some other text may look like one
+                found(name, sure)
         if tail and missing:
             found("trouble", f"too large: its first and last {_PART} bytes do not name both")
     except Exception as error:  # noqa: BLE001 - see above
@@ -178,7 +180,10 @@ def _ends(config: Path) -> tuple[bytes, bytes]:
 
 def _by_lines(text: bytes) -> Iterator[tuple[str, str]]:
     """The two keys where each stands in a line of its own, whatever is around it."""
+    until = time.process_time() + _PARSED
     for line in _LINE.finditer(text):
+        if time.process_time() > until:  # a file that was made for it has a hundred thousand
+            return
         key, plain = line["key"].decode(), line["plain"]
         try:
             if plain is not None:
@@ -200,14 +205,15 @@ def _entries(text: str) -> Iterator[tuple[str, str]]:
 
     until = time.process_time() + _PARSED
     loader = yaml.CBaseLoader if yaml.__with_libyaml__ else yaml.BaseLoader
-    depth, key, texts, documents = 0, None, dict[str, str](), 0
+    depth, documents, texts = 0, 0, dict[str | None, str]()
+    key: str | None = None
     for event in yaml.parse(text, Loader=loader):
         if time.process_time() > until:
             raise TimeoutError(f"takes longer than {_PARSED} s to parse")
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if not isinstance(event, yaml.NodeEvent):
             continue
-        value = event.value if isinstance(event, yaml.ScalarEvent) else ""
+        value: str = event.value if isinstance(event, yaml.ScalarEvent) else ""
         if isinstance(event, yaml.AliasEvent):
             value = texts.get(event.anchor, "")
         elif event.anchor:
@@ -216,7 +222,7 @@ def _entries(text: str) -> Iterator[tuple[str, str]]:
             documents += isinstance(event, yaml.MappingStartEvent)
         elif depth == 1 and key is None:
             key = value
-        elif depth == 1:
+        elif depth == 1 and key is not None:
             yield key, value
             key = None
         depth += isinstance(event, yaml.CollectionStartEvent)

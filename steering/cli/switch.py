@@ -38,7 +38,7 @@ def off(options: argparse.Namespace) -> int:
         now = "off now, but " if result.engaged else ""
         _complain(f"{now}not kept: a restart of this host ends it")
     if result.gone and result.engaged and result.lasting:
-        print("kept over restarts, until `steering on`")
+        print("kept over restarts, until steering on")
         return FINE
     return NOT_PERMITTED if os.geteuid() else FAILED
 

@@ -67,7 +67,7 @@ def sentence(event: Event, wall: WallTime, *, colour: bool) -> str:
 def json_line(event: Event, wall: WallTime, at_most: int) -> str:
     """The event as a line of JSON of at most so many bytes: the longest texts are cut.
 
-    What was cut says so; a list or a mapping that is too long becomes its text.
+    What was cut says so.
     """
     values = fields(event, wall)
     line = _json(values)

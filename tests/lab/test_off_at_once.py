@@ -92,9 +92,14 @@ def host(tmp_path: Path) -> Host:
     return made
 
 
+def _all_there() -> bool:
+    with KernelActuator(CLAIM) as kernel:
+        return len(kernel.installed()) == len(ADDRESSES)
+
+
 @contextmanager
 def _agent(host: Host) -> Iterator[None]:
-    words = [sys.executable, "-c", _AGENT, host.runtime, _HERE, host.state]
+    words = [sys.executable, "-c", _AGENT, str(host.runtime), str(_HERE), str(host.state)]
     with subprocess.Popen(words) as process:
         try:
             yield
@@ -121,8 +126,7 @@ def test_off_is_at_once_whatever_the_size_of_the_configuration(
         with _agent(host) if alive else ExitStack():
             if not alive:
                 host.install()
-            with KernelActuator(CLAIM) as kernel:
-                until(lambda kernel=kernel: len(kernel.installed()) == len(ADDRESSES))
+            until(_all_there)
             process, seconds = host.command("off")
             said, complained = process.communicate(timeout=60)
             assert (process.returncode, complained) == (0, "")
@@ -150,8 +154,7 @@ def test_off_is_at_once_where_state_hangs_and_says_that_it_is_not_kept(
         with _agent(host) if alive else ExitStack():
             if not alive:
                 host.install()
-            with KernelActuator(CLAIM) as kernel:
-                until(lambda kernel=kernel: len(kernel.installed()) == len(ADDRESSES))
+            until(_all_there)
             hanging.freeze()
             process, seconds = host.command("off")
             started = time.monotonic()
@@ -179,7 +182,7 @@ def test_off_is_at_once_where_state_hangs_and_says_that_it_is_not_kept(
 def test_off_is_at_once_where_the_configuration_hangs(host: Host) -> None:
     """The guard that runs says where the lease is."""
     figures: list[Seconds] = []
-    words = [sys.executable, "-m", "steering.act.guard", host.runtime, host.state]
+    words = [sys.executable, "-m", "steering.act.guard", str(host.runtime), str(host.state)]
     with folder_that_freezes(host.config.parent / "etc") as etc, subprocess.Popen(words) as guard:
         try:
             until((host.runtime / "guard.lock").exists)

@@ -80,11 +80,11 @@ def test_an_event_is_a_line_of_json() -> None:
     because=st.text(max_size=3000).map(lambda text: text * 5),
     more=st.dictionaries(
         st.sampled_from(["a", "b", "c"]),
-        st.one_of(st.integers(), st.lists(st.text(max_size=50), max_size=400)),
+        st.one_of(st.integers(), st.none(), st.text(max_size=3000).map(lambda text: text * 3)),
     ),
 )
 def test_no_line_is_longer_than_a_pipe_takes_at_once_and_each_is_json(
-    because: str, more: dict[str, object]
+    because: str, more: dict[str, str | int | None]
 ) -> None:
     event = Event(event="config_loaded", because=because, more=more)
     line = json_line(event, 0.0, LONGEST - 1)
@@ -92,7 +92,7 @@ def test_no_line_is_longer_than_a_pipe_takes_at_once_and_each_is_json(
     value = json.loads(line.encode(errors="backslashreplace"))
     assert value["event"] == "config_loaded"
     for key, whole in {"because": because, **more}.items():
-        if value[key] != whole:
+        if whole is not None and value[key] != whole:
             assert value[key].endswith(" characters left out)")
 
 
@@ -121,6 +121,8 @@ def test_nobody_waits_for_a_reader_and_one_that_comes_back_gets_whole_lines(kind
             modes[1] &= ~termios.OPOST
             termios.tcsetattr(into, termios.TCSANOW, modes)
         _fill(into)
+        if kind == "pipe":
+            os.read(out, 4096)  # room for a page: it is writable, and takes no longer line at once
         output = Output(into, room=100_000)
         log = Log(output=output, readable=False)
         started = time.monotonic()
@@ -133,7 +135,9 @@ def test_nobody_waits_for_a_reader_and_one_that_comes_back_gets_whole_lines(kind
         read = _drained(out)
         assert output.drain(20.0)
         lines = read.lstrip(b".").splitlines()
-        assert [json.loads(line)["number"] for line in lines] == list(range(2000 - log.lost))
+        numbers = [json.loads(line)["number"] for line in lines]
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) == 2000 - log.lost
         log.write(EVENT, 0.0)
         assert output.drain(20.0)
         assert json.loads(_drained(out))["event"] == "steered"

@@ -164,6 +164,17 @@ def test_a_file_of_megabytes_is_not_parsed(config: Path, before: bytes, after: b
     assert found.trouble == ""
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("made", [b"state: 'a'\n", b"x: [\n", b"{", b"\n- ", b"&a *a "])
+def test_a_file_made_to_take_time_takes_no_more_than_its_share(config: Path, made: bytes) -> None:
+    config.write_bytes(b"runtime: b\n" + made * ((1 << 20) // len(made) - 20))
+    spent = os.times()
+    found = places(config)
+    assert os.times().children_user - spent.children_user < 1.0
+    assert found.runtime == config.parent / "b"
+    assert found.trouble
+
+
 def test_a_large_file_that_names_no_directory_where_it_is_looked_at_says_so(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
