@@ -323,6 +323,7 @@ def test_what_cannot_be_had_on_this_host_is_rejected_and_the_old_goes_on() -> No
             taken_told = "port 9399 can't be listened on"
             assert poll(lambda: taken_told in stage.scene.steering("status"), timeout=PATIENCE)
             config(stage).write_text(was)
+            stage.scene.await_ready()
             stage.await_alarm("status", there=False)
             stage.steady(stage.through("pao"), questions=8)
         config(stage).write_text(was.replace("state: ", "state: /nowhere"))
