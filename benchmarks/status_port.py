@@ -13,6 +13,7 @@ they asked: `elsewhere` is the first load at the port of another program.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -67,8 +68,8 @@ def measure(addresses: int) -> None:
         time.sleep(WARM)
         rows = [_row("no load", None, seen, directory)]
         loads = {
-            "elsewhere": lambda: _closed(OTHER),
-            **{name: lambda load=load: load(PORT) for name, load in LOADS.items()},
+            "elsewhere": functools.partial(_closed, OTHER),
+            **{name: functools.partial(load, PORT) for name, load in LOADS.items()},
         }
         rows += [_row(name, load, seen, directory) for name, load in loads.items()]
         if agent.poll() is not None:

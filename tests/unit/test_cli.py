@@ -67,7 +67,8 @@ def test_an_agent_that_does_not_answer_is_a_failure(
     config: Path, words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main([*words, "--config", str(config)]) == cli.FAILED
-    assert capsys.readouterr().err.startswith("steering: no agent answers at 127.0.0.1:9 ")
+    where = config.parent / "run/status.sock"
+    assert capsys.readouterr().err.startswith(f"steering: no agent answers at {where} ")
 
 
 def test_what_is_no_address_is_wrong_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,11 @@ def said(loop: Loop, sent: bytes, *, local: bool = False) -> bytes:
             return answer.read()
 
 
+def later(loop: Loop, turns: int) -> None:
+    """Until it has turned so many times in all."""
+    until(lambda: len(loop.gaps) > turns)
+
+
 # --- HTTP -----------------------------------------------------------------------------------
 
 
@@ -224,7 +229,7 @@ def test_an_answer_shows_a_turn_that_is_no_older_than_the_question(tmp_path: Pat
         for value in range(1, 6):
             shown["value"] = value
             turns = len(loop.gaps)
-            until(lambda turns=turns: len(loop.gaps) > turns + 1)
+            later(loop, turns + 1)
             assert int(loop.get("/api/v1/status")[1]) >= value
 
 
@@ -323,8 +328,11 @@ def test_another_port_is_served_instead(loop: Loop) -> None:
 
 
 def test_a_wiped_runtime_gets_its_socket_again(loop: Loop) -> None:
-    for wipe in ((loop.runtime / NAME).unlink, lambda: shutil.rmtree(loop.runtime)):
-        wipe()
+    for lost in (loop.runtime / NAME, loop.runtime):
+        if lost.is_dir():
+            shutil.rmtree(lost)
+        else:
+            lost.unlink()
         until((loop.runtime / NAME).exists)
         until(lambda: loop.service.trouble == "")
         assert said(loop, b"GET /healthz HTTP/1.0\r\n\r\n", local=True).endswith(b"ok\n")
