@@ -155,7 +155,7 @@ class Agent:
             **matters(self.regime.outfit, now),
             "pins": self.senses.pins.trouble,
             "state": self.notebook.trouble,
-            "config": self.reload.rejected,
+            "config": self.reload.trouble(now),
             "config_held": self.reload.held,
             "log": self.log.trouble(now),
             "journal": journal.trouble if journal is not None else "",

@@ -120,6 +120,7 @@ def test_values_import_no_stage() -> None:
 SWALLOWING = {
     "act/guard.py": 1,  # what outlives every bug takes the routes back
     "agent/reload.py": 1,  # reads anybody's text, and nothing has been changed yet
+    "system/apart.py": 1,  # raised in another thread, it is raised again where it is waited for
     "places.py": 2,  # whatever a broken configuration brings about, the switch is thrown
 }
 

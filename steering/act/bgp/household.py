@@ -6,6 +6,7 @@ Everything that could be wrong on this host is found here, and said in whole sen
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import os
@@ -23,7 +24,7 @@ from steering.act.bgp.process import CONFIGURATION, FOLDER
 from steering.act.bgp.terms import Table, Terms
 from steering.act.bgp.text import configuration
 from steering.model import Family, Seconds
-from steering.system.files import write_atomically
+from steering.system.files import open_regular, write_atomically
 
 SOCKET = "socket"
 _HELPER = "bridge.py"
@@ -124,12 +125,8 @@ def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
 def _secret(file: Path) -> bytes | str:
     """The password in a file, or what is wrong with it. Nothing of it is ever in a message."""
     try:
-        # A named pipe without a writer would hold up the agent before it is seen to be one.
-        opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(opened, "rb") as stream:
+        with open_regular(file) as stream:
             found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return f"{file} is not a regular file"
             if found.st_mode & 0o077:
                 mode = stat.S_IMODE(found.st_mode)
                 return f"{file} may be read by others (mode {mode:04o}), wanted 0600"
@@ -137,6 +134,8 @@ def _secret(file: Path) -> bytes | str:
                 return f"{file} belongs to user {found.st_uid}, wanted root or the agent's"
             secret = stream.read(_LONGEST + 2).rstrip(b"\r\n")
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            return f"{file} {error.strerror}"
         return f"{file} can't be read: {error.strerror}"
     if not 0 < len(secret) <= _LONGEST:
         return f"{file} holds no password of 1 to {_LONGEST} bytes (RFC 2385)"
