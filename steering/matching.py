@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from steering.model import Match, Target
 
 Rows = tuple[int, ...]
+Array = NDArray[np.int64]
 
 
 class Matching:
@@ -29,6 +33,7 @@ class Matching:
             addresses.setdefault(target.address, []).append(row)
         self._upstreams, self._nameservers, self._addresses = upstreams, nameservers, addresses
         self._known: dict[Match, Rows] = {}
+        self._arrays: dict[int, tuple[Rows, Array]] = {}
 
     def rows(self, match: Match) -> Rows:
         """The rows of the addresses it covers, in order."""
@@ -47,3 +52,10 @@ class Matching:
         found = tuple(row for row in among if match.covers(targets[row], here=here))
         self._known[match] = found
         return found
+
+    def array(self, rows: Rows) -> Array:
+        """The same as an array: one for each tuple that `rows` gave."""
+        known = self._arrays.get(id(rows))
+        if known is None:
+            known = self._arrays[id(rows)] = (rows, np.array(rows, dtype=np.int64))
+        return known[1]

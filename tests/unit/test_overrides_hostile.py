@@ -224,9 +224,9 @@ def _module() -> object:
     return sys.modules[load.__module__]
 
 
-def test_ten_thousand_that_match_nothing_are_remarked_on_within_seconds(folder: Path) -> None:
-    entry = "{{name: x{0}, match: {{upstream: gtlb{0}}}, action: local, until: never, reason: r, by: b}}"
-    text = "".join(f"  - {entry.format(number)}\n" for number in range(1_000))
+def test_a_thousand_that_match_nothing_are_remarked_on_within_seconds(folder: Path) -> None:
+    entry = "name: x{0}, match: {{upstream: g{0}}}, action: local, until: never, reason: r, by: b"
+    text = "".join(f"  - {{{entry.format(number)}}}\n" for number in range(1_000))
     (folder / "x.yaml").write_text(f"overrides:\n{text}")
     setup = load(config(folder))
     assert len(setup.overrides) == 1_000
