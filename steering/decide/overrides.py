@@ -81,7 +81,8 @@ def _told(world: World, was: Orders, orders: Orders) -> Iterator[Event]:
     known = {(clash.loser, clash.winner): clash.addresses for clash in was.conflicts}
     for clash in orders.conflicts:
         if known.get((clash.loser, clash.winner)) != clash.addresses:
-            why = f"{clash.winner} comes after {clash.loser} and holds; {_listed(clash.addresses, of=len(clash.addresses))}"
+            covered = _listed(clash.addresses, of=len(clash.addresses))
+            why = f"{clash.winner} comes after {clash.loser} and holds; {covered}"
             yield Event(
                 event="override_conflict",
                 because=why,

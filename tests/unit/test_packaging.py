@@ -229,7 +229,7 @@ def test_the_speaker_s_user_is_the_one_that_is_configured_by_default(tmp_path: P
     from steering.config.bgp import Bgp
 
     (tmp_path / "etc").mkdir()
-    command = ["systemd-sysusers", f"--root={tmp_path}", ROOT / "systemd/steering-bgp.conf"]
+    command = ["systemd-sysusers", f"--root={tmp_path}", str(ROOT / "systemd/steering-bgp.conf")]
     subprocess.run(command, check=True, capture_output=True)
     (line,) = (tmp_path / "etc/passwd").read_text().splitlines()
     name, _, number, _, _, _, shell = line.split(":")

@@ -165,8 +165,8 @@ def test_a_file_that_is_still_being_written_is_left_alone(desk: Desk) -> None:
 def test_files_that_change_while_they_are_read_are_read_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(path: Path, **how: Reading) -> object:
-        setup = load(path, **how)
+    def slow(path: Path, *, reading: Reading) -> object:
+        setup = load(path, reading=reading)
         desk.write(other("12s"))
         monkeypatch.setattr(reload, "load", load)
         return setup
@@ -517,10 +517,10 @@ def test_a_stuck_thread_does_not_keep_the_process_from_its_end() -> None:
 def test_after_a_long_reading_there_is_as_long_a_rest(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(path: Path, **how: Reading) -> object:
+    def slow(path: Path, *, reading: Reading) -> object:
         read.append(path)
         time.sleep(0.2)
-        return load(path, **how)
+        return load(path, reading=reading)
 
     read: list[Path] = []
     monkeypatch.setattr(reload, "load", slow)
