@@ -184,7 +184,7 @@ class Agent:
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
             "state": self.notebook.trouble or self.kept_off.trouble(now),
-            "config": self.reload.rejected,
+            "config": self.reload.trouble(now),
             "config_held": self.reload.held,
             "status": self.service.trouble,
             "log": self.log.trouble(now),
