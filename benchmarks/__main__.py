@@ -11,7 +11,19 @@ import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from benchmarks import bgp, detect, detector, dnstap, footprint, kernel, quiet, report, story, turn
+from benchmarks import (
+    bgp,
+    detect,
+    detector,
+    dnstap,
+    footprint,
+    kernel,
+    quiet,
+    report,
+    status_port,
+    story,
+    turn,
+)
 
 ALL = {
     "turn": turn.run,
@@ -22,6 +34,7 @@ ALL = {
     "dnstap": dnstap.run,
     "detect": detect.run,
     "detector": detector.run,
+    "status_port": status_port.run,
     "story": story.run,
 }
 

@@ -77,25 +77,30 @@ def _shown(times: list[float]) -> tuple[str, str, str]:
 def _setup(addresses: int, *, sites: int = SITES, each: int | None = None) -> Setup:
     """`each`: addresses of one policy, all in one if left out."""
     with tempfile.TemporaryDirectory() as directory:
-        base = Path(directory)
-        (base / "policies").mkdir()
-        ways = "\n".join(
-            f"  s{i}: {{next_hop: {{ipv4: 10.255.{i >> 8}.{i & 255}, ipv6: 'fd00:ff::{i:x}'}}}}"
-            for i in range(1, sites + 1)
+        return load(configure(Path(directory), addresses, sites=sites, each=each))
+
+
+def configure(base: Path, addresses: int, *, sites: int = SITES, each: int | None = None) -> Path:
+    """Write a configuration and its policies; `each` as above."""
+    (base / "policies").mkdir()
+    ways = "\n".join(
+        f"  s{i}: {{next_hop: {{ipv4: 10.255.{i >> 8}.{i & 255}, ipv6: 'fd00:ff::{i:x}'}}}}"
+        for i in range(1, sites + 1)
+    )
+    config = base / "steering.yaml"
+    config.write_text(f"site: sin\nsites:\n{ways}\npolicies: policies\n")
+    pairs = range(1, addresses // 2 + 1)
+    size = (each or addresses) // 2
+    for u in range(0, len(pairs), size):
+        servers = "\n".join(
+            f"  ns{n}.example.: [192.{n >> 16}.{n >> 8 & 255}.{n & 255}, '2001:db8::{n:x}']"
+            for n in pairs[u : u + size]
         )
-        (base / "steering.yaml").write_text(f"site: sin\nsites:\n{ways}\npolicies: policies\n")
-        pairs = range(1, addresses // 2 + 1)
-        size = (each or addresses) // 2
-        for u in range(0, len(pairs), size):
-            servers = "\n".join(
-                f"  ns{n}.example.: [192.{n >> 16}.{n >> 8 & 255}.{n & 255}, '2001:db8::{n:x}']"
-                for n in pairs[u : u + size]
-            )
-            (base / "policies" / f"{u}.yaml").write_text(
-                f"upstream: example-{u}\noperator: {{name: operator {u}}}\nzones: [example.]\n"
-                f"nameservers:\n{servers}\n"
-            )
-        return load(base / "steering.yaml")
+        (base / "policies" / f"{u}.yaml").write_text(
+            f"upstream: example-{u}\noperator: {{name: operator {u}}}\nzones: [example.]\n"
+            f"nameservers:\n{servers}\n"
+        )
+    return config
 
 
 def _stories(layout: Layout) -> dict[str, Story]:

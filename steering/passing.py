@@ -81,7 +81,7 @@ def _say_how_it_is(setup: Setup) -> int:
 
 def _alarms(setup: Setup) -> list[str]:
     """What the agent says of its files, if it does not go by them."""
-    alarms = fetch(setup.config.status, "/api/v1/status").get("alarms")
+    alarms = fetch(setup.config, "/api/v1/status").get("alarms")
     return [
         str(alarm.get("because"))
         for alarm in (alarms if isinstance(alarms, list) else ())

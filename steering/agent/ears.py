@@ -92,6 +92,7 @@ class Ears:
     def listen(self, now: Instant) -> tuple[Event, ...]:
         """Take what the reader has, if anything; what there is to tell of the writers."""
         told: list[Event] = []
+        self.tap.mend(now)
         for tally in self.tap.take(now):
             self._tallies.append(tally)
             self._keep_count(tally, now)
@@ -135,6 +136,8 @@ class Ears:
 
     def troubles(self, now: Instant) -> str:
         """What is wrong with the listening; empty if nothing is."""
+        if self.tap.lost:
+            return self.tap.lost
         if self.tap.because and self.tap.restarts:
             return self.tap.because
         if now < self._behind_until:

@@ -30,6 +30,9 @@ from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
 from steering.report.events import Log
+from steering.report.http.answers import answer
+from steering.report.http.letters import Answer
+from steering.report.http.service import Service
 from steering.report.metrics import Meters
 from steering.report.notify import notify
 from steering.report.snapshot import Snapshot
@@ -59,8 +62,6 @@ class Agent:
             Version.of(setup, fingerprint),
             Lasting(
                 switch=self.switch,
-                registry=self.meters.registry,
-                snapshot=lambda: self.snapshot,
                 deliver=self.senses.deliver,
             ),
             notebook=self.notebook,
@@ -70,6 +71,7 @@ class Agent:
             turn=self.turn,
         )
         self.reload = Reload(path, self.regime, self.meters)
+        self.service = Service(config.runtime, self._answer, self._unanswered)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -79,6 +81,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
         if self.notebook.found:
             self.tell(Event(event="notice", because=self.notebook.found))
+        loop.add_reader(self.service.fileno(), lambda: self.service.pump(time.monotonic()))
         self.regime.start(crew)
         self.tell(Event(event="config_loaded", because=words.summary(self.regime.outfit)))
         notify("READY=1")
@@ -89,6 +92,8 @@ class Agent:
             await crew.work()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
+            loop.remove_reader(self.service.fileno())
+            self.service.close()
             self.regime.close()
         self.tell(Event(event="stopped", because=words.farewell(self.regime.outfit, self.snapshot)))
 
@@ -136,6 +141,7 @@ class Agent:
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
         world, outfit, journal = self.regime.world, self.regime.outfit, self.regime.journal
+        self.service.tend(self.regime.version.setup.config.status, now)
         for event in self.troubles.settle(self._matters(now), world.wall):
             self.tell(event)
         self.snapshot = Snapshot(
@@ -151,6 +157,7 @@ class Agent:
             speaking=self._speaking(),
             unreadable=HERE.counts,
         )
+        self.service.turned(now, ready=self.snapshot.ready)
 
     def _matters(self, now: Instant) -> Mapping[str, str]:
         """What is the matter with the agent's own means: name of the alarm to text, or to none."""
@@ -161,6 +168,7 @@ class Agent:
             "state": self.notebook.trouble,
             "config": self.reload.rejected,
             "config_held": self.reload.held,
+            "status": self.service.trouble,
             "log": self.log.trouble(now),
             "journal": journal.trouble if journal is not None else "",
             "off": words.switched_off(self.switch) if self.regime.world.off else "",
@@ -172,6 +180,14 @@ class Agent:
         for seconds in speaking.acknowledged if speaking is not None else ():
             self.meters.bgp_acknowledged.observe(seconds)
         return speaking
+
+    def _answer(self, key: str) -> Answer:
+        """What is answered over HTTP, in a copy of this process."""
+        return answer(key, self.snapshot, self.meters.registry)
+
+    def _unanswered(self, because: str) -> None:
+        """A question over HTTP met an error, which cost the one who asked his answer alone."""
+        self.tell(Event(event="notice", because=f"status: {because}"))
 
     def tell(self, event: Event) -> None:
         """Something for the log."""

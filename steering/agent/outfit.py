@@ -1,7 +1,7 @@
 """What an agent thinks, asks, listens and acts with: all that is built from one version of files.
 
 A successor is built beside the outfit in use and shares with it what the files say nothing new
-of: sockets that resolvers write to, the port, keys that are known, the hold on the kernel.
+of: sockets that resolvers write to, keys that are known, the hold on the kernel.
 Building may fail, and then nothing has changed; `succeed` does not, and gives back what the
 other one had for itself.
 """
@@ -12,8 +12,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-
-from prometheus_client import CollectorRegistry
 
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
@@ -33,8 +31,7 @@ from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
-from steering.report.http import Server
-from steering.report.snapshot import Snapshot
+from steering.system import descriptors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +39,6 @@ class Lasting:
     """What an agent has from its start to its end, whatever the files say."""
 
     switch: OffSwitch
-    registry: CollectorRegistry
-    snapshot: Callable[[], Snapshot | None]
     deliver: Callable[[Round], None]
 
 
@@ -64,7 +59,6 @@ class Outfit:
         self.keys = self._believe(was)
         with ExitStack() as made:  # what is new is given back if the rest can't be had
             self.ears = self._listen(was, made)
-            self.server = self._serve(was, made)
             self._kernel, self.hands = self._take_hold(was, made)
             # An agent that acts by BGP alone has no marks, and nothing in the kernel to read.
             held = self._kernel if self.claim is not None else None
@@ -84,6 +78,7 @@ class Outfit:
                 deliver=lasting.deliver,
                 gateway_dead=self.ways.gateway_dead,
                 leads=self.ways.leads,
+                at_once=descriptors.for_questions(),
                 known=version.delegations,
             )
             made.pop_all()
@@ -113,8 +108,7 @@ class Outfit:
             was.reader.close()
 
     def close(self) -> None:
-        """Give back sockets and the port. Takes nothing out of the kernel: the lease does."""
-        self.server.close()
+        """Give back what is open. Takes nothing out of the kernel: the lease does."""
         if self.ears is not None:
             self.ears.close()
         if self.hands is not None:
@@ -145,21 +139,6 @@ class Outfit:
             raise CannotRun(code, f"observe.dnstap: {where}{error.strerror or error}") from error
         made.callback(ears.close)
         return ears
-
-    def _serve(self, was: Outfit | None, made: ExitStack) -> Server:
-        at = self.setup.config.status
-        if was is not None and was.setup.config.status == at:
-            return was.server
-        try:
-            server = Server(at.host, at.port, self._lasting.snapshot, self._lasting.registry)
-        except OSError as error:
-            raise CannotRun(
-                1,
-                f"status: {at.host} port {at.port} can't be listened on: {error.strerror}; "
-                "wanted a free address and port",
-            ) from error
-        made.callback(server.close)
-        return server
 
     def _take_hold(
         self, was: Outfit | None, made: ExitStack

@@ -6,7 +6,6 @@ and how it is done without touching what both of them want.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -199,10 +198,6 @@ class Regime:
             crew.end("second look")
         elif was is None or was.ears is None:
             crew.put("second look", outfit.ears.look.run())
-        if was is None or was.server is not outfit.server:
-            outfit.server.start()
-            if was is not None:  # it ends within half a second
-                asyncio.get_running_loop().run_in_executor(None, was.server.close)
 
     @property
     def _runtime(self) -> Path:

@@ -16,7 +16,7 @@ def status(options: argparse.Namespace) -> int:
     from steering.report.client import fetch
     from steering.report.text import status_text
 
-    answer = fetch(load(options.config).config.status, "/api/v1/status")
+    answer = fetch(load(options.config).config, "/api/v1/status")
     print(json.dumps(answer) if options.json else status_text(answer, everything=options.all))
     return FINE
 
@@ -37,7 +37,7 @@ def explain(options: argparse.Namespace) -> int:
     from steering.report.client import fetch
     from steering.report.text import explain_text
 
-    answer = fetch(load(options.config).config.status, f"/api/v1/explain?address={address}")
+    answer = fetch(load(options.config).config, f"/api/v1/explain?address={address}")
     print(json.dumps(answer) if options.json else explain_text(answer))
     return FINE
 

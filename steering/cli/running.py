@@ -14,18 +14,24 @@ def run(options: argparse.Namespace) -> int:
     # One thread is all the arrays here ever need; a pool per core only costs memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import asyncio
-    import resource
 
     from steering.agent.loop import Agent
+    from steering.agent.parts import CannotRun
     from steering.config import fingerprint, load
+    from steering.observe.beforehand import load_everything
     from steering.report.events import Log
+    from steering.system import descriptors
 
+    # Without a descriptor nothing can be imported any more: what may be needed is there before.
+    load_everything()
+    if (allowed := descriptors.claim()) < descriptors.LEAST:
+        raise CannotRun(
+            1,
+            f"nofile: {allowed} descriptors are allowed, wanted at least {descriptors.LEAST}: "
+            "LimitNOFILE= in the unit, or `ulimit -n`",
+        )
     seen = fingerprint(options.config)
     setup = load(options.config)
-    # A silent upstream holds a socket for each question under way, and a shell's soft limit
-    # is 1024.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     log = Log(stream=sys.stderr, readable=sys.stderr.isatty())
     asyncio.run(Agent(setup, log, options.config, seen).run())
     return FINE

@@ -48,6 +48,7 @@ class Listener:
         else:
             self.socket = self._unix(Path(place.at))
         self.socket.setblocking(False)
+        self._inode = self.owns
 
     @property
     def name(self) -> str:
@@ -67,6 +68,20 @@ class Listener:
     def bequeath(self, heir: Listener) -> None:
         """Leave the socket's file to a shared one: closing this one does not end it."""
         heir.owns, self.owns = self.owns, None
+
+    def in_place(self) -> bool:
+        """Whether who connects at the place comes here: its file may be gone, or another's."""
+        if self.socket.family != socket.AF_UNIX or self._inode is None:
+            return True
+        try:
+            return _inode(Path(self.place.at)) == self._inode
+        except OSError:
+            return False
+
+    def replace(self, other: Listener) -> None:
+        """Listen with the other's socket from now on; the one that was lost is closed."""
+        self.close()
+        self.socket, self.owns, self._inode = other.socket, other.owns, other._inode
 
     def close(self) -> None:
         """Stop listening, and remove the socket's file if it is still the one made here."""

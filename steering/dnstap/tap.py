@@ -27,6 +27,7 @@ from steering.system.unreadable import HERE, Where
 _BACK_OFF: tuple[Seconds, Seconds] = (0.1, 10.0)
 _STEADY: Seconds = 30.0  # a reader that lived so long is started again at once
 _CHUNK = 1 << 18
+_LOOK: Seconds = 1.0  # between two looks at the sockets' files
 
 
 class Tap:
@@ -52,6 +53,9 @@ class Tap:
         self._started: Instant = float("-inf")
         self._due: Instant = float("-inf")
         self._pause = _BACK_OFF[0]
+        self.lost = ""
+        """What of the sockets is gone and can't be made again; empty if nothing is."""
+        self._look_at: Instant = float("-inf")
         with ExitStack() as stack:
             self._poll = stack.enter_context(select.epoll())
             there = {made.place: made for made in beside.listeners} if beside else {}
@@ -83,6 +87,27 @@ class Tap:
         """What to count from now on. Counts of what stays go on."""
         self._interest = interest
         self._post(interest_letter(interest))
+
+    def mend(self, now: Instant) -> None:
+        """See that every socket's file leads here; where one is gone, it is made again.
+
+        Then the reader is another one, as it is given its sockets when it starts: resolvers that
+        were connected connect again. What can't be made is told in `lost`, and tried again.
+        """
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK
+        gone = [made for made in self.listeners if not made.in_place()]
+        self.lost = ""
+        for made in gone:
+            try:
+                again = Listener(made.place)
+            except (OSError, LookupError) as error:
+                self.lost = f"{made.place.at} is gone and can't be made again: {error}"
+                continue
+            made.replace(again)
+            self._let_go()
+            self._due = now
 
     def take(self, now: Instant) -> tuple[Tally, ...]:
         """What was handed over since the last call; starts a reader where none is and one is due.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -103,11 +104,13 @@ class Prober:
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
         port: int = 53,
+        at_once: int = sys.maxsize,
         known: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """`gateway_dead` tells whether a silence of this address, asked with this mark, is of our
         own making. `leads` tells whether a path's mark leads over that path now; where it does not,
-        nothing is sent: the question would go over another path, once more. `known` are the
+        nothing is sent: the question would go over another path, once more. So many questions are
+        under way `at_once`; others wait until one of them is over. `known` are the
         `delegations` of all zones, where they are worked out already.
 
         Raises ValueError for a target of no upstream, or a path named like the live one.
@@ -147,6 +150,9 @@ class Prober:
         self._open: dict[int, _Flight] = {}
         self._arrived: deque[tuple[_Flight, str, int, Reply]] = deque()
         self._bell = Bell()
+        self._at_once, self._under_way = at_once, 0
+        self._waiting: deque[Turn] = deque()
+        """Turns that are due and have not been asked for want of room."""
 
     def attend(self, attention: Mapping[str, Attention]) -> None:
         """Replaces what is asked at the fast interval, by address."""
@@ -160,17 +166,30 @@ class Prober:
                 # What came is judged before more is asked. A host short of CPU so asks less often;
                 # else it would judge ever older answers, and a detour would wait for all of them.
                 if not self._arrived:
-                    for turn in self._cadence.due(self._monotonic()):
-                        self._ask(turn)
+                    self._ask_due()
                 if self._arrived:
                     self._land(*self._arrived.popleft())
                     await asyncio.sleep(0)  # answers that wait in sockets are timed in between
                 else:
-                    await self._bell.wait(self._cadence.wake_at - self._monotonic())
+                    await self._bell.wait(
+                        self._pace.timeout
+                        if self._waiting
+                        else self._cadence.wake_at - self._monotonic()
+                    )
         finally:
             for flight in self._open.values():
                 for inquiry in flight.inquiries.values():
                     inquiry.cancel()
+
+    def _ask_due(self) -> None:
+        """Ask what is due, as far as there is room; the rest stays due."""
+        if not self._waiting:
+            self._waiting.extend(self._cadence.due(self._monotonic()))
+        while self._waiting and self._has_room(len(self._waiting[0].paths)):
+            self._ask(self._waiting.popleft())
+
+    def _has_room(self, questions: int) -> bool:
+        return not self._under_way or self._under_way + questions <= self._at_once
 
     def _ask(self, turn: Turn) -> None:
         target = self._targets[turn.address]
@@ -201,12 +220,14 @@ class Prober:
             self._silence[address, path] = 0
 
         def landed(reply: Reply) -> None:
+            self._under_way -= 1
             self._arrived.append((flight, path, query_id, reply))
             self._bell.ring()
 
         def repeated() -> None:
             self._cadence.repeated(address, path, self._monotonic())
 
+        self._under_way += 1
         flight.inquiries[path] = Inquiry(
             body,
             query_id,

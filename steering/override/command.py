@@ -156,7 +156,7 @@ def _list(options: argparse.Namespace) -> None:
     else:
         print(text.listing(standings, files, wall) if standings else "no overrides")
         try:
-            status = fetch(setup.config.status, "/api/v1/status")
+            status = fetch(setup.config, "/api/v1/status")
             print(text.obeyed(setup.overrides, status))
         except (Unreachable, Unknown) as error:
             print(f"whether they are obeyed can't be told: {error}")
@@ -222,7 +222,7 @@ def _show(before: Setup, after: Setup, wall: WallTime) -> None:
     ]
     status: text.Answer | None = None
     try:
-        status = fetch(after.config.status, "/api/v1/status")
+        status = fetch(after.config, "/api/v1/status")
     except (Unreachable, Unknown) as error:
         print(f"where addresses go now can't be told: {error}")
     print("\n".join(text.preview(changes, status)))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from stage import EXPIRED, Stage, on_stage
+from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
 
-from steering.lab.sandbox import PYTHON
+from steering.lab.agent import STATUS_PORT
+from steering.lab.sandbox import PYTHON, poll
 from steering.lab.world import EDGE
-from steering.model import LOCAL, Health, Outcome
+from steering.model import LOCAL, Family, Health, Outcome
 
 pytestmark = pytest.mark.lab
 
@@ -146,7 +149,28 @@ def test_commands_without_an_agent_fail_with_a_hint() -> None:
         for words in (["status"], ["status", "--json"], ["explain", stage.addresses[0]]):
             code, text, errors = _command(stage, *words)
             assert (code, text) == (1, "")
-            assert "no agent answers at 127.0.0.1:9353" in errors
+            assert "no agent answers at" in errors
+            assert "run/status.sock" in errors
         code, text, _ = _command(stage, "check")
         assert code == 0
         assert "fine: 1 upstream, 4 addresses, 2 remote sites" in text
+
+
+def test_who_took_the_port_first_neither_keeps_the_agent_from_starting_nor_is_believed() -> None:
+    with on_stage(replace(QUICK, dnstap=True), agent=False) as stage:
+        squatter = stage.scene.world.socket(EDGE, Family.IPV4, socket.SOCK_STREAM)
+        with squatter:
+            squatter.bind(("127.0.0.1", STATUS_PORT))
+            squatter.listen()
+            agent = stage.scene.start_agent(ready=False)
+            assert poll(lambda: "ALARM status" in stage.scene.steering("status"), timeout=PATIENCE)
+            assert "can't be listened on: Address already in use" in stage.scene.steering("status")
+            assert agent.running
+        stage.scene.await_ready()
+        stage.await_alarm("status", there=False)
+        runtime = stage.scene.world.work / "run"
+        for name in ("status.sock", "tap"):
+            (runtime / name).unlink()
+            assert poll((runtime / name).exists, timeout=PATIENCE), name
+        assert poll(lambda: _command(stage, "status")[0] == 0, timeout=PATIENCE)
+        assert agent.running

@@ -1,26 +1,46 @@
-"""The command line's end of the HTTP side, and what hangs up on it."""
+"""The command line's end of HTTP: whom it asks, whom it believes, what it makes of answers."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
-import struct
+import tempfile
 import threading
 from collections.abc import Iterator
-from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from served import UnixServer, serving
 
 from steering.config import Listen
-from steering.report.client import SERVER, Unknown, Unreachable, fetch
-from steering.report.http import Server
+from steering.report import client
+from steering.report.client import Unknown, Unreachable, fetch
+from steering.report.http.doors import NAME
+from steering.report.http.request import SERVER
+
+NOWHERE = Listen(host="127.0.0.1", port=9)
+
+
+@dataclass(frozen=True)
+class Where:
+    """What of a configuration says where the agent is."""
+
+    runtime: Path
+    status: Listen = NOWHERE
 
 
 @contextlib.contextmanager
-def answering(code: int, kind: str, body: bytes, called: str = "another/1.0") -> Iterator[Listen]:
-    """Some program at the agent's address."""
+def runtime() -> Iterator[Where]:
+    with tempfile.TemporaryDirectory() as directory:
+        yield Where(Path(directory))
+
+
+@contextlib.contextmanager
+def answering(code: int, kind: str, body: bytes, called: str = "another/1.0") -> Iterator[Where]:
+    """Some program at the agent's socket, of the same user."""
 
     class Other(BaseHTTPRequestHandler):
         server_version, sys_version = called, ""
@@ -34,11 +54,11 @@ def answering(code: int, kind: str, body: bytes, called: str = "another/1.0") ->
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
+    with runtime() as where, UnixServer(str(where.runtime / NAME), Other) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield Listen(host="127.0.0.1", port=server.server_port)
+            yield where
         finally:
             server.shutdown()
             thread.join()
@@ -60,31 +80,31 @@ def answering(code: int, kind: str, body: bytes, called: str = "another/1.0") ->
 def test_another_program_at_the_address_is_not_taken_for_the_agent(
     code: int, kind: str, body: bytes
 ) -> None:
-    with answering(code, kind, body) as listen, pytest.raises(Unreachable) as found:
-        fetch(listen, "/api/v1/status")
+    with answering(code, kind, body) as where, pytest.raises(Unreachable) as found:
+        fetch(where, "/api/v1/status")
     assert str(found.value).endswith("is not the agent")
 
 
 def test_the_agents_own_refusal_is_told_in_its_words() -> None:
     with (
-        answering(503, "text/plain", b"starting: no turn yet\n", SERVER) as listen,
+        answering(503, "text/plain", b"starting: no turn yet\n", SERVER) as where,
         pytest.raises(Unreachable, match=r"says: starting: no turn yet$"),
     ):
-        fetch(listen, "/api/v1/status")
+        fetch(where, "/api/v1/status")
 
 
 def test_what_the_agent_does_not_know_is_told_in_its_words() -> None:
     error = b'{"error": "192.0.2.1 is in no policy"}\n'
     with (
-        answering(404, "application/json", error, SERVER) as listen,
+        answering(404, "application/json", error, SERVER) as where,
         pytest.raises(Unknown, match=r"^192\.0\.2\.1 is in no policy$"),
     ):
-        fetch(listen, "/api/v1/explain?address=192.0.2.1")
+        fetch(where, "/api/v1/explain?address=192.0.2.1")
 
 
 @contextlib.contextmanager
-def saying(said: bytes) -> Iterator[Listen]:
-    """Who listens at the agent's address, says so much to the first who comes, and hangs up."""
+def saying(said: bytes) -> Iterator[Where]:
+    """Who listens at the agent's socket, says so much to the first who comes, and hangs up."""
 
     def once() -> None:
         client, _ = listener.accept()
@@ -92,10 +112,12 @@ def saying(said: bytes) -> Iterator[Listen]:
             client.recv(4096)
             client.sendall(said)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with runtime() as where, socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(where.runtime / NAME))
+        listener.listen()
         thread = threading.Thread(target=once)
         thread.start()
-        yield Listen(host="127.0.0.1", port=listener.getsockname()[1])
+        yield where
         thread.join()
 
 
@@ -113,82 +135,104 @@ def saying(said: bytes) -> Iterator[Listen]:
     ],
 )
 def test_whatever_is_said_at_the_address_it_is_no_more_than_unreachable(said: bytes) -> None:
-    with saying(said) as listen, pytest.raises(Unreachable):
-        fetch(listen, "/api/v1/status")
+    with saying(said) as where, pytest.raises(Unreachable):
+        fetch(where, "/api/v1/status")
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[HTTPConnection]:
-    """The agent's own server before its first turn, and a connection to it."""
-    server = Server("127.0.0.1", 0, lambda: None, CollectorRegistry())
-    server.start()
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+def test_the_agent_is_asked_at_its_socket(tmp_path: Path) -> None:
+    with serving(tmp_path) as loop:
+        loop.get("/healthz")
+        assert fetch(Where(tmp_path), "/api/v1/status") == {"key": "status"}
+        assert fetch(Where(tmp_path), "/api/v1/explain?address=192.0.2.1") == {"key": "192.0.2.1"}
+        with pytest.raises(Unknown, match="'nonsense' is not an address"):
+            fetch(Where(tmp_path), "/api/v1/explain?address=nonsense")
+
+
+def test_without_an_agent_there_is_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable, match=r"no agent answers at .*status\.sock .*steering run"):
+        fetch(Where(tmp_path), "/api/v1/status")
+
+
+def test_who_sits_at_the_port_is_not_even_asked(tmp_path: Path) -> None:
+    """Any local user may have taken it before the agent did."""
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        squatter.settimeout(0)
+        at = Listen(host="127.0.0.1", port=squatter.getsockname()[1])
+        with pytest.raises(Unreachable, match="no agent answers at"):
+            fetch(Where(tmp_path, at), "/api/v1/status")
+        with pytest.raises(BlockingIOError):
+            squatter.accept()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("whose", ["root's", "his own, below one that anybody writes in"])
+def test_a_stranger_at_the_socket_is_not_believed(tmp_path: Path, whose: str) -> None:
+    """Whatever he says: the kernel says who he is."""
+    stranger = 65534
+    tmp_path.chmod(0o777)
+    place = tmp_path / "run"
+    place.mkdir()
+    if whose != "root's":
+        os.chown(place, stranger, stranger)
+    pid, listening = _stranger(place / NAME, stranger)
     try:
-        yield connection
+        assert listening
+        with pytest.raises(Unreachable, match=f"not the agent: it is a process of user {stranger}"):
+            fetch(Where(place), "/api/v1/status")
     finally:
-        connection.close()
-        server.close()
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
 
 
-def test_the_agent_answers_as_the_one_its_client_looks_for() -> None:
-    with serving() as connection, pytest.raises(Unreachable, match="says: starting: no turn yet"):
-        fetch(Listen(host="127.0.0.1", port=connection.port), "/api/v1/status")
+def _stranger(path: Path, user: int) -> tuple[int, bool]:
+    """A process of another user that listens there: its id, and whether it does."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            made = socket.socket(socket.AF_UNIX)
+            made.bind(str(path))  # somebody let him
+            os.setuid(user)
+            made.listen()
+            os.write(writing, b"!")
+            while True:
+                client, _ = made.accept()
+                client.recv(4096)
+                body = b'{"site": "sin"}'
+                head = f"HTTP/1.1 200 OK\r\nServer: steering\r\nContent-Length: {len(body)}\r\n\r\n"
+                client.sendall(head.encode() + body)
+        finally:
+            os._exit(1)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        return pid, said.read(1) == b"!"
 
 
-def test_head_is_get_without_the_body() -> None:
-    with serving() as connection:
-        told = []
-        for method in ("GET", "HEAD", "HEAD", "GET"):
-            connection.request(method, "/healthz")
-            answer = connection.getresponse()
-            body = answer.read()
-            assert bool(body) is (method == "GET")
-            told.append((answer.status, answer.getheader("Content-Length")))
-        assert set(told) == {(503, str(len("starting: no turn yet\n")))}
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"])
-def test_what_would_change_something_is_refused_in_plain_text(method: str) -> None:
-    with serving() as connection:
-        connection.request(method, "/api/v1/status", body=b"GET / HTTP/1.1\r\n\r\n")
-        answer = connection.getresponse()
-        assert (answer.status, answer.getheader("Allow")) == (405, "GET, HEAD")
-        assert answer.getheader("Content-Type") == "text/plain; charset=utf-8"
-        assert answer.read() == b"nothing is changed over HTTP: wanted GET or HEAD\n"
-        assert answer.will_close  # the rest of what came is no request
-
-
-def test_what_is_no_request_is_refused_in_plain_text() -> None:
-    with (
-        serving() as connection,
-        socket.create_connection(("127.0.0.1", connection.port), timeout=10) as client,
-    ):
-        client.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 101 + b"\r\n")
-        with client.makefile("rb") as said:
-            head, _, body = said.read().partition(b"\r\n\r\n")
-    assert (head.split()[1], b"text/plain" in head, body) == (b"431", True, b"Too many headers\n")
-
-
-def test_who_hangs_up_before_the_answer_leaves_no_line_in_the_log(
-    capsys: pytest.CaptureFixture[str],
+def test_the_agents_own_user_is_believed_where_he_has_a_directory_of_his_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = threading.Event()
+    monkeypatch.setattr(client, "_owners", lambda _runtime: [4711])
+    monkeypatch.setattr(client, "peer", lambda _connected: 4711)
+    with serving(tmp_path) as loop:
+        loop.get("/healthz")
+        assert fetch(Where(tmp_path), "/api/v1/status") == {"key": "status"}
 
-    def nothing_yet() -> None:
-        asked.set()
-        gone.wait(10)
 
-    gone = threading.Event()
-    server = Server("127.0.0.1", 0, nothing_yet, CollectorRegistry())
-    server.start()
-    client = socket.create_connection(("127.0.0.1", server.port))
-    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-    assert asked.wait(10)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()  # by a reset: the next write fails
-    gone.set()
-    for thread in threading.enumerate():
-        if "process_request" in thread.name:
-            thread.join(10)
-    server.close()
-    assert capsys.readouterr().err == ""
+def test_who_may_not_reach_the_socket_is_told_that_the_answer_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def locked(_runtime: Path) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(client, "_connected", locked)
+    with serving(tmp_path) as loop:
+        where = Where(tmp_path, Listen(host="127.0.0.1", port=loop.port))
+        assert fetch(where, "/api/v1/status") == {"key": "status"}
+    assert "any local user may be the one who answers" in capsys.readouterr().err
+
+
+def test_the_agents_word_before_its_first_turn(tmp_path: Path) -> None:
+    with serving(tmp_path, blank=True) as loop:
+        loop.get("/healthz")
+        with pytest.raises(Unreachable, match="says: starting: no turn yet"):
+            fetch(Where(tmp_path), "/api/v1/status")

@@ -118,6 +118,19 @@ def test_what_everybody_may_use_uses_the_standard_library_alone() -> None:
             assert roots <= sys.stdlib_module_names, _name(file)
 
 
+SERVING = ("process", "connection", "lane", "letters", "request", "routes")
+"""What of `report/http` runs in the process that meets the strangers."""
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_the_process_that_serves_http_knows_only_values_and_the_standard_library(name: str) -> None:
+    file = ROOT / "report/http" / f"{name}.py"
+    ours = {m for m in _imports(file) if _within(m, "steering")} - {"steering.report.http"}
+    mine = tuple(f"steering.report.http.{other}" for other in SERVING)
+    assert not {m for m in ours if not _within(m, "steering.model", *mine)}
+    assert {m.split(".")[0] for m in _imports(file)} - sys.stdlib_module_names <= {"steering"}
+
+
 def test_values_import_no_stage() -> None:
     found = {m for m in _imports(ROOT / "model.py") if _within(m, "steering")}
     assert not found
@@ -127,6 +140,7 @@ SWALLOWING = {
     "act/guard.py": 1,  # what outlives every bug takes the routes back
     "agent/reload.py": 1,  # reads anybody's text, and nothing has been changed yet
     "system/unreadable.py": 1,  # bytes of others: a message costs itself, and never the process
+    "report/http/process.py": 1,  # what a stranger sent costs him his connection alone
     "places.py": 2,  # whatever a broken configuration brings about, the switch is thrown
 }
 

@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from served import UnixServer
 
 from steering import cli
 from steering.agent import consent
@@ -26,7 +27,8 @@ from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
 from steering.override.shelf import Shelf
 from steering.override.text import span
-from steering.report.client import SERVER
+from steering.report.http.doors import NAME
+from steering.report.http.request import SERVER
 
 POLICY = """\
 upstream: gtld-servers
@@ -54,14 +56,11 @@ class Host:
         self.policies.mkdir()
         (self.policies / "gtld.yaml").write_text(POLICY)
         self.out = self.err = ""
-        self.serve_at(9)
-
-    def serve_at(self, port: int) -> None:
         self.config.write_text(
             "site: sin\n"
             "state: state\n"
             "runtime: run\n"
-            f"status: 127.0.0.1:{port}\n"
+            "status: 127.0.0.1:9\n"
             "sites:\n"
             '  pao: {next_hop: {ipv4: 10.255.1.2, ipv6: "fd00:ff:1::2"}}\n'
             "  fra: {next_hop: {ipv4: 10.255.2.2}}\n"
@@ -115,10 +114,10 @@ def agent(host: Host) -> Iterator[dict[str, object]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+    (host.root / "run").mkdir(exist_ok=True)
+    with UnixServer(str(host.root / "run" / NAME), Answers) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        host.serve_at(server.server_port)
         yield answer
         server.shutdown()
         thread.join()

@@ -7,12 +7,13 @@ import contextlib
 import random
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from scripted import Server, serving, until
 from signedzone import NOW
 from test_probe import COM, LOCAL_ONLY, Upstream
 
-from steering.model import Family, Round, Target
+from steering.model import Family, Outcome, Round, Target
 from steering.observe import anchors
 from steering.observe.cadence import Pace
 from steering.observe.keys import KeyStore
@@ -20,6 +21,15 @@ from steering.observe.probe import Prober
 from steering.observe.signatures import Signatures
 
 FAST, SLOW_TO_JUDGE = 0.01, 0.03
+AT_ONCE = 8
+
+
+def silent(_wire: bytes, _tcp: bool) -> Iterable[bytes]:
+    return ()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def answering(wire: bytes, _tcp: bool) -> Iterable[bytes]:
@@ -70,6 +80,55 @@ def test_who_cannot_judge_as_fast_as_he_asks_asks_less_often() -> None:
                 await until(lambda: len(rounds) >= 20)
                 asked = sum(len(server.asked) for server in servers)
                 assert asked - len(rounds) <= len(servers)
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    asyncio.run(story())
+
+
+def test_no_more_questions_are_under_way_than_there_are_descriptors_for() -> None:
+    """Silent servers hold a socket each for the whole timeout; the others wait for one."""
+
+    async def story() -> None:
+        signatures, rounds = Signatures(), list[Round]()
+        targets = [
+            Target(upstream="gtld", nameserver="a.com.", address=address, family=Family.IPV4)
+            for address in (f"127.0.1.{last}" for last in range(1, 41))
+        ]
+        async with serving(*(Server(t.address, silent) for t in targets), tcp=False) as port:
+            before = descriptors()
+            prober = Prober(
+                targets,
+                [Upstream()],
+                LOCAL_ONLY,
+                Pace(interval=0.2, fast_interval=0.2, timeout=0.2),
+                keys=KeyStore(
+                    ["com."],
+                    anchors.parse(COM.anchor_text, source="test"),
+                    [],
+                    signatures=signatures,
+                    wall=lambda: NOW,
+                ),
+                signatures=signatures,
+                deliver=rounds.append,
+                rng=random.Random(4),
+                port=port,
+                at_once=AT_ONCE,
+            )
+            task = asyncio.create_task(prober.run())
+            most = 0
+
+            def all_were_asked() -> bool:
+                nonlocal most
+                most = max(most, descriptors() - before)
+                return {r.address for r in rounds} == {t.address for t in targets}
+
+            try:
+                await until(all_were_asked)
+                assert 1 < most <= AT_ONCE
+                assert all(o.outcome is Outcome.TIMEOUT for r in rounds for o in r.observations)
             finally:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -1,0 +1,44 @@
+"""What is answered, out of a snapshot: by key, as data or text. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from steering.report.http import routes
+from steering.report.http.letters import FRONT, METRICS, OPENMETRICS, STATUS, Answer
+from steering.report.snapshot import Snapshot
+from steering.report.status import explain, status
+
+_ACCEPT = {METRICS: "", OPENMETRICS: "application/openmetrics-text; version=1.0.0"}
+
+
+def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> Answer:
+    """One answer; before the first turn there are metrics alone."""
+    if key in _ACCEPT:
+        encode, kind = choose_encoder(_ACCEPT[key])
+        return Answer(code=HTTPStatus.OK, kind=kind, body=encode(registry))
+    if snapshot is None:
+        return routes.unavailable("starting: no turn yet")
+    if key == FRONT:
+        return routes.text(HTTPStatus.OK, _front(snapshot))
+    told = status(snapshot) if key == STATUS else explain(snapshot, key)
+    return routes.unknown(key) if told is None else routes.data(HTTPStatus.OK, told)
+
+
+def _front(snapshot: Snapshot) -> str:
+    world = snapshot.world
+    steered = len(world.steers())
+    lines = [
+        f"steering at {world.layout.site} ({snapshot.mode}{', off' if world.off else ''})",
+        (
+            f"{len(world.layout.targets)} addresses over {len(world.layout.paths)} paths, "
+            f"{steered} steered, {len(snapshot.installed)} installed"
+        ),
+        *(f"ALARM {name}: {alarm.because}" for name, alarm in sorted(snapshot.alarms.items())),
+        "",
+        "/api/v1/status  /api/v1/explain?address=A  /metrics  /healthz  /readyz",
+    ]
+    return "\n".join(lines)

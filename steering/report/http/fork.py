@@ -1,0 +1,92 @@
+"""Work on a copy of this process, whose result comes through a pipe.
+
+Rendering takes up to seconds of CPU, and a thread that does it would take the interpreter from
+the loop again and again. A fork (fork(2)) has all values as they are at this moment, for the
+price of its page tables: some milliseconds, where handing the same values to another process
+would take as long and need a second interpreter with everything loaded.
+
+Of a process with threads only this one is in the copy, and a lock that another one held stays
+held. So the copy does nothing but the work, which takes no lock of others; should it ever wait
+for one, its time runs out. It closes what it does not need before anything else: a lock on a file
+or a socket's name must not outlive the agent in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from steering.model import Instant, Seconds
+
+LONGEST: Seconds = 30.0
+"""Of CPU by its own limit, of time by `Copy.over`."""
+_NICE = 5
+_FAILED = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Copy:
+    """A copy at work."""
+
+    pid: int
+    began: Instant
+    status: int | None = None
+    """How it ended; None: it has not."""
+
+    def over(self, now: Instant) -> bool:
+        """Whether it has ended; one that takes too long is."""
+        if self.status is None:
+            if now - self.began > LONGEST:
+                self.kill()
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                self.status = os.waitstatus_to_exitcode(status) if pid else None
+        return self.status is not None
+
+    def kill(self) -> None:
+        """End it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def fork(work: Callable[[int], None], now: Instant) -> tuple[Copy, int]:
+    """Have a copy do this, which is given a pipe to write to; the copy, and the pipe's other end.
+
+    Raises OSError where no process or no descriptor can be had.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if not pid:
+        _work(work, writing)
+    os.close(writing)
+    return Copy(pid=pid, began=now), reading
+
+
+def _work(work: Callable[[int], None], writing: int) -> NoReturn:
+    """In the copy: nothing of what follows here may run on into what it was copied from."""
+    status = _FAILED
+    try:
+        gc.disable()  # a collection would write to every object, and so copy every page
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU):
+            signal.signal(number, signal.SIG_DFL)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.closerange(3, writing)
+        os.closerange(writing + 1, most)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST), int(LONGEST)))
+        os.nice(_NICE)
+        work(writing)
+        status = 0
+    finally:
+        os._exit(status)

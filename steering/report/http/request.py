@@ -1,0 +1,111 @@
+"""The head of a request, read whole or refused. Pure: bytes in, a value out.
+
+Written here and not taken from a library: there is no body to read and nothing to be changed, so
+what is left of HTTP/1.1 (RFC 9112) is a line and two headers. h11 would be as much again to load
+in a process that is kept small, and `http.server` reads with a thread that waits.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+SERVER: Final = "steering"
+"""What the agent calls itself in its answers (RFC 9110 10.2.4), and nobody else."""
+MOST: Final = 1 << 14
+"""Bytes of a head, its first line included. Browsers and Prometheus send less than 2 kB."""
+MOST_HEADERS: Final = 100
+_END: Final = re.compile(rb"\n\r?\n")
+"""A bare LF may end a line (RFC 9112 2.2)."""
+_SPACES: Final = b"\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A question that was understood."""
+
+    path: str
+    query: str = ""
+    accept: str = ""
+    body: bool = True
+    """Whether the answer is sent with its body: HEAD has none."""
+    keep: bool = True
+    """Whether the connection stays for another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What is no question, or not one of ours. What comes behind it may be its body."""
+
+    code: HTTPStatus
+    text: str
+    body: bool = True
+
+
+def split(data: bytes | bytearray, begin: int = 0) -> int | None:
+    """Where the first head ends; None: it is not all there. `begin`: how much was looked at."""
+    found = _END.search(data, max(0, begin - 3))
+    return found.end() if found else None
+
+
+def parse(head: bytes) -> Request | Refusal:
+    """The head of a request, to its empty line."""
+    lines = head.lstrip(_SPACES).rstrip(_SPACES).decode("latin-1").split("\n")
+    words = lines[0].split()
+    if len(words) != 3:
+        return _refused(HTTPStatus.BAD_REQUEST, "this is no request line")
+    method, target, version = words
+    if not re.fullmatch(r"HTTP/\d\.\d", version):
+        return _refused(HTTPStatus.BAD_REQUEST, "this is no version of HTTP")
+    if version[5] != "1":
+        return _refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "wanted HTTP/1.1")
+    if method not in ("GET", "HEAD"):
+        return _refused(
+            HTTPStatus.METHOD_NOT_ALLOWED, "nothing is changed over HTTP: wanted GET or HEAD"
+        )
+    if len(lines) - 1 > MOST_HEADERS:
+        return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers")
+    try:
+        url = urllib.parse.urlsplit(target)
+    except ValueError:  # a bracket without its other half, a host that is no address
+        return _refused(HTTPStatus.BAD_REQUEST, "this is no target of a request")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip():
+            return _refused(HTTPStatus.BAD_REQUEST, "this is no header")
+        headers[name.lower()] = value.strip()
+    wants = headers.get("connection", "").lower()
+    # The body of a GET has no meaning (RFC 9110 9.3.1) and is not read: nothing comes after it.
+    bodied = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    keep = "keep-alive" in wants if version == "HTTP/1.0" else "close" not in wants
+    return Request(
+        path=url.path,
+        query=url.query,
+        accept=headers.get("accept", ""),
+        body=method != "HEAD",
+        keep=keep and not bodied,
+    )
+
+
+def head(code: HTTPStatus, kind: str, length: int, *, keep: bool) -> bytes:
+    """The head of an answer."""
+    lines = [
+        f"HTTP/1.1 {code.value} {code.phrase}",
+        f"Server: {SERVER}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {length}",
+        "Cache-Control: no-store",
+    ]
+    if code is HTTPStatus.METHOD_NOT_ALLOWED:
+        lines.append("Allow: GET, HEAD")
+    if not keep:
+        lines.append("Connection: close")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def _refused(code: HTTPStatus, text: str) -> Refusal:
+    return Refusal(code=code, text=text)

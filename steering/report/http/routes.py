@@ -1,0 +1,99 @@
+"""Which question is which: answered at once, or by an answer that has to be rendered. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import urllib.parse
+from http import HTTPStatus
+from typing import Final
+
+from steering.model import Instant, Seconds
+from steering.report.http.letters import (
+    FRONT,
+    JSON,
+    METRICS,
+    OPENMETRICS,
+    STATUS,
+    TEXT,
+    Answer,
+    Turned,
+    is_key,
+)
+from steering.report.http.request import Request
+
+STALLED: Final[Seconds] = 5.0
+"""A loop that has not turned for so long is not alive; it turns every second when idle."""
+
+
+def route(request: Request, turned: Turned, now: Instant) -> Answer | str:
+    """The answer, or the key of the one wanted."""
+    if request.path == "/metrics":
+        return _metrics(request.accept)
+    if turned.at is None:
+        return unavailable("starting: no turn yet")
+    match request.path:
+        case "/api/v1/status":
+            return STATUS
+        case "/api/v1/explain":
+            return _explain(request.query)
+        case "/healthz":
+            return stalled(turned, now) or text(HTTPStatus.OK, "ok")
+        case "/readyz" if turned.ready:
+            return text(HTTPStatus.OK, "ok")
+        case "/readyz":
+            return unavailable("the first round of probes is not done")
+        case "/":
+            return FRONT
+        case _:
+            there = "there is /api/v1/status, /metrics, /healthz, /readyz"
+            return text(HTTPStatus.NOT_FOUND, there)
+
+
+def stalled(turned: Turned, now: Instant) -> Answer | None:
+    """What is answered while the loop does not turn."""
+    if turned.at is None or now - turned.at < STALLED:
+        return None
+    return unavailable(f"the loop has not turned for {now - turned.at:.1f} s")
+
+
+def unavailable(because: str) -> Answer:
+    """There is nothing to show, or not now."""
+    return text(HTTPStatus.SERVICE_UNAVAILABLE, because)
+
+
+def text(code: HTTPStatus, line: str) -> Answer:
+    """A line for a person."""
+    return Answer(code=code, kind=TEXT, body=f"{line}\n".encode(errors="replace"))
+
+
+def data(code: HTTPStatus, value: dict[str, object]) -> Answer:
+    """An object for a program."""
+    return Answer(code=code, kind=JSON, body=f"{json.dumps(value)}\n".encode())
+
+
+def unknown(address: str) -> Answer:
+    """There is nothing to explain."""
+    return data(HTTPStatus.NOT_FOUND, {"error": f"{address} is in no policy"})
+
+
+def _explain(query: str) -> Answer | str:
+    asked = urllib.parse.parse_qs(query).get("address", [""])[0]
+    try:
+        address = str(ipaddress.ip_address(asked))
+    except ValueError:
+        return data(HTTPStatus.BAD_REQUEST, {"error": f"{asked!r} is not an address"})
+    return address if is_key(address) else unknown(address)
+
+
+def _metrics(accept: str) -> str:
+    """The first form in the list that there is, as Prometheus puts the best one first."""
+    for one in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in one.split(";"))
+        if kind == "text/plain":
+            return METRICS
+        if kind == "application/openmetrics-text":
+            versions = [p.removeprefix("version=") for p in parameters if p.startswith("version=")]
+            if all(version.startswith("1.") for version in versions):
+                return OPENMETRICS
+    return METRICS

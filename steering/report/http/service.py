@@ -1,0 +1,242 @@
+"""The agent's side of HTTP: the sockets, the process that serves at them, the answers it wants.
+
+Nothing here waits for anything, and nothing that goes wrong here ends the agent: what can't be
+had is a trouble, and tried again. One descriptor stands for all processes to come: it is readable
+when there is something to deal with.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import steering
+from steering.config import Listen
+from steering.model import Instant, Seconds
+from steering.report.http import letters
+from steering.report.http.doors import Local, Port
+from steering.report.http.fork import Copy, fork
+from steering.report.http.letters import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
+
+_BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
+_STEADY: Final[Seconds] = 30.0  # one that lived so long is started again at once
+_DEAF: Final[Seconds] = 10.0  # one that takes no letter for so long is ended
+_COPIES: Final = 4  # renderings at once: one in each lane, and those of a process that ended
+
+
+class Service:
+    """HTTP as the agent sees it."""
+
+    def __init__(
+        self,
+        runtime: Path,
+        answer: Callable[[str], Answer],
+        on_error: Callable[[str], None] = lambda _because: None,
+    ) -> None:
+        """`answer` is called in a copy of this process, with a key of `letters`.
+
+        `on_error` is told of errors of which nothing else comes: at most once a minute.
+        """
+        self._answer, self._on_error = answer, on_error
+        self._port, self._local = Port(), Local(runtime)
+        self._turned = Turned(number=0, at=None, ready=False)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._because = ""
+        """Why there is no process now; empty if there is one."""
+        self._started: Instant = float("-inf")
+        self._due: Instant = float("-inf")
+        self._pause = _BACK_OFF[0]
+        self._deaf_since: Instant | None = None
+        self._untold: set[str] = set()
+        """Doors of which the process has to be told."""
+        self._copies: list[Copy] = []
+        self._poll = select.epoll()
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong; empty if nothing is."""
+        return "; ".join(filter(None, (self._because, self._port.trouble, self._local.trouble)))
+
+    @property
+    def port(self) -> int | None:
+        """The number of the TCP port; None: there is none now."""
+        return self._port.socket.getsockname()[1] if self._port.socket else None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the one that serves."""
+        return self._process.pid if self._process else None
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._poll.fileno()
+
+    def tend(self, at: Listen, now: Instant) -> None:
+        """Have all that is needed, as far as it can be had. To be called each second or so."""
+        if self._port.tend(at, now):
+            self._untold.add(TCP)
+        if self._local.tend(now):
+            self._untold.add(UNIX)
+        self._reap(now)
+        if self._deaf_since is not None and now - self._deaf_since > _DEAF:
+            self._ended(now, f"took no letter for {_DEAF:g} s")
+        if self._process is None and now >= self._due:
+            self._start(now)
+        self._tell_doors()
+
+    def turned(self, now: Instant, *, ready: bool) -> None:
+        """A turn was done: answers from now on show what is so after it."""
+        self._turned = Turned(number=self._turned.number + 1, at=now, ready=ready)
+        if self._post(self._turned):
+            self._deaf_since = None
+        elif self._deaf_since is None and self._control is not None:
+            self._deaf_since = now
+
+    def pump(self, now: Instant) -> None:
+        """Deal with what the process has to say. To be called when the descriptor is readable."""
+        if self._control is None:
+            return
+        for _ in range(_COPIES):
+            try:
+                data = self._control.recv(letters.LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._ended(now, "ended")
+                return
+            try:
+                letter = letters.read(data)
+            except ValueError as error:
+                self._on_error(str(error))
+                continue
+            match letter:
+                case Wanted():
+                    self._render(letter, now)
+                case Failed():
+                    self._on_error(f"{letter.number} requests met an error: {letter.example}")
+
+    def close(self) -> None:
+        """Stop serving, and give port and socket back."""
+        self._let_go()
+        self._port.close()
+        self._local.close()
+        for copy in self._copies:
+            copy.kill()
+            with suppress(ChildProcessError):
+                os.waitpid(copy.pid, 0)
+        self._copies.clear()
+        self._poll.close()
+
+    def _render(self, wanted: Wanted, now: Instant) -> None:
+        self._reap(now)
+        number, because, reading = self._turned.number, "", None
+        if len(self._copies) >= _COPIES:
+            because = "earlier answers are not done"
+        else:
+            try:
+                copy, reading = fork(lambda writing: self._write(wanted, writing), now)
+                self._copies.append(copy)
+            except OSError as error:
+                because = str(error.strerror or error)
+        try:
+            self._post(Rendering(lane=wanted.lane, number=number, because=because), reading)
+        finally:
+            if reading is not None:
+                os.close(reading)
+
+    def _write(self, wanted: Wanted, writing: int) -> None:
+        """In a copy of this process."""
+        with os.fdopen(writing, "wb") as pipe:
+            for key in wanted.keys:
+                pipe.write(letters.framed(key, self._answer(key)))
+                pipe.flush()
+
+    def _reap(self, now: Instant) -> None:
+        for copy in [one for one in self._copies if one.over(now)]:
+            self._copies.remove(copy)
+            if copy.status:
+                self._on_error(f"an answer could not be rendered: status {copy.status}")
+
+    def _start(self, now: Instant) -> None:
+        with ExitStack() as made:
+            try:
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                made.callback(theirs.close)
+                failed = made.enter_context(ExitStack())
+                failed.callback(ours.close)
+                ours.setblocking(False)
+                self._process = _served(theirs)
+                failed.pop_all()
+            except OSError as error:
+                self._later(now, f"the process that serves HTTP does not start: {error}")
+                return
+        self._control, self._started, self._because, self._deaf_since = ours, now, "", None
+        self._poll.register(ours, select.EPOLLIN)
+        self._post(self._turned)
+        self._untold |= {TCP, UNIX}
+
+    def _tell_doors(self) -> None:
+        for name, door in ((TCP, self._port.socket), (UNIX, self._local.socket)):
+            if name in self._untold and self._post(Door(name=name), door):
+                self._untold.discard(name)
+
+    def _ended(self, now: Instant, how: str) -> None:
+        self._let_go()
+        if now - self._started >= _STEADY:
+            self._pause = _BACK_OFF[0]
+        self._later(now, f"the process that serves HTTP {how}")
+
+    def _later(self, now: Instant, because: str) -> None:
+        self._because, self._due = because, now + self._pause
+        self._pause = min(2 * self._pause, _BACK_OFF[1])
+
+    def _let_go(self) -> None:
+        self._deaf_since = None
+        if self._control is not None:
+            self._poll.unregister(self._control)
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.kill()  # it keeps nothing that could be left half done
+            self._process.wait()
+            self._process = None
+
+    def _post(self, letter: letters.Letter, given: socket.socket | int | None = None) -> bool:
+        """Whether the process has been sent this; it never is waited for."""
+        if self._control is None:
+            return False
+        descriptor = given.fileno() if isinstance(given, socket.socket) else given
+        descriptors = [] if descriptor is None else [descriptor]
+        data = letters.written(letter)
+        try:
+            socket.send_fds(self._control, [data], descriptors, socket.MSG_NOSIGNAL)
+        except OSError:  # it has too many already, or is gone, which `pump` will see
+            return False
+        return True
+
+
+def _served(control: socket.socket) -> subprocess.Popen[bytes]:
+    """A process that serves. Raises OSError.
+
+    As the reader of dnstap it loads nothing but the standard library and this very code.
+    """
+    root = str(Path(steering.__file__).resolve().parent.parent)
+    number = control.fileno()
+    return subprocess.Popen(
+        [sys.executable, "-P", "-S", "-m", "steering.report.http.process", str(number)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[number],
+        env={"PYTHONPATH": root, "PATH": os.defpath, "LANG": "C.UTF-8"},
+        cwd="/",
+    )
