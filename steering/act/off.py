@@ -71,7 +71,7 @@ class OffSwitch:
                 return OffRecord(
                     time=float(value["time"]), by=str(value["by"]), reason=str(value["reason"])
                 )
-            except (OSError, KeyError, TypeError, ValueError):
+            except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
                 continue
         return None
 

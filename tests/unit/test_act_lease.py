@@ -113,3 +113,15 @@ def test_where_no_place_can_be_written_it_says_which(tmp_path: Path) -> None:
     for name, trouble in zip("ab", troubles, strict=True):
         assert str(tmp_path / "file" / name / "off") in str(trouble)
     assert not nowhere.engaged()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"time": 1%s, "by": "", "reason": ""}' % ("0" * 400), "[" * 100_000, "null", "\0"]
+)
+def test_a_switch_that_says_what_nobody_can_read_is_off_all_the_same(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "off").write_text(text)
+    switch = OffSwitch(state=tmp_path, runtime=tmp_path / "run")
+    assert switch.engaged()
+    assert switch.record() is None
