@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering.config import Fingerprint
-from steering.system.files import write_atomically
+from steering.system.files import read_regular, write_atomically
 
 _HELD, _ACCEPTED, _WHOLE = "held", "accepted", "whole"
+_WORD, _LARGEST = 64, 1 << 24
+"""Bytes of a word, and of what ten thousand changed overrides come to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def whole(runtime: Path, fingerprint: Fingerprint) -> bool:
 
 def _names(word: Path, fingerprint: Fingerprint) -> bool:
     try:
-        return word.read_text(encoding="ascii") == version_of(fingerprint)
+        return read_regular(word, _WORD).decode("ascii") == version_of(fingerprint)
     except (OSError, ValueError):
         return False
 
@@ -84,7 +86,7 @@ def settle(runtime: Path, fingerprint: Fingerprint | None = None) -> None:
 def waiting(runtime: Path) -> Held | None:
     """What the agent holds now; None: nothing. Raises OSError where that can't be read."""
     try:
-        value = json.loads((runtime / _HELD).read_bytes())
+        value = json.loads(read_regular(runtime / _HELD, _LARGEST))
         return Held(
             version=str(value["version"]),
             because=str(value["because"]),

@@ -166,7 +166,7 @@ class Agent:
             **matters(self.regime.outfit, now),
             "pins": self.senses.pins.trouble,
             "state": self.notebook.trouble,
-            "config": self.reload.rejected,
+            "config": self.reload.trouble(now),
             "config_held": self.reload.held,
             "status": self.service.trouble,
             "log": self.log.trouble(now),

@@ -1,34 +1,53 @@
 """Files that change while the agent runs: read when they lie still, taken whole or not at all.
 
 Twice a second their fingerprint is looked at. When it differs from what was dealt with and is the
-same at the next look, they are read, in a thread and from nothing but themselves. What is faulty,
-or can't be had on this host, changes nothing. What would end most of the steers in force, and may
-be a slip, waits for a word (`consent`) for as long as that is what it would do.
+same at the next look, they are read, from nothing but themselves. What is faulty, or can't be had
+on this host, changes nothing. What would end most of the steers in force, and may be a slip, waits
+for a word (`consent`) for as long as that is what it would do.
+
+Who may write one of the files may do so all the time. So files that never lie still are read after
+a while all the same, and taken if they say the same when they are read again. Looking and reading
+are done by a thread, one at a time, which the loop never waits for: a file system may hang.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import functools
+import gc
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from steering.agent import consent, parts
 from steering.agent.consent import Held
 from steering.agent.parts import CannotRun, Chain
 from steering.config import ConfigError, Fingerprint, Setup, fingerprint, load
 from steering.config.changes import file_changes, override_changes
+from steering.config.problems import printable
+from steering.config.reading import Reading
 from steering.layout import Layout
-from steering.model import Event, Seconds
+from steering.model import Event, Instant, Seconds
 from steering.observe.anchors import AnchorError
 from steering.observe.bell import Bell
 from steering.report.metrics import Meters
+from steering.system.apart import apart
+
+T = TypeVar("T")
 
 LOOK: Seconds = 0.5
 """Two looks have to agree, so a change is taken up within a second."""
+PACE = 10
+"""A look at many files takes long, and the next one waits so many times as long."""
+RESTLESS: Seconds = 5.0
+"""Files that lie still at no two looks are read all the same after this time."""
+PATIENCE: Seconds = 10.0
+"""What takes longer than this is an alarm."""
 _NAMED = 6
 """Addresses named where more may be meant."""
+_LONGEST = 500
+"""Letters of one difference, or of one problem, in an event."""
 _TOLD = 12
 """Differences told in one event; more are counted."""
 
@@ -135,6 +154,14 @@ class Reload:
         self._steers: Collection[str] = ()
         """What was steered when that was looked at."""
         self._asked = False
+        self._busy: Instant | None = None
+        """Since when a thread is at the files; None: none is."""
+        self._stirred: Instant | None = None
+        """Since when the files are others than those that were dealt with; None: they are not."""
+        self._moving = ""
+        """Which file was another at the latest look than at the one before."""
+        self._rest_until: Instant = float("-inf")
+        """After a long reading there is as long a rest: it takes half of the interpreter's time."""
         self._bell = Bell()
         consent.settle(self._runtime, self._dealt)
         meters.reload_ok.set(1)
@@ -144,27 +171,65 @@ class Reload:
         self._asked = True
         self._bell.ring()
 
+    def trouble(self, now: Instant) -> str:
+        """What is wrong with the files, or with reading them; empty if nothing is."""
+        if self._busy is not None and now - self._busy > PATIENCE:
+            return (
+                f"the files have not been read for {now - self._busy:.0f} s: the file system of"
+                f" {printable(str(self._path))}, or of what it names, does not answer, or they are"
+                " very long; the last good version stays in force"
+            )
+        if self._stirred is not None and now - self._stirred > RESTLESS + PATIENCE and self._moving:
+            return (
+                f"the files have not been the same twice for {now - self._stirred:.0f} s"
+                f" ({printable(self._moving)}): the last good version stays in force"
+            )
+        return self.rejected
+
     async def run(self) -> None:
         """Looks until cancelled."""
+        looked: Seconds = 0.0
         while True:
-            await self._bell.wait(LOOK)
+            await self._bell.wait(max(LOOK, PACE * looked))
             asked, self._asked = self._asked, False
-            await self.look(asked=asked)
+            looked = await self.look(asked=asked)
 
-    async def look(self, *, asked: bool = False) -> None:
-        """One look, and what follows from it."""
-        seen = await asyncio.to_thread(fingerprint, self._path)
-        still, self._seen = seen == self._seen, seen
+    async def look(self, *, asked: bool = False) -> Seconds:
+        """One look, and what follows from it; how long the look alone took."""
+        started = time.monotonic()
+        seen = await self._apart(functools.partial(fingerprint, self._path))
+        now = time.monotonic()
+        before, self._seen = self._seen, seen
         if not asked and seen == self._dealt:
+            self._stirred, self._moving = None, ""
             self._think_again()
             self._taker.stand()
-        elif asked or still or consent.whole(self._runtime, seen):
-            read = await asyncio.to_thread(_read, self._path, seen, self._taker.version)
-            if await asyncio.to_thread(fingerprint, self._path) == seen:
-                self._dealt = seen
-                self._deal(read)
+            return now - started
+        if self._stirred is None:
+            self._stirred = now
+        self._moving = "" if seen == before else _another(before, seen)
+        said = asked or consent.whole(self._runtime, seen)
+        restless = now - self._stirred > RESTLESS
+        if said or (now >= self._rest_until and (seen == before or restless)):
+            read = await self._apart(
+                functools.partial(_read, self._path, seen, self._taker.version)
+            )
+            read_at = time.monotonic()
+            self._rest_until = read_at + (read_at - now) - RESTLESS
+            again = await self._apart(functools.partial(fingerprint, self._path))
+            # Changed while they were read, they were perhaps read in two halves.
+            if again == seen or (restless and await self._apart(read.says_the_same)):
+                self._dealt, self._stirred, self._moving = seen, None, ""
+                self._deal(read.result)
                 self._taker.stand()
-            # Else they changed while they were read, so perhaps read in two halves.
+        return now - started
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        self._busy = time.monotonic()
+        try:
+            return await apart(work)
+        finally:
+            self._busy = None
 
     def _deal(self, read: News | tuple[str, ...]) -> None:
         if not isinstance(read, News):
@@ -186,8 +251,8 @@ class Reload:
     def _reject(self, problems: tuple[str, ...]) -> None:
         self._settle("rejected")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        self.rejected = f"{problems[0]}{more}; the last good version stays in force"
-        self._taker.tell(Event(event="config_rejected", because="; ".join(problems)))
+        self.rejected = f"{_cut(problems[0])}{more}; the last good version stays in force"
+        self._taker.tell(Event(event="config_rejected", because=_shortened(problems)))
 
     def _hold(self, news: News) -> bool:
         """Whether it would end most of the steers in force, and so waits from now on."""
@@ -228,16 +293,46 @@ class Reload:
         self._meters.reload_ok.set(result == "loaded")
 
 
-def _read(path: Path, seen: Fingerprint, was: Version) -> News | tuple[str, ...]:
-    """What the files say, or what is wrong with them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """What came of reading the files."""
+
+    result: News | tuple[str, ...]
+    """What they say, or what is wrong with them."""
+    reading: Reading
+
+    def says_the_same(self) -> bool:
+        """Whether each file, read once more, holds what it held then."""
+        return self.reading.unchanged()
+
+
+def _read(path: Path, seen: Fingerprint, was: Version) -> _Read:
+    # Collecting the garbage among a million values of a parser takes a second, in which no other
+    # thread runs. There is none: what is parsed is a tree, and goes with its last user.
+    collects = gc.isenabled()
+    gc.disable()
     try:
-        return _news(Version.of(load(path), seen), was)
+        reading = Reading()
+        return _Read(result=_said(path, reading, seen, was), reading=reading)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _said(path: Path, reading: Reading, seen: Fingerprint, was: Version) -> News | tuple[str, ...]:
+    try:
+        return _news(Version.of(load(path, reading=reading), seen), was)
     except ConfigError as error:
         return tuple(map(str, error.problems))
     except AnchorError as error:
         return (str(error),)
     except Exception as error:  # noqa: BLE001 - anybody's text, and nothing has been changed yet
         return (f"{path} can't be taken in: {type(error).__name__}: {error}",)
+
+
+def _another(before: Fingerprint, seen: Fingerprint) -> str:
+    """The path of a file that is not as it was; of a directory, where no file in it is another."""
+    return max((path for path, *_ in set(before) ^ set(seen)), default="")
 
 
 def _news(now: Version, was: Version) -> News:
@@ -255,4 +350,8 @@ def _news(now: Version, was: Version) -> News:
 
 def _shortened(told: tuple[str, ...]) -> str:
     more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    return "; ".join(told[:_TOLD]) + more
+    return "; ".join(_cut(one) for one in told[:_TOLD]) + more
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

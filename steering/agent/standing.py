@@ -25,9 +25,11 @@ from steering.model import Override
 from steering.observe.anchors import AnchorError
 from steering.replay import setups
 from steering.replay.codec import Codec
-from steering.system.files import write_atomically
+from steering.system.files import open_regular, read_open, write_atomically
 
 _NAME = "in-force"
+_LARGEST = 1 << 25
+"""Bytes: several times what the largest files come to."""
 _OVERRIDES = Codec(tuple[Override, ...])
 _RUBBISH = (ValueError, OverflowError, KeyError, TypeError, RecursionError)
 """What comes of a file that says anything at all."""
@@ -80,10 +82,10 @@ def _ours(file: os.stat_result) -> bool:
 def _left(runtime: Path) -> Version | None:
     """What was left; None: nothing, or nothing that this program can go by."""
     try:
-        with (runtime / _NAME).open("rb") as file:
+        with open_regular(runtime / _NAME) as file:
             if not _ours(os.fstat(file.fileno())):
                 return None
-            value: Any = json.load(file)
+            value: Any = json.loads(read_open(file, _LARGEST))
         setup = setups.read(value["setup"])
         overrides = _OVERRIDES.read(value["overrides"])
         seen = tuple((str(name), int(a), int(b), int(c)) for name, a, b, c in value["fingerprint"])

@@ -60,8 +60,10 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
             word = "notice" if complaint.kind is Fault.NOTICE else f"{who} would refuse"
             yield f"{word}: {complaint}"
     if (terms := parts.terms_of(config)) is not None:
-        from steering.act.bgp.household import look_around
+        from steering.act.bgp.household import look_around, shared
 
+        if because := shared(terms.user):
+            yield f"act.bgp: {because}"
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
             yield f"act.bgp: {trouble}"
     for place in parts.places_of(config):

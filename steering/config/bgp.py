@@ -19,6 +19,8 @@ from steering.config.units import Duration
 from steering.model import Family
 
 _AS = Whole(low=1, high=2**32 - 1, why="AS numbers have 32 bits (RFC 6793), and 0 is nobody's")
+USER = "steering-bgp"
+"""What `systemd/steering-bgp.conf` makes."""
 _PORT = Whole(low=1, high=0xFFFF, why="TCP's ports")
 
 
@@ -148,9 +150,9 @@ class Bgp(Section):
         description="The `exabgp` program; the package beside this one if left out.",
     )
     user: Annotated[str, Word()] = Field(
-        default="nobody",
-        description="Whom the speaker runs as, where the agent runs as root. One of its own is"
-        " better.",
+        default=USER,
+        description="Whom the speaker runs as, where the agent runs as root: a user that nothing"
+        " else runs as. Where there is none, the speaker does not start.",
     )
 
     @model_validator(mode="after")

@@ -15,6 +15,9 @@ from steering.config.policy import Policy
 from steering.config.problems import Location, path_of
 from steering.model import Override, WallTime
 
+_NAMED = 100
+"""Overrides whose order is told."""
+
 Value = object
 """What a dump of a model holds: text, numbers, None, lists and mappings of these."""
 
@@ -66,7 +69,8 @@ def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str
             yield from (f"override {name}: {line}" for line in _compared((), *dumps))
     both = [name for name in before if name in after]
     if both != [name for name in after if name in before]:
-        yield f"overrides: their order is now {', '.join(after)}"
+        names, more = list(after)[:_NAMED], len(after) - _NAMED
+        yield f"overrides: their order is now {', '.join(names)}{', ...' if more > 0 else ''}"
 
 
 def _dump(override: Override) -> Mapping[str, Value]:

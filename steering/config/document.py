@@ -9,15 +9,16 @@ What the keys and values mean is left to the models.
 
 from __future__ import annotations
 
+import errno
 import math
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from steering.config.problems import ConfigError, Location, Problem, path_of, shown
+from steering.system.files import read_regular
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 """What a document is made of."""
@@ -26,12 +27,43 @@ LARGEST = 1 << 20
 """Bytes of a file that is still read: far beyond any policy, and a bound on a reload's time."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Allowance:
+    """What the files of one load may still be, all together.
+
+    Ten thousand overrides and as many addresses fit in. The parser makes about 0.8 kB of each
+    value, and gives them back in one go, at which nothing else in the process runs: 0.15 s for
+    so many.
+    """
+
+    size: int = 4 * LARGEST
+    """Bytes."""
+    values: int = 250_000
+    """Keys, words, lists and mappings, each alias for one."""
+
+
+class _TooManyError(Exception):
+    """More values than are allowed."""
+
+
 class _CoreLoader(yaml.SafeLoader):
-    """PyYAML's parser with the plain scalars of YAML 1.2."""
+    """PyYAML's parser with the plain scalars of YAML 1.2, and an end."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own declaration)
 
+    def __init__(self, text: str, allowance: Allowance) -> None:
+        super().__init__(text)
+        self._allowance = allowance
 
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._allowance.values -= 1
+        if self._allowance.values < 0:
+            raise _TooManyError
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+_OWN = " of its own in this directory"
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {
     "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
@@ -83,33 +115,53 @@ class Document:
         )
 
 
-def read(file: Path) -> Document:
-    """Read one file. Raises ConfigError if there is nothing in it that could be checked further."""
+def read(file: Path, *, within: Path | None = None, allowance: Allowance | None = None) -> bytes:
+    """What is in one file. Raises ConfigError if it can't be had.
+
+    `within`: links are followed within this directory alone. `allowance` is what this file and
+    those after it may be, and is used up.
+    """
+    allowance = allowance or Allowance()
     try:
-        # A pipe or a terminal would be waited for without end.
-        if not stat.S_ISREG((found := file.stat()).st_mode):
-            raise _refusal(file, 1, "is not a regular file, wanted a YAML file")
-        if found.st_size > LARGEST:
-            raise _refusal(file, 1, f"is {found.st_size} bytes long, wanted at most {LARGEST}")
-        raw = file.read_bytes()
+        raw = read_regular(file, LARGEST, within=within)
     except FileNotFoundError:
         raise _refusal(file, 1, "does not exist, wanted a YAML file") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise _refusal(file, 1, f"cannot be read ({reason}), wanted a readable file") from None
+        raise _refusal(file, 1, _unreadable(error)) from None
+    if len(raw) > allowance.size:
+        message = f"with the files before it is too much, wanted at most {Allowance().size} bytes"
+        raise _refusal(file, 1, message)
+    allowance.size -= len(raw)
+    return raw
+
+
+def decoded(raw: bytes, file: Path) -> str:
+    """The text in a file. Raises ConfigError if it is none."""
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
         raise _refusal(file, line, f"byte 0x{byte:02x} is not UTF-8, wanted UTF-8 text") from None
-    return parse(text, file)
 
 
-def parse(text: str, file: Path) -> Document:
+def _unreadable(error: OSError | ValueError) -> str:
+    """Why a file can't be read, and what is wanted."""
+    if not isinstance(error, OSError):
+        return f"cannot be read ({error}), wanted a readable file"
+    match error.errno:
+        case errno.EFBIG:
+            return str(error.strerror)
+        case errno.EINVAL | errno.EXDEV:
+            return f"{error.strerror}, wanted a YAML file{_OWN * (error.errno == errno.EXDEV)}"
+        case _:
+            return f"cannot be read ({error.strerror}), wanted a readable file"
+
+
+def parse(text: str, file: Path, allowance: Allowance | None = None) -> Document:
     """Parse the text of a file. Raises ConfigError if it is not one YAML mapping."""
     try:
-        root = _compose(text)
+        root = _compose(text, allowance or Allowance())
         if isinstance(root, yaml.MappingNode):
             turned = _Values(file)
             values = turned.mapping(root, ())
@@ -122,6 +174,11 @@ def parse(text: str, file: Path) -> Document:
             )
     except yaml.YAMLError as error:
         raise _broken(text, file, error) from None
+    except _TooManyError:
+        message = (
+            f"with the files before it is too much, wanted at most {Allowance().values} values"
+        )
+        raise _refusal(file, 1, message) from None
     except RecursionError:
         raise _refusal(file, 1, "is nested too deeply, wanted a handful of levels") from None
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
@@ -145,8 +202,8 @@ def write(values: dict[str, Value]) -> str:
     return text
 
 
-def _compose(text: str) -> yaml.Node | None:
-    loader = _CoreLoader(text)
+def _compose(text: str, allowance: Allowance) -> yaml.Node | None:
+    loader = _CoreLoader(text, allowance)
     try:
         node: yaml.Node | None = loader.get_single_node()
     finally:

@@ -7,22 +7,28 @@ the sites a policy names are looked up.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from steering.config import overruling, references
 from steering.config.configuration import Config
-from steering.config.document import Document, read
+from steering.config.document import LARGEST, Document, decoded, parse, read
 from steering.config.policy import Policy
 from steering.config.problems import ConfigError, Location, Problem
-from steering.config.reading import Instead, Reading
+from steering.config.reading import MOST, Instead, Reading
 from steering.model import Override
+from steering.system.files import names_in, read_regular
 
 NOT_POLICIES = frozenset({overruling.FILE})
 """Files in the directory of the policies that are something else."""
+
+ENTRIES = 10_000
+"""Files that a directory may hold, whatever they are: so many are looked at twice a second."""
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, modification time in ns, size, inode) of each file; zeros where there is none."""
@@ -42,18 +48,19 @@ class Setup:
     """What is valid and may still be a slip: an override that matches nothing."""
 
 
-def load(path: Path, *, instead: Instead | None = None) -> Setup:
+def load(path: Path, *, instead: Instead | None = None, reading: Reading | None = None) -> Setup:
     """Read the configuration, the policies it names, and the overrides beside them.
 
     Args:
         path: the configuration.
         instead: texts that stand for files of overrides, to try a change before it is made.
+        reading: through which the files pass, for whoever asks later whether they still say so.
 
     Raises:
         ConfigError: with all problems of all files, by file and line.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (a link's own directory is what counts)
-    reading = Reading(instead=instead or {})
+    reading = reading or Reading(instead=instead or {})
     problems = reading.problems
     document = reading.document(path)
     config = reading.checked(Config, document) if document else None
@@ -74,7 +81,7 @@ def load(path: Path, *, instead: Instead | None = None) -> Setup:
         message = f"{anchors} {because}, wanted a file of DS or DNSKEY records"
         problems.append(document.problem(("trust_anchors",), message))
     problems += _mismatches(config, document, tuple(policies), documents)
-    problems += overruling.wrong_overrides(overrides, *_site_names(document))
+    problems += islice(overruling.wrong_overrides(overrides, *_site_names(document)), MOST + 1)
     if config is None or problems:
         raise reading.refusal()
     targets = tuple(target for policy in policies for target in policy.targets)
@@ -83,7 +90,7 @@ def load(path: Path, *, instead: Instead | None = None) -> Setup:
         policies=tuple(policies),
         overrides=tuple(one.override for one in overrides),
         override_files={one.override.name: one.file for one in overrides},
-        remarks=tuple(overruling.remarks_on(overrides, config, targets)),
+        remarks=tuple(islice(overruling.remarks_on(overrides, config, targets), MOST)),
     )
 
 
@@ -96,16 +103,18 @@ def fingerprint(path: Path) -> Fingerprint:
     path = Path(os.path.abspath(path))  # noqa: PTH100
     own = _stat(path)
     directory, anchors = _whereabouts(path, own)
-    inside = sorted({*_entries(directory), *_entries(directory / overruling.FOLDER)})
-    files = [directory, *inside, *([anchors] if anchors else [])]
-    return (own, *map(_stat, files))
+    folder = directory / overruling.FOLDER
+    inside = sorted({*_entries(directory), *_entries(folder)})
+    return (own, _stat(directory), *inside, *([_stat(anchors)] if anchors else []))
 
 
 def _policy_files(directory: Path, document: Document, problems: list[Problem]) -> Iterator[Path]:
     try:
-        names = sorted(entry.name for entry in os.scandir(directory))
+        names = names_in(directory, ENTRIES)
     except (OSError, ValueError) as error:
         because = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be listed"
+        if isinstance(error, OSError) and error.errno == errno.E2BIG:
+            because = str(error.strerror)
         message = f"{directory} {because}, wanted a directory of policies"
         problems.append(document.problem(("policies",), message))
         return
@@ -177,18 +186,18 @@ def _named(document: Document | None, path: Path, key: str, default: str | None)
 
 def _unreadable(file: Path) -> str | None:
     try:
-        if not file.is_file():
-            return "is not there" if not file.exists() else "is not a regular file"
-        with file.open("rb") as stream:
-            stream.read(1)
-    except (OSError, ValueError):
-        return "cannot be read"
+        read_regular(file, LARGEST)
+    except FileNotFoundError:
+        return "is not there"
+    except (OSError, ValueError) as error:
+        told = isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EFBIG)
+        return str(error.strerror) if told else "cannot be read"  # type: ignore[union-attr]
     return None
 
 
-def _stat(path: Path) -> tuple[str, int, int, int]:
+def _stat(path: Path | str) -> tuple[str, int, int, int]:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - ten thousand of them are looked at twice a second
     except (OSError, ValueError):
         return (str(path), 0, 0, 0)
     return (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
@@ -198,15 +207,18 @@ def _stat(path: Path) -> tuple[str, int, int, int]:
 def _whereabouts(path: Path, _seen: tuple[str, int, int, int]) -> tuple[Path, Path | None]:
     """Where the configuration at `path`, as last seen, says that the other files are."""
     try:
-        document = read(path)
+        document = parse(decoded(read(path), path), path)
     except ConfigError:
         document = None
     directory = _named(document, path, "policies", "policies") or path.parent / "policies"
     return directory, _named(document, path, "trust_anchors", None)
 
 
-def _entries(directory: Path) -> list[Path]:
+def _entries(directory: Path) -> list[tuple[str, int, int, int]]:
+    """The files of a directory that would be read; of one that holds too many, itself alone."""
     try:
-        return [Path(entry.path) for entry in os.scandir(directory) if entry.name.endswith(".yaml")]
-    except (OSError, ValueError):
-        return []
+        names = names_in(directory, ENTRIES)
+    except (OSError, ValueError) as error:
+        too_many = isinstance(error, OSError) and error.errno == errno.E2BIG
+        return [_stat(directory)] if too_many else []
+    return [_stat(f"{directory}/{name}") for name in names if name.endswith(".yaml")]

@@ -7,7 +7,7 @@ a refusal would keep every other override from being heard.
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,13 @@ from steering.config.document import Document
 from steering.config.overrides import Overrides
 from steering.config.problems import Problem, shown, suggestion
 from steering.config.reading import Reading
+from steering.matching import Matching
 from steering.model import Action, Family, Override, Target
+from steering.system.files import names_in
 
 FILE, FOLDER = "overrides.yaml", "overrides.d"
+MANY = 10_000
+"""Overrides in all files, and files in the directory: far beyond what people keep an eye on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +47,25 @@ class Written:
 
 def written(directory: Path, reading: Reading) -> tuple[Written, ...]:
     """Every override below the directory of the policies, in order; problems go to `reading`."""
-    return tuple(
-        Written(override=entry.override(), document=document, at=at)
-        for file in _files(directory, reading)
-        if (document := reading.document(file))
-        and (checked := reading.checked(Overrides, document))
-        for at, entry in enumerate(checked.overrides)
-    )
+    found: list[Written] = []
+    counted, folder = 0, directory / FOLDER
+    for file in _files(directory, reading):
+        # Who may write there shall not have files read, and quoted, that others keep to themselves.
+        within = folder if file.parent == folder else None
+        if (document := reading.document(file, within=within)) is None:
+            continue
+        listed = document.values.get("overrides")
+        counted += len(listed) if isinstance(listed, list) else 0
+        if counted > MANY:
+            message = f"with those before it makes {counted} overrides, wanted at most {MANY}"
+            reading.problems.append(document.problem(("overrides",), message))
+            break
+        if checked := reading.checked(Overrides, document):
+            found += (
+                Written(override=entry.override(), document=document, at=at)
+                for at, entry in enumerate(checked.overrides)
+            )
+    return tuple(found)
 
 
 def wrong_overrides(
@@ -84,13 +100,14 @@ def remarks_on(
     every: Sequence[Written], config: Config, targets: Sequence[Target]
 ) -> Iterator[Problem]:
     """What of valid overrides comes to nothing, and may be a slip."""
+    matching, known = Matching(targets, config.site), _Known.of(targets)
     for one in every:
         match = one.override.match
         if match.site not in (None, config.site):
             continue
-        covered = [t for t in targets if match.covers(t, here=config.site)]
+        covered = [targets[row] for row in matching.rows(match)]
         if not covered:
-            yield _matches_nothing(one, targets)
+            yield _matches_nothing(one, known)
         elif one.override.action is Action.STEER and one.override.to is not None:
             hops = config.sites[one.override.to].next_hop
             for family in Family:
@@ -103,12 +120,29 @@ def remarks_on(
                     yield one.problem(message, "to")
 
 
-def _matches_nothing(one: Written, targets: Sequence[Target]) -> Problem:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """The words by which the policies' addresses are known."""
+
+    upstreams: frozenset[str]
+    nameservers: frozenset[str]
+    addresses: frozenset[str]
+
+    @classmethod
+    def of(cls, targets: Sequence[Target]) -> _Known:
+        return cls(
+            upstreams=frozenset(t.upstream for t in targets),
+            nameservers=frozenset(t.nameserver for t in targets),
+            addresses=frozenset(t.address for t in targets),
+        )
+
+
+def _matches_nothing(one: Written, policies: _Known) -> Problem:
     match = one.override.match
     for key, word, known in (
-        ("upstream", match.upstream, {t.upstream for t in targets}),
-        ("nameserver", match.nameserver, {t.nameserver for t in targets}),
-        ("address", match.address, {t.address for t in targets}),
+        ("upstream", match.upstream, policies.upstreams),
+        ("nameserver", match.nameserver, policies.nameservers),
+        ("address", match.address, policies.addresses),
     ):
         if word is not None and word not in known:
             hint = suggestion(word, tuple(sorted(known)))
@@ -125,9 +159,11 @@ def _files(directory: Path, reading: Reading) -> Iterator[Path]:
         yield file
     drafts = {f.name: text for f, text in reading.instead.items() if f.parent == folder}
     try:
-        names = {entry.name for entry in os.scandir(folder)} if _may_exist(folder) else set()
+        names = set(names_in(folder, MANY)) if _may_exist(folder) else set()
     except OSError as error:
         message = f"cannot be listed ({error.strerror}), wanted a directory of overrides"
+        if error.errno == errno.E2BIG:
+            message = f"{error.strerror}, wanted fewer"
         reading.problems.append(Problem(file=folder, line=1, path="", message=message))
         return
     names = {name for name in names | drafts.keys() if drafts.get(name, "") is not None}

@@ -14,6 +14,8 @@ Location = tuple[str | int, ...]
 """The way from a document's top to one of its values: keys and list indexes."""
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST_KEY = 280
+"""Letters of a key in a message: a domain name has 253 at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Problem:
     message: str  # what is wrong, what is wanted
 
     def __str__(self) -> str:
-        parts = (f"{self.file}:{self.line}", self.path, self.message)
+        parts = (f"{printable(str(self.file))}:{self.line}", self.path, self.message)
         return ": ".join(part for part in parts if part)
 
 
@@ -49,11 +51,21 @@ def path_of(location: Location) -> str:
     for part in location:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif _PLAIN_KEY.fullmatch(part):
+        elif len(part) <= _LONGEST_KEY and _PLAIN_KEY.fullmatch(part):
             text += f".{part}" if text else part
         else:
-            text += f"[{json.dumps(part)}]"
+            quoted = json.dumps(part)
+            text += (
+                f"[{quoted if len(quoted) <= _LONGEST_KEY else quoted[: _LONGEST_KEY - 3] + '...'}]"
+            )
     return text
+
+
+def printable(text: str) -> str:
+    """A text as it can be put on a terminal: what would move the cursor, and bytes that are no
+    text, as escapes. The names of files are whatever somebody called them.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: object) -> str:

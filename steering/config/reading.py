@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from steering.config.document import Document, parse, read
+from steering.config.document import Allowance, Document, decoded, parse, read
 from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
 from steering.config.scalars import Place
 from steering.config.section import MisfitError, Section, section_at
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 S = TypeVar("S", bound=Section)
+
+MOST = 200
+"""Problems that are told of one kind in one file, and in all. Nobody reads more, and whoever
+writes the files could make a message of any length."""
 
 Instead = Mapping[Path, str | None]
 """Texts that stand for what is on the disk, to try a change before it is made; None: no file."""
@@ -29,24 +34,45 @@ class Reading:
 
     instead: Instead = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    allowance: Allowance = field(default_factory=Allowance)
+    digests: dict[Path, tuple[Path | None, int]] = field(default_factory=dict)
+    """What was read, by a hash of its bytes, and within which directory."""
 
-    def document(self, file: Path) -> Document | None:
-        """One file as values, or None where nothing in it can be checked further."""
+    def document(self, file: Path, *, within: Path | None = None) -> Document | None:
+        """One file as values, or None where nothing in it can be checked further.
+
+        `within`: links are followed within this directory alone.
+        """
         try:
             text = self.instead.get(file)
-            document = read(file) if text is None else parse(text, file)
+            if text is None:
+                raw = read(file, within=within, allowance=self.allowance)
+                self.digests[file] = (within, hash(raw))
+                document = parse(decoded(raw, file), file, self.allowance)
+            else:
+                document = parse(text, file, self.allowance)
         except ConfigError as error:
             self.problems.extend(error.problems)
             return None
         self.problems.extend(document.problems)
         return document
 
+    def unchanged(self) -> bool:
+        """Whether each file holds what it held when it was read."""
+        try:
+            return all(
+                hash(read(file, within=within)) == digest
+                for file, (within, digest) in self.digests.items()
+            )
+        except ConfigError:
+            return False
+
     def checked(self, model: type[S], document: Document) -> S | None:
         """The document as a model, or None with the problems added."""
         try:
             return model.model_validate(document.values, context=Place(file=document.file))
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
+            for detail in islice(error.errors(include_url=False), MOST + 1):
                 location = tuple(part for part in detail["loc"] if part != "[key]")
                 if isinstance(misfit := detail.get("ctx", {}).get("error"), MisfitError):
                     location += (misfit.key,)
@@ -56,8 +82,12 @@ class Reading:
             return None
 
     def refusal(self) -> ConfigError:
-        """All that was wrong, each problem once, by file and line."""
-        return ConfigError(tuple(sorted(set(self.problems), key=_order)))
+        """What was wrong, each problem once, by file and line: the first `MOST` of them."""
+        problems = sorted(set(self.problems), key=_order)
+        if len(problems) > MOST:
+            message = "more is wrong, here or elsewhere: mend what is said first"
+            problems[MOST:] = [replace(problems[MOST], path="", message=message)]
+        return ConfigError(tuple(problems))
 
 
 def check(model: type[S], document: Document) -> S:

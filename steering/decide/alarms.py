@@ -79,6 +79,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
     return worst
 
 
+_NAMED = 12
+"""Overrides that the alarm speaks of one by one."""
 _THEIRS = ("everywhere", "unproven", "zone_late")
 """Alarms that somebody at an upstream's operator can do something about."""
 
@@ -94,15 +96,20 @@ def _whom_to_tell(world: World, where: NDArray[np.bool_]) -> str:
 def _defied(world: World, board: Board) -> str:
     """Which overrides are obeyed against what is measured, and which can't be."""
     said: list[str] = []
-    for index, override in enumerate(world.orders.overrides):
-        mine = board.defied & (world.orders.decides == index)
+    by = np.unique(world.orders.decides[board.defied])
+    for index in by[:_NAMED].tolist():
+        override, mine = (
+            world.orders.overrides[index],
+            board.defied & (world.orders.decides == index),
+        )
         for where, text in (
             (mine & board.ordered, "obeyed against what is measured"),
             (mine & ~board.ordered, "can't be obeyed, as there is no such way"),
         ):
             if where.any():
                 said.append(f"{spell(override)}: {text} for {_whose(world, where)}")
-    return "; ".join(said)
+    more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
+    return "; ".join(said) + more
 
 
 def _whose(world: World, where: NDArray[np.bool_]) -> str:

@@ -12,12 +12,17 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steering.layout import Layout
+from steering.matching import Array, Matching
 from steering.model import Action, Override, Target, WallTime
+
+T = TypeVar("T")
 
 NONE = -1
 
@@ -89,11 +94,40 @@ class Orders:
 
 def read(was: Orders, layout: Layout, overrides: tuple[Override, ...], wall: WallTime) -> Orders:
     """The orders at this moment; those that were, if nothing about them has changed."""
-    over = tuple(o.until is not None and o.until <= wall for o in overrides)
-    same = was.targets is layout.targets and was.overrides == overrides
-    if same and over == tuple(state is State.EXPIRED for state in was.states):
+    same = was.targets is layout.targets and (
+        was.overrides is overrides or was.overrides == overrides
+    )
+    past = int(np.searchsorted(_untils(_Same(overrides)), wall, side="right"))
+    # Those that are over are those that end first: as many are the same ones.
+    if same and past == _expired(_Same(was.states)):
         return was
+    over = tuple(o.until is not None and o.until <= wall for o in overrides)
     return _worked_out(layout, overrides, over)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Same(Generic[T]):
+    """A tuple that is known by what it is, and not by what is in it: thousands, each turn."""
+
+    items: tuple[T, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.items is self.items
+
+    def __hash__(self) -> int:
+        return id(self.items)
+
+
+@lru_cache(maxsize=4)
+def _untils(overrides: _Same[Override]) -> NDArray[np.float64]:
+    """When they end, in that order."""
+    ends = [o.until for o in overrides.items if o.until is not None]
+    return np.sort(np.array(ends, dtype=np.float64))
+
+
+@lru_cache(maxsize=4)
+def _expired(states: _Same[State]) -> int:
+    return sum(state is State.EXPIRED for state in states.items)
 
 
 def carried(was: Orders, layout: Layout, rows: Mapping[int, int]) -> Orders:
@@ -117,59 +151,96 @@ def carried(was: Orders, layout: Layout, rows: Mapping[int, int]) -> Orders:
 
 def _worked_out(layout: Layout, overrides: tuple[Override, ...], over: tuple[bool, ...]) -> Orders:
     a, p = layout.shape
-    decides, to = np.full(a, NONE, dtype=np.int64), np.full(a, NONE, dtype=np.int64)
-    frozen, banned = np.zeros(a, dtype=np.bool_), np.zeros((a, p), dtype=np.bool_)
-    banned_by: dict[tuple[int, int], int] = {}
+    matching = Matching(layout.targets, layout.site)
+    column = np.array([layout.column.get(o.to or "", NONE) for o in overrides], dtype=np.int64)
+    decides = np.full(a, NONE, dtype=np.int64)
+    bans = np.full((p, a), NONE, dtype=np.int64)
     states: list[State] = []
     covers: list[tuple[int, ...]] = []
-    clashes: dict[tuple[str, str], list[str]] = {}
+    clashes = _Clashes(layout, overrides)
     for index, override in enumerate(overrides):
-        rows = tuple(
-            row
-            for row, target in enumerate(layout.targets)
-            if override.match.covers(target, here=layout.site)
-        )
+        rows = matching.rows(override.match)
         covers.append(rows)
         states.append(_state(layout, override, matched=bool(rows), over=over[index]))
         if not states[-1].active:
             continue
-        column = layout.column.get(override.to, NONE) if override.to is not None else NONE
-        for row in rows:
-            earlier = {
-                i for i in (int(decides[row]), banned_by.get((row, column))) if i is not None
-            }
-            for i in earlier - {NONE}:
-                if _contradict(overrides[i], override):
-                    clash = clashes.setdefault((overrides[i].name, override.name), [])
-                    clash.append(layout.targets[row].address)
-            if override.action is Action.AVOID:
-                decides[row] = to[row] = NONE
-                frozen[row] = False
-                if column > 0:
-                    banned[row, column] = True
-                    banned_by[row, column] = index
-                continue
-            decides[row] = index
-            to[row] = 0 if override.action is Action.LOCAL else column
-            frozen[row] = override.action is Action.FREEZE
-            if override.action is Action.STEER and column > 0:
-                banned[row, column] = False
-                banned_by.pop((row, column), None)
+        about, to = matching.array(rows), int(column[index])
+        avoided = bans[to] if to != NONE else None
+        clashes.note(index, about, decides[about])
+        if avoided is not None:
+            clashes.note(index, about, avoided[about])
+        if override.action is Action.AVOID:
+            decides[about] = NONE
+            if avoided is not None and to > 0:
+                avoided[about] = index
+            continue
+        decides[about] = index
+        if override.action is Action.STEER and avoided is not None and to > 0:
+            avoided[about] = NONE
+    decided = decides != NONE
+    actions = np.array([_DECIDES.get(o.action, NONE) for o in overrides] or [NONE], dtype=np.int64)
+    column = np.append(column, NONE)  # for what none decides, the last one
+    frozen = decided & (actions[decides] == _DECIDES[Action.FREEZE])
+    home = decided & (actions[decides] == _DECIDES[Action.LOCAL])
+    banned = np.ascontiguousarray((bans != NONE).T)
     return Orders(
         overrides=overrides,
         states=tuple(states),
         covers=tuple(covers),
         targets=layout.targets,
         decides=decides,
-        to=to,
+        to=np.where(home, 0, np.where(decided, column[decides], NONE)),
         frozen=frozen,
         banned=banned,
-        banned_by=banned_by,
-        conflicts=tuple(
-            Conflict(loser=loser, winner=winner, addresses=tuple(addresses))
-            for (loser, winner), addresses in clashes.items()
-        ),
+        banned_by={(row, col): int(bans[col, row]) for row, col in np.argwhere(banned).tolist()},
+        conflicts=clashes.told(),
     )
+
+
+_DECIDES = {action: number for number, action in enumerate(Action)}
+
+
+class _Clashes:
+    """Which overrides say different things of which addresses."""
+
+    def __init__(self, layout: Layout, overrides: tuple[Override, ...]) -> None:
+        self._layout, self._overrides = layout, overrides
+        words = {word: n for n, word in enumerate({(o.action, o.to): None for o in overrides})}
+        says = [words[o.action, o.to] for o in overrides]
+        self._says = np.array([*says, NONE], dtype=np.int64)
+        """By override: equal numbers contradict each other in nothing."""
+        self._found: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._known: dict[bytes, tuple[str, ...]] = {}
+
+    def note(self, later: int, rows: Array, earlier: Array) -> None:
+        """Take note of a later override, and of the earlier one that spoke of each of the rows."""
+        self._says[NONE] = self._says[later]  # what none decides contradicts nothing
+        against = self._says[earlier] != self._says[later]
+        if not np.count_nonzero(against):
+            return
+        rows, earlier = rows[against], earlier[against]
+        first = int(earlier[0])
+        losers = (first,) if (earlier == first).all() else np.unique(earlier).tolist()
+        for loser in losers:
+            lost = rows if len(losers) == 1 else rows[earlier == loser]
+            self._found[loser, later] = self._named(lost)
+
+    def told(self) -> tuple[Conflict, ...]:
+        """Each pair once, with the addresses in the order of the rows."""
+        overrides = self._overrides
+        return tuple(
+            Conflict(
+                loser=overrides[loser].name, winner=overrides[winner].name, addresses=addresses
+            )
+            for (loser, winner), addresses in self._found.items()
+        )
+
+    def _named(self, rows: Array) -> tuple[str, ...]:
+        key = rows.tobytes()
+        if key not in self._known:
+            targets = self._layout.targets
+            self._known[key] = tuple(targets[row].address for row in rows.tolist())
+        return self._known[key]
 
 
 def _state(layout: Layout, override: Override, *, matched: bool, over: bool) -> State:
@@ -179,8 +250,3 @@ def _state(layout: Layout, override: Override, *, matched: bool, over: bool) -> 
         return State.ACTIVE
     here = override.match.site in (None, layout.site)
     return State.UNMATCHED if here else State.ELSEWHERE
-
-
-def _contradict(earlier: Override, later: Override) -> bool:
-    """Whether what the earlier one said of an address does not hold after the later one."""
-    return (earlier.action, earlier.to) != (later.action, later.to)

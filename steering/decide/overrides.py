@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,8 @@ from steering.world import World
 
 SHOWN = 16
 """Addresses that an event names; of the others it says how many."""
+TOLD = 100
+"""Events of one kind in one turn."""
 
 
 def overrule(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
@@ -23,7 +26,7 @@ def overrule(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
     frozen = _frozen(world, orders)
     if orders is was:
         return world if frozen == world.frozen else replace(world, frozen=frozen), ()
-    return replace(world, orders=orders, frozen=frozen), tuple(_told(world, was, orders))
+    return replace(world, orders=orders, frozen=frozen), _bounded(_told(world, was, orders))
 
 
 def _frozen(world: World, orders: Orders) -> Mapping[str, Frozen]:
@@ -40,6 +43,21 @@ def _frozen(world: World, orders: Orders) -> Mapping[str, Frozen]:
     return frozen
 
 
+def _bounded(told: Iterator[Event]) -> tuple[Event, ...]:
+    """The first of each kind, and how many more there are: a log holds so much at once."""
+    first: list[Event] = []
+    number = Counter[str]()
+    for event in told:
+        number[event.event] += 1
+        if number[event.event] <= TOLD:
+            first.append(event)
+    for kind, all_of_them in number.items():
+        if (more := all_of_them - TOLD) > 0:
+            why = f"and {more} more at once: `steering override list` has them all"
+            first.append(Event(event=kind, because=why, rule="override"))
+    return tuple(first)
+
+
 def _told(world: World, was: Orders, orders: Orders) -> Iterator[Event]:
     before = {override.name: (override, state, rows) for override, state, rows in _entries(was)}
     for override, state, rows in _entries(orders):
@@ -48,7 +66,8 @@ def _told(world: World, was: Orders, orders: Orders) -> Iterator[Event]:
         if old is not None and same and (rows == old[2] or state is State.EXPIRED):
             continue
         about = _About(override=override, addresses=len(rows))
-        covered = _listed(tuple(world.layout.targets[a].address for a in rows))
+        some = tuple(world.layout.targets[a].address for a in rows[:SHOWN])
+        covered = _listed(some, of=len(rows))
         if state is State.ACTIVE:
             yield about.tell("override_applied", f"{spell(override)}; {covered}")
         elif state is State.EXPIRED:
@@ -59,9 +78,11 @@ def _told(world: World, was: Orders, orders: Orders) -> Iterator[Event]:
         if state is not State.EXPIRED:
             about = _About(override=override, addresses=len(rows))
             yield about.tell("override_removed", spell(override))
+    known = {(clash.loser, clash.winner): clash.addresses for clash in was.conflicts}
     for clash in orders.conflicts:
-        if clash not in was.conflicts:
-            why = f"{clash.winner} comes after {clash.loser} and holds; {_listed(clash.addresses)}"
+        if known.get((clash.loser, clash.winner)) != clash.addresses:
+            covered = _listed(clash.addresses, of=len(clash.addresses))
+            why = f"{clash.winner} comes after {clash.loser} and holds; {covered}"
             yield Event(
                 event="override_conflict",
                 because=why,
@@ -99,8 +120,8 @@ class _About:
         )
 
 
-def _listed(addresses: tuple[str, ...]) -> str:
+def _listed(addresses: tuple[str, ...], *, of: int) -> str:
     if not addresses:
         return "covers no address"
-    more = len(addresses) - SHOWN
+    more = of - SHOWN
     return f"covers {', '.join(addresses[:SHOWN])}" + (f" and {more} more" if more > 0 else "")

@@ -179,6 +179,7 @@ def terms(
         local_preference=500,
         communities=frozenset({"64512:5353", NO_EXPORT}),
         large_communities=frozenset({"64512:5353:1"}),
+        user=more.pop("user", "nobody"),  # who is there on every host; nothing else runs in a lab
         **more,
     )
 

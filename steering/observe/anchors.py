@@ -25,12 +25,17 @@ from dns.rdtypes.dnskeybase import Flag
 
 from steering.excuse import WRONG_INPUT, Excuse
 from steering.observe.trust import below, text_of
+from steering.system.files import read_regular
 
 # https://data.iana.org/root-anchors/root-anchors.xml: KSK-2017 and KSK-2024.
 IANA = """\
 . IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D
 . IN DS 38696 8 2 683D2D0ACB8C9B712A1948B27F741219298D0A450D612C483AF444A4C0FB2B16
 """
+
+
+LARGEST = 1 << 20
+"""Bytes of a file of anchors."""
 
 
 class AnchorError(Excuse):
@@ -66,7 +71,7 @@ def built_in() -> Anchors:
 def read(path: Path) -> Anchors:
     """The anchors in a file. Raises AnchorError if it can't be read or used."""
     try:
-        text = path.read_text(encoding="ascii")
+        text = read_regular(path, LARGEST).decode("ascii")
     except OSError as error:
         raise AnchorError(f"{path}: {error.strerror}; wanted DS or DNSKEY records") from error
     except UnicodeDecodeError as error:

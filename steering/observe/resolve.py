@@ -20,6 +20,10 @@ from steering.observe.ask import inquire, query
 from steering.observe.classify import Reading, parse
 from steering.observe.signatures import RRSIG
 from steering.observe.trust import name_of
+from steering.system.files import read_regular
+
+_LARGEST = 1 << 20
+"""Bytes of resolv.conf that are still read."""
 
 
 class Unobtainable(Exception):  # noqa: N818 - it is the world's fault, and says what is missing
@@ -77,7 +81,7 @@ class Resolvers:
 def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
     """The resolvers of the host, none where the file is missing (resolv.conf(5))."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_regular(path, _LARGEST).decode(errors="replace").splitlines()
     except OSError:
         return ()
     words = [line.split() for line in lines]

@@ -66,50 +66,76 @@ class Reach:
         """What the overrides of this setup come to at this moment."""
         layout = Layout.of(setup)
         read = orders.read(Orders.blank(layout), layout, setup.overrides, wall)
-        said = {t.address: _said(read, layout, a) for a, t in enumerate(layout.targets)}
+        said, last = _said_of_each(read, layout), _Last.of_each(read)
         standings = tuple(
             Standing(
                 override=override,
                 state=read.states[i],
                 covers=tuple(layout.targets[a].address for a in read.covers[i]),
-                shadowed=_shadows(read, override, i, said),
+                shadowed=_shadows(read, override, i, said, last),
             )
             for i, override in enumerate(setup.overrides)
         )
         return cls(targets=layout.targets, standings=standings, said=said)
 
 
-def _said(read: Orders, layout: Layout, a: int) -> Said:
-    banned = (read.banned_by[key] for key in sorted(read.banned_by) if key[0] == a)
-    by, to = read.of(a), int(read.to[a])
-    return Said(
-        by=by,
-        avoiding=tuple(read.overrides[i] for i in banned),
-        no_way=by is not None and by.action is Action.STEER and not layout.hop[a, to],
-    )
+def _said_of_each(read: Orders, layout: Layout) -> Mapping[str, Said]:
+    avoiding: dict[int, list[Override]] = {}
+    for (row, _), index in sorted(read.banned_by.items()):
+        avoiding.setdefault(row, []).append(read.overrides[index])
+    said = {}
+    for row, target in enumerate(layout.targets):
+        by, to = read.of(row), int(read.to[row])
+        said[target.address] = Said(
+            by=by,
+            avoiding=tuple(avoiding.get(row, ())),
+            no_way=by is not None and by.action is Action.STEER and not layout.hop[row, to],
+        )
+    return said
+
+
+class _Last:
+    """Of one address, the last active override that takes the word from another one."""
+
+    def __init__(self) -> None:
+        self._any = 0
+        self._of_site: dict[str | None, int] = {}
+
+    @classmethod
+    def of_each(cls, read: Orders) -> Mapping[int, _Last]:
+        """By row."""
+        last: dict[int, _Last] = {}
+        for index, override in enumerate(read.overrides):
+            if read.states[index].active:
+                for row in read.covers[index]:
+                    last.setdefault(row, cls()).note(index, override)
+        return last
+
+    def note(self, index: int, override: Override) -> None:
+        self._any = index
+        if override.action in (Action.STEER, Action.AVOID):
+            self._of_site[override.to] = index
+
+    def over(self, earlier: Override) -> int:
+        """The index of the one that replaces an earlier one; of itself, where none does.
+
+        Only a word on the same site ends an `avoid`; any word ends the others.
+        """
+        return self._of_site[earlier.to] if earlier.action is Action.AVOID else self._any
 
 
 def _shadows(
-    read: Orders, override: Override, index: int, said: Mapping[str, Said]
+    read: Orders,
+    override: Override,
+    index: int,
+    said: Mapping[str, Said],
+    last: Mapping[int, _Last],
 ) -> Mapping[str, str]:
     """Address -> the later override that has the word on it instead."""
     if not read.states[index].active:
         return {}
-    found: dict[str, str] = {}
-    for row in read.covers[index]:
-        address = read.targets[row].address
-        if override in said[address].speakers:
-            continue
-        found[address] = next(
-            later.name
-            for i, later in reversed([*enumerate(read.overrides)])
-            if read.states[i].active and row in read.covers[i] and _replaces(later, override)
-        )
-    return found
-
-
-def _replaces(later: Override, earlier: Override) -> bool:
-    """Whether the later one takes the word from the earlier one, where both match."""
-    if earlier.action is Action.AVOID:
-        return (later.action, later.to) in ((Action.STEER, earlier.to), (Action.AVOID, earlier.to))
-    return True
+    return {
+        address: read.overrides[last[row].over(override)].name
+        for row in read.covers[index]
+        if override not in said[address := read.targets[row].address].speakers
+    }

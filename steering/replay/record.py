@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Turn:
     events: tuple[Event, ...] = ()
     plan: str
     """Digest of the plan and the rules that decided it (`digest`)."""
+    as_before: bool = False
+    """In a batch: the overrides are those of the turn before, and not written again."""
 
 
 _BOARD = Board | None
@@ -44,6 +46,18 @@ def digest(world: World) -> str:
     """What two worlds share that want the same for the same reasons."""
     both = np.ascontiguousarray(world.plan).tobytes() + np.ascontiguousarray(world.rule).tobytes()
     return hashlib.blake2b(both, digest_size=8).hexdigest()
+
+
+def lines(turns: Iterable[Turn]) -> Iterator[bytes]:
+    """Turns as the lines of a batch. Thousands of overrides are in it once, while they stay."""
+    before: Turn | None = None
+    for turn in turns:
+        facts = turn.facts
+        if before is not None and facts.overrides and facts.overrides is before.facts.overrides:
+            yield line(replace(turn, as_before=True, facts=replace(facts, overrides=())))
+        else:
+            yield line(turn)
+        before = turn
 
 
 def line(turn: Turn) -> bytes:
@@ -59,8 +73,16 @@ def pack_batch(lines: Iterable[bytes]) -> bytes:
 
 def unpack_batch(packed: bytes) -> Iterator[Turn]:
     """The turns of a batch, in order. Raises ForeignError."""
+    before: Turn | None = None
     for text in _inflated(packed, LARGEST_BATCH).splitlines():
-        yield _TURN.read(_parsed(text))
+        turn = _TURN.read(_parsed(text))
+        if turn.as_before:
+            if before is None:
+                raise ForeignError("its first turn has the overrides of one before it")
+            facts = replace(turn.facts, overrides=before.facts.overrides)
+            turn = replace(turn, as_before=False, facts=facts)
+        yield turn
+        before = turn
 
 
 def pack_world(world: World) -> bytes:

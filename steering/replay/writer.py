@@ -18,7 +18,7 @@ from pathlib import Path
 from steering.config import Setup
 from steering.model import Event, Instant, Seconds
 from steering.replay import setups
-from steering.replay.record import Turn, line, pack_world
+from steering.replay.record import Turn, lines, pack_world
 from steering.replay.store import Store, VersionError, files_of
 from steering.world import World
 
@@ -136,7 +136,7 @@ class Writer:
             return
         try:
             self._store.append(
-                map(line, batch),
+                lines(batch),
                 count=len(batch),
                 wall=batch[0].facts.wall,
                 until=batch[-1].facts.wall,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict
 
@@ -11,6 +12,7 @@ from steering import __version__
 from steering.decide.because import because
 from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
+from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
@@ -18,6 +20,9 @@ from steering.report.snapshot import Snapshot
 from steering.world import World
 
 Json = dict[str, object]
+
+LISTED = 20_000
+"""Addresses that all overrides together are said to cover, one by one; `covered` has the number."""
 
 
 def status(snapshot: Snapshot) -> Json:
@@ -77,6 +82,11 @@ def explanation_as_data(explanation: Explanation) -> Json:
 
 def _overrides(world: World) -> list[Json]:
     orders, targets = world.orders, world.orders.targets
+    decides: dict[int, list[str]] = {}
+    for a in np.flatnonzero(orders.decides != NONE).tolist():
+        decides.setdefault(int(orders.decides[a]), []).append(targets[a].address)
+    # Where each begins in one list of all that they cover.
+    begins = itertools.accumulate((len(rows) for rows in orders.covers), initial=0)
     return [
         {
             "name": override.name,
@@ -92,11 +102,12 @@ def _overrides(world: World) -> list[Json]:
             "by": override.by,
             "active": state.active,
             "state": state.value,
-            "covers": [targets[a].address for a in rows],
-            "decides": [targets[a].address for a in rows if orders.of(a) is override],
+            "covers": [targets[a].address for a in rows[: max(0, LISTED - begin)]],
+            "covered": len(rows),
+            "decides": decides.get(index, []),
         }
-        for override, state, rows in zip(
-            orders.overrides, orders.states, orders.covers, strict=True
+        for index, (override, state, rows, begin) in enumerate(
+            zip(orders.overrides, orders.states, orders.covers, begins, strict=False)
         )
     ]
 

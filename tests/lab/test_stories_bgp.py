@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shutil
 import signal
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage, ours
@@ -35,7 +39,10 @@ HOPS = ", ".join(
     for site, hop in NEXT_HOPS.items()
 )
 NEIGHBOUR = "{address: 10.255.0.2, peer_as: 64512, hold_time: 3s}"
-BGP = f"{{local_as: 64512, router_id: 10.255.0.1, neighbors: [{NEIGHBOUR}], next_hop: {{{HOPS}}}}}"
+BGP = (
+    f"{{user: nobody, local_as: 64512, router_id: 10.255.0.1, neighbors: [{NEIGHBOUR}],"
+    f" next_hop: {{{HOPS}}}}}"
+)
 SOURCES = ", ".join(
     f"{path}: {{ipv4: 10.255.99.{n}, ipv6: 'fd00:ff:99::{n}'}}" for path, n in PINS.items()
 )
@@ -246,6 +253,40 @@ def test_with_bgp_unusable_the_kernel_goes_on() -> None:
         assert "kernel" not in stage.alarms()
 
 
+def test_without_its_user_the_speaker_waits_for_one_and_the_kernel_goes_on() -> None:
+    missing = BGP.replace("user: nobody", "user: steering-lab-bgp")
+    both = replace(ALONE, more=f"act: {{bgp: {missing}}}")
+    with behind_a_router(both) as stage:
+        stage.await_alarm("bgp")
+        (because,) = (a["because"] for a in stage.status()["alarms"] if a["name"] == "bgp")
+        made = "useradd --system --no-create-home --shell /usr/sbin/nologin steering-lab-bgp"
+        assert f"`{made}` makes it" in because
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        assert process.running(stage.scene.world.work / "run") is None
+        assert stage.scene.agent is not None
+        with a_user(stage.scene.agent.pid, "steering-lab-bgp"):
+            await_told(stage, through(stage, "pao"))
+            assert poll(lambda: "bgp" not in stage.alarms(), timeout=10.0), stage.story()
+            stage.await_routes(stage.through("pao"))
+
+
+@contextmanager
+def a_user(process_id: int, name: str) -> Iterator[None]:
+    """A user that is there in the mount namespace of the lab alone, and goes with it."""
+    work = Path(tempfile.mkdtemp(prefix="steering-lab-user-"))
+    passwd = work / "passwd"
+    passwd.write_text(
+        f"{Path('/etc/passwd').read_text()}{name}:x:61999:65534::/:/usr/sbin/nologin\n"
+    )
+    enter = ["nsenter", f"--target={process_id}", "--mount"]
+    subprocess.run([*enter, "mount", "--bind", passwd, "/etc/passwd"], check=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(work)
+
+
 def test_kernel_and_routers_together_and_the_guard_takes_both_back() -> None:
     both = replace(ALONE, more=f"act: {{bgp: {BGP}}}", lease="3s")
     with behind_a_router(both) as stage:
@@ -292,7 +333,7 @@ def test_a_reload_to_another_user_has_one_other_speaker_and_it_is_heard() -> Non
         await_told(stage, through(stage, "pao"))
         stage.await_proof()
         heard = len(stage.times("bgp_session", now="up"))
-        other = BGP.replace("local_as", "user: daemon, local_as")
+        other = BGP.replace("user: nobody", "user: daemon")
         stage.scene.configure(replace(ALONE, more=f"act: {{kernel: off, bgp: {other}}}"))
         assert poll(
             lambda: len(stage.times("bgp_session", now="up")) > heard, timeout=15.0, every=0.05

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import select
 import signal
 import socket
@@ -23,7 +24,7 @@ from fakes import FakeActuator
 from test_act_diff import CLAIM
 
 from steering.act.bgp import bridge, process
-from steering.act.bgp.household import look_around
+from steering.act.bgp.household import look_around, shared
 from steering.act.bgp.terms import Peer, Terms
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
@@ -286,7 +287,26 @@ def test_an_exabgp_that_is_not_there_is_said_so(tmp_path: Path) -> None:
 def test_a_user_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     home = look_around(replace(TERMS, user="no-such-user"), tmp_path, 60.0)
     assert not home.usable
-    assert any("no-such-user" in trouble for trouble in home.troubles)
+    made = "`useradd --system --no-create-home --shell /usr/sbin/nologin no-such-user` makes it"
+    assert any("there is none on this host" in t and made in t for t in home.troubles)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives itself up")
+def test_the_user_that_comes_with_us_is_made_by_the_file_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(pwd, "getpwnam", {}.__getitem__)
+    file = tmp_path / "lib/sysusers.d/steering-bgp.conf"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    home = look_around(replace(TERMS, user="steering-bgp"), tmp_path, 60.0)
+    assert any(f"`systemd-sysusers {file}` makes it" in trouble for trouble in home.troubles)
+
+
+def test_a_user_that_others_run_as_is_said_to_be_shared() -> None:
+    assert "nobody is one that other services run as too" in shared("nobody")
+    assert not shared("steering-bgp")
 
 
 # --- the helper -----------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def test_what_is_no_address_is_never_a_prefix() -> None:
 
 def test_the_environment_is_all_its_own() -> None:
     assert environment(TERMS)["exabgp_api_cli"] == "false"
-    assert environment(TERMS)["exabgp_daemon_user"] == "nobody"
+    assert environment(TERMS)["exabgp_daemon_user"] == "steering-bgp"
     assert not {"PATH", "HOME"} & environment(TERMS).keys()
 
 

@@ -70,7 +70,7 @@ from steering.act.bgp.household import look_around
 from steering.act.bgp.terms import Peer, Terms
 terms = Terms(
     local_as=64512, router_id="10.0.0.53", peers=(Peer(address="127.0.0.1", peer_as=1),),
-    next_hops={}, listen=int(sys.argv[1]) or None,
+    next_hops={}, listen=int(sys.argv[1]) or None, user="nobody",
 )
 home = look_around(terms, Path("/nowhere"), 60.0)
 print(*(trouble for trouble in home.troubles if "the agent has not" in trouble))

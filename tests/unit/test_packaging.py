@@ -72,6 +72,7 @@ def test_the_wheel_holds_the_package_and_what_an_operator_copies(wheel: Path) ->
             "share/steering/policies/gtld-servers.yaml": "policies/gtld-servers.yaml",
             "share/steering/scenarios/july-2023.yaml": "scenarios/july-2023.yaml",
             "lib/systemd/system/steering.service": "systemd/steering.service",
+            "lib/sysusers.d/steering-bgp.conf": "systemd/steering-bgp.conf",
         }.items():
             assert archive.read(data + shipped) == (ROOT / source).read_bytes()
     assert {"steering/cli/words.py", "steering/py.typed", "steering/act/guard.py"} <= set(names)
@@ -220,6 +221,20 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     ran = subprocess.run(["systemd-analyze", "verify", str(here)], capture_output=True, text=True)
     about = [line for line in ran.stderr.splitlines() if UNIT.name in line]
     assert (about, ran.returncode) == ([], 0), ran.stderr
+
+
+def test_the_speaker_s_user_is_the_one_that_is_configured_by_default(tmp_path: Path) -> None:
+    if not shutil.which("systemd-sysusers") or os.geteuid() != 0:
+        pytest.skip("needs systemd-sysusers, and root to make a user in another tree")
+    from steering.config.bgp import Bgp
+
+    (tmp_path / "etc").mkdir()
+    command = ["systemd-sysusers", f"--root={tmp_path}", str(ROOT / "systemd/steering-bgp.conf")]
+    subprocess.run(command, check=True, capture_output=True)
+    (line,) = (tmp_path / "etc/passwd").read_text().splitlines()
+    name, _, number, _, _, _, shell = line.split(":")
+    assert name == Bgp.model_fields["user"].default
+    assert (int(number) != 0, shell) == (True, "/usr/sbin/nologin")
 
 
 def test_everything_loads_where_no_memory_may_become_executable() -> None:

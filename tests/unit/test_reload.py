@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +19,7 @@ from steering.agent import consent, reload
 from steering.agent.parts import CannotRun
 from steering.agent.reload import Ended, Reload, Version
 from steering.config import Fingerprint, fingerprint, load
+from steering.config.reading import Reading
 from steering.model import Event
 from steering.report.metrics import Meters
 
@@ -108,7 +114,7 @@ def desk(tmp_path: Path) -> Desk:
 def test_text_that_we_stumble_over_is_rejected_and_ends_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    def stumbles(*_: object) -> None:
+    def stumbles(*_: object, **__: object) -> None:
         raise TypeError("expected text")
 
     monkeypatch.setattr(reload, stage, stumbles)
@@ -130,7 +136,7 @@ def other(hold: str = "11s") -> str:
 def test_files_that_do_not_change_are_not_read_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "load", lambda _path: pytest.fail("it was read"))
+    monkeypatch.setattr(reload, "load", lambda *_, **__: pytest.fail("it was read"))
     desk.look(5)
     assert not desk.taker.events
 
@@ -159,8 +165,8 @@ def test_a_file_that_is_still_being_written_is_left_alone(desk: Desk) -> None:
 def test_files_that_change_while_they_are_read_are_read_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(path: Path) -> object:
-        setup = load(path)
+    def slow(path: Path, *, reading: Reading) -> object:
+        setup = load(path, reading=reading)
         desk.write(other("12s"))
         monkeypatch.setattr(reload, "load", load)
         return setup
@@ -405,3 +411,137 @@ def test_files_that_are_the_same_or_rejected_or_held_let_the_version_outlive_a_r
         desk.look()
         assert desk.taker.stood == [before]
     assert desk.taker.told == ["config_rejected", "config_held"]
+
+
+# --- files that move, hang, or never lie still --------------------------------------------------
+
+
+def restless(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the files have been moving for long enough to be read all the same."""
+    monkeypatch.setattr(reload, "RESTLESS", 0.0)
+    desk.look(1)
+
+
+def touched(file: Path, times: int) -> None:
+    os.utime(file, (times, times))
+
+
+def test_who_touches_a_file_all_the_time_keeps_nobody_else_from_being_heard(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
+    for times in range(5):
+        touched(desk.policy, times)
+        desk.look(1)
+    assert not desk.taker.taken, "it may be half a file"
+    restless(desk, monkeypatch)
+    touched(desk.policy, 99)
+    desk.look(1)
+    assert desk.taker.taken == [False]
+
+
+def test_what_says_something_else_when_it_is_read_again_is_not_taken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = iter(range(11, 60))
+
+    def moving(path: Path) -> Fingerprint:
+        desk.write(other(f"{next(holds)}s"))
+        return fingerprint(path)
+
+    monkeypatch.setattr(reload, "fingerprint", moving)
+    restless(desk, monkeypatch)
+    desk.look(4)
+    assert not desk.taker.taken
+    now = time.monotonic()
+    assert desk.reload.trouble(now) == ""
+    assert "have not been the same twice for 1" in desk.reload.trouble(now + 15)
+    assert "gtld.yaml" in desk.reload.trouble(now + 15)
+    monkeypatch.undo()
+    while not desk.taker.taken:  # a rest from what was read just now
+        desk.look(1)
+    assert desk.reload.trouble(time.monotonic() + 15) == ""
+
+
+def test_a_file_system_that_hangs_is_an_alarm_and_goes_on_when_it_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked = threading.Event(), []
+
+    def hangs(path: Path) -> Fingerprint:
+        asked.append(path)
+        assert answers.wait(30)
+        return fingerprint(path)
+
+    async def hang() -> None:
+        looking = asyncio.create_task(desk.reload.run())
+        while not asked:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.01)
+        now = time.monotonic()
+        assert desk.reload.trouble(now) == ""
+        assert "does not answer" in desk.reload.trouble(now + reload.PATIENCE + 1)
+        assert len(asked) == 1, "one thread at a time"
+        answers.set()
+        while not desk.taker.taken:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.01)
+        assert desk.reload.trouble(time.monotonic() + reload.PATIENCE + 1) == ""
+        looking.cancel()
+
+    monkeypatch.setattr(reload, "fingerprint", hangs)
+    desk.write(other())
+    asyncio.run(hang())
+
+
+HANGS = """
+import asyncio, threading, time
+from pathlib import Path
+from steering.system.apart import apart
+
+async def main():
+    task = asyncio.create_task(apart(threading.Event().wait))
+    await asyncio.sleep(0.05)
+    task.cancel()
+
+asyncio.run(main())
+print("ended")
+"""
+
+
+def test_a_stuck_thread_does_not_keep_the_process_from_its_end() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert ran.stdout == "ended\n"
+
+
+def test_after_a_long_reading_there_is_as_long_a_rest(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(path: Path, *, reading: Reading) -> object:
+        read.append(path)
+        time.sleep(0.2)
+        return load(path, reading=reading)
+
+    read: list[Path] = []
+    monkeypatch.setattr(reload, "load", slow)
+    monkeypatch.setattr(reload, "RESTLESS", 0.0)
+    desk.write(other("11s"))
+    desk.look(2)
+    assert len(read) == 1
+    desk.write(other("12s"))
+    started = time.monotonic()
+    while len(read) == 1:
+        desk.look(1)
+    assert time.monotonic() - started >= 0.15
+
+
+def test_nothing_said_of_the_files_is_longer_than_people_read(desk: Desk) -> None:
+    folder = desk.policy.parent / "overrides.d"
+    folder.mkdir()
+    lines = "".join(f"{'k' * 300}{number}: x\n" for number in range(2000))
+    (folder / "x.yaml").write_text(lines)
+    desk.look()
+    (event,) = desk.taker.events
+    assert event.event == "config_rejected"
+    assert len(event.because) < 8000
+    assert len(desk.reload.rejected) < 1000

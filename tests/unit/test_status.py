@@ -77,6 +77,7 @@ def test_the_status_lists_every_override_with_its_standing(tmp_path: Path) -> No
         "active": True,
         "state": "active",
         "covers": ["192.5.0.30", "192.5.1.30"],
+        "covered": 2,
         "decides": ["192.5.1.30"],
     }
     assert (second["until"], second["decides"]) == (None, [ONE])

@@ -6,6 +6,7 @@ Everything that could be wrong on this host is found here, and said in whole sen
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib.util
 import os
@@ -23,9 +24,10 @@ from steering.act.bgp.process import CONFIGURATION, FOLDER
 from steering.act.bgp.terms import Table, Terms
 from steering.act.bgp.text import configuration
 from steering.model import Family, Seconds
-from steering.system.files import write_atomically
+from steering.system.files import open_regular, write_atomically
 
 SOCKET = "socket"
+_SHARED = frozenset({"nobody", "daemon", "bin", "www-data"})
 _HELPER = "bridge.py"
 _LONGEST = 80  # bytes of a key, TCP_MD5SIG_MAXKEYLEN in linux/tcp.h
 _TO_BE_ANOTHER = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
@@ -97,10 +99,7 @@ def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
         troubles.append(command)
     python = _python(terms.user)
     if python is None:
-        troubles.append(
-            f"user {terms.user}: wanted a user of this host who may run {sys.executable} or"
-            " /usr/bin/python3: the helper inside the speaker is run as this user"
-        )
+        troubles.append(_no_user(terms.user))
     lacking = _lacking(terms)
     if lacking:
         troubles.append(
@@ -124,12 +123,8 @@ def look_around(terms: Terms, runtime: Path, lease: Seconds) -> Household:
 def _secret(file: Path) -> bytes | str:
     """The password in a file, or what is wrong with it. Nothing of it is ever in a message."""
     try:
-        # A named pipe without a writer would hold up the agent before it is seen to be one.
-        opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(opened, "rb") as stream:
+        with open_regular(file) as stream:
             found = os.fstat(stream.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return f"{file} is not a regular file"
             if found.st_mode & 0o077:
                 mode = stat.S_IMODE(found.st_mode)
                 return f"{file} may be read by others (mode {mode:04o}), wanted 0600"
@@ -137,6 +132,8 @@ def _secret(file: Path) -> bytes | str:
                 return f"{file} belongs to user {found.st_uid}, wanted root or the agent's"
             secret = stream.read(_LONGEST + 2).rstrip(b"\r\n")
     except OSError as error:
+        if error.errno == errno.EINVAL:
+            return f"{file} {error.strerror}"
         return f"{file} can't be read: {error.strerror}"
     if not 0 < len(secret) <= _LONGEST:
         return f"{file} holds no password of 1 to {_LONGEST} bytes (RFC 2385)"
@@ -165,6 +162,47 @@ def _command(terms: Terms) -> tuple[str, ...] | str:
     if shutil.which(str(terms.exabgp)) is None:
         return f"exabgp: {terms.exabgp} is no program, wanted that of ExaBGP 5.0"
     return (str(terms.exabgp),)
+
+
+def _no_user(user: str) -> str:
+    """Why nothing can run as this user, and what to do about it."""
+    if not _exists(user):
+        return (
+            f"user {user}: there is none on this host, so the speaker does not start: {_make(user)}"
+        )
+    return (
+        f"user {user}: wanted one who may run {sys.executable} or /usr/bin/python3: the helper"
+        " inside the speaker is run as this user"
+    )
+
+
+def _make(user: str) -> str:
+    """The command that makes the user."""
+    if (shipped := Path(sys.prefix, "lib/sysusers.d", f"{user}.conf")).exists():
+        return f"`systemd-sysusers {shipped}` makes it"
+    return f"`useradd --system --no-create-home --shell /usr/sbin/nologin {user}` makes it"
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def shared(user: str) -> str:
+    """What is wrong with a user that exists, and that others run as too; empty if nothing is.
+
+    What runs as the same user may end the speaker, stop it, or trace it and speak in its sessions
+    (kill(2), ptrace(2)): whatever breaks into one service that runs as `nobody` has them all.
+    """
+    if user not in _SHARED:
+        return ""
+    return (
+        f"user {user} is one that other services run as too, and each could end or trace the"
+        " speaker: wanted one of its own"
+    )
 
 
 def _python(user: str) -> str | None:

@@ -20,6 +20,7 @@ from steering.act.bgp.sync import KNOWN, Phase
 from steering.act.bgp.terms import Table, Terms
 from steering.act.bgp.text import environment
 from steering.model import Event, Instant, Seconds
+from steering.system.files import open_regular
 
 CONNECTED_WITHIN: Seconds = 5.0
 """ExaBGP whose helper can't be run stays alive and does nothing; one that died is replaced."""
@@ -29,6 +30,8 @@ ENDED_WITHIN: Seconds = 0.05
 _LOOK: Seconds = 0.002
 _CALM: Seconds = 60.0
 """A speaker that lived so long is started anew at once when it dies."""
+_LAST = 4096
+"""Bytes of its log in which its last words are looked for: it may have said a lot."""
 _DYING: Seconds = 0.5
 """For one that takes longer to die somebody should look."""
 
@@ -241,7 +244,9 @@ class Life:
 
     def _last_words(self) -> str:
         try:
-            text = (self._runtime / process.FOLDER / "log").read_text(errors="replace").strip()
+            with open_regular(self._runtime / process.FOLDER / "log") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST))
+                text = file.read(_LAST).decode(errors="replace").strip()
         except OSError:
             return ""
         return f": {text.splitlines()[-1][:200]}" if text else ""

@@ -67,7 +67,7 @@ class Terms:
     listen: int | None = None
     exabgp: Path | None = None
     """The program; None: the package of this interpreter."""
-    user: str = "nobody"
+    user: str = "steering-bgp"
 
     def attributes(self, address: str, site: str) -> Attributes:
         """What to announce of one address. Raises KeyError where the site lacks the family."""
