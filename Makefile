@@ -4,17 +4,22 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 
 # For a part of a target: make unit ONLY=tests/unit/test_docs.py, make bench BENCH=turn,
-# make demo DEMO="--json timeline.json"
+# make demo DEMO="--json timeline.json", make fuzz FUZZ="--messages 500000 --only probe --seed 7"
 ONLY ?=
 BENCH ?=
 DEMO ?=
+FUZZ ?=
+
+# The fuzzer takes its zones and simulations from the unit tests.
+FUZZER := PYTHONPATH=tests:tests/unit $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit labs bench docs wheel clean setup-demo setup-test
+.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage docs wheel clean \
+  setup-demo setup-test
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: setup-demo ## replay July 2023 live, in network namespaces of its own (a minute)
 	@$(PYTHON) -m steering demo $(DEMO)
@@ -34,6 +39,13 @@ labs: setup-test ## the tests in network namespaces, with real name servers and 
 
 bench: setup-test ## measure what README.md's figures are made of; BENCH=NAME: one of CONTRIBUTING.md's
 	@$(PYTHON) -m benchmarks $(BENCH)
+
+fuzz: setup-test ## ten million hostile messages to all parsers (hours); FUZZ="--messages 5000" for fewer
+	@$(FUZZER) fuzz $(FUZZ)
+
+fuzz-coverage: setup-test ## hostile messages bred by the code they reach, five minutes for each parser
+	@$(PYTHON) -c 'import atheris' 2>/dev/null || $(PYTHON) -m pip install --quiet -e '.[fuzz]'
+	@$(FUZZER) fuzz.coverage $(FUZZ)
 
 docs: setup-test ## write the generated pages and parts of pages anew
 	$(PYTHON) -m steering.config.schema

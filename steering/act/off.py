@@ -86,7 +86,7 @@ class OffSwitch:
                 return OffRecord(
                     time=float(value["time"]), by=str(value["by"]), reason=str(value["reason"])
                 )
-            except (OSError, KeyError, TypeError, ValueError, RecursionError):
+            except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
                 continue
         return None
 

@@ -70,7 +70,8 @@ class Duration(Scalar[float]):
             bare = f" ({value}s?)" if isinstance(value, int | float) else ""
             raise ValueError(f"is {shown(value)}, wanted a number with a unit{bare}")
         if not seconds(self.low) <= length <= seconds(self.high):
-            typed = value if isinstance(value, str) else duration(length)
+            # A number may be infinite here, or too large to be cut into units.
+            typed = value if isinstance(value, str) else f"{length:g}s"
             raise ValueError(f"is {typed}, wanted {self.low} to {self.high}: {self.why}")
         return length
 

@@ -36,8 +36,8 @@ def good_dates(_owner: dns.name.Name, _rdtype: str) -> tuple[int, int]:
 class Key:
     """A key pair, which signs."""
 
-    def __init__(self, flags: int = 256) -> None:
-        self.private = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, flags: int = 256, private: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self.private = private or ec.generate_private_key(ec.SECP256R1())
         self.dnskey = dns.dnssec.make_dnskey(self.private.public_key(), ALGORITHM, flags)
 
     @property

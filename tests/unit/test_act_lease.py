@@ -296,3 +296,15 @@ def test_one_place_that_is_not_there_costs_nothing(tmp_path: Path, *, throw: boo
         (tmp_path / "state").rmdir()
     assert switch.release() is throw
     assert not switch.engaged()
+
+
+@pytest.mark.parametrize(
+    "text", ['{"time": 1%s, "by": "", "reason": ""}' % ("0" * 400), "[" * 100_000, "null", "\0"]
+)
+def test_a_switch_that_says_what_nobody_can_read_is_off_all_the_same(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "off").write_text(text)
+    switch = OffSwitch(state=tmp_path / "state", runtime=tmp_path)
+    assert switch.engaged()
+    assert switch.record() is None

@@ -211,6 +211,10 @@ def test_a_well_known_community_in_numbers_is_the_one_that_exabgp_lists(
     assert said.attributes("192.0.2.1", "pao").communities == {name}
 
 
+def test_a_route_that_no_command_could_take_back_is_not_heard_of() -> None:
+    assert hear(LISTED.replace("192.0.2.9/32", "192.0.2.9/32\u00e9")) is None
+
+
 @given(st.text())
 def test_a_line_that_is_none_of_ours_moves_nothing(line: str) -> None:
     assert hear("x" + line) is None

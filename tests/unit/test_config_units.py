@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering.config.names import canonical_name
-from steering.config.units import duration, seconds
+from steering.config.units import Duration, duration, seconds
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,12 @@ def test_a_duration_written_reads_as_it_was(length: float) -> None:
 )
 def test_a_duration_is_written_in_its_largest_whole_unit(length: float, text: str) -> None:
     assert duration(length) == text
+
+
+@pytest.mark.parametrize("length", [float("inf"), float("nan"), 1e308, -1e300])
+def test_a_length_beyond_all_units_is_refused_as_any_other(length: float) -> None:
+    with pytest.raises(ValueError, match="wanted 1s to 1d: it is so"):
+        Duration(low="1s", high="1d", why="it is so").read(length, None)
 
 
 @given(st.lists(st.from_regex(r"[a-zA-Z0-9_-]{1,20}", fullmatch=True), min_size=1, max_size=10))

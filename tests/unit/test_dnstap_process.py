@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import grp
+import json
 import os
 import pwd
 import select
@@ -42,6 +43,7 @@ from steering.dnstap.tap import Tap
 from steering.dnstap.walk import Walker
 from steering.dnstap.wire import (
     TAKEN,
+    LetterError,
     Letters,
     interest_letter,
     read_interest,
@@ -213,6 +215,37 @@ def test_a_tally_arrives_as_it_was_sent_however_it_is_cut() -> None:
     assert read_tally(got[0]) == FULL
     assert read_interest(got[1]) is None
     assert read_interest(got[2]) == INTEREST
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"lost": {"a": 1}},
+        {"lost": 1.5},
+        {"lost": 10**400},
+        {"longest_gap": 10**400},
+        {"longest_gap": float("nan")},
+        {"began": ""},
+        {"ended": None},
+        {"writers": True},
+        {"frames": {"ok": "\0"}},
+        {"frames": {"ok": -1}},
+        {"traffic": "x"},
+        {"traffic": [{}]},
+        {"samples": [{"address": 1, "reason": "failing", "message": ""}]},
+        {"unnoticed": [None]},
+    ],
+)
+def test_a_tally_of_other_values_than_tallies_have_is_none(changed: dict[str, object]) -> None:
+    said = json.loads(tally_letter(FULL)[4:])
+    with pytest.raises(LetterError):
+        read_tally(json.dumps({**said, **changed}).encode())
+
+
+@pytest.mark.parametrize("letter", [b"", b"null", b"[" * 100_000, b"{}", b"\xff", b"9" * 5_000])
+def test_what_is_no_letter_at_all_is_no_tally(letter: bytes) -> None:
+    with pytest.raises(LetterError):
+        read_tally(letter)
 
 
 # --- the process ----------------------------------------------------------------------------

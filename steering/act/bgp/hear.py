@@ -124,7 +124,8 @@ def hear(line: str) -> Message | None:
 
 
 def _listed(line: str) -> Listed | None:
-    if not (found := _LISTED.fullmatch(line)):
+    # What is listed may be said back to ExaBGP, which reads ASCII alone.
+    if not line.isascii() or not (found := _LISTED.fullmatch(line)):
         return None
     peer, prefix, next_hop, rest = found.groups()
     return Listed(
