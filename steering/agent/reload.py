@@ -32,7 +32,7 @@ from steering.model import Event, Instant, Seconds
 from steering.observe.anchors import AnchorError
 from steering.observe.bell import Bell
 from steering.report.metrics import Meters
-from steering.system.apart import apart
+from steering.system.aside import aside
 
 T = TypeVar("T")
 
@@ -197,7 +197,7 @@ class Reload:
     async def look(self, *, asked: bool = False) -> Seconds:
         """One look, and what follows from it; how long the look alone took."""
         started = time.monotonic()
-        seen = await self._apart(functools.partial(fingerprint, self._path))
+        seen = await self._aside(functools.partial(fingerprint, self._path))
         now = time.monotonic()
         before, self._seen = self._seen, seen
         if not asked and seen == self._dealt:
@@ -211,23 +211,23 @@ class Reload:
         said = asked or consent.whole(self._runtime, seen)
         restless = now - self._stirred > RESTLESS
         if said or (now >= self._rest_until and (seen == before or restless)):
-            read = await self._apart(
+            read = await self._aside(
                 functools.partial(_read, self._path, seen, self._taker.version)
             )
             read_at = time.monotonic()
             self._rest_until = read_at + (read_at - now) - RESTLESS
-            again = await self._apart(functools.partial(fingerprint, self._path))
+            again = await self._aside(functools.partial(fingerprint, self._path))
             # Changed while they were read, they were perhaps read in two halves.
-            if again == seen or (restless and await self._apart(read.says_the_same)):
+            if again == seen or (restless and await self._aside(read.says_the_same)):
                 self._dealt, self._stirred, self._moving = seen, None, ""
                 self._deal(read.result)
                 self._taker.stand()
         return now - started
 
-    async def _apart(self, work: Callable[[], T]) -> T:
+    async def _aside(self, work: Callable[[], T]) -> T:
         self._busy = time.monotonic()
         try:
-            return await apart(work)
+            return await aside(work)
         finally:
             self._busy = None
 

@@ -1,11 +1,14 @@
 """Work that may hang is done aside: by a thread, which is left to itself where it takes too long.
 
 A call into a file system that does not answer can't be called back. What can be done is to wait
-for it no longer than for so long, and to have no more than one of its kind under way.
+for it no longer than for so long, and to have no more than one of its kind under way. The threads
+are daemon threads: the interpreter waits at its end for those of an executor, and not for these.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -39,6 +42,32 @@ def within(seconds: Seconds, call: Callable[[], T], what: str) -> T:
     if not done:
         raise RuntimeError(f"{what}: ended by a bug, which was printed")
     return done[0]
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """What `work` returns, or raises, whenever that is. Who is cancelled meanwhile leaves it."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as caught:  # noqa: BLE001 - it is raised where it is waited for
+            error = caught
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, error)
+
+    threading.Thread(target=run, name=f"aside: {work!r}"[:60], daemon=True).start()
+    return await done
 
 
 class Latest:

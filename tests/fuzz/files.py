@@ -189,7 +189,6 @@ class LeaseFile(_File):
         for claim in state.claims:
             claim.to_json()
         self._lease.expired(1e9)
-        self._lease.deadline()
 
 
 class Switch(_File):

@@ -142,7 +142,7 @@ SWALLOWING = {
     "report/http/process.py": 1,  # what a stranger sent costs him his connection alone
     "system/unreadable.py": 1,  # bytes of others: a message costs itself, and never the process
     "places.py": 4,  # whatever a broken configuration brings about, the switch is thrown
-    "system/apart.py": 1,  # raised in another thread, it is raised again where it is waited for
+    "system/aside.py": 1,  # raised in another thread, it is raised again where it is waited for
 }
 
 

@@ -495,10 +495,10 @@ def test_a_file_system_that_hangs_is_an_alarm_and_goes_on_when_it_answers(
 HANGS = """
 import asyncio, threading, time
 from pathlib import Path
-from steering.system.apart import apart
+from steering.system.aside import aside
 
 async def main():
-    task = asyncio.create_task(apart(threading.Event().wait))
+    task = asyncio.create_task(aside(threading.Event().wait))
     await asyncio.sleep(0.05)
     task.cancel()
 

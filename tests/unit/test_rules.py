@@ -22,6 +22,8 @@ ROOM = Room(
     allowed=np.full(3, np.inf),
     load=np.zeros(3),
     demand=np.zeros(1),
+    heard_load=np.zeros(3),
+    heard=np.zeros(1),
 )
 
 
