@@ -84,7 +84,7 @@ class Agent:
             turn=self.turn,
         )
         self.reload = Reload(path, self.regime, self.meters)
-        self.service = Service(config.runtime, self._answer, self._unanswered)
+        self.service = Service(config.runtime, self._answer)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
@@ -205,10 +205,6 @@ class Agent:
     def _answer(self, key: str) -> Answer:
         """What is answered over HTTP, in a copy of this process."""
         return answer(key, self.snapshot, self.meters.registry)
-
-    def _unanswered(self, because: str) -> None:
-        """A question over HTTP met an error, which cost the one who asked his answer alone."""
-        self.tell(Event(event="notice", because=f"status: {because}"))
 
     def tell(self, event: Event) -> None:
         """Something for the log."""

@@ -17,7 +17,6 @@ from steering.config.document import Document
 from steering.config.overrides import Overrides
 from steering.config.problems import Problem, shown, suggestion
 from steering.config.reading import Reading
-from steering.matching import Matching
 from steering.model import Action, Family, Override, Target
 from steering.system.files import names_in
 
@@ -100,6 +99,10 @@ def remarks_on(
     every: Sequence[Written], config: Config, targets: Sequence[Target]
 ) -> Iterator[Problem]:
     """What of valid overrides comes to nothing, and may be a slip."""
+    if not every:
+        return
+    from steering.matching import Matching  # it needs numpy, which `off` and the guard do without
+
     matching, known = Matching(targets, config.site), _Known.of(targets)
     for one in every:
         match = one.override.match

@@ -46,12 +46,13 @@ class Unread:
     error: str
     """The type of the first exception, and the line of code that it came from."""
     size: int
-    """Octets of the message that it came of."""
+    """Octets of the message that it came of; 0: nobody knows which it was."""
     octets: str
     """The first of them, in hexadecimal digits."""
 
     def __str__(self) -> str:
-        return f"{self.error} over a message of {self.size} octets; {self.times} dropped"
+        over = f" over a message of {self.size} octets" if self.size else ""
+        return f"{self.error}{over}; {self.times} dropped"
 
 
 class Unreadable:

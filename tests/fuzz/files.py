@@ -21,6 +21,7 @@ from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 from fuzz.dnstap import changed
 from fuzz.driver import Driver, Wrong
 from fuzz.octets import TELLING, below, mangled
+from steering.act import slots
 from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffRecord, OffSwitch
@@ -178,7 +179,11 @@ class LeaseFile(_File):
         self._lease = Lease(self.place)
         self._lease.renew(claim, 60.0, former=(replace(claim, table=6353),))
         value = json.loads(self._lease.path.read_bytes())
-        return [json.dumps({**value, "boot": "b", "deadline": 5_000.25, "pid": 4711}).encode()]
+        fixed = {"boot": "b", "deadline": 5_000.25, "pid": 4711}
+        return [
+            json.dumps({**value, **fixed, "renewed": slots.fresh(5_000.25).decode()}).encode(),
+            json.dumps({**value, **fixed, "renewed": None}).encode(),
+        ]
 
     def read(self, message: bytes) -> None:
         self.put("lease", message)

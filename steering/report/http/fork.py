@@ -18,6 +18,7 @@ import gc
 import os
 import resource
 import signal
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -62,7 +63,11 @@ def fork(work: Callable[[int], None], now: Instant) -> tuple[Copy, int]:
     """
     reading, writing = os.pipe()
     try:
-        pid = os.fork()
+        with warnings.catch_warnings():
+            # Python 3.12 warns of a fork beside threads, whose locks nobody frees in the copy. Here
+            # the copy only renders; one that waits for such a lock is ended after LONGEST.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
     except OSError:
         os.close(reading)
         os.close(writing)

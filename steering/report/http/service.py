@@ -24,6 +24,7 @@ from steering.report.http import letters
 from steering.report.http.doors import Local, Port
 from steering.report.http.fork import Copy, fork
 from steering.report.http.letters import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
+from steering.system.unreadable import HERE, Unread, Where
 
 _BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
 _STEADY: Final[Seconds] = 30.0  # one that lived so long is started again at once
@@ -34,17 +35,9 @@ _COPIES: Final = 4  # renderings at once: one in each lane, and those of a proce
 class Service:
     """HTTP as the agent sees it."""
 
-    def __init__(
-        self,
-        runtime: Path,
-        answer: Callable[[str], Answer],
-        on_error: Callable[[str], None] = lambda _because: None,
-    ) -> None:
-        """`answer` is called in a copy of this process, with a key of `letters`.
-
-        `on_error` is told of errors of which nothing else comes: at most once a minute.
-        """
-        self._answer, self._on_error = answer, on_error
+    def __init__(self, runtime: Path, answer: Callable[[str], Answer]) -> None:
+        """`answer` is called in a copy of this process, with a key of `letters`."""
+        self._answer = answer
         self._port, self._local = Port(), Local(runtime)
         self._turned = Turned(number=0, at=None, ready=False)
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,16 +107,14 @@ class Service:
             if not data:
                 self._ended(now, "ended")
                 return
-            try:
+            letter = None
+            with HERE.reading(Where.HTTP, data):
                 letter = letters.read(data)
-            except ValueError as error:
-                self._on_error(str(error))
-                continue
             match letter:
                 case Wanted():
                     self._render(letter, now)
                 case Failed():
-                    self._on_error(f"{letter.number} requests met an error: {letter.example}")
+                    _dropped(letter.number, letter.example)
 
     def close(self) -> None:
         """Stop serving, and give port and socket back."""
@@ -165,7 +156,7 @@ class Service:
         for copy in [one for one in self._copies if one.over(now)]:
             self._copies.remove(copy)
             if copy.status:
-                self._on_error(f"an answer could not be rendered: status {copy.status}")
+                _dropped(1, f"an answer could not be rendered: status {copy.status}")
 
     def _start(self, now: Instant) -> None:
         with ExitStack() as made:
@@ -240,3 +231,8 @@ def _served(control: socket.socket) -> subprocess.Popen[bytes]:
         env={"PYTHONPATH": root, "PATH": os.defpath, "LANG": "C.UTF-8"},
         cwd="/",
     )
+
+
+def _dropped(times: int, error: str) -> None:
+    """Requests that met an error, which cost the one who asked his answer alone."""
+    HERE.add(Unread(where=Where.HTTP, times=times, error=error, size=0, octets=""))
