@@ -128,6 +128,31 @@ def test_a_message_in_the_remedies_is_one_the_code_has(message: str) -> None:
         assert any(fragment in text for text in texts()), fragment
 
 
+# --- what is claimed of strangers -----------------------------------------------------------
+
+
+def claims() -> Iterator[tuple[str, list[str]]]:
+    """Who, and the tests named behind what they can do."""
+    page = (ROOT / "docs/security.md").read_text()
+    for line in page.partition("## Who can do what")[2].partition("\nFor ")[0].splitlines():
+        cells = line.strip("|").split(" | ")
+        if line.startswith("| ") and cells[0].strip() != "who":
+            yield cells[0].strip(), re.findall(r"`(test_\w+\.py(?:::\w+)?)`", cells[2])
+
+
+def test_what_is_claimed_of_strangers_is_a_table_of_some_length() -> None:
+    assert len(list(claims())) > 20
+
+
+@pytest.mark.parametrize(("who", "tests"), list(claims()), ids=lambda value: str(value)[:40])
+def test_what_is_claimed_of_strangers_is_tried(who: str, tests: list[str]) -> None:
+    assert tests, f"{who}: no test is named"
+    for test in tests:
+        file, _, name = test.partition("::")
+        (found,) = (ROOT / "tests").rglob(file)
+        assert f"def {name or 'test_'}" in found.read_text(), test
+
+
 # --- links ----------------------------------------------------------------------------------
 
 
