@@ -92,7 +92,8 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[float, tuple[float, 
 
 @pytest.mark.parametrize(
     ("names", "share"),
-    [*((names, 1.0) for names in STORIES), ("40", 0.13), ("fresh", 0.13)],
+    # Of all the stories at both shares, those in which names are told apart, can't be, and change.
+    [("2", 1.0), ("20", 1.0), ("fresh-with-the-fault", 1.0), ("40", 0.13), ("fresh", 0.13)],
 )
 def test_however_many_names_a_fault_is_found_as_soon_and_everybody_comes_home(
     tmp_path: Path, usual: dict[float, tuple[float, float]], names: str, share: float

@@ -100,7 +100,7 @@ def put_laughs(folder: Path) -> None:
 
 
 def put_values(folder: Path) -> None:
-    (folder / "x.yaml").write_text("overrides: [" + "a," * 500_000 + "]\n")
+    (folder / "x.yaml").write_text("overrides: [" + "a," * 250_001 + "]\n")
 
 
 def put_keys(folder: Path) -> None:
