@@ -84,7 +84,7 @@ class Agent:
             turn=self.turn,
         )
         self.reload = Reload(path, self.regime, self.meters)
-        self.service = Service(config.runtime, self._answer)
+        self.service = Service(config.runtime, config.state, self._answer)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""

@@ -181,7 +181,9 @@ class Wanted(Driver):
         super().__init__()
         self.closing.enter_context(mock.patch.object(service, "fork", _no_copy))
         self.closing.enter_context(mock.patch.object(socket, "send_fds", _sent))
-        self._service = service.Service(Path("/nonexistent"), lambda _key: _ANSWER, _noted)
+        self.closing.enter_context(mock.patch.object(service, "_dropped", return_value=None))
+        nowhere = Path("/nonexistent")
+        self._service = service.Service(nowhere, nowhere, lambda _key: _ANSWER)
         self.closing.callback(self._service.close)
         self._control = _Control()
         self._service._poll.close()
@@ -205,7 +207,7 @@ class Wanted(Driver):
         self._service.pump(1_000.0)
 
 
-def _no_copy(*_: object) -> NoReturn:
+def _no_copy(*_: object, **_more: object) -> NoReturn:
     raise OSError("no copies here")
 
 
@@ -213,7 +215,3 @@ def _sent(_socket: object, data: Sequence[bytes], *_: object) -> int:
     for letter in data:
         json.loads(letter)
     return 0
-
-
-def _noted(because: str) -> None:
-    because.encode(errors="surrogatepass")

@@ -156,6 +156,7 @@ def test_with_agent_and_guard_dead_the_next_agent_takes_everything_back(kill: Ki
         # At once, and not after a recovery that nobody has begun to measure.
         stage.await_routes({}, within=4.0 + slack())
         assert not stage.about("adopted")
+        stage.scene.await_ready()
         stage.await_health("healthy")
         stage.steady({})
         assert foreign(stage) == others

@@ -54,7 +54,7 @@ def test_rules_of_the_operator_s_own_let_it_measure_every_path_without_writing()
         kernel = Kernel(stage)
         stage.scene.start_agent()
         stage.scene.serve(EXPIRED, paths=[LOCAL])
-        stage.await_health("suspect")
+        stage.await_about("suspected")
         assert kernel.lines() == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from stage import QUICK, Kernel, Stage, everything, foreign, on_stage, ours
 from steering.lab.agent import STATUS_PORT
 from steering.lab.sandbox import PYTHON
 from steering.lab.world import EDGE
-from steering.model import Family
 
 pytestmark = pytest.mark.lab
 
@@ -158,16 +156,6 @@ def test_what_others_use_already_is_not_taken(host: Stage, what: str, said: str)
     assert "nobody else uses" in words
 
 
-def test_a_port_that_is_taken_is_named(host: Stage) -> None:
-    host.scene.configure(QUICK)
-    with host.scene.world.socket(EDGE, Family.IPV4, socket.SOCK_STREAM) as taken:
-        taken.bind(("127.0.0.1", STATUS_PORT))
-        taken.listen()
-        code, said = _refused(host)
-    assert code == 1, said
-    assert f"127.0.0.1 port {STATUS_PORT}" in said
-
-
 @pytest.mark.parametrize("key", ["state", "runtime"])
 def test_a_directory_that_cannot_be_written_is_named(host: Stage, key: str) -> None:
     config = host.scene.configure(QUICK)
@@ -196,7 +184,7 @@ def test_a_second_agent_on_the_same_runtime_directory_is_refused() -> None:
         good = stage.scene.config.read_text()
         code, said = _run(stage)
         assert code == 1
-        assert f"port {STATUS_PORT}" in said
+        assert "another agent runs" in said
         # A file of its own: the first agent would take up what changes in the one it goes by.
         stage.scene.config = stage.scene.config.with_name("second.yaml")
         stage.scene.config.write_text(good.replace(f":{STATUS_PORT}", ":9399"))

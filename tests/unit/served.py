@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
+from unittest import mock
 
 from steering.config import Listen
+from steering.report.http import service as serving_side
 from steering.report.http.letters import Answer
 from steering.report.http.service import Service
+from steering.system.unreadable import Unreadable
 
 
 class UnixServer(socketserver.UnixStreamServer):
@@ -45,9 +48,12 @@ class Loop:
     """It neither turns nor deals with anything."""
     blank: bool = False
     """There was no turn yet, and there comes none."""
-    errors: list[str] = field(default_factory=list)
+    unread: Unreadable = field(default_factory=Unreadable)
     gaps: list[float] = field(default_factory=list)
     """Seconds between one turn and the next."""
+
+    errors: list[str] = field(default_factory=list)
+    """What requests met, as an event would name it."""
 
     @property
     def port(self) -> int:
@@ -83,10 +89,10 @@ def serving(
     status: Listen | None = None,
 ) -> Iterator[Loop]:
     """A loop that turns ten times a second."""
-    errors: list[str] = []
-    service = Service(runtime, answer, errors.append)
+    unread = Unreadable()
+    service = Service(runtime, runtime / "state", answer)
     listen = status or Listen(host="127.0.0.1", port=0)
-    loop = Loop(runtime, listen, service, blank=blank, errors=errors)
+    loop = Loop(runtime, listen, service, blank=blank, unread=unread)
     over = threading.Event()
 
     def run() -> None:
@@ -102,14 +108,16 @@ def serving(
                     service.turned(now, ready=True)
                 loop.gaps.append(now - turned)
                 turned, due = now, now + 0.1
+            loop.errors += [unread.error for unread in loop.unread.news(now, quiet=0.0)]
             if select.select([service.fileno()], [], [], max(0.0, due - time.monotonic()))[0]:
                 service.pump(time.monotonic())
 
     thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        over.set()
-        thread.join()
-        service.close()
+    with mock.patch.object(serving_side, "HERE", unread):
+        thread.start()
+        try:
+            yield loop
+        finally:
+            over.set()
+            thread.join()
+            service.close()

@@ -8,7 +8,9 @@ would take as long and need a second interpreter with everything loaded.
 Of a process with threads only this one is in the copy, and a lock that another one held stays
 held. So the copy does nothing but the work, which takes no lock of others; should it ever wait
 for one, its time runs out. It closes what it does not need before anything else: a lock on a file
-or a socket's name must not outlive the agent in it.
+or a socket's name must not outlive the agent in it. Files in a directory that may hang are left
+open, as closing one waits for the disk. The copy's end waits for it as well, and no signal ends
+that, but its answer has been given by then (`Copy.ending`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import signal
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 from steering.model import Instant, Seconds
@@ -50,16 +53,24 @@ class Copy:
                 self.status = os.waitstatus_to_exitcode(status) if pid else None
         return self.status is not None
 
+    @property
+    def ending(self) -> bool:
+        """Whether it has done its work, given back its memory, and waits for files to be closed."""
+        try:
+            return Path(f"/proc/{self.pid}/statm").read_bytes().startswith(b"0 ")
+        except OSError:
+            return True
+
     def kill(self) -> None:
         """End it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
 
-def fork(work: Callable[[int], None], now: Instant) -> tuple[Copy, int]:
+def fork(work: Callable[[int], None], now: Instant, *, leave: Path) -> tuple[Copy, int]:
     """Have a copy do this, which is given a pipe to write to; the copy, and the pipe's other end.
 
-    Raises OSError where no process or no descriptor can be had.
+    Files below `leave` stay open in it. Raises OSError where no process or descriptor can be had.
     """
     reading, writing = os.pipe()
     try:
@@ -73,12 +84,12 @@ def fork(work: Callable[[int], None], now: Instant) -> tuple[Copy, int]:
         os.close(writing)
         raise
     if not pid:
-        _work(work, writing)
+        _work(work, writing, leave)
     os.close(writing)
     return Copy(pid=pid, began=now), reading
 
 
-def _work(work: Callable[[int], None], writing: int) -> NoReturn:
+def _work(work: Callable[[int], None], writing: int, leave: Path) -> NoReturn:
     """In the copy: nothing of what follows here may run on into what it was copied from."""
     status = _FAILED
     try:
@@ -86,12 +97,19 @@ def _work(work: Callable[[int], None], writing: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU):
             signal.signal(number, signal.SIG_DFL)
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        os.closerange(3, writing)
-        os.closerange(writing + 1, most)
+        _close_all_but(writing, leave)
         resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST), int(LONGEST)))
         os.nice(_NICE)
         work(writing)
         status = 0
     finally:
         os._exit(status)
+
+
+def _close_all_but(writing: int, leave: Path) -> None:
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the one by which this was read
+        number = int(name)
+        if number > 2 and number != writing:
+            with contextlib.suppress(OSError):
+                if not Path(f"/proc/self/fd/{number}").readlink().is_relative_to(leave):
+                    os.close(number)

@@ -7,11 +7,13 @@ when there is something to deal with.
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -35,9 +37,15 @@ _COPIES: Final = 4  # renderings at once: one in each lane, and those of a proce
 class Service:
     """HTTP as the agent sees it."""
 
-    def __init__(self, runtime: Path, answer: Callable[[str], Answer]) -> None:
-        """`answer` is called in a copy of this process, with a key of `letters`."""
+    def __init__(self, runtime: Path, state: Path, answer: Callable[[str], Answer]) -> None:
+        """`answer` is called in a copy of this process, with a key of `letters`.
+
+        Files in `state` may be on a disk that hangs (`fork`).
+        """
         self._answer = answer
+        self._state = state.parent.resolve() / state.name  # itself it may not answer
+        self._aside: threading.Thread | None = None
+        """Renders where no copy can come to its end."""
         self._port, self._local = Port(), Local(runtime)
         self._turned = Turned(number=0, at=None, ready=False)
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,7 +117,10 @@ class Service:
                 return
             letter = None
             with HERE.reading(Where.HTTP, data):
-                letter = letters.read(data)
+                try:
+                    letter = letters.read(data)
+                except ValueError as error:
+                    _dropped(1, str(error))
             match letter:
                 case Wanted():
                     self._render(letter, now)
@@ -124,29 +135,45 @@ class Service:
         for copy in self._copies:
             copy.kill()
             with suppress(ChildProcessError):
-                os.waitpid(copy.pid, 0)
+                os.waitpid(copy.pid, os.WNOHANG)  # a disk that hangs may hold it
         self._copies.clear()
         self._poll.close()
 
     def _render(self, wanted: Wanted, now: Instant) -> None:
         self._reap(now)
         number, because, reading = self._turned.number, "", None
-        if len(self._copies) >= _COPIES:
-            because = "earlier answers are not done"
-        else:
-            try:
-                copy, reading = fork(lambda writing: self._write(wanted, writing), now)
+        try:
+            if len(self._copies) < _COPIES:
+                work = functools.partial(self._write, wanted)
+                copy, reading = fork(work, now, leave=self._state)
                 self._copies.append(copy)
-            except OSError as error:
-                because = str(error.strerror or error)
+            elif all(copy.ending for copy in self._copies):
+                reading = self._beside(wanted)
+        except OSError as error:
+            because = str(error.strerror or error)
+        if reading is None:
+            because = because or "earlier answers are not done"
         try:
             self._post(Rendering(lane=wanted.lane, number=number, because=because), reading)
         finally:
             if reading is not None:
                 os.close(reading)
 
+    def _beside(self, wanted: Wanted) -> int | None:
+        """Render in a thread: slower for the loop than a copy, and only while a disk holds those.
+
+        None where one is at it. Raises OSError where no pipe can be had.
+        """
+        if self._aside is not None and self._aside.is_alive():
+            return None
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        work = threading.Thread(target=self._write, args=(wanted, writing), daemon=True)
+        self._aside = work
+        work.start()
+        return reading
+
     def _write(self, wanted: Wanted, writing: int) -> None:
-        """In a copy of this process."""
+        """In a copy of this process, or in a thread."""
         with os.fdopen(writing, "wb") as pipe:
             for key in wanted.keys:
                 pipe.write(letters.framed(key, self._answer(key)))
