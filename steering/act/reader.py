@@ -95,15 +95,16 @@ class KernelReader:
         """
         claim = self.claim
         known = (claim, *besides)
-        strangers = self._strangers(*claim.tables)
-        counted = Counter((route.table, route.family) for route in strangers)
+        first = self._first(*claim.tables)
+        strangers = [route for route in first if route.protocol != claim.protocol]
+        counted = Counter((route.table, route.family) for route in first)
         many = (
             Trouble(
                 what=f"table {table} ({family})",
-                because=f"others have {MANY} routes or more in it: no more are looked through",
+                because=f"others have so many routes in it that only {MANY} are looked through",
             )
             for (table, family), count in counted.items()
-            if count >= MANY
+            if count >= MANY and any((r.table, r.family) == (table, family) for r in strangers)
         )
         routes = (
             Trouble(
@@ -170,6 +171,10 @@ class KernelReader:
 
     def _strangers(self, *tables: int) -> list[Route]:
         """What others have in these tables, as far as it is among the first MANY of a table."""
+        return [r for r in self._first(*tables) if r.protocol != self.claim.protocol]
+
+    def _first(self, *tables: int) -> list[Route]:
+        """The first MANY routes of each table and family, ours among them."""
         return [
             route
             for table in tables
@@ -177,7 +182,6 @@ class KernelReader:
             for route in self._read(
                 family, table, self._asking.some(wire.GETROUTE, wire.routes_of(family, table), MANY)
             )
-            if route.protocol != self.claim.protocol
         ]
 
     def _read(self, family: Family, table: int, bodies: Iterable[bytes]) -> Iterator[Route]:
