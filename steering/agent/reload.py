@@ -321,14 +321,15 @@ def _read(path: Path, seen: Fingerprint, was: Version) -> _Read:
 
 
 def _said(path: Path, reading: Reading, seen: Fingerprint, was: Version) -> News | tuple[str, ...]:
-    with HERE.reading(Where.FILE, str(path).encode()):
-        try:
-            return _news(Version.of(load(path, reading=reading), seen), was)
-        except ConfigError as error:
-            return tuple(map(str, error.problems))
-        except AnchorError as error:
-            return (str(error),)
-    return (f"{path} can't be taken in, by an error of this program: see the event `unreadable`",)
+    try:
+        return _news(Version.of(load(path, reading=reading), seen), was)
+    except ConfigError as error:
+        return tuple(map(str, error.problems))
+    except AnchorError as error:
+        return (str(error),)
+    except Exception as error:  # noqa: BLE001 - anybody's text, and nothing has been changed yet
+        HERE.met(Where.FILE, error, str(path).encode())
+        return (f"{path} can't be taken in: {type(error).__name__}: {error}",)
 
 
 def _another(before: Fingerprint, seen: Fingerprint) -> str:

@@ -79,8 +79,11 @@ class Unreadable:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - the one boundary
-            shown = message if isinstance(message, bytes) else message()
-            self.add(_unread(where, error, shown))
+            self.met(where, error, message if isinstance(message, bytes) else message())
+
+    def met(self, where: Where, error: Exception, message: bytes) -> None:
+        """Count an error over a message, for whoever has to say something of its own as well."""
+        self.add(_unread(where, error, message))
 
     def add(self, unread: Unread) -> None:
         """Count what could not be read here, or in a process of ours that says so."""
