@@ -31,7 +31,7 @@ lint: setup-test ## ruff and mypy
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-unit: setup-test ## the tests that need no network namespaces (a minute and a half)
+unit: setup-test ## the tests that need no network namespaces (some six minutes on two cores)
 	$(PYTEST) -n auto -m "not lab" $(ONLY)
 
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
