@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -24,6 +25,7 @@ from served import Loop, serving, told, until
 from steering.config import Listen
 from steering.report.http import letters, routes
 from steering.report.http.doors import AGAIN, NAME
+from steering.report.http.fork import Copy
 from steering.report.http.letters import METRICS, OPENMETRICS, Answer, Turned
 from steering.report.http.process import PLACES
 from steering.report.http.request import Refusal, Request, parse, split
@@ -289,6 +291,23 @@ def test_a_copy_keeps_nothing_open_that_ends_with_the_agent(tmp_path: Path) -> N
     with (tmp_path / "agent.lock").open("w"), serving(tmp_path, answer=answer) as loop:
         _, text = loop.get("/")
         assert [name.split(":")[0] for name in text.split()] == ["pipe"]
+
+
+def test_while_no_copy_can_end_a_thread_renders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path) as loop:
+        gone = (1 << 22) + 1  # above all process ids: it has no memory, and nobody can wait for it
+        stuck = [Copy(pid=gone, began=time.monotonic()) for _ in range(4)]
+        monkeypatch.setattr(loop.service, "_copies", stuck)
+        assert loop.get("/api/v1/status")[0] == HTTPStatus.OK
+        monkeypatch.setattr(threading.Thread, "start", _no_thread)
+        assert loop.get("/metrics")[0] == HTTPStatus.SERVICE_UNAVAILABLE
+        assert loop.errors == []
+
+
+def _no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_another_process_serves_when_one_was_killed(loop: Loop) -> None:

@@ -7,6 +7,7 @@ when there is something to deal with.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import select
@@ -162,14 +163,25 @@ class Service:
     def _beside(self, wanted: Wanted) -> int | None:
         """Render in a thread: slower for the loop than a copy, and only while a disk holds those.
 
-        None where one is at it. Raises OSError where no pipe can be had.
+        None where one is at it. Raises OSError where no pipe or no thread can be had.
         """
         if self._aside is not None and self._aside.is_alive():
             return None
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        work = threading.Thread(target=self._write, args=(wanted, writing), daemon=True)
-        self._aside = work
-        work.start()
+
+        def work() -> None:
+            # Whoever reads may be gone by then; and an error of ours costs the answer alone.
+            with HERE.reading(Where.HTTP, b""), suppress(OSError):
+                self._write(wanted, writing)
+
+        thread = threading.Thread(target=work, name="answers", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            os.close(reading)
+            os.close(writing)
+            raise OSError(errno.EAGAIN, str(error)) from error
+        self._aside = thread
         return reading
 
     def _write(self, wanted: Wanted, writing: int) -> None:
