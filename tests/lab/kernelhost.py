@@ -44,8 +44,8 @@ def ip(command: str) -> list[dict[str, Any]]:
     return found
 
 
-def until(true: Callable[[], object], within: float = 5.0) -> float:
-    """Polls until it is true; the seconds that took."""
+def until(true: Callable[[], object], within: float = 20.0) -> float:
+    """Polls until it is true; the seconds that took. By default it waits for a busy machine."""
     started = time.monotonic()
     while not true():
         assert time.monotonic() - started < within, "it never came true"

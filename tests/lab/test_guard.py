@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,8 +100,9 @@ class Host:
         return agent
 
     def guard_pid(self) -> int | None:
-        if not Guard(runtime=self.runtime).present():
-            return None
+        with closing(Guard(runtime=self.runtime)) as seen:
+            if not seen.present():
+                return None
         written = (self.runtime / LOCK).read_text(encoding="ascii").strip()
         return int(written) if written else None
 
