@@ -42,6 +42,8 @@ class Settings:
     mode: str = "enforce"
     hold: str = "10s"
     clean: int = 50
+    moves: int = 12
+    """`recover.moves_per_day`."""
     together: str = "upstream"
     more: str = ""
     """Lines added to the configuration."""
@@ -161,7 +163,8 @@ class Scene:
         )
         (directory / "policies" / "gtld-servers.yaml").write_text(
             f"upstream: gtld-servers\nzones: [com., net.]\nserial: epoch\n"
-            f"recover: {{hold: {s.hold}, max_hold: 1h, clean: {s.clean}}}\n"
+            f"recover: {{hold: {s.hold}, max_hold: 1h, clean: {s.clean}, "
+            f"moves_per_day: {s.moves}}}\n"
             f"steer: {{to: [{', '.join(self.sites)}], together: {s.together}}}\n"
             f"nameservers:\n{servers}\n{s.policy}\n"
         )
@@ -181,7 +184,7 @@ class Scene:
     @property
     def seat(self) -> Seat:
         """Where the agent runs."""
-        return Seat(world=self.world, namespace=EDGE)
+        return Seat(world=self.world, namespace=EDGE, runtime=self.world.work / "run")
 
     def start_agent(self, *, prefix: Sequence[str] = (), ready: bool = True) -> Program:
         """Run the agent in the edge namespace; by default wait for its first round of probes."""
