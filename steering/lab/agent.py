@@ -13,6 +13,7 @@ from typing import Any
 from steering.lab.sandbox import PYTHON, LabError, Program, poll
 from steering.lab.world import World
 from steering.model import Family, Seconds
+from steering.report.http.doors import NAME
 
 STATUS_PORT = 9353
 
@@ -28,6 +29,7 @@ class Seat:
 
     world: World
     namespace: str
+    runtime: Path
 
     def start(self, config: Path, *, log: str | Path, prefix: Sequence[str] = ()) -> Program:
         """Run an agent; its events go to `log`."""
@@ -49,8 +51,13 @@ class Seat:
             raise LabError(f"{agent.name} does not become ready{agent.tail()}")
 
     def api(self, path: str = "/api/v1/status") -> Answer:
-        """One answer of its API. Raises OSError while nobody listens."""
-        status, body = self.get(path)
+        """One answer of its API, asked as the commands ask. Raises OSError while nobody listens.
+
+        Not at the port: there whoever can reach it may hold all the places.
+        """
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self.runtime / NAME))
+            status, body = _get(sock, path)
         if status != http.client.OK:
             raise LabError(f"{path}: {status} {body}")
         value: Answer = json.loads(body)
@@ -61,8 +68,13 @@ class Seat:
         with self.world.socket(self.namespace, Family.IPV4, socket.SOCK_STREAM) as sock:
             sock.settimeout(5.0)
             sock.connect(("127.0.0.1", STATUS_PORT))
-            connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
-            connection.sock = sock
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            return _get(sock, path)
+
+
+def _get(sock: socket.socket, path: str) -> tuple[int, str]:
+    sock.settimeout(15.0)
+    connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
+    connection.sock = sock
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
