@@ -7,13 +7,13 @@ say when a route was there or gone, the clients say when an answer last failed.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from signal import SIGKILL
 
 from benchmarks import report
+from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
 from steering.lab.timeline import first_told
@@ -116,10 +116,11 @@ def _off_dead(scene: Scene) -> float:
 
 
 def _guard(scene: Scene) -> float:
-    """When the lease runs out, by what is written in it."""
+    """When the lease runs out, as the guard reads it."""
     scene.stop_agent(SIGKILL)
-    lease = json.loads((scene.world.work / "run" / "lease").read_text())
-    return time.time() + float(lease["deadline"]) - time.clock_gettime(time.CLOCK_BOOTTIME)
+    lease = Lease(scene.world.work / "run").read()
+    assert lease is not None
+    return time.time() + lease.deadline - boot_time()
 
 
 def _healthy(scene: Scene) -> bool:
