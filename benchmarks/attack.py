@@ -31,7 +31,13 @@ LASTS: Seconds = 120.0
 GRACE: Seconds = 10.0
 LEASE: Seconds = 20.0
 SETTINGS = Settings(
-    interval="2s", fast_interval="200ms", hold="2s", clean=60, lease=f"{LEASE:g}s", dnstap=True
+    interval="2s",
+    fast_interval="200ms",
+    hold="2s",
+    clean=60,
+    moves=1000,  # an hour has more faults than a day may have
+    lease=f"{LEASE:g}s",
+    dnstap=True,
 )
 FAULTS = (
     Fault(kind=FaultKind.EXPIRED),
