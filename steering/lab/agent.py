@@ -13,7 +13,6 @@ from typing import Any
 from steering.lab.sandbox import PYTHON, LabError, Program, poll
 from steering.lab.world import World
 from steering.model import Family, Seconds
-from steering.report.http.doors import NAME
 
 STATUS_PORT = 9353
 
@@ -29,7 +28,8 @@ class Seat:
 
     world: World
     namespace: str
-    runtime: Path
+    door: Path | None = None
+    """The socket at which it is asked, as the commands do; left out: the port."""
 
     def start(self, config: Path, *, log: str | Path, prefix: Sequence[str] = ()) -> Program:
         """Run an agent; its events go to `log`."""
@@ -51,13 +51,8 @@ class Seat:
             raise LabError(f"{agent.name} does not become ready{agent.tail()}")
 
     def api(self, path: str = "/api/v1/status") -> Answer:
-        """One answer of its API, asked as the commands ask. Raises OSError while nobody listens.
-
-        Not at the port: there whoever can reach it may hold all the places.
-        """
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(self.runtime / NAME))
-            status, body = _get(sock, path)
+        """One answer of its API. Raises OSError while nobody listens."""
+        status, body = self.get(path) if self.door is None else self._knock(self.door, path)
         if status != http.client.OK:
             raise LabError(f"{path}: {status} {body}")
         value: Answer = json.loads(body)
@@ -68,6 +63,11 @@ class Seat:
         with self.world.socket(self.namespace, Family.IPV4, socket.SOCK_STREAM) as sock:
             sock.settimeout(5.0)
             sock.connect(("127.0.0.1", STATUS_PORT))
+            return _get(sock, path)
+
+    def _knock(self, door: Path, path: str) -> tuple[int, str]:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(door))
             return _get(sock, path)
 
 

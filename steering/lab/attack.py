@@ -26,6 +26,7 @@ from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.scene import Scene
 from steering.lab.world import EDGE, ISP
 from steering.model import Seconds, WallTime
+from steering.report.http.doors import NAME
 
 POWERS: Final = ("names", "answers", "status", "dnstap", "files")
 DUE: Seconds = 1.0
@@ -139,6 +140,7 @@ def watched(scene: Scene) -> Iterator[Attack]:
     remaining = None
     try:
         scene.start_agent(prefix=["env", f"NOTIFY_SOCKET={notify}"])
+        scene.door = scene.world.work / "run" / NAME
         remaining = Remaining(scene.world.work / "run")
         attack = Attack(scene=scene, turns=turns, remaining=remaining)
         try:

@@ -90,9 +90,7 @@ class Host:
     @property
     def seat(self) -> Seat:
         """Where its agent runs."""
-        return Seat(
-            world=self.scene.world, namespace=self.namespace, runtime=self.directory / "run"
-        )
+        return Seat(world=self.scene.world, namespace=self.namespace)
 
     def start(self) -> None:
         """Start its agent and wait for its first round of probes. Raises LabError."""

@@ -74,6 +74,8 @@ class Scene:
     mesh: bool = False
     """Links between the remote sites, so that each can run an agent (`fleet`)."""
     work: Path | None = None
+    door: Path | None = None
+    """Ask the agent at this socket: at its port strangers may hold all the places."""
     world: World = field(init=False)
     keys: dict[str, Keys] = field(init=False)
     specs: dict[str, ZoneSpec] = field(init=False)
@@ -184,7 +186,7 @@ class Scene:
     @property
     def seat(self) -> Seat:
         """Where the agent runs."""
-        return Seat(world=self.world, namespace=EDGE, runtime=self.world.work / "run")
+        return Seat(world=self.world, namespace=EDGE, door=self.door)
 
     def start_agent(self, *, prefix: Sequence[str] = (), ready: bool = True) -> Program:
         """Run the agent in the edge namespace; by default wait for its first round of probes."""
