@@ -113,7 +113,6 @@ class Guard:
         """
         alive = self._youngest_lives()
         if self.present():
-            self._started = float("-inf")  # where it goes again, another one is started at once
             return True
         starting = time.monotonic() - self._started < _STARTING
         if self._silent > SILENT and not starting:
