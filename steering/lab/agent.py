@@ -20,6 +20,8 @@ Answer = dict[str, Any]
 """Decoded JSON of the agent's API."""
 
 _PATIENCE: Seconds = 30.0
+_ANSWER: Seconds = 15.0
+"""An agent of many addresses on a busy host takes seconds to render its status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +63,18 @@ class Seat:
     def get(self, path: str) -> tuple[int, str]:
         """Status code and body of one HTTP request. Raises OSError while nobody listens."""
         with self.world.socket(self.namespace, Family.IPV4, socket.SOCK_STREAM) as sock:
-            sock.settimeout(5.0)
+            sock.settimeout(_ANSWER)
             sock.connect(("127.0.0.1", STATUS_PORT))
             return _get(sock, path)
 
     def _knock(self, door: Path, path: str) -> tuple[int, str]:
         with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(_ANSWER)
             sock.connect(str(door))
             return _get(sock, path)
 
 
 def _get(sock: socket.socket, path: str) -> tuple[int, str]:
-    sock.settimeout(15.0)
     connection = http.client.HTTPConnection("127.0.0.1", STATUS_PORT)
     connection.sock = sock
     connection.request("GET", path)
