@@ -53,8 +53,9 @@ def test_rules_of_the_operator_s_own_let_it_measure_every_path_without_writing()
         stage.sh(commands)
         kernel = Kernel(stage)
         stage.scene.start_agent()
+        stage.await_health("healthy")
         stage.scene.serve(EXPIRED, paths=[LOCAL])
-        stage.await_about("suspected")
+        stage.await_about("confirmed")
         assert kernel.lines() == []
 
 
