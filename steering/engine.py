@@ -31,7 +31,7 @@ def turn(
 ) -> tuple[World, tuple[Step, ...], tuple[Event, ...]]:
     """The next world, the changes of plan on the way to it, and what there is to tell."""
     world, adopted = (world, ()) if world.started else _take_over(world, facts, now)
-    ledger, judged = post(world.ledger, world.layout, facts, now)
+    ledger, judged = post(world.ledger, world.layout, facts, now, away=world.plan > 0)
     before = replace(world, ledger=ledger, now=now, wall=facts.wall)
     world, ordered = overrule(replace(before, off=facts.off), facts)
     world, proved = prove(world, facts)

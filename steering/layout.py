@@ -22,6 +22,14 @@ CLASSES: tuple[Verdict, ...] = (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
 NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03)
 """The tolerated share of each class: packets get lost, signatures do not."""
 
+FAMILIES = (0, 1)
+"""IPv4 and IPv6, as numbered in `Layout.family_of`."""
+
+SAMPLE = 96
+"""Addresses that can be asked fast beside those in question."""
+LEAST = 3
+"""Addresses of an operator and family that say how he does."""
+
 FRESH_ROUNDS = 3
 """After this many slow rounds without an answer that counts, nothing is known."""
 
@@ -46,6 +54,9 @@ class Layout:
     operator_of: NDArray[np.int64]
     """(A,) number of the operator: policies that name the same one count as one."""
     operators: int
+    sample: NDArray[np.bool_]
+    """(A,) the addresses by which the operators are judged when all are asked at once
+    (`crowd`): of each, and of each family, as many as can be."""
     family_of: NDArray[np.int64]
     """(A,) 0: IPv4, 1: IPv6."""
     group_of: NDArray[np.int64]
@@ -75,6 +86,8 @@ class Layout:
     """(A,) queries per second by the policy's estimate, its total spread evenly; NaN: none."""
     gradual: NDArray[np.bool_]
     """(A,) whether one address goes back before the others of its group."""
+    clean: NDArray[np.int64]
+    """(A,) clean answers before traffic returns."""
     moves_per_day: NDArray[np.int64]
     """(A,) moves of one address, away and back, that a day may see."""
 
@@ -123,6 +136,8 @@ class Layout:
             [Counted(verdict.value) in policies[u].breach.on for u in upstream_of]
             for verdict in CLASSES
         ]
+        operator_of = np.array([operators.index(names[u]) for u in upstream_of], dtype=np.int64)
+        family_of = np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64)
         return cls(
             site=config.site,
             targets=tuple(targets),
@@ -134,9 +149,10 @@ class Layout:
             row={t.address: a for a, t in enumerate(targets)},
             column={path: p for p, path in enumerate(paths)},
             upstream_of=np.array(upstream_of, dtype=np.int64),
-            operator_of=np.array([operators.index(names[u]) for u in upstream_of], dtype=np.int64),
+            operator_of=operator_of,
             operators=len(operators),
-            family_of=np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64),
+            sample=_sample(operator_of, family_of, len(operators)),
+            family_of=family_of,
             group_of=np.array(group_of, dtype=np.int64),
             order=order,
             hop=hop,
@@ -165,6 +181,7 @@ class Layout:
             ),
             estimate=_or_nan(_estimate(policies[u]) for u in upstream_of),
             gradual=np.array([policies[u].recover.gradual for u in upstream_of], dtype=np.bool_),
+            clean=np.array([policies[u].recover.clean for u in upstream_of], dtype=np.int64),
             moves_per_day=np.array(
                 [policies[u].recover.moves_per_day for u in upstream_of], dtype=np.int64
             ),
@@ -188,6 +205,23 @@ class Layout:
         """The place of a zone in the policy of row `a`; None: it is none of the policy's."""
         zones = self.policy(a).zones
         return zones.index(name) if name in zones else None
+
+
+def _sample(
+    operator_of: NDArray[np.int64], family_of: NDArray[np.int64], operators: int
+) -> NDArray[np.bool_]:
+    """(A,) addresses evenly spread over each operator and family, and over the operators."""
+    sample = np.zeros(len(operator_of), dtype=np.bool_)
+    most = SAMPLE // (LEAST * len(FAMILIES))
+    asked = np.unique(np.linspace(0, operators - 1, min(operators, most)).round().astype(int))
+    each = max(LEAST, SAMPLE // (len(FAMILIES) * max(1, len(asked))))
+    for operator in asked.tolist():
+        for family in FAMILIES:
+            rows = np.flatnonzero((operator_of == operator) & (family_of == family))
+            if rows.size:
+                spread = np.linspace(0, rows.size - 1, min(rows.size, each)).round().astype(int)
+                sample[rows[spread]] = True
+    return sample
 
 
 def _estimate(policy: Policy) -> float | None:

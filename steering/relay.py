@@ -38,6 +38,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
     World: {
         "rule": "A",
         "since": "A",
+        "left_at": "A",
         "breached": "A",
         "open_groups": "G",
         "avoid_until": "AP",
@@ -78,11 +79,18 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "floor": "ZAP",
         "late_count": "AP",
         "late_since": "AP",
-        "zone_late": "A",
+        "zone_since": "A",
         "suspected_at": "A",
         "confirmed_at": "A",
         "first_bad": "A",
         "curious_until": "A",
+        "shown": "A.",
+        "shown_since": "A",
+        "quick": "A",
+        "usual": "A",
+        "worse_at": "A",
+        "bad_at": "A",
+        "worst": "A",
         "instances": "AP",
         "counted": "AP",
         "ignored": "A",
@@ -135,7 +143,22 @@ APART: Mapping[type, frozenset[str]] = {
 """Fields that have a line of their own below."""
 
 OF_LOCAL: frozenset[str] = frozenset(
-    {"herd", "herds", "trials", "ignored", "suspected_at", "confirmed_at", "first_bad"}
+    {
+        "herd",
+        "herds",
+        "trials",
+        "ignored",
+        "suspected_at",
+        "confirmed_at",
+        "first_bad",
+        "shown",
+        "shown_since",
+        "quick",
+        "usual",
+        "worse_at",
+        "bad_at",
+        "worst",
+    }
 )
 """Fields of a ledger that speak of the local path and have no column to say so."""
 

@@ -39,6 +39,8 @@ class World:
     """(A,) number of the rule that decided it."""
     since: NDArray[np.float64]
     """(A,) wall time of the latest change of plan; of the start where there was none."""
+    left_at: NDArray[np.float64]
+    """(A,) instant at which it left the local path by itself; NaN: it is there, or was sent."""
     breached: NDArray[np.bool_]
     """(A,) whether the address shall move away from the local path, by itself or its group."""
     open_groups: NDArray[np.bool_]
@@ -77,6 +79,7 @@ class World:
             plan=np.zeros(a, dtype=np.int64),
             rule=np.zeros(a, dtype=np.int64),
             since=np.full(a, wall),
+            left_at=np.full(a, np.nan),
             breached=np.zeros(a, dtype=np.bool_),
             open_groups=np.zeros(groups, dtype=np.bool_),
             avoid_until=np.full((a, p), -np.inf),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from steering.decide.because import clock, loads, own_fault, spell, waiting, worn_out
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Health, WallTime
 from steering.world import Alarm, World
 
@@ -60,7 +61,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
         ("unproven", stuck, "are bad here and no remote path is proven good"),
         ("damped", board.damped, "moved too often and stay where they are"),
         ("budget", waits, "are bad here and wait"),
-        ("zone_late", world.ledger.zone_late, "show an outdated zone on every path"),
+        (
+            "zone_late",
+            _lasts(world) & (not board.clock_doubt),
+            "show an outdated zone on every path, unless our own clock is ahead",
+        ),
     ):
         if where.any():
             first = int(np.argmax(where))
@@ -81,6 +86,12 @@ def _now(world: World, board: Board) -> dict[str, str]:
             " else see who writes to the dnstap sockets"
         )
     return worst
+
+
+def _lasts(world: World) -> NDArray[np.bool_]:
+    """(A,) zones that are outdated everywhere for as long as it takes one path to be called so."""
+    lasting = world.now - world.ledger.zone_since >= LATE_ROUNDS * world.layout.interval
+    return np.asarray(lasting)  # NaN: not outdated
 
 
 _NAMED = 12

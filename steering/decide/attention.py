@@ -1,58 +1,134 @@
-"""What to ask fast, and over which paths: suspicion, trials, detours and their recovery."""
+"""What to ask fast, and over which paths: suspicion, trials, detours and their recovery.
+
+What is being found out is asked at the fast interval. What is known, and only watched, is asked at
+a leisurely one: detours that do well while the local path stays bad, and what a rule holds back.
+That is as many questions as their decisions need, and a share of the machine that does not grow
+with their number.
+"""
 
 from __future__ import annotations
 
 from itertools import islice, zip_longest
 
 import numpy as np
+from numpy.typing import NDArray
 
+from steering.decide.crowd import bad_now
 from steering.judge.names import NONE, WITNESSES, holds
-from steering.model import Attention
+from steering.model import Attention, Health, Seconds
 from steering.world import World
+
+Mask = NDArray[np.bool_]
 
 AT_ONCE = 128
 """Most addresses asked fast at the same time: at the default cadence that is some 1,500
-questions a second, what one process can ask and judge. The others wait their turn."""
+questions a second, what one process can ask and judge. The others wait their turn; the sample of
+the operators (`Layout.sample`) comes beside them."""
+LEISURE = 4
+"""Fast rounds between two questions of what is only watched."""
+LEISURELY = 25
+"""Addresses that are asked in one fast round, of all that are only watched."""
+HEALING = 64
+"""A recovery is worth hurrying for when this part of its clean answers came in a row."""
 
 
 def attention(world: World) -> dict[str, Attention]:
-    """Address -> what is asked of it at the fast interval; those left out stay slow.
+    """Address -> what is asked of it at the fast interval, or in a while; those left out stay slow.
 
     A suspect with nobody to be compared with is not asked faster: it would go on for as
     long as every path is bad, and prove nothing.
     """
-    layout, ledger, now = world.layout, world.ledger, world.now
-    curious = ledger.curious_until > now
-    on_trial = np.zeros(len(layout.targets), dtype=np.bool_)
+    layout, ledger = world.layout, world.ledger
+    none = np.zeros(len(layout.targets), dtype=np.bool_)
+    curious = ledger.curious_until > world.now
+    on_trial, watched, unproved = none.copy(), none.copy(), none.copy()
     on_trial[list(ledger.trials)] = True
-    wanted: dict[str, Attention] = {}
-    watched = np.zeros_like(on_trial)
     watched[list(world.proofs)] = True
-    rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched)
-    if not rows.size:
-        return wanted
-    # Proofs first, since traffic depends on them; then trials, news, and last recoveries.
-    unproved = np.zeros_like(watched)
     unproved[[a for a, proof in world.proofs.items() if not proof.proved]] = True
-    urgency = np.where(unproved[rows], 0, np.where(on_trial[rows], 1, 3))
-    urgency = np.where((urgency == 3) & curious[rows], 2, urgency)
-    for a in rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist():
-        trial = ledger.trials.get(a)
-        if world.plan[a]:
-            columns = {0, int(world.plan[a])}
-        elif watched[a]:
-            columns = {0, *_beside(world, a)}
-        elif trial is not None:
-            columns = {0, trial.candidate}
-        else:
-            columns = set(range(len(layout.paths)))
-        proof = world.proofs.get(a)
-        wanted[layout.targets[a].address] = Attention(
-            paths=frozenset(layout.paths[p] for p in columns),
-            live=proof is not None and proof.installed is not None,
-            witnesses=_witnesses(world, a),
-        )
+    unshown, held = _held(world)
+    sample = _heard_beside(world, curious)
+    away = world.plan > 0
+    calm = away & ~unproved & _calm(world)
+    hurried = (away & ~calm) | curious | on_trial | watched & ~calm | unshown
+    rows = np.flatnonzero(hurried & ~sample)
+    wanted: dict[str, Attention] = {}
+    # Proofs first, since traffic depends on them; then trials, news of whom has failed, other news
+    # and last recoveries.
+    asked = on_trial | unshown
+    bad = ledger.run[:, 0] == 0
+    urgency = np.select([unproved, asked, curious & bad, curious], [0, 1, 2, 3], 4)[rows]
+    chosen = rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist()
+    for a in (*np.flatnonzero(sample).tolist(), *chosen):
+        wanted[layout.targets[a].address] = _asked(world, a)
+    patient = np.flatnonzero((calm | held) & ~hurried & ~sample)
+    every = layout.fast_interval * max(LEISURE, patient.size / LEISURELY)
+    for a in patient.tolist():
+        wanted[layout.targets[a].address] = _asked(world, a, every)
     return wanted
+
+
+def _asked(world: World, a: int, every: Seconds = 0.0) -> Attention:
+    """What is asked of the address in row `a`."""
+    layout, ledger = world.layout, world.ledger
+    trial, proof = ledger.trials.get(a), world.proofs.get(a)
+    if world.plan[a]:
+        columns = {0, int(world.plan[a])}
+    elif proof is not None:
+        columns = {0, *_beside(world, a)}
+    elif trial is not None:
+        columns = {0, trial.candidate}
+    elif ledger.health[a, 0] == Health.FAILING:
+        columns = {0, *_compared(world, a)}
+    else:
+        columns = set(range(len(layout.paths)))
+    return Attention(
+        paths=frozenset(layout.paths[p] for p in columns),
+        live=proof is not None and proof.installed is not None,
+        witnesses=_witnesses(world, a),
+        every=every,
+    )
+
+
+def _held(world: World) -> tuple[Mask, Mask]:
+    """What is breached and has not left: to be shown anew before it moves, or waiting.
+
+    It can't move before that is shown; where it could not anyway, it is watched.
+    """
+    none = np.zeros(len(world.plan), dtype=np.bool_)
+    board = world.board
+    if board is None:
+        return none, none
+    stays = board.own & (world.plan == 0)
+    free = ~(board.ordered | board.self_doubt | board.all_bad) & (board.room.minute > 0)
+    free &= not (board.off or board.clock_doubt)
+    unshown = stays & board.unshown & free
+    crowded = none
+    if any(board.crowds):
+        crowded = world.layout.sample & bad_now(world.layout, world.ledger, world.now)
+    return unshown, (stays & ~unshown) | crowded
+
+
+def _heard_beside(world: World, curious: Mask) -> Mask:
+    """The sample of the operators while it is asked beside more addresses than can be."""
+    layout = world.layout
+    if curious.sum() <= AT_ONCE:
+        return np.zeros_like(curious)
+    return np.asarray(curious & layout.sample & (world.ledger.health[:, 0] <= Health.HEALTHY))
+
+
+def _calm(world: World) -> Mask:
+    """(A,) detours that do well, while the local path is far from its recovery."""
+    ledger = world.ledger
+    well = ledger.run[np.arange(len(world.plan)), world.plan] > 0
+    well[[a for a, proof in world.proofs.items() if proof.bad_run or proof.stuck]] = False
+    return np.asarray(well & (ledger.run[:, 0] * HEALING < world.layout.clean))
+
+
+def _compared(world: World, a: int) -> set[int]:
+    """The site that the address would take; each that it may, while none is proven."""
+    board, order = world.board, world.layout.order[a]
+    best = int(board.best[a]) if board is not None else 0
+    return {best} if best else set(np.flatnonzero(order >= 0).tolist())
 
 
 def _beside(world: World, a: int) -> set[int]:

@@ -89,15 +89,17 @@ def clock(world: World, board: Board) -> str:
 
 def own_fault(world: World, board: Board, a: int) -> str:
     """What speaks against ourselves; empty if nothing does."""
-    if board.crowd:
-        layout = world.layout
+    layout = world.layout
+    family = int(layout.family_of[a])
+    if crowd := board.crowds[family]:
         names = []
-        for operator in board.crowd:
+        for operator in crowd:
             policy = layout.policy(int(np.argmax(layout.operator_of == operator)))
             names.append(policy.operator.name if policy.operator else policy.upstream)
+        heard = layout.sample & (layout.family_of == family)
         return (
-            f"{len(names)} of {layout.operators} unrelated operators went bad here within "
-            f"{AT_ONCE:.0f} s ({', '.join(names)}): what they share is us"
+            f"{len(names)} of {len(np.unique(layout.operator_of[heard]))} unrelated operators went "
+            f"bad here within {AT_ONCE:.0f} s ({', '.join(names)}): what they share is us"
         )
     if board.self_doubt[a]:
         unanswered = int(world.ledger.streak[a, 0])
@@ -182,6 +184,8 @@ def unproven(world: World, a: int) -> str:
             return "suspect, and no remote path is proven good to compare with"
         return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT})"
     if not world.breached[a]:
+        if world.board is not None and world.board.unshown[a]:
+            return "confirmed a while ago, not shown by the last few seconds: asked fast"
         if health is Health.FAILING:
             return "confirmed just now, waiting for the other operators to be heard"
         return "the local path is not proven bad"

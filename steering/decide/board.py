@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from steering.decide import damping, together
 from steering.decide.budget import Allotment, Room, allot, room
-from steering.decide.crowd import crowd, unheard
+from steering.decide.crowd import HASTY, Crowd, crowds, doubted, unheard
 from steering.decide.orders import NONE
 from steering.decide.rank import best, costs, failing_steps
-from steering.judge.compare import candidates, cut_off, standing
+from steering.judge.compare import candidates, cut_off, others_asked, standing
 from steering.judge.demand import demand
+from steering.judge.present import shown
 from steering.layout import Layout
 from steering.model import Health
 from steering.world import World
@@ -38,8 +39,10 @@ class Board:
     dated: Mask
     """(U,) upstreams whose signatures look out of date on every path."""
     self_doubt: Mask
-    crowd: tuple[int, ...]
-    """Numbers of the operators that went bad at once, if that speaks against ourselves."""
+    crowds: tuple[Crowd, ...]
+    """By family, the operators that went bad at once, if that speaks against ourselves."""
+    hasty: Mask
+    """Left the local path just before that was seen."""
     ordered: Mask
     """An override says where it goes, and can be obeyed."""
     ordered_to: Ints
@@ -51,6 +54,9 @@ class Board:
     """Health of the local path."""
     own: Mask
     """Breached itself: failing, or stale where the policy acts on it."""
+    unshown: Mask
+    """Breached itself and not left, and the last few seconds do not show it: it is asked fast
+    until they do, or until it is well."""
     breached: Mask
     """Breached, or moving along with its group."""
     open_groups: Mask
@@ -107,25 +113,35 @@ def look(world: World) -> Board:
     layout, ledger, plan, now = world.layout, world.ledger, world.plan, world.now
     local = ledger.health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
-    ripe = own & ~(unheard(layout, ledger, own, now, world.begun) & (plan == 0))
+    home = plan == 0
+    fresh = shown(ledger, layout, now)
+    present = fresh | ((local == Health.STALE) & ledger.late[:, 0])
+    ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, world.begun)))
     seen = ripe & ~_by_word_alone(world)
     groups = together.open_groups(world.open_groups, layout.group_of, seen)
-    breached = ripe | together.reach(groups, layout.group_of, layout.family_of, seen)
+    along = together.reach(groups, layout.group_of, layout.family_of, seen)
+    # Nor does anybody go along on what his group showed long ago.
+    along &= ~home | together.reach(groups, layout.group_of, layout.family_of, own & present)
+    breached = ripe | along
     waiting = together.settling(
         layout.group_of, own & (plan == 0), _on_trial(world), ledger.confirmed_at, now
     )
     settling = waiting & ~groups[layout.group_of] if waiting.any() else waiting
+    mute = cut_off(ledger, layout)
+    settling = settling | mute
     all_bad = _all_bad(world, own | (local == Health.SUSPECT))
     rows = np.flatnonzero(breached)
     proven = _proven(world, breached | (world.orders.decides != NONE))
     open_ways = proven & ~world.orders.banned
     ordered, ordered_to = _ordered(world)
-    gathered = crowd(layout, ledger)
-    self_doubt = cut_off(ledger, layout) | bool(gathered)
+    was = world.board.crowds if world.board is not None else ((), ())
+    gathered = crowds(layout, ledger, now, was)
+    raised = doubted(layout, gathered) & ~doubted(layout, was)
+    self_doubt = doubted(layout, gathered) | (mute & others_asked(ledger, layout))
     dated = _dated(world)
     clock_doubt = bool(dated.any())
 
-    free = ~(ordered | self_doubt | clock_doubt) & (not world.off)
+    free = ~(ordered | self_doubt | mute | clock_doubt) & (not world.off)
     fit = (local == Health.HEALTHY) | ((local == Health.STALE) & ~own)
     returning = free & fit & ~breached & (plan > 0)
     budget = room(
@@ -157,13 +173,15 @@ def look(world: World) -> Board:
         clock_doubt=clock_doubt,
         dated=dated,
         self_doubt=self_doubt,
-        crowd=gathered,
+        crowds=gathered,
+        hasty=raised & (plan > 0) & (now - world.left_at <= HASTY),
         ordered=ordered,
         ordered_to=ordered_to,
         banned=world.orders.banned,
         defied=_defied(world, ordered, ordered_to, own, proven),
         local=local,
         own=own,
+        unshown=own & home & ~present,
         breached=breached,
         open_groups=groups,
         settling=settling,

@@ -141,7 +141,7 @@ def _self(world: World, board: Board, a: int) -> str:
 
 
 def _self_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG001
-    if board.crowd:
+    if board.crowds[int(world.layout.family_of[a])]:
         return "the operators being well again, but for one or two"
     if board.self_doubt[a]:
         return "an answer from any address of this family over the local path"

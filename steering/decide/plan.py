@@ -49,6 +49,9 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
     layout, plan, now = world.layout, world.plan, world.now
     since, avoid = world.since.copy(), world.avoid_until
     since[moved] = world.wall
+    left, away = world.left_at.copy(), (plan[moved] > 0) & ~_OF_MEN[world.rule[moved]]
+    left[moved[~away]] = np.nan
+    left[moved[away & (was[moved] == 0)]] = now
     bad = [a for a in moved.tolist() if board.breached[a] and _turned_bad(world, a, int(was[a]))]
     if bad:
         avoid = avoid.copy()
@@ -63,6 +66,7 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
         replace(
             world,
             since=since,
+            left_at=left,
             avoid_until=avoid,
             proofs=proofs,
             moves=(*world.moves, (now, moved.size)),

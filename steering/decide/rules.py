@@ -144,9 +144,10 @@ _OVERRIDE, _SUSPICIOUS = 2, (3, 4)
 def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(A,) the number of the deciding rule, and (A,) the column each address shall take.
 
-    To keep what is means the plan in force, with two exceptions: a detour that has become bad
-    and clearly worse than the local path is not kept, nor is one to a site that an override
-    says to avoid. The latter is the override's doing, whatever rule would keep it.
+    To keep what is means the plan in force, with three exceptions: a detour that has become bad
+    and clearly worse than the local path is not kept, nor is one that was taken just before we
+    came to suspect ourselves, nor one to a site that an override says to avoid. The last is the
+    override's doing, whatever rule would keep it.
     """
     number = np.zeros(len(board.plan), dtype=np.int64)
     want = board.plan.copy()
@@ -164,6 +165,8 @@ def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             want[mine] = board.best[mine]
         elif rule.number not in _SUSPICIOUS:
             want[mine & board.detour_worse] = 0
+        elif rule.name == "self":
+            want[mine & board.hasty] = 0
         undecided &= ~mine
     avoided = (want > 0) & board.banned[np.arange(len(want)), want] & (number != _OVERRIDE)
     want[avoided], number[avoided] = 0, _OVERRIDE

@@ -73,3 +73,19 @@ def cut_off(ledger: Ledger, layout: Layout) -> Mask:
         last = np.fmax.reduce(ledger.reached[mine, 0], initial=-np.inf)
         doubt |= mine & mute & ~(last >= ledger.silent_since[:, 0])
     return doubt
+
+
+def others_asked(ledger: Ledger, layout: Layout) -> Mask:
+    """(A,) whether, since a local path's silence was certain, other upstreams were asked as well.
+
+    In the same family, over the local path; true where there is no other upstream to ask.
+    """
+    asked = np.ones(len(layout.targets), dtype=np.bool_)
+    for a in np.flatnonzero(silent(ledger)[:, 0]).tolist():
+        others = (layout.family_of == layout.family_of[a]) & (
+            layout.upstream_of != layout.upstream_of[a]
+        )
+        if others.any():
+            since = ledger.silent_since[a, 0] + layout.timeout
+            asked[a] = np.fmax.reduce(ledger.seen[others, 0], initial=-np.inf) > since
+    return asked

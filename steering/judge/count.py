@@ -28,7 +28,9 @@ from steering.judge.herd import pair_herd
 from steering.judge.instance import Instance, Sight
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
 from steering.judge.own import own, write
+from steering.judge.present import look
 from steering.judge.trials import pair
+from steering.judge.worse import count_worse
 from steering.layout import CLASSES
 from steering.model import Evidence, Health, Observation, Round, Verdict
 
@@ -45,6 +47,7 @@ def count(draft: Draft, rounds: Iterable[Round]) -> None:
         for a, (item, seen) in wave.items():
             pair(draft, a, item, seen)
             pair_herd(draft, a, item, seen)
+            look(draft, a, item, seen)
         _count(draft, Answers.of(draft.layout, wave))
         for a, (item, _) in wave.items():
             if item.moot:
@@ -65,6 +68,7 @@ def _count(draft: Draft, wave: Answers) -> None:
     bad = wave.verdict != GOOD
     _count_recent(draft, wave.where(~wave.witness))
     run = draft.book.run[key]
+    count_worse(draft, wave, run)
     own(draft.book, "run")[key] = np.where(bad, 0, run + 1)
     _time(draft, wave)
     outdated = _count_copies(draft, wave)

@@ -28,8 +28,17 @@ class Draft:
     ledger has 200 MB.
     """
 
-    def __init__(self, ledger: Ledger, layout: Layout, wall: WallTime, now: Instant) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        layout: Layout,
+        wall: WallTime,
+        now: Instant,
+        away: Mask | None = None,
+    ) -> None:
+        """`away`: (A,) addresses that have left the local path; all, if left out."""
         self.was, self.layout, self.wall, self.now = ledger, layout, wall, now
+        self.away = np.ones(len(layout.targets), dtype=np.bool_) if away is None else away
         self.counted: dict[Key, names.Names] = dict(ledger.counted)
         self.ignored: dict[int, names.Names] = dict(ledger.ignored)
         self.trials: dict[int, Trial] = dict(ledger.trials)
@@ -96,13 +105,12 @@ class Draft:
         )
 
     def arouse_around(self, group: int) -> None:
-        """News of a group: ask its addresses fast, and those of all other operators.
+        """News of a group: ask its addresses fast, and a sample of every operator.
 
         They have to be heard before anybody moves: what all show at once is our own fault.
         """
-        everybody = np.ones(len(self.layout.targets), dtype=np.bool_)
-        alone = self.layout.operators == 1
-        self.arouse(self.layout.group_of == group if alone else everybody)
+        rows = self.layout.group_of == group
+        self.arouse(rows if self.layout.operators == 1 else rows | self.layout.sample)
 
     def tell(
         self,

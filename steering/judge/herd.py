@@ -21,8 +21,9 @@ from steering.judge.compare import candidates
 from steering.judge.confirm import CONFIRM_AT, REJECT_AFTER, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
-from steering.judge.ledger import HerdTrial
+from steering.judge.ledger import PAIRS, HerdTrial
 from steering.judge.own import write
+from steering.judge.present import note
 from steering.layout import CLASSES
 from steering.model import (
     LOCAL,
@@ -147,3 +148,4 @@ def _convict(draft: Draft, herd: HerdTrial) -> None:
     for a in herd.failed:
         if draft.was.health[a, 0] <= Health.SUSPECT:
             draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
+            note(draft, a, PAIRS)  # as the pairs of its group have shown

@@ -26,6 +26,8 @@ Key = tuple[int, int]
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+PAIRS = 3
+"""Pairs of the last few seconds that a move wants to have seen."""
 SILENCES = 3
 """Probes in a row without an answer that speak against a path, if another path answers."""
 RECENT: Seconds = 60.0
@@ -92,8 +94,8 @@ class Ledger:
     """(Z, A, P) an answer whose signature ends within so many seconds is outdated."""
     late_count: Counts
     late_since: Floats
-    zone_late: Mask
-    """(A,) every path shows an outdated copy."""
+    zone_since: Floats
+    """(A,) since when every path shows an outdated copy; NaN: not every one does."""
     suspected_at: Floats
     """(A,) NaN while the local path is not suspect or worse."""
     confirmed_at: Floats
@@ -102,6 +104,21 @@ class Ledger:
     """(A,) instant of the first bad local answer of the present trouble."""
     curious_until: Floats
     """(A,) until then the address is asked fast."""
+    shown: Floats
+    """(A, 3) instants of the latest pairs that were bad here and good there, newest first
+    (`present`); NaN: there are none."""
+    shown_since: Floats
+    """(A,) since when they show the breach without a break; NaN: they do not."""
+    quick: Floats
+    """(A,) failing share of the last 16 local answers or so, whatever the time they took."""
+    usual: Floats
+    """(A,) what that share had risen to when it rose last, falling with it (`worse`)."""
+    worse_at: Floats
+    """(A,) when the local path got clearly worse than it had been; NaN: never."""
+    bad_at: Floats
+    """(A,) when the local path failed last, a lone lost packet left out; NaN: never."""
+    worst: Floats
+    """(A,) greatest failing share of the present breach; NaN: there is none."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     counted: Mapping[Key, names.Names] = field(default_factory=dict)
     ignored: Mapping[int, names.Names] = field(default_factory=dict)
@@ -159,11 +176,18 @@ class Ledger:
             floor=nan(*copies.serial.shape),
             late_count=none(a, p),
             late_since=nan(a, p),
-            zone_late=no(a),
+            zone_since=nan(a),
             suspected_at=nan(a),
             confirmed_at=nan(a),
             first_bad=nan(a),
             curious_until=nan(a),
+            shown=nan(a, PAIRS),
+            shown_since=nan(a),
+            quick=zero(a),
+            usual=zero(a),
+            worse_at=nan(a),
+            bad_at=nan(a),
+            worst=nan(a),
         )
 
     def share(self, now: Instant, rows: Rows = ALL) -> Floats:

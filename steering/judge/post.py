@@ -8,7 +8,8 @@ from __future__ import annotations
 from steering.judge.count import count
 from steering.judge.draft import Draft
 from steering.judge.herd import try_herds
-from steering.judge.ledger import Ledger
+from steering.judge.ledger import Ledger, Mask
+from steering.judge.present import date, mend
 from steering.judge.settle import settle
 from steering.judge.signals import raise_mended, raise_signals
 from steering.judge.trials import try_suspects
@@ -17,13 +18,24 @@ from steering.model import Event, Facts, Instant
 
 
 def post(
-    ledger: Ledger, layout: Layout, facts: Facts, now: Instant
+    ledger: Ledger, layout: Layout, facts: Facts, now: Instant, away: Mask | None = None
 ) -> tuple[Ledger, tuple[Event, ...]]:
-    """The ledger with one turn's facts in it; the events say what became of whom."""
-    draft = Draft(ledger, layout, facts.wall, now)
+    """The ledger with one turn's facts in it; the events say what became of whom.
+
+    Args:
+        ledger: as the turn before left it.
+        layout: the rows and columns.
+        facts: this turn's.
+        now: this instant.
+        away: (A,) addresses that have left the local path, which returns to them by a recovery
+            alone; all, if left out.
+    """
+    draft = Draft(ledger, layout, facts.wall, now, away)
     count(draft, facts.rounds)
     raise_signals(draft, facts.heard)
     try_suspects(draft)
     try_herds(draft)
+    mend(draft)
     raise_mended(draft)
+    date(draft)
     return settle(draft), tuple(draft.events)

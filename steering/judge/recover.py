@@ -89,6 +89,10 @@ class Hold:
         """The hold after the recovery."""
         return replace(self, ended=now)
 
+    def unused(self) -> Hold:
+        """The hold after a breach for which nothing was moved: it lengthens no later one."""
+        return replace(self, breaches=max(0, self.breaches - 1))
+
     def until(self, hold: Seconds, max_hold: Seconds) -> Instant:
         """The first instant at which traffic may return."""
         doublings = min(self.breaches - 1, 32) if self.breaches else 0

@@ -53,7 +53,11 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
             if not np.isnan(draft.book.hearsay.at[key]):
                 own(draft.listen(), "levels")[:, a, p] = 0
         if left:
-            draft.holds[a] = draft.holds.get(a, Hold()).end(draft.now)
+            hold = draft.holds.pop(a, Hold()).end(draft.now)
+            if not draft.away[a]:
+                hold = hold.unused()
+            if hold.breaches:
+                draft.holds[a] = hold
             begin_anew(draft.listen(), a, int(draft.layout.group_of[a]))
         if before >= Health.STALE:
             _forget_lateness(draft, a, p)
@@ -78,6 +82,7 @@ def _date(draft: Draft, a: int, after: Health) -> None:
     elif after is not Health.FAILING:
         own(book, "suspected_at")[a] = np.nan
     own(book, "confirmed_at")[a] = now if after is Health.FAILING else np.nan
+    own(book, "worst")[a] = np.nan
 
 
 def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
@@ -113,10 +118,14 @@ def relapse(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -
     """The ledger after a recovery that live answers have shown to be none.
 
     To the bookkeeping this is a further breach, with its longer hold. It is no news: the fault
-    is as old as it was, so nobody else has to be heard before anybody moves.
+    is as old as it was, so nobody else has to be heard before anybody moves; and the live answers
+    have shown it just now.
     """
     began = min((ledger.holds[a].since for a in rows if a in ledger.holds), default=now)
     after = adopt(ledger, layout, rows, now)
-    confirmed = after.confirmed_at.copy()
-    confirmed[list(rows)] = began
-    return replace(after, confirmed_at=confirmed)
+    confirmed, shown, since = (
+        array.copy() for array in (after.confirmed_at, after.shown, after.shown_since)
+    )
+    confirmed[list(rows)] = since[list(rows)] = began
+    shown[list(rows)] = now
+    return replace(after, confirmed_at=confirmed, shown=shown, shown_since=since)

@@ -110,7 +110,9 @@ def _staleness(draft: Draft) -> None:
         own(book, "late")[rows] = late_now
     write(book, "behind", rows, found.behind)
     write(book, "floor", (slice(None), rows), found.floor)
-    write(book, "zone_late", rows, found.zone)
+    since = np.where(np.isnan(book.zone_since[rows]), now, book.zone_since[rows])
+    if found.zone.any() or not np.isnan(book.zone_since[rows]).all():
+        own(book, "zone_since")[rows] = np.where(found.zone, since, np.nan)
     lasting = now - book.late_since[rows] >= LATE_ROUNDS * draft.layout.interval
     where = np.zeros(draft.layout.shape, dtype=np.bool_)
     where[rows] = late_now & (book.late_count[rows] >= LATE_COUNT) & lasting
@@ -123,6 +125,8 @@ def raise_mended(draft: Draft) -> None:
         if not bucket.empty:
             continue
         if p == 0 and breached(draft.layout, a, Health(int(draft.was.health[a, 0]))):
+            if not draft.away[a]:
+                continue  # `present.mend` sees to it
             recover = draft.layout.policy(a).recover
             held = draft.holds.get(a, Hold()).until(recover.hold, recover.max_hold)
             if draft.book.behind[a, 0] or draft.now < held:

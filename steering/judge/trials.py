@@ -24,13 +24,13 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         return
     if names.holds(draft.ignored.get(a, names.NONE), item.question.name, draft.now):
         return
-    here = _bad(draft, a, 0, seen.get(0))
-    there = _bad(draft, a, trial.candidate, seen.get(trial.candidate))
+    here = bad(draft, a, 0, seen.get(0))
+    there = bad(draft, a, trial.candidate, seen.get(trial.candidate))
     if here is not None and there is not None:
         draft.trials[a] = trial.pair(bad_here=here, bad_there=there)
 
 
-def _bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:
+def bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:
     """Whether an answer is bad; None: it says nothing."""
     if seen is None or seen.verdict is Verdict.NOTHING:
         return None

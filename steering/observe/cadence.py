@@ -1,9 +1,10 @@
 """When to ask which address over which paths, politely. Pure: time is an argument.
 
 One timeline per address. Unattended it ticks once an interval and asks over every path in
-the same instant, so that the answers can be compared; attended it ticks at the fast interval
-over the attended paths, and the others join whenever their slow turn has come. Over each
-path, whatever is attended, forgotten and attended again, one law holds:
+the same instant, so that the answers can be compared; attended it ticks at the fast interval,
+or at a longer one that was asked for, over the attended paths, and the others join whenever
+their slow turn has come. Over each path, whatever is attended, forgotten and attended again, one
+law holds:
 
 * never two questions within the fast interval (a repeat by TCP is a question),
 * and, while the path is not attended, none within nine tenths of the slow interval.
@@ -143,8 +144,13 @@ class Cadence:
 
     def _free_at(self, timeline: _Timeline, path: str, fast: tuple[str, ...]) -> Instant:
         """From when on a path may be asked again."""
-        gap = self._pace.fast_interval if path in fast else self._least_slow
+        gap = self._gap(timeline) if path in fast else self._least_slow
         return timeline.asked.get(path, -math.inf) + gap
+
+    def _gap(self, timeline: _Timeline) -> Seconds:
+        """Between two questions over an attended path."""
+        wanted = timeline.attention.every if timeline.attention is not None else 0.0
+        return max(self._pace.fast_interval, min(wanted, self._least_slow))
 
     @property
     def _least_slow(self) -> Seconds:

@@ -251,9 +251,14 @@ class Simulation:
         return [t.address for t in self.layout.targets if family in (None, t.family)]
 
     def _next(self) -> float:
-        fast = [self._fast.get(address, self.now) for address in self._wanted]
+        fast = [self._due(address) for address in self._wanted]
         ready = [at for at, _, _ in self._pending if at > self.now]
         return min([*self._slow.values(), *fast, *ready, self._turned + self.idle])
+
+    def _due(self, address: str) -> float:
+        """When it may be asked again that is attended."""
+        gap = max(self.layout.fast_interval, self._wanted[address].every)
+        return round(self._fast.get(address, -math.inf) + gap, 6)
 
     def _ask(self) -> None:
         for a, target in enumerate(self.layout.targets):
@@ -263,8 +268,8 @@ class Simulation:
             if self._slow[address] <= self.now:
                 self._slow[address] += self.layout.interval
                 self._round(a, address, set(self.layout.paths), live=live)
-            elif due is not None and self._fast.get(address, 0.0) <= self.now:
-                self._fast[address] = self.now + self.layout.fast_interval
+            elif due is not None and self._due(address) <= self.now:
+                self._fast[address] = self.now
                 self._round(a, address, set(due.paths), live=live, witnesses=due.witnesses)
 
     def _round(

@@ -424,7 +424,8 @@ def test_most_of_four_unrelated_operators_bad_at_once_are_us(tmp_path: Path) -> 
         health = sim.world.ledger.health.copy()
         health[: 2 * bad, 0] = Health.FAILING
         since = np.where(health[:, 0] == Health.FAILING, sim.now - 5, np.nan)
-        ledger = replace(sim.world.ledger, health=health, confirmed_at=since)
+        seen = np.full(len(since), sim.now)
+        ledger = replace(sim.world.ledger, health=health, confirmed_at=since, bad_at=seen)
         world = replace(sim.world, ledger=ledger)
         board = look(world)
         assert bool(board.self_doubt.all()) is doubted

@@ -1,0 +1,106 @@
+"""What is so right now: no move rests on old evidence.
+
+A confirmed breach says what was so when it was confirmed. Where the move had to wait, for a rule,
+an override or the budget, the fault may be over by the time the obstacle goes. So each address
+remembers its latest pairs that were bad here and good over a proven path, and moves only while the
+last few seconds have seen three of them; else it is asked fast until they are seen again.
+
+A local path that was not left has no detour to protect: it is healthy again when it has answered
+well often enough for the share that failed, whatever the policy wants before traffic returns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.judge.compare import candidates
+from steering.judge.draft import Draft
+from steering.judge.health import Signal
+from steering.judge.ledger import Ledger
+from steering.judge.own import own
+from steering.judge.recover import BRIEF
+from steering.judge.trials import bad
+from steering.layout import Layout
+from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
+
+ROUNDS = 25
+"""A pair is of the present for so many fast rounds, and the time that an answer may take."""
+CLEAN = 5
+"""Clean answers in a row, over the share that failed: a fault as large shows in as many but for
+exp(-5) of the time, and the names that failed are among them."""
+
+Mask = NDArray[np.bool_]
+
+
+def window(layout: Layout) -> Seconds:
+    """How long a pair speaks of the present."""
+    return ROUNDS * layout.fast_interval + layout.timeout
+
+
+def shown(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
+    """(A,) whether the last few seconds showed the local path bad beside a good one."""
+    return np.asarray(now - ledger.shown[:, -1] <= window(layout))
+
+
+def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
+    """Note a round that is bad here and good there; comes before its answers are counted."""
+    here = seen.get(0)
+    if here is None or here.verdict in (Verdict.GOOD, Verdict.NOTHING) or not item.telling:
+        return
+    if not bad(draft, a, 0, here):
+        return
+    good = [p for p, o in seen.items() if p and o.verdict is Verdict.GOOD]
+    if good and candidates(draft.was, draft.layout, draft.now)[a, good].any():
+        note(draft, a)
+
+
+def note(draft: Draft, a: int, times: int = 1) -> None:
+    """So many pairs that were bad here and good there."""
+    rows = own(draft.book, "shown")
+    for _ in range(times):
+        rows[a, 1:] = rows[a, :-1].copy()
+        rows[a, 0] = draft.now
+
+
+def date(draft: Draft) -> None:
+    """Since when each is shown; who is so anew, and has not left, is news to everybody."""
+    book, now = draft.book, draft.now
+    is_shown = shown(book, draft.layout, now)
+    was = ~np.isnan(book.shown_since)
+    if (is_shown != was).any():
+        own(book, "shown_since")[:] = np.where(
+            is_shown, np.where(was, book.shown_since, now), np.nan
+        )
+        fresh = is_shown & ~was & (draft.was.health[:, 0] == Health.FAILING) & ~draft.away
+        for group in np.unique(draft.layout.group_of[fresh]).tolist():
+            draft.arouse_around(group)
+
+
+def mend(draft: Draft) -> None:
+    """Which local paths, never left, are well again; comes before `raise_mended`."""
+    book, local = draft.book, draft.was.health[:, 0]
+    rows = np.flatnonzero(
+        ((local == Health.FAILING) | ((local == Health.STALE) & draft.layout.acts_on_stale))
+        & ~draft.away
+    )
+    if not rows.size:
+        return
+    share = np.nan_to_num(book.share(draft.now, rows)[:, 0])
+    worst = np.fmax(book.worst[rows], share)
+    if (worst != book.worst[rows]).any():
+        own(book, "worst")[rows] = worst
+    for a, part in zip(rows.tolist(), worst.tolist(), strict=True):
+        most = draft.layout.policy(a).recover.clean
+        needs = BRIEF if local[a] == Health.STALE else clean(part, most)
+        well = book.run[a, 0] >= needs and not (book.late[a, 0] or book.behind[a, 0])
+        if well and draft.signals[a, 0] not in (Signal.FULL, Signal.CONFIRMED):
+            draft.signals[a, 0] = Signal.MENDED
+
+
+def clean(share: float, most: int) -> int:
+    """Clean answers in a row after which a fault of this share is over."""
+    return most if share <= 0 else min(most, max(BRIEF, math.ceil(CLEAN / share)))

@@ -1,0 +1,49 @@
+"""When did a local path get clearly worse than it had been, and does it still fail?
+
+What is bad for an hour may become worse by a fault of our own: `crowd` wants to know who changed
+within the same minute, whatever state he was in before.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from steering.judge.answers import BOGUS, CLASS_OF, GOOD, Answers, Counts
+from steering.judge.draft import Draft
+from steering.judge.own import write
+
+ANSWERS = 16
+"""The quick share is of about so many answers."""
+STEP = 0.35
+"""A rise of the quick share by so much is none of chance: four standard deviations or more."""
+
+
+def count_worse(draft: Draft, wave: Answers, run: Counts) -> None:
+    """Count one wave's local answers.
+
+    Args:
+        draft: the ledger being written.
+        wave: answers that say something.
+        run: good answers in a row before each of them.
+    """
+    book, now = draft.book, draft.now
+    bad = (wave.verdict != GOOD) & (wave.p == 0)
+    fault = bad & draft.layout.acts_on[CLASS_OF[wave.verdict], wave.a]
+    fault &= (wave.verdict == BOGUS) | (run == 0)
+    if fault.any():
+        rows = wave.a[fault]
+        write(book, "bad_at", rows, np.full(len(rows), now))
+    mine = (wave.p == 0) & ~wave.witness
+    rows = wave.a[mine]
+    before = book.quick[rows]
+    if not (before.any() or bad[mine].any()):
+        return
+    quick = before + (bad[mine] - before) / ANSWERS
+    quick[quick < 1 / ANSWERS**2] = 0.0
+    usual = book.usual[rows]
+    risen = quick >= usual + STEP
+    usual = np.where(risen, quick, np.minimum(usual, usual + (quick - usual) / ANSWERS))
+    write(book, "quick", rows, quick)
+    write(book, "usual", rows, usual)
+    if risen.any():
+        write(book, "worse_at", rows[risen], np.full(int(risen.sum()), now))
