@@ -27,7 +27,8 @@ the operators (`Layout.sample`) comes beside them."""
 LEISURE = 4
 """Fast rounds between two questions of what is only watched."""
 LEISURELY = 25
-"""Addresses that are asked in one fast round, of all that are only watched."""
+"""Addresses that are asked in one fast round, of all that are only watched; the sample of the
+operators is, however many there are."""
 HEALING = 64
 """A recovery is worth hurrying for when this part of its clean answers came in a row."""
 
@@ -61,9 +62,9 @@ def attention(world: World) -> dict[str, Attention]:
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
         wanted[layout.targets[a].address] = _asked(world, a)
     patient = np.flatnonzero((calm | held) & ~hurried & ~sample)
-    every = layout.fast_interval * max(LEISURE, patient.size / LEISURELY)
     for a in patient.tolist():
-        wanted[layout.targets[a].address] = _asked(world, a, every)
+        rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
+        wanted[layout.targets[a].address] = _asked(world, a, rounds * layout.fast_interval)
     return wanted
 
 
