@@ -115,7 +115,8 @@ def look(world: World) -> Board:
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
     home = plan == 0
     fresh = shown(ledger, layout, now)
-    present = fresh | ((local == Health.STALE) & ledger.late[:, 0])
+    outdated = (now - ledger.answered[:, 0] < layout.fresh) & ledger.late[:, 0]
+    present = fresh | ((local == Health.STALE) & outdated)
     ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, world.begun)))
     seen = ripe & ~_by_word_alone(world)
     groups = together.open_groups(world.open_groups, layout.group_of, seen)

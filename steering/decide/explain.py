@@ -140,7 +140,7 @@ def _self(world: World, board: Board, a: int) -> str:
     return f"{ill} of {layout.operators} operators have bad addresses; {silent} unanswered in a row"
 
 
-def _self_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG001
+def _self_otherwise(world: World, board: Board, a: int) -> str:
     if board.crowds[int(world.layout.family_of[a])]:
         return "the operators being well again, but for one or two"
     if board.self_doubt[a]:

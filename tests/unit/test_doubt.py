@@ -1,5 +1,6 @@
 """Doubt that ends, and moves on what is so now: at the shipped cadence, with the shipped policies'
-numbers of addresses and many more."""
+numbers of addresses and many more.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +80,24 @@ def test_a_fault_of_our_own_moves_nobody_and_is_over_within_a_minute(
     took = run.until(lambda: set(run.installed) == set(bad), limit=12)
     assert took <= 5
     assert len(run.moves()) == len(bad), "and nobody else"
+
+
+def test_what_left_just_before_the_doubt_comes_home_when_it_is_raised(tmp_path: Path) -> None:
+    """A fault of our own that reaches one operator's answers ten seconds before the other's."""
+
+    def answer(ask: Ask) -> Outcome:
+        since = START + 10 * net(ask)
+        return BAD if ask.local and since <= ask.now < START + 90 else GOOD
+
+    run = sim(tmp_path, answer, operators=2, letters=13)
+    run.until(lambda: bool(run.installed), limit=20)
+    took = run.until(lambda: not run.installed, limit=20)
+    assert took <= 20
+    assert {s.rule for _, s in run.steps if not s.now} == {"self"}
+    moved = len(run.moves())
+    run.run(300)
+    assert not run.installed
+    assert len(run.moves()) == moved, "once, and never again"
 
 
 @pytest.mark.parametrize("operators", [2, 3])
