@@ -85,6 +85,7 @@ _LINES: Final = (
     _sent("ipv4 unicast", "10.0.0.1", "192.5.6.30/32"),
     _sent("ipv4 unicast", "10.0.0.9", "192.5.6.30/32", "10.0.0.0/8"),
     _sent("ipv6 unicast", "fd00::1", "2001:503:a83e::2:30/128", peer="2001:db8::1"),
+    _sent("ipv6 unicast", "fd00::1", "2001:503:a83e::2:31%é/128"),
     _listed("192.5.6.30/32", "10.0.0.1", " local-preference 100 community no-export"),
     _listed("192.5.6.30/32", "10.0.0.1", " med 5 community [ no-export 65000:1 ]"),
     _listed("198.51.100.7/32", "10.0.0.1"),

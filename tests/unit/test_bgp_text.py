@@ -239,6 +239,8 @@ def test_json_of_any_shape_is_heard_without_harm(value: object) -> None:
         ("192.0.2.0/24", None),
         ("0.0.0.0/0", None),
         ("192.0.2.1/24", None),
+        ("fe80::1%eth0/128", None),
+        ("2001:db8::1%\u00e9/128", None),
         ("x", None),
     ],
 )

@@ -202,7 +202,12 @@ def _hosts(routes: Any) -> Iterator[str]:  # noqa: ANN401
 
 
 def host(prefix: str) -> str | None:
-    """The address of a host route; None for anything shorter."""
+    """The address of a host route; None for anything shorter, and for one with a zone (RFC 4007).
+
+    That may be any text, and what is sent is said back to ExaBGP, which reads ASCII alone.
+    """
+    if "%" in prefix:
+        return None
     try:
         network = ipaddress.ip_network(prefix)
     except ValueError:
