@@ -112,7 +112,8 @@ class Ledger:
     quick: Floats
     """(A,) failing share of the last 16 local answers or so, whatever the time they took."""
     usual: Floats
-    """(A,) what that share had risen to when it rose last, falling with it (`worse`)."""
+    """(A,) what that share had risen to when it rose last, falling with it; NaN: it never answered
+    well (`worse`)."""
     worse_at: Floats
     """(A,) when the local path got clearly worse than it had been; NaN: never."""
     bad_at: Floats
@@ -184,7 +185,7 @@ class Ledger:
             shown=nan(a, PAIRS),
             shown_since=nan(a),
             quick=zero(a),
-            usual=zero(a),
+            usual=nan(a),
             worse_at=nan(a),
             bad_at=nan(a),
             worst=nan(a),

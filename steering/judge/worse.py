@@ -14,6 +14,9 @@ from steering.judge.own import write
 
 ANSWERS = 16
 """The quick share is of about so many answers."""
+MET = 3
+"""Good answers in a row before anything is said to be usual: what an agent finds bad as it starts
+has not got worse."""
 STEP = 0.35
 """A rise of the quick share by so much is none of chance: four standard deviations or more."""
 
@@ -35,14 +38,15 @@ def count_worse(draft: Draft, wave: Answers, run: Counts) -> None:
         write(book, "bad_at", rows, np.full(len(rows), now))
     mine = (wave.p == 0) & ~wave.witness
     rows = wave.a[mine]
-    before = book.quick[rows]
-    if not (before.any() or bad[mine].any()):
+    before, usual, met = book.quick[rows], book.usual[rows], run[mine] >= MET
+    unknown = np.isnan(usual)
+    if not (before.any() or bad[mine].any() or (unknown & met).any()):
         return
     quick = before + (bad[mine] - before) / ANSWERS
     quick[quick < 1 / ANSWERS**2] = 0.0
-    usual = book.usual[rows]
     risen = quick >= usual + STEP
-    usual = np.where(risen, quick, np.minimum(usual, usual + (quick - usual) / ANSWERS))
+    falls = np.minimum(usual, usual + (quick - usual) / ANSWERS)
+    usual = np.where(risen | (unknown & met), quick, falls)
     write(book, "quick", rows, quick)
     write(book, "usual", rows, usual)
     if risen.any():

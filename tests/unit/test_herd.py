@@ -68,14 +68,20 @@ def test_more_addresses_than_can_be_asked_fast_wait_their_turn(tmp_path: Path) -
     def answer(ask: Ask) -> Outcome:
         return Outcome.EXPIRED if ask.path == LOCAL and ask.now >= FAULT else Outcome.SECURE
 
-    texts = [policy(name=f"u{n}", net=n, letters=26) for n in (1, 2)]
+    one = "operator: {name: one}\n"
+    texts = [policy(name=f"u{n}", net=n, letters=26, more=one) for n in range(1, 6)]
     policies = [
         text.replace("upstream:", "steer: {together: address}\nupstream:") for text in texts
     ]
-    sim = Simulation(setup(tmp_path, *policies, policy(name="u3", net=3, letters=26)), answer)
+    sim = Simulation(setup(tmp_path, *policies), answer)
+    sample = {
+        t.address for t, asked in zip(sim.layout.targets, sim.layout.sample, strict=True) if asked
+    }
+    assert len(sim.layout.targets) > AT_ONCE + len(sample)
     most = 0
     for _ in range(100):
         sim.run(0.5)
-        most = max(most, len(attention(sim.world)))
+        fast = {a for a, wanted in attention(sim.world).items() if not wanted.every}
+        most = max(most, len(fast - sample))
     assert most == AT_ONCE
     assert int((sim.world.ledger.health[:, 0] == Health.HEALTHY).sum()) == 0
