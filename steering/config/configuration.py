@@ -174,8 +174,8 @@ class Budget(Section):
     ] = Field(
         default=120,
         description="Most addresses that change their path within a minute, away or back; the"
-        " others wait. What an override or `off` says, and the way back from a detour that is"
-        " worse than the local path, is not held up.",
+        " others wait. What an override or `off` says is not held up and uses none of them; the way"
+        " back from a detour that is worse than the local path is not held up either.",
     )
     at_once: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
         Field(
