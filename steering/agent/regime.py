@@ -179,9 +179,11 @@ class Regime:
         self._tell_of(outfit)
         if outfit.ways is not was.ways or rerouted:
             self._senses.drop(rerouted)  # asked by marks or pins that led elsewhere
-        gone = was.layout.row.keys() - outfit.layout.row.keys()
-        self._meters.forget(gone, was.layout.paths)
-        self._meters.forget(was.layout.row, was.layout.column.keys() - outfit.layout.column.keys())
+        before, after = (
+            {target.upstream for target in one.layout.targets} for one in (was, outfit)
+        )
+        self._meters.forget(before - after, was.layout.paths)
+        self._meters.forget(before, was.layout.column.keys() - outfit.layout.column.keys())
         self._set_going(was)
 
     def _relayed(self, version: Version, now: Instant) -> tuple[World, tuple[Event, ...]]:
