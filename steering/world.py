@@ -54,7 +54,7 @@ class World:
     frozen: Mapping[str, Frozen]
     """Address -> where an override keeps it."""
     moves: tuple[tuple[Instant, int], ...]
-    """When, within the last minute, how many addresses changed their path."""
+    """When, within the last minute, how many addresses changed their path, by no word of people."""
     worn: NDArray[np.float64]
     """(A,) moves of each address that are not worn off yet (`damping`), as of `worn_at`."""
     worn_at: NDArray[np.float64]

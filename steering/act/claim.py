@@ -12,11 +12,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from steering import bounds
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
 
-_U32 = 2**32 - 1
-_RESERVED_TABLES = range(253, 256)  # default, main, local: RT_TABLE_* in linux/rtnetlink.h
 LAST_RESORT = 2**31
 """Metric of the unreachable default that ends each probe table."""
 
@@ -46,21 +45,22 @@ class Claim:
         n = len(self.sites)
         if len(set(self.sites)) != n or not set(self.next_hops) <= set(self.sites):
             raise ClaimError("sites: each name once, and next hops for these names only")
-        if not 0 < self.table <= _U32 - n:
-            raise ClaimError(f"table: {self.table} is out of range, wanted 1 to {_U32 - n}")
-        if set(self.tables) & set(_RESERVED_TABLES):
+        self._check("table", self.table, bounds.TABLES, more=n)
+        if bounds.SYSTEM_TABLES.keys() & set(self.tables):
             raise ClaimError(f"table: {self.table} to {self.table + n} takes in the system's own")
-        if not 0 < self.mark <= _U32 - n:
-            raise ClaimError(f"mark: {self.mark} is out of range, wanted 1 to {_U32 - n}")
-        # 1 to 4 are the kernel's and iproute2's own marks of origin (linux/rtnetlink.h).
-        if not 4 < self.protocol < 256:
-            raise ClaimError(f"protocol: {self.protocol} is out of range, wanted 5 to 255")
-        # After the local table at 0, before main at 32766.
-        if not 3 < self.priority < 32765:
-            raise ClaimError(f"priority: {self.priority} is out of range, wanted 4 to 32764")
-        if any(not 0 < len(name.encode()) < 16 for name in self.transit_interfaces):
-            raise ClaimError("transit_interfaces: a name has 1 to 15 bytes")
+        self._check("mark", self.mark, bounds.MARKS, more=n)
+        self._check("protocol", self.protocol, bounds.PROTOCOLS)
+        self._check("priority", self.priority, bounds.PRIORITIES)
+        if any(not 0 < len(name.encode()) <= bounds.INTERFACE for name in self.transit_interfaces):
+            raise ClaimError(f"transit_interfaces: a name has 1 to {bounds.INTERFACE} bytes")
         self._check_next_hops()
+
+    @staticmethod
+    def _check(name: str, number: int, allowed: range, *, more: int = 0) -> None:
+        """That a number, and so many after it, are within bounds."""
+        if number not in allowed or number + more not in allowed:
+            wanted = f"{allowed[0]} to {allowed[-1] - more}"
+            raise ClaimError(f"{name}: {number} is out of range, wanted {wanted}")
 
     def _check_next_hops(self) -> None:
         seen: dict[str, str] = {}
@@ -73,8 +73,8 @@ class Claim:
                     raise ClaimError(f"{where}: {error}") from None
                 if str(ip) != address or Family.of(address) is not family:
                     raise ClaimError(f"{where}: wanted one {family} address in its usual form")
-                if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_loopback:
-                    raise ClaimError(f"{where}: wanted a unicast address that needs no interface")
+                if because := bounds.unfit(ip):
+                    raise ClaimError(f"{where}: {because}")
                 if address in seen:
                     raise ClaimError(f"{where}: it is also the next hop of {seen[address]}")
                 seen[address] = site
@@ -87,7 +87,8 @@ class Claim:
     @property
     def preferences(self) -> range:
         """The rules' preferences, all of which are ours."""
-        return range(self.priority - 3, self.priority + 2)
+        first, last = self.priority - bounds.RULES_BEFORE, self.priority + bounds.RULES_AFTER
+        return range(first, last + 1)
 
     @property
     def marks(self) -> range:
@@ -203,7 +204,7 @@ class Claim:
             table=table,
             goto=goto,
             mark=mark,
-            mask=None if mark is None else _U32,
+            mask=None if mark is None else bounds.U32,
             iif=iif,
         )
 

@@ -6,8 +6,9 @@ and how it is done without touching what both of them want.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,27 @@ from steering.relay import relay
 from steering.replay.journal import kept
 from steering.report.metrics import Meters
 from steering.world import World
+
+
+@contextlib.contextmanager
+def _trial(how: str) -> Iterator[None]:
+    """What goes wrong in here is the version's fault: nothing has been changed. Raises CannotRun.
+
+    A version is anybody's text. That nobody thought of it ends no agent that runs by another.
+    """
+    try:
+        yield
+    except CannotRun:
+        raise
+    except Exception as error:
+        because = f"these files can't be {how}: {type(error).__name__}: {error}"
+        raise CannotRun(1, because) from error
+
+
+def _made(version: Version, lasting: Lasting, was: Outfit | None = None) -> Outfit:
+    """All that is built from a version. Raises CannotRun, and has given back what it had made."""
+    with _trial("made use of"):
+        return Outfit(version, lasting, was)
 
 
 class Regime:
@@ -60,14 +82,14 @@ class Regime:
         before = standing.take_up(files)
         if before is not files:
             try:
-                outfit = Outfit(before, self._lasting)
+                outfit = _made(before, self._lasting)
             except CannotRun:
                 pass  # what can't be had any more is not gone on with
             else:
                 because = "the files have changed over the restart: taken up as in a running agent"
                 self.tell(Event(event="notice", because=because))
                 return before, outfit
-        return files, Outfit(files, self._lasting)
+        return files, _made(files, self._lasting)
 
     def start(self, crew: Crew) -> None:
         """Take hold of what is installed, and do the first turn. Raises CannotRun."""
@@ -126,7 +148,7 @@ class Regime:
         """What of the steers in force another version would end with its first turn.
 
         Both versions are thought through on paper: only what the files do counts, and not what
-        the next turn does anyway.
+        the next turn does anyway. Raises CannotRun where the other one can't be thought through.
         """
         if self.outfit.hands is None:
             return Ended(gone=(), of=0)  # nothing is in force
@@ -134,10 +156,14 @@ class Regime:
         stay = engine.turn(self.world, facts, now)[0].steers()
         left: Collection[str] = ()
         if parts.acts(version.setup.config):
-            moved, _ = self._relayed(version, now)
-            facts = replace(facts, overrides=version.setup.overrides)
-            left = engine.turn(moved, facts, now)[0].steers().keys()
+            left = self._on_paper(version, facts, now).steers().keys()
         return Ended(gone=tuple(sorted(stay.keys() - left)), of=len(stay))
+
+    def _on_paper(self, version: Version, facts: Facts, now: Instant) -> World:
+        """The world after the first turn by another version. Raises CannotRun."""
+        facts = replace(facts, overrides=version.setup.overrides)
+        with _trial("thought through"):
+            return engine.turn(self._relayed(version, now)[0], facts, now)[0]
 
     def take(self, version: Version, *, anew: bool) -> None:
         """Go by another version; `anew`: there is more to it than other overrides.
@@ -146,6 +172,8 @@ class Regime:
         """
         standing.spend(self._runtime)  # whoever comes after a death in here goes by the files
         self._left = False
+        # What it brings about in the engine is met on paper first, where it ends nothing.
+        self._on_paper(version, self._standing(self._senses.installed()), time.monotonic())
         if anew:
             self._change(version)
         self.version = version
@@ -166,7 +194,7 @@ class Regime:
         for key in ("state", "runtime"):
             if getattr(config, key) != getattr(was.setup.config, key):
                 raise CannotRun(2, f"{key}: can't be changed while the agent runs: restart it")
-        outfit = Outfit(version, self._lasting, was)
+        outfit = _made(version, self._lasting, was)
         self.crew.deafen()
         outfit.succeed(was)
         self.outfit = outfit
@@ -179,9 +207,11 @@ class Regime:
         self._tell_of(outfit)
         if outfit.ways is not was.ways or rerouted:
             self._senses.drop(rerouted)  # asked by marks or pins that led elsewhere
-        gone = was.layout.row.keys() - outfit.layout.row.keys()
-        self._meters.forget(gone, was.layout.paths)
-        self._meters.forget(was.layout.row, was.layout.column.keys() - outfit.layout.column.keys())
+        before, after = (
+            {target.upstream for target in one.layout.targets} for one in (was, outfit)
+        )
+        self._meters.forget(before - after, was.layout.paths)
+        self._meters.forget(before, was.layout.column.keys() - outfit.layout.column.keys())
         self._set_going(was)
 
     def _relayed(self, version: Version, now: Instant) -> tuple[World, tuple[Event, ...]]:

@@ -124,7 +124,7 @@ class Taker(Protocol):
         """The addresses that are steered."""
 
     def ended_by(self, version: Version) -> Ended:
-        """What of the steers in force another version would end at once."""
+        """What of the steers in force another version would end at once. Raises CannotRun."""
 
     def take(self, version: Version, *, anew: bool) -> None:
         """Go by another version; `anew`: there is more to it than other overrides.
@@ -237,11 +237,14 @@ class Reload:
             self._reject(read)
         elif not read.told:
             self._settle("loaded")
-        elif not read.doubtful or self._may_pass(read.version) or not self._hold(read):
-            self._take(read)
+        else:
+            self._weigh(read)
 
-    def _take(self, news: News) -> None:
+    def _weigh(self, news: News) -> None:
+        """Take a version, hold it or reject it."""
         try:
+            if news.doubtful and not self._may_pass(news.version) and self._hold(news):
+                return
             self._taker.take(news.version, anew=news.anew)
         except CannotRun as error:
             self._reject(error.reasons)
@@ -278,9 +281,9 @@ class Reload:
         """What is held may pass when somebody says so, or when it would not end the steers."""
         if self._waits is None:
             return
-        news, others = self._waits, self._steers != frozenset(self._taker.steers)
-        if self._may_pass(news.version) or (others and not self._hold(news)):
-            self._take(news)
+        others = self._steers != frozenset(self._taker.steers)
+        if others or self._may_pass(self._waits.version):
+            self._weigh(self._waits)
 
     def _may_pass(self, version: Version) -> bool:
         return consent.accepted(self._runtime, version.fingerprint)

@@ -7,7 +7,7 @@ What came over another path than it was meant for says nothing of it, and is lef
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from steering.agent.crew import Crew
@@ -76,11 +76,20 @@ class Senses:
         rounds = [outfit.ways.over_their_paths(item) for item in rounds]
         self.pins.stand(told, time.monotonic())
         rounds = [self.pins.sift(item) for item in rounds]
-        for seen in (o for item in rounds for o in item.observations):
-            if seen.rtt is not None and not seen.live:
-                self._meters.rtt.labels(seen.address, seen.path).observe(seen.rtt)
+        self._meter(rounds)
         heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
         return News(rounds=tuple(rounds), heard=heard, installed=installed)
+
+    def _meter(self, rounds: Iterable[Round]) -> None:
+        layout = self.outfit.layout
+        for item in rounds:
+            row = layout.row.get(item.address)
+            if row is None:
+                continue  # asked before the files changed
+            upstream = layout.targets[row].upstream
+            for seen in item.observations:
+                if seen.rtt is not None and not seen.live:
+                    self._meters.rtt.labels(upstream, seen.path).observe(seen.rtt)
 
     def installed(self) -> Mapping[str, str]:
         """Address to site, as this host's packets go: by its own table, else by the routers."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from steering import bounds
 from steering.config.problems import shown
 from steering.config.scalars import Place, Scalar
 from steering.model import Family
@@ -45,25 +46,14 @@ class Address(Scalar[str]):
             raise ValueError(f"{shown(value)} is no address, wanted an {self.word}") from None
         if self.family and Family.of(str(address)) is not self.family:
             raise ValueError(f"{value} is IPv{address.version}, wanted an {self.word}")
-        if because := self._unfit(address):
+        because = bounds.unfit(
+            address,
+            loopback=self.role is not Role.NEXT_HOP,
+            link_local=self.role is Role.RESOLVER,
+        )
+        if because:
             raise ValueError(f"{value} {because}")
         return str(address)
-
-    def _unfit(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str | None:
-        if address.is_multicast:
-            return "is multicast, wanted one host's address"
-        if address.is_unspecified or address == ipaddress.IPv4Address("255.255.255.255"):
-            return "is nobody's address, wanted one host's"
-        if isinstance(address, ipaddress.IPv6Address):
-            if address.scope_id is not None:
-                return "names an interface, wanted an address that needs none"
-            if address.ipv4_mapped:
-                return f"travels as IPv4, wanted {address.ipv4_mapped}"
-            if address.is_link_local and self.role is not Role.RESOLVER:
-                return "is link-local and means nothing without an interface, wanted a global one"
-        if address.is_loopback and self.role is Role.NEXT_HOP:
-            return "is this host itself, wanted the remote site's router or tunnel end"
-        return None
 
     def schema(self) -> Mapping[str, object]:
         if self.family:

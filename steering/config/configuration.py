@@ -9,6 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from steering import bounds
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
 from steering.config.bgp import Bgp
 from steering.config.scalars import FilePath, Permissions, Whole, Word
@@ -39,7 +40,6 @@ _PROTOCOLS: Mapping[int, str] = {
     189: "RIP's",
     192: "EIGRP's",
 }
-_TABLES: Mapping[int, str] = {253: "`default`", 254: "`main`", 255: "`local`"}
 
 
 class Mode(enum.StrEnum):
@@ -124,31 +124,32 @@ class Kernel(Section):
     """What of the Linux routing tables is the agent's own."""
 
     table: Annotated[
-        int, Whole(low=1, high=2**32 - 1, why="what the kernel can count", taken=_TABLES)
+        int,
+        Whole.within(bounds.TABLES, why="what the kernel can count", taken=bounds.SYSTEM_TABLES),
     ] = Field(
         default=5353,
         description="The routing table of the steers. The next tables, one for each site, hold"
         " the way of its probes.",
     )
     protocol: Annotated[
-        int, Whole(low=5, high=255, why="0 to 4 are the kernel's own", taken=_PROTOCOLS)
+        int,
+        Whole.within(bounds.PROTOCOLS, why="0 to 4 are the kernel's own", taken=_PROTOCOLS),
     ] = Field(
         default=53, description="The protocol number on every route and rule of the agent's own."
     )
     priority: Annotated[
         int,
-        Whole(
-            low=4,
-            high=32765,
+        Whole.within(
+            bounds.PRIORITIES,
             why="0 is the rule of the local table, and after 32766, the rule of the main table,"
-            " nothing is steered",
+            " nothing is steered; the agent has three rules before this one and one after it",
         ),
     ] = Field(
         default=5353,
-        description="Preference of the rule that looks up the steers; the three before it are the"
-        " agent's, too.",
+        description="Preference of the rule that looks up the steers; the three before it and the"
+        " one after it are the agent's, too.",
     )
-    mark: Annotated[int, Whole(low=1, high=2**32 - 1, why="0 is the mark of all traffic")] = Field(
+    mark: Annotated[int, Whole.within(bounds.MARKS, why="0 is the mark of all traffic")] = Field(
         default=0x5353,
         description="The mark (SO_MARK) on probes of the local path, 0x5353 if left out. The"
         " next marks, one for each site, are those of the probes through it.",
@@ -174,8 +175,8 @@ class Budget(Section):
     ] = Field(
         default=120,
         description="Most addresses that change their path within a minute, away or back; the"
-        " others wait. What an override or `off` says, and the way back from a detour that is"
-        " worse than the local path, is not held up.",
+        " others wait. What an override or `off` says is not held up and uses none of them; the way"
+        " back from a detour that is worse than the local path is not held up either.",
     )
     at_once: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
         Field(

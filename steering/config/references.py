@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from steering import bounds
 from steering.config.bgp import Bgp
 from steering.config.configuration import Config, Kernel, Mode
 from steering.config.policy import Policy
@@ -72,14 +73,15 @@ def _wrong_announcing(config: Config, bgp: Bgp) -> Iterator[Wrong]:
 
 def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
     """Table and mark each stand for a block, with one more number for each site."""
-    last = kernel.table + sites
-    if last > 2**32 - 1 or kernel.table < 253 <= last:
+    last, system = kernel.table + sites, bounds.SYSTEM_TABLES
+    if last not in bounds.TABLES or any(kernel.table <= number <= last for number in system):
         message = (
             f"is {kernel.table}, and with one more table for each site the block ends at {last},"
-            " wanted one that stays clear of 253 to 255 and below 4294967296"
+            f" wanted one that stays clear of {min(system)} to {max(system)} and below"
+            f" {bounds.TABLES.stop}"
         )
         yield ("act", "kernel", "table"), message
-    if kernel.mark + sites > 2**32 - 1:
+    if kernel.mark + sites not in bounds.MARKS:
         message = (
             f"is {kernel.mark:#x}, and there is no further mark for each site below 2^32,"
             " wanted a smaller one"

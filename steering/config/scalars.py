@@ -85,6 +85,11 @@ class Whole(Scalar[int]):
 
     word: ClassVar[str] = "whole number"
 
+    @classmethod
+    def within(cls, bounds: range, *, why: str, taken: Mapping[int, str] | None = None) -> Whole:
+        """A number of a range."""
+        return cls(low=bounds[0], high=bounds[-1], why=why, taken=taken)
+
     def read(self, value: object, _place: Place | None, /) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"is {shown(value)}, wanted a whole number")  # noqa: TRY004

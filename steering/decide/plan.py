@@ -22,7 +22,7 @@ _KEEPS = np.array([False, *(rule.answer is Answer.KEEP for rule in RULES)])
 """By number: rules that keep what is."""
 _OF_MEN = np.array([False, *(rule.name in ("off", "override") for rule in RULES)])
 """By number: those by which people move an address. What moved by itself before says nothing
-any more."""
+any more, and what they move is not the agent's own: it spends none of `moves_per_minute`."""
 
 
 def commit(world: World, board: Board, rule: NDArray[np.int64], want: NDArray[np.int64]) -> World:
@@ -61,6 +61,7 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
     proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
     worn = damping.worn(world.worn, world.worn_at, layout, now)
     by_men = _OF_MEN[world.rule[moved]]
+    own = moved[~by_men]
     worn[moved[by_men]] = 0.0
     return _settled(
         replace(
@@ -69,8 +70,8 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
             left_at=left,
             avoid_until=avoid,
             proofs=proofs,
-            moves=(*world.moves, (now, moved.size)),
-            worn=damping.wear(worn, moved[~by_men], layout),
+            moves=(*world.moves, (now, own.size)) if own.size else world.moves,
+            worn=damping.wear(worn, own, layout),
             worn_at=np.full_like(world.worn_at, now),
         )
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
@@ -21,6 +22,9 @@ from steering.decide.rules import RULES
 from steering.model import OUTCOMES, Health
 from steering.report.snapshot import Hearing, Snapshot
 
+_OF_SHARES, _OF_SECONDS = 6, 3
+"""Decimals that are shown: a third of a large scrape would be digits that nobody reads."""
+
 
 class Meters:
     """What is counted as it happens."""
@@ -30,7 +34,7 @@ class Meters:
         self.rtt = Histogram(
             "steering_probe_rtt_seconds",
             "Round-trip time of answered probes.",
-            ["address", "path"],
+            ["upstream", "path"],
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
         )
@@ -80,11 +84,11 @@ class Meters:
         )
         build.labels(version=__version__).set(1)
 
-    def forget(self, addresses: Iterable[str], paths: Collection[str]) -> None:
-        """Show no more of these addresses over these paths."""
-        for address, path in itertools.product(addresses, paths):
+    def forget(self, upstreams: Iterable[str], paths: Collection[str]) -> None:
+        """Show no more of these upstreams over these paths."""
+        for upstream, path in itertools.product(upstreams, paths):
             with contextlib.suppress(KeyError):  # it was never answered
-                self.rtt.remove(address, path)
+                self.rtt.remove(upstream, path)
 
     def watch(self, snapshot: Callable[[], Snapshot | None]) -> None:
         """Show the latest snapshot at each scrape."""
@@ -99,6 +103,7 @@ class _States(Collector):
         snapshot = self._snapshot()
         if snapshot is None:
             return
+        yield _mode(snapshot)
         yield from _observations(snapshot)
         yield from _health(snapshot)
         yield from _copies(snapshot)
@@ -170,17 +175,19 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
     )
     health = GaugeMetricFamily(
         "steering_health",
-        "What is believed, one series a state; says nothing of names that were not asked.",
+        "1 for the state that is believed, and no series for the others; says nothing of names"
+        " that were not asked.",
         labels=["upstream", "address", "path", "state"],
     )
-    share = world.ledger.share(world.now)
-    for a, target in enumerate(world.layout.targets):
-        for p, path in enumerate(world.layout.paths):
+    shares = np.round(world.ledger.share(world.now), _OF_SHARES).tolist()
+    states = [state.word for state in Health]
+    healths = world.ledger.health.tolist()
+    for target, share, believed in zip(world.layout.targets, shares, healths, strict=True):
+        for path, part, state in zip(world.layout.paths, share, believed, strict=True):
             subject = [target.upstream, target.address, path]
-            if np.isfinite(share[a, p]):
-                ratio.add_metric(subject, float(share[a, p]))
-            for state in Health:
-                health.add_metric([*subject, state.word], world.ledger.health[a, p] == state)
+            if math.isfinite(part):
+                ratio.add_metric(subject, part)
+            health.add_metric([*subject, states[state]], 1)
     yield ratio
     yield health
 
@@ -190,23 +197,23 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "steering_serial_lag_seconds",
         "How far this path's copy of the zone is behind the newest seen on any path.",
-        labels=["zone", "address", "path"],
+        labels=["upstream", "zone", "address", "path"],
     )
     left = GaugeMetricFamily(
         "steering_signature_remaining_seconds",
         "Shortest remaining life among the signatures seen lately; below 0: expired.",
-        labels=["zone", "address", "path"],
+        labels=["upstream", "zone", "address", "path"],
     )
-    lags = world.ledger.copies.zone_lag(world.layout, world.now)
-    lives = world.ledger.copies.zone_life(world.wall)
+    lags = np.round(world.ledger.copies.zone_lag(world.layout, world.now), _OF_SECONDS).tolist()
+    lives = np.round(world.ledger.copies.zone_life(world.wall), _OF_SECONDS).tolist()
     for a, target in enumerate(world.layout.targets):
         for z, zone in enumerate(world.layout.policy(a).zones):
             for p, path in enumerate(world.layout.paths):
-                subject = [zone, target.address, path]
-                if np.isfinite(lags[z, a, p]):
-                    lag.add_metric(subject, float(lags[z, a, p]))
-                if np.isfinite(lives[z, a, p]):
-                    left.add_metric(subject, float(lives[z, a, p]))
+                subject = [target.upstream, zone, target.address, path]
+                if math.isfinite(lags[z][a][p]):
+                    lag.add_metric(subject, lags[z][a][p])
+                if math.isfinite(lives[z][a][p]):
+                    left.add_metric(subject, lives[z][a][p])
     yield lag
     yield left
 
@@ -280,6 +287,14 @@ def _bgp(speaking: Speaking) -> Iterator[Metric]:
     )
 
 
+def _mode(snapshot: Snapshot) -> Metric:
+    family = GaugeMetricFamily(
+        "steering_mode", "1; how far the agent may act is a label.", labels=["mode"]
+    )
+    family.add_metric([snapshot.mode], 1)
+    return family
+
+
 def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     world = snapshot.world
     desired = GaugeMetricFamily(
@@ -290,18 +305,17 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     installed = GaugeMetricFamily(
         "steering_installed",
         "1 where the actuator found the route in place (bgp: sent in an established session).",
-        labels=["actuator", "address", "family", "site"],
+        labels=["actuator", "upstream", "address", "family", "site"],
     )
     for a, target in enumerate(world.layout.targets):
+        subject = [target.upstream, target.address, str(target.family)]
         if world.plan[a]:
-            site = world.layout.paths[world.plan[a]]
-            desired.add_metric([target.upstream, target.address, str(target.family), site], 1)
+            desired.add_metric([*subject, world.layout.paths[world.plan[a]]], 1)
         if target.address in snapshot.installed:
-            site = snapshot.installed[target.address]
-            installed.add_metric(["kernel", target.address, str(target.family), site], 1)
+            installed.add_metric(["kernel", *subject, snapshot.installed[target.address]], 1)
         if snapshot.speaking is not None and target.address in snapshot.speaking.announced:
             site = snapshot.speaking.announced[target.address]
-            installed.add_metric(["bgp", target.address, str(target.family), site], 1)
+            installed.add_metric(["bgp", *subject, site], 1)
     yield desired
     yield installed
     decisions = GaugeMetricFamily(

@@ -30,14 +30,15 @@ PATH = {
     "nsid", "outcomes",
 }  # fmt: skip
 METRICS = {
+    "steering_mode": {"mode"},
     "steering_observations": {"upstream", "address", "path", "source", "outcome"},
     "steering_failure_ratio": {"upstream", "address", "path"},
     "steering_health": {"upstream", "address", "path", "state"},
-    "steering_serial_lag_seconds": {"zone", "address", "path"},
-    "steering_signature_remaining_seconds": {"zone", "address", "path"},
-    "steering_probe_rtt_seconds": {"address", "path"},
+    "steering_serial_lag_seconds": {"upstream", "zone", "address", "path"},
+    "steering_signature_remaining_seconds": {"upstream", "zone", "address", "path"},
+    "steering_probe_rtt_seconds": {"upstream", "path"},
     "steering_desired": {"upstream", "address", "family", "site"},
-    "steering_installed": {"actuator", "address", "family", "site"},
+    "steering_installed": {"actuator", "upstream", "address", "family", "site"},
     "steering_decisions": {"rule"},
     "steering_actions": {"actuator", "action", "result"},
     "steering_action_seconds": set(),
@@ -103,7 +104,7 @@ def test_the_metrics_parse_and_carry_the_names_of_the_contract(incident: Stage) 
     states = families["steering_health"].samples
     for address in incident.addresses:
         mine = [s for s in states if s.labels["address"] == address and s.labels["path"] == "local"]
-        assert [s.labels["state"] for s in mine if s.value] == ["failing"], "one state at a time"
+        assert [(s.labels["state"], s.value) for s in mine] == [("failing", 1)], "and no other"
     counted = {s.name for s in families["steering_observations"].samples}
     assert counted == {"steering_observations_total"}
 

@@ -259,8 +259,8 @@ class Checked(Simulation):
         own = [s for s in steps if s.rule in ("steer", "healthy")]
         if own:
             need(len(own) + spent <= budget.moves_per_minute, f"{spent} + {len(own)} moves")
-        if steps:
-            self.own_moves.append((self.now, len(steps)))
+        if by_itself := [s for s in steps if s.rule not in ("off", "override")]:
+            self.own_moves.append((self.now, len(by_itself)))
         new = [s for s in own if s.now is not None and s.was is None]
         away = int((after.plan > 0).sum())
         need(not new or budget.at_once is None or away <= budget.at_once, f"{away} away")

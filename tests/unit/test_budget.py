@@ -17,7 +17,7 @@ from steering.decide.board import Board, look, with_budget
 from steering.decide.explain import explain
 from steering.decide.rules import decide
 from steering.layout import Layout
-from steering.model import Heard, Outcome
+from steering.model import Action, Heard, Match, Outcome, Override
 
 FAULT, HEALED = 1020.0, 1060.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -107,6 +107,59 @@ def test_a_detour_worse_than_home_is_left_whatever_the_budget_says(tmp_path: Pat
     sim.until(lambda: not sim.installed, limit=60)
     home = [at for at, s in sim.steps if s.now is None]
     assert home[-1] - home[0] < 50
+
+
+def test_what_off_takes_home_spends_no_moves_so_on_sends_all_away_at_once(tmp_path: Path) -> None:
+    """25 of 30 a minute went by themselves: over a minute later they are not counted any more."""
+    config = CONFIG + "budget: {moves_per_minute: 30}\n"
+    sim = Simulation(setup(tmp_path, policy(letters=13), config=config), _bad_here_for_good)
+    sim.run(40)
+    assert len(sim.installed) == 26
+    sim.run(60)
+    sim.off = True
+    sim.until(lambda: not sim.installed, limit=2)
+    assert not sim.world.moves
+    sim.off = False
+    assert sim.until(lambda: len(sim.installed) == 26, limit=60) <= 2
+    assert "budget" not in sim.world.alarms
+
+
+def test_off_and_on_within_the_minute_leaves_what_was_left_of_it(tmp_path: Path) -> None:
+    config = CONFIG + "budget: {moves_per_minute: 40}\n"
+    sim = Simulation(setup(tmp_path, policy(letters=13), config=config), _bad_here_for_good)
+    sim.until(lambda: len(sim.installed) == 26, limit=40)
+    sim.off = True
+    sim.until(lambda: not sim.installed, limit=2)
+    sim.off = False
+    assert sim.until(lambda: len(sim.installed) == 14, limit=60) <= 2
+    sim.run(5)
+    assert len(sim.installed) == 14, "26 and 14 of the agent's own are all that a minute has"
+    assert {e.rule for _, e in sim.told("held")} == {"budget"}
+
+
+def test_what_overrides_move_away_and_keep_at_home_spends_no_moves(tmp_path: Path) -> None:
+    config = CONFIG + "budget: {moves_per_minute: 6}\n"
+    sim = Simulation(setup(tmp_path, config=config), _bad_here_for_good)
+    sim.run(10)
+    for action, to, away in ((Action.STEER, "fra", 6), (Action.LOCAL, None, 0)):
+        sim.overrides = (_order(action, to),)
+        sim.until(lambda: len(sim.installed) == away, limit=2)  # noqa: B023 - called at once
+        assert not sim.world.moves
+    sim.run(20)
+    assert not sim.installed
+    sim.overrides = ()
+    assert sim.until(lambda: len(sim.installed) == 6, limit=60) <= 2
+    assert sum(number for _, number in sim.world.moves) == 6
+
+
+def _bad_here_for_good(ask: Ask) -> Outcome:
+    return EXPIRED if ask.local and ask.now >= FAULT else GOOD
+
+
+def _order(action: Action, to: str | None) -> Override:
+    return Override(
+        name="mine", match=Match(), action=action, to=to, until=None, reason="4711", by="noc"
+    )
 
 
 # --- at once ----------------------------------------------------------------------------------

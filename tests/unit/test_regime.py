@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from simulation import CONFIG, policy
 
+from steering import engine
 from steering.agent import regime as regimes
 from steering.agent.crew import Crew
 from steering.agent.notebook import Notebook
@@ -24,12 +27,12 @@ from steering.report.metrics import Meters
 class Clothes:
     """An outfit with hands, that touches nothing."""
 
-    hands = object()
+    hands = SimpleNamespace(owes=False)
     notices = left = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Outfit | None = None) -> None:
         del was
-        self.layout = version.layout
+        self.setup, self.layout = version.setup, version.layout
 
     def adopt(self) -> None: ...
 
@@ -38,6 +41,9 @@ class Nothing:
     """Senses that sense nothing."""
 
     def wear(self, outfit: Outfit, crew: Crew) -> None: ...
+
+    def installed(self) -> Mapping[str, str]:
+        return {}
 
 
 @pytest.fixture
@@ -58,11 +64,13 @@ def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setattr(regimes, "Outfit", Clothes)
     monkeypatch.setattr(Regime, "_set_going", lambda _regime, _was: None)
     config = version.setup.config
+    switch = SimpleNamespace(engaged=lambda: False)
+    lasting = SimpleNamespace(switch=switch, kept_off=lambda: False)
 
     def make(turn: Callable[[], None]) -> Regime:
         return Regime(
             version,
-            cast("Lasting", None),
+            cast("Lasting", lasting),
             notebook=Notebook(config.state),
             senses=cast("Senses", Nothing()),
             meters=Meters(),
@@ -122,3 +130,45 @@ def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
         regime.take(version, anew=True)
     regime.stand()
     assert (tmp_path / "in-force").exists()
+
+
+FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), MemoryError()]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("stage", ["built", "thought through"])
+def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goes_on(
+    made: Make, version: Version, monkeypatch: pytest.MonkeyPatch, stage: str, fault: Exception
+) -> None:
+    def stumbles(*_: object, **__: object) -> None:
+        raise fault
+
+    turns: list[Version] = []
+    regime = made(lambda: turns.append(regime.version))
+    regime.start(cast("Crew", None))
+    outfit, world = regime.outfit, regime.world
+    if stage == "built":
+        monkeypatch.setattr(regimes, "Outfit", stumbles)
+    else:
+        monkeypatch.setattr(engine, "turn", stumbles)
+    later = replace(version, fingerprint=())
+    with pytest.raises(CannotRun, match=type(fault).__name__) as refused:
+        regime.take(later, anew=True)
+    assert refused.value.__cause__ is fault
+    assert regime.version is version
+    assert (regime.outfit, regime.world) == (outfit, world)
+    assert turns == [version], "of the start: there was no turn by the other one"
+
+
+def test_overrides_that_the_engine_stumbles_over_are_refused_as_well(
+    made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbles(*_: object, **__: object) -> None:
+        raise IndexError("out of bounds")
+
+    regime = made(lambda: None)
+    regime.start(cast("Crew", None))
+    monkeypatch.setattr(engine, "turn", stumbles)
+    with pytest.raises(CannotRun, match="can't be thought through: IndexError: out of bounds"):
+        regime.take(replace(version, fingerprint=()), anew=False)
+    assert regime.version is version

@@ -133,6 +133,33 @@ def other(hold: str = "11s") -> str:
     return policy(more=f"recover: {{hold: {hold}, max_hold: 60s, clean: 20}}\n")
 
 
+@pytest.mark.parametrize("stage", ["ended_by", "take"])
+def test_what_cannot_be_thought_through_or_built_is_rejected_with_an_alarm_and_not_tried_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    tried: list[str] = []
+
+    def cannot(*_: object, **__: object) -> Ended:
+        tried.append(stage)
+        raise CannotRun(1, "these files can't be made use of: ValueError: priority: 32765")
+
+    was = desk.taker.version
+    monkeypatch.setattr(desk.taker, stage, cannot)
+    desk.write(other())
+    desk.look(5)
+    assert tried == [stage]
+    assert desk.taker.version is was
+    assert not desk.taker.taken
+    assert desk.taker.told == ["config_rejected"]
+    assert "priority: 32765; the last good version stays in force" in desk.reload.trouble(1e9)
+    assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
+    assert desk.taker.stood[-1] == was.fingerprint, "a restart goes on by what is in force"
+    monkeypatch.undo()
+    desk.write(other("12s"))
+    desk.look()
+    assert desk.taker.taken == [True]
+
+
 def test_files_that_do_not_change_are_not_read_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,21 +5,26 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
+from steering.report import exposition
 from steering.report.http import routes
 from steering.report.http.letters import FRONT, METRICS, OPENMETRICS, STATUS, Answer
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
 
-_ACCEPT = {METRICS: "", OPENMETRICS: "application/openmetrics-text; version=1.0.0"}
+_FORMATS = {
+    METRICS: (exposition.prometheus, CONTENT_TYPE_PLAIN_0_0_4),
+    OPENMETRICS: (exposition.openmetrics, CONTENT_TYPE_LATEST),
+}
 
 
 def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> Answer:
     """One answer; before the first turn there are metrics alone."""
-    if key in _ACCEPT:
-        encode, kind = choose_encoder(_ACCEPT[key])
-        return Answer(code=HTTPStatus.OK, kind=kind, body=encode(registry))
+    if key in _FORMATS:
+        write, kind = _FORMATS[key]
+        return Answer(code=HTTPStatus.OK, kind=kind, body=write(registry.collect()))
     if snapshot is None:
         return routes.unavailable("starting: no turn yet")
     if key == FRONT:

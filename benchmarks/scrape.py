@@ -1,0 +1,165 @@
+"""A scrape of `/metrics`: bytes and CPU time for 1,000 addresses over 3 paths.
+
+A site of 38 upstreams that was asked over every path and whose resolvers are heard, one upstream
+of 26 addresses bad and steered. `worn`: each path has also been silent now and then, and each
+address has refused resolvers, so that there is a series for each outcome; two zones an upstream.
+
+An answer is rendered by a copy of the agent's process. So its CPU time is not the loop's, and is
+what one scrape takes from the host.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks import report, turn
+from steering import engine
+from steering.config import Setup, load
+from steering.layout import Layout
+from steering.model import LOCAL, Facts, Heard, Kind, Observation, Outcome, Question, Round
+from steering.report.http.answers import answer
+from steering.report.http.letters import METRICS, OPENMETRICS
+from steering.report.metrics import Meters
+from steering.report.snapshot import Snapshot
+from steering.world import World
+
+ADDRESSES, SITES, EACH = 1_000, 2, 26
+TURNS = 60
+SCRAPES = 9
+WALL = 1_700_000_000.0
+
+
+def run() -> None:
+    """Print the table."""
+    rows = []
+    for name, worn in (("fresh", False), ("worn", True)):
+        meters = site(worn=worn)
+        for key in (METRICS, OPENMETRICS):
+            times = []
+            for _ in range(SCRAPES):
+                began = time.process_time()
+                body = answer(key, None, meters.registry).body
+                times.append(time.process_time() - began)
+            series = sum(not line.startswith(b"#") for line in body.splitlines())
+            size = f"{len(body) / 1e6:.2f} MB"
+            rows.append((f"{name}, {key}", str(series), size, report.ms(report.median(times))))
+    report.table(
+        f"A scrape, {ADDRESSES} addresses x {1 + SITES} paths",
+        ("site", "series", "size", "CPU"),
+        rows,
+    )
+
+
+def site(*, worn: bool) -> Meters:
+    """What the agent of such a site counts and shows."""
+    with tempfile.TemporaryDirectory() as directory:
+        layout = Layout.of(_setup(Path(directory), zones=2 if worn else 1))
+    meters = Meters()
+    world, installed = _lived(layout, meters, worn=worn)
+    snapshot = Snapshot(
+        mode="enforce",
+        world=world,
+        installed=installed,
+        alarms=world.alarms,
+        ready=True,
+        turned_at=world.now,
+    )
+    meters.watch(lambda: snapshot)
+    return meters
+
+
+def _setup(base: Path, *, zones: int) -> Setup:
+    config = turn.configure(base, ADDRESSES, sites=SITES, each=EACH)
+    served = ", ".join(f"zone{z}.example." for z in range(zones))
+    for file in (base / "policies").iterdir():
+        text = file.read_text().replace("zones: [example.]", f"zones: [{served}]\nserial: epoch")
+        file.write_text(text)
+    return load(config)
+
+
+def _lived(layout: Layout, meters: Meters, *, worn: bool) -> tuple[World, dict[str, str]]:
+    now = 1000.0
+    world = World.blank(layout, now, WALL + now)
+    installed: dict[str, str] = {}
+    for number in range(TURNS):
+        now += 1.0
+        rounds = _rounds(layout, number, now, worn=worn)
+        for seen in (o for item in rounds for o in item.observations):
+            upstream = layout.targets[layout.row[seen.address]].upstream
+            meters.rtt.labels(upstream, seen.path).observe(seen.rtt or 1.0)
+        facts = Facts(
+            wall=WALL + now,
+            rounds=rounds,
+            heard=_heard(layout, installed, now, worn=worn),
+            installed=installed,
+        )
+        world, _, _ = engine.turn(world, facts, now)
+        installed = world.steers()
+    return world, installed
+
+
+def _rounds(layout: Layout, number: int, now: float, *, worn: bool) -> tuple[Round, ...]:
+    """Ten rounds for each of one upstream, a round in ten seconds for the others."""
+    made = []
+    for a, target in enumerate(layout.targets):
+        bad = a < EACH and number > TURNS // 3
+        if not bad and (a + number) % 10:
+            continue
+        zones = layout.policy(a).zones
+        zone = zones[number // 10 % len(zones)]
+        silent = worn and number < 10 * len(zones) and number % 20 >= 10
+        made.append(
+            Round(
+                address=target.address,
+                question=Question(
+                    zone=zone, name=f"n{number}.{zone}", rdtype="A", kind=Kind.DENIAL
+                ),
+                at=now,
+                observations=tuple(
+                    _seen(target.address, path, now, bad=bad, silent=silent)
+                    for path in layout.paths
+                ),
+            )
+        )
+    return tuple(made)
+
+
+def _seen(address: str, path: str, now: float, *, bad: bool, silent: bool) -> Observation:
+    if silent:
+        return Observation(address=address, path=path, outcome=Outcome.TIMEOUT)
+    return Observation(
+        address=address,
+        path=path,
+        outcome=Outcome.EXPIRED if bad and path == LOCAL else Outcome.SECURE,
+        reached=True,
+        rtt=0.0123,
+        serial=int(WALL + now) - 60,
+        expires=WALL + 500_000.0,
+    )
+
+
+def _heard(
+    layout: Layout, installed: dict[str, str], now: float, *, worn: bool
+) -> tuple[Heard, ...]:
+    counts = {Outcome.SECURE: 38, Outcome.REFUSED: 2} if worn else {Outcome.SECURE: 40}
+    return tuple(
+        Heard(
+            address=target.address,
+            path=installed.get(target.address, LOCAL),
+            at=now - 0.2,
+            answers=40,
+            counts=counts,
+            expires=WALL + 500_000,
+        )
+        for target in layout.targets
+    )
+
+
+def series(body: bytes) -> dict[str, int]:
+    """How many samples each family has."""
+    families = text_string_to_metric_families(body.decode())
+    return {family.name: len(family.samples) for family in families}

@@ -1,0 +1,58 @@
+"""How far the numbers of this host reach: each bound once, for the files and for what acts.
+
+The configuration refuses what lies beyond, with the key's name; the claim on the kernel, which is
+read from a lease as well, refuses the same. A bound that stood in two places would one day be two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+U32: Final = 2**32 - 1
+
+TABLES: Final = range(1, U32 + 1)
+"""Routing tables: 0 is no table, and a number has 32 bits."""
+SYSTEM_TABLES: Final[Mapping[int, str]] = {253: "`default`", 254: "`main`", 255: "`local`"}
+"""RT_TABLE_* in include/uapi/linux/rtnetlink.h."""
+MARKS: Final = range(1, U32 + 1)
+"""0 is the mark of all traffic."""
+PROTOCOLS: Final = range(5, 256)
+"""Below are the kernel's and iproute2's own marks of origin (rtnetlink.h); it is one octet."""
+
+RULES_BEFORE: Final = 3
+RULES_AFTER: Final = 1
+"""Preferences of ours in front of the rule that looks up the steers, and behind it."""
+_LOCAL, _MAIN = 0, 32766
+"""Preferences of the rules of the local table and of the main table, behind which nothing is
+steered."""
+PRIORITIES: Final = range(_LOCAL + 1 + RULES_BEFORE, _MAIN - RULES_AFTER)
+"""Of the rule that looks up the steers, so that all of ours lie between those two."""
+
+INTERFACE: Final = 15
+"""Octets of an interface's name (IFNAMSIZ less the final zero)."""
+
+
+def unfit(
+    address: IPv4Address | IPv6Address, *, loopback: bool = False, link_local: bool = False
+) -> str | None:
+    """Why this is no address of one host that packets can be sent to; None: it is one.
+
+    A next hop is neither this host nor link-local, other roles may be. A link-local address of
+    IPv4 needs no interface: the kernel finds the one link it is on.
+    """
+    if address.is_multicast:
+        return "is multicast, wanted one host's address"
+    if address.is_unspecified or address == IPv4Address(U32):
+        return "is nobody's address, wanted one host's"
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            return "names an interface, wanted an address that needs none"
+        if address.ipv4_mapped:
+            return f"travels as IPv4, wanted {address.ipv4_mapped}"
+        if address.is_link_local and not link_local:
+            return "is link-local and means nothing without an interface, wanted a global one"
+    if address.is_loopback and not loopback:
+        return "is this host itself, wanted the remote site's router or tunnel end"
+    return None

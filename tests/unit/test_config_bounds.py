@@ -1,0 +1,620 @@
+"""Every bound of the files, made from the schema: what is at it serves, what is beyond is refused.
+
+The values come from the same declarations that the reference is written from, so a bound that is
+new, or moved, is tried without a word here. What loads has to do for all that an agent builds from
+it: a number that the files allow and the claim refuses would be met by a running agent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+from pydantic import AfterValidator
+
+from steering import bounds, engine
+from steering.act import wire
+from steering.act.bgp import text as speaker
+from steering.act.claim import Claim
+from steering.act.diff import Act, Change
+from steering.act.kernel import order
+from steering.agent import parts
+from steering.agent.outfit import Lasting, Outfit
+from steering.agent.reload import Version
+from steering.config import ConfigError, Mode, Setup, fingerprint, load
+from steering.config.addresses import Address, Endpoint, Interface, Stream
+from steering.config.bgp import Community, FamilyName
+from steering.config.changes import file_changes
+from steering.config.overrides import Until
+from steering.config.scalars import (
+    FilePath,
+    Flag,
+    Name,
+    Permissions,
+    Scalar,
+    Text,
+    Whole,
+    Word,
+)
+from steering.config.schema import FILES, _scalar, _sections
+from steering.config.section import section_in, some
+from steering.config.units import Duration, Share, Size, duration, octets, seconds
+from steering.decide.attention import attention
+from steering.decide.explain import explain
+from steering.memory import recall, remember
+from steering.model import (
+    LOCAL,
+    Evidence,
+    Facts,
+    Family,
+    Heard,
+    Kind,
+    Observation,
+    Outcome,
+    Question,
+    Round,
+)
+from steering.observe.probe import Prober
+from steering.observe.strays import Strays
+from steering.replay import setups
+from steering.replay.record import pack_world, unpack_world
+from steering.report.snapshot import Snapshot
+from steering.report.status import status
+from steering.world import World
+
+Json = Any
+WALL = 1_700_000_000.0
+
+FULL: Mapping[str, Json] = {
+    "steering": {
+        "site": "sin",
+        "sites": {
+            "pao": {"next_hop": {"ipv4": "10.255.1.2", "ipv6": "fd00:ff:1::2"}, "capacity": 1000},
+            "fra": {"next_hop": {"ipv4": "10.255.2.2", "ipv6": "fd00:ff:2::2"}},
+        },
+        "resolvers": ["127.0.0.1"],
+        "transit_interfaces": ["bb-pao"],
+        "observe": {
+            "dnstap": [],
+            "probe": {"pins": {"local": {"dscp": 10}, "pao": {"dscp": 12}}},
+        },
+        "act": {
+            "kernel": {},
+            "bgp": {
+                "local_as": 64512,
+                "router_id": "10.0.0.1",
+                "neighbors": [{"address": "10.0.0.2", "peer_as": 64512}],
+                "next_hop": {"pao": {"ipv4": "10.255.1.3"}},
+            },
+        },
+    },
+    "policy": {
+        "upstream": "gtld",
+        "operator": {"name": "Foo"},
+        "zones": ["gtld."],
+        "nameservers": {"a.gtld.example.": ["192.5.5.30", "2001:db8:5::30"]},
+        "steer": {"to": ["pao", "fra"]},
+        "serial": "epoch",
+    },
+    "overrides": {
+        "overrides": [
+            {
+                "name": "x",
+                "match": {"family": "ipv6"},
+                "action": "steer",
+                "to": "pao",
+                "until": "never",
+                "reason": "4711",
+                "by": "noc",
+            }
+        ]
+    },
+}
+"""Files with every section in them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Values at the bounds of one kind of value, and one step beyond each."""
+
+    at: tuple[Json, ...]
+    beyond: tuple[Json, ...]
+
+
+def _whole(kind: Whole) -> Limits:
+    return Limits(
+        at=(kind.low, kind.high), beyond=(kind.low - 1, kind.high + 1, *(kind.taken or ()))
+    )
+
+
+def _duration(kind: Duration) -> Limits:
+    low, high = seconds(kind.low), seconds(kind.high)
+    less = [f"{1000 * low - 1:.0f}ms"] if low else ["-1ms"]
+    return Limits(at=(kind.low, kind.high), beyond=(*less, f"{high * 1000 + 1:.0f}ms"))
+
+
+def _size(kind: Size) -> Limits:
+    return Limits(
+        at=(kind.low, kind.high), beyond=(f"{octets(kind.low) // 1000 - 1}kB", f"1{kind.high}")
+    )
+
+
+def _share(kind: Share) -> Limits:
+    low = float(kind.low.removesuffix("%"))
+    return Limits(
+        at=(kind.low, "100%", 1, low / 100),
+        beyond=(f"{low - 0.001:.3f}%", "100.001%", 1.00001, low / 100 - 0.00001),
+    )
+
+
+def _community(kind: Community) -> Limits:
+    at = [":".join([number] * kind.parts) for number in ("0", str(2**kind.bits - 1))]
+    one_more = ["1"] * (kind.parts - 1) + [str(2**kind.bits)]
+    return Limits(at=(at[0], at[1]), beyond=(":".join(one_more), f"{at[0]}:0"))
+
+
+_LONGEST = ".".join(["a" * 63] * 3 + ["b" * 61])  # 255 octets on the wire
+LIMITS: Mapping[type[Scalar[Any]], Callable[[Any], Limits] | Limits | None] = {
+    Whole: _whole,
+    Duration: _duration,
+    Size: _size,
+    Share: _share,
+    Community: _community,
+    Word: Limits(at=("a", "b" * 63), beyond=("", "b" * 64)),
+    Name: Limits(at=(".", "a", "a" * 63, _LONGEST), beyond=("", "a" * 64, f"{_LONGEST}b")),
+    Text: Limits(at=("a", "a" * 100_000), beyond=("", " ")),
+    FilePath: Limits(at=("a",), beyond=("",)),
+    Permissions: Limits(at=("000", "0777"), beyond=("00", "1000", "0778")),
+    Interface: Limits(at=("b", "b" * 15), beyond=("", "b" * 16)),
+    Stream: Limits(
+        at=("/" + "b" * 106, "tcp://127.0.0.1:0", "tcp://[::1]:65535"),
+        beyond=("", "/" + "b" * 107, "tcp://127.0.0.1:65536"),
+    ),
+    Endpoint: Limits(
+        at=("127.0.0.1:0", "[::1]:65535"), beyond=("127.0.0.1", "127.0.0.1:", "127.0.0.1:65536")
+    ),
+    Flag: None,
+    FamilyName: None,
+    Address: None,
+    Until: None,
+}
+"""What is tried of each kind; None: there is nothing between two of its values."""
+
+GIVES_WAY: Mapping[tuple[str, str], Callable[[Json], Mapping[str, Json]]] = {
+    ("observe.probe", "interval"): lambda value: {
+        "fast_interval": min((value, "200ms"), key=seconds)
+    },
+    ("observe.probe", "fast_interval"): lambda value: {
+        "interval": max((value, "10s"), key=seconds)
+    },
+    ("recover", "hold"): lambda value: {"max_hold": max((value, "1h"), key=seconds)},
+    ("recover", "max_hold"): lambda value: {"hold": min((value, "5m"), key=seconds)},
+}
+"""Keys beside the one that is tried, which would otherwise contradict it."""
+
+SHORT = {("act.kernel", "table"): 2, ("act.kernel", "mark"): 2}
+"""Numbers that stand for a block, with one more for each of two sites: its end is the bound."""
+
+OF_SITES = frozenset(
+    {
+        "steering: .sites",
+        "steering: observe.probe.pins",
+        "steering: act.bgp.next_hop",
+        "policy: steer.to",
+        "overrides: overrides[].to",
+        "overrides: overrides[].match.site",
+    }
+)
+"""Keys that hold names of sites, which have to be there."""
+
+NOT_HERE = {
+    ("", "policies"): "the directory has to be there",
+    ("", "trust_anchors"): "the file has to be there",
+    ("", "site"): "tried below",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key of the files that holds a value with bounds."""
+
+    file: str
+    section: str
+    name: str
+    form: type
+    """What it holds: such a value (`str`), a list of them, or a mapping from them (`dict`)."""
+    kind: Scalar[Any]
+
+    @property
+    def path(self) -> str:
+        return f"{self.file}: {self.section}.{self.name}"
+
+    def limits(self) -> Limits:
+        found = LIMITS[type(self.kind)]
+        assert found is not None
+        return found if isinstance(found, Limits) else found(self.kind)
+
+
+def _keys() -> Iterator[Key]:
+    for file, model in FILES.items():
+        for section, declared in _sections(model):
+            for name in declared.known():
+                field = declared.field(name)
+                kind = _scalar(field.annotation, field.metadata)
+                if kind is None and section_in(field.annotation) is None:
+                    kind = _in_list(field.annotation)
+                if kind is not None and LIMITS[type(kind)] is not None:
+                    if (section, name) in NOT_HERE and file == "steering":
+                        continue
+                    yield Key(
+                        file=file,
+                        section=section,
+                        name=name,
+                        form=_form(field.annotation),
+                        kind=kind,
+                    )
+
+
+def _form(annotation: object) -> type:
+    if get_origin(annotation) is Mapping:
+        return dict
+    if get_origin(annotation) is tuple:
+        return list
+    return next((f for part in get_args(annotation) if (f := _form(part)) is not str), str)
+
+
+def _in_list(annotation: object) -> Scalar[Any] | None:
+    """The kind of the values of a list."""
+    if get_origin(annotation) is Annotated:
+        inner, *marks = get_args(annotation)
+        found = _scalar(inner, marks)
+        return found or _in_list(inner)
+    if get_origin(annotation) is tuple:
+        return _in_list(get_args(annotation)[0])
+    return next((k for part in get_args(annotation) if (k := _in_list(part))), None)
+
+
+KEYS = tuple(_keys())
+AT = [(key, value) for key in KEYS for value in key.limits().at]
+BEYOND = [(key, value) for key in KEYS for value in key.limits().beyond]
+
+
+def _named(item: object) -> str:
+    if isinstance(item, Key):
+        return item.path
+    text = str(item)
+    return text if len(text) < 20 else f"{text[:8]}-{len(text)}"
+
+
+def _files(key: Key, value: Json) -> dict[str, Json]:
+    """The files with this value at that key."""
+    made = deepcopy(dict(FULL))
+    at = _inside(made[key.file], key.section)
+    if key.form is dict:
+        value = {value: next(iter(at[key.name].values()))}
+    at[key.name] = [value] if key.form is list else value
+    return made
+
+
+def _inside(values: Json, section: str) -> Json:
+    for part in filter(None, section.split(".")):
+        name = part.removesuffix("[]")
+        if name == "NAME":
+            name = next(iter(values))
+        values = values.setdefault(name, {})
+        if part.endswith("[]"):
+            values = values[0]
+    return values
+
+
+def _loaded(tmp: Path, files: Mapping[str, Json]) -> Version:
+    directory = tmp / "policies"
+    directory.mkdir(exist_ok=True)
+    config = {"state": str(tmp / "state"), "runtime": str(tmp / "runtime"), **files["steering"]}
+    (tmp / "steering.yaml").write_text(json.dumps(config))
+    (directory / "gtld.yaml").write_text(json.dumps(files["policy"]))
+    (directory / "overrides.yaml").write_text(json.dumps(files["overrides"]))
+    path = tmp / "steering.yaml"
+    return Version.of(load(path), fingerprint(path))
+
+
+def _fitting(key: Key, value: Json) -> dict[str, Json]:
+    """The files with this value at that key, and the rest of them so that it can be."""
+    files = _files(key, value)
+    at = _inside(files[key.file], key.section)
+    at |= GIVES_WAY.get((key.section, key.name), lambda _: {})(value)
+    if (key.section, key.name) in SHORT and value == bounds.U32:
+        at[key.name] = value - SHORT[key.section, key.name]
+    return _renamed(files, value) if key.path in OF_SITES else files
+
+
+def _renamed(files: Mapping[str, Json], name: str) -> dict[str, Json]:
+    """The files with a site of another name."""
+    made: dict[str, Json] = json.loads(json.dumps(files).replace('"pao"', json.dumps(name)))
+    sites = made["steering"]["sites"]
+    sites.setdefault(name, FULL["steering"]["sites"]["pao"])
+    made["steering"]["sites"] = {name: sites[name], "fra": FULL["steering"]["sites"]["fra"]}
+    return made
+
+
+# --- the tests ----------------------------------------------------------------------------------
+
+
+def test_every_kind_of_value_is_known_here() -> None:
+    assert {type(key.kind) for key in KEYS} == {kind for kind in LIMITS if LIMITS[kind]}
+    assert len(KEYS) > 55
+
+
+def test_what_is_tried_is_all_that_the_reference_gives_bounds_of() -> None:
+    reference = Path(__file__).parents[2] / "docs/reference/configuration.md"
+    told = set(
+        re.findall(r"^\| `(\w+)` .*From \S+ to \S+\. \|$", reference.read_text(), re.MULTILINE)
+    )
+    assert told == {key.name for key in KEYS if hasattr(key.kind, "low")}
+
+
+@pytest.mark.parametrize(("key", "value"), AT, ids=_named)
+def test_what_is_at_a_bound_does_for_all_that_is_built_from_it(
+    tmp_path: Path, key: Key, value: Json
+) -> None:
+    build(_loaded(tmp_path, _fitting(key, value)))
+
+
+@pytest.mark.parametrize(("key", "value"), BEYOND, ids=_named)
+def test_what_is_beyond_a_bound_is_refused_by_the_name_of_its_key(
+    tmp_path: Path, key: Key, value: Json
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        _loaded(tmp_path, _files(key, value))
+    told = [str(problem) for problem in refused.value.problems]
+    named = re.compile(rf"\b{key.name}\b")
+    mine = [line for line in told if named.search(line.split(": ", 2)[1])]
+    assert mine, told
+    assert any(re.search("wanted|at most", line) for line in mine), mine
+
+
+LISTS = [
+    (file, section, name)
+    for file, model in FILES.items()
+    for section, declared in _sections(model)
+    for name in declared.known()
+    if any(
+        isinstance(mark, AfterValidator) and mark.func is some
+        for mark in (
+            *declared.field(name).metadata,
+            *(
+                mark
+                for part in get_args(declared.field(name).annotation)
+                if get_origin(part) is Annotated
+                for mark in get_args(part)[1:]
+            ),
+        )
+    )
+]
+
+
+@pytest.mark.parametrize(("file", "section", "name"), LISTS, ids=str)
+def test_a_list_that_has_to_hold_something_is_refused_empty(
+    tmp_path: Path, file: str, section: str, name: str
+) -> None:
+    files = deepcopy(dict(FULL))
+    at = _inside(files[file], section)
+    at[name] = {} if name == "nameservers" else []
+    with pytest.raises(ConfigError) as refused:
+        _loaded(tmp_path, files)
+    assert any(f"{name}: is empty, wanted" in str(one) for one in refused.value.problems)
+
+
+def test_the_lists_that_have_to_hold_something_are_found() -> None:
+    assert {name for _, _, name in LISTS} == {
+        "resolvers", "neighbors", "families", "zones", "nameservers", "on",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["table", "mark"])
+@pytest.mark.parametrize("sites", [1, 2, 3])
+def test_a_block_of_numbers_ends_where_the_claim_says_it_does(
+    tmp_path: Path, name: str, sites: int
+) -> None:
+    files = deepcopy(dict(FULL))
+    config = files["steering"]
+    config["sites"] = {
+        f"s{i}": {"next_hop": {"ipv4": f"10.255.{i}.2"}} for i in range(1, sites + 1)
+    }
+    config["act"]["bgp"]["next_hop"], config["observe"] = {}, {}
+    files["policy"]["steer"], files["overrides"] = {}, {"overrides": []}
+    starts = [bounds.U32 - sites]
+    if name == "table":
+        starts += [min(bounds.SYSTEM_TABLES) - 1 - sites, max(bounds.SYSTEM_TABLES) + 1]
+    for start in starts:
+        config["act"]["kernel"] = {name: start}
+        build(_loaded(tmp_path, files))
+    beyond = [bounds.U32 - sites + 1]
+    if name == "table":
+        beyond += [min(bounds.SYSTEM_TABLES) - sites, max(bounds.SYSTEM_TABLES)]
+    for start in beyond:
+        config["act"]["kernel"] = {name: start}
+        with pytest.raises(ConfigError, match=f"act.kernel.{name}: .*wanted"):
+            _loaded(tmp_path, files)
+
+
+def test_the_name_of_this_site_may_be_as_long_as_names_are(tmp_path: Path) -> None:
+    for length in (1, 63):
+        files = deepcopy(dict(FULL))
+        files["steering"]["site"] = "s" * length
+        build(_loaded(tmp_path, files))
+    for name in ("", "s" * 64, "local"):
+        files = deepcopy(dict(FULL))
+        files["steering"]["site"] = name
+        with pytest.raises(ConfigError, match=r"steering.yaml:1: site: .*wanted"):
+            _loaded(tmp_path, files)
+
+
+@pytest.mark.parametrize("address", ["169.254.7.1", "0.0.0.1", "240.0.0.1", "10.0.0.0"])
+def test_a_next_hop_that_the_files_allow_is_one_that_the_claim_allows(
+    tmp_path: Path, address: str
+) -> None:
+    files = deepcopy(dict(FULL))
+    files["steering"]["sites"]["fra"]["next_hop"]["ipv4"] = address
+    build(_loaded(tmp_path, files))
+
+
+# --- all that an agent builds -------------------------------------------------------------------
+
+
+def build(version: Version) -> None:
+    """As much as is built without a right on this host, and some turns by it."""
+    setup = version.setup
+    claim = parts.claim_of(setup.config)
+    assert claim is not None
+    _claimed(claim, setup)
+    _said(setup, claim)
+    _outfit(version)
+    _kept(setup)
+    _turned(version)
+
+
+def _claimed(claim: Claim, setup: Setup) -> None:
+    assert Claim.from_json(claim.to_json()) == claim
+    assert claim.preferences[0] > 0
+    assert claim.preferences[-1] < 32766
+    assert parts.held_by(setup.config) == claim
+    for family in claim.families:
+        ours: tuple[wire.Route | wire.Rule, ...]
+        ours = (*claim.rules(family), *claim.probe_routes(family))
+        for what in ours:
+            for act in (Act.ADD, Act.REMOVE):
+                assert order(Change(act=act, what=what)).body
+    for target in setup.policies[0].targets:
+        for site in claim.sites:
+            if claim.next_hop(site, target.family):
+                assert wire.route_body(claim.steer(target.address, site))
+    assert parts.pinning_commands(claim)
+
+
+def _said(setup: Setup, claim: Claim) -> None:
+    terms = parts.terms_of(setup.config)
+    assert terms is not None
+    address = setup.policies[0].targets[0].address
+    site = next(name for name in claim.sites if claim.next_hop(name, Family.IPV4))
+    table = {address: terms.attributes(address, site)}
+    assert speaker.configuration(
+        terms, helper=("python",), passwords={}, local={"10.0.0.2": "10.0.0.1"}, routes=table
+    )
+    assert speaker.announcements("10.0.0.2", table)
+    assert speaker.environment(terms)
+
+
+def _outfit(version: Version) -> None:
+    """The real one, of an agent that may not write and listens nowhere; and how it would ask."""
+    config = version.setup.config
+    assert len(parts.places_of(config)) == len(config.observe.dnstap)
+    observing = config.model_copy(
+        update={
+            "mode": Mode.OBSERVE,
+            "act": config.act.model_copy(update={"kernel": None}),
+            "observe": config.observe.model_copy(update={"dnstap": ()}),
+        }
+    )
+    unused: Any = None
+    lasting = Lasting(
+        switch=unused, kept_off=lambda: False, deliver=lambda _: None, strays=Strays()
+    )
+    outfit = Outfit(replace(version, setup=replace(version.setup, config=observing)), lasting)
+    Prober(
+        version.layout.targets,
+        parts.asked_of(version.setup.policies),
+        parts.probed_paths(parts.claim_of(config), config),
+        parts.pace_of(config),
+        keys=outfit.keys,
+        signatures=outfit.signatures,
+        deliver=lambda _: None,
+        known=version.delegations,
+    )
+    outfit.close()
+
+
+def _kept(setup: Setup) -> None:
+    assert not file_changes(setup, setups.read(setups.write(setup)))
+
+
+def _turned(version: Version) -> None:
+    """Asked, heard, bad here and good there, until whatever the bounds allow has happened."""
+    layout, now = version.layout, 1000.0
+    world = World.blank(layout, now, WALL + now)
+    installed: dict[str, str] = {}
+    for number in range(24):
+        now += 1.0
+        bad = number > 4
+        rounds = tuple(_round(t.address, version, now, bad=bad) for t in layout.targets)
+        heard = tuple(
+            Heard(
+                address=t.address,
+                path=installed.get(t.address, LOCAL),
+                at=now - 0.2,
+                answers=40,
+                counts={Outcome.EXPIRED if bad else Outcome.SECURE: 40},
+                expires=WALL + 500_000,
+            )
+            for t in layout.targets
+        )
+        facts = Facts(
+            wall=WALL + now,
+            rounds=rounds,
+            heard=heard,
+            installed=installed,
+            off=number == 20,
+            overrides=version.setup.overrides if number > 16 else (),
+        )
+        world, _, _ = engine.turn(world, facts, now)
+        installed = world.steers()
+        assert attention(world) is not None
+    for target in layout.targets:
+        assert explain(world, target.address)
+    assert json.dumps(
+        status(
+            Snapshot(
+                mode="enforce",
+                world=world,
+                installed=installed,
+                alarms=world.alarms,
+                ready=True,
+                turned_at=now,
+            )
+        )
+    )
+    recall(World.blank(layout, now, WALL + now + 1), remember(world))
+    assert unpack_world(pack_world(world), layout).now == world.now
+
+
+def _round(address: str, version: Version, now: float, *, bad: bool) -> Round:
+    zone = version.layout.policy(version.layout.row[address]).zones[0]
+    name = zone if len(zone) > 240 else f"n.{zone.removeprefix('.')}"
+    seen = tuple(
+        Observation(
+            address=address,
+            path=path,
+            outcome=Outcome.EXPIRED if bad and path == LOCAL else Outcome.SECURE,
+            reached=True,
+            rtt=0.01,
+            serial=int(WALL),
+            expires=WALL + 500_000,
+            evidence=Evidence(owner=name, rdtype="NSEC3", detail="expired") if bad else None,
+        )
+        for path in version.layout.paths
+    )
+    question = Question(zone=zone, name=name, rdtype="A", kind=Kind.DENIAL)
+    return Round(address=address, question=question, at=now, observations=seen)
+
+
+def test_a_bound_of_time_is_written_as_it_is_read() -> None:
+    for key in KEYS:
+        if isinstance(key.kind, Duration):
+            for text in (key.kind.low, key.kind.high):
+                assert seconds(duration(seconds(text))) == seconds(text)
