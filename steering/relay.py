@@ -119,6 +119,8 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "habit_all": ".AP",
         "habit_at": "",
         "deaf_until": "A",
+        "quiet_until": "A",
+        "raised": "A",
         "counted": "AP",
         "pooled": "G",
         "witnesses": "U",

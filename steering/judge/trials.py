@@ -9,10 +9,9 @@ import numpy as np
 from steering.judge import names
 from steering.judge.compare import candidates
 from steering.judge.confirm import Confirmation, Trial
+from steering.judge.doubt import dismiss
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
-from steering.judge.hearsay import reject
-from steering.judge.own import own
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
 
@@ -78,14 +77,8 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     if trial.result is Confirmation.CONFIRMED:
         draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
         return
-    # The fault is everywhere, or planted: these names say nothing for the next hour.
-    failed = draft.counted.pop((a, 0), names.NONE)
-    heard = reject(draft.listen(), a, int(draft.layout.upstream_of[a]), draft.now)
-    draft.ignored[a] = names.ignore(draft.ignored.get(a, names.NONE), (*failed, *heard), draft.now)
-    own(draft.book, "levels")[:, a, 0] = 0
-    draft.signals[a, 0] = Signal.REJECTED
-    draft.tell(
-        "rejected",
+    dismiss(
+        draft,
         a,
         f"{trial.pairs} pairs over local and {draft.layout.paths[trial.candidate]} differ by "
         f"{trial.score}: the fault is not of this path",
