@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from simulation import CONFIG, Ask, policy, setup
+from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 from test_hearsay import Listening, heard
 
 from steering.judge.doubt import LONGEST
@@ -113,3 +113,47 @@ def test_a_fault_that_begins_after_a_rejection_is_found(tmp_path: Path) -> None:
     assert story.told("rejected")
     assert not story.moves()
     assert story.until(lambda: len(story.installed) == 8, 60) < 45
+
+
+# --- a copy that takes a new signing later -----------------------------------------------------
+
+DAY = 86_400.0
+ACTS_ON_STALE = policy(letters=2, more="breach: {on: [bogus, stale]}\n")
+
+
+def _signed(ask: Ask, *, renewed: float, left: float, whole: float = 7 * DAY) -> Shown:
+    """A copy whose signatures had `left` seconds at 1000 s, until it took a new signing."""
+    ends = 1000.0 + left if ask.now < renewed else renewed + whole
+    expired = ask.now > ends
+    return Shown(outcome=Outcome.EXPIRED if expired else Outcome.SECURE, expires=WALL + ends)
+
+
+@pytest.mark.parametrize("lag", [13 * 60.0, 20 * 60.0])
+@pytest.mark.parametrize("config", [CONFIG, SHIPPED])
+def test_a_new_signing_that_comes_later_is_not_stale(
+    tmp_path: Path, config: str, lag: float
+) -> None:
+    signing = 2000.0
+
+    def answer(ask: Ask) -> Shown:
+        return _signed(ask, renewed=signing + lag * ask.local, left=4.5 * DAY)
+
+    story = Simulation(setup(tmp_path, ACTS_ON_STALE, config=config), answer, step=0.5, idle=10.0)
+    story.run(signing + lag + 1500 - 1000)
+    assert not [e for _, e in story.told("health_changed") if e.now == "stale"]
+    assert not story.steps
+
+
+def test_a_frozen_copy_is_stale_before_its_first_signature_runs_out(tmp_path: Path) -> None:
+    """By the life of its signatures alone: no serial is shown."""
+    left = 2 * DAY + 1800
+
+    def answer(ask: Ask) -> Shown:
+        return _signed(ask, renewed=1e9 if ask.local else 0.0, left=left)
+
+    config = SHIPPED
+    story = Simulation(setup(tmp_path, ACTS_ON_STALE, config=config), answer, step=1.0, idle=10.0)
+    story.run(1700)
+    assert not story.steps
+    took = 1700 + story.until(lambda: len(story.installed) == 4, 1800)
+    assert 1800 + 590 <= took <= 1800 + 700, "once two days are left, and ten minutes to be sure"
