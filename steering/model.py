@@ -262,6 +262,8 @@ class Attention:
     """Ask without a mark as well: where does the host's own traffic end up?"""
     witnesses: tuple[str, ...] = ()
     """Names that failed lately, to ask again besides fresh ones."""
+    every: Seconds | None = None
+    """The least time between two of these rounds; None: the fast interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

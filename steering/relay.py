@@ -88,6 +88,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "ignored": "A",
         "trials": "A",
         "herds": "G",
+        "backoffs": "A",
         "buckets": "AP",
         "holds": "A",
         "evidence": "AP",

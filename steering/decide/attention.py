@@ -6,6 +6,7 @@ from itertools import islice, zip_longest
 
 import numpy as np
 
+from steering.judge.backoff import gap
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention
 from steering.world import World
@@ -51,6 +52,7 @@ def attention(world: World) -> dict[str, Attention]:
             paths=frozenset(layout.paths[p] for p in columns),
             live=proof is not None and proof.installed is not None,
             witnesses=_witnesses(world, a),
+            every=gap(layout, ledger, a, now, proving=bool(unproved[a])),
         )
     return wanted
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steering.judge import names
+from steering.judge.backoff import acquit, weigh
 from steering.judge.compare import candidates
 from steering.judge.confirm import Confirmation, Trial
 from steering.judge.doubt import dismiss
@@ -25,8 +26,14 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         return
     here = _bad(draft, a, 0, seen.get(0))
     there = _bad(draft, a, trial.candidate, seen.get(trial.candidate))
-    if here is not None and there is not None:
-        draft.trials[a] = trial.pair(bad_here=here, bad_there=there)
+    if here is None or there is None:
+        return
+    if here and not there:
+        lost = seen[0].verdict is not Verdict.BOGUS
+        draft.trials[a] = weigh(trial, draft.layout, item.at, draft.now, lost=lost)
+    else:
+        after = trial.pair(bad_here=here, bad_there=there)
+        draft.trials[a] = after if here else acquit(after, draft.layout, item.at)
 
 
 def _bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:

@@ -5,7 +5,8 @@ the same instant, so that the answers can be compared; attended it ticks at the 
 over the attended paths, and the others join whenever their slow turn has come. Over each
 path, whatever is attended, forgotten and attended again, one law holds:
 
-* never two questions within the fast interval (a repeat by TCP is a question),
+* never two questions within the fast interval, or the longer one that is wanted
+  (a repeat by TCP is a question),
 * and, while the path is not attended, none within nine tenths of the slow interval.
 """
 
@@ -143,8 +144,12 @@ class Cadence:
 
     def _free_at(self, timeline: _Timeline, path: str, fast: tuple[str, ...]) -> Instant:
         """From when on a path may be asked again."""
-        gap = self._pace.fast_interval if path in fast else self._least_slow
+        gap = self._fast_gap(timeline) if path in fast else self._least_slow
         return timeline.asked.get(path, -math.inf) + gap
+
+    def _fast_gap(self, timeline: _Timeline) -> Seconds:
+        every = timeline.attention.every if timeline.attention else None
+        return max(self._pace.fast_interval, every or 0.0)
 
     @property
     def _least_slow(self) -> Seconds:

@@ -264,7 +264,7 @@ class Simulation:
                 self._slow[address] += self.layout.interval
                 self._round(a, address, set(self.layout.paths), live=live)
             elif due is not None and self._fast.get(address, 0.0) <= self.now:
-                self._fast[address] = self.now + self.layout.fast_interval
+                self._fast[address] = self.now + max(self.layout.fast_interval, due.every or 0.0)
                 self._round(a, address, set(due.paths), live=live, witnesses=due.witnesses)
 
     def _round(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import statistics
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 from test_hearsay import Listening, heard
 
+from steering.judge.backoff import GENTLE, HASTY, acquit, weigh
+from steering.judge.confirm import Confirmation, Trial
 from steering.judge.doubt import LONGEST
 from steering.judge.hearsay import QUIET
-from steering.model import Heard, Outcome
+from steering.layout import Layout
+from steering.model import Attention, Heard, Outcome
+from steering.observe.cadence import Cadence, Pace
 
 SHIPPED = CONFIG.replace(
     "interval: 1s, fast_interval: 100ms", "interval: 10s, fast_interval: 200ms"
@@ -157,3 +164,157 @@ def test_a_frozen_copy_is_stale_before_its_first_signature_runs_out(tmp_path: Pa
     assert not story.steps
     took = 1700 + story.until(lambda: len(story.installed) == 4, 1800)
     assert 1800 + 590 <= took <= 1800 + 700, "once two days are left, and ten minutes to be sure"
+
+
+# --- a limit on questions, which our own haste runs into --------------------------------------
+
+
+class Merged(Simulation):
+    """One timeline an address, as the agent's own cadence has it: a slow round is one of the fast
+    ones, and not one more in between.
+    """
+
+    def _ask(self) -> None:
+        for a, target in enumerate(self.layout.targets):
+            address = target.address
+            due = self._wanted.get(address)
+            slow = self._slow[address] <= self.now
+            if self._fast.get(address, 0.0) > self.now or (due is None and not slow):
+                continue
+            every = (due and due.every) or 0.0
+            self._fast[address] = self.now + max(self.layout.fast_interval, every)
+            self._slow[address] += self.layout.interval * slow
+            self._round(
+                a,
+                address,
+                set(self.layout.paths) if slow or due is None else set(due.paths),
+                live=due is not None and due.live,
+                witnesses=() if slow or due is None else due.witnesses,
+            )
+
+
+@dataclass
+class Limit:
+    """A server that takes so many questions a second over one path, and not one more."""
+
+    number: int
+    outcome: Outcome
+    everywhere: bool = False
+    fault: Callable[[Ask], bool] = lambda ask: False  # noqa: ARG005
+    """What is wrong with those that it answers."""
+    instead: Outcome = Outcome.EXPIRED
+    asked: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def __call__(self, ask: Ask) -> Outcome:
+        if ask.local or self.everywhere:
+            key = ask.address, ask.path
+            known = [at for at in self.asked.get(key, []) if ask.now - at < 1 - 1e-6]
+            if len(known) >= self.number:
+                return self.outcome
+            self.asked[key] = [*known, ask.now]
+        return self.instead if self.fault(ask) else Outcome.SECURE
+
+
+def a_moment(ask: Ask) -> bool:
+    """Something of ten seconds that makes the agent ask fast, and passes."""
+    return ask.local and 1100 < ask.now < 1110 and ask.lost(0.3)
+
+
+def for_good(ask: Ask) -> bool:
+    return ask.local and ask.now > 1100
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.SERVFAIL, Outcome.TIMEOUT])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_what_only_fast_questions_meet_moves_nobody(
+    tmp_path: Path, outcome: Outcome, number: int
+) -> None:
+    limit = Limit(number, outcome, fault=a_moment, instead=Outcome.REFUSED)
+    story = Merged(setup(tmp_path, policy(letters=3), config=SHIPPED), limit, step=0.05)
+    story.run(600)
+    assert story.asked > 6 * 61, "or nothing was tried"
+    assert not story.told("confirmed")
+    assert not story.steps
+    assert len(story.told("suspected")) <= 2 * 6
+    assert story.asked < 6 * 400
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.TIMEOUT])
+def test_a_steer_is_not_undone_by_a_limit_of_five_a_second(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    """The proof asks twice over the site's path: by the mark, and as the host's traffic goes."""
+    limit = Limit(5, outcome, everywhere=True, fault=for_good)
+    story = Merged(setup(tmp_path, policy(letters=3), config=SHIPPED), limit, step=0.05)
+    story.run(900)
+    assert len(story.told("steered")) == len(story.told("proved")) == 6
+    assert not story.told("undone")
+    assert len(story.steps) == 6
+
+
+def test_what_refuses_at_a_site_is_asked_slowly_and_kept(tmp_path: Path) -> None:
+    limit = Limit(3, Outcome.REFUSED, everywhere=True, fault=for_good)
+    story = Merged(setup(tmp_path, policy(letters=3), config=SHIPPED), limit, step=0.05)
+    story.run(130)
+    assert len(story.told("proved")) == 6
+    begun = story.asked
+    story.run(60)
+    assert story.asked - begun < 6 * 60 * 2, "half of what is asked of one that refuses nothing"
+    assert len(story.steps) == 6
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.SERVFAIL, Outcome.TIMEOUT])
+def test_who_refuses_everything_is_left_some_seconds_later(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    """Slow answers must say so as well. Where fast ones convicted alone it took 7.9 s, and 12.2
+    of silence; now it takes 12.3 and 18.0, all from the fault to the last steer.
+    """
+    took = []
+    for seed in range(4):
+        begins = 1100 + 2.3 * seed
+
+        def answer(ask: Ask, begins: float = begins) -> Outcome:
+            ill = ask.local and ask.now > begins and ".5." in ask.address.replace(":", ".")
+            return outcome if ill else Outcome.SECURE
+
+        both = policy(letters=3), policy("other", letters=3, net=6)
+        story = Merged(setup(tmp_path, *both, config=SHIPPED), answer, step=0.05)
+        story.run(begins - 1000)
+        story.until(lambda: len(story.installed) == 6, 60)  # noqa: B023
+        took.append(story.now - begins)
+    assert statistics.mean(took) <= (14 if outcome is not Outcome.TIMEOUT else 20)
+
+
+def test_a_good_answer_at_leisure_takes_back_what_haste_brought(tmp_path: Path) -> None:
+    layout = Layout.of(setup(tmp_path, config=SHIPPED))
+    trial = Trial(candidate=1, since=0.0)
+    for i in range(12):
+        trial = weigh(trial, layout, i * 0.2, i * 0.2, lost=True)
+    assert (trial.score, trial.hasty, trial.pairs) == (HASTY, HASTY, 12)
+    assert trial.eased is not None
+    early, late = trial.eased + GENTLE - 0.01, trial.eased + GENTLE
+    assert weigh(trial, layout, early, early, lost=True).score == HASTY
+    assert weigh(trial, layout, late, late, lost=True).score == HASTY + 1
+    assert acquit(trial, layout, early) == trial
+    assert (acquit(trial, layout, late).score, acquit(trial, layout, late).hasty) == (0, 0)
+
+
+def test_bogus_answers_are_nobody_s_haste(tmp_path: Path) -> None:
+    layout = Layout.of(setup(tmp_path, config=SHIPPED))
+    trial = Trial(candidate=1, since=0.0)
+    for i in range(12):
+        trial = weigh(trial, layout, i * 0.2, i * 0.2, lost=False)
+    assert trial.result is Confirmation.CONFIRMED
+
+
+def test_the_pace_that_is_wanted_is_the_pace_that_is_asked() -> None:
+    pace = Pace(interval=10.0, fast_interval=0.2, timeout=1.0)
+    cadence = Cadence(["a"], ("local", "pao"), pace, rng=random.Random(1), now=0.0)
+    cadence.attend({"a": Attention(paths=frozenset({"local"}), live=True, every=1.2)}, 0.0)
+    times = []
+    while cadence.wake_at < 60:
+        at = cadence.wake_at
+        times += [at for turn in cadence.due(at) if "local" in turn.paths]
+    assert len(times) == 50
+    assert min(b - a for a, b in itertools.pairwise(times)) >= 1.2 - 1e-9
