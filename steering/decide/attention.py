@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide.crowd import bad_now
+from steering.judge.backoff import gap
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention, Health, Seconds
 from steering.world import World
@@ -82,11 +83,12 @@ def _asked(world: World, a: int, every: Seconds = 0.0) -> Attention:
         columns = {0, *_compared(world, a)}
     else:
         columns = set(range(len(layout.paths)))
+    proving = proof is not None and not proof.proved
     return Attention(
         paths=frozenset(layout.paths[p] for p in columns),
         live=proof is not None and proof.installed is not None,
         witnesses=_witnesses(world, a),
-        every=every,
+        every=max(every, gap(layout, ledger, a, world.now, proving=proving)),
     )
 
 

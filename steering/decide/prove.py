@@ -13,6 +13,7 @@ import numpy as np
 
 from steering.decide.orders import NONE
 from steering.decide.proof import AVOID, Proof, Standing, allowance
+from steering.judge.backoff import without_haste
 from steering.judge.ledger import breached
 from steering.judge.settle import relapse
 from steering.model import LOCAL, Action, Event, Facts, Health
@@ -65,7 +66,8 @@ class _Turn:
         for item in facts.rounds:
             row = self.layout.row.get(item.address)
             if row is not None and row in proofs:
-                proofs[row] = proofs[row].see(item)
+                told = without_haste(item, self.layout, self.world.ledger)
+                proofs[row] = proofs[row].see(told)
         return proofs
 
     def away(self, a: int, proof: Proof) -> None:

@@ -42,6 +42,10 @@ class Trial:
     are the ones that raised it, and would count twice."""
     score: int = 0
     pairs: int = 0
+    hasty: int = 0
+    """Points among the score that losses and errors of fast questions brought (`backoff`)."""
+    eased: Instant | None = None
+    """Since when the address is asked slowly, to see whether these were our own doing."""
 
     def pair(self, *, bad_here: bool, bad_there: bool) -> Trial:
         """The trial after one more pair of answers."""

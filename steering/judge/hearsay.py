@@ -39,6 +39,9 @@ OLD: Seconds = 3600.0
 instance's name comes with it that would tell whether it still applies."""
 WINDOW: Seconds = 600.0
 """The soonest expiration that is shown is taken over one to two of these."""
+QUIET: Seconds = 600.0
+"""After a rejection nothing that is heard makes suspect for so long: whoever can have a new
+name fail each second would otherwise keep the probes asking fast for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +78,10 @@ class Hearsay:
     habit_at: Instant
     deaf_until: Floats
     """(A,) until then losses and errors say nothing: a trial has rejected them."""
+    quiet_until: Floats
+    """(A,) until then failing names are counted and raise no suspicion; NaN: never rejected."""
+    raised: NDArray[np.bool_]
+    """(A,) the suspicion of the local path came from here alone: own probes found nothing."""
     counted: Mapping[Key, names.Names] = field(default_factory=dict)
     """Failing names of each key."""
     pooled: Mapping[int, names.Names] = field(default_factory=dict)
@@ -107,6 +114,8 @@ class Hearsay:
             habit_all=np.zeros((kinds, a, p)),
             habit_at=now,
             deaf_until=np.full(a, -np.inf),
+            quiet_until=np.full(a, np.nan),
+            raised=np.zeros(a, dtype=np.bool_),
         )
 
     def editable(self, now: Instant) -> Hearsay:
@@ -169,9 +178,11 @@ def reject(heard: Hearsay, a: int, upstream: int, now: Instant) -> tuple[str, ..
     """A trial found nothing wrong with the local path: the names that said otherwise.
 
     In an editable hearsay. Losses and errors have no names: they are not heard for an hour.
+    New names are counted at once, and may make suspect again after `QUIET`.
     """
     assert isinstance(heard.witnesses, dict)
     said = (*heard.counted.get((a, 0), ()), *heard.witnesses.pop(upstream, ()))
     forget(heard, a, 0)
     own(heard, "deaf_until")[a] = now + names.HOUR
+    own(heard, "quiet_until")[a] = now + QUIET
     return said

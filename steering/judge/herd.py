@@ -21,8 +21,9 @@ from steering.judge.compare import candidates
 from steering.judge.confirm import CONFIRM_AT, REJECT_AFTER, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
+from steering.judge.hearsay import QUIET
 from steering.judge.ledger import PAIRS, HerdTrial
-from steering.judge.own import write
+from steering.judge.own import own, write
 from steering.judge.present import note
 from steering.layout import CLASSES
 from steering.model import (
@@ -131,7 +132,15 @@ def try_herds(draft: Draft) -> None:
                 f"{herd.trial.pairs} pairs differ by {herd.trial.score}, {len(herd.failed)} of "
                 f"{rows.sum()} addresses failed one: the fault is not of the group",
             )
+            _quieten(draft, np.setdiff1d(np.flatnonzero(rows), list(herd.failed)))
         del draft.herds[group]
+
+
+def _quieten(draft: Draft, rows: NDArray[np.int64]) -> None:
+    """Those that failed no pair: what is heard of them begins no trial again for a while."""
+    rows = rows[~np.isnan(draft.book.hearsay.at[rows, 0])]
+    if rows.size:
+        own(draft.listen(), "quiet_until")[rows] = draft.now + QUIET
 
 
 def _goes_on(trial: Trial, now: Instant) -> bool:

@@ -46,6 +46,18 @@ class HerdTrial:
     failed: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How an address takes our fast questions over the paths in use (`backoff`)."""
+
+    points: int
+    """For losses and errors."""
+    since: Instant
+    """Since when it is asked slowly."""
+    until: Instant
+    """Until when."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
     """Everything known: one row an address, one column a path."""
@@ -127,6 +139,7 @@ class Ledger:
     trials: Mapping[int, Trial] = field(default_factory=dict)
     herds: Mapping[int, HerdTrial] = field(default_factory=dict)
     """Group -> its trial."""
+    backoffs: Mapping[int, Backoff] = field(default_factory=dict)
     buckets: Mapping[Key, Bucket] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from steering.judge import detector, names
 from steering.judge.copies import Floats
 from steering.judge.demand import hear
+from steering.judge.doubt import raise_doubt
 from steering.judge.draft import Draft
 from steering.judge.habit import REVIEW, WEEK, own_scale
 from steering.judge.health import Signal
@@ -192,7 +193,8 @@ def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> 
     if new and draft.layout.acts_on[_BOGUS, a]:
         if p == 0 and np.isnan(draft.book.first_bad[a]):
             own(draft.book, "first_bad")[a] = at
-        if draft.was.health[a, p] not in (Health.SUSPECT, Health.FAILING):
+        calm = draft.was.health[a, p] not in (Health.SUSPECT, Health.FAILING)
+        if calm and not now < book.quiet_until[a]:  # NaN: never rejected
             draft.arouse(a)
     return new
 
@@ -230,10 +232,12 @@ def _suspect(draft: Draft, cells: Cells, bad: Counts, good: Counts, own_fault: M
     left = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
     # What fails already recovers by own probes: hearsay alone would keep it failing for ever.
     left |= draft.was.health[:, 0] == Health.FAILING
+    left |= draft.now < book.quiet_until  # NaN: never rejected
     acting = full & (p == 0) & draft.layout.acts_on[np.take(_CLASS_OF_KIND, k), a] & ~left[a]
     if acting.any():
         where = np.zeros(draft.layout.shape, dtype=np.bool_)
         where[a[acting], 0] = True
+        raise_doubt(draft, where[:, 0])
         draft.signal(where, Signal.FULL)
 
 
@@ -241,7 +245,7 @@ def _pool(draft: Draft, cells: Cells, good: Counts) -> None:
     """What a group's local paths show together; a full bucket puts the group on trial."""
     book, (k, a, p) = draft.listen(), cells
     mine = (k == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]
-    mine &= draft.was.health[a, 0] <= Health.HEALTHY
+    mine &= (draft.was.health[a, 0] <= Health.HEALTHY) & ~(draft.now < book.quiet_until[a])
     if not mine.any():
         return
     of = draft.layout.group_of[a[mine]]

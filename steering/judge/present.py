@@ -27,8 +27,11 @@ from steering.judge.trials import bad
 from steering.layout import Layout
 from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
 
-ROUNDS = 25
-"""A pair is of the present for so many fast rounds, and the time that an answer may take."""
+LATELY: Seconds = 5.0
+"""A pair is of the present for so long, and the time that an answer may take: what is asked slowly
+(`backoff`) shows three in that time as well."""
+LEAST = 5
+"""Fast rounds that it is at least."""
 CLEAN = 5
 """Clean answers in a row, over the share that failed: a fault as large shows in as many but for
 exp(-5) of the time, and the names that failed are among them."""
@@ -38,7 +41,7 @@ Mask = NDArray[np.bool_]
 
 def window(layout: Layout) -> Seconds:
     """How long a pair speaks of the present."""
-    return ROUNDS * layout.fast_interval + layout.timeout
+    return max(LATELY, LEAST * layout.fast_interval) + layout.timeout
 
 
 def shown(ledger: Ledger, layout: Layout, now: Instant) -> Mask:

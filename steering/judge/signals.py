@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from steering.judge import detector
 from steering.judge.compare import answered_elsewhere, cut_off, silent
+from steering.judge.doubt import keep_doubts, settle_doubt, unfounded
 from steering.judge.draft import Draft
 from steering.judge.habit import learn, review
 from steering.judge.health import Signal
@@ -35,6 +36,7 @@ def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     own_fault = cut_off(draft.book, draft.layout)
     _silence(draft, own_fault)
     _buckets(draft, own_fault)
+    keep_doubts(draft)
     listen(draft, heard, own_fault)
     _answers_well(draft)
     _staleness(draft)
@@ -123,6 +125,9 @@ def raise_mended(draft: Draft) -> None:
     """Whose recovery bucket is empty, and the hold over; comes last."""
     for (a, p), bucket in draft.buckets.items():
         if not bucket.empty:
+            continue
+        if p == 0 and unfounded(draft, a):
+            settle_doubt(draft, a)
             continue
         if p == 0 and breached(draft.layout, a, Health(int(draft.was.health[a, 0]))):
             if not draft.away[a]:

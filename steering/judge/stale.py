@@ -8,9 +8,13 @@ the same time, so that no format or schedule has to be configured:
 - signature life: the shortest remaining RRSIG lifetime here beside the shortest elsewhere.
 
 Late when lag * 12 reaches the fleet's shortest remaining lifetime (6 h for com and net,
-about a day for the root), or when the local life is at most 2/3 of the fleet's; the limits
-of a policy's `stale` take their place. If every path is equally late, the zone is late, and
-no detour would help.
+about a day for the root), or when the local life is at most 2/3 of the fleet's and no more
+than two days; the limits of a policy's `stale` take their place. The share alone would call
+a copy late that takes a new signing some minutes after the others: of signatures that live
+seven days and are renewed at four and a half, it shows less than 2/3 until then. com and net
+never show less than three days, so that a frozen copy is found with two of them left.
+
+If every path is equally late, the zone is late, and no detour would help.
 """
 
 from __future__ import annotations
@@ -23,12 +27,14 @@ from numpy.typing import NDArray
 from steering.judge.compare import others_best
 from steering.judge.copies import Copies, Floats
 from steering.layout import Layout
-from steering.model import Instant, WallTime
+from steering.model import Instant, Seconds, WallTime
 
 Mask = NDArray[np.bool_]
 
 LAG_PARTS = 12
 LIFE_SHARE = 2 / 3
+SHORT: Seconds = 2 * 86_400.0
+"""Signatures that live longer than this are no shortage, whatever others show."""
 TWO = 2
 """Paths that must agree before the zone is blamed."""
 
@@ -59,7 +65,7 @@ def late(
     # NaN compares false throughout: what is not known is not late.
     elsewhere = others_best(life)
     limit = np.where(np.isnan(lag_limit), elsewhere / LAG_PARTS, lag_limit)
-    floor = np.where(np.isnan(life_limit), elsewhere * LIFE_SHARE, life_limit)
+    floor = np.where(np.isnan(life_limit), np.minimum(elsewhere * LIFE_SHARE, SHORT), life_limit)
     behind = (lag >= limit) & (limit > 0) & (lag > -others_best(-lag))
     floor = np.where(elsewhere > np.fmax(life_limit, 0.0), floor, np.nan)
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from steering.judge import names
+from steering.judge.backoff import acquit, weigh
 from steering.judge.compare import candidates
 from steering.judge.confirm import Confirmation, Trial
+from steering.judge.doubt import dismiss
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
-from steering.judge.hearsay import reject
-from steering.judge.own import own
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
 
@@ -26,8 +26,14 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         return
     here = bad(draft, a, 0, seen.get(0))
     there = bad(draft, a, trial.candidate, seen.get(trial.candidate))
-    if here is not None and there is not None:
-        draft.trials[a] = trial.pair(bad_here=here, bad_there=there)
+    if here is None or there is None:
+        return
+    if here and not there:
+        lost = seen[0].verdict is not Verdict.BOGUS
+        draft.trials[a] = weigh(trial, draft.layout, item.at, draft.now, lost=lost)
+    else:
+        after = trial.pair(bad_here=here, bad_there=there)
+        draft.trials[a] = after if here else acquit(after, draft.layout, item.at)
 
 
 def bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:
@@ -78,14 +84,8 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     if trial.result is Confirmation.CONFIRMED:
         draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
         return
-    # The fault is everywhere, or planted: these names say nothing for the next hour.
-    failed = draft.counted.pop((a, 0), names.NONE)
-    heard = reject(draft.listen(), a, int(draft.layout.upstream_of[a]), draft.now)
-    draft.ignored[a] = names.ignore(draft.ignored.get(a, names.NONE), (*failed, *heard), draft.now)
-    own(draft.book, "levels")[:, a, 0] = 0
-    draft.signals[a, 0] = Signal.REJECTED
-    draft.tell(
-        "rejected",
+    dismiss(
+        draft,
         a,
         f"{trial.pairs} pairs over local and {draft.layout.paths[trial.candidate]} differ by "
         f"{trial.score}: the fault is not of this path",

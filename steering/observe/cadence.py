@@ -6,7 +6,8 @@ or at a longer one that was asked for, over the attended paths, and the others j
 their slow turn has come. Over each path, whatever is attended, forgotten and attended again, one
 law holds:
 
-* never two questions within the fast interval (a repeat by TCP is a question),
+* never two questions within the fast interval, or the longer one that is wanted
+  (a repeat by TCP is a question),
 * and, while the path is not attended, none within nine tenths of the slow interval.
 """
 

@@ -82,6 +82,6 @@ def test_more_addresses_than_can_be_asked_fast_wait_their_turn(tmp_path: Path) -
     for _ in range(100):
         sim.run(0.5)
         fast = {a for a, wanted in attention(sim.world).items() if not wanted.every}
-        most = max(most, len(fast - sample))
-    assert most == AT_ONCE
+        most = max(most, len(fast))
+    assert AT_ONCE <= most <= AT_ONCE + len(sample)
     assert int((sim.world.ledger.health[:, 0] == Health.HEALTHY).sum()) == 0

@@ -146,6 +146,25 @@ def test_late_when_signatures_live_two_thirds_of_those_elsewhere(tmp_path: Path)
         assert found.floor[0, 0, 0] == pytest.approx(48 * HOUR)
 
 
+@pytest.mark.parametrize(("life", "is_short"), [(108, False), (48.1, False), (48, True)])
+def test_signatures_with_days_to_live_are_no_shortage(
+    tmp_path: Path, life: float, is_short: bool
+) -> None:
+    layout = _layout(tmp_path)
+    copies = _blank(layout)
+    _lives(copies, {0: life * HOUR, 1: 168 * HOUR, 2: 168 * HOUR})
+    found = late(copies, layout, ROWS, NOW, WALL + NOW)
+    assert found.short[0].tolist() == [is_short, False, False]
+    assert found.floor[0, 0, 0] == 48 * HOUR
+
+
+def test_a_policy_s_limit_holds_above_two_days_as_well(tmp_path: Path) -> None:
+    layout = _layout(tmp_path, "breach: {stale: {signature_remaining: 5d}}\n")
+    copies = _blank(layout)
+    _lives(copies, {0: 108 * HOUR, 1: 168 * HOUR, 2: 168 * HOUR})
+    assert late(copies, layout, ROWS, NOW, WALL + NOW).short[0].tolist() == [True, False, False]
+
+
 def test_a_few_answers_are_too_few_to_compare_lives(tmp_path: Path) -> None:
     layout = _layout(tmp_path)
     copies = _blank(layout)
