@@ -179,10 +179,9 @@ class Merged(Simulation):
             address = target.address
             due = self._wanted.get(address)
             slow = self._slow[address] <= self.now
-            if self._fast.get(address, 0.0) > self.now or (due is None and not slow):
+            if not (slow if due is None else self._due(address) <= self.now):
                 continue
-            every = (due and due.every) or 0.0
-            self._fast[address] = self.now + max(self.layout.fast_interval, every)
+            self._fast[address] = self.now
             self._slow[address] += self.layout.interval * slow
             self._round(
                 a,
