@@ -43,18 +43,18 @@ def run() -> None:
         agent = scene.start_agent()
         guard = _guard_of(agent.pid)
         time.sleep(WARM)
-        before = {pid: _cpu(pid) for pid in (agent.pid, guard)}
-        asked = _asked(scene.api())
+        before = {pid: cpu_of(pid) for pid in (agent.pid, guard)}
+        before_that = asked(scene.api())
         started = time.monotonic()
         time.sleep(MINUTE)
         span = time.monotonic() - started
-        rate = (_asked(scene.api()) - asked) / span
+        rate = (asked(scene.api()) - before_that) / span
         parties = {"agent": [agent.pid], "guard": [guard], "together": [agent.pid, guard]}
         rows = [
             (
                 name,
                 f"{_resident(pids):.1f} MB",
-                f"{sum(_cpu(pid) - before[pid] for pid in pids) / span:.2%}",
+                f"{sum(cpu_of(pid) - before[pid] for pid in pids) / span:.2%}",
             )
             for name, pids in parties.items()
         ]
@@ -75,7 +75,7 @@ def _nameservers(policies: Path) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _asked(status: dict[str, object]) -> int:
+def asked(status: dict[str, object]) -> int:
     addresses = status["addresses"]
     assert isinstance(addresses, list)
     return sum(path["samples"] for entry in addresses for path in entry["paths"].values())
@@ -109,7 +109,7 @@ def _resident(pids: Sequence[int]) -> float:
     return len(frames) * PAGE / 2**20
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
     """Seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -25,7 +25,7 @@ AT_ONCE = 128
 """Most addresses asked fast at the same time: at the default cadence that is some 1,500
 questions a second, what one process can ask and judge. The others wait their turn; the sample of
 the operators (`Layout.sample`) comes beside them."""
-LEISURE = 4
+LEISURE = 5
 """Fast rounds between two questions of what is only watched."""
 LEISURELY = 25
 """Addresses that are asked in one fast round, of all that are only watched; the sample of the

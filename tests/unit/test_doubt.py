@@ -265,7 +265,7 @@ def test_what_is_steered_is_asked_as_often_as_its_way_home_needs(tmp_path: Path)
     run.run(60)
     before, at = run.asked, run.now
     run.run(400)
-    assert (run.asked - before) / (run.now - at) <= 26 / 0.8 + 26 / 10 + 5
+    assert (run.asked - before) / (run.now - at) <= 26 / 1.0 + 26 / 10 + 5
     run.run(healed - run.now)
     took = run.until(lambda: not run.installed, limit=900)
     assert took <= 2400 * 0.2 + 60, "three tokens of 800 clean answers, and half a minute"
