@@ -11,9 +11,11 @@ from steering.decide import damping, together
 from steering.decide.budget import Allotment, Room, allot, room
 from steering.decide.crowd import crowd, unheard
 from steering.decide.orders import NONE
+from steering.decide.proven import proven
 from steering.decide.rank import best, costs, failing_steps
-from steering.judge.compare import candidates, cut_off, standing
+from steering.judge.compare import cut_off
 from steering.judge.demand import demand
+from steering.judge.ledger import SILENCES
 from steering.layout import Layout
 from steering.model import Health
 from steering.world import World
@@ -60,6 +62,9 @@ class Board:
     all_bad: Mask
     """The local path and every usable remote one are known to be bad."""
     plan: Ints
+    onward: Mask
+    """On a detour, and shall go to another site: evidence of remote paths alone says so, which no
+    doubt about ourselves touches."""
     detour_worse: Mask
     """The detour in use is bad, and clearly worse than the local path."""
     returning: Mask
@@ -117,8 +122,8 @@ def look(world: World) -> Board:
     settling = waiting & ~groups[layout.group_of] if waiting.any() else waiting
     all_bad = _all_bad(world, own | (local == Health.SUSPECT))
     rows = np.flatnonzero(breached)
-    proven = _proven(world, breached | (world.orders.decides != NONE))
-    open_ways = proven & ~world.orders.banned
+    ways = proven(world, breached | (world.orders.decides != NONE))
+    open_ways = ways & ~world.orders.banned
     ordered, ordered_to = _ordered(world)
     gathered = crowd(layout, ledger)
     self_doubt = cut_off(ledger, layout) | bool(gathered)
@@ -147,7 +152,8 @@ def look(world: World) -> Board:
         busy=budget.busy,
     )
     choice[rows] = best(cost)
-    leaving = free & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
+    may_leave = free | ((plan > 0) & ~ordered & (not world.off))
+    leaving = may_leave & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
     left = damping.room(damping.worn(world.worn, world.worn_at, layout, now), layout)
     damped = (leaving & (left < damping.AWAY)) | (returning & (left < damping.HOME))
     scouting, scouted = _scouts(world)
@@ -161,7 +167,7 @@ def look(world: World) -> Board:
         ordered=ordered,
         ordered_to=ordered_to,
         banned=world.orders.banned,
-        defied=_defied(world, ordered, ordered_to, own, proven),
+        defied=_defied(world, ordered, ordered_to, own, ways),
         local=local,
         own=own,
         breached=breached,
@@ -170,7 +176,8 @@ def look(world: World) -> Board:
         proven=open_ways,
         all_bad=all_bad,
         plan=plan,
-        detour_worse=_detour_worse(world),
+        onward=leaving & (plan > 0),
+        detour_worse=_detour_worse(world, dates_count=not clock_doubt),
         returning=returning,
         damped=damped,
         best=choice,
@@ -230,22 +237,6 @@ def _content(ways: Mask, order: Ints, plan: Ints) -> Mask:
     return np.asarray((plan > 0) & ways[rows, plan] & (order[rows, plan] == liked))
 
 
-def _proven(world: World, asked: Mask) -> Mask:
-    """(A, P) where traffic of the addresses asked for may go.
-
-    That is what is proven good, or in use and not proven to have turned bad.
-    """
-    ledger, layout, now = world.ledger, world.layout, world.now
-    if not asked.any():
-        return np.zeros(layout.shape, dtype=np.bool_)
-    proven = candidates(ledger, layout, now)
-    steered = np.flatnonzero(world.plan)
-    if steered.size:
-        columns = world.plan[steered]
-        proven[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-    return np.asarray(proven & (world.avoid_until <= now) & asked[:, None])
-
-
 def _ordered(world: World) -> tuple[Mask, Ints]:
     """Where an override says which path, and which; none where it can't be obeyed."""
     layout, orders = world.layout, world.orders
@@ -289,15 +280,26 @@ def _scouts(world: World) -> tuple[Mask, Mask]:
     return scouting, scouted
 
 
-def _detour_worse(world: World) -> Mask:
-    worse = np.zeros(len(world.plan), dtype=np.bool_)
+def _detour_worse(world: World, *, dates_count: bool) -> Mask:
+    """(A,) detours that are bad where the local path clearly answers better.
+
+    Where our own clock is in doubt, answers that are bad by their dates alone say nothing. A
+    local path that is silent too, or over which nothing gets out, is no better one.
+    """
+    worse, ledger = np.zeros(len(world.plan), dtype=np.bool_), world.ledger
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
-        share = np.nan_to_num(world.ledger.share(world.now, steered), nan=1.0)
+        share = ledger.share(world.now, steered)
+        if not dates_count:
+            share = share - ledger.dated_share(world.now)[steered]
+        share = np.nan_to_num(share, nan=1.0)
         there = share[np.arange(steered.size), columns]
-        bad = world.ledger.health[steered, columns] >= Health.SUSPECT
-        worse[steered] = bad & (there > share[:, 0] + WORSE)
+        silent = ledger.streak[steered] >= SILENCES
+        bad = ledger.health[steered, columns] >= Health.SUSPECT
+        bad |= silent[np.arange(steered.size), columns]
+        answers = ~silent[:, 0] & (ledger.stuck[steered, 0] < SILENCES)
+        worse[steered] = bad & answers & (there > share[:, 0] + WORSE)
     return worse
 
 
