@@ -6,6 +6,7 @@ from itertools import islice, zip_longest
 
 import numpy as np
 
+from steering.decide.nowhere import nowhere
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention
 from steering.world import World
@@ -28,14 +29,18 @@ def attention(world: World) -> dict[str, Attention]:
     wanted: dict[str, Attention] = {}
     watched = np.zeros_like(on_trial)
     watched[list(world.proofs)] = True
-    rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched)
+    stranded = nowhere(world)
+    waits = np.zeros_like(on_trial)
+    waits[list(stranded)] = True
+    rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched | waits)
     if not rows.size:
         return wanted
-    # Proofs first, since traffic depends on them; then trials, news, and last recoveries.
+    # Proofs first, since traffic depends on them; then trials, news, those with nowhere to go, and
+    # last recoveries.
     unproved = np.zeros_like(watched)
     unproved[[a for a, proof in world.proofs.items() if not proof.proved]] = True
-    urgency = np.where(unproved[rows], 0, np.where(on_trial[rows], 1, 3))
-    urgency = np.where((urgency == 3) & curious[rows], 2, urgency)
+    others = np.where(curious[rows], 2, np.where(waits[rows], 3, 4))
+    urgency = np.where(unproved[rows], 0, np.where(on_trial[rows], 1, others))
     for a in rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist():
         trial = ledger.trials.get(a)
         if world.plan[a]:
@@ -44,6 +49,8 @@ def attention(world: World) -> dict[str, Attention]:
             columns = {0, *_beside(world, a)}
         elif trial is not None:
             columns = {0, trial.candidate}
+        elif a in stranded and not curious[a]:
+            columns = {0, *stranded[a]}
         else:
             columns = set(range(len(layout.paths)))
         proof = world.proofs.get(a)

@@ -9,6 +9,7 @@ from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.decide.crowd import AT_ONCE
 from steering.decide.orders import NONE
+from steering.decide.proven import worse
 from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
@@ -215,6 +216,8 @@ def _state(world: World, a: int, p: int) -> str:
         return f"{word}, to be avoided by an override"
     if world.avoid_until[a, p] > world.now:
         return f"{word}, avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
+    if world.breached[a] and worse(world)[a, p]:
+        return f"{word}, but it fails more than the local path"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
     if np.isnan(world.ledger.seen[a, p]):

@@ -12,7 +12,7 @@ from steering.decide.budget import Allotment, Room, allot, room
 from steering.decide.crowd import crowd, unheard
 from steering.decide.orders import NONE
 from steering.decide.proven import proven
-from steering.decide.rank import best, costs, failing_steps
+from steering.decide.rank import SURE, best, costs, failing, failing_steps, lasting
 from steering.judge.compare import cut_off
 from steering.judge.demand import demand
 from steering.judge.ledger import SILENCES
@@ -141,14 +141,16 @@ def look(world: World) -> Board:
         now,
     )
     choice = np.where(breached, plan, 0)
-    rows = rows[~_content(open_ways[rows], layout.order[rows], plan[rows])]
+    rows = rows[~_content(world, open_ways, rows)]
+    bad, answers = ledger.recent_bad[rows], ledger.recent_all[rows]
+    healthy = ledger.health[rows] == Health.HEALTHY
     cost = costs(
-        open_ways[rows],
+        lasting(open_ways[rows], plan[rows], ledger.run[rows], layout.group_of[rows]),
         layout.order[rows],
         plan[rows],
         ledger.rtt[rows],
         layout.paths,
-        failing=failing_steps(ledger.recent_bad[rows], ledger.recent_all[rows]),
+        failing=failing(bad, answers, healthy, layout.group_of[rows], plan[rows]),
         busy=budget.busy,
     )
     choice[rows] = best(cost)
@@ -228,13 +230,19 @@ def _all_bad(world: World, ill: Mask) -> Mask:
     return everywhere
 
 
-def _content(ways: Mask, order: Ints, plan: Ints) -> Mask:
-    """Those on a proven detour that the policy likes as well as any: for them it is the best."""
+def _content(world: World, ways: Mask, rows: Ints) -> Mask:
+    """Those of the rows on a proven detour than which there is no better one: it fails seldom, and
+    the policy likes it as well as any.
+    """
+    plan = world.plan[rows]
     if not plan.any():
         return plan > 0
-    rows = np.arange(len(plan))
-    liked = np.where(ways, order, np.iinfo(np.int64).max).min(axis=1)
-    return np.asarray((plan > 0) & ways[rows, plan] & (order[rows, plan] == liked))
+    order, mine = world.layout.order[rows], ways[rows]
+    liked = np.where(mine, order, np.iinfo(np.int64).max).min(axis=1)
+    here = rows, plan
+    seldom = failing_steps(world.ledger.recent_bad[here], world.ledger.recent_all[here], SURE) == 0
+    at = np.arange(len(plan)), plan
+    return np.asarray((plan > 0) & mine[at] & (order[at] == liked) & seldom)
 
 
 def _ordered(world: World) -> tuple[Mask, Ints]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
+from steering.decide.because import because
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0
@@ -118,3 +119,60 @@ def test_a_dead_detour_is_left_for_the_next_site_while_nothing_comes_back_over_l
 def test_in_doubt_nothing_leaves_the_local_path(tmp_path: Path, config: str) -> None:
     sim = _in_doubt(tmp_path, config, "self", lambda _: None).run(120)
     assert sorted(sim.installed.values()) == ["pao"] * 6
+
+
+# --- sites that are worse ----------------------------------------------------------------------
+
+ALONE = '  fra: {next_hop: {ipv4: 10.255.2.2, ipv6: "fd00:ff:2::2"}}\n'
+
+
+def _flawed(
+    tmp: Path, config: str, *, here: float, there: float, letters: int, to: str = "pao, fra"
+) -> Simulation:
+    """The local path is bogus for a share of names; pao fails a share of answers, fra none."""
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.local:
+            return EXPIRED if ask.now >= FAULT and ask.unlucky(here) else GOOD
+        return Outcome.SERVFAIL if ask.path == "pao" and ask.lost(there) else GOOD
+
+    text = policy(letters=letters, more=f"steer: {{to: [{to}]}}\nrecover: {{}}\n")
+    return Simulation(setup(tmp, text, config=config), answer)
+
+
+@PACES
+def test_a_site_worse_than_the_local_path_is_no_way_out_whatever_the_policy_s_order(
+    tmp_path: Path, config: str
+) -> None:
+    sim = _flawed(tmp_path, config, here=0.072, there=0.268, letters=3).run(200)
+    assert [(s.was, s.now) for _, s in sim.steps] == [(None, "fra")] * 6
+
+
+def test_who_finds_worse_sites_alone_stays(tmp_path: Path) -> None:
+    config = SHIPPED.replace(ALONE, "")
+    sim = _flawed(tmp_path, config, here=0.072, there=0.268, letters=3, to="pao")
+    told = "pao healthy, but it fails more than the local path"
+    sim.until(lambda: any(told in because(sim.world, a) for a in range(6)), limit=300)
+    sim.run(600)
+    assert sim.told("confirmed")
+    assert not sim.steps
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1])
+def test_failures_at_the_border_of_a_step_move_nobody_twice(tmp_path: Path, share: float) -> None:
+    sim = _flawed(tmp_path, SHIPPED, here=0.5, there=share, letters=1).run(1200)
+    for address in sim.addresses():
+        ways = [s.now for _, s in sim.steps if s.address == address]
+        assert ways in (["pao"], ["fra"], ["pao", "fra"])
+
+
+def test_a_lone_lost_packet_rules_no_site_out(tmp_path: Path) -> None:
+    def answer(ask: Ask) -> Outcome:
+        if ask.path == "pao" and FAULT - 11 <= ask.now < FAULT - 1 and ask.address == "192.5.1.30":
+            return TIMEOUT
+        return EXPIRED if ask.local and ask.now >= FAULT and ask.unlucky(0.3) else GOOD
+
+    text = policy(letters=3, more="steer: {to: [pao, fra]}\nrecover: {}\n")
+    sim = Simulation(setup(tmp_path, text, config=SHIPPED), answer)
+    sim.until(lambda: len(sim.installed) == 6, limit=120)
+    assert set(sim.installed.values()) == {"pao"}
