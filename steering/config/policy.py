@@ -138,8 +138,8 @@ class Steer(Section):
 
     to: Annotated[tuple[Annotated[str, Word()], ...], AfterValidator(distinct)] = Field(
         default=(),
-        description="Sites to steer to, the best liked first; all, in the order of the"
-        " configuration, if left out.",
+        description="Sites to steer to, the best liked first. If left out, all are alike: failing"
+        " share, room and round-trip time decide.",
     )
     together: Together = Field(
         default=Together.UPSTREAM,

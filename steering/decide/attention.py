@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide.crowd import bad_now
+from steering.decide.nowhere import nowhere
 from steering.judge.backoff import gap
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention, Health, Seconds
@@ -51,26 +52,34 @@ def attention(world: World) -> dict[str, Attention]:
     sample = _heard_beside(world, curious)
     away = world.plan > 0
     calm = away & ~unproved & _calm(world)
-    hurried = (away & ~calm) | curious | on_trial | watched & ~calm | unshown
+    stranded = nowhere(world)
+    waits = none.copy()
+    waits[list(stranded)] = True
+    hurried = (away & ~calm) | curious | on_trial | watched & ~calm | unshown | waits
     rows = np.flatnonzero(hurried & ~sample)
     wanted: dict[str, Attention] = {}
-    # Proofs first, since traffic depends on them; then trials, news of whom has failed, other news
-    # and last recoveries.
+    # Proofs first, since traffic depends on them; then trials, news of whom has failed, other news,
+    # those with nowhere to go, and last recoveries.
     asked = on_trial | unshown
     bad = ledger.run[:, 0] == 0
-    urgency = np.select([unproved, asked, curious & bad, curious], [0, 1, 2, 3], 4)[rows]
+    by = [unproved, asked, curious & bad, curious, waits]
+    urgency = np.select(by, range(len(by)), len(by))[rows]
     chosen = rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist()
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
-        wanted[layout.targets[a].address] = _asked(world, a)
+        sites = stranded.get(a, frozenset()) if not curious[a] else frozenset()
+        wanted[layout.targets[a].address] = _asked(world, a, sites=sites)
     patient = np.flatnonzero((calm | held) & ~hurried & ~sample)
     for a in patient.tolist():
         rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
-        wanted[layout.targets[a].address] = _asked(world, a, rounds * layout.fast_interval)
+        every = rounds * layout.fast_interval
+        wanted[layout.targets[a].address] = _asked(world, a, every=every)
     return wanted
 
 
-def _asked(world: World, a: int, every: Seconds = 0.0) -> Attention:
-    """What is asked of the address in row `a`."""
+def _asked(
+    world: World, a: int, *, every: Seconds = 0.0, sites: frozenset[int] = frozenset()
+) -> Attention:
+    """What is asked of the address in row `a`; `sites` may be fit for it again."""
     layout, ledger = world.layout, world.ledger
     trial, proof = ledger.trials.get(a), world.proofs.get(a)
     if world.plan[a]:
@@ -79,6 +88,8 @@ def _asked(world: World, a: int, every: Seconds = 0.0) -> Attention:
         columns = {0, *_beside(world, a)}
     elif trial is not None:
         columns = {0, trial.candidate}
+    elif sites:
+        columns = {0, *sites}
     elif ledger.health[a, 0] == Health.FAILING:
         columns = {0, *_compared(world, a)}
     else:

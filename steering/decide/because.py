@@ -9,7 +9,8 @@ from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.decide.crowd import AT_ONCE
 from steering.decide.orders import NONE
-from steering.decide.rules import BY_NUMBER
+from steering.decide.proven import worse
+from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import SILENCES, reason
@@ -22,6 +23,15 @@ def because(world: World, a: int) -> str:
     rule, board = BY_NUMBER.get(int(world.rule[a])), world.board
     if rule is None or board is None:
         return "no turn yet"
+    left = int(board.plan[a])
+    if left and not world.plan[a] and board.detour_worse[a] and rule.answer is Answer.KEEP:
+        there = reason(world.ledger, world.layout, a, left, world.now)
+        return f"the detour is worse: {world.layout.paths[left]}: {there}; {_why(world, board, a)}"
+    return _why(world, board, a)
+
+
+def _why(world: World, board: Board, a: int) -> str:
+    rule = BY_NUMBER[int(world.rule[a])]
     local = reason(world.ledger, world.layout, a, 0, world.now)
     match rule.name:
         case "off":
@@ -210,6 +220,8 @@ def _state(world: World, a: int, p: int) -> str:
         return f"{word}, to be avoided by an override"
     if world.avoid_until[a, p] > world.now:
         return f"{word}, avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
+    if world.breached[a] and worse(world)[a, p]:
+        return f"{word}, but it fails more than the local path"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
     if np.isnan(world.ledger.seen[a, p]):

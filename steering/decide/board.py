@@ -11,9 +11,11 @@ from steering.decide import damping, together
 from steering.decide.budget import Allotment, Room, allot, room
 from steering.decide.crowd import HASTY, Crowd, crowds, doubted, unheard
 from steering.decide.orders import NONE
-from steering.decide.rank import best, costs, failing_steps
-from steering.judge.compare import candidates, cut_off, others_asked, standing
+from steering.decide.proven import proven
+from steering.decide.rank import SURE, best, costs, failing, failing_steps, lasting
+from steering.judge.compare import cut_off, others_asked
 from steering.judge.demand import demand
+from steering.judge.ledger import SILENCES
 from steering.judge.present import shown
 from steering.layout import Layout
 from steering.model import Health
@@ -66,6 +68,9 @@ class Board:
     all_bad: Mask
     """The local path and every usable remote one are known to be bad."""
     plan: Ints
+    onward: Mask
+    """On a detour, and shall go to another site: evidence of remote paths alone says so, which no
+    doubt about ourselves touches."""
     detour_worse: Mask
     """The detour in use is bad, and clearly worse than the local path."""
     returning: Mask
@@ -129,11 +134,11 @@ def look(world: World) -> Board:
     )
     settling = waiting & ~groups[layout.group_of] if waiting.any() else waiting
     mute = cut_off(ledger, layout)
-    settling = settling | mute
+    settling = settling | (mute & home)
     all_bad = _all_bad(world, own | (local == Health.SUSPECT))
     rows = np.flatnonzero(breached)
-    proven = _proven(world, breached | (world.orders.decides != NONE))
-    open_ways = proven & ~world.orders.banned
+    ways = proven(world, own | breached | (world.orders.decides != NONE))
+    open_ways = ways & ~world.orders.banned
     ordered, ordered_to = _ordered(world)
     was = world.board.crowds if world.board is not None else ((), ())
     gathered = crowds(layout, ledger, now, was)
@@ -153,18 +158,21 @@ def look(world: World) -> Board:
         now,
     )
     choice = np.where(breached, plan, 0)
-    rows = rows[~_content(open_ways[rows], layout.order[rows], plan[rows])]
+    rows = rows[~_content(world, open_ways, rows)]
+    bad, answers = ledger.recent_bad[rows], ledger.recent_all[rows]
+    healthy = ledger.health[rows] == Health.HEALTHY
     cost = costs(
-        open_ways[rows],
+        lasting(open_ways[rows], plan[rows], ledger.run[rows], layout.group_of[rows]),
         layout.order[rows],
         plan[rows],
         ledger.rtt[rows],
         layout.paths,
-        failing=failing_steps(ledger.recent_bad[rows], ledger.recent_all[rows]),
+        failing=failing(bad, answers, healthy, layout.group_of[rows], plan[rows]),
         busy=budget.busy,
     )
     choice[rows] = best(cost)
-    leaving = free & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
+    may_leave = free | ((plan > 0) & ~ordered & (not world.off))
+    leaving = may_leave & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
     left = damping.room(damping.worn(world.worn, world.worn_at, layout, now), layout)
     damped = (leaving & (left < damping.AWAY)) | (returning & (left < damping.HOME))
     scouting, scouted = _scouts(world)
@@ -179,7 +187,7 @@ def look(world: World) -> Board:
         ordered=ordered,
         ordered_to=ordered_to,
         banned=world.orders.banned,
-        defied=_defied(world, ordered, ordered_to, own, proven),
+        defied=_defied(world, ordered, ordered_to, own, ways),
         local=local,
         own=own,
         unshown=own & home & ~present,
@@ -189,7 +197,8 @@ def look(world: World) -> Board:
         proven=open_ways,
         all_bad=all_bad,
         plan=plan,
-        detour_worse=_detour_worse(world),
+        onward=leaving & (plan > 0),
+        detour_worse=_detour_worse(world, dates_count=not clock_doubt),
         returning=returning,
         damped=damped,
         best=choice,
@@ -240,29 +249,19 @@ def _all_bad(world: World, ill: Mask) -> Mask:
     return everywhere
 
 
-def _content(ways: Mask, order: Ints, plan: Ints) -> Mask:
-    """Those on a proven detour that the policy likes as well as any: for them it is the best."""
+def _content(world: World, ways: Mask, rows: Ints) -> Mask:
+    """Those of the rows on a proven detour than which there is no better one: it fails seldom, and
+    the policy likes it as well as any.
+    """
+    plan = world.plan[rows]
     if not plan.any():
         return plan > 0
-    rows = np.arange(len(plan))
-    liked = np.where(ways, order, np.iinfo(np.int64).max).min(axis=1)
-    return np.asarray((plan > 0) & ways[rows, plan] & (order[rows, plan] == liked))
-
-
-def _proven(world: World, asked: Mask) -> Mask:
-    """(A, P) where traffic of the addresses asked for may go.
-
-    That is what is proven good, or in use and not proven to have turned bad.
-    """
-    ledger, layout, now = world.ledger, world.layout, world.now
-    if not asked.any():
-        return np.zeros(layout.shape, dtype=np.bool_)
-    proven = candidates(ledger, layout, now)
-    steered = np.flatnonzero(world.plan)
-    if steered.size:
-        columns = world.plan[steered]
-        proven[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-    return np.asarray(proven & (world.avoid_until <= now) & asked[:, None])
+    order, mine = world.layout.order[rows], ways[rows]
+    liked = np.where(mine, order, np.iinfo(np.int64).max).min(axis=1)
+    here = rows, plan
+    seldom = failing_steps(world.ledger.recent_bad[here], world.ledger.recent_all[here], SURE) == 0
+    at = np.arange(len(plan)), plan
+    return np.asarray((plan > 0) & mine[at] & (order[at] == liked) & seldom)
 
 
 def _ordered(world: World) -> tuple[Mask, Ints]:
@@ -308,15 +307,26 @@ def _scouts(world: World) -> tuple[Mask, Mask]:
     return scouting, scouted
 
 
-def _detour_worse(world: World) -> Mask:
-    worse = np.zeros(len(world.plan), dtype=np.bool_)
+def _detour_worse(world: World, *, dates_count: bool) -> Mask:
+    """(A,) detours that are bad where the local path clearly answers better.
+
+    Where our own clock is in doubt, answers that are bad by their dates alone say nothing. A
+    local path that is silent too, or over which nothing gets out, is no better one.
+    """
+    worse, ledger = np.zeros(len(world.plan), dtype=np.bool_), world.ledger
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
-        share = np.nan_to_num(world.ledger.share(world.now, steered), nan=1.0)
+        share = ledger.share(world.now, steered)
+        if not dates_count:
+            share = share - ledger.dated_share(world.now)[steered]
+        share = np.nan_to_num(share, nan=1.0)
         there = share[np.arange(steered.size), columns]
-        bad = world.ledger.health[steered, columns] >= Health.SUSPECT
-        worse[steered] = bad & (there > share[:, 0] + WORSE)
+        silent = ledger.streak[steered] >= SILENCES
+        bad = ledger.health[steered, columns] >= Health.SUSPECT
+        bad |= silent[np.arange(steered.size), columns]
+        answers = ~silent[:, 0] & (ledger.stuck[steered, 0] < SILENCES)
+        worse[steered] = bad & answers & (there > share[:, 0] + WORSE)
     return worse
 
 

@@ -78,17 +78,17 @@ RULES: tuple[Rule, ...] = (
         number=3,
         name="clock",
         when="the signatures of most upstreams look expired or not yet valid on every path: "
-        "our own clock is in doubt",
+        "our own clock is in doubt (what is on a detour may still change its site)",
         answer=Answer.KEEP,
-        applies=lambda board: _all(board, board.clock_doubt),
+        applies=lambda board: ~board.onward & board.clock_doubt,
     ),
     Rule(
         number=4,
         name="self",
         when="three unrelated operators, or most of them, went bad here within a minute, or our "
-        "probes cannot leave: we suspect ourselves",
+        "probes cannot leave: we suspect ourselves (what is on a detour may still change its site)",
         answer=Answer.KEEP,
-        applies=lambda board: board.self_doubt,
+        applies=lambda board: board.self_doubt & ~board.onward,
     ),
     Rule(
         number=5,
@@ -137,8 +137,7 @@ RULES: tuple[Rule, ...] = (
 
 BY_NUMBER = {rule.number: rule for rule in RULES}
 
-_OVERRIDE, _SUSPICIOUS = 2, (3, 4)
-"""While we doubt ourselves we do not call a detour worse either."""
+_OVERRIDE = 2
 
 
 def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -163,10 +162,10 @@ def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
             want[mine] = board.ordered_to[mine]
         elif rule.answer is Answer.STEER:
             want[mine] = board.best[mine]
-        elif rule.number not in _SUSPICIOUS:
+        else:
             want[mine & board.detour_worse] = 0
-        elif rule.name == "self":
-            want[mine & board.hasty] = 0
+            if rule.name == "self":
+                want[mine & board.hasty] = 0
         undecided &= ~mine
     avoided = (want > 0) & board.banned[np.arange(len(want)), want] & (number != _OVERRIDE)
     want[avoided], number[avoided] = 0, _OVERRIDE

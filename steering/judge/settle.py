@@ -52,6 +52,8 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
             own(draft.book, "levels")[:, a, p] = 0
             if not np.isnan(draft.book.hearsay.at[key]):
                 own(draft.listen(), "levels")[:, a, p] = 0
+        if p and before in (Health.SUSPECT, Health.FAILING):
+            _forget_failures(draft, a, p)
         if left:
             hold = draft.holds.pop(a, Hold()).end(draft.now)
             if not draft.away[a]:
@@ -63,6 +65,12 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
             _forget_lateness(draft, a, p)
     if p == 0:
         _date(draft, a, after)
+
+
+def _forget_failures(draft: Draft, a: int, p: int) -> None:
+    """A site that has recovered is not ranked by what it failed before."""
+    for value in ("recent_bad", "recent_dated", "recent_all"):
+        own(draft.book, value)[a, p] = 0.0
 
 
 def _forget_lateness(draft: Draft, a: int, p: int) -> None:

@@ -51,6 +51,7 @@ def board(**changes: object) -> Board:
         proven=np.array([[False, True, True]]),
         all_bad=no,
         plan=np.array([0]),
+        onward=no,
         detour_worse=no,
         returning=no,
         damped=no,
@@ -140,6 +141,8 @@ def test_a_healthy_mate_of_an_open_group_goes_along() -> None:
 @pytest.mark.parametrize(
     ("number", "why"),
     [
+        (3, {"clock_doubt": True}),
+        (4, {"self_doubt": YES}),
         (6, {"all_bad": YES}),
         (7, {"best": np.array([0])}),
         (8, {"damped": YES}),
@@ -150,9 +153,11 @@ def test_a_detour_clearly_worse_than_local_is_not_kept(number: int, why: dict[st
     assert _decide(board(plan=np.array([2]), detour_worse=YES, **why)) == (number, 0)
 
 
-def test_while_we_doubt_ourselves_no_detour_is_called_worse() -> None:
-    doubted = board(plan=np.array([2]), detour_worse=YES, clock_doubt=True)
-    assert _decide(doubted) == (3, 2)
+@pytest.mark.parametrize("why", [{"clock_doubt": True}, {"self_doubt": YES}])
+def test_while_we_doubt_ourselves_a_detour_still_changes_its_site(why: dict[str, object]) -> None:
+    assert _decide(board(plan=np.array([2]), onward=YES, **why)) == (10, 1)
+    assert _decide(board(plan=np.array([2]), onward=YES, damped=YES, **why)) == (8, 2)
+    assert _decide(board(plan=np.array([2]), onward=YES, held=WAITS, **why)) == (9, 2)
 
 
 @pytest.mark.parametrize("why", [{"best": np.array([0])}, {"clock_doubt": True}, {"damped": YES}])
