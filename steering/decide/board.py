@@ -28,6 +28,8 @@ DATED = 0.5
 """A path is bad by its dates when more than this share of its answers is."""
 BAD = 0.5
 """A local path that a predecessor left is bad still when more than this share of its answers is."""
+ANSWERS = 10
+"""So many good answers in a row make the local path better than a detour that is silent."""
 WORSE = 0.1
 """A detour whose failing share is this much above the local path's is worse than none."""
 
@@ -326,7 +328,8 @@ def _detour_worse(world: World, *, dates_count: bool) -> Mask:
         bad = ledger.health[steered, columns] >= Health.SUSPECT
         bad |= silent[np.arange(steered.size), columns]
         answers = ~silent[:, 0] & (ledger.stuck[steered, 0] < SILENCES)
-        worse[steered] = bad & answers & (there > share[:, 0] + WORSE)
+        dead = silent[np.arange(steered.size), columns] & (ledger.run[steered, 0] >= ANSWERS)
+        worse[steered] = bad & answers & (dead | (there > share[:, 0] + WORSE))
     return worse
 
 

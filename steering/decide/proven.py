@@ -42,6 +42,10 @@ def worse(world: World) -> Mask:
     there = pooled(bad, counted, group)
     asked = np.minimum(answers, answers[:, :1])
     more = there > pooled(answers * here, counted, group)
+    # Most of the group can't use it: who finds it well after some good answers has been lucky.
+    ones = np.ones_like(bad)
+    ill = pooled(ones, told & (ledger.health[rows] >= Health.SUSPECT), group)
+    mine |= ill * 2 > pooled(ones, np.broadcast_to(told, ones.shape), group)
     found[rows] = mine | ((there > LONE) & (more | (pooled(asked, counted, group) < ENOUGH)))
     found[:, 0] = False
     return found
