@@ -42,6 +42,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "breached": "A",
         "open_groups": "G",
         "avoid_until": "AP",
+        "turned": "AP",
         "proofs": "A",
         "moves": "",
         "worn": "A",

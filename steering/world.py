@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from steering.decide.orders import Orders
 from steering.decide.proof import Proof
-from steering.judge.ledger import Ledger
+from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
 from steering.model import Event, Frozen, Instant, WallTime
 
@@ -67,6 +67,9 @@ class World:
     begun: Instant
     now: Instant
     wall: WallTime
+    turned: Mapping[Key, Instant] = field(default_factory=dict)
+    """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
+    that did not help, but not where the address has nowhere else to go, and the first time."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> World:

@@ -13,6 +13,7 @@ from steering.decide.board import Board
 from steering.decide.budget import MINUTE
 from steering.decide.orders import NONE
 from steering.decide.proof import AVOID, Proof
+from steering.decide.proven import gives_way
 from steering.decide.rules import BY_NUMBER, RULES, Answer
 from steering.judge.ledger import SILENCES
 from steering.model import Event, Health, Step
@@ -29,7 +30,8 @@ def commit(world: World, board: Board, rule: NDArray[np.int64], want: NDArray[np
     """The world with the decision in it."""
     now, rows = world.now, np.arange(len(want))
     # A steer that failed its proof is not kept, whatever rule would keep it.
-    undone = (want > 0) & (world.avoid_until[rows, want] > now) & _KEEPS[rule]
+    avoided = (world.avoid_until > now) & ~gives_way(world)
+    undone = (want > 0) & avoided[rows, want] & _KEEPS[rule]
     plan = np.where(undone, 0, want)
     moved = np.flatnonzero(plan != world.plan)
     after = replace(
@@ -49,13 +51,19 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
     layout, plan, now = world.layout, world.plan, world.now
     since, avoid = world.since.copy(), world.avoid_until
     since[moved] = world.wall
-    left, away = world.left_at.copy(), (plan[moved] > 0) & ~_OF_MEN[world.rule[moved]]
-    left[moved[~away]] = np.nan
-    left[moved[away & (was[moved] == 0)]] = now
+    left_at, away = world.left_at.copy(), (plan[moved] > 0) & ~_OF_MEN[world.rule[moved]]
+    left_at[moved[~away]] = np.nan
+    left_at[moved[away & (was[moved] == 0)]] = now
+    turned = {key: at for key, at in world.turned.items() if avoid[key] > now}
     bad = [a for a in moved.tolist() if board.breached[a] and _turned_bad(world, a, int(was[a]))]
     if bad:
+        # Under load: not at once again, but once where there is nowhere else to go.
+        left = [(a, int(was[a])) for a in bad]
+        again = {key for key in left if avoid[key] > now}
+        turned = {**turned, **dict.fromkeys(left, now)}
+        turned = {key: at for key, at in turned.items() if key not in again}
         avoid = avoid.copy()
-        avoid[bad, was[bad]] = now + AVOID  # under load: not at once again
+        avoid[bad, was[bad]] = now + AVOID
     proofs = {a: proof for a, proof in world.proofs.items() if plan[a] == proof.column}
     proofs |= {a: Proof(column=int(plan[a])) for a in moved.tolist() if plan[a]}
     proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
@@ -67,8 +75,9 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
         replace(
             world,
             since=since,
-            left_at=left,
+            left_at=left_at,
             avoid_until=avoid,
+            turned=turned,
             proofs=proofs,
             moves=(*world.moves, (now, own.size)) if own.size else world.moves,
             worn=damping.wear(worn, own, layout),

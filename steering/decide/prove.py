@@ -34,7 +34,8 @@ def prove(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
     if turn.failed:
         avoid = world.avoid_until.copy()
         avoid[tuple(np.array(turn.failed).T)] = world.now + AVOID
-        after = replace(after, avoid_until=avoid)
+        turned = {key: at for key, at in world.turned.items() if key not in turn.failed}
+        after = replace(after, avoid_until=avoid, turned=turned)
     if turn.relapsed:
         ledger = relapse(world.ledger, world.layout, turn.relapsed, world.now)
         after = replace(after, ledger=ledger)

@@ -64,4 +64,22 @@ def proven(world: World, asked: Mask) -> Mask:
         old = ledger.answered[steered] < ledger.silent_since[steered, :1]
         ways[steered] &= ~old
         ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-    return np.asarray(ways & (world.avoid_until <= now) & asked[:, None])
+    ways &= asked[:, None]
+    tried = world.avoid_until <= now
+    if world.turned:
+        elsewhere = (ways & tried & ~world.orders.banned).any(axis=1, keepdims=True)
+        here = np.arange(len(layout.paths))[None, :] == world.plan[:, None]
+        tried |= gives_way(world) & (here | ~elsewhere)
+    return np.asarray(ways & tried)
+
+
+def gives_way(world: World) -> Mask:
+    """(A, P) avoided sites that are taken all the same where there is nowhere else to go.
+
+    They were left because their path had turned bad, and have recovered since: `proven` sees to
+    that. One that did not help while its path was good has nothing to recover from.
+    """
+    found = np.zeros(world.layout.shape, dtype=np.bool_)
+    for key in world.turned:
+        found[key] = True
+    return found

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
+from steering.decide.attention import attention
 from steering.decide.because import because
+from steering.decide.nowhere import PATIENCE, SCOUTS
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0
@@ -176,3 +178,66 @@ def test_a_lone_lost_packet_rules_no_site_out(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, text, config=SHIPPED), answer)
     sim.until(lambda: len(sim.installed) == 6, limit=120)
     assert set(sim.installed.values()) == {"pao"}
+
+
+# --- sites that come back ----------------------------------------------------------------------
+
+OUTAGE = FAULT + 60
+
+
+def _outage(tmp: Path, config: str, *, letters: int, seconds: float) -> Simulation:
+    """Three names in ten are bogus here; every site falls silent for a while."""
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.local:
+            return EXPIRED if ask.now >= FAULT and ask.unlucky(0.3) else GOOD
+        return TIMEOUT if OUTAGE <= ask.now < OUTAGE + seconds else GOOD
+
+    text = policy(letters=letters, more="recover: {}\n")
+    return Simulation(setup(tmp, text, config=config), answer).run(OUTAGE - 1000)
+
+
+@PACES
+@pytest.mark.parametrize("alone", [False, True])
+def test_after_a_minute_of_silence_the_sites_are_back_in_seconds(
+    tmp_path: Path, config: str, alone: bool
+) -> None:
+    config = config.replace(ALONE, "") if alone else config
+    sim = _outage(tmp_path, config, letters=3, seconds=60)
+    assert len(sim.installed) == 6
+    sim.run(60)
+    assert not sim.installed
+    assert sim.until(lambda: len(sim.installed) == 6, limit=60) <= 15
+    steps = len(sim.steps)
+    sim.run(60)
+    assert len(sim.steps) == steps
+
+
+def test_sites_that_stay_silent_are_asked_fast_for_few_and_not_for_ever(tmp_path: Path) -> None:
+    sim = _outage(tmp_path, SHIPPED, letters=6, seconds=1e9).run(120)
+    assert not sim.installed
+    assert len(attention(sim.world)) == SCOUTS
+    sim.run(PATIENCE)
+    assert not attention(sim.world)
+
+
+def test_a_site_that_turns_bad_under_what_is_sent_there_is_tried_again_once(tmp_path: Path) -> None:
+    used: set[str] = set()
+
+    def answer(ask: Ask) -> Outcome:
+        if ask.local:
+            return EXPIRED if ask.now >= FAULT and ask.unlucky(0.3) else GOOD
+        return Outcome.SERVFAIL if ask.address in used else GOOD
+
+    text = policy(letters=1, more="recover: {}\n")
+    sim = Simulation(setup(tmp_path, text, config=SHIPPED.replace(ALONE, "")), answer)
+    while sim.now < FAULT + 240:
+        sim.run(1)
+        used.clear()
+        used.update(a for a, since in _away(sim).items() if sim.now - since > 10)
+    away = [at for at, s in sim.moves() if s.address == sim.addresses()[0]]
+    assert len(away) == 2
+
+
+def _away(sim: Simulation) -> dict[str, float]:
+    return {s.address: at for at, s in sim.steps if s.address in sim.installed}
