@@ -22,9 +22,10 @@ from steering.replay.record import Turn, lines, pack_world
 from steering.replay.store import Store, VersionError, files_of
 from steering.world import World
 
-BATCH = 64
-LATEST: Seconds = 10.0
-"""Turns in a batch, and how long they wait for company. What tells of something goes at once."""
+BATCH = 4_096
+LATEST: Seconds = 30.0
+"""Turns, questions and tallies in a batch, and how long they wait for company: alike, they are
+small together. What tells of something goes at once."""
 AGAIN: Seconds = 10.0
 """What can't be written is tried again after this long."""
 TROUBLED: Seconds = 60.0
@@ -71,6 +72,7 @@ class Writer:
         self._setup: Setup | None = None
         self._number = 0
         self._batch: list[Turn] = []
+        self._weight = 0
         self._since: Instant = 0.0
 
     @property
@@ -95,7 +97,8 @@ class Writer:
         if not self._batch:
             self._since = time.monotonic()
         self._batch.append(item.turn)
-        if item.turn.events or item.turn.steps or len(self._batch) >= BATCH:
+        self._weight += item.weight
+        if item.turn.events or item.turn.steps or self._weight >= BATCH:
             self._flush()
 
     def tick(self) -> None:
@@ -130,7 +133,7 @@ class Writer:
         return True
 
     def _flush(self) -> None:
-        batch, self._batch = self._batch, []
+        batch, self._batch, self._weight = self._batch, [], 0
         if not batch or self._store is None:
             self.lost += len(batch)
             return
