@@ -25,7 +25,7 @@ from steering.config import Setup
 from steering.model import Facts, Observation, Round
 from steering.replay import simulate
 from steering.replay.haste import Haste
-from steering.replay.record import Turn, digest, line
+from steering.replay.record import Batch, Turn, digest, line
 from steering.replay.simulate import Simulation, Turned
 from steering.replay.store import Store
 from steering.replay.story import tell
@@ -137,8 +137,8 @@ def _written(place: Path, setup: Setup, kept: list[tuple[Turned, Turn]]) -> tupl
     sizes: list[int] = []
     append = Store.append
 
-    def weighed(store: Store, lines: Iterator[bytes], **more: float) -> int:
-        sizes.append(append(store, lines, **more))  # type: ignore[arg-type]
+    def weighed(store: Store, turns: Batch, **more: float) -> int:
+        sizes.append(append(store, turns, **more))  # type: ignore[arg-type]
         return sizes[-1]
 
     with mock.patch.object(Store, "append", weighed):

@@ -107,23 +107,38 @@ def _alike(one: Json, other: Json) -> bool:
 # --- writing --------------------------------------------------------------------------------
 
 
+class Packing:
+    """Values, much alike, as they come: most of the work is done with each of them."""
+
+    def __init__(self) -> None:
+        self._root = _Column()
+
+    def add(self, value: Json) -> None:
+        """One value more."""
+        self._root.add(value)
+
+    def packed(self) -> bytes:
+        """All of them, deflated."""
+        parts = [b""]
+        form = _written(self._root, parts)
+        head = json.dumps(form, separators=(",", ":")).encode(errors="surrogatepass")
+        parts[0] = _HEAD.pack(len(head)) + head
+        squeeze = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
+        deflated = [MAGIC]
+        for part in parts:
+            deflated.append(squeeze.compress(part))
+            if len(part) >= _WORTH:
+                deflated.append(squeeze.flush(zlib.Z_BLOCK))
+        deflated.append(squeeze.flush())
+        return b"".join(deflated)
+
+
 def pack(values: Iterable[Json]) -> bytes:
     """Values, much alike, deflated."""
-    root = _Column()
+    packing = Packing()
     for value in values:
-        root.add(value)
-    parts = [b""]
-    form = _written(root, parts)
-    head = json.dumps(form, separators=(",", ":")).encode(errors="surrogatepass")
-    parts[0] = _HEAD.pack(len(head)) + head
-    squeeze = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
-    deflated = [MAGIC]
-    for part in parts:
-        deflated.append(squeeze.compress(part))
-        if len(part) >= _WORTH:
-            deflated.append(squeeze.flush(zlib.Z_BLOCK))
-    deflated.append(squeeze.flush())
-    return b"".join(deflated)
+        packing.add(value)
+    return packing.packed()
 
 
 def _written(column: _Column, parts: list[bytes]) -> Json:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from steering import __version__
 from steering.model import Instant, Seconds, WallTime
-from steering.replay.record import pack_batch
+from steering.replay.record import Batch, pack_batch
 
 APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
 VERSION = 3
@@ -112,9 +112,11 @@ class Store:
         self.segment = len(world)
         self._forget(wall)
 
-    def append(self, lines: Iterable[bytes], *, count: int, wall: WallTime, until: WallTime) -> int:
-        """One batch of turns; the bytes it takes."""
-        packed = pack_batch(lines)
+    def append(
+        self, turns: Batch | Iterable[bytes], *, count: int, wall: WallTime, until: WallTime
+    ) -> int:
+        """One batch of turns, or the lines of one; the bytes it takes."""
+        packed = turns.packed() if isinstance(turns, Batch) else pack_batch(turns)
         with self._base:
             self._base.execute(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
