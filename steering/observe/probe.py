@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import math
 import random
 import sys
 import time
@@ -210,7 +211,7 @@ class Prober:
     def _ask(self, turn: Turn) -> None:
         target = self._targets[turn.address]
         question = self._question(turn, target)
-        flight = _Flight(target, question, self._monotonic(), turn.paths)
+        flight = _Flight(target, question, _asked(self._monotonic()), turn.paths)
         self._open[id(flight)] = flight
         # One case over all paths: equal answers stay equal octets (`twin`), and each path's
         # question still has an id and a port of its own.
@@ -313,7 +314,7 @@ class Prober:
             outcome=reading.outcome,
             judged=reading.judged,
             reached=True,
-            rtt=reply.rtt,
+            rtt=_took(reply.rtt),
             nsid=reading.nsid,
             serial=reading.serial,
             expires=reading.expires,
@@ -343,6 +344,19 @@ class Prober:
             self._keys.miss(question.zone)
         flight.twins.keep(wire, trust, reading)
         return reading
+
+
+def _asked(at: Instant) -> Instant:
+    """An instant to a tenth of a millisecond, never later than it was.
+
+    The journal has each question's, and what is beyond that is noise, of which no octet is spared.
+    """
+    return math.floor(at * 1e4) / 1e4
+
+
+def _took(rtt: Seconds | None) -> Seconds | None:
+    """A round-trip time to ten microseconds, never shorter than it was; for the same reason."""
+    return None if rtt is None else math.ceil(rtt * 1e5) / 1e5
 
 
 def _dropped(target: Target, path: str) -> Observation:

@@ -13,6 +13,7 @@ import numpy as np
 from steering.decide.board import Board
 from steering.layout import Layout
 from steering.model import Event, Facts, Instant, Step
+from steering.replay import columns
 from steering.replay.codec import Array, Codec, ForeignError, Json
 from steering.world import World
 
@@ -52,12 +53,41 @@ def lines(turns: Iterable[Turn]) -> Iterator[bytes]:
     """Turns as the lines of a batch. Thousands of overrides are in it once, while they stay."""
     before: Turn | None = None
     for turn in turns:
-        facts = turn.facts
-        if before is not None and facts.overrides and facts.overrides is before.facts.overrides:
-            yield line(replace(turn, as_before=True, facts=replace(facts, overrides=())))
-        else:
-            yield line(turn)
+        yield line(_shortened(turn, before))
         before = turn
+
+
+def _shortened(turn: Turn, before: Turn | None) -> Turn:
+    """Without the overrides, where they are those of the turn before in the batch."""
+    facts = turn.facts
+    if before is None or not facts.overrides or facts.overrides is not before.facts.overrides:
+        return turn
+    return replace(turn, as_before=True, facts=replace(facts, overrides=()))
+
+
+class Batch:
+    """Turns on their way into the file, packed as they come."""
+
+    def __init__(self) -> None:
+        self.count = self.weight = 0
+        """Turns; and with them the questions and tallies."""
+        self.wall = self.until = 0.0
+        """Of the first turn and of the last."""
+        self._packing = columns.Packing()
+        self._before: Turn | None = None
+
+    def add(self, turn: Turn) -> None:
+        """One turn more."""
+        self._packing.add(_TURN.write(_shortened(turn, self._before)))
+        self._before = turn
+        self.until = turn.facts.wall
+        self.wall = self.wall if self.count else self.until
+        self.count += 1
+        self.weight += 1 + len(turn.facts.rounds) + len(turn.facts.heard)
+
+    def packed(self) -> bytes:
+        """The turns, compressed."""
+        return self._packing.packed()
 
 
 def line(turn: Turn) -> bytes:
@@ -67,15 +97,19 @@ def line(turn: Turn) -> bytes:
 
 
 def pack_batch(lines: Iterable[bytes]) -> bytes:
-    """The lines, compressed."""
-    return zlib.compress(b"".join(lines))
+    """The lines, compressed: by columns, or as they are where they are none of ours."""
+    kept = list(lines)
+    try:
+        return columns.pack(map(_parsed, kept))
+    except (ForeignError, RecursionError):
+        return zlib.compress(b"".join(kept))
 
 
 def unpack_batch(packed: bytes) -> Iterator[Turn]:
     """The turns of a batch, in order. Raises ForeignError."""
     before: Turn | None = None
-    for text in _inflated(packed, LARGEST_BATCH).splitlines():
-        turn = _TURN.read(_parsed(text))
+    for written in _unpacked(packed):
+        turn = _TURN.read(written)
         if turn.as_before:
             if before is None:
                 raise ForeignError("its first turn has the overrides of one before it")
@@ -83,6 +117,13 @@ def unpack_batch(packed: bytes) -> Iterator[Turn]:
             turn = replace(turn, as_before=False, facts=facts)
         yield turn
         before = turn
+
+
+def _unpacked(packed: bytes) -> Iterator[Json]:
+    if packed.startswith(columns.MAGIC):
+        yield from columns.unpack(packed)
+    else:  # as version 2 wrote them
+        yield from map(_parsed, _inflated(packed, LARGEST_BATCH).splitlines())
 
 
 def pack_world(world: World) -> bytes:

@@ -16,16 +16,18 @@ import fcntl
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from steering import __version__
 from steering.model import Instant, Seconds, WallTime
-from steering.replay.record import pack_batch
+from steering.replay.record import Batch, pack_batch
 
 APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
 VERSION = 3
 """Of the tables and of what is in them, down to each field of a world and of a turn's facts."""
+READABLE = frozenset({2, VERSION})
+"""Versions that can still be read: in 2 a batch is text, else all is as it is now."""
 
 BUSY: Seconds = 2.0
 """How long another process that locks the file is waited for."""
@@ -110,9 +112,11 @@ class Store:
         self.segment = len(world)
         self._forget(wall)
 
-    def append(self, lines: Iterable[bytes], *, count: int, wall: WallTime, until: WallTime) -> int:
-        """One batch of turns; the bytes it takes."""
-        packed = pack_batch(lines)
+    def append(
+        self, turns: Batch | Iterable[bytes], *, count: int, wall: WallTime, until: WallTime
+    ) -> int:
+        """One batch of turns, or the lines of one; the bytes it takes."""
+        packed = turns.packed() if isinstance(turns, Batch) else pack_batch(turns)
         with self._base:
             self._base.execute(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
@@ -202,8 +206,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return base
 
 
-def known_tables(base: sqlite3.Connection) -> int:
-    """How many tables there are. Raises VersionError where they are not ours."""
+def known_tables(base: sqlite3.Connection, versions: Collection[int] = frozenset({VERSION})) -> int:
+    """How many tables there are. Raises VersionError where they are of none of these versions."""
     version, application, tables = (
         base.execute(query).fetchone()[0]
         for query in (
@@ -212,7 +216,7 @@ def known_tables(base: sqlite3.Connection) -> int:
             "SELECT count(*) FROM sqlite_schema",
         )
     )
-    if tables and (version, application) != (VERSION, APPLICATION):
+    if tables and (application != APPLICATION or version not in versions):
         whose = f"version {version}" if application == APPLICATION else "another program"
         raise VersionError(f"it is of {whose}, wanted version {VERSION}")
     return int(tables)

@@ -18,13 +18,14 @@ from pathlib import Path
 from steering.config import Setup
 from steering.model import Event, Instant, Seconds
 from steering.replay import setups
-from steering.replay.record import Turn, lines, pack_world
+from steering.replay.record import Batch, Turn, pack_world
 from steering.replay.store import Store, VersionError, files_of
 from steering.world import World
 
-BATCH = 64
-LATEST: Seconds = 10.0
-"""Turns in a batch, and how long they wait for company. What tells of something goes at once."""
+BATCH = 4_096
+LATEST: Seconds = 30.0
+"""Turns, questions and tallies in a batch, and how long they wait for company: alike, they are
+small together. What tells of something goes at once."""
 AGAIN: Seconds = 10.0
 """What can't be written is tried again after this long."""
 TROUBLED: Seconds = 60.0
@@ -70,13 +71,13 @@ class Writer:
         """The next turn that follows continues what is in the file."""
         self._setup: Setup | None = None
         self._number = 0
-        self._batch: list[Turn] = []
+        self._batch = Batch()
         self._since: Instant = 0.0
 
     @property
     def patience(self) -> Seconds:
         """How long there is nothing to do if nothing comes in."""
-        return max(0.0, self._since + LATEST - time.monotonic()) if self._batch else AGAIN
+        return max(0.0, self._since + LATEST - time.monotonic()) if self._batch.count else AGAIN
 
     def bound(self, max_age: Seconds, max_size: int) -> None:
         """Keep to other bounds; from any thread."""
@@ -92,15 +93,15 @@ class Writer:
         if not self._goes_on:
             self.lost += 1
             return
-        if not self._batch:
+        if not self._batch.count:
             self._since = time.monotonic()
-        self._batch.append(item.turn)
-        if item.turn.events or item.turn.steps or len(self._batch) >= BATCH:
+        self._batch.add(item.turn)
+        if item.turn.events or item.turn.steps or self._batch.weight >= BATCH:
             self._flush()
 
     def tick(self) -> None:
         """Write what has waited long enough; see to a file that is not there."""
-        if self._batch and time.monotonic() - self._since >= LATEST:
+        if self._batch.count and time.monotonic() - self._since >= LATEST:
             self._flush()
         self._open()
 
@@ -130,19 +131,14 @@ class Writer:
         return True
 
     def _flush(self) -> None:
-        batch, self._batch = self._batch, []
-        if not batch or self._store is None:
-            self.lost += len(batch)
+        batch, self._batch = self._batch, Batch()
+        if not batch.count or self._store is None:
+            self.lost += batch.count
             return
         try:
-            self._store.append(
-                lines(batch),
-                count=len(batch),
-                wall=batch[0].facts.wall,
-                until=batch[-1].facts.wall,
-            )
+            self._store.append(batch, count=batch.count, wall=batch.wall, until=batch.until)
         except (sqlite3.Error, OSError) as error:
-            self.lost += len(batch)
+            self.lost += batch.count
             self._give_way(error)
             return
         if self.trouble and time.monotonic() >= self._troubled_until:

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import tempfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from steering.observe import anchors
 from steering.observe.anchors import AnchorError
 from steering.observe.resolve import system_resolvers
 from steering.observe.trust import name_of
+from steering.replay import columns
 from steering.replay.codec import ForeignError
 from steering.replay.record import Turn, line, pack_batch, unpack_batch
 from steering.world import World
@@ -379,7 +381,7 @@ class Configuration(_File):
 
 
 class Journal(_File):
-    """Turns of a journal: a batch as it is in the file, but for the compression."""
+    """Turns of a journal: the lines of a batch as version 2 wrote them, and as they are packed."""
 
     def written(self) -> Sequence[bytes]:
         sim = _Noted(setup(self.place, policy(letters=1)), _expired_at_1003)
@@ -389,6 +391,23 @@ class Journal(_File):
     def read(self, message: bytes) -> None:
         with contextlib.suppress(ForeignError):
             list(unpack_batch(pack_batch([message])))
+        with contextlib.suppress(ForeignError):
+            list(unpack_batch(zlib.compress(message, 1)))
+
+
+class Columns(Journal):
+    """A batch by columns, as it is in the file but for the compression."""
+
+    texts = False
+
+    def written(self) -> Sequence[bytes]:
+        some = super().written()
+        batches = (pack_batch(some[at : at + 5]) for at in range(0, len(some), 5))
+        return [zlib.decompress(one.removeprefix(columns.MAGIC)) for one in batches]
+
+    def read(self, message: bytes) -> None:
+        with contextlib.suppress(ForeignError):
+            list(unpack_batch(columns.MAGIC + zlib.compress(message, 1)))
 
 
 class _Noted(Simulation):

@@ -26,6 +26,7 @@ PARSERS: Final[Mapping[str, tuple[Callable[[int], Driver], int]]] = {
     "anchors": (files.Anchors, 500_000),
     "resolvers": (files.ResolvConf, 500_000),
     "config": (files.Configuration, 500_000),
-    "journal": (files.Journal, 500_000),
+    "journal": (files.Journal, 250_000),
+    "columns": (files.Columns, 250_000),
 }
 """Name -> the driver, given a seed; and how many messages a whole run gives it."""
