@@ -7,6 +7,7 @@ from itertools import islice, zip_longest
 import numpy as np
 
 from steering.judge.backoff import gap
+from steering.judge.losses import EVERY, wary
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention
 from steering.world import World
@@ -29,7 +30,9 @@ def attention(world: World) -> dict[str, Attention]:
     wanted: dict[str, Attention] = {}
     watched = np.zeros_like(on_trial)
     watched[list(world.proofs)] = True
-    rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched)
+    beside = wary(ledger, layout)
+    loses = beside.any(axis=1)
+    rows = np.flatnonzero((world.plan > 0) | curious | on_trial | watched | loses)
     if not rows.size:
         return wanted
     # Proofs first, since traffic depends on them; then trials, news, and last recoveries.
@@ -45,14 +48,18 @@ def attention(world: World) -> dict[str, Attention]:
             columns = {0, *_beside(world, a)}
         elif trial is not None:
             columns = {0, trial.candidate}
-        else:
+        elif curious[a]:
             columns = set(range(len(layout.paths)))
+        else:
+            columns = {0, int(np.argmax(np.where(beside[a], ledger.losses[a], 0)))}
         proof = world.proofs.get(a)
         wanted[layout.targets[a].address] = Attention(
             paths=frozenset(layout.paths[p] for p in columns),
             live=proof is not None and proof.installed is not None,
             witnesses=_witnesses(world, a),
-            every=gap(layout, ledger, a, now, proving=bool(unproved[a])),
+            every=EVERY
+            if not (world.plan[a] or curious[a] or on_trial[a] or watched[a])
+            else gap(layout, ledger, a, now, proving=bool(unproved[a])),
         )
     return wanted
 

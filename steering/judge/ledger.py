@@ -114,6 +114,12 @@ class Ledger:
     """(A,) instant of the first bad local answer of the present trouble."""
     curious_until: Floats
     """(A,) until then the address is asked fast."""
+    losses: Counts
+    """(A, P) points of losses over the local path that this one does not share (`losses`)."""
+    loses: Floats
+    """(A, P) the share of questions asked at leisure that a path loses, of the last 500 or so."""
+    asked_at: Floats
+    """(A,) instant of the latest question that was counted; NaN: none."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     counted: Mapping[Key, names.Names] = field(default_factory=dict)
     ignored: Mapping[int, names.Names] = field(default_factory=dict)
@@ -177,6 +183,9 @@ class Ledger:
             confirmed_at=nan(a),
             first_bad=nan(a),
             curious_until=nan(a),
+            losses=none(a, p),
+            loses=zero(a, p),
+            asked_at=nan(a),
         )
 
     def share(self, now: Instant, rows: Rows = ALL) -> Floats:
