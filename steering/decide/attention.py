@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from steering.decide.crowd import bad_now
 from steering.decide.nowhere import nowhere
 from steering.judge.backoff import gap
+from steering.judge.losses import EVERY, wary
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention, Health, Seconds
 from steering.world import World
@@ -68,11 +69,16 @@ def attention(world: World) -> dict[str, Attention]:
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
         sites = stranded.get(a, frozenset()) if not curious[a] else frozenset()
         wanted[layout.targets[a].address] = _asked(world, a, sites=sites)
-    patient = np.flatnonzero((calm | held) & ~hurried & ~sample)
+    beside = wary(ledger, layout)
+    loses = beside.any(axis=1)
+    patient = np.flatnonzero((calm | held | loses) & ~hurried & ~sample)
     for a in patient.tolist():
         rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
-        every = rounds * layout.fast_interval
-        wanted[layout.targets[a].address] = _asked(world, a, every=every)
+        every, sites = rounds * layout.fast_interval, frozenset[int]()
+        if loses[a]:
+            every = max(every, EVERY)
+            sites = frozenset({int(np.argmax(np.where(beside[a], ledger.losses[a], 0)))})
+        wanted[layout.targets[a].address] = _asked(world, a, every=every, sites=sites)
     return wanted
 
 

@@ -27,6 +27,7 @@ from steering.judge.hearsay import forget
 from steering.judge.herd import pair_herd
 from steering.judge.instance import Instance, Sight
 from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
+from steering.judge.losses import count_losses, watched
 from steering.judge.own import own, write
 from steering.judge.present import look
 from steering.judge.trials import pair
@@ -39,6 +40,7 @@ SMOOTH = 1 / 8
 
 _LOSSY = (Verdict.TIMEOUT, Verdict.ERROR)
 _LOST = CLASSES.index(Verdict.TIMEOUT)
+_SIGNED = CLASSES.index(Verdict.BOGUS)
 
 
 def count(draft: Draft, rounds: Iterable[Round]) -> None:
@@ -48,6 +50,7 @@ def count(draft: Draft, rounds: Iterable[Round]) -> None:
             pair(draft, a, item, seen)
             pair_herd(draft, a, item, seen)
             look(draft, a, item, seen)
+            count_losses(draft, a, item, seen)
         _count(draft, Answers.of(draft.layout, wave))
         for a, (item, _) in wave.items():
             if item.moot:
@@ -81,7 +84,8 @@ def _count(draft: Draft, wave: Answers) -> None:
             owner=item.question.name, rdtype=item.question.rdtype, detail=_shown(seen)
         )
         if fault[i] and p == 0:
-            _mind(draft, a, item, counts=bool(counts[i]))
+            known = of[i] != _SIGNED and watched(draft.book, a)
+            _mind(draft, a, item, counts=bool(counts[i]) and not known)
     if draft.buckets:
         _recover(draft, wave, fault, outdated)
 
@@ -238,7 +242,7 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
 def _begin_anew(draft: Draft, a: int, p: int) -> None:
     book, key = draft.book, (a, p)
     own(book, "levels")[:, a, p] = 0
-    for count in ("streak", "run", "late_count"):
+    for count in ("streak", "run", "late_count", "losses"):
         own(book, count)[key] = 0
     for value in ("recent_bad", "recent_dated", "recent_all"):
         own(book, value)[key] = 0.0
@@ -252,3 +256,4 @@ def _begin_anew(draft: Draft, a: int, p: int) -> None:
         forget(draft.listen(), a, p)
     if p == 0:
         draft.trials.pop(a, None)
+        own(book, "losses")[a] = 0

@@ -132,6 +132,12 @@ class Ledger:
     """(A,) when the local path failed last, a lone lost packet left out; NaN: never."""
     worst: Floats
     """(A,) greatest failing share of the present breach; NaN: there is none."""
+    losses: Counts
+    """(A, P) points of losses over the local path that this one does not share (`losses`)."""
+    loses: Floats
+    """(A, P) the share of questions asked at leisure that a path loses, of the last 500 or so."""
+    asked_at: Floats
+    """(A,) instant of the latest question that was counted; NaN: none."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     counted: Mapping[Key, names.Names] = field(default_factory=dict)
     ignored: Mapping[int, names.Names] = field(default_factory=dict)
@@ -202,6 +208,9 @@ class Ledger:
             worse_at=nan(a),
             bad_at=nan(a),
             worst=nan(a),
+            losses=none(a, p),
+            loses=zero(a, p),
+            asked_at=nan(a),
         )
 
     def share(self, now: Instant, rows: Rows = ALL) -> Floats:

@@ -14,6 +14,7 @@ from steering.judge.health import Signal
 from steering.judge.herd import count_herd
 from steering.judge.ledger import breached
 from steering.judge.listen import listen
+from steering.judge.losses import raise_losses
 from steering.judge.own import own, write
 from steering.judge.recover import Hold
 from steering.judge.stale import late
@@ -38,6 +39,7 @@ def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     _buckets(draft, own_fault)
     keep_doubts(draft)
     listen(draft, heard, own_fault)
+    raise_losses(draft)
     _answers_well(draft)
     _staleness(draft)
 
@@ -134,7 +136,8 @@ def raise_mended(draft: Draft) -> None:
                 continue  # `present.mend` sees to it
             recover = draft.layout.policy(a).recover
             held = draft.holds.get(a, Hold()).until(recover.hold, recover.max_hold)
-            if draft.book.behind[a, 0] or draft.now < held:
+            behind = draft.book.behind[a, 0] or draft.book.losses[a].any()
+            if behind or draft.now < held:
                 continue
         # A path over which a bucket is full this very turn has not recovered.
         if draft.signals[a, p] not in (Signal.FULL, Signal.CONFIRMED):

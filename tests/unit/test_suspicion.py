@@ -5,20 +5,23 @@ from __future__ import annotations
 import itertools
 import random
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
-from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
+from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, setup
 from test_hearsay import Listening, heard
 
 from steering.judge.backoff import GENTLE, HASTY, acquit, weigh
 from steering.judge.confirm import Confirmation, Trial
 from steering.judge.doubt import LONGEST
 from steering.judge.hearsay import QUIET
+from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE
+from steering.judge.losses import CONFIRM_AT as LOSSES_AT
 from steering.layout import Layout
-from steering.model import Attention, Heard, Outcome
+from steering.model import LOCAL, Attention, Heard, Outcome
 from steering.observe.cadence import Cadence, Pace
 
 SHIPPED = CONFIG.replace(
@@ -317,3 +320,87 @@ def test_the_pace_that_is_wanted_is_the_pace_that_is_asked() -> None:
         times += [at for turn in cadence.due(at) if "local" in turn.paths]
     assert len(times) == 50
     assert min(b - a for a, b in itertools.pairwise(times)) >= 1.2 - 1e-9
+
+
+# --- losses of the local path alone -------------------------------------------------------------
+
+
+def lossy(share: Mapping[str, float], seed: int = 0, since: float = 1100.0) -> Answer:
+    """Every path loses so much of what the policy below 192.5 is asked."""
+
+    def answer(ask: Ask) -> Outcome:
+        ill = ".5." in ask.address.replace(":", ".") and ask.now > since
+        lost = ill and ask.lost(share.get(ask.path, 0.0), str(seed))
+        return Outcome.TIMEOUT if lost else Outcome.SECURE
+
+    return answer
+
+
+BOTH = policy(letters=3), policy("other", letters=1, net=6)
+
+
+def test_a_tenth_lost_over_the_local_path_alone_is_found(tmp_path: Path) -> None:
+    """In twelve runs the whole group was away within 301 to 596 s, 409 on average."""
+    story = Merged(setup(tmp_path, *BOTH, config=SHIPPED), lossy({LOCAL: 0.1}), step=0.05)
+    story.run(100)
+    story.until(lambda: len(story.installed) == 6, 600)
+    assert not any(".6." in address.replace(":", ".") for address in story.installed)
+
+
+def test_half_lost_over_the_local_path_alone_takes_two_minutes(tmp_path: Path) -> None:
+    story = Merged(setup(tmp_path, *BOTH, config=SHIPPED), lossy({LOCAL: 0.5}), step=0.05)
+    story.run(100)
+    assert story.until(lambda: len(story.installed) == 6, 300) < 180
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1])
+def test_what_all_paths_lose_alike_moves_nobody(tmp_path: Path, share: float) -> None:
+    everywhere = dict.fromkeys((LOCAL, "pao", "fra"), share)
+    story = Merged(setup(tmp_path, *BOTH, config=SHIPPED), lossy(everywhere), step=0.05)
+    story.run(1200)
+    assert not story.told("confirmed")
+    assert not story.steps
+
+
+def test_what_one_site_alone_loses_moves_nobody(tmp_path: Path) -> None:
+    story = Merged(setup(tmp_path, *BOTH, config=SHIPPED), lossy({"pao": 0.3}), step=0.05)
+    story.run(900)
+    assert not story.told("confirmed")
+    assert not story.steps
+    assert not story.world.ledger.losses.any()
+
+
+def rounds_to_alarm(here: float, there: float) -> float:
+    """Mean number of rounds at leisure until an alarm, exactly, by the chain of all points."""
+    alone, other = here * (1 - there), there * (1 - here)
+    chain = np.zeros((LOSSES_AT, LOSSES_AT))
+    for points in range(LOSSES_AT):
+        steps = (HERE, alone), (THERE, other), (NEITHER, 1 - alone - other)
+        for step, chance in steps:
+            after = max(0, points + step)
+            if after < LOSSES_AT:
+                chain[points, after] += chance
+    return float(np.linalg.solve(np.eye(LOSSES_AT) - chain, np.ones(LOSSES_AT))[0])
+
+
+def test_three_per_cent_everywhere_alarm_a_site_less_than_once_in_ten_thousand_days() -> None:
+    """26 addresses, two sites, asked at the quicker pace all day, and no heed paid to `CLEAN`."""
+    a_day = 26 * 2 * 86_400 / EVERY
+    assert a_day / rounds_to_alarm(0.03, 0.03) < 1e-4
+    assert rounds_to_alarm(0.1, 0.0) * EVERY < 310
+    # What the other path loses as well makes it rarer than the square of that would be.
+    assert a_day / rounds_to_alarm(0.1, 0.1) > 1e-4, "so `CLEAN` is needed"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5])
+def test_losses_that_are_shared_are_never_held_against_one_path(share: float) -> None:
+    """583 days of one pair of paths: points are had, and `CLEAN` forbids it."""
+    rng = np.random.default_rng(20230708)
+    pairs, rounds = 8000, 6000
+    points, loses = np.zeros(pairs, dtype=np.int64), np.full(pairs, share)
+    for _ in range(rounds):
+        here, there = rng.random(pairs) < share, rng.random(pairs) < share
+        points += np.where(here == there, NEITHER, np.where(here, HERE, THERE))
+        np.clip(points, 0, LOSSES_AT, out=points)
+        loses += (there - loses) / MEMORY
+        assert not ((points >= LOSSES_AT) & (loses <= CLEAN) & ~there).any()

@@ -1,0 +1,98 @@
+"""Losses of the local path alone: a share of one in ten, which no run of silences shows.
+
+The same question goes over the local path and over others in one instant. Lost here and
+answered there gives 20 points, answered here and lost there takes 80, and any other round
+takes one: a CUSUM (Page 1954) for each address and other path. For losses that both paths
+have with the same share q, whatever it is, its exponential 2**(points/20) does not grow on
+average: q(1-q) * (2 + 2**-4) + (1 - 2q(1-q)) * 2**(-1/20) <= 1. At 320 points the losses are
+of the local path, unless the other one has lost more than 4.5 % of the last five hundred or
+so. Points come to stay from a share of one in 21 on.
+
+Only questions asked at leisure count, since those asked fast may be lost by our own haste.
+An address with points is asked about once a second, until it has none left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from steering.judge.backoff import GENTLE
+from steering.judge.draft import Draft
+from steering.judge.health import Signal
+from steering.judge.ledger import PAIRS, Ledger, Mask
+from steering.judge.own import own, write
+from steering.judge.present import note
+from steering.layout import CLASSES, Layout
+from steering.model import Health, Observation, Round, Seconds, Verdict
+
+HERE = 20
+THERE = -80
+NEITHER = -1
+CONFIRM_AT = 320
+MEMORY = 512
+"""Rounds over which a path's own share of losses fades."""
+CLEAN = 0.045
+"""The most of it over the other path: what all paths lose moves nobody. A path that loses 3 %
+is above that one hour in some hundred."""
+EVERY: Seconds = 1.05
+"""Time between two rounds of an address that has points: just at leisure."""
+
+
+def count_losses(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
+    """Count a round over several paths; comes before its answers are counted."""
+    book, last = draft.book, draft.book.asked_at[a]
+    own(book, "asked_at")[a] = np.fmax(last, item.at)
+    before = book.losses[a]
+    some = bool(before.any())
+    # While its traffic is away it is asked fast; what has points then is to lose them all.
+    away = some and draft.was.health[a, 0] == Health.FAILING
+    hasty = item.at - last < GENTLE and draft.layout.fast_interval < GENTLE
+    here = seen.get(0)
+    if here is None or here.verdict is Verdict.NOTHING or (hasty and not away):
+        return
+    if not item.telling:
+        return
+    lost = _lost(draft, a, here)
+    after, share = before.copy(), book.loses[a].copy()
+    for p, other in seen.items():
+        if p and other.verdict is not Verdict.NOTHING:
+            there = _lost(draft, a, other)
+            step = NEITHER if lost == there else HERE if lost else THERE
+            after[p] = min(max(0, before[p] + step), CONFIRM_AT)
+            share[p] += (there - share[p]) / MEMORY
+    write(book, "losses", a, after)
+    write(book, "loses", a, share)
+
+
+def _lost(draft: Draft, a: int, seen: Observation) -> bool:
+    if seen.verdict not in (Verdict.TIMEOUT, Verdict.ERROR):
+        return False
+    return bool(draft.layout.acts_on[CLASSES.index(seen.verdict), a])
+
+
+def raise_losses(draft: Draft) -> None:
+    """What was compared in each round needs no trial any more."""
+    if not draft.book.losses.any():
+        return
+    book = draft.book
+    shown = (book.losses >= CONFIRM_AT) & (book.loses <= CLEAN) & (book.run > 0)
+    shown &= (draft.was.health == Health.HEALTHY) & (draft.layout.order >= 0)
+    ill = shown[:, 1:].any(axis=1)
+    where = np.zeros(draft.layout.shape, dtype=np.bool_)
+    where[:, 0] = ill & (draft.was.health[:, 0] != Health.FAILING)
+    draft.signal(where, Signal.CONFIRMED)
+    for a in np.flatnonzero(ill & draft.touched[:, 0] & (book.run[:, 0] == 0)).tolist():
+        note(draft, a, PAIRS)  # lost right now: at this share one loss is all that seconds show
+
+
+def watched(ledger: Ledger, a: int) -> bool:
+    """Whether losses of the local path are no news: it is asked slowly on because of them."""
+    return bool(ledger.losses[a].max(initial=0) > 2 * HERE)
+
+
+def wary(ledger: Ledger, layout: Layout) -> Mask:
+    """(A, P) remote paths beside which the local one is asked slowly on: it loses more."""
+    asked: Mask = (ledger.losses > 0) & (ledger.health == Health.HEALTHY)
+    return asked & (layout.order >= 0) & (ledger.health[:, :1] <= Health.HEALTHY)
