@@ -165,6 +165,7 @@ OF_LOCAL: frozenset[str] = frozenset(
         "worse_at",
         "bad_at",
         "worst",
+        "losses",
     }
 )
 """Fields of a ledger that speak of the local path and have no column to say so."""

@@ -70,7 +70,7 @@ def attention(world: World) -> dict[str, Attention]:
         sites = stranded.get(a, frozenset()) if not curious[a] else frozenset()
         wanted[layout.targets[a].address] = _asked(world, a, sites=sites)
     beside = wary(ledger, layout)
-    loses = beside.any(axis=1)
+    loses: Mask = np.asarray(beside.any(axis=1))
     patient = np.flatnonzero((calm | held | loses) & ~hurried & ~sample)
     for a in patient.tolist():
         rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)

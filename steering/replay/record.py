@@ -122,7 +122,7 @@ def unpack_batch(packed: bytes) -> Iterator[Turn]:
 def _unpacked(packed: bytes) -> Iterator[Json]:
     if packed.startswith(columns.MAGIC):
         yield from columns.unpack(packed)
-    else:  # as version 2 wrote them
+    else:  # as they came
         yield from map(_parsed, _inflated(packed, LARGEST_BATCH).splitlines())
 
 

@@ -22,7 +22,7 @@ from steering.model import Instant, WallTime
 from steering.replay import setups
 from steering.replay.codec import ForeignError
 from steering.replay.record import Turn, unpack_batch, unpack_world
-from steering.replay.store import READABLE, VersionError, known_tables
+from steering.replay.store import VersionError, known_tables
 from steering.world import World
 
 _KINDS = {"i": int, "r": float, "t": str, "b": bytes}
@@ -205,7 +205,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     for how in ("mode=ro", "mode=ro&immutable=1"):
         base = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, timeout=5.0)
         try:
-            if not known_tables(base, READABLE):
+            if not known_tables(base):
                 raise VersionError("it is empty")
         except sqlite3.OperationalError as error:
             base.close()

@@ -16,7 +16,7 @@ import fcntl
 import os
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from steering import __version__
@@ -26,8 +26,6 @@ from steering.replay.record import Batch, pack_batch
 APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
 VERSION = 3
 """Of the tables and of what is in them, down to each field of a world and of a turn's facts."""
-READABLE = frozenset({2, VERSION})
-"""Versions that can still be read: in 2 a batch is text, else all is as it is now."""
 
 BUSY: Seconds = 2.0
 """How long another process that locks the file is waited for."""
@@ -206,8 +204,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return base
 
 
-def known_tables(base: sqlite3.Connection, versions: Collection[int] = frozenset({VERSION})) -> int:
-    """How many tables there are. Raises VersionError where they are of none of these versions."""
+def known_tables(base: sqlite3.Connection) -> int:
+    """How many tables there are. Raises VersionError where they are of another version."""
     version, application, tables = (
         base.execute(query).fetchone()[0]
         for query in (
@@ -216,7 +214,7 @@ def known_tables(base: sqlite3.Connection, versions: Collection[int] = frozenset
             "SELECT count(*) FROM sqlite_schema",
         )
     )
-    if tables and (application != APPLICATION or version not in versions):
+    if tables and (application != APPLICATION or version != VERSION):
         whose = f"version {version}" if application == APPLICATION else "another program"
         raise VersionError(f"it is of {whose}, wanted version {VERSION}")
     return int(tables)
