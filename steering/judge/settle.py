@@ -17,6 +17,9 @@ from steering.judge.signals import WELL
 from steering.layout import Layout
 from steering.model import Health, Instant
 
+KEPT = 2.0
+"""Bad answers of before its recovery that still count for a site's failing share."""
+
 
 def settle(draft: Draft) -> Ledger:
     """Turn the signals into health, and start or end what hangs on it."""
@@ -70,9 +73,13 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
 
 
 def _forget_failures(draft: Draft, a: int, p: int) -> None:
-    """A site that has recovered is not ranked by what it failed before."""
-    for value in ("recent_bad", "recent_dated", "recent_all"):
-        own(draft.book, value)[a, p] = 0.0
+    """A site that has recovered is compared by its good answers since; of what failed before, some
+    is kept, or one that fails often would be the best of all after a lucky spell.
+    """
+    book, key = draft.book, (a, p)
+    for value in ("recent_bad", "recent_dated"):
+        own(book, value)[key] = min(float(getattr(book, value)[key]), KEPT)
+    own(book, "recent_all")[key] = book.recent_bad[key] + book.run[key]
 
 
 def _forget_lateness(draft: Draft, a: int, p: int) -> None:
