@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from steering.judge import detector, names
 from steering.judge.copies import Floats
 from steering.judge.demand import hear
-from steering.judge.doubt import raise_doubt
 from steering.judge.draft import Draft
 from steering.judge.habit import REVIEW, WEEK, own_scale
 from steering.judge.health import Signal
 from steering.judge.hearsay import KINDS, OLD, RECENT, Hearsay, Key, forget
 from steering.judge.herd import begin
 from steering.judge.own import own, put, write
+from steering.judge.unfounded import note_suspicions
 from steering.layout import CLASSES
 from steering.model import OUTCOMES, Failure, Health, Heard, Instant, Verdict
 
@@ -237,7 +237,7 @@ def _suspect(draft: Draft, cells: Cells, bad: Counts, good: Counts, own_fault: M
     if acting.any():
         where = np.zeros(draft.layout.shape, dtype=np.bool_)
         where[a[acting], 0] = True
-        raise_doubt(draft, where[:, 0])
+        note_suspicions(draft, where[:, 0])
         draft.signal(where, Signal.FULL)
 
 

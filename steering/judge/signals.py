@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from steering.judge import detector
 from steering.judge.compare import answered_elsewhere, cut_off, silent
-from steering.judge.doubt import keep_doubts, settle_doubt, unfounded
 from steering.judge.draft import Draft
 from steering.judge.habit import learn, review
 from steering.judge.health import Signal
@@ -18,6 +17,7 @@ from steering.judge.losses import raise_losses
 from steering.judge.own import own, write
 from steering.judge.recover import Hold
 from steering.judge.stale import late
+from steering.judge.unfounded import end_suspicion, keep_suspicions, unfounded
 from steering.layout import CLASSES
 from steering.model import Health, Heard, Verdict
 
@@ -37,7 +37,7 @@ def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     own_fault = cut_off(draft.book, draft.layout)
     _silence(draft, own_fault)
     _buckets(draft, own_fault)
-    keep_doubts(draft)
+    keep_suspicions(draft)
     listen(draft, heard, own_fault)
     raise_losses(draft)
     _answers_well(draft)
@@ -129,7 +129,7 @@ def raise_mended(draft: Draft) -> None:
         if not bucket.empty:
             continue
         if p == 0 and unfounded(draft, a):
-            settle_doubt(draft, a)
+            end_suspicion(draft, a)
             continue
         if p == 0 and breached(draft.layout, a, Health(int(draft.was.health[a, 0]))):
             if not draft.away[a]:

@@ -10,9 +10,9 @@ from steering.judge import names
 from steering.judge.backoff import acquit, weigh
 from steering.judge.compare import candidates
 from steering.judge.confirm import Confirmation, Trial
-from steering.judge.doubt import dismiss
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
+from steering.judge.unfounded import dismiss
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
 

@@ -16,10 +16,10 @@ from test_hearsay import Listening, heard
 
 from steering.judge.backoff import GENTLE, HASTY, acquit, weigh
 from steering.judge.confirm import Confirmation, Trial
-from steering.judge.doubt import LONGEST
 from steering.judge.hearsay import QUIET
 from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE
 from steering.judge.losses import CONFIRM_AT as LOSSES_AT
+from steering.judge.unfounded import LONGEST
 from steering.layout import Layout
 from steering.model import LOCAL, Attention, Heard, Outcome
 from steering.observe.cadence import Cadence, Pace

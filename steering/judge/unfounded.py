@@ -22,7 +22,7 @@ LONGEST: Seconds = 120.0
 One whose candidate comes and goes begins anew each time."""
 
 
-def keep_doubts(draft: Draft) -> None:
+def keep_suspicions(draft: Draft) -> None:
     """What own probes find of a suspicion makes it theirs; comes before what was heard."""
     raised = draft.book.hearsay.raised
     if not raised.any():
@@ -34,7 +34,7 @@ def keep_doubts(draft: Draft) -> None:
         own(draft.listen(), "raised")[:] = left
 
 
-def raise_doubt(draft: Draft, rows: Mask) -> None:
+def note_suspicions(draft: Draft, rows: Mask) -> None:
     """These rows are about to become suspect by what was heard; own probes have had their say."""
     new = rows & (draft.was.health[:, 0] != Health.SUSPECT) & (draft.signals[:, 0] < Signal.FULL)
     if new.any():
@@ -47,7 +47,7 @@ def unfounded(draft: Draft, a: int) -> bool:
     return bool(suspect and draft.book.hearsay.raised[a])
 
 
-def settle_doubt(draft: Draft, a: int) -> None:
+def end_suspicion(draft: Draft, a: int) -> None:
     """Enough clean answers to such a suspicion: it is rejected, once its trial is over."""
     if draft.signals[a, 0] >= Signal.REJECTED:
         return
