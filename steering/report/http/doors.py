@@ -82,11 +82,12 @@ class Local:
             self._listener, self._due = None, now
         if self._listener is None and now >= self._due:
             self._due = now + AGAIN
-            self.trouble = ""
             try:
                 self._listener = self._made()
             except OSError as error:
                 self.trouble = f"{self._path} can't be listened on: {error.strerror or error}"
+            else:
+                self.trouble = ""
         return self._listener is not was
 
     def close(self) -> None:
