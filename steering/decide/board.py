@@ -14,7 +14,7 @@ from steering.decide.orders import NONE
 from steering.decide.rank import best, costs, failing_steps
 from steering.judge.compare import candidates, cut_off, others_asked, standing
 from steering.judge.demand import demand
-from steering.judge.present import shown
+from steering.judge.present import over, shown
 from steering.layout import Layout
 from steering.model import Health
 from steering.world import World
@@ -114,7 +114,7 @@ def look(world: World) -> Board:
     local = ledger.health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
     home = plan == 0
-    fresh = shown(ledger, layout, now)
+    fresh = shown(ledger, layout, now) & ~over(ledger, layout, now)
     outdated = (now - ledger.answered[:, 0] < layout.fresh) & ledger.late[:, 0]
     present = fresh | ((local == Health.STALE) & outdated)
     ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, world.begun)))

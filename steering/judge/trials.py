@@ -8,7 +8,7 @@ import numpy as np
 
 from steering.judge import names
 from steering.judge.compare import candidates
-from steering.judge.confirm import Confirmation, Trial
+from steering.judge.confirm import CONFIRM_AT, Confirmation, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
 from steering.judge.hearsay import reject
@@ -77,6 +77,8 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     del draft.trials[a]
     if trial.result is Confirmation.CONFIRMED:
         draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
+        # By names asked again alone, which are in no share, it may have failed so often.
+        own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], CONFIRM_AT / trial.pairs)
         return
     # The fault is everywhere, or planted: these names say nothing for the next hour.
     failed = draft.counted.pop((a, 0), names.NONE)
