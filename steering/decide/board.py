@@ -16,7 +16,7 @@ from steering.decide.rank import SURE, best, costs, failing, failing_steps, last
 from steering.judge.compare import cut_off, others_asked
 from steering.judge.demand import demand
 from steering.judge.ledger import SILENCES
-from steering.judge.present import shown
+from steering.judge.present import over, shown
 from steering.layout import Layout
 from steering.model import Health
 from steering.world import World
@@ -121,7 +121,7 @@ def look(world: World) -> Board:
     local = ledger.health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
     home = plan == 0
-    fresh = shown(ledger, layout, now)
+    fresh = shown(ledger, layout, now) & ~over(ledger, layout, now)
     outdated = (now - ledger.answered[:, 0] < layout.fresh) & ledger.late[:, 0]
     present = fresh | ((local == Health.STALE) & outdated)
     ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, world.begun)))

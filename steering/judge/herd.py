@@ -24,7 +24,7 @@ from steering.judge.health import Signal
 from steering.judge.hearsay import QUIET
 from steering.judge.ledger import PAIRS, HerdTrial
 from steering.judge.own import own, write
-from steering.judge.present import note
+from steering.judge.present import confirm
 from steering.layout import CLASSES
 from steering.model import (
     LOCAL,
@@ -154,7 +154,9 @@ def _tell(draft: Draft, event: str, group: int, because: str) -> None:
 
 
 def _convict(draft: Draft, herd: HerdTrial) -> None:
+    failed = max(len(herd.failed), CONFIRM_AT)
+    took = (PAIRS - 1) * (draft.now - herd.trial.since) / failed
     for a in herd.failed:
         if draft.was.health[a, 0] <= Health.SUSPECT:
             draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
-            note(draft, a, PAIRS)  # as the pairs of its group have shown
+            confirm(draft, a, took, failed / herd.trial.pairs)

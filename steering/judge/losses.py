@@ -21,9 +21,9 @@ import numpy as np
 from steering.judge.backoff import GENTLE
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
-from steering.judge.ledger import PAIRS, Ledger, Mask
+from steering.judge.ledger import Ledger, Mask
 from steering.judge.own import own, write
-from steering.judge.present import note
+from steering.judge.present import confirm
 from steering.layout import CLASSES, Layout
 from steering.model import Health, Observation, Round, Seconds, Verdict
 
@@ -36,6 +36,8 @@ MEMORY = 512
 CLEAN = 0.045
 """The most of it over the other path: what all paths lose moves nobody. A path that loses 3 %
 is above that one hour in some hundred."""
+SHARE = 0.1
+"""What is found at the least, for the answers in a row after which it is over."""
 EVERY: Seconds = 1.05
 """Time between two rounds of an address that has points: just at leisure."""
 
@@ -84,7 +86,8 @@ def raise_losses(draft: Draft) -> None:
     where[:, 0] = ill & (draft.was.health[:, 0] != Health.FAILING)
     draft.signal(where, Signal.CONFIRMED)
     for a in np.flatnonzero(ill & draft.touched[:, 0] & (book.run[:, 0] == 0)).tolist():
-        note(draft, a, PAIRS)  # lost right now: at this share one loss is all that seconds show
+        # Lost right now: at this share one loss is all that a few seconds show.
+        confirm(draft, a, EVERY, SHARE)
 
 
 def watched(ledger: Ledger, a: int) -> bool:

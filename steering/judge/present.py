@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from steering.judge.compare import candidates
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
-from steering.judge.ledger import Ledger
+from steering.judge.ledger import PAIRS, Ledger
 from steering.judge.own import own
 from steering.judge.recover import BRIEF
 from steering.judge.trials import bad
@@ -35,6 +35,8 @@ LEAST = 5
 CLEAN = 5
 """Clean answers in a row, over the share that failed: a fault as large shows in as many but for
 exp(-5) of the time, and the names that failed are among them."""
+AGAIN = 2
+"""Chance failures of a steady share stay away for so long once in nine times: (1 + AGAIN)^-2."""
 
 Mask = NDArray[np.bool_]
 
@@ -49,6 +51,18 @@ def shown(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
     return np.asarray(now - ledger.shown[:, -1] <= window(layout))
 
 
+def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
+    """(A,) whether what the last few seconds showed seems to be over again.
+
+    Good answers in a row, for twice as long as the latest pairs took to come: so a fault of a
+    second moves nobody two seconds later, when the others have been heard. One that goes on is
+    shown again by its next failure.
+    """
+    newest, oldest = ledger.shown[:, 0], ledger.shown[:, -1]
+    took = np.fmax(newest - oldest, (PAIRS - 1) * layout.fast_interval)
+    return np.asarray((ledger.run[:, 0] >= PAIRS) & (now - newest > AGAIN * took))
+
+
 def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
     """Note a round that is bad here and good there; comes before its answers are counted."""
     here = seen.get(0)
@@ -61,12 +75,23 @@ def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         note(draft, a)
 
 
-def note(draft: Draft, a: int, times: int = 1) -> None:
-    """So many pairs that were bad here and good there."""
+def note(draft: Draft, a: int) -> None:
+    """A pair that was bad here and good there."""
     rows = own(draft.book, "shown")
-    for _ in range(times):
-        rows[a, 1:] = rows[a, :-1].copy()
-        rows[a, 0] = draft.now
+    rows[a, 1:] = rows[a, :-1].copy()
+    rows[a, 0] = draft.now
+
+
+def confirm(draft: Draft, a: int, took: Seconds, share: float) -> None:
+    """As many pairs as a move wants, which its group took so long to show.
+
+    No longer than leaves time for the other operators to be heard before that is over or old.
+    What failed of the group's answers is the least `worst` of the breach: of the address itself
+    it may have been names asked again alone, which are in no share.
+    """
+    own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], share)
+    rows = own(draft.book, "shown")
+    rows[a] = draft.now - np.linspace(0, min(took, window(draft.layout) / 4), rows.shape[1])
 
 
 def date(draft: Draft) -> None:

@@ -99,7 +99,8 @@ def _date(draft: Draft, a: int, after: Health) -> None:
     elif after is not Health.FAILING:
         own(book, "suspected_at")[a] = np.nan
     own(book, "confirmed_at")[a] = now if after is Health.FAILING else np.nan
-    own(book, "worst")[a] = np.nan
+    if after is not Health.FAILING:
+        own(book, "worst")[a] = np.nan
 
 
 def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:

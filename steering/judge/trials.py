@@ -9,9 +9,10 @@ import numpy as np
 from steering.judge import names
 from steering.judge.backoff import acquit, weigh
 from steering.judge.compare import candidates
-from steering.judge.confirm import Confirmation, Trial
+from steering.judge.confirm import CONFIRM_AT, Confirmation, Trial
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
+from steering.judge.own import own
 from steering.judge.unfounded import dismiss
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
@@ -83,6 +84,8 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     del draft.trials[a]
     if trial.result is Confirmation.CONFIRMED:
         draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
+        # By names asked again alone, which are in no share, it may have failed so often.
+        own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], CONFIRM_AT / trial.pairs)
         return
     dismiss(
         draft,

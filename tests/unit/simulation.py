@@ -160,7 +160,7 @@ class Simulation:
 
     def run(self, seconds: float) -> Self:
         """Let so much time pass."""
-        end = self.now + seconds
+        end = round(self.now + seconds, 6)
         while self.now < end:
             self._advance(end)
         if ready := self._ready():
@@ -300,6 +300,11 @@ class Simulation:
 
     def _observe(self, address: str, path: str, name: str, *, live: bool = False) -> Observation:
         shown = self.answer(Ask(address=address, path=path, name=name, now=self.now, live=live))
+        return self._seen(address, path, name, shown, live=live)
+
+    def _seen(
+        self, address: str, path: str, name: str, shown: Outcome | Shown, *, live: bool
+    ) -> Observation:
         if isinstance(shown, Outcome):
             shown = Shown(outcome=shown)
         came = shown.outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)

@@ -82,6 +82,21 @@ def test_a_fault_of_our_own_moves_nobody_and_is_over_within_a_minute(
     assert len(run.moves()) == len(bad), "and nobody else"
 
 
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_a_fault_of_a_second_or_two_moves_nobody_and_is_forgotten(
+    tmp_path: Path, seconds: float
+) -> None:
+    """It is over before the others have been heard; even who failed by names asked again alone."""
+    run = sim(
+        tmp_path,
+        lambda ask: BAD if here(ask, START, seconds) else GOOD,
+        operators=2,
+        letters=13,
+    ).run(60)
+    assert not run.moves()
+    assert {run.health(a) for a in run.addresses()} == {Health.HEALTHY}
+
+
 def test_what_left_just_before_the_doubt_comes_home_when_it_is_raised(tmp_path: Path) -> None:
     """A fault of our own that reaches one operator's answers ten seconds before the other's."""
 
