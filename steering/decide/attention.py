@@ -120,7 +120,7 @@ def _held(world: World) -> tuple[Mask, Mask]:
         return none, none
     stays = board.own & (world.plan == 0)
     free = ~(board.ordered | board.self_doubt | board.all_bad) & (board.room.minute > 0)
-    free &= not (board.off or board.clock_doubt)
+    free &= board.proven.any(axis=1) & (not (board.off or board.clock_doubt))
     unshown = stays & board.unshown & free
     crowded = none
     if any(board.crowds):

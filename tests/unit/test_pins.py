@@ -197,7 +197,14 @@ def test_what_was_on_its_way_when_bgp_was_switched_off_is_sifted_too(tmp_path: P
     ways = SimpleNamespace(changed=bool, installed=dict, over_their_paths=lambda item: item)
     senses = Senses(Meters(), lambda _event: None)
     senses.outfit = cast(
-        "Outfit", SimpleNamespace(ears=None, hands=hands, claim=object(), ways=ways)
+        "Outfit",
+        SimpleNamespace(
+            ears=None,
+            hands=hands,
+            claim=object(),
+            ways=ways,
+            layout=SimpleNamespace(row={}, targets=()),
+        ),
     )
     now = time.monotonic()
     routers = SimpleNamespace(told=lambda: TOLD)
