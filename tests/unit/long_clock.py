@@ -102,6 +102,7 @@ class LongClock(Simulation):
             for path in self._every
         }
         self._doubt_since = math.nan
+        self._counts: dict[str, int] = {}
 
     @classmethod
     def of(
@@ -210,6 +211,12 @@ class LongClock(Simulation):
         new = any(o.outcome is not Outcome.SECURE or not o.judged for o in seen)
         self._is_news(seen)
         self._pending.append((ready, item, new))
+
+    def _count(self, address: str) -> int:
+        # Each address by itself, as the prober does it: an even number of addresses asked in the
+        # same order would ask every other one nothing but names that failed.
+        self._counts[address] = count = self._counts.get(address, 0) + 1
+        return count
 
     def _observe(self, address: str, path: str, name: str, *, live: bool = False) -> Observation:
         shown = self.answer(Ask(address=address, path=path, name=name, now=self.now, live=live))

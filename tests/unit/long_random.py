@@ -223,9 +223,10 @@ def delays(story: Story, run: LongClock) -> list[tuple[Fault, Seconds]]:
             and begin + 2 * LATELY <= min(fault.end, story.until)
         )
         others = any(
-            f is not fault and f.overlaps(begin - ALONE, until) for f in story.truth.faults
+            f is not fault and not f.says_nothing() and f.overlaps(begin - ALONE, until)
+            for f in story.truth.faults
         )
-        busy = any(at - HOUR <= until and at + HOUR + ALONE > begin for at in people)
+        busy = any(begin - HOUR - ALONE < at <= until for at in people)
         if clear and not others and not busy:
             at = first_moves(moves, story.truth, fault)
             found.append((fault, at - begin if at is not None else float("inf")))
