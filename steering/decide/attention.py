@@ -13,6 +13,7 @@ from itertools import islice, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.decide.budget import Held
 from steering.decide.crowd import bad_now
 from steering.decide.nowhere import nowhere
 from steering.judge.backoff import gap
@@ -59,11 +60,10 @@ def attention(world: World) -> dict[str, Attention]:
     hurried = (away & ~calm) | curious | on_trial | watched & ~calm | unshown | waits
     rows = np.flatnonzero(hurried & ~sample)
     wanted: dict[str, Attention] = {}
-    # Proofs first, since traffic depends on them; then trials, news of whom has failed, other news,
-    # those with nowhere to go, and last recoveries.
-    asked = on_trial | unshown
+    # Proofs first, since traffic depends on them; then trials, news of whom has failed, what is to
+    # be shown anew, other news, those with nowhere to go, and last recoveries.
     bad = ledger.run[:, 0] == 0
-    by = [unproved, asked, curious & bad, curious, waits]
+    by = [unproved, on_trial, curious & bad, unshown, curious, waits]
     urgency = np.select(by, range(len(by)), len(by))[rows]
     chosen = rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist()
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
@@ -120,12 +120,22 @@ def _held(world: World) -> tuple[Mask, Mask]:
         return none, none
     stays = board.own & (world.plan == 0)
     free = ~(board.ordered | board.self_doubt | board.all_bad) & (board.room.minute > 0)
+    free &= (board.held == Held.NOT) & ~_full(world)
     free &= board.proven.any(axis=1) & (not (board.off or board.clock_doubt))
     unshown = stays & board.unshown & free
     crowded = none
     if any(board.crowds):
         crowded = world.layout.sample & bad_now(world.layout, world.ledger, world.now)
     return unshown, (stays & ~unshown) | crowded
+
+
+def _full(world: World) -> Mask:
+    """(A,) addresses of which no more may be away."""
+    layout, away, at_once = world.layout, world.plan > 0, world.layout.budget.at_once
+    if at_once is not None and int(away.sum()) >= at_once:
+        return np.ones_like(away)
+    mine = np.bincount(layout.upstream_of, weights=away, minlength=len(layout.policies))
+    return np.asarray(mine[layout.upstream_of] >= layout.at_most)
 
 
 def _heard_beside(world: World, curious: Mask) -> Mask:

@@ -68,9 +68,11 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
     proofs |= {a: Proof(column=int(plan[a])) for a in moved.tolist() if plan[a]}
     proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
     worn = damping.worn(world.worn, world.worn_at, layout, now)
-    by_men = _OF_MEN[world.rule[moved]]
-    own = moved[~by_men]
+    by_men, back = _OF_MEN[world.rule[moved]], board.hasty[moved] & (plan[moved] == 0)
+    own = moved[~by_men & ~back]
     worn[moved[by_men]] = 0.0
+    # Who is taken back from a move that was none of its own fault has not moved.
+    worn[moved[back]] = np.maximum(0.0, worn[moved[back]] - 1)
     return _settled(
         replace(
             world,

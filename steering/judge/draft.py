@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
 from steering.judge import names
+from steering.judge.compare import candidates
 from steering.judge.confirm import Trial
 from steering.judge.copies import Copies
 from steering.judge.health import Signal
@@ -62,6 +65,11 @@ class Draft:
         self.signals = np.zeros(layout.shape, dtype=np.int8)
         self.events: list[Event] = []
         self._poured: list[Counts] = []
+
+    @cached_property
+    def proven(self) -> Mask:
+        """(A, P) remote paths proven good as the turn begins."""
+        return candidates(self.was, self.layout, self.now)
 
     def copies(self) -> Copies:
         """The copies to write to, made when they are first asked for."""

@@ -64,6 +64,11 @@ def count_losses(draft: Draft, a: int, item: Round, seen: Mapping[int, Observati
             step = NEITHER if lost == there else HERE if lost else THERE
             after[p] = min(max(0, before[p] + step), CONFIRM_AT)
             share[p] += (there - share[p]) / MEMORY
+    if away and not lost:
+        # Good here: as many as the policy wants of these take away all that speaks against it,
+        # beside the sites that were not asked as well.
+        after -= -(-CONFIRM_AT // int(draft.layout.clean[a]))
+        after = np.maximum(after, 0)
     write(book, "losses", a, after)
     write(book, "loses", a, share)
 
@@ -74,10 +79,15 @@ def _lost(draft: Draft, a: int, seen: Observation) -> bool:
     return bool(draft.layout.acts_on[CLASSES.index(seen.verdict), a])
 
 
-def raise_losses(draft: Draft) -> None:
-    """What was compared in each round needs no trial any more."""
+def raise_losses(draft: Draft, own_fault: Mask) -> None:
+    """What was compared in each round needs no trial any more.
+
+    `own_fault`: (A,) silences that may be our own, which are kept against nobody.
+    """
     if not draft.book.losses.any():
         return
+    if own_fault.any():
+        own(draft.book, "losses")[own_fault] = 0
     book = draft.book
     shown = (book.losses >= CONFIRM_AT) & (book.loses <= CLEAN) & (book.run > 0)
     shown &= (draft.was.health == Health.HEALTHY) & (draft.layout.order >= 0)

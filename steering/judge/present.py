@@ -11,17 +11,16 @@ well often enough for the share that failed, whatever the policy wants before tr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.compare import candidates
+from steering.judge.copies import Counts, Floats
 from steering.judge.draft import Draft
 from steering.judge.health import Signal
 from steering.judge.ledger import PAIRS, Ledger
-from steering.judge.own import own
+from steering.judge.own import own, write
 from steering.judge.recover import BRIEF
 from steering.judge.trials import bad
 from steering.layout import Layout
@@ -30,11 +29,19 @@ from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
 LATELY: Seconds = 5.0
 """A pair is of the present for so long, and the time that an answer may take: what is asked slowly
 (`backoff`) shows three in that time as well."""
+PAUSE: Seconds = 2.0
+"""As long as a move waits at the most for others to be heard."""
 LEAST = 5
 """Fast rounds that it is at least."""
+LATEST: Seconds = 10.0
+"""Others that were asked fast so short a time ago are not asked again for it."""
 CLEAN = 5
 """Clean answers in a row, over the share that failed: a fault as large shows in as many but for
 exp(-5) of the time, and the names that failed are among them."""
+CALM: Seconds = 30.0
+"""Nor is it over sooner than so long after its last failure: one that comes and goes is one."""
+OLD: Seconds = 30.0
+"""A breach as old is no fault of a second that is over: it may come and go."""
 AGAIN = 2
 """Chance failures of a steady share stay away for so long once in nine times: (1 + AGAIN)^-2."""
 
@@ -60,6 +67,7 @@ def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
     """
     newest, oldest = ledger.shown[:, 0], ledger.shown[:, -1]
     took = np.fmax(newest - oldest, (PAIRS - 1) * layout.fast_interval)
+    took = np.where(now - ledger.confirmed_at > OLD, np.fmax(took, PAUSE), took)
     return np.asarray((ledger.run[:, 0] >= PAIRS) & (now - newest > AGAIN * took))
 
 
@@ -71,7 +79,7 @@ def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
     if not bad(draft, a, 0, here):
         return
     good = [p for p, o in seen.items() if p and o.verdict is Verdict.GOOD]
-    if good and candidates(draft.was, draft.layout, draft.now)[a, good].any():
+    if good and draft.proven[a, good].any():
         note(draft, a)
 
 
@@ -104,31 +112,32 @@ def date(draft: Draft) -> None:
             is_shown, np.where(was, book.shown_since, now), np.nan
         )
         fresh = is_shown & ~was & (draft.was.health[:, 0] == Health.FAILING) & ~draft.away
+        fresh &= ~(now - book.curious_until < LATEST)
         for group in np.unique(draft.layout.group_of[fresh]).tolist():
             draft.arouse_around(group)
 
 
 def mend(draft: Draft) -> None:
     """Which local paths, never left, are well again; comes before `raise_mended`."""
-    book, local = draft.book, draft.was.health[:, 0]
+    book, layout, local = draft.book, draft.layout, draft.was.health[:, 0]
     rows = np.flatnonzero(
-        ((local == Health.FAILING) | ((local == Health.STALE) & draft.layout.acts_on_stale))
-        & ~draft.away
+        ((local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)) & ~draft.away
     )
     if not rows.size:
         return
     share = np.nan_to_num(book.share(draft.now, rows)[:, 0])
     worst = np.fmax(book.worst[rows], share)
-    if (worst != book.worst[rows]).any():
-        own(book, "worst")[rows] = worst
-    for a, part in zip(rows.tolist(), worst.tolist(), strict=True):
-        most = draft.layout.policy(a).recover.clean
-        needs = BRIEF if local[a] == Health.STALE else clean(part, most)
-        well = book.run[a, 0] >= needs and not (book.late[a, 0] or book.behind[a, 0])
-        if well and draft.signals[a, 0] not in (Signal.FULL, Signal.CONFIRMED):
-            draft.signals[a, 0] = Signal.MENDED
+    write(book, "worst", rows, worst)
+    needs = np.where(local[rows] == Health.STALE, BRIEF, clean(worst, layout.clean[rows]))
+    well = (book.run[rows, 0] >= needs) & ~(draft.now - book.bad_at[rows] < CALM)
+    # Where the policy acts on it: else an outdated copy is no reason to be called failing.
+    well &= ~((book.late[rows, 0] | book.behind[rows, 0]) & layout.acts_on_stale[rows])
+    well &= ~np.isin(draft.signals[rows, 0], (Signal.FULL, Signal.CONFIRMED))
+    draft.signals[rows[well], 0] = Signal.MENDED
 
 
-def clean(share: float, most: int) -> int:
+def clean(share: Floats, most: Counts) -> Floats:
     """Clean answers in a row after which a fault of this share is over."""
-    return most if share <= 0 else min(most, max(BRIEF, math.ceil(CLEAN / share)))
+    with np.errstate(divide="ignore"):
+        needed = np.ceil(CLEAN / share)
+    return np.asarray(np.minimum(most, np.maximum(BRIEF, needed)))

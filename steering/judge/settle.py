@@ -53,7 +53,7 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
         # Lateness that moved nobody says nothing of the bogus answers counted meanwhile.
         if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
             own(draft.book, "levels")[:, a, p] = 0
-            if p == 0 and draft.book.losses[a].any():
+            if left and draft.book.losses[a].any():
                 own(draft.book, "losses")[a] = 0
             if not np.isnan(draft.book.hearsay.at[key]):
                 own(draft.listen(), "levels")[:, a, p] = 0

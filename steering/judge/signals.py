@@ -39,7 +39,7 @@ def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     _buckets(draft, own_fault)
     keep_suspicions(draft)
     listen(draft, heard, own_fault)
-    raise_losses(draft)
+    raise_losses(draft, own_fault)
     _answers_well(draft)
     _staleness(draft)
 

@@ -14,6 +14,9 @@ from steering.judge.own import write
 
 ANSWERS = 16
 """The quick share is of about so many answers."""
+LASTS = 600.0
+"""Who got worse does so again only so many seconds later: who comes and goes would else be found to
+have gone bad together with whoever does."""
 MET = 3
 """Good answers in a row before anything is said to be usual: what an agent finds bad as it starts
 has not got worse."""
@@ -49,5 +52,6 @@ def count_worse(draft: Draft, wave: Answers, run: Counts) -> None:
     usual = np.where(risen | (unknown & met), quick, falls)
     write(book, "quick", rows, quick)
     write(book, "usual", rows, usual)
+    risen &= ~(now - book.worse_at[rows] < LASTS)
     if risen.any():
         write(book, "worse_at", rows[risen], np.full(int(risen.sum()), now))

@@ -98,7 +98,7 @@ def test_a_full_disk_costs_the_journal_and_not_the_agent() -> None:
     with on_stage(QUICK, agent=False) as stage:
         state = journal(stage).parent
         state.mkdir()
-        mount = f'mount -t tmpfs -o size=160k tmpfs {state} && exec "$@"'
+        mount = f'mount -t tmpfs -o size=96k tmpfs {state} && exec "$@"'
         stage.scene.start_agent(prefix=["unshare", "-m", "sh", "-ec", mount, "sh"])
         stage.await_event("journal")
         stage.await_alarm("journal")
