@@ -82,12 +82,13 @@ def _lost(draft: Draft, a: int, seen: Observation) -> bool:
 def raise_losses(draft: Draft, own_fault: Mask) -> None:
     """What was compared in each round needs no trial any more.
 
-    `own_fault`: (A,) silences that may be our own, which are kept against nobody.
+    `own_fault`: (A,) silences that may be our own, which add nothing.
     """
     if not draft.book.losses.any():
         return
     if own_fault.any():
-        own(draft.book, "losses")[own_fault] = 0
+        losses = own(draft.book, "losses")
+        losses[own_fault] = np.minimum(losses, draft.was.losses)[own_fault]
     book = draft.book
     shown = (book.losses >= CONFIRM_AT) & (book.loses <= CLEAN) & (book.run > 0)
     shown &= (draft.was.health == Health.HEALTHY) & (draft.layout.order >= 0)
