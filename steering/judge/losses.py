@@ -65,10 +65,9 @@ def count_losses(draft: Draft, a: int, item: Round, seen: Mapping[int, Observati
             after[p] = min(max(0, before[p] + step), CONFIRM_AT)
             share[p] += (there - share[p]) / MEMORY
     if away and not lost:
-        # Good here: as many as the policy wants of these take away all that speaks against it,
-        # beside the sites that were not asked as well.
-        after -= -(-CONFIRM_AT // int(draft.layout.clean[a]))
-        after = np.maximum(after, 0)
+        # Good here is no point beside whatever site was not asked, since only the one in use is.
+        unasked = [p for p in range(1, len(after)) if p not in seen]
+        after[unasked] = np.maximum(after[unasked] + NEITHER, 0)
     write(book, "losses", a, after)
     write(book, "loses", a, share)
 
