@@ -136,7 +136,8 @@ class Kept:
         options = ("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=")
         told = copy.run([file], *options, "-p", "no:xdist", "--timeout=1800")
         lines = _lines(data, copy.tree, told.times) if told.times else {}
-        value = {"state": self._state(self._root / file), "times": told.times, "lines": lines}
+        state = self._state(copy.tree / file, copy.tree)  # who edits it meanwhile has it run again
+        value = {"state": state, "times": told.times, "lines": lines}
         place.write_text(json.dumps(value), encoding="utf-8")
         data.unlink(missing_ok=True)
         settings.unlink()
@@ -158,8 +159,8 @@ class Kept:
     def _kept(self, file: Path) -> Path:
         return self._place / f"{file.stem}.json"
 
-    def _state(self, file: Path) -> str:
-        return f"{self._common} {digest([file], self._root)}"
+    def _state(self, file: Path, root: Path | None = None) -> str:
+        return f"{self._common} {digest([file], root or self._root)}"
 
     def _read(self, file: Path) -> dict[str, Any]:
         kept = self._kept(file)
