@@ -24,6 +24,9 @@ QUICKEST: Final = 40
 PATIENCE: Final = 60.0
 """Seconds: of the others as many as take no longer together."""
 
+_ENDED: Final = (0, 1, 5)
+"""pytest's: all passed; some failed; there were none."""
+
 _SETTINGS: Final = """[run]
 relative_files = true
 data_file = {data}
@@ -39,17 +42,29 @@ class Reach:
     times: dict[str, float] = field(default_factory=dict)
     """Seconds that a test took."""
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+    importers: dict[str, set[str]] = field(default_factory=dict)
+    """Of a file: which of the others import it."""
 
     def tests(self, mutant: Mutant, source: str) -> list[str]:
         """Those that could notice this mutant, quickest first."""
         lines = self.lines.get(mutant.file, {})
         at_import, first, last = _statement(source, mutant.line)
-        found = set(lines.get(mutant.line, ()))
-        if at_import:  # the value is used wherever the module is
-            found = {test for tests in lines.values() for test in tests}
-        elif not found:  # a line of a longer statement has no event of its own
+        if at_import:  # the value is used in the module, or where that is imported
+            near = self._whole(mutant.file)
+            far = {
+                test for file in self.importers.get(mutant.file, ()) for test in self._whole(file)
+            }
+            return [*self._sorted(near), *self._sorted(far - near)]
+        found = lines.get(mutant.line, set())
+        if not found:  # a line of a longer statement has no event of its own
             found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
-        return sorted(found, key=lambda test: (self.times[test], test))
+        return self._sorted(found)
+
+    def _whole(self, file: str) -> set[str]:
+        return {test for tests in self.lines.get(file, {}).values() for test in tests}
+
+    def _sorted(self, tests: Iterable[str]) -> list[str]:
+        return sorted(tests, key=lambda test: (self.times[test], test))
 
     def batches(self, tests: Sequence[str], patience: float) -> Iterator[list[str]]:
         """The quickest, then what patience is left for."""
@@ -99,6 +114,15 @@ def digest(files: Iterable[Path], root: Path) -> str:
     return value.hexdigest()
 
 
+def _imports(source: str) -> Iterator[str]:
+    """The files that a module may import: `from a.b import c` is of a/b.py or of a/b/c.py."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            place = node.module.replace(".", "/")
+            yield f"{place}.py"
+            yield from (f"{place}/{alias.name}.py" for alias in node.names)
+
+
 class Kept:
     """What is kept of one checkout."""
 
@@ -124,8 +148,7 @@ class Kept:
     def learn(self, copy: Copy, file: str) -> tuple[str, ...]:
         """Runs one file of tests with coverage, and keeps what it reaches; what failed."""
         place = self._kept(self._root / file)
-        data = place.with_suffix(".coverage")
-        settings = place.with_suffix(".rc")
+        data, settings = copy.tree.with_name("reach"), copy.tree.with_name("reach.rc")
         place.parent.mkdir(parents=True, exist_ok=True)
         include = "\n".join(
             f"    {copy.tree}/steering/{name}{'' if name.endswith('.py') else '/*'}"
@@ -135,12 +158,12 @@ class Kept:
         data.unlink(missing_ok=True)
         options = ("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=")
         told = copy.run([file], *options, "-p", "no:xdist", "--timeout=1800")
+        if told.code not in _ENDED:
+            return (f"all of {file}, which did not end: {told.text[-500:]}",)
         lines = _lines(data, copy.tree, told.times) if told.times else {}
         state = self._state(copy.tree / file, copy.tree)  # who edits it meanwhile has it run again
         value = {"state": state, "times": told.times, "lines": lines}
         place.write_text(json.dumps(value), encoding="utf-8")
-        data.unlink(missing_ok=True)
-        settings.unlink()
         return told.failed
 
     def reach(self) -> Reach:
@@ -154,6 +177,9 @@ class Kept:
                 there = whole.lines.setdefault(source, {})
                 for line, tests in lines.items():
                     there.setdefault(int(line), set()).update(tests)
+        for file in (self._root / "steering").rglob("*.py"):
+            for imported in _imports(file.read_text(encoding="utf-8")):
+                whole.importers.setdefault(imported, set()).add(str(file.relative_to(self._root)))
         return whole
 
     def _kept(self, file: Path) -> Path:

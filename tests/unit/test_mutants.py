@@ -154,6 +154,21 @@ def test_the_quickest_tests_come_first_and_patience_ends() -> None:
     assert rest == names[40:42]  # 41 and 42 seconds
 
 
+def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_of_those_that_import_it() -> None:
+    reach = Reach(
+        times={"own": 9.0, "other": 1.0, "far": 0.1},
+        lines={
+            "steering/judge/small.py": {4: {"own"}},
+            "steering/act/user.py": {9: {"other", "own"}},
+            "steering/act/stranger.py": {9: {"far"}},
+        },
+        importers={"steering/judge/small.py": {"steering/act/user.py"}},
+    )
+    source = "LIMIT = 3\n\ndef of():\n    return (\n        LIMIT\n        + 1\n    )\n"
+    assert reach.tests(mutant("judge", 1), source) == ["own", "other"]
+    assert reach.tests(mutant("judge", 6), source) == ["own"]  # of the same statement
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     for name, text in (
@@ -180,7 +195,7 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
 ) -> None:
     (tmp_path / "free").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "free"))
-    monkeypatch.setattr("mutants.trial.LEAST", 8.0)
+    monkeypatch.setattr("mutants.trial.LEAST", 4.0)
     before = {file: file.read_bytes() for file in tree.rglob("*") if file.is_file()}
     said: list[str] = []
     free: SimpleQueue[Copy] = SimpleQueue()
