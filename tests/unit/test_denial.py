@@ -101,3 +101,13 @@ def test_a_wildcard_answers_where_nothing_is_one_label_below_it(nsec3: bool) -> 
     assert proof(made, "gone.com.").not_closer(name("gone.com."), 1) == ""
     assert proof(made, "x.b.com.").not_closer(name("x.b.com."), 1) == "no cover of b.com."
     assert proof(made, "x.b.com.").not_closer(name("x.b.com."), 2) == ""
+
+
+def test_no_record_covers_a_name_that_is_there() -> None:
+    """Neither its own nor the next one's, at the end of the chain too (RFC 5155 section 1.3)."""
+    made = zone(names=("www", "a", "b"))
+    there = [*made._types]
+    for owner in there:
+        for other in there:
+            record = proof(made, other.to_text())
+            assert record.not_closer(owner, len(owner) - 2) == f"no cover of {owner}"
