@@ -30,6 +30,8 @@ TIMES: Final = 5.0
 """A run may take 30 s of CPU, or five times what its tests usually take."""
 _CLOCK: Final = 10.0
 """What waits and uses no CPU may take ten times as long; so may a machine that is busy."""
+_TO_THE_FIRST: Final = ("-x", "-p", "no:xdist", "--timeout=0")
+"""Until one fails; the limits are ours, not each test's."""
 _NOT_FOUND: Final = (4, 5)
 """pytest's: a test's name is gone; no test was run."""
 
@@ -131,10 +133,10 @@ class Copy:
 
     def attempt(self, tests: Sequence[str], usual: float) -> Told:
         """Runs these tests until the first that fails."""
-        told = self.run(tests, "-x", "-p", "no:xdist", usual=usual)
+        told = self.run(tests, *_TO_THE_FIRST, usual=usual)
         if told.code in _NOT_FOUND:  # the fault is in a table that tests take their names from
             files = list(dict.fromkeys(test.split("::", 1)[0] for test in tests))
-            told = self.run(files, "-x", "-p", "no:xdist", usual=usual + LEAST)
+            told = self.run(files, *_TO_THE_FIRST, usual=usual + LEAST)
         return told
 
 
