@@ -5,18 +5,20 @@ PYTEST := $(PYTHON) -m pytest
 ALONE := $(PYTEST) -m lab --last-failed --last-failed-no-failures none
 
 # For a part of a target: make unit ONLY=tests/unit/test_docs.py, make bench BENCH=turn,
-# make demo DEMO="--json timeline.json", make fuzz FUZZ="--messages 500000 --only probe --seed 7"
+# make demo DEMO="--json timeline.json", make fuzz FUZZ="--messages 500000 --only probe --seed 7",
+# make mutants MUTANTS="--number 40 --seed 7 --only judge --jobs 2"
 ONLY ?=
 BENCH ?=
 DEMO ?=
 FUZZ ?=
+MUTANTS ?=
 
 # The fuzzer takes its zones and simulations from the unit tests.
 FUZZER := PYTHONPATH=tests:tests/unit $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage docs wheel clean \
+.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage mutants docs wheel clean \
   setup-demo setup-test
 
 help: ## this list
@@ -49,6 +51,11 @@ fuzz: setup-test ## ten million hostile messages to all parsers (hours); FUZZ="-
 fuzz-coverage: setup-test ## hostile messages bred by the code they reach, five minutes for each parser
 	@$(PYTHON) -c 'import atheris' 2>/dev/null || $(PYTHON) -m pip install --quiet -e '.[fuzz]'
 	@$(FUZZER) fuzz.coverage $(FUZZ)
+
+mutants: setup-test ## 200 faults put into the code, and which of them no unit test notices (an hour on two cores)
+	@$(PYTHON) -c 'import cosmic_ray, pytest_cov' 2>/dev/null || \
+	  $(PYTHON) -m pip install --quiet -e '.[mutants]'
+	@PYTHONPATH=tests $(PYTHON) -m mutants $(MUTANTS)
 
 docs: setup-test ## write the generated pages and parts of pages anew
 	$(PYTHON) -m steering.config.schema

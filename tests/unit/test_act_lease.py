@@ -133,6 +133,20 @@ def test_a_lease_of_version_0_1_0_is_read_and_it_reads_ours(tmp_path: Path) -> N
     assert (state.claim, state.deadline) == (CLAIM, deadline)
 
 
+def test_a_lease_that_was_read_while_it_was_written_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times; what is then still damaged is so, and over."""
+    lease = Lease(tmp_path)
+    lease.renew(CLAIM, 30)
+    whole = lease.path.read_bytes()
+    for torn, expired in ((1, False), (2, False), (3, True)):
+        reads = [whole[:-40]] * torn + [whole] * 3
+        monkeypatch.setattr(Path, "read_bytes", lambda _path, reads=reads: reads.pop(0))
+        assert lease.expired() == expired
+        assert len(reads) == max(torn, 2) if not expired else 3
+
+
 @pytest.mark.parametrize("directory", [False, True])
 def test_a_lease_that_was_wiped_is_put_in_place_again(tmp_path: Path, directory: bool) -> None:
     lease = Lease(tmp_path / "run")

@@ -123,3 +123,47 @@ def test_a_rule_with_any_other_selector_is_not_plain(family: Family) -> None:
     assert read is not None
     assert not read.plain
     assert read != rule
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize(
+    ("octet", "value"), [(1, 8), (2, 8), (3, 16), (8, 0x02)], ids=["to", "from", "tos", "not"]
+)
+def test_a_rule_with_a_selector_in_its_head_is_not_plain(
+    family: Family, octet: int, value: int
+) -> None:
+    """In struct fib_rule_hdr: the lengths of both prefixes, the TOS, FIB_RULE_INVERT."""
+    rule = Rule(family=family, priority=5, protocol=53, action=Action.TABLE, table=9)
+    body = bytearray(wire.rule_body(rule))
+    flags = octet == 8
+    where = slice(octet, octet + 4) if flags else slice(octet, octet + 1)
+    body[where] = wire.u32(value) if flags else bytes([value])
+    read = wire.rule_from(bytes(body))
+    assert read is not None
+    assert not read.plain
+    assert read != rule
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize(
+    "odd",
+    ["source", "on link", "RTA_SRC", "RTA_MULTIPATH", "RTA_ENCAP", "RTA_NH_ID"],
+)
+def test_a_route_that_does_anything_more_is_not_plain(family: Family, odd: str) -> None:
+    """Each alone is enough: what stands in our place and isn't as we write it is not ours."""
+    route = Route(family=family, table=5353, protocol=53, destination="::", length=0, gateway=None)
+    body = bytearray(wire.route_body(route))
+    if odd == "source":
+        body[2] = 24  # rtm_src_len
+    elif odd == "on link":
+        body[8:12] = wire.u32(4)  # RTNH_F_ONLINK
+    else:
+        kind = {"RTA_SRC": 2, "RTA_MULTIPATH": 9, "RTA_ENCAP": 22, "RTA_NH_ID": 30}[odd]
+        body += wire.attribute(kind, bytes(8))
+    plain = wire.route_from(wire.route_body(route))
+    read = wire.route_from(bytes(body))
+    assert plain is not None
+    assert plain.plain
+    assert read is not None
+    assert not read.plain
+    assert read != plain

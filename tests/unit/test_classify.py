@@ -363,6 +363,17 @@ def test_verified_signatures_are_remembered_up_to_a_bound() -> None:
     assert 0 < len(held) <= 8
 
 
+def test_another_set_of_keys_has_a_digest_of_its_own_whatever_the_order() -> None:
+    """A signature that was good by one set is not taken to be good by another."""
+    zone, other = com(), com()
+    keys = keys_of(zone)
+    turned = dns.rdataset.from_rdata_list(3600, list(reversed(list(zone.dnskey()))))
+    assert dataclasses.replace(keys, rdataset=turned).digest == keys.digest
+    assert keys_of(other).digest != keys.digest
+    less = dns.rdataset.from_rdata_list(3600, list(zone.dnskey())[:1])
+    assert dataclasses.replace(keys, rdataset=less).digest != keys.digest
+
+
 def test_dnspython_leaves_dates_to_us() -> None:
     rrset = com().soa()
     key, signer = Key(), dns.name.from_text("com.")

@@ -385,6 +385,14 @@ def test_what_is_left_of_a_message_reads_like_the_whole() -> None:
     assert read(wire).nsid == "sin1"
 
 
+def test_a_name_of_as_many_labels_as_there_can_be_is_read() -> None:
+    """127 of one letter are 255 octets (RFC 1035 2.3.4)."""
+    message = ZONE.ask(ASKED.name, ASKED.rdtype)
+    longest = dns.rrset.from_text(127 * "a.", 60, "IN", "NS", "ns.com.")
+    message.answer.append(longest)
+    assert longest in dns.message.from_wire(skim(message.to_wire())).answer
+
+
 @pytest.mark.parametrize("types_", ["A", "TYPE1 TYPE65535"])
 def test_a_bitmap_is_read_the_same_each_time(types_: str) -> None:
     record_ = dns.rdata.from_text("IN", "NSEC", f"a.com. {types_}")

@@ -80,6 +80,22 @@ def test_where_nothing_is_to_be_remembered_there_is_no_file(tmp_path: Path, blan
     assert list((tmp_path / "state").iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["frozen", "worn", "holds", "moves"])
+def test_each_thing_to_be_remembered_is_reason_enough_for_a_file(
+    tmp_path: Path, blank: World, used: World, what: str
+) -> None:
+    """A freeze that nothing else came with outlives a restart as well."""
+    world = (
+        replace(blank, ledger=used.ledger)
+        if what == "holds"
+        else replace(blank, **{what: getattr(used, what)})
+    )
+    keep(Notebook(tmp_path), world)
+    found = Notebook(tmp_path).memory
+    assert found is not None
+    assert found != Memory(at=found.at)
+
+
 def test_what_is_over_is_remembered_no_longer(tmp_path: Path, used: World, blank: World) -> None:
     kept = Notebook(tmp_path)
     keep(kept, used)

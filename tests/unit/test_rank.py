@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
+from simulation import WALL, setup
 
 from steering.decide.rank import LASTING, best, costs, failing, lasting
+from steering.judge.ledger import Ledger
+from steering.judge.post import post
+from steering.layout import Layout
+from steering.model import Facts, Kind, Observation, Outcome, Question, Round
 
 PATHS = ("local", "pao", "fra", "ams")
 NAN = float("nan")
@@ -56,6 +64,26 @@ def test_round_trip_time_counts_in_octaves() -> None:
     assert _best("pao fra", rtt=(0.021, 0.150, 1.0)) == "pao"
     assert _best("pao fra", rtt=(0.150, 0.021, 1.0)) == "fra"
     assert _best("pao fra", rtt=(0.022, 0.038, 1.0)) == "fra"  # one octave: by name
+
+
+def test_a_new_round_trip_time_counts_an_eighth_and_a_lost_answer_nothing(tmp_path: Path) -> None:
+    layout = Layout.of(setup(tmp_path))
+    ledger, address = Ledger.blank(layout, 1000.0), layout.targets[0].address
+    smoothed = []
+    for second, rtt in enumerate((0.08, 0.16, None, 0.01)):
+        seen = Observation(
+            address=address,
+            path="pao",
+            outcome=Outcome.TIMEOUT if rtt is None else Outcome.SECURE,
+            reached=rtt is not None,
+            rtt=rtt,
+        )
+        question = Question(zone="gtld.", name=f"n{second}.gtld.", rdtype="A", kind=Kind.DENIAL)
+        at = 1000.0 + second
+        told = Round(address=address, question=question, at=at, observations=(seen,))
+        ledger, _ = post(ledger, layout, Facts(wall=WALL + second, rounds=(told,)), at)
+        smoothed.append(float(ledger.rtt[0, layout.column["pao"]]))
+    assert smoothed == pytest.approx([0.08, 0.09, 0.09, 0.08])
 
 
 def test_equals_are_taken_by_name_whatever_their_column() -> None:

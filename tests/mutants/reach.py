@@ -1,0 +1,210 @@
+"""Which tests reach which line: the unit tests, run once with coverage and kept by file.
+
+What is kept in `build/mutants` holds as long as the code and the tests' helpers are the same. A
+file of tests that changed is run again alone, and a run that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import coverage
+
+from mutants.places import FOLDERS, Mutant
+from mutants.trial import Copy
+
+QUICKEST: Final = 40
+"""So many tests are tried first, of those that reach a line: most mutants end there."""
+PATIENCE: Final = 60.0
+"""Seconds: of the others as many as take no longer together."""
+
+_ENDED: Final = (0, 1, 5)
+"""pytest's: all passed; some failed; there were none."""
+
+_SETTINGS: Final = """[run]
+relative_files = true
+data_file = {data}
+include =
+{include}
+"""
+
+
+@dataclass(slots=True)
+class Reach:
+    """Tests and the lines that they reach."""
+
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds that a test took."""
+    lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+    importers: dict[str, set[str]] = field(default_factory=dict)
+    """Of a file: which of the others import it."""
+
+    def tests(self, mutant: Mutant, source: str) -> list[str]:
+        """Those that could notice this mutant, quickest first."""
+        lines = self.lines.get(mutant.file, {})
+        at_import, first, last = _statement(source, mutant.line)
+        if at_import:  # the value is used in the module, or where that is imported
+            near = self._whole(mutant.file)
+            far = {
+                test for file in self.importers.get(mutant.file, ()) for test in self._whole(file)
+            }
+            return [*self._sorted(near), *self._sorted(far - near)]
+        found = lines.get(mutant.line, set())
+        if not found:  # a line of a longer statement has no event of its own
+            found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
+        return self._sorted(found)
+
+    def _whole(self, file: str) -> set[str]:
+        return {test for tests in self.lines.get(file, {}).values() for test in tests}
+
+    def _sorted(self, tests: Iterable[str]) -> list[str]:
+        return sorted(tests, key=lambda test: (self.times[test], test))
+
+    def batches(self, tests: Sequence[str], patience: float) -> Iterator[list[str]]:
+        """The quickest, then what patience is left for."""
+        if tests:
+            yield list(tests[:QUICKEST])
+        rest = []
+        for test in tests[QUICKEST:]:
+            patience -= self.times[test]
+            if patience < 0:
+                break
+            rest.append(test)
+        if rest:
+            yield rest
+
+    def usual(self, tests: Iterable[str]) -> float:
+        return sum(self.times[test] for test in tests)
+
+
+def _statement(source: str, line: int) -> tuple[bool, int, int]:
+    """Whether a line runs at import, and the first and last line of its statement's head."""
+    best = (True, line, line)
+    size = len(source)
+
+    def look(node: ast.AST, *, at_import: bool) -> None:
+        nonlocal best, size
+        for child in ast.iter_child_nodes(node):
+            inside = at_import
+            if isinstance(child, ast.stmt):
+                last = child.end_lineno or child.lineno
+                body = getattr(child, "body", None)
+                if body:
+                    last = max(child.lineno, body[0].lineno - 1)
+                if child.lineno <= line <= last and last - child.lineno <= size:
+                    size = last - child.lineno
+                    best = (at_import, child.lineno, last)
+                inside = at_import and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            look(child, at_import=inside)
+
+    look(ast.parse(source), at_import=True)
+    return best
+
+
+def digest(files: Iterable[Path], root: Path) -> str:
+    value = hashlib.sha256()
+    for file in sorted(files):
+        value.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    return value.hexdigest()
+
+
+def _imports(source: str) -> Iterator[str]:
+    """The files that a module may import: `from a.b import c` is of a/b.py or of a/b/c.py."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            place = node.module.replace(".", "/")
+            yield f"{place}.py"
+            yield from (f"{place}/{alias.name}.py" for alias in node.names)
+
+
+class Kept:
+    """What is kept of one checkout."""
+
+    def __init__(self, root: Path, place: Path, only: Sequence[str] | None = None) -> None:
+        self._root = root
+        self._place = place.absolute()
+        tests = [file for file in (root / "tests").rglob("*.py") if "mutants" not in file.parts]
+        helpers = [file for file in tests if not file.name.startswith("test_")]
+        self._common = digest([*(root / "steering").rglob("*.py"), *helpers], root)
+        every = sorted(
+            file for file in (root / "tests/unit").glob("test_*.py") if file.stem != "test_mutants"
+        )
+        self._files = every if only is None else [root / file for file in only]
+
+    def missing(self) -> list[str]:
+        """Files of tests that are to be run."""
+        return [
+            str(file.relative_to(self._root))
+            for file in self._files
+            if self._read(file).get("state") != self._state(file)
+        ]
+
+    def learn(self, copy: Copy, file: str) -> tuple[str, ...]:
+        """Runs one file of tests with coverage, and keeps what it reaches; what failed."""
+        place = self._kept(self._root / file)
+        data, settings = copy.tree.with_name("reach"), copy.tree.with_name("reach.rc")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        include = "\n".join(
+            f"    {copy.tree}/steering/{name}{'' if name.endswith('.py') else '/*'}"
+            for name in FOLDERS
+        )
+        settings.write_text(_SETTINGS.format(data=data, include=include), encoding="utf-8")
+        data.unlink(missing_ok=True)
+        options = ("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=")
+        told = copy.run([file], *options, "-p", "no:xdist", "--timeout=1800")
+        if told.code not in _ENDED:
+            return (f"all of {file}, which did not end: {told.text[-500:]}",)
+        lines = _lines(data, copy.tree, told.times) if told.times else {}
+        state = self._state(copy.tree / file, copy.tree)  # who edits it meanwhile has it run again
+        value = {"state": state, "times": told.times, "lines": lines}
+        place.write_text(json.dumps(value), encoding="utf-8")
+        return told.failed
+
+    def reach(self) -> Reach:
+        whole = Reach()
+        for file in self._files:
+            kept = self._read(file)
+            if kept.get("state") != self._state(file):
+                continue
+            whole.times |= kept["times"]
+            for source, lines in kept["lines"].items():
+                there = whole.lines.setdefault(source, {})
+                for line, tests in lines.items():
+                    there.setdefault(int(line), set()).update(tests)
+        for file in (self._root / "steering").rglob("*.py"):
+            for imported in _imports(file.read_text(encoding="utf-8")):
+                whole.importers.setdefault(imported, set()).add(str(file.relative_to(self._root)))
+        return whole
+
+    def _kept(self, file: Path) -> Path:
+        return self._place / f"{file.stem}.json"
+
+    def _state(self, file: Path, root: Path | None = None) -> str:
+        return f"{self._common} {digest([file], root or self._root)}"
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        kept = self._kept(file)
+        if not kept.exists():
+            return {}
+        value: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+        return value
+
+
+def _lines(data: Path, tree: Path, times: Mapping[str, float]) -> dict[str, dict[str, list[str]]]:
+    read = coverage.CoverageData(str(data))
+    read.read()
+    lines: dict[str, dict[str, list[str]]] = {}
+    for measured in read.measured_files():
+        name = str(Path(measured).relative_to(tree)) if measured.startswith("/") else measured
+        by_line = {
+            str(line): sorted({context.split("|", 1)[0] for context in contexts} & times.keys())
+            for line, contexts in read.contexts_by_lineno(measured).items()
+        }
+        lines[name] = {line: tests for line, tests in by_line.items() if tests}
+    return lines
