@@ -69,7 +69,5 @@ def test_all_pairs_that_a_move_wants_have_to_be_of_the_present(layout: Layout) -
 
 
 def test_a_small_share_wants_more_clean_answers_and_never_more_than_the_policy() -> None:
-    assert clean(0.0, 100) == 100
-    assert clean(0.1, 100) == 50
-    assert clean(0.01, 100) == 100
-    assert clean(1.0, 100) < 50
+    shares = np.array([0.0, 0.01, 0.1, 1.0])
+    assert clean(shares, np.full(4, 100)).tolist() == [100, 100, 50, 25]
