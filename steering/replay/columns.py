@@ -30,6 +30,8 @@ MAGIC: Final = b"\x03"
 """What no deflated text begins with (RFC 1950: 0x78)."""
 LARGEST: Final = 1 << 26
 """Octets that are still unpacked, and values that are still made of them."""
+LONGEST: Final = 1 << 22
+"""Numbers that runs may stand for: a few octets would else be made into a list of seconds."""
 _SCALES: Final = (0, 3, 4, 5, 6)
 """Decimals that floats of ours have, where they have few."""
 _EXACT: Final = 1 << 53
@@ -350,7 +352,7 @@ class _Reader:
                 return [number for number in found if type(number) is int]
             case [list(lengths), list(values)]:
                 runs = self._octets(lengths)
-                if min(runs) < 0 or sum(runs) > LARGEST:
+                if min(runs) < 0 or sum(runs) > LONGEST:
                     raise ForeignError("it is far too large")
                 each = zip(runs, self._octets(values), strict=True)
                 return [value for run, value in each for _ in range(run)]

@@ -254,3 +254,10 @@ def test_turns_in_any_order_come_back(
 ) -> None:
     kept = make(_kept(turns))
     assert list(map(repr, unpack_batch(pack_batch(lines(kept))))) == list(map(repr, kept))
+
+
+def test_a_few_octets_do_not_stand_for_millions_of_numbers() -> None:
+    form = b"null"
+    reader = columns._Reader(columns._HEAD.pack(len(form)) + form + bytes(16))
+    with pytest.raises(ForeignError, match="far too large"):
+        reader._numbers([[1, 8, columns.LONGEST + 1, False], [1, 8, 0, False]])
