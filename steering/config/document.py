@@ -27,6 +27,10 @@ LARGEST = 1 << 20
 """Bytes of a file that is still read: far beyond any policy, and a bound on a reload's time."""
 
 
+DEEPEST = 64
+"""Levels of lists and mappings: for each token the parser goes through all that are open."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Allowance:
     """What the files of one load may still be, all together.
@@ -54,12 +58,17 @@ class _CoreLoader(yaml.SafeLoader):
     def __init__(self, text: str, allowance: Allowance) -> None:
         super().__init__(text)
         self._allowance = allowance
+        self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._allowance.values -= 1
         if self._allowance.values < 0:
             raise _TooManyError
+        if self._depth == DEEPEST:
+            raise RecursionError
+        self._depth += 1
         node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
         return node
 
 

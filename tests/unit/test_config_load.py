@@ -337,6 +337,7 @@ def test_a_name_of_256_octets_is_too_long(tmp_path: Path) -> None:
         (b"words\n", 1, "is a single value"),
         (b"site: sin\nmode: \xff\n", 2, "byte 0xff is not UTF-8"),
         (b"[" * 1200, 1, "nested too deeply"),
+        (b"a: " + b"[" * 65 + b"]" * 65, 1, "nested too deeply"),
         (b"site: " + b"[" * 1200 + b"]" * 1200, 1, "nested too deeply"),
         (b'site: "\\UFFFFFFFF"', 1, "is not YAML"),
         (b"#" * (1 << 20 | 1), 1, "1048577 bytes long"),
