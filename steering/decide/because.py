@@ -195,7 +195,7 @@ def unproven(world: World, a: int) -> str:
         return f"suspect, on trial ({trial.score:+d} of +{CONFIRM_AT})"
     if not world.breached[a]:
         if world.board is not None and world.board.unshown[a]:
-            return "confirmed a while ago, not shown by the last few seconds: asked fast"
+            return "confirmed a while ago, and not shown by the last few seconds: to be shown anew"
         if health is Health.FAILING:
             return "confirmed just now, waiting for the other operators to be heard"
         return "the local path is not proven bad"

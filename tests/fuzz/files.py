@@ -381,7 +381,7 @@ class Configuration(_File):
 
 
 class Journal(_File):
-    """Turns of a journal: the lines of a batch as version 2 wrote them, and as they are packed."""
+    """Turns of a journal: the lines of a batch as they come, and as they are packed."""
 
     def written(self) -> Sequence[bytes]:
         sim = _Noted(setup(self.place, policy(letters=1)), _expired_at_1003)
