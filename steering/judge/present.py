@@ -39,9 +39,8 @@ CLEAN = 5
 """Clean answers in a row, over the share that failed: a fault as large shows in as many but for
 exp(-5) of the time, and the names that failed are among them."""
 CALM: Seconds = 30.0
-"""Nor is it over sooner than so long after its last failure: one that comes and goes is one."""
-OLD: Seconds = 30.0
-"""A breach as old is no fault of a second that is over: it may come and go."""
+"""Nor is it over sooner than so long after its last failure: one that comes and goes is one. A
+breach that is older is no fault of a second."""
 AGAIN = 2
 """Chance failures of a steady share stay away for so long once in nine times: (1 + AGAIN)^-2."""
 
@@ -67,7 +66,7 @@ def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
     """
     newest, oldest = ledger.shown[:, 0], ledger.shown[:, -1]
     took = np.fmax(newest - oldest, (PAIRS - 1) * layout.fast_interval)
-    took = np.where(now - ledger.confirmed_at > OLD, np.fmax(took, PAUSE), took)
+    took = np.where(now - ledger.confirmed_at > CALM, np.fmax(took, PAUSE), took)
     return np.asarray((ledger.run[:, 0] >= PAIRS) & (now - newest > AGAIN * took))
 
 
