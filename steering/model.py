@@ -53,6 +53,26 @@ class Verdict(enum.StrEnum):
     NOTHING = "nothing"  # ours: never counted for or against an upstream
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the resolvers of this host send from. Raises ValueError for what is no address."""
+
+    address: str
+    interface: str | None = None
+    """The one their sockets are bound to, or the VRF."""
+
+    def __post_init__(self) -> None:
+        Family.of(self.address)
+
+    @property
+    def family(self) -> Family:
+        """The family of its address."""
+        return Family.of(self.address)
+
+    def __str__(self) -> str:
+        return f"{self.address}@{self.interface}" if self.interface else self.address
+
+
 class Outcome(enum.StrEnum):
     """How one question to a nameserver ended."""
 
@@ -155,6 +175,10 @@ class Observation:
     outcome: Outcome
     live: bool = False
     """Sent without a mark, so it went where the host's traffic to this address goes."""
+    source: str = ""
+    """Where it was sent from (`Source`); empty: from the address that the kernel chose."""
+    tcp: bool = False
+    """How it was asked in the end."""
     judged: bool = True
     """False: it says nothing of the upstream (the zone's key set could not be had)."""
     reached: bool = False
@@ -388,6 +412,9 @@ class Facts:
     """What the resolvers' own traffic showed."""
     installed: Mapping[str, str] = field(default_factory=dict)
     """Address -> site, as the kernel has it now: read, never remembered."""
+    sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
+    """What the resolvers of this host send from, as far as it is known; a family that is left out
+    goes by the address that the kernel chooses."""
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""

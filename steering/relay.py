@@ -44,6 +44,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "avoid_until": "AP",
         "turned": "AP",
         "proofs": "A",
+        "sources": "",
         "moves": "",
         "worn": "A",
         "worn_at": "A",
@@ -145,7 +146,7 @@ U upstreams, Z zones of an upstream, a dot for what no layout changes. Empty: ke
 
 APART: Mapping[type, frozenset[str]] = {
     World: frozenset({"layout", "ledger", "plan", "orders", "frozen", "board"}),
-    Ledger: frozenset({"copies", "hearsay"}),
+    Ledger: frozenset({"copies", "hearsay", "legs"}),
 }
 """Fields that have a line of their own below."""
 
@@ -334,6 +335,11 @@ def _ledger(was: Ledger, blank: Ledger, ways: _Ways, traffic: _Ways) -> Ledger:
         blank,
         copies=replace(blank.copies, **_moved(was.copies, blank.copies, ways)),
         hearsay=replace(blank.hearsay, **_moved(was.hearsay, blank.hearsay, traffic)),
+        legs={
+            leg: reach
+            for leg, reach in was.legs.items()
+            if ways.old.column.get(leg.site) in ways.axes["P"]
+        },
         **_moved(was, blank, ways),
     )
     if 0 not in ways.axes["P"]:

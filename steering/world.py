@@ -13,7 +13,7 @@ from steering.decide.orders import Orders
 from steering.decide.proof import Proof
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
-from steering.model import Event, Frozen, Instant, WallTime
+from steering.model import Event, Family, Frozen, Instant, WallTime
 
 if TYPE_CHECKING:
     from steering.decide.board import Board
@@ -67,6 +67,8 @@ class World:
     begun: Instant
     now: Instant
     wall: WallTime
+    sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
+    """What the resolvers send from, by the latest facts."""
     turned: Mapping[Key, Instant] = field(default_factory=dict)
     """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
     that did not help, but not where the address has nowhere else to go, and the first time."""

@@ -183,6 +183,7 @@ class Agent:
             **matters(self.regime.outfit, now),
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
+            "sources": self.regime.outfit.sources.trouble,
             "state": self.notebook.trouble or self.kept_off.trouble(now),
             "config": self.reload.trouble(now),
             "config_held": self.reload.held,

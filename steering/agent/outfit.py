@@ -32,6 +32,7 @@ from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
 from steering.observe.signatures import Signatures
+from steering.observe.sources import Sources
 from steering.observe.strays import Strays
 from steering.system import descriptors
 
@@ -60,6 +61,9 @@ class Outfit:
         self.left: tuple[Trouble, ...] = ()
         """What others had left and would not go."""
         self._lasting = lasting
+        self.sources: Sources = Sources(
+            parts.sources_of(setup.config), self.allowed, was=was.sources if was else None
+        )
         self.signatures: Signatures = was.signatures if was else Signatures()
         self.keys = self._believe(was)
         with ExitStack() as made:  # what is new is given back if the rest can't be had
@@ -84,6 +88,7 @@ class Outfit:
                 gateway_dead=self.ways.gateway_dead,
                 leads=self.ways.leads,
                 link=self.ways.link,
+                sources=self.sources.in_use,
                 strays=lasting.strays,
                 at_once=descriptors.for_questions(),
                 known=version.delegations,

@@ -14,7 +14,7 @@ from steering.config import Config, Mode, Policy, Return, Setup
 from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
 from steering.excuse import Excuse
-from steering.model import LOCAL, Seconds
+from steering.model import LOCAL, Family, Seconds, Source
 from steering.observe import anchors
 from steering.observe.ask import UNPINNED, Pin
 from steering.observe.cadence import Pace
@@ -149,6 +149,12 @@ def pace_of(config: Config) -> Pace:
     """The intervals of probing."""
     probe = config.observe.probe
     return Pace(interval=probe.interval, fast_interval=probe.fast_interval, timeout=probe.timeout)
+
+
+def sources_of(config: Config) -> Mapping[Family, tuple[Source, ...]]:
+    """What the resolvers send from, as far as the configuration says."""
+    said = config.resolver_sources
+    return {} if said is None else said.by_family
 
 
 def places_of(config: Config) -> tuple[Place, ...]:

@@ -121,6 +121,7 @@ class Regime:
         return Facts(
             wall=time.time(),
             installed=installed,
+            sources=self.outfit.sources.named,
             off=self._lasting.switch.engaged() or self._lasting.kept_off(),
             overrides=self.version.setup.overrides,
             memory=None if self.world.started else self._notebook.memory,
@@ -222,6 +223,7 @@ class Regime:
         """Have everything done that this outfit is for and `was` did not do."""
         outfit, crew = self.outfit, self.crew
         crew.put("probes", outfit.prober.run())
+        crew.put("sources", outfit.sources.run())
         if was is None or was.keys is not outfit.keys:
             crew.put("keys", outfit.keys.run())
         if outfit.ears is None:

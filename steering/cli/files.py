@@ -66,9 +66,31 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
             yield f"act.bgp: {because}"
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
             yield f"act.bgp: {trouble}"
+    yield from _sources(setup)
     for place in parts.places_of(config):
         for objection in objections(place):
             yield f"observe.dnstap: {objection}"
+
+
+def _sources(setup: Setup) -> Iterator[str]:
+    """What the resolvers are said to send from and can't, or no site could ever answer."""
+    from steering.agent import parts
+    from steering.observe.sources import lacks
+
+    config, said = setup.config, parts.sources_of(setup.config)
+    for family, sources in said.items():
+        for source in sources:
+            if because := lacks(source):
+                yield f"resolver_sources.{family}: {source}: {because}; nothing is asked from it"
+        for path, pin in config.observe.probe.pins.items():
+            own = pin.ipv4 if family.bits == 32 else pin.ipv6
+            others = [str(source) for source in sources if str(source) != own]
+            if own is not None and path in config.sites and others:
+                yield (
+                    f"observe.probe.pins.{path}.{family}: {own} shows nothing of the packets from"
+                    f" {', '.join(others)}, so nothing is sent over {path}: wanted a dscp that the"
+                    " routers go by, or the marks"
+                )
 
 
 def _counted(number: int, what: str) -> str:

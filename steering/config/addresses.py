@@ -133,6 +133,8 @@ class Interface(Scalar[str]):
     """The name of a network interface."""
 
     word: ClassVar[str] = "interface"
+    bound: bool = False
+    """What sockets are bound to, not what packets of others arrive by."""
 
     def read(self, value: object, _place: Place | None, /) -> str:
         # The kernel's own rule (dev_valid_name in net/core/dev.c).
@@ -140,7 +142,7 @@ class Interface(Scalar[str]):
             raise ValueError(f"{shown(value)} is no interface, wanted up to 15 characters")
         if value in {".", ".."}:
             raise ValueError(f"{shown(value)} is no interface, wanted its name")
-        if value == "lo":
+        if value == "lo" and not self.bound:
             raise ValueError(
                 "lo is how a rule sees what this host itself sends, which would then never be "
                 "steered; wanted the interfaces that other sites' packets arrive by"
@@ -148,4 +150,5 @@ class Interface(Scalar[str]):
         return value
 
     def schema(self) -> Mapping[str, object]:
-        return {"type": "string", "pattern": "^[!-.0-9;-~]{1,15}$", "not": {"const": "lo"}}
+        named = {"type": "string", "pattern": "^[!-.0-9;-~]{1,15}$"}
+        return named if self.bound else {**named, "not": {"const": "lo"}}

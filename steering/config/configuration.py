@@ -15,6 +15,7 @@ from steering.config.bgp import Bgp
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
 from steering.config.site import Site, SiteName
+from steering.config.sources import ResolverSources
 from steering.config.units import Duration, Share, Size, duration
 from steering.model import Family
 
@@ -255,6 +256,13 @@ class Config(Section):
         default=None,
         description="Asked (with CD) for DS and DNSKEY records between a trust anchor and the"
         " policies' zones; those of /etc/resolv.conf if left out.",
+    )
+    resolver_sources: ResolverSources | None = Field(
+        default=None,
+        description="What the resolvers of this host send from, where they do not leave that to the"
+        " kernel (Unbound's `outgoing-interface`, BIND's `query-source`). The agent asks from each"
+        " in turn, and a site is taken only where answers come back to all of them. Left out: what"
+        " the kernel chooses, and what other sockets of this host are seen to use.",
     )
     sites: Mapping[SiteName, Site] = Field(
         description="The remote sites that this one can send upstream traffic through."

@@ -50,7 +50,7 @@ class Scalar(ABC, Generic[T]):
     def schema(self) -> Mapping[str, object]:
         """The JSON Schema of what may be typed."""
 
-    def write(self, value: T) -> str | int | float:
+    def write(self, value: T) -> str | int | float | Mapping[str, str]:
         """The value as it may be typed."""
         return str(value)
 

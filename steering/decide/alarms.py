@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.decide.because import clock, loads, own_fault, spell, waiting, worn_out
+from steering.decide.because import (
+    clock,
+    loads,
+    no_answer,
+    own_fault,
+    spell,
+    waiting,
+    worn_out,
+)
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.judge.reach import Leg, lost
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Health, WallTime
 from steering.world import Alarm, World
@@ -77,6 +86,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
             worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
+    if gone := lost(world.ledger.legs, world.sources):
+        worst["reach"] = (
+            f"{_legs(gone)}, while the local path is answered: nothing is sent over these sites."
+            " Wanted: that the site's network knows the way back to this address, and carries TCP"
+        )
     if board.defied.any():
         worst["override"] = _defied(world, board)
     if board.room.over.any():
@@ -125,6 +139,12 @@ def _defied(world: World, board: Board) -> str:
                 said.append(f"{spell(override)}: {text} for {_whose(world, where)}")
     more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
     return "; ".join(said) + more
+
+
+def _legs(gone: Collection[Leg]) -> str:
+    said = [f"{leg.site} ({leg.family}): {no_answer(leg)}" for leg in sorted(gone)]
+    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+    return "; ".join(said[:_NAMED]) + more
 
 
 def _whose(world: World, where: NDArray[np.bool_]) -> str:

@@ -14,6 +14,7 @@ from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import SILENCES, reason
+from steering.judge.reach import Leg, lost, usable
 from steering.model import Action, Health, Override, Seconds
 from steering.world import World
 
@@ -26,6 +27,8 @@ def because(world: World, a: int) -> str:
     left = int(board.plan[a])
     if left and not world.plan[a] and board.detour_worse[a] and rule.answer is Answer.KEEP:
         there = reason(world.ledger, world.layout, a, left, world.now)
+        if said := unreached(world, a, left):
+            there = said
         return f"the detour is worse: {world.layout.paths[left]}: {there}; {_why(world, board, a)}"
     return _why(world, board, a)
 
@@ -46,7 +49,7 @@ def _why(world: World, board: Board, a: int) -> str:
             first = "first of its group to go home; " if a in board.scouts else ""
             return f"{first}local: {local}"
         case "everywhere":
-            return f"every path is bad; local: {local}"
+            return f"every path is bad; local: {local}{_lost_over(world, a)}"
         case "damped":
             return f"{worn_out(world, board, a)}; local: {local}"
         case "budget":
@@ -214,6 +217,27 @@ def sites(world: World, a: int) -> str:
     return states or "no site has a next hop for this family"
 
 
+def _lost_over(world: World, a: int) -> str:
+    sites = (
+        (world.layout.paths[p], unreached(world, a, p)) for p in range(1, world.layout.shape[1])
+    )
+    return "".join(f"; {site}: {said}" for site, said in sites if said)
+
+
+def unreached(world: World, a: int, p: int) -> str:
+    """What does not come back over a site to the resolvers, as far as is known; empty: nothing."""
+    layout, legs = world.layout, world.ledger.legs
+    family, site = layout.targets[a].family, layout.paths[p]
+    gone = [leg for leg in lost(legs, world.sources) if (leg.site, leg.family) == (site, family)]
+    return "; ".join(no_answer(leg) for leg in sorted(gone))
+
+
+def no_answer(leg: Leg) -> str:
+    """What is lost on a leg, in words."""
+    to = leg.source or "this host"
+    return f"no answer comes back to {to} by {leg.transport.upper()}"
+
+
 def _state(world: World, a: int, p: int) -> str:
     word = Health(int(world.ledger.health[a, p])).word
     if world.orders.banned[a, p]:
@@ -222,6 +246,10 @@ def _state(world: World, a: int, p: int) -> str:
         return f"{word}, avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
     if world.breached[a] and worse(world)[a, p]:
         return f"{word}, but it fails more than the local path"
+    if said := unreached(world, a, p):
+        return f"{word}, but {said}"
+    if not usable(world.ledger.legs, world.sources, world.layout)[a, p]:
+        return f"{word}, but not asked yet from every source of the resolvers"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
     if np.isnan(world.ledger.seen[a, p]):

@@ -17,6 +17,7 @@ from steering.judge.compare import cut_off, others_asked
 from steering.judge.demand import demand
 from steering.judge.ledger import SILENCES
 from steering.judge.present import over, shown
+from steering.judge.reach import cut
 from steering.layout import Layout
 from steering.model import Health
 from steering.world import World
@@ -310,7 +311,8 @@ def _scouts(world: World) -> tuple[Mask, Mask]:
 
 
 def _detour_worse(world: World, *, dates_count: bool) -> Mask:
-    """(A,) detours that are bad where the local path clearly answers better.
+    """(A,) detours that are bad where the local path clearly answers better, or over which answers
+    do not come back to some source of the resolvers.
 
     Where our own clock is in doubt, answers that are bad by their dates alone say nothing. A
     local path that is silent too, or over which nothing gets out, is no better one.
@@ -329,7 +331,8 @@ def _detour_worse(world: World, *, dates_count: bool) -> Mask:
         bad |= silent[np.arange(steered.size), columns]
         answers = ~silent[:, 0] & (ledger.stuck[steered, 0] < SILENCES)
         dead = silent[np.arange(steered.size), columns] & (ledger.run[steered, 0] >= ANSWERS)
-        worse[steered] = bad & answers & (dead | (there > share[:, 0] + WORSE))
+        gone = cut(ledger.legs, world.sources, world.layout)[steered, columns]
+        worse[steered] = answers & (gone | (bad & (dead | (there > share[:, 0] + WORSE))))
     return worse
 
 

@@ -14,6 +14,7 @@ The way home has a proof as well, for the first address of a group that goes bac
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from steering.model import Instant, Outcome, Round, Seconds, Verdict
@@ -50,6 +51,8 @@ class Proof:
     bad_run: int = 0
     stuck: int = 0
     """Live questions in a row that did not get out of this host."""
+    owing: frozenset[str] = frozenset()
+    """Sources of the resolvers that no good live answer came back to yet."""
     proved: bool = False
     shouted: bool = False
     """It failed, or could not be shown, and that was told: it is not told each time."""
@@ -58,9 +61,10 @@ class Proof:
         """The proof while the route is not in place: what was live went another way."""
         return Proof(column=self.column, proved=self.proved, shouted=self.shouted)
 
-    def begin(self, now: Instant, allowed: Seconds) -> Proof:
-        """The proof from the moment the route was seen in place."""
-        return replace(self, installed=now, deadline=now + allowed)
+    def begin(self, now: Instant, allowed: Seconds, sources: Collection[str] = ()) -> Proof:
+        """The proof from the moment the route was seen in place; `sources` all have to be heard."""
+        owing = frozenset(filter(None, sources))
+        return replace(self, installed=now, deadline=now + allowed, owing=owing)
 
     def prolong(self, now: Instant, allowed: Seconds) -> Proof:
         """The proof with more time. What was asked meanwhile still counts, however late it comes:
@@ -70,7 +74,8 @@ class Proof:
 
     def again(self, now: Instant, allowed: Seconds) -> Proof:
         """The proof from the beginning, at the same place."""
-        return Proof(column=self.column, installed=self.installed).prolong(now, allowed)
+        anew = Proof(column=self.column, installed=self.installed, owing=self.owing)
+        return anew.prolong(now, allowed)
 
     def live(self, *, good: bool) -> Proof:
         """The proof after one live answer (or its absence)."""
@@ -89,7 +94,10 @@ class Proof:
         proof = self
         for seen in item.observations:
             if seen.live and seen.verdict is not Verdict.NOTHING:
-                proof = proof.live(good=seen.verdict is Verdict.GOOD)
+                good = seen.verdict is Verdict.GOOD
+                proof = proof.live(good=good)
+                if good and seen.source in proof.owing:
+                    proof = replace(proof, owing=proof.owing - {seen.source})
             elif seen.live and seen.outcome is Outcome.LOCAL_ERROR:
                 proof = replace(proof, stuck=proof.stuck + 1)
         return proof
@@ -98,6 +106,8 @@ class Proof:
     def shown(self) -> str:
         """What was seen so far, in words."""
         judged = f"{self.good} good and {self.bad} bad live answers"
+        if (self.good or self.bad) and self.owing and not self.proved:
+            return f"{judged}, none of them good to {', '.join(sorted(self.owing))}"
         if self.good or self.bad:
             return judged
         stuck = f", {self.stuck} live questions did not get out" if self.stuck else ""
@@ -111,7 +121,7 @@ class Proof:
             return Standing.FAILED if self.bad_run >= LOST_AFTER else Standing.PROVED
         if self.bad >= TOO_BAD and self.bad > self.good // 4:
             return Standing.FAILED
-        if self.good >= GOOD_ENOUGH:
+        if self.good >= GOOD_ENOUGH and not self.owing:
             return Standing.PROVED
         if now < self.deadline:
             return Standing.WAITING

@@ -63,7 +63,8 @@ class _Turn:
             if there != self.layout.paths[proof.column]:
                 proofs[a] = proof.pause()
             elif proof.installed is None:
-                proofs[a] = proof.begin(self.now, self.allowed)
+                sources = self.world.sources.get(self.layout.targets[a].family, ())
+                proofs[a] = proof.begin(self.now, self.allowed, sources)
         for item in facts.rounds:
             row = self.layout.row.get(item.address)
             if row is not None and row in proofs:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from steering.decide.rank import LONE, SURE, pooled
 from steering.judge.compare import candidates, standing
+from steering.judge.reach import cut, usable
 from steering.model import Health
 from steering.world import World
 
@@ -57,6 +58,7 @@ def proven(world: World, asked: Mask) -> Mask:
     if not asked.any():
         return np.zeros(layout.shape, dtype=np.bool_)
     ways = candidates(ledger, layout, now) & ~worse(world)
+    ways &= usable(ledger.legs, world.sources, layout)
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
@@ -64,6 +66,7 @@ def proven(world: World, asked: Mask) -> Mask:
         old = ledger.answered[steered] < ledger.silent_since[steered, :1]
         ways[steered] &= ~old
         ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
+        ways[steered, columns] &= ~cut(ledger.legs, world.sources, layout)[steered, columns]
     ways &= asked[:, None]
     tried = world.avoid_until <= now
     if world.turned:

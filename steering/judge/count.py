@@ -30,6 +30,7 @@ from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
 from steering.judge.losses import count_losses, watched
 from steering.judge.own import own, write
 from steering.judge.present import look
+from steering.judge.reach import count_reach
 from steering.judge.trials import pair
 from steering.judge.worse import count_worse
 from steering.layout import CLASSES
@@ -51,6 +52,7 @@ def count(draft: Draft, rounds: Iterable[Round]) -> None:
             pair_herd(draft, a, item, seen)
             look(draft, a, item, seen)
             count_losses(draft, a, item, seen)
+            count_reach(draft, a, seen)
         _count(draft, Answers.of(draft.layout, wave))
         for a, (item, _) in wave.items():
             if item.moot:

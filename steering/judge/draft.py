@@ -16,6 +16,7 @@ from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
 from steering.judge.ledger import Backoff, Counts, HerdTrial, Key, Ledger, Mask
 from steering.judge.own import fork, own, put
+from steering.judge.reach import Leg, Reach
 from steering.judge.recover import Bucket, Hold
 from steering.layout import CLASSES, Layout
 from steering.model import Event, Evidence, Instant, WallTime
@@ -50,10 +51,11 @@ class Draft:
         self.buckets: dict[Key, Bucket] = dict(ledger.buckets)
         self.holds: dict[int, Hold] = dict(ledger.holds)
         self.evidence: dict[Key, Evidence] = dict(ledger.evidence)
+        self.legs: dict[Leg, Reach] = dict(ledger.legs)
         self.book = fork(ledger)
         for name in (
             *("counted", "ignored", "trials", "herds"),
-            *("backoffs", "buckets", "holds", "evidence"),
+            *("backoffs", "buckets", "holds", "evidence", "legs"),
         ):
             put(self.book, name, getattr(self, name))
         if ledger.copies.aged(layout, now):

@@ -17,6 +17,7 @@ from steering.judge.confirm import Trial
 from steering.judge.copies import ALL, Copies, Floats, Rows
 from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
+from steering.judge.reach import Leg, Reach
 from steering.judge.recover import Bucket, Hold
 from steering.layout import CLASSES, Layout
 from steering.model import OUTCOMES, Evidence, Health, Instant, Seconds
@@ -149,6 +150,8 @@ class Ledger:
     buckets: Mapping[Key, Bucket] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)
+    legs: Mapping[Leg, Reach] = field(default_factory=dict)
+    """Whether answers come back over the sites, to each source (`reach`)."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant) -> Ledger:

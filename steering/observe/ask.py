@@ -24,12 +24,12 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import dns.rdatatype
 
-from steering.model import Instant, Seconds
+from steering.model import Family, Instant, Seconds, Source
 from steering.observe.complaints import complaints, decline, invite
 from steering.observe.echo import Echo
 from steering.observe.expect import ROOM, Expected
@@ -93,14 +93,30 @@ class Pin:
     """Source address of the one family."""
     ipv6: str | None = None
     dscp: int | None = None
+    interface: str | None = None
+    """Of this host's, to bind to; no router sees it."""
+
+    def source(self, family: Family) -> str | None:
+        """Source address of this family, where it has one."""
+        return self.ipv4 if family is Family.IPV4 else self.ipv6
+
+    def sent_from(self, source: Source) -> Pin:
+        """The same from this source, unless it has one of its own."""
+        if self.source(source.family) is not None:
+            return self
+        if source.family is Family.IPV4:
+            return replace(self, ipv4=source.address, interface=source.interface)
+        return replace(self, ipv6=source.address, interface=source.interface)
 
     def put_on(self, sock: socket.socket) -> None:
-        """Pin a socket that is not connected yet. Raises OSError: no address of this host's."""
+        """Pin a socket not connected yet. Raises OSError: no address or link of this host's."""
         four = sock.family == socket.AF_INET
         if self.dscp is not None:
             # The upper six bits of the field (RFC 2474 section 3).
             level = (socket.IPPROTO_IP, socket.IP_TOS) if four else _TRAFFIC_CLASS
             sock.setsockopt(*level, self.dscp << 2)
+        if self.interface is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.interface.encode())
         if (source := self.ipv4 if four else self.ipv6) is not None:
             sock.bind((source, 0))
 

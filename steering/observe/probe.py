@@ -16,12 +16,13 @@ import math
 import random
 import sys
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from steering.model import (
+    LOCAL,
     Attention,
     Family,
     Instant,
@@ -31,6 +32,7 @@ from steering.model import (
     Question,
     Round,
     Seconds,
+    Source,
     Target,
     WallTime,
 )
@@ -51,6 +53,11 @@ from steering.system.unreadable import HERE, Where, printable
 _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
 or a reset tells a nameserver that ignores us from an address that nothing answers for."""
+
+_BY_TCP: Final = 8
+"""Of so many slow rounds one goes by TCP, to see whether that comes back too; of the first ones
+from each source, more."""
+_AT_FIRST: Final = 3
 
 _NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this path now"))
 
@@ -87,6 +94,8 @@ class _Flight:
     question: Question
     at: Instant
     paths: tuple[str, ...]
+    source: Source | None = None
+    by_tcp: bool = False
     landed: dict[str, Observation] = field(default_factory=dict)
     inquiries: dict[str, Inquiry] = field(default_factory=dict)
     twins: Twins = field(default_factory=Twins)
@@ -108,6 +117,7 @@ class Prober:
         gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
         leads: Callable[[str, Family], bool] = lambda _path, _family: True,
         link: Callable[[str, Family], int | None] = lambda _path, _family: None,
+        sources: Callable[[Family], Sequence[Source | None]] = lambda _family: (),
         strays: Strays | None = None,
         wall: Callable[[], WallTime] = time.time,
         monotonic: Callable[[], Instant] = time.monotonic,
@@ -120,11 +130,10 @@ class Prober:
         own making. `leads` tells whether a path's mark leads over that path now; where it does not,
         nothing is sent: the question would go over another path, once more. `link` is the index of
         the interface that answers over a path have to come in by, None where that can't be told.
-        `strays` counts what is passed over. `known` are the `delegations` of all zones, where
-        they are worked out already.
-        nothing is sent: the question would go over another path, once more. So many questions are
-        under way `at_once`; others wait until one of them is over. `known` are the
-        `delegations` of all zones, where they are worked out already.
+        `sources` are what the resolvers send from: rounds take them in turns; where there are none
+        the kernel chooses. `strays` counts what is passed over. So many questions are under way
+        `at_once`; others wait until one of them is over. `known` are the `delegations` of all
+        zones, where they are worked out already.
 
         Raises ValueError for a target of no upstream, or a path named like the live one.
         """
@@ -139,6 +148,13 @@ class Prober:
         self._pace, self._port = pace, port
         self._keys, self._signatures = keys, signatures
         self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
+        self._sources = sources
+        self._nth: dict[str, int] = {t.address: i for i, t in enumerate(targets)}
+        """Address -> which source's turn it is; they do not all begin with the same one."""
+        self._slow: Counter[tuple[Family, Source | None]] = Counter()
+        """Slow rounds in which TCP could be tried, by source."""
+        self._came: set[str] = set()
+        """Addresses whose last round had an answer over the local path."""
         self._link, self._any_return = link, {path.name for path in paths if path.any_return}
         self._strays = strays or Strays()
         self._strays.keep(self._marks)
@@ -211,13 +227,33 @@ class Prober:
     def _ask(self, turn: Turn) -> None:
         target = self._targets[turn.address]
         question = self._question(turn, target)
-        flight = _Flight(target, question, _asked(self._monotonic()), turn.paths)
+        source = self._next_source(target)
+        by_tcp = not turn.fast and self._tries_tcp(target, source)
+        at = _asked(self._monotonic())
+        flight = _Flight(target, question, at, turn.paths, source, by_tcp)
         self._open[id(flight)] = flight
         # One case over all paths: equal answers stay equal octets (`twin`), and each path's
         # question still has an id and a port of its own.
         body = query(question.name, question.rdtype, rng=self._rng)
         for path in turn.paths:
             self._send(flight, path, body)
+
+    def _next_source(self, target: Target) -> Source | None:
+        """The sources take turns, so that all of them together keep the pace of one."""
+        sources = self._sources(target.family)
+        self._nth[target.address] += 1
+        return sources[self._nth[target.address] % len(sources)] if sources else None
+
+    def _tries_tcp(self, target: Target, source: Source | None) -> bool:
+        """Whether a slow round goes by TCP from the start: while nothing is wrong, to see that it
+        could. What resolvers are told to ask again by TCP is lost where that does not come back.
+        """
+        if target.address not in self._came:
+            return False
+        key = target.family, source
+        self._slow[key] += 1
+        nth = self._slow[key]
+        return nth % 2 == 1 if nth < 2 * _AT_FIRST else nth % _BY_TCP == 0
 
     def _question(self, turn: Turn, target: Target) -> Question:
         questions, now = self._questions[target.address], self._monotonic()
@@ -235,8 +271,8 @@ class Prober:
             self._arrived.append((flight, path, query_id, _NO_WAY))
             return
         silence = self._silence.get((address, path), 0)
-        by_tcp = silence >= _SILENT
-        if by_tcp:
+        by_tcp = flight.by_tcp or silence >= _SILENT
+        if silence >= _SILENT:
             self._silence[address, path] = 0
 
         def landed(reply: Reply) -> None:
@@ -259,7 +295,7 @@ class Prober:
             timeout=self._pace.timeout,
             port=self._port,
             mark=self._marks[path],
-            pin=self._pins.get(path, UNPINNED),
+            pin=self._pin(path, flight.source),
             tcp=by_tcp,
             echo=self._echoes[address, path],
             link=None if path in self._any_return else self._link(path, family),
@@ -267,16 +303,28 @@ class Prober:
             monotonic=self._monotonic,
         )
 
+    def _pin(self, path: str, source: Source | None) -> Pin:
+        pin = self._pins.get(path, UNPINNED)
+        return pin if source is None else pin.sent_from(source)
+
+    def _sent_from(self, flight: _Flight, path: str) -> str:
+        """The source of a question as the ledger names it."""
+        own = self._pins.get(path, UNPINNED).source(flight.target.family)
+        return own or ("" if flight.source is None else str(flight.source))
+
     def _land(self, flight: _Flight, path: str, query_id: int, reply: Reply) -> None:
         silence = (flight.target.address, path)
         if reply.reached:
             self._silence[silence] = 0
-        elif not reply.ours:
+        elif not reply.ours and not flight.by_tcp:
             self._silence[silence] = self._silence.get(silence, 0) + 1
         seen = None
         with HERE.reading(Where.PROBE, reply.wire or b""):
             seen = self._observation(flight, path, query_id, reply)
         flight.landed[path] = seen or _dropped(flight.target, path)
+        if path == LOCAL:
+            address = flight.target.address
+            (self._came.add if reply.wire is not None else self._came.discard)(address)
         if len(flight.landed) < len(flight.paths):
             return
         del self._open[id(flight)]
@@ -302,7 +350,11 @@ class Prober:
                 address=target.address,
                 path=path,
                 live=path == LIVE,
+                source=self._sent_from(flight, path),
+                tcp=reply.over_tcp,
                 outcome=Outcome.LOCAL_ERROR if ours else Outcome.TIMEOUT,
+                # That a server would not have a stream says nothing of what it answers.
+                judged=not flight.by_tcp,
                 reached=reply.reached,
                 detail=detail,
             )
@@ -311,6 +363,8 @@ class Prober:
             address=target.address,
             path=path,
             live=path == LIVE,
+            source=self._sent_from(flight, path),
+            tcp=reply.over_tcp,
             outcome=reading.outcome,
             judged=reading.judged,
             reached=True,

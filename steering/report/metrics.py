@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from steering import __version__
 from steering.act.bgp.speaking import Speaking
 from steering.decide.rules import RULES
+from steering.judge.reach import State, states
 from steering.model import OUTCOMES, Health
 from steering.report.snapshot import Hearing, Snapshot
 
@@ -104,6 +105,7 @@ class _States(Collector):
         if snapshot is None:
             return
         yield _mode(snapshot)
+        yield _sites(snapshot)
         yield from _observations(snapshot)
         yield from _health(snapshot)
         yield from _copies(snapshot)
@@ -285,6 +287,21 @@ def _bgp(speaking: Speaking) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "steering_bgp_speaker_starts", "Speakers started by this agent.", value=speaking.starts
     )
+
+
+def _sites(snapshot: Snapshot) -> Metric:
+    family = GaugeMetricFamily(
+        "steering_site_usable",
+        "1 where answers come back over the site to this source of the resolvers (kernel: what the"
+        " kernel chooses), 0 where they do not; absent while that was not tried.",
+        labels=["site", "family", "source", "transport"],
+    )
+    world = snapshot.world
+    for leg, state in states(world.ledger.legs, world.sources, world.layout):
+        if state is not State.UNTRIED:
+            subject = [leg.site, str(leg.family), leg.sender, leg.transport]
+            family.add_metric(subject, float(state is State.USABLE))
+    return family
 
 
 def _mode(snapshot: Snapshot) -> Metric:

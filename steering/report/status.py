@@ -14,6 +14,7 @@ from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
 from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
+from steering.judge.reach import states
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
@@ -36,6 +37,7 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
+        "sites": _sites(world),
         "overrides": _overrides(world),
         "alarms": [
             {"name": name, "since": timestamp(alarm.since), "because": alarm.because}
@@ -78,6 +80,15 @@ def explanation_as_data(explanation: Explanation) -> Json:
             for path, (health, why) in explanation.evidence.items()
         },
     }
+
+
+def _sites(world: World) -> Json:
+    """Site, family, source -> whether answers come back, by transport."""
+    made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
+    for leg, state in states(world.ledger.legs, world.sources, world.layout):
+        by_source = made.setdefault(leg.site, {}).setdefault(str(leg.family), {})
+        by_source.setdefault(leg.sender, {})[leg.transport] = str(state)
+    return dict(made)
 
 
 def _overrides(world: World) -> list[Json]:

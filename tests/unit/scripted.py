@@ -25,6 +25,8 @@ class Server:
     port: int = 0
     asked: list[tuple[bytes, bool]] = field(default_factory=list)
     ports: set[int] = field(default_factory=set)
+    peers: set[str] = field(default_factory=set)
+    """Addresses that datagrams came from."""
 
     def answers(self, wire: bytes, by_tcp: bool) -> Iterable[bytes]:
         self.asked.append((wire, by_tcp))
@@ -40,6 +42,7 @@ class _Udp(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self.server.ports.add(addr[1])
+        self.server.peers.add(addr[0])
         for answer in self.server.answers(data, False):
             self.transport.sendto(answer, addr)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -57,6 +57,8 @@ class Ask:
     name: str
     now: float
     live: bool = False
+    source: str = ""
+    tcp: bool = False
 
     @property
     def local(self) -> bool:
@@ -114,6 +116,12 @@ def setup(tmp: Path, *policies: str, config: str = CONFIG) -> Setup:
     return load(tmp / "steering.yaml")
 
 
+def _sent(seen: Observation, source: str, *, tcp: bool) -> Observation:
+    """As the prober tells it: who would have no stream may answer all the same."""
+    said = seen.judged and not (tcp and seen.outcome is Outcome.TIMEOUT)
+    return replace(seen, source=source, tcp=tcp, judged=said)
+
+
 @dataclass
 class Simulation:
     """Runs the engine against a story, with an actuator that does what it is told.
@@ -131,6 +139,10 @@ class Simulation:
     now: float = 1000.0
     clock_error: float = 0.0
     off: bool = False
+    sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
+    """What the resolvers send from, and the questions in turns."""
+    tcp_every: int = 0
+    """Of so many rounds one goes by TCP; 0: none does."""
     overrides: tuple[Override, ...] = ()
     memory: Memory | None = None
     """What the agent remembers over a restart."""
@@ -149,6 +161,8 @@ class Simulation:
         self._fast: dict[str, float] = {}
         self._pending: list[tuple[float, Round, bool]] = []
         """When it is there, an answer, and whether it is news."""
+        self._way = "", False
+        """Where the question under way is sent from, and whether by TCP."""
 
     def restart(self) -> None:
         """A new agent, that knows what is remembered alone; what is installed stays."""
@@ -197,6 +211,7 @@ class Simulation:
             rounds=tuple(rounds),
             heard=self.traffic(self.now - self._turned),
             installed=dict(self.installed),
+            sources=self.sources,
             off=self.off,
             overrides=self.overrides,
             memory=None if self.world.started else self.memory,
@@ -283,10 +298,15 @@ class Simulation:
         else:
             name, kind = f"n{self.asked}.{zone}", Kind.DENIAL
         question = Question(zone=zone, name=name, rdtype="A", kind=kind)
+        sources = self.sources.get(self.layout.targets[a].family, ("",))
+        source = sources[(count + a) % len(sources)]
+        tcp = bool(self.tcp_every) and count % self.tcp_every == 0
+        self._way = source, tcp
         seen = [self._observe(address, path, name) for path in sorted(paths)]
         if live:
             taken = self.installed.get(address, LOCAL)
             seen.append(self._observe(address, taken, name, live=True))
+        seen = [_sent(one, source, tcp=tcp) for one in seen]
         slow = any(o.outcome is Outcome.TIMEOUT for o in seen)
         ready = self.now + (self.layout.timeout if slow else self.rtt)
         item = Round(address=address, question=question, at=self.now, observations=tuple(seen))
@@ -304,8 +324,17 @@ class Simulation:
         return new
 
     def _observe(self, address: str, path: str, name: str, *, live: bool = False) -> Observation:
-        shown = self.answer(Ask(address=address, path=path, name=name, now=self.now, live=live))
-        return self._seen(address, path, name, shown, live=live)
+        source, tcp = self._way
+        ask = Ask(
+            address=address,
+            path=path,
+            name=name,
+            now=self.now,
+            live=live,
+            source=source,
+            tcp=tcp,
+        )
+        return self._seen(address, path, name, self.answer(ask), live=live)
 
     def _seen(
         self, address: str, path: str, name: str, shown: Outcome | Shown, *, live: bool

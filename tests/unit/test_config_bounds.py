@@ -44,6 +44,7 @@ from steering.config.scalars import (
 )
 from steering.config.schema import FILES, _scalar, _sections
 from steering.config.section import section_in, some
+from steering.config.sources import From
 from steering.config.units import Duration, Share, Size, duration, octets, seconds
 from steering.decide.attention import attention
 from steering.decide.explain import explain
@@ -78,6 +79,7 @@ FULL: Mapping[str, Json] = {
             "pao": {"next_hop": {"ipv4": "10.255.1.2", "ipv6": "fd00:ff:1::2"}, "capacity": 1000},
             "fra": {"next_hop": {"ipv4": "10.255.2.2", "ipv6": "fd00:ff:2::2"}},
         },
+        "resolver_sources": {"ipv4": ["10.0.0.53"], "ipv6": ["2001:db8::53"]},
         "resolvers": ["127.0.0.1"],
         "transit_interfaces": ["bb-pao"],
         "observe": {
@@ -182,6 +184,7 @@ LIMITS: Mapping[type[Scalar[Any]], Callable[[Any], Limits] | Limits | None] = {
     Flag: None,
     FamilyName: None,
     Address: None,
+    From: None,
     Until: None,
 }
 """What is tried of each kind; None: there is nothing between two of its values."""

@@ -16,9 +16,20 @@ import pytest
 from scripted import Respond, Server, serving, until
 from signedzone import NOW, Key, SignedZone
 
-from steering.model import Attention, Family, Kind, Observation, Outcome, Round, Target
+from steering.model import (
+    LOCAL,
+    Attention,
+    Family,
+    Kind,
+    Observation,
+    Outcome,
+    Round,
+    Source,
+    Target,
+    Verdict,
+)
 from steering.observe import anchors
-from steering.observe.ask import SO_MARK, Inquiry, Reply, inquire, query
+from steering.observe.ask import SO_MARK, Inquiry, Pin, Reply, inquire, query
 from steering.observe.cadence import LIVE, Pace
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Path, Prober
@@ -64,6 +75,7 @@ async def probing(
     leads: Callable[[str, Family], bool] = lambda _path, _family: True,
     link: Callable[[str, Family], int | None] = lambda _path, _family: None,
     strays: Strays | None = None,
+    sources: Sequence[Source] = (),
 ) -> AsyncIterator[Watching]:
     signatures = Signatures()
     held = anchors.parse(COM.anchor_text, source="test")
@@ -84,6 +96,7 @@ async def probing(
         leads=leads,
         link=link,
         strays=strays,
+        sources=lambda _family: sources,
         wall=lambda: NOW,
         rng=random.Random(4),
         port=port,
@@ -145,7 +158,7 @@ def test_a_healthy_server_is_secure_with_all_that_the_answer_tells(address: str)
             wanted = {Kind.SOA, Kind.DNSKEY, Kind.DENIAL}
             await until(lambda: {done.question.kind for done in watching.rounds} >= wanted)
             assert {one.outcome for one in watching.observations} == {Outcome.SECURE}
-            assert len(server.ports) >= len(server.asked) * 0.8
+            assert len(server.ports) >= sum(not tcp for _, tcp in server.asked) * 0.8
             ids = {wire[:2] for wire, _ in server.asked}
             assert len(ids) >= len(server.asked) * 0.8
 
@@ -504,3 +517,104 @@ def test_a_paths_mark_is_on_every_socket_or_the_answer_is_ours(tcp: bool) -> Non
                 assert [(reply.ours, reply.reached) for reply in replies] == [(True, False)]
 
     asyncio.run(story())
+
+
+# --- whose packets ----------------------------------------------------------------------------
+
+
+def test_rounds_take_the_sources_in_turns_and_say_which_was_whose() -> None:
+    sources = [Source(address="127.0.0.7"), Source(address="127.0.0.8")]
+    came: list[str] = []
+
+    def respond(wire: bytes, _tcp: bool) -> Iterable[bytes]:
+        yield COM.respond(wire)
+
+    async def story() -> list[Round]:
+        server = Server("127.0.0.1", respond)
+        async with (
+            serving(server) as port,
+            probing("127.0.0.1", port=port, sources=sources) as watching,
+        ):
+            await until(lambda: len(watching.rounds) >= 12)
+            came.extend(server.peers)
+            return watching.rounds[:12]
+
+    rounds = asyncio.run(story())
+    told = [one.source for item in rounds for one in item.observations]
+    assert told in (["127.0.0.8", "127.0.0.7"] * 6, ["127.0.0.7", "127.0.0.8"] * 6)
+    assert {one.outcome for item in rounds for one in item.observations} == {Outcome.SECURE}
+    assert set(came) == {"127.0.0.7", "127.0.0.8"}
+
+
+def test_a_source_that_this_host_does_not_have_is_an_error_of_its_own() -> None:
+    async def story() -> Observation:
+        async with (
+            serving(Server("127.0.0.1", healthy)) as port,
+            probing("127.0.0.1", port=port, sources=[Source(address="192.0.2.53")]) as watching,
+        ):
+            return await watching.first(anything)
+
+    seen = asyncio.run(story())
+    assert seen.outcome is Outcome.LOCAL_ERROR
+    assert seen.source == "192.0.2.53"
+
+
+def test_an_interface_that_is_not_there_is_an_error_of_its_own() -> None:
+    async def story() -> Observation:
+        source = Source(address="127.0.0.1", interface="nowhere0")
+        async with (
+            serving(Server("127.0.0.1", healthy)) as port,
+            probing("127.0.0.1", port=port, sources=[source]) as watching,
+        ):
+            return await watching.first(anything)
+
+    seen = asyncio.run(story())
+    assert seen.outcome is Outcome.LOCAL_ERROR
+    assert seen.source == "127.0.0.1@nowhere0"
+
+
+def test_a_path_with_a_source_of_its_own_is_asked_from_that() -> None:
+    paths = [Path(name=LOCAL), Path(name="pao", pin=Pin(ipv4="127.0.0.9"))]
+
+    async def story() -> Round:
+        async with (
+            serving(Server("127.0.0.1", healthy)) as port,
+            probing(
+                "127.0.0.1", port=port, paths=paths, sources=[Source(address="127.0.0.7")]
+            ) as watching,
+        ):
+            await until(lambda: len(watching.rounds) >= 1)
+            return watching.rounds[0]
+
+    item = asyncio.run(story())
+    assert [one.source for one in item.observations] == ["127.0.0.7", "127.0.0.9"]
+
+
+def test_tcp_is_tried_once_datagrams_came_and_its_absence_says_nothing_of_the_answers() -> None:
+    async def story() -> list[Observation]:
+        async with (
+            serving(Server("127.0.0.1", healthy), tcp=False) as port,
+            probing("127.0.0.1", port=port, patience=0.1) as watching,
+        ):
+            await until(lambda: sum(o.tcp for o in watching.observations) >= 4)
+            return list(watching.observations)
+
+    seen = asyncio.run(story())
+    assert not seen[0].tcp, "the first one is as any resolver's"
+    assert {o.outcome for o in seen if not o.tcp} == {Outcome.SECURE}
+    assert {o.judged for o in seen if o.tcp} == {False}
+    assert {o.verdict for o in seen if o.tcp} == {Verdict.NOTHING}
+
+
+def test_most_rounds_go_by_udp_and_tcp_is_seen_to_come_back() -> None:
+    async def story() -> list[Observation]:
+        async with (
+            serving(Server("127.0.0.1", healthy)) as port,
+            probing("127.0.0.1", port=port, interval=0.02) as watching,
+        ):
+            await until(lambda: len(watching.observations) >= 60)
+            return watching.observations[:60]
+
+    seen = asyncio.run(story())
+    assert 4 <= sum(one.tcp for one in seen) <= 14
+    assert {one.outcome for one in seen} == {Outcome.SECURE}

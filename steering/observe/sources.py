@@ -1,0 +1,244 @@
+"""What the resolvers of this host send from: what the configuration says, else what is seen.
+
+The kernel lists the sockets of this network namespace. One that is connected to port 53 of a
+watched address, and belongs to a user who also answers on port 53 here, is a resolver's, and shows
+a source; unless it is the one that the kernel would choose anyway, which a detour changes with the
+route, so that our own questions fare alike. Seen in several looks, over longer than a person's
+`dig` lives, it is in use. What sends from other network namespaces (pods, containers), or connects
+no socket, is not seen: the configuration tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Final
+
+from steering.model import Family, Instant, Seconds, Source
+from steering.observe.ask import Pin
+
+EVERY: Final[Seconds] = 1.0
+"""Between two looks: a socket is there for as long as an answer takes."""
+_PART: Final = 200
+"""A look may take so small a part of the time: where the list is long it is looked at less often.
+"""
+LOOKS: Final = 4
+LASTING: Final[Seconds] = 30.0
+"""Seen so often, over so long, a source is in use."""
+FORGOTTEN: Final[Seconds] = 600.0
+"""Not seen for so long, it is in use no more."""
+MOST: Final = 16
+"""Sources that are kept an eye on, of a family: more say that somebody makes them up."""
+
+_TABLES: Final = {Family.IPV4: ("udp", "tcp"), Family.IPV6: ("udp6", "tcp6")}
+_TALKS: Final = re.compile(
+    rb"^ *\d+: ([0-9A-F]+):[0-9A-F]{4} ([0-9A-F]+):0035 \S+ \S+ \S+ \S+ +(\d+) +\d+ (\d+)",
+    re.MULTILINE,
+)
+_SERVES: Final = re.compile(
+    rb"^ *\d+: [0-9A-F]+:0035 0+:0000 \S+ \S+ \S+ \S+ +(\d+) ", re.MULTILINE
+)
+_ROOM: Final = 1 << 20
+"""Octets of a list of sockets that are looked through: some thousands of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A socket of somebody's that talks to a nameserver."""
+
+    family: Family
+    source: str
+    to: str
+    user: int
+    inode: int
+
+
+@dataclass(slots=True)
+class _Habit:
+    """How a source was seen."""
+
+    first: Instant
+    last: Instant
+    looks: int = 0
+
+
+class Sources:
+    """The sources in use, by family. One that this host does not have is in use by nobody."""
+
+    def __init__(
+        self,
+        said: Mapping[Family, tuple[Source, ...]],
+        addresses: Collection[str],
+        *,
+        was: Sources | None = None,
+        proc: Path = Path("/proc"),
+    ) -> None:
+        """`said` by the configuration; `addresses` are those watched; what `was` has seen is known
+        at once; `proc` is procfs.
+        """
+        self._said, self._addresses, self._proc = dict(said), frozenset(addresses), proc
+        self.habits: dict[tuple[Family, str, int], _Habit] = dict(was.habits) if was else {}
+        """(family, address, user)."""
+        self._lacking: Mapping[Source, str] = {}
+        self._in_use: Mapping[Family, tuple[Source | None, ...]] = {}
+        self._settle()
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            began = time.thread_time()
+            self.look(time.monotonic())
+            await asyncio.sleep(max(EVERY, _PART * (time.thread_time() - began)))
+
+    def look(self, now: Instant) -> None:
+        """See what is so now."""
+        known: set[tuple[Family, str, int]] = set()
+        for seen in sockets(self._proc, self._addresses):
+            if seen.source != chosen(seen.to) and not self._is_ours(seen):
+                known.add((seen.family, seen.source, seen.user))
+        for key in known:
+            if key not in self.habits and len(self.habits) >= MOST * len(Family):
+                continue
+            habit = self.habits.setdefault(key, _Habit(now, now))
+            habit.looks, habit.last = habit.looks + 1, now
+        self.habits = {k: h for k, h in self.habits.items() if now - h.last <= FORGOTTEN}
+        self._settle()
+
+    def in_use(self, family: Family) -> tuple[Source | None, ...]:
+        """What to ask from in turns; None, or nothing at all: what the kernel chooses."""
+        return self._in_use.get(family, ())
+
+    @property
+    def named(self) -> Mapping[Family, tuple[str, ...]]:
+        """The same as facts."""
+        return {
+            family: tuple("" if source is None else str(source) for source in each)
+            for family, each in self._in_use.items()
+            if each
+        }
+
+    @property
+    def trouble(self) -> str:
+        """What of the configuration is not so on this host; empty: nothing."""
+        told = [f"{source}: {why}" for source, why in self._lacking.items()]
+        for family in self._said:
+            told += [
+                f"{address}: sockets of user {user} talk to watched addresses from it, and it is"
+                " not among them"
+                for (of, address, user), habit in self.habits.items()
+                if of is family and _lasts(habit) and not self._says(family, address)
+            ]
+        return f"resolver_sources: {'; '.join(told)}" if told else ""
+
+    def _says(self, family: Family, address: str) -> bool:
+        return any(source.address == address for source in self._said.get(family, ()))
+
+    def _settle(self) -> None:
+        lacking: dict[Source, str] = {}
+        in_use: dict[Family, tuple[Source | None, ...]] = {}
+        for family in Family:
+            wanted = self._said.get(family)
+            if wanted is None:
+                found = [source for source in self._found(family) if not lacks(source)]
+                in_use[family] = (None, *found) if found else ()
+                continue
+            why = {source: lacks(source) for source in wanted}
+            lacking.update({source: said for source, said in why.items() if said})
+            in_use[family] = tuple(source for source in wanted if not why[source])
+        self._lacking, self._in_use = lacking, in_use
+
+    def _found(self, family: Family) -> list[Source]:
+        """Those seen for long enough."""
+        seen = {key[1] for key, habit in self.habits.items() if key[0] is family and _lasts(habit)}
+        return [Source(address=address) for address in sorted(seen)[:MOST]]
+
+    def _is_ours(self, seen: Seen) -> bool:
+        if seen.user != os.geteuid():
+            return False
+        mine = f"socket:[{seen.inode}]"
+        with suppress(OSError):
+            for descriptor in (self._proc / "self" / "fd").iterdir():
+                with suppress(OSError):
+                    if str(descriptor.readlink()) == mine:
+                        return True
+        return False
+
+
+def _lasts(habit: _Habit) -> bool:
+    return habit.looks >= LOOKS and habit.last - habit.first >= LASTING
+
+
+def sockets(proc: Path, addresses: Collection[str]) -> Iterator[Seen]:
+    """The sockets of resolvers here that are connected to port 53 of these addresses."""
+    tables = {
+        (family, name): _read(proc / "net" / name)
+        for family, names in _TABLES.items()
+        for name in names
+    }
+    serving = {int(user) for table in tables.values() for user in _SERVES.findall(table)}
+    for (family, _), table in tables.items():
+        for source, to, user, inode in _TALKS.findall(table):
+            # One that is closed and lingers (TIME_WAIT) has no inode, and is the kernel's own.
+            if int(inode) and int(user) in serving and (there := _address(to)) in addresses:
+                yield Seen(
+                    family=family,
+                    source=_address(source),
+                    to=there,
+                    user=int(user),
+                    inode=int(inode),
+                )
+
+
+def _read(table: Path) -> bytes:
+    try:
+        with table.open("rb") as file:
+            return file.read(_ROOM)
+    except OSError:
+        return b""  # no such family, or not for us to see
+
+
+def _address(octets: bytes) -> str:
+    """An address as procfs writes it: words of 32 bits, each in this host's order."""
+    words = bytes.fromhex(octets.decode("ascii"))
+    if sys.byteorder == "little":
+        words = b"".join(words[i : i + 4][::-1] for i in range(0, len(words), 4))
+    if len(words) == 4:
+        return str(IPv4Address(words))
+    found = IPv6Address(words)
+    return str(found.ipv4_mapped or found)
+
+
+def chosen(address: str) -> str | None:
+    """The source that the kernel chooses for a packet to this address; None: it sends none."""
+    family = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((address, 53))
+        except OSError:
+            return None
+        return str(sock.getsockname()[0])
+
+
+def lacks(source: Source) -> str:
+    """Why nothing can be sent from this source on this host now; empty: it can."""
+    family = socket.AF_INET if source.family is Family.IPV4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            Pin().sent_from(source).put_on(sock)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return "this host has no such address now"
+            if error.errno == errno.ENODEV:
+                return f"this host has no interface {source.interface} now"
+            return str(error.strerror)
+    return ""
