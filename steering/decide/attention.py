@@ -29,10 +29,12 @@ AT_ONCE = 128
 questions a second, what one process can ask and judge. The others wait their turn; the sample of
 the operators (`Layout.sample`) comes beside them."""
 LEISURE = 5
-"""Fast rounds between two questions of what is only watched."""
+"""Fast rounds between two questions of what is held back."""
 LEISURELY = 25
-"""Addresses that are asked in one fast round, of all that are only watched; the sample of the
+"""Addresses that are asked in one fast round, of all that are held back; the sample of the
 operators is, however many there are."""
+CALM = 10
+"""The same two numbers for detours that do well: nothing waits for what they answer."""
 HEALING = 64
 """A recovery is worth hurrying for when this part of its clean answers came in a row."""
 
@@ -73,7 +75,10 @@ def attention(world: World) -> dict[str, Attention]:
     loses: Mask = np.asarray(beside.any(axis=1))
     patient = np.flatnonzero((calm | held | loses) & ~hurried & ~sample)
     for a in patient.tolist():
-        rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
+        if calm[a]:
+            rounds = max(CALM, np.count_nonzero(calm) / CALM)
+        else:
+            rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
         every, sites = rounds * layout.fast_interval, frozenset[int]()
         if loses[a]:
             every = max(every, EVERY)

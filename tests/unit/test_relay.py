@@ -362,7 +362,7 @@ def test_what_is_clean_by_another_pin_is_clean_all_over_before_traffic_returns(
     sim.answer = lambda _ask: GOOD
     address = next(iter(sim.world.steers()))
     row = sim.layout.row[address]
-    sim.until(lambda: 0 < sim.world.ledger.buckets[row, 0].points < 10, limit=30.0)
+    sim.until(lambda: 0 < sim.world.ledger.buckets[row, 0].points < 20, limit=30.0)
     sim.world, _ = relay(sim.world, sim.layout, sim.now, sim.world.wall, rerouted=["local"])
     assert sim.world.ledger.buckets[row, 0] == Bucket.start(20)
     sim.turn()
