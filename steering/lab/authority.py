@@ -151,6 +151,8 @@ class Nsd(Authority):
     """NSD, in the foreground, without its control channel, one server process."""
 
     kind = "nsd"
+    limit = 0
+    """Answers a second to one source, beyond which it is silent (its own rate limit); 0: none."""
     _configuration = ""
 
     def _apply(self, rcode: str | None) -> None:
@@ -193,7 +195,8 @@ class Nsd(Authority):
             '  database: ""',
             "  zonefiles-check: yes",
             "  zonefiles-write: 0",
-            "  rrl-ratelimit: 0",
+            f"  rrl-ratelimit: {self.limit}",
+            "  rrl-slip: 0",
             "  tcp-count: 200",
             "  minimal-responses: yes",
             "  hide-version: yes",
