@@ -388,6 +388,8 @@ class Facts:
     """What the resolvers' own traffic showed."""
     installed: Mapping[str, str] = field(default_factory=dict)
     """Address -> site, as the kernel has it now: read, never remembered."""
+    bypassed: frozenset[str] = frozenset()
+    """Addresses to which this host's packets go past any steer, by a rule of somebody else."""
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""

@@ -121,6 +121,7 @@ class Regime:
         return Facts(
             wall=time.time(),
             installed=installed,
+            bypassed=self.outfit.ways.past(),
             off=self._lasting.switch.engaged() or self._lasting.kept_off(),
             overrides=self.version.setup.overrides,
             memory=None if self.world.started else self._notebook.memory,
