@@ -15,7 +15,7 @@ from ipaddress import ip_address, ip_network
 
 from steering.act import wire
 from steering.act.claim import Claim
-from steering.act.foreign import Does, Flow, ForeignRule
+from steering.act.foreign import Address, Does, Flow, ForeignRule
 from steering.act.gateways import chosen_source, leads, variants, way_of
 from steering.act.netlink import Asking
 from steering.act.wire import Route, RouteKind
@@ -151,17 +151,34 @@ def bypasses(
     OSError where the kernel can't be asked at all.
     """
     look = _Look(asking, claim, own, sources)
-    for family in claim.families if rules else ():
-        whole = [ip_address(a) for a in addresses if Family.of(a) is family]
-        ours = [ip_address(a) for a in own if Family.of(a) is family]
-        mine = [
-            rule
-            for rule in rules
-            if rule.family is family and _does_something(rule) and rule.may_catch(whole, ours)
-        ]
+    concern = concerning(rules, addresses, own)
+    for family in claim.families:
+        mine = [rule for rule in concern if rule.family is family]
         if mine:
             look.at(family, mine, _sample(addresses, family, mine))
     return look.found()
+
+
+def concerning(
+    rules: Iterable[ForeignRule], addresses: Iterable[str], own: Iterable[str]
+) -> tuple[ForeignRule, ...]:
+    """Those of the rules that could do anything with packets from this host to these addresses.
+
+    Where each pod has rules of its own there are hundreds, and none of them is among these.
+    """
+    there, here = _by_family(addresses), _by_family(own)
+    return tuple(
+        rule
+        for rule in rules
+        if _does_something(rule) and rule.may_catch(there[rule.family], here[rule.family])
+    )
+
+
+def _by_family(addresses: Iterable[str]) -> Mapping[Family, list[Address]]:
+    found: dict[Family, list[Address]] = {family: [] for family in Family}
+    for address in addresses:
+        found[Family.of(address)].append(ip_address(address))
+    return found
 
 
 def _does_something(rule: ForeignRule) -> bool:
@@ -217,7 +234,7 @@ class _Look:
                 continue
             for site in sites:
                 asked = Flow(destination=address, mark=self._claim.mark_of(site))
-                flows = variants(self._asking, asked, self._sources, chosen=_by_source(rules))
+                flows = variants(self._asking, asked, self._sources, chosen=by_source(rules))
                 if one := self._first(rules, flows, site=site):
                     self._questions[address, site] = one
         if sample and all(address in self._traffic for address in sample):
@@ -236,7 +253,7 @@ class _Look:
             return
         for one in variants(self._asking, flow, chosen=False):
             yield one
-            if not _by_source(rules):
+            if not by_source(rules):
                 continue
             way = way_of(self._asking, one)
             if way is not None and way.table in self._claim.tables:
@@ -331,7 +348,8 @@ class _Look:
         return any(ip_address(address) in ip_network(r.prefix) for r in self._refusing[key])
 
 
-def _by_source(rules: Iterable[ForeignRule]) -> bool:
+def by_source(rules: Iterable[ForeignRule]) -> bool:
+    """Whether any of them selects packets by their source."""
     return any(rule.source is not None for rule in rules)
 
 

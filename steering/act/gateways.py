@@ -45,13 +45,14 @@ def pinned(
     *,
     sources: Collection[str] = (),
     beside_others: bool = False,
+    chosen: bool = True,
 ) -> frozenset[tuple[str, Family]]:
     """The (path, family) pairs whose mark leads where it says, by the kernel's own look-up.
 
     A site's mark must lead to its next hop, the local mark out of none of our tables. Whoever
     took a rule away, an answer to a mark that pins nothing came over some other path, and
     counting it for this one would be a lie. With `beside_others`, where rules of others come
-    before ours, that has to be so by UDP and TCP, and from each source.
+    before ours, that has to be so by UDP and TCP, and from each source (`variants`).
     """
     found: set[tuple[str, Family]] = set()
     for family, witness in witnesses.items():
@@ -59,7 +60,7 @@ def pinned(
             if path != LOCAL and claim.next_hop(path, family) is None:
                 continue
             one = Flow(destination=witness, mark=claim.mark_of(path))
-            flows = variants(asking, one, sources) if beside_others else (one,)
+            flows = variants(asking, one, sources, chosen=chosen) if beside_others else (one,)
             if all(leads(way_of(asking, flow), claim, path, family) for flow in flows):
                 found.add((path, family))
     return frozenset(found)

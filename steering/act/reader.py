@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from steering.act import wire
-from steering.act.bypass import Bypasses, bypasses
+from steering.act.bypass import Bypasses, by_source, bypasses, concerning
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
 from steering.act.foreign import Does, ForeignRule, foreign_rule_from
@@ -138,13 +138,16 @@ class KernelReader:
 
     def pinned(self, sources: Collection[str] = ()) -> frozenset[tuple[str, Family]]:
         """The paths whose mark leads where it says now, also for questions from these sources."""
-        own = self.own_addresses() if sources else ()
+        before = self._before_ours()
+        own = self.own_addresses() if before else ()
+        rules = concerning(before, self._witnesses.values(), own)
         return pinned(
             self._asking,
             self.claim,
             self._witnesses,
             sources=[source for source in sources if source in own],
-            beside_others=bool(self._before_ours()),
+            beside_others=bool(rules),
+            chosen=by_source(rules),
         )
 
     def bypasses(self, addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
