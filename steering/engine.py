@@ -32,7 +32,8 @@ def turn(
     """The next world, the changes of plan on the way to it, and what there is to tell."""
     world, adopted = (world, ()) if world.started else _take_over(world, facts, now)
     ledger, judged = post(world.ledger, world.layout, facts, now, away=world.plan > 0)
-    before = replace(world, ledger=ledger, now=now, wall=facts.wall, sources=facts.sources)
+    before = replace(world, ledger=ledger, now=now, wall=facts.wall)
+    before = replace(before, sources=facts.sources, bypassed=facts.bypassed)
     world, ordered = overrule(replace(before, off=facts.off), facts)
     world, proved = prove(world, facts)
     board = look(world)

@@ -415,6 +415,8 @@ class Facts:
     sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
     """What the resolvers of this host send from, as far as it is known; a family that is left out
     goes by the address that the kernel chooses."""
+    bypassed: frozenset[str] = frozenset()
+    """Addresses to which this host's packets go past any steer, by a rule of somebody else."""
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""

@@ -145,7 +145,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
 U upstreams, Z zones of an upstream, a dot for what no layout changes. Empty: kept as it is."""
 
 APART: Mapping[type, frozenset[str]] = {
-    World: frozenset({"layout", "ledger", "plan", "orders", "frozen", "board"}),
+    World: frozenset({"layout", "ledger", "plan", "orders", "frozen", "board", "bypassed"}),
     Ledger: frozenset({"copies", "hearsay", "legs"}),
 }
 """Fields that have a line of their own below."""
@@ -217,6 +217,7 @@ def relay(
             for address, frozen in world.frozen.items()
             if address in layout.row and frozen.path in layout.column
         },
+        bypassed=world.bypassed.intersection(layout.row),
         **_moved(world, blank, ways),
     )
     proofs = {a: proof for a, proof in made.proofs.items() if proof.column == plan[a]}

@@ -72,6 +72,8 @@ class World:
     turned: Mapping[Key, Instant] = field(default_factory=dict)
     """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
     that did not help, but not where the address has nowhere else to go, and the first time."""
+    bypassed: frozenset[str] = frozenset()
+    """Addresses that no steer would move: a rule of somebody else comes before it."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> World:

@@ -7,10 +7,13 @@ driver whether the link is up. Without that a pulled cable of ours looks like a 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from socket import IPPROTO_TCP, IPPROTO_UDP
 
 from steering.act import wire
 from steering.act.claim import Claim
+from steering.act.foreign import DNS, Flow
 from steering.act.netlink import Asking
 from steering.act.wire import Route, RouteKind
 from steering.model import LOCAL, Family
@@ -31,30 +34,97 @@ def gateway_dead(address: str, mark: int = 0) -> bool:
     is its own affair. Raises OSError where the kernel can't be asked.
     """
     with Asking() as asking:
-        way = way_to(asking, address, mark)
+        way = way_of(asking, Flow(destination=address, mark=mark))
         return way is None or not _carries(asking, way)
 
 
 def pinned(
-    asking: Asking, claim: Claim, witnesses: Mapping[Family, str]
+    asking: Asking,
+    claim: Claim,
+    witnesses: Mapping[Family, str],
+    *,
+    sources: Collection[str] = (),
+    beside_others: bool = False,
+    chosen: bool = True,
 ) -> frozenset[tuple[str, Family]]:
     """The (path, family) pairs whose mark leads where it says, by the kernel's own look-up.
 
     A site's mark must lead to its next hop, the local mark out of none of our tables. Whoever
     took a rule away, an answer to a mark that pins nothing came over some other path, and
-    counting it for this one would be a lie.
+    counting it for this one would be a lie. With `beside_others`, where rules of others come
+    before ours, that has to be so by UDP and TCP, and from each source (`variants`).
     """
     found: set[tuple[str, Family]] = set()
     for family, witness in witnesses.items():
-        way = way_to(asking, witness, claim.mark)
-        if way is not None and way.table not in claim.tables:
-            found.add((LOCAL, family))
-        for site in claim.sites:
-            hop = claim.next_hop(site, family)
-            way = way_to(asking, witness, claim.mark_of(site))
-            if hop is not None and way is not None and way.gateway == hop:
-                found.add((site, family))
+        for path in (LOCAL, *claim.sites):
+            if path != LOCAL and claim.next_hop(path, family) is None:
+                continue
+            one = Flow(destination=witness, mark=claim.mark_of(path))
+            flows = variants(asking, one, sources, chosen=chosen) if beside_others else (one,)
+            if all(leads(way_of(asking, flow), claim, path, family) for flow in flows):
+                found.add((path, family))
     return frozenset(found)
+
+
+def leads(way: Route | None, claim: Claim, path: str, family: Family) -> bool:
+    """Whether this way is that of a path."""
+    if way is None:
+        return False
+    if path == LOCAL:
+        return way.table not in claim.tables
+    return way.gateway is not None and way.gateway == claim.next_hop(path, family)
+
+
+def variants(
+    asking: Asking, flow: Flow, sources: Collection[str] = (), *, chosen: bool = True
+) -> tuple[Flow, ...]:
+    """The packets that questions like this consist of: UDP and TCP, and from each source.
+
+    Without `sources`, or where one of them is empty, it is the one that the kernel chooses. A socket that is not bound has none
+    at the first look-up, and the chosen one at the second, which `connect` does; not `chosen`:
+    where no rule selects by the source, both find the same.
+    """
+    family = Family.of(flow.destination)
+    found: list[Flow] = []
+    for protocol in (IPPROTO_UDP, IPPROTO_TCP):
+        one = replace(flow, protocol=protocol)
+        mine: list[str | None] = [s for s in sources if s and Family.of(s) is family]
+        if not mine or "" in sources:
+            mine += dict.fromkeys((None, chosen_source(asking, one) if chosen else None))
+        found += (replace(one, source=source) for source in mine)
+    return tuple(found)
+
+
+def chosen_source(asking: Asking, flow: Flow) -> str | None:
+    """The source address that the kernel gives to such packets; None: it finds no way."""
+    try:
+        return wire.source_from(asking.get(wire.GETROUTE, _question(flow)))
+    except OSError:
+        return None
+
+
+def way_of(asking: Asking, flow: Flow, *, whole: bool = False) -> Route | None:
+    """The route that packets of this host to a nameserver take; None where there is none.
+
+    `whole`: the route with its own prefix, as it stands in its table.
+    """
+    try:
+        return wire.route_from(asking.get(wire.GETROUTE, _question(flow, whole=whole)))
+    except OSError:  # as in `way_to`
+        return None
+
+
+def _question(flow: Flow, *, whole: bool = False) -> bytes:
+    return wire.lookup_of(
+        flow.destination,
+        flow.mark,
+        protocol=flow.protocol,
+        source=flow.source,
+        source_port=flow.source_port,
+        destination_port=DNS,
+        uid=flow.uid,
+        whole=whole,
+    )
 
 
 def links(
@@ -76,8 +146,9 @@ def links(
 
 
 def _links_to(asking: Asking, address: str, mark: int) -> frozenset[int]:
+    question = _question(Flow(destination=address, mark=mark), whole=True)
     try:
-        return wire.links_from(asking.get(wire.GETROUTE, wire.lookup_of(address, mark, whole=True)))
+        return wire.links_from(asking.get(wire.GETROUTE, question))
     except OSError:  # no way there
         return frozenset()
 

@@ -75,6 +75,7 @@ def preflight(
             found += _families(claim, asking)
             found += _occupied(kernel, former)
             found += _addresses(claim, addresses, kernel.own_addresses())
+            found += _bypassed(kernel, addresses)
             found += _ways_out(claim, asking)
     except OSError as error:
         found.append(
@@ -169,6 +170,15 @@ def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Compl
             f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
             f"and marks {claim.marks[0]:#x} to {claim.marks[-1]:#x} that nobody else uses",
         )
+
+
+def _bypassed(kernel: KernelReader, addresses: Collection[str]) -> Iterator[Complaint]:
+    """Rules of others come and go: the agent runs beside them, acts on nothing they take past it,
+    and has an alarm for it.
+    """
+    if kernel.claim.sites:
+        for text in kernel.bypasses(addresses).texts():
+            yield Complaint(kind=Fault.NOTICE, message=f"act.kernel: {text}")
 
 
 def _addresses(

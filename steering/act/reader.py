@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from steering.act import wire
+from steering.act.bypass import Bypasses, by_source, bypasses, concerning
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
+from steering.act.foreign import Does, ForeignRule, foreign_rule_from
 from steering.act.gateways import links, pinned
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
@@ -26,6 +28,8 @@ WITNESSES: Mapping[Family, str] = {
     Family.IPV4: "198.41.0.4",
     Family.IPV6: "2001:503:ba3e::2:30",
 }
+
+_LOCAL = 255  # RT_TABLE_LOCAL
 
 MANY = 256
 """Routes of a table that are looked through for those of others: nobody has any business there,
@@ -56,6 +60,9 @@ class KernelReader:
         self._asking = Asking()
         self._listening = Listening()
         self._listening.ignore_system_tables()
+        self._others = False
+        self.others_alone = False
+        """The change that `changed` told of last is of rules of others alone, beside ours."""
 
     def close(self) -> None:
         self._asking.close()
@@ -129,9 +136,28 @@ class KernelReader:
         bodies = self._asking.dump(wire.GETADDR, bytes(8))
         return frozenset(filter(None, map(wire.address_from, bodies)))
 
-    def pinned(self) -> frozenset[tuple[str, Family]]:
-        """The paths whose mark leads where it says now."""
-        return pinned(self._asking, self.claim, self._witnesses)
+    def pinned(self, sources: Collection[str] = ()) -> frozenset[tuple[str, Family]]:
+        """The paths whose mark leads where it says now, also for questions from these sources."""
+        before = self._before_ours()
+        own = self.own_addresses() if before else ()
+        rules = concerning(before, self._witnesses.values(), own)
+        return pinned(
+            self._asking,
+            self.claim,
+            self._witnesses,
+            sources=[source for source in sources if not source or source in own],
+            beside_others=bool(rules),
+            chosen=by_source(rules),
+        )
+
+    def bypasses(self, addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
+        """What rules of others take past ours, of packets and questions to these addresses.
+
+        `sources` are those that the resolvers send from; the kernel's choice if left out.
+        """
+        rules = self._before_ours()
+        own = self.own_addresses() if rules else ()
+        return bypasses(self._asking, self.claim, rules, addresses, own=own, sources=sources)
 
     def links(self) -> Mapping[tuple[str, Family], int]:
         """By which interface the answers over a site come in, where that can be told."""
@@ -146,13 +172,25 @@ class KernelReader:
 
         Also true when the kernel's messages overran their buffer. Never blocks.
         """
-        return self._listening.heard(self._concerns)
+        self._others = False
+        ours = self._listening.heard(self._concerns)
+        self.others_alone = self._others and not ours
+        return ours or self._others
 
     def _concerns(self, message: wire.Message) -> bool:
         if message.kind in {wire.NEWROUTE, wire.DELROUTE}:
             route = wire.route_from(message.body)
             return route is not None and route.table in self.claim.tables
+        if message.kind in {wire.NEWRULE, wire.DELRULE}:
+            rule = wire.rule_from(message.body)
+            if rule is not None and not self._touches(rule):
+                self._others = True
+                return False
         return True
+
+    def _touches(self, rule: Rule) -> bool:
+        """Whether a rule is ours or stands among ours."""
+        return rule.protocol == self.claim.protocol or rule.priority in self.claim.preferences
 
     def _routes(self, *tables: int) -> list[Route]:
         """Ours. The kernel leaves out the others: there may be a hundred thousand of them."""
@@ -199,14 +237,36 @@ class KernelReader:
             if (rule := wire.rule_from(body)) and rule.family is family
         ]
 
+    def _before_ours(self) -> list[ForeignRule]:
+        """The rules of others that packets meet before ours, in their order.
+
+        The look-up of the local table, with which every host begins, is left out: it holds this
+        host's own addresses, and those are steered nowhere.
+        """
+        claim = self.claim
+        return [
+            rule
+            for family in Family
+            for body in self._asking.dump(wire.GETRULE, wire.rules_of(family))
+            if (rule := foreign_rule_from(body)) and rule.family is family
+            if rule.priority <= claim.priority and rule.protocol != claim.protocol
+            if rule.does is not Does.LOOKUP or rule.table != _LOCAL
+        ]
+
 
 def _overlap(rule: Rule, claim: Claim) -> str | None:
     if rule.priority in claim.preferences:
         return "its preference is in our block"
     if rule.action is Action.TABLE and rule.table in claim.tables:
         return f"it looks up our table {rule.table}"
-    if rule.mark and rule.mask:
+    if rule.mark and rule.mask and not _inverted(rule):
         for mark in claim.marks:
             if mark & rule.mask == rule.mark:
                 return f"it catches our mark {mark:#x}"
     return None
+
+
+def _inverted(rule: Rule) -> bool:
+    """Whether it catches what it does *not* select: of those `bypasses` knows what comes of it."""
+    read = foreign_rule_from(rule.body) if rule.body else None
+    return read is not None and read.inverted

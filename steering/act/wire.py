@@ -35,11 +35,12 @@ _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
 _TABLE_ABOVE_255 = 252  # RT_TABLE_COMPAT: the number is in the attribute
 _ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: in a removal, whatever the scope
 _ONLINK = 4  # RTNH_F_ONLINK
-_FIB_MATCH = 0x2000  # RTM_F_FIB_MATCH
+_LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH
 _NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, interface
 
-RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 2, 4, 5, 6
+RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC = 1, 2, 4, 5, 6, 7
 RTA_MULTIPATH, RTA_TABLE, RTA_MARK, RTA_VIA, RTA_ENCAP, RTA_NH_ID = 9, 15, 16, 18, 22, 30
+RTA_UID, RTA_IP_PROTO, RTA_SPORT, RTA_DPORT = 25, 27, 28, 29
 
 FRA_IIFNAME, FRA_GOTO, FRA_PRIORITY, FRA_FWMARK = 3, 4, 6, 10
 FRA_SUPPRESS_PREFIXLEN, FRA_TABLE, FRA_FWMASK, FRA_PAD, FRA_PROTOCOL = 14, 15, 16, 18, 21
@@ -214,16 +215,41 @@ def rules_of(family: Family) -> bytes:
     return _RULE.pack(_FAMILIES[family], 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def lookup_of(address: str, mark: int = 0, *, whole: bool = False) -> bytes:
-    """The body of the question which way a packet from this host with this mark would go.
+def lookup_of(
+    address: str,
+    mark: int = 0,
+    *,
+    protocol: int = 0,
+    source: str | None = None,
+    source_port: int = 0,
+    destination_port: int = 0,
+    uid: int | None = None,
+    whole: bool = False,
+) -> bytes:
+    """The body of the question which way a packet of this host would go.
 
-    `whole`: by which route, with all its next hops, and not by which of them.
+    What is left out, a packet does not have yet when the kernel looks for its way; the user is
+    this process's then. `whole`: by which route, with all its next hops and its prefix, and not
+    by which of them.
     """
     family = Family.of(address)
-    flags = _FIB_MATCH if whole else 0
-    head = _ROUTE.pack(_FAMILIES[family], family.bits, 0, 0, 0, 0, 0, 0, flags)
-    marked = attribute(RTA_MARK, u32(mark)) if mark else b""
-    return head + attribute(RTA_DST, packed(address)) + marked
+    # IPv4 names the main table, whichever it was found in, without a flag that IPv6 refuses.
+    flags = (_LOOKUP_TABLE if family is Family.IPV4 else 0) | (_FIB_MATCH if whole else 0)
+    from_length = 0 if source is None else family.bits
+    head = _ROUTE.pack(_FAMILIES[family], family.bits, from_length, 0, 0, 0, 0, 0, flags)
+    parts = [head, attribute(RTA_DST, packed(address))]
+    if source is not None:
+        parts.append(attribute(RTA_SRC, packed(source)))
+    if mark:
+        parts.append(attribute(RTA_MARK, u32(mark)))
+    if protocol:
+        parts.append(attribute(RTA_IP_PROTO, bytes([protocol])))
+    for kind, port in ((RTA_SPORT, source_port), (RTA_DPORT, destination_port)):
+        if port:
+            parts.append(attribute(kind, port.to_bytes(2, "big")))
+    if uid is not None:
+        parts.append(attribute(RTA_UID, u32(uid)))
+    return b"".join(parts)
 
 
 def route_body(route: Route, *, removal: bool = False) -> bytes:
@@ -279,6 +305,12 @@ def route_from(body: bytes) -> Route | None:
         plain=not (extra or source or flags & _ONLINK),
         oif=number(found.get(RTA_OIF)),
     )
+
+
+def source_from(body: bytes) -> str | None:
+    """The source address that the kernel chooses for packets by the route in a NEWROUTE body."""
+    payload = attributes(body, _ROUTE.size).get(RTA_PREFSRC)
+    return text(payload) if payload and len(payload) in {4, 16} else None
 
 
 def links_from(body: bytes) -> frozenset[int]:

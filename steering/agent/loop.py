@@ -180,7 +180,7 @@ class Agent:
         """What is the matter with the agent's own means: name of the alarm to text, or to none."""
         journal = self.regime.journal
         return {
-            **matters(self.regime.outfit, now),
+            **matters(self.regime.outfit, now, off=self.regime.world.off),
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
             "sources": self.regime.outfit.sources.trouble,

@@ -75,7 +75,7 @@ class Outfit:
             self.ways: Ways = (
                 was.ways
                 if was and (was.reader, was.hands) == (self.reader, self.hands)
-                else Ways(self.reader, acting=held is not None)
+                else Ways(self.reader, acting=held is not None, watched=self.allowed)
             )
             self.prober = Prober(
                 layout.targets,
@@ -112,6 +112,7 @@ class Outfit:
             was.ears.close()
         if self.ears is not None:
             self.ears.look.keys = self.keys
+        self.ways.watched = self.allowed
         if self.hands is not None and self._kernel is not None:
             self.hands.serve(self.setup.config, self._kernel, self.allowed)
         elif was.hands is not None:

@@ -29,11 +29,16 @@ class Troubles:
         return events
 
 
-def matters(outfit: Outfit, now: Instant) -> Mapping[str, str]:
-    """What is the matter with what an agent acts, asks and listens with."""
+def matters(outfit: Outfit, now: Instant, *, off: bool) -> Mapping[str, str]:
+    """What is the matter with what an agent acts, asks and listens with.
+
+    An agent that is switched off has taken out the rules by which it asks: that is no matter.
+    """
     hands, ears, hungry = outfit.hands, outfit.ears, outfit.keys.troubles
     return {
         "kernel": "; ".join(hands.troubles[:_NAMED]) if hands is not None else "",
+        "bypassed": outfit.ways.bypassed,
+        "unasked": "" if off else outfit.ways.unasked(now),
         "bgp": "; ".join(hands.voice.troubles[:_NAMED]) if hands is not None else "",
         "keys": "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items())),
         "dnstap": ears.troubles(now) if ears is not None else "",

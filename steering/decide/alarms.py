@@ -13,15 +13,17 @@ from steering.decide.because import (
     loads,
     no_answer,
     own_fault,
+    sites,
     spell,
     waiting,
     worn_out,
 )
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.judge.ledger import SILENCES
 from steering.judge.reach import Leg, lost
 from steering.judge.signals import LATE_ROUNDS
-from steering.model import Event, Health, WallTime
+from steering.model import Event, Health, Seconds, WallTime
 from steering.world import Alarm, World
 
 
@@ -91,6 +93,15 @@ def _now(world: World, board: Board) -> dict[str, str]:
             f"{_legs(gone)}, while the local path is answered: nothing is sent over these sites."
             " Wanted: that the site's network knows the way back to this address, and carries TCP"
         )
+    if (alone := _alone(world, board) & ~stuck).any():
+        first = int(np.argmax(alone))
+        worst["uncompared"] = (
+            f"{_whose(world, alone)} look bad here, and no other path can be compared, so nobody"
+            f" can tell whose fault it is: {sites(world, first)}"
+        )
+    if (shut := _shut_in(world)).any():
+        told = [worst["self"]] if "self" in worst else []
+        worst["self"] = "; ".join([*told, _no_way_out(world, shut)])
     if board.defied.any():
         worst["override"] = _defied(world, board)
     if board.room.over.any():
@@ -102,12 +113,48 @@ def _now(world: World, board: Board) -> dict[str, str]:
     return worst
 
 
+def _alone(world: World, board: Board) -> NDArray[np.bool_]:
+    """(A,) bad here for a while, and no remote path is known to be any better or as bad."""
+    ledger, layout = world.ledger, world.layout
+    usable, health = layout.order[:, 1:] >= 0, ledger.health[:, 1:]
+    known = usable & ((health == Health.HEALTHY) | (health == Health.STALE))
+    lasting = world.now - ledger.suspected_at >= ALONE  # NaN: not bad
+    found = lasting & (world.plan == 0) & ~known.any(axis=1) & ~board.all_bad
+    return np.asarray(found & ~board.self_doubt & ~board.ordered & (not board.clock_doubt))
+
+
+def _shut_in(world: World) -> NDArray[np.bool_]:
+    """(A,) no question of this address's family gets out over the local path.
+
+    A family that never brought anything is one that this host does not have, unless it is so of
+    every family.
+    """
+    ledger, family_of = world.ledger, world.layout.family_of
+    families = [f for f in (0, 1) if (family_of == f).any()]
+    shut = {f: bool((ledger.stuck[family_of == f, 0] >= SILENCES).all()) for f in families}
+    had = {f: not np.isnan(ledger.reached[family_of == f, 0]).all() for f in families}
+    told = [f for f in families if shut[f] and (had[f] or all(shut.values()))]
+    return np.isin(family_of, told)
+
+
+def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:
+    names = sorted({str(world.layout.targets[a].family) for a in np.flatnonzero(shut).tolist()})
+    return (
+        f"no probe gets out over the local path ({' and '.join(names)}): see `ip route show"
+        " default` for the default route, `ip rule` for `32766: from all lookup main`, and whether"
+        " the uplink and its gateway are there"
+    )
+
+
 def _lasts(world: World) -> NDArray[np.bool_]:
     """(A,) zones that are outdated everywhere for as long as it takes one path to be called so."""
     lasting = world.now - world.ledger.zone_since >= LATE_ROUNDS * world.layout.interval
     return np.asarray(lasting)  # NaN: not outdated
 
 
+ALONE: Seconds = 10.0
+"""A suspicion that nobody can be asked about is worth an alarm after so long: a lone bad answer is
+over sooner."""
 _NAMED = 12
 """Overrides that the alarm speaks of one by one."""
 _THEIRS = ("everywhere", "unproven", "zone_late")

@@ -204,6 +204,8 @@ def unproven(world: World, a: int) -> str:
         return "the local path is not proven bad"
     if not world.plan[a] and world.now - world.ledger.confirmed_at[a] < SETTLE:
         return "confirmed just now, waiting for the trials of its group"
+    if world.layout.targets[a].address in world.bypassed:
+        return "no detour would carry its packets: a rule of somebody else comes before ours"
     return f"no remote path is proven good right now ({sites(world, a)})"
 
 

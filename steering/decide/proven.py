@@ -68,6 +68,9 @@ def proven(world: World, asked: Mask) -> Mask:
         ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
         ways[steered, columns] &= ~cut(ledger.legs, world.sources, layout)[steered, columns]
     ways &= asked[:, None]
+    for address in world.bypassed:
+        if (row := layout.row.get(address)) is not None:
+            ways[row] = False  # a detour would do nothing for it
     tried = world.avoid_until <= now
     if world.turned:
         elsewhere = (ways & tried & ~world.orders.banned).any(axis=1, keepdims=True)

@@ -128,6 +128,12 @@ class Sources:
         }
 
     @property
+    def addresses(self) -> frozenset[str]:
+        """The addresses that are sent from; an empty one stands for what the kernel chooses."""
+        each = (source for sources in self._in_use.values() for source in sources)
+        return frozenset("" if source is None else source.address for source in each)
+
+    @property
     def trouble(self) -> str:
         """What of the configuration is not so on this host; empty: nothing."""
         told = [f"{source}: {why}" for source, why in self._lacking.items()]

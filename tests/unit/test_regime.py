@@ -28,6 +28,7 @@ class Clothes:
     """An outfit with hands, that touches nothing."""
 
     hands = SimpleNamespace(owes=False)
+    ways = SimpleNamespace(past=frozenset)
     notices = left = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Outfit | None = None) -> None:

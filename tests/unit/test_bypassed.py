@@ -1,0 +1,245 @@
+"""What a rule of somebody else takes past the steers is not moved, and counts for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulation import Ask, Simulation, policy, setup
+from test_act_diff import CLAIM
+
+from steering.act.bypass import Bypass, Bypasses
+from steering.act.claim import Claim
+from steering.act.foreign import Does, Flow, ForeignRule
+from steering.agent import ways as looking
+from steering.agent.ways import REST, UNASKED, Ways
+from steering.decide.because import because
+from steering.model import LOCAL, Facts, Family, Health, Instant, Outcome, Round
+
+TOGETHER = policy(more="steer: {together: address}\n")
+TAILSCALE = ForeignRule(family=Family.IPV4, priority=5270, does=Does.LOOKUP, table=52)
+ONE, SIX = "192.0.2.1", "2001:db8::1"
+
+
+class Bypassed(Simulation):
+    """A host with a rule that catches what is sent to these addresses."""
+
+    past: frozenset[str] = frozenset()
+
+    def facts(self, rounds: Iterable[Round]) -> Facts:
+        facts = super().facts(rounds)
+        there = {a: site for a, site in facts.installed.items() if a not in self.past}
+        return replace(facts, bypassed=self.past, installed=there)
+
+
+def expired_here(ask: Ask) -> Outcome:
+    return Outcome.EXPIRED if ask.local and ask.now > 1030.0 else Outcome.SECURE
+
+
+def test_what_no_detour_would_carry_stays_until_one_would(tmp_path: Path) -> None:
+    sim = Bypassed(setup(tmp_path, TOGETHER), answer=expired_here)
+    four = sim.addresses(Family.IPV4)
+    sim.past = frozenset(four)
+    sim.run(90.0)
+    assert sim.installed.keys() == set(sim.addresses(Family.IPV6))
+    assert all(sim.health(a) is Health.FAILING for a in four)
+    said = because(sim.world, sim.layout.row[four[0]])
+    assert said.startswith("no detour would carry its packets: a rule of somebody else")
+    sim.past = frozenset()
+    sim.run(30.0)
+    assert sim.installed.keys() == set(sim.addresses())
+
+
+def test_a_steer_that_is_bypassed_later_proves_nothing_and_is_not_undone(tmp_path: Path) -> None:
+    sim = Bypassed(setup(tmp_path, TOGETHER), answer=expired_here)
+    one = sim.addresses(Family.IPV4)[0]
+    sim.until(lambda: one in sim.installed, 90.0)
+    sim.past = frozenset({one})
+    sim.run(60.0)
+    assert one in sim.world.steers()
+    assert one not in {event.address for _, event in sim.told("proved")}
+    sim.past = frozenset()
+    sim.run(60.0)
+    assert one in {event.address for _, event in sim.told("proved")}
+    assert not sim.told("undone")
+
+
+class Kernel:
+    """A reader of a kernel whose rules are as the test says."""
+
+    claim: Claim = CLAIM
+
+    def __init__(self) -> None:
+        self.others_alone = False
+        self.told = False
+        self.failing = False
+        self.leading = {(site, family) for site in CLAIM.sites for family in CLAIM.families}
+        self.found = Bypasses(claim=CLAIM)
+        self.looks = 0
+        self.reads = 0
+
+    def changed(self) -> bool:
+        return self.told
+
+    def pinned(self, sources: Collection[str] = ()) -> frozenset[tuple[str, Family]]:
+        assert not sources
+        self.looks += 1
+        if self.failing:
+            raise OSError(11, "the routing tables change faster than they can be read")
+        return frozenset(self.leading | {(LOCAL, family) for family in Family})
+
+    def links(self) -> Mapping[tuple[str, Family], int]:
+        return {}
+
+    def bypasses(self, addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
+        assert set(addresses) == {ONE, SIX}
+        assert not sources
+        self.reads += 1
+        return self.found
+
+    def installed(self) -> Mapping[str, str]:
+        return {ONE: "pao", SIX: "pao"}
+
+
+class Clock:
+    """What time it is, as the test says; each look-up of the bypasses takes a while."""
+
+    now: Instant = 1000.0
+
+    def monotonic(self) -> Instant:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(looking, "time", made)
+    return made
+
+
+def ways_of(kernel: Kernel) -> Ways:
+    reader: object = kernel
+    return Ways(reader, acting=True, watched={ONE, SIX})  # type: ignore[arg-type]
+
+
+def caught(*sites: str) -> Bypasses:
+    """Tailscale's rule has taken the packets to ONE, and the questions through these sites."""
+    flow = Flow(destination=ONE)
+    return Bypasses(
+        claim=CLAIM,
+        traffic={ONE: Bypass(rule=TAILSCALE, flow=flow)},
+        questions={(ONE, s): Bypass(rule=TAILSCALE, flow=flow, site=s) for s in sites},
+        watched={Family.IPV4: 1},
+    )
+
+
+def test_a_flood_of_others_rules_costs_one_look_a_second(clock: Clock) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    kernel.told = kernel.others_alone = True
+    told = 0
+    for _ in range(1000):
+        clock.now += 0.01
+        told += ways.changed()
+    assert 9 <= kernel.looks <= 11
+    assert told == kernel.looks
+    kernel.others_alone = False  # ours have changed: at once
+    before = kernel.looks
+    clock.now += 0.01
+    assert ways.changed()
+    assert kernel.looks == before + 1
+
+
+def test_what_takes_long_to_look_up_is_looked_up_less_often(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    read = kernel.bypasses
+
+    def slow(addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
+        clock.now += 0.5
+        return read(addresses, sources)
+
+    monkeypatch.setattr(kernel, "bypasses", slow)
+    for _ in range(40):
+        clock.now += 1.0
+        ways.changed()
+    assert kernel.looks == 40
+    assert 3 <= kernel.reads <= 40 / (REST * 0.5) + 1
+
+
+def test_rules_that_cannot_be_read_end_nothing(clock: Clock) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    ways.changed()
+    kernel.failing = True
+    clock.now += 5.0
+    assert not ways.changed()
+    assert ways.leads("pao", Family.IPV4)
+    assert ways.installed() == {ONE: "pao", SIX: "pao"}
+
+
+def test_a_site_is_not_asked_while_all_questions_are_caught(clock: Clock) -> None:
+    kernel = Kernel()
+    kernel.found = caught("pao")
+    ways = ways_of(kernel)
+    ways.changed()
+    assert not ways.leads("pao", Family.IPV4)
+    assert ways.leads("pao", Family.IPV6)
+    assert ways.leads("fra", Family.IPV4)
+    assert ways.installed() == {SIX: "pao"}
+    assert ways.past() == {ONE}
+    clock.now += UNASKED
+    assert ways.unasked(clock.now) == ""
+
+
+def test_no_site_that_can_be_asked_is_told_after_a_while_and_by_family(clock: Clock) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    ways.changed()
+    kernel.leading = {pair for pair in kernel.leading if pair[1] is Family.IPV6}
+    clock.now += 1.0
+    ways.changed()
+    assert ways.unasked(clock.now) == ""
+    clock.now += UNASKED
+    ways.changed()
+    said = ways.unasked(clock.now)
+    assert said.startswith("no site can be asked over ipv4, so nothing can be compared or moved")
+    assert "its link is down, or its rule or route is missing" in said
+    assert "ipv6" not in said
+    kernel.found = caught(*CLAIM.sites)
+    clock.now += 1.0
+    ways.changed()
+    assert "the rule `5270: from all lookup 52` of somebody else" in ways.unasked(clock.now)
+    kernel.leading = {(site, family) for site in CLAIM.sites for family in CLAIM.families}
+    kernel.found = Bypasses(claim=CLAIM)
+    clock.now += 1.0
+    ways.changed()
+    assert ways.unasked(clock.now) == ""
+    assert ways.bypassed == ""
+
+
+@pytest.mark.parametrize(
+    ("priority", "remedy"),
+    [
+        (5270, "`act.kernel.priority: 5268` or less, or a preference behind ours for it"),
+        (5, "a preference behind ours for it"),  # ours need four in front of it, and 0 is taken
+    ],
+)
+def test_the_remedy_is_one_that_can_be_had(priority: int, remedy: str) -> None:
+    rule = replace(TAILSCALE, priority=priority)
+    one = Bypass(rule=rule, flow=Flow(destination=ONE))
+    (said,) = Bypasses(claim=CLAIM, traffic={ONE: one}, watched={Family.IPV4: 5}).texts()
+    assert f"wanted {remedy}" in said
+    assert f"packets to {ONE} (UDP) bypass the steers" in said
+
+
+def test_a_rule_that_selects_our_mark_is_told_of_elsewhere() -> None:
+    rule = replace(TAILSCALE, mark=CLAIM.mark + 1, mask=0xFFFFFFFF)
+    one = Bypass(rule=rule, flow=Flow(destination=ONE, mark=CLAIM.mark + 1), site="pao")
+    found = Bypasses(claim=CLAIM, questions={(ONE, "pao"): one}, watched={Family.IPV4: 1})
+    assert found.texts() == ()
+    assert found.asking("pao", Family.IPV4) == rule
