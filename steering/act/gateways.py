@@ -80,9 +80,9 @@ def variants(
 ) -> tuple[Flow, ...]:
     """The packets that questions like this consist of: UDP and TCP, and from each source.
 
-    Without `sources`, or where one of them is empty, it is the one that the kernel chooses. A socket that is not bound has none
-    at the first look-up, and the chosen one at the second, which `connect` does; not `chosen`:
-    where no rule selects by the source, both find the same.
+    Without `sources`, or where one of them is empty, it is the one that the kernel chooses. A
+    socket that is not bound has none at the first look-up, and the chosen one at the second, which
+    `connect` does; not `chosen`: where no rule selects by the source, both find the same.
     """
     family = Family.of(flow.destination)
     found: list[Flow] = []

@@ -118,12 +118,10 @@ class Regime:
         hands = self.outfit.hands
         if hands is not None and hands.owes:
             installed = {}  # what a lost lease left is to go, not to be adopted
-        sources = self.outfit.sources
-        self.outfit.ways.sources = sources.addresses
         return Facts(
             wall=time.time(),
             installed=installed,
-            sources=sources.named,
+            sources=self.outfit.sources.named,
             bypassed=self.outfit.ways.past(),
             off=self._lasting.switch.engaged() or self._lasting.kept_off(),
             overrides=self.version.setup.overrides,

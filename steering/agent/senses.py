@@ -100,6 +100,7 @@ class Senses:
 
     def hear_kernel(self) -> bool:
         """Whether it told of a change; the hands hear of it too."""
+        self.outfit.ways.sources = self.outfit.sources.addresses
         changed = self.outfit.ways.changed()
         if changed and self.outfit.hands is not None:
             self.outfit.hands.changed = True

@@ -29,6 +29,7 @@ class Clothes:
 
     hands = SimpleNamespace(owes=False)
     ways = SimpleNamespace(past=frozenset)
+    sources = SimpleNamespace(named={})
     notices = left = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Outfit | None = None) -> None:
