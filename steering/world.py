@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from steering.decide.orders import Orders
 from steering.decide.proof import Proof
+from steering.decide.served import Unserved
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
 from steering.model import Event, Frozen, Instant, WallTime
@@ -70,6 +71,8 @@ class World:
     turned: Mapping[Key, Instant] = field(default_factory=dict)
     """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
     that did not help, but not where the address has nowhere else to go, and the first time."""
+    unserved: Mapping[Key, Unserved] = field(default_factory=dict)
+    """(row, column) -> how the resolvers fared over a site that was left for that."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> World:
