@@ -272,6 +272,9 @@ class Heard:
     """Those of the sample that are bad although their dates are good."""
     serials: Mapping[str, int] = field(default_factory=dict)
     """Zone -> SOA serial, from the sample, verified."""
+    overdue: int = 0
+    """Questions over a detour that wait for their answer for longer than one takes. Sooner known
+    than those that `counts` has as TIMEOUT, which are the same ones some seconds later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

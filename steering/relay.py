@@ -43,6 +43,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "open_groups": "G",
         "avoid_until": "AP",
         "turned": "AP",
+        "unserved": "AP",
         "proofs": "A",
         "sources": "",
         "moves": "",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from steering.decide.orders import Orders
 from steering.decide.proof import Proof
+from steering.decide.served import Unserved
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
 from steering.model import Event, Family, Frozen, Instant, WallTime
@@ -74,6 +75,8 @@ class World:
     that did not help, but not where the address has nowhere else to go, and the first time."""
     bypassed: frozenset[str] = frozenset()
     """Addresses that no steer would move: a rule of somebody else comes before it."""
+    unserved: Mapping[Key, Unserved] = field(default_factory=dict)
+    """(row, column) -> how the resolvers fared over a site that was left for that."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> World:

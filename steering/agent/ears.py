@@ -6,8 +6,10 @@ What can't be given to one path for certain is dropped.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from steering.dnstap.listen import Place
@@ -25,6 +27,7 @@ from steering.dnstap.tap import Tap
 from steering.dnstap.wire import tally_letter
 from steering.layout import Layout
 from steering.model import (
+    LOCAL,
     Event,
     Evidence,
     Failure,
@@ -32,8 +35,9 @@ from steering.model import (
     Instant,
     Outcome,
     Seconds,
+    WallTime,
 )
-from steering.observe.losses import Losses
+from steering.observe.losses import SOON, Losses
 from steering.observe.second import Glimpse, SecondLook
 from steering.observe.whereabouts import Whereabouts
 from steering.report.snapshot import Hearing
@@ -54,7 +58,12 @@ class Ears:
     """Listens where the configuration says, and tells what was heard."""
 
     def __init__(
-        self, layout: Layout, places: Sequence[Place], look: SecondLook, was: Ears | None = None
+        self,
+        layout: Layout,
+        places: Sequence[Place],
+        look: SecondLook,
+        was: Ears | None = None,
+        wall: Callable[[], WallTime] = time.time,
     ) -> None:
         """Listens at once, at the places of others (`was`) beside them until it succeeds them.
 
@@ -72,14 +81,22 @@ class Ears:
         """Frames per second, of the latest tally."""
         self._ended: Instant = float("-inf")
         self._tallies: list[Tally] = []
-        self._where, self._losses = Whereabouts(), Losses()
+        self._where, self._losses, self._soon = Whereabouts(), Losses(), Losses(patience=SOON)
+        self._wall = wall
         self._behind_until: Instant = float("-inf")
         self._gap_until: Instant = float("-inf")
 
     def watch(self, layout: Layout) -> None:
         """Listen for these addresses and zones from now on; what stays is counted on."""
         self.interest = _interest(layout)
-        self.tap.watch(self.interest)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Have the reader count what is of interest, of those that moved lately since they did."""
+        since = self._where.since
+        self.tap.watch(
+            {a: replace(w, since=since[a]) if a in since else w for a, w in self.interest.items()}
+        )
 
     def succeed(self, was: Ears) -> None:
         """Take the place of others, and go on with their counts."""
@@ -114,7 +131,8 @@ class Ears:
 
     def hear(self, installed: Mapping[str, str], now: Instant) -> tuple[Heard, ...]:
         """What was heard since the last call. `installed` is what the kernel has now."""
-        self._where.see(installed, now)
+        if self._where.see(installed, now, self._wall()):
+            self._watch()
         tallies, self._tallies = self._tallies, []
         heard: list[Heard] = []
         for tally in tallies:
@@ -160,7 +178,8 @@ class Ears:
         if tally.lost:
             self._behind_until = now + _TROUBLED
         if tally.lost or tally.writers != self.writers:
-            self._losses.forget()  # queries whose answers were not read, or the other way
+            for losses in (self._losses, self._soon):
+                losses.forget()  # queries whose answers were not read, or the other way
         self.writers = tally.writers
 
     def _read(self, tally: Tally) -> list[Heard]:
@@ -171,20 +190,28 @@ class Ears:
         paths: dict[str, str | None] = {}
         heard = []
         traffic = {item.address: item for item in tally.traffic}
+        for mine in tally.traffic:
+            self._where.counted(mine.address, mine.since)
         for address in traffic.keys() | set(self._losses.addresses):
             paths[address] = path = self._where.path(address, tally.began)
             if path is None:
                 self._losses.forget(address)
+                self._soon.forget(address)
                 continue
             mine = traffic.get(address) or Traffic(address=address)
-            lost = self._losses.count(
-                address,
-                asked=mine.queries + mine.forwarded,
-                answered=mine.responses,
-                now=tally.ended,
+            lost, overdue = (
+                losses.count(
+                    address,
+                    asked=mine.queries + mine.forwarded,
+                    answered=mine.responses,
+                    now=tally.ended,
+                )
+                for losses in (self._losses, self._soon)
             )
-            if mine.responses or lost:
-                heard.append(_heard(mine, signed.get(address, []), path, tally.began, lost))
+            overdue = 0 if path == LOCAL else overdue
+            if mine.responses or lost or overdue:
+                one = _heard(mine, signed.get(address, []), path, tally.began, lost)
+                heard.append(replace(one, overdue=overdue))
         for sample in tally.samples:
             path, watched = paths.get(sample.address), self.interest.get(sample.address)
             if path is not None and watched is not None:

@@ -104,6 +104,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
         worst["self"] = "; ".join([*told, _no_way_out(world, shut)])
     if board.defied.any():
         worst["override"] = _defied(world, board)
+    if unserved := _unserved(world):
+        worst["unserved"] = unserved
     if board.room.over.any():
         worst["capacity"] = (
             f"more is steered to a site than it may get: {loads(board)}; what dnstap shows beyond"
@@ -155,8 +157,44 @@ def _lasts(world: World) -> NDArray[np.bool_]:
 ALONE: Seconds = 10.0
 """A suspicion that nobody can be asked about is worth an alarm after so long: a lone bad answer is
 over sooner."""
+
+
+def _unserved(world: World) -> str:
+    """Over which sites the resolvers got no answers, or worse ones, as long as that is acted on."""
+    said = []
+    for silent in (True, False):
+        found = {
+            key: unserved
+            for key, unserved in world.unserved.items()
+            if unserved.silent is silent and world.avoid_until[key] > world.now
+        }
+        if not found:
+            continue
+        layout = world.layout
+        sites = ", ".join(layout.paths[p] for p in sorted({p for _, p in found}))
+        addresses = sorted({layout.targets[a].address for a, _ in found})
+        more = f" and {len(addresses) - _NAMED} more" if len(addresses) > _NAMED else ""
+        whose = f"{', '.join(addresses[:_NAMED])}{more}"
+        last = max(found, key=lambda key: found[key].at)
+        shown = f"at {layout.targets[last[0]].address} {found[last].shown}"
+        if silent:
+            said.append(
+                f"the resolvers' packets to {whose} do not come back over {sites}, while our own "
+                f"questions are answered there: {shown}. Does the site know the resolvers' source "
+                "address?"
+            )
+        else:
+            said.append(
+                f"the resolvers are answered worse over {sites} than over the local path by "
+                f"{whose}, while our own questions are answered well there: {shown}."
+            )
+    if not said:
+        return ""
+    return f"{' '.join(said)} Else see who writes to the dnstap sockets"
+
+
 _NAMED = 12
-"""Overrides that the alarm speaks of one by one."""
+"""Overrides, or addresses, that an alarm speaks of one by one."""
 _THEIRS = ("everywhere", "unproven", "zone_late")
 """Alarms that somebody at an upstream's operator can do something about."""
 

@@ -245,7 +245,9 @@ def _state(world: World, a: int, p: int) -> str:
     if world.orders.banned[a, p]:
         return f"{word}, to be avoided by an override"
     if world.avoid_until[a, p] > world.now:
-        return f"{word}, avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
+        avoided = f"avoided for {duration(float(world.avoid_until[a, p]) - world.now)}"
+        why = ", as the resolvers were not served over it" if (a, p) in world.unserved else ""
+        return f"{word}, {avoided}{why}"
     if world.breached[a] and worse(world)[a, p]:
         return f"{word}, but it fails more than the local path"
     if said := unreached(world, a, p):

@@ -1,7 +1,8 @@
 """Proof: a move must show in live answers that it does well, or it is undone.
 
 Live questions carry no mark, so they go where the host's own traffic to the address goes.
-Good live answers prove that the routes work and that the site does; bad ones undo the steer,
+Good live answers prove that the routes work and that the site does, once the resolvers have had
+one as well, where dnstap shows what they get (`served`); bad ones undo the steer,
 and that site is avoided for a while. Questions that do not get out at all undo it as well: the
 host's traffic does not either. Where nothing was asked or nothing could be judged, nothing is
 shown: the steer stays, since the probes over the site's path are good, and is asked on. What
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from steering.decide.served import Served
 from steering.model import Instant, Outcome, Round, Seconds, Verdict
 
 GOOD_ENOUGH = 5
@@ -56,6 +58,8 @@ class Proof:
     proved: bool = False
     shouted: bool = False
     """It failed, or could not be shown, and that was told: it is not told each time."""
+    served: Served = field(default_factory=Served)
+    """What the resolvers got over it since then, as far as dnstap shows."""
 
     def pause(self) -> Proof:
         """The proof while the route is not in place: what was live went another way."""
@@ -74,7 +78,9 @@ class Proof:
 
     def again(self, now: Instant, allowed: Seconds) -> Proof:
         """The proof from the beginning, at the same place."""
-        anew = Proof(column=self.column, installed=self.installed, owing=self.owing)
+        anew = Proof(
+            column=self.column, installed=self.installed, owing=self.owing, served=self.served
+        )
         return anew.prolong(now, allowed)
 
     def live(self, *, good: bool) -> Proof:

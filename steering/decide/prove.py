@@ -3,6 +3,10 @@
 A steer that does not help loses its site for a while. The first address of a group that went
 home and does not do well there takes the recovery of its group back with it: the fault is the
 same one, so all go on, or go again, as after a further breach.
+
+A steer over which the resolvers are not served is ended as well, while our own questions are
+answered there. That happens once in ten minutes to an address; and a second time where next to
+nothing came back over another site either: then it stays local for that long.
 """
 
 from __future__ import annotations
@@ -13,10 +17,14 @@ import numpy as np
 
 from steering.decide.orders import NONE
 from steering.decide.proof import AVOID, Proof, Standing, allowance
+from steering.decide.served import AGAIN, FORGOTTEN, REST, Served, Unserved
 from steering.judge.backoff import without_haste
+from steering.judge.demand import good_answers
 from steering.judge.ledger import breached
+from steering.judge.listen import within
 from steering.judge.settle import relapse
-from steering.model import LOCAL, Action, Event, Facts, Health
+from steering.layout import CLASSES
+from steering.model import LOCAL, Action, Event, Facts, Health, Heard, Verdict
 from steering.world import World
 
 
@@ -36,6 +44,8 @@ def prove(world: World, facts: Facts) -> tuple[World, tuple[Event, ...]]:
         avoid[tuple(np.array(turn.failed).T)] = world.now + AVOID
         turned = {key: at for key, at in world.turned.items() if key not in turn.failed}
         after = replace(after, avoid_until=avoid, turned=turned)
+    if turn.unserved != world.unserved:
+        after = turn.avoided(after)
     if turn.relapsed:
         ledger = relapse(world.ledger, world.layout, turn.relapsed, world.now)
         after = replace(after, ledger=ledger)
@@ -49,6 +59,8 @@ class _Turn:
         self.world, self.layout, self.now = world, world.layout, world.now
         self.allowed = allowance(world.layout.fast_interval, world.layout.timeout)
         self.proofs = self._seen(facts)
+        self._hear(facts.heard)
+        self.unserved = dict(world.unserved)
         self.failed: list[tuple[int, int]] = []
         """(row, column) of sites that did not help."""
         self.relapsed: list[int] = []
@@ -64,7 +76,10 @@ class _Turn:
                 proofs[a] = proof.pause()
             elif proof.installed is None:
                 sources = self.world.sources.get(self.layout.targets[a].family, ())
-                proofs[a] = proof.begin(self.now, self.allowed, sources)
+                usual = good_answers(self.world.ledger.hearsay, a)
+                served = Served(usual=usual, before=self._bad(a), began=self.now)
+                begun = proof.begin(self.now, self.allowed, sources)
+                proofs[a] = replace(begun, served=served)
         for item in facts.rounds:
             row = self.layout.row.get(item.address)
             if row is not None and row in proofs:
@@ -72,10 +87,45 @@ class _Turn:
                 proofs[row] = proofs[row].see(told)
         return proofs
 
+    def _bad(self, a: int) -> float:
+        """The share that fails over the local path, by our own questions or the resolvers'."""
+        ledger = self.world.ledger
+        own, heard = ledger.share_of((a, 0), self.now), ledger.hearsay.share_of((a, 0), self.now)
+        return float(np.nan_to_num(np.fmax(own, heard)))
+
+    def _hear(self, items: tuple[Heard, ...]) -> None:
+        """What the resolvers got over the detours, in the proofs."""
+        told: dict[int, list[int]] = {}
+        for item in items:
+            row = self.layout.row.get(item.address)
+            proof = self.proofs.get(row) if row is not None else None
+            if row is None or proof is None or not proof.column or proof.installed is None:
+                continue
+            if item.path != self.layout.paths[proof.column]:
+                continue
+            bad = sum(
+                within(number)
+                for outcome, number in item.counts.items()
+                if outcome.verdict in (Verdict.BOGUS, Verdict.ERROR)
+                and self.layout.acts_on[CLASSES.index(outcome.verdict), row]
+            )
+            sums = told.setdefault(row, [0, 0, 0])
+            for i, n in enumerate((within(item.answers) - bad, bad, within(item.overdue))):
+                sums[i] += max(0, n)
+        for row, (good, bad, lost) in told.items():
+            proof = self.proofs[row]
+            served = proof.served.hear(good, bad, lost, self.now)
+            self.proofs[row] = replace(proof, served=served)
+
     def away(self, a: int, proof: Proof) -> None:
         """The proof of a steer."""
         standing, site = proof.standing(self.now), self.layout.paths[proof.column]
+        if proof.served.worse and standing is not Standing.FAILED and self._well(a, proof):
+            self._unserved(a, proof, site)
+            return
         if standing is Standing.PROVED and not proof.proved:
+            if proof.served.usual and not proof.served.fine and self.now < proof.deadline:
+                return  # the resolvers, who are heard, have had no answer over it yet
             self.proofs[a] = replace(proof, proved=True, shouted=False)
             self.tell("proved", a, proof.shown, site)
         elif standing is Standing.UNSHOWN:
@@ -94,6 +144,53 @@ class _Turn:
             del self.proofs[a]
             self.failed.append((a, proof.column))
             self.tell("undone", a, f"{proof.shown}: {verdict}", site, was=site)
+
+    def _well(self, a: int, proof: Proof) -> bool:
+        """Whether our own questions are answered there, live ones and those with a mark."""
+        ill = proof.bad_run or proof.stuck or not (proof.good or proof.proved)
+        return not (ill or self._site_itself(a, replace(proof, proved=True)))
+
+    def _unserved(self, a: int, proof: Proof, site: str) -> None:
+        """A detour over which the resolvers are not served; that was so before, or not lately."""
+        served, key = proof.served, (a, proof.column)
+        shown = f"{served.shown}; our own over {site} were answered well"
+        lately = {p: u for (row, p), u in self.unserved.items() if row == a and self._lately(u)}
+        order = self.world.orders.of(a)
+        if order is not None and order.action is not Action.LOCAL:
+            kept = f"the override {order.name} says so"
+        elif proof.column in lately or (lately and not served.silent):
+            kept = "it was sent home for that within the last ten minutes already"
+        elif len(lately) > 1:
+            kept = "it was sent home for that from two sites within the last ten minutes already"
+        else:
+            was = self.unserved.get(key)
+            times = was.times + 1 if was is not None and self.now - was.at < FORGOTTEN else 1
+            del self.proofs[a]
+            self.unserved[key] = Unserved(
+                at=self.now, times=times, silent=served.silent, shown=served.shown
+            )
+            self.tell("undone", a, f"{shown}: back to the local path", site, was=site)
+            return
+        after = replace(proof, served=Served(usual=served.usual, before=served.before))
+        self._go_on(a, proof, replace(after, shouted=True), f"{shown}; kept, because {kept}")
+
+    def _lately(self, unserved: Unserved) -> bool:
+        return self.now - unserved.at < AGAIN
+
+    def avoided(self, world: World) -> World:
+        """The world in which the sites over which resolvers were not served are avoided."""
+        avoid = world.avoid_until.copy()
+        new = {key: u for key, u in self.unserved.items() if u.at == self.now}
+        for (a, p), unserved in new.items():
+            others = [u for (row, q), u in self.unserved.items() if row == a and q != p]
+            alike = unserved.silent and any(u.silent and self._lately(u) for u in others)
+            until = self.now + unserved.avoid
+            avoid[a, 1:] = np.maximum(avoid[a, 1:], until if alike else self.now + REST)
+            avoid[a, p] = max(avoid[a, p], until)
+        rows = {a for a, _ in new}
+        turned = {key: at for key, at in world.turned.items() if key[0] not in rows}
+        kept = {k: u for k, u in self.unserved.items() if self.now - u.at < FORGOTTEN}
+        return replace(world, avoid_until=avoid, turned=turned, unserved=kept)
 
     def _go_on(self, a: int, proof: Proof, after: Proof, why: str) -> None:
         """Ask on, and say so the first time."""

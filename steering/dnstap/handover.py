@@ -45,7 +45,7 @@ def upstreams(interest: Interest, known: Iterable[Upstream] = ()) -> dict[bytes,
             math.ceil(watched.skew),
         )
         upstream = before.get(address) or Upstream(address, zones, skew)
-        upstream.watch(zones, skew)
+        upstream.watch(zones, skew, watched.since)
         made[ipaddress.ip_address(address).packed] = upstream
     return made
 
@@ -110,6 +110,7 @@ def _traffic(upstream: Upstream) -> Traffic:
     rcodes |= {code: count for code, count in enumerate(upstream.rcodes) if count}
     return Traffic(
         address=upstream.address,
+        since=upstream.since,
         queries=upstream.queries,
         forwarded=upstream.forwarded,
         responses=upstream.responses,

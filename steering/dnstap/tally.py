@@ -43,6 +43,9 @@ class Watched:
     zones: frozenset[str]
     skew: Seconds = 0.0
     """By how much our clock and a signer's may differ before a date is called bad."""
+    since: int = 0
+    """Microseconds of UNIX time: what was asked before went another way, and is only counted as a
+    frame, as is what does not say when it was asked. 0: everything counts."""
 
 
 Interest = Mapping[str, Watched]
@@ -107,6 +110,8 @@ class Traffic:
     """What was asked of one address, and what came back."""
 
     address: str
+    since: int = 0
+    """`Watched.since`, as it was for all of this."""
     queries: int = 0
     """RESOLVER_QUERY frames. Queries without a response are losses, if the writer logs both."""
     forwarded: int = 0

@@ -62,7 +62,7 @@ _NUMBER: Final = rb"[\x80-\xff]{0,4}+[\x00-\x7f]"
 _OPENING: Final = (
     rb"\x72[\x80-\xff]?[\x00-\x7f]\x08([\x01-\x7f])(?:\x10[\x00-\x7f]|)(?:\x18[\x00-\x7f]|)"
     rb"(?:\x22(?:\x04.{4}|\x10.{16})|)\x2a(?:\x04(.{4})|\x10(.{16}))"
-    rb"(?:\x30N|)(?:\x38N|)(?:(\x40N)|)(?:\x4d.{4}|)".replace(b"N", _NUMBER)
+    rb"(?:\x30N|)(?:\x38N|)(?:(\x40N)|)(?:(\x4d.{4})|)".replace(b"N", _NUMBER)
 )
 _ENDING: Final = re.compile(
     rb"(?:(\x60N)|)(?:\x6d.{4}|)\x72[\x80-\xff]?[\x00-\x7f]".replace(b"N", _NUMBER), re.DOTALL
@@ -135,13 +135,21 @@ class Upstream:
     def __init__(self, address: str, signers: list[bytes], skew: int) -> None:
         self.address = address
         self.skew: i64 = skew
+        self.since: i64 = 0
         self.zones: dict[bytes, Zone] = {}
         self.watch(signers, skew)
         self.begin()
 
-    def watch(self, signers: list[bytes], skew: int) -> None:
-        """Which zones are of interest from now on; counts of those that were go on."""
+    def watch(self, signers: list[bytes], skew: int, since: int = 0) -> None:
+        """Which zones are of interest from now on; counts of those that were go on.
+
+        Counts since another instant begin anew: they are of one path.
+        """
         self.skew = skew
+        if since != self.since:
+            self.since = since
+            if since:
+                self.begin()
         self.zones = {signer: self.zones.get(signer) or Zone(signer) for signer in signers}
         self.few: list[Zone] = list(self.zones.values())[:_FEW]
         self.last = self.few[0] if self.few else Zone(b"\xff")  # no name
@@ -245,6 +253,8 @@ class Walker:
         message: bytes | None = None
         asked = False
         answered = False
+        seconds: i64 = 0  # when it was asked
+        moment: i64 = 0
         first = True
         while True:
             if at == stop:
@@ -272,6 +282,8 @@ class Walker:
                     value, at = _varint(chunk, at - 1)
                 at += value
             elif wire == 5:
+                if inside and key == 0x4D:  # query_time_nsec
+                    moment = _little(chunk, at)
                 at += 4
             elif wire == 1:
                 at += 8
@@ -288,6 +300,7 @@ class Walker:
                     kind = value
                 elif key == 0x40:  # query_time_sec
                     asked = True
+                    seconds = value
                 elif key == 0x2A:  # response_address
                     who = chunk[at - value : at]
             elif key == 0x78:  # Dnstap.type
@@ -304,7 +317,7 @@ class Walker:
                 first = False
         if outer != 1:
             raise MalformedError
-        self._belongs(kind, who, asked and not answered, message, now)
+        self._belongs(kind, who, asked and not answered, message, now, seconds, moment)
 
     def _shortcut(self, chunk: bytes, start: i64, end: i64, now: i64) -> bool:
         """As `_frame` for a frame in the usual order; False, and nothing done, for another."""
@@ -321,7 +334,7 @@ class Walker:
         stop = end - 2
         if place + length != stop:
             return False
-        kind, short, long, asked = usual.groups()
+        kind, short, long, asked, split = usual.groups()
         answered = None
         message: bytes | None = None
         while at < stop:
@@ -351,13 +364,31 @@ class Walker:
                 return False
         if at != stop:
             return False
-        self._belongs(kind[0], short or long, bool(asked) and not answered, message, now)
+        who: bytes = short or long
+        seconds: i64 = 0
+        moment: i64 = 0
+        known = self.upstreams.get(who)
+        if known is not None and known.since:  # lately moved: few are, so it is read for those
+            seconds = _varint(asked, 1)[0] if asked else 0
+            moment = _little(split, 1) if split else 0
+        unanswered = bool(asked) and not answered
+        self._belongs(kind[0], who, unanswered, message, now, seconds, moment)
         return True
 
     def _belongs(
-        self, kind: i64, who: bytes, unanswered: bool, message: bytes | None, now: i64
+        self,
+        kind: i64,
+        who: bytes,
+        unanswered: bool,
+        message: bytes | None,
+        now: i64,
+        seconds: i64,
+        moment: i64,
     ) -> None:
-        """To whom a frame's message belongs, and what to do with it."""
+        """To whom a frame's message belongs, and what to do with it.
+
+        `seconds` and nanoseconds (`moment`) of UNIX time: when it was asked, where that matters.
+        """
         if kind == _RESOLVER_RESPONSE or kind == _FORWARDER_RESPONSE:
             if unanswered:  # PowerDNS's notice of a domain not seen before
                 self.ignored += 1
@@ -372,6 +403,8 @@ class Walker:
             self.other += 1
             return
         self.ok += 1
+        if upstream.since > 0 and seconds * 1_000_000 + moment // 1000 < upstream.since:
+            return  # asked over another path, or nobody knows when
         if kind == _RESOLVER_QUERY:
             upstream.queries += 1
         elif kind == _FORWARDER_QUERY:
@@ -669,6 +702,15 @@ def _number(message: bytes, at: i64) -> i64:
     third: i64 = message[at + 2]
     fourth: i64 = message[at + 3]
     return first << 24 | second << 16 | third << 8 | fourth
+
+
+def _little(chunk: bytes, at: i64) -> i64:
+    """Four bytes, the lowest first, as protobuf has them."""
+    first: i64 = chunk[at]
+    second: i64 = chunk[at + 1]
+    third: i64 = chunk[at + 2]
+    fourth: i64 = chunk[at + 3]
+    return first | second << 8 | third << 16 | fourth << 24
 
 
 def _ahead(date: i64, now: i64) -> i64:

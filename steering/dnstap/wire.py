@@ -62,7 +62,7 @@ class Letters:
 
 def interest_letter(interest: Interest) -> bytes:
     """From the agent: what to count from now on."""
-    return _letter({a: [sorted(w.zones), w.skew] for a, w in interest.items()})
+    return _letter({a: [sorted(w.zones), w.skew, w.since] for a, w in interest.items()})
 
 
 def read_interest(letter: bytes) -> Interest | None:
@@ -70,7 +70,10 @@ def read_interest(letter: bytes) -> Interest | None:
     said = json.loads(letter)
     if said is None:
         return None
-    return {a: Watched(zones=frozenset(zones), skew=skew) for a, (zones, skew) in said.items()}
+    return {
+        a: Watched(zones=frozenset(zones), skew=skew, since=since)
+        for a, (zones, skew, since) in said.items()
+    }
 
 
 def tally_letter(tally: Tally) -> bytes:

@@ -57,6 +57,19 @@ def hear(heard: Hearsay, queries: Floats, began: Instant, now: Instant) -> None:
     put(heard, "listened_at", now)
 
 
+def good_answers(heard: Hearsay, a: int) -> float:
+    """Good answers a second that the resolvers had of the address in row `a` of late.
+
+    Over all paths together, as of when a query was heard of last; 0 where none ever was.
+    """
+    whole = heard.recent_all[a] - heard.recent_bad[a]
+    some = whole > 0
+    if not some.any():
+        return 0.0
+    fade = np.exp((heard.at[a][some] - heard.listened_at) / RECENT)
+    return float((whole[some] * fade).sum()) / max(heard.listened, LEAST)
+
+
 def demand(heard: Hearsay, layout: Layout, now: Instant) -> Floats:
     """(A,) queries per second to each address; NaN where nobody knows.
 

@@ -130,7 +130,7 @@ def _count(draft: Draft, book: Hearsay, counts: Counts, key: Key, item: Heard) -
     a, p = key
     good, bad, lost, wrong = 0, len(item.disproved), 0, 0
     for outcome, claimed in item.counts.items():
-        number = _within(claimed)
+        number = within(claimed)
         column, verdict = _PLACES[outcome]
         counts[column, a, p] += number
         if verdict is _GOOD:
@@ -148,14 +148,15 @@ def _count(draft: Draft, book: Hearsay, counts: Counts, key: Key, item: Heard) -
         _note_serials(draft, a, item)
     new = _new(draft, key, item.at, item.failures) if item.failures else 0
     disproved = _new(draft, key, item.at, item.disproved) if item.disproved else 0
-    answers = _within(item.answers)
+    answers = within(item.answers)
     asked = answers + lost
-    left, proved = max(0, answers - wrong), _within(item.proved)
+    left, proved = max(0, answers - wrong), within(item.proved)
     of_kinds = (new, lost, wrong, disproved, good, answers, left, proved)
     return bad, max(bad, asked), asked, *of_kinds
 
 
-def _within(number: int) -> int:
+def within(number: int) -> int:
+    """What somebody claims to have counted, within what can be."""
     return min(max(number, 0), MOST)
 
 

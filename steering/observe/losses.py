@@ -15,6 +15,9 @@ from steering.model import Instant, Seconds
 
 PATIENCE: Seconds = 5.0
 """Longer than an answer takes that is of any use to a resolver."""
+SOON: Seconds = 2.0
+"""Longer than nearly all answers take: a second, and another for which a resolver may keep frames
+to itself (Unbound, where there are few of them)."""
 HALF: Seconds = 60.0
 """Without a single answer to anybody for so long, only queries are being reported."""
 
@@ -23,6 +26,7 @@ HALF: Seconds = 60.0
 class Losses:
     """What is waited for, by address."""
 
+    patience: Seconds = PATIENCE
     _waiting: dict[str, deque[tuple[Instant, int]]] = field(default_factory=dict)
     _answered: Instant = float("-inf")
     """When anybody answered anything."""
@@ -47,7 +51,7 @@ class Losses:
             if left == taken:
                 queue.popleft()
         lost = 0
-        while queue and now - queue[0][0] > PATIENCE:
+        while queue and now - queue[0][0] > self.patience:
             lost += queue.popleft()[1]
         return lost if now - self._answered < HALF else 0
 

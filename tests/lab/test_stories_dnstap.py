@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from stage import Stage, on_stage, slack
 
+from steering.lab.clients import Tally
 from steering.lab.resolver import Bind, Recursor, Resolving, Unbound
 from steering.lab.sandbox import find, poll
 from steering.lab.scene import Scene, Settings
+from steering.lab.world import EDGE
 from steering.lab.zone import Fault, FaultKind
-from steering.model import LOCAL
+from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
 
@@ -83,6 +86,61 @@ def test_thirteen_per_cent_are_heard_whatever_the_resolver(
         assert installed <= 8 + slack()
         await_traffic(stage, "pao")
         stage.clients_fine()
+
+
+SOURCES = {Family.IPV4: "198.51.100.53", Family.IPV6: "2001:db8:53::53"}
+
+
+def of_its_own(scene: Scene) -> Resolving:
+    """Unbound that asks from addresses on `lo`, which only the local provider has a route to."""
+    world, isp = scene.world, scene.world.paths[LOCAL]
+    for family, source in SOURCES.items():
+        world.ip(EDGE, "addr", "add", source, "dev", "lo")
+        world.ip(isp.router, "route", "add", source, "via", isp.link(1)[family])
+    lines = [f"outgoing-interface: {source}" for source in SOURCES.values()]
+    block = documented("unbound", scene)
+    return Unbound(world, keys=scene.anchors, dnstap=block, extra=lines)
+
+
+@pytest.mark.skipif(find("unbound") is None, reason="unbound")
+def test_a_detour_that_carries_the_agents_packets_and_not_the_resolvers_is_undone() -> None:
+    often = replace(LISTENING, interval="2s")
+    with on_stage(often, count=1000, secure=0.5, load=200, resolver=of_its_own) as stage:
+        await_traffic(stage)
+        stage.scene.authorities[LOCAL].serve(stage.scene.zones(PARTLY))
+        stage.await_about("steered")
+        stage.await_about("undone", within=10 + slack())
+        stage.await_routes({})
+        for address in stage.addresses:
+            (steered,) = stage.times("steered", address=address)
+            (undone,) = stage.times("undone", address=address)
+            assert undone - steered <= 5 + slack(), stage.story()
+        (alarm,) = (a for a in stage.status()["alarms"] if a["name"] == "unserved")
+        assert "do not come back over pao" in alarm["because"]
+        assert "Does the site know the resolvers' source address?" in alarm["because"]
+        assert all(address in alarm["because"] for address in stage.addresses)
+        assert "as the resolvers were not served over it" in stage.scene.steering(
+            "explain", stage.addresses[0]
+        )
+        assert not stage.times("proved")
+        # What the clients get is what they got before: the fault, and no silence beside it.
+        assert poll(lambda: _asked(stage, 100, failing=0.4), timeout=30)
+        stage.steady({}, questions=12)
+        assert all(len(stage.times("steered", address=a)) == 1 for a in stage.addresses)
+        assert _asked(stage, 400, failing=0.4)
+
+
+def _asked(stage: Stage, number: int, *, failing: float) -> bool:
+    """Whether of so many questions of clients from now on no larger share failed."""
+    clients = stage.scene.clients
+    before = clients.totals()
+
+    def ended(now: Tally) -> int:
+        return now.answered - before.answered + now.failed - before.failed
+
+    assert poll(lambda: ended(clients.totals()) >= number, timeout=30)
+    now = clients.totals()
+    return now.failed - before.failed <= failing * ended(now)
 
 
 @pytest.mark.skipif(find("unbound") is None, reason="unbound")

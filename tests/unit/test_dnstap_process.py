@@ -17,6 +17,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -181,7 +182,7 @@ FULL = Tally(
     lost=2,
     writers=1,
     longest_gap=0.001,
-    traffic=(Traffic(address=ADDRESS, queries=1, responses=2, rcodes={0: 1, 3: 1}),),
+    traffic=(Traffic(address=ADDRESS, since=7, queries=1, responses=2, rcodes={0: 1, 3: 1}),),
     signed=(
         Signed(
             address=ADDRESS,
@@ -210,11 +211,12 @@ FULL = Tally(
 
 def test_a_tally_arrives_as_it_was_sent_however_it_is_cut() -> None:
     letters = Letters()
-    data = tally_letter(FULL) + TAKEN + interest_letter(INTEREST)
+    moved = {a: replace(watched, since=5) for a, watched in INTEREST.items()}
+    data = tally_letter(FULL) + TAKEN + interest_letter(moved)
     got = [letter for n in range(len(data)) for letter in letters.receive(data[n : n + 1])]
     assert read_tally(got[0]) == FULL
     assert read_interest(got[1]) is None
-    assert read_interest(got[2]) == INTEREST
+    assert read_interest(got[2]) == moved
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import dnstap_oracle as oracle
 import pytest
@@ -281,6 +283,52 @@ def test_what_is_of_interest_may_change_and_counts_go_on() -> None:
     found = hand_over(walker, began=0, ended=1)
     assert [s.good for s in found.signed] == [2]
     assert found.traffic[0].responses == 2
+
+
+ASKED = NOW * 1_000_000 + 67_305
+"""When a `payload` was asked: 0x04030201 ns, lowest first, after the second."""
+
+
+@pytest.mark.parametrize("module", [PLAIN, walk], ids=["interpreted", "as built"])
+@pytest.mark.parametrize("shortcut", [True, False])
+@pytest.mark.parametrize("kind", [3, 4, 7, 8])
+def test_what_was_asked_before_a_move_is_counted_as_a_frame_alone(
+    module: ModuleType, shortcut: bool, kind: int
+) -> None:
+    message = signed(GOOD) if kind in (4, 8) else None
+    dated = frame(payload(kind, message=message))
+    undated = frame(payload(kind, message=message, asked=False))
+    for since, chunk, counts in (
+        (0, dated, True),
+        (0, undated, True),
+        (ASKED, dated, True),
+        (ASKED + 1, dated, False),
+        (ASKED - 10**9, dated, True),
+        (ASKED + 10**9, dated, False),
+        (ASKED, undated, False),
+    ):
+        framed = Framed(module, shortcut=shortcut)
+        framed.upstream.watch(list(oracle.SIGNERS), 0, since)
+        framed.walker.walk(chunk, 0, NOW)
+        upstream = framed.upstream
+        assert upstream.queries + upstream.forwarded + upstream.responses == counts, since
+        assert framed.walker.ok == 1
+        assert len(framed.walker.drawn) == (counts and message is not None)
+
+
+def test_counts_begin_anew_with_a_move_and_say_since_when() -> None:
+    walker = Walker(upstreams(INTEREST), 1)
+    count(walker, signed(GOOD))
+    moved = {ADDRESS: replace(INTEREST[ADDRESS], since=ASKED)}
+    walker.upstreams = upstreams(moved, walker.upstreams.values())
+    count(walker, signed(GOOD), signed(GOOD))
+    walker.upstreams = upstreams(moved, walker.upstreams.values())
+    (traffic,) = hand_over(walker, began=0, ended=1).traffic
+    assert (traffic.responses, traffic.since) == (2, ASKED)
+    count(walker, signed(GOOD))
+    walker.upstreams = upstreams(INTEREST, walker.upstreams.values())
+    (traffic,) = hand_over(walker, began=1, ended=2).traffic
+    assert (traffic.responses, traffic.since) == (1, 0), "a minute later they go on"
 
 
 # --- frames ---------------------------------------------------------------------------------

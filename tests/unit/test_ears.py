@@ -24,10 +24,10 @@ from steering.dnstap.tally import (
 )
 from steering.layout import Layout
 from steering.model import LOCAL, Heard, Outcome
-from steering.observe.losses import HALF, PATIENCE, Losses
+from steering.observe.losses import HALF, PATIENCE, SOON, Losses
 from steering.observe.second import SecondLook
 from steering.observe.trust import Trust
-from steering.observe.whereabouts import GRACE, Whereabouts
+from steering.observe.whereabouts import GRACE, LATELY, Whereabouts
 
 ADDRESS = "192.5.0.30"
 
@@ -218,6 +218,36 @@ def test_traffic_around_a_move_is_dropped_with_its_messages(ears: Ears) -> None:
     assert len(ears.look._drawn) == 1
     (heard,) = told(ears, tally(30.0, traffic), {ADDRESS: "pao"})
     assert heard.path == "pao"
+
+
+def test_what_was_asked_since_a_move_is_of_the_new_path_at_once(ears: Ears) -> None:
+    told(ears, tally(0.0))
+    asked = Traffic(address=ADDRESS, queries=5, responses=5)
+    told(ears, tally(10.0, asked))
+    ears._wall = lambda: 1234.5
+    assert not told(ears, tally(20.0, asked), {ADDRESS: "pao"}), "asked before and after"
+    assert ears.tap._interest[ADDRESS].since == 1_234_500_000
+    others = [a for a in ears.interest if a != ADDRESS]
+    assert not any(ears.tap._interest[a].since for a in others)
+    before = Traffic(address=ADDRESS, since=1_000_000_000, queries=5, responses=5)
+    assert not told(ears, tally(20.2, before), {ADDRESS: "pao"}), "of another move"
+    (since,) = (ears.tap._interest[ADDRESS].since,)
+    after = Traffic(address=ADDRESS, since=since, queries=50, responses=10)
+    (heard,) = told(ears, tally(20.4, after), {ADDRESS: "pao"})
+    assert (heard.path, heard.answers, heard.overdue) == ("pao", 10, 0)
+    (heard,) = told(ears, tally(20.6 + SOON), {ADDRESS: "pao"})
+    assert (heard.path, heard.overdue) == ("pao", 40)
+    assert Outcome.TIMEOUT not in heard.counts
+    (heard,) = told(ears, tally(20.6 + PATIENCE), {ADDRESS: "pao"})
+    assert (heard.counts, heard.overdue) == ({Outcome.TIMEOUT: 40}, 0)
+    told(ears, tally(21.0 + LATELY), {ADDRESS: "pao"})
+    assert not ears.tap._interest[ADDRESS].since, "a minute later all that comes is of it"
+
+
+def test_only_over_a_detour_is_anything_overdue(ears: Ears) -> None:
+    told(ears, tally(0.0))
+    told(ears, tally(10.0, Traffic(address=ADDRESS, queries=50, responses=10)))
+    assert not told(ears, tally(11.0 + SOON))
 
 
 def test_frames_that_were_dropped_are_no_losses_of_the_upstream(ears: Ears) -> None:

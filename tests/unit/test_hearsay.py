@@ -6,7 +6,7 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -198,17 +198,21 @@ def test_one_broken_name_at_every_letter_is_one_name(tmp_path: Path) -> None:
     assert not story.told("suspected")
 
 
-def test_a_detour_is_not_left_for_what_others_ask(tmp_path: Path) -> None:
+def test_a_detour_is_not_left_for_what_others_ask_beside_the_resolvers(tmp_path: Path) -> None:
     calm = policy(letters=4, more="recover: {hold: 10m, clean: 1600}\n")
     story = Listening(setup(tmp_path, calm, config=DEFAULTS), expired(0.13)).run(40)
     story.until(lambda: len(story.installed) == 8, 30)
     story.run(5)
 
     def planted(story: Listening, seconds: float) -> tuple[Heard, ...]:
-        return tuple(
+        story.heard = None
+        real = story.traffic(seconds)
+        story.heard = planted
+        evil = (
             heard(a, [f"evil{story.rng.random()}.gtld."] * 9, path="fra", lost=9, at=story.now)
             for a in story.addresses()
         )
+        return (*real, *(replace(one, overdue=9) for one in evil))
 
     story.heard = planted
     story.run(60)

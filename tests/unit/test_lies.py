@@ -152,6 +152,7 @@ HEARD = st.builds(
     answers=COUNTS,
     counts=st.dictionaries(st.sampled_from(OUTCOMES), COUNTS, max_size=3),
     expires=st.none() | TIMES,
+    overdue=COUNTS,
     proved=COUNTS,
     serials=st.dictionaries(
         st.sampled_from(["gtld.", "other."]),
@@ -191,6 +192,34 @@ def test_no_number_ends_the_turn_or_moves_anybody(calm: Lied, items: list[list[H
     assert not calm.steps
     _sound(calm.world)
     calm.world, calm.now = world, now
+
+
+@pytest.fixture(scope="module")
+def away(tmp_path_factory: pytest.TempPathFactory) -> Lied:
+    def answer(ask: Ask) -> Outcome:
+        return EXPIRED if ask.local and ask.now > 1010 else GOOD
+
+    sim = lied(tmp_path_factory.mktemp("away"), lambda _: (), answer)
+    sim.until(lambda: len(sim.installed) == 4, limit=30)
+    return sim.run(10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    items=st.lists(st.lists(HEARD, max_size=4), min_size=1, max_size=6),
+    spell=st.sampled_from([0.2, 1.0, 20.0]),
+)
+def test_what_is_heard_takes_who_is_away_home_or_nowhere(
+    away: Lied, items: list[list[Heard]], spell: float
+) -> None:
+    world, now, installed, steps = away.world, away.now, away.installed, len(away.steps)
+    queue = [tuple(item) for item in items]
+    away.lie = lambda _: queue.pop() if queue else ()
+    while queue:
+        away.now += spell
+        away.turn()
+    assert all(step.now is None for _, step in away.steps[steps:])
+    away.world, away.now, away.installed = world, now, installed
 
 
 def _sound(world: World) -> None:

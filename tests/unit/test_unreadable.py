@@ -171,12 +171,19 @@ def test_a_dropped_answer_is_no_reason_to_doubt_this_host(tmp_path: Path) -> Non
 class Failing(Walker):
     """A walker with a bug: it fails over the answers of one name."""
 
-    def _belongs(
-        self, kind: int, who: bytes, unanswered: bool, message: bytes | None, now: int
+    def _belongs(  # noqa: PLR0917 - as the walker's
+        self,
+        kind: int,
+        who: bytes,
+        unanswered: bool,
+        message: bytes | None,
+        now: int,
+        seconds: int,
+        moment: int,
     ) -> None:
         if message is not None and b"poison" in message:
             raise OursError
-        super()._belongs(kind, who, unanswered, message, now)
+        super()._belongs(kind, who, unanswered, message, now, seconds, moment)
 
 
 def test_a_frame_that_cannot_be_read_costs_itself_however_the_bytes_are_cut() -> None:
