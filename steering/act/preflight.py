@@ -18,10 +18,12 @@ from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import Literal
 
+from steering import bounds
 from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import objection, unfit
 from steering.act.gateways import way_to
+from steering.act.marks import shared_with
 from steering.act.netlink import Asking
 from steering.act.reader import WITNESSES, KernelReader
 from steering.model import Family, Seconds
@@ -70,6 +72,7 @@ def preflight(
     """
     directories = {"state": state, "runtime": runtime}
     found: list[Complaint] = [*_capabilities(claim), *_directories(directories, create=create)]
+    found += _shared_marks(claim)
     try:
         with KernelReader(claim) as kernel, Asking() as asking:
             found += _families(claim, asking)
@@ -167,7 +170,23 @@ def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Compl
             kind=Fault.WRONG_INPUT,
             message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "
             f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
-            f"and marks {claim.marks[0]:#x} to {claim.marks[-1]:#x} that nobody else uses",
+            f"and marks {_marks(claim)} that nobody else uses",
+        )
+
+
+def _marks(claim: Claim) -> str:
+    return f"{claim.marks[0]:#x} to {claim.marks[-1]:#x} under the mask {claim.mask:#x}"
+
+
+def _shared_marks(claim: Claim) -> Iterator[Complaint]:
+    users = shared_with(claim) if claim.sites else ()
+    if users:
+        yield Complaint(
+            kind=Fault.NOTICE,
+            message=f"act.kernel.mark: {_marks(claim)} share bits with those of "
+            f"{', '.join(users)}: where one of these runs, its rules may catch our questions: "
+            f"wanted the usual mark {bounds.MARK:#x} under the mask {bounds.MASK:#x}, or bits "
+            "that nobody else on this host uses",
         )
 
 

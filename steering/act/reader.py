@@ -17,6 +17,7 @@ from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
 from steering.act.gateways import links, pinned
+from steering.act.marks import collision
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
@@ -205,8 +206,4 @@ def _overlap(rule: Rule, claim: Claim) -> str | None:
         return "its preference is in our block"
     if rule.action is Action.TABLE and rule.table in claim.tables:
         return f"it looks up our table {rule.table}"
-    if rule.mark and rule.mask:
-        for mark in claim.marks:
-            if mark & rule.mask == rule.mark:
-                return f"it catches our mark {mark:#x}"
-    return None
+    return collision(rule.mark, rule.mask, claim) if rule.mark and rule.mask else None
