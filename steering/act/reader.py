@@ -125,6 +125,20 @@ class KernelReader:
         )
         return (*many, *routes, *rules)
 
+    def guests(self) -> tuple[Trouble, ...]:
+        """Rules of others at preferences of our block that no rule of ours has: they may stay."""
+        claim = self.claim
+        return tuple(
+            Trouble(
+                what=f"rule {rule.priority} ({rule.family}) of protocol {rule.protocol}",
+                because="its preference is in our block, where no rule of ours needs it now",
+            )
+            for rule in self._rules()
+            if rule.priority in claim.preferences
+            and not is_our_rule(rule, claim)
+            and _spare(rule, claim)
+        )
+
     def own_addresses(self) -> frozenset[str]:
         """Every address of this host, on whichever interface."""
         bodies = self._asking.dump(wire.GETADDR, bytes(8))
@@ -201,8 +215,19 @@ class KernelReader:
         ]
 
 
+def _spare(rule: Rule, claim: Claim) -> bool:
+    """Whether no rule of ours has this preference in this family.
+
+    `ip rule add from ADDRESS lookup main` leaves it to the kernel to choose one, which takes that
+    before the second rule of all: before our first one, where the rule of the local table is first
+    (fib_default_rule_pref in net/core/fib_rules.c). Without `transit_interfaces` that is P-3.
+    """
+    needed = claim.rules(rule.family) if rule.family in claim.families else ()
+    return all(rule.priority != ours.priority for ours in needed)
+
+
 def _overlap(rule: Rule, claim: Claim) -> str | None:
-    if rule.priority in claim.preferences:
+    if rule.priority in claim.preferences and not _spare(rule, claim):
         return "its preference is in our block"
     if rule.action is Action.TABLE and rule.table in claim.tables:
         return f"it looks up our table {rule.table}"

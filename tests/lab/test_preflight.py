@@ -79,6 +79,34 @@ def test_rules_of_others_that_meet_none_of_ours_are_no_fault(host: None, tmp_pat
     assert complaints(tmp_path) == ()
 
 
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_rule_that_the_kernel_put_before_ours_is_noticed_and_may_stay(
+    host: None, tmp_path: Path, family: str
+) -> None:
+    claim = replace(CLAIM, transit_interfaces=())
+    address = "203.0.113.1" if family == "-4" else "2001:db8::1"
+    with KernelActuator(claim) as kernel:
+        kernel.prepare()
+        run(f"ip {family} rule add from {address} lookup main")
+        assert f"{claim.preferences[0]}:" in run(f"ip {family} rule show from {address}")
+        (notice,) = complaints(tmp_path, claim=claim)
+        assert notice.kind is Fault.NOTICE
+        assert "no rule of ours needs it now" in notice.message
+        assert kernel.prepare() == kernel.foreign() == kernel.withdraw() == ()
+        assert address in run(f"ip {family} rule")
+    (needed, *_) = complaints(tmp_path)  # by a claim that has transit interfaces
+    assert needed.kind is Fault.WRONG_INPUT
+    assert "its preference is in our block" in needed.message
+
+
+def test_within_a_lease_nothing_of_others_refuses_the_agent(host: None, tmp_path: Path) -> None:
+    run("ip rule add from 203.0.113.1 lookup main pref 5352")
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    (complaint,) = preflight(CLAIM, ADDRESSES, state=state, runtime=runtime, leased=True)
+    assert complaint.kind is Fault.NOTICE
+    assert "its preference is in our block" in complaint.message
+
+
 def test_marks_in_bits_of_others_are_noticed_with_their_names(host: None, tmp_path: Path) -> None:
     (notice,) = complaints(tmp_path, claim=replace(CLAIM, mark=0x5353, mask=2**32 - 1))
     assert notice.kind is Fault.NOTICE
