@@ -8,12 +8,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.decide.because import clock, loads, own_fault, spell, waiting, worn_out
+from steering.decide.because import by_mark, clock, loads, own_fault, spell, waiting, worn_out
 from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Health, WallTime
 from steering.world import Alarm, World
+
+REMEDY = (
+    "nothing moves for it: look for rules of a firewall or NAT that match the mark (`nft list "
+    "ruleset`, `iptables-save`), or set act.kernel.mark and mask to bits that nobody else uses"
+)
 
 
 def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
@@ -54,6 +59,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
     for name, where, text in (
         ("self", board.self_doubt, "look bad in a way that speaks against ourselves"),
         (
+            "marked",
+            board.marked,
+            "fail when asked with our mark, and answer the same without it; " + REMEDY,
+        ),
+        (
             "everywhere",
             board.all_bad,
             "are bad on every path: serve-stale or a negative trust anchor may help",
@@ -71,6 +81,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
             first = int(np.argmax(where))
             detail = {
                 "self": own_fault(world, board, first),
+                "marked": by_mark(world, board, first),
                 "damped": worn_out(world, board, first),
                 "budget": waiting(world, board, first),
             }.get(name)

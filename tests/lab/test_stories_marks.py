@@ -12,10 +12,18 @@ from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, ours
 
 from steering import bounds
 from steering.act.lease import Lease
-from steering.lab.sandbox import poll
-from steering.model import LOCAL
+from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.sandbox import find, poll
+from steering.lab.world import EDGE
+from steering.model import LOCAL, Family
 
-pytestmark = pytest.mark.lab
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(find("nft") is None, reason="the program nft (nftables) is not installed"),
+]
+
+THREE = {name: GTLD_SERVERS[name] for name in list(GTLD_SERVERS)[:3]}
+WATCHED = THREE["b.gtld-servers.net."]
 
 BEFORE = "act: {kernel: {mark: 0x5353}}\n"
 """The marks of version 0.1.0, matched whole."""
@@ -110,7 +118,7 @@ def test_what_kube_proxy_masquerades_is_none_of_our_questions(more: str, touched
     """Its rules as they stand in KUBE-POSTROUTING, with a counter."""
     with on_stage(replace(QUICK, more=more)) as stage:
         stage.scene.world.run(
-            "edge",
+            EDGE,
             ["nft", "-f", "-"],
             stdin="table inet kube {\ncounter hit {}\nchain post {\n"
             "type nat hook postrouting priority srcnat;\n"
@@ -140,3 +148,54 @@ def test_a_restart_within_the_lease_is_not_refused_for_a_rule_in_our_block() -> 
         assert kernel.steers() == []
         stage.sh("ip rule del pref 5352 from 198.18.0.1")
         stage.await_alarm("kernel", there=False)
+
+
+def _address_nobody_has(stage: Stage) -> str:
+    """Marked questions leave with a source address to which no answer comes back."""
+    nowhere = {Family.IPV4: "ip saddr set 10.255.0.77", Family.IPV6: "ip6 saddr set fd00:ff::77"}
+    own = "type route hook output priority mangle;"
+    return (
+        f"chain out {{\n{own}\n"
+        + "".join(f"{daddr(a)} meta mark & 0x7f == 0x40 {nowhere[Family.of(a)]}\n" for a in WATCHED)
+        + "}\n"
+    )
+
+
+def _answers_dropped(stage: Stage) -> str:
+    """What answers to marked questions is dropped on its way in, by the mark of the connection."""
+    ours = "".join(f"{daddr(a)} meta mark & 0x7f == 0x40 ct mark set 0x99\n" for a in WATCHED)
+    return (
+        f"chain out {{\ntype filter hook output priority 0;\n{ours}}}\n"
+        "chain in {\ntype filter hook input priority 0;\nct mark 0x99 drop\n}\n"
+    )
+
+
+def daddr(address: str) -> str:
+    return f"{'ip6' if ':' in address else 'ip'} daddr {address}"
+
+
+@pytest.mark.parametrize("harm", [_address_nobody_has, _answers_dropped])
+def test_where_marked_questions_alone_are_lost_nothing_moves_but_for_a_real_fault(
+    harm: Callable[[Stage], str],
+) -> None:
+    with on_stage(nameservers=THREE) as stage:
+        kernel = Kernel(stage)
+        script = f"table inet harm {{\n{harm(stage)}}}\n"
+        stage.scene.world.run(EDGE, ["nft", "-f", "-"], stdin=script)
+        stage.await_alarm("marked")
+        stage.asked_more(60)
+        assert kernel.steers() == []
+        (alarm,) = [a for a in stage.status()["alarms"] if a["name"] == "marked"]
+        assert "2 addresses of gtld-servers fail when asked with our mark" in alarm["because"]
+        for address in WATCHED:
+            told = stage.scene.steering("explain", address)
+            assert "the same without it are answered" in " ".join(told.split())
+        stage.clients_fine()
+
+        stage.scene.world.blackhole(LOCAL, addresses=WATCHED)
+        stage.await_routes(stage.through("pao", WATCHED))
+        stage.await_about("proved", WATCHED)
+        stage.scene.world.unblackhole(LOCAL, addresses=WATCHED)
+        stage.sh("nft delete table inet harm")
+        stage.await_routes({})
+        stage.await_alarm("marked", there=False)
