@@ -17,7 +17,7 @@ from steering.decide.budget import Held
 from steering.decide.crowd import bad_now
 from steering.decide.nowhere import nowhere
 from steering.judge.backoff import gap
-from steering.judge.control import wanted
+from steering.judge.control import refused, wanted
 from steering.judge.losses import EVERY, wary
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention, Health, Seconds
@@ -71,9 +71,10 @@ def attention(world: World) -> dict[str, Attention]:
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
         sites = stranded.get(a, frozenset()) if not curious[a] else frozenset()
         asked[layout.targets[a].address] = _asked(world, a, sites=sites, live=bool(compared[a]))
+    mute = refused(ledger, layout, world.now) & ~away & (not world.off)
     beside = wary(ledger, layout)
     loses: Mask = np.asarray(beside.any(axis=1))
-    patient = np.flatnonzero((calm | held | loses) & ~hurried & ~sample)
+    patient = np.flatnonzero((calm | held | loses | mute) & ~hurried & ~sample)
     for a in patient.tolist():
         rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
         every, sites = rounds * layout.fast_interval, frozenset[int]()
@@ -81,7 +82,7 @@ def attention(world: World) -> dict[str, Attention]:
             every = max(every, EVERY)
             sites = frozenset({int(np.argmax(np.where(beside[a], ledger.losses[a], 0)))})
         asked[layout.targets[a].address] = _asked(
-            world, a, every=every, sites=sites, live=bool(compared[a])
+            world, a, every=every, sites=sites, live=bool(compared[a] | mute[a])
         )
     return asked
 

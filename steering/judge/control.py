@@ -8,6 +8,9 @@ three, bad both ways takes all. For a fault that both have alike that is a rando
 six in 2.6 % of all cases and falls back soon (`confirm`); a fault of the mark brings them with the
 first eight questions of a trial. While there are so many the address stays where it is.
 
+Where the host's firewall refuses the marked questions, nothing counts against the upstream, and
+there is no trial. They are compared all the same, about once a second, so that somebody is told.
+
 In the slow part of a trial (`backoff`), which is to see whether our haste was to blame, the
 control is asked now and then: both together stay at one question a second.
 """
@@ -20,9 +23,9 @@ import numpy as np
 
 from steering.judge.confirm import BAD_HERE, BAD_THERE, CONFIRM_AT
 from steering.judge.draft import Draft
-from steering.judge.ledger import Control, Ledger, Mask
-from steering.layout import CLASSES, Layout
-from steering.model import LOCAL, Health, Instant, Observation, Round, Seconds, Verdict
+from steering.judge.ledger import SILENCES, Control, Ledger, Mask
+from steering.layout import CLASSES, FAMILIES, Layout
+from steering.model import LOCAL, Health, Instant, Observation, Outcome, Round, Seconds, Verdict
 
 NEEDS = CONFIRM_AT // 2
 """Points that speak against our mark."""
@@ -53,7 +56,8 @@ def control(draft: Draft, rounds: Iterable[Round], installed: Mapping[str, str])
 
 
 def _well(draft: Draft, a: int) -> bool:
-    return draft.was.health[a, 0] <= Health.HEALTHY and a not in draft.trials
+    ill = draft.was.health[a, 0] > Health.HEALTHY or draft.was.stuck[a, 0] >= SILENCES
+    return not ill and a not in draft.trials
 
 
 def _pair(draft: Draft, a: int, at: Instant, local: Observation, live: Observation) -> None:
@@ -71,6 +75,8 @@ def _pair(draft: Draft, a: int, at: Instant, local: Observation, live: Observati
 
 def _bad(draft: Draft, a: int, local: Observation) -> bool | None:
     """Whether a marked question was lost or refused; None: it says nothing of that."""
+    if local.outcome is Outcome.LOCAL_ERROR and not local.reached:
+        return True  # a firewall of this host that says no, where it says so of the mark alone
     if local.verdict is Verdict.GOOD:
         return False
     lost = local.verdict in (Verdict.TIMEOUT, Verdict.ERROR)
@@ -94,15 +100,27 @@ def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
     return trial is None or trial.eased is None or known is None or now - known.at > PAUSE
 
 
+def refused(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
+    """(A,) what does not get out over the local path, while others of its family are answered."""
+    rows = ledger.stuck[:, 0] >= SILENCES
+    if rows.any():
+        for family in FAMILIES:
+            mine = layout.family_of == family
+            answered = mine & ~rows & (now - ledger.answered[:, 0] <= layout.fresh)
+            if not answered.any():
+                rows = rows & ~mine
+    return np.asarray(rows)
+
+
 def marked(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) local paths that fail with our mark, and lately did not without it.
+    """(A,) local paths that fail, or let nothing out, with our mark, and lately not without it.
 
     What is bogus is so whatever the mark.
     """
     rows = np.zeros(len(layout.targets), dtype=np.bool_)
     for a, known in ledger.controls.items():
         rows[a] = known.score >= NEEDS and now - known.at <= LASTS
-    rows &= ledger.health[:, 0] == Health.FAILING
+    rows &= (ledger.health[:, 0] == Health.FAILING) | (ledger.stuck[:, 0] >= SILENCES)
     if rows.any():
         rows &= ~ledger.levels[_BOGUS, :, 0].any(axis=1)
     return rows

@@ -34,7 +34,8 @@ def post(
     """
     draft = Draft(ledger, layout, facts.wall, now, away)
     back_off(draft, facts.rounds, facts.installed)
-    control(draft, facts.rounds, facts.installed)
+    if not facts.off:  # then our mark leads nowhere
+        control(draft, facts.rounds, facts.installed)
     count(draft, facts.rounds)
     raise_signals(draft, facts.heard)
     try_suspects(draft)

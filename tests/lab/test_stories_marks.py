@@ -199,3 +199,20 @@ def test_where_marked_questions_alone_are_lost_nothing_moves_but_for_a_real_faul
         stage.sh("nft delete table inet harm")
         stage.await_routes({})
         stage.await_alarm("marked", there=False)
+
+
+def test_where_our_own_firewall_drops_the_mark_nothing_moves_and_it_is_told() -> None:
+    """The kernel tells who sends it: EPERM."""
+    with on_stage(nameservers=THREE) as stage:
+        kernel = Kernel(stage)
+        rules = "".join(f"{daddr(a)} meta mark 0x40 drop\n" for a in WATCHED)
+        chain = f"chain out {{\ntype filter hook output priority 0;\n{rules}}}\n"
+        script = f"table inet harm {{\n{chain}}}\n"
+        stage.scene.world.run(EDGE, ["nft", "-f", "-"], stdin=script)
+        stage.await_alarm("marked")
+        stage.asked_more(30)
+        assert kernel.steers() == []
+        assert "marked" in stage.alarms()
+        stage.sh("nft delete table inet harm")
+        stage.await_alarm("marked", there=False)
+        stage.await_health("healthy")

@@ -72,6 +72,28 @@ def test_half_of_the_marked_questions_are_enough_to_tell(tmp_path: Path) -> None
     assert run.moves() == []
 
 
+def test_what_our_own_firewall_refuses_by_the_mark_is_told_and_moves_nobody(tmp_path: Path) -> None:
+    mended = START + 90
+
+    def answer(ask: Ask) -> Outcome:
+        return Outcome.LOCAL_ERROR if by_mark(ask, until=mended) else GOOD
+
+    run = run_of(tmp_path, answer)
+    run.until(lambda: "marked" in run.world.alarms, limit=mended - START)
+    run.run(mended - run.now)
+    assert run.moves() == []
+    assert "6 addresses of u1 fail" in run.world.alarms["marked"].because
+    run.until(lambda: "marked" not in run.world.alarms, limit=60)
+
+
+def test_switched_off_nothing_is_said_of_a_mark_that_leads_nowhere(tmp_path: Path) -> None:
+    run = run_of(tmp_path, lambda ask: Outcome.LOCAL_ERROR if by_mark(ask) else GOOD)
+    run.off = True
+    run.run(90)
+    assert "marked" not in run.world.alarms
+    assert not run.world.ledger.controls
+
+
 def test_it_concerns_silence_and_errors_alone(tmp_path: Path) -> None:
     """A mark does not change a signature: whoever answers so is no firewall."""
     run = run_of(tmp_path, lambda ask: BAD if by_mark(ask) else GOOD).run(30)
