@@ -76,7 +76,8 @@ def _measure() -> dict[str, list[float]]:
         table=5353,
         protocol=53,
         priority=5353,
-        mark=0x5353,
+        mark=0x40,
+        mask=0x7F,
         sites=tuple(hops),
         next_hops=hops,
     )

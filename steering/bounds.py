@@ -18,6 +18,12 @@ SYSTEM_TABLES: Final[Mapping[int, str]] = {253: "`default`", 254: "`main`", 255:
 """RT_TABLE_* in include/uapi/linux/rtnetlink.h."""
 MARKS: Final = range(1, U32 + 1)
 """0 is the mark of all traffic."""
+MASKS: Final = range(3, U32 + 1)
+"""Of one bit there is no second mark for a site."""
+MARK: Final = 0x40
+MASK: Final = 0x7F
+"""The usual marks and the bits they are matched by: those that none of `act.marks.USERS` claims,
+and no mark from 0x40 on has Istio's low bits."""
 PROTOCOLS: Final = range(5, 256)
 """Below are the kernel's and iproute2's own marks of origin (rtnetlink.h); it is one octet."""
 
@@ -32,6 +38,25 @@ PRIORITIES: Final = range(_LOCAL + 1 + RULES_BEFORE, _MAIN - RULES_AFTER)
 
 INTERFACE: Final = 15
 """Octets of an interface's name (IFNAMSIZ less the final zero)."""
+
+
+def marks(mark: int, mask: int, sites: int) -> range:
+    """The local path's mark and, after it, one for each site: counted in the mask's lowest bit."""
+    step = mask & -mask
+    return range(mark, mark + step * sites + 1, step)
+
+
+def unfit_mark(mark: int, mask: int, sites: int) -> str | None:
+    """Why not every path can have its mark from this one on; None: it can."""
+    if mark & ~mask:
+        return f"is {mark:#x} and has bits outside the mask {mask:#x}, wanted a mark within it"
+    fit = next((i for i, each in enumerate(marks(mark, mask, sites)) if each & ~mask), sites + 1)
+    if fit <= sites:
+        return (
+            f"is {mark:#x}, and under the mask {mask:#x} that leaves marks for {fit - 1} sites"
+            f" of {sites}, wanted a smaller mark or a mask of more bits"
+        )
+    return None
 
 
 def unfit(

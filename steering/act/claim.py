@@ -29,8 +29,9 @@ class Claim:
     """One agent's table, protocol number, rules and next hops.
 
     Site number i (1, 2, …, in the order of `sites`) has the probe table `table + i` and the
-    probe mark `mark + i`. Raises ClaimError where two owned numbers would collide or leave
-    the kernel's range, or a next hop is not a global address of its family.
+    i-th probe mark after `mark`, counted in the lowest bit of `mask`. Raises ClaimError where two
+    owned numbers would collide or leave the kernel's range, or a next hop is not a global address
+    of its family.
     """
 
     table: int
@@ -40,6 +41,8 @@ class Claim:
     sites: tuple[str, ...]
     next_hops: Mapping[str, Mapping[Family, str]] = field(hash=False)
     transit_interfaces: tuple[str, ...] = ()
+    mask: int = bounds.U32
+    """The bits of a packet's mark that our rules match; all of them in version 0.1.0."""
 
     def __post_init__(self) -> None:
         n = len(self.sites)
@@ -48,7 +51,10 @@ class Claim:
         self._check("table", self.table, bounds.TABLES, more=n)
         if bounds.SYSTEM_TABLES.keys() & set(self.tables):
             raise ClaimError(f"table: {self.table} to {self.table + n} takes in the system's own")
-        self._check("mark", self.mark, bounds.MARKS, more=n)
+        self._check("mark", self.mark, bounds.MARKS)
+        self._check("mask", self.mask, bounds.MASKS)
+        if because := bounds.unfit_mark(self.mark, self.mask, n):
+            raise ClaimError(f"mark: {because}")
         self._check("protocol", self.protocol, bounds.PROTOCOLS)
         self._check("priority", self.priority, bounds.PRIORITIES)
         if any(not 0 < len(name.encode()) <= bounds.INTERFACE for name in self.transit_interfaces):
@@ -93,7 +99,7 @@ class Claim:
     @property
     def marks(self) -> range:
         """The mark of the local path's probes and, after it, one a site."""
-        return range(self.mark, self.mark + len(self.sites) + 1)
+        return bounds.marks(self.mark, self.mask, len(self.sites))
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -116,7 +122,7 @@ class Claim:
 
     def mark_of(self, path: str) -> int:
         """What a probe's socket over this path must carry (SO_MARK)."""
-        return self.mark + (self.number(path) if path in self.sites else 0)
+        return self.marks[self.number(path) if path in self.sites else 0]
 
     def steer(self, address: str, site: str) -> Route:
         """The host route for one steer. Raises KeyError where the site lacks the family."""
@@ -141,7 +147,7 @@ class Claim:
             ),
             self._rule(family, self.priority - 2, action=Action.GOTO, goto=beyond, mark=self.mark),
             *(
-                self._rule(family, self.priority - 1, mark=self.mark + i, table=self.table + i)
+                self._rule(family, self.priority - 1, mark=self.marks[i], table=self.table + i)
                 for i in range(1, len(self.sites) + 1)
             ),
             self._rule(family, self.priority, table=self.table),
@@ -204,11 +210,12 @@ class Claim:
             table=table,
             goto=goto,
             mark=mark,
-            mask=None if mark is None else bounds.U32,
+            mask=None if mark is None else self.mask,
             iif=iif,
         )
 
     def to_json(self) -> str:
+        """A text for `from_json`; that of a full mask is as version 0.1.0 wrote and reads it."""
         return json.dumps(
             {
                 "table": self.table,
@@ -221,6 +228,7 @@ class Claim:
                     for site, hops in self.next_hops.items()
                 },
                 "transit_interfaces": list(self.transit_interfaces),
+                **({} if self.mask == bounds.U32 else {"mask": self.mask}),
             }
         )
 
@@ -240,10 +248,11 @@ class Claim:
                     for site, hops in value["next_hops"].items()
                 },
                 transit_interfaces=_texts(value["transit_interfaces"]),
+                mask=_number(value.get("mask", bounds.U32)),
             )
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ClaimError(f"not a claim: {error!r}") from error
-        if len(value) != 7:
+        if len(value) != (8 if "mask" in value else 7):
             raise ClaimError("not a claim: it says more than a claim does")
         return claim
 

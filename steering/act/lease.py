@@ -14,10 +14,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from steering import bounds
 from steering.act import slots
 from steering.act.claim import Claim, ClaimError
 from steering.act.slots import Slots
@@ -109,11 +110,12 @@ class Lease:
 
     def _put(self, claim: Claim, former: Sequence[Claim], deadline: Seconds) -> None:
         value = {
-            "claim": claim.to_json(),
+            "claim": _without_mask(claim),
             "boot": self._boot,
             "deadline": deadline,  # for version 0.1.0, which knows of no slots
             "pid": os.getpid(),
-            "former": [before.to_json() for before in former],
+            "former": [_without_mask(before) for before in former],
+            "masks": [each.mask for each in (claim, *former)],
         }
         head = f'{json.dumps(value)[:-1]}, "{_SLOTS}": "'
         self.close()
@@ -145,6 +147,27 @@ class Lease:
 _SLOTS = "renewed"
 
 
+def _without_mask(claim: Claim) -> str:
+    """The claim as version 0.1.0 wrote it, which takes any other text for a damaged lease.
+
+    Its guard runs on until this version's has taken its place, and would take all back. What a
+    mask is about does not concern it: it knows its rules by preference and protocol.
+    """
+    return replace(claim, mask=bounds.U32).to_json()
+
+
+def _claims(value: Mapping[str, object]) -> list[Claim]:
+    """The claim and the former ones, with their masks; those of version 0.1.0 are full."""
+    former = value.get("former", ())
+    texts = [value["claim"], *(former if isinstance(former, list) else ())]
+    masks = value.get("masks", [bounds.U32] * len(texts))
+    if not isinstance(masks, list) or not all(type(mask) is int for mask in masks):
+        raise TypeError("masks are whole numbers")
+    return [
+        replace(Claim.from_json(text), mask=mask) for text, mask in zip(texts, masks, strict=True)
+    ]
+
+
 def _state(data: bytes) -> LeaseState:
     try:
         value = json.loads(data.decode())
@@ -153,12 +176,13 @@ def _state(data: bytes) -> LeaseState:
             deadline = slots.read(value[_SLOTS].encode())
         if deadline is None or not math.isfinite(deadline):  # JSON as Python reads it has these
             return _DAMAGED
+        claim, *former = _claims(value)
         return LeaseState(
-            claim=Claim.from_json(value["claim"]),
+            claim=claim,
             boot=str(value["boot"]),
             deadline=float(deadline),
             pid=int(value["pid"]),
-            former=tuple(map(Claim.from_json, value.get("former", ()))),
+            former=tuple(former),
         )
     except (
         ClaimError,

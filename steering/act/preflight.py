@@ -18,10 +18,12 @@ from pathlib import Path
 from socket import if_indextoname, if_nametoindex
 from typing import Literal
 
+from steering import bounds
 from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import objection, unfit
 from steering.act.gateways import way_to
+from steering.act.marks import shared_with
 from steering.act.netlink import Asking
 from steering.act.reader import WITNESSES, KernelReader
 from steering.model import Family, Seconds
@@ -62,18 +64,22 @@ def preflight(
     runtime: Path,
     create: bool = True,
     former: Collection[Claim] = (),
+    leased: bool = False,
 ) -> tuple[Complaint, ...]:
     """All complaints about this host, worst first. Raises nothing.
 
     With `create` the two directories are made where they are missing and tried with an empty
-    file each; without, nothing at all is written. What `former` claims own is about to go.
+    file each; without, nothing at all is written. What `former` claims own is about to go. While a
+    lease is in force (`leased`), what others have among what is ours is a notice: not to go on
+    would end the steers, and the agent's alarm says the same.
     """
     directories = {"state": state, "runtime": runtime}
     found: list[Complaint] = [*_capabilities(claim), *_directories(directories, create=create)]
+    found += _shared_marks(claim)
     try:
         with KernelReader(claim) as kernel, Asking() as asking:
             found += _families(claim, asking)
-            found += _occupied(kernel, former)
+            found += _occupied(kernel, former, Fault.NOTICE if leased else Fault.WRONG_INPUT)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _bypassed(kernel, addresses)
             found += _ways_out(claim, asking)
@@ -161,14 +167,38 @@ def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
             )
 
 
-def _occupied(kernel: KernelReader, former: Collection[Claim]) -> Iterator[Complaint]:
+def _occupied(kernel: KernelReader, former: Collection[Claim], kind: Fault) -> Iterator[Complaint]:
     claim = kernel.claim
-    for trouble in kernel.foreign(besides=former) if claim.sites else ():
+    if not claim.sites:
+        return
+    for trouble in kernel.guests():
         yield Complaint(
-            kind=Fault.WRONG_INPUT,
+            kind=Fault.NOTICE,
+            message=f"act.kernel: {trouble}: give it one outside {claim.preferences[0]} to "
+            f"{claim.preferences[-1]} (`ip rule add pref ...`) before it is needed",
+        )
+    for trouble in kernel.foreign(besides=former):
+        yield Complaint(
+            kind=kind,
             message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "
             f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
-            f"and marks {claim.marks[0]:#x} to {claim.marks[-1]:#x} that nobody else uses",
+            f"and marks {_marks(claim)} that nobody else uses",
+        )
+
+
+def _marks(claim: Claim) -> str:
+    return f"{claim.marks[0]:#x} to {claim.marks[-1]:#x} under the mask {claim.mask:#x}"
+
+
+def _shared_marks(claim: Claim) -> Iterator[Complaint]:
+    users = shared_with(claim) if claim.sites else ()
+    if users:
+        yield Complaint(
+            kind=Fault.NOTICE,
+            message=f"act.kernel.mark: {_marks(claim)} share bits with those of "
+            f"{', '.join(users)}: where one of these runs, its rules may catch our questions: "
+            f"wanted the usual mark {bounds.MARK:#x} under the mask {bounds.MASK:#x}, or bits "
+            "that nobody else on this host uses",
         )
 
 

@@ -19,6 +19,7 @@ from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
 from steering.act.foreign import Does, ForeignRule, foreign_rule_from
 from steering.act.gateways import links, pinned
+from steering.act.marks import collision
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
@@ -130,6 +131,20 @@ class KernelReader:
             if not any(is_our_rule(rule, c) for c in known) and (because := _overlap(rule, claim))
         )
         return (*many, *routes, *rules)
+
+    def guests(self) -> tuple[Trouble, ...]:
+        """Rules of others at preferences of our block that no rule of ours has: they may stay."""
+        claim = self.claim
+        return tuple(
+            Trouble(
+                what=f"rule {rule.priority} ({rule.family}) of protocol {rule.protocol}",
+                because="its preference is in our block, where no rule of ours needs it now",
+            )
+            for rule in self._rules()
+            if rule.priority in claim.preferences
+            and not is_our_rule(rule, claim)
+            and _spare(rule, claim)
+        )
 
     def own_addresses(self) -> frozenset[str]:
         """Every address of this host, on whichever interface."""
@@ -254,15 +269,24 @@ class KernelReader:
         ]
 
 
+def _spare(rule: Rule, claim: Claim) -> bool:
+    """Whether no rule of ours has this preference in this family.
+
+    `ip rule add from ADDRESS lookup main` leaves it to the kernel to choose one, which takes that
+    before the second rule of all: before our first one, where the rule of the local table is first
+    (fib_default_rule_pref in net/core/fib_rules.c). Without `transit_interfaces` that is P-3.
+    """
+    needed = claim.rules(rule.family) if rule.family in claim.families else ()
+    return all(rule.priority != ours.priority for ours in needed)
+
+
 def _overlap(rule: Rule, claim: Claim) -> str | None:
-    if rule.priority in claim.preferences:
+    if rule.priority in claim.preferences and not _spare(rule, claim):
         return "its preference is in our block"
     if rule.action is Action.TABLE and rule.table in claim.tables:
         return f"it looks up our table {rule.table}"
     if rule.mark and rule.mask and not _inverted(rule):
-        for mark in claim.marks:
-            if mark & rule.mask == rule.mark:
-                return f"it catches our mark {mark:#x}"
+        return collision(rule.mark, rule.mask, claim)
     return None
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
-from steering.act.lease import Lease
+from steering.act.lease import Lease, LeaseState
 from steering.act.off import OffSwitch
 from steering.act.preflight import Fault, preflight
 from steering.act.reader import KernelReader, Trouble
 from steering.act.rivals import leases_of, rivals
-from steering.act.watchdog import inherited
+from steering.act.watchdog import found
 from steering.agent import parts
 from steering.agent.ears import Ears
 from steering.agent.hands import Hands
@@ -195,12 +195,14 @@ class Outfit:
 
     def _look_about(self, claim: Claim, former: tuple[Claim, ...]) -> None:
         config = self.setup.config
+        leases = () if former else _in_force(config.runtime, claim)
         complaints = preflight(
             claim,
             self.allowed,
             state=config.state,
             runtime=config.runtime,
-            former=former or _left_by_others(config.runtime, claim),
+            former=former or tuple(c for lease in leases for c in lease.claims if c != claim),
+            leased=bool(leases),
         )
         fatal = [c for c in complaints if c.kind is not Fault.NOTICE]
         if fatal:
@@ -208,10 +210,10 @@ class Outfit:
         self.notices = tuple(map(str, complaints))
 
 
-def _left_by_others(runtime: Path, claim: Claim) -> tuple[Claim, ...]:
+def _in_force(runtime: Path, claim: Claim) -> tuple[LeaseState, ...]:
+    """The leases that a restart goes on by."""
     try:
-        beside = leases_of(rivals(runtime, claim))
-        return inherited(Lease(runtime), claim, beside=beside)
+        return found(Lease(runtime), leases_of(rivals(runtime, claim)))
     except OSError:
         return ()  # adopting will meet the same, and say so
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from steering import bounds
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
 from steering.config import Config, Mode, Policy, Return, Setup
@@ -48,13 +49,14 @@ def claim_of(config: Config) -> Claim | None:
         protocol=kernel.protocol,
         priority=kernel.priority,
         mark=kernel.mark,
+        mask=kernel.mark_bits,
         sites=tuple(config.sites),
         next_hops={name: dict(site.next_hop) for name, site in config.sites.items()},
         transit_interfaces=config.transit_interfaces,
     )
 
 
-NOTHING = Claim(table=5353, protocol=53, priority=5353, mark=0x5353, sites=(), next_hops={})
+NOTHING = Claim(table=5353, protocol=53, priority=5353, mark=bounds.MARK, sites=(), next_hops={})
 """A claim on nothing in the kernel, for an agent that acts by BGP alone."""
 
 
@@ -221,14 +223,15 @@ def pinning_commands(claim: Claim) -> tuple[str, ...]:
     lines: list[str] = []
     for family in claim.families:
         ip = "ip -4" if family.bits == 32 else "ip -6"
-        lines.append(f"{ip} rule add pref {claim.priority - 2} fwmark {claim.mark:#x} lookup main")
+        around = f"fwmark {claim.mark:#x}/{claim.mask:#x} lookup main"
+        lines.append(f"{ip} rule add pref {claim.priority - 2} {around}")
         for site in claim.sites:
             hop = claim.next_hop(site, family)
             if hop is None:
                 continue
-            number = claim.number(site)
-            table, mark = claim.table + number, claim.mark + number
-            asks_by = f"pref {claim.priority - 1} fwmark {mark:#x} lookup {table}"
+            table = claim.table + claim.number(site)
+            marked = f"fwmark {claim.mark_of(site):#x}/{claim.mask:#x}"
+            asks_by = f"pref {claim.priority - 1} {marked} lookup {table}"
             lines += [
                 # While the site's link is down its probes must not take another way instead.
                 f"{ip} route add unreachable default metric {LAST_RESORT} table {table}",

@@ -46,6 +46,7 @@ def check(options: argparse.Namespace) -> int:
 def _of_this_host(setup: Setup) -> Iterator[str]:
     from steering.act.preflight import Fault, preflight
     from steering.agent import parts
+    from steering.agent.standing import leased
     from steering.config import Mode
     from steering.dnstap.listen import objections
 
@@ -55,7 +56,12 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
     if (claim := parts.claim_of(config)) is not None:
         addresses = parts.addresses_of(setup)
         for complaint in preflight(
-            claim, addresses, state=config.state, runtime=config.runtime, create=False
+            claim,
+            addresses,
+            state=config.state,
+            runtime=config.runtime,
+            create=False,
+            leased=leased(config.runtime),
         ):
             word = "notice" if complaint.kind is Fault.NOTICE else f"{who} would refuse"
             yield f"{word}: {complaint}"

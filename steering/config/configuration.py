@@ -151,10 +151,26 @@ class Kernel(Section):
         " one after it are the agent's, too.",
     )
     mark: Annotated[int, Whole.within(bounds.MARKS, why="0 is the mark of all traffic")] = Field(
-        default=0x5353,
-        description="The mark (SO_MARK) on probes of the local path, 0x5353 if left out. The"
-        " next marks, one for each site, are those of the probes through it.",
+        default=bounds.MARK,
+        description="The mark (SO_MARK) on probes of the local path, 0x40 if left out. The"
+        " next marks, one for each site, are those of the probes through it; they are counted in"
+        " the lowest bit of `mask` and lie within it.",
     )
+    mask: (
+        Annotated[int, Whole.within(bounds.MASKS, why="two bits at least, of a mark's 32")] | None
+    ) = Field(
+        default=None,
+        description="The bits of a packet's mark that are the agent's: its rules match no"
+        " others. If left out, 0x7f where `mark` lies within it, else all 32.",
+    )
+
+    @property
+    def mark_bits(self) -> int:
+        """The mask that is used."""
+        if self.mask is not None:
+            return self.mask
+        # A mark that was chosen for version 0.1.0 goes on to be matched whole.
+        return bounds.U32 if self.mark & ~bounds.MASK else bounds.MASK
 
 
 class Act(Section):

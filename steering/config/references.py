@@ -81,12 +81,8 @@ def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
             f" {bounds.TABLES.stop}"
         )
         yield ("act", "kernel", "table"), message
-    if kernel.mark + sites not in bounds.MARKS:
-        message = (
-            f"is {kernel.mark:#x}, and there is no further mark for each site below 2^32,"
-            " wanted a smaller one"
-        )
-        yield ("act", "kernel", "mark"), message
+    if because := bounds.unfit_mark(kernel.mark, kernel.mark_bits, sites):
+        yield ("act", "kernel", "mark"), because
 
 
 def wrong_sites(to: Sequence[object], sites: tuple[str, ...]) -> Iterator[Wrong]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide.because import (
+    by_mark,
     clock,
     loads,
     no_answer,
@@ -25,6 +26,11 @@ from steering.judge.reach import Leg, lost
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Health, Seconds, WallTime
 from steering.world import Alarm, World
+
+REMEDY = (
+    "nothing moves for it: look for rules of a firewall or NAT that match the mark (`nft list "
+    "ruleset`, `iptables-save`), or set act.kernel.mark and mask to bits that nobody else uses"
+)
 
 
 def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
@@ -65,6 +71,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
     for name, where, text in (
         ("self", board.self_doubt, "look bad in a way that speaks against ourselves"),
         (
+            "marked",
+            board.marked,
+            "fail when asked with our mark, and answer the same without it; " + REMEDY,
+        ),
+        (
             "everywhere",
             board.all_bad,
             "are bad on every path: serve-stale or a negative trust anchor may help",
@@ -82,6 +93,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
             first = int(np.argmax(where))
             detail = {
                 "self": own_fault(world, board, first),
+                "marked": by_mark(world, board, first),
                 "damped": worn_out(world, board, first),
                 "budget": waiting(world, board, first),
             }.get(name)

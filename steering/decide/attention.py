@@ -17,6 +17,7 @@ from steering.decide.budget import Held
 from steering.decide.crowd import bad_now
 from steering.decide.nowhere import nowhere
 from steering.judge.backoff import gap
+from steering.judge.control import refused, wanted
 from steering.judge.losses import EVERY, wary
 from steering.judge.names import NONE, WITNESSES, holds
 from steering.model import Attention, Health, Seconds
@@ -53,6 +54,7 @@ def attention(world: World) -> dict[str, Attention]:
     watched[list(world.proofs)] = True
     unproved[[a for a, proof in world.proofs.items() if not proof.proved]] = True
     unshown, held = _held(world)
+    compared = _without_mark(world, unshown)
     sample = _heard_beside(world, curious)
     away = world.plan > 0
     calm = away & ~unproved & _calm(world)
@@ -61,7 +63,7 @@ def attention(world: World) -> dict[str, Attention]:
     waits[list(stranded)] = True
     hurried = (away & ~calm) | curious | on_trial | watched & ~calm | unshown | waits
     rows = np.flatnonzero(hurried & ~sample)
-    wanted: dict[str, Attention] = {}
+    asked: dict[str, Attention] = {}
     # Proofs first, since traffic depends on them; then trials, news of whom has failed, what is to
     # be shown anew, other news, those with nowhere to go, and last recoveries.
     bad = ledger.run[:, 0] == 0
@@ -70,10 +72,11 @@ def attention(world: World) -> dict[str, Attention]:
     chosen = rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist()
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
         sites = stranded.get(a, frozenset()) if not curious[a] else frozenset()
-        wanted[layout.targets[a].address] = _asked(world, a, sites=sites)
+        asked[layout.targets[a].address] = _asked(world, a, sites=sites, live=bool(compared[a]))
+    mute = refused(ledger, layout, world.now) & ~away & (not world.off)
     beside = wary(ledger, layout)
     loses: Mask = np.asarray(beside.any(axis=1))
-    patient = np.flatnonzero((calm | held | loses) & ~hurried & ~sample)
+    patient = np.flatnonzero((calm | held | loses | mute) & ~hurried & ~sample)
     for a in patient.tolist():
         if calm[a]:
             rounds = max(CALM, np.count_nonzero(calm) / CALM)
@@ -83,12 +86,32 @@ def attention(world: World) -> dict[str, Attention]:
         if loses[a]:
             every = max(every, EVERY)
             sites = frozenset({int(np.argmax(np.where(beside[a], ledger.losses[a], 0)))})
-        wanted[layout.targets[a].address] = _asked(world, a, every=every, sites=sites)
-    return wanted
+        asked[layout.targets[a].address] = _asked(
+            world, a, every=every, sites=sites, live=bool(compared[a] | mute[a])
+        )
+    return asked
+
+
+def _without_mark(world: World, unshown: Mask) -> Mask:
+    """(A,) addresses at home that are asked without a mark as well (`control`).
+
+    While they are on trial, while a breach is shown anew, and for as long as only what has our mark
+    fails.
+    """
+    ledger, board = world.ledger, world.board
+    rows = np.zeros_like(unshown)
+    for a in {*ledger.trials, *np.flatnonzero(unshown).tolist()}:
+        rows[a] = world.plan[a] == 0 and wanted(ledger, a, world.now)
+    return rows if board is None else rows | board.marked
 
 
 def _asked(
-    world: World, a: int, *, every: Seconds = 0.0, sites: frozenset[int] = frozenset()
+    world: World,
+    a: int,
+    *,
+    every: Seconds = 0.0,
+    sites: frozenset[int] = frozenset(),
+    live: bool = False,
 ) -> Attention:
     """What is asked of the address in row `a`; `sites` may be fit for it again."""
     layout, ledger = world.layout, world.ledger
@@ -108,7 +131,7 @@ def _asked(
     proving = proof is not None and not proof.proved
     return Attention(
         paths=frozenset(layout.paths[p] for p in columns),
-        live=proof is not None and proof.installed is not None,
+        live=live or (proof is not None and proof.installed is not None),
         witnesses=_witnesses(world, a),
         every=max(every, gap(layout, ledger, a, world.now, proving=proving)),
     )
@@ -124,7 +147,9 @@ def _held(world: World) -> tuple[Mask, Mask]:
     if board is None:
         return none, none
     stays = board.own & (world.plan == 0)
-    free = ~(board.ordered | board.self_doubt | board.all_bad) & (board.room.minute > 0)
+    free = ~(board.ordered | board.self_doubt | board.marked | board.all_bad) & (
+        board.room.minute > 0
+    )
     free &= (board.held == Held.NOT) & ~_full(world)
     free &= board.proven.any(axis=1) & (not (board.off or board.clock_doubt))
     unshown = stays & board.unshown & free

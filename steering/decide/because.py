@@ -44,7 +44,8 @@ def _why(world: World, board: Board, a: int) -> str:
         case "clock":
             return f"{clock(world, board)}; local: {local}"
         case "self":
-            return own_fault(world, board, a) or local
+            mark = by_mark(world, board, a)
+            return own_fault(world, board, a) or (f"{mark}; local: {local}" if mark else local)
         case "healthy":
             first = "first of its group to go home; " if a in board.scouts else ""
             return f"{first}local: {local}"
@@ -121,6 +122,17 @@ def own_fault(world: World, board: Board, a: int) -> str:
             "came back over it since"
         )
     return ""
+
+
+def by_mark(world: World, board: Board, a: int) -> str:
+    """What speaks against our own mark; empty if nothing does."""
+    known = world.ledger.controls.get(a)
+    if known is None or not board.marked[a]:
+        return ""
+    return (
+        f"questions with our mark fail and the same without it are answered ({known.score:+d}, the "
+        f"latest {duration(max(0.0, world.now - known.at))} ago)"
+    )
 
 
 def worn_out(world: World, board: Board, a: int) -> str:

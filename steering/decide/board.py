@@ -14,6 +14,7 @@ from steering.decide.orders import NONE
 from steering.decide.proven import proven
 from steering.decide.rank import SURE, best, costs, failing, failing_steps, lasting
 from steering.judge.compare import cut_off, others_asked
+from steering.judge.control import marked
 from steering.judge.demand import demand
 from steering.judge.ledger import SILENCES
 from steering.judge.present import over, shown
@@ -44,6 +45,8 @@ class Board:
     dated: Mask
     """(U,) upstreams whose signatures look out of date on every path."""
     self_doubt: Mask
+    marked: Mask
+    """Fails at home with our mark, and not without it: it is no fault that a move would mend."""
     crowds: tuple[Crowd, ...]
     """By family, the operators that went bad at once, if that speaks against ourselves."""
     hasty: Mask
@@ -125,13 +128,17 @@ def look(world: World) -> Board:
     fresh = shown(ledger, layout, now) & ~over(ledger, layout, now)
     outdated = (now - ledger.answered[:, 0] < layout.fresh) & ledger.late[:, 0]
     present = fresh | ((local == Health.STALE) & outdated)
-    ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, world.begun)))
+    by_mark = marked(ledger, layout, now) & home
+    ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, world.begun))) & ~by_mark
     seen = ripe & ~_by_word_alone(world)
     groups = together.open_groups(world.open_groups, layout.group_of, seen)
     along = together.reach(groups, layout.group_of, layout.family_of, seen)
     # Nor does anybody go along on what his group showed long ago.
-    along &= ~home | together.reach(groups, layout.group_of, layout.family_of, own & present)
+    along &= ~home | together.reach(
+        groups, layout.group_of, layout.family_of, own & present & ~by_mark
+    )
     breached = ripe | along
+    by_mark &= ~breached  # the others of its group show a fault that is none of the mark
     waiting = together.settling(
         layout.group_of, own & (plan == 0), _on_trial(world), ledger.confirmed_at, now
     )
@@ -185,6 +192,7 @@ def look(world: World) -> Board:
         clock_doubt=clock_doubt,
         dated=dated,
         self_doubt=self_doubt,
+        marked=by_mark,
         crowds=gathered,
         hasty=raised & (plan > 0) & (now - world.left_at <= HASTY),
         ordered=ordered,

@@ -14,6 +14,7 @@ import numpy as np
 from steering.decide import damping
 from steering.decide.because import (
     because,
+    by_mark,
     clock,
     duration,
     loads,
@@ -130,7 +131,7 @@ def _clock_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG001
 
 
 def _self(world: World, board: Board, a: int) -> str:
-    if found := own_fault(world, board, a):
+    if found := own_fault(world, board, a) or by_mark(world, board, a):
         return found
     suspects = board.local == Health.SUSPECT
     suspects |= board.local == Health.FAILING
@@ -143,6 +144,8 @@ def _self(world: World, board: Board, a: int) -> str:
 def _self_otherwise(world: World, board: Board, a: int) -> str:
     if board.crowds[int(world.layout.family_of[a])]:
         return "the operators being well again, but for one or two"
+    if board.marked[a]:
+        return "a good answer to a question with our mark, or a bad one to the same without it"
     if board.self_doubt[a]:
         return "an answer from any address of this family over the local path"
     return "three unrelated operators, or most of them, going bad within a minute"

@@ -86,9 +86,10 @@ RULES: tuple[Rule, ...] = (
         number=4,
         name="self",
         when="three unrelated operators, or most of them, went bad here within a minute, or our "
-        "probes cannot leave: we suspect ourselves (what is on a detour may still change its site)",
+        "probes cannot leave, or only those with our mark fail: we suspect ourselves (what is on a "
+        "detour may still change its site)",
         answer=Answer.KEEP,
-        applies=lambda board: board.self_doubt & ~board.onward,
+        applies=lambda board: (board.self_doubt | board.marked) & ~board.onward,
     ),
     Rule(
         number=5,

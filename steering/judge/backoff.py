@@ -80,9 +80,12 @@ def back_off(draft: Draft, rounds: tuple[Round, ...], installed: Mapping[str, st
             continue
         asked = {LOCAL, installed.get(item.address, LOCAL)}
         seen = {o.outcome for o in item.observations if o.live or o.path in asked}
-        # A first refusal of one that nothing is known of has to be looked into fast.
-        live = any(o.live for o in item.observations)
-        away = live or draft.was.health[a, 0] >= Health.STALE
+        # A first refusal of one that nothing is known of has to be looked into fast. What is
+        # suspect at home is asked without a mark to see whether that is to blame (`control`).
+        health = draft.was.health[a, 0]
+        proving = item.address in installed or health != Health.SUSPECT
+        live = proving and any(o.live for o in item.observations)
+        away = live or health >= Health.STALE
         _note(draft, a, seen, at_once=away and Outcome.REFUSED in seen)
     for a in [a for a, b in draft.backoffs.items() if not b.points and draft.now >= b.until]:
         del draft.backoffs[a]

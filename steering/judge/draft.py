@@ -14,7 +14,7 @@ from steering.judge.copies import Copies
 from steering.judge.health import Signal
 from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
-from steering.judge.ledger import Backoff, Counts, HerdTrial, Key, Ledger, Mask
+from steering.judge.ledger import Backoff, Control, Counts, HerdTrial, Key, Ledger, Mask
 from steering.judge.own import fork, own, put
 from steering.judge.reach import Leg, Reach
 from steering.judge.recover import Bucket, Hold
@@ -47,6 +47,7 @@ class Draft:
         self.ignored: dict[int, names.Names] = dict(ledger.ignored)
         self.trials: dict[int, Trial] = dict(ledger.trials)
         self.herds: dict[int, HerdTrial] = dict(ledger.herds)
+        self.controls: dict[int, Control] = dict(ledger.controls)
         self.backoffs: dict[int, Backoff] = dict(ledger.backoffs)
         self.buckets: dict[Key, Bucket] = dict(ledger.buckets)
         self.holds: dict[int, Hold] = dict(ledger.holds)
@@ -55,7 +56,7 @@ class Draft:
         self.book = fork(ledger)
         for name in (
             *("counted", "ignored", "trials", "herds"),
-            *("backoffs", "buckets", "holds", "evidence", "legs"),
+            *("controls", "backoffs", "buckets", "holds", "evidence", "legs"),
         ):
             put(self.book, name, getattr(self, name))
         if ledger.copies.aged(layout, now):

@@ -48,6 +48,19 @@ class HerdTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """How an address at home answers with our mark, beside the same without it (`control`)."""
+
+    score: int
+    at: Instant
+    """When the latest of these questions were asked."""
+    lost: bool
+    """The latest with the mark was lost or refused."""
+    live_lost: bool
+    """The latest without it was bad."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """How an address takes our fast questions over the paths in use (`backoff`)."""
 
@@ -146,6 +159,7 @@ class Ledger:
     trials: Mapping[int, Trial] = field(default_factory=dict)
     herds: Mapping[int, HerdTrial] = field(default_factory=dict)
     """Group -> its trial."""
+    controls: Mapping[int, Control] = field(default_factory=dict)
     backoffs: Mapping[int, Backoff] = field(default_factory=dict)
     buckets: Mapping[Key, Bucket] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)

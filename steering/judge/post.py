@@ -6,6 +6,7 @@ Keys that saw nothing cost nothing but their share of a few array operations.
 from __future__ import annotations
 
 from steering.judge.backoff import back_off
+from steering.judge.control import control
 from steering.judge.count import count
 from steering.judge.draft import Draft
 from steering.judge.herd import try_herds
@@ -33,6 +34,8 @@ def post(
     """
     draft = Draft(ledger, layout, facts.wall, now, away)
     back_off(draft, facts.rounds, facts.installed)
+    if not facts.off:  # then our mark leads nowhere
+        control(draft, facts.rounds, facts.installed)
     count(draft, facts.rounds)
     raise_signals(draft, facts.heard)
     try_suspects(draft)

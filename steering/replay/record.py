@@ -186,7 +186,7 @@ def _check_shapes(world: World, layout: Layout) -> None:
     columns, rows = len(layout.paths), len(layout.targets)
     if world.plan.size and not 0 <= int(world.plan.min()) <= int(world.plan.max()) < columns:
         raise ForeignError("plan: leads over paths that are not there")
-    keys = (*world.proofs, *world.ledger.trials, *world.ledger.holds)
+    keys = (*world.proofs, *world.ledger.trials, *world.ledger.controls, *world.ledger.holds)
     pairs = (*world.ledger.buckets, *world.ledger.instances, *world.ledger.evidence)
     if not all(0 <= row < rows for row in keys) or not all(
         0 <= row < rows and 0 <= column < columns for row, column in pairs

@@ -19,7 +19,8 @@ CLAIM = Claim(
     table=5353,
     protocol=53,
     priority=5353,
-    mark=0x5353,
+    mark=0x40,
+    mask=0x7F,
     sites=SITES,
     next_hops={
         "pao": {Family.IPV4: "10.255.1.2", Family.IPV6: "fd00:ff:1::2"},

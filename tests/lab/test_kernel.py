@@ -427,7 +427,7 @@ def test_dying_while_preparing_or_withdrawing_never_misleads_a_packet(host: None
             source = "203.0.113.5" if "." in address else "2001:db8:5::5"
             transit = ip(f"route get {address} from {source} iif bb-pao")
             assert transit[0]["gateway"] == gateway
-            around = ip(f"route get {address} mark 0x5353")
+            around = ip(f"route get {address} mark {CLAIM.mark}")
             assert around[0]["gateway"] == gateway
 
     for forward in ("ipv4/conf/all/forwarding", "ipv6/conf/all/forwarding"):

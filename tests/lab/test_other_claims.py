@@ -30,8 +30,9 @@ OTHERS = {
     "table": replace(CLAIM, table=6353),
     "priority": replace(CLAIM, priority=6353),
     "next priority": replace(CLAIM, priority=5354),
-    "mark": replace(CLAIM, mark=0x6353),
-    "all": replace(CLAIM, table=5354, priority=5352, mark=0x5354),
+    "mark": replace(CLAIM, mark=0x50),
+    "mark of version 0.1.0": replace(CLAIM, mark=0x5353, mask=2**32 - 1),
+    "all": replace(CLAIM, table=5354, priority=5352, mark=0x41),
     "order": replace(CLAIM, sites=("fra", "pao")),
     "one site less": replace(CLAIM, sites=("pao",), next_hops={"pao": HOPS["pao"]}),
     "one site more": replace(
@@ -165,7 +166,10 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
     raise AssertionError("it never came to an end")
 
 
-@pytest.mark.parametrize("name", ["order", "one site less", "one site more", "no transit"])
+@pytest.mark.parametrize(
+    "name",
+    ["order", "one site less", "one site more", "no transit", "mark", "mark of version 0.1.0"],
+)
 def test_where_both_claims_want_the_same_route_it_is_not_touched(
     config: Config, fate: Fate, name: str
 ) -> None:

@@ -55,8 +55,9 @@ def test_what_an_agent_left_installed_is_no_fault(host: None, tmp_path: Path) ->
         ("ip rule add from 203.0.113.1 lookup main pref 5352", "preference is in our block"),
         ("ip -6 rule add lookup main pref 5354", "preference is in our block"),
         ("ip rule add from 203.0.113.1 lookup 5354 pref 90", "looks up our table 5354"),
-        ("ip rule add fwmark 0x5353 lookup main pref 90", "catches our mark 0x5353"),
-        ("ip -6 rule add fwmark 0x5000/0xf000 lookup main pref 90", "catches our mark 0x5353"),
+        ("ip rule add fwmark 0x40 lookup main pref 90", "catches our mark 0x40"),
+        ("ip -6 rule add fwmark 0x1/0x1 lookup main pref 90", "catches our mark 0x41"),
+        ("ip rule add fwmark 0x142 lookup 77 pref 90", "0x142/0xffffffff is also our mark 0x42"),
     ],
 )
 def test_numbers_that_others_use_are_wrong_input(
@@ -71,9 +72,48 @@ def test_numbers_that_others_use_are_wrong_input(
 
 def test_rules_of_others_that_meet_none_of_ours_are_no_fault(host: None, tmp_path: Path) -> None:
     run("ip rule add fwmark 0x80000/0xff0000 lookup 52 pref 5210")
+    run("ip rule add fwmark 0x4000/0x4000 lookup 52 pref 5211")
+    run("ip rule add fwmark 1337 lookup 133 pref 5212")
     run("ip rule add from 203.0.113.1 lookup 52 pref 5355")
     run("ip route add 203.0.113.1 via 10.255.0.9 table 52")
     assert complaints(tmp_path) == ()
+
+
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_a_rule_that_the_kernel_put_before_ours_is_noticed_and_may_stay(
+    host: None, tmp_path: Path, family: str
+) -> None:
+    claim = replace(CLAIM, transit_interfaces=())
+    address = "203.0.113.1" if family == "-4" else "2001:db8::1"
+    with KernelActuator(claim) as kernel:
+        kernel.prepare()
+        run(f"ip {family} rule add from {address} lookup main")
+        assert f"{claim.preferences[0]}:" in run(f"ip {family} rule show from {address}")
+        (notice,) = complaints(tmp_path, claim=claim)
+        assert notice.kind is Fault.NOTICE
+        assert "no rule of ours needs it now" in notice.message
+        assert kernel.prepare() == kernel.foreign() == kernel.withdraw() == ()
+        assert address in run(f"ip {family} rule")
+    (needed, *_) = complaints(tmp_path)  # by a claim that has transit interfaces
+    assert needed.kind is Fault.WRONG_INPUT
+    assert "its preference is in our block" in needed.message
+
+
+def test_within_a_lease_nothing_of_others_refuses_the_agent(host: None, tmp_path: Path) -> None:
+    run("ip rule add from 203.0.113.1 lookup main pref 5352")
+    state, runtime = tmp_path / "state", tmp_path / "run"
+    (complaint,) = preflight(CLAIM, ADDRESSES, state=state, runtime=runtime, leased=True)
+    assert complaint.kind is Fault.NOTICE
+    assert "its preference is in our block" in complaint.message
+
+
+def test_marks_in_bits_of_others_are_noticed_with_their_names(host: None, tmp_path: Path) -> None:
+    (notice,) = complaints(tmp_path, claim=replace(CLAIM, mark=0x5353, mask=2**32 - 1))
+    assert notice.kind is Fault.NOTICE
+    assert "0x5353 to 0x5355 under the mask 0xffffffff share bits" in notice.message
+    assert "kube-proxy (0xc000), Cilium (0xf00), Calico (0xffff0000)" in notice.message
+    (notice,) = complaints(tmp_path, claim=replace(CLAIM, mark=0x39))
+    assert "Istio (0x539)" in notice.message
 
 
 def test_addresses_that_cannot_be_steered_are_wrong_input(host: None, tmp_path: Path) -> None:

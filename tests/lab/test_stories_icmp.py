@@ -115,7 +115,7 @@ def test_a_nameserver_whose_router_says_that_it_is_gone_is_as_dead_as_a_silent_o
 def test_what_our_own_firewall_refuses_counts_nothing_and_moves_nothing() -> None:
     with on_stage(nameservers=THREE) as stage:
         kernel = Kernel(stage)
-        mark = "meta mark 0x5353"
+        mark = "meta mark 0x40"
         rules = [f"{'ip6' if ':' in a else 'ip'} daddr {a} {mark} reject" for a in DEAD]
         before = timeouts(stage)
         table(stage, "edge", "output", rules)

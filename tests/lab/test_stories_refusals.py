@@ -144,7 +144,7 @@ def _in_place(host: Stage, put: str, take: str) -> Iterator[None]:
         pytest.param("-6 route {} 2001:db8::/48 via fd00:ff:0::2 table 5355", "5355", id="probes"),
         pytest.param("-4 rule {} pref 5352 from 198.18.0.1 lookup main", "5352", id="preference"),
         pytest.param("-6 rule {} pref 99 lookup 5353", "5353", id="someone-looks-up-our-table"),
-        pytest.param("-4 rule {} pref 98 fwmark 0x5354 lookup main", "0x5354", id="mark"),
+        pytest.param("-4 rule {} pref 98 fwmark 0x41 lookup main", "0x41", id="mark"),
     ],
 )
 def test_what_others_use_already_is_not_taken(host: Stage, what: str, said: str) -> None:

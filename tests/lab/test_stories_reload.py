@@ -280,6 +280,7 @@ def test_sites_change_their_numbers_under_their_steers_without_a_flap() -> None:
         "{table: 6353}",
         "{priority: 6353}",
         "{mark: 0x6353}",
+        "{mark: 0x1000, mask: 0xf000}",
         "{priority: 5354}",
         "{table: 5354, mark: 0x5354, priority: 5352}",
     ],

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_act_diff import CLAIM
 
+from steering import bounds
 from steering.act.claim import Claim, ClaimError
+from steering.act.marks import collision, shared_with
 from steering.model import LOCAL, Family
 
 
@@ -72,6 +74,87 @@ def test_marks_and_tables_follow_the_order_of_sites() -> None:
     assert [CLAIM.mark_of(path) for path in (LOCAL, "pao", "fra")] == [0x5353, 0x5354, 0x5355]
     assert list(CLAIM.tables) == [5353, 5354, 5355]
     assert CLAIM.families == (Family.IPV4, Family.IPV6)
+
+
+def test_marks_are_counted_in_the_lowest_bit_of_the_mask() -> None:
+    claim = replace(CLAIM, mark=0x100, mask=0x700)
+    assert list(claim.marks) == [0x100, 0x200, 0x300]
+    rules = [rule for rule in claim.rules(Family.IPV4) if rule.mark is not None]
+    assert [(rule.mark, rule.mask) for rule in rules] == [(m, 0x700) for m in claim.marks]
+    assert Claim.from_json(claim.to_json()) == claim
+
+
+@pytest.mark.parametrize(
+    ("mark", "mask", "says"),
+    [
+        (0x40, 0x3F, "outside the mask"),
+        (0x3E, 0x3F, "marks for 1 sites of 2"),
+        (0x1, 0x5, "marks for 0 sites of 2"),  # 2 is no mark under it
+        (0x1, 0x1, "out of range"),
+    ],
+)
+def test_every_path_has_a_mark_of_its_own_within_the_mask(mark: int, mask: int, says: str) -> None:
+    with pytest.raises(ClaimError, match=says):
+        replace(CLAIM, mark=mark, mask=mask)
+
+
+def test_the_usual_marks_are_nobody_elses() -> None:
+    usual = replace(CLAIM, mark=bounds.MARK, mask=bounds.MASK)
+    assert shared_with(usual) == ()
+    names = tuple(f"site-{i}" for i in range(63))
+    full = replace(usual, sites=names, next_hops={})
+    assert full.marks[-1] == bounds.MASK
+    assert shared_with(full) == ()
+    with pytest.raises(ClaimError, match="63 sites of 64"):
+        replace(full, sites=(*names, "one-more"))
+
+
+@pytest.mark.parametrize(
+    ("mark", "mask", "users"),
+    [
+        (0x5353, bounds.U32, "kube-proxy Cilium Calico Tailscale mwan3 AWS"),
+        (0x40, bounds.U32, "kube-proxy Cilium Calico Tailscale mwan3 AWS"),
+        (0x40, 0xFF, "AWS"),
+        (0x38, 0x7F, "Istio"),
+        (0x40000, 0xF0000, "Calico Tailscale"),
+        (0x1000, 0x7000, "kube-proxy mwan3"),
+    ],
+)
+def test_it_is_known_who_else_uses_the_bits(mark: int, mask: int, users: str) -> None:
+    found = shared_with(replace(CLAIM, mark=mark, mask=mask))
+    assert [name.split(" ")[0] for name in found] == users.split(" ")
+
+
+@pytest.mark.parametrize(
+    ("mark", "mask", "why"),
+    [
+        (0x40, bounds.U32, "it catches our mark 0x40"),
+        (0x41, 0x41, "it catches our mark 0x41"),
+        (0x1, 0x1, "it catches our mark 0x41"),
+        (0x140, bounds.U32, "its mark 0x140/0xffffffff is also our mark 0x40/0x7f"),
+        (0x4042, 0xFFFF, "its mark 0x4042/0xffff is also our mark 0x42/0x7f"),
+        (0x4000, 0x4000, None),
+        (0x80000, 0xFF0000, None),
+        (0x200, 0xF00, None),
+        (1337, bounds.U32, None),
+        (0x1, bounds.U32, None),
+        (0x44, 0x7C, None),
+    ],
+)
+def test_rules_of_others_meet_ours_where_one_packet_can_carry_both(
+    mark: int, mask: int, why: str | None
+) -> None:
+    claim = replace(CLAIM, mark=bounds.MARK, mask=bounds.MASK)
+    assert collision(mark, mask, claim) == why
+
+
+@given(st.integers(1, 127), st.integers(1, 127), st.integers(3, 127))
+def test_a_collision_is_a_packet_that_both_rules_match(mark: int, mask: int, ours: int) -> None:
+    """Tried with all packets of seven bits."""
+    mark &= mask
+    one = Claim(table=5353, protocol=53, priority=5353, mark=ours, sites=(), next_hops={}, mask=127)
+    both = any(p & mask == mark and p & 127 == ours for p in range(128))
+    assert (collision(mark, mask, one) is not None) == both
 
 
 def test_a_site_without_a_family_has_an_end_there_and_no_way() -> None:

@@ -133,6 +133,35 @@ def test_a_lease_of_version_0_1_0_is_read_and_it_reads_ours(tmp_path: Path) -> N
     assert (state.claim, state.deadline) == (CLAIM, deadline)
 
 
+def test_masks_are_kept_beside_claims_that_version_0_1_0_reads(tmp_path: Path) -> None:
+    """Its guard is there for a moment yet, and takes all back for a claim that it can't read."""
+    lease = Lease(tmp_path)
+    claim, former = replace(CLAIM, mark=0x40, mask=0x7F), replace(CLAIM, mark=0x100, mask=0xF00)
+    lease.renew(claim, 60, former=[former, CLAIM])
+    state = lease.read()
+    assert state is not None
+    assert (state.claim, state.former) == (claim, (former, CLAIM))
+    written = json.loads(lease.path.read_text())
+    for text in (written["claim"], *written["former"]):
+        assert set(json.loads(text)) == {
+            *("table", "protocol", "priority", "mark", "sites", "next_hops", "transit_interfaces")
+        }
+    del written["masks"]
+    lease.path.write_text(json.dumps(written))
+    state = lease.read()
+    assert state is not None
+    assert state.claim == replace(claim, mask=2**32 - 1)
+
+
+@pytest.mark.parametrize("masks", [None, 127, [127], [127, 127, 127], ["127", 127], [1, 127], {}])
+def test_a_lease_of_other_masks_than_claims_is_damaged(tmp_path: Path, masks: object) -> None:
+    lease = Lease(tmp_path)
+    lease.renew(replace(CLAIM, mark=0x40, mask=0x7F), 60, former=[CLAIM])
+    value = json.loads(lease.path.read_text())
+    lease.path.write_text(json.dumps(value | {"masks": masks}))
+    assert lease.expired()
+
+
 def test_a_lease_that_was_read_while_it_was_written_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

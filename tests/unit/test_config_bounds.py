@@ -198,6 +198,7 @@ GIVES_WAY: Mapping[tuple[str, str], Callable[[Json], Mapping[str, Json]]] = {
     },
     ("recover", "hold"): lambda value: {"max_hold": max((value, "1h"), key=seconds)},
     ("recover", "max_hold"): lambda value: {"hold": min((value, "5m"), key=seconds)},
+    ("act.kernel", "mask"): lambda _value: {"mark": 1},
 }
 """Keys beside the one that is tried, which would otherwise contradict it."""
 

@@ -73,7 +73,8 @@ def test_two_keys_are_enough(tmp_path: Path) -> None:
     assert config.observe.probe == Probe(interval=10.0, fast_interval=0.2, timeout=1.0)
     kernel = config.act.kernel
     assert kernel is not None
-    assert (kernel.table, kernel.protocol, kernel.priority, kernel.mark) == (5353, 53, 5353, 0x5353)
+    assert (kernel.table, kernel.protocol, kernel.priority) == (5353, 53, 5353)
+    assert (kernel.mark, kernel.mark_bits) == (0x40, 0x7F)
     assert config.act.bgp is None
     assert config.status == Listen(host="127.0.0.1", port=9353)
     (policy,) = setup.policies
@@ -197,6 +198,9 @@ BAD_CONFIGS = [
     ("act: {kernel: {priority: 32765}}", 5, "act.kernel.priority", ["nothing is steered"]),
     ("act: {kernel: {mark: 0}}", 5, "act.kernel.mark", ["all traffic"]),
     ("act: {kernel: {mark: 0xfffffffe}}", 5, "act.kernel.mark", ["0xfffffffe", "smaller"]),
+    ("act: {kernel: {mark: 0x7e}}", 5, "act.kernel.mark", ["0x7f", "1 sites of 2", "smaller"]),
+    ("act: {kernel: {mark: 0x8, mask: 0x7}}", 5, "act.kernel.mark", ["0x8", "outside", "0x7"]),
+    ("act: {kernel: {mark: 8, mask: 0xc}}", 5, "act.kernel.mark", ["1 sites of 2", "more bits"]),
     ("act: {kernel: on}", 5, "act.kernel", ['"on"', "a mapping or off"]),
     ("act: {kernel:}", 5, "act.kernel", ["empty", "a mapping or off"]),
     ("act: {bgp: on}", 5, "act.bgp", ["a mapping or off"]),
