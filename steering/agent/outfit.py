@@ -62,7 +62,10 @@ class Outfit:
         """What others had left and would not go."""
         self._lasting = lasting
         self.sources: Sources = Sources(
-            parts.sources_of(setup.config), self.allowed, was=was.sources if was else None
+            parts.sources_of(setup.config),
+            self.allowed,
+            pins=parts.site_pins(setup.config),
+            was=was.sources if was else None,
         )
         self.signatures: Signatures = was.signatures if was else Signatures()
         self.keys = self._believe(was)

@@ -143,6 +143,12 @@ def probed_paths(claim: Claim | None, config: Config) -> tuple[Probed, ...]:
     )
 
 
+def site_pins(config: Config) -> Mapping[str, Pin]:
+    """What questions through the sites carry for the routers, by site."""
+    pins = config.observe.probe.pins
+    return {path: _pin(pin) for path, pin in pins.items() if path != LOCAL}
+
+
 def _pin(pin: PinConfig) -> Pin:
     return Pin(ipv4=pin.ipv4, ipv6=pin.ipv6, dscp=pin.dscp)
 

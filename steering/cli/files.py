@@ -81,7 +81,7 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
 def _sources(setup: Setup) -> Iterator[str]:
     """What the resolvers are said to send from and can't, or no site could ever answer."""
     from steering.agent import parts
-    from steering.observe.sources import lacks
+    from steering.observe.sources import lacks, unpinned
 
     config, said = setup.config, parts.sources_of(setup.config)
     for family, sources in said.items():
@@ -92,11 +92,7 @@ def _sources(setup: Setup) -> Iterator[str]:
             own = pin.ipv4 if family.bits == 32 else pin.ipv6
             others = [str(source) for source in sources if str(source) != own]
             if own is not None and path in config.sites and others:
-                yield (
-                    f"observe.probe.pins.{path}.{family}: {own} shows nothing of the packets from"
-                    f" {', '.join(others)}, so nothing is sent over {path}: wanted a dscp that the"
-                    " routers go by, or the marks"
-                )
+                yield f"observe.probe.pins.{path}.{family}: {unpinned(path, own, others)}"
 
 
 def _counted(number: int, what: str) -> str:

@@ -102,20 +102,20 @@ NOTHING = Reach()
 def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
     """Count one round of the address in row `a`: what there is of it, by column.
 
-    Only where the local path was answered, by the same transport and from the same source, if
-    routers do not know the paths by their sources.
+    What comes back, comes back; that nothing did counts only where the local path was answered, by
+    the same transport: else it may be the address, or we.
     """
     here = seen.get(0)
-    if here is None or here.outcome in SENT:
-        return
     layout, target = draft.layout, draft.layout.targets[a]
     for p, there in seen.items():
-        if p == 0 or there.tcp != here.tcp:
+        if p == 0:
             continue
         leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
         was = draft.legs.get(leg, NOTHING)
         if there.outcome not in SENT or there.reached:
             after = was.answered()
+        elif here is None or here.outcome in SENT or there.tcp != here.tcp:
+            continue
         else:
             addresses = int((layout.hop[:, p] & (layout.family_of == layout.family_of[a])).sum())
             after = was.unanswered(target.address, addresses)

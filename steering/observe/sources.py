@@ -17,6 +17,7 @@ import re
 import socket
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,9 +35,11 @@ _PART: Final = 200
 """
 LOOKS: Final = 4
 LASTING: Final[Seconds] = 30.0
-"""Seen so often, over so long, a source is in use."""
-FORGOTTEN: Final[Seconds] = 600.0
-"""Not seen for so long, it is in use no more."""
+"""Seen so often, over so long, each time by another socket, a source is in use: one socket may be
+left from before a detour changed what the kernel chooses."""
+FORGOTTEN: Final[Seconds] = 86_400.0
+"""Not seen for so long, it is in use no more. One that is bound to what the kernel would choose
+anyway is seen on a detour alone, and must not be tried anew every few minutes."""
 MOST: Final = 16
 """Sources that are kept an eye on, of a family: more say that somebody makes them up."""
 
@@ -70,6 +73,8 @@ class _Habit:
     first: Instant
     last: Instant
     looks: int = 0
+    inodes: frozenset[int] = frozenset()
+    """Of the sockets that were there at the last look."""
 
 
 class Sources:
@@ -80,12 +85,14 @@ class Sources:
         said: Mapping[Family, tuple[Source, ...]],
         addresses: Collection[str],
         *,
+        pins: Mapping[str, Pin] | None = None,
         was: Sources | None = None,
         proc: Path = Path("/proc"),
     ) -> None:
-        """`said` by the configuration; `addresses` are those watched; what `was` has seen is known
-        at once; `proc` is procfs.
+        """`said` by the configuration; `addresses` are those watched; `pins` what sites are asked
+        with; what `was` has seen is known at once; `proc` is procfs.
         """
+        self._pins = dict(pins or {})
         self._said, self._addresses, self._proc = dict(said), frozenset(addresses), proc
         self.habits: dict[tuple[Family, str, int], _Habit] = dict(was.habits) if was else {}
         """(family, address, user)."""
@@ -102,15 +109,17 @@ class Sources:
 
     def look(self, now: Instant) -> None:
         """See what is so now."""
-        known: set[tuple[Family, str, int]] = set()
+        known: defaultdict[tuple[Family, str, int], set[int]] = defaultdict(set)
         for seen in sockets(self._proc, self._addresses):
             if seen.source != chosen(seen.to) and not self._is_ours(seen):
-                known.add((seen.family, seen.source, seen.user))
-        for key in known:
+                known[seen.family, seen.source, seen.user].add(seen.inode)
+        for key, inodes in known.items():
             if key not in self.habits and len(self.habits) >= MOST * len(Family):
                 continue
             habit = self.habits.setdefault(key, _Habit(now, now))
-            habit.looks, habit.last = habit.looks + 1, now
+            if not inodes <= habit.inodes:
+                habit.looks, habit.last = habit.looks + 1, now
+            habit.inodes = frozenset(inodes)
         self.habits = {k: h for k, h in self.habits.items() if now - h.last <= FORGOTTEN}
         self._settle()
 
@@ -137,6 +146,12 @@ class Sources:
     def trouble(self) -> str:
         """What of the configuration is not so on this host; empty: nothing."""
         told = [f"{source}: {why}" for source, why in self._lacking.items()]
+        for family, sources in self._in_use.items():
+            for site, pin in self._pins.items():
+                own = pin.source(family)
+                others = [str(s) for s in sources if s is not None and s.address != own]
+                if own is not None and others:
+                    told.append(unpinned(site, own, others))
         for family in self._said:
             told += [
                 f"{address}: sockets of user {user} talk to watched addresses from it, and it is"
@@ -178,6 +193,15 @@ class Sources:
                     if str(descriptor.readlink()) == mine:
                         return True
         return False
+
+
+def unpinned(site: str, own: str, others: Collection[str]) -> str:
+    """That a pin by source address shows nothing of packets from other sources."""
+    return (
+        f"{site} is asked from {own} alone (pins), which shows nothing of the packets from"
+        f" {', '.join(others)}, so nothing is sent there: wanted a dscp that the routers go by, or"
+        " the marks"
+    )
 
 
 def _lasts(habit: _Habit) -> bool:

@@ -151,6 +151,23 @@ def test_a_silent_local_path_says_nothing_of_what_a_site_brings_back(tmp_path: P
     assert not [e for _, e in sim.events if e.now == "reach"]
 
 
+@PACES
+def test_a_local_path_that_is_silent_from_the_start_is_left_all_the_same(
+    tmp_path: Path, config: str
+) -> None:
+    """Nothing comes back over it to compare with: what comes back over the site is enough."""
+    others = [policy(f"u{net}", letters=1, net=net) for net in (6, 7, 8)]
+    mine = policy(net=5, more="steer: {to: [pao]}\n")
+
+    def answer(ask: Ask) -> Outcome:
+        return TIMEOUT if ask.local and ask.address.startswith("192.5.") else GOOD
+
+    sim = Simulation(setup(tmp_path, mine, *others, config=config), answer, sources=BOTH)
+    took = sim.until(lambda: len(sim.installed) == 3, limit=120)
+    assert took < 110
+    assert set(sim.installed) == {a for a in sim.addresses() if a.startswith("192.5.")}
+
+
 def test_a_leg_is_lost_by_several_addresses_in_a_row_and_found_by_answers_in_a_row() -> None:
     leg = Reach()
     for number in range(AT_FIRST - 1):

@@ -12,6 +12,7 @@ import pytest
 from steering.config import ConfigError, load
 from steering.model import Family, Source
 from steering.observe import sources
+from steering.observe.ask import Pin
 from steering.observe.sources import EVERY, LASTING, LOOKS, Sources, chosen, lacks
 
 SERVER = "192.5.6.30"
@@ -31,10 +32,15 @@ def proc(tmp: Path, *lines: str, user: int = 106, inode: int = 4711) -> Path:
     return tmp
 
 
-def looked(found: Sources, looks: int, *, begin: float = 100.0) -> float:
+def looked(found: Sources, looks: int, *, begin: float = 100.0, fresh: bool = True) -> float:
     """After so many looks; the instant of the last one."""
     now = begin
+    table = found._proc / "net" / "udp"  # noqa: SLF001
     for number in range(looks):
+        if fresh and table.exists():  # each look finds another socket
+            table.write_bytes(
+                re.sub(rb"(4711|4712)(?= 2 )", b"47%d" % (11 + number % 2), table.read_bytes())
+            )
         now = begin + number * (LASTING / (LOOKS - 1))
         found.look(now)
     return now
@@ -58,6 +64,21 @@ def test_what_a_resolver_is_seen_to_send_from_is_a_source_after_several_looks(
     assert found.named == {Family.IPV4: ("", "192.0.2.7")}
     assert found.in_use(Family.IPV6) == ()
     assert found.trouble == ""
+
+
+def test_a_socket_that_is_left_from_before_a_move_is_no_source(tmp_path: Path) -> None:
+    """A stream that stays open has the source that the kernel chose before the detour."""
+    found = Sources({}, [SERVER], proc=proc(tmp_path, *UDP))
+    looked(found, 30, fresh=False)
+    assert found.named == {}
+
+
+def test_a_pin_by_another_source_is_told(tmp_path: Path) -> None:
+    pins = {"pao": Pin(ipv4="198.51.100.9"), "fra": Pin(dscp=12)}
+    found = Sources({}, [SERVER], pins=pins, proc=proc(tmp_path, *UDP))
+    looked(found, LOOKS)
+    assert "pao is asked from 198.51.100.9 alone" in found.trouble
+    assert "fra" not in found.trouble
 
 
 def test_a_dig_of_somebody_is_no_source(tmp_path: Path) -> None:
@@ -97,7 +118,7 @@ def test_our_own_sockets_are_no_resolvers(tmp_path: Path) -> None:
         found = Sources({}, [SERVER], proc=table)
         looked(found, 20)
         assert found.in_use(Family.IPV4) == ()
-        proc(tmp_path, *UDP, user=os.geteuid(), inode=inode + 1_000_000)
+        proc(tmp_path, *UDP, user=os.geteuid())
         looked(found, 20, begin=1000.0)
         assert found.in_use(Family.IPV4) == (None, Source(address="192.0.2.7"))
 
