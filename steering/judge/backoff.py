@@ -79,11 +79,12 @@ def back_off(draft: Draft, rounds: tuple[Round, ...], installed: Mapping[str, st
         if a is None:
             continue
         asked = {LOCAL, installed.get(item.address, LOCAL)}
-        seen = {o.outcome for o in item.observations if o.live or o.path in asked}
         # A first refusal of one that nothing is known of has to be looked into fast. What is
-        # suspect at home is asked without a mark to see whether that is to blame (`control`).
+        # suspect at home is asked without a mark to see whether that is to blame (`control`):
+        # where the second question of two is one too many, the address is not to blame.
         health = draft.was.health[a, 0]
         proving = item.address in installed or health != Health.SUSPECT
+        seen = {o.outcome for o in item.observations if (o.live and proving) or o.path in asked}
         live = proving and any(o.live for o in item.observations)
         away = live or health >= Health.STALE
         _note(draft, a, seen, at_once=away and Outcome.REFUSED in seen)

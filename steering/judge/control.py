@@ -12,7 +12,9 @@ Where the host's firewall refuses the marked questions, nothing counts against t
 there is no trial. They are compared all the same, about once a second, so that somebody is told.
 
 In the slow part of a trial (`backoff`), which is to see whether our haste was to blame, the
-control is asked now and then: both together stay at one question a second.
+control is asked now and then, and only where it speaks against our mark already. Nor is it asked
+again soon where the address may limit what it answers, and the last one was lost as well: a server
+that allows one question a second is not to be asked two.
 """
 
 from __future__ import annotations
@@ -96,8 +98,12 @@ def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
     """Whether the address in row `a`, at home and in question, is to be asked without a mark."""
     if not (ledger.streak[a, 0] or ledger.levels[_LOST, a, 0].any()):
         return False  # neither losses nor errors
-    trial, known = ledger.trials.get(a), ledger.controls.get(a)
-    return trial is None or trial.eased is None or known is None or now - known.at > PAUSE
+    trial, known, limited = ledger.trials.get(a), ledger.controls.get(a), ledger.backoffs.get(a)
+    if limited and known and known.live_lost and not known.score:
+        return now >= min(limited.until, known.at + PAUSE)
+    if trial is None or trial.eased is None:
+        return True
+    return known is not None and known.score >= NEEDS and now - known.at > PAUSE
 
 
 def refused(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
