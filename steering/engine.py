@@ -20,6 +20,7 @@ from steering.decide.proof import Proof
 from steering.decide.prove import prove
 from steering.decide.rules import decide
 from steering.judge.post import post
+from steering.judge.reach import in_use
 from steering.judge.settle import adopt
 from steering.memory import recall
 from steering.model import Event, Facts, Instant, Step
@@ -33,6 +34,8 @@ def turn(
     world, adopted = (world, ()) if world.started else _take_over(world, facts, now)
     ledger, judged = post(world.ledger, world.layout, facts, now, away=world.plan > 0)
     before = replace(world, ledger=ledger, now=now, wall=facts.wall)
+    if facts.sources != world.sources:
+        before = replace(before, ledger=replace(ledger, legs=in_use(ledger.legs, facts.sources)))
     before = replace(before, sources=facts.sources, bypassed=facts.bypassed)
     world, ordered = overrule(replace(before, off=facts.off), facts)
     world, proved = prove(world, facts)

@@ -116,6 +116,8 @@ class Regime:
     def _standing(self, installed: Mapping[str, str]) -> Facts:
         """What is so without any news."""
         hands = self.outfit.hands
+        if not self.world.started and self.outfit.claim is not None:
+            installed = self.outfit.ways.routes()  # what nothing goes by is adopted all the same
         if hands is not None and hands.owes:
             installed = {}  # what a lost lease left is to go, not to be adopted
         return Facts(

@@ -132,13 +132,17 @@ class Ways:
         Without those whose packets a rule of somebody else takes past the steers: a route that
         nothing goes by helps nobody, so it proves nothing either.
         """
+        past, there = self._bypasses, self.routes()
+        if past is None:
+            return there
+        return {a: site for a, site in there.items() if past.of(a) is None}
+
+    def routes(self) -> Mapping[str, str]:
+        """Address to site, for all routes of ours that are there, whatever goes by them."""
         if self._reader is not None:
             with contextlib.suppress(OSError):
                 self._installed = self._reader.installed()
-        past = self._bypasses
-        if past is None:
-            return self._installed
-        return {a: site for a, site in self._installed.items() if past.of(a) is None}
+        return self._installed
 
     def past(self) -> frozenset[str]:
         """The addresses to which this host's packets go past any steer."""

@@ -12,6 +12,7 @@ from steering.decide.because import (
     by_mark,
     clock,
     loads,
+    lost_legs,
     no_answer,
     own_fault,
     sites,
@@ -22,7 +23,7 @@ from steering.decide.because import (
 from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.judge.ledger import SILENCES
-from steering.judge.reach import Leg, lost
+from steering.judge.reach import Leg, unanswered
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Health, Seconds, WallTime
 from steering.world import Alarm, World
@@ -100,10 +101,14 @@ def _now(world: World, board: Board) -> dict[str, str]:
             worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
-    if gone := lost(world.ledger.legs, world.sources):
+    if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: nothing is sent over these sites."
             " Wanted: that the site's network knows the way back to this address, and carries TCP"
+        )
+    if mute := unanswered(world.ledger.legs, world.sources):
+        worst["unanswered"] = (
+            f"{_legs(mute)}, while another source is answered: does a resolver send from it?"
         )
     if (alone := _alone(world, board) & ~stuck).any():
         first = int(np.argmax(alone))

@@ -240,10 +240,16 @@ def _lost_over(world: World, a: int) -> str:
 
 def unreached(world: World, a: int, p: int) -> str:
     """What does not come back over a site to the resolvers, as far as is known; empty: nothing."""
-    layout, legs = world.layout, world.ledger.legs
+    layout = world.layout
     family, site = layout.targets[a].family, layout.paths[p]
-    gone = [leg for leg in lost(legs, world.sources) if (leg.site, leg.family) == (site, family)]
+    gone = [leg for leg in lost_legs(world) if (leg.site, leg.family) == (site, family)]
     return "; ".join(no_answer(leg) for leg in sorted(gone))
+
+
+def lost_legs(world: World) -> tuple[Leg, ...]:
+    """What does not come back over the sites."""
+    legs, sources = world.ledger.legs, world.sources
+    return (*lost(legs, sources, tcp=False), *lost(legs, sources, tcp=True))
 
 
 def no_answer(leg: Leg) -> str:

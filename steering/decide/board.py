@@ -11,7 +11,7 @@ from steering.decide import damping, together
 from steering.decide.budget import Allotment, Room, allot, room
 from steering.decide.crowd import HASTY, Crowd, crowds, doubted, unheard
 from steering.decide.orders import NONE
-from steering.decide.proven import proven
+from steering.decide.proven import MOSTLY, proven
 from steering.decide.rank import SURE, best, costs, failing, failing_steps, lasting
 from steering.judge.compare import cut_off, others_asked
 from steering.judge.control import marked
@@ -339,7 +339,9 @@ def _detour_worse(world: World, *, dates_count: bool) -> Mask:
         bad |= silent[np.arange(steered.size), columns]
         answers = ~silent[:, 0] & (ledger.stuck[steered, 0] < SILENCES)
         dead = silent[np.arange(steered.size), columns] & (ledger.run[steered, 0] >= ANSWERS)
-        gone = cut(ledger.legs, world.sources, world.layout)[steered, columns]
+        known = ledger.legs, world.sources, world.layout
+        gone = cut(*known, tcp=False)[steered, columns]
+        gone |= cut(*known, tcp=True)[steered, columns] & (share[:, 0] < MOSTLY)
         worse[steered] = answers & (gone | (bad & (dead | (there > share[:, 0] + WORSE))))
     return worse
 

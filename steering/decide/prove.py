@@ -71,11 +71,13 @@ class _Turn:
         """The proofs after this turn's live answers."""
         proofs = dict(self.world.proofs)
         for a, proof in proofs.items():
+            sources = self.world.sources.get(self.layout.targets[a].family, ())
+            if not proof.owing <= set(sources):  # one that is in use no more owes nothing
+                proofs[a] = replace(proof, owing=proof.owing & frozenset(sources))
             there = facts.installed.get(self.layout.targets[a].address, LOCAL)
             if there != self.layout.paths[proof.column]:
                 proofs[a] = proof.pause()
             elif proof.installed is None:
-                sources = self.world.sources.get(self.layout.targets[a].family, ())
                 usual = good_answers(self.world.ledger.hearsay, a)
                 served = Served(usual=usual, before=self._bad(a), began=self.now)
                 begun = proof.begin(self.now, self.allowed, sources)

@@ -7,12 +7,15 @@ from numpy.typing import NDArray
 
 from steering.decide.rank import LONE, SURE, pooled
 from steering.judge.compare import candidates, standing
+from steering.judge.ledger import SILENCES
 from steering.judge.reach import cut, usable
 from steering.model import Health
 from steering.world import World
 
 Mask = NDArray[np.bool_]
 
+MOSTLY = 0.5
+"""A local path is mostly bad where more than this share of its answers is."""
 ENOUGH = 20
 """Answers of late over both paths that tell one's share from the other's: at the fast pace some
 seconds of them."""
@@ -59,6 +62,11 @@ def proven(world: World, asked: Mask) -> Mask:
         return np.zeros(layout.shape, dtype=np.bool_)
     ways = candidates(ledger, layout, now) & ~worse(world)
     ways &= usable(ledger.legs, world.sources, layout)
+    # What resolvers are told to ask again by TCP is few; worse is a local path that is mostly bad.
+    streams = cut(ledger.legs, world.sources, layout, tcp=True)
+    if streams.any():
+        streams &= (ledger.share(now)[:, :1] < MOSTLY) & (ledger.streak[:, :1] < SILENCES)
+        ways &= ~streams
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
@@ -66,7 +74,8 @@ def proven(world: World, asked: Mask) -> Mask:
         old = ledger.answered[steered] < ledger.silent_since[steered, :1]
         ways[steered] &= ~old
         ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-        ways[steered, columns] &= ~cut(ledger.legs, world.sources, layout)[steered, columns]
+        gone = streams | cut(ledger.legs, world.sources, layout, tcp=False)
+        ways[steered, columns] &= ~gone[steered, columns]
     ways &= asked[:, None]
     for address in world.bypassed:
         if (row := layout.row.get(address)) is not None:

@@ -83,7 +83,7 @@ def back_off(draft: Draft, rounds: tuple[Round, ...], installed: Mapping[str, st
         # suspect at home is asked without a mark to see whether that is to blame (`control`):
         # where the second question of two is one too many, the address is not to blame.
         health = draft.was.health[a, 0]
-        proving = item.address in installed or health != Health.SUSPECT
+        proving = item.address in installed or health <= Health.HEALTHY
         seen = {o.outcome for o in item.observations if (o.live and proving) or o.path in asked}
         live = proving and any(o.live for o in item.observations)
         away = live or health >= Health.STALE

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.layout import Layout
-from steering.model import Family, Observation, Outcome
+from steering.model import LOCAL, Family, Observation, Outcome
 
 if TYPE_CHECKING:
     from steering.judge.draft import Draft
@@ -108,16 +108,15 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
     here = seen.get(0)
     layout, target = draft.layout, draft.layout.targets[a]
     for p, there in seen.items():
-        if p == 0:
-            continue
         leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
         was = draft.legs.get(leg, NOTHING)
         if there.outcome not in SENT or there.reached:
             after = was.answered()
-        elif here is None or here.outcome in SENT or there.tcp != here.tcp:
+        elif p and (here is None or here.outcome in SENT or there.tcp != here.tcp):
             continue
         else:
-            addresses = int((layout.hop[:, p] & (layout.family_of == layout.family_of[a])).sum())
+            mine = layout.family_of == layout.family_of[a]
+            addresses = int((layout.hop[:, p] & mine if p else mine).sum())
             after = was.unanswered(target.address, addresses)
         if after != was:
             draft.legs[leg] = after
@@ -136,39 +135,66 @@ def states(
                     yield leg, legs.get(leg, NOTHING).state
 
 
-def lost(legs: Mapping[Leg, Reach], sources: Sources) -> tuple[Leg, ...]:
-    """The legs that the resolvers' packets would take and be lost on.
+def lost(legs: Mapping[Leg, Reach], sources: Sources, *, tcp: bool) -> tuple[Leg, ...]:
+    """The legs over sites that the resolvers' packets would take, by UDP or by TCP, and be lost on.
 
     Where the kernel chooses the address, whether datagrams come back is what each path's own
-    answers show: nothing is added to it here.
+    answers show: nothing is added to it here. A source that gets nothing over the local path either
+    has nothing to lose.
     """
     return tuple(
         leg
         for leg, reach in legs.items()
         if reach.state is State.LOST
+        and leg.tcp is tcp
+        and leg.site != LOCAL
         and leg.source in (sources.get(leg.family) or ("",))
-        and (leg.source or leg.tcp)
+        and (leg.tcp or (leg.source and _served(legs, leg.family, leg.source)))
     )
 
 
+def unanswered(legs: Mapping[Leg, Reach], sources: Sources) -> tuple[Leg, ...]:
+    """Sources that get nothing over the local path, while another one does."""
+    return tuple(
+        leg
+        for family, named in sources.items()
+        for leg in (Leg(LOCAL, family, source, tcp=False) for source in named if source)
+        if legs.get(leg, NOTHING).state is State.LOST
+        and any(_served(legs, family, other) for other in named)
+    )
+
+
+def _served(legs: Mapping[Leg, Reach], family: Family, source: str) -> bool:
+    """Whether answers come back to it over the local path."""
+    return legs.get(Leg(LOCAL, family, source, tcp=False), NOTHING).state is State.USABLE
+
+
 def usable(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Mask:
-    """(A, P) sites over which answers come back to each source, as far as is known."""
+    """(A, P) sites over which datagrams come back to each source, as far as is known.
+
+    To each, that is, which gets them over the local path.
+    """
     found = np.ones(layout.shape, dtype=np.bool_)
     for number, family in enumerate(Family):
-        named = [source for source in sources.get(family, ()) if source]
-        gone = {leg.site for leg in lost(legs, sources) if leg.family is family}
-        for site in layout.paths[1:] if named or gone else ():
+        named = [s for s in sources.get(family, ()) if s and _served(legs, family, s)]
+        for site in layout.paths[1:] if named else ():
             came = (legs.get(Leg(site, family, source, tcp=False), NOTHING) for source in named)
-            if site in gone or any(reach.state is not State.USABLE for reach in came):
+            if any(reach.state is not State.USABLE for reach in came):
                 found[layout.family_of == number, layout.column[site]] = False
     return found
 
 
-def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Mask:
-    """(A, P) sites over which answers do not come back to some source."""
+def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, tcp: bool) -> Mask:
+    """(A, P) sites over which answers do not come back to some source, by UDP or by TCP."""
     found = np.zeros(layout.shape, dtype=np.bool_)
-    for leg in lost(legs, sources):
+    for leg in lost(legs, sources, tcp=tcp):
         if leg.site in layout.column:
             mine = layout.family_of == list(Family).index(leg.family)
             found[mine, layout.column[leg.site]] = True
     return found
+
+
+def in_use(legs: Mapping[Leg, Reach], sources: Sources) -> Mapping[Leg, Reach]:
+    """Without those of sources that are in use no more."""
+    known = {"", *(source for each in sources.values() for source in each)}
+    return {leg: reach for leg, reach in legs.items() if leg.source in known}

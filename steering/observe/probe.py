@@ -59,6 +59,11 @@ _BY_TCP: Final = 8
 from each source, more."""
 _AT_FIRST: Final = 3
 
+_MUTE: Final = 16
+"""Rounds in a row without any answer, after which a source is asked from seldom."""
+_SELDOM: Final = 16
+"""One turn in so many is such a source's."""
+
 _NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this path now"))
 
 
@@ -151,6 +156,8 @@ class Prober:
         self._sources = sources
         self._nth: dict[str, int] = {t.address: i for i, t in enumerate(targets)}
         """Address -> which source's turn it is; they do not all begin with the same one."""
+        self._mute: Counter[tuple[Family, Source | None]] = Counter()
+        """Rounds in a row, by source, to which nothing came back over any path."""
         self._slow: Counter[tuple[Family, Source | None]] = Counter()
         """Slow rounds in which TCP could be tried, by source."""
         self._came: set[str] = set()
@@ -239,10 +246,20 @@ class Prober:
             self._send(flight, path, body)
 
     def _next_source(self, target: Target) -> Source | None:
-        """The sources take turns, so that all of them together keep the pace of one."""
+        """The sources take turns, so that all of them together keep the pace of one.
+
+        One to which nothing comes back, over any path, while something does to others, would blind
+        us: it has its turn seldom.
+        """
         sources = self._sources(target.family)
+        if not sources:
+            return None
         self._nth[target.address] += 1
-        return sources[self._nth[target.address] % len(sources)] if sources else None
+        nth = self._nth[target.address]
+        heard = [s for s in sources if self._mute[target.family, s] < _MUTE]
+        if heard and nth % _SELDOM:
+            sources = heard
+        return sources[nth % len(sources)]
 
     def _tries_tcp(self, target: Target, source: Source | None) -> bool:
         """Whether a slow round goes by TCP from the start: while nothing is wrong, to see that it
@@ -328,6 +345,9 @@ class Prober:
         if len(flight.landed) < len(flight.paths):
             return
         del self._open[id(flight)]
+        key = flight.target.family, flight.source
+        came = any(o.reached for o in flight.landed.values())
+        self._mute[key] = 0 if came else min(self._mute[key] + 1, _MUTE)
         self._deliver(
             Round(
                 address=flight.target.address,

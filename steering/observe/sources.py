@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import re
 import socket
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -43,7 +43,15 @@ anyway is seen on a detour alone, and must not be tried anew every few minutes."
 MOST: Final = 16
 """Sources that are kept an eye on, of a family: more say that somebody makes them up."""
 
-_TABLES: Final = {Family.IPV4: ("udp", "tcp"), Family.IPV6: ("udp6", "tcp6")}
+PASSING: Final[Seconds] = 60.0
+"""The same where it was not seen for long enough to be one."""
+SETTLED: Final[Seconds] = 10.0
+"""So long after the kernel chooses another source, sockets to an address are of before."""
+AT_ONCE: Final = 1024
+"""Sockets that are looked at, at the most."""
+
+_SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
+_TABLES: Final = ("udp", "tcp", "udp6", "tcp6")
 _TALKS: Final = re.compile(
     rb"^ *\d+: ([0-9A-F]+):[0-9A-F]{4} ([0-9A-F]+):0035 \S+ \S+ \S+ \S+ +(\d+) +\d+ (\d+)",
     re.MULTILINE,
@@ -96,6 +104,10 @@ class Sources:
         self._said, self._addresses, self._proc = dict(said), frozenset(addresses), proc
         self.habits: dict[tuple[Family, str, int], _Habit] = dict(was.habits) if was else {}
         """(family, address, user)."""
+        self._choices: dict[str, tuple[str | None, Instant]] = {}
+        """Watched address -> the source that the kernel chooses for it, and since when."""
+        self._left: frozenset[int] = frozenset()
+        """Inodes of sockets that are left from before the kernel's choice changed."""
         self._lacking: Mapping[Source, str] = {}
         self._in_use: Mapping[Family, tuple[Source | None, ...]] = {}
         self._settle()
@@ -110,9 +122,21 @@ class Sources:
     def look(self, now: Instant) -> None:
         """See what is so now."""
         known: defaultdict[tuple[Family, str, int], set[int]] = defaultdict(set)
-        for seen in sockets(self._proc, self._addresses):
-            if seen.source != chosen(seen.to) and not self._is_ours(seen):
+        ours = self._own_inodes()
+        chosen_now: dict[str, str | None] = {}
+        left: set[int] = set()
+        for seen in islice(sockets(self._proc, self._addresses), AT_ONCE):
+            if seen.to not in chosen_now:
+                chosen_now[seen.to] = chosen(seen.to)
+                if self._choices.get(seen.to, (None, 0.0))[0] != chosen_now[seen.to]:
+                    self._choices[seen.to] = chosen_now[seen.to], now
+            if seen.source == chosen_now[seen.to] or seen.inode in ours:
+                continue
+            if seen.inode in self._left or now - self._choices[seen.to][1] < SETTLED:
+                left.add(seen.inode)
+            else:
                 known[seen.family, seen.source, seen.user].add(seen.inode)
+        self._left = frozenset(left)
         for key, inodes in known.items():
             if key not in self.habits and len(self.habits) >= MOST * len(Family):
                 continue
@@ -120,7 +144,7 @@ class Sources:
             if not inodes <= habit.inodes:
                 habit.looks, habit.last = habit.looks + 1, now
             habit.inodes = frozenset(inodes)
-        self.habits = {k: h for k, h in self.habits.items() if now - h.last <= FORGOTTEN}
+        self.habits = {key: habit for key, habit in self.habits.items() if _holds(habit, now)}
         self._settle()
 
     def in_use(self, family: Family) -> tuple[Source | None, ...]:
@@ -146,10 +170,11 @@ class Sources:
     def trouble(self) -> str:
         """What of the configuration is not so on this host; empty: nothing."""
         told = [f"{source}: {why}" for source, why in self._lacking.items()]
-        for family, sources in self._in_use.items():
+        for family in Family:
             for site, pin in self._pins.items():
                 own = pin.source(family)
-                others = [str(s) for s in sources if s is not None and s.address != own]
+                sources = self._said.get(family) or self._found(family)
+                others = [str(source) for source in sources if source.address != own]
                 if own is not None and others:
                     told.append(unpinned(site, own, others))
         for family in self._said:
@@ -171,6 +196,8 @@ class Sources:
             wanted = self._said.get(family)
             if wanted is None:
                 found = [source for source in self._found(family) if not lacks(source)]
+                if any(pin.source(family) for pin in self._pins.values()):
+                    found = []  # no question from it could take that path: told, not minded
                 in_use[family] = (None, *found) if found else ()
                 continue
             why = {source: lacks(source) for source in wanted}
@@ -183,24 +210,22 @@ class Sources:
         seen = {key[1] for key, habit in self.habits.items() if key[0] is family and _lasts(habit)}
         return [Source(address=address) for address in sorted(seen)[:MOST]]
 
-    def _is_ours(self, seen: Seen) -> bool:
-        if seen.user != os.geteuid():
-            return False
-        mine = f"socket:[{seen.inode}]"
+    def _own_inodes(self) -> frozenset[int]:
+        """Of the sockets of this very process, which asks as a resolver does."""
+        found = set()
         with suppress(OSError):
             for descriptor in (self._proc / "self" / "fd").iterdir():
                 with suppress(OSError):
-                    if str(descriptor.readlink()) == mine:
-                        return True
-        return False
+                    if named := _SOCKET.fullmatch(str(descriptor.readlink())):
+                        found.add(int(named[1]))
+        return frozenset(found)
 
 
 def unpinned(site: str, own: str, others: Collection[str]) -> str:
     """That a pin by source address shows nothing of packets from other sources."""
     return (
         f"{site} is asked from {own} alone (pins), which shows nothing of the packets from"
-        f" {', '.join(others)}, so nothing is sent there: wanted a dscp that the routers go by, or"
-        " the marks"
+        f" {', '.join(others)}: wanted a dscp that the routers go by, or the marks"
     )
 
 
@@ -208,20 +233,20 @@ def _lasts(habit: _Habit) -> bool:
     return habit.looks >= LOOKS and habit.last - habit.first >= LASTING
 
 
+def _holds(habit: _Habit, now: Instant) -> bool:
+    return now - habit.last <= (FORGOTTEN if _lasts(habit) else PASSING)
+
+
 def sockets(proc: Path, addresses: Collection[str]) -> Iterator[Seen]:
     """The sockets of resolvers here that are connected to port 53 of these addresses."""
-    tables = {
-        (family, name): _read(proc / "net" / name)
-        for family, names in _TABLES.items()
-        for name in names
-    }
+    tables = {name: _read(proc / "net" / name) for name in _TABLES}
     serving = {int(user) for table in tables.values() for user in _SERVES.findall(table)}
-    for (family, _), table in tables.items():
+    for table in tables.values():
         for source, to, user, inode in _TALKS.findall(table):
             # One that is closed and lingers (TIME_WAIT) has no inode, and is the kernel's own.
             if int(inode) and int(user) in serving and (there := _address(to)) in addresses:
                 yield Seen(
-                    family=family,
+                    family=Family.of(there),  # IPv4 may travel by a socket of IPv6
                     source=_address(source),
                     to=there,
                     user=int(user),

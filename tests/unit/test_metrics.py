@@ -80,7 +80,14 @@ def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
     senses = Senses(meters, lambda _: None)
     ways = SimpleNamespace(changed=lambda: False, over_their_paths=lambda item: item)
     ways.installed = dict
-    outfit: Any = SimpleNamespace(layout=layout, ways=ways, hands=None, ears=None, claim=None)
+    outfit: Any = SimpleNamespace(
+        layout=layout,
+        ways=ways,
+        sources=SimpleNamespace(addresses=frozenset()),
+        hands=None,
+        ears=None,
+        claim=None,
+    )
     senses.outfit = outfit
     for address in (*layout.row, "203.0.113.1"):  # the last one of files that are gone
         senses.deliver(_round(address))

@@ -30,13 +30,14 @@ def world(
     config: str = CONFIG,
     tcp_every: int = 0,
     to: str = "[pao]",
+    share: float = 0.13,
 ) -> Simulation:
-    """13 % of the names expired here from `FAULT` on; what is lost is told."""
+    """So many of the names expired here from `FAULT` on; what is lost is told."""
 
     def answer(ask: Ask) -> Outcome:
         if lost(ask):
             return TIMEOUT
-        return EXPIRED if ask.local and ask.now >= FAULT and ask.unlucky(0.13) else GOOD
+        return EXPIRED if ask.local and ask.now >= FAULT and ask.unlucky(share) else GOOD
 
     made = setup(tmp, policy(more=f"steer: {{to: {to}}}\n"), config=config)
     return Simulation(made, answer, sources=sources, tcp_every=tcp_every)
@@ -126,6 +127,27 @@ def test_a_site_that_loses_tcp_alone_is_not_taken(tmp_path: Path) -> None:
     assert "TCP" in sim.world.alarms["reach"].because
 
 
+def test_lost_tcp_alone_keeps_nobody_at_a_local_path_that_is_mostly_bad(tmp_path: Path) -> None:
+    sim = world(
+        tmp_path, lambda ask: ask.path == "pao" and ask.tcp, sources={}, tcp_every=5, share=1.0
+    ).run(FAULT - 1000)
+    assert "TCP" in sim.world.alarms["reach"].because
+    sim.run(170)
+    assert sorted(sim.installed) == sorted(sim.addresses())
+    assert "TCP" in sim.world.alarms["reach"].because
+    assert not [s for _, s in sim.steps if s.was]
+
+
+def test_a_source_that_gets_nothing_anywhere_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
+    """It has nothing to lose. Asked from it less often (`probe`), the others still tell."""
+    sim = world(tmp_path, lambda ask: ask.source == OTHER)
+    sim.sources = {Family.IPV4: (*[OWN] * 15, OTHER)}
+    sim.run(120)
+    assert {s.address for _, s in sim.moves()} == set(sim.addresses())
+    assert OTHER in sim.world.alarms["unanswered"].because
+    assert "reach" not in sim.world.alarms
+
+
 @pytest.mark.parametrize("path", ["pao", LOCAL])
 def test_one_nameserver_without_tcp_says_nothing_of_a_site(tmp_path: Path, path: str) -> None:
     sim = world(
@@ -199,4 +221,4 @@ def test_what_is_lost_over_one_site_by_one_source_is_that_leg_alone(tmp_path: Pa
     ).run(120)
     lost = {leg for leg, reach in sim.world.ledger.legs.items() if reach.state is State.LOST}
     assert lost == {Leg("pao", Family.IPV4, OTHER, tcp) for tcp in (False, True)}
-    assert {leg.site for leg in sim.world.ledger.legs} == {"pao", "fra"}
+    assert {leg.site for leg in sim.world.ledger.legs} == {LOCAL, "pao", "fra"}

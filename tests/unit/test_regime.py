@@ -27,6 +27,7 @@ from steering.report.metrics import Meters
 class Clothes:
     """An outfit with hands, that touches nothing."""
 
+    claim = None
     hands = SimpleNamespace(owes=False)
     ways = SimpleNamespace(past=frozenset)
     sources = SimpleNamespace(named={})

@@ -35,8 +35,8 @@ def proc(tmp: Path, *lines: str, user: int = 106, inode: int = 4711) -> Path:
 def looked(found: Sources, looks: int, *, begin: float = 100.0, fresh: bool = True) -> float:
     """After so many looks; the instant of the last one."""
     now = begin
-    table = found._proc / "net" / "udp"  # noqa: SLF001
-    for number in range(looks):
+    table = found._proc / "net" / "udp"
+    for number in range(looks + 1):  # the first one tells what the kernel chooses
         if fresh and table.exists():  # each look finds another socket
             table.write_bytes(
                 re.sub(rb"(4711|4712)(?= 2 )", b"47%d" % (11 + number % 2), table.read_bytes())
@@ -59,6 +59,7 @@ def test_what_a_resolver_is_seen_to_send_from_is_a_source_after_several_looks(
     looked(found, LOOKS - 1)
     assert found.in_use(Family.IPV4) == ()
     assert found.named == {}
+    found = Sources({}, [SERVER], proc=tmp_path)
     looked(found, LOOKS)
     assert found.in_use(Family.IPV4) == (None, Source(address="192.0.2.7"))
     assert found.named == {Family.IPV4: ("", "192.0.2.7")}
@@ -73,12 +74,68 @@ def test_a_socket_that_is_left_from_before_a_move_is_no_source(tmp_path: Path) -
     assert found.named == {}
 
 
+def test_questions_under_way_at_each_move_make_no_source_however_many_moves_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, now = Sources({}, [SERVER], proc=tmp_path), 100.0
+    for number in range(20):
+        monkeypatch.setattr(sources, "chosen", lambda _to: "192.0.2.7")
+        proc(tmp_path, *UDP, inode=5000 + number)
+        found.look(now)
+        monkeypatch.setattr(sources, "chosen", lambda _to: "198.51.100.1")  # a detour
+        for _ in range(3):
+            found.look(now := now + 4.0)
+        proc(tmp_path, *UDP[1:])
+        found.look(now := now + 3600.0)
+    assert found.named == {}
+
+
+def test_thousands_of_sockets_cost_one_look_at_our_own_and_one_at_each_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def choice(to: str) -> str:
+        asked.append(to)
+        return "198.51.100.1"
+
+    monkeypatch.setattr(sources, "chosen", choice)
+    lines = [UDP[0].replace("{inode}", str(number)) for number in range(1, 4000)]
+    found = Sources({}, [SERVER], proc=proc(tmp_path, *lines, UDP[1], user=os.geteuid()))
+    own: list[int] = []
+
+    def inodes() -> frozenset[int]:
+        own.append(1)
+        return frozenset()
+
+    monkeypatch.setattr(found, "_own_inodes", inodes)
+    found.look(100.0)
+    assert asked == [SERVER]
+    assert own == [1]
+
+
+def test_a_socket_of_ipv6_may_carry_ipv4(tmp_path: Path) -> None:
+    mapped = UDP[0].replace("070200C0", "0000000000000000FFFF0000070200C0")
+    mapped = mapped.replace("1E0605C0", "0000000000000000FFFF00001E0605C0")
+    (tmp_path / "net").mkdir()
+    text = "\n".join([HEAD, mapped.format(user=106, inode=4711), UDP[1].format(user=106, inode=1)])
+    (tmp_path / "net" / "udp6").write_text(text + "\n")
+    (seen,) = sources.sockets(tmp_path, [SERVER])
+    assert (seen.family, seen.source, seen.to) == (Family.IPV4, "192.0.2.7", SERVER)
+
+
 def test_a_pin_by_another_source_is_told(tmp_path: Path) -> None:
     pins = {"pao": Pin(ipv4="198.51.100.9"), "fra": Pin(dscp=12)}
     found = Sources({}, [SERVER], pins=pins, proc=proc(tmp_path, *UDP))
     looked(found, LOOKS)
     assert "pao is asked from 198.51.100.9 alone" in found.trouble
     assert "fra" not in found.trouble
+    assert found.named == {}, "no question from it could take that path"
+    said = Sources(
+        {Family.IPV4: (Source(address="192.0.2.7"),)}, [SERVER], pins=pins, proc=tmp_path
+    )
+    assert said.named == {Family.IPV4: ("192.0.2.7",)}
+    assert "pao is asked from 198.51.100.9 alone" in said.trouble
 
 
 def test_a_dig_of_somebody_is_no_source(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_all_signatures_expired_here_moves_both_families_in_one_plan(tmp_path: P
     back = [(at, s) for at, s in sim.steps if not s.now]
     assert {s.address for _, s in back} == set(sim.addresses())
     assert all(at >= FAULT + 60 for at, _ in back)
-    assert max(at for at, _ in back) <= FAULT + 60 + 5
+    assert max(at for at, _ in back) <= FAULT + 60 + 6
     assert not sim.installed
 
 
