@@ -19,7 +19,8 @@ from steering.model import LOCAL, Family, Health, Outcome
 pytestmark = pytest.mark.lab
 
 STATUS = {
-    "site", "mode", "off", "clock", "version", "time", "addresses", "overrides", "alarms",
+    "site", "mode", "off", "clock", "version", "time", "addresses", "sites",
+    "overrides", "alarms",
 }  # fmt: skip
 ADDRESS = {
     "upstream", "nameserver", "address", "family", "paths", "steered_to", "installed", "since",
