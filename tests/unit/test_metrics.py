@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -156,14 +154,9 @@ def large() -> Meters:
 
 
 @pytest.mark.parametrize("key", [METRICS, OPENMETRICS])
-def test_a_scrape_of_a_thousand_addresses_is_small_and_quick(large: Meters, key: str) -> None:
-    times = []
-    for _ in range(5):
-        began = time.process_time()
-        body = answer(key, None, large.registry).body
-        times.append(time.process_time() - began)
-    assert len(body) <= 2_000_000
-    assert np.min(times) <= 0.2
+def test_a_scrape_of_a_thousand_addresses_is_small(large: Meters, key: str) -> None:
+    """What it costs is held by `make bench BENCH=scrape`."""
+    assert len(answer(key, None, large.registry).body) <= 2_000_000
     families = scrape.series(generate_latest(large.registry))
     assert families["steering_health"] == families["steering_failure_ratio"] == 3_000
     assert families["steering_probe_rtt_seconds"] < 3_000

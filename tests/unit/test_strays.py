@@ -107,7 +107,7 @@ def test_a_forged_answer_in_another_case_is_passed_over_and_the_true_one_taken()
         yield forged(wire)
         yield COM.respond(wire)
 
-    outcomes, strays = seen(respond, rounds(10))
+    outcomes, strays = seen(respond, rounds(18))
     assert outcomes == {Outcome.SECURE}
     assert strays.counts["local", Stray.CASE] >= 10
 
