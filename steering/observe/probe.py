@@ -58,6 +58,9 @@ _BY_TCP: Final = 8
 """Of so many slow rounds one goes by TCP, to see whether that comes back too; of the first ones
 from each source, more."""
 _AT_FIRST: Final = 3
+_BY_TCP_FAST: Final = 32
+"""The same of fast rounds, each of which matters more: a leg that was lost by TCP has to heal while
+its addresses are asked fast."""
 
 _MUTE: Final = 16
 """Rounds in a row without any answer, after which a source is asked from seldom."""
@@ -158,6 +161,8 @@ class Prober:
         """Address -> which source's turn it is; they do not all begin with the same one."""
         self._mute: Counter[tuple[Family, Source | None]] = Counter()
         """Rounds in a row, by source, to which nothing came back over any path."""
+        self._fast: Counter[tuple[Family, Source | None]] = Counter()
+        """The same of fast rounds."""
         self._slow: Counter[tuple[Family, Source | None]] = Counter()
         """Slow rounds in which TCP could be tried, by source."""
         self._came: set[str] = set()
@@ -235,7 +240,7 @@ class Prober:
         target = self._targets[turn.address]
         question = self._question(turn, target)
         source = self._next_source(target)
-        by_tcp = not turn.fast and self._tries_tcp(target, source)
+        by_tcp = self._tries_tcp(target, source, fast=turn.fast)
         at = _asked(self._monotonic())
         flight = _Flight(target, question, at, turn.paths, source, by_tcp)
         self._open[id(flight)] = flight
@@ -261,12 +266,15 @@ class Prober:
             sources = heard
         return sources[nth % len(sources)]
 
-    def _tries_tcp(self, target: Target, source: Source | None) -> bool:
-        """Whether a slow round goes by TCP from the start: while nothing is wrong, to see that it
-        could. What resolvers are told to ask again by TCP is lost where that does not come back.
+    def _tries_tcp(self, target: Target, source: Source | None, *, fast: bool) -> bool:
+        """Whether a round goes by TCP from the start, to see that it could: what resolvers are told
+        to ask again by TCP is lost where that does not come back. Fast ones seldom do.
         """
         if target.address not in self._came:
             return False
+        if fast:
+            self._fast[target.family, source] += 1
+            return self._fast[target.family, source] % _BY_TCP_FAST == 0
         key = target.family, source
         self._slow[key] += 1
         nth = self._slow[key]
