@@ -50,6 +50,8 @@ SETTLED: Final[Seconds] = 10.0
 AT_ONCE: Final = 1024
 """Sockets that are looked at, at the most."""
 
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""These say nothing of a source."""
 _SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 _TABLES: Final = ("udp", "tcp", "udp6", "tcp6")
 _TALKS: Final = re.compile(
@@ -120,23 +122,27 @@ class Sources:
             await asyncio.sleep(max(EVERY, _PART * (time.thread_time() - began)))
 
     def look(self, now: Instant) -> None:
-        """See what is so now."""
+        """See what is so now. Where our own sockets can't be told, nothing is found."""
+        try:
+            ours = self._own_inodes()
+        except OSError:  # no descriptor is to be had
+            self._settle()
+            return
         known: defaultdict[tuple[Family, str, int], set[int]] = defaultdict(set)
-        ours = self._own_inodes()
-        chosen_now: dict[str, str | None] = {}
+        choices: dict[str, tuple[str | None, Instant]] = {}
         left: set[int] = set()
         for seen in islice(sockets(self._proc, self._addresses), AT_ONCE):
-            if seen.to not in chosen_now:
-                chosen_now[seen.to] = chosen(seen.to)
-                if self._choices.get(seen.to, (None, 0.0))[0] != chosen_now[seen.to]:
-                    self._choices[seen.to] = chosen_now[seen.to], now
-            if seen.source == chosen_now[seen.to] or seen.inode in ours:
+            if seen.to not in choices:
+                choices[seen.to] = self._choice(seen.to, now)
+            choice, since = choices[seen.to]
+            if seen.source == choice or seen.inode in ours:
                 continue
-            if seen.inode in self._left or now - self._choices[seen.to][1] < SETTLED:
+            if choice is None or seen.inode in self._left or now - since < SETTLED:
                 left.add(seen.inode)
             else:
                 known[seen.family, seen.source, seen.user].add(seen.inode)
         self._left = frozenset(left)
+        self._choices |= choices
         for key, inodes in known.items():
             if key not in self.habits and len(self.habits) >= MOST * len(Family):
                 continue
@@ -146,6 +152,11 @@ class Sources:
             habit.inodes = frozenset(inodes)
         self.habits = {key: habit for key, habit in self.habits.items() if _holds(habit, now)}
         self._settle()
+
+    def _choice(self, to: str, now: Instant) -> tuple[str | None, Instant]:
+        """What the kernel chooses for this address, and since when, as far as was looked."""
+        choice, known = chosen(to), self._choices.get(to)
+        return known if known is not None and known[0] == choice else (choice, now)
 
     def in_use(self, family: Family) -> tuple[Source | None, ...]:
         """What to ask from in turns; None, or nothing at all: what the kernel chooses."""
@@ -211,13 +222,12 @@ class Sources:
         return [Source(address=address) for address in sorted(seen)[:MOST]]
 
     def _own_inodes(self) -> frozenset[int]:
-        """Of the sockets of this very process, which asks as a resolver does."""
+        """Of the sockets of this very process, which asks as a resolver does. Raises OSError."""
         found = set()
-        with suppress(OSError):
-            for descriptor in (self._proc / "self" / "fd").iterdir():
-                with suppress(OSError):
-                    if named := _SOCKET.fullmatch(str(descriptor.readlink())):
-                        found.add(int(named[1]))
+        for descriptor in (self._proc / "self" / "fd").iterdir():
+            with suppress(OSError):  # closed meanwhile: the list itself is among them
+                if named := _SOCKET.fullmatch(str(descriptor.readlink())):
+                    found.add(int(named[1]))
         return frozenset(found)
 
 
@@ -274,26 +284,29 @@ def _address(octets: bytes) -> str:
 
 
 def chosen(address: str) -> str | None:
-    """The source that the kernel chooses for a packet to this address; None: it sends none."""
-    family = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
+    """The source that the kernel chooses for a packet to this address; None: that can't be told."""
+    try:
+        with _datagrams(Family.of(address)) as sock:
             sock.connect((address, 53))
-        except OSError:
-            return None
-        return str(sock.getsockname()[0])
+            return str(sock.getsockname()[0])
+    except OSError:
+        return None
 
 
 def lacks(source: Source) -> str:
-    """Why nothing can be sent from this source on this host now; empty: it can."""
-    family = socket.AF_INET if source.family is Family.IPV4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
+    """Why nothing can be sent from this source on this host now; empty: it can, or nobody knows."""
+    try:
+        with _datagrams(source.family) as sock:
             Pin().sent_from(source).put_on(sock)
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                return "this host has no such address now"
-            if error.errno == errno.ENODEV:
-                return f"this host has no interface {source.interface} now"
-            return str(error.strerror)
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            return "this host has no such address now"
+        if error.errno == errno.ENODEV:
+            return f"this host has no interface {source.interface} now"
+        return "" if error.errno in _EXHAUSTED else str(error.strerror)
     return ""
+
+
+def _datagrams(family: Family) -> socket.socket:
+    four = family is Family.IPV4
+    return socket.socket(socket.AF_INET if four else socket.AF_INET6, socket.SOCK_DGRAM)

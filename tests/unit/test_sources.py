@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -27,6 +28,7 @@ UDP = [
 
 def proc(tmp: Path, *lines: str, user: int = 106, inode: int = 4711) -> Path:
     (tmp / "net").mkdir(exist_ok=True)
+    (tmp / "self" / "fd").mkdir(parents=True, exist_ok=True)
     text = "\n".join([HEAD, *(line.format(user=user, inode=inode) for line in lines)])
     (tmp / "net" / "udp").write_text(text + "\n")
     return tmp
@@ -124,6 +126,43 @@ def test_a_socket_of_ipv6_may_carry_ipv4(tmp_path: Path) -> None:
     assert (seen.family, seen.source, seen.to) == (Family.IPV4, "192.0.2.7", SERVER)
 
 
+def test_where_the_kernel_chooses_nothing_a_socket_shows_nothing_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default route is gone, and a resolver's socket is still there."""
+    monkeypatch.setattr(sources, "chosen", lambda _to: None)
+    found = Sources({}, [SERVER], proc=proc(tmp_path, *UDP))
+    looked(found, 20)
+    assert found.named == {}
+
+
+def test_without_a_descriptor_nothing_is_found_and_no_source_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "lacks", lacks)
+    monkeypatch.setattr(sources, "chosen", chosen)
+    said = Source(address="127.0.0.1")
+    found = Sources({Family.IPV4: (said,)}, [SERVER], proc=proc(tmp_path, *UDP))
+
+    def none(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", none)
+    looked(found, 20)
+    assert found.in_use(Family.IPV4) == (said,)
+    assert found.trouble == ""
+    assert chosen(SERVER) is None
+
+
+def test_where_our_own_sockets_cannot_be_listed_none_is_taken_for_a_resolvers(
+    tmp_path: Path,
+) -> None:
+    found = Sources({}, [SERVER], proc=proc(tmp_path, *UDP))
+    (tmp_path / "self" / "fd").rmdir()
+    looked(found, 20)
+    assert found.named == {}
+
+
 def test_a_pin_by_another_source_is_told(tmp_path: Path) -> None:
     pins = {"pao": Pin(ipv4="198.51.100.9"), "fra": Pin(dscp=12)}
     found = Sources({}, [SERVER], pins=pins, proc=proc(tmp_path, *UDP))
@@ -171,7 +210,8 @@ def test_our_own_sockets_are_no_resolvers(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
         inode = os.fstat(mine.fileno()).st_ino
         table = proc(tmp_path, *UDP, user=os.geteuid(), inode=inode)
-        (tmp_path / "self").symlink_to("/proc/self")
+        (tmp_path / "self" / "fd").rmdir()
+        (tmp_path / "self" / "fd").symlink_to("/proc/self/fd")
         found = Sources({}, [SERVER], proc=table)
         looked(found, 20)
         assert found.in_use(Family.IPV4) == ()
