@@ -16,7 +16,7 @@ import math
 import random
 import sys
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -45,6 +45,7 @@ from steering.observe.keys import KeyStore
 from steering.observe.nonce import unforeseen
 from steering.observe.question import QuestionSet, delegations
 from steering.observe.resolve import dnskeys
+from steering.observe.rotation import Rotation
 from steering.observe.signatures import Signatures
 from steering.observe.strays import Strays
 from steering.observe.twin import Twins
@@ -53,19 +54,6 @@ from steering.system.unreadable import HERE, Where, printable
 _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
 or a reset tells a nameserver that ignores us from an address that nothing answers for."""
-
-_BY_TCP: Final = 8
-"""Of so many slow rounds one goes by TCP, to see whether that comes back too; of the first ones
-from each source, more."""
-_AT_FIRST: Final = 3
-_BY_TCP_FAST: Final = 32
-"""The same of fast rounds, each of which matters more: a leg that was lost by TCP has to heal while
-its addresses are asked fast."""
-
-_MUTE: Final = 16
-"""Rounds in a row without any answer, after which a source is asked from seldom."""
-_SELDOM: Final = 16
-"""One turn in so many is such a source's."""
 
 _NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this path now"))
 
@@ -156,17 +144,7 @@ class Prober:
         self._pace, self._port = pace, port
         self._keys, self._signatures = keys, signatures
         self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
-        self._sources = sources
-        self._nth: dict[str, int] = {t.address: i for i, t in enumerate(targets)}
-        """Address -> which source's turn it is; they do not all begin with the same one."""
-        self._mute: Counter[tuple[Family, Source | None]] = Counter()
-        """Rounds in a row, by source, to which nothing came back over any path."""
-        self._fast: Counter[tuple[Family, Source | None]] = Counter()
-        """The same of fast rounds."""
-        self._slow: Counter[tuple[Family, Source | None]] = Counter()
-        """Slow rounds in which TCP could be tried, by source."""
-        self._came: set[str] = set()
-        """Addresses whose last round had an answer over the local path."""
+        self._rotation = Rotation(sources, [target.address for target in targets])
         self._link, self._any_return = link, {path.name for path in paths if path.any_return}
         self._strays = strays or Strays()
         self._strays.keep(self._marks)
@@ -239,8 +217,8 @@ class Prober:
     def _ask(self, turn: Turn) -> None:
         target = self._targets[turn.address]
         question = self._question(turn, target)
-        source = self._next_source(target)
-        by_tcp = self._tries_tcp(target, source, fast=turn.fast)
+        source = self._rotation.source(target)
+        by_tcp = self._rotation.by_tcp(target, source, fast=turn.fast)
         at = _asked(self._monotonic())
         flight = _Flight(target, question, at, turn.paths, source, by_tcp)
         self._open[id(flight)] = flight
@@ -249,36 +227,6 @@ class Prober:
         body = query(question.name, question.rdtype, rng=self._rng)
         for path in turn.paths:
             self._send(flight, path, body)
-
-    def _next_source(self, target: Target) -> Source | None:
-        """The sources take turns, so that all of them together keep the pace of one.
-
-        One to which nothing comes back, over any path, while something does to others, would blind
-        us: it has its turn seldom.
-        """
-        sources = self._sources(target.family)
-        if not sources:
-            return None
-        self._nth[target.address] += 1
-        nth = self._nth[target.address]
-        heard = [s for s in sources if self._mute[target.family, s] < _MUTE]
-        if heard and nth % _SELDOM:
-            sources = heard
-        return sources[nth % len(sources)]
-
-    def _tries_tcp(self, target: Target, source: Source | None, *, fast: bool) -> bool:
-        """Whether a round goes by TCP from the start, to see that it could: what resolvers are told
-        to ask again by TCP is lost where that does not come back. Fast ones seldom do.
-        """
-        if target.address not in self._came:
-            return False
-        if fast:
-            self._fast[target.family, source] += 1
-            return self._fast[target.family, source] % _BY_TCP_FAST == 0
-        key = target.family, source
-        self._slow[key] += 1
-        nth = self._slow[key]
-        return nth % 2 == 1 if nth < 2 * _AT_FIRST else nth % _BY_TCP == 0
 
     def _question(self, turn: Turn, target: Target) -> Question:
         questions, now = self._questions[target.address], self._monotonic()
@@ -347,15 +295,15 @@ class Prober:
         with HERE.reading(Where.PROBE, reply.wire or b""):
             seen = self._observation(flight, path, query_id, reply)
         flight.landed[path] = seen or _dropped(flight.target, path)
-        if path == LOCAL:
-            address = flight.target.address
-            (self._came.add if reply.wire is not None else self._came.discard)(address)
         if len(flight.landed) < len(flight.paths):
             return
         del self._open[id(flight)]
-        key = flight.target.family, flight.source
-        came = any(o.reached for o in flight.landed.values())
-        self._mute[key] = 0 if came else min(self._mute[key] + 1, _MUTE)
+        self._rotation.landed(
+            flight.target,
+            flight.source,
+            came=any(seen.reached for seen in flight.landed.values()),
+            answered=LOCAL in flight.landed and _is_answer(flight.landed[LOCAL]),
+        )
         self._deliver(
             Round(
                 address=flight.target.address,
@@ -434,6 +382,10 @@ def _asked(at: Instant) -> Instant:
     The journal has each question's, and what is beyond that is noise, of which no octet is spared.
     """
     return math.floor(at * 1e4) / 1e4
+
+
+def _is_answer(seen: Observation) -> bool:
+    return seen.outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
 
 
 def _took(rtt: Seconds | None) -> Seconds | None:
