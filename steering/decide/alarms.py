@@ -23,7 +23,7 @@ from steering.decide.because import (
 from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.judge.ledger import SILENCES
-from steering.judge.reach import Leg, unanswered
+from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Health, Seconds, WallTime
 from steering.world import Alarm, World
@@ -103,10 +103,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
                 worst[name] += _whom_to_tell(world, where)
     if gone := lost_legs(world):
         worst["reach"] = (
-            f"{_legs(gone)}, while the local path is answered: nothing is sent over these sites."
-            " Wanted: that the site's network knows the way back to this address, and carries TCP"
+            f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
+            " alone they are, where the local path is mostly bad). Wanted: that the site's network"
+            " knows the way back to this address, and carries TCP"
         )
-    if mute := unanswered(world.ledger.legs, world.sources):
+    if mute := without_answers(world.ledger.legs, world.sources):
         worst["unanswered"] = (
             f"{_legs(mute)}, while another source is answered: does a resolver send from it?"
         )

@@ -14,7 +14,7 @@ from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import SILENCES, reason
-from steering.judge.reach import Leg, lost, usable
+from steering.judge.reach import Leg, comes_back, lost
 from steering.model import Action, Health, Override, Seconds
 from steering.world import World
 
@@ -270,7 +270,8 @@ def _state(world: World, a: int, p: int) -> str:
         return f"{word}, but it fails more than the local path"
     if said := unreached(world, a, p):
         return f"{word}, but {said}"
-    if not usable(world.ledger.legs, world.sources, world.layout)[a, p]:
+    site, family = world.layout.paths[p], world.layout.targets[a].family
+    if not comes_back(world.ledger.legs, world.sources, family, site):
         return f"{word}, but not asked yet from every source of the resolvers"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"

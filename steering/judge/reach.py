@@ -36,7 +36,7 @@ BACK = 3
 """Answers in a row by which what was lost is found again."""
 ADDRESSES = 3
 """Addresses that these were asked of, where there are so many."""
-SENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
+SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
 """How a question ends that no answer came to; whatever kept it, a resolver's would fare alike."""
 
 
@@ -110,9 +110,9 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
     for p, there in seen.items():
         leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
         was = draft.legs.get(leg, NOTHING)
-        if there.outcome not in SENT or there.reached:
+        if there.outcome not in SILENT or there.reached:
             after = was.answered()
-        elif p and (here is None or here.outcome in SENT or there.tcp != here.tcp):
+        elif p and (here is None or here.outcome in SILENT or there.tcp != here.tcp):
             continue
         else:
             mine = layout.family_of == layout.family_of[a]
@@ -153,7 +153,7 @@ def lost(legs: Mapping[Leg, Reach], sources: Sources, *, tcp: bool) -> tuple[Leg
     )
 
 
-def unanswered(legs: Mapping[Leg, Reach], sources: Sources) -> tuple[Leg, ...]:
+def without_answers(legs: Mapping[Leg, Reach], sources: Sources) -> tuple[Leg, ...]:
     """Sources that get nothing over the local path, while another one does."""
     return tuple(
         leg
@@ -170,18 +170,22 @@ def _served(legs: Mapping[Leg, Reach], family: Family, source: str) -> bool:
 
 
 def usable(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Mask:
-    """(A, P) sites over which datagrams come back to each source, as far as is known.
-
-    To each, that is, which gets them over the local path.
-    """
+    """(A, P) sites over which datagrams come back to each source, as far as is known."""
     found = np.ones(layout.shape, dtype=np.bool_)
     for number, family in enumerate(Family):
-        named = [s for s in sources.get(family, ()) if s and _served(legs, family, s)]
-        for site in layout.paths[1:] if named else ():
-            came = (legs.get(Leg(site, family, source, tcp=False), NOTHING) for source in named)
-            if any(reach.state is not State.USABLE for reach in came):
+        for site in layout.paths[1:] if any(sources.get(family, ())) else ():
+            if not comes_back(legs, sources, family, site):
                 found[layout.family_of == number, layout.column[site]] = False
     return found
+
+
+def comes_back(legs: Mapping[Leg, Reach], sources: Sources, family: Family, site: str) -> bool:
+    """Whether datagrams come back over a site to each source that gets them over the local path."""
+    return all(
+        legs.get(Leg(site, family, source, tcp=False), NOTHING).state is State.USABLE
+        for source in sources.get(family, ())
+        if source and _served(legs, family, source)
+    )
 
 
 def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, tcp: bool) -> Mask:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from stage import QUICK, Stage, on_stage
+from stage import QUICK, Stage, on_stage, slack
 
 from steering.lab.resolver import Resolving, Unbound
 from steering.lab.sandbox import poll
@@ -88,7 +88,7 @@ def test_a_site_that_forgets_the_source_while_it_is_in_use_is_left_within_second
         stage.await_proof()
         for address, family in ((OWN[f], f) for f in Family):
             scene.world.ip("pao", "route", "del", f"{address}/{family.bits}")
-        stage.await_routes({}, within=15)
+        stage.await_routes({}, within=15 + slack())
         stage.await_alarm("reach")
         stage.steady({})
 
