@@ -56,6 +56,7 @@ def test_a_restart_with_another_runtime_touches_no_route_and_leaves_one_guard(le
         if length == "30s":
             stage.await_about("adopted")
         assert poll(lambda: set(guards(work)) == {"elsewhere"}, timeout=PATIENCE), guards(work)
+        stage.scene.await_ready()  # 4 s: the old agent's routes may still be there before
         stage.await_routes(stage.through("pao"))
         since = len(kernel.lines())
         # The old guard took back what the new agent installed, twice a second.
