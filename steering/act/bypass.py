@@ -228,7 +228,7 @@ class _Look:
         for number, address in enumerate(sample):
             if one := self._first(rules, self._traffic_to(rules, address)):
                 self._traffic[address] = one
-            elif not self._sources:
+            elif not self._named(family):
                 self._suspect(rules, address)
             if number * len(sites) >= LOOKED_UP:
                 continue
@@ -240,6 +240,10 @@ class _Look:
         if sample and all(address in self._traffic for address in sample):
             self._all[family] = self._traffic[sample[0]]
 
+    def _named(self, family: Family) -> bool:
+        """Whether it is known what the resolvers send from."""
+        return any(source and Family.of(source) is family for source in self._sources)
+
     def _traffic_to(self, rules: Sequence[ForeignRule], address: str) -> Iterator[Flow]:
         """What the resolvers send to an address.
 
@@ -248,7 +252,7 @@ class _Look:
         questions through a site show what it would be.
         """
         flow = Flow(destination=address)
-        if self._sources:
+        if self._named(Family.of(address)):
             yield from variants(self._asking, flow, self._sources)
             return
         for one in variants(self._asking, flow, chosen=False):

@@ -99,8 +99,9 @@ def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
     if not (ledger.streak[a, 0] or ledger.levels[_LOST, a, 0].any()):
         return False  # neither losses nor errors
     trial, known, limited = ledger.trials.get(a), ledger.controls.get(a), ledger.backoffs.get(a)
-    if limited and known and known.live_lost and not known.score:
-        return now >= min(limited.until, known.at + PAUSE)
+    untold = known is not None and known.live_lost and not known.score
+    if limited and known and untold and now < min(limited.until, known.at + PAUSE):
+        return False
     if trial is None or trial.eased is None:
         return True
     return known is not None and known.score >= NEEDS and now - known.at > PAUSE
