@@ -34,8 +34,8 @@ LEISURE = 5
 LEISURELY = 25
 """Addresses that are asked in one fast round, of all that are held back; the sample of the
 operators is, however many there are."""
-CALM = 10
-"""The same two numbers for detours that do well: nothing waits for what they answer."""
+CALM_LEISURE, CALM_LEISURELY = 10, 10
+"""The same for detours that do well: nothing waits for what they answer."""
 HEALING = 64
 """A recovery is worth hurrying for when this part of its clean answers came in a row."""
 
@@ -79,7 +79,7 @@ def attention(world: World) -> dict[str, Attention]:
     patient = np.flatnonzero((calm | held | loses | mute) & ~hurried & ~sample)
     for a in patient.tolist():
         if calm[a]:
-            rounds = max(CALM, np.count_nonzero(calm) / CALM)
+            rounds = max(CALM_LEISURE, np.count_nonzero(calm) / CALM_LEISURELY)
         else:
             rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
         every, sites = rounds * layout.fast_interval, frozenset[int]()
