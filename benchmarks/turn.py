@@ -88,7 +88,9 @@ def configure(base: Path, addresses: int, *, sites: int = SITES, each: int | Non
         for i in range(1, sites + 1)
     )
     config = base / "steering.yaml"
-    config.write_text(f"site: sin\nsites:\n{ways}\npolicies: policies\n")
+    # Marks for 300 sites need more bits than are the default.
+    kernel = "act: {kernel: {mark: 0x400000, mask: 0x7ff0000}}\n" if sites > 60 else ""
+    config.write_text(f"site: sin\nsites:\n{ways}\n{kernel}policies: policies\n")
     pairs = range(1, addresses // 2 + 1)
     size = (each or addresses) // 2
     for u in range(0, len(pairs), size):
