@@ -25,6 +25,11 @@ WallTime = float
 LOCAL = "local"
 """The name of the path that needs no detour."""
 
+LARGE = 1000
+"""Octets from which on an answer is large. What carries such a datagram carries about the most that
+resolvers take in one (1,232); by TCP it fills most of a segment, or several.
+"""
+
 
 class Family(enum.StrEnum):
     """An address family."""
@@ -183,6 +188,10 @@ class Observation:
     """False: it says nothing of the upstream (the zone's key set could not be had)."""
     reached: bool = False
     """Something came back from the address itself: an answer, or its host's refusal of the port."""
+    stalled: bool = False
+    """A connection by TCP was made, and the answer did not come over it in time."""
+    large: int = 0
+    """Octets of the answer where it is a large one (`LARGE`)."""
     rtt: Seconds | None = None
     nsid: str | None = None
     serial: int | None = None

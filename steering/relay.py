@@ -335,6 +335,7 @@ def _plan(world: World, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event,
 
 
 def _ledger(was: Ledger, blank: Ledger, ways: _Ways, traffic: _Ways) -> Ledger:
+    upstreams = {"", *(policy.upstream for policy in ways.new.policies)}
     made = replace(
         blank,
         copies=replace(blank.copies, **_moved(was.copies, blank.copies, ways)),
@@ -342,7 +343,7 @@ def _ledger(was: Ledger, blank: Ledger, ways: _Ways, traffic: _Ways) -> Ledger:
         legs={
             leg: reach
             for leg, reach in was.legs.items()
-            if ways.old.column.get(leg.site) in ways.axes["P"]
+            if ways.old.column.get(leg.site) in ways.axes["P"] and leg.large in upstreams
         },
         **_moved(was, blank, ways),
     )

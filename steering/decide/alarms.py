@@ -104,8 +104,9 @@ def _now(world: World, board: Board) -> dict[str, str]:
     if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
-            " alone they are, where the local path is mostly bad). Wanted: that the site's network"
-            " knows the way back to this address, and carries TCP"
+            " or large answers alone they are, where the local path is mostly bad). Wanted: that"
+            " the site's network knows the way back to this address, and carries TCP and large"
+            " packets"
         )
     if mute := without_answers(world.ledger.legs, world.sources):
         worst["unanswered"] = (

@@ -240,22 +240,21 @@ def _lost_over(world: World, a: int) -> str:
 
 def unreached(world: World, a: int, p: int) -> str:
     """What does not come back over a site to the resolvers, as far as is known; empty: nothing."""
-    layout = world.layout
-    family, site = layout.targets[a].family, layout.paths[p]
-    gone = [leg for leg in lost_legs(world) if (leg.site, leg.family) == (site, family)]
+    target, site = world.layout.targets[a], world.layout.paths[p]
+    gone = [leg for leg in lost_legs(world) if leg.site == site and leg.concerns(target)]
     return "; ".join(no_answer(leg) for leg in sorted(gone))
 
 
 def lost_legs(world: World) -> tuple[Leg, ...]:
     """What does not come back over the sites."""
     legs, sources = world.ledger.legs, world.sources
-    return (*lost(legs, sources, tcp=False), *lost(legs, sources, tcp=True))
+    return (*lost(legs, sources, partial=False), *lost(legs, sources, partial=True))
 
 
 def no_answer(leg: Leg) -> str:
     """What is lost on a leg, in words."""
-    to = leg.source or "this host"
-    return f"no answer comes back to {to} by {leg.transport.upper()}"
+    what = f"no large answer of {leg.large}" if leg.large else "no answer"
+    return f"{what} comes back to {leg.source or 'this host'} by {'TCP' if leg.tcp else 'UDP'}"
 
 
 def _state(world: World, a: int, p: int) -> str:

@@ -340,8 +340,8 @@ def _detour_worse(world: World, *, dates_count: bool) -> Mask:
         answers = ~silent[:, 0] & (ledger.stuck[steered, 0] < SILENCES)
         dead = silent[np.arange(steered.size), columns] & (ledger.run[steered, 0] >= ANSWERS)
         known = ledger.legs, world.sources, world.layout
-        gone = cut(*known, tcp=False)[steered, columns]
-        gone |= cut(*known, tcp=True)[steered, columns] & (share[:, 0] < MOSTLY)
+        gone = cut(*known, partial=False)[steered, columns]
+        gone |= cut(*known, partial=True)[steered, columns] & (share[:, 0] < MOSTLY)
         worse[steered] = answers & (gone | (bad & (dead | (there > share[:, 0] + WORSE))))
     return worse
 

@@ -62,11 +62,11 @@ def proven(world: World, asked: Mask) -> Mask:
         return np.zeros(layout.shape, dtype=np.bool_)
     ways = candidates(ledger, layout, now) & ~worse(world)
     ways &= usable(ledger.legs, world.sources, layout)
-    # What resolvers are told to ask again by TCP is few; worse is a local path that is mostly bad.
-    streams = cut(ledger.legs, world.sources, layout, tcp=True)
-    if streams.any():
-        streams &= (ledger.share(now)[:, :1] < MOSTLY) & (ledger.streak[:, :1] < SILENCES)
-        ways &= ~streams
+    # What goes by TCP, and what is large, is a part; worse is a local path that is mostly bad.
+    partial = cut(ledger.legs, world.sources, layout, partial=True)
+    if partial.any():
+        partial &= (ledger.share(now)[:, :1] < MOSTLY) & (ledger.streak[:, :1] < SILENCES)
+        ways &= ~partial
     steered = np.flatnonzero(world.plan)
     if steered.size:
         columns = world.plan[steered]
@@ -74,7 +74,7 @@ def proven(world: World, asked: Mask) -> Mask:
         old = ledger.answered[steered] < ledger.silent_since[steered, :1]
         ways[steered] &= ~old
         ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-        gone = streams | cut(ledger.legs, world.sources, layout, tcp=False)
+        gone = partial | cut(ledger.legs, world.sources, layout, partial=False)
         ways[steered, columns] &= ~gone[steered, columns]
     ways &= asked[:, None]
     for address in world.bypassed:

@@ -5,6 +5,14 @@ datagrams and no streams. A detour through it would carry our questions, and not
 What is counted is the site's, whichever address was asked: a question that was answered over the
 local path, and not over the site's in the same instant. An address that the site does not reach
 says nothing of the site; several do.
+
+Nor may large answers get lost: in a tunnel with a smaller MTU that nobody is told of, or where
+datagrams of more than so many octets are dropped. An answer is large where it came so over the
+local path (`model.LARGE`), in the same instant and by the same transport. By UDP it is lost where
+nothing comes, though smaller answers do; by TCP where a connection is made and the answer does not
+come over it. What comes speaks for what is no larger: a row of losses ends with an answer as large
+as the smallest in it. All this is counted by upstream, and keeps the addresses of that one from
+the site: how large its answers are, and what becomes of them, is the nameserver's choice.
 """
 
 from __future__ import annotations
@@ -18,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.layout import Layout
-from steering.model import LOCAL, Family, Observation, Outcome
+from steering.model import LOCAL, Family, Observation, Outcome, Target
 
 if TYPE_CHECKING:
     from steering.judge.draft import Draft
@@ -34,6 +42,9 @@ AT_FIRST = 3
 """So many are enough where nothing was ever answered."""
 BACK = 3
 """Answers in a row by which what was lost is found again."""
+FORGOTTEN = 500
+"""Smaller answers since a large one was lost or came, after which its loss is forgotten: its
+nameservers may not have such answers any more."""
 ADDRESSES = 3
 """Addresses that these were asked of, where there are so many."""
 SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
@@ -57,6 +68,8 @@ class Leg:
     source: str
     """Empty: the address that the kernel chooses."""
     tcp: bool
+    large: str = ""
+    """The upstream whose large answers are meant; empty: other answers, of whichever upstream."""
 
     @property
     def sender(self) -> str:
@@ -64,9 +77,18 @@ class Leg:
         return self.source or "kernel"
 
     @property
-    def transport(self) -> str:
-        """As it is shown."""
-        return "tcp" if self.tcp else "udp"
+    def partial(self) -> bool:
+        """Whether it carries a part of a resolver's questions alone."""
+        return self.tcp or bool(self.large)
+
+    @property
+    def any_size(self) -> Leg:
+        """The same for answers that are not large."""
+        return replace(self, large="")
+
+    def concerns(self, target: Target) -> bool:
+        """Whether questions to this address may take it."""
+        return self.family is target.family and self.large in ("", target.upstream)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,20 +102,46 @@ class Reach:
     """Questions in a row without one."""
     asked: frozenset[str] = frozenset()
     """Addresses that these were asked of."""
+    least: int = 0
+    """Octets of the smallest large answer among those that are lost."""
+    beside: int = 0
+    """Smaller answers since the latest of them; one, if any came before."""
 
-    def answered(self) -> Reach:
-        """After one more answer."""
+    def answered(self, octets: int = 0) -> Reach:
+        """After one more answer, of so many octets if it is a large one."""
+        if octets < self.least:
+            return self.smaller()
         came = min(self.came + 1, BACK)
-        found = self.state is not State.LOST or came == BACK
-        return Reach(state=State.USABLE if found else State.LOST, came=came)
+        if self.state is State.LOST and came < BACK:
+            return Reach(state=State.LOST, came=came, least=self.least)
+        return Reach(state=State.USABLE, came=came)
 
-    def unanswered(self, address: str, addresses: int) -> Reach:
+    def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
         """After one more question without an answer, to this address of so many."""
-        after = Reach(state=self.state, lost=min(self.lost + 1, LOST), asked=self.asked | {address})
+        after = replace(
+            self,
+            came=0,
+            lost=min(self.lost + 1, LOST),
+            asked=self.asked | {address},
+            least=min(octets, self.least or octets),
+            beside=min(self.beside, 1),
+        )
         enough = LOST if self.state is State.USABLE else AT_FIRST
-        if after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses):
+        told = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
+        if told and (after.beside or not octets):
             return replace(after, state=State.LOST)
         return after
+
+    def smaller(self) -> Reach:
+        """After an answer that is not as large as those which are lost."""
+        if self.state is not State.LOST:
+            if not self.lost:
+                return self
+            if not self.beside:  # while these were lost it may be that nothing came
+                return Reach(state=self.state, beside=1)
+        if self.beside + 1 == FORGOTTEN:
+            return NOTHING
+        return replace(self, beside=self.beside + 1)
 
 
 NOTHING = Reach()
@@ -109,47 +157,101 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
     layout, target = draft.layout, draft.layout.targets[a]
     for p, there in seen.items():
         leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
+        compared = here is not None and here.outcome not in SILENT and here.tcp == there.tcp
+        large = here.large if here is not None and compared else 0
+        if p:
+            _count_large(draft, a, p, there, large)
         was = draft.legs.get(leg, NOTHING)
-        if there.outcome not in SILENT or there.reached:
+        came = there.outcome not in SILENT or there.stalled
+        if came or (there.reached and not large):
             after = was.answered()
-        elif p and (here is None or here.outcome in SILENT or there.tcp != here.tcp):
-            continue
+        elif p and (not compared or large):
+            continue  # nothing to compare with; or its size may be why
         else:
-            mine = layout.family_of == layout.family_of[a]
-            addresses = int((layout.hop[:, p] & mine if p else mine).sum())
-            after = was.unanswered(target.address, addresses)
+            after = was.unanswered(target.address, _addresses(layout, a, p))
         if after != was:
             draft.legs[leg] = after
 
 
-def states(
-    legs: Mapping[Leg, Reach], sources: Sources, layout: Layout
-) -> Iterator[tuple[Leg, State]]:
+def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) -> None:
+    """Count what came of a question over a site whose answer here has so many octets, if large."""
+    layout, target = draft.layout, draft.layout.targets[a]
+    leg = Leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
+    was = after = draft.legs.get(leg, NOTHING)
+    if there.large:
+        after = was.answered(there.large)
+    elif there.outcome not in SILENT:
+        after = was.smaller()
+    elif here and _is_lost(there):
+        addresses = _addresses(layout, a, p, upstream=True)
+        # A connection that is made is something smaller.
+        before = replace(was, beside=max(was.beside, there.stalled))
+        after = before.unanswered(target.address, addresses, here)
+    if after != was:
+        draft.legs[leg] = after
+
+
+def _is_lost(seen: Observation) -> bool:
+    """Whether an answer may have got lost for its size."""
+    if seen.tcp:
+        return seen.stalled
+    return seen.outcome is Outcome.TIMEOUT and not seen.reached
+
+
+def _addresses(layout: Layout, a: int, p: int, *, upstream: bool = False) -> int:
+    """How many there are of the family, or of the upstream in it, that this path may lead to."""
+    mine = layout.family_of == layout.family_of[a]
+    if upstream:
+        mine &= layout.upstream_of == layout.upstream_of[a]
+    return int((layout.hop[:, p] & mine if p else mine).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is known of the way from a source over a site and back."""
+
+    leg: Leg
+    transport: str
+    """`udp` or `tcp`; `large`: what is large, by either."""
+    state: State
+
+
+def states(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Iterator[Shown]:
     """What is known of each leg that the resolvers' packets could take."""
+    large: dict[Leg, set[State]] = {}
+    for leg, reach in legs.items():
+        if leg.large:
+            large.setdefault(replace(leg, large="", tcp=False), set()).add(reach.state)
     for family in Family:
         hops = layout.hop[layout.family_of == list(Family).index(family)].any(axis=0)
         for p in np.flatnonzero(hops).tolist():
             for source in sources.get(family) or ("",):
-                for tcp in (False, True):
-                    leg = Leg(layout.paths[p], family, source, tcp)
-                    yield leg, legs.get(leg, NOTHING).state
+                by_udp = Leg(layout.paths[p], family, source, tcp=False)
+                by_tcp = replace(by_udp, tcp=True)
+                known = large.get(by_udp, set())
+                yield Shown(by_udp, "udp", legs.get(by_udp, NOTHING).state)
+                yield Shown(by_udp, "tcp", legs.get(by_tcp, NOTHING).state)
+                worst = (state for state in (State.LOST, State.USABLE) if state in known)
+                yield Shown(by_udp, "large", next(worst, State.UNTRIED))
 
 
-def lost(legs: Mapping[Leg, Reach], sources: Sources, *, tcp: bool) -> tuple[Leg, ...]:
-    """The legs over sites that the resolvers' packets would take, by UDP or by TCP, and be lost on.
+def lost(legs: Mapping[Leg, Reach], sources: Sources, *, partial: bool) -> tuple[Leg, ...]:
+    """The legs over sites that the resolvers' packets would take and be lost on: those that carry
+    a part of them, or those that carry all.
 
     Where the kernel chooses the address, whether datagrams come back is what each path's own
     answers show: nothing is added to it here. A source that gets nothing over the local path either
-    has nothing to lose.
+    has nothing to lose; and where nothing comes back it is no matter of size.
     """
     return tuple(
         leg
         for leg, reach in legs.items()
         if reach.state is State.LOST
-        and leg.tcp is tcp
+        and leg.partial is partial
         and leg.site != LOCAL
         and leg.source in (sources.get(leg.family) or ("",))
-        and (leg.tcp or (leg.source and _served(legs, leg.family, leg.source)))
+        and (partial or (leg.source and _served(legs, leg.family, leg.source)))
+        and not (leg.large and legs.get(leg.any_size, NOTHING).state is State.LOST)
     )
 
 
@@ -188,12 +290,15 @@ def comes_back(legs: Mapping[Leg, Reach], sources: Sources, family: Family, site
     )
 
 
-def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, tcp: bool) -> Mask:
-    """(A, P) sites over which answers do not come back to some source, by UDP or by TCP."""
+def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, partial: bool) -> Mask:
+    """(A, P) sites over which answers do not come back to some source: a part of them, or all."""
     found = np.zeros(layout.shape, dtype=np.bool_)
-    for leg in lost(legs, sources, tcp=tcp):
+    for leg in lost(legs, sources, partial=partial):
         if leg.site in layout.column:
             mine = layout.family_of == list(Family).index(leg.family)
+            if leg.large:
+                named = [policy.upstream == leg.large for policy in layout.policies]
+                mine &= np.array(named)[layout.upstream_of]
             found[mine, layout.column[leg.site]] = True
     return found
 

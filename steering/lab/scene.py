@@ -69,6 +69,8 @@ class Scene:
     """Share of them that have a DS, and with it an NSEC3 record of their own."""
     load: float = 50.0
     """Client questions per second."""
+    spare_keys: int = 0
+    """Keys of each zone that sign nothing: ten make a large answer of its DNSKEY RRset."""
     root: bool = False
     """Serve a root zone as well, and give its key alone to agent and resolver as an anchor."""
     mesh: bool = False
@@ -92,7 +94,7 @@ class Scene:
         self.world = self._stack.enter_context(
             World(addresses=addresses, sites=self.sites, mesh=self.mesh, work=self.work)
         )
-        self.keys = {zone: Keys.fresh() for zone in ZONES}
+        self.keys = {zone: Keys.fresh(spare=self.spare_keys) for zone in ZONES}
         serial = int(time.time())
         self.specs = {
             zone: ZoneSpec.like_com(zone, serial=serial, count=self.count, secure=self.secure)

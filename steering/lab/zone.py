@@ -109,17 +109,19 @@ class Keys:
 
     ksk: ec.EllipticCurvePrivateKey = field(repr=False)
     zsk: ec.EllipticCurvePrivateKey = field(repr=False)
+    spare: tuple[ec.EllipticCurvePrivateKey, ...] = field(repr=False, default=())
+    """Zone-signing keys that are published and sign nothing; each makes the DNSKEY RRset 80 octets
+    larger."""
 
     @classmethod
-    def fresh(cls) -> Self:
-        return cls(
-            ksk=ec.generate_private_key(ec.SECP256R1()), zsk=ec.generate_private_key(ec.SECP256R1())
-        )
+    def fresh(cls, *, spare: int = 0) -> Self:
+        ksk, zsk, *more = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2 + spare))
+        return cls(ksk=ksk, zsk=zsk, spare=tuple(more))
 
     @property
-    def dnskeys(self) -> tuple[DNSKEY, DNSKEY]:
-        """The KSK and the ZSK as records."""
-        return _dnskey(self.ksk, _KSK), _dnskey(self.zsk, _ZSK)
+    def dnskeys(self) -> tuple[DNSKEY, ...]:
+        """The KSK, the ZSK and the spare ones as records."""
+        return _dnskey(self.ksk, _KSK), *(_dnskey(key, _ZSK) for key in (self.zsk, *self.spare))
 
     def ds(self, zone: str) -> str:
         """The DS of the KSK (SHA-256), as text without an owner."""

@@ -64,6 +64,8 @@ class Reply:
     """What came instead of an answer, for people."""
     reached: bool = False
     """Something came back from the address itself: a packet of its own, not ICMP."""
+    stalled: bool = False
+    """A connection was made, and the answer did not come over it in time."""
     rtt: Seconds | None = None
     over_tcp: bool = False
     astray: str = ""
@@ -189,6 +191,7 @@ class Inquiry:
         self._monotonic = monotonic
         self._rtt: Seconds | None = None
         self._reached = False
+        self._established = False
         self._tcp = tcp
         self._buffer = bytearray()
         self._socket: socket.socket | None = None
@@ -271,7 +274,7 @@ class Inquiry:
         if not self._tcp and (kept := self._expected.second_best()) is not None:
             self._take(*kept)
             return
-        self._end()
+        self._end(stalled=self._established)
 
     def _take(self, wire: bytes, rtt: Seconds) -> None:
         self._rtt = rtt
@@ -296,7 +299,7 @@ class Inquiry:
         # Fits any send buffer; raises BlockingIOError where there is no connection yet.
         sock.send(struct.pack("!H", len(self._query)) + self._query)
         decline(sock)
-        self._reached = True
+        self._reached = self._established = True
         self._loop.remove_writer(sock)
         self._loop.add_reader(sock, self._guarded, self._stream, sock)
 
@@ -311,7 +314,9 @@ class Inquiry:
                 self._rtt = self._monotonic() - self._asked
             self._end(bytes(self._buffer[2 : 2 + size]))
 
-    def _end(self, wire: bytes | None = None, *, error: OSError | None = None) -> None:
+    def _end(
+        self, wire: bytes | None = None, *, error: OSError | None = None, stalled: bool = False
+    ) -> None:
         self._close()
         done, self._done = self._done, None
         if done is None:
@@ -322,6 +327,7 @@ class Inquiry:
                 error=error,
                 said=self._said or ("" if self._tcp else self._expected.said),
                 reached=self._reached,
+                stalled=stalled,
                 rtt=self._rtt,
                 over_tcp=self._tcp,
                 astray="" if wire is not None else self._expected.astray,

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from steering.model import (
+    LARGE,
     LOCAL,
     Attention,
     Family,
@@ -333,6 +334,7 @@ class Prober:
                 # That a server would not have a stream says nothing of what it answers.
                 judged=not flight.by_tcp,
                 reached=reply.reached,
+                stalled=reply.stalled,
                 detail=detail,
             )
         reading = self._read(flight, reply.wire, query_id)
@@ -345,6 +347,7 @@ class Prober:
             outcome=reading.outcome,
             judged=reading.judged,
             reached=True,
+            large=len(reply.wire) if len(reply.wire) >= LARGE else 0,
             rtt=_took(reply.rtt),
             nsid=reading.nsid,
             serial=reading.serial,

@@ -293,14 +293,15 @@ def _sites(snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(
         "steering_site_usable",
         "1 where answers come back over the site to this source of the resolvers (kernel: what the"
-        " kernel chooses), 0 where they do not; absent while that was not tried.",
+        " kernel chooses) by udp, by tcp, and large ones; 0 where they do not; absent while that"
+        " was not tried.",
         labels=["site", "family", "source", "transport"],
     )
     world = snapshot.world
-    for leg, state in states(world.ledger.legs, world.sources, world.layout):
-        if state is not State.UNTRIED:
-            subject = [leg.site, str(leg.family), leg.sender, leg.transport]
-            family.add_metric(subject, float(state is State.USABLE))
+    for way in states(world.ledger.legs, world.sources, world.layout):
+        if way.state is not State.UNTRIED:
+            subject = [way.leg.site, str(way.leg.family), way.leg.sender, way.transport]
+            family.add_metric(subject, float(way.state is State.USABLE))
     return family
 
 

@@ -83,11 +83,11 @@ def explanation_as_data(explanation: Explanation) -> Json:
 
 
 def _sites(world: World) -> Json:
-    """Site, family, source -> whether answers come back, by transport."""
+    """Site, family, source -> whether answers come back by UDP, by TCP, and large ones."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    for leg, state in states(world.ledger.legs, world.sources, world.layout):
-        by_source = made.setdefault(leg.site, {}).setdefault(str(leg.family), {})
-        by_source.setdefault(leg.sender, {})[leg.transport] = str(state)
+    for way in states(world.ledger.legs, world.sources, world.layout):
+        by_source = made.setdefault(way.leg.site, {}).setdefault(str(way.leg.family), {})
+        by_source.setdefault(way.leg.sender, {})[way.transport] = str(way.state)
     return dict(made)
 
 

@@ -220,6 +220,7 @@ def on_stage(
     root: bool = False,
     load: float = 50.0,
     secure: float = 0.1,
+    spare_keys: int = 0,
     resolver: Callable[[Scene], Resolving] | None = None,
 ) -> Iterator[Stage]:
     """The opening: every copy fresh, resolver and clients busy, every path known to be healthy.
@@ -229,7 +230,13 @@ def on_stage(
     if lacks := _missing():
         pytest.skip("; ".join(lacks))
     with Scene(
-        nameservers=nameservers, sites=sites, count=count, root=root, load=load, secure=secure
+        nameservers=nameservers,
+        sites=sites,
+        count=count,
+        root=root,
+        load=load,
+        secure=secure,
+        spare_keys=spare_keys,
     ) as scene:
         stage = Stage(scene)
         if resolver is not None:

@@ -92,6 +92,8 @@ class Shown:
     expires: float | None = None
     nsid: str | None = None
     judged: bool = True
+    large: int = 0
+    stalled: bool = False
 
 
 Answer = Callable[[Ask], Outcome | Shown]
@@ -348,7 +350,9 @@ class Simulation:
             live=live,
             outcome=shown.outcome,
             judged=shown.judged,
-            reached=came,
+            reached=came or shown.stalled,
+            stalled=shown.stalled,
+            large=shown.large if came else 0,
             rtt=self.rtt if came else None,
             nsid=shown.nsid,
             serial=shown.serial,

@@ -83,6 +83,8 @@ def observation(draw: random.Random, address: str, path: str, fault: Outcome | N
         nsid=draw.choice([None, "a", "b"]),
         serial=draw.choice([None, 0, 2**32 - 1, draw.getrandbits(32)]),
         expires=draw.choice([None, WALL + draw.uniform(-1e6, 1e6)]),
+        large=draw.choice([0, 0, 1000, draw.randint(1000, 65535)]),
+        stalled=draw.random() < 0.1,
     )
 
 

@@ -244,6 +244,42 @@ def test_a_truncated_answer_by_tcp_is_malformed() -> None:
     assert (seen.outcome, seen.detail) == (Outcome.MALFORMED, "truncated")
 
 
+@pytest.mark.parametrize(("padding", "tcp"), [(0, False), (1000, False), (1000, True)])
+def test_the_size_of_a_large_answer_is_told_whatever_is_in_it(padding: int, tcp: bool) -> None:
+    def respond(wire: bytes, by_tcp: bool) -> Iterable[bytes]:
+        answers = healthy(wire, by_tcp) if by_tcp or not tcp else truncating(wire, by_tcp)
+        for answer in answers:
+            yield answer + (bytes(padding) if by_tcp is tcp else b"")
+
+    seen = observe(respond, lambda one: one.tcp is tcp)
+    assert not seen.stalled
+    assert seen.large == 0 if not padding else seen.large > 1000
+
+
+@pytest.mark.parametrize("some", [b"", b"\x04\xd2half of it"], ids=["nothing", "half"])
+def test_an_answer_that_stops_on_its_way_is_told_from_one_that_is_refused(some: bytes) -> None:
+    """What loses full segments lets the connection be made."""
+
+    async def stop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(some)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await reader.read()
+        writer.close()
+
+    async def story() -> Observation:
+        async with (
+            serving(Server("127.0.0.1", truncating), tcp=False) as port,
+            await asyncio.start_server(stop, "127.0.0.1", port),
+            probing("127.0.0.1", port=port, patience=0.1) as watching,
+        ):
+            return await watching.first(anything)
+
+    seen = asyncio.run(story())
+    assert (seen.outcome, seen.tcp, seen.reached) == (Outcome.TIMEOUT, True, True)
+    assert seen.stalled
+    assert not observe(truncating, anything, tcp=False).stalled
+
+
 def test_answers_to_other_ids_are_passed_over() -> None:
     def respond(wire: bytes, _tcp: bool) -> Iterable[bytes]:
         other = bytes([wire[0] ^ 1]) + wire[1:]
