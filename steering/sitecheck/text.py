@@ -1,0 +1,108 @@
+"""The rows as an engineer would paste them into a ticket, or as data."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from steering.report.text import table
+from steering.sitecheck.reasons import Cell, Reason, Row, Word
+
+WIDTH = 80
+_ROOM = 3
+"""What is left of an address that has no room: at its beginning and at its end."""
+
+
+def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
+    """The table, and below it each failure with its reason and what to do."""
+    lines = [*(line for each in head for line in _wrapped(each, "  ")), "", *_table(rows)]
+    told = [
+        *(_told(row, words, reason) for row in rows for words, reason in _reasons(row)),
+        *([f"note: {row.leg.name}: {note}"] for row in rows for note in row.notes),
+    ]
+    for paragraph in told:
+        lines += ["", *paragraph] if paragraph[0][:5] != "note:" else _wrapped(paragraph[0], "  ")
+    return "\n".join(lines)
+
+
+def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
+    """The same for programs."""
+    return [
+        {
+            "path": row.leg.path,
+            "family": row.leg.family.value,
+            "source": str(row.leg.source) if row.leg.source else "kernel",
+            "sent_from": row.sent_from,
+            **{name: _data(cell) for name, cell in row.cells.items()},
+            "notes": list(row.notes),
+        }
+        for row in rows
+    ]
+
+
+def _data(cell: Cell) -> Mapping[str, object]:
+    return {
+        "state": cell.word.value,
+        "rtt_ms": None if cell.rtt is None else round(cell.rtt * 1e3, 1),
+        "octets": cell.octets or None,
+        "because": cell.reason.because if cell.reason else None,
+        "remedy": cell.reason.remedy if cell.reason else None,
+    }
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    cells = [
+        [row.leg.path, row.leg.family.value, _source(row), *map(_cell, row.cells.values())]
+        for row in rows
+    ]
+    every = [["PATH", "FAMILY", "SOURCE", "UDP", "TCP", "LARGE"], *cells]
+    for column in (2, 0):  # what has room to give
+        over = max(map(len, table(every))) - WIDTH
+        widest = max(len(row[column]) for row in every)
+        if over > 0:
+            for row in every:
+                row[column] = _shortened(row[column], max(widest - over, 2 * _ROOM + 1))
+    return table(every)
+
+
+def _source(row: Row) -> str:
+    """What is sent from; in brackets the one that the kernel chose."""
+    if row.leg.source is not None:
+        return str(row.leg.source)
+    return f"({row.sent_from})" if row.sent_from else "(kernel)"
+
+
+def _cell(cell: Cell) -> str:
+    if cell.word is not Word.OK:
+        return cell.word.value
+    if cell.rtt is not None:
+        return f"ok {cell.rtt * 1e3:.0f} ms"
+    return f"ok {cell.octets} B"
+
+
+def _shortened(text: str, room: int) -> str:
+    if len(text) <= room:
+        return text
+    end = (room - 1) // 2
+    return f"{text[: room - 1 - end]}…{text[-end:]}"
+
+
+def _reasons(row: Row) -> Iterator[tuple[str, Reason]]:
+    """Each reason once, with the cells that it stands for."""
+    failed = [(name, cell.reason) for name, cell in row.cells.items() if cell.reason is not None]
+    for reason, group in groupby(failed, key=lambda pair: pair[1]):
+        yield " and ".join(name for name, _ in group), reason
+
+
+def _told(row: Row, words: str, reason: Reason) -> list[str]:
+    lines = _wrapped(f"{row.leg.name}, {words}: {reason.word}: {reason.because}", "  ")
+    if reason.remedy:
+        lines += _wrapped(f"  -> {reason.remedy}", "     ")
+    return lines
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
