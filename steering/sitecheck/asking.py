@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from socket import IPPROTO_TCP, IPPROTO_UDP
@@ -21,7 +22,7 @@ from steering.act.passage import Passage, dropped_on_return, passage
 from steering.act.reader import KernelReader
 from steering.agent import parts
 from steering.config import Setup
-from steering.model import LOCAL, Family, Seconds, Source
+from steering.model import LOCAL, Family, Instant, Seconds, Source
 from steering.observe import exchange
 from steering.observe.exchange import Exchange, Sending
 from steering.observe.probe import Path
@@ -32,7 +33,7 @@ PATIENCE: Seconds = 1.5
 """For one datagram; more where the prober waits longer. A handshake gets twice as long, in which
 the kernel repeats it."""
 TRIES = 2
-AT_ONCE = 96
+AT_ONCE = 64
 """Addresses that are asked over a leg at the same time."""
 WHOLE: Seconds = 20.0
 """All of it takes no longer."""
@@ -48,7 +49,7 @@ class _Under:
     path: Path
     lacking: str
     sent_from: str | None = None
-    late: bool = False
+    dropped: int = 0
     tried: list[Tried] = field(default_factory=list)
 
 
@@ -93,7 +94,7 @@ async def ask(
     ]
     addresses = {family: sample(setup.policies, family) for family in Family}
     patience = max(PATIENCE, config.observe.probe.timeout)
-    before = dropped_on_return()
+    until = time.monotonic() + WHOLE
     with Asking() as asking:
         asker = _Asker(asking, claim, _first_rules(claim, addresses, sources), patience, rng)
         jobs = [
@@ -115,18 +116,14 @@ async def ask(
                 progress(done, len(jobs))
 
         await _within(WHOLE, [run(*job) for job in jobs])
-        asked = {(id(one), tried.address) for one in under for tried in one.tried}
-        for one, address, _ in jobs:
-            one.late |= (id(one), address) not in asked
-    dropped = dropped_on_return() - before
+        await asker.watch(under, until)
     return tuple(
         Findings(
             leg=one.leg,
             sent_from=one.sent_from,
             lacking=one.lacking,
             mark=one.path.mark,
-            dropped=dropped,
-            late=one.late,
+            dropped=one.dropped,
             tried=tuple(one.tried),
         )
         for one in under
@@ -179,6 +176,15 @@ def _first_rules(
     }
 
 
+def _may_be_dropped(one: _Under) -> bool:
+    return any(
+        tried.way.leads
+        and tried.way.reverse is not None
+        and not any(each is not None and each.answered for each in (tried.udp, tried.tcp))
+        for tried in one.tried
+    )
+
+
 class _Asker:
     """Asks one address over one leg."""
 
@@ -192,6 +198,7 @@ class _Asker:
     ) -> None:
         self._asking, self._claim, self._before = asking, claim, before
         self._patience, self._rng = patience, rng
+        self._small: dict[str, bytes] = {}
         self._large: dict[str, Mapping[str, bytes]] = {}
 
     async def ask(self, one: _Under, address: str, zones: Sequence[str]) -> None:
@@ -199,20 +206,18 @@ class _Asker:
 
         Cancelled, it notes what it has: nothing.
         """
+        small = self._small.setdefault(address, exchange.small(zones[0]))
         large = self._large.setdefault(address, exchange.large(zones, self._rng))
         flow = self._flow(one, address)
         way = self._passage(one, flow)
-        pin = one.path.pin if one.leg.source is None else one.path.pin.sent_from(one.leg.source)
-        sending = Sending(
-            address=address, mark=one.path.mark, pin=pin, link=self._link(one, flow, way)
-        )
+        sending = self._sending(one, address, self._link(one, flow, way))
         one.sent_from = one.sent_from or exchange.source_of(sending)
         if not way.leads or not way.up:
             unsent = Exchange(ended=exchange.Ended.SILENT)
             one.tried.append(Tried(address=address, way=way, udp=unsent, tcp=unsent))
             return
         (udp, answers), (tcp, stream) = await asyncio.gather(
-            self._by_udp(sending, zones, large), self._by_tcp(sending, zones, large)
+            self._by_udp(sending, small, large), self._by_tcp(sending, small, large)
         )
         after = self._passage(one, flow)
         one.tried.append(
@@ -226,6 +231,31 @@ class _Asker:
                 route_mtu=exchange.route_mtu(sending),
             )
         )
+
+    async def watch(self, under: Sequence[_Under], until: Instant) -> None:
+        """See what rp_filter drops while a path is asked alone, where it may be what is silent.
+
+        The kernel counts for all links together, so one path after the other is asked, as far as
+        there is time.
+        """
+        for path in dict.fromkeys(one.path.name for one in under):
+            mine = [one for one in under if one.path.name == path and _may_be_dropped(one)]
+            if not mine or time.monotonic() + self._patience > until:
+                continue
+            address = mine[0].tried[0].address
+            before = dropped_on_return()
+            await exchange.by_udp(
+                self._sending(mine[0], address),
+                self._small[address],
+                self._rng.getrandbits(16),
+                patience=self._patience,
+            )
+            for one in mine:
+                one.dropped = dropped_on_return() - before
+
+    def _sending(self, one: _Under, address: str, link: int | None = None) -> Sending:
+        pin = one.path.pin if one.leg.source is None else one.path.pin.sent_from(one.leg.source)
+        return Sending(address=address, mark=one.path.mark, pin=pin, link=link)
 
     def _flow(self, one: _Under, address: str) -> Flow:
         own = one.path.pin.source(one.leg.family)
@@ -255,13 +285,13 @@ class _Asker:
         return None if way.link == used else way.link
 
     async def _by_udp(
-        self, sending: Sending, zones: Sequence[str], large: Mapping[str, bytes]
+        self, sending: Sending, small: bytes, large: Mapping[str, bytes]
     ) -> tuple[Exchange, Mapping[str, Exchange]]:
-        small = await self._again(sending, exchange.small(zones[0]))
-        if not small.answered:
-            return small, {}
+        first = await self._again(sending, small)
+        if not first.answered:
+            return first, {}
         answers = await asyncio.gather(*(self._again(sending, body) for body in large.values()))
-        return small, dict(zip(large, answers, strict=True))
+        return first, dict(zip(large, answers, strict=True))
 
     async def _again(self, sending: Sending, body: bytes) -> Exchange:
         """Ask, and once more where nothing came: a packet may be lost."""
@@ -277,11 +307,11 @@ class _Asker:
         return found
 
     async def _by_tcp(
-        self, sending: Sending, zones: Sequence[str], large: Mapping[str, bytes]
+        self, sending: Sending, small: bytes, large: Mapping[str, bytes]
     ) -> tuple[Exchange, Exchange | None]:
         return await exchange.by_tcp(
             sending,
-            exchange.small(zones[0]),
+            small,
             list(large.values()),
             self._rng.getrandbits(15),
             patience=TRIES * self._patience,

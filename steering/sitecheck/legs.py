@@ -25,11 +25,6 @@ class Leg:
     source: Source | None
     """None: what the kernel chooses."""
 
-    @property
-    def name(self) -> str:
-        """For people, in a sentence."""
-        return f"{self.path}, {self.family}, from {self.source or 'the address the kernel chooses'}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
@@ -60,10 +55,9 @@ class Findings:
     mark: int | None = None
     """What its questions carry."""
     dropped: int = 0
-    """Packets that rp_filter dropped on this host meanwhile, whosever they were."""
-    late: bool = False
-    """The time was up before all was asked."""
+    """Packets that rp_filter dropped on this host while this path alone was asked."""
     tried: Sequence[Tried] = ()
+    """Less than was wanted where the time was up."""
 
 
 def legs(

@@ -230,13 +230,7 @@ class _Judge:
                 remedy="see the MTU of the tunnel or link to the site at both ends",
             )
         if not way.reached:
-            return Reason(
-                word=Word.NEXT_HOP,
-                because=f"the next hop {way.gateway} on {way.interface} does not answer "
-                f"{'ARP' if self._leg.family is Family.IPV4 else 'neighbour discovery'}",
-                remedy=f"`ip neigh show dev {way.interface}`: is the router there, and the address "
-                "its own?",
-            )
+            return self._next_hop(tried)
         if exchange.ended is Ended.OURS:
             return Reason(word=Word.OURS, because=f"this host says: {exchange.detail}")
         if exchange.ended is Ended.ASTRAY:
@@ -259,6 +253,22 @@ class _Judge:
             return self._told(tried, exchange)
         return None
 
+    def _next_hop(self, tried: Tried) -> Reason:
+        way, link = tried.way, tried.way.interface
+        four = self._leg.family is Family.IPV4
+        remedy = f"`ip neigh show dev {link}`: is the router there, and the address its own?"
+        if four and self._leg.source is not None:
+            remedy += (
+                " If it answers other sources, it may not know the one that the ARP requests"
+                f" carry: sysctl -w net.ipv4.conf.{link}.arp_announce=2"
+            )
+        return Reason(
+            word=Word.NEXT_HOP,
+            because=f"the next hop {way.gateway} on {link} does not answer "
+            f"{'ARP' if four else 'neighbour discovery'}",
+            remedy=remedy,
+        )
+
     def _told(self, tried: Tried, exchange: Exchange) -> Reason:
         if exchange.errno in {errno.ECONNREFUSED, errno.ECONNRESET} or exchange.connected:
             return Reason(
@@ -274,14 +284,14 @@ class _Judge:
         )
 
     def _silence(self, tried: Tried, exchange: Exchange, pick: _Pick, by: str) -> Reason:
-        reverse, leg = tried.way.reverse, self._leg
+        reverse = tried.way.reverse
         if reverse is not None and self._found.dropped:
             back = f"by {reverse.back}" if reverse.back else "nowhere"
             return Reason(
                 word=Word.RP_FILTER,
                 because=f"{reverse.interface} has rp_filter = {reverse.value}, the route back to "
-                f"{tried.address} leaves {back}, and the kernel dropped {self._found.dropped} "
-                "packets for that meanwhile",
+                f"{tried.address} leaves {back}, and the kernel counts {self._found.dropped} "
+                "dropped for that while the path was asked alone",
                 remedy=f"sysctl -w net.ipv4.conf.{reverse.interface}.rp_filter=2"
                 if reverse.back
                 else f"a route back to {tried.address}",
@@ -292,13 +302,11 @@ class _Judge:
         told, remedy = self._compared(tried.address, pick, by)
         if reverse is not None:
             told += f"; and rp_filter = {reverse.value} on {reverse.interface} would drop it"
-        if leg.path == LOCAL and not remedy:
-            remedy = "a firewall on the way, or this host's uplink"
         return Reason(word=Word.NO_ANSWER, because=because + told, remedy=remedy)
 
     def _compared(self, address: str, pick: _Pick, by: str) -> tuple[str, str]:
         """What other legs say of the same question, and what follows."""
-        path, source = self._leg.path, self._found.sent_from
+        path = self._leg.path
         others = [
             other.sent_from or str(other.leg.source)
             for other in self._family
@@ -309,30 +317,26 @@ class _Judge:
         if others:
             return (
                 f"; {', '.join(others)} gets answers to the same question",
-                f"the far side routes back, or translates, only that: let {path} do the same for "
-                f"{source}"
-                if path != LOCAL
-                else f"does a resolver send from {source} at all? Its network has to know the way "
-                "back",
+                "does a resolver send from it at all? Its network has to know the way back"
+                if path == LOCAL
+                else f"{path} routes back, or translates, not every source of this host: it has to "
+                "do so for this one",
             )
         other = _udp if pick is _tcp else _tcp
         if _answered(self._found, address, other):
             than = "UDP" if by == "TCP" else "TCP"
             return f"; by {than} it is answered", f"{by} port 53 is dropped on the way: a firewall?"
         if path == LOCAL:
-            return "", ""
-        if not any(
-            _answered(each, address, pick) for each in self._here if each is not self._found
-        ):
-            return "; nor does anything over the other paths: it may be the nameserver", ""
-        return (
-            "; over another path the same question is answered",
-            (
-                f"look with tcpdump at {path}'s router whether questions from {source} arrive and "
-                "leave again: does it forward them, and does its network know the way back to "
-                f"{source}, or translate it?"
-            ),
+            return "", "a firewall on the way, or this host's uplink"
+        here = (each for each in self._here if each is not self._found)
+        if not any(_answered(each, address, pick) for each in here):
+            return "; nor does anything over the other paths", "it may be the nameserver itself"
+        remedy = (
+            f"look with tcpdump at {path}'s router whether these questions arrive and leave again: "
+            "does it forward them, and does its network know the way back to their source, or "
+            "translate it?"
         )
+        return "; over another path the same question is answered", remedy
 
     def _large(self) -> Cell:
         """Whether what is large comes back as well as what is small."""

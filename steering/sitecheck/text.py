@@ -17,13 +17,13 @@ _ROOM = 3
 def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
     """The table, and below it each failure with its reason and what to do."""
     lines = [*(line for each in head for line in _wrapped(each, "  ")), "", *_table(rows)]
-    told = [
-        *(_told(row, words, reason) for row in rows for words, reason in _reasons(row)),
-        *([f"note: {row.leg.name}: {note}"] for row in rows for note in row.notes),
-    ]
-    for paragraph in told:
-        lines += ["", *paragraph] if paragraph[0][:5] != "note:" else _wrapped(paragraph[0], "  ")
-    return "\n".join(lines)
+    for (path, family, words, reason), sources in _grouped(rows).items():
+        about = f"{path}, {family}, from {', '.join(sources)}, {words}"
+        lines += ["", *_wrapped(f"{about}: {reason.word}: {reason.because}", "  ")]
+        lines += _wrapped(f"  -> {reason.remedy}", "     ") if reason.remedy else []
+    notes = [f"{_where(row)}: {note}" for row in rows for note in row.notes]
+    lines += [""] if notes else []
+    return "\n".join([*lines, *(line for note in notes for line in _wrapped(note, "  "))])
 
 
 def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
@@ -88,6 +88,16 @@ def _shortened(text: str, room: int) -> str:
     return f"{text[: room - 1 - end]}…{text[-end:]}"
 
 
+def _grouped(rows: Sequence[Row]) -> Mapping[tuple[str, str, str, Reason], Sequence[str]]:
+    """What failed, and why, with the sources of which the same is so."""
+    found: dict[tuple[str, str, str, Reason], list[str]] = {}
+    for row in rows:
+        for words, reason in _reasons(row):
+            key = row.leg.path, row.leg.family.value, words, reason
+            found.setdefault(key, []).append(_sender(row))
+    return found
+
+
 def _reasons(row: Row) -> Iterator[tuple[str, Reason]]:
     """Each reason once, with the cells that it stands for."""
     failed = [(name, cell.reason) for name, cell in row.cells.items() if cell.reason is not None]
@@ -95,11 +105,13 @@ def _reasons(row: Row) -> Iterator[tuple[str, Reason]]:
         yield " and ".join(name for name, _ in group), reason
 
 
-def _told(row: Row, words: str, reason: Reason) -> list[str]:
-    lines = _wrapped(f"{row.leg.name}, {words}: {reason.word}: {reason.because}", "  ")
-    if reason.remedy:
-        lines += _wrapped(f"  -> {reason.remedy}", "     ")
-    return lines
+def _where(row: Row) -> str:
+    return f"{row.leg.path}, {row.leg.family}, from {_sender(row)}"
+
+
+def _sender(row: Row) -> str:
+    """What is sent from, in a sentence."""
+    return str(row.leg.source or row.sent_from or "the kernel's choice")
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

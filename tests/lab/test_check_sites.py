@@ -172,6 +172,49 @@ def test_killed_in_the_middle_it_leaves_nothing_for_longer_than_its_lease(
         assert everything(stage) == before
 
 
+def guards(stage: Stage) -> list[str]:
+    """The directories that guards look at, each of a process of its own."""
+    said = stage.sh("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+    named = [words.split() for words in said.split("steering.act.guard ")[1:]]
+    return [next(word for word in words if word.startswith("/")) for words in named]
+
+
+def test_an_agent_gives_way_to_temporary_rules_and_takes_over_what_a_killed_check_left() -> None:
+    with world() as stage:
+        scene = stage.scene
+        scene.world.blackhole("pao")
+        argv = [PYTHON, "-m", "steering", "check", "--sites", "--temporary-rules"]
+        program = scene.world.start(EDGE, [*argv, "--config", str(scene.config)])
+        assert poll(lambda: len(ours(stage)) == 20, timeout=30.0)
+        early = scene.start_agent(ready=False)
+        assert early.wait(20.0) == FAILED
+        assert "another agent runs" in scene.log.read_text()
+        assert len(ours(stage)) == 20
+        program.signal(signal.SIGKILL)
+        program.wait(10.0)
+
+        scene.start_agent()
+        run = str(scene.world.work / "run")
+        assert poll(lambda: guards(stage) == [run], timeout=30.0), guards(stage)
+        fra = str(scene.world.paths["fra"].next_hop[Family.IPV4])
+        assert any(fra in line for line in ours(stage))
+        stage.await_alarm("kernel", there=False)
+
+
+def test_off_takes_temporary_rules_out_and_the_check_puts_none_back() -> None:
+    with world() as stage:
+        before = everything(stage)
+        stage.scene.world.blackhole("pao")
+        argv = [PYTHON, "-m", "steering", "check", "--sites", "--temporary-rules"]
+        program = stage.scene.world.start(EDGE, [*argv, "--config", str(stage.scene.config)])
+        assert poll(lambda: len(ours(stage)) == 20, timeout=30.0)
+        stage.scene.steering("off", check=True)
+        assert ours(stage) == []
+        assert program.wait(40.0) == FAILED
+        assert everything(stage) == before
+        assert poll(lambda: guards(stage) == [], timeout=10.0)
+
+
 # --- each reason ----------------------------------------------------------------------------
 
 

@@ -185,13 +185,13 @@ def test_another_source_that_is_answered_says_whose_way_back_is_missing() -> Non
     assert row.udp.word is Word.NO_ANSWER
     assert "10.255.1.1 gets answers to the same question" in because(row, "udp")
     assert row.udp.reason
-    assert f"let pao do the same for {OWN}" in row.udp.reason.remedy
+    assert "it has to do so for this one" in row.udp.reason.remedy
 
 
 def test_silence_over_every_path_may_be_the_nameservers() -> None:
     quiet = leg("pao", tried(THERE, SILENT, SILENT))
     row = judged((leg(LOCAL, tried(HERE, SILENT, SILENT)), quiet))[1]
-    assert "it may be the nameserver" in because(row, "udp")
+    assert "nor does anything over the other paths" in because(row, "udp")
 
 
 def test_tcp_alone_that_is_lost_is_a_matter_of_tcp() -> None:
@@ -268,6 +268,15 @@ def test_the_table_fits_the_terminal_whatever_the_names() -> None:
     assert max(map(len, text.splitlines())) <= WIDTH
     assert f"{site}, ipv4, from {source}, udp and tcp: next hop:" in " ".join(text.split())
     assert ":6666  " in text.split("\n\n")[1]
+
+
+def test_what_is_so_of_several_sources_is_told_once() -> None:
+    others = [Source(address=f"10.53.0.{n}") for n in range(2, 5)]
+    dead = tried(replace(THERE, reached=False), SILENT, SILENT)
+    rows = judged((LOCAL_FINE, *(leg("pao", dead, source=source) for source in others)))
+    text = " ".join(text_of(rows, []).split())
+    assert "pao, ipv4, from 10.53.0.2, 10.53.0.3, 10.53.0.4, udp and tcp: next hop:" in text
+    assert text.count("does not answer ARP") == 1
 
 
 def test_the_same_as_data() -> None:
