@@ -55,7 +55,8 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
         report = stack.enter_context(_progress())
         found = asyncio.run(asking.ask(setup, sources, rng=unforeseen(), progress=report))
     rows = judged(found)
-    unasked = [site for site in setup.config.sites if site not in {leg.path for leg in prepared}]
+    asked = {path.name for path in parts.probed_paths(claim, setup.config)}
+    unasked = [site for site in setup.config.sites if site not in asked]
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if options.json:
         value = {"site": setup.config.site, "time": at, "addresses": addresses, "agent": running}

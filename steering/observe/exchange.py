@@ -34,6 +34,8 @@ _OPT: Final = 11 + 4  # with the empty NSID option that `query` asks by
 _ADDITIONAL: Final = slice(8, 10)  # of a body without its id: how many records follow
 _PORT: Final = 53
 _ROOM: Final = 64
+_TCP_INFO: Final = struct.Struct("=20xI")  # struct tcp_info of linux/tcp.h up to tcpi_rcv_mss
+_GUESS: Final = 536  # TCP_MIN_RCVMSS and TCP_MSS_DEFAULT of net/tcp.h: rcv_mss is that at first
 _MTU: Final = {
     Family.IPV4: (socket.IPPROTO_IP, 14),  # IP_MTU of linux/in.h
     Family.IPV6: (socket.IPPROTO_IPV6, 24),  # IPV6_MTU of linux/in6.h
@@ -63,8 +65,8 @@ class Exchange:
     rtt: Seconds | None = None
     octets: int = 0
     """Of the answers."""
-    segment: int = 0
-    """The most that one TCP segment carries; 0 by UDP."""
+    packet: int = 0
+    """Of the largest packet that brought them, without its headers, as far as that is known."""
     connected: bool = False
     """By TCP: the handshake was answered."""
     detail: str = ""
@@ -221,7 +223,12 @@ async def _datagram(
         if sending.link is not None and came_by != sending.link:
             instead = Exchange(ended=Ended.ASTRAY, detail=link_name(came_by or 0))
             continue
-        return Exchange(ended=Ended.ANSWERED, rtt=time.monotonic() - asked, octets=len(wire))
+        return Exchange(
+            ended=Ended.ANSWERED,
+            rtt=time.monotonic() - asked,
+            octets=len(wire),
+            packet=len(wire),
+        )
     return instead
 
 
@@ -251,7 +258,6 @@ async def _stream(sock: socket.socket, messages: Sequence[bytes], patience: Seco
     silent = Exchange(ended=Ended.SILENT, connected=True)
     octets, got, buffer = 0, 0, bytearray()
     try:
-        segment = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         sock.send(b"".join(struct.pack("!H", len(each)) + each for each in messages))
         while await _ready(sock, asked + patience):
             piece = sock.recv(65537)
@@ -266,12 +272,19 @@ async def _stream(sock: socket.socket, messages: Sequence[bytes], patience: Seco
                     ended=Ended.ANSWERED,
                     rtt=time.monotonic() - asked,
                     octets=octets,
-                    segment=segment,
+                    packet=_largest_segment(sock),
                     connected=True,
                 )
     except OSError as error:
         return replace(_reset(error.errno or 0), connected=True)
     return replace(silent, octets=octets + len(buffer))
+
+
+def _largest_segment(sock: socket.socket) -> int:
+    """What the kernel has seen come in one segment; it begins with a guess, which is left out."""
+    told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    (seen,) = _TCP_INFO.unpack(told)
+    return seen if seen > _GUESS else 0
 
 
 async def _ready(sock: socket.socket, until: Instant, *, writing: bool = False) -> bool:

@@ -17,7 +17,7 @@ from steering.observe.exchange import Ended, Exchange
 from steering.sitecheck.legs import Findings, Leg, Tried
 
 LARGE = 512
-"""Octets of an answer by UDP, from which on it is called large: what DNS was limited to once."""
+"""Octets in one packet, from which on an answer is called large: what DNS was limited to once."""
 _HEADERS: Mapping[Family, int] = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
 """Octets around a message by UDP."""
 
@@ -63,7 +63,7 @@ class Cell:
     word: Word
     rtt: Seconds | None = None
     octets: int = 0
-    """Of the largest answer, where that is what it is about."""
+    """That came in one packet, where that is what it is about."""
     reason: Reason | None = None
     """Why it failed, or why nothing is known."""
 
@@ -231,6 +231,13 @@ class _Judge:
             )
         if not way.reached:
             return self._next_hop(tried)
+        bound = self._leg.source.interface if self._leg.source is not None else None
+        if bound and exchange.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+            return Reason(
+                word=Word.NO_ROUTE,
+                because=f"its sockets are bound to {bound}, and the way leaves by {way.onward}",
+                remedy=f"resolvers that are bound to {bound} can't be sent over this path",
+            )
         if exchange.ended is Ended.OURS:
             return Reason(word=Word.OURS, because=f"this host says: {exchange.detail}")
         if exchange.ended is Ended.ASTRAY:
@@ -350,12 +357,12 @@ class _Judge:
         if lost is not None and lost[0] > best:
             return _failed(self._too_large(lost[1], lost[0], best))
         streams = [(t, t.stream) for t in self._found.tried if t.stream is not None]
-        come = [stream.octets for _, stream in streams if stream.answered]
+        come = [stream.packet for _, stream in streams if stream.answered]
         if not come:
             for tried, _ in streams:
-                if size := self._stream_elsewhere(tried.address):
-                    return _failed(self._stalled(tried, size))
-        octets = best if best >= LARGE else max(come, default=0)
+                if stream := self._stream_elsewhere(tried.address):
+                    return _failed(self._stalled(tried, stream))
+        octets = max([best, *come])
         return Cell(word=Word.OK, octets=octets) if octets >= LARGE else Cell(word=Word.NOT_TRIED)
 
     def _datagrams(self) -> tuple[int, tuple[int, Tried] | None]:
@@ -381,16 +388,15 @@ class _Judge:
             default=0,
         )
 
-    def _stream_elsewhere(self, address: str) -> int:
-        return max(
-            (
-                tried.stream.octets
-                for other in self._family
-                for tried in other.tried
-                if tried.address == address and tried.stream and tried.stream.answered
-            ),
-            default=0,
+    def _stream_elsewhere(self, address: str) -> Exchange | None:
+        """What came over another leg by TCP, in the largest packets; None: nobody got it."""
+        come = (
+            tried.stream
+            for other in self._family
+            for tried in other.tried
+            if tried.address == address and tried.stream and tried.stream.answered
         )
+        return max(come, key=lambda stream: stream.packet, default=None)
 
     def _too_large(self, tried: Tried, octets: int, best: int = 0) -> Reason:
         size = octets + _HEADERS[self._leg.family]
@@ -403,11 +409,12 @@ class _Judge:
             'to the site at both ends, and let fragments and ICMP "too big" pass',
         )
 
-    def _stalled(self, tried: Tried, octets: int) -> Reason:
+    def _stalled(self, tried: Tried, stream: Exchange) -> Reason:
+        in_segments = f", in segments of up to {stream.packet}," if stream.packet else ""
         return Reason(
             word=Word.MTU,
-            because=f"by TCP a small answer comes from {tried.address}, and {octets} octets at "
-            f"once do not, as they do over another path; {_mtus(tried)}",
+            because=f"by TCP a small answer comes from {tried.address}, and {stream.octets} octets "
+            f"at once{in_segments} do not, as they do over another path; {_mtus(tried)}",
             remedy="full segments are dropped on the way: see the MTU of the tunnel or link to the "
             "site, clamp the segment size at its router (nft: tcp option maxseg size set rt mtu), "
             'and let ICMP "too big" pass',

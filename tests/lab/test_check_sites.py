@@ -262,6 +262,14 @@ def test_a_path_that_drops_large_packets(stage: Stage) -> None:
     assert "1500" in found["pao", "ipv4", "kernel"]["large"]["because"]
 
 
+def test_a_path_that_drops_full_segments(stage: Stage) -> None:
+    """As a tunnel does whose end says nothing of it: all UDP passes, being kept small."""
+    with filtered(stage, "pao", "meta length > 1300 drop"):
+        found = asked(stage, FAILED)
+    assert states(found) == well(LOCAL, "pao", "fra") | {"pao large": {"mtu"}}
+    assert "in segments of up to 1448" in found["pao", "ipv4", "kernel"]["large"]["because"]
+
+
 def test_strict_reverse_path_filtering(stage: Stage) -> None:
     stage.sh("sysctl -qw net.ipv4.conf.bb-pao.rp_filter=1 net.ipv4.conf.all.rp_filter=1")
     try:

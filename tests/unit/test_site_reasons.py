@@ -24,7 +24,7 @@ THERE = Passage(interface="bb-pao", link=3, gateway="10.255.1.2", mtu=1400)
 
 
 def answer(octets: int) -> Exchange:
-    return replace(GOOD, octets=octets)
+    return replace(GOOD, octets=octets, packet=octets)
 
 
 def tried(
@@ -237,11 +237,26 @@ def test_a_lost_answer_that_is_smaller_than_one_that_came_is_not_the_mtu() -> No
     assert (row.large.word, row.large.octets) == (Word.OK, 900)
 
 
+def test_a_source_that_is_bound_to_a_link_leaves_by_no_other() -> None:
+    source = replace(OWN, interface="eth1")
+    unreachable = Exchange(ended=Ended.OURS, errno=errno.EHOSTUNREACH, detail="no route to host")
+    row = over_pao(leg("pao", tried(THERE, unreachable, unreachable), source=source))
+    assert row.udp.word is Word.NO_ROUTE
+    assert "bound to eth1, and the way leaves by bb-pao" in because(row, "udp")
+
+
+def test_many_small_segments_are_not_large() -> None:
+    row = over_pao(leg("pao", tried(THERE, stream=replace(GOOD, octets=3000, packet=0))))
+    assert row.large.word is Word.NOT_TRIED
+    row = over_pao(leg("pao", tried(THERE, stream=replace(GOOD, octets=3000, packet=1400))))
+    assert (row.large.word, row.large.octets) == (Word.OK, 1400)
+
+
 def test_a_stream_that_stalls_is_the_mtu_where_others_have_it() -> None:
     here = leg(LOCAL, tried(HERE, stream=answer(4000)))
     row = judged((here, leg("pao", tried(THERE, stream=SILENT))))[1]
     assert row.large.word is Word.MTU
-    assert "4000 octets at once" in because(row, "large")
+    assert "4000 octets at once, in segments of up to 4000, do not" in because(row, "large")
     nobody = judged((leg(LOCAL, tried(HERE, stream=SILENT)), leg("pao", tried(THERE))))
     assert {row.large.word for row in nobody} == {Word.NOT_TRIED}
     assert not any(row.failed for row in nobody)
