@@ -9,15 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from steering.excuse import FAILED, FINE, NOT_PERMITTED, Excuse
 
 if TYPE_CHECKING:
     from steering.config import Setup
-    from steering.model import Family, Source
+    from steering.model import Family, Seconds, Source
 
-_MOMENT: Final = 1.0
 Progress = Callable[[int, int], None]
 
 
@@ -52,7 +51,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
         if claim is not None and asking.missing(setup, sources) and options.temporary_rules:
             stack.enter_context(temporary(setup.config, claim, addresses))
             by = "temporary rules"
-        report = stack.enter_context(_progress())
+        report = stack.enter_context(_progress(asking.WHOLE))
         found = asyncio.run(asking.ask(setup, sources, rng=unforeseen(), progress=report))
     rows = judged(found)
     asked = {path.name for path in parts.probed_paths(claim, setup.config)}
@@ -101,18 +100,15 @@ def _source(name: str) -> Source | None:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """How far it is, on a terminal, once it takes longer than a moment."""
-    started, shown = time.monotonic(), False
+def _progress(at_most: Seconds) -> Iterator[Progress]:
+    """How far it is, on a terminal."""
 
-    def report(done: int, of: int) -> None:
-        nonlocal shown
-        if sys.stderr.isatty() and time.monotonic() - started > _MOMENT:
-            shown = True
-            print(f"\r{done} of {of} asked", end="", file=sys.stderr, flush=True)
+    def show(text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
+    show(f"asking, {at_most:.0f} seconds at most")
     try:
-        yield report
+        yield lambda done, of: show(f"{done} of {of} asked, {at_most:.0f} seconds at most")
     finally:
-        if shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        show("")
