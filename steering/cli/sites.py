@@ -26,7 +26,6 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
 
     from steering.act.preflight import may_change_routes
     from steering.agent import parts
-    from steering.model import LOCAL
     from steering.observe.nonce import unforeseen
     from steering.sitecheck import asking
     from steering.sitecheck.legs import sample
@@ -46,26 +45,33 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
     addresses = list(
         dict.fromkeys(address for leg in prepared for address in sample(setup.policies, leg.family))
     )
-    by = "the rules that are there"
+    without = asking.missing(setup, sources)
+    by = f"without rules for {', '.join(without)}" if without else "by the rules that are there"
     with ExitStack() as stack:
-        if claim is not None and asking.missing(setup, sources) and options.temporary_rules:
+        if claim is not None and without and options.temporary_rules:
             stack.enter_context(temporary(setup.config, claim, addresses))
-            by = "temporary rules"
+            by = "by temporary rules"
         report = stack.enter_context(_progress(asking.WHOLE))
         found = asyncio.run(asking.ask(setup, sources, rng=unforeseen(), progress=report))
     rows = judged(found)
     asked = {path.name for path in parts.probed_paths(claim, setup.config)}
     unasked = [site for site in setup.config.sites if site not in asked]
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    about = {
+        "site": setup.config.site,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "agent": running,
+        "rules": by,
+        "addresses": addresses,
+        "unasked": unasked,
+    }
     if options.json:
-        value = {"site": setup.config.site, "time": at, "addresses": addresses, "agent": running}
-        print(json.dumps(value | {"rules": by, "paths": data_of(rows), "unasked": unasked}))
+        print(json.dumps({**about, "paths": data_of(rows)}))
     else:
-        agent = "an agent runs" if running else "no agent answers"
-        paths = ", ".join(dict.fromkeys((LOCAL, *(leg.path for leg in prepared))))
         head = [
-            f"site {setup.config.site}, {at}, {agent}, by {by}",
-            f"asked over {paths}: {', '.join(addresses) or 'no address'}",
+            "site {site}, {time}, {agent}, {rules}".format(
+                **about | {"agent": "an agent runs" if running else "no agent answers"}
+            ),
+            f"asked {', '.join(addresses) or 'no address'}",
             *(f"{site}: not asked: it has neither a mark nor a pin" for site in unasked),
         ]
         print(text_of(rows, head))

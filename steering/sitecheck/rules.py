@@ -173,7 +173,7 @@ def _guarded(directory: Path, claim: Claim) -> Iterator[_Guarded]:
     lease, guard = Lease(directory), Guard(runtime=directory)
     try:
         lease.renew(claim, LEASE)
-        guarded = _Guarded(start_guard(runtime=directory), directory, lease)
+        guarded = _Guarded(start_guard(runtime=directory, take_over=True), directory, lease)
         until = time.monotonic() + _GUARDED
         while not guard.present():
             if time.monotonic() > until:

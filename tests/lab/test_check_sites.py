@@ -97,7 +97,7 @@ def test_where_no_agent_runs_nothing_is_put_in_without_a_word(stage: Stage) -> N
     before = everything(stage)
     done = check(stage)
     assert done.returncode == FAILED
-    assert "no rule" in done.stdout
+    assert "no agent answers, without rules for pao, fra" in done.stdout
     assert "--temporary-rules" in done.stdout
     assert everything(stage) == before
     assert states_of_local(stage) == well(LOCAL)
@@ -126,7 +126,7 @@ def test_the_rules_of_an_agent_that_runs_are_used_and_left_as_they_are() -> None
         done = check(stage, "--temporary-rules", "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         said = json.loads(done.stdout)
-        assert (said["agent"], said["rules"]) == (True, "the rules that are there")
+        assert (said["agent"], said["rules"]) == (True, "by the rules that are there")
         assert {row["path"] for row in said["paths"]} == {LOCAL, "pao", "fra"}
         assert ours(stage) == before
 
