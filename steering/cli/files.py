@@ -31,6 +31,12 @@ def check(options: argparse.Namespace) -> int:
 
         print(prefix_list(options.prefix_list, addresses))
         return FINE
+    if options.sites or options.temporary_rules or options.json:
+        if not options.sites:
+            raise Excuse(WRONG_INPUT, "--temporary-rules and --json go with --sites")
+        from steering.cli.sites import check_sites
+
+        return check_sites(options, setup)
     counts = {
         "upstream": len(setup.policies),
         "address": len(addresses),

@@ -56,6 +56,19 @@ def parser() -> argparse.ArgumentParser:
         choices=("bird", "frr", "junos"),
         help="print a filter for the routers that are told by BGP: the policies' addresses",
     )
+    check.add_argument(
+        "--sites",
+        action="store_true",
+        help="ask over each site once, by UDP, TCP and with large answers, and say what fails and "
+        "why; takes 30 seconds at most, and exits 1 where something fails",
+    )
+    check.add_argument(
+        "--temporary-rules",
+        action="store_true",
+        help="with --sites, where no agent runs: put in what carries these questions, and nothing "
+        "else, while it asks",
+    )
+    check.add_argument("--json", action="store_true", help="with --sites: as data")
     status = configured("status", "show what the running agent sees and does")
     status.add_argument("--json", action="store_true", help="as /api/v1/status answers")
     status.add_argument("--all", action="store_true", help="healthy addresses too")

@@ -1,0 +1,318 @@
+"""Asks over each leg, once, all at the same time, and within a bound.
+
+The kernel is asked first whether packets with a leg's mark and source go over its path at all:
+where they don't, nothing is sent, as it would go another way. Each address then gets a small
+question by UDP and, where it answers, the large ones; and beside it a connection by TCP with the
+same. What is silent is asked once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from socket import IPPROTO_TCP, IPPROTO_UDP
+
+from steering.act.claim import Claim
+from steering.act.foreign import Flow
+from steering.act.netlink import Asking
+from steering.act.passage import Passage, dropped_on_return, passage
+from steering.act.reader import KernelReader
+from steering.agent import parts
+from steering.config import Setup
+from steering.model import LOCAL, Family, Instant, Seconds, Source
+from steering.observe import exchange
+from steering.observe.exchange import Exchange, Sending
+from steering.observe.probe import Path
+from steering.observe.sources import lacks
+from steering.sitecheck.legs import Findings, Leg, Tried, legs, sample
+
+PATIENCE: Seconds = 1.5
+"""For one datagram; more where the prober waits longer. A handshake gets twice as long, in which
+the kernel repeats it."""
+TRIES = 2
+AT_ONCE = 64
+"""Addresses that are asked over a leg at the same time."""
+WHOLE: Seconds = 20.0
+"""All of it takes no longer."""
+
+Sources = Mapping[Family, Sequence[Source | None]]
+
+
+@dataclass(slots=True)
+class _Under:
+    """One leg while it is asked."""
+
+    leg: Leg
+    path: Path
+    lacking: str
+    sent_from: str | None = None
+    dropped: int = 0
+    tried: list[Tried] = field(default_factory=list)
+
+
+def prepared(setup: Setup, sources: Sources) -> tuple[Leg, ...]:
+    """The legs that can be asked: those with a mark or a pin, and always the local path's."""
+    claim = parts.claim_of(setup.config)
+    paths = [path.name for path in parts.probed_paths(claim, setup.config)]
+    return tuple(legs(setup, paths, sources))
+
+
+def missing(setup: Setup, sources: Sources) -> tuple[str, ...]:
+    """The sites over which no rule of ours sends these questions. Raises OSError."""
+    claim = parts.claim_of(setup.config)
+    if claim is None:
+        return ()
+    with Asking() as asking:
+        return tuple(
+            dict.fromkeys(
+                leg.path
+                for leg in prepared(setup, sources)
+                if leg.path != LOCAL
+                for address in list(sample(setup.policies, leg.family))[:1]
+                if not (way := passage(asking, claim, leg.path, _flow(claim, leg, address))).ruled
+                and not way.leads
+            )
+        )
+
+
+async def ask(
+    setup: Setup,
+    sources: Sources,
+    *,
+    rng: random.Random,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> tuple[Findings, ...]:
+    """Ask over every leg. Raises OSError where the kernel's routing can't be read."""
+    claim, config = parts.claim_of(setup.config), setup.config
+    paths = {path.name: path for path in parts.probed_paths(claim, config)}
+    under = [
+        _Under(leg, paths[leg.path], lacks(leg.source) if leg.source else "")
+        for leg in prepared(setup, sources)
+    ]
+    addresses = {family: sample(setup.policies, family) for family in Family}
+    patience = max(PATIENCE, config.observe.probe.timeout)
+    until = time.monotonic() + WHOLE
+    with Asking() as asking:
+        asker = _Asker(asking, claim, _first_rules(claim, addresses, sources), patience, rng)
+        jobs = [
+            (one, address, zones)
+            for nth in range(max(map(len, addresses.values()), default=0))
+            for one in under
+            for address, zones in list(addresses[one.leg.family].items())[nth : nth + 1]
+            if not one.lacking
+        ]
+        room, done = asyncio.Semaphore(AT_ONCE), 0
+
+        async def run(one: _Under, address: str, zones: Sequence[str]) -> None:
+            nonlocal done
+            try:
+                async with room:
+                    await asker.ask(one, address, zones)
+            finally:
+                done += 1
+                progress(done, len(jobs))
+
+        await _within(WHOLE, [run(*job) for job in jobs])
+        await asker.watch(under, until)
+    return tuple(
+        Findings(
+            leg=one.leg,
+            sent_from=one.sent_from,
+            lacking=one.lacking,
+            mark=one.path.mark,
+            dropped=one.dropped,
+            tried=tuple(one.tried),
+        )
+        for one in under
+    )
+
+
+async def _within(seconds: Seconds, jobs: Sequence[Awaitable[None]]) -> None:
+    """Run all of these, and give up those that are not done by then."""
+    if not jobs:
+        return
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        await asyncio.wait(tasks, timeout=seconds)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+def _flow(claim: Claim | None, leg: Leg, address: str, mark: int | None = None) -> Flow:
+    if claim is not None:
+        mark = claim.mark_of(leg.path)
+    return Flow(
+        destination=address,
+        mark=mark or 0,
+        source=None if leg.source is None else leg.source.address,
+    )
+
+
+def _first_rules(
+    claim: Claim | None, addresses: Mapping[Family, Mapping[str, object]], sources: Sources
+) -> Mapping[tuple[str, str], str]:
+    """By (address, site): the rule of somebody else that catches the questions, and a remedy."""
+    if claim is None:
+        return {}
+    every = [address for each in addresses.values() for address in each]
+    named = [source.address if source else "" for family in sources.values() for source in family]
+    with KernelReader(claim) as kernel:
+        found = kernel.bypasses(every, named)
+    texts = found.texts()
+    return {
+        key: next(
+            (text for text in texts if f"`{one.rule}`" in text),
+            f"the rule `{one.rule}` comes before ours and catches these questions",
+        )
+        for key, one in found.questions.items()
+    }
+
+
+def _may_be_dropped(one: _Under) -> bool:
+    return any(
+        tried.way.leads
+        and tried.way.reverse is not None
+        and not any(each is not None and each.answered for each in (tried.udp, tried.tcp))
+        for tried in one.tried
+    )
+
+
+class _Asker:
+    """Asks one address over one leg."""
+
+    def __init__(
+        self,
+        asking: Asking,
+        claim: Claim | None,
+        before: Mapping[tuple[str, str], str],
+        patience: Seconds,
+        rng: random.Random,
+    ) -> None:
+        self._asking, self._claim, self._before = asking, claim, before
+        self._patience, self._rng = patience, rng
+        self._small: dict[str, bytes] = {}
+        self._large: dict[str, Mapping[str, bytes]] = {}
+
+    async def ask(self, one: _Under, address: str, zones: Sequence[str]) -> None:
+        """Ask it all, and note what came of it; also of what was not asked, for the kernel's sake.
+
+        Cancelled, it notes what it has: nothing.
+        """
+        small = self._small.setdefault(address, exchange.small(zones[0]))
+        large = self._large.setdefault(address, exchange.large(zones, self._rng))
+        flow = self._flow(one, address)
+        way = self._passage(one, flow)
+        sending = self._sending(one, address, self._link(one, flow, way))
+        one.sent_from = one.sent_from or exchange.source_of(sending)
+        if not way.leads or not way.up:
+            unsent = Exchange(ended=exchange.Ended.SILENT)
+            one.tried.append(Tried(address=address, way=way, udp=unsent, tcp=unsent))
+            return
+        (udp, answers), (tcp, stream) = await asyncio.gather(
+            self._by_udp(sending, small, large), self._by_tcp(sending, small, large)
+        )
+        after = self._passage(one, flow)
+        one.tried.append(
+            Tried(
+                address=address,
+                way=replace(after, leads=after.leads and way.leads),
+                udp=udp,
+                tcp=tcp,
+                large=answers,
+                stream=stream,
+                route_mtu=exchange.route_mtu(sending),
+            )
+        )
+
+    async def watch(self, under: Sequence[_Under], until: Instant) -> None:
+        """See what rp_filter drops while a path is asked alone, where it may be what is silent.
+
+        The kernel counts for all links together, so one path after the other is asked, as far as
+        there is time.
+        """
+        for path in dict.fromkeys(one.path.name for one in under):
+            mine = [one for one in under if one.path.name == path and _may_be_dropped(one)]
+            if not mine or time.monotonic() + self._patience > until:
+                continue
+            address = mine[0].tried[0].address
+            before = dropped_on_return()
+            await exchange.by_udp(
+                self._sending(mine[0], address),
+                self._small[address],
+                self._rng.getrandbits(16),
+                patience=self._patience,
+            )
+            for one in mine:
+                one.dropped = dropped_on_return() - before
+
+    def _sending(self, one: _Under, address: str, link: int | None = None) -> Sending:
+        pin = one.path.pin if one.leg.source is None else one.path.pin.sent_from(one.leg.source)
+        return Sending(address=address, mark=one.path.mark, pin=pin, link=link)
+
+    def _flow(self, one: _Under, address: str) -> Flow:
+        own = one.path.pin.source(one.leg.family)
+        flow = _flow(self._claim, one.leg, address, one.path.mark)
+        return flow if own is None else replace(flow, source=own)
+
+    def _passage(self, one: _Under, flow: Flow) -> Passage:
+        """By UDP and TCP: what keeps the one from its path keeps the leg from being asked."""
+        found = [
+            passage(
+                self._asking,
+                self._claim,
+                one.leg.path,
+                replace(flow, protocol=protocol),
+                before=self._before,
+            )
+            for protocol in (IPPROTO_UDP, IPPROTO_TCP)
+        ]
+        return next((way for way in found if not way.leads), found[0])
+
+    def _link(self, one: _Under, flow: Flow, way: Passage) -> int | None:
+        """The interface that answers have to come in by, as the agent has it."""
+        if one.leg.path == LOCAL or one.path.any_return or self._claim is None:
+            return None
+        local = replace(flow, mark=self._claim.mark_of(LOCAL))
+        used = passage(self._asking, self._claim, LOCAL, local).link
+        return None if way.link == used else way.link
+
+    async def _by_udp(
+        self, sending: Sending, small: bytes, large: Mapping[str, bytes]
+    ) -> tuple[Exchange, Mapping[str, Exchange]]:
+        first = await self._again(sending, small)
+        if not first.answered:
+            return first, {}
+        answers = await asyncio.gather(*(self._again(sending, body) for body in large.values()))
+        return first, dict(zip(large, answers, strict=True))
+
+    async def _again(self, sending: Sending, body: bytes) -> Exchange:
+        """Ask, and once more where nothing came: a packet may be lost."""
+        found = Exchange(ended=exchange.Ended.SILENT)
+        for _ in range(TRIES):
+            asked = await exchange.by_udp(
+                sending, body, self._rng.getrandbits(16), patience=self._patience
+            )
+            if asked.ended is not exchange.Ended.SILENT:
+                found = asked
+            if asked.answered or asked.ended is exchange.Ended.OURS:
+                break
+        return found
+
+    async def _by_tcp(
+        self, sending: Sending, small: bytes, large: Mapping[str, bytes]
+    ) -> tuple[Exchange, Exchange | None]:
+        return await exchange.by_tcp(
+            sending,
+            small,
+            list(large.values()),
+            self._rng.getrandbits(15),
+            patience=TRIES * self._patience,
+        )

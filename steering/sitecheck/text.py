@@ -1,0 +1,120 @@
+"""The rows as an engineer would paste them into a ticket, or as data."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from steering.report.text import table
+from steering.sitecheck.reasons import Cell, Reason, Row, Word
+
+WIDTH = 80
+_ROOM = 3
+"""What is left of an address that has no room: at its beginning and at its end."""
+
+
+def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
+    """The table, and below it each failure with its reason and what to do."""
+    lines = [*(line for each in head for line in _wrapped(each, "  ")), "", *_table(rows)]
+    for (path, family, words, reason), sources in _grouped(rows).items():
+        about = f"{path}, {family}, from {', '.join(sources)}, {words}"
+        lines += ["", *_wrapped(f"{about}: {reason.word}: {reason.because}", "  ")]
+        lines += _wrapped(f"  -> {reason.remedy}", "     ") if reason.remedy else []
+    notes = [f"{_where(row)}: {note}" for row in rows for note in row.notes]
+    lines += [""] if notes else []
+    return "\n".join([*lines, *(line for note in notes for line in _wrapped(note, "  "))])
+
+
+def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
+    """The same for programs."""
+    return [
+        {
+            "path": row.leg.path,
+            "family": row.leg.family.value,
+            "source": str(row.leg.source) if row.leg.source else "kernel",
+            "sent_from": row.sent_from,
+            **{name: _data(cell) for name, cell in row.cells.items()},
+            "notes": list(row.notes),
+        }
+        for row in rows
+    ]
+
+
+def _data(cell: Cell) -> Mapping[str, object]:
+    return {
+        "state": cell.word.value,
+        "rtt_ms": None if cell.rtt is None else round(cell.rtt * 1e3, 1),
+        "octets": cell.octets or None,
+        "because": cell.reason.because if cell.reason else None,
+        "remedy": cell.reason.remedy if cell.reason else None,
+    }
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    cells = [
+        [row.leg.path, row.leg.family.value, _source(row), *map(_cell, row.cells.values())]
+        for row in rows
+    ]
+    every = [["PATH", "FAMILY", "SOURCE", "UDP", "TCP", "LARGE"], *cells]
+    for column in (2, 0):  # what has room to give
+        over = max(map(len, table(every))) - WIDTH
+        widest = max(len(row[column]) for row in every)
+        if over > 0:
+            for row in every:
+                row[column] = _shortened(row[column], max(widest - over, 2 * _ROOM + 1))
+    return table(every)
+
+
+def _source(row: Row) -> str:
+    """What is sent from; in brackets the one that the kernel chose."""
+    if row.leg.source is not None:
+        return str(row.leg.source)
+    return f"({row.sent_from})" if row.sent_from else "(kernel)"
+
+
+def _cell(cell: Cell) -> str:
+    if cell.word is not Word.OK:
+        return cell.word.value
+    if cell.rtt is not None:
+        return f"ok {cell.rtt * 1e3:.0f} ms"
+    return f"ok {cell.octets} B"
+
+
+def _shortened(text: str, room: int) -> str:
+    if len(text) <= room:
+        return text
+    end = (room - 1) // 2
+    return f"{text[: room - 1 - end]}…{text[-end:]}"
+
+
+def _grouped(rows: Sequence[Row]) -> Mapping[tuple[str, str, str, Reason], Sequence[str]]:
+    """What failed, and why, with the sources of which the same is so."""
+    found: dict[tuple[str, str, str, Reason], list[str]] = {}
+    for row in rows:
+        for words, reason in _reasons(row):
+            key = row.leg.path, row.leg.family.value, words, reason
+            found.setdefault(key, []).append(_sender(row))
+    return found
+
+
+def _reasons(row: Row) -> Iterator[tuple[str, Reason]]:
+    """Each reason once, with the cells that it stands for."""
+    failed = [(name, cell.reason) for name, cell in row.cells.items() if cell.reason is not None]
+    for reason, group in groupby(failed, key=lambda pair: pair[1]):
+        yield " and ".join(name for name, _ in group), reason
+
+
+def _where(row: Row) -> str:
+    return f"{row.leg.path}, {row.leg.family}, from {_sender(row)}"
+
+
+def _sender(row: Row) -> str:
+    """What is sent from, in a sentence."""
+    return str(row.leg.source or row.sent_from or "the kernel's choice")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
