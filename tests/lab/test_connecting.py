@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -270,3 +270,54 @@ def dnstap() -> str:
 def test_a_resolver_in_a_pod_behind_nat() -> None:
     with play(5, dnstap=dnstap(), **POD) as played:
         by_the_kernel(played)
+
+
+def on_the_uplink_alone(block: Block) -> Block:
+    """The usual fault, of which the page warns."""
+    if block.language != "nft":
+        return block
+    text = block.text.replace('oifname != "pod0"', 'oifname "eth0"')
+    assert text != block.text
+    return replace(block, text=text)
+
+
+def deaf(block: Block) -> Block:
+    """The fault, and an agent that does not hear the pod."""
+    text = block.text.replace("[/run/steering/dnstap.sock]", "[]")
+    return on_the_uplink_alone(replace(block, text=text))
+
+
+def failing_share(stage: Stage, questions: int = 150) -> float:
+    """Of the next questions of clients."""
+    clients = stage.scene.clients
+    start = now = clients.totals()
+
+    def enough() -> bool:
+        nonlocal now
+        now = clients.totals()
+        return now.failed + now.answered >= start.failed + start.answered + questions
+
+    assert poll(enough, timeout=PATIENCE, every=0.05), f"{now}; {stage.story()}"
+    failed = now.failed - start.failed
+    return failed / (failed + now.answered - start.answered)
+
+
+def test_a_pod_that_is_translated_on_the_uplink_alone_is_home_within_seconds_with_dnstap() -> None:
+    with set_up(5, change=on_the_uplink_alone, dnstap=dnstap(), **POD) as played:
+        stage = played.stage
+        stage.scene.serve(PARTLY, paths=[LOCAL])
+        stage.await_event("steered")
+        stage.await_alarm("unserved")
+        stage.await_routes({})
+        assert failing_share(stage) < 0.5
+
+
+def test_a_pod_that_is_translated_on_the_uplink_alone_is_cut_off_where_it_is_not_heard() -> None:
+    """What the page says that the agent can't know: should it ever, the page is to say so."""
+    with set_up(5, change=deaf, **POD) as played:
+        stage = played.stage
+        stage.scene.serve(PARTLY, paths=[LOCAL])
+        stage.await_routes(played.hops)
+        stage.await_proof()
+        assert failing_share(stage) > 0.9
+        assert stage.scene.routes() == played.hops
