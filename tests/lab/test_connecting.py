@@ -160,10 +160,11 @@ def set_up(
     after: Sequence[int] = (),
     also: str = "",
     dnstap: str = "",
+    pao: str = "healthy",
     change: Callable[[Block], Block] = lambda block: block,
     **laid: Any,  # noqa: ANN401 - those of `lay`, as they are
 ) -> Iterator[Play]:
-    """An example is set up as the page says, `after` others, and every path is well.
+    """An example is set up as the page says, `after` others, and the agent finds pao like that.
 
     `change` makes of a block another one; `also` is typed on the edge host beforehand.
     """
@@ -195,8 +196,8 @@ def set_up(
         (typist,) = typists
         typist.configure(QUICK)
         stage.scene.start_agent()
-        for path in (LOCAL, "pao"):
-            stage.await_health("healthy", path=path)
+        for path, health in ((LOCAL, "healthy"), ("pao", pao)):
+            stage.await_health(health, path=path)
         yield Play(number=number, stage=stage, typist=typist, before=before)
 
 
@@ -331,3 +332,36 @@ def test_a_pod_that_is_translated_on_the_uplink_alone_is_cut_off_where_it_is_not
         stage.await_proof()
         assert failing_share(stage) > 0.9
         assert stage.scene.routes() == played.hops
+        assert not stage.alarms()
+
+
+def test_where_the_remote_provider_drops_our_sources_the_site_is_never_proven() -> None:
+    """uRPF: the prefix is not announced there."""
+    with set_up(2, pao="failing", backbone="edge") as played:
+        stage = played.stage
+        stage.await_alarm("reach")
+        stage.scene.serve(PARTLY, paths=[LOCAL])
+        stage.await_alarm("everywhere", "unproven")
+        stage.steady({})
+
+
+FIREWALLD = """\
+table inet firewalld {{
+  chain filter_PREROUTING {{
+    type filter hook prerouting priority filter + 10;
+    icmpv6 type {{ nd-router-advert, nd-neighbor-solicit }} accept
+    meta nfproto ipv6 fib saddr . mark{0} oif missing drop
+  }}
+}}
+"""
+"""Its reverse path filter of IPv6, as version 2 puts it: ` . iif` where it is strict."""
+
+
+def test_firewalld_s_filter_of_ipv6_keeps_a_site_from_being_proven_until_it_is_loose() -> None:
+    with set_up(2, backbone="edge", at_pao=OURS) as played:
+        stage, nft = played.stage, ["nft", "-f", "-"]
+        stage.scene.world.run(EDGE, nft, stdin=FIREWALLD.format(" . iif"))
+        stage.await_alarm("reach")
+        stage.sh("nft delete table inet firewalld")
+        stage.scene.world.run(EDGE, nft, stdin=FIREWALLD.format(""))
+        stage.await_health("healthy", path="pao")
