@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from steering import bounds
@@ -17,7 +17,7 @@ from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
 
 LAST_RESORT = 2**31
-"""Metric of the unreachable default that ends each probe table."""
+"""Metric of the unreachable routes behind those of the sites' tables."""
 
 
 class ClaimError(ValueError):
@@ -127,8 +127,7 @@ class Claim:
     def steer(self, address: str, site: str) -> Route:
         """The host route for one steer. Raises KeyError where the site lacks the family."""
         family = Family.of(address)
-        gateway = self.next_hops[site][family]
-        return self._route(family, self.table, address, family.bits, gateway)
+        return self._route(family, self.table, address, self.next_hops[site][family])
 
     def rules(self, family: Family) -> tuple[Rule, ...]:
         """The rules of one family, in an order in which any beginning is safe.
@@ -153,39 +152,43 @@ class Claim:
             self._rule(family, self.priority, table=self.table),
         )
 
-    def probe_routes(self, family: Family) -> tuple[Route, ...]:
-        """The probe tables of one family: each a default through its site, and an end.
+    def probe_routes(self, addresses: Iterable[str]) -> tuple[Route, ...]:
+        """What the sites' tables hold for the questions to these addresses.
 
-        The unreachable default takes over when the site's link is down, so that a probe
-        through the site fails instead of quietly going another way.
+        Host routes and no default, since a mark survives encapsulation: the outer packets of a
+        tunnel to a site that ends on this host carry it as well, find nothing in here, and take
+        the host's own ways. Behind each host route is an unreachable one, so that a question fails
+        when the site's link is down instead of quietly going another way. It stands alone where
+        the site has no next hop of the family.
         """
-        anywhere = "0.0.0.0" if family is Family.IPV4 else "::"  # noqa: S104 (a destination)
         routes: list[Route] = []
-        for site in self.sites:
-            table = self.table + self.number(site)
-            end = Route(
-                family=family,
-                table=table,
-                protocol=self.protocol,
-                destination=anywhere,
-                length=0,
-                kind=RouteKind.UNREACHABLE,
-                metric=LAST_RESORT,
-            )
-            routes.append(end)
-            if gateway := self.next_hop(site, family):
-                routes.append(self._route(family, table, anywhere, 0, gateway))
+        families = self.families
+        for address in addresses:
+            family = Family.of(address)
+            for table, site in enumerate(self.sites if family in families else (), self.table + 1):
+                routes.append(self._end(family, table, address))
+                if gateway := self.next_hop(site, family):
+                    routes.append(self._route(family, table, address, gateway))
         return tuple(routes)
 
-    def _route(
-        self, family: Family, table: int, destination: str, length: int, gateway: str
-    ) -> Route:
+    def _end(self, family: Family, table: int, address: str) -> Route:
         return Route(
             family=family,
             table=table,
             protocol=self.protocol,
-            destination=destination,
-            length=length,
+            destination=address,
+            length=family.bits,
+            kind=RouteKind.UNREACHABLE,
+            metric=LAST_RESORT,
+        )
+
+    def _route(self, family: Family, table: int, address: str, gateway: str) -> Route:
+        return Route(
+            family=family,
+            table=table,
+            protocol=self.protocol,
+            destination=address,
+            length=family.bits,
             gateway=gateway,
             # What the kernel takes where none is given (IP6_RT_PRIO_USER in net/ip6_route.h).
             metric=0 if family is Family.IPV4 else 1024,

@@ -21,11 +21,11 @@ from typing import Literal
 from steering import bounds
 from steering.act import wire
 from steering.act.claim import Claim
-from steering.act.diff import objection, unfit
+from steering.act.diff import askable, objection, unfit
 from steering.act.gateways import way_to
 from steering.act.marks import shared_with
 from steering.act.netlink import Asking
-from steering.act.reader import WITNESSES, KernelReader
+from steering.act.reader import KernelReader
 from steering.model import Family, Seconds
 from steering.system.aside import within
 
@@ -82,7 +82,7 @@ def preflight(
             found += _occupied(kernel, former, Fault.NOTICE if leased else Fault.WRONG_INPUT)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _bypassed(kernel, addresses)
-            found += _ways_out(claim, asking)
+            found += _ways_out(claim, addresses, asking)
     except OSError as error:
         found.append(
             Complaint(
@@ -247,7 +247,7 @@ def _is_in(address: str, claim: Claim, site: str) -> bool:
         return False
 
 
-def _ways_out(claim: Claim, asking: Asking) -> Iterator[Complaint]:
+def _ways_out(claim: Claim, addresses: Collection[str], asking: Asking) -> Iterator[Complaint]:
     for name in claim.transit_interfaces:
         try:
             if_nametoindex(name)
@@ -269,7 +269,8 @@ def _ways_out(claim: Claim, asking: Asking) -> Iterator[Complaint]:
                 )
             elif family is Family.IPV4:
                 interfaces |= _named(way.oif)
-    if (way := way_to(asking, WITNESSES[Family.IPV4], claim.mark)) is not None:
+    some = next((a for a in askable(addresses, claim) if Family.of(a) is Family.IPV4), None)
+    if some is not None and (way := way_to(asking, some, claim.mark)) is not None:
         interfaces |= _named(way.oif)
     yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
 

@@ -29,6 +29,7 @@ _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _ROUTE = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _RULE = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, -, -, action, flags
+_LINK = struct.Struct("=4xi")  # family, -, device type, index
 _U32 = struct.Struct("=I")
 
 _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
@@ -372,6 +373,11 @@ def rule_from(body: bytes) -> Rule | None:
         and suppressed in {None, 2**32 - 1},
         body=body,
     )
+
+
+def link_from(body: bytes) -> int:
+    """The interface that a NEWLINK or DELLINK body is about."""
+    return int(_LINK.unpack_from(body)[0])
 
 
 def address_from(body: bytes) -> str | None:

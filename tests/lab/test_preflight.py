@@ -42,7 +42,7 @@ def test_a_good_host_has_nothing_to_complain_of(host: None, tmp_path: Path) -> N
 
 def test_what_an_agent_left_installed_is_no_fault(host: None, tmp_path: Path) -> None:
     with KernelActuator(CLAIM) as kernel:
-        kernel.prepare()
+        kernel.prepare(ADDRESSES)
         kernel.apply(dict.fromkeys(ADDRESSES, "pao"), ADDRESSES)
         assert complaints(tmp_path) == ()
 
@@ -86,13 +86,13 @@ def test_a_rule_that_the_kernel_put_before_ours_is_noticed_and_may_stay(
     claim = replace(CLAIM, transit_interfaces=())
     address = "203.0.113.1" if family == "-4" else "2001:db8::1"
     with KernelActuator(claim) as kernel:
-        kernel.prepare()
+        kernel.prepare(ADDRESSES)
         run(f"ip {family} rule add from {address} lookup main")
         assert f"{claim.preferences[0]}:" in run(f"ip {family} rule show from {address}")
         (notice,) = complaints(tmp_path, claim=claim)
         assert notice.kind is Fault.NOTICE
         assert "no rule of ours needs it now" in notice.message
-        assert kernel.prepare() == kernel.foreign() == kernel.withdraw() == ()
+        assert kernel.prepare(ADDRESSES) == kernel.foreign() == kernel.withdraw() == ()
         assert address in run(f"ip {family} rule")
     (needed, *_) = complaints(tmp_path)  # by a claim that has transit interfaces
     assert needed.kind is Fault.WRONG_INPUT

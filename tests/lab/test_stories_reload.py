@@ -40,6 +40,7 @@ SHORT = replace(QUICK, lease="2s")
 THREE: Mapping[str, tuple[str, ...]] = {
     f"{letter}.gtld-servers.net.": GTLD_SERVERS[f"{letter}.gtld-servers.net."] for letter in "abc"
 }
+SITE_TABLES = ("5354", "5355")
 SOON: Seconds = 3.0
 """From a changed file to what follows from it."""
 
@@ -116,9 +117,13 @@ def test_an_address_goes_and_comes_while_no_other_route_is_touched() -> None:
         was = edit(policy(stage), without("c"))
         stage.await_routes(stage.through("pao", stays), within=SOON + slack())
         assert {e["address"] for e in stage.listen() if e["event"] == "released"} == set(gone)
+        for table in SITE_TABLES:
+            assert poll(lambda t=table: stage.scene.routes(t).keys() == {*stays}, timeout=PATIENCE)
         stage.clients_fine()
         policy(stage).write_text(was)
         stage.await_routes(stage.through("pao"))
+        for table in SITE_TABLES:
+            assert stage.scene.routes(table).keys() == {*stage.addresses}
         lines = kernel.steers()
         assert all(any(f" {a} " in line for a in gone) for line in lines), lines
         assert sum("Deleted" in line for line in lines) == len(gone)

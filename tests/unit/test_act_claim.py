@@ -13,6 +13,7 @@ from test_act_diff import CLAIM
 from steering import bounds
 from steering.act.claim import Claim, ClaimError
 from steering.act.marks import collision, shared_with
+from steering.act.wire import RouteKind
 from steering.model import LOCAL, Family
 
 
@@ -157,8 +158,33 @@ def test_a_collision_is_a_packet_that_both_rules_match(mark: int, mask: int, our
     assert (collision(mark, mask, one) is not None) == both
 
 
+def test_each_site_has_a_host_route_for_each_address_and_an_end_behind_it() -> None:
+    addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    routes = CLAIM.probe_routes(addresses)
+    assert {r.prefix for r in routes} == {"192.0.2.1/32", "192.0.2.2/32", "2001:db8::1/128"}
+    ways = [r for r in routes if r.kind is RouteKind.UNICAST]
+    ends = [r for r in routes if r.kind is RouteKind.UNREACHABLE]
+    assert len(ends) == 6  # each address at each site
+    assert {(r.table, r.gateway) for r in ways} == {
+        (CLAIM.table + CLAIM.number(site), hop)
+        for site, hops in CLAIM.next_hops.items()
+        for hop in hops.values()
+    }
+    for way in ways:
+        (end,) = [e for e in ends if (e.table, e.prefix) == (way.table, way.prefix)]
+        assert end.metric > way.metric
+        assert routes.index(end) < routes.index(way)
+
+
+def test_a_family_that_no_site_has_is_in_no_table() -> None:
+    four = replace(
+        CLAIM, next_hops={s: {Family.IPV4: h[Family.IPV4]} for s, h in CLAIM.next_hops.items()}
+    )
+    assert four.probe_routes(["2001:db8::1"]) == ()
+
+
 def test_a_site_without_a_family_has_an_end_there_and_no_way() -> None:
-    (end,) = [r for r in CLAIM.probe_routes(Family.IPV6) if r.table == CLAIM.table + 2]
+    (end,) = [r for r in CLAIM.probe_routes(["2001:db8::1"]) if r.table == CLAIM.table + 2]
     assert end.gateway is None
     with pytest.raises(KeyError):
         CLAIM.steer("2001:db8::1", "fra")

@@ -72,7 +72,7 @@ async def probing(
     interval: float = 0.05,
     patience: float = 0.5,
     gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
-    leads: Callable[[str, Family], bool] = lambda _path, _family: True,
+    leads: Callable[[str, str], bool] = lambda _path, _address: True,
     link: Callable[[str, Family], int | None] = lambda _path, _family: None,
     strays: Strays | None = None,
     sources: Sequence[Source] = (),
@@ -401,7 +401,7 @@ def test_over_a_path_that_its_mark_does_not_lead_to_nothing_is_sent() -> None:
                 "127.0.0.1",
                 port=port,
                 paths=paths,
-                leads=lambda path, family: (path, family) != ("pao", Family.IPV4),
+                leads=lambda path, address: (path, address) != ("pao", "127.0.0.1"),
             ) as watching,
         ):
             await until(lambda: len(watching.rounds) >= 5)
