@@ -117,8 +117,10 @@ def test_an_address_goes_and_comes_while_no_other_route_is_touched() -> None:
         was = edit(policy(stage), without("c"))
         stage.await_routes(stage.through("pao", stays), within=SOON + slack())
         assert {e["address"] for e in stage.listen() if e["event"] == "released"} == set(gone)
-        for table in SITE_TABLES:
-            assert poll(lambda t=table: stage.scene.routes(t).keys() == {*stays}, timeout=PATIENCE)
+        assert poll(
+            lambda: all(stage.scene.routes(t).keys() == {*stays} for t in SITE_TABLES),
+            timeout=PATIENCE,
+        )
         stage.clients_fine()
         policy(stage).write_text(was)
         stage.await_routes(stage.through("pao"))
