@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from prometheus_client import generate_latest
 from simulation import WALL, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.because import because
+from steering.judge.draft import Draft
 from steering.judge.reach import (
     ADDRESSES,
     AT_FIRST,
@@ -24,6 +26,7 @@ from steering.judge.reach import (
     Leg,
     Reach,
     State,
+    count_reach,
     cut,
     states,
 )
@@ -97,6 +100,11 @@ def blamed(sim: Simulation) -> list[str]:
     return [e.because for _, e in sim.events if e.event == "alarm_raised" and e.now == "reach"]
 
 
+def reach(sim: Simulation) -> str:
+    """What the alarm says; empty while there is none."""
+    return sim.world.alarms["reach"].because if "reach" in sim.world.alarms else ""
+
+
 def test_a_site_that_loses_large_answers_is_never_taken(tmp_path: Path) -> None:
     sim = world(tmp_path, over("pao"), sources=ONE, tcp_every=8).run(150)
     assert not sim.moves()
@@ -127,6 +135,7 @@ def test_a_detour_that_begins_to_lose_them_ends_and_one_that_carries_them_again_
     assert "reach" not in sim.world.alarms
     narrow[0] = True
     assert sim.until(lambda: not sim.installed, limit=120) < 60
+    sim.until(lambda: "no large answer of gtld comes back to this host" in reach(sim), limit=60)
     narrow[0] = False
     sim.until(lambda: sorted(sim.installed) == sorted(sim.addresses()), limit=900)
     assert "reach" not in sim.world.alarms
@@ -227,6 +236,14 @@ def test_a_site_over_which_nothing_comes_is_not_said_to_lose_large_answers(tmp_p
     assert not blamed(sim)
 
 
+def test_once_nothing_comes_at_all_it_is_no_matter_of_size(tmp_path: Path) -> None:
+    silent: Of = lambda ask: ask.path == "pao" and ask.now >= 1060.0  # noqa: E731
+    sim = world(tmp_path, over("pao"), silent=silent).run(60)
+    assert "large" in reach(sim)
+    sim.run(60)
+    assert not reach(sim)
+
+
 def test_ordinary_loss_loses_no_leg(tmp_path: Path) -> None:
     sim = world(
         tmp_path,
@@ -261,6 +278,73 @@ def test_status_and_metrics_say_it_of_each_site_family_and_source(tmp_path: Path
     series = 'steering_site_usable{family="ipv4",site="%s",source="10.0.0.53",transport="large"} %s'
     assert series % ("pao", 0.0) in shown
     assert series % ("fra", 1.0) in shown
+
+
+# --- one round ---------------------------------------------------------------------------------
+
+CAME = Observation(address="", path="", outcome=GOOD, reached=True, large=OCTETS)
+SMALL = replace(CAME, large=0)
+NOTHING_CAME = Observation(address="", path="", outcome=TIMEOUT)
+BY_TCP = replace(CAME, tcp=True)
+STALLED = replace(NOTHING_CAME, tcp=True, reached=True, stalled=True)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "tcp", "large"),
+    [
+        pytest.param(CAME, CAME, "not tried", "usable", id="comes"),
+        pytest.param(CAME, NOTHING_CAME, "not tried", "lost", id="lost"),
+        pytest.param(BY_TCP, STALLED, "usable", "lost", id="stalls"),
+        pytest.param(CAME, SMALL, "not tried", "not tried", id="is small there"),
+        pytest.param(SMALL, CAME, "not tried", "usable", id="is large there alone"),
+        pytest.param(
+            CAME, replace(CAME, outcome=Outcome.MALFORMED), "not tried", "usable", id="is rubbish"
+        ),
+        pytest.param(
+            CAME, replace(NOTHING_CAME, reached=True), "not tried", "not tried", id="port refused"
+        ),
+        pytest.param(
+            CAME,
+            replace(NOTHING_CAME, outcome=Outcome.LOCAL_ERROR),
+            "not tried",
+            "not tried",
+            id="did not get out",
+        ),
+        pytest.param(CAME, STALLED, "usable", "not tried", id="stalls where UDP would do"),
+        pytest.param(
+            BY_TCP,
+            replace(NOTHING_CAME, tcp=True, reached=True),
+            "not tried",
+            "not tried",
+            id="truncated, and then nothing or a refusal",
+        ),
+        pytest.param(NOTHING_CAME, NOTHING_CAME, "not tried", "not tried", id="silent here too"),
+        pytest.param(STALLED, STALLED, "usable", "not tried", id="stalls here too"),
+    ],
+)
+def test_what_counts_as_a_large_answer_that_is_lost(
+    tmp_path: Path, here: Observation, there: Observation, tcp: str, large: str
+) -> None:
+    sim = world(tmp_path, never)
+    draft = Draft(sim.world.ledger, sim.layout, WALL, sim.now)
+    four = [a for a, target in enumerate(sim.layout.targets) if target.family is Family.IPV4]
+    for a in four * 2 * LOST:
+        count_reach(draft, a, {0: SMALL, 1: SMALL})
+        count_reach(draft, a, {0: here, 1: there})
+    found = {
+        way.transport: str(way.state)
+        for way in states(draft.legs, {}, sim.layout)
+        if (way.leg.site, way.leg.family) == ("pao", Family.IPV4)
+    }
+    assert found == {"udp": "usable", "tcp": tcp, "large": large}
+
+
+def test_where_most_answers_are_large_their_loss_is_not_taken_for_that_of_all(
+    tmp_path: Path,
+) -> None:
+    sim = world(tmp_path, over("pao"), is_large=lambda ask: ask.unlucky(0.8, "large")).run(60)
+    assert {s for site, t, s in known(sim) if (site, t) == ("pao", "udp")} == {"usable"}
+    assert {s for site, t, s in known(sim) if (site, t) == ("pao", "large")} == {"lost"}
 
 
 # --- one leg ----------------------------------------------------------------------------------
