@@ -104,27 +104,34 @@ class Reach:
     """Addresses that these were asked of."""
     least: int = 0
     """Octets of the smallest large answer among those that are lost."""
+    most: int = 0
+    """Octets of the largest that came meanwhile."""
     beside: int = 0
     """Smaller answers since the latest of them; one, if any came before."""
 
     def answered(self, octets: int = 0) -> Reach:
         """After one more answer, of so many octets if it is a large one."""
         if octets < self.least:
-            return self.smaller()
-        came = min(self.came + 1, BACK)
+            return replace(self.smaller(), most=max(self.most, octets))
+        if self.came == BACK:
+            return self
+        came = self.came + 1
         if self.state is State.LOST and came < BACK:
             return Reach(state=State.LOST, came=came, least=self.least)
         return Reach(state=State.USABLE, came=came)
 
     def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
         """After one more question without an answer, to this address of so many."""
+        row = self
+        if self.most >= octets > 0:  # one as large came meanwhile
+            row = replace(self, lost=0, asked=frozenset(), least=0, most=0)
         after = replace(
-            self,
+            row,
             came=0,
-            lost=min(self.lost + 1, LOST),
-            asked=self.asked | {address},
-            least=min(octets, self.least or octets),
-            beside=min(self.beside, 1),
+            lost=min(row.lost + 1, LOST),
+            asked=row.asked | {address},
+            least=min(octets, row.least or octets),
+            beside=min(row.beside, 1),
         )
         enough = LOST if self.state is State.USABLE else AT_FIRST
         told = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
@@ -169,7 +176,7 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
             continue  # nothing to compare with; or its size may be why
         else:
             after = was.unanswered(target.address, _addresses(layout, a, p))
-        if after != was:
+        if after is not was:
             draft.legs[leg] = after
 
 
@@ -187,7 +194,7 @@ def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) ->
         # A connection that is made is something smaller.
         before = replace(was, beside=max(was.beside, there.stalled))
         after = before.unanswered(target.address, addresses, here)
-    if after != was:
+    if after is not was:
         draft.legs[leg] = after
 
 
