@@ -18,6 +18,7 @@ the site: how large its answers are, and what becomes of them, is the nameserver
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -152,6 +153,7 @@ class Reach:
 
 
 NOTHING = Reach()
+_leg = functools.lru_cache(maxsize=4096)(Leg)
 
 
 def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
@@ -163,7 +165,7 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
     here = seen.get(0)
     layout, target = draft.layout, draft.layout.targets[a]
     for p, there in seen.items():
-        leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
+        leg = _leg(layout.paths[p], target.family, there.source, there.tcp)
         compared = here is not None and here.outcome not in SILENT and here.tcp == there.tcp
         large = here.large if here is not None and compared else 0
         if p:
@@ -183,7 +185,7 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
 def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) -> None:
     """Count what came of a question over a site whose answer here has so many octets, if large."""
     layout, target = draft.layout, draft.layout.targets[a]
-    leg = Leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
+    leg = _leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
     was = after = draft.legs.get(leg, NOTHING)
     if there.large:
         after = was.answered(there.large)
