@@ -147,13 +147,12 @@ class Reach:
         """
         if self.state is not State.LOST and not self.lost:
             return self
-        if here >= self.least:  # the nameservers at the site answer in fewer octets
-            return replace(NOTHING, state=State.USABLE) if self.state is State.USABLE else NOTHING
+        if here >= self.least or self.beside + 1 == FORGOTTEN:
+            # The nameservers at the site answer in fewer octets, or all do by now.
+            return Reach(state=State.USABLE) if self.state is State.USABLE else NOTHING
         if self.state is not State.LOST and not self.beside:
             # While these were lost it may be that nothing came.
             return Reach(state=self.state, beside=1)
-        if self.beside + 1 == FORGOTTEN:
-            return NOTHING
         return replace(self, beside=self.beside + 1)
 
 

@@ -421,6 +421,10 @@ def test_a_loss_is_forgotten_where_there_are_no_such_answers_any_more() -> None:
         assert leg.state is State.LOST
     assert lose(leg, 1).beside == 1, "one is there: it begins anew"
     assert leg.smaller() == NOTHING
+    few = lose(begun().answered(OCTETS).unanswered("9", 26, OCTETS).smaller(), 2)
+    for _ in range(FORGOTTEN):
+        few = few.smaller()
+    assert few == Reach(state=State.USABLE)
 
 
 @given(
