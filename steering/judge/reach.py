@@ -11,8 +11,9 @@ datagrams of more than so many octets are dropped. An answer is large where it c
 local path (`model.LARGE`), in the same instant and by the same transport. By UDP it is lost where
 nothing comes, though smaller answers do; by TCP where a connection is made and the answer does not
 come over it. What comes speaks for what is no larger: a row of losses ends with an answer as large
-as the smallest in it. All this is counted by upstream, and keeps the addresses of that one from
-the site: how large its answers are, and what becomes of them, is the nameserver's choice.
+as the smallest in it, here or there. All this is counted by upstream, and keeps the addresses of
+that one from the site: how large its answers are, and what becomes of them, is the nameserver's
+choice.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class Reach:
     asked: frozenset[str] = frozenset()
     """Addresses that these were asked of."""
     least: int = 0
-    """Octets of the smallest large answer among those that are lost."""
+    """Octets of the smallest large answer among those that are lost, as they came over the local
+    path."""
     most: int = 0
     """Octets of the largest that came meanwhile."""
     beside: int = 0
@@ -140,15 +142,18 @@ class Reach:
             return replace(after, state=State.LOST)
         return after
 
-    def smaller(self) -> Reach:
-        """After an answer that is not as large as those which are lost."""
-        if self.state is not State.LOST:
-            if not self.lost:
-                return self
-            if not self.beside:  # while these were lost it may be that nothing came
-                return Reach(state=self.state, beside=1)
-        if self.beside + 1 == FORGOTTEN:
-            return NOTHING
+    def smaller(self, here: int = 0) -> Reach:
+        """After an answer that is not as large as those which are lost; it has so many octets over
+        the local path, if it is a large one there.
+        """
+        if self.state is not State.LOST and not self.lost:
+            return self
+        if here >= self.least or self.beside + 1 == FORGOTTEN:
+            # The nameservers at the site answer in fewer octets, or all do by now.
+            return Reach(state=State.USABLE) if self.state is State.USABLE else NOTHING
+        if self.state is not State.LOST and not self.beside:
+            # While these were lost it may be that nothing came.
+            return Reach(state=self.state, beside=1)
         return replace(self, beside=self.beside + 1)
 
 
@@ -188,9 +193,9 @@ def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) ->
     leg = _leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
     was = after = draft.legs.get(leg, NOTHING)
     if there.large:
-        after = was.answered(there.large)
+        after = was.answered(max(there.large, here))
     elif there.outcome not in SILENT:
-        after = was.smaller()
+        after = was.smaller(here)
     elif here and _is_lost(there):
         addresses = _addresses(layout, a, p, upstream=True)
         # A connection that is made is something smaller.
