@@ -129,6 +129,23 @@ def test_an_address_without_its_route_is_not_asked_and_the_others_are(
     assert counted(ways, one, time.monotonic()) == ALL
 
 
+@pytest.mark.parametrize("one", [IPV4[0], IPV6[0]])
+def test_a_question_that_is_bound_to_another_link_than_the_sites_is_not_asked(
+    ways: Ways, one: str
+) -> None:
+    """The kernel would send it by that link, for all that the table says."""
+    family = socket.AF_INET6 if ":" in one else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CLAIM.mark_of("pao"))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        probe.connect((one, 53))
+        assert probe.getsockname()[0] in {"10.255.0.1", "fd00:ff::1"}
+    assert not ways.leads("pao", one, "eth0")
+    assert not ways.leads("pao", one, "nowhere")
+    assert ways.leads("pao", one, "bb-pao")
+    assert ways.leads(LOCAL, one, "eth0")
+
+
 @pytest.mark.parametrize("version", ["-4", "-6"])
 def test_a_flushed_table_is_seen_before_any_answer_counts(
     ways: Ways, kernel: KernelActuator, version: str
