@@ -11,7 +11,9 @@ datagrams of more than so many octets are dropped. An answer is large where it c
 local path (`model.LARGE`), in the same instant and by the same transport. By UDP it is lost where
 nothing comes, though smaller answers do; by TCP where a connection is made and the answer does not
 come over it. What comes speaks for what is no larger: a row of losses ends with an answer as large
-as the smallest in it. All this is counted by upstream, and keeps the addresses of that one from
+as the smallest in it. Instances of one nameserver don't give a question the same number of octets:
+one that comes over the site counts as large as it is here, where it is nearly so. All this is
+counted by upstream, and keeps the addresses of that one from
 the site: how large its answers are, and what becomes of them, is the nameserver's choice.
 """
 
@@ -26,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.layout import Layout
-from steering.model import LOCAL, Family, Observation, Outcome, Target
+from steering.model import LARGE, LOCAL, Family, Observation, Outcome, Target
 
 if TYPE_CHECKING:
     from steering.judge.draft import Draft
@@ -45,6 +47,9 @@ BACK = 3
 FORGOTTEN = 500
 """Smaller answers since a large one was lost or came, after which its loss is forgotten: its
 nameservers may not have such answers any more."""
+ALIKE = 64
+"""By no more octets answers to one question differ from instance to instance of a nameserver: what
+each says of itself (RFC 5001, 7873, 8914) is as long as its operator likes."""
 ADDRESSES = 3
 """Addresses that these were asked of, where there are so many."""
 SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
@@ -106,11 +111,13 @@ class Reach:
     """Octets of the smallest large answer among those that are lost."""
     beside: int = 0
     """Smaller answers since the latest of them; one, if any came before."""
+    most: int = 0
+    """Octets of the largest answer that came since the first of them."""
 
     def answered(self, octets: int = 0) -> Reach:
         """After one more answer, of so many octets if it is a large one."""
         if octets < self.least:
-            return self.smaller()
+            return replace(self.smaller(), most=max(octets, self.most))
         came = min(self.came + 1, BACK)
         if self.state is State.LOST and came < BACK:
             return Reach(state=State.LOST, came=came, least=self.least)
@@ -118,13 +125,18 @@ class Reach:
 
     def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
         """After one more question without an answer, to this address of so many."""
+        row = self
+        if 0 < octets <= self.most:  # since one as large came, it is no matter of size
+            if self.state is State.LOST:
+                return self
+            row = Reach(state=self.state)
         after = replace(
-            self,
+            row,
             came=0,
-            lost=min(self.lost + 1, LOST),
-            asked=self.asked | {address},
-            least=min(octets, self.least or octets),
-            beside=min(self.beside, 1),
+            lost=min(row.lost + 1, LOST),
+            asked=row.asked | {address},
+            least=min(octets, row.least or octets),
+            beside=min(row.beside, 1),
         )
         enough = LOST if self.state is State.USABLE else AT_FIRST
         told = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
@@ -159,6 +171,8 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
         leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
         compared = here is not None and here.outcome not in SILENT and here.tcp == there.tcp
         large = here.large if here is not None and compared else 0
+        if large < LARGE + ALIKE:  # it may be that the site's instance gives none of that size
+            large = 0
         if p:
             _count_large(draft, a, p, there, large)
         was = draft.legs.get(leg, NOTHING)
@@ -179,7 +193,7 @@ def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) ->
     leg = Leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
     was = after = draft.legs.get(leg, NOTHING)
     if there.large:
-        after = was.answered(there.large)
+        after = was.answered(here if 0 <= here - there.large <= ALIKE else there.large)
     elif there.outcome not in SILENT:
         after = was.smaller()
     elif here and _is_lost(there):
