@@ -30,6 +30,7 @@ SLOWLY: Seconds = 1.2
 """The pace once an address is asked slowly: clear of a limit of one a second."""
 HASTY = CONFIRM_AT * 2 // 3
 """Points of a trial that fast questions may bring."""
+_LOSSES = frozenset(o for o in Outcome if o.verdict in (Verdict.TIMEOUT, Verdict.ERROR))
 FULL = 24
 LOST = 6
 """Points of a loss or an error; a round without one takes one back. Four in a row fill it,
@@ -78,6 +79,8 @@ def back_off(draft: Draft, rounds: tuple[Round, ...], installed: Mapping[str, st
         a = draft.layout.row.get(item.address)
         if a is None:
             continue
+        if a not in draft.backoffs and not any(o.outcome in _LOSSES for o in item.observations):
+            continue
         asked = {LOCAL, installed.get(item.address, LOCAL)}
         # A first refusal of one that nothing is known of has to be looked into fast. What is
         # suspect at home is asked without a mark to see whether that is to blame (`control`):
@@ -94,7 +97,7 @@ def back_off(draft: Draft, rounds: tuple[Round, ...], installed: Mapping[str, st
 
 def _note(draft: Draft, a: int, seen: set[Outcome], *, at_once: bool) -> None:
     known = draft.backoffs.get(a)
-    lost = any(outcome.verdict in (Verdict.TIMEOUT, Verdict.ERROR) for outcome in seen)
+    lost = not seen.isdisjoint(_LOSSES)
     if known is None and not lost:
         return
     known = known or Backoff(points=0, since=draft.now, until=draft.now)

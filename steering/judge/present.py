@@ -72,13 +72,10 @@ def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
 
 def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
     """Note a round that is bad here and good there; comes before its answers are counted."""
-    here = seen.get(0)
-    if here is None or here.verdict in (Verdict.GOOD, Verdict.NOTHING) or not item.telling:
+    if not bad(draft, a, 0, seen.get(0)) or not item.telling:
         return
-    if not bad(draft, a, 0, here):
-        return
-    good = [p for p, o in seen.items() if p and o.verdict is Verdict.GOOD]
-    if good and draft.proven[a, good].any():
+    good, proven = Verdict.GOOD, draft.proven[a]
+    if any(p and proven[p] and o.verdict is good for p, o in seen.items()):
         note(draft, a)
 
 

@@ -13,13 +13,14 @@ nothing comes, though smaller answers do; by TCP where a connection is made and 
 come over it. What comes speaks for what is no larger: a row of losses ends with an answer as large
 as the smallest in it. Instances of one nameserver don't give a question the same number of octets:
 one that comes over the site counts as large as it is here, where it is nearly so. All this is
-counted by upstream, and keeps the addresses of that one from
-the site: how large its answers are, and what becomes of them, is the nameserver's choice.
+counted by upstream, and keeps the addresses of that one from the site: how large its answers are,
+and what becomes of them, is the nameserver's choice.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -109,16 +110,18 @@ class Reach:
     """Addresses that these were asked of."""
     least: int = 0
     """Octets of the smallest large answer among those that are lost."""
+    most: int = 0
+    """Octets of the largest that came meanwhile."""
     beside: int = 0
     """Smaller answers since the latest of them; one, if any came before."""
-    most: int = 0
-    """Octets of the largest answer that came since the first of them."""
 
     def answered(self, octets: int = 0) -> Reach:
         """After one more answer, of so many octets if it is a large one."""
         if octets < self.least:
-            return replace(self.smaller(), most=max(octets, self.most))
-        came = min(self.came + 1, BACK)
+            return replace(self.smaller(), most=max(self.most, octets))
+        if self.came == BACK:
+            return self
+        came = self.came + 1
         if self.state is State.LOST and came < BACK:
             return Reach(state=State.LOST, came=came, least=self.least)
         return Reach(state=State.USABLE, came=came)
@@ -126,10 +129,10 @@ class Reach:
     def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
         """After one more question without an answer, to this address of so many."""
         row = self
-        if 0 < octets <= self.most:  # since one as large came, it is no matter of size
+        if self.most >= octets > 0:  # one as large came meanwhile
             if self.state is State.LOST:
                 return self
-            row = Reach(state=self.state)
+            row = replace(self, lost=0, asked=frozenset(), least=0, most=0)
         after = replace(
             row,
             came=0,
@@ -157,6 +160,7 @@ class Reach:
 
 
 NOTHING = Reach()
+_leg = functools.lru_cache(maxsize=4096)(Leg)
 
 
 def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
@@ -168,7 +172,7 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
     here = seen.get(0)
     layout, target = draft.layout, draft.layout.targets[a]
     for p, there in seen.items():
-        leg = Leg(layout.paths[p], target.family, there.source, there.tcp)
+        leg = _leg(layout.paths[p], target.family, there.source, there.tcp)
         compared = here is not None and here.outcome not in SILENT and here.tcp == there.tcp
         large = here.large if here is not None and compared else 0
         if large < LARGE + ALIKE:  # it may be that the site's instance gives none of that size
@@ -183,14 +187,14 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
             continue  # nothing to compare with; or its size may be why
         else:
             after = was.unanswered(target.address, _addresses(layout, a, p))
-        if after != was:
+        if after is not was:
             draft.legs[leg] = after
 
 
 def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) -> None:
     """Count what came of a question over a site whose answer here has so many octets, if large."""
     layout, target = draft.layout, draft.layout.targets[a]
-    leg = Leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
+    leg = _leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
     was = after = draft.legs.get(leg, NOTHING)
     if there.large:
         after = was.answered(here if 0 <= here - there.large <= ALIKE else there.large)
@@ -201,7 +205,7 @@ def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) ->
         # A connection that is made is something smaller.
         before = replace(was, beside=max(was.beside, there.stalled))
         after = before.unanswered(target.address, addresses, here)
-    if after != was:
+    if after is not was:
         draft.legs[leg] = after
 
 

@@ -39,18 +39,19 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
 
 def bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:
     """Whether an answer is bad; None: it says nothing."""
-    if seen is None or seen.verdict is Verdict.NOTHING:
+    verdict = Verdict.NOTHING if seen is None else seen.verdict
+    if verdict is Verdict.NOTHING:
         return None
-    if seen.verdict is Verdict.GOOD:
+    if verdict is Verdict.GOOD:
         return False
     # A failure that the policy does not count is no good answer either: a planted name refused
     # over the candidate's path would be bad here and good there.
-    if not draft.layout.acts_on[CLASSES.index(seen.verdict), a]:
+    if not draft.layout.acts_on[CLASSES.index(verdict), a]:
         return None
     # A packet lost here and there is no fault: at a loss of 3 % over one path alone, 256
     # pairs would reach +12 in 8 % of all trials. The second in a row counts, so that it
     # takes a quarter of all answers: what fills these classes' buckets, too.
-    if seen.verdict is not Verdict.BOGUS and draft.book.run[a, p] > 0:
+    if verdict is not Verdict.BOGUS and draft.book.run[a, p] > 0:
         return None
     return True
 

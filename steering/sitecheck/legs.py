@@ -18,12 +18,14 @@ ZONES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """One row of the table: the way from one source over one path and back."""
+    """The way from one source over one path and back."""
 
     path: str
     family: Family
     source: Source | None
     """None: what the kernel chooses."""
+    shown: bool = True
+    """It is a row of the table; else it is only asked to be compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +65,21 @@ class Findings:
 def legs(
     setup: Setup, paths: Sequence[str], sources: Mapping[Family, Sequence[Source | None]]
 ) -> Iterator[Leg]:
-    """The rows, the local path first. A family that no site has a next hop for has none."""
+    """The rows, the local path first. A family that no site has a next hop for has none.
+
+    Where the resolvers' sources are known, what the kernel chooses is asked beside them: that it
+    is answered where they are not says what the far side lacks.
+    """
     sites = setup.config.sites
     for path in paths:
         for family in Family:
             hops = [site.next_hop for name, site in sites.items() if path in {LOCAL, name}]
             if any(family in hop for hop in hops) and sample(setup.policies, family):
-                for source in sources.get(family) or (None,):
+                known = sources.get(family) or (None,)
+                for source in known:
                     yield Leg(path=path, family=family, source=source)
+                if None not in known:
+                    yield Leg(path=path, family=family, source=None, shown=False)
 
 
 def sample(policies: Sequence[Policy], family: Family) -> Mapping[str, Sequence[str]]:

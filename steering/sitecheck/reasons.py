@@ -94,8 +94,8 @@ class Row:
 
 
 def judged(findings: Sequence[Findings]) -> tuple[Row, ...]:
-    """A row for each leg, in the same order."""
-    return tuple(_Judge(one, findings).row() for one in findings)
+    """A row for each leg that is shown, in the same order."""
+    return tuple(_Judge(one, findings).row() for one in findings if one.leg.shown)
 
 
 _Pick = Callable[[Tried], Exchange | None]
@@ -321,6 +321,7 @@ class _Judge:
             and other.leg.source != self._leg.source
             and _answered(other, address, pick)
         ]
+        others = list(dict.fromkeys(others))
         if others:
             return (
                 f"; {', '.join(others)} gets answers to the same question",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import re
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from stage import PATIENCE, QUICK, Stage, on_stage
 
 from steering.lab.peering import passable
 from steering.lab.resolver import Resolving, Unbound
-from steering.lab.sandbox import PYTHON, find, poll
+from steering.lab.sandbox import PYTHON, LabError, find, poll
 from steering.lab.scene import Scene, Settings
 from steering.lab.world import EDGE, ISP
 from steering.lab.zone import Fault, FaultKind
@@ -51,7 +51,12 @@ class Typist:
         world, namespace = self.scene.world, NAMESPACES[block.machine]
         match block.language:
             case "sh":
-                world.run(namespace, ["sh", "-e"], stdin=block.text)
+                try:
+                    world.run(namespace, ["sh", "-e"], stdin=block.text)
+                except LabError as error:
+                    if "Unknown device type" in str(error):
+                        pytest.skip(f"this kernel makes no such link: {error}")
+                    raise
             case "nft":
                 world.run(namespace, ["nft", "-f", "-"], stdin=block.text)
             case "yaml":
@@ -158,7 +163,6 @@ def set_up(
     number: int,
     *,
     after: Sequence[int] = (),
-    also: str = "",
     dnstap: str = "",
     pao: str = "healthy",
     change: Callable[[Block], Block] = lambda block: block,
@@ -166,7 +170,7 @@ def set_up(
 ) -> Iterator[Play]:
     """An example is set up as the page says, `after` others, and the agent finds pao like that.
 
-    `change` makes of a block another one; `also` is typed on the edge host beforehand.
+    `change` makes of a block another one.
     """
     typists: list[Typist] = []
     before: dict[str, set[str]] = {}
@@ -177,7 +181,6 @@ def set_up(
         lay(scene.world, **laid)
         for other in after:
             typist.prepare(other)
-        scene.world.run(EDGE, ["sh", "-e"], stdin=also)
         before.update({machine: everything(scene.world, machine) for machine in MACHINES})
         typist.prepare(number, change)
         pod = any(block.machine == "pod" for block in example(number))
@@ -231,16 +234,8 @@ def by_the_kernel(played: Play) -> None:
     an_incident(played, lambda: routes() == played.hops, lambda: routes() == {})
 
 
-@pytest.mark.xfail(strict=True, reason="site tables hold a default route: outer packets match it")
 def test_vxlan_and_snat_at_the_remote_site() -> None:
     with play(1) as played:
-        by_the_kernel(played)
-
-
-def test_vxlan_with_the_rule_for_the_tunnels_own_packets() -> None:
-    """What the page says for as long as the test above fails."""
-    (rule,) = re.findall(r"`(ip rule add [^`]+)`", PAGE.read_text().partition("## 2.")[0])
-    with play(1, also=rule) as played:
         by_the_kernel(played)
 
 
@@ -250,6 +245,7 @@ def test_a_routed_source_prefix_over_the_backbone() -> None:
 
 
 @pytest.mark.skipif(find("bird") is None, reason="bird is not installed")
+@pytest.mark.skipif(os.geteuid() != 0, reason="the speaker gives up root, which only root can")
 def test_bgp_with_pins_on_a_router() -> None:
     with play(3, backbone="router", at_pao=SIN) as played:
         scene = played.stage.scene
