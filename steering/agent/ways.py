@@ -61,6 +61,8 @@ class Ways:
         self._next = 0
         self._pinned: dict[tuple[str, str], Instant] = {}
         """(path, address) whose mark leads over the path, and since when."""
+        self._unasked: dict[str, Instant] = {}
+        """Addresses that can't be asked through any site, and since when."""
         self.watch(watched)
         self.marked = acting or (
             reader is not None and any(path != LOCAL for path, _ in reader.pinned(self._families))
@@ -77,14 +79,13 @@ class Ways:
         """When it is to be looked up again what goes past our rules."""
         self._barred: Mapping[tuple[str, Family], ForeignRule] = {}
         """(site, family) whose questions all go by a rule of somebody else."""
-        self._unasked: dict[str, Instant] = {}
-        """Addresses that can't be asked through any site, and since when."""
 
     def watch(self, addresses: Collection[str]) -> None:
         """From now on these may be steered; of the others nothing is known any more."""
         if addresses != self._families.keys():
             self._families = {address: Family.of(address) for address in sorted(addresses)}
             self._pinned = {p: since for p, since in self._pinned.items() if p[1] in addresses}
+            self._unasked = {a: since for a, since in self._unasked.items() if a in addresses}
             self._every = True
 
     def changed(self) -> bool:

@@ -127,6 +127,8 @@ class Reach:
         """After one more question without an answer, to this address of so many."""
         row = self
         if self.most >= octets > 0:  # one as large came meanwhile
+            if self.state is State.LOST:
+                return self
             row = replace(self, lost=0, asked=frozenset(), least=0, most=0)
         after = replace(
             row,

@@ -361,3 +361,17 @@ def test_a_rule_that_selects_our_mark_is_told_of_elsewhere() -> None:
     found = Bypasses(claim=CLAIM, questions={(ONE, "pao"): one}, watched={Family.IPV4: 1})
     assert found.texts() == ()
     assert found.asking("pao", Family.IPV4) == rule
+
+
+def test_an_address_that_leaves_while_no_site_can_be_asked_for_it_is_not_told_of(
+    clock: Clock,
+) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    ways.watch({ONE, SIX, NEW})
+    for after in (0.0, UNASKED):
+        clock.now += 1.0 + after
+        ways.changed()
+    assert NEW in ways.unasked(clock.now)
+    ways.watch({ONE, SIX})  # and the kernel is not looked at before it is told
+    assert ways.unasked(clock.now) == ""

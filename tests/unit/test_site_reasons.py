@@ -304,3 +304,15 @@ def test_the_same_as_data() -> None:
     assert udp["state"] == "no answer"
     assert udp["because"]
     assert (tcp["state"], tcp["rtt_ms"]) == ("ok", 12.3)
+
+
+def test_what_came_while_the_rules_went_is_not_the_sites() -> None:
+    """It may have come over the local path."""
+    gone = replace(HERE, leads=False, ruled=False)
+    here = leg(LOCAL, tried(HERE))
+    large = {"com. DNSKEY": answer(1200)}
+    found = judged([here, leg("pao", tried(gone, large=large, stream=answer(1448)))])[1]
+    assert {cell.word for cell in (found.udp, found.tcp)} == {Word.NO_RULE}
+    assert found.large.word is Word.NOT_TRIED
+    some = judged([here, leg("pao", tried(THERE), tried(gone, address=B))])[1]
+    assert some.udp.word is Word.OK
