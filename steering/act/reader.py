@@ -72,8 +72,10 @@ class KernelReader:
         self.others_changed = False
         """It is of rules of others as well."""
         self.pins_changed = False
-        """It is of the sites' tables or of rules of ours: meanwhile a mark may have led
-        elsewhere, also where all is now as it was before."""
+        """It is of rules of ours: meanwhile any mark may have led elsewhere, also where all is now
+        as it was before."""
+        self.sites_changed: set[str] = set()
+        """The sites whose tables it is of: meanwhile their marks may have."""
         self.links_changed: set[int] = set()
         """The interfaces that it is of."""
 
@@ -209,6 +211,7 @@ class KernelReader:
         """
         self.others_changed = self.pins_changed = False
         self.links_changed.clear()
+        self.sites_changed.clear()
         ours = self._listening.heard(self._concerns)
         self.others_alone = self.others_changed and not ours
         self.pins_changed |= self._listening.overrun
@@ -221,7 +224,8 @@ class KernelReader:
             route = wire.route_from(message.body)
             if route is None or route.table not in self.claim.tables:
                 return False
-            self.pins_changed |= route.table != self.claim.table
+            if route.table != self.claim.table:
+                self.sites_changed.add(self.claim.sites[route.table - self.claim.table - 1])
             return True
         if message.kind in {wire.NEWRULE, wire.DELRULE}:
             rule = wire.rule_from(message.body)

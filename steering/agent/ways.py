@@ -102,20 +102,29 @@ class Ways:
             changed = False
         if changed:
             self._gateways.clear()
-            if self._reader.pins_changed:
-                self._pinned.clear()
+            self._forget(self._reader)
         if changed or due:
             self._look(self._reader, now)
         return changed
 
     def _may_lead_elsewhere(self, reader: KernelReader) -> bool:
         """Whether what changed may be the way of any question."""
-        if reader.pins_changed or reader.others_changed:
+        if reader.pins_changed or reader.sites_changed or reader.others_changed:
             return True
         links = reader.links_changed
         return bool(links) and any(
             by in links for pair, by in self._leave_by.items() if pair[0] != LOCAL
         )
+
+    def _forget(self, reader: KernelReader) -> None:
+        """Whichever marks may have led elsewhere meanwhile are believed from now on.
+
+        Of a site whose table is changed all the time the other paths' answers count all the same.
+        """
+        if reader.pins_changed:
+            self._pinned.clear()
+        elif gone := reader.sites_changed:
+            self._pinned = {pair: at for pair, at in self._pinned.items() if pair[0] not in gone}
 
     def _look(self, reader: KernelReader, now: Instant) -> None:
         self._looked_at = now

@@ -89,6 +89,7 @@ class Kernel:
         self.failing = False
         self.pins_changed = self.others_changed = False
         self.links_changed: set[int] = set()
+        self.sites_changed: set[str] = set()
         self.leading = {(site, address) for site in CLAIM.sites for address in (ONE, SIX)}
         self.found = Bypasses(claim=CLAIM)
         self.looks = 0
@@ -283,8 +284,9 @@ def test_an_address_that_no_site_can_be_asked_for_is_told_after_a_while(clock: C
     assert ways.unasked(clock.now) == ""
 
 
+@pytest.mark.parametrize("of", ["rules", "the site's table"])
 def test_where_rules_or_site_tables_changed_what_was_asked_before_does_not_count(
-    clock: Clock,
+    clock: Clock, of: str
 ) -> None:
     """They may have been gone in between, be all there again or not."""
     kernel = Kernel()
@@ -297,7 +299,11 @@ def test_where_rules_or_site_tables_changed_what_was_asked_before_does_not_count
     clock.now += 0.01
     ways.changed()  # of a link, say
     assert ways.over_their_paths(item) == item
-    kernel.pins_changed = True
+    kernel.sites_changed = {"fra"}
+    clock.now += 0.01
+    ways.changed()
+    assert ways.over_their_paths(item) == item, "another site's table"
+    kernel.sites_changed, kernel.pins_changed = (set(), True) if of == "rules" else ({"pao"}, False)
     clock.now += 0.01
     ways.changed()
     assert ways.leads("pao", ONE)
@@ -331,8 +337,9 @@ def test_of_many_addresses_some_are_looked_up_each_time_and_all_after_a_change(
     clock.now += 0.01
     ways.changed()
     assert len(kernel.looked_at) < 1002
-    for changed in ("links_changed", "pins_changed", "others_changed"):
+    for changed in ("links_changed", "sites_changed", "pins_changed", "others_changed"):
         kernel.links_changed = {7} if changed == "links_changed" else set()
+        kernel.sites_changed = {"pao"} if changed == "sites_changed" else set()
         kernel.pins_changed = changed == "pins_changed"
         kernel.others_changed = changed == "others_changed"
         clock.now += 0.01
