@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from steering import bounds
+from steering import bounds, hop
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
 
@@ -30,8 +30,8 @@ class Claim:
 
     Site number i (1, 2, …, in the order of `sites`) has the probe table `table + i` and the
     i-th probe mark after `mark`, counted in the lowest bit of `mask`. Raises ClaimError where two
-    owned numbers would collide or leave the kernel's range, or a next hop is not a global address
-    of its family.
+    owned numbers would collide or leave the kernel's range, or a next hop is none of its family
+    (`steering.hop`).
     """
 
     table: int
@@ -71,19 +71,16 @@ class Claim:
     def _check_next_hops(self) -> None:
         seen: dict[str, str] = {}
         for site, hops in self.next_hops.items():
-            for family, address in hops.items():
-                where = f"next hop {address} of {site}"
+            for family, text in hops.items():
+                where = f"next hop {text} of {site}"
                 try:
-                    ip = ipaddress.ip_address(address)
+                    because = _unfit(text, family)
                 except ValueError as error:
                     raise ClaimError(f"{where}: {error}") from None
-                if str(ip) != address or Family.of(address) is not family:
-                    raise ClaimError(f"{where}: wanted one {family} address in its usual form")
-                if because := bounds.unfit(ip):
+                if because:
                     raise ClaimError(f"{where}: {because}")
-                if address in seen:
-                    raise ClaimError(f"{where}: it is also the next hop of {seen[address]}")
-                seen[address] = site
+                if (other := seen.setdefault(text, site)) != site:
+                    raise ClaimError(f"{where}: it is also the next hop of {other}")
 
     @property
     def tables(self) -> range:
@@ -113,10 +110,10 @@ class Claim:
     def next_hop(self, site: str, family: Family) -> str | None:
         return self.next_hops.get(site, {}).get(family)
 
-    def site_of(self, gateway: str | None) -> str | None:
+    def site_of(self, hop: str | None) -> str | None:
         """The site that this next hop leads to; None for a stranger."""
         for site, hops in self.next_hops.items():
-            if gateway is not None and gateway in hops.values():
+            if hop is not None and hop in hops.values():
                 return site
         return None
 
@@ -167,8 +164,8 @@ class Claim:
             family = Family.of(address)
             for table, site in enumerate(self.sites if family in families else (), self.table + 1):
                 routes.append(self._end(family, table, address))
-                if gateway := self.next_hop(site, family):
-                    routes.append(self._route(family, table, address, gateway))
+                if to := self.next_hop(site, family):
+                    routes.append(self._route(family, table, address, to))
         return tuple(routes)
 
     def _end(self, family: Family, table: int, address: str) -> Route:
@@ -182,14 +179,16 @@ class Claim:
             metric=LAST_RESORT,
         )
 
-    def _route(self, family: Family, table: int, address: str, gateway: str) -> Route:
+    def _route(self, family: Family, table: int, address: str, to: str) -> Route:
+        via, dev = hop.parts(to)
         return Route(
             family=family,
             table=table,
             protocol=self.protocol,
             destination=address,
             length=family.bits,
-            gateway=gateway,
+            gateway=via,
+            dev=dev,
             # What the kernel takes where none is given (IP6_RT_PRIO_USER in net/ip6_route.h).
             metric=0 if family is Family.IPV4 else 1024,
         )
@@ -258,6 +257,21 @@ class Claim:
         if len(value) != (8 if "mask" in value else 7):
             raise ClaimError("not a claim: it says more than a claim does")
         return claim
+
+
+def _unfit(text: str, family: Family) -> str | None:
+    """Why this is no next hop of a family. Raises ValueError where it is none at all."""
+    via, dev = hop.parts(text)
+    if dev is not None and len(dev.encode()) > bounds.INTERFACE:
+        return f"an interface's name has 1 to {bounds.INTERFACE} bytes"
+    if via is None:
+        return None
+    ip = ipaddress.ip_address(via)
+    if str(ip) != via or Family.of(via) is not family:
+        return f"wanted one {family} address in its usual form"
+    if dev is not None and not (ip.version == 6 and ip.is_link_local):
+        return "an address that is not link-local needs no interface"
+    return bounds.unfit(ip, link_local=dev is not None)
 
 
 def _number(value: object) -> int:

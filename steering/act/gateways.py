@@ -98,7 +98,7 @@ def leads(way: Route | None, claim: Claim, path: str, family: Family) -> bool:
         return False
     if path == LOCAL:
         return way.table not in claim.tables
-    return way.gateway is not None and way.gateway == claim.next_hop(path, family)
+    return way.hop is not None and way.hop == claim.next_hop(path, family)
 
 
 def variants(

@@ -6,10 +6,12 @@ reads the kernel, makes up the difference and reads again.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from steering import hop
 from steering.act import wire
 from steering.act.claim import Claim
 from steering.act.diff import (
@@ -127,7 +129,7 @@ class KernelActuator(KernelReader):
             Refused(
                 action=Act.ADD,
                 address=o.wanted.destination,
-                site=claim.site_of(o.wanted.gateway),
+                site=claim.site_of(o.wanted.hop),
                 because=_taken_by(o.by),
             )
             for o in occupied
@@ -192,7 +194,9 @@ class KernelActuator(KernelReader):
         for at in range(0, len(changes), BATCH):
             batch = changes[at : at + BATCH]
             if self._may_write() or all(change.act is Act.REMOVE for change in batch):
-                said += self._send([order(change) for change in batch])
+                orders = [_order(change) for change in batch]
+                done = iter(self._send([one for one in orders if isinstance(one, Order)]))
+                said += [one if isinstance(one, Refusal) else next(done) for one in orders]
             else:
                 said += [Refusal(number=0, text=SWITCHED_OFF)] * len(batch)
         return tuple(said)
@@ -206,18 +210,29 @@ class KernelActuator(KernelReader):
         assert isinstance(change.what, Route)
         route = change.what
         address = route.destination if route.length == route.family.bits else route.prefix
-        site = self.claim.site_of(route.gateway)
+        site = self.claim.site_of(route.hop)
         if (route in there) is not (change.act is Act.REMOVE):
             return Done(action=change.act, address=address, site=site, seconds=seconds)
         because = refusal.text if refusal else "the kernel took it, but it is not so when read back"
         return Refused(action=change.act, address=address, site=site, because=because)
 
 
+def _order(change: Change) -> Order | Refusal:
+    """The order for one change, or why there can be none."""
+    try:
+        return order(change)
+    except OSError as error:
+        assert isinstance(change.what, Route)
+        because = f"there is no interface {change.what.dev}"
+        return Refusal(number=error.errno or errno.ENODEV, text=because)
+
+
 def order(change: Change) -> Order:
     """The netlink order for one change.
 
     An addition is exclusive, so that it can't replace what someone else put there since the
-    table was read; nothing here forces a next hop that is not on the link.
+    table was read; nothing here forces a next hop that is not on the link. Raises OSError where
+    there is no such interface.
     """
     match change:
         case Change(act=Act.REMOVE, what=Route() as route):
@@ -270,7 +285,7 @@ def _name(what: Route | Rule, many: int = 1) -> str:
 
 
 def _way(route: Route) -> str:
-    return f"via {route.gateway}" if route.gateway else route.kind.name.lower()
+    return hop.words(route.hop) if route.hop else route.kind.name.lower()
 
 
 def _taken_by(route: Route) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from steering import hop
 from steering.act import wire
 from steering.act.bypass import Bypasses, by_source, bypasses, concerning
 from steering.act.claim import Claim
@@ -59,6 +60,9 @@ class KernelReader:
 
     def __init__(self, claim: Claim) -> None:
         self.claim: Final = claim
+        hops = (to for both in claim.next_hops.values() for to in both.values())
+        self._by_name = any(hop.parts(to)[1] is not None for to in hops)
+        """Some next hops are known by their interface."""
         self._tables: dict[tuple[Family, int], tuple[list[bytes], Table]] = {}
         self._asking = Asking()
         self._listening = Listening()
@@ -102,7 +106,7 @@ class KernelReader:
             if route.length == route.family.bits
             and route.kind is RouteKind.UNICAST
             and route.plain
-            and (site := self.claim.site_of(route.gateway)) is not None
+            and (site := self.claim.site_of(route.hop)) is not None
         }
 
     def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
@@ -211,6 +215,8 @@ class KernelReader:
         ours = self._listening.heard(self._concerns)
         self.others_alone = self.others_changed and not ours
         self.pins_changed |= self._listening.overrun
+        if self.links_changed and self._by_name:
+            self._tables.clear()  # an interface may have another name
         return ours or self.others_changed
 
     def _concerns(self, message: wire.Message) -> bool:

@@ -8,13 +8,15 @@ a test holds it against pyroute2's rendering of the same messages.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import ipaddress
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, if_indextoname, if_nametoindex, inet_ntop, inet_pton
 
+from steering import hop
 from steering.model import Family
 
 NEWLINK, NEWROUTE, DELROUTE, GETROUTE = 16, 24, 25, 26
@@ -35,6 +37,7 @@ _U32 = struct.Struct("=I")
 _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
 _TABLE_ABOVE_255 = 252  # RT_TABLE_COMPAT: the number is in the attribute
 _ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: in a removal, whatever the scope
+_LINK_SCOPE = 253  # RT_SCOPE_LINK: there is no router in between
 _ONLINK = 4  # RTNH_F_ONLINK
 _LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH
 _NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, interface
@@ -102,12 +105,20 @@ class Route:
     tos: int = 0
     plain: bool = True
     """False: several next hops, a next hop object, an encapsulation, a forced link, a source."""
+    dev: str | None = None
+    """The interface, of a route without a gateway or by a link-local one: these mean nothing
+    without it."""
     oif: int | None = field(default=None, compare=False)
 
     @property
     def place(self) -> tuple[Family, int, str, int, int, int]:
         """Where the kernel keeps one route, so that another one there replaces it."""
         return self.family, self.table, self.destination, self.length, self.metric, self.tos
+
+    @property
+    def hop(self) -> str | None:
+        """Its next hop, as in `steering.hop`; None where it has none, or several."""
+        return hop.written(self.gateway, self.dev)
 
     @property
     def prefix(self) -> str:
@@ -257,8 +268,10 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
     """The body of NEWROUTE or DELROUTE for a route.
 
     A removal names everything that tells ours from another's route in the same place; only
-    of a route that isn't plain it leaves out how it leaves the host.
+    of a route that isn't plain it leaves out how it leaves the host. Raises OSError where there is
+    no such interface as the route is to have.
     """
+    on_link = route.family is Family.IPV4 and route.dev is not None and route.gateway is None
     head = _ROUTE.pack(
         _FAMILIES[route.family],
         route.length,
@@ -266,7 +279,7 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
         route.tos,
         route.table if route.table < 256 else _TABLE_ABOVE_255,
         route.protocol,
-        _ANY_SCOPE if removal else 0,
+        _ANY_SCOPE if removal else _LINK_SCOPE if on_link else 0,
         0 if route.kind is RouteKind.OTHER else route.kind,
         0,
     )
@@ -277,6 +290,8 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
         parts.append(attribute(RTA_PRIORITY, u32(route.metric)))
     if route.gateway is not None and route.plain:
         parts.append(attribute(RTA_GATEWAY, packed(route.gateway)))
+    if route.dev is not None and not removal:
+        parts.append(attribute(RTA_OIF, u32(if_nametoindex(route.dev))))
     return b"".join(parts)
 
 
@@ -291,6 +306,7 @@ def route_from(body: bytes) -> Route | None:
     gateway = found.get(RTA_GATEWAY)
     if gateway is None and RTA_VIA in found:
         gateway = found[RTA_VIA][2:]  # behind the gateway's own family
+    oif = number(found.get(RTA_OIF))
     extra = {RTA_SRC, RTA_MULTIPATH, RTA_ENCAP, RTA_NH_ID} & found.keys()
     stated = number(found.get(RTA_TABLE))
     return Route(
@@ -304,8 +320,22 @@ def route_from(body: bytes) -> Route | None:
         metric=number(found.get(RTA_PRIORITY)) or 0,
         tos=tos,
         plain=not (extra or source or flags & _ONLINK),
-        oif=number(found.get(RTA_OIF)),
+        dev=_name_of(oif) if kind == RouteKind.UNICAST and _needs_link(gateway) else None,
+        oif=oif,
     )
+
+
+def _needs_link(gateway: bytes | None) -> bool:
+    """Whether a next hop is known by its interface alone, or not without it."""
+    return gateway is None or (
+        len(gateway) == 16 and gateway[:1] == b"\xfe" and gateway[1] >> 6 == 2
+    )
+
+
+def _name_of(index: int | None) -> str | None:
+    with contextlib.suppress(OSError):  # it has gone meanwhile
+        return if_indextoname(index) if index else None
+    return None
 
 
 def source_from(body: bytes) -> str | None:

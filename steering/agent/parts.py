@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from steering import bounds
+from steering import bounds, hop
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
 from steering.act.diff import askable
@@ -234,8 +234,8 @@ def pinning_commands(claim: Claim, addresses: Collection[str]) -> tuple[str, ...
         around = f"fwmark {claim.mark:#x}/{claim.mask:#x} lookup main"
         lines.append(f"{ip} rule add pref {claim.priority - 2} {around}")
         for site in claim.sites:
-            hop = claim.next_hop(site, family)
-            if hop is None:
+            to = claim.next_hop(site, family)
+            if to is None:
                 continue
             table = claim.table + claim.number(site)
             marked = f"fwmark {claim.mark_of(site):#x}/{claim.mask:#x}"
@@ -245,6 +245,6 @@ def pinning_commands(claim: Claim, addresses: Collection[str]) -> tuple[str, ...
                     # While the site's link is down its probes must not take another way instead.
                     end = f"unreachable {address} metric {LAST_RESORT} table {table}"
                     lines.append(f"{ip} route add {end}")
-                    lines.append(f"{ip} route add {address} via {hop} table {table}")
+                    lines.append(f"{ip} route add {address} {hop.words(to)} table {table}")
             lines.append(f"{ip} rule add {asks_by}")
     return tuple(lines)

@@ -10,6 +10,7 @@ that may only observe uses the rules it finds (`steering check --rules`).
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -68,8 +69,8 @@ class Ways:
         )
         """Whether the paths are told apart by marks; if not, only the local one is asked."""
         self._links: Mapping[tuple[str, Family], int] = {}
-        self._interfaces: set[int] = set()
-        """By which questions through sites leave."""
+        self._leave_by: dict[tuple[str, str], int | None] = {}
+        """The interface that they leave by, of what is in `_pinned`."""
         self._looked_at: Instant = float("-inf")
         self._installed: Mapping[str, str] = {}
         self._gateways: dict[tuple[str, int], tuple[Instant, bool]] = {}
@@ -108,9 +109,12 @@ class Ways:
 
     def _may_lead_elsewhere(self, reader: KernelReader) -> bool:
         """Whether what changed may be the way of any question."""
-        links = not self._interfaces.isdisjoint(reader.links_changed)
-        pins = reader.pins_changed or bool(reader.sites_changed)
-        return links or pins or reader.others_changed
+        if reader.pins_changed or reader.sites_changed or reader.others_changed:
+            return True
+        links = reader.links_changed
+        return bool(links) and any(
+            by in links for pair, by in self._leave_by.items() if pair[0] != LOCAL
+        )
 
     def _forget(self, reader: KernelReader) -> None:
         """Whichever marks may have led elsewhere meanwhile are believed from now on.
@@ -167,12 +171,12 @@ class Ways:
         """Note which marks were found to lead over their paths, of questions to some addresses."""
         if some is self._families:
             self._pinned = {pair: self._pinned.get(pair, now) for pair in found}
-            self._interfaces = {by for pair, by in found.items() if by and pair[0] != LOCAL}
+            self._leave_by = dict(found)
             return
-        self._interfaces |= {by for pair, by in found.items() if by and pair[0] != LOCAL}
         for pair in product((LOCAL, *claim.sites), some):
             if pair in found:
                 self._pinned.setdefault(pair, now)
+                self._leave_by[pair] = found[pair]
             else:
                 self._pinned.pop(pair, None)
 
@@ -249,9 +253,22 @@ class Ways:
             return frozenset()
         return frozenset(a for a in self._families if past.of(a) is not None)
 
-    def leads(self, path: str, address: str) -> bool:
-        """Whether a question to this address with this path's mark would go over this path."""
-        return not self.marked or self._leads_to(path, address)
+    def leads(self, path: str, address: str, interface: str | None = None) -> bool:
+        """Whether a question to this address with this path's mark would go over this path.
+
+        One that is bound to an interface leaves by that, whatever route there is: where none is by
+        it, the kernel takes the address for one on that link.
+        """
+        if not self.marked:
+            return True
+        if not self._leads_to(path, address):
+            return False
+        return path == LOCAL or interface is None or self._leaves_by(path, address, interface)
+
+    def _leaves_by(self, path: str, address: str, interface: str) -> bool:
+        with contextlib.suppress(OSError):
+            return socket.if_nametoindex(interface) == self._leave_by.get((path, address))
+        return False
 
     def _leads_to(self, path: str, address: str) -> bool:
         family = self._families.get(address)

@@ -11,10 +11,9 @@ datagrams of more than so many octets are dropped. An answer is large where it c
 local path (`model.LARGE`), in the same instant and by the same transport. By UDP it is lost where
 nothing comes, though smaller answers do; by TCP where a connection is made and the answer does not
 come over it. What comes speaks for what is no larger: a row of losses ends with an answer as large
-as the smallest in it. Instances of one nameserver don't give a question the same number of octets:
-one that comes over the site counts as large as it is here, where it is nearly so. All this is
-counted by upstream, and keeps the addresses of that one from the site: how large its answers are,
-and what becomes of them, is the nameserver's choice.
+as the smallest in it, here or there. All this is counted by upstream, and keeps the addresses of
+that one from the site: how large its answers are, and what becomes of them, is the nameserver's
+choice.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.layout import Layout
-from steering.model import LARGE, LOCAL, Family, Observation, Outcome, Target
+from steering.model import LOCAL, Family, Observation, Outcome, Target
 
 if TYPE_CHECKING:
     from steering.judge.draft import Draft
@@ -48,9 +47,6 @@ BACK = 3
 FORGOTTEN = 500
 """Smaller answers since a large one was lost or came, after which its loss is forgotten: its
 nameservers may not have such answers any more."""
-ALIKE = 64
-"""By no more octets answers to one question differ from instance to instance of a nameserver: what
-each says of itself (RFC 5001, 7873, 8914) is as long as its operator likes."""
 ADDRESSES = 3
 """Addresses that these were asked of, where there are so many."""
 SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
@@ -109,7 +105,8 @@ class Reach:
     asked: frozenset[str] = frozenset()
     """Addresses that these were asked of."""
     least: int = 0
-    """Octets of the smallest large answer among those that are lost."""
+    """Octets of the smallest large answer among those that are lost, as they came over the local
+    path."""
     most: int = 0
     """Octets of the largest that came meanwhile."""
     beside: int = 0
@@ -147,15 +144,18 @@ class Reach:
             return replace(after, state=State.LOST)
         return after
 
-    def smaller(self) -> Reach:
-        """After an answer that is not as large as those which are lost."""
-        if self.state is not State.LOST:
-            if not self.lost:
-                return self
-            if not self.beside:  # while these were lost it may be that nothing came
-                return Reach(state=self.state, beside=1)
-        if self.beside + 1 == FORGOTTEN:
-            return NOTHING
+    def smaller(self, here: int = 0) -> Reach:
+        """After an answer that is not as large as those which are lost; it has so many octets over
+        the local path, if it is a large one there.
+        """
+        if self.state is not State.LOST and not self.lost:
+            return self
+        if here >= self.least or self.beside + 1 == FORGOTTEN:
+            # The nameservers at the site answer in fewer octets, or all do by now.
+            return Reach(state=State.USABLE) if self.state is State.USABLE else NOTHING
+        if self.state is not State.LOST and not self.beside:
+            # While these were lost it may be that nothing came.
+            return Reach(state=self.state, beside=1)
         return replace(self, beside=self.beside + 1)
 
 
@@ -175,8 +175,6 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
         leg = _leg(layout.paths[p], target.family, there.source, there.tcp)
         compared = here is not None and here.outcome not in SILENT and here.tcp == there.tcp
         large = here.large if here is not None and compared else 0
-        if large < LARGE + ALIKE:  # it may be that the site's instance gives none of that size
-            large = 0
         if p:
             _count_large(draft, a, p, there, large)
         was = draft.legs.get(leg, NOTHING)
@@ -197,9 +195,9 @@ def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) ->
     leg = _leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
     was = after = draft.legs.get(leg, NOTHING)
     if there.large:
-        after = was.answered(here if 0 <= here - there.large <= ALIKE else there.large)
+        after = was.answered(max(there.large, here))
     elif there.outcome not in SILENT:
-        after = was.smaller()
+        after = was.smaller(here)
     elif here and _is_lost(there):
         addresses = _addresses(layout, a, p, upstream=True)
         # A connection that is made is something smaller.

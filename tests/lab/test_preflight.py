@@ -136,6 +136,21 @@ def test_a_family_that_no_site_carries_is_noticed_once(host: None, tmp_path: Pat
     ]
 
 
+def test_an_interface_to_a_site_that_is_not_there_is_noticed(host: None, tmp_path: Path) -> None:
+    hops = {"pao": {Family.IPV4: "dev tun0", Family.IPV6: "via fe80::1 dev bb-pao"}}
+    claim = replace(CLAIM, next_hops={**CLAIM.next_hops, **hops})
+    (notice,) = complaints(tmp_path, claim=claim)
+    assert notice.kind is Fault.NOTICE
+    assert "sites.pao.next_hop.ipv4: dev tun0 is on no link of this host now" in notice.message
+    run("ip link set bb-pao down")
+    run("ip link set bb-pao name tun0")
+    run("ip link set tun0 up")
+    Path("/proc/sys/net/ipv4/conf/tun0/rp_filter").write_text("1", encoding="ascii")
+    said = [complaint.message for complaint in complaints(tmp_path, claim=claim)]
+    assert any("next_hop.ipv6: via fe80::1 dev bb-pao is on no link" in text for text in said)
+    assert any("rp_filter: tun0 drops answers" in text for text in said)
+
+
 def test_a_next_hop_that_is_this_host_is_wrong_input(host: None, tmp_path: Path) -> None:
     run("ip addr add 10.255.1.2/32 dev lo")
     assert any(

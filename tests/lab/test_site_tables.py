@@ -7,17 +7,18 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, Monitor, build_host, everything, ip, ours, run
 
-from steering.act.claim import LAST_RESORT
+from steering.act.claim import LAST_RESORT, Claim
 from steering.act.kernel import KernelActuator
 from steering.act.netlink import Order, Refusal
 from steering.act.reader import MANY, KernelReader
 from steering.agent import parts
 from steering.agent.ways import Ways
-from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Round
+from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Refused, Round
 
 pytestmark = pytest.mark.lab
 
@@ -126,6 +127,23 @@ def test_an_address_without_its_route_is_not_asked_and_the_others_are(
     assert led(ways) == PAIRS
     assert "pao" not in counted(ways, one, meanwhile)
     assert counted(ways, one, time.monotonic()) == ALL
+
+
+@pytest.mark.parametrize("one", [IPV4[0], IPV6[0]])
+def test_a_question_that_is_bound_to_another_link_than_the_sites_is_not_asked(
+    ways: Ways, one: str
+) -> None:
+    """The kernel would send it by that link, for all that the table says."""
+    family = socket.AF_INET6 if ":" in one else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, CLAIM.mark_of("pao"))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        probe.connect((one, 53))
+        assert probe.getsockname()[0] in {"10.255.0.1", "fd00:ff::1"}
+    assert not ways.leads("pao", one, "eth0")
+    assert not ways.leads("pao", one, "nowhere")
+    assert ways.leads("pao", one, "bb-pao")
+    assert ways.leads(LOCAL, one, "eth0")
 
 
 @pytest.mark.parametrize("version", ["-4", "-6"])
@@ -368,3 +386,106 @@ def test_rules_that_an_operator_put_in_are_found_address_by_address(namespace: N
             run(f"ip {version} rule add pref 5352 fwmark 0x41/0x7f lookup {PAO}")
         ways.changed()
         assert led(ways) == {("pao", address) for address in (*ADDRESSES, *MORE)} == truly_led()
+
+
+def add_link(name: str) -> None:
+    run(f"ip link add {name} type veth peer name far-{name}")
+    for end in (f"far-{name}", name):
+        run(f"ip link set {end} addrgenmode none")
+        run(f"ip link set {end} up")
+
+
+def with_hops(**hops: str) -> Claim:
+    """A claim whose pao is reached by these, by family."""
+    pao = {Family(family): to for family, to in hops.items()}
+    return replace(CLAIM, next_hops={**CLAIM.next_hops, "pao": pao})
+
+
+HOPS = [
+    {"ipv4": "dev tun0", "ipv6": "dev tun0"},
+    {"ipv4": "10.255.1.2", "ipv6": "via fe80::1 dev bb-pao"},
+]
+
+
+@pytest.mark.parametrize("hops", HOPS, ids=["dev", "via and dev"])
+def test_a_next_hop_may_be_an_interface_or_need_one(namespace: None, hops: dict[str, str]) -> None:
+    build_host()
+    add_link("tun0")
+    claim = with_hops(**hops)
+    with KernelActuator(claim) as kernel:
+        for _ in range(2):
+            assert kernel.prepare(ADDRESSES) == ()
+            plan = dict.fromkeys(ADDRESSES, "pao")
+            assert len(kernel.apply(plan, ADDRESSES)) == len(ADDRESSES)
+            assert kernel.apply(plan, ADDRESSES) == ()
+            assert kernel.installed() == plan
+            whole = everything()
+            assert kernel.prepare(ADDRESSES) == ()
+            assert everything() == whole
+            ways = Ways(kernel, acting=True, watched=ADDRESSES)
+            ways.changed()
+            assert led(ways) == PAIRS
+            link = {int(socket.if_nametoindex("tun0" if "tun0" in hops["ipv4"] else "bb-pao"))}
+            assert {ways.link("pao", family) for family in Family} == link
+            assert len(kernel.apply(dict.fromkeys(ADDRESSES, "fra"), ADDRESSES)) == len(ADDRESSES)
+            assert kernel.withdraw() == ()
+            assert ours() == []
+    for line in parts.pinning_commands(claim, ADDRESSES):
+        run(line)
+    with KernelReader(claim) as reader:
+        ways = Ways(reader, acting=False, watched=ADDRESSES)
+        ways.changed()
+        assert led(ways) == PAIRS
+
+
+def test_an_interface_that_goes_and_comes_back_as_another_one_is_taken_again(
+    namespace: None,
+) -> None:
+    build_host()
+    claim = with_hops(ipv4="dev tun0", ipv6="dev tun0")
+    fra = {pair for pair in PAIRS if pair[0] == "fra"}
+    with KernelActuator(claim) as kernel:
+        ways = Ways(kernel, acting=True, watched=ADDRESSES)
+        indexes = set()
+        for _ in range(3):
+            troubles = kernel.prepare(ADDRESSES)
+            assert {t.because for t in troubles} == {"there is no interface tun0"}
+            results = kernel.apply({IPV4[0]: "pao"}, ADDRESSES)
+            assert [r.because for r in results if isinstance(r, Refused)] == [
+                "there is no interface tun0"
+            ]
+            ways.changed()
+            assert led(ways) == fra
+            add_link("tun0")
+            indexes.add(socket.if_nametoindex("tun0"))
+            assert kernel.prepare(ADDRESSES) == ()
+            kernel.apply({IPV4[0]: "pao"}, ADDRESSES)
+            assert kernel.installed() == {IPV4[0]: "pao"}
+            assert ways.changed()
+            assert led(ways) == PAIRS
+            run("ip link del tun0")
+            assert ways.changed()
+            assert led(ways) == fra
+        assert len(indexes) == 3
+
+
+def test_another_interface_under_the_name_is_not_taken_for_it(namespace: None) -> None:
+    build_host()
+    claim = with_hops(ipv4="dev tun0", ipv6="dev tun0")
+    add_link("tun0")
+    add_link("tun1")
+    with KernelActuator(claim) as kernel:
+        ways = Ways(kernel, acting=True, watched=ADDRESSES)
+        assert kernel.prepare(ADDRESSES) == ()
+        ways.changed()
+        assert led(ways) == PAIRS
+        for old, new in (("tun0", "tun9"), ("tun1", "tun0")):
+            run(f"ip link set {old} down")
+            run(f"ip link set {old} name {new}")
+            run(f"ip link set {new} up")
+        ways.changed()
+        assert led(ways) == {pair for pair in PAIRS if pair[0] == "fra"}
+        assert kernel.prepare(ADDRESSES) == ()
+        ways.changed()
+        assert led(ways) == PAIRS
+        assert "dev tun9" not in "".join(ours())

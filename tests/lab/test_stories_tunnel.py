@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from stage import EXPIRED, Stage, on_stage
 
-from steering.lab.sandbox import LabError, poll
+from steering.lab.sandbox import PYTHON, LabError, Program, poll
 from steering.lab.world import EDGE
 from steering.model import LOCAL, Family
 from steering.observe.ask import query
@@ -116,3 +117,82 @@ def test_a_tunnel_that_goes_takes_its_site_out_and_no_local_answer_for_it() -> N
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("fra"))
         assert poll(lambda: stage.healths("pao") == {"unknown"}, timeout=60.0)
+
+
+# A tunnel in user space: what is sent to the interface goes to the other end by UDP.
+_TUN = """
+import contextlib, fcntl, os, select, socket, struct, sys
+here, there = sys.argv[1:]
+tun = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", b"tun0", 0x1001))  # TUNSETIFF: TUN, NO_PI
+wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+wire.bind((here, 5555))
+wire.connect((there, 5555))
+while True:
+    for end in select.select([tun, wire], [], [])[0]:
+        with contextlib.suppress(OSError):
+            if end is tun:
+                wire.send(os.read(tun, 65535))
+            else:
+                os.write(tun, wire.recv(65535))
+"""
+
+
+def open_tun(stage: Stage) -> list[Program]:
+    """Both ends of the tunnel to pao, with an address of the edge host's on it."""
+    pao = stage.scene.world.paths["pao"]
+    edge, router = pao.link(1)[Family.IPV4], pao.link(2)[Family.IPV4]
+    return [
+        open_end(stage, EDGE, [edge, router], "addr add {} dev tun0 nodad"),
+        open_end(stage, pao.router, [router, edge], "route replace {} dev tun0"),
+    ]
+
+
+def open_end(stage: Stage, namespace: str, ends: list[str], command: str) -> Program:
+    world = stage.scene.world
+    made = world.start(namespace, [PYTHON, "-c", _TUN, *ends])
+    there = ["ip", "link", "show", "dev", "tun0"]
+    assert poll(
+        lambda: world.run(namespace, there, check=False).returncode == 0, timeout=30.0, every=0.05
+    )
+    lines = [command.format(address) for address in ("10.200.1.1/32", "fd00:200::1/128")]
+    world.ip_batch(namespace, ["link set dev tun0 up", *lines])
+    return made
+
+
+def test_sites_behind_a_tun_and_behind_a_link_local_router() -> None:
+    if not Path("/dev/net/tun").exists():
+        pytest.skip("there is no /dev/net/tun")
+    with on_stage(agent=False) as stage:
+        tun = open_tun(stage)
+        fra = stage.scene.world.paths["fra"]
+        via = "fe80::7"
+        for namespace, link, address in (
+            (fra.router, EDGE, via),
+            (EDGE, fra.interface, "fe80::8"),
+        ):
+            stage.scene.world.ip_batch(namespace, [f"addr add {address}/64 dev {link} nodad"])
+        text = stage.scene.config.read_text()
+        for hop in stage.scene.world.paths["pao"].next_hop.values():
+            text = text.replace(f"'{hop}'", "{dev: tun0}").replace(hop, "{dev: tun0}")
+        link_local = f'{{via: "{via}", dev: {fra.interface}}}'
+        text = text.replace(f"'{fra.next_hop[Family.IPV6]}'", link_local)
+        stage.scene.config.write_text(text)
+        stage.scene.start_agent()
+        for path in stage.scene.world.paths:
+            stage.await_health("healthy", path=path)
+        shown = {a["paths"][p]["nsid"] for a in stage.status()["addresses"] for p in ("pao", "fra")}
+        assert shown == {"ns1-pao", "ns1-fra"}
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(dict.fromkeys(stage.addresses, ""))
+        stage.await_proof()
+        stage.clients_fine()
+        for end in tun:  # the interfaces go with them
+            end.kill()
+        by_fra = {a: via if ":" in a else fra.next_hop[Family.IPV4] for a in stage.addresses}
+        stage.await_routes(by_fra)
+        stage.clients_fine()
+        open_tun(stage)
+        stage.await_health("healthy", path="pao")
+        stage.scene.serve(paths=[LOCAL])
+        stage.await_routes({})

@@ -71,6 +71,39 @@ def test_a_next_hop_is_one_router_on_a_link(hops: dict[Family, str]) -> None:
         replace(CLAIM, next_hops={**CLAIM.next_hops, "pao": hops})
 
 
+@pytest.mark.parametrize(
+    ("family", "hop", "says"),
+    [
+        (Family.IPV4, "dev tun0", None),
+        (Family.IPV6, "via fe80::1 dev eth1", None),
+        (Family.IPV4, "dev sixteen-letters-", "15 bytes"),
+        (Family.IPV4, "dev ", "no next hop"),
+        (Family.IPV4, "via 10.9.9.9", "no next hop"),
+        (Family.IPV4, "via 10.9.9.9 dev eth1", "needs no interface"),
+        (Family.IPV6, "via fd00::9 dev eth1", "needs no interface"),
+        (Family.IPV4, "via fe80::1 dev eth1", "wanted one ipv4"),
+        (Family.IPV6, "via FE80::1 dev eth1", "usual form"),
+    ],
+)
+def test_a_next_hop_may_be_an_interface_or_need_one(
+    family: Family, hop: str, says: str | None
+) -> None:
+    hops = {**CLAIM.next_hops, "fra": {family: hop}}
+    if says is not None:
+        with pytest.raises(ClaimError, match=says):
+            replace(CLAIM, next_hops=hops)
+        return
+    claim = replace(CLAIM, next_hops=hops)
+    assert Claim.from_json(claim.to_json()) == claim
+    assert claim.site_of(hop) == "fra"
+    address = "192.0.2.1" if family is Family.IPV4 else "2001:db8::1"
+    assert claim.steer(address, "fra").hop == hop
+    with pytest.raises(ClaimError, match="also the next hop of pao"):
+        replace(CLAIM, next_hops={"pao": {family: hop}, "fra": {family: hop}})
+    both = {"pao": dict.fromkeys(Family, "dev tun0")}
+    assert replace(CLAIM, next_hops=both).site_of("dev tun0") == "pao"
+
+
 def test_marks_and_tables_follow_the_order_of_sites() -> None:
     assert [CLAIM.mark_of(path) for path in (LOCAL, "pao", "fra")] == [0x5353, 0x5354, 0x5355]
     assert list(CLAIM.tables) == [5353, 5354, 5355]

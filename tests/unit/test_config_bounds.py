@@ -44,6 +44,7 @@ from steering.config.scalars import (
 )
 from steering.config.schema import FILES, _scalar, _sections
 from steering.config.section import section_in, some
+from steering.config.site import Hop
 from steering.config.sources import From
 from steering.config.units import Duration, Share, Size, duration, octets, seconds
 from steering.decide.attention import attention
@@ -185,6 +186,7 @@ LIMITS: Mapping[type[Scalar[Any]], Callable[[Any], Limits] | Limits | None] = {
     FamilyName: None,
     Address: None,
     From: None,
+    Hop: None,
     Until: None,
 }
 """What is tried of each kind; None: there is nothing between two of its values."""
