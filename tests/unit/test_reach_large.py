@@ -30,7 +30,7 @@ from steering.judge.reach import (
     cut,
     states,
 )
-from steering.model import LARGE, LOCAL, Family, Observation, Outcome
+from steering.model import LOCAL, Family, Observation, Outcome
 from steering.relay import relay
 from steering.replay.codec import Codec, Json
 from steering.report.metrics import Meters
@@ -43,11 +43,6 @@ OCTETS = 1150
 ONE: Mapping[Family, tuple[str, ...]] = {Family.IPV4: ("10.0.0.53",)}
 
 Of = Callable[[Ask], bool]
-
-
-def _large(octets: int) -> int:
-    """As the prober notes it."""
-    return octets if octets >= LARGE else 0
 
 
 def never(_ask: Ask) -> bool:
@@ -274,21 +269,6 @@ def test_ordinary_loss_loses_no_leg(tmp_path: Path) -> None:
     ).run(300)
     assert not blamed(sim)
     assert State.LOST not in {reach.state for reach in sim.world.ledger.legs.values()}
-
-
-def test_ordinary_loss_loses_no_leg_where_the_instances_answers_differ_a_little(
-    tmp_path: Path,
-) -> None:
-    """One says a longer name of itself than the other, so nothing over the site is as large."""
-    for site in (1120, 990):  # the smaller one is not large
-        sim = world(
-            tmp_path,
-            lambda ask: ask.path == "pao" and ask.lost(0.1),
-            octets=lambda ask, site=site: _large(site + 40 * ask.local),  # type: ignore[misc]
-            tcp_every=4,
-        ).run(250)
-        assert not blamed(sim)
-        assert State.LOST not in {reach.state for reach in sim.world.ledger.legs.values()}
 
 
 def test_status_and_metrics_say_it_of_each_site_family_and_source(tmp_path: Path) -> None:
