@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, if_indextoname, if_nametoindex, inet_ntop, inet_pton
+from typing import NamedTuple
 
 from steering import hop
 from steering.model import Family
@@ -144,9 +145,8 @@ class Rule:
     """As the kernel dumped it: sent back, it removes exactly this rule."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One netlink message, taken apart no further."""
+class Message(NamedTuple):
+    """One netlink message, taken apart no further. A tuple: there are thousands in a listing."""
 
     kind: int
     flags: int
@@ -166,7 +166,7 @@ def messages(data: bytes) -> Iterator[Message]:
         if length < _HEADER.size or at + length > len(data):
             return
         body = data[at + _HEADER.size : at + length]
-        yield Message(kind=kind, flags=flags, sequence=sequence, body=body)
+        yield Message(kind, flags, sequence, body)
         at += (length + 3) & ~3
 
 
