@@ -1,9 +1,13 @@
-"""The kernel: a plan to 26 routes of both families, and back, beside `ip -batch`.
+"""The kernel: a plan to 26 routes of both families, and back, beside `ip -batch`; many addresses.
 
 In a network namespace of its own. What is timed for us: the diff against the kernel's table,
 one batch of netlink messages with an acknowledgement each, and reading back. What is timed
 for `ip -batch`: one process a family with the same 13 commands, as a script would do it; for
 pyroute2: its synchronous IPRoute, a call a route, without diff or reading back.
+
+Then what the sites' tables cost, two routes for each address and site: to fill them at a start, to
+compare them while nothing has changed, as is done each second; to look up where each mark leads,
+after a change and in a second without one; and to take all back.
 """
 
 from __future__ import annotations
@@ -14,13 +18,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks import report
 from steering.model import Family
 
 ROUNDS = 200
 PEER_ROUNDS = 40
+MANY_ROUNDS = 10
+SIZES = ((26, 2), (1_000, 3))
+"""Addresses and sites."""
 
 
 def run() -> None:
@@ -34,7 +41,8 @@ def run() -> None:
         capture_output=True,
         text=True,
     )
-    times: dict[str, list[float]] = json.loads(done.stdout)
+    times: dict[str, list[float]]
+    times, tables = json.loads(done.stdout)
     ours = report.median(times["steer"])
     rows = [
         (
@@ -50,6 +58,15 @@ def run() -> None:
         ("", "median", "p99", "to `steer`"),
         rows,
     )
+    report.table(
+        f"sites' tables, {MANY_ROUNDS} rounds",
+        ("addresses x sites", "", "median", "worst"),
+        [
+            (size, what, report.ms(report.median(values)), report.ms(max(values)))
+            for size, by_step in tables.items()
+            for what, values in by_step.items()
+        ],
+    )
 
 
 def _measure() -> dict[str, list[float]]:
@@ -62,7 +79,7 @@ def _measure() -> dict[str, list[float]]:
         "link add name veth0 type veth peer name veth1",
         "link set veth0 up",
         "link set veth1 up",
-        "addr add 10.255.1.1/30 dev veth0",
+        "addr add 10.255.1.1/24 dev veth0",
         "addr add 10.255.2.1/30 dev veth0",
         "addr add fd00:ff:1::1/64 dev veth0 nodad",
         "addr add fd00:ff:2::1/64 dev veth0 nodad",
@@ -84,7 +101,7 @@ def _measure() -> dict[str, list[float]]:
     addresses = addresses_of(GTLD_SERVERS)
     times: dict[str, list[float]] = {k: [] for k in ("steer", "move", "compare", "roll back")}
     with KernelActuator(claim) as kernel:
-        kernel.prepare()
+        kernel.prepare(addresses)
         plans: tuple[tuple[str, dict[str, str]], ...] = (
             ("steer", dict.fromkeys(addresses, "pao")),
             ("move", dict.fromkeys(addresses, "fra")),
@@ -116,6 +133,51 @@ def _measure() -> dict[str, list[float]]:
     return {**times, **_pyroute2(addresses, hops["pao"])}
 
 
+def _tables(addresses: int, sites: int) -> dict[str, list[float]]:
+    from steering.act.claim import Claim
+    from steering.act.kernel import KernelActuator
+    from steering.agent.ways import Ways
+
+    claim = Claim(
+        table=5353,
+        protocol=53,
+        priority=5353,
+        mark=0x40,
+        mask=0x7F,
+        sites=tuple(f"s{i}" for i in range(1, sites + 1)),
+        next_hops={
+            f"s{i}": {Family.IPV4: f"10.255.1.{i + 1}", Family.IPV6: f"fd00:ff:1::{i + 1:x}"}
+            for i in range(1, sites + 1)
+        },
+    )
+    watched = frozenset(
+        address
+        for n in range(1, addresses // 2 + 1)
+        for address in (f"192.{n >> 16}.{n >> 8 & 255}.{n & 255}", f"2001:db8::{n:x}")
+    )
+    times: dict[str, list[float]] = {}
+
+    def timed(what: str, work: Callable[[], object]) -> None:
+        started = time.perf_counter()
+        work()
+        times.setdefault(what, []).append(time.perf_counter() - started)
+
+    for _ in range(MANY_ROUNDS):
+        with KernelActuator(claim) as kernel:
+            timed("fill", lambda: kernel.prepare(watched))
+            timed("compare, first time", lambda: kernel.prepare(watched))
+            timed("compare", lambda: (kernel.prepare(watched), kernel.foreign()))
+            while kernel.changed():
+                pass
+            ways = Ways(kernel, acting=True, watched=watched)
+            timed("look after a change", ways.changed)
+            ways._looked_at = float("-inf")
+            timed("look in between", ways.changed)
+            assert all(ways.leads(site, a) for site in claim.sites for a in watched)
+            timed("take back", kernel.withdraw)
+    return times
+
+
 def _pyroute2(addresses: Sequence[str], hop: Mapping[Family, str]) -> dict[str, list[float]]:
     from pyroute2 import IPRoute
 
@@ -139,4 +201,5 @@ def _pyroute2(addresses: Sequence[str], hop: Mapping[Family, str]) -> dict[str, 
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure()))
+    small = _measure()
+    print(json.dumps([small, {f"{a} x {s}": _tables(a, s) for a, s in SIZES}]))

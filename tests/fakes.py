@@ -69,12 +69,12 @@ class FakeActuator:
         told, self._changed = self._changed, False
         return told
 
-    def prepare(self) -> tuple[Trouble, ...]:
+    def prepare(self, addresses: Collection[str]) -> tuple[Trouble, ...]:
         if not self.prepared and not self._may_write():
             return (Trouble(what="rules", because=SWITCHED_OFF),)
         self.prepared = True
         return tuple(
-            Trouble(what=f"default through {site}", because=UNREACHABLE)
+            Trouble(what=f"{len(addresses)} routes through {site}", because=UNREACHABLE)
             for site in sorted(self._linkless)
         )
 

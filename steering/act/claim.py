@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from steering import bounds
+from steering import bounds, hop
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
 
 LAST_RESORT = 2**31
-"""Metric of the unreachable default that ends each probe table."""
+"""Metric of the unreachable routes behind those of the sites' tables."""
 
 
 class ClaimError(ValueError):
@@ -30,8 +30,8 @@ class Claim:
 
     Site number i (1, 2, …, in the order of `sites`) has the probe table `table + i` and the
     i-th probe mark after `mark`, counted in the lowest bit of `mask`. Raises ClaimError where two
-    owned numbers would collide or leave the kernel's range, or a next hop is not a global address
-    of its family.
+    owned numbers would collide or leave the kernel's range, or a next hop is none of its family
+    (`steering.hop`).
     """
 
     table: int
@@ -71,19 +71,16 @@ class Claim:
     def _check_next_hops(self) -> None:
         seen: dict[str, str] = {}
         for site, hops in self.next_hops.items():
-            for family, address in hops.items():
-                where = f"next hop {address} of {site}"
+            for family, text in hops.items():
+                where = f"next hop {text} of {site}"
                 try:
-                    ip = ipaddress.ip_address(address)
+                    because = _unfit(text, family)
                 except ValueError as error:
                     raise ClaimError(f"{where}: {error}") from None
-                if str(ip) != address or Family.of(address) is not family:
-                    raise ClaimError(f"{where}: wanted one {family} address in its usual form")
-                if because := bounds.unfit(ip):
+                if because:
                     raise ClaimError(f"{where}: {because}")
-                if address in seen:
-                    raise ClaimError(f"{where}: it is also the next hop of {seen[address]}")
-                seen[address] = site
+                if (other := seen.setdefault(text, site)) != site:
+                    raise ClaimError(f"{where}: it is also the next hop of {other}")
 
     @property
     def tables(self) -> range:
@@ -113,10 +110,10 @@ class Claim:
     def next_hop(self, site: str, family: Family) -> str | None:
         return self.next_hops.get(site, {}).get(family)
 
-    def site_of(self, gateway: str | None) -> str | None:
+    def site_of(self, hop: str | None) -> str | None:
         """The site that this next hop leads to; None for a stranger."""
         for site, hops in self.next_hops.items():
-            if gateway is not None and gateway in hops.values():
+            if hop is not None and hop in hops.values():
                 return site
         return None
 
@@ -127,8 +124,7 @@ class Claim:
     def steer(self, address: str, site: str) -> Route:
         """The host route for one steer. Raises KeyError where the site lacks the family."""
         family = Family.of(address)
-        gateway = self.next_hops[site][family]
-        return self._route(family, self.table, address, family.bits, gateway)
+        return self._route(family, self.table, address, self.next_hops[site][family])
 
     def rules(self, family: Family) -> tuple[Rule, ...]:
         """The rules of one family, in an order in which any beginning is safe.
@@ -153,40 +149,46 @@ class Claim:
             self._rule(family, self.priority, table=self.table),
         )
 
-    def probe_routes(self, family: Family) -> tuple[Route, ...]:
-        """The probe tables of one family: each a default through its site, and an end.
+    def probe_routes(self, addresses: Iterable[str]) -> tuple[Route, ...]:
+        """What the sites' tables hold for the questions to these addresses.
 
-        The unreachable default takes over when the site's link is down, so that a probe
-        through the site fails instead of quietly going another way.
+        Host routes and no default, since a mark survives encapsulation: the outer packets of a
+        tunnel to a site that ends on this host carry it as well, find nothing in here, and take
+        the host's own ways. Behind each host route is an unreachable one, so that a question fails
+        when the site's link is down instead of quietly going another way. It stands alone where
+        the site has no next hop of the family.
         """
-        anywhere = "0.0.0.0" if family is Family.IPV4 else "::"  # noqa: S104 (a destination)
         routes: list[Route] = []
-        for site in self.sites:
-            table = self.table + self.number(site)
-            end = Route(
-                family=family,
-                table=table,
-                protocol=self.protocol,
-                destination=anywhere,
-                length=0,
-                kind=RouteKind.UNREACHABLE,
-                metric=LAST_RESORT,
-            )
-            routes.append(end)
-            if gateway := self.next_hop(site, family):
-                routes.append(self._route(family, table, anywhere, 0, gateway))
+        families = self.families
+        for address in addresses:
+            family = Family.of(address)
+            for table, site in enumerate(self.sites if family in families else (), self.table + 1):
+                routes.append(self._end(family, table, address))
+                if to := self.next_hop(site, family):
+                    routes.append(self._route(family, table, address, to))
         return tuple(routes)
 
-    def _route(
-        self, family: Family, table: int, destination: str, length: int, gateway: str
-    ) -> Route:
+    def _end(self, family: Family, table: int, address: str) -> Route:
         return Route(
             family=family,
             table=table,
             protocol=self.protocol,
-            destination=destination,
-            length=length,
-            gateway=gateway,
+            destination=address,
+            length=family.bits,
+            kind=RouteKind.UNREACHABLE,
+            metric=LAST_RESORT,
+        )
+
+    def _route(self, family: Family, table: int, address: str, to: str) -> Route:
+        via, dev = hop.parts(to)
+        return Route(
+            family=family,
+            table=table,
+            protocol=self.protocol,
+            destination=address,
+            length=family.bits,
+            gateway=via,
+            dev=dev,
             # What the kernel takes where none is given (IP6_RT_PRIO_USER in net/ip6_route.h).
             metric=0 if family is Family.IPV4 else 1024,
         )
@@ -255,6 +257,21 @@ class Claim:
         if len(value) != (8 if "mask" in value else 7):
             raise ClaimError("not a claim: it says more than a claim does")
         return claim
+
+
+def _unfit(text: str, family: Family) -> str | None:
+    """Why this is no next hop of a family. Raises ValueError where it is none at all."""
+    via, dev = hop.parts(text)
+    if dev is not None and len(dev.encode()) > bounds.INTERFACE:
+        return f"an interface's name has 1 to {bounds.INTERFACE} bytes"
+    if via is None:
+        return None
+    ip = ipaddress.ip_address(via)
+    if str(ip) != via or Family.of(via) is not family:
+        return f"wanted one {family} address in its usual form"
+    if dev is not None and not (ip.version == 6 and ip.is_link_local):
+        return "an address that is not link-local needs no interface"
+    return bounds.unfit(ip, link_local=dev is not None)
 
 
 def _number(value: object) -> int:

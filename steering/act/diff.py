@@ -92,6 +92,19 @@ def is_our_rule(rule: Rule, claim: Claim) -> bool:
     return rule.protocol == claim.protocol and rule.priority in claim.preferences
 
 
+def askable(addresses: Collection[str], claim: Claim) -> tuple[str, ...]:
+    """Those of the addresses that may have routes in the sites' tables, in order.
+
+    Not what packets to a site need themselves. Whether one is this host is no matter there: the
+    local table comes first.
+    """
+    return tuple(
+        address
+        for address in sorted(addresses)
+        if not unfit(address, allowed=addresses, own=()) and claim.site_of(address) is None
+    )
+
+
 def objection(
     address: str, site: str, *, claim: Claim, allowed: Collection[str], own: Collection[str]
 ) -> str | None:

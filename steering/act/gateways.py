@@ -7,8 +7,9 @@ driver whether the link is up. Without that a pulled cable of ours looks like a 
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from socket import IPPROTO_TCP, IPPROTO_UDP
 
 from steering.act import wire
@@ -23,6 +24,9 @@ _INCOMPLETE, _FAILED = 0x01, 0x20  # NUD_* of linux/neighbour.h
 _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change mask
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
 _NDA_DST = 1
+
+WITNESSES = 16
+"""Addresses of a family that stand for the others where each kind of packet is looked up."""
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 1 << 3
 
 
@@ -41,29 +45,51 @@ def gateway_dead(address: str, mark: int = 0) -> bool:
 def pinned(
     asking: Asking,
     claim: Claim,
-    witnesses: Mapping[Family, str],
+    addresses: Mapping[str, Family],
     *,
     sources: Collection[str] = (),
     beside_others: bool = False,
     chosen: bool = True,
-) -> frozenset[tuple[str, Family]]:
-    """The (path, family) pairs whose mark leads where it says, by the kernel's own look-up.
+) -> Mapping[tuple[str, str], int | None]:
+    """The (path, address) pairs whose mark leads where it says, and by which interface.
+
+    By the kernel's own look-up.
 
     A site's mark must lead to its next hop, the local mark out of none of our tables. Whoever
-    took a rule away, an answer to a mark that pins nothing came over some other path, and
-    counting it for this one would be a lie. With `beside_others`, where rules of others come
-    before ours, that has to be so by UDP and TCP, and from each source (`variants`).
+    took a rule away, or a route out of a site's table, an answer to a mark that pins nothing came
+    over some other path, and counting it for this one would be a lie. With `beside_others`, where
+    rules of others come before ours, that has to be so by UDP and TCP, and from each source
+    (`variants`), for some of each family; where it is so for none of these, it is for none at all.
     """
-    found: set[tuple[str, Family]] = set()
-    for family, witness in witnesses.items():
-        for path in (LOCAL, *claim.sites):
-            if path != LOCAL and claim.next_hop(path, family) is None:
+    found: dict[tuple[str, str], int | None] = {}
+    for path, family in product((LOCAL, *claim.sites), Family):
+        if path != LOCAL and claim.next_hop(path, family) is None:
+            continue
+        mine = [address for address, of in addresses.items() if of is family]
+        flows = [Flow(destination=address, mark=claim.mark_of(path)) for address in mine]
+        led = _led(asking, claim, path, family, flows)
+        if beside_others:
+            some = list(led)[:: -(-len(led) // WITNESSES) or 1]
+            every = [v for f in some for v in variants(asking, f, sources, chosen=chosen)]
+            astray = {
+                f.destination for f in set(every) - _led(asking, claim, path, family, every).keys()
+            }
+            if len(astray) == len(some):
                 continue
-            one = Flow(destination=witness, mark=claim.mark_of(path))
-            flows = variants(asking, one, sources, chosen=chosen) if beside_others else (one,)
-            if all(leads(way_of(asking, flow), claim, path, family) for flow in flows):
-                found.add((path, family))
-    return frozenset(found)
+            led = {flow: by for flow, by in led.items() if flow.destination not in astray}
+        found |= {(path, flow.destination): by for flow, by in led.items()}
+    return found
+
+
+def _led(
+    asking: Asking, claim: Claim, path: str, family: Family, flows: Sequence[Flow]
+) -> dict[Flow, int | None]:
+    """Those of the packets that go over this path, and by which interface."""
+    return {
+        flow: way.oif
+        for flow, way in zip(flows, ways_of(asking, flows), strict=True)
+        if way is not None and leads(way, claim, path, family)
+    }
 
 
 def leads(way: Route | None, claim: Claim, path: str, family: Family) -> bool:
@@ -72,7 +98,7 @@ def leads(way: Route | None, claim: Claim, path: str, family: Family) -> bool:
         return False
     if path == LOCAL:
         return way.table not in claim.tables
-    return way.gateway is not None and way.gateway == claim.next_hop(path, family)
+    return way.hop is not None and way.hop == claim.next_hop(path, family)
 
 
 def variants(
@@ -114,6 +140,12 @@ def way_of(asking: Asking, flow: Flow, *, whole: bool = False) -> Route | None:
         return None
 
 
+def ways_of(asking: Asking, flows: Sequence[Flow]) -> list[Route | None]:
+    """As `way_of` for each of many."""
+    told = asking.get_each(wire.GETROUTE, [_question(flow) for flow in flows])
+    return [None if body is None else wire.route_from(body) for body in told]
+
+
 def _question(flow: Flow, *, whole: bool = False) -> bytes:
     return wire.lookup_of(
         flow.destination,
@@ -128,20 +160,18 @@ def _question(flow: Flow, *, whole: bool = False) -> bytes:
 
 
 def links(
-    asking: Asking, claim: Claim, witnesses: Mapping[Family, str]
+    asking: Asking, claim: Claim, witnesses: Mapping[tuple[str, Family], str]
 ) -> Mapping[tuple[str, Family], int]:
     """The interface that a site's packets leave by, and its answers come in by, by (site, family).
 
-    Left out where it tells nothing: a route of several links, or a link that the local path may
-    use as well.
+    As it is for the witness, an address that is asked through the site. Left out where it tells
+    nothing: a route of several links, or a link that the local path may use as well.
     """
     found: dict[tuple[str, Family], int] = {}
-    for family, witness in witnesses.items():
-        local = _links_to(asking, witness, claim.mark)
-        for site in claim.sites:
-            used = _links_to(asking, witness, claim.mark_of(site))
-            if len(used) == 1 and not used & local:
-                (found[site, family],) = used
+    for pair, witness in witnesses.items():
+        used = _links_to(asking, witness, claim.mark_of(pair[0]))
+        if len(used) == 1 and not used & _links_to(asking, witness, claim.mark):
+            (found[pair],) = used
     return found
 
 

@@ -6,15 +6,26 @@ reads the kernel, makes up the difference and reads again.
 
 from __future__ import annotations
 
+import errno
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from steering import hop
 from steering.act import wire
 from steering.act.claim import Claim
-from steering.act.diff import Act, Change, is_our_rule, objection, route_changes, rule_changes
+from steering.act.diff import (
+    Act,
+    Change,
+    Occupied,
+    askable,
+    is_our_rule,
+    objection,
+    route_changes,
+    rule_changes,
+)
 from steering.act.netlink import BATCH, Order, Refusal, Writing
-from steering.act.reader import WITNESSES, KernelReader, Trouble
+from steering.act.reader import KernelReader, Table, Trouble
 from steering.act.wire import Action, Route, Rule
 from steering.model import Done, Family, Refused, Seconds
 
@@ -34,40 +45,60 @@ class KernelActuator(KernelReader):
         claim: Claim,
         *,
         may_write: Callable[[], bool] = lambda: True,
-        witnesses: Mapping[Family, str] = WITNESSES,
     ) -> None:
-        super().__init__(claim, witnesses=witnesses)
+        super().__init__(claim)
         self._may_write = may_write
         self._writing = Writing()
+        self._asked: Collection[str] = ()
+        """The addresses that `_wanted` is made of."""
+        self._wanted: Mapping[tuple[Family, int], Sequence[Route]] = {}
+        self._right: dict[tuple[Family, int], Table] = {}
+        """The sites' tables as they were when nothing had to change in them."""
 
     def close(self) -> None:
         self._writing.close()
         super().close()
 
-    def prepare(self) -> tuple[Trouble, ...]:
-        """Puts in what is missing of the probe tables and rules; what can't be had, and why.
+    def prepare(self, addresses: Collection[str]) -> tuple[Trouble, ...]:
+        """Makes the sites' tables hold the ways to these addresses; and all our rules be there.
 
-        Changes nothing where all is there. A default through a site whose link is down is
-        such a trouble: the probes through that site fail until it can be put in.
+        Returns what can't be had, and why. Changes nothing where all is there. The routes through
+        a site whose link is down are such a trouble: questions through it fail until they can be
+        put in.
         """
         claim = self.claim
-        probing = [route for family in claim.families for route in claim.probe_routes(family)]
-        tables = claim.tables[1:]
-        present = [*self._routes(*tables), *self._strangers(*tables)]
-        of_routes, occupied = route_changes(probing, present, claim.protocol)
+        of_routes, occupied = self._table_changes(addresses)
         rules = [rule for family in claim.families for rule in claim.rules(family)]
         of_rules = rule_changes(rules, self._rules(), claim)
         # Tables before the rules that look them up, and removals last of all.
         changes = sorted((*of_routes, *of_rules), key=lambda change: change.act is Act.REMOVE)
         said = self._carry_out(changes)
-        return (
-            *(Trouble(what=_name(o.wanted), because=_taken_by(o.by)) for o in occupied),
-            *(
-                Trouble(what=f"{change.act} {_name(change.what)}", because=refusal.text)
-                for change, refusal in zip(changes, said, strict=True)
-                if refusal is not None
-            ),
+        refused = (
+            (f"{change.act} ", change.what, refusal.text)
+            for change, refusal in zip(changes, said, strict=True)
+            if refusal is not None
         )
+        return _troubles((*(("", o.wanted, _taken_by(o.by)) for o in occupied), *refused))
+
+    def _table_changes(
+        self, addresses: Collection[str]
+    ) -> tuple[Sequence[Change], Sequence[Occupied]]:
+        """What must change in the sites' tables. One that is as it was when it was right, is."""
+        if addresses != self._asked or not self._wanted:
+            self._asked, self._wanted = addresses, _by_table(self.claim, addresses)
+            self._right.clear()
+        changes: list[Change] = []
+        occupied: list[Occupied] = []
+        for place, wanted in self._wanted.items():
+            there = self._table(*place)
+            if self._right.get(place) is there:
+                continue
+            more, taken = route_changes(wanted, (*there.ours, *there.others), self.claim.protocol)
+            if not more and not taken:
+                self._right[place] = there
+            changes += more
+            occupied += taken
+        return changes, occupied
 
     def apply(
         self, plan: Mapping[str, str], allowed: Collection[str]
@@ -91,23 +122,24 @@ class KernelActuator(KernelReader):
                 wanted.append(claim.steer(address, site))
             else:
                 results.append(Refused(action=Act.ADD, address=address, site=site, because=because))
-        present = [*self._routes(claim.table), *self._strangers(claim.table)]
+        there = [self._table(family, claim.table) for family in Family]
+        present = [route for table in there for route in (*table.ours, *table.others)]
         changes, occupied = route_changes(wanted, present, claim.protocol)
         results.extend(
             Refused(
                 action=Act.ADD,
                 address=o.wanted.destination,
-                site=claim.site_of(o.wanted.gateway),
+                site=claim.site_of(o.wanted.hop),
                 because=_taken_by(o.by),
             )
             for o in occupied
         )
         if changes:
             said = self._carry_out(changes)
-            there = frozenset(self._routes(claim.table))
+            shown = frozenset(self._routes(claim.table))
             seconds = time.monotonic() - started
             results.extend(
-                self._result(change, refusal, there, seconds)
+                self._result(change, refusal, shown, seconds)
                 for change, refusal in zip(changes, said, strict=True)
             )
         return tuple(results)
@@ -162,7 +194,9 @@ class KernelActuator(KernelReader):
         for at in range(0, len(changes), BATCH):
             batch = changes[at : at + BATCH]
             if self._may_write() or all(change.act is Act.REMOVE for change in batch):
-                said += self._send([order(change) for change in batch])
+                orders = [_order(change) for change in batch]
+                done = iter(self._send([one for one in orders if isinstance(one, Order)]))
+                said += [one if isinstance(one, Refusal) else next(done) for one in orders]
             else:
                 said += [Refusal(number=0, text=SWITCHED_OFF)] * len(batch)
         return tuple(said)
@@ -176,18 +210,29 @@ class KernelActuator(KernelReader):
         assert isinstance(change.what, Route)
         route = change.what
         address = route.destination if route.length == route.family.bits else route.prefix
-        site = self.claim.site_of(route.gateway)
+        site = self.claim.site_of(route.hop)
         if (route in there) is not (change.act is Act.REMOVE):
             return Done(action=change.act, address=address, site=site, seconds=seconds)
         because = refusal.text if refusal else "the kernel took it, but it is not so when read back"
         return Refused(action=change.act, address=address, site=site, because=because)
 
 
+def _order(change: Change) -> Order | Refusal:
+    """The order for one change, or why there can be none."""
+    try:
+        return order(change)
+    except OSError as error:
+        assert isinstance(change.what, Route)
+        because = f"there is no interface {change.what.dev}"
+        return Refusal(number=error.errno or errno.ENODEV, text=because)
+
+
 def order(change: Change) -> Order:
     """The netlink order for one change.
 
     An addition is exclusive, so that it can't replace what someone else put there since the
-    table was read; nothing here forces a next hop that is not on the link.
+    table was read; nothing here forces a next hop that is not on the link. Raises OSError where
+    there is no such interface.
     """
     match change:
         case Change(act=Act.REMOVE, what=Route() as route):
@@ -206,11 +251,41 @@ def order(change: Change) -> Order:
     raise AssertionError(change)
 
 
-def _name(what: Route | Rule) -> str:
+def _by_table(
+    claim: Claim, addresses: Collection[str]
+) -> Mapping[tuple[Family, int], Sequence[Route]]:
+    """What each of the sites' tables is to hold, by family and number; nothing in some."""
+    found: dict[tuple[Family, int], list[Route]] = {
+        (family, table): [] for table in claim.tables[1:] for family in Family
+    }
+    for route in claim.probe_routes(askable(addresses, claim)):
+        found[route.family, route.table].append(route)
+    return found
+
+
+def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[Trouble, ...]:
+    """What is wrong with each, in one word for many that have the same way and reason."""
+    alike: dict[tuple[object, ...], list[tuple[str, Route | Rule, str]]] = {}
+    for one in wrong:
+        act, what, because = one
+        way = (what.table, what.family, _way(what)) if isinstance(what, Route) else (what,)
+        alike.setdefault((act, because, *way), []).append(one)
+    return tuple(
+        Trouble(what=f"{act}{_name(what, len(many))}", because=because)
+        for many in alike.values()
+        for act, what, because in many[:1]
+    )
+
+
+def _name(what: Route | Rule, many: int = 1) -> str:
     if isinstance(what, Route):
-        way = f"via {what.gateway}" if what.gateway else what.kind.name.lower()
-        return f"route {what.prefix} {way} in table {what.table} ({what.family})"
+        routes = f"route {what.prefix}" if many == 1 else f"{many} routes"
+        return f"{routes} {_way(what)} in table {what.table} ({what.family})"
     return f"rule {what.priority} ({what.family})"
+
+
+def _way(route: Route) -> str:
+    return hop.words(route.hop) if route.hop else route.kind.name.lower()
 
 
 def _taken_by(route: Route) -> str:

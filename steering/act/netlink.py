@@ -32,9 +32,12 @@ _MESSAGE_ATTRIBUTE = 1  # NLMSGERR_ATTR_MSG
 _PATIENCE = struct.pack("ll", 1, 0)  # the kernel answers in microseconds; 1 s is for ever
 _DATAGRAM = 1 << 16  # the kernel's dumps come in pieces of at most 32 KiB
 _DUMP_TRIES = 5
+_ASKED_AT_ONCE = 64  # their answers fit into the receive buffer that a socket has by default
 
 BATCH = 256
 """Most messages in one send: their acknowledgements fit into the receive buffer."""
+
+_RESTLESS = "the routing tables change faster than they can be read"
 
 # RTNLGRP_LINK 1, IPV4_ROUTE 7, IPV4_RULE 8, IPV6_ROUTE 11, IPV6_RULE 19: bit n-1 of the groups.
 _CHANGES = sum(1 << (group - 1) for group in (1, 7, 8, 11, 19))
@@ -88,7 +91,7 @@ class Asking(_Socket):
             found = self._dump_once(kind, body)
             if found is not None:
                 return found
-        raise OSError(errno.EAGAIN, "the routing tables change faster than they can be read")
+        raise OSError(errno.EAGAIN, _RESTLESS)
 
     def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
         self._torn = False
@@ -123,6 +126,15 @@ class Asking(_Socket):
         with Asking(self._protocol) as asking:
             return list(itertools.islice(asking._listed(kind, body), at_most))
 
+    def first(self, kind: int, body: bytes, at_most: int) -> tuple[list[bytes], bool]:
+        """The first so many of what matches, and whether that is all of it. Raises as `dump`."""
+        for _ in range(_DUMP_TRIES):
+            with Asking(self._protocol) as asking:  # what is not read goes with it
+                found = list(itertools.islice(asking._listed(kind, body), at_most + 1))
+                if len(found) > at_most or not asking._torn:
+                    return found[:at_most], len(found) <= at_most
+        raise OSError(errno.EAGAIN, _RESTLESS)
+
     def get(self, kind: int, body: bytes) -> bytes:
         """The one thing asked for. Raises OSError where there is none."""
         sequence = self._ask(kind, 0, body)
@@ -136,6 +148,29 @@ class Asking(_Socket):
                     raise OSError(number, os.strerror(number))
                 return message.body
 
+    def get_each(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
+        """As `get` for each of them, in order; None where there is nothing, or it is refused."""
+        found: list[bytes | None] = []
+        for at in range(0, len(bodies), _ASKED_AT_ONCE):
+            found += self._get_some(kind, bodies[at : at + _ASKED_AT_ONCE])
+        return found
+
+    def _get_some(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
+        first = self._sequence + 1
+        self._sequence += len(bodies)
+        self._socket.send(
+            b"".join(wire.message(kind, wire.REQUEST, first + i, b) for i, b in enumerate(bodies))
+        )
+        found: list[bytes | None] = [None] * len(bodies)
+        waiting = set(range(len(bodies)))
+        while waiting:
+            for message in wire.messages(self._socket.recv(_DATAGRAM)):
+                index = message.sequence - first
+                if index in waiting:
+                    waiting.discard(index)
+                    found[index] = None if message.kind == wire.ERROR else message.body
+        return found
+
     def _ask(self, kind: int, flags: int, body: bytes) -> int:
         self._sequence += 1
         self._socket.send(wire.message(kind, wire.REQUEST | flags, self._sequence, body))
@@ -147,6 +182,8 @@ class Listening(_Socket):
 
     def __init__(self, *, buffer: int | None = None) -> None:
         super().__init__(_CHANGES)
+        self.overrun = False
+        """Messages were lost before the last call of `heard`: nobody knows of what."""
         self._socket.setblocking(False)
         if buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -179,10 +216,11 @@ class Listening(_Socket):
     def heard(self, concerns: Callable[[wire.Message], bool], at_most: int = 1000) -> bool:
         """Whether anything that concerns us came in since the last call; reads it away.
 
-        When messages were lost (ENOBUFS), anything may have changed. At most so many
+        Each message is shown to `concerns`. When some were lost (ENOBUFS), anything may have
+        changed. At most so many
         datagrams a call, so that a storm in other tables can't hold up the caller.
         """
-        told = False
+        told = self.overrun = False
         for _ in range(at_most):
             try:
                 data = self._socket.recv(_DATAGRAM)
@@ -191,9 +229,10 @@ class Listening(_Socket):
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                told = True
+                told = self.overrun = True
             else:
-                told = told or any(concerns(message) for message in wire.messages(data))
+                for message in wire.messages(data):
+                    told |= concerns(message)
         return told
 
 

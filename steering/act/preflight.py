@@ -15,17 +15,17 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from socket import if_indextoname, if_nametoindex
+from socket import if_indextoname, if_nameindex, if_nametoindex
 from typing import Literal
 
-from steering import bounds
+from steering import bounds, hop
 from steering.act import wire
 from steering.act.claim import Claim
-from steering.act.diff import objection, unfit
+from steering.act.diff import askable, objection, unfit
 from steering.act.gateways import way_to
 from steering.act.marks import shared_with
 from steering.act.netlink import Asking
-from steering.act.reader import WITNESSES, KernelReader
+from steering.act.reader import KernelReader
 from steering.model import Family, Seconds
 from steering.system.aside import within
 
@@ -82,7 +82,7 @@ def preflight(
             found += _occupied(kernel, former, Fault.NOTICE if leased else Fault.WRONG_INPUT)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _bypassed(kernel, addresses)
-            found += _ways_out(claim, asking)
+            found += _ways_out(claim, addresses, asking)
     except OSError as error:
         found.append(
             Complaint(
@@ -231,11 +231,11 @@ def _addresses(
         message = f"policies: {count} addresses can't be steered: no site has an {family} next hop"
         yield Complaint(kind=Fault.NOTICE, message=message)
     for site, hops in claim.next_hops.items():
-        for family, hop in hops.items():
-            if hop in own:
+        for family, to in hops.items():
+            if hop.parts(to)[0] in own:
                 yield Complaint(
                     kind=Fault.WRONG_INPUT,
-                    message=f"sites.{site}.next_hop.{family}: {hop} is this host itself: "
+                    message=f"sites.{site}.next_hop.{family}: {to} is this host itself: "
                     f"wanted the router that leads to {site}",
                 )
 
@@ -247,7 +247,7 @@ def _is_in(address: str, claim: Claim, site: str) -> bool:
         return False
 
 
-def _ways_out(claim: Claim, asking: Asking) -> Iterator[Complaint]:
+def _ways_out(claim: Claim, addresses: Collection[str], asking: Asking) -> Iterator[Complaint]:
     for name in claim.transit_interfaces:
         try:
             if_nametoindex(name)
@@ -259,19 +259,31 @@ def _ways_out(claim: Claim, asking: Asking) -> Iterator[Complaint]:
             )
     interfaces: set[str] = set()
     for site, hops in claim.next_hops.items():
-        for family, hop in hops.items():
-            way = way_to(asking, hop, claim.mark)
-            if way is None or way.gateway is not None:
+        for family, to in hops.items():
+            via, dev = hop.parts(to)
+            link = {dev} & _links() if dev else _link_of(via or "", asking, claim)
+            if not link:
                 yield Complaint(
                     kind=Fault.NOTICE,
-                    message=f"sites.{site}.next_hop.{family}: {hop} is on no link of this host "
+                    message=f"sites.{site}.next_hop.{family}: {to} is on no link of this host "
                     f"now: nothing can be sent through {site} over {family} until it is",
                 )
             elif family is Family.IPV4:
-                interfaces |= _named(way.oif)
-    if (way := way_to(asking, WITNESSES[Family.IPV4], claim.mark)) is not None:
+                interfaces |= link
+    some = next((a for a in askable(addresses, claim) if Family.of(a) is Family.IPV4), None)
+    if some is not None and (way := way_to(asking, some, claim.mark)) is not None:
         interfaces |= _named(way.oif)
     yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
+
+
+def _links() -> set[str]:
+    return {name for _, name in if_nameindex()}
+
+
+def _link_of(address: str, asking: Asking, claim: Claim) -> set[str]:
+    """The link that an address is on, if any."""
+    way = way_to(asking, address, claim.mark)
+    return set() if way is None or way.gateway is not None else _named(way.oif)
 
 
 def _named(index: int | None) -> set[str]:

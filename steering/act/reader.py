@@ -7,12 +7,12 @@ now.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from steering import hop
 from steering.act import wire
 from steering.act.bypass import Bypasses, by_source, bypasses, concerning
 from steering.act.claim import Claim
@@ -24,17 +24,21 @@ from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
 
-# a.root-servers.net: any address that is reached by the host's ordinary routes would do.
-WITNESSES: Mapping[Family, str] = {
-    Family.IPV4: "198.41.0.4",
-    Family.IPV6: "2001:503:ba3e::2:30",
-}
-
 _LOCAL = 255  # RT_TABLE_LOCAL
 
 MANY = 256
-"""Routes of a table that are looked through for those of others: nobody has any business there,
-and a hundred thousand of them took four seconds to read."""
+"""Routes of a table, beside ours, that are looked through for those of others: nobody has any
+business there, and a hundred thousand of them took four seconds to read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What one table has of one family."""
+
+    ours: tuple[Route, ...]
+    others: tuple[Route, ...]
+    more: bool
+    """There are more, of which nobody looked at those of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,19 +55,27 @@ class Trouble:
 class KernelReader:
     """What the kernel has, in the words of a claim. It has no socket that writes.
 
-    `witnesses` are the addresses that stand for all others when it is looked up where a mark
-    leads. Every method raises OSError when the kernel refuses to be read.
+    Every method raises OSError when the kernel refuses to be read.
     """
 
-    def __init__(self, claim: Claim, *, witnesses: Mapping[Family, str] = WITNESSES) -> None:
+    def __init__(self, claim: Claim) -> None:
         self.claim: Final = claim
-        self._witnesses = witnesses
+        hops = (to for both in claim.next_hops.values() for to in both.values())
+        self._by_name = any(hop.parts(to)[1] is not None for to in hops)
+        """Some next hops are known by their interface."""
+        self._tables: dict[tuple[Family, int], tuple[list[bytes], Table]] = {}
         self._asking = Asking()
         self._listening = Listening()
         self._listening.ignore_system_tables()
-        self._others = False
         self.others_alone = False
         """The change that `changed` told of last is of rules of others alone, beside ours."""
+        self.others_changed = False
+        """It is of rules of others as well."""
+        self.pins_changed = False
+        """It is of the sites' tables or of rules of ours: meanwhile a mark may have led
+        elsewhere, also where all is now as it was before."""
+        self.links_changed: set[int] = set()
+        """The interfaces that it is of."""
 
     def close(self) -> None:
         self._asking.close()
@@ -89,11 +101,10 @@ class KernelReader:
         return {
             route.destination: site
             for route in self._routes(self.claim.table)
-            if route.protocol == self.claim.protocol
-            and route.length == route.family.bits
+            if route.length == route.family.bits
             and route.kind is RouteKind.UNICAST
             and route.plain
-            and (site := self.claim.site_of(route.gateway)) is not None
+            and (site := self.claim.site_of(route.hop)) is not None
         }
 
     def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
@@ -103,16 +114,15 @@ class KernelReader:
         """
         claim = self.claim
         known = (claim, *besides)
-        first = self._first(*claim.tables)
-        strangers = [route for route in first if route.protocol != claim.protocol]
-        counted = Counter((route.table, route.family) for route in first)
+        tables = {(t, f): self._table(f, t) for t in claim.tables for f in Family}
+        strangers = [route for table in tables.values() for route in table.others]
         many = (
             Trouble(
-                what=f"table {table} ({family})",
+                what=f"table {number} ({family})",
                 because=f"others have so many routes in it that only {MANY} are looked through",
             )
-            for (table, family), count in counted.items()
-            if count >= MANY and any((r.table, r.family) == (table, family) for r in strangers)
+            for (number, family), table in tables.items()
+            if table.more and table.others
         )
         routes = (
             Trouble(
@@ -151,15 +161,20 @@ class KernelReader:
         bodies = self._asking.dump(wire.GETADDR, bytes(8))
         return frozenset(filter(None, map(wire.address_from, bodies)))
 
-    def pinned(self, sources: Collection[str] = ()) -> frozenset[tuple[str, Family]]:
-        """The paths whose mark leads where it says now, also for questions from these sources."""
+    def pinned(
+        self, addresses: Mapping[str, Family], sources: Collection[str] = ()
+    ) -> Mapping[tuple[str, str], int | None]:
+        """The (path, address) pairs whose mark leads over the path now, and by which interface.
+
+        Also for questions from these sources.
+        """
         before = self._before_ours()
         own = self.own_addresses() if before else ()
-        rules = concerning(before, self._witnesses.values(), own)
+        rules = concerning(before, addresses, own) if before else ()
         return pinned(
             self._asking,
             self.claim,
-            self._witnesses,
+            addresses,
             sources=[source for source in sources if not source or source in own],
             beside_others=bool(rules),
             chosen=by_source(rules),
@@ -174,9 +189,14 @@ class KernelReader:
         own = self.own_addresses() if rules else ()
         return bypasses(self._asking, self.claim, rules, addresses, own=own, sources=sources)
 
-    def links(self) -> Mapping[tuple[str, Family], int]:
-        """By which interface the answers over a site come in, where that can be told."""
-        return links(self._asking, self.claim, self._witnesses)
+    def links(
+        self, witnesses: Mapping[tuple[str, Family], str]
+    ) -> Mapping[tuple[str, Family], int]:
+        """By which interface the answers over a site come in, where that can be told.
+
+        `witnesses` are addresses that are asked through the site, by (site, family).
+        """
+        return links(self._asking, self.claim, witnesses)
 
     def fileno(self) -> int:
         """Readable when `changed` has something to say."""
@@ -187,20 +207,30 @@ class KernelReader:
 
         Also true when the kernel's messages overran their buffer. Never blocks.
         """
-        self._others = False
+        self.others_changed = self.pins_changed = False
+        self.links_changed.clear()
         ours = self._listening.heard(self._concerns)
-        self.others_alone = self._others and not ours
-        return ours or self._others
+        self.others_alone = self.others_changed and not ours
+        self.pins_changed |= self._listening.overrun
+        if self.links_changed and self._by_name:
+            self._tables.clear()  # an interface may have another name
+        return ours or self.others_changed
 
     def _concerns(self, message: wire.Message) -> bool:
         if message.kind in {wire.NEWROUTE, wire.DELROUTE}:
             route = wire.route_from(message.body)
-            return route is not None and route.table in self.claim.tables
+            if route is None or route.table not in self.claim.tables:
+                return False
+            self.pins_changed |= route.table != self.claim.table
+            return True
         if message.kind in {wire.NEWRULE, wire.DELRULE}:
             rule = wire.rule_from(message.body)
             if rule is not None and not self._touches(rule):
-                self._others = True
+                self.others_changed = True
                 return False
+            self.pins_changed = True
+        if message.kind in {wire.NEWLINK, wire.DELLINK}:
+            self.links_changed.add(wire.link_from(message.body))
         return True
 
     def _touches(self, rule: Rule) -> bool:
@@ -208,34 +238,36 @@ class KernelReader:
         return rule.protocol == self.claim.protocol or rule.priority in self.claim.preferences
 
     def _routes(self, *tables: int) -> list[Route]:
-        """Ours. The kernel leaves out the others: there may be a hundred thousand of them."""
+        """Ours."""
+        return [
+            route for table in tables for family in Family for route in self._ours(family, table)
+        ]
+
+    def _ours(self, family: Family, table: int) -> list[Route]:
+        """The kernel leaves out the others: there may be a hundred thousand of them."""
         number = self.claim.protocol
-        return [
-            route
-            for table in tables
-            for family in Family
-            for route in self._read(
-                family,
-                table,
-                self._asking.dump(wire.GETROUTE, wire.routes_of(family, table, number)),
-            )
-            if route.protocol == number
-        ]
+        request = wire.routes_of(family, table, number)
+        bodies = self._asking.dump(wire.GETROUTE, request)
+        return [r for r in self._read(family, table, bodies) if r.protocol == number]
 
-    def _strangers(self, *tables: int) -> list[Route]:
-        """What others have in these tables, as far as it is among the first MANY of a table."""
-        return [r for r in self._first(*tables) if r.protocol != self.claim.protocol]
-
-    def _first(self, *tables: int) -> list[Route]:
-        """The first MANY routes of each table and family, ours among them."""
-        return [
-            route
-            for table in tables
-            for family in Family
-            for route in self._read(
-                family, table, self._asking.some(wire.GETROUTE, wire.routes_of(family, table), MANY)
-            )
-        ]
+    def _table(self, family: Family, number: int) -> Table:
+        """What is in one of our tables; the same object for as long as it is the same."""
+        read, known = self._tables.get((family, number), ([], None))
+        mine, ours = wire.routes_of(family, number), len(known.ours) if known else 0
+        bodies, whole = self._asking.first(wire.GETROUTE, mine, MANY + ours)
+        if known is not None and whole and not known.more and bodies == read:
+            return known
+        own = None if whole else self._ours(family, number)
+        if own is not None and len(own) > ours:
+            bodies, whole = self._asking.first(wire.GETROUTE, mine, MANY + len(own))
+        found, protocol = list(self._read(family, number, bodies)), self.claim.protocol
+        table = Table(
+            ours=tuple(r for r in (found if own is None else own) if r.protocol == protocol),
+            others=tuple(route for route in found if route.protocol != protocol),
+            more=not whole,
+        )
+        self._tables[family, number] = bodies, table
+        return table
 
     def _read(self, family: Family, table: int, bodies: Iterable[bytes]) -> Iterator[Route]:
         for body in bodies:

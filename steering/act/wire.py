@@ -8,13 +8,16 @@ a test holds it against pyroute2's rendering of the same messages.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import ipaddress
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, if_indextoname, if_nametoindex, inet_ntop, inet_pton
+from typing import NamedTuple
 
+from steering import hop
 from steering.model import Family
 
 NEWLINK, NEWROUTE, DELROUTE, GETROUTE = 16, 24, 25, 26
@@ -29,11 +32,13 @@ _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _ROUTE = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _RULE = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, -, -, action, flags
+_LINK = struct.Struct("=4xi")  # family, -, device type, index
 _U32 = struct.Struct("=I")
 
 _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
 _TABLE_ABOVE_255 = 252  # RT_TABLE_COMPAT: the number is in the attribute
 _ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: in a removal, whatever the scope
+_LINK_SCOPE = 253  # RT_SCOPE_LINK: there is no router in between
 _ONLINK = 4  # RTNH_F_ONLINK
 _LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH
 _NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, interface
@@ -101,12 +106,20 @@ class Route:
     tos: int = 0
     plain: bool = True
     """False: several next hops, a next hop object, an encapsulation, a forced link, a source."""
+    dev: str | None = None
+    """The interface, of a route without a gateway or by a link-local one: these mean nothing
+    without it."""
     oif: int | None = field(default=None, compare=False)
 
     @property
     def place(self) -> tuple[Family, int, str, int, int, int]:
         """Where the kernel keeps one route, so that another one there replaces it."""
         return self.family, self.table, self.destination, self.length, self.metric, self.tos
+
+    @property
+    def hop(self) -> str | None:
+        """Its next hop, as in `steering.hop`; None where it has none, or several."""
+        return hop.written(self.gateway, self.dev)
 
     @property
     def prefix(self) -> str:
@@ -132,9 +145,8 @@ class Rule:
     """As the kernel dumped it: sent back, it removes exactly this rule."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """One netlink message, taken apart no further."""
+class Message(NamedTuple):
+    """One netlink message, taken apart no further. A tuple: there are thousands in a listing."""
 
     kind: int
     flags: int
@@ -154,7 +166,7 @@ def messages(data: bytes) -> Iterator[Message]:
         if length < _HEADER.size or at + length > len(data):
             return
         body = data[at + _HEADER.size : at + length]
-        yield Message(kind=kind, flags=flags, sequence=sequence, body=body)
+        yield Message(kind, flags, sequence, body)
         at += (length + 3) & ~3
 
 
@@ -256,8 +268,10 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
     """The body of NEWROUTE or DELROUTE for a route.
 
     A removal names everything that tells ours from another's route in the same place; only
-    of a route that isn't plain it leaves out how it leaves the host.
+    of a route that isn't plain it leaves out how it leaves the host. Raises OSError where there is
+    no such interface as the route is to have.
     """
+    on_link = route.family is Family.IPV4 and route.dev is not None and route.gateway is None
     head = _ROUTE.pack(
         _FAMILIES[route.family],
         route.length,
@@ -265,7 +279,7 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
         route.tos,
         route.table if route.table < 256 else _TABLE_ABOVE_255,
         route.protocol,
-        _ANY_SCOPE if removal else 0,
+        _ANY_SCOPE if removal else _LINK_SCOPE if on_link else 0,
         0 if route.kind is RouteKind.OTHER else route.kind,
         0,
     )
@@ -276,6 +290,8 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
         parts.append(attribute(RTA_PRIORITY, u32(route.metric)))
     if route.gateway is not None and route.plain:
         parts.append(attribute(RTA_GATEWAY, packed(route.gateway)))
+    if route.dev is not None and not removal:
+        parts.append(attribute(RTA_OIF, u32(if_nametoindex(route.dev))))
     return b"".join(parts)
 
 
@@ -290,6 +306,7 @@ def route_from(body: bytes) -> Route | None:
     gateway = found.get(RTA_GATEWAY)
     if gateway is None and RTA_VIA in found:
         gateway = found[RTA_VIA][2:]  # behind the gateway's own family
+    oif = number(found.get(RTA_OIF))
     extra = {RTA_SRC, RTA_MULTIPATH, RTA_ENCAP, RTA_NH_ID} & found.keys()
     stated = number(found.get(RTA_TABLE))
     return Route(
@@ -303,8 +320,22 @@ def route_from(body: bytes) -> Route | None:
         metric=number(found.get(RTA_PRIORITY)) or 0,
         tos=tos,
         plain=not (extra or source or flags & _ONLINK),
-        oif=number(found.get(RTA_OIF)),
+        dev=_name_of(oif) if kind == RouteKind.UNICAST and _needs_link(gateway) else None,
+        oif=oif,
     )
+
+
+def _needs_link(gateway: bytes | None) -> bool:
+    """Whether a next hop is known by its interface alone, or not without it."""
+    return gateway is None or (
+        len(gateway) == 16 and gateway[:1] == b"\xfe" and gateway[1] >> 6 == 2
+    )
+
+
+def _name_of(index: int | None) -> str | None:
+    with contextlib.suppress(OSError):  # it has gone meanwhile
+        return if_indextoname(index) if index else None
+    return None
 
 
 def source_from(body: bytes) -> str | None:
@@ -372,6 +403,11 @@ def rule_from(body: bytes) -> Rule | None:
         and suppressed in {None, 2**32 - 1},
         body=body,
     )
+
+
+def link_from(body: bytes) -> int:
+    """The interface that a NEWLINK or DELLINK body is about."""
+    return int(_LINK.unpack_from(body)[0])
 
 
 def address_from(body: bytes) -> str | None:

@@ -273,7 +273,7 @@ class Hands:
         results = self.kernel.apply(plan, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
-            *map(str, self.kernel.prepare()),
+            *map(str, self.kernel.prepare(self._allowed)),
             *map(str, self._leave()),
             *map(str, self.kernel.foreign(besides=self.former)),
         )

@@ -115,7 +115,7 @@ class Outfit:
             was.ears.close()
         if self.ears is not None:
             self.ears.look.keys = self.keys
-        self.ways.watched = self.allowed
+        self.ways.watch(self.allowed)
         if self.hands is not None and self._kernel is not None:
             self.hands.serve(self.setup.config, self._kernel, self.allowed)
         elif was.hands is not None:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from steering import bounds
+from steering import bounds, hop
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
 from steering.act.claim import LAST_RESORT, Claim
+from steering.act.diff import askable
 from steering.config import Config, Mode, Policy, Return, Setup
 from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
@@ -221,27 +222,29 @@ def delegations_of(setup: Setup) -> Mapping[str, Sequence[str]]:
     )
 
 
-def pinning_commands(claim: Claim) -> tuple[str, ...]:
+def pinning_commands(claim: Claim, addresses: Collection[str]) -> tuple[str, ...]:
     """The `ip` commands by which an operator pins marked probes to each path himself.
 
     For hosts where the agent may only observe: it then measures the remote sites as well.
     """
+    asked = askable(addresses, claim)
     lines: list[str] = []
     for family in claim.families:
         ip = "ip -4" if family.bits == 32 else "ip -6"
         around = f"fwmark {claim.mark:#x}/{claim.mask:#x} lookup main"
         lines.append(f"{ip} rule add pref {claim.priority - 2} {around}")
         for site in claim.sites:
-            hop = claim.next_hop(site, family)
-            if hop is None:
+            to = claim.next_hop(site, family)
+            if to is None:
                 continue
             table = claim.table + claim.number(site)
             marked = f"fwmark {claim.mark_of(site):#x}/{claim.mask:#x}"
             asks_by = f"pref {claim.priority - 1} {marked} lookup {table}"
-            lines += [
-                # While the site's link is down its probes must not take another way instead.
-                f"{ip} route add unreachable default metric {LAST_RESORT} table {table}",
-                f"{ip} route add default via {hop} table {table}",
-                f"{ip} rule add {asks_by}",
-            ]
+            for address in asked:
+                if Family.of(address) is family:
+                    # While the site's link is down its probes must not take another way instead.
+                    end = f"unreachable {address} metric {LAST_RESORT} table {table}"
+                    lines.append(f"{ip} route add {end}")
+                    lines.append(f"{ip} route add {address} {hop.words(to)} table {table}")
+            lines.append(f"{ip} rule add {asks_by}")
     return tuple(lines)

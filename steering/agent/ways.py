@@ -1,19 +1,25 @@
 """The ways out of this host, as the kernel has them: what is steered, which mark leads where.
 
-A mark is believed from the moment it was seen to lead over its path: whoever took a rule away,
-an answer to an earlier question came over some other path, and counting it for this one would
-be a lie. An agent that may only observe uses the rules it finds (`steering check --rules`).
+A mark is believed from the moment it was seen to lead over its path to an address, and that is
+looked up for each of them. A site's table has no default route: where a route is missing, the
+question takes the local path or a detour. Whoever took the route or a rule away, an answer to an
+earlier question came over some other path, and counting it for this one would be a lie. An agent
+that may only observe uses the rules it finds (`steering check --rules`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from itertools import islice, product
 
 from steering.act import gateways
 from steering.act.bypass import Bypasses
+from steering.act.claim import Claim
+from steering.act.foreign import ForeignRule
 from steering.act.reader import KernelReader
 from steering.agent.hands import COMPARE
 from steering.model import LOCAL, Family, Instant, Observation, Outcome, Round, Seconds
@@ -26,7 +32,10 @@ REST = 20
 """What goes past our rules is looked up once a second, and less often where that takes long: it may
 take a twentieth of the time."""
 _NAMED = 3
-"""Rules of others that the alarm speaks of."""
+"""Rules of others, or addresses, that an alarm speaks of."""
+AT_ONCE = 512
+"""So many paths and addresses are looked up in one look, and others in the next, where the kernel
+told of nothing that may be the way of a question."""
 
 
 class Ways:
@@ -45,22 +54,38 @@ class Ways:
         `watched` are the addresses that may be steered, `sources` the addresses of this host that
         its resolvers send from, if that is known.
         """
-        self._reader = reader
-        self.watched, self.sources = watched, sources
+        self._reader, self.sources = reader, sources
+        self._families: Mapping[str, Family] = {}
+        self._every = True
+        """The next look is at all addresses."""
+        self._next = 0
+        self._pinned: dict[tuple[str, str], Instant] = {}
+        """(path, address) whose mark leads over the path, and since when."""
+        self.watch(watched)
         self.marked = acting or (
-            reader is not None and any(path != LOCAL for path, _ in reader.pinned())
+            reader is not None and any(path != LOCAL for path, _ in reader.pinned(self._families))
         )
         """Whether the paths are told apart by marks; if not, only the local one is asked."""
-        self._pinned: dict[tuple[str, Family], Instant] = {}
         self._links: Mapping[tuple[str, Family], int] = {}
+        self._leave_by: dict[tuple[str, str], int | None] = {}
+        """The interface that they leave by, of what is in `_pinned`."""
         self._looked_at: Instant = float("-inf")
         self._installed: Mapping[str, str] = {}
         self._gateways: dict[tuple[str, int], tuple[Instant, bool]] = {}
         self._bypasses: Bypasses | None = None
         self._next_look: Instant = float("-inf")
         """When it is to be looked up again what goes past our rules."""
-        self._unasked: dict[Family, Instant] = {}
-        """Families without a remote path that can be asked, and since when."""
+        self._barred: Mapping[tuple[str, Family], ForeignRule] = {}
+        """(site, family) whose questions all go by a rule of somebody else."""
+        self._unasked: dict[str, Instant] = {}
+        """Addresses that can't be asked through any site, and since when."""
+
+    def watch(self, addresses: Collection[str]) -> None:
+        """From now on these may be steered; of the others nothing is known any more."""
+        if addresses != self._families.keys():
+            self._families = {address: Family.of(address) for address in sorted(addresses)}
+            self._pinned = {p: since for p, since in self._pinned.items() if p[1] in addresses}
+            self._every = True
 
     def changed(self) -> bool:
         """Whether the kernel told of a change. Sees which marks lead where they say, since when."""
@@ -68,34 +93,90 @@ class Ways:
             return False
         now = time.monotonic()
         changed = self._reader.changed()
+        if self._may_lead_elsewhere(self._reader):
+            self._every = True
         due = now - self._looked_at >= COMPARE
         if changed and self._reader.others_alone and not due:
             # Somebody may change his own rules all the time: no reason to do nothing else.
             changed = False
         if changed:
             self._gateways.clear()
+            if self._reader.pins_changed:
+                self._pinned.clear()
         if changed or due:
             self._look(self._reader, now)
         return changed
 
+    def _may_lead_elsewhere(self, reader: KernelReader) -> bool:
+        """Whether what changed may be the way of any question."""
+        if reader.pins_changed or reader.others_changed:
+            return True
+        links = reader.links_changed
+        return bool(links) and any(
+            by in links for pair, by in self._leave_by.items() if pair[0] != LOCAL
+        )
+
     def _look(self, reader: KernelReader, now: Instant) -> None:
         self._looked_at = now
+        some, claim = self._some(reader.claim), reader.claim
         try:
-            found = reader.pinned(self.sources)
-            self._links = reader.links()
+            self._keep(some, reader.pinned(some, self.sources), claim, now)
+            self._links = reader.links(self._witnesses(claim))
             if now >= self._next_look:
-                self._bypasses = reader.bypasses(self.watched, self.sources)
+                self._bypasses = reader.bypasses(self._families, self.sources)
                 took = time.monotonic() - now
                 self._next_look = now + max(COMPARE, REST * took)
         except OSError:
             return  # rules that change while they are read: what was so is gone by until they rest
-        self._pinned = {pair: self._pinned.get(pair, now) for pair in found}
-        asked = {f for f in Family if any(self._leads_to(s, f) for s in reader.claim.sites)}
+        self._every = False
+        if (past := self._bypasses) is not None:
+            self._barred = {
+                pair: rule
+                for pair in product(claim.sites, claim.families)
+                if (rule := past.asking(*pair)) is not None
+            }
         self._unasked = {
-            family: self._unasked.get(family, now)
-            for family in reader.claim.families
-            if self.marked and family not in asked
+            address: self._unasked.get(address, now)
+            for address, family in self._families.items()
+            if self.marked and family in claim.families
+            if not any(self._leads_to(site, address) for site in claim.sites)
         }
+
+    def _some(self, claim: Claim) -> Mapping[str, Family]:
+        """The addresses of this look: all, or others each time."""
+        at_once = max(1, AT_ONCE // (1 + len(claim.sites)))
+        if self._every or len(self._families) <= at_once:
+            return self._families
+        begin = self._next if self._next < len(self._families) else 0
+        self._next = begin + at_once
+        return dict(islice(self._families.items(), begin, self._next))
+
+    def _keep(
+        self,
+        some: Mapping[str, Family],
+        found: Mapping[tuple[str, str], int | None],
+        claim: Claim,
+        now: Instant,
+    ) -> None:
+        """Note which marks were found to lead over their paths, of questions to some addresses."""
+        if some is self._families:
+            self._pinned = {pair: self._pinned.get(pair, now) for pair in found}
+            self._leave_by = dict(found)
+            return
+        for pair in product((LOCAL, *claim.sites), some):
+            if pair in found:
+                self._pinned.setdefault(pair, now)
+                self._leave_by[pair] = found[pair]
+            else:
+                self._pinned.pop(pair, None)
+
+    def _witnesses(self, claim: Claim) -> Mapping[tuple[str, Family], str]:
+        """For each site an address of each family that is asked through it."""
+        found: dict[tuple[str, Family], str] = {}
+        for site, (address, family) in product(claim.sites, self._families.items()):
+            if (site, address) in self._pinned:
+                found.setdefault((site, family), address)
+        return found
 
     @property
     def bypassed(self) -> str:
@@ -103,13 +184,24 @@ class Ways:
         return "; ".join(self._bypasses.texts()[:_NAMED]) if self._bypasses is not None else ""
 
     def unasked(self, now: Instant) -> str:
-        """The families in which no site can be asked, and why; empty if there are none."""
-        return "; ".join(
-            f"no site can be asked over {family}, so nothing can be compared or moved: "
-            f"{self._why_unasked(family)}"
-            for family, since in self._unasked.items()
-            if now - since >= UNASKED
-        )
+        """What can't be asked through any site, and why; empty if all can."""
+        long = [address for address, since in self._unasked.items() if now - since >= UNASKED]
+        told: list[str] = []
+        for family in Family:
+            of = sum(other is family for other in self._families.values())
+            mine = [address for address in long if self._families[address] is family]
+            if mine and len(mine) == of:
+                told.append(
+                    f"no site can be asked over {family}, so nothing can be compared or moved: "
+                    f"{self._why_unasked(family)}"
+                )
+            elif mine:
+                more = f" and {len(mine) - _NAMED} more" if len(mine) > _NAMED else ""
+                told.append(
+                    f"no site can be asked for {', '.join(mine[:_NAMED])}{more}: the routes for it "
+                    "in the sites' tables are missing or somebody else's"
+                )
+        return "; ".join(told)
 
     def _why_unasked(self, family: Family) -> str:
         assert self._reader is not None
@@ -117,9 +209,9 @@ class Ways:
         for site in claim.sites:
             if claim.next_hop(site, family) is None:
                 continue
-            rule = self._bypasses.asking(site, family) if self._bypasses is not None else None
+            rule = self._barred.get((site, family))
             because = (
-                "its link is down, or its rule or route is missing"
+                "its link is down, or its rule or routes are missing"
                 if rule is None
                 else f"the rule `{rule}` of somebody else comes first"
             )
@@ -149,15 +241,28 @@ class Ways:
         past = self._bypasses
         if past is None or not past.traffic:
             return frozenset()
-        return frozenset(a for a in self.watched if past.of(a) is not None)
+        return frozenset(a for a in self._families if past.of(a) is not None)
 
-    def leads(self, path: str, family: Family) -> bool:
-        """Whether a question with this path's mark would go over this path."""
-        return not self.marked or self._leads_to(path, family)
+    def leads(self, path: str, address: str, interface: str | None = None) -> bool:
+        """Whether a question to this address with this path's mark would go over this path.
 
-    def _leads_to(self, path: str, family: Family) -> bool:
-        caught = self._bypasses.asking(path, family) if self._bypasses is not None else None
-        return (path, family) in self._pinned and caught is None
+        One that is bound to an interface leaves by that, whatever route there is: where none is by
+        it, the kernel takes the address for one on that link.
+        """
+        if not self.marked:
+            return True
+        if not self._leads_to(path, address):
+            return False
+        return path == LOCAL or interface is None or self._leaves_by(path, address, interface)
+
+    def _leaves_by(self, path: str, address: str, interface: str) -> bool:
+        with contextlib.suppress(OSError):
+            return socket.if_nametoindex(interface) == self._leave_by.get((path, address))
+        return False
+
+    def _leads_to(self, path: str, address: str) -> bool:
+        family = self._families.get(address)
+        return (path, address) in self._pinned and (path, family) not in self._barred
 
     def link(self, path: str, family: Family) -> int | None:
         """By which interface answers over a path have to come in; None: that can't be told.
@@ -184,14 +289,13 @@ class Ways:
 
     def over_their_paths(self, item: Round) -> Round:
         """The round without what a mark that pinned nothing has brought."""
-        family = Family.of(item.address)
-        seen = tuple(o for o in item.observations if self._came_over_its_path(o, family, item.at))
+        seen = tuple(o for o in item.observations if self._came_over_its_path(o, item.at))
         return replace(item, observations=seen)
 
-    def _came_over_its_path(self, seen: Observation, family: Family, at: Instant) -> bool:
+    def _came_over_its_path(self, seen: Observation, at: Instant) -> bool:
         never_left = seen.outcome is Outcome.LOCAL_ERROR and not seen.reached
         if seen.live or not self.marked or never_left:
             return True
         if self._bypasses is not None and (seen.address, seen.path) in self._bypasses.questions:
             return False
-        return at >= self._pinned.get((seen.path, family), float("inf"))
+        return at >= self._pinned.get((seen.path, seen.address), float("inf"))

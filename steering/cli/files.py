@@ -24,7 +24,7 @@ def check(options: argparse.Namespace) -> int:
     if options.rules:
         if claim is None:
             raise Excuse(WRONG_INPUT, "kernel: off: there are no rules")
-        print("\n".join(parts.pinning_commands(claim)))
+        print("\n".join(parts.pinning_commands(claim, addresses)))
         return FINE
     if options.prefix_list:
         from steering.prefixes import prefix_list

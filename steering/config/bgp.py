@@ -14,7 +14,7 @@ from steering.config.addresses import Address, Role
 from steering.config.problems import shown
 from steering.config.scalars import FilePath, Place, Scalar, Whole, Word
 from steering.config.section import MisfitError, Section, distinct, some
-from steering.config.site import NextHop, SiteName
+from steering.config.site import Announced, SiteName
 from steering.config.units import Duration
 from steering.model import Family
 
@@ -136,10 +136,11 @@ class Bgp(Section):
         default=True,
         description="Whether NO_EXPORT (RFC 1997) keeps the routes within the neighbours' AS.",
     )
-    next_hop: Mapping[SiteName, NextHop] = Field(
+    next_hop: Mapping[SiteName, Announced] = Field(
         default={},
         validate_default=False,
-        description="Next hops as the routers know them, by site; the site's own if left out.",
+        description="Next hops as the routers know them, by site; the site's own if left out, where"
+        " that is an address.",
     )
     listen: Annotated[int, _PORT] | None = Field(
         default=None,

@@ -23,11 +23,13 @@ def wrong_in(config: Config) -> Iterator[Wrong]:
         yield ("sites",), "is empty, wanted a site to steer to, or mode: observe"
     taken: dict[str, str] = {}
     for name, site in config.sites.items():
-        for family, hop in site.next_hop.items():
-            if hop in taken:
-                message = f"{hop} is the next hop of {taken[hop]} already, wanted one for each site"
+        for family, to in site.next_hop.items():
+            if (other := taken.setdefault(to, name)) != name:
+                message = (
+                    f"{to} is the next hop of {other} already, wanted one for each site: another"
+                    " address of that router, or a tunnel"
+                )
                 yield ("sites", name, "next_hop", family.value), message
-            taken.setdefault(hop, name)
     yield from _wrong_pins(config)
     if config.act.bgp:
         yield from _wrong_announcing(config, config.act.bgp)
@@ -62,7 +64,9 @@ def _wrong_announcing(config: Config, bgp: Bgp) -> Iterator[Wrong]:
     for name, hops in config.announced_next_hops.items():
         for family, hop in hops.items():
             where = ("act", "bgp", "next_hop", name, family.value)
-            if hop in taken and taken[hop] != name:
+            if " " in hop:
+                yield where, f"is `{hop}`, which routers can't be told, wanted an address"
+            elif hop in taken and taken[hop] != name:
                 yield where, f"{hop} is the next hop of {taken[hop]} already, wanted one a site"
             taken.setdefault(hop, name)
     for name in bgp.next_hop:

@@ -111,7 +111,7 @@ class Prober:
         signatures: Signatures,
         deliver: Callable[[Round], None],
         gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
-        leads: Callable[[str, Family], bool] = lambda _path, _family: True,
+        leads: Callable[[str, str, str | None], bool] = lambda _path, _address, _interface: True,
         link: Callable[[str, Family], int | None] = lambda _path, _family: None,
         sources: Callable[[Family], Sequence[Source | None]] = lambda _family: (),
         strays: Strays | None = None,
@@ -123,12 +123,13 @@ class Prober:
         known: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """`gateway_dead` tells whether a silence of this address, asked with this mark, is of our
-        own making. `leads` tells whether a path's mark leads over that path now; where it does not,
-        nothing is sent: the question would go over another path, once more. `link` is the index of
-        the interface that answers over a path have to come in by, None where that can't be told.
-        `sources` are what the resolvers send from: rounds take them in turns; where there are none
-        the kernel chooses. `strays` counts what is passed over. So many questions are under way
-        `at_once`; others wait until one of them is over. `known` are the `delegations` of all
+        own making. `leads` tells whether a path's mark leads to an address over that path now, from
+        a socket that is bound to an interface, or to none; where it does not, nothing is sent: the
+        question would go over another one. `link` is the index of the interface that answers over a
+        path have to come in by, None where that can't be told. `sources` are what the resolvers
+        send from: rounds take them in turns; where there are none the kernel chooses. `strays`
+        counts what is passed over. So many questions are under way `at_once`; others wait until one
+        of them is over. `known` are the `delegations` of all
         zones, where they are worked out already.
 
         Raises ValueError for a target of no upstream, or a path named like the live one.
@@ -240,7 +241,8 @@ class Prober:
     def _send(self, flight: _Flight, path: str, body: bytes) -> None:
         address, family = flight.target.address, flight.target.family
         query_id = self._rng.getrandbits(16)
-        if path != LIVE and not self._leads(path, family):
+        pin = self._pin(path, flight.source)
+        if path != LIVE and not self._leads(path, address, pin.interface):
             self._arrived.append((flight, path, query_id, _NO_WAY))
             return
         silence = self._silence.get((address, path), 0)
@@ -268,7 +270,7 @@ class Prober:
             timeout=self._pace.timeout,
             port=self._port,
             mark=self._marks[path],
-            pin=self._pin(path, flight.source),
+            pin=pin,
             tcp=by_tcp,
             echo=self._echoes[address, path],
             link=None if path in self._any_return else self._link(path, family),

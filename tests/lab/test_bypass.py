@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, 
 pytestmark = pytest.mark.lab
 
 PLAN = {IPV4[0]: "pao", IPV6[0]: "pao"}
-REMOTE = {(site, family) for site in CLAIM.sites for family in Family}
+REMOTE = {(site, address) for site in CLAIM.sites for address in ADDRESSES}
+FAMILIES = {address: Family.of(address) for address in ADDRESSES}
 HERE = "10.255.0.1"
 """What the kernel chooses as the source of packets by the default route."""
 
@@ -35,7 +36,7 @@ def kernel(namespace: None) -> Iterator[KernelActuator]:
     """An agent's rules, and one address of each family steered."""
     build_host()
     with KernelActuator(CLAIM) as made:
-        made.prepare()
+        made.prepare(ADDRESSES)
         made.apply(PLAN, ADDRESSES)
         yield made
 
@@ -112,8 +113,8 @@ def test_a_socket_bound_to_no_source_takes_that_of_the_detour_and_is_not_caught(
     assert f"packets to {IPV4[0]} (UDP from 10.255.1.1) bypass the steers" in ways.bypassed
     assert "questions through pao to every ipv4 address take another way" in ways.bypassed
     assert ways.installed() == {IPV6[0]: "pao"}
-    assert not ways.leads("pao", Family.IPV4)
-    assert ways.leads("fra", Family.IPV4)
+    assert not ways.leads("pao", IPV4[0])
+    assert ways.leads("fra", IPV4[0])
 
 
 def test_where_the_resolvers_have_another_source_it_is_no_concern_of_theirs(ways: Ways) -> None:
@@ -141,7 +142,7 @@ def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: Ways, kind: s
     assert "questions through fra, pao to every ipv6 address take another way" in ways.bypassed
     assert ways.installed() == {}
     assert not any(ways.leads(*pair) for pair in REMOTE)
-    assert ways.leads(LOCAL, Family.IPV4)  # the local path is what the host's own rules make it
+    assert ways.leads(LOCAL, IPV4[0])  # the local path is what the host's own rules make it
     now = time.monotonic()
     assert ways.unasked(now) == ""
     said = ways.unasked(now + looking.UNASKED)
@@ -161,7 +162,7 @@ def test_tailscales_rule_matters_once_its_table_leads_there(ways: Ways) -> None:
     look(ways)
     only(ways, "`5270: from all lookup 52` (ipv4)", "questions through fra, pao")
     assert ways.installed() == {IPV6[0]: "pao"}
-    assert {p for p in REMOTE if ways.leads(*p)} == {(s, Family.IPV6) for s in CLAIM.sites}
+    assert {p for p in REMOTE if ways.leads(*p)} == {(s, a) for s in CLAIM.sites for a in IPV6}
 
 
 def test_wireguards_inverted_mark_catches_all_but_its_own_packets(ways: Ways) -> None:
@@ -255,7 +256,8 @@ def test_what_was_asked_while_one_address_was_caught_does_not_count(ways: Ways) 
     run("ip route add default via 10.255.0.9 table 78")
     run(f"ip rule add pref 100 to {IPV4[0]} lookup 78")
     look(ways)
-    assert ways.leads("pao", Family.IPV4)
+    assert not ways.leads("pao", IPV4[0])
+    assert ways.leads("pao", IPV4[1])
     for address, count in ((IPV4[0], 1), (IPV4[1], 3)):
         told = tuple(
             Observation(address=address, path=path, outcome=Outcome.SECURE)
@@ -288,10 +290,10 @@ def test_priority_below_the_rule_is_the_remedy(kernel: KernelActuator) -> None:
     assert found
     kernel.withdraw()
     with KernelActuator(replace(CLAIM, priority=int(found[1]))) as other:
-        other.prepare()
+        other.prepare(ADDRESSES)
         other.apply(PLAN, ADDRESSES)
         assert other.bypasses(ADDRESSES) == Bypasses(claim=other.claim)
-        assert {pair for pair in other.pinned() if pair[0] != LOCAL} == REMOTE
+        assert {pair for pair in other.pinned(FAMILIES) if pair[0] != LOCAL} == REMOTE
         assert gateway(IPV4[0]) == "10.255.1.2"
 
 
@@ -335,9 +337,11 @@ def test_a_flood_of_others_rules_is_looked_at_once_a_second(
     looks: list[float] = []
     read = kernel.pinned
 
-    def pinned(sources: tuple[str, ...] = ()) -> frozenset[tuple[str, Family]]:
+    def pinned(
+        addresses: Mapping[str, Family], sources: Collection[str] = ()
+    ) -> Mapping[tuple[str, str], int | None]:
         looks.append(time.monotonic())
-        return read(sources)
+        return read(addresses, sources)
 
     monkeypatch.setattr(kernel, "pinned", pinned)
     begun = time.monotonic()
@@ -358,10 +362,10 @@ def test_without_a_default_route_or_the_main_tables_rule_no_local_question_leave
     ways: Ways,
 ) -> None:
     run("ip route del default")
-    assert not look(ways).leads(LOCAL, Family.IPV4)
-    assert ways.leads(LOCAL, Family.IPV6)
+    assert not look(ways).leads(LOCAL, IPV4[0])
+    assert ways.leads(LOCAL, IPV6[0])
     run("ip -6 rule del pref 32766")
-    assert not look(ways).leads(LOCAL, Family.IPV6)
+    assert not look(ways).leads(LOCAL, IPV6[0])
     with (
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe,
         pytest.raises(OSError, match="unreachable"),

@@ -59,7 +59,7 @@ with KernelActuator(CLAIM, may_write=lambda: not switch.engaged()) as kernel:
     while True:
         guard.ensure()
         lease.renew(CLAIM, seconds)
-        kernel.prepare()
+        kernel.prepare(ADDRESSES)
         kernel.apply(dict.fromkeys(sorted(ADDRESSES), "pao"), ADDRESSES)
         print("turn", flush=True)
         time.sleep(0.1)
@@ -154,7 +154,7 @@ def host(namespace: None, tmp_path: Path) -> Iterator[Host]:
 def installed_here() -> None:
     """Everything is in the kernel, and nobody renews anything."""
     with KernelActuator(CLAIM) as kernel:
-        assert kernel.prepare() == ()
+        assert kernel.prepare(ADDRESSES) == ()
         kernel.apply(ALL_PAO, ADDRESSES)
 
 
@@ -417,10 +417,10 @@ def test_the_guard_is_small_and_has_everything_loaded_from_the_start(host: Host)
     assert int(resident.split()[1]) <= 16 * 1024
     script = (
         "import sys, steering.act.guard, steering.act.kernel as k; before = set(sys.modules)\n"
-        "from kernelhost import CLAIM\n"
+        "from kernelhost import ADDRESSES, CLAIM\n"
         "late = set(sys.modules) - before\n"
         "before = set(sys.modules)\n"
-        "with k.KernelActuator(CLAIM) as kernel: kernel.prepare(); kernel.withdraw()\n"
+        "with k.KernelActuator(CLAIM) as kernel: kernel.prepare(ADDRESSES); kernel.withdraw()\n"
         "print(sorted(set(sys.modules) - before))"
     )
     environment = {"PYTHONPATH": f"{_HERE}:{Path.cwd()}"}
@@ -513,9 +513,9 @@ def test_the_actuator_asks_the_switch_before_each_batch(host: Host) -> None:
     switch = OffSwitch(state=host.state, runtime=host.runtime)
     with KernelActuator(CLAIM, may_write=lambda: not switch.engaged()) as kernel:
         switch.engage("test", "noc")
-        assert {trouble.because for trouble in kernel.prepare()} == {SWITCHED_OFF}
+        assert {trouble.because for trouble in kernel.prepare(ADDRESSES)} == {SWITCHED_OFF}
         results = kernel.apply(ALL_PAO, ADDRESSES)
         assert all(isinstance(r, Refused) and r.because == SWITCHED_OFF for r in results)
         assert ours() == []
         switch.release()
-        assert kernel.prepare() == ()
+        assert kernel.prepare(ADDRESSES) == ()

@@ -47,7 +47,7 @@ switch = OffSwitch(state=state, runtime=runtime)
 plan = dict.fromkeys(sorted(ADDRESSES), "pao")
 with KernelActuator(CLAIM, may_write=lambda: not switch.engaged()) as kernel:
     while True:
-        kernel.prepare()
+        kernel.prepare(ADDRESSES)
         kernel.apply(plan, ADDRESSES)
         time.sleep(0.05)
 """
@@ -63,7 +63,7 @@ class Host:
 
     def install(self) -> None:
         with KernelActuator(CLAIM) as kernel:
-            assert kernel.prepare() == ()
+            assert kernel.prepare(ADDRESSES) == ()
             kernel.apply(dict.fromkeys(sorted(ADDRESSES), "pao"), ADDRESSES)
             assert dict(kernel.installed()) == dict.fromkeys(ADDRESSES, "pao")
 

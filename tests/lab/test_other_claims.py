@@ -8,7 +8,7 @@ from functools import partialmethod
 from pathlib import Path
 
 import pytest
-from kernelhost import ADDRESSES, CLAIM, Monitor, build_host, ip, ours, run
+from kernelhost import CLAIM, Monitor, build_host, ip, ours, run
 
 from steering.act.claim import Claim
 from steering.act.guard import Watch
@@ -25,6 +25,7 @@ from steering.model import Family
 pytestmark = pytest.mark.lab
 
 PLAN = {"192.0.2.1": "pao", "2001:db8::1": "pao"}
+WATCHED = frozenset((*PLAN, "192.0.2.2"))
 HOPS = CLAIM.next_hops
 OTHERS = {
     "table": replace(CLAIM, table=6353),
@@ -109,7 +110,7 @@ def switch_of(config: Config) -> OffSwitch:
 
 def served(config: Config) -> Hands:
     """Hands that have installed the plan."""
-    hands = Hands(config, CLAIM, switch_of(config), ADDRESSES)
+    hands = Hands(config, CLAIM, switch_of(config), WATCHED)
     hands.adopt()
     turn(hands)
     return hands
@@ -140,7 +141,7 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
 ) -> None:
     for lives in range(200):
         hands = served(config)
-        hands.serve(config, hands.successor(other), ADDRESSES)
+        hands.serve(config, hands.successor(other), WATCHED)
         fate.lives, killed = lives, False
         try:
             for _ in range(3):
@@ -151,7 +152,7 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
         assert takes_the_detour(), f"after {lives} messages"
         hands.close()  # as the kernel does for the dead
         if lives % 2:
-            successor = Hands(config, other, switch_of(config), ADDRESSES)
+            successor = Hands(config, other, switch_of(config), WATCHED)
             successor.adopt()
             assert takes_the_detour()
             turn(successor)
@@ -175,7 +176,7 @@ def test_where_both_claims_want_the_same_route_it_is_not_touched(
 ) -> None:
     hands = served(config)
     with Monitor() as monitor:
-        hands.serve(config, hands.successor(OTHERS[name]), ADDRESSES)
+        hands.serve(config, hands.successor(OTHERS[name]), WATCHED)
         for _ in range(3):
             turn(hands)
         monitor.catch_up()
@@ -192,7 +193,7 @@ def test_a_lease_that_cannot_be_written_takes_up_no_other_claim(
 ) -> None:
     hands = served(config)
     before = run("ip -d route show table all proto 53")
-    hands.serve(config, hands.successor(OTHERS["table"]), ADDRESSES)
+    hands.serve(config, hands.successor(OTHERS["table"]), WATCHED)
 
     def full(*_: object, **_named: object) -> None:
         raise OSError(28, "No space left on device")

@@ -42,7 +42,7 @@ def test_a_good_host_has_nothing_to_complain_of(host: None, tmp_path: Path) -> N
 
 def test_what_an_agent_left_installed_is_no_fault(host: None, tmp_path: Path) -> None:
     with KernelActuator(CLAIM) as kernel:
-        kernel.prepare()
+        kernel.prepare(ADDRESSES)
         kernel.apply(dict.fromkeys(ADDRESSES, "pao"), ADDRESSES)
         assert complaints(tmp_path) == ()
 
@@ -86,13 +86,13 @@ def test_a_rule_that_the_kernel_put_before_ours_is_noticed_and_may_stay(
     claim = replace(CLAIM, transit_interfaces=())
     address = "203.0.113.1" if family == "-4" else "2001:db8::1"
     with KernelActuator(claim) as kernel:
-        kernel.prepare()
+        kernel.prepare(ADDRESSES)
         run(f"ip {family} rule add from {address} lookup main")
         assert f"{claim.preferences[0]}:" in run(f"ip {family} rule show from {address}")
         (notice,) = complaints(tmp_path, claim=claim)
         assert notice.kind is Fault.NOTICE
         assert "no rule of ours needs it now" in notice.message
-        assert kernel.prepare() == kernel.foreign() == kernel.withdraw() == ()
+        assert kernel.prepare(ADDRESSES) == kernel.foreign() == kernel.withdraw() == ()
         assert address in run(f"ip {family} rule")
     (needed, *_) = complaints(tmp_path)  # by a claim that has transit interfaces
     assert needed.kind is Fault.WRONG_INPUT
@@ -134,6 +134,21 @@ def test_a_family_that_no_site_carries_is_noticed_once(host: None, tmp_path: Pat
             f"policies: {stranded} addresses can't be steered: no site has an ipv6 next hop",
         )
     ]
+
+
+def test_an_interface_to_a_site_that_is_not_there_is_noticed(host: None, tmp_path: Path) -> None:
+    hops = {"pao": {Family.IPV4: "dev tun0", Family.IPV6: "via fe80::1 dev bb-pao"}}
+    claim = replace(CLAIM, next_hops={**CLAIM.next_hops, **hops})
+    (notice,) = complaints(tmp_path, claim=claim)
+    assert notice.kind is Fault.NOTICE
+    assert "sites.pao.next_hop.ipv4: dev tun0 is on no link of this host now" in notice.message
+    run("ip link set bb-pao down")
+    run("ip link set bb-pao name tun0")
+    run("ip link set tun0 up")
+    Path("/proc/sys/net/ipv4/conf/tun0/rp_filter").write_text("1", encoding="ascii")
+    said = [complaint.message for complaint in complaints(tmp_path, claim=claim)]
+    assert any("next_hop.ipv6: via fe80::1 dev bb-pao is on no link" in text for text in said)
+    assert any("rp_filter: tun0 drops answers" in text for text in said)
 
 
 def test_a_next_hop_that_is_this_host_is_wrong_input(host: None, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kernelhost import CLAIM, build_host, ip, run, until
+from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip, run, until
 
 from steering.act.kernel import KernelActuator
 from steering.agent.ways import Ways
@@ -40,8 +40,8 @@ def ways(namespace: None) -> Iterator[Ways]:
         for hop in CLAIM.next_hops[site].values():  # nobody is there to be asked for them
             run(f"ip neigh replace {hop} lladdr {mac(f'far-{link}')} dev {link} nud permanent")
     with KernelActuator(CLAIM) as kernel:
-        assert kernel.prepare() == ()
-        ways = Ways(kernel, acting=True)
+        assert kernel.prepare(ADDRESSES) == ()
+        ways = Ways(kernel, acting=True, watched=ADDRESSES)
         ways.changed()
         yield ways
 
@@ -121,7 +121,7 @@ def test_an_answer_forged_on_the_local_link_is_not_the_sites(
     """The forger knows all there is to guess: port, id, case."""
 
     async def story() -> None:
-        assert ways.leads("pao", family)
+        assert ways.leads("pao", ADDRESS[family])
         link = ways.link("pao", family)
         assert link == socket.if_nametoindex("bb-pao")
         replies: list[Reply] = []
@@ -215,7 +215,8 @@ def test_a_site_reached_over_several_links_is_not_compared(ways: Ways) -> None:
     """As an operator's own rules may have it, where the agent may only observe."""
     table = CLAIM.table + CLAIM.number("pao")
     hops = "nexthop via 10.255.1.2 dev bb-pao nexthop via 10.255.2.9 dev bb-fra"
-    run(f"ip route replace default table {table} proto {CLAIM.protocol} {hops}")
+    for address in IPV4:
+        run(f"ip route replace {address} table {table} proto {CLAIM.protocol} {hops}")
 
     def links() -> tuple[int | None, int | None]:
         ways.changed()

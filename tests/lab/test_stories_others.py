@@ -22,6 +22,7 @@ from stage import (
 
 from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import poll
+from steering.lab.world import EDGE
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -65,6 +66,24 @@ def test_probe_tables_that_someone_flushes_come_back() -> None:
         assert poll(lambda: everything(stage) == before, timeout=BACK + slack())
         stage.steady({})
         assert stage.healths("pao") == {"healthy"}
+
+
+def test_while_somebody_flushes_a_sites_table_no_local_answer_counts_for_the_site() -> None:
+    """The questions in between take the local path, where all signatures are expired."""
+    with on_stage() as stage:
+        flushing = "while :; do ip -4 route flush table 5354; ip -6 route flush table 5354; done"
+        program = stage.scene.world.start(EDGE, ["sh", "-c", flushing])
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        assert poll(lambda: stage.scene.routes().keys() == {*stage.addresses}, timeout=PATIENCE), (
+            stage.story()
+        )
+        stage.asked_more(60)
+        program.kill()
+        stage.await_health("healthy", path="pao")
+        for address in stage.status()["addresses"]:
+            told = address["paths"]["pao"]
+            assert told["outcomes"].keys() <= {"secure", "insecure", "local_error", "timeout"}
+            assert told["nsid"] == "ns1-pao"
 
 
 def test_a_foreign_route_that_turns_up_in_our_table_is_left_alone_and_alarmed() -> None:

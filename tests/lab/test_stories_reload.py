@@ -96,6 +96,11 @@ def last_reload(stage: Stage) -> float:
     return next(float(line.removeprefix(name)) for line in metrics if line.startswith(name))
 
 
+def site_tables(stage: Stage) -> list[set[str]]:
+    """The addresses that questions through each site have routes for."""
+    return [set(stage.scene.routes(table)) for table in ("5354", "5355")]
+
+
 @contextmanager
 def steered(
     settings: Settings = QUICK, *, nameservers: Mapping[str, tuple[str, ...]] = FEW
@@ -116,9 +121,11 @@ def test_an_address_goes_and_comes_while_no_other_route_is_touched() -> None:
         was = edit(policy(stage), without("c"))
         stage.await_routes(stage.through("pao", stays), within=SOON + slack())
         assert {e["address"] for e in stage.listen() if e["event"] == "released"} == set(gone)
+        assert poll(lambda: site_tables(stage) == [{*stays}] * 2, timeout=PATIENCE)
         stage.clients_fine()
         policy(stage).write_text(was)
         stage.await_routes(stage.through("pao"))
+        assert poll(lambda: site_tables(stage) == [{*stage.addresses}] * 2, timeout=PATIENCE)
         lines = kernel.steers()
         assert all(any(f" {a} " in line for a in gone) for line in lines), lines
         assert sum("Deleted" in line for line in lines) == len(gone)

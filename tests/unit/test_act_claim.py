@@ -13,6 +13,7 @@ from test_act_diff import CLAIM
 from steering import bounds
 from steering.act.claim import Claim, ClaimError
 from steering.act.marks import collision, shared_with
+from steering.act.wire import RouteKind
 from steering.model import LOCAL, Family
 
 
@@ -68,6 +69,39 @@ def test_its_tables_are_never_the_systems(table: int, says: str) -> None:
 def test_a_next_hop_is_one_router_on_a_link(hops: dict[Family, str]) -> None:
     with pytest.raises(ClaimError):
         replace(CLAIM, next_hops={**CLAIM.next_hops, "pao": hops})
+
+
+@pytest.mark.parametrize(
+    ("family", "hop", "says"),
+    [
+        (Family.IPV4, "dev tun0", None),
+        (Family.IPV6, "via fe80::1 dev eth1", None),
+        (Family.IPV4, "dev sixteen-letters-", "15 bytes"),
+        (Family.IPV4, "dev ", "no next hop"),
+        (Family.IPV4, "via 10.9.9.9", "no next hop"),
+        (Family.IPV4, "via 10.9.9.9 dev eth1", "needs no interface"),
+        (Family.IPV6, "via fd00::9 dev eth1", "needs no interface"),
+        (Family.IPV4, "via fe80::1 dev eth1", "wanted one ipv4"),
+        (Family.IPV6, "via FE80::1 dev eth1", "usual form"),
+    ],
+)
+def test_a_next_hop_may_be_an_interface_or_need_one(
+    family: Family, hop: str, says: str | None
+) -> None:
+    hops = {**CLAIM.next_hops, "fra": {family: hop}}
+    if says is not None:
+        with pytest.raises(ClaimError, match=says):
+            replace(CLAIM, next_hops=hops)
+        return
+    claim = replace(CLAIM, next_hops=hops)
+    assert Claim.from_json(claim.to_json()) == claim
+    assert claim.site_of(hop) == "fra"
+    address = "192.0.2.1" if family is Family.IPV4 else "2001:db8::1"
+    assert claim.steer(address, "fra").hop == hop
+    with pytest.raises(ClaimError, match="also the next hop of pao"):
+        replace(CLAIM, next_hops={"pao": {family: hop}, "fra": {family: hop}})
+    both = {"pao": dict.fromkeys(Family, "dev tun0")}
+    assert replace(CLAIM, next_hops=both).site_of("dev tun0") == "pao"
 
 
 def test_marks_and_tables_follow_the_order_of_sites() -> None:
@@ -157,8 +191,33 @@ def test_a_collision_is_a_packet_that_both_rules_match(mark: int, mask: int, our
     assert (collision(mark, mask, one) is not None) == both
 
 
+def test_each_site_has_a_host_route_for_each_address_and_an_end_behind_it() -> None:
+    addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
+    routes = CLAIM.probe_routes(addresses)
+    assert {r.prefix for r in routes} == {"192.0.2.1/32", "192.0.2.2/32", "2001:db8::1/128"}
+    ways = [r for r in routes if r.kind is RouteKind.UNICAST]
+    ends = [r for r in routes if r.kind is RouteKind.UNREACHABLE]
+    assert len(ends) == 6  # each address at each site
+    assert {(r.table, r.gateway) for r in ways} == {
+        (CLAIM.table + CLAIM.number(site), hop)
+        for site, hops in CLAIM.next_hops.items()
+        for hop in hops.values()
+    }
+    for way in ways:
+        (end,) = [e for e in ends if (e.table, e.prefix) == (way.table, way.prefix)]
+        assert end.metric > way.metric
+        assert routes.index(end) < routes.index(way)
+
+
+def test_a_family_that_no_site_has_is_in_no_table() -> None:
+    four = replace(
+        CLAIM, next_hops={s: {Family.IPV4: h[Family.IPV4]} for s, h in CLAIM.next_hops.items()}
+    )
+    assert four.probe_routes(["2001:db8::1"]) == ()
+
+
 def test_a_site_without_a_family_has_an_end_there_and_no_way() -> None:
-    (end,) = [r for r in CLAIM.probe_routes(Family.IPV6) if r.table == CLAIM.table + 2]
+    (end,) = [r for r in CLAIM.probe_routes(["2001:db8::1"]) if r.table == CLAIM.table + 2]
     assert end.gateway is None
     with pytest.raises(KeyError):
         CLAIM.steer("2001:db8::1", "fra")

@@ -14,13 +14,25 @@ from steering.act.bypass import Bypass, Bypasses
 from steering.act.claim import Claim
 from steering.act.foreign import Does, Flow, ForeignRule
 from steering.agent import ways as looking
-from steering.agent.ways import REST, UNASKED, Ways
+from steering.agent.ways import AT_ONCE, REST, UNASKED, Ways
 from steering.decide.because import because
-from steering.model import LOCAL, Facts, Family, Health, Instant, Outcome, Round
+from steering.model import (
+    LOCAL,
+    Facts,
+    Family,
+    Health,
+    Instant,
+    Kind,
+    Observation,
+    Outcome,
+    Question,
+    Round,
+)
 
 TOGETHER = policy(more="steer: {together: address}\n")
 TAILSCALE = ForeignRule(family=Family.IPV4, priority=5270, does=Does.LOOKUP, table=52)
 ONE, SIX = "192.0.2.1", "2001:db8::1"
+NEW = "192.0.2.77"
 
 
 class Bypassed(Simulation):
@@ -75,26 +87,36 @@ class Kernel:
         self.others_alone = False
         self.told = False
         self.failing = False
-        self.leading = {(site, family) for site in CLAIM.sites for family in CLAIM.families}
+        self.pins_changed = self.others_changed = False
+        self.links_changed: set[int] = set()
+        self.leading = {(site, address) for site in CLAIM.sites for address in (ONE, SIX)}
         self.found = Bypasses(claim=CLAIM)
         self.looks = 0
+        self.looked_at: set[str] = set()
         self.reads = 0
 
     def changed(self) -> bool:
         return self.told
 
-    def pinned(self, sources: Collection[str] = ()) -> frozenset[tuple[str, Family]]:
+    def pinned(
+        self, addresses: Mapping[str, Family], sources: Collection[str] = ()
+    ) -> Mapping[tuple[str, str], int | None]:
         assert not sources
         self.looks += 1
+        self.looked_at = set(addresses)
         if self.failing:
             raise OSError(11, "the routing tables change faster than they can be read")
-        return frozenset(self.leading | {(LOCAL, family) for family in Family})
+        led = self.leading | {(LOCAL, address) for address in addresses}
+        return {pair: 7 for pair in led if pair[1] in addresses}
 
-    def links(self) -> Mapping[tuple[str, Family], int]:
-        return {}
+    def links(
+        self,
+        witnesses: Mapping[tuple[str, Family], str],
+    ) -> Mapping[tuple[str, Family], int]:
+        return dict.fromkeys(witnesses, 1)
 
     def bypasses(self, addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
-        assert set(addresses) == {ONE, SIX}
+        assert set(addresses) >= {ONE, SIX}
         assert not sources
         self.reads += 1
         return self.found
@@ -138,7 +160,7 @@ def caught(*sites: str) -> Bypasses:
 def test_a_flood_of_others_rules_costs_one_look_a_second(clock: Clock) -> None:
     kernel = Kernel()
     ways = ways_of(kernel)
-    kernel.told = kernel.others_alone = True
+    kernel.told = kernel.others_alone = kernel.others_changed = True
     told = 0
     for _ in range(1000):
         clock.now += 0.01
@@ -178,7 +200,7 @@ def test_rules_that_cannot_be_read_end_nothing(clock: Clock) -> None:
     kernel.failing = True
     clock.now += 5.0
     assert not ways.changed()
-    assert ways.leads("pao", Family.IPV4)
+    assert ways.leads("pao", ONE)
     assert ways.installed() == {ONE: "pao", SIX: "pao"}
 
 
@@ -187,9 +209,9 @@ def test_a_site_is_not_asked_while_all_questions_are_caught(clock: Clock) -> Non
     kernel.found = caught("pao")
     ways = ways_of(kernel)
     ways.changed()
-    assert not ways.leads("pao", Family.IPV4)
-    assert ways.leads("pao", Family.IPV6)
-    assert ways.leads("fra", Family.IPV4)
+    assert not ways.leads("pao", ONE)
+    assert ways.leads("pao", SIX)
+    assert ways.leads("fra", ONE)
     assert ways.installed() == {SIX: "pao"}
     assert ways.past() == {ONE}
     clock.now += UNASKED
@@ -200,7 +222,7 @@ def test_no_site_that_can_be_asked_is_told_after_a_while_and_by_family(clock: Cl
     kernel = Kernel()
     ways = ways_of(kernel)
     ways.changed()
-    kernel.leading = {pair for pair in kernel.leading if pair[1] is Family.IPV6}
+    kernel.leading = {pair for pair in kernel.leading if pair[1] == SIX}
     clock.now += 1.0
     ways.changed()
     assert ways.unasked(clock.now) == ""
@@ -208,18 +230,114 @@ def test_no_site_that_can_be_asked_is_told_after_a_while_and_by_family(clock: Cl
     ways.changed()
     said = ways.unasked(clock.now)
     assert said.startswith("no site can be asked over ipv4, so nothing can be compared or moved")
-    assert "its link is down, or its rule or route is missing" in said
+    assert "its link is down, or its rule or routes are missing" in said
     assert "ipv6" not in said
     kernel.found = caught(*CLAIM.sites)
     clock.now += 1.0
     ways.changed()
     assert "the rule `5270: from all lookup 52` of somebody else" in ways.unasked(clock.now)
-    kernel.leading = {(site, family) for site in CLAIM.sites for family in CLAIM.families}
+    kernel.leading = {(site, address) for site in CLAIM.sites for address in (ONE, SIX)}
     kernel.found = Bypasses(claim=CLAIM)
     clock.now += 1.0
     ways.changed()
     assert ways.unasked(clock.now) == ""
     assert ways.bypassed == ""
+
+
+def test_an_address_that_comes_later_is_not_asked_before_it_was_looked_up(clock: Clock) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    ways.changed()
+    ways.watch({ONE, SIX, NEW})
+    assert not ways.leads("pao", NEW)
+    assert not ways.leads(LOCAL, NEW)
+    clock.now += 1.0
+    ways.changed()
+    assert not ways.leads("pao", NEW)
+    assert ways.leads(LOCAL, NEW)
+    assert ways.leads("pao", ONE)
+    kernel.leading |= {(site, NEW) for site in CLAIM.sites}
+    kernel.told = True
+    clock.now += 0.01
+    ways.changed()
+    assert ways.leads("pao", NEW)
+    ways.watch({ONE, SIX})
+    assert not ways.leads("pao", NEW)
+
+
+def test_an_address_that_no_site_can_be_asked_for_is_told_after_a_while(clock: Clock) -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    ways.watch({ONE, SIX, NEW})
+    kernel.leading.add(("fra", ONE))
+    for after in (0.0, UNASKED):
+        clock.now += 1.0 + after
+        ways.changed()
+    said = ways.unasked(clock.now)
+    assert said.startswith(
+        f"no site can be asked for {NEW}: the routes for it in the sites' tables"
+    )
+    kernel.leading.add(("pao", NEW))
+    clock.now += 1.0
+    ways.changed()
+    assert ways.unasked(clock.now) == ""
+
+
+def test_where_rules_or_site_tables_changed_what_was_asked_before_does_not_count(
+    clock: Clock,
+) -> None:
+    """They may have been gone in between, be all there again or not."""
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    ways.changed()
+    asked, told = clock.now, Observation(address=ONE, path="pao", outcome=Outcome.SECURE)
+    question = Question(zone="com.", name="com.", rdtype="SOA", kind=Kind.SOA)
+    item = Round(address=ONE, question=question, at=asked, observations=(told,))
+    kernel.told = True
+    clock.now += 0.01
+    ways.changed()  # of a link, say
+    assert ways.over_their_paths(item) == item
+    kernel.pins_changed = True
+    clock.now += 0.01
+    ways.changed()
+    assert ways.leads("pao", ONE)
+    assert ways.over_their_paths(item).observations == ()
+    assert ways.over_their_paths(replace(item, at=clock.now)).observations == (told,)
+
+
+def test_of_many_addresses_some_are_looked_up_each_time_and_all_after_a_change(
+    clock: Clock,
+) -> None:
+    kernel = Kernel()
+    many = {f"198.18.{i // 250}.{i % 250 + 1}" for i in range(1000)}
+    kernel.leading = {(site, address) for site in CLAIM.sites for address in many}
+    reader: object = kernel
+    ways = Ways(reader, acting=True, watched=many | {ONE, SIX})  # type: ignore[arg-type]
+    ways.changed()
+    assert len(kernel.looked_at) == 1002
+    seen: set[str] = set()
+    lost = ("pao", sorted(many)[700])
+    kernel.leading.discard(lost)  # and nobody tells of it
+    for _ in range(6):
+        clock.now += 1.0
+        ways.changed()
+        assert len(kernel.looked_at) * (1 + len(CLAIM.sites)) <= AT_ONCE
+        seen |= kernel.looked_at
+    assert seen == many | {ONE, SIX}
+    assert not ways.leads(*lost)
+    assert ways.leads("fra", lost[1])
+    kernel.told = True
+    kernel.links_changed = {8}  # a link that no question goes by
+    clock.now += 0.01
+    ways.changed()
+    assert len(kernel.looked_at) < 1002
+    for changed in ("links_changed", "pins_changed", "others_changed"):
+        kernel.links_changed = {7} if changed == "links_changed" else set()
+        kernel.pins_changed = changed == "pins_changed"
+        kernel.others_changed = changed == "others_changed"
+        clock.now += 0.01
+        ways.changed()
+        assert len(kernel.looked_at) == 1002
 
 
 @pytest.mark.parametrize(

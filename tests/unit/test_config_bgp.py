@@ -172,6 +172,24 @@ def test_what_is_wrong_is_said_at_its_place(
     assert any(fragment in problem.message for problem in found), caught.value.problems
 
 
+@pytest.mark.parametrize("said", ["", "lax: {ipv4: {dev: tun9}}", "lax: {ipv4: 10.1.0.1}"])
+def test_a_next_hop_without_an_address_needs_one_for_the_routers(tmp_path: Path, said: str) -> None:
+    announced = f"next_hop: {{{said}}}"
+    bgp = f"act: {{bgp: {{local_as: 1, router_id: 10.0.0.53, {NEIGHBOUR}, {announced}}}}}"
+    file = written(tmp_path, bgp)
+    lax = "  lax: {next_hop: {ipv4: {dev: tun0}}}\n"
+    file.write_text(file.read_text().replace("  fra: {", f"{lax}  fra: {{"))
+    if said.endswith("10.1.0.1}"):
+        assert load(file).config.announced_next_hops["lax"] == {Family.IPV4: "10.1.0.1"}
+        return
+    wanted = (
+        "routers can't be told, wanted an address" if not said else "no address, wanted an IPv4"
+    )
+    with pytest.raises(ConfigError, match=wanted) as caught:
+        load(file)
+    assert {problem.path for problem in caught.value.problems} == {"act.bgp.next_hop.lax.ipv4"}
+
+
 @pytest.mark.parametrize(
     ("pins", "fragment"),
     [

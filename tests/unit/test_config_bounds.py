@@ -44,6 +44,7 @@ from steering.config.scalars import (
 )
 from steering.config.schema import FILES, _scalar, _sections
 from steering.config.section import section_in, some
+from steering.config.site import Hop
 from steering.config.sources import From
 from steering.config.units import Duration, Share, Size, duration, octets, seconds
 from steering.decide.attention import attention
@@ -185,6 +186,7 @@ LIMITS: Mapping[type[Scalar[Any]], Callable[[Any], Limits] | Limits | None] = {
     FamilyName: None,
     Address: None,
     From: None,
+    Hop: None,
     Until: None,
 }
 """What is tried of each kind; None: there is nothing between two of its values."""
@@ -489,17 +491,18 @@ def _claimed(claim: Claim, setup: Setup) -> None:
     assert claim.preferences[0] > 0
     assert claim.preferences[-1] < 32766
     assert parts.held_by(setup.config) == claim
+    addresses = parts.addresses_of(setup)
+    ours: list[wire.Route | wire.Rule] = [*claim.probe_routes(addresses)]
     for family in claim.families:
-        ours: tuple[wire.Route | wire.Rule, ...]
-        ours = (*claim.rules(family), *claim.probe_routes(family))
-        for what in ours:
-            for act in (Act.ADD, Act.REMOVE):
-                assert order(Change(act=act, what=what)).body
+        ours += claim.rules(family)
+    for what in ours:
+        for act in (Act.ADD, Act.REMOVE):
+            assert order(Change(act=act, what=what)).body
     for target in setup.policies[0].targets:
         for site in claim.sites:
             if claim.next_hop(site, target.family):
                 assert wire.route_body(claim.steer(target.address, site))
-    assert parts.pinning_commands(claim)
+    assert parts.pinning_commands(claim, addresses)
 
 
 def _said(setup: Setup, claim: Claim) -> None:

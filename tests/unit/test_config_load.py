@@ -27,6 +27,7 @@ from steering.config import (
 )
 from steering.config.document import parse
 from steering.model import Family
+from steering.replay.setups import read, write
 
 CONFIG = """\
 site: sin
@@ -225,6 +226,30 @@ BAD_CONFIGS = [
     ("  x: {next_hop: {ipv6: 10.0.0.1}}", 5, "sites.x.next_hop.ipv6", ["IPv4", "an IPv6 a"]),
     ("  x: {next_hop: {ipv6: 'fe80::1'}}", 5, "sites.x.next_hop.ipv6", ["link-local"]),
     ("  x: {next_hop: {ipv6: 'fe80::1%e'}}", 5, "sites.x.next_hop.ipv6", ["interface"]),
+    ("  x: {next_hop: {ipv6: 'fe80::1%e'}}", 5, "sites.x.next_hop.ipv6", ["{via:", "dev: e}"]),
+    ("  x: {next_hop: {ipv4: {dev: lo}}}", 5, "sites.x.next_hop.ipv4", ["this host itself"]),
+    ("  x: {next_hop: {ipv4: {dev: a/b}}}", 5, "sites.x.next_hop.ipv4", ["no interface"]),
+    ("  x: {next_hop: {ipv4: {via: 10.1.1.1}}}", 5, "sites.x.next_hop.ipv4", ["dev, or via and"]),
+    (
+        "  x: {next_hop: {ipv4: {via: 10.1.1.1, dev: e}}}",
+        5,
+        "sites.x.next_hop.ipv4",
+        ["wanted the address alone"],
+    ),
+    (
+        "  x: {next_hop: {ipv6: {via: 'fd00::1', dev: e}}}",
+        5,
+        "sites.x.next_hop.ipv6",
+        ["wanted the address alone"],
+    ),
+    ("  x: {next_hop: {ipv6: {via: e, dev: e}}}", 5, "sites.x.next_hop.ipv6", ["no address"]),
+    ("  x: {next_hop: {ipv4: [10.1.1.1, 10.1.1.2]}}", 5, "sites.x.next_hop.ipv4", ["VRRP"]),
+    (
+        "  x: {next_hop: {ipv4: {dev: e}}}\n  y: {next_hop: {ipv4: {dev: e}}}",
+        6,
+        "sites.y.next_hop.ipv4",
+        ["hop of x already"],
+    ),
     ("  x: {next_hop: {ipv6: '::ffff:1.2.3.4'}}", 5, "sites.x.next_hop.ipv6", ["1.2.3.4"]),
     ("  x: {next_hop: {ipv4: 224.0.0.1}}", 5, "sites.x.next_hop.ipv4", ["multicast"]),
     ("  x: {next_hop: {ipv4: 127.0.0.1}}", 5, "sites.x.next_hop.ipv4", ["this host itself"]),
@@ -464,6 +489,18 @@ def test_python_may_say_seconds_where_files_need_units() -> None:
     with pytest.raises(ValueError, match="wanted at most the interval"):
         Probe(interval=0.1)
     assert Site(next_hop={"ipv4": "10.0.0.1"}).next_hop == {Family.IPV4: "10.0.0.1"}
+
+
+def test_a_next_hop_is_an_address_or_an_interface_or_a_link_local_address_on_one(
+    tmp_path: Path,
+) -> None:
+    hops = "{ipv4: {dev: tun0}, ipv6: {via: 'FE80::1', dev: eth1}}"
+    setup = load(place(tmp_path, f"{CONFIG}  x: {{next_hop: {hops}}}\n"))
+    wanted = {Family.IPV4: "dev tun0", Family.IPV6: "via fe80::1 dev eth1"}
+    assert setup.config.sites["x"].next_hop == wanted
+    assert read(write(setup)).config == setup.config
+    both = "{ipv4: {dev: tun0}, ipv6: {dev: tun0}}"
+    load(place(tmp_path, f"{CONFIG}  x: {{next_hop: {both}}}\n"))
 
 
 def test_values_never_change_once_read(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ async def probing(
     interval: float = 0.05,
     patience: float = 0.5,
     gateway_dead: Callable[[str, int | None], bool] = lambda _address, _mark: False,
-    leads: Callable[[str, Family], bool] = lambda _path, _family: True,
+    leads: Callable[[str, str, str | None], bool] = lambda _path, _address, _interface: True,
     link: Callable[[str, Family], int | None] = lambda _path, _family: None,
     strays: Strays | None = None,
     sources: Sequence[Source] = (),
@@ -391,6 +391,29 @@ def test_a_live_question_that_no_gateway_carries_did_not_get_out() -> None:
     asyncio.run(story())
 
 
+def test_a_question_from_a_bound_socket_is_sent_only_where_the_path_leaves_by_that_link() -> None:
+    async def story() -> None:
+        asked: set[tuple[str, str | None]] = set()
+
+        def leads(path: str, _address: str, interface: str | None) -> bool:
+            asked.add((path, interface))
+            return interface is None or path == "local"
+
+        server = Server("127.0.0.1", healthy)
+        bound = [Source(address="127.0.0.1", interface="lo"), Source(address="127.0.0.7")]
+        paths = (Path(name="local"), Path(name="pao"))
+        async with (
+            serving(server) as port,
+            probing("127.0.0.1", port=port, paths=paths, leads=leads, sources=bound) as watching,
+        ):
+            await until(lambda: len(asked) == 4 and len(watching.rounds) >= 4)
+            for one in watching.observations:
+                if one.path == "pao" and one.source == "127.0.0.1@lo":
+                    assert (one.outcome, one.reached) == (Outcome.LOCAL_ERROR, False)
+
+    asyncio.run(story())
+
+
 def test_over_a_path_that_its_mark_does_not_lead_to_nothing_is_sent() -> None:
     async def story() -> None:
         server = Server("127.0.0.1", healthy)
@@ -401,7 +424,7 @@ def test_over_a_path_that_its_mark_does_not_lead_to_nothing_is_sent() -> None:
                 "127.0.0.1",
                 port=port,
                 paths=paths,
-                leads=lambda path, family: (path, family) != ("pao", Family.IPV4),
+                leads=lambda path, address, _: (path, address) != ("pao", "127.0.0.1"),
             ) as watching,
         ):
             await until(lambda: len(watching.rounds) >= 5)
