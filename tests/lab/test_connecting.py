@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -164,7 +163,6 @@ def set_up(
     number: int,
     *,
     after: Sequence[int] = (),
-    also: str = "",
     dnstap: str = "",
     pao: str = "healthy",
     change: Callable[[Block], Block] = lambda block: block,
@@ -172,7 +170,7 @@ def set_up(
 ) -> Iterator[Play]:
     """An example is set up as the page says, `after` others, and the agent finds pao like that.
 
-    `change` makes of a block another one; `also` is typed on the edge host beforehand.
+    `change` makes of a block another one.
     """
     typists: list[Typist] = []
     before: dict[str, set[str]] = {}
@@ -183,7 +181,6 @@ def set_up(
         lay(scene.world, **laid)
         for other in after:
             typist.prepare(other)
-        scene.world.run(EDGE, ["sh", "-e"], stdin=also)
         before.update({machine: everything(scene.world, machine) for machine in MACHINES})
         typist.prepare(number, change)
         pod = any(block.machine == "pod" for block in example(number))
@@ -237,16 +234,8 @@ def by_the_kernel(played: Play) -> None:
     an_incident(played, lambda: routes() == played.hops, lambda: routes() == {})
 
 
-@pytest.mark.xfail(strict=True, reason="site tables hold a default route: outer packets match it")
 def test_vxlan_and_snat_at_the_remote_site() -> None:
     with play(1) as played:
-        by_the_kernel(played)
-
-
-def test_vxlan_with_the_rule_for_the_tunnels_own_packets() -> None:
-    """What the page says for as long as the test above fails."""
-    (rule,) = re.findall(r"`(ip rule add [^`]+)`", PAGE.read_text().partition("## 2.")[0])
-    with play(1, also=rule) as played:
         by_the_kernel(played)
 
 
