@@ -65,7 +65,8 @@ class Reply:
     reached: bool = False
     """Something came back from the address itself: a packet of its own, not ICMP."""
     stalled: bool = False
-    """A connection was made, and the answer did not come over it in time."""
+    """A connection was made, and the answer did not come over it in the time that was left: as long
+    as making it took, at the least. Where it took longer, the path may just be slow."""
     rtt: Seconds | None = None
     over_tcp: bool = False
     astray: str = ""
@@ -192,6 +193,7 @@ class Inquiry:
         self._rtt: Seconds | None = None
         self._reached = False
         self._established = False
+        """A connection was made, in half of the time or less."""
         self._tcp = tcp
         self._buffer = bytearray()
         self._socket: socket.socket | None = None
@@ -299,7 +301,8 @@ class Inquiry:
         # Fits any send buffer; raises BlockingIOError where there is no connection yet.
         sock.send(struct.pack("!H", len(self._query)) + self._query)
         decline(sock)
-        self._reached = self._established = True
+        self._reached = True
+        self._established = 2 * (self._monotonic() - self._asked) <= self._timeout
         self._loop.remove_writer(sock)
         self._loop.add_reader(sock, self._guarded, self._stream, sock)
 

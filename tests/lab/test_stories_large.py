@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,28 @@ def widen(stage: Stage, *paths: str) -> None:
         stage.scene.world.run(router, ["nft", "delete", "table", "inet", "lab"])
 
 
+def tunnel(stage: Stage, path: str) -> None:
+    """From now on this path's link has the least MTU that IPv6 allows, and the router's errors that
+    say so are filtered.
+    """
+    router = stage.scene.world.paths[path].router
+    stage.scene.world.ip(router, "link", "set", "dev", EDGE, "mtu", "1280")
+    stage.scene.world.run(
+        router,
+        ["nft", "-f", "-"],
+        stdin="table inet lab { chain mute { type filter hook output priority 0; "
+        "icmp type destination-unreachable drop; icmpv6 type packet-too-big drop; }; }\n",
+    )
+
+
+def untunnel(stage: Stage, path: str) -> None:
+    """The end of `tunnel`."""
+    stage.scene.world.ip(
+        stage.scene.world.paths[path].router, "link", "set", "dev", EDGE, "mtu", "1500"
+    )
+    widen(stage, path)
+
+
 def is_shown(stage: Stage, site: str, transport: str, *wanted: str) -> bool:
     """Whether the status says one of these of what the kernel chooses, in both families."""
     sites = stage.status()["sites"]
@@ -54,13 +77,20 @@ def because(stage: Stage, alarm: str) -> str:
     return "".join(a["because"] for a in stage.status()["alarms"] if a["name"] == alarm)
 
 
-@pytest.mark.parametrize("spare_keys", [BY_UDP, BY_TCP], ids=["UDP", "TCP"])
+@pytest.mark.parametrize(
+    ("spare_keys", "lose", "mend"),
+    [
+        pytest.param(BY_UDP, narrow, widen, id="UDP"),
+        pytest.param(BY_TCP, narrow, widen, id="TCP"),
+        pytest.param(BY_TCP, tunnel, untunnel, id="tunnel"),
+    ],
+)
 def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_them(
-    spare_keys: int,
+    spare_keys: int, lose: Callable[[Stage, str], None], mend: Callable[[Stage, str], None]
 ) -> None:
     with on_stage(STAYS, agent=False, sites=("pao",), spare_keys=spare_keys) as stage:
         scene = stage.scene
-        narrow(stage, "pao")
+        lose(stage, "pao")
         scene.start_agent()
         assert poll(lambda: is_shown(stage, "pao", "large", "lost"), timeout=60), stage.story()
         assert is_shown(stage, "pao", "udp", "usable")
@@ -77,7 +107,7 @@ def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_t
         assert f"steering_site_usable{{{series}}} 0.0" in metrics
         assert stage.about("steered") == set()
 
-        widen(stage, "pao")
+        mend(stage, "pao")
         stage.await_routes(stage.through("pao"), within=180)
         stage.await_proof()
         assert poll(lambda: is_shown(stage, "pao", "large", "usable"), timeout=60)
