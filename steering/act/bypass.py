@@ -174,6 +174,14 @@ def concerning(
     )
 
 
+def named(rules: Iterable[ForeignRule], addresses: Iterable[str]) -> tuple[str, ...]:
+    """Those of the addresses that a rule selects by their prefix."""
+    prefixes = [r.destination for r in rules if r.destination and r.destination.prefixlen]
+    if not prefixes:
+        return ()
+    return tuple(a for a in addresses if any(ip_address(a) in prefix for prefix in prefixes))
+
+
 def _by_family(addresses: Iterable[str]) -> Mapping[Family, list[Address]]:
     found: dict[Family, list[Address]] = {family: [] for family in Family}
     for address in addresses:
@@ -190,9 +198,7 @@ def _sample(
 ) -> tuple[str, ...]:
     """So many addresses of a family, first of all those that a rule names."""
     mine = sorted(a for a in addresses if Family.of(a) is family)
-    named = [r.destination for r in rules if r.destination and r.destination.prefixlen]
-    first = [a for a in mine if any(ip_address(a) in prefix for prefix in named)]
-    return tuple(dict.fromkeys([*first, *mine]))[:SAMPLE]
+    return tuple(dict.fromkeys([*named(rules, mine), *mine]))[:SAMPLE]
 
 
 class _Look:

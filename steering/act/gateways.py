@@ -49,6 +49,7 @@ def pinned(
     *,
     sources: Collection[str] = (),
     beside_others: bool = False,
+    named: Collection[str] = (),
     chosen: bool = True,
 ) -> Mapping[tuple[str, str], int | None]:
     """The (path, address) pairs whose mark leads where it says, and by which interface.
@@ -59,7 +60,8 @@ def pinned(
     took a rule away, or a route out of a site's table, an answer to a mark that pins nothing came
     over some other path, and counting it for this one would be a lie. With `beside_others`, where
     rules of others come before ours, that has to be so by UDP and TCP, and from each source
-    (`variants`), for some of each family; where it is so for none of these, it is for none at all.
+    (`variants`), for those that such a rule has `named` and for some of each family; where it is so
+    for none of these, it is for none at all.
     """
     found: dict[tuple[str, str], int | None] = {}
     for path, family in product((LOCAL, *claim.sites), Family):
@@ -69,7 +71,8 @@ def pinned(
         flows = [Flow(destination=address, mark=claim.mark_of(path)) for address in mine]
         led = _led(asking, claim, path, family, flows)
         if beside_others:
-            some = list(led)[:: -(-len(led) // WITNESSES) or 1]
+            some = {*list(led)[:: -(-len(led) // WITNESSES) or 1]}
+            some |= {flow for flow in led if flow.destination in named}
             every = [v for f in some for v in variants(asking, f, sources, chosen=chosen)]
             astray = {
                 f.destination for f in set(every) - _led(asking, claim, path, family, every).keys()

@@ -14,7 +14,7 @@ from typing import Final, Self
 
 from steering import hop
 from steering.act import wire
-from steering.act.bypass import Bypasses, by_source, bypasses, concerning
+from steering.act.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
 from steering.act.foreign import Does, ForeignRule, foreign_rule_from
@@ -179,6 +179,7 @@ class KernelReader:
             addresses,
             sources=[source for source in sources if not source or source in own],
             beside_others=bool(rules),
+            named=frozenset(named(rules, addresses)),
             chosen=by_source(rules),
         )
 

@@ -81,12 +81,16 @@ class Ways:
         """(site, family) whose questions all go by a rule of somebody else."""
 
     def watch(self, addresses: Collection[str]) -> None:
-        """From now on these may be steered; of the others nothing is known any more."""
+        """From now on these may be steered; of the others nothing is known any more.
+
+        The next look is due: a question that has no way before it looks like a fault of this host.
+        """
         if addresses != self._families.keys():
             self._families = {address: Family.of(address) for address in sorted(addresses)}
             self._pinned = {p: since for p, since in self._pinned.items() if p[1] in addresses}
             self._unasked = {a: since for a, since in self._unasked.items() if a in addresses}
             self._every = True
+            self._looked_at = float("-inf")
 
     def changed(self) -> bool:
         """Whether the kernel told of a change. Sees which marks lead where they say, since when."""

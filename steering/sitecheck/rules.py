@@ -18,27 +18,27 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from steering.act.bgp.process import SWITCH
-from steering.act.claim import LAST_RESORT, Claim
-from steering.act.diff import Act, Change
+from steering.act.claim import Claim
+from steering.act.diff import Act, Change, askable
 from steering.act.guard import LOCK
 from steering.act.kernel import KernelActuator, order
 from steering.act.lease import Lease
-from steering.act.netlink import BATCH, Writing
+from steering.act.netlink import BATCH, Order, Writing
 from steering.act.reader import KernelReader
 from steering.act.rivals import Rival, end, leases_of, rivals
 from steering.act.watchdog import Guard, found, start_guard
-from steering.act.wire import Action, Route, RouteKind, Rule
+from steering.act.wire import Action, Route, Rule
 from steering.agent.alone import Alone
 from steering.agent.parts import CannotRun
 from steering.config import Config
 from steering.excuse import FAILED, Excuse
-from steering.model import Family, Seconds
+from steering.model import Seconds
 from steering.system.aside import within
 
 NAME = "check"
@@ -63,21 +63,13 @@ def wanted(claim: Claim, addresses: Collection[str]) -> tuple[Route | Rule, ...]
     Behind each route stands one that says `unreachable`: where the link goes down meanwhile, a
     question fails, and takes no other way.
     """
-    routes: list[Route] = []
-    for address in sorted(addresses):
-        for site in claim.sites:
-            if claim.next_hop(site, Family.of(address)) is None:
-                continue
-            over = replace(claim.steer(address, site), table=claim.table + claim.number(site))
-            stop = replace(over, kind=RouteKind.UNREACHABLE, gateway=None, metric=LAST_RESORT)
-            routes += [stop, over]
     rules = [
         rule
         for family in claim.families
         for rule in claim.rules(family)
         if rule.action is Action.TABLE and rule.mark is not None and rule.mark != claim.mark
     ]
-    return (*routes, *rules)
+    return (*claim.probe_routes(askable(addresses, claim)), *rules)
 
 
 @contextlib.contextmanager
@@ -194,10 +186,18 @@ def _put_in(runtime: Path, what: Sequence[Route | Rule]) -> None:
             if os.path.lexists(runtime / SWITCH):
                 raise CannotInstall("this host was just switched off")
             batch = what[at : at + BATCH]
-            said = writing.carry_out([order(Change(act=Act.ADD, what=each)) for each in batch])
-            for each, refusal in zip(batch, said, strict=True):
+            orders = [(each, one) for each in batch if (one := _order(each)) is not None]
+            said = writing.carry_out([one for _, one in orders])
+            for (each, _), refusal in zip(orders, said, strict=True):
                 if refusal is not None and isinstance(each, Rule):
                     raise CannotInstall(f"rule {each.priority} ({each.family}): {refusal.text}")
+
+
+def _order(what: Route | Rule) -> Order | None:
+    """How to put it in; None where there is no such interface as the route is to have."""
+    with contextlib.suppress(OSError):
+        return order(Change(act=Act.ADD, what=what))
+    return None
 
 
 def _take_out(claim: Claim) -> None:

@@ -75,6 +75,22 @@ def only(ways: Ways, *parts: str) -> None:
         assert part in ways.bypassed
 
 
+@pytest.mark.parametrize("kind", ["udp", "tcp"])
+def test_one_of_many_addresses_whose_questions_a_rule_catches_is_not_asked(
+    kernel: KernelActuator, kind: str
+) -> None:
+    many = {f"198.18.0.{i}": Family.IPV4 for i in range(1, 201)}
+    assert kernel.prepare(many) == ()
+    run("ip route add default via 10.255.0.9 table 77")
+    for one in ("198.18.0.77", "198.18.0.78"):
+        assert ("pao", one) in kernel.pinned(many)
+        run(f"ip rule add pref 100 to {one} ipproto {kind} dport 53 lookup 77")
+        assert gateway(one, kind=kind, mark=CLAIM.mark_of("pao")) == "10.255.0.9"
+        found = kernel.pinned(many)
+        assert not any((site, one) in found for site in CLAIM.sites)
+    assert len(found) == 200 + 198 * len(CLAIM.sites)
+
+
 def test_a_rule_for_the_source_that_resolvers_have_takes_them_past_the_steers(ways: Ways) -> None:
     run("ip route add default via 10.255.0.9 table 77")
     run(f"ip rule add pref 100 from {HERE} lookup 77")

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from steering.act import wire
 from steering.act.claim import Claim
+from steering.act.netlink import Order, Refusal
 from steering.act.wire import Action, Route, RouteKind, Rule
 from steering.model import Family
+from steering.sitecheck import rules
 from steering.sitecheck.rules import wanted
 
 CLAIM = Claim(
@@ -44,9 +54,41 @@ def test_every_route_is_a_host_route_in_a_sites_table_with_an_end_behind_it() ->
     }
     assert all(route.length == route.family.bits for route in routes)
     ends = {(r.table, r.destination) for r in routes if r.kind is RouteKind.UNREACHABLE}
-    assert ends == {(table, address) for table, address, _ in over}
+    nowhere = (5355, "2001:db8::1")  # fra has no next hop for it
+    assert ends == {(table, address) for table, address, _ in over} | {nowhere}
+    assert all(r.gateway is r.dev is None for r in routes if r.kind is RouteKind.UNREACHABLE)
 
 
 def test_routes_come_before_the_rules_that_lead_to_them() -> None:
     kinds = [type(what) for what in wanted(CLAIM, ADDRESSES)]
     assert kinds == sorted(kinds, key=lambda kind: kind is Rule)
+
+
+class Written:
+    """A kernel that takes all that it is told."""
+
+    def __init__(self) -> None:
+        self.kinds: list[int] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def carry_out(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+        self.kinds += [one.kind for one in orders]
+        return (None,) * len(orders)
+
+
+def test_a_site_whose_interface_is_not_there_keeps_no_other_from_being_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = Written()
+    monkeypatch.setattr(rules, "Writing", lambda: written)
+    hops = {**CLAIM.next_hops, "fra": {Family.IPV4: "dev no-such-link"}}
+    what = wanted(replace(CLAIM, next_hops=hops), ADDRESSES)
+    rules._put_in(tmp_path, what)
+    assert any(one.dev for one in what if isinstance(one, Route))
+    assert written.kinds.count(wire.NEWROUTE) == sum(isinstance(one, Route) for one in what) - 1
+    assert written.kinds.count(wire.NEWRULE) == sum(isinstance(one, Rule) for one in what)
