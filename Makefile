@@ -27,7 +27,8 @@ help: ## this list
 demo: setup-demo ## replay July 2023 live, in network namespaces of its own (a minute)
 	@$(PYTHON) -m steering demo $(DEMO)
 
-test: lint unit labs ## all checks and tests, labs with real name servers last
+test: lint ## all checks and tests, with those in labs and those without beside each other
+	@scripts/test
 
 lint: setup-test ## ruff and mypy
 	$(PYTHON) -m ruff check
@@ -37,10 +38,10 @@ lint: setup-test ## ruff and mypy
 unit: setup-test ## the tests that need no network namespaces (some six minutes on two cores)
 	$(PYTEST) -n auto -m "not lab" $(ONLY)
 
-# Two at once, on a machine that others use as well, have less time than they ask for now and
+# Three at once, on two cores that others use as well, have less time than they ask for now and
 # then. What failed so is tried once more, alone: what fails again fails.
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
-	$(PYTEST) -n 2 --dist loadfile -m lab $(ONLY) || { [ $$? -eq 1 ] && $(ALONE) $(ONLY); }
+	$(PYTEST) -n 3 --dist loadfile -m lab $(ONLY) || { [ $$? -eq 1 ] && $(ALONE) $(ONLY); }
 
 bench: setup-test ## measure what README.md's figures are made of; BENCH=NAME: one of CONTRIBUTING.md's
 	@$(PYTHON) -m benchmarks $(BENCH)
