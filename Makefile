@@ -2,7 +2,7 @@
 
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-ALONE := $(PYTEST) -m lab --last-failed --last-failed-no-failures none
+AGAIN := --last-failed --last-failed-no-failures none
 
 # For a part of a target: make unit ONLY=tests/unit/test_docs.py, make bench BENCH=turn,
 # make demo DEMO="--json timeline.json", make fuzz FUZZ="--messages 500000 --only probe --seed 7",
@@ -35,13 +35,15 @@ lint: setup-test ## ruff and mypy
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 
-unit: setup-test ## the tests that need no network namespaces (some six minutes on two cores)
-	$(PYTEST) -n auto -m "not lab" $(ONLY)
+# Beside others, on two cores, a test has less time than it asks for now and then. What failed so
+# is tried once more, alone: what fails again fails.
+tests = $(PYTEST) -o cache_dir=.pytest_cache/$@ $(1) $(ONLY)
 
-# Three at once, on two cores that others use as well, have less time than they ask for now and
-# then. What failed so is tried once more, alone: what fails again fails.
+unit: setup-test ## the tests that need no network namespaces (some six minutes on two cores)
+	$(call tests,-n auto -m "not lab") || { [ $$? -eq 1 ] && $(call tests,-m "not lab" $(AGAIN)); }
+
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
-	$(PYTEST) -n 3 --dist loadfile -m lab $(ONLY) || { [ $$? -eq 1 ] && $(ALONE) $(ONLY); }
+	$(call tests,-n 3 --dist loadfile -m lab) || { [ $$? -eq 1 ] && $(call tests,-m lab $(AGAIN)); }
 
 bench: setup-test ## measure what README.md's figures are made of; BENCH=NAME: one of CONTRIBUTING.md's
 	@$(PYTHON) -m benchmarks $(BENCH)

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.lab
 
 PARTLY = Fault(kind=FaultKind.EXPIRED, share=0.13)
 OWN = {Family.IPV4: "10.53.0.1", Family.IPV6: "fd53::1"}
+FOUND = 180.0
+"""Seconds in which so small a part is found bad, of four addresses and beside a load."""
 SAID = f"resolver_sources: {{ipv4: [{OWN[Family.IPV4]}], ipv6: ['{OWN[Family.IPV6]}']}}"
 
 
@@ -55,7 +57,7 @@ def test_it_is_never_moved_to_sites_that_do_not_know_its_source_and_is_once_they
         assert poll(lambda: shown(stage, "pao", "lost") and shown(stage, "fra", "lost"), timeout=60)
         stage.await_alarm("reach")
         scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_alarm("everywhere", "unproven")
+        stage.await_alarm("everywhere", "unproven", within=FOUND)
         stage.steady({})
         address = stage.addresses[0]
         assert OWN[Family.IPV4] in scene.steering("explain", address)
@@ -69,7 +71,7 @@ def test_it_is_never_moved_to_sites_that_do_not_know_its_source_and_is_once_they
         )
 
         know(scene, "fra", "fra")
-        stage.await_routes(stage.through("fra"))
+        stage.await_routes(stage.through("fra"), within=FOUND)
         stage.await_proof()
         stage.clients_fine()
         assert shown(stage, "pao", "lost")
@@ -84,7 +86,7 @@ def test_a_site_that_forgets_the_source_while_it_is_in_use_is_left_within_second
         scene.start_agent()
         stage.await_health("healthy", path="pao")
         scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_routes(stage.through("pao"))
+        stage.await_routes(stage.through("pao"), within=FOUND)
         stage.await_proof()
         for address, family in ((OWN[f], f) for f in Family):
             scene.world.ip("pao", "route", "del", f"{address}/{family.bits}")
@@ -108,7 +110,7 @@ def test_a_source_that_the_files_do_not_name_is_found_by_its_sockets() -> None:
         assert poll(found, timeout=120, every=0.6), f"{stage.status()['sites']}; {stage.story()}"
         stage.await_alarm("reach")
         stage.scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_alarm("everywhere", "unproven")
+        stage.await_alarm("everywhere", "unproven", within=FOUND)
         stage.steady({})
         assert stage.about("steered") == set()
 

@@ -8,12 +8,13 @@ import errno
 import functools
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
 Respond = Callable[[bytes, bool], Iterable[bytes]]
 """A query's bytes, and whether they came by TCP -> the datagrams (or TCP answers) to send."""
+Stream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
 
 @dataclass
@@ -75,12 +76,36 @@ async def _listen(servers: tuple[Server, ...], tcp: bool, made: contextlib.Async
         made.callback(transport.close)
         port = server.port = transport.get_extra_info("sockname")[1]
         if tcp:
-            listener = await asyncio.start_server(
-                functools.partial(_stream, server), server.address, port
-            )
-            made.push_async_callback(listener.wait_closed)
-            made.callback(listener.close)
+            each = functools.partial(_stream, server)
+            await made.enter_async_context(accepting(each, server.address, port))
     return port
+
+
+@contextlib.asynccontextmanager
+async def accepting(each: Stream, address: str, port: int) -> AsyncIterator[None]:
+    """What is accepted by TCP there; all ends with it, also what has not begun.
+
+    Raises OSError where the port is not free.
+    """
+    writers: list[asyncio.StreamWriter] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        tasks.append(asyncio.create_task(each(reader, writer)))
+
+    listener = await asyncio.start_server(accept, address, port)
+    try:
+        yield
+    finally:
+        listener.close()
+        for writer in writers:
+            writer.transport.abort()
+        for task in tasks:
+            task.cancel()
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(error, Exception):
+                raise error
 
 
 async def _stream(
