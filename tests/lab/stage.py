@@ -43,6 +43,8 @@ EXPIRED = Fault(kind=FaultKind.EXPIRED)
 
 PATIENCE: Seconds = 60.0
 """For what is bound to come, on a busy machine."""
+FOUND: Seconds = 180.0
+"""The same for a fault of a small part of the answers of a few addresses: chance has a say."""
 
 _CANARY = "203.0.113.1"
 _numbers = itertools.count()

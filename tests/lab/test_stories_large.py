@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from stage import FEW, QUICK, Stage, on_stage, slack
+from stage import FEW, FOUND, QUICK, Stage, on_stage, slack
 
 from steering.lab.sandbox import find, poll
 from steering.lab.world import EDGE
@@ -99,7 +99,7 @@ def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_t
         said = f"no large answer of gtld-servers comes back to this host by {by}"
         assert poll(lambda: said in because(stage, "reach"), timeout=60), because(stage, "reach")
         scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_alarm("everywhere", "unproven", "uncompared")
+        stage.await_alarm("everywhere", "unproven", "uncompared", within=FOUND)
         stage.steady({})
         code, metrics = scene.get("/metrics")
         assert code == 200
@@ -108,7 +108,7 @@ def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_t
         assert stage.about("steered") == set()
 
         mend(stage, "pao")
-        stage.await_routes(stage.through("pao"), within=180)
+        stage.await_routes(stage.through("pao"), within=FOUND)
         stage.await_proof()
         assert poll(lambda: is_shown(stage, "pao", "large", "usable"), timeout=60)
         stage.await_alarm("reach", there=False)
@@ -118,7 +118,7 @@ def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_t
 def test_a_site_that_begins_to_lose_them_while_it_is_in_use_is_left_for_one_that_does_not() -> None:
     with on_stage(STAYS, spare_keys=BY_UDP) as stage:
         stage.scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_routes(stage.through("pao"))
+        stage.await_routes(stage.through("pao"), within=FOUND)
         stage.await_proof()
         narrow(stage, "pao")
         stage.await_routes(stage.through("fra"), within=60 + slack())
@@ -147,7 +147,7 @@ def test_what_every_path_loses_or_the_local_one_alone_blames_no_site() -> None:
 def test_where_no_answer_is_large_that_is_said_and_nothing_waits_for_one() -> None:
     with on_stage(STAYS, nameservers=FEW, sites=("pao",)) as stage:
         stage.scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_routes(stage.through("pao"))
+        stage.await_routes(stage.through("pao"), within=FOUND)
         stage.await_proof()
         assert is_shown(stage, "pao", "large", "not tried"), stage.status()["sites"]
         assert is_shown(stage, "pao", "udp", "usable")

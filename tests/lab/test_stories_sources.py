@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from stage import QUICK, Stage, on_stage, slack
+from stage import FOUND, QUICK, Stage, on_stage, slack
 
 from steering.lab.resolver import Resolving, Unbound
 from steering.lab.sandbox import poll
@@ -19,8 +19,6 @@ pytestmark = pytest.mark.lab
 
 PARTLY = Fault(kind=FaultKind.EXPIRED, share=0.13)
 OWN = {Family.IPV4: "10.53.0.1", Family.IPV6: "fd53::1"}
-FOUND = 180.0
-"""Seconds in which so small a part is found bad, of four addresses and beside a load."""
 SAID = f"resolver_sources: {{ipv4: [{OWN[Family.IPV4]}], ipv6: ['{OWN[Family.IPV6]}']}}"
 
 
