@@ -16,8 +16,10 @@ from steering.model import LOCAL, Family, Seconds
 from steering.observe.exchange import Ended, Exchange
 from steering.sitecheck.legs import Findings, Leg, Tried
 
-LARGE = 512
-"""Octets in one packet, from which on an answer is called large: what DNS was limited to once."""
+WITHOUT_EDNS = 512
+"""Octets in one packet, from which on an answer stands under `large`: what DNS over UDP was limited
+to (RFC 1035 2.3.4). Asked once, it can be told at any size; the agent counts from `model.LARGE` on.
+"""
 _HEADERS: Mapping[Family, int] = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
 """Octets around a message by UDP."""
 
@@ -376,7 +378,11 @@ class _Judge:
                 if stream := self._stream_elsewhere(tried.address):
                     return _failed(self._stalled(tried, stream))
         octets = max([best, *come])
-        return Cell(word=Word.OK, octets=octets) if octets >= LARGE else Cell(word=Word.NOT_TRIED)
+        return (
+            Cell(word=Word.OK, octets=octets)
+            if octets >= WITHOUT_EDNS
+            else Cell(word=Word.NOT_TRIED)
+        )
 
     def _datagrams(self) -> tuple[int, tuple[int, Tried] | None]:
         """Octets of the largest answer by UDP, and of the largest that came to others alone."""
@@ -385,7 +391,7 @@ class _Judge:
             for what, exchange in tried.large.items():
                 if exchange.answered:
                     best = max(best, exchange.octets)
-                elif (size := self._seen_elsewhere(tried.address, what)) >= LARGE:
+                elif (size := self._seen_elsewhere(tried.address, what)) >= WITHOUT_EDNS:
                     lost.append((size, tried))
         return best, max(lost, key=lambda one: one[0], default=None)
 
