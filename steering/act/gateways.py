@@ -52,16 +52,14 @@ def pinned(
     named: Collection[str] = (),
     chosen: bool = True,
 ) -> Mapping[tuple[str, str], int | None]:
-    """The (path, address) pairs whose mark leads where it says, and by which interface.
+    """The (path, address) pairs whose mark leads over the path, and by which interface.
 
-    By the kernel's own look-up.
-
-    A site's mark must lead to its next hop, the local mark out of none of our tables. Whoever
-    took a rule away, or a route out of a site's table, an answer to a mark that pins nothing came
-    over some other path, and counting it for this one would be a lie. With `beside_others`, where
-    rules of others come before ours, that has to be so by UDP and TCP, and from each source
-    (`variants`), for those that such a rule has `named` and for some of each family; where it is so
-    for none of these, it is for none at all.
+    It is looked up in the kernel: a site's mark must lead to its next hop, the local mark out of
+    none of our tables. Whoever took a rule away, or a route out of a site's table, an answer to a
+    mark that pins nothing came over some other path, and counting it for this one would be a lie.
+    With `beside_others`, where rules of others come before ours, that has to be so by UDP and TCP,
+    and from each source (`variants`), for those that such a rule has `named` and for some of each
+    family; where it is so for none of these, it is for none at all.
     """
     found: dict[tuple[str, str], int | None] = {}
     for path, family in product((LOCAL, *claim.sites), Family):

@@ -130,8 +130,8 @@ class Prober:
         path have to come in by, None where that can't be told. `sources` are what the resolvers
         send from: rounds take them in turns; where there are none the kernel chooses. `strays`
         counts what is passed over. So many questions are under way `at_once`; others wait until one
-        of them is over. `known` are the `delegations` of all
-        zones, where they are worked out already.
+        of them is over. `known` are the `delegations` of all zones, where they are worked out
+        already.
 
         Raises ValueError for a target of no upstream, or a path named like the live one.
         """
