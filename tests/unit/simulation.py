@@ -121,6 +121,8 @@ def setup(tmp: Path, *policies: str, config: str = CONFIG) -> Setup:
 def _sent(seen: Observation, source: str, *, tcp: bool) -> Observation:
     """As the prober tells it: who would have no stream may answer all the same."""
     said = seen.judged and not (tcp and seen.outcome is Outcome.TIMEOUT)
+    if (source, tcp, said) == (seen.source, seen.tcp, seen.judged):
+        return seen
     return replace(seen, source=source, tcp=tcp, judged=said)
 
 
@@ -146,8 +148,6 @@ class Simulation:
     tcp_every: int = 0
     """Of so many rounds one goes by TCP; 0: none does."""
     overrides: tuple[Override, ...] = ()
-    memory: Memory | None = None
-    """What the agent remembers over a restart."""
     refuses: Callable[[str], bool] = lambda address: False  # noqa: ARG005
     installed: dict[str, str] = field(default_factory=dict)
     events: list[tuple[float, Event]] = field(default_factory=list)
@@ -157,6 +157,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.layout = Layout.of(self.setup)
+        self._knows: World | Memory | None = None
         self.restart()
         spread = self.layout.interval / max(1, len(self.layout.targets))
         self._slow = {t.address: self.now + i * spread for i, t in enumerate(self.layout.targets)}
@@ -165,6 +166,17 @@ class Simulation:
         """When it is there, an answer, and whether it is news."""
         self._way = "", False
         """Where the question under way is sent from, and whether by TCP."""
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the agent remembers over a restart."""
+        if isinstance(self._knows, World):
+            self._knows = remember(self._knows)
+        return self._knows
+
+    @memory.setter
+    def memory(self, memory: Memory | None) -> None:
+        self._knows = memory
 
     def restart(self) -> None:
         """A new agent, that knows what is remembered alone; what is installed stays."""
@@ -230,7 +242,7 @@ class Simulation:
             for a, site in self.world.steers().items()
             if not self.refuses(a) or self.installed.get(a) == site
         }
-        self.memory = remember(self.world)
+        self._knows = self.world
         self._wanted = attention(self.world)
         self._turned = self.now
         self._watched_until = self._in_question()
