@@ -36,7 +36,9 @@ def turn(
     before = replace(world, ledger=ledger, now=now, wall=facts.wall)
     if facts.sources != world.sources:
         before = replace(before, ledger=replace(ledger, legs=in_use(ledger.legs, facts.sources)))
-    before = replace(before, sources=facts.sources, bypassed=facts.bypassed)
+    before = replace(
+        before, sources=facts.sources, forwarded=facts.forwarded, bypassed=facts.bypassed
+    )
     world, ordered = overrule(replace(before, off=facts.off), facts)
     world, proved = prove(world, facts)
     board = look(world)

@@ -415,6 +415,31 @@ def _is_length(number: float) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarded:
+    """Somebody behind this host whose questions it forwards: a pod, a container, another host."""
+
+    source: str
+    """The address that it sends from, as it arrives here."""
+    translated: str = ""
+    """What this host makes of it on the local path; empty: it leaves as it came."""
+    carried: bool = False
+    """The configuration says that every site carries its packets as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What became of the questions that this host forwarded for one source, to one address."""
+
+    address: str
+    path: str
+    """The path that they took."""
+    source: str
+    answered: int = 0
+    lost: int = 0
+    """Questions that nothing had come back to after `observe.forwarded.WAITS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the world told since the last turn."""
 
@@ -429,6 +454,10 @@ class Facts:
     goes by the address that the kernel chooses."""
     bypassed: frozenset[str] = frozenset()
     """Addresses to which this host's packets go past any steer, by a rule of somebody else."""
+    forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
+    """Who sends through this host, as far as it is seen."""
+    passed: tuple[Passed, ...] = ()
+    """What became of that."""
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""

@@ -14,7 +14,7 @@ from steering.decide.proof import Proof
 from steering.decide.served import Unserved
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
-from steering.model import Event, Family, Frozen, Instant, WallTime
+from steering.model import Event, Family, Forwarded, Frozen, Instant, WallTime
 
 if TYPE_CHECKING:
     from steering.decide.board import Board
@@ -70,6 +70,8 @@ class World:
     wall: WallTime
     sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
     """What the resolvers send from, by the latest facts."""
+    forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
+    """Who sends through this host, by the latest facts."""
     turned: Mapping[Key, Instant] = field(default_factory=dict)
     """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
     that did not help, but not where the address has nowhere else to go, and the first time."""

@@ -26,7 +26,7 @@ from steering.agent.regime import Regime
 from steering.agent.reload import Reload, Version
 from steering.agent.senses import Senses
 from steering.agent.state_off import StateOff
-from steering.agent.troubles import Troubles, matters
+from steering.agent.troubles import Troubles, matters, sources_trouble
 from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
@@ -183,7 +183,7 @@ class Agent:
             **matters(self.regime.outfit, now, off=self.regime.world.off),
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
-            "sources": self.regime.outfit.sources.trouble,
+            "sources": sources_trouble(self.regime.outfit),
             "state": self.notebook.trouble or self.kept_off.trouble(now),
             "config": self.reload.trouble(now),
             "config_held": self.reload.held,

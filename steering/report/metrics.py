@@ -19,7 +19,8 @@ from prometheus_client.registry import Collector
 from steering import __version__
 from steering.act.bgp.speaking import Speaking
 from steering.decide.rules import RULES
-from steering.judge.reach import State, states
+from steering.judge import forwarded, reach
+from steering.judge.reach import State
 from steering.model import OUTCOMES, Health
 from steering.report.snapshot import Hearing, Snapshot
 
@@ -298,7 +299,9 @@ def _sites(snapshot: Snapshot) -> Metric:
         labels=["site", "family", "source", "transport"],
     )
     world = snapshot.world
-    for way in states(world.ledger.legs, world.sources, world.layout):
+    own = reach.states(world.ledger.legs, world.sources, world.layout)
+    through = forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+    for way in (*own, *through):
         if way.state is not State.UNTRIED:
             subject = [way.leg.site, str(way.leg.family), way.leg.sender, way.transport]
             family.add_metric(subject, float(way.state is State.USABLE))

@@ -14,7 +14,7 @@ from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
 from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
-from steering.judge.reach import states
+from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
@@ -85,7 +85,9 @@ def explanation_as_data(explanation: Explanation) -> Json:
 def _sites(world: World) -> Json:
     """Site, family, source -> whether answers come back by UDP, by TCP, and large ones."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    for way in states(world.ledger.legs, world.sources, world.layout):
+    own = reach.states(world.ledger.legs, world.sources, world.layout)
+    through = forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+    for way in (*own, *through):
         by_source = made.setdefault(way.leg.site, {}).setdefault(str(way.leg.family), {})
         by_source.setdefault(way.leg.sender, {})[way.transport] = str(way.state)
     return dict(made)

@@ -85,6 +85,7 @@ def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
         hands=None,
         ears=None,
         claim=None,
+        forwarding=None,
     )
     senses.outfit = outfit
     for address in (*layout.row, "203.0.113.1"):  # the last one of files that are gone
