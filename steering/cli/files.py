@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from steering.excuse import FINE, WRONG_INPUT, Excuse
@@ -79,6 +81,7 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
             yield f"act.bgp: {trouble}"
     yield from _sources(setup)
+    yield from _forwarded(setup)
     for place in parts.places_of(config):
         for objection in objections(place):
             yield f"observe.dnstap: {objection}"
@@ -99,6 +102,30 @@ def _sources(setup: Setup) -> Iterator[str]:
             others = [str(source) for source in sources if str(source) != own]
             if own is not None and path in config.sites and others:
                 yield f"observe.probe.pins.{path}.{family}: {unpinned(path, own, others)}"
+
+
+def _forwarded(setup: Setup) -> Iterator[str]:
+    """Who asks through this host and is not said to be carried by the sites."""
+    from steering.act.conntrack import Conntrack
+    from steering.agent import parts
+    from steering.model import Source
+    from steering.observe.forwarded import MUCH, carried
+    from steering.observe.sources import lacks
+
+    if parts.claim_of(setup.config) is None:
+        return
+    asks: Counter[str] = Counter()
+    with suppress(OSError):  # not for everybody to see
+        for address in parts.addresses_of(setup):
+            asks.update(entry.source for entry in Conntrack().questions(address))
+    for source, number in sorted(asks.items()):
+        through = number >= MUCH and bool(lacks(Source(address=source)))
+        if through and not carried(source, setup.config.forwarded_sources):
+            yield (
+                f"forwarded_sources: {source} asks watched nameservers through this host, and is in"
+                " none of them: its family will stay local, unless its packets are translated or"
+                " routed back on the way to the sites as well, and this says so"
+            )
 
 
 def _counted(number: int, what: str) -> str:

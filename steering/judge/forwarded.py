@@ -71,10 +71,11 @@ class Carriage:
 _NOTHING, _USABLE = Carriage(), Carriage(state=State.USABLE)
 
 
-def count_forwarded(draft: Draft, passed: Sequence[Passed]) -> None:
+def count_forwarded(draft: Draft, passed: Sequence[Passed], senders: Senders) -> None:
     """Count what became of the questions that this host forwarded.
 
     That none was answered counts where our own are: else it may be the nameserver, or the path.
+    Where very many sources are known, `senders` alone are kept.
     """
     layout, book = draft.layout, draft.book
     for each in passed:
@@ -91,14 +92,10 @@ def count_forwarded(draft: Draft, passed: Sequence[Passed]) -> None:
             after = after.answered()
         if after is not was:
             draft.carried[leg] = after
-
-
-def kept(carried: Mapping[Leg, Carriage], senders: Senders) -> Mapping[Leg, Carriage]:
-    """Without those of sources that are not in use, where they are too many."""
-    if len(carried) <= MOST:
-        return carried
-    known = {sender.source for each in senders.values() for sender in each}
-    return {leg: said for leg, said in carried.items() if leg.source in known}
+    if len(draft.carried) > MOST:
+        known = {sender.source for those in senders.values() for sender in those}
+        for leg in [leg for leg in draft.carried if leg.source not in known]:
+            del draft.carried[leg]
 
 
 def _legs(
@@ -171,8 +168,7 @@ def _sites(legs: Sequence[tuple[Leg, Forwarded]], layout: Layout) -> Mask:
 def states(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
 ) -> Iterator[Shown]:
-    """What is known of each source and site, as of the sources of this host (`reach.states`)."""
+    """What is known of each source and site, or said of it, by UDP alone."""
     for leg, sender, state in _legs(carried, senders, layout, now):
         said = State.USABLE if state is State.UNTRIED and sender.carried else state
-        for transport in ("udp", "tcp", "large"):
-            yield Shown(leg, transport, said if transport == "udp" else State.UNTRIED)
+        yield Shown(leg, "udp", said)

@@ -192,7 +192,7 @@ class Forwarding:
                     Forwarded(
                         source=source,
                         translated=habit.translated,
-                        carried=any(ip_address(source) in network for network in self._carried),
+                        carried=carried(source, self._carried),
                     )
                 )
         return {family: tuple(sources) for family, sources in found.items()}
@@ -217,6 +217,11 @@ class Forwarding:
 
     def _holds(self, habit: _Habit, now: Instant) -> bool:
         return now - habit.last <= (FORGOTTEN if self._lasts(habit) else PASSING)
+
+
+def carried(source: str, networks: Iterable[Network]) -> bool:
+    """Whether it is in one of these."""
+    return any(ip_address(source) in network for network in networks)
 
 
 def _some(every: Sequence[str], most: int, number: int) -> Sequence[str]:

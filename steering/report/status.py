@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import numpy as np
@@ -37,7 +38,10 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
-        "sites": _sites(world),
+        "sites": _ways(reach.states(world.ledger.legs, world.sources, world.layout)),
+        "forwarded": _ways(
+            forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+        ),
         "overrides": _overrides(world),
         "alarms": [
             {"name": name, "since": timestamp(alarm.since), "because": alarm.because}
@@ -82,12 +86,10 @@ def explanation_as_data(explanation: Explanation) -> Json:
     }
 
 
-def _sites(world: World) -> Json:
-    """Site, family, source -> whether answers come back by UDP, by TCP, and large ones."""
+def _ways(shown: Iterable[reach.Shown]) -> Json:
+    """Site, family, source -> whether answers come back, by transport."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    own = reach.states(world.ledger.legs, world.sources, world.layout)
-    through = forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
-    for way in (*own, *through):
+    for way in shown:
         by_source = made.setdefault(way.leg.site, {}).setdefault(str(way.leg.family), {})
         by_source.setdefault(way.leg.sender, {})[way.transport] = str(way.state)
     return dict(made)

@@ -354,6 +354,9 @@ def test_a_pod_of_which_nobody_says_that_it_is_carried_is_sent_nowhere() -> None
             return wanted in "".join(said)
 
         assert poll(told, timeout=PATIENCE), stage.story()
+        checked = stage.scene.steering("check")
+        assert "forwarded_sources: 10.88.0.2 asks watched nameservers" in checked
+        assert "192.0.2.53 asks" not in checked
         stage.scene.serve(PARTLY, paths=[LOCAL])
         stage.await_alarm("unproven")
         mine = set(stage.family(Family.IPV4))

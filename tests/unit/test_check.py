@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from steering import cli
+from steering.act.conntrack import Conntrack
 from steering.cli import FAILED, FINE, WRONG_INPUT, sites
 from steering.config import load
 from steering.excuse import Excuse
@@ -83,3 +85,41 @@ def test_without_an_agent_the_kernel_chooses(
 
     monkeypatch.setattr(client, "fetch", nobody)
     assert sites._sources(load(configured(tmp_path))) == ({}, False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    source: str
+
+
+def test_who_asks_through_this_host_and_is_not_said_to_be_carried_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not this host itself, and not somebody who asked a few times."""
+    table = {"10.88.0.7": 2, "10.99.0.1": 2, "10.99.0.2": 2, "127.0.0.1": 2}
+
+    def questions(_self: Conntrack, address: str) -> list[Entry]:
+        some = [Entry(source) for source, number in table.items() for _ in range(number)]
+        return some if address.startswith("192.") else some[-3:-2]
+
+    monkeypatch.setattr(Conntrack, "questions", questions)
+    config = configured(tmp_path, "forwarded_sources: [10.99.0.0/24]\n")
+    cli.main(["check", "--config", str(config)])
+    said = capsys.readouterr().err
+    assert "forwarded_sources: 10.88.0.7 asks watched nameservers through this host" in said
+    assert "10.99." not in said
+    assert "127.0.0.1 asks" not in said
+    table["10.88.0.7"] = 0
+    cli.main(["check", "--config", str(config)])
+    assert "10.88.0.7" not in capsys.readouterr().err
+
+
+def test_whom_nobody_may_see_is_not_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_self: Conntrack, _address: str) -> list[Entry]:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Conntrack, "questions", refused)
+    assert cli.main(["check", "--config", str(configured(tmp_path))]) == FINE
+    assert "forwarded_sources" not in capsys.readouterr().err

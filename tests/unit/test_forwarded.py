@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from simulation import Ask, Simulation, setup
+from simulation import WALL, Ask, Simulation, setup
 
 from steering.act import conntrack
 from steering.decide.because import sites
+from steering.engine import turn
 from steering.judge.forwarded import (
     AT_FIRST,
     LASTS,
@@ -20,13 +21,16 @@ from steering.judge.forwarded import (
     Carriage,
     dropped,
     dropping,
+    states,
     unknown,
 )
+from steering.judge.forwarded import MOST as KEPT
 from steering.judge.reach import State
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
 from steering.observe import forwarded
 from steering.observe.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
 from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST
+from steering.relay import relay
 
 POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
 
@@ -394,3 +398,47 @@ def test_a_kernel_without_the_table_has_nothing_and_one_that_refuses_says_so(
         monkeypatch.setattr(conntrack, "Asking", Kernel(refusal))
         with pytest.raises(OSError, match=r"lists no connections|not permitted"):
             reader.questions(A)
+
+
+def test_what_is_shown_of_it(tmp_path: Path) -> None:
+    sim = Pods(setup(tmp_path), expired_here)
+    sim.carries = {LOCAL: True}
+
+    def shown() -> set[tuple[str, str]]:
+        known = sim.world.ledger.carried, sim.world.forwarded, sim.layout, sim.now
+        ways = list(states(*known))
+        assert {(way.leg.source, way.leg.family, way.transport) for way in ways} <= {
+            (POD, Family.IPV4, "udp")
+        }
+        return {(way.leg.site, str(way.state)) for way in ways}
+
+    sim.run(20)
+    assert shown() == {("pao", "not tried"), ("fra", "not tried")}
+    sim.senders = CARRIED
+    sim.run(1)
+    assert shown() == {("pao", "usable"), ("fra", "usable")}
+    sim.until(lambda: "forwarded" in sim.world.alarms, limit=200)
+    assert ("fra", "lost") in shown()
+
+
+def test_a_reload_keeps_what_is_known_of_the_sites_that_stay(tmp_path: Path) -> None:
+    sim = Pods(setup(tmp_path), expired_here)
+    sim.senders, sim.carries = CARRIED, {LOCAL: True}
+    sim.until(lambda: "forwarded" in sim.world.alarms, limit=200)
+    lost = {leg for leg in sim.world.ledger.carried if leg.site == "fra"}
+    assert lost
+    for rerouted, kept in (((), lost), (("fra",), set())):
+        after, _ = relay(sim.world, sim.layout, sim.now, WALL + sim.now, rerouted=rerouted)
+        assert {leg for leg in after.ledger.carried if leg.site == "fra"} == kept
+
+
+def test_a_flood_of_made_up_sources_leaves_no_more_than_so_many_in_mind(tmp_path: Path) -> None:
+    sim = Pods(setup(tmp_path), expired_here)
+    address = sim.addresses(Family.IPV4)[0]
+    for number in range(20):
+        made_up = tuple(
+            Passed(address=address, path=LOCAL, source=f"10.{number}.{n}.1", answered=1)
+            for n in range(100)
+        )
+        sim.world, _, _ = turn(sim.world, replace(sim.facts(()), passed=made_up), sim.now)
+    assert len(sim.world.ledger.carried) <= KEPT
