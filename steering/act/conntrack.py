@@ -10,8 +10,9 @@ linux/netfilter/nfnetlink_conntrack.h and nf_conntrack_common.h.
 from __future__ import annotations
 
 import errno
+import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +56,11 @@ class Entry:
 class Conntrack:
     """Reads the table of this network namespace, which takes CAP_NET_ADMIN."""
 
-    def __init__(self, limits: Path = _LIMITS) -> None:
-        self._limits = limits
+    def __init__(self, transit: Collection[str] = (), limits: Path = _LIMITS) -> None:
+        """`transit` are interfaces by which other sites' packets arrive: no detour takes these, so
+        they are left out. Which they are is known by the way back to their source.
+        """
+        self._transit, self._limits = frozenset(transit), limits
 
     def questions(self, address: str) -> list[Entry]:
         """Those to an address, some of them where there are very many.
@@ -76,7 +80,20 @@ class Conntrack:
             raise
         to = wire.packed(address)
         entries = (_entry(family, address, body, lasts) for body in found if to in body)
-        return [entry for entry in entries if entry is not None]
+        mine = [entry for entry in entries if entry is not None]
+        others = {s for s in {entry.source for entry in mine} if self._is_of_another_site(s)}
+        return [entry for entry in mine if entry.source not in others]
+
+    def _is_of_another_site(self, source: str) -> bool:
+        """Whether the way back to it is an interface by which other sites' packets arrive."""
+        if not self._transit:
+            return False
+        try:
+            with Asking() as asking:
+                links = wire.links_from(asking.get(wire.GETROUTE, wire.lookup_of(source)))
+            return not self._transit.isdisjoint(map(socket.if_indextoname, links))
+        except OSError:  # no way back at all
+            return False
 
     def _limit(self, *, lasting: bool) -> int | None:
         """Seconds after which the kernel forgets an entry; None: it keeps none."""

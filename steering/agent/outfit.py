@@ -74,7 +74,7 @@ class Outfit:
             if self.claim is None  # routers see what this host has made of it
             else Forwarding(
                 self.allowed,
-                Conntrack().questions,
+                Conntrack(setup.config.transit_interfaces).questions,
                 carried=setup.config.forwarded_sources,
                 was=was.forwarding if was else None,
             )

@@ -114,10 +114,11 @@ def _forwarded(setup: Setup) -> Iterator[str]:
 
     if parts.claim_of(setup.config) is None:
         return
+    conntrack = Conntrack(setup.config.transit_interfaces)
     asks: Counter[str] = Counter()
     with suppress(OSError):  # not for everybody to see
         for address in parts.addresses_of(setup):
-            asks.update(entry.source for entry in Conntrack().questions(address))
+            asks.update(entry.source for entry in conntrack.questions(address))
     for source, number in sorted(asks.items()):
         through = number >= MUCH and bool(lacks(Source(address=source)))
         if through and not carried(source, setup.config.forwarded_sources):

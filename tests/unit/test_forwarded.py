@@ -367,7 +367,7 @@ def test_an_entry_is_read_as_the_kernel_wrote_it(
 ) -> None:
     bodies = [bytes.fromhex(text) for text in BODIES.values()]
     monkeypatch.setattr(conntrack, "Asking", Kernel(bodies))
-    (entry,) = conntrack.Conntrack(limits(tmp_path)).questions(address)
+    (entry,) = conntrack.Conntrack(limits=limits(tmp_path)).questions(address)
     assert (entry.answered, entry.lasting, entry.age) == (False, False, 1)
     four = ("10.88.0.7", "192.0.2.53")
     assert (entry.source, entry.translated) == (
@@ -375,7 +375,7 @@ def test_an_entry_is_read_as_the_kernel_wrote_it(
     )
     answered = bytes.fromhex(BODIES[address].replace("0800030000000198", "080003000000019e"))
     monkeypatch.setattr(conntrack, "Asking", Kernel([answered]))
-    (entry,) = conntrack.Conntrack(tmp_path).questions(address)
+    (entry,) = conntrack.Conntrack(limits=tmp_path).questions(address)
     assert (entry.answered, entry.lasting, entry.age) == (True, True, 91)
 
 
@@ -383,7 +383,7 @@ def test_rubbish_from_the_kernel_is_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = bytes.fromhex(BODIES["192.0.2.1"])
-    reader = conntrack.Conntrack(limits(tmp_path))
+    reader = conntrack.Conntrack(limits=limits(tmp_path))
     for end in range(len(whole)):
         monkeypatch.setattr(conntrack, "Asking", Kernel([whole[:end]]))
         assert len(reader.questions("192.0.2.1")) <= 1
@@ -392,8 +392,8 @@ def test_rubbish_from_the_kernel_is_nothing(
 def test_a_kernel_without_the_table_has_nothing_and_one_that_refuses_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert conntrack.Conntrack(tmp_path).questions(A) == []
-    reader = conntrack.Conntrack(limits(tmp_path))
+    assert conntrack.Conntrack(limits=tmp_path).questions(A) == []
+    reader = conntrack.Conntrack(limits=limits(tmp_path))
     for refusal in (OSError(22, "Invalid argument"), PermissionError(1, "not permitted")):
         monkeypatch.setattr(conntrack, "Asking", Kernel(refusal))
         with pytest.raises(OSError, match=r"lists no connections|not permitted"):
