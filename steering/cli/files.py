@@ -108,7 +108,7 @@ def _forwarded(setup: Setup) -> Iterator[str]:
     """Who asks through this host and is not said to be carried by the sites."""
     from steering.act.conntrack import Conntrack
     from steering.agent import parts
-    from steering.model import Source
+    from steering.model import Family, Source
     from steering.observe.forwarded import MUCH, carried
     from steering.observe.sources import lacks
 
@@ -117,8 +117,9 @@ def _forwarded(setup: Setup) -> Iterator[str]:
     conntrack = Conntrack(setup.config.transit_interfaces)
     asks: Counter[str] = Counter()
     with suppress(OSError):  # not for everybody to see
-        for address in parts.addresses_of(setup):
-            asks.update(entry.source for entry in conntrack.questions(address))
+        for family in Family:
+            found = conntrack.questions(family, parts.addresses_of(setup))
+            asks.update(entry.source for entry in found)
     for source, number in sorted(asks.items()):
         through = number >= MUCH and bool(lacks(Source(address=source)))
         if through and not carried(source, setup.config.forwarded_sources):

@@ -29,12 +29,9 @@ EVERY: Final[Seconds] = 1.0
 """Between two looks."""
 WAITS: Final[Seconds] = 3.0
 """A question is looked at in the one look that finds it so old, rounded up: answers come sooner."""
-ADDRESSES: Final = 8
-"""Nameserver addresses that are looked at in one look: those that are steered, and others in turn.
-"""
-_PART: Final = 50
-"""Looking may take so small a part of the time: where the kernel's table is long it is looked at
-less often."""
+_PART, _PART_AWAY = 200, 20
+"""Looking may take so small a part of the time, in calm times and while somebody is steered: the
+kernel's table is long, and is looked at less often then."""
 AT_THE_START: Final[Seconds] = 5.0
 """What is seen so soon was there before this agent was."""
 MUCH: Final = 8
@@ -44,6 +41,8 @@ MUCH: Final = 8
 class Entry(Protocol):
     """One connection by UDP to a nameserver, as the kernel has it (`act.conntrack.Entry`)."""
 
+    @property
+    def address(self) -> str: ...
     @property
     def source(self) -> str: ...
     @property
@@ -83,17 +82,17 @@ class Forwarding:
     def __init__(
         self,
         addresses: Collection[str],
-        questions: Callable[[str], Iterable[Entry]],
+        questions: Callable[[Family, Collection[str]], Iterable[Entry]],
         *,
         carried: Sequence[Network] = (),
         was: Forwarding | None = None,
         now: Instant | None = None,
     ) -> None:
-        """`addresses` are those watched; `questions` lists the connections to one of them, or
-        raises OSError. `carried` is what the configuration says that every site carries; what
+        """`addresses` are those watched; `questions` lists the connections to those of a family,
+        or raises OSError. `carried` is what the configuration says that every site carries; what
         `was` has seen is known at once.
         """
-        self._addresses, self._questions = sorted(addresses), questions
+        self._addresses, self._questions = tuple(addresses), questions
         self._carried = tuple(carried)
         self.begun: Instant = was.begun if was else time.monotonic() if now is None else now
         self.habits: dict[tuple[Family, str], _Habit] = dict(was.habits) if was else {}
@@ -102,16 +101,18 @@ class Forwarding:
         """Source -> whether it is an address of this host."""
         self._passed: Counter[tuple[str, str, str, bool]] = Counter()
         """(address, path, source, answered) -> questions since they were last taken."""
-        self._next = 0
         self.trouble = ""
         """Why it can't be seen who sends through this host; empty: it can."""
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
         while True:
-            began = time.thread_time()
-            self.look(time.monotonic())
-            await asyncio.sleep(max(EVERY, _PART * (time.thread_time() - began)))
+            part = _PART_AWAY if any(way.path != LOCAL for way in self.ways.values()) else _PART
+            for family in Family:
+                began = time.thread_time()
+                self.look(time.monotonic(), family)
+                # Each at its turn: to look takes some milliseconds, in which nothing else is done.
+                await asyncio.sleep(max(EVERY, part * (time.thread_time() - began)) / len(Family))
 
     def stand(self, installed: Mapping[str, str], now: Instant) -> None:
         """What the kernel has now: address -> site, all others are reached locally."""
@@ -120,36 +121,24 @@ class Forwarding:
             if was is None or was.path != path:
                 self.ways[address] = _Way(path, now)
 
-    def look(self, now: Instant) -> None:
-        """See what is so now."""
+    def look(self, now: Instant, family: Family) -> None:
+        """See what is so now in a family."""
         self._own.clear()  # addresses come and go
-        seen: defaultdict[tuple[Family, str], list[tuple[str, Entry]]] = defaultdict(list)
+        seen: defaultdict[str, list[Entry]] = defaultdict(list)
         self.trouble = ""
-        for address in self._turn():
-            family = Family.of(address)
-            try:
-                entries = list(self._questions(address))
-            except OSError as error:
-                self.trouble = (
-                    f"who sends through this host can't be seen: {error.strerror or error} (it"
-                    " takes CAP_NET_ADMIN and the module nf_conntrack_netlink)"
-                )
-                break
-            for entry in entries:
+        try:
+            for entry in self._questions(family, self._addresses):
                 if entry.age == WAITS and not self._is_own(entry.source):
-                    seen[family, entry.source].append((address, entry))
-        for key, entries_of in seen.items():
-            if (habit := self._habit(key, now)) is not None:
-                self._count(key[1], habit, entries_of, now)
+                    seen[entry.source].append(entry)
+        except OSError as error:
+            self.trouble = (
+                f"who sends through this host can't be seen: {error.strerror or error} (it takes"
+                " CAP_NET_ADMIN and the module nf_conntrack_netlink)"
+            )
+        for source, entries in seen.items():
+            if (habit := self._habit((family, source), now)) is not None:
+                self._count(source, habit, entries, now)
         self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
-
-    def _turn(self) -> list[str]:
-        """The addresses that are looked at this time."""
-        away = [a for a in self._addresses if self._path(a) != LOCAL]
-        here = [a for a in self._addresses if self._path(a) == LOCAL]
-        self._next += 1
-        most = ADDRESSES // 2 if away and here else ADDRESSES
-        return [*_some(away, most, self._next), *_some(here, most, self._next)]
 
     def _path(self, address: str) -> str:
         return self.ways[address].path if address in self.ways else LOCAL
@@ -161,10 +150,9 @@ class Forwarding:
         habit.looks, habit.last = habit.looks + 1, now
         return habit
 
-    def _count(
-        self, source: str, habit: _Habit, entries: Sequence[tuple[str, Entry]], now: Instant
-    ) -> None:
-        for address, entry in entries:
+    def _count(self, source: str, habit: _Habit, entries: Sequence[Entry], now: Instant) -> None:
+        for entry in entries:
+            address = entry.address
             way = self.ways.get(address)
             if way is not None and way.since > now - WAITS:
                 continue  # it may have been asked over the path before this one
@@ -222,9 +210,3 @@ class Forwarding:
 def carried(source: str, networks: Iterable[Network]) -> bool:
     """Whether it is in one of these."""
     return any(ip_address(source) in network for network in networks)
-
-
-def _some(every: Sequence[str], most: int, number: int) -> Sequence[str]:
-    """So many of them in turn."""
-    begin = number * most % max(1, len(every))
-    return [*every[begin:], *every[:begin]][:most]

@@ -113,7 +113,7 @@ def asks(address: str, port: int = 53, times: int = 1, *, here: bool = False) ->
 
 def found(address: str, reader: Conntrack) -> dict[str, Entry]:
     """By source."""
-    return {entry.source: entry for entry in reader.questions(address)}
+    return {entry.source: entry for entry in reader.questions(Family.of(address), [address])}
 
 
 @pytest.mark.usefixtures("_pod")
@@ -136,10 +136,10 @@ def test_who_asks_as_whom_it_leaves_and_whether_anything_comes_back(family: Fami
     mine = [line for line in table if f"{family}" in line and "dport=53 " in line]
     assert len(mine) == 3, "the kernel's own list, as a witness"
     assert sum("[UNREPLIED]" in line for line in mine) == 1
-    assert reader.questions("192.0.2.9") == reader.questions("2001:db8::9") == []
+    assert reader.questions(family, ["192.0.2.9", "2001:db8::9"]) == []
 
 
-_NONE = Entry(source="", translated="", answered=False, lasting=False, age=None)
+_NONE = Entry(address="", source="", translated="", answered=False, lasting=False, age=None)
 
 
 @pytest.mark.usefixtures("_pod")
@@ -180,5 +180,5 @@ def test_what_other_sites_send_on_through_this_host_is_left_out(family: Family) 
 def test_without_nat_there_is_nothing_to_read(namespace: None) -> None:
     """Nor is anything put in for it."""
     run("ip link set lo up")
-    assert Conntrack().questions("127.0.0.1") == []
+    assert Conntrack().questions(Family.IPV4, ["127.0.0.1"]) == []
     assert run("nft list ruleset") == ""

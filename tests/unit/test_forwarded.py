@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -37,6 +37,7 @@ POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
+    address: str = A
     source: str = POD
     translated: str = HERE
     answered: bool = True
@@ -45,21 +46,27 @@ class Entry:
 
 
 class Table:
-    """What the kernel has, by nameserver address."""
+    """What the kernel has."""
 
-    def __init__(self) -> None:
-        self.entries: dict[str, list[Entry]] = {}
+    def __init__(self, *entries: Entry) -> None:
+        self.entries = list(entries)
         self.refuses: OSError | None = None
 
-    def __call__(self, address: str) -> Iterable[Entry]:
+    def __call__(self, family: Family, addresses: Collection[str]) -> Iterable[Entry]:
         if self.refuses is not None:
             raise self.refuses
-        return self.entries.get(address, [])
+        mine = [e for e in self.entries if e.address in addresses]
+        return [entry for entry in mine if Family.of(entry.address) is family]
 
 
 @pytest.fixture(autouse=True)
 def _one_address_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forwarded, "lacks", lambda s: "" if s.address == HERE else "no such one")
+
+
+def look(seen: Forwarding, now: float) -> None:
+    for family in Family:
+        seen.look(now, family)
 
 
 def looked(
@@ -69,7 +76,7 @@ def looked(
     for number in range(times):
         now = begin + number * every
         seen.stand({A: site} if site else {}, now)
-        seen.look(now)
+        look(seen, now)
     return now
 
 
@@ -79,10 +86,10 @@ LATER = 100 + AT_THE_START + 1
 def test_who_asks_for_half_a_minute_is_in_use_and_told_with_what_becomes_of_it() -> None:
     table = Table()
     seen = Forwarding([A, B], table, now=100.0)
-    table.entries = {A: [Entry(), Entry(source=HERE)]}
+    table.entries = [Entry(), Entry(source=HERE)]
     looked(seen, LATER, int(LASTING))
     assert seen.in_use == {}
-    seen.look(LATER + LASTING)
+    look(seen, LATER + LASTING)
     assert seen.in_use == {Family.IPV4: (Forwarded(source=POD, translated=HERE),)}
     assert seen.take() == (Passed(address=A, path=LOCAL, source=POD, answered=int(LASTING) + 1),)
     assert seen.take() == ()
@@ -90,7 +97,7 @@ def test_who_asks_for_half_a_minute_is_in_use_and_told_with_what_becomes_of_it()
 
 def test_one_dig_makes_no_source_and_one_that_was_there_before_us_does_at_once() -> None:
     table = Table()
-    table.entries = {A: [Entry()]}
+    table.entries = [Entry()]
     seen = Forwarding([A], table, now=100.0)
     looked(seen, LATER, LOOKS)
     assert seen.in_use == {}
@@ -99,7 +106,7 @@ def test_one_dig_makes_no_source_and_one_that_was_there_before_us_does_at_once()
     assert seen.in_use[Family.IPV4][0].source == POD
     after = Forwarding([A], Table(), was=seen, now=200.0)
     assert after.in_use == seen.in_use, "a reload forgets nobody"
-    after.look(100 + LOOKS + FORGOTTEN + 1)
+    look(after, 100 + LOOKS + FORGOTTEN + 1)
     assert after.in_use == {}
 
 
@@ -107,8 +114,8 @@ def test_what_is_asked_over_a_detour_is_booked_to_it_and_makes_a_source_soon() -
     table = Table()
     seen = Forwarding([A], table, now=100.0)
     seen.stand({A: "pao"}, LATER)
-    table.entries = {A: [Entry(answered=False, translated=POD)] * (MUCH // LOOKS)}
-    seen.look(LATER + WAITS - 0.5)
+    table.entries = [Entry(answered=False, translated=POD)] * (MUCH // LOOKS)
+    look(seen, LATER + WAITS - 0.5)
     assert seen.take() == (), "it may have been asked before the move"
     looked(seen, LATER + WAITS, LOOKS, site="pao")
     assert seen.in_use == {Family.IPV4: (Forwarded(source=POD),)}
@@ -118,7 +125,7 @@ def test_what_is_asked_over_a_detour_is_booked_to_it_and_makes_a_source_soon() -
 @pytest.mark.parametrize("age", [None, WAITS - 1, WAITS + 1])
 def test_each_question_is_looked_at_once(age: float | None) -> None:
     table = Table()
-    table.entries = {A: [Entry(age=age)]}
+    table.entries = [Entry(age=age)]
     seen = Forwarding([A], table, now=100.0)
     looked(seen, 100.0, 60)
     assert seen.take() == ()
@@ -127,7 +134,7 @@ def test_each_question_is_looked_at_once(age: float | None) -> None:
 
 def test_a_port_that_is_used_again_shows_who_asks_and_not_what_comes_back() -> None:
     table = Table()
-    table.entries = {A: [Entry(lasting=True)]}
+    table.entries = [Entry(lasting=True)]
     seen = Forwarding([A], table, now=100.0)
     looked(seen, 100.0, LOOKS)
     assert seen.in_use[Family.IPV4][0].source == POD
@@ -136,7 +143,7 @@ def test_a_port_that_is_used_again_shows_who_asks_and_not_what_comes_back() -> N
 
 def test_sources_that_are_made_up_are_kept_to_a_number() -> None:
     table = Table()
-    table.entries = {A: [Entry(source=f"10.{n // 250}.{n % 250}.1") for n in range(1000)]}
+    table.entries = [Entry(source=f"10.{n // 250}.{n % 250}.1") for n in range(1000)]
     seen = Forwarding([A], table, now=100.0)
     looked(seen, 100.0, 2)
     assert len(seen.habits) == MOST * len(Family)
@@ -144,7 +151,7 @@ def test_sources_that_are_made_up_are_kept_to_a_number() -> None:
 
 def test_what_the_configuration_says_is_carried() -> None:
     table = Table()
-    table.entries = {A: [Entry(), Entry(source="10.99.0.1")]}
+    table.entries = [Entry(), Entry(source="10.99.0.1")]
     seen = Forwarding([A], table, carried=[ip_network("10.88.0.0/16")], now=100.0)
     looked(seen, 100.0, LOOKS)
     assert {f.source: f.carried for f in seen.in_use[Family.IPV4]} == {
@@ -157,30 +164,11 @@ def test_a_table_that_may_not_be_read_is_told_and_read_again() -> None:
     table = Table()
     table.refuses = PermissionError(1, "Operation not permitted")
     seen = Forwarding([A], table, now=100.0)
-    seen.look(101.0)
+    look(seen, 101.0)
     assert "Operation not permitted" in seen.trouble
     table.refuses = None
-    seen.look(102.0)
+    look(seen, 102.0)
     assert seen.trouble == ""
-
-
-def test_a_long_list_of_addresses_is_looked_at_in_turns_and_what_is_away_each_time() -> None:
-    asked: list[str] = []
-    every = [f"192.5.{n}.30" for n in range(20)]
-
-    def questions(address: str) -> Iterable[Entry]:
-        asked.append(address)
-        return ()
-
-    seen = Forwarding(every, questions, now=100.0)
-    looked(seen, 100.0, 3)
-    assert set(asked) == set(every)
-    asked.clear()
-    seen.stand({every[3]: "pao"}, 110.0)
-    for number in range(6):
-        seen.look(111.0 + number)
-        assert every[3] in asked[-forwarded.ADDRESSES :]
-    assert set(asked) == set(every)
 
 
 # --- what is decided by it ------------------------------------------------------------------
@@ -367,7 +355,7 @@ def test_an_entry_is_read_as_the_kernel_wrote_it(
 ) -> None:
     bodies = [bytes.fromhex(text) for text in BODIES.values()]
     monkeypatch.setattr(conntrack, "Asking", Kernel(bodies))
-    (entry,) = conntrack.Conntrack(limits=limits(tmp_path)).questions(address)
+    (entry,) = conntrack.Conntrack(limits=limits(tmp_path)).questions(Family.of(address), [address])
     assert (entry.answered, entry.lasting, entry.age) == (False, False, 1)
     four = ("10.88.0.7", "192.0.2.53")
     assert (entry.source, entry.translated) == (
@@ -375,7 +363,7 @@ def test_an_entry_is_read_as_the_kernel_wrote_it(
     )
     answered = bytes.fromhex(BODIES[address].replace("0800030000000198", "080003000000019e"))
     monkeypatch.setattr(conntrack, "Asking", Kernel([answered]))
-    (entry,) = conntrack.Conntrack(limits=tmp_path).questions(address)
+    (entry,) = conntrack.Conntrack(limits=tmp_path).questions(Family.of(address), [address])
     assert (entry.answered, entry.lasting, entry.age) == (True, True, 91)
 
 
@@ -386,18 +374,18 @@ def test_rubbish_from_the_kernel_is_nothing(
     reader = conntrack.Conntrack(limits=limits(tmp_path))
     for end in range(len(whole)):
         monkeypatch.setattr(conntrack, "Asking", Kernel([whole[:end]]))
-        assert len(reader.questions("192.0.2.1")) <= 1
+        assert len(reader.questions(Family.IPV4, ["192.0.2.1"])) <= 1
 
 
 def test_a_kernel_without_the_table_has_nothing_and_one_that_refuses_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert conntrack.Conntrack(limits=tmp_path).questions(A) == []
+    assert conntrack.Conntrack(limits=tmp_path).questions(Family.IPV4, [A]) == []
     reader = conntrack.Conntrack(limits=limits(tmp_path))
     for refusal in (OSError(22, "Invalid argument"), PermissionError(1, "not permitted")):
         monkeypatch.setattr(conntrack, "Asking", Kernel(refusal))
         with pytest.raises(OSError, match=r"lists no connections|not permitted"):
-            reader.questions(A)
+            reader.questions(Family.IPV4, [A])
 
 
 def test_what_is_shown_of_it(tmp_path: Path) -> None:
