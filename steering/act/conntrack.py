@@ -35,7 +35,7 @@ _BY_SERVICE: Final = 1 << 3 | 1 << 5  # CTA_FILTER_F_CTA_PROTO_NUM, _PROTO_DST_P
 _SEEN_REPLY, _ASSURED = 1 << 1, 1 << 2  # IPS_*
 _UDP, _DNS = 17, 53
 _LIMITS: Final = Path("/proc/sys/net/netfilter")
-AT_ONCE: Final = 8192
+AT_ONCE: Final = 4096
 """Entries of a family that are read, at the most."""
 
 
@@ -80,7 +80,13 @@ class Conntrack:
             if error.errno in {errno.EINVAL, errno.ENOENT}:
                 raise OSError(error.errno, "the kernel lists no connections") from error
             raise
-        entries = (_entry(family, wanted, body, lasts) for body in found)
+        size = family.bits // 8
+        there = _HEAD.size + 4 + 4 + 4 + size + 4  # behind four attributes' heads and the source
+        entries = (
+            _entry(family, wanted, body, lasts)
+            for body in found
+            if body[there : there + size] in wanted  # most are not, and reading one takes 10 us
+        )
         mine = [entry for entry in entries if entry is not None]
         others = {s for s in {entry.source for entry in mine} if self._is_of_another_site(s)}
         return [entry for entry in mine if entry.source not in others]
