@@ -32,9 +32,11 @@ import dns.rrset
 from steering.model import Instant, Outcome, Seconds, WallTime
 from steering.observe.anchors import Anchor, Anchors, closest
 from steering.observe.bell import Bell
+from steering.observe.chain import signatures_in
 from steering.observe.denial import Cut, Proof
-from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys, signers_of
-from steering.observe.signatures import RRSIG, Signatures, instant
+from steering.observe.relevant import denials
+from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys
+from steering.observe.signatures import ALGORITHMS, RRSIG, Signatures, instant
 from steering.observe.trust import Keys, Trust, name_of, text_of
 from steering.system.unreadable import HERE, Where, printable
 
@@ -50,10 +52,9 @@ _RETRY_WITH: Final = 300.0
 _RECHECK: Final = 60.0  # an unchanged set is noted as seen this often
 _MOST_KEYS: Final = 48
 _MOST_SIGNATURES: Final = 16
-# What a validator must or may implement (RFC 8624 3.1 and 3.3). A zone that has only others
-# counts as insecure (RFC 4035 5.2).
-_ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
 _DIGESTS: Final = frozenset({1, 2, 4})
+"""Digests that a validator must or may know (RFC 8624 3.3). A zone that has only others, or only
+other algorithms, counts as insecure (RFC 4035 5.2)."""
 
 
 @dataclass(slots=True)
@@ -234,26 +235,43 @@ class KeyStore:
         message = await self._resolvers.ask(text_of(cut), "DS")
         rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
         if rrset is not None:
-            self._require(rrset, rrsigs, parent)
+            self._require_own(rrset, rrsigs, parent)
             held = [rdata for rdata in rrset if isinstance(rdata, DS)]
             usable = [
-                ds for ds in held if ds.algorithm in _ALGORITHMS and ds.digest_type in _DIGESTS
+                ds for ds in held if ds.algorithm in ALGORITHMS and ds.digest_type in _DIGESTS
             ]
             return Anchor(zone=text_of(cut), ds=tuple(usable)) if usable else Cut.INSECURE
-        records = []
-        for denial in message.authority:
-            if denial.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
-                self._require(denial, signers_of(message.authority, denial), parent)
-                records += [(denial.name, rdata) for rdata in denial]
-        proof = Proof.of(name_of(parent.zone), records)
+        alias, rrsigs = answer_of(message, cut, dns.rdatatype.CNAME)
+        if alias is not None:  # no other records stand beside it (RFC 2181 10.1), so no cut does
+            self._require_own(alias, rrsigs, parent)
+            return Cut.NONE
+        proof = self._proof(message, parent)
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
 
-    def _require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> None:
+    def _proof(self, message: dns.message.Message, parent: Keys) -> Proof:
+        """What the parent's own denial records in an answer can prove."""
+        signer, seen = name_of(parent.zone), signatures_in(message)
+        records = []
+        for rrset in denials(message, signer, seen):
+            made = self._require(rrset, seen.get((rrset.name, rrset.rdtype), ()), parent)
+            if made is None:  # one made from a wildcard denies nothing (CVE-2017-15105)
+                records += [(rrset.name, rdata) for rdata in rrset]
+        return Proof.of(signer, records)
+
+    def _require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> int | None:
+        """Raises Unobtainable unless the zone signed the RRset; else see `Finding.wildcard`."""
         signer = name_of(keys.zone)
         own = [rrsig for rrsig in rrsigs if rrsig.signer == signer]
         finding = self._signatures.examine(rrset, own, keys, wall=self._wall(), skew=self._skew)
         if finding.outcome is not Outcome.SECURE:
             raise Unobtainable(f"{finding.evidence}")
+        return finding.wildcard
+
+    def _require_own(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> None:
+        """The same of an RRset that says something of a cut: no wildcard stands for one."""
+        if self._require(rrset, rrsigs, keys) is not None:
+            kind = dns.rdatatype.to_text(rrset.rdtype)
+            raise Unobtainable(f"{text_of(rrset.name)} {kind}: made from a wildcard")
 
     def _take(
         self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
