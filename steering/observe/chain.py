@@ -71,11 +71,6 @@ def chain_of(
         passed.add(end)
         here = held.get(end, ())
         wanted = [rrset for rrset in here if _answers(rrset, rdtype)]
-        if wanted:
-            if all(map(speaks, wanted)):
-                answered = True
-                links += [rrset for rrset in wanted if rrset.rdtype != dns.rdatatype.RRSIG]
-            break
         alias = next((rrset for rrset in here if rrset.rdtype == dns.rdatatype.CNAME), None)
         dname = next((rrset for rrset in dnames if below(rrset.name, end)), None)
         target = _target(alias)
@@ -84,7 +79,13 @@ def chain_of(
             # The CNAME made out of a DNAME is not signed itself (RFC 6672 5.3.1): one that
             # says something else is none of these.
             if alias is None or target == made:
+                wanted = [dname if rrset is alias else rrset for rrset in wanted]
                 alias, target = dname, made
+        if wanted:
+            if all(map(speaks, wanted)):
+                answered = True
+                links += [rrset for rrset in wanted if rrset.rdtype != dns.rdatatype.RRSIG]
+            break
         if alias is None or not speaks(alias):
             break
         links.append(alias)

@@ -196,6 +196,10 @@ class KeyStore:
         anchor = closest(self.anchors, zone)
         if anchor is None:
             raise Unobtainable("no trust anchor encloses the zone")
+        anchor = _known(anchor)
+        if anchor is None:
+            self._note_insecure(text_of(zone))
+            return LONGEST
         keys = await self._fetch(anchor, name_of(anchor.zone) == zone)
         apex = name_of(anchor.zone)
         for depth in range(len(apex) + 1, len(zone) + 1):
@@ -235,16 +239,15 @@ class KeyStore:
         message = await self._resolvers.ask(text_of(cut), "DS")
         rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
         if rrset is not None:
-            self._require_own(rrset, rrsigs, parent)
-            held = [rdata for rdata in rrset if isinstance(rdata, DS)]
-            usable = [
-                ds for ds in held if ds.algorithm in ALGORITHMS and ds.digest_type in _DIGESTS
-            ]
-            return Anchor(zone=text_of(cut), ds=tuple(usable)) if usable else Cut.INSECURE
+            if self._require(rrset, rrsigs, parent) is not None:
+                raise Unobtainable(f"{cut} DS: made from a wildcard")
+            held = Anchor(zone=text_of(cut), ds=tuple(r for r in rrset if isinstance(r, DS)))
+            return _known(held) or Cut.INSECURE
         alias, rrsigs = answer_of(message, cut, dns.rdatatype.CNAME)
         if alias is not None:  # no other records stand beside it (RFC 2181 10.1), so no cut does
-            self._require_own(alias, rrsigs, parent)
-            return Cut.NONE
+            made = self._require(alias, rrsigs, parent)
+            missing = made is not None and self._proof(message, parent).not_closer(cut, made)
+            return Cut.UNPROVEN if missing else Cut.NONE
         proof = self._proof(message, parent)
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
 
@@ -266,12 +269,6 @@ class KeyStore:
         if finding.outcome is not Outcome.SECURE:
             raise Unobtainable(f"{finding.evidence}")
         return finding.wildcard
-
-    def _require_own(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> None:
-        """The same of an RRset that says something of a cut: no wildcard stands for one."""
-        if self._require(rrset, rrsigs, keys) is not None:
-            kind = dns.rdatatype.to_text(rrset.rdtype)
-            raise Unobtainable(f"{text_of(rrset.name)} {kind}: made from a wildcard")
 
     def _take(
         self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
@@ -348,6 +345,15 @@ class KeyStore:
     def _publish(self, insecure: frozenset[str]) -> None:
         secure = {zone: keys for zone, keys in self._sets.items() if zone in self._watches}
         self.trust = Trust(secure=secure, insecure=insecure)
+
+
+def _known(anchor: Anchor) -> Anchor | None:
+    """What of an anchor validators can use; None: the zone counts as insecure (RFC 4035 5.2)."""
+    ds = [r for r in anchor.ds if r.algorithm in ALGORITHMS and r.digest_type in _DIGESTS]
+    dnskey = [key for key in anchor.dnskey if key.algorithm in ALGORITHMS]
+    if not ds and not dnskey:
+        return None
+    return replace(anchor, ds=tuple(ds), dnskey=tuple(dnskey))
 
 
 def _names(root: Anchor, zone: dns.name.Name, key: DNSKEY) -> bool:

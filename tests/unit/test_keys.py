@@ -165,6 +165,18 @@ def test_a_denial_made_from_a_wildcard_makes_no_zone_insecure() -> None:
     world.play(story)
 
 
+@pytest.mark.parametrize("digest", [1, 200], ids=["algorithm", "digest"])
+def test_a_zone_whose_anchor_nobody_can_use_counts_as_insecure(digest: int) -> None:
+    async def story(store: KeyStore, world: World) -> None:
+        await store.refresh("com.")
+        assert store.is_insecure("com.")
+        assert store.troubles == {}
+
+    ds = SignedZone(".").ksk.ds(dns.name.root)
+    algorithm = 13 if digest == 200 else 3
+    World().play(story, anchor=f". IN DS 1 {algorithm} {digest} {ds.digest.hex()[:40]}\n")
+
+
 @pytest.mark.parametrize("by", ["zone", "wildcard", "nobody"])
 def test_an_alias_between_the_zones_is_no_cut(by: str) -> None:
     """sub.com. is com.'s alias for something else, and a.sub.com. a zone of its own."""

@@ -119,6 +119,14 @@ def test_the_cname_made_out_of_a_dname_is_not_signed() -> None:
     assert outcome(strict(MOVED), dname()[::2]) is Outcome.UNSIGNED
 
 
+@pytest.mark.parametrize("rdtype", ["CNAME", "ANY"])
+def test_a_question_for_that_very_cname_is_answered_by_its_dname(rdtype: str) -> None:
+    asked = question("x.moved.com.", rdtype, Kind.DENIAL)
+    assert outcome(asked, dname()) is Outcome.SECURE
+    assert outcome(asked, dname()[::2]) is Outcome.UNSIGNED
+    assert outcome(asked, dname("x.evil.com.")) is Outcome.UNSIGNED
+
+
 def test_a_cname_under_a_dname_that_says_something_else_is_none_of_its() -> None:
     assert outcome(MOVED, dname("x.evil.com.")) is Outcome.UNSIGNED
 
@@ -211,6 +219,22 @@ def test_nxdomain_beside_the_answer_needs_the_proof_that_there_is_none() -> None
     behind = flat(signed(ALIAS), signed(rrset("deep.com.", "A", "192.0.2.1")))
     assert outcome(WITNESS, behind, rcode=dns.rcode.NXDOMAIN) is Outcome.UNSIGNED
     assert outcome(WITNESS, signed(ALIAS), rcode=dns.rcode.NXDOMAIN) is Outcome.SECURE
+
+
+@pytest.mark.parametrize("rdtype", ["CNAME", "ANY"])
+def test_nxdomain_beside_an_alias_is_said_of_its_target(rdtype: str) -> None:
+    """RFC 6604 3: also where the alias is what was asked for."""
+    asked = question("www.com.", rdtype, Kind.DENIAL)
+    assert outcome(asked, signed(ALIAS), rcode=dns.rcode.NXDOMAIN) is Outcome.SECURE
+
+
+def test_a_denial_needs_no_soa() -> None:
+    """RFC 2308 2.2.1: it can't be kept for long then, and is proven all the same."""
+    denial = ZONE.ask(DENIAL.name, "A")
+    proof = [r for r in denial.authority if dns.rdatatype.SOA not in {r.rdtype, r.covers}]
+    assert outcome(DENIAL, (), proof, dns.rcode.NXDOMAIN) is Outcome.SECURE
+    assert outcome(DENIAL, (), proof[:2], dns.rcode.NXDOMAIN) is Outcome.UNSIGNED
+    assert outcome(DENIAL, (), (), dns.rcode.NXDOMAIN) is Outcome.LAME
 
 
 def test_a_denial_by_another_zone_s_records_is_none() -> None:
