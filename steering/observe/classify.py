@@ -30,7 +30,7 @@ import dns.rrset
 from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
 from steering.observe.chain import Chain, Seen, chain_of, signatures_in
 from steering.observe.denial import Cut, Proof
-from steering.observe.relevant import cut_of, delegated, used
+from steering.observe.relevant import DENIALS, cut_of, delegated, used
 from steering.observe.shape import Shape, shape_of
 from steering.observe.signatures import Finding, Signatures, soonest
 from steering.observe.skim import skim
@@ -230,42 +230,60 @@ def weigh(
         if signatures.failed - failed >= MOST_FAILED:
             break
         own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == apex]
-        found.note(rrset, signatures.examine(rrset, own, keys, wall=wall, skew=skew))
-    worst = found.worst
-    if worst.outcome is not Outcome.SECURE:
-        return replace(
-            reading,
-            outcome=worst.outcome,
-            judged=worst.judged,
-            evidence=worst.evidence,
-            detail=str(worst.evidence or ""),
-        )
-    if keys is None:  # nothing at all that could have been signed
-        return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail="no keys to judge by")
-
+        finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
+        found.note(rrset, finding, of_a_proof=rrset.rdtype in DENIALS and rrset not in chain.links)
+    if keys is None:
+        worst = max(found.worst, found.unproving, key=lambda finding: finding.rank)
+        if worst.outcome is Outcome.SECURE:  # nothing at all that could have been signed
+            detail = "no keys to judge by"
+            return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail=detail)
+        return _failing(reading, worst)
+    if found.worst.outcome is not Outcome.SECURE:
+        return _failing(reading, found.worst)
     proof = Proof.of(apex, found.denials)
     if proof.beyond_reach:
         return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")
     if missing := _missing(shape, message, chain, proof, found.expanded):
+        if found.unproving.outcome is not Outcome.SECURE:
+            return _failing(reading, found.unproving)
         evidence = Evidence(owner=text_of(name), rdtype=proof.kind, detail=missing)
         return replace(reading, outcome=Outcome.UNSIGNED, evidence=evidence, detail=str(evidence))
     return reading
+
+
+def _failing(reading: Reading, finding: Finding) -> Reading:
+    return replace(
+        reading,
+        outcome=finding.outcome,
+        judged=finding.judged,
+        evidence=finding.evidence,
+        detail=str(finding.evidence or ""),
+    )
+
+
+_GOOD: Final = Finding(outcome=Outcome.SECURE)
 
 
 @dataclass(slots=True)
 class _Found:
     """What the signatures of one answer's RRsets amount to."""
 
-    worst: Finding = field(default_factory=lambda: Finding(outcome=Outcome.SECURE))
+    worst: Finding = _GOOD
+    unproving: Finding = _GOOD
+    """The worst of those of the denial's records that prove nothing. They don't matter where the
+    others are proof enough: BIND too goes on to the next."""
     denials: list[tuple[dns.name.Name, dns.rdata.Rdata]] = field(default_factory=list)
     expanded: list[tuple[dns.rrset.RRset, int]] = field(default_factory=list)
     """The RRsets made from a wildcard, with the number of its labels."""
 
-    def note(self, rrset: dns.rrset.RRset, finding: Finding) -> None:
-        self.worst = max(self.worst, finding, key=lambda finding: finding.rank)
-        if finding.wildcard is not None:
-            self.expanded.append((rrset, finding.wildcard))
-        elif rrset.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
+    def note(self, rrset: dns.rrset.RRset, finding: Finding, *, of_a_proof: bool) -> None:
+        if not of_a_proof:
+            self.worst = max(self.worst, finding, key=lambda finding: finding.rank)
+            if finding.wildcard is not None:
+                self.expanded.append((rrset, finding.wildcard))
+        elif finding.outcome is not Outcome.SECURE:
+            self.unproving = max(self.unproving, finding, key=lambda finding: finding.rank)
+        elif finding.wildcard is None:  # one that a wildcard made denies nothing (RFC 4035 5.3.2)
             self.denials += [(rrset.name, rdata) for rdata in rrset]
 
 
@@ -371,6 +389,6 @@ def _missing(
     for rrset, labels in expanded:
         if rrset.rdtype == dns.rdatatype.DNAME:  # RFC 4592 4.4: nobody can say what it means
             return f"{rrset.name} DNAME is made from a wildcard"
-        if rrset in chain.links and (missing := proof.not_closer(rrset.name, labels)):
+        if missing := proof.not_closer(rrset.name, labels):
             return missing
     return ""

@@ -252,13 +252,22 @@ class KeyStore:
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
 
     def _proof(self, message: dns.message.Message, parent: Keys) -> Proof:
-        """What the parent's own denial records in an answer can prove."""
+        """What the parent's own denial records in an answer can prove, as far as they are good.
+
+        Raises Unobtainable over the first bad one if none is.
+        """
         signer, seen = name_of(parent.zone), signatures_in(message)
-        records = []
+        records, bad = [], None
         for rrset in denials(message, signer, seen):
-            made = self._require(rrset, seen.get((rrset.name, rrset.rdtype), ()), parent)
+            try:
+                made = self._require(rrset, seen.get((rrset.name, rrset.rdtype), ()), parent)
+            except Unobtainable as error:
+                bad = bad or error
+                continue
             if made is None:  # one made from a wildcard denies nothing (CVE-2017-15105)
                 records += [(rrset.name, rdata) for rdata in rrset]
+        if bad is not None and not records:
+            raise bad
         return Proof.of(signer, records)
 
     def _require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> int | None:

@@ -11,6 +11,7 @@ additional section is hints alone (RFC 2181 5.4.1).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import dns.message
 import dns.name
@@ -20,7 +21,7 @@ import dns.rrset
 from steering.observe.chain import Chain, Seen
 from steering.observe.shape import Shape
 
-_DENIALS = frozenset({dns.rdatatype.NSEC, dns.rdatatype.NSEC3})
+DENIALS: Final = frozenset({dns.rdatatype.NSEC, dns.rdatatype.NSEC3})
 
 
 def used(
@@ -56,7 +57,7 @@ def denials(
 ) -> Iterator[dns.rrset.RRset]:
     """The NSEC and NSEC3 RRsets that are the zone's: those signed by others alone are not."""
     for rrset in message.authority:
-        if rrset.rdtype in _DENIALS and rrset.name.is_subdomain(zone):
+        if rrset.rdtype in DENIALS and rrset.name.is_subdomain(zone):
             held = seen.get((rrset.name, rrset.rdtype))
             if not held or any(rrsig.signer == zone for rrsig in held):
                 yield rrset

@@ -142,6 +142,22 @@ def test_a_denial_with_a_bad_signature_proves_nothing() -> None:
     World(ds=False).play(story)
 
 
+def test_a_bad_record_beside_a_good_denial_does_not_matter() -> None:
+    def spoil(message: dns.message.Message) -> None:
+        if message.question[0].rdtype == dns.rdatatype.DS:
+            stray = dns.rrset.from_text("stray.", 900, "IN", "NSEC", "zzz. NS RRSIG NSEC")
+            rrsig = world.root.zsk.sign(stray, world.root.name, (NOW - 2 * DAY, NOW - DAY))
+            message.authority[:0] = [stray, dns.rrset.from_rdata("stray.", 900, rrsig)]
+
+    async def story(store: KeyStore, world: World) -> None:
+        world.twist = spoil
+        await store.refresh("com.")
+        assert store.is_insecure("com.")
+
+    world = World(ds=False, nsec3=False)
+    world.play(story)
+
+
 def test_a_denial_made_from_a_wildcard_makes_no_zone_insecure() -> None:
     """CVE-2017-15105: anybody could have it made for the name of a cut."""
 
@@ -177,7 +193,7 @@ def test_a_zone_whose_anchor_nobody_can_use_counts_as_insecure(digest: int) -> N
     World().play(story, anchor=f". IN DS 1 {algorithm} {digest} {ds.digest.hex()[:40]}\n")
 
 
-@pytest.mark.parametrize("by", ["zone", "wildcard", "nobody"])
+@pytest.mark.parametrize("by", ["zone", "wildcard", "proved", "nobody"])
 def test_an_alias_between_the_zones_is_no_cut(by: str) -> None:
     """sub.com. is com.'s alias for something else, and a.sub.com. a zone of its own."""
     world = World()
@@ -203,17 +219,19 @@ def test_an_alias_between_the_zones_is_no_cut(by: str) -> None:
             answer.answer.append(rrset)
             if by == "nobody" and rrset.rdtype == dns.rdatatype.CNAME:
                 continue
-            wild = by == "wildcard" and rrset.rdtype == dns.rdatatype.CNAME
+            wild = by in {"wildcard", "proved"} and rrset.rdtype == dns.rdatatype.CNAME
             owner = dns.name.from_text("*.com.") if wild else rrset.name
             source = dns.rrset.from_rdata_list(owner, rrset.ttl, list(rrset))
             rrsig = com.zsk.sign(source, com.name, (NOW - DAY, NOW + DAY))
             answer.answer.append(dns.rrset.from_rdata(rrset.name, rrset.ttl, rrsig))
+        if by == "proved":
+            com._put(answer.authority, com.cover(com.child("sub")))
         yield answer.to_wire(max_size=65535)
 
     async def story(store: KeyStore, world: World) -> None:
         await store.refresh("a.sub.com.")
-        assert (store.keys_for("a.sub.com.") is not None) is (by == "zone")
-        assert ("a.sub.com." in store.troubles) is (by != "zone")
+        assert (store.keys_for("a.sub.com.") is not None) is (by in {"zone", "proved"})
+        assert ("a.sub.com." in store.troubles) is (by not in {"zone", "proved"})
 
     usual = world.respond
     world.respond = respond  # type: ignore[method-assign]

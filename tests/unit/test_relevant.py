@@ -244,6 +244,17 @@ def test_a_denial_by_another_zone_s_records_is_none() -> None:
     assert outcome(DENIAL, (), [*SOA, *theirs], dns.rcode.NXDOMAIN) is Outcome.UNSIGNED
 
 
+def test_a_bad_record_of_a_denial_counts_where_the_others_prove_too_little() -> None:
+    denial = ZONE.ask(DENIAL.name, "A")
+    spare = signed(rrset("www.com.", "NSEC", "zzz.com. A RRSIG NSEC"), dates=LATE)
+    authority = [*denial.authority, *spare]
+    assert outcome(DENIAL, (), authority, dns.rcode.NXDOMAIN) is Outcome.SECURE
+    apex = signed(rrset("com.", "NSEC", "deep.com. NS SOA RRSIG NSEC DNSKEY"))
+    assert outcome(DENIAL, (), [*SOA, *apex, *spare], dns.rcode.NXDOMAIN) is Outcome.EXPIRED
+    reading = read(message(DENIAL, (), [*SOA, *spare], dns.rcode.NXDOMAIN), DENIAL, Trust())
+    assert (reading.outcome, reading.judged) == (Outcome.EXPIRED, True), "dates need no keys"
+
+
 def test_an_nsec_record_made_from_a_wildcard_denies_nothing() -> None:
     """RFC 4035 5.3.2: its owner is whatever was asked for, and the gap with it (CVE-2017-15105)."""
     honest = rrset("deep.com.", "NSEC", "zzz.com. A RRSIG NSEC")
