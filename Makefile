@@ -12,13 +12,14 @@ BENCH ?=
 DEMO ?=
 FUZZ ?=
 MUTANTS ?=
+RPL ?=
 
 # The fuzzer takes its zones and simulations from the unit tests.
 FUZZER := PYTHONPATH=tests:tests/unit $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage mutants docs wheel clean \
+.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage mutants peers docs wheel clean \
   setup-demo setup-test
 
 help: ## this list
@@ -59,6 +60,10 @@ mutants: setup-test ## 200 faults put into the code, and which of them no unit t
 	@$(PYTHON) -c 'import cosmic_ray, pytest_cov' 2>/dev/null || \
 	  $(PYTHON) -m pip install --quiet -e '.[mutants]'
 	@PYTHONPATH=tests $(PYTHON) -m mutants $(MUTANTS)
+
+peers: setup-test ## our verdicts beside those that RPL=FOLDER wants: scenarios of Unbound or Deckard (two minutes)
+	@[ -n "$(RPL)" ] || { echo 'make peers RPL=FOLDER: with *.rpl files of Unbound or Deckard in it'; exit 2; }
+	@PYTHONPATH=tests $(PYTHON) -m peers $(RPL)
 
 docs: setup-test ## write the generated pages and parts of pages anew
 	$(PYTHON) -m steering.config.schema
