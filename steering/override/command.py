@@ -20,6 +20,7 @@ from pathlib import Path
 from steering.agent.consent import vouch, waiting
 from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
+from steering.decide.orders import State
 from steering.excuse import FAILED, WRONG_INPUT
 from steering.model import Override, WallTime
 from steering.override import NotDone, text
@@ -55,7 +56,7 @@ def _add(options: argparse.Namespace) -> None:
         place = _place(before, shelf, name, replace=options.replace)
         written = entry(options, name, wall)
         after = load(options.config, instead={place: written})
-        _show_new(before, after, name, wall)
+        _show_new(before, after, name, wall, may_match_nothing=options.matching_nothing)
         _confirm(options, "replace it" if name in before.override_files else "add it")
         with shelf.alone():
             again = load(options.config)
@@ -192,17 +193,26 @@ def _unknown(name: str, known: Iterable[str]) -> NotDone:
     return NotDone(WRONG_INPUT, f"there is no override {name}{hint}")
 
 
-def _show_new(before: Setup, after: Setup, name: str, wall: WallTime) -> None:
-    """Prints what one that is added will change. Raises NotDone if it has ended already."""
+def _show_new(
+    before: Setup, after: Setup, name: str, wall: WallTime, *, may_match_nothing: bool
+) -> None:
+    """Prints what one that is added will change.
+
+    Raises NotDone if it has ended already, or matches nothing and that was not said to be so.
+    """
     override = _called(name, after)
     if override.until is not None and override.until <= wall:
         raise NotDone(WRONG_INPUT, f"--until: {text.ends(override, wall)}: it would do nothing")
+    remarks = [r.message for r in after.remarks if r.file == after.override_files[name]]
+    (standing,) = (s for s in Reach.of(after, wall).standings if s.override.name == name)
+    if standing.state is State.UNMATCHED and not may_match_nothing:
+        raise NotDone(
+            WRONG_INPUT, f"{remarks[0]}; nothing was changed: --matching-nothing, if that is meant"
+        )
     print(text.head(override, wall))
     _show(before, after, wall)
-    for remark in after.remarks:
-        if remark.file == after.override_files[name]:
-            print(f"CAUTION: {remark.message}")
-    (standing,) = (s for s in Reach.of(after, wall).standings if s.override.name == name)
+    for remark in remarks:
+        print(f"CAUTION: {remark}")
     if standing.shadowed:
         print(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
 

@@ -245,8 +245,33 @@ def test_what_cannot_work_is_said_before_it_is_done(host: Host) -> None:
     assert "CAUTION: fra has no next hop for ipv6" in host.out
     assert "as measured, no way to fra" in host.out
     words = ("add", "--name", "y", "--local", "--address", "203.0.113.1", *WHY, "--yes")
-    assert host.type(*words) == 0
+    assert host.type(*words, "--matching-nothing") == 0
     assert 'CAUTION: matches nothing: "203.0.113.1" is in no policy' in host.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("--upstream", "gtld"), '"gtld" is in no policy, wanted one of: gtld-servers'),
+        (("--nameserver", "c.gtld-servers.net"), "is in no policy, did you mean"),
+        (("--address", "203.0.113.1"), '"203.0.113.1" is in no policy'),
+        (("--nameserver", "b.gtld-servers.net", "--family", "ipv6"), "no address fits all"),
+        (
+            ("--all", "--site", "sni"),
+            "--site: sni is no site that is known here, did you mean sin?",
+        ),
+    ],
+)
+def test_what_matches_nothing_is_refused_unless_said_so(
+    host: Host, typed: tuple[str, ...], said: str
+) -> None:
+    words = ("add", "--name", "x", "--local", *typed, *WHY, "--yes")
+    assert host.type(*words) == 2
+    assert said in host.err
+    assert "--matching-nothing, if that is meant" in host.err
+    assert host.files() == {}
+    assert host.type(*words, "--matching-nothing") == 0
+    assert host.names() == ["x"]
 
 
 def test_files_that_are_held_back_hold_this_one_back_too(host: Host) -> None:
