@@ -256,10 +256,6 @@ def test_what_cannot_work_is_said_before_it_is_done(host: Host) -> None:
         (("--nameserver", "c.gtld-servers.net"), "is in no policy, did you mean"),
         (("--address", "203.0.113.1"), '"203.0.113.1" is in no policy'),
         (("--nameserver", "b.gtld-servers.net", "--family", "ipv6"), "no address fits all"),
-        (
-            ("--all", "--site", "sni"),
-            "--site: sni is no site that is known here, did you mean sin?",
-        ),
     ],
 )
 def test_what_matches_nothing_is_refused_unless_said_so(
