@@ -139,6 +139,7 @@ class _States(Collector):
         if snapshot.hearing is not None:
             yield from _dnstap(snapshot.hearing)
         yield _strays(snapshot)
+        yield _put_back(snapshot)
         yield CounterMetricFamily(
             "steering_events_lost",
             "Lines of events that could not be written: the log's pipe is full or gone.",
@@ -193,6 +194,18 @@ def _strays(snapshot: Snapshot) -> Metric:
     every = itertools.product((*snapshot.world.layout.paths, "live"), map(str, Stray))
     for (path, reason), number in sorted({**dict.fromkeys(every, 0), **snapshot.strays}.items()):
         family.add_metric([path, reason], number)
+    return family
+
+
+def _put_back(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "steering_put_back",
+        "Rules and routes of ours that somebody else had taken out of the kernel, or a link that"
+        " was down, and that are back.",
+        labels=["what"],
+    )
+    for what, number in {"route": 0, "rule": 0, **snapshot.put_back}.items():
+        family.add_metric([what], number)
     return family
 
 
