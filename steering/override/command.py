@@ -28,6 +28,7 @@ from steering.override.entry import entry, name_of
 from steering.override.reach import Reach
 from steering.override.shelf import Shelf
 from steering.report.client import Unknown, Unreachable, fetch
+from steering.report.terminal import width, wrapped
 
 
 def run(options: argparse.Namespace) -> None:
@@ -79,7 +80,7 @@ def _remove(options: argparse.Namespace) -> None:
             return
         place = _lies(before, name)
         after = load(options.config, instead={place: None})
-        print(text.head(_called(name, before), wall))
+        _say(text.head(_called(name, before), wall))
         _show(before, after, wall)
         _confirm(options, "remove it")
         shelf = Shelf(before.config.policies)
@@ -98,6 +99,11 @@ def _done(what: str) -> None:
         print(what, flush=True)
     except BrokenPipeError:
         _say_no_more()
+
+
+def _say(sentence: str) -> None:
+    """In lines that fit."""
+    print("\n".join(wrapped(sentence, width())))
 
 
 def _say_no_more() -> None:
@@ -153,14 +159,14 @@ def _list(options: argparse.Namespace) -> None:
     elif options.json:
         print(json.dumps([text.as_json(s, files[s.override.name], wall) for s in standings]))
     elif options.name is not None:
-        print(text.details(standings[0], files[options.name], wall))
+        print(text.details(standings[0], files[options.name], wall, width()))
     else:
-        print(text.listing(standings, files, wall) if standings else "no overrides")
+        print(text.listing(standings, files, wall, width()) if standings else "no overrides")
         try:
             status = fetch(setup.config, "/api/v1/status")
-            print(text.obeyed(setup.overrides, status))
+            _say(text.obeyed(setup.overrides, status))
         except (Unreachable, Unknown) as error:
-            print(f"whether they are obeyed can't be told: {error}")
+            _say(f"whether they are obeyed can't be told: {error}")
 
 
 def _place(setup: Setup, shelf: Shelf, name: str, *, replace: bool) -> Path:
@@ -209,12 +215,12 @@ def _show_new(
         raise NotDone(
             WRONG_INPUT, f"{remarks[0]}; nothing was changed: --matching-nothing, if that is meant"
         )
-    print(text.head(override, wall))
+    _say(text.head(override, wall))
     _show(before, after, wall)
     for remark in remarks:
-        print(f"CAUTION: {remark}")
+        _say(f"CAUTION: {remark}")
     if standing.shadowed:
-        print(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
+        _say(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
 
 
 def _called(name: str, setup: Setup) -> Override:
@@ -234,11 +240,11 @@ def _show(before: Setup, after: Setup, wall: WallTime) -> None:
     try:
         status = fetch(after.config, "/api/v1/status")
     except (Unreachable, Unknown) as error:
-        print(f"where addresses go now can't be told: {error}")
-    print("\n".join(text.preview(changes, status)))
+        _say(f"where addresses go now can't be told: {error}")
+    print("\n".join(text.preview(changes, status, width())))
     with contextlib.suppress(OSError):
         if held := waiting(after.config.runtime):
-            print(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
+            _say(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:
