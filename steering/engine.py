@@ -22,7 +22,7 @@ from steering.decide.rules import decide
 from steering.judge.post import post
 from steering.judge.reach import in_use
 from steering.judge.settle import adopt
-from steering.memory import recall
+from steering.memory import recall, steered_since
 from steering.model import Event, Facts, Instant, Step
 from steering.world import World
 
@@ -71,6 +71,10 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
         )
         for a in rows
     )
+    since, known = world.since.copy(), steered_since(facts.memory, facts.wall)
+    for a in rows:
+        taken_over = layout.targets[a].address, layout.paths[plan[a]]
+        since[a] = known.get(taken_over, since[a])
     proofs = {a: Proof(column=int(plan[a]), installed=now, proved=True) for a in rows}
     # Where men sent it, nothing says that the local path was ever bad; what is frozen may have
     # gone for a reason, and is to come home by a recovery when the freeze ends.
@@ -78,5 +82,5 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
     ledger = adopt(world.ledger, layout, [a for a in rows if not sent[a]], now)
     # What is known of a breach goes on: that somebody was started anew is no further one.
     ledger = replace(ledger, holds={**ledger.holds, **world.ledger.holds})
-    world = replace(world, plan=plan, ledger=ledger, proofs=proofs, started=True)
+    world = replace(world, plan=plan, since=since, ledger=ledger, proofs=proofs, started=True)
     return world, (*recalled, *events)

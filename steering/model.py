@@ -386,6 +386,18 @@ class Breaches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """Through which site an address goes, and how long before the memory it is in that began."""
+
+    site: str
+    ago: Seconds
+
+    def __post_init__(self) -> None:
+        if not _is_length(self.ago):
+            raise ValueError(f"{self} began at no time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What an agent knows that the one after it can't find out. Raises ValueError for rubbish."""
 
@@ -397,9 +409,11 @@ class Memory:
     breaches: Mapping[str, Breaches] = field(default_factory=dict)
     moves: tuple[tuple[Seconds, int], ...] = ()
     """How long before `at`, how many addresses changed their path, within a minute."""
+    steered: Mapping[str, Steered] = field(default_factory=dict)
+    """By address."""
 
     def __post_init__(self) -> None:
-        for address in (*self.frozen, *self.worn, *self.breaches):
+        for address in (*self.frozen, *self.worn, *self.breaches, *self.steered):
             if str(ipaddress.ip_address(address)) != address:
                 raise ValueError(f"{address!r} is no address in canonical form")
         if not (

@@ -39,7 +39,8 @@ class World:
     rule: NDArray[np.int64]
     """(A,) number of the rule that decided it."""
     since: NDArray[np.float64]
-    """(A,) wall time of the latest change of plan; of the start where there was none."""
+    """(A,) wall time of the latest change of plan, be it by an agent before this one; of the start
+    where there was none."""
     left_at: NDArray[np.float64]
     """(A,) instant at which it left the local path by itself; NaN: it is there, or was sent."""
     breached: NDArray[np.bool_]

@@ -144,7 +144,7 @@ class Agent:
             journal.note(setup, facts, now, before=before, after=after, steps=steps, events=events)
             events += journal.news()
         if hands is not None:  # after the journal: no replay could come to these
-            events += hands.voice.news()
+            events += (*hands.voice.news(), *hands.meddling.news(now))
         for event in events:
             self.tell(event)
         for unread in HERE.news(now):
@@ -171,6 +171,7 @@ class Agent:
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
             speaking=self._speaking(),
+            put_back=dict(outfit.hands.meddling.counts) if outfit.hands is not None else {},
             unreadable=HERE.counts,
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )

@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from steering.excuse import FINE, WRONG_INPUT, Excuse
+from steering.excuse import FAILED, FINE, WRONG_INPUT, Excuse
 
 if TYPE_CHECKING:
+    from steering.act.preflight import Complaint
     from steering.config import Setup
 
 
 def check(options: argparse.Namespace) -> int:
-    """Every problem of the files, and what on this host would keep `run` from working."""
+    """Every problem of the files, and what on this host would keep `run` from working.
+
+    The exit code is about the files; with `--strict` about everything that is said.
+    """
     from steering.agent import parts
     from steering.config import load
 
@@ -34,6 +38,8 @@ def check(options: argparse.Namespace) -> int:
         print(prefix_list(options.prefix_list, addresses))
         return FINE
     if options.sites or options.temporary_rules or options.json:
+        if options.strict:
+            raise Excuse(WRONG_INPUT, "--strict goes without --sites, which exits 1 by itself")
         if not options.sites:
             raise Excuse(WRONG_INPUT, "--temporary-rules and --json go with --sites")
         from steering.cli.sites import check_sites
@@ -45,18 +51,31 @@ def check(options: argparse.Namespace) -> int:
         "remote site": len(setup.config.sites),
         **({"override": len(setup.overrides)} if setup.overrides else {}),
     }
-    print(f"{options.config}: fine: {', '.join(_counted(n, what) for what, n in counts.items())}")
-    for complaint in dict.fromkeys(_of_this_host(setup)):
+    here = tuple(dict.fromkeys(_of_this_host(setup)))
+    # What `run` would refuse is not fine, however valid the files are.
+    word = "valid" if any(complaint.kind for complaint in here) else "fine"
+    print(f"{options.config}: {word}: {', '.join(_counted(n, what) for what, n in counts.items())}")
+    for remark in setup.remarks:
+        print(remark, file=sys.stderr)
+    for complaint in here:
         print(f"this host: {complaint}", file=sys.stderr)
-    return FINE
+    if not options.strict or not (here or setup.remarks):
+        return FINE
+    return max((int(complaint.kind) for complaint in here), default=0) or FAILED
 
 
-def _of_this_host(setup: Setup) -> Iterator[str]:
-    from steering.act.preflight import Fault, preflight
+def _of_this_host(setup: Setup) -> Iterator[Complaint]:
+    """What is not as it has to be for these files; worse than a notice: that keeps them from
+    working.
+    """
+    from steering.act.preflight import Complaint, Fault, preflight
     from steering.agent import parts
     from steering.agent.standing import leased
     from steering.config import Mode
     from steering.dnstap.listen import objections
+
+    def failed(message: str) -> Complaint:
+        return Complaint(kind=Fault.FAILED, message=message)
 
     config = setup.config
     # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
@@ -72,19 +91,19 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
             leased=leased(config.runtime),
         ):
             word = "notice" if complaint.kind is Fault.NOTICE else f"{who} would refuse"
-            yield f"{word}: {complaint}"
+            yield Complaint(kind=complaint.kind, message=f"{word}: {complaint}")
     if (terms := parts.terms_of(config)) is not None:
         from steering.act.bgp.household import look_around, shared
 
         if because := shared(terms.user):
-            yield f"act.bgp: {because}"
+            yield failed(f"act.bgp: {because}")
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
-            yield f"act.bgp: {trouble}"
-    yield from _sources(setup)
-    yield from _forwarded(setup)
+            yield failed(f"act.bgp: {trouble}")
+    yield from map(failed, _sources(setup))
+    yield from map(failed, _forwarded(setup))
     for place in parts.places_of(config):
         for objection in objections(place):
-            yield f"observe.dnstap: {objection}"
+            yield failed(f"observe.dnstap: {objection}")
 
 
 def _sources(setup: Setup) -> Iterator[str]:

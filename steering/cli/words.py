@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
     configured("run", "run the agent in the foreground")
     check = configured("check", "validate configuration and policies, print every problem")
     check.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 1, 2 or 3 for what is said of this host, or of overrides, as well",
+    )
+    check.add_argument(
         "--rules",
         action="store_true",
         help="print the `ip` commands that pin probes to each path, for observe mode",

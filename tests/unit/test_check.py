@@ -34,7 +34,11 @@ def test_who_would_refuse_depends_on_the_mode(
         "sites: {pao: {next_hop: {ipv4: 192.0.2.1}}}\n"
     )
     assert cli.main(["check", "--config", str(config)]) == FINE
-    said = capsys.readouterr().err.splitlines()
+    told, complained = capsys.readouterr()
+    assert told.startswith(f"{config}: valid: 2 upstreams, ")
+    assert cli.main(["check", "--strict", "--config", str(config)]) > FINE
+    assert capsys.readouterr() == (told, complained)
+    said = complained.splitlines()
     refusals = [line for line in said if "wanted a directory to write in" in line]
     assert len(refusals) == 1
     assert refusals[0].startswith(f"this host: {who} would refuse: state: ")
@@ -47,6 +51,29 @@ def configured(tmp_path: Path, more: str = "") -> Path:
         f"sites: {{pao: {{next_hop: {{ipv4: 192.0.2.1}}}}}}\n{more}"
     )
     return config
+
+
+def test_what_an_override_may_have_meant_is_said_and_fails_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steering.act.preflight.preflight", lambda *_, **__: ())
+    config = configured(tmp_path, "observe: {dnstap: []}\n")
+    (tmp_path / "policies").mkdir()
+    config.write_text(config.read_text().replace(str(ROOT / "policies"), "policies"))
+    (tmp_path / "policies/x.yaml").write_text(
+        "upstream: gtld-servers\nzones: [com.]\nnameservers: {a.example.: [192.5.6.30]}\n"
+    )
+    assert cli.main(["check", "--strict", "--config", str(config)]) == FINE
+    assert capsys.readouterr().err == ""
+    (tmp_path / "policies/overrides.yaml").write_text(
+        "overrides:\n  - {name: a, match: {upstream: gtld}, action: local, until: never,"
+        " reason: r, by: b}\n"
+    )
+    assert cli.main(["check", "--config", str(config)]) == FINE
+    said, complained = capsys.readouterr()
+    assert ": fine: " in said
+    assert "overrides.yaml:2: overrides[0].match.upstream: matches nothing" in complained
+    assert cli.main(["check", "--strict", "--config", str(config)]) == FAILED
 
 
 @pytest.mark.parametrize("option", ["--temporary-rules", "--json"])

@@ -151,8 +151,8 @@ def _size(kind: Size) -> Limits:
 def _share(kind: Share) -> Limits:
     low = float(kind.low.removesuffix("%"))
     return Limits(
-        at=(kind.low, "100%", 1, low / 100),
-        beyond=(f"{low - 0.001:.3f}%", "100.001%", 1.00001, low / 100 - 0.00001),
+        at=(kind.low, "100%"),
+        beyond=(f"{low - 0.001:.3f}%", "100.001%", 1, low / 100),
     )
 
 
