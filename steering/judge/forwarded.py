@@ -61,11 +61,17 @@ class Carriage:
 
     def unanswered(self, address: str, number: int, addresses: int, now: Instant) -> Carriage:
         """After so many more questions without an answer, to this address of so many."""
+        if self.is_old(now):
+            return _NOTHING.unanswered(address, number, addresses, now)
         after = replace(self, lost=min(self.lost + number, LOST), asked=self.asked | {address})
         enough = LOST if self.state is State.USABLE else AT_FIRST
         if after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses):
             return replace(after, state=State.LOST, since=now)
         return after
+
+    def is_old(self, now: Instant) -> bool:
+        """Whether it was lost so long ago that nobody believes it: then it is tried anew."""
+        return self.state is State.LOST and now - self.since >= LASTS
 
 
 _NOTHING, _USABLE = Carriage(), Carriage(state=State.USABLE)
@@ -108,8 +114,7 @@ def _legs(
             for sender in each if p else ():
                 leg = _leg(layout.paths[p], family, sender.source)
                 said = carried.get(leg, _NOTHING)
-                old = said.state is State.LOST and now - said.since >= LASTS
-                yield leg, sender, State.UNTRIED if old else said.state
+                yield leg, sender, State.UNTRIED if said.is_old(now) else said.state
 
 
 @functools.lru_cache(maxsize=1024)

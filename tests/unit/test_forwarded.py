@@ -302,6 +302,16 @@ def test_so_many_in_a_row_and_no_fewer(answered: int, enough: int) -> None:
     assert Carriage().unanswered(A, 100, 1, 1000.0).state is State.LOST
 
 
+def test_what_was_lost_an_hour_ago_is_tried_anew_and_not_lost_by_one_question() -> None:
+    said = Carriage().answered()
+    for number in range(LOST):
+        said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000.0)
+    assert said.unanswered(A, 1, 13, 1000 + LASTS - 1).state is State.LOST
+    for number in range(AT_FIRST):
+        said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000 + LASTS)
+        assert (said.state is State.LOST) is (number == AT_FIRST - 1)
+
+
 # --- the kernel's messages ------------------------------------------------------------------
 
 BODIES = {
