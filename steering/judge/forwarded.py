@@ -81,21 +81,23 @@ def count_forwarded(draft: Draft, passed: Sequence[Passed], senders: Senders) ->
     """Count what became of the questions that this host forwarded.
 
     That none was answered counts where our own are: else it may be the nameserver, or the path.
-    Where very many sources are known, `senders` alone are kept.
+    What was answered in one turn counts for all of it: nobody knows what came first. Where very
+    many sources are known, `senders` alone are kept.
     """
     layout, book = draft.layout, draft.book
+    back = {(each.path, each.source) for each in passed if each.answered}
     for each in passed:
         a, p = layout.row.get(each.address), layout.column.get(each.path)
         if a is None or p is None:
             continue  # asked before the files changed
         leg = Leg(each.path, layout.targets[a].family, each.source, tcp=False)
         after = was = draft.carried.get(leg, _NOTHING)
-        if each.lost and book.health[a, p] == Health.HEALTHY:
+        if (each.path, each.source) in back:
+            after = after.answered()
+        elif each.lost and book.health[a, p] == Health.HEALTHY:
             mine = layout.family_of == layout.family_of[a]
             beside = int((mine & draft.away).sum()) if p else int(mine.sum())
             after = after.unanswered(each.address, each.lost, beside, draft.now)
-        if each.answered:
-            after = after.answered()
         if after is not was:
             draft.carried[leg] = after
     if len(draft.carried) > MOST:

@@ -302,6 +302,21 @@ def test_so_many_in_a_row_and_no_fewer(answered: int, enough: int) -> None:
     assert Carriage().unanswered(A, 100, 1, 1000.0).state is State.LOST
 
 
+def test_servers_that_leave_some_questions_alone_do_not_end_a_detour_that_carries(
+    tmp_path: Path,
+) -> None:
+    """Which of them was asked before which within a turn, nobody knows."""
+    sim = Pods(setup(tmp_path), expired_here)
+    sim.senders, sim.carries = CARRIED, {"fra": True, LOCAL: True}
+    one, *others = sim.addresses(Family.IPV4)
+    sim.until(lambda: "fra" in sim.installed.values(), limit=200)
+    fine = Passed(address=one, path="fra", source=POD, answered=9)
+    lost = [Passed(address=a, path="fra", source=POD, lost=9) for a in (*others, one)]
+    for passed in ([fine, *lost[:-1]], lost[-1:]):
+        sim.world, _, _ = turn(sim.world, replace(sim.facts(()), passed=tuple(passed)), sim.now)
+        assert {said.state for said in sim.world.ledger.carried.values()} == {State.USABLE}
+
+
 def test_what_was_lost_an_hour_ago_is_tried_anew_and_not_lost_by_one_question() -> None:
     said = Carriage().answered()
     for number in range(LOST):
