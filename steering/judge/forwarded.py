@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ packets lost, once in a hundred million questions."""
 AT_FIRST = 5
 """So many are enough where nothing was ever answered."""
 ADDRESSES = 3
-"""Addresses that these were asked of, where so many are steered."""
+"""Addresses that these were asked of, where so many go that way."""
 LASTS: Seconds = 3600.0
 """So long it is believed that a site does not carry a source."""
 MOST = 512
@@ -77,7 +78,9 @@ class Carriage:
 _NOTHING, _USABLE = Carriage(), Carriage(state=State.USABLE)
 
 
-def count_forwarded(draft: Draft, passed: Sequence[Passed], senders: Senders) -> None:
+def count_forwarded(
+    draft: Draft, passed: Sequence[Passed], senders: Senders, installed: Mapping[str, str]
+) -> None:
     """Count what became of the questions that this host forwarded.
 
     That none was answered counts where our own are: else it may be the nameserver, or the path.
@@ -86,6 +89,9 @@ def count_forwarded(draft: Draft, passed: Sequence[Passed], senders: Senders) ->
     """
     layout, book = draft.layout, draft.book
     back = {(each.path, each.source) for each in passed if each.answered}
+    ways = Counter(
+        (installed.get(target.address, LOCAL), target.family) for target in layout.targets if passed
+    )
     for each in passed:
         a, p = layout.row.get(each.address), layout.column.get(each.path)
         if a is None or p is None:
@@ -95,8 +101,7 @@ def count_forwarded(draft: Draft, passed: Sequence[Passed], senders: Senders) ->
         if (each.path, each.source) in back:
             after = after.answered()
         elif each.lost and book.health[a, p] == Health.HEALTHY:
-            mine = layout.family_of == layout.family_of[a]
-            beside = int((mine & draft.away).sum()) if p else int(mine.sum())
+            beside = ways[leg.site, leg.family] or ADDRESSES  # they were moved meanwhile
             after = after.unanswered(each.address, each.lost, beside, draft.now)
         if after is not was:
             draft.carried[leg] = after

@@ -317,6 +317,20 @@ def test_servers_that_leave_some_questions_alone_do_not_end_a_detour_that_carrie
         assert {said.state for said in sim.world.ledger.carried.values()} == {State.USABLE}
 
 
+def test_a_site_over_which_one_address_goes_is_lost_by_that_one(tmp_path: Path) -> None:
+    """Those that go over another site are never asked over it."""
+    sim = Pods(setup(tmp_path), expired_here)
+    sim.senders, sim.carries = CARRIED, {"fra": True, LOCAL: True}
+    sim.until(lambda: set(sim.addresses()) <= sim.installed.keys(), limit=200)
+    alone = sim.addresses(Family.IPV4)[0]
+    passed = (Passed(address=alone, path="pao", source=POD, lost=AT_FIRST),)
+    for installed, lost in ((sim.installed, False), ({**sim.installed, alone: "pao"}, True)):
+        facts = replace(sim.facts(()), passed=passed, installed=installed)
+        ledger = turn(sim.world, facts, sim.now)[0].ledger
+        states = {leg.site: said.state for leg, said in ledger.carried.items()}
+        assert (states["pao"] is State.LOST) is lost
+
+
 def test_what_was_lost_an_hour_ago_is_tried_anew_and_not_lost_by_one_question() -> None:
     said = Carriage().answered()
     for number in range(LOST):
