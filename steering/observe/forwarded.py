@@ -101,8 +101,12 @@ class Forwarding:
         """Source -> whether it is an address of this host."""
         self._passed: Counter[tuple[str, str, str, bool]] = Counter()
         """(address, path, source, answered) -> questions since they were last taken."""
-        self.trouble = ""
+        self._troubles: dict[Family, str] = {}
+
+    @property
+    def trouble(self) -> str:
         """Why it can't be seen who sends through this host; empty: it can."""
+        return next(filter(None, self._troubles.values()), "")
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
@@ -125,13 +129,13 @@ class Forwarding:
         """See what is so now in a family."""
         self._own.clear()  # addresses come and go
         seen: defaultdict[str, list[Entry]] = defaultdict(list)
-        self.trouble = ""
+        self._troubles[family] = ""
         try:
             for entry in self._questions(family, self._addresses):
                 if entry.age == WAITS and not self._is_own(entry.source):
                     seen[entry.source].append(entry)
         except OSError as error:
-            self.trouble = (
+            self._troubles[family] = (
                 f"who sends through this host can't be seen: {error.strerror or error} (it takes"
                 " CAP_NET_ADMIN and the module nf_conntrack_netlink)"
             )

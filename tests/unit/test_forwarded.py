@@ -167,6 +167,8 @@ def test_a_table_that_may_not_be_read_is_told_and_read_again() -> None:
     look(seen, 101.0)
     assert "Operation not permitted" in seen.trouble
     table.refuses = None
+    seen.look(101.5, Family.IPV6)
+    assert "Operation not permitted" in seen.trouble, "the other family has nothing to do with it"
     look(seen, 102.0)
     assert seen.trouble == ""
 
