@@ -139,10 +139,17 @@ class Forwarding:
                 f"who sends through this host can't be seen: {error.strerror or error} (it takes"
                 " CAP_NET_ADMIN and the module nf_conntrack_netlink)"
             )
+        else:
+            self._take_in(family)
         for source, entries in seen.items():
             if (habit := self._habit((family, source), now)) is not None:
                 self._count(source, habit, entries, now)
         self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
+
+    def _take_in(self, family: Family) -> None:
+        """Forget those whose address is this host's by now: it was away for a while."""
+        for key in [key for key in self.habits if key[0] is family and self._is_own(key[1])]:
+            del self.habits[key]
 
     def _path(self, address: str) -> str:
         return self.ways[address].path if address in self.ways else LOCAL

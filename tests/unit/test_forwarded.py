@@ -122,6 +122,20 @@ def test_what_is_asked_over_a_detour_is_booked_to_it_and_makes_a_source_soon() -
     assert seen.take() == (Passed(address=A, path="pao", source=POD, lost=MUCH),)
 
 
+def test_an_address_that_comes_back_to_this_host_is_nobody_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that two hosts share goes and comes, and entries outlive it for some seconds."""
+    table = Table()
+    table.entries = [Entry(source="192.0.2.54")]
+    seen = Forwarding([A], table, now=100.0)
+    looked(seen, LATER, int(LASTING) + 2)
+    assert [f.source for f in seen.in_use[Family.IPV4]] == ["192.0.2.54"]
+    monkeypatch.setattr(forwarded, "lacks", lambda _: "")
+    look(seen, LATER + LASTING + 3)
+    assert seen.in_use == {}
+
+
 @pytest.mark.parametrize("age", [None, WAITS - 1, WAITS + 1])
 def test_each_question_is_looked_at_once(age: float | None) -> None:
     table = Table()
