@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Protocol
 
-from steering.model import LOCAL, Family, Forwarded, Instant, Passed, Seconds, Source
-from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING, lacks
+from steering.model import LOCAL, Family, Forwarded, Instant, Passed, Seconds
+from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
 
 Network = IPv4Network | IPv6Network
 
@@ -45,6 +45,8 @@ class Entry(Protocol):
     def address(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def own(self) -> bool: ...
     @property
     def translated(self) -> str: ...
     @property
@@ -97,8 +99,6 @@ class Forwarding:
         self.begun: Instant = was.begun if was else time.monotonic() if now is None else now
         self.habits: dict[tuple[Family, str], _Habit] = dict(was.habits) if was else {}
         self.ways: dict[str, _Way] = dict(was.ways) if was else {}
-        self._own: dict[str, bool] = {}
-        """Source -> whether it is an address of this host."""
         self._passed: Counter[tuple[str, str, str, bool]] = Counter()
         """(address, path, source, answered) -> questions since they were last taken."""
         self._troubles: dict[Family, str] = {}
@@ -127,29 +127,23 @@ class Forwarding:
 
     def look(self, now: Instant, family: Family) -> None:
         """See what is so now in a family."""
-        self._own.clear()  # addresses come and go
         seen: defaultdict[str, list[Entry]] = defaultdict(list)
         self._troubles[family] = ""
         try:
             for entry in self._questions(family, self._addresses):
-                if entry.age == WAITS and not self._is_own(entry.source):
+                if entry.own:  # by now, if it went and came back
+                    self.habits.pop((family, entry.source), None)
+                elif entry.age == WAITS:
                     seen[entry.source].append(entry)
         except OSError as error:
             self._troubles[family] = (
                 f"who sends through this host can't be seen: {error.strerror or error} (it takes"
                 " CAP_NET_ADMIN and the module nf_conntrack_netlink)"
             )
-        else:
-            self._take_in(family)
         for source, entries in seen.items():
             if (habit := self._habit((family, source), now)) is not None:
                 self._count(source, habit, entries, now)
         self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
-
-    def _take_in(self, family: Family) -> None:
-        """Forget those whose address is this host's by now: it was away for a while."""
-        for key in [key for key in self.habits if key[0] is family and self._is_own(key[1])]:
-            del self.habits[key]
 
     def _path(self, address: str) -> str:
         return self.ways[address].path if address in self.ways else LOCAL
@@ -174,12 +168,6 @@ class Forwarding:
                 habit.away += 1
             if not entry.lasting:  # whether anything came back of late, it does not say
                 self._passed[address, path, source, entry.answered] += 1
-
-    def _is_own(self, source: str) -> bool:
-        """Whether it is an address of this host, whose own packets these are."""
-        if source not in self._own:
-            self._own[source] = not lacks(Source(address=source))
-        return self._own[source]
 
     @property
     def in_use(self) -> Mapping[Family, tuple[Forwarded, ...]]:

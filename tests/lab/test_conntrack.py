@@ -143,6 +143,20 @@ _NONE = Entry(address="", source="", translated="", answered=False, lasting=Fals
 
 
 @pytest.mark.usefixtures("_pod")
+@pytest.mark.parametrize("family", Family)
+def test_whose_a_source_is_is_told_where_anybody_may_bind_to_anything(family: Family) -> None:
+    """As hosts have it that share an address."""
+    run(f"sysctl -qw net.{family}.ip_nonlocal_bind=1")
+    asks(ANSWERS[family])
+    asks(ANSWERS[family], here=True)
+    seen = found(ANSWERS[family], Conntrack())
+    assert {source: entry.own for source, entry in seen.items()} == {
+        INSIDE[family]: False,
+        OUTSIDE[family]: True,
+    }
+
+
+@pytest.mark.usefixtures("_pod")
 def test_the_age_goes_with_the_time_since_the_latest_packet() -> None:
     asks(SILENT[Family.IPV4])
     asked, reader, seen = time.monotonic(), Conntrack(), {}

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
+from socket import NETLINK_ROUTE
 from typing import Self
 
 import pytest
 from simulation import WALL, Ask, Simulation, setup
 
-from steering.act import conntrack
+from steering.act import conntrack, wire
 from steering.decide.because import sites
 from steering.engine import turn
 from steering.judge.forwarded import (
@@ -27,7 +28,6 @@ from steering.judge.forwarded import (
 from steering.judge.forwarded import MOST as KEPT
 from steering.judge.reach import State
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
-from steering.observe import forwarded
 from steering.observe.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
 from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST
 from steering.relay import relay
@@ -39,6 +39,7 @@ POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
 class Entry:
     address: str = A
     source: str = POD
+    own: bool = False
     translated: str = HERE
     answered: bool = True
     lasting: bool = False
@@ -57,11 +58,6 @@ class Table:
             raise self.refuses
         mine = [e for e in self.entries if e.address in addresses]
         return [entry for entry in mine if Family.of(entry.address) is family]
-
-
-@pytest.fixture(autouse=True)
-def _one_address_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forwarded, "lacks", lambda s: "" if s.address == HERE else "no such one")
 
 
 def look(seen: Forwarding, now: float) -> None:
@@ -86,7 +82,7 @@ LATER = 100 + AT_THE_START + 1
 def test_who_asks_for_half_a_minute_is_in_use_and_told_with_what_becomes_of_it() -> None:
     table = Table()
     seen = Forwarding([A, B], table, now=100.0)
-    table.entries = [Entry(), Entry(source=HERE)]
+    table.entries = [Entry(), Entry(source=HERE, own=True)]
     looked(seen, LATER, int(LASTING))
     assert seen.in_use == {}
     look(seen, LATER + LASTING)
@@ -122,16 +118,14 @@ def test_what_is_asked_over_a_detour_is_booked_to_it_and_makes_a_source_soon() -
     assert seen.take() == (Passed(address=A, path="pao", source=POD, lost=MUCH),)
 
 
-def test_an_address_that_comes_back_to_this_host_is_nobody_behind_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_address_that_comes_back_to_this_host_is_nobody_behind_it() -> None:
     """One that two hosts share goes and comes, and entries outlive it for some seconds."""
     table = Table()
     table.entries = [Entry(source="192.0.2.54")]
     seen = Forwarding([A], table, now=100.0)
     looked(seen, LATER, int(LASTING) + 2)
     assert [f.source for f in seen.in_use[Family.IPV4]] == ["192.0.2.54"]
-    monkeypatch.setattr(forwarded, "lacks", lambda _: "")
+    table.entries = [Entry(source="192.0.2.54", own=True)]
     look(seen, LATER + LASTING + 3)
     assert seen.in_use == {}
 
@@ -379,8 +373,8 @@ class Kernel:
     def __init__(self, answer: list[bytes] | OSError) -> None:
         self.answer = answer
 
-    def __call__(self, protocol: int) -> Kernel:
-        assert protocol == conntrack.NETFILTER
+    def __call__(self, protocol: int = NETLINK_ROUTE) -> Kernel:
+        assert protocol in {conntrack.NETFILTER, NETLINK_ROUTE}
         return self
 
     def __enter__(self) -> Self:
@@ -396,6 +390,10 @@ class Kernel:
         if isinstance(self.answer, OSError):
             raise self.answer
         return self.answer
+
+    def get_each(self, kind: int, bodies: list[bytes]) -> list[bytes | None]:
+        assert kind == wire.GETROUTE
+        return [None for _ in bodies]  # there is no way back at all
 
 
 def limits(tmp: Path) -> Path:
