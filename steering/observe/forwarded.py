@@ -28,7 +28,8 @@ Network = IPv4Network | IPv6Network
 EVERY: Final[Seconds] = 1.0
 """Between two looks."""
 WAITS: Final[Seconds] = 3.0
-"""A question is looked at in the one look that finds it so old, rounded up: answers come sooner."""
+"""A question is looked at in the one look that finds it so old, rounded up: answers come sooner.
+A port that is used again and again may never be so old, and shows who asks before."""
 _PART, _PART_AWAY = 200, 20
 """Looking may take so small a part of the time, in calm times and while somebody is steered: the
 kernel's table is long, and is looked at less often then."""
@@ -128,12 +129,15 @@ class Forwarding:
     def look(self, now: Instant, family: Family) -> None:
         """See what is so now in a family."""
         seen: defaultdict[str, list[Entry]] = defaultdict(list)
+        unsure: set[str] = set()
         self._troubles[family] = ""
         try:
             for entry in self._questions(family, self._addresses):
                 if entry.own:  # by now, if it went and came back
                     self.habits.pop((family, entry.source), None)
-                elif entry.age == WAITS:
+                elif entry.age is None:
+                    unsure.add(entry.source)
+                elif entry.age == WAITS or (entry.lasting and entry.age < WAITS):
                     seen[entry.source].append(entry)
         except OSError as error:
             self._troubles[family] = (
@@ -142,7 +146,7 @@ class Forwarding:
             )
         for source, entries in seen.items():
             if (habit := self._habit((family, source), now)) is not None:
-                self._count(source, habit, entries, now)
+                self._count(habit, entries, now, sure=source not in unsure)
         self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
 
     def _path(self, address: str) -> str:
@@ -155,18 +159,22 @@ class Forwarding:
         habit.looks, habit.last = habit.looks + 1, now
         return habit
 
-    def _count(self, source: str, habit: _Habit, entries: Sequence[Entry], now: Instant) -> None:
+    def _count(self, habit: _Habit, entries: Sequence[Entry], now: Instant, *, sure: bool) -> None:
+        """Note what these tell; not `sure`: nobody knows when they were asked (a flow table takes
+        answers past the kernel's clock, a rule has a clock of its own).
+        """
         for entry in entries:
-            address = entry.address
+            address, source = entry.address, entry.source
             way = self.ways.get(address)
             if way is not None and way.since > now - WAITS:
                 continue  # it may have been asked over the path before this one
             path = self._path(address)
             if path == LOCAL:
                 habit.translated = "" if entry.translated == source else entry.translated
-            else:
+            elif entry.age == WAITS:
                 habit.away += 1
-            if not entry.lasting:  # whether anything came back of late, it does not say
+            # Whether anything came back of late, a port that is used again does not say.
+            if sure and not entry.lasting:
                 self._passed[address, path, source, entry.answered] += 1
 
     @property

@@ -149,6 +149,24 @@ def test_a_port_that_is_used_again_shows_who_asks_and_not_what_comes_back() -> N
     assert seen.take() == ()
 
 
+def test_a_port_that_is_never_at_rest_shows_who_asks() -> None:
+    table = Table()
+    table.entries = [Entry(lasting=True, age=1.0)]
+    seen = Forwarding([A], table, now=100.0)
+    looked(seen, 100.0, LOOKS)
+    assert seen.in_use[Family.IPV4][0].source == POD
+
+
+def test_who_has_entries_of_no_age_is_seen_and_not_judged() -> None:
+    """Answers go by a flow table, say: what is left for the kernel to see is what gets lost."""
+    table = Table()
+    table.entries = [Entry(age=None), Entry(answered=False), Entry(source="10.88.0.8")]
+    seen = Forwarding([A], table, now=100.0)
+    looked(seen, 100.0, LOOKS)
+    assert {f.source for f in seen.in_use[Family.IPV4]} == {POD, "10.88.0.8"}
+    assert {passed.source for passed in seen.take()} == {"10.88.0.8"}
+
+
 def test_sources_that_are_made_up_are_kept_to_a_number() -> None:
     table = Table()
     table.entries = [Entry(source=f"10.{n // 250}.{n % 250}.1") for n in range(1000)]
