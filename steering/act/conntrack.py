@@ -153,6 +153,8 @@ def _entry(
     address = wanted.get(_end(original, _TO[family]))
     if address is None or _service(original) != (_UDP, _DNS):
         return None
+    if _end(reply, _FROM[family]) != wire.packed(address):
+        return None  # it is sent on to somebody else: a resolver that answers in its place
     source, translated = _end(original, _FROM[family]), _end(reply, _TO[family])
     if {len(source), len(translated)} != {family.bits // 8} or _STATUS not in said:
         return None

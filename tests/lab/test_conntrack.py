@@ -191,6 +191,22 @@ def test_what_other_sites_send_on_through_this_host_is_left_out(family: Family) 
     assert INSIDE[family] in found(ANSWERS[family], Conntrack(transit=("pod0",)))
 
 
+@pytest.mark.usefixtures("_pod")
+def test_what_a_resolver_here_answers_in_its_place_is_left_out() -> None:
+    """As routers have it that send all questions to their own resolver: nothing goes out."""
+    rule = """
+    table ip instead {
+      chain prerouting {
+        type nat hook prerouting priority dstnat;
+        iifname "pod0" udp dport 53 dnat to 192.0.2.2
+      }
+    }
+    """
+    subprocess.run(["nft", "-f", "-"], input=rule, text=True, check=True)
+    asks(ANSWERS[Family.IPV4])
+    assert found(ANSWERS[Family.IPV4], Conntrack()) == {}
+
+
 def test_without_nat_there_is_nothing_to_read(namespace: None) -> None:
     """Nor is anything put in for it."""
     run("ip link set lo up")
