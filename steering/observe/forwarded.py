@@ -126,6 +126,12 @@ class Forwarding:
             if was is None or was.path != path:
                 self.ways[address] = _Way(path, now)
 
+    def reroute(self, sites: Collection[str], now: Instant) -> None:
+        """These are reached another way from now on: what was asked before went by the old one."""
+        for address, way in self.ways.items():
+            if way.path in sites:
+                self.ways[address] = _Way(way.path, now)
+
     def look(self, now: Instant, family: Family) -> None:
         """See what is so now in a family."""
         seen: defaultdict[str, list[Entry]] = defaultdict(list)

@@ -130,6 +130,21 @@ def test_an_address_that_comes_back_to_this_host_is_nobody_behind_it() -> None:
     assert seen.in_use == {}
 
 
+def test_what_was_asked_before_a_site_was_rerouted_is_not_booked_to_it() -> None:
+    table = Table()
+    table.entries = [Entry(answered=False)]
+    seen = Forwarding([A], table, now=100.0)
+    seen.stand({A: "pao"}, 100.0)
+    seen.reroute(["fra"], 110.0)
+    look(seen, 110.0)
+    assert [passed.path for passed in seen.take()] == ["pao"]
+    seen.reroute(["pao"], 111.0)
+    look(seen, 111 + WAITS - 0.5)
+    assert seen.take() == ()
+    look(seen, 111 + WAITS)
+    assert [passed.path for passed in seen.take()] == ["pao"]
+
+
 @pytest.mark.parametrize("age", [None, WAITS - 1, WAITS + 1])
 def test_each_question_is_looked_at_once(age: float | None) -> None:
     table = Table()
