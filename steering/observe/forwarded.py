@@ -103,6 +103,8 @@ class Forwarding:
         self._passed: Counter[tuple[str, str, str, bool]] = Counter()
         """(address, path, source, answered) -> questions since they were last taken."""
         self._troubles: dict[Family, str] = {}
+        self._passed_over: Instant = float("-inf")
+        """When a source was left out, as there are too many."""
 
     @property
     def trouble(self) -> str:
@@ -153,6 +155,13 @@ class Forwarding:
         for source, entries in seen.items():
             if (habit := self._habit((family, source), now)) is not None:
                 self._count(habit, entries, now, sure=source not in unsure)
+            else:
+                self._passed_over = now
+        if now - self._passed_over < PASSING and not self._troubles[family]:
+            self._troubles[family] = (
+                f"more than {MOST * len(Family)} sources send through this host, or did within a"
+                " day: of the others nobody knows whether a site carries them"
+            )
         self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
 
     def _path(self, address: str) -> str:

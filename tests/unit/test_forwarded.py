@@ -29,7 +29,7 @@ from steering.judge.forwarded import MOST as KEPT
 from steering.judge.reach import State
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
 from steering.observe.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
-from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST
+from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
 from steering.relay import relay
 
 POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
@@ -201,6 +201,13 @@ def test_sources_that_are_made_up_are_kept_to_a_number() -> None:
     seen = Forwarding([A], table, now=100.0)
     looked(seen, 100.0, 2)
     assert len(seen.habits) == MOST * len(Family)
+    assert "of the others nobody knows" in seen.trouble
+    table.entries = []
+    now = looked(seen, 102.0, 2, every=PASSING)
+    assert seen.trouble == ""
+    table.entries = [Entry()]
+    looked(seen, now, 2)
+    assert seen.trouble == "", "there is room again"
 
 
 def test_what_the_configuration_says_is_carried() -> None:
