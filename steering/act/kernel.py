@@ -59,16 +59,18 @@ class KernelActuator(KernelReader):
         self._writing.close()
         super().close()
 
-    def prepare(self, addresses: Collection[str]) -> tuple[Trouble, ...]:
+    def prepare(self, addresses: Collection[str], *, steering: bool = True) -> tuple[Trouble, ...]:
         """Makes the sites' tables hold the ways to these addresses; and all our rules be there.
 
+        Without `steering` no rule is there but those that carry marked questions over the sites.
         Returns what can't be had, and why. Changes nothing where all is there. The routes through
         a site whose link is down are such a trouble: questions through it fail until they can be
         put in.
         """
         claim = self.claim
         of_routes, occupied = self._table_changes(addresses)
-        rules = [rule for family in claim.families for rule in claim.rules(family)]
+        wanted = claim.rules if steering else claim.questions
+        rules = [rule for family in claim.families for rule in wanted(family)]
         of_rules = rule_changes(rules, self._rules(), claim)
         # Tables before the rules that look them up, and removals last of all.
         changes = sorted((*of_routes, *of_rules), key=lambda change: change.act is Act.REMOVE)
