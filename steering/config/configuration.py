@@ -301,6 +301,18 @@ class Config(Section):
     )
 
     @property
+    def acts(self) -> bool:
+        """Whether an agent by this configuration changes where any traffic goes."""
+        by_any = self.act.kernel is not None or self.act.bgp is not None
+        return self.mode is Mode.ENFORCE and by_any
+
+    @property
+    def compares(self) -> bool:
+        """Whether an agent by this configuration asks over the sites as well, by marks or pins."""
+        by_pins = not self.observe.probe.pins.keys().isdisjoint(self.sites)
+        return self.mode is not Mode.OBSERVE or by_pins
+
+    @property
     def announced_next_hops(self) -> Mapping[str, Mapping[Family, str]]:
         """Site -> next hops as BGP announces them; empty without BGP."""
         if self.act.bgp is None:

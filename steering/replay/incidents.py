@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from steering.model import LOCAL, Event, Family, Health, Instant, Seconds, WallTime
 from steering.world import World
+from steering.would import decision
 
 STAGES = ("suspected", "confirmed", "steered", "proved", "recovered", "released")
 """The events of an incident, in the order of a good one."""
@@ -80,7 +81,8 @@ class Incidents:
     def see(self, events: Iterable[Event], wall: WallTime, now: Instant, world: World) -> None:
         """One turn's events."""
         ending: set[str] = set()
-        for event in events:
+        for told in events:
+            event = replace(told, event=decision(told.event))  # carried out or not
             upstream = event.upstream
             if upstream is None:
                 continue

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from steering.model import Event, Instant, Seconds, WallTime
 from steering.system.output import LONGEST, ROOM, Output
+from steering.would import decision
 
 _TROUBLED: Seconds = 60.0
 """How long the alarm lasts after the last line that was lost."""
@@ -58,8 +59,8 @@ def sentence(event: Event, wall: WallTime, *, colour: bool) -> str:
     change = f"{event.was or '-'} -> {event.now or '-'}" if event.was or event.now else ""
     rule = f"[{event.rule}]" if event.rule else ""
     word = f"{event.event:<15}"
-    if colour and event.event in _COLOURS:
-        word = f"\x1b[{_COLOURS[event.event]}m{word}\x1b[0m"
+    if colour and (shade := _COLOURS.get(decision(event.event))):
+        word = f"\x1b[{shade}m{word}\x1b[0m"
     clock = timestamp(wall)[11:23]
     return "  ".join(part for part in (clock, word, subject, change, rule, event.because) if part)
 

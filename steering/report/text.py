@@ -10,25 +10,32 @@ from steering.model import LOCAL
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
+_MODES: Mapping[str, str] = {
+    "observe": "observe (compares nothing, moves nothing)",
+    "rehearse": "rehearse (moves nothing)",
+}
+"""How far an agent may act, where it is not all the way."""
 
 
 def status_text(answer: Answer, *, everything: bool = False) -> str:
     """A summary per upstream, then a line for each address that is not just healthy."""
     off = ", OFF" if answer["off"] else ""
-    lines = [
-        f"site {answer['site']}, {answer['mode']}{off}, clock {answer['clock']}, {answer['time']}"
-    ]
+    mode = _MODES.get(answer["mode"], answer["mode"])
+    lines = [f"site {answer['site']}, {mode}{off}, clock {answer['clock']}, {answer['time']}"]
     lines += [f"ALARM {a['name']} since {a['since']}: {a['because']}" for a in answer["alarms"]]
     addresses: Sequence[Answer] = answer["addresses"]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
         ways = Counter(a["steered_to"] or LOCAL for a in mine)
+        would = Counter(_would(a) for a in mine if _would(a))
         lines.append(
             f"{upstream}: {len(mine)} addresses; local path "
             + ", ".join(f"{n} {state}" for state, n in states.most_common())
             + "; going "
             + ", ".join(f"{n} by {way}" for way, n in ways.most_common())
+            + (", would go " if would else "")
+            + ", ".join(f"{n} by {way}" for way, n in would.most_common())
         )
     shown = [a for a in addresses if everything or _remarkable(a)]
     if shown:
@@ -39,9 +46,15 @@ def status_text(answer: Answer, *, everything: bool = False) -> str:
 def _remarkable(address: Answer) -> bool:
     return bool(
         address["steered_to"]
+        or _would(address)
         or _installed(address)
         or address["paths"][LOCAL]["health"] != "healthy"
     )
+
+
+def _would(address: Answer) -> str:
+    """The site by which it would go if the agent acted; empty: none, or it acts."""
+    return str(address.get("would_steer_to") or "")
 
 
 def _installed(address: Answer) -> str:
@@ -53,7 +66,8 @@ def _installed(address: Answer) -> str:
 
 
 def _columns(addresses: Sequence[Answer]) -> list[str]:
-    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILING", "WANTED", "INSTALLED", "RULE", "SINCE")]
+    wanted = "WOULD" if any(map(_would, addresses)) else "WANTED"
+    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILING", wanted, "INSTALLED", "RULE", "SINCE")]
     for a in addresses:
         local = a["paths"][LOCAL]
         rate = local["failure_rate"]
@@ -63,7 +77,7 @@ def _columns(addresses: Sequence[Answer]) -> list[str]:
                 a["nameserver"],
                 local["health"],
                 "-" if rate is None else f"{rate:.1%}",
-                a["steered_to"] or LOCAL,
+                a["steered_to"] or _would(a) or LOCAL,
                 _installed(a) or LOCAL,
                 a["rule"] or "-",
                 a["since"],
@@ -83,11 +97,12 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def explain_text(answer: Answer) -> str:
     """Every rule in order, which one decides, and the evidence of each path."""
+    would = f"would go by {_would(answer)}; " if _would(answer) else ""
     lines = [
         (
             f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
             f"goes by {answer['steered_to'] or LOCAL}; "
-            f"installed: {_installed(answer) or LOCAL}"
+            f"{would}installed: {_installed(answer) or LOCAL}"
         ),
         f"because: {answer['because']}",
         "",
