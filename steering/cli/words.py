@@ -47,11 +47,6 @@ def parser() -> argparse.ArgumentParser:
     configured("run", "run the agent in the foreground")
     check = configured("check", "validate configuration and policies, print every problem")
     check.add_argument(
-        "--rules",
-        action="store_true",
-        help="print the `ip` commands that pin probes to each path, for observe mode",
-    )
-    check.add_argument(
         "--prefix-list",
         choices=("bird", "frr", "junos"),
         help="print a filter for the routers that are told by BGP: the policies' addresses",

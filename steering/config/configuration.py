@@ -44,9 +44,10 @@ _PROTOCOLS: Mapping[int, str] = {
 
 
 class Mode(enum.StrEnum):
-    """Whether the agent may act."""
+    """How far the agent may act."""
 
     ENFORCE = "enforce"
+    REHEARSE = "rehearse"
     OBSERVE = "observe"
 
 
@@ -228,7 +229,9 @@ class Config(Section):
     site: SiteName = Field(description="This site's name.")
     mode: Mode = Field(
         default=Mode.ENFORCE,
-        description="`enforce`, or `observe`: measure, decide and report, change nothing at all.",
+        description="`enforce`; `rehearse`: put in what carries the agent's own marked questions,"
+        " decide, and say what it would do; or `observe`: measure the local path and report, change"
+        " nothing at all.",
     )
     lease: Annotated[
         float,

@@ -201,8 +201,8 @@ def preview(changes: Sequence[Change], status: Answer | None) -> Iterator[str]:
     yield from _cautions(changes, now)
     if status and status["off"]:
         yield "the agent is switched off: nothing is steered until `steering on`"
-    if status and status["mode"] == "observe":
-        yield "mode: observe: it is reported and not done"
+    if status and status["mode"] != "enforce":
+        yield f"mode: {status['mode']}: it is reported and not done"
 
 
 def goes_by(said: Said, path: str) -> str:
