@@ -35,6 +35,8 @@ class Incident:
     moved: dict[str, int] = field(default_factory=dict)
     """Address -> how often it was steered away from the local path."""
     sites: tuple[str, ...] = ()
+    carried_out: bool = True
+    """What was decided in it; False: the agent did not act, and its moves are what would be."""
 
     @property
     def zero(self) -> WallTime:
@@ -88,6 +90,7 @@ class Incidents:
                 continue
             if event.event in STAGES:
                 self._reach(event, upstream, wall, now, world)
+                self._open[upstream].carried_out &= told.event == event.event
             if event.event == "health_changed" and event.path == LOCAL and event.address:
                 self._change(event, upstream)
                 ending.add(upstream)

@@ -10,18 +10,14 @@ from steering.model import LOCAL
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
-_MODES: Mapping[str, str] = {
-    "observe": "observe (compares nothing, moves nothing)",
-    "rehearse": "rehearse (moves nothing)",
-}
-"""How far an agent may act, where it is not all the way."""
 
 
 def status_text(answer: Answer, *, everything: bool = False) -> str:
     """A summary per upstream, then a line for each address that is not just healthy."""
     off = ", OFF" if answer["off"] else ""
-    mode = _MODES.get(answer["mode"], answer["mode"])
-    lines = [f"site {answer['site']}, {mode}{off}, clock {answer['clock']}, {answer['time']}"]
+    lines = [
+        f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
+    ]
     lines += [f"ALARM {a['name']} since {a['since']}: {a['because']}" for a in answer["alarms"]]
     addresses: Sequence[Answer] = answer["addresses"]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
@@ -41,6 +37,20 @@ def status_text(answer: Answer, *, everything: bool = False) -> str:
     if shown:
         lines += ["", *_columns(shown)]
     return "\n".join(lines)
+
+
+def _mode(answer: Answer) -> str:
+    """How far the agent goes, in words where it is not all the way."""
+    if answer["mode"] == "enforce":
+        return "enforce"
+    asked = any(
+        numbers["samples"]
+        for address in answer["addresses"]
+        for path, numbers in address["paths"].items()
+        if path != LOCAL
+    )
+    nothing = "" if asked or answer["mode"] != "observe" else "compares nothing, "
+    return f"{answer['mode']} ({nothing}moves nothing)"
 
 
 def _remarkable(address: Answer) -> bool:

@@ -16,6 +16,7 @@ from steering.layout import Layout
 from steering.memory import remember
 from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
 from steering.relay import relay
+from steering.replay import timeline
 from steering.replay.incidents import Incidents
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
@@ -195,6 +196,10 @@ def test_an_incident_is_one_whether_it_was_acted_on_or_not(tmp_path: Path) -> No
         for at, event in sim.events:
             incidents.see([event], WALL + at, at, sim.world)
         found.append([(i.upstream, sorted(i.first), i.moves) for i in incidents.all])
+        (incident,) = incidents.all
+        assert incident.carried_out is (config == CONFIG)
+        word = "steered " if incident.carried_out else "would_steer "
+        assert any(line.strip().startswith(word) for line in timeline.told(incidents.all))
     assert found[0] == found[1]
 
 
