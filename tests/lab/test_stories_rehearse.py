@@ -19,6 +19,7 @@ from stage import (
     on_stage,
     ours,
 )
+from test_stories_dnstap import UNBOUND, await_traffic
 from test_stories_reload import config, edit
 
 from steering.lab.sandbox import find, poll
@@ -136,6 +137,9 @@ def test_an_incident_is_decided_and_told_and_not_one_packet_goes_another_way() -
         assert counted(stage, "marked") > 100
         assert counted(stage, "local") > 100
         assert stage.scene.stop_agent() == 0
+        again = stage.scene.steering("replay", check=True)
+        assert "would_steer" in again
+        assert " steered " not in again
 
 
 def test_what_it_put_in_ends_with_the_lease_and_is_there_again_at_the_next_start() -> None:
@@ -180,6 +184,40 @@ def test_a_change_to_enforce_steers_without_a_restart_and_touches_no_route_of_qu
         assert not any(
             f"table {t} " in line or f"lookup {t}" in line for t in SITE_TABLES for line in gone
         ), gone
+
+
+def test_an_agent_that_rehearses_takes_out_the_steers_of_one_that_died() -> None:
+    """It went by other files, and nobody knows them any more: what it left goes, and is told."""
+    with on_stage(replace(REHEARSE, mode="enforce", lease="60s")) as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        stage.kill_agent()
+        (stage.scene.world.work / "run" / "in-force").unlink(missing_ok=True)
+        edit(config(stage), lambda text: text.replace("mode: enforce", "mode: rehearse"))
+        stage.scene.start_agent()
+        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        stage.await_about("released")
+        assert not stage.about("adopted")
+        await_would(stage, "pao", lambda: only_its_questions(stage))
+
+
+def test_what_the_resolvers_are_answered_meanwhile_is_no_fault_of_the_would_be_detour() -> None:
+    """Their traffic goes on over the local path, and dnstap tells of it all the while."""
+    if find("unbound") is None:
+        pytest.skip("unbound is not installed")
+    settings = replace(REHEARSE, dnstap=True)
+    with on_stage(settings, resolver=UNBOUND) as stage:
+        await_traffic(stage)
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_would(stage, "pao", lambda: only_its_questions(stage))
+        stage.await_about("would_prove")
+        stage.asked_more(60, meanwhile=lambda: would(stage) == {"pao"})
+        stage.scene.serve()
+        await_would(stage, None, lambda: only_its_questions(stage))
+        told = {e["event"] for e in stage.listen()}
+        assert not {"would_undo", "would_relapse", "undone"} & told, stage.story()
+        assert "unserved" not in stage.alarms()
 
 
 def test_from_observe_to_rehearse_and_back_by_a_changed_file_alone() -> None:
