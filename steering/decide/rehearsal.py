@@ -20,8 +20,11 @@ from steering.world import World
 
 
 def rehearsed(world: World, facts: Facts) -> Facts:
-    """The facts of this turn, had the plan of the turn before been carried out."""
-    wanted = world.wanted()
+    """The facts of this turn, had the plan of the turn before been carried out.
+
+    What packets would go past does not count as installed where it is, so not where it would be.
+    """
+    wanted = {a: site for a, site in world.wanted().items() if a not in facts.bypassed}
     rounds = tuple(_stood_in(item, wanted) for item in facts.rounds)
     return replace(facts, installed=wanted, rounds=rounds)
 

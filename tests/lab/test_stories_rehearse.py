@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -48,9 +49,11 @@ table inet count {
 
 
 def to_mode(stage: Stage, mode: str) -> None:
-    """Change the mode in the file."""
-    was = stage.status()["mode"]
-    edit(config(stage), lambda text: text.replace(f"mode: {was}", f"mode: {mode}"))
+    """Write another mode into the file."""
+    edit(
+        config(stage),
+        lambda text: re.sub(r"^mode: \w+$", f"mode: {mode}", text, flags=re.MULTILINE),
+    )
 
 
 def await_mode(stage: Stage, mode: str) -> None:
@@ -194,7 +197,7 @@ def test_an_agent_that_rehearses_takes_out_the_steers_of_one_that_died() -> None
         stage.await_proof()
         stage.kill_agent()
         (stage.scene.world.work / "run" / "in-force").unlink(missing_ok=True)
-        edit(config(stage), lambda text: text.replace("mode: enforce", "mode: rehearse"))
+        to_mode(stage, "rehearse")
         stage.scene.start_agent()
         assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
         stage.await_about("released")
@@ -234,6 +237,23 @@ def test_from_observe_to_rehearse_and_back_by_a_changed_file_alone() -> None:
         await_mode(stage, "observe")
         assert poll(lambda: not ours(stage), timeout=PATIENCE), ours(stage)
         stage.await_alarm("uncompared", "clock", "everywhere")
+
+
+def test_modes_that_change_again_and_again_end_where_the_file_says() -> None:
+    """Half of them are met while the one before is being taken up."""
+    with on_stage(REHEARSE) as stage:
+        kernel = Kernel(stage)
+        modes = ("enforce", "observe", "rehearse", "observe", "enforce", "rehearse") * 3
+        for number, mode in enumerate(modes):
+            to_mode(stage, mode)
+            if number % 2:
+                await_mode(stage, mode)
+        await_mode(stage, "rehearse")
+        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        assert kernel.steers() == [], "in all this nothing was steered"
+        for path in stage.scene.world.paths:
+            stage.await_health("healthy", path=path)
+        assert not {"config", "config_held", "kernel"} & stage.alarms()
 
 
 def test_rules_of_others_in_our_numbers_are_refused_and_a_changed_file_is_rejected() -> None:
