@@ -160,6 +160,15 @@ def test_what_it_put_in_ends_with_the_lease_and_is_there_again_at_the_next_start
         assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
 
 
+def test_a_restart_within_the_lease_touches_nothing() -> None:
+    with on_stage(replace(REHEARSE, lease="30s")) as stage:
+        kernel = Kernel(stage)
+        assert stage.scene.stop_agent() == 0
+        stage.scene.start_agent()
+        stage.asked_more(4, meanwhile=lambda: only_its_questions(stage))
+        assert kernel.lines() == []
+
+
 def test_a_change_to_enforce_steers_without_a_restart_and_touches_no_route_of_questions() -> None:
     with on_stage(REHEARSE) as stage:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
