@@ -127,7 +127,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
         worst["unserved"] = unserved
     if board.room.over.any():
         worst["capacity"] = (
-            f"more is steered to a site than it may get: {loads(board)}; what dnstap shows beyond"
+            f"more {'is' if world.layout.acts else 'would be'} steered to a site than it may get:"
+            f" {loads(board)}; what dnstap shows beyond"
             " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
             " else see who writes to the dnstap sockets"
         )

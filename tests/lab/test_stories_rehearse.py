@@ -196,6 +196,10 @@ def test_a_change_to_enforce_steers_without_a_restart_and_touches_no_route_of_qu
         assert not any(
             f"table {t} " in line or f"lookup {t}" in line for t in SITE_TABLES for line in gone
         ), gone
+        assert stage.scene.stop_agent() == 0
+        again = stage.scene.steering("replay", check=True)
+        assert "would_steer" in again
+        assert " steered " in again
 
 
 def test_an_agent_that_rehearses_takes_out_the_steers_of_one_that_died() -> None:
