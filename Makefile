@@ -6,19 +6,21 @@ AGAIN := --last-failed --last-failed-no-failures none
 
 # For a part of a target: make unit ONLY=tests/unit/test_docs.py, make bench BENCH=turn,
 # make demo DEMO="--json timeline.json", make fuzz FUZZ="--messages 500000 --only probe --seed 7",
-# make mutants MUTANTS="--number 40 --seed 7 --only judge --jobs 2"
+# make mutants MUTANTS="--number 40 --seed 7 --only judge --jobs 2", make wheel FOR=python3.12
 ONLY ?=
 BENCH ?=
 DEMO ?=
 FUZZ ?=
 MUTANTS ?=
+RPL ?=
+FOR ?= python3
 
 # The fuzzer takes its zones and simulations from the unit tests.
 FUZZER := PYTHONPATH=tests:tests/unit $(PYTHON) -m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage mutants docs wheel clean \
+.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage mutants peers docs wheel clean \
   setup-demo setup-test
 
 help: ## this list
@@ -60,12 +62,16 @@ mutants: setup-test ## 200 faults put into the code, and which of them no unit t
 	  $(PYTHON) -m pip install --quiet -e '.[mutants]'
 	@PYTHONPATH=tests $(PYTHON) -m mutants $(MUTANTS)
 
+peers: setup-test ## our verdicts beside those that RPL=FOLDER wants: scenarios of Unbound or Deckard (two minutes)
+	@[ -n "$(RPL)" ] || { echo 'make peers RPL=FOLDER: with *.rpl files of Unbound or Deckard in it'; exit 2; }
+	@PYTHONPATH=tests $(PYTHON) -m peers $(RPL)
+
 docs: setup-test ## write the generated pages and parts of pages anew
 	$(PYTHON) -m steering.config.schema
 	$(PYTHON) docs/generate.py
 
-wheel: setup-test ## build dist/upstream_steering-*.whl
-	$(PYTHON) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+wheel: ## build dist/upstream_steering-*.whl, for the Python that installs it: FOR=python3.12, if not python3
+	@scripts/setup wheel $(FOR)
 
 clean: ## remove what the other targets made, .venv too
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -50,12 +50,13 @@ def health_diagram() -> str:
 
 
 def metrics() -> str:
-    """Every metric with its labels, from the registry that `/metrics` serves."""
+    """Every metric of ours with its labels, from the registry that `/metrics` serves."""
     meters = Meters()
     collectors = set(meters.registry._names_to_collectors.values())
     counted = {c._name: c for c in collectors if isinstance(c, MetricWrapperBase)}
     meters.watch(_blank)
-    rows = sorted(_metric(family, counted) for family in meters.registry.collect())
+    families = [f for f in meters.registry.collect() if not f.name.startswith("process_")]
+    rows = sorted(_metric(family, counted) for family in families)
     return table(("metric", "type", "labels", "meaning"), rows)
 
 

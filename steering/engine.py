@@ -24,7 +24,7 @@ from steering.decide.rules import decide
 from steering.judge.post import post
 from steering.judge.reach import in_use
 from steering.judge.settle import adopt
-from steering.memory import recall
+from steering.memory import recall, steered_since
 from steering.model import LOCAL, Event, Facts, Instant, Step
 from steering.world import World
 
@@ -40,7 +40,9 @@ def turn(
     before = replace(world, ledger=ledger, now=now, wall=facts.wall)
     if facts.sources != world.sources:
         before = replace(before, ledger=replace(ledger, legs=in_use(ledger.legs, facts.sources)))
-    before = replace(before, sources=facts.sources, bypassed=facts.bypassed)
+    before = replace(
+        before, sources=facts.sources, forwarded=facts.forwarded, bypassed=facts.bypassed
+    )
     world, ordered = overrule(replace(before, off=facts.off), facts)
     world, proved = prove(world, facts)
     board = look(world)
@@ -78,6 +80,10 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
         )
         for a in rows
     )
+    since, known = world.since.copy(), steered_since(facts.memory, facts.wall)
+    for a in rows:
+        taken_over = layout.targets[a].address, layout.paths[plan[a]]
+        since[a] = known.get(taken_over, since[a])
     proofs = {a: Proof(column=int(plan[a]), installed=now, proved=True) for a in rows}
     # Where men sent it, nothing says that the local path was ever bad; what is frozen may have
     # gone for a reason, and is to come home by a recovery when the freeze ends.
@@ -85,7 +91,7 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
     ledger = adopt(world.ledger, layout, [a for a in rows if not sent[a]], now)
     # What is known of a breach goes on: that somebody was started anew is no further one.
     ledger = replace(ledger, holds={**ledger.holds, **world.ledger.holds})
-    world = replace(world, plan=plan, ledger=ledger, proofs=proofs, started=True)
+    world = replace(world, plan=plan, since=since, ledger=ledger, proofs=proofs, started=True)
     return world, (*recalled, *events)
 
 

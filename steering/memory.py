@@ -1,8 +1,9 @@
 """What outlives the process: what an agent can't measure, and the next one has to go by.
 
 Where an address stood when its freeze began, how often it moved and how often it was breached
-lately. An agent that forgot them would, killed and started again and again, move a flapping
-address without end, and bring it home a little early each time.
+lately, and since when it goes where it goes. An agent that forgot the first three would, killed and
+started again and again, move a flapping address without end, and bring it home a little early each
+time.
 
 Pure. A file has them from one process to the next (`agent.notebook`); the engine takes them
 up in its first turn, as one of the facts, so a replay does the same.
@@ -10,13 +11,14 @@ up in its first turn, as one of the facts, so a replay does the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from steering.decide import damping
 from steering.judge.recover import CALM, Hold
-from steering.model import Breaches, Event, Memory
+from steering.model import Breaches, Event, Memory, Steered, WallTime
 from steering.world import World
 
 
@@ -26,7 +28,7 @@ def remember(world: World) -> Memory:
     Where nothing is steered, a freeze is no word on where traffic stood: another agent's, which may
     act, begins with how it is then.
     """
-    targets, now = world.layout.targets, world.now
+    targets, row, now = world.layout.targets, world.layout.row, world.now
     level = damping.worn(world.worn, world.worn_at, world.layout, now)
     return Memory(
         at=world.wall,
@@ -41,7 +43,18 @@ def remember(world: World) -> Memory:
             for a, hold in world.ledger.holds.items()
         },
         moves=tuple((max(0.0, now - at), number) for at, number in world.moves),
+        steered={
+            address: Steered(site=site, ago=max(0.0, world.wall - float(world.since[row[address]])))
+            for address, site in world.steers().items()
+        },
     )
+
+
+def steered_since(memory: Memory | None, wall: WallTime) -> Mapping[tuple[str, str], WallTime]:
+    """(address, site) -> since when it goes there, by what an agent before knew; not in future."""
+    if memory is None or memory.at > wall:
+        return {}
+    return {(a, past.site): memory.at - past.ago for a, past in memory.steered.items()}
 
 
 def recall(world: World, memory: Memory | None) -> tuple[World, tuple[Event, ...]]:

@@ -386,6 +386,18 @@ class Breaches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """Through which site an address goes, and how long before the memory it is in that began."""
+
+    site: str
+    ago: Seconds
+
+    def __post_init__(self) -> None:
+        if not _is_length(self.ago):
+            raise ValueError(f"{self} began at no time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """What an agent knows that the one after it can't find out. Raises ValueError for rubbish."""
 
@@ -397,9 +409,11 @@ class Memory:
     breaches: Mapping[str, Breaches] = field(default_factory=dict)
     moves: tuple[tuple[Seconds, int], ...] = ()
     """How long before `at`, how many addresses changed their path, within a minute."""
+    steered: Mapping[str, Steered] = field(default_factory=dict)
+    """By address."""
 
     def __post_init__(self) -> None:
-        for address in (*self.frozen, *self.worn, *self.breaches):
+        for address in (*self.frozen, *self.worn, *self.breaches, *self.steered):
             if str(ipaddress.ip_address(address)) != address:
                 raise ValueError(f"{address!r} is no address in canonical form")
         if not (
@@ -412,6 +426,31 @@ class Memory:
 
 def _is_length(number: float) -> bool:
     return math.isfinite(number) and number >= 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarded:
+    """Somebody behind this host whose questions it forwards: a pod, a container, another host."""
+
+    source: str
+    """The address that it sends from, as it arrives here."""
+    translated: str = ""
+    """What this host makes of it on the local path; empty: it leaves as it came."""
+    carried: bool = False
+    """The configuration says that every site carries its packets as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What became of the questions that this host forwarded for one source, to one address."""
+
+    address: str
+    path: str
+    """The path that they took."""
+    source: str
+    answered: int = 0
+    lost: int = 0
+    """Questions that nothing had come back to after `observe.forwarded.WAITS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,6 +468,10 @@ class Facts:
     goes by the address that the kernel chooses."""
     bypassed: frozenset[str] = frozenset()
     """Addresses to which this host's packets go past any steer, by a rule of somebody else."""
+    forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
+    """Who sends through this host, as far as it is seen."""
+    passed: tuple[Passed, ...] = ()
+    """What became of that."""
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""

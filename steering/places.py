@@ -101,12 +101,15 @@ def _of_the_guard() -> tuple[Path, Path] | None:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")[:-1]
-            if _GUARD in words[:-2] and entry.stat().st_uid in {0, os.geteuid()}:
+            if _GUARD in words and entry.stat().st_uid in {0, os.geteuid()}:
                 here, there = Path("/proc/self/ns"), entry / "ns"
                 if all((here / n).readlink() == (there / n).readlink() for n in ("net", "mnt")):
-                    runtime, state = map(os.fsdecode, words[-2:])
-                    guards.add((Path(runtime), Path(state)))
-        except OSError:  # it has ended meanwhile, or is somebody else's
+                    after = words[words.index(_GUARD) + 1 :]
+                    # One of version 0.1.0 names `state` as well; an option is no directory.
+                    named = [Path(os.fsdecode(word)) for word in after if word.startswith(b"/")]
+                    runtime, state = (*named, STATE)[:2]
+                    guards.add((runtime, state))
+        except (OSError, ValueError):  # it has ended meanwhile, is somebody else's, or none
             continue
     return guards.pop() if len(guards) == 1 else None
 

@@ -46,6 +46,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "unserved": "AP",
         "proofs": "A",
         "sources": "",
+        "forwarded": "",
         "moves": "",
         "worn": "A",
         "worn_at": "A",
@@ -148,7 +149,7 @@ U upstreams, Z zones of an upstream, a dot for what no layout changes. Empty: ke
 
 APART: Mapping[type, frozenset[str]] = {
     World: frozenset({"layout", "ledger", "plan", "orders", "frozen", "board", "bypassed"}),
-    Ledger: frozenset({"copies", "hearsay", "legs"}),
+    Ledger: frozenset({"copies", "hearsay", "legs", "carried"}),
 }
 """Fields that have a line of their own below."""
 
@@ -361,6 +362,11 @@ def _ledger(was: Ledger, blank: Ledger, ways: _Ways, traffic: _Ways) -> Ledger:
             leg: reach
             for leg, reach in was.legs.items()
             if ways.old.column.get(leg.site) in ways.axes["P"] and leg.large in upstreams
+        },
+        carried={
+            leg: said
+            for leg, said in was.carried.items()
+            if ways.old.column.get(leg.site) in ways.axes["P"]
         },
         **_moved(was, blank, ways),
     )

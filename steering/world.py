@@ -14,7 +14,7 @@ from steering.decide.proof import Proof
 from steering.decide.served import Unserved
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
-from steering.model import Event, Family, Frozen, Instant, WallTime
+from steering.model import Event, Family, Forwarded, Frozen, Instant, WallTime
 from steering.would import told
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class World:
     rule: NDArray[np.int64]
     """(A,) number of the rule that decided it."""
     since: NDArray[np.float64]
-    """(A,) wall time of the latest change of plan; of the start where there was none."""
+    """(A,) wall time of the latest change of plan, be it by an agent before this one; of the start
+    where there was none."""
     left_at: NDArray[np.float64]
     """(A,) instant at which it left the local path by itself; NaN: it is there, or was sent."""
     breached: NDArray[np.bool_]
@@ -71,6 +72,8 @@ class World:
     wall: WallTime
     sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
     """What the resolvers send from, by the latest facts."""
+    forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
+    """Who sends through this host, by the latest facts."""
     turned: Mapping[Key, Instant] = field(default_factory=dict)
     """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
     that did not help, but not where the address has nowhere else to go, and the first time."""

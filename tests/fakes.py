@@ -110,6 +110,9 @@ class FakeActuator:
         self._changed = self._changed or any(isinstance(result, Done) for result in results)
         return tuple(results)
 
+    def lost(self) -> tuple[()]:
+        return ()
+
     def remains(self, *, but: Claim | None = None) -> bool:
         return but is None and (self.prepared or bool(self._routes))
 

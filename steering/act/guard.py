@@ -11,6 +11,9 @@ At each look it says so by the lock's modification time, which is CLOCK_BOOTTIME
 no room, no descriptor, and can't be half written. A guard that holds the lock and no longer says
 so (it was stopped, it hangs) is none, and the agent has it replaced.
 
+What its parent had open it lets go of, or whoever reads the agent's output would wait for the guard
+as well: what it says goes to the system log, and only what keeps it from starting to stderr.
+
 It leaves by itself when there has been no lease for a minute, nothing of ours is left and the
 agent's process is gone: then no one is there who could install anything, and the next agent
 starts its own guard before it writes. A hanging agent may wake up in the middle of a write,
@@ -33,7 +36,7 @@ from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.act.reader import Trouble
 from steering.model import Seconds
-from steering.system.output import Output
+from steering.system.syslog import Syslog
 
 LOCK = "guard.lock"
 TAKE_OVER = "--take-over"
@@ -43,7 +46,7 @@ _BACK_OFF: tuple[Seconds, Seconds] = (0.1, 5.0)
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 _ASK_NICELY: Seconds = 0.5
-_OUTPUT = Output(2)
+_SYSLOG = Syslog("steering-guard")
 
 
 class Watch:
@@ -219,9 +222,16 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
             os.kill(int(written), how)
 
 
+def _let_go() -> None:
+    """Holds nothing of the parent's any more: not its log, nor what it was started with."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    os.close(null)
+
+
 def _say(text: str) -> None:
-    # The agent's stderr may be gone with the agent, or full: that must not hold us up.
-    _OUTPUT.write(f"steering guard: {text}")
+    _SYSLOG.write(text)
 
 
 def main(arguments: list[str]) -> int:
@@ -233,8 +243,10 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     with holding(runtime / LOCK, take_over=take_over) as lock:
         if lock is not None:
+            _let_go()
             guard(runtime=runtime, lock=lock)
     return 0
 

@@ -25,6 +25,7 @@ from steering.act.diff import (
     rule_changes,
 )
 from steering.act.netlink import BATCH, Order, Refusal, Writing
+from steering.act.placed import Placed
 from steering.act.reader import KernelReader, Table, Trouble
 from steering.act.wire import Action, Route, Rule
 from steering.model import Done, Family, Refused, Seconds
@@ -54,6 +55,7 @@ class KernelActuator(KernelReader):
         self._wanted: Mapping[tuple[Family, int], Sequence[Route]] = {}
         self._right: dict[tuple[Family, int], Table] = {}
         """The sites' tables as they were when nothing had to change in them."""
+        self._placed = Placed()
 
     def close(self) -> None:
         self._writing.close()
@@ -71,7 +73,9 @@ class KernelActuator(KernelReader):
         of_routes, occupied = self._table_changes(addresses)
         wanted = claim.rules if steering else claim.questions
         rules = [rule for family in claim.families for rule in wanted(family)]
-        of_rules = rule_changes(rules, self._rules(), claim)
+        there = self._rules()
+        of_rules = rule_changes(rules, there, claim)
+        self._placed.found(rule for rule in rules if rule in there)
         # Tables before the rules that look them up, and removals last of all.
         changes = sorted((*of_routes, *of_rules), key=lambda change: change.act is Act.REMOVE)
         said = self._carry_out(changes)
@@ -98,6 +102,7 @@ class KernelActuator(KernelReader):
             more, taken = route_changes(wanted, (*there.ours, *there.others), self.claim.protocol)
             if not more and not taken:
                 self._right[place] = there
+                self._placed.found(wanted)
             changes += more
             occupied += taken
         return changes, occupied
@@ -127,6 +132,8 @@ class KernelActuator(KernelReader):
         there = [self._table(family, claim.table) for family in Family]
         present = [route for table in there for route in (*table.ours, *table.others)]
         changes, occupied = route_changes(wanted, present, claim.protocol)
+        self._placed.keep_routes(claim.table, wanted)
+        self._placed.found(frozenset(wanted) & frozenset(present))
         results.extend(
             Refused(
                 action=Act.ADD,
@@ -146,12 +153,17 @@ class KernelActuator(KernelReader):
             )
         return tuple(results)
 
+    def lost(self) -> tuple[Route | Rule, ...]:
+        """What had been taken out by somebody else and is back, since this was last asked for."""
+        return self._placed.lost()
+
     def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
         """Takes out all rules and routes of ours, in both families; what would not go.
 
         What is left alone: everything of another protocol number or outside the claim, and
         what the claim `but` owns as well.
         """
+        self._placed.forget()
         for _ in range(_TRIES):
             changes = [Change(act=Act.REMOVE, what=what) for what in self._everything(but)]
             if not changes:
@@ -198,7 +210,11 @@ class KernelActuator(KernelReader):
             if self._may_write() or all(change.act is Act.REMOVE for change in batch):
                 orders = [_order(change) for change in batch]
                 done = iter(self._send([one for one in orders if isinstance(one, Order)]))
-                said += [one if isinstance(one, Refusal) else next(done) for one in orders]
+                became = [one if isinstance(one, Refusal) else next(done) for one in orders]
+                for change, refusal in zip(batch, became, strict=True):
+                    if refusal is None:
+                        self._placed.carried_out(change)
+                said += became
             else:
                 said += [Refusal(number=0, text=SWITCHED_OFF)] * len(batch)
         return tuple(said)

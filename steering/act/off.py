@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from steering.act.bgp import process
 from steering.act.claim import Claim
@@ -25,6 +26,9 @@ from steering.act.reader import Trouble
 from steering.model import Instant, Seconds, WallTime
 from steering.system.child import Child, Tell
 from steering.system.files import make_directory, read_regular, remove, write_atomically
+
+if TYPE_CHECKING:
+    from steering.act.acting import Acting
 
 DISK: Seconds = 5.0
 """How long the disk may take: one that is busy takes seconds to sync, one that hangs for ever."""
@@ -169,7 +173,9 @@ class SwitchedOff:
     lasting: bool
     """It stays off when the host restarts, be it by a power cut."""
     gone: bool
-    """Nothing of ours is in the kernel, and no BGP speaker of ours runs."""
+    """Nothing of ours is in the kernel, no BGP speaker of ours runs, and nobody puts it back."""
+    beside: tuple[Acting, ...]
+    """Agents of other configurations, which act on other tables and go on."""
     troubles: tuple[Trouble, ...]
 
 
@@ -214,6 +220,9 @@ def switch_off(
         troubles.append(
             Trouble(what="routes and rules", because="neither lease nor configuration says which")
         )
+    tables = {table for claim in claims for table in claim.tables}
+    acting = _elsewhere(runtime)
+    left += tuple(_puts_back(one) for one in acting if one.table in tables)
     gone = bool(claims) and not left
     if gone and not thrown.trouble:
         taken_back(time.monotonic() - started)
@@ -222,6 +231,7 @@ def switch_off(
         engaged=not thrown.trouble,
         lasting=not unkept,
         gone=gone,
+        beside=tuple(one for one in acting if one.table not in tables),
         troubles=(*troubles, *left, *([unkept] if unkept else ())),
     )
 
@@ -261,6 +271,23 @@ def _end_speaker(runtime: Path) -> tuple[Trouble, ...]:
     except OSError as error:
         return (Trouble(what="BGP speaker", because=_words(error)),)
     return ()
+
+
+def _elsewhere(runtime: Path) -> tuple[Acting, ...]:
+    from steering.act.acting import elsewhere  # loaded when everything is out
+
+    try:
+        return elsewhere(runtime)
+    except OSError:  # this kernel does not list sockets: nobody can tell
+        return ()
+
+
+def _puts_back(one: Acting) -> Trouble:
+    return Trouble(
+        what=f"table {one.table}",
+        because=f"{one} acts on it by another configuration, and puts back what was taken out: "
+        "`steering off --config` with that one's file, or end it",
+    )
 
 
 def _trouble(place: Path, because: str) -> Trouble:

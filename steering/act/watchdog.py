@@ -31,8 +31,8 @@ SILENT: Seconds = 3.0
 def start_guard(*, runtime: Path, take_over: bool = False) -> int:
     """Starts a guard; its process id. Raises OSError where no process can be had.
 
-    Its standard error is the agent's. With -S and the path of this very package it loads
-    nothing but the standard library and the code that the agent runs.
+    Its standard error is the agent's until it watches. With -S and the path of this very package
+    it loads nothing but the standard library and the code that the agent runs.
     """
     root = str(Path(steering.__file__).resolve().parent.parent)
     arguments = [sys.executable, "-P", "-S", "-m", "steering.act.guard"]

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from steering.act.preflight import may_change_routes
+from steering.act.acting import LOCK, SHOWN, may_act
 from steering.act.present import Present, be_present, others
 from steering.agent.parts import CannotRun
 
@@ -54,7 +54,7 @@ class Alone:
 
 
 def _locked(runtime: Path) -> int:
-    lock = os.open(runtime / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -64,7 +64,7 @@ def _locked(runtime: Path) -> int:
 
 
 def _shown(table: int) -> tuple[socket.socket, tuple[str, ...]]:
-    what = f"steering/table/{table}"
+    what = f"{SHOWN}/{table}"
     mine = be_present(what)
     try:
         return mine, tuple(_strangers(table, others(what, mine)))
@@ -78,17 +78,10 @@ def _shown(table: int) -> tuple[socket.socket, tuple[str, ...]]:
 def _strangers(table: int, present: Collection[Present]) -> Iterator[str]:
     """Raises CannotRun where one of them may be an agent."""
     for one in present:
-        if one.uid in (0, os.geteuid()) or _may_act(one):
+        if may_act(one):
             raise CannotRun(1, f"another agent runs on table {table}: one acts at a time")
     for uid in sorted({one.uid for one in present}):
         yield (
             f"user {uid} has a socket that says an agent acts on table {table}, but may change "
             "no routes: not believed"
         )
-
-
-def _may_act(one: Present) -> bool:
-    try:
-        return one.pid is not None and may_change_routes(one.pid, uid=one.uid)
-    except OSError:
-        return False

@@ -23,6 +23,7 @@ from steering.act.rivals import Rival, end, leases_of, rivals
 from steering.act.watchdog import Guard, found, inherited, leftovers
 from steering.agent import parts
 from steering.agent.alone import Alone
+from steering.agent.meddling import Meddling
 from steering.agent.voice import Voice
 from steering.config import Config
 from steering.model import Done, Instant, Refused, Seconds
@@ -69,6 +70,7 @@ class Hands:
         """What is not as it should be, for the `kernel` alarm."""
         self.owes = False
         """What a lost lease covered is not all taken out yet: nothing of it is to be adopted."""
+        self.meddling = Meddling()
         self._former: tuple[KernelActuator, ...] = ()
         """What was claimed before, until nothing of it is left but what is claimed now."""
         self._allowed = allowed
@@ -269,7 +271,7 @@ class Hands:
 
     def _take_back(self) -> tuple[Trouble, ...]:
         every, spoken = (self.kernel, *self._former), self.voice.take_back()
-        return spoken + tuple(t for kernel in every if kernel.remains() for t in kernel.withdraw())
+        return spoken + tuple(t for kernel in every for t in kernel.withdraw())
 
     def _match(self, plan: Mapping[str, str]) -> Acted:
         if not self.kernel.claim.sites:  # the routers alone are told
@@ -282,6 +284,7 @@ class Hands:
             *map(str, self._leave()),
             *map(str, self.kernel.foreign(besides=self.former)),
         )
+        self.meddling.put_back(self.kernel.lost())
         return Acted(results=results, compared=True)
 
     def _leave(self) -> tuple[Trouble, ...]:

@@ -26,7 +26,7 @@ from steering.agent.regime import Regime
 from steering.agent.reload import Reload, Version
 from steering.agent.senses import Senses
 from steering.agent.state_off import StateOff
-from steering.agent.troubles import Troubles, matters
+from steering.agent.troubles import Troubles, matters, sources_trouble
 from steering.config import Fingerprint, Setup
 from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
@@ -144,7 +144,7 @@ class Agent:
             journal.note(setup, facts, now, before=before, after=after, steps=steps, events=events)
             events += journal.news()
         if hands is not None:  # after the journal: no replay could come to these
-            events += hands.voice.news()
+            events += (*hands.voice.news(), *hands.meddling.news(now))
         for event in events:
             self.tell(event)
         for unread in HERE.news(now):
@@ -171,6 +171,7 @@ class Agent:
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
             speaking=self._speaking(),
+            put_back=dict(outfit.hands.meddling.counts) if outfit.hands is not None else {},
             unreadable=HERE.counts,
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )
@@ -183,7 +184,7 @@ class Agent:
             **matters(self.regime.outfit, now, off=self.regime.world.off),
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
-            "sources": self.regime.outfit.sources.trouble,
+            "sources": sources_trouble(self.regime.outfit),
             "state": self.notebook.trouble or self.kept_off.trouble(now),
             "config": self.reload.trouble(now),
             "config_held": self.reload.held,

@@ -82,16 +82,17 @@ class Notebook:
         that comes while one and the same writing hangs. What can't be written is a trouble, and
         tried again.
         """
-        parts = (world.frozen, world.worn.tobytes(), world.ledger.holds, world.moves)
+        worn, since = world.worn.tobytes(), world.since.tobytes()
+        parts = (world.frozen, worn, world.ledger.holds, world.moves, world.plan.tobytes(), since)
         if parts != self._handed or not self._recent(world):
             if self.memory is None and not (self._wrong or _anything(world)):
                 return  # there is no file, and never was anything to put in it
             self.memory = memory = remember(world)
             self._handed, self._offset = parts, world.wall - world.now
             self._aside.put(lambda: self._write(memory))
-        since = self._aside.since
-        if moved and since is not None:
-            self._late |= not self._aside.wait(since + WAITED - time.monotonic())
+        waits = self._aside.since
+        if moved and waits is not None:
+            self._late |= not self._aside.wait(waits + WAITED - time.monotonic())
 
     def settle(self, seconds: Seconds) -> bool:
         """Wait until all is written, or so long; whether it is."""
@@ -134,7 +135,8 @@ _FORGOTTEN = "a restart forgets freezes, and who moved or was breached how often
 
 def _anything(world: World) -> bool:
     """Whether there is something to remember."""
-    return bool(world.frozen or world.worn.any() or world.ledger.holds or world.moves)
+    counted = world.worn.any() or world.ledger.holds or world.moves
+    return bool(world.frozen or counted or world.plan.any())
 
 
 def _parsed(data: bytes) -> Memory:

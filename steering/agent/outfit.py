@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering.act.claim import Claim
+from steering.act.conntrack import Conntrack
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState
 from steering.act.off import OffSwitch
@@ -28,6 +29,7 @@ from steering.agent.parts import CannotRun
 from steering.agent.reload import Version
 from steering.agent.ways import Ways
 from steering.model import Round
+from steering.observe.forwarded import Forwarding
 from steering.observe.keys import KeyStore
 from steering.observe.probe import Prober
 from steering.observe.second import SecondLook
@@ -66,6 +68,16 @@ class Outfit:
             self.allowed,
             pins=parts.site_pins(setup.config),
             was=was.sources if was else None,
+        )
+        self.forwarding: Forwarding | None = (
+            None
+            if self.claim is None  # routers see what this host has made of it
+            else Forwarding(
+                self.allowed,
+                Conntrack(setup.config.transit_interfaces).questions,
+                carried=setup.config.forwarded_sources,
+                was=was.forwarding if was else None,
+            )
         )
         self.signatures: Signatures = was.signatures if was else Signatures()
         self.keys = self._believe(was)

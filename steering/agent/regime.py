@@ -111,11 +111,16 @@ class Regime:
     def facts(self) -> Facts:
         """All there is to know for a turn."""
         news = self._senses.gather()
-        return replace(self._standing(news.installed), rounds=news.rounds, heard=news.heard)
+        return replace(
+            self._standing(news.installed),
+            rounds=news.rounds,
+            heard=news.heard,
+            passed=news.passed,
+        )
 
     def _standing(self, installed: Mapping[str, str]) -> Facts:
         """What is so without any news."""
-        hands = self.outfit.hands
+        hands, forwarding = self.outfit.hands, self.outfit.forwarding
         if not self.world.started and self.outfit.claim is not None:
             installed = self.outfit.ways.routes()  # what nothing goes by is adopted all the same
         if hands is not None and hands.owes:
@@ -124,6 +129,7 @@ class Regime:
             wall=time.time(),
             installed=installed,
             sources=self.outfit.sources.named,
+            forwarded=forwarding.in_use if forwarding is not None else {},
             bypassed=self.outfit.ways.past(),
             off=self._lasting.switch.engaged() or self._lasting.kept_off(),
             overrides=self.version.setup.overrides,
@@ -223,6 +229,10 @@ class Regime:
         outfit, crew = self.outfit, self.crew
         crew.put("probes", outfit.prober.run())
         crew.put("sources", outfit.sources.run())
+        if outfit.forwarding is not None:
+            crew.put("forwarding", outfit.forwarding.run())
+        else:
+            crew.end("forwarding")
         if was is None or was.keys is not outfit.keys:
             crew.put("keys", outfit.keys.run())
         if outfit.ears is None:

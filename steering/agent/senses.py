@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from steering.agent.crew import Crew
 from steering.agent.outfit import Outfit
 from steering.agent.pins import Pins
-from steering.model import Event, Heard, Round
+from steering.model import Event, Heard, Passed, Round
 from steering.observe.bell import Bell
 from steering.report.metrics import Meters
 
@@ -24,6 +24,8 @@ class News:
 
     rounds: tuple[Round, ...]
     heard: tuple[Heard, ...]
+    passed: tuple[Passed, ...]
+    """What became of the questions that this host forwarded."""
     installed: Mapping[str, str]
     """Address to site, as this host's packets go now."""
 
@@ -78,7 +80,15 @@ class Senses:
         rounds = [self.pins.sift(item) for item in rounds]
         self._meter(rounds)
         heard = ears.hear(installed, time.monotonic()) if ears is not None else ()
-        return News(rounds=tuple(rounds), heard=heard, installed=installed)
+        passed = self._passed(installed)
+        return News(rounds=tuple(rounds), heard=heard, passed=passed, installed=installed)
+
+    def _passed(self, installed: Mapping[str, str]) -> tuple[Passed, ...]:
+        forwarding = self.outfit.forwarding
+        if forwarding is None:
+            return ()
+        forwarding.stand(installed, time.monotonic())
+        return forwarding.take()
 
     def _meter(self, rounds: Iterable[Round]) -> None:
         layout = self.outfit.layout

@@ -29,6 +29,13 @@ class Troubles:
         return events
 
 
+def sources_trouble(outfit: Outfit) -> str:
+    """What is not known of who sends from this host, or through it, where that matters."""
+    forwarding = outfit.forwarding if outfit.hands is not None else None
+    said = (outfit.sources.trouble, forwarding.trouble if forwarding is not None else "")
+    return "; ".join(filter(None, said))
+
+
 def matters(outfit: Outfit, now: Instant, *, off: bool) -> Mapping[str, str]:
     """What is the matter with what an agent acts, asks and listens with.
 

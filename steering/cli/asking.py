@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import sys
 from pathlib import Path
 
 from steering.excuse import FINE, WRONG_INPUT, Excuse
@@ -14,10 +15,15 @@ def status(options: argparse.Namespace) -> int:
     """What the running agent sees and does."""
     from steering.config import load
     from steering.report.client import fetch
+    from steering.report.terminal import coloured, width
     from steering.report.text import status_text
 
     answer = fetch(load(options.config).config, "/api/v1/status")
-    print(json.dumps(answer) if options.json else status_text(answer, everything=options.all))
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        colour = coloured(sys.stdout)
+        print(status_text(answer, everything=options.all, columns=width(), colour=colour))
     return FINE
 
 
@@ -35,10 +41,14 @@ def explain(options: argparse.Namespace) -> int:
         raise Excuse(WRONG_INPUT, "--journal is asked of a time: --at TIME")
     from steering.config import load
     from steering.report.client import fetch
+    from steering.report.terminal import coloured, width
     from steering.report.text import explain_text
 
     answer = fetch(load(options.config).config, f"/api/v1/explain?address={address}")
-    print(json.dumps(answer) if options.json else explain_text(answer))
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        print(explain_text(answer, columns=width(), colour=coloured(sys.stdout)))
     return FINE
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from steering.excuse import FINE, WRONG_INPUT, Excuse
+from steering.excuse import FAILED, FINE, WRONG_INPUT, Excuse
 
 if TYPE_CHECKING:
+    from steering.act.preflight import Complaint
     from steering.config import Setup
 
 
 def check(options: argparse.Namespace) -> int:
-    """Every problem of the files, and what on this host would keep `run` from working."""
+    """Every problem of the files, and what on this host would keep `run` from working.
+
+    The exit code is about the files; with `--strict` about everything that is said.
+    """
     from steering.agent import parts
     from steering.config import load
 
@@ -27,6 +33,8 @@ def check(options: argparse.Namespace) -> int:
         print(prefix_list(options.prefix_list, addresses))
         return FINE
     if options.sites or options.temporary_rules or options.json:
+        if options.strict:
+            raise Excuse(WRONG_INPUT, "--strict goes without --sites, which exits 1 by itself")
         if not options.sites:
             raise Excuse(WRONG_INPUT, "--temporary-rules and --json go with --sites")
         from steering.cli.sites import check_sites
@@ -38,18 +46,31 @@ def check(options: argparse.Namespace) -> int:
         "remote site": len(setup.config.sites),
         **({"override": len(setup.overrides)} if setup.overrides else {}),
     }
-    print(f"{options.config}: fine: {', '.join(_counted(n, what) for what, n in counts.items())}")
-    for complaint in dict.fromkeys(_of_this_host(setup)):
+    here = tuple(dict.fromkeys(_of_this_host(setup)))
+    # What `run` would refuse is not fine, however valid the files are.
+    word = "valid" if any(complaint.kind for complaint in here) else "fine"
+    print(f"{options.config}: {word}: {', '.join(_counted(n, what) for what, n in counts.items())}")
+    for remark in setup.remarks:
+        print(remark, file=sys.stderr)
+    for complaint in here:
         print(f"this host: {complaint}", file=sys.stderr)
-    return FINE
+    if not options.strict or not (here or setup.remarks):
+        return FINE
+    return max((int(complaint.kind) for complaint in here), default=0) or FAILED
 
 
-def _of_this_host(setup: Setup) -> Iterator[str]:
-    from steering.act.preflight import Fault, preflight
+def _of_this_host(setup: Setup) -> Iterator[Complaint]:
+    """What is not as it has to be for these files; worse than a notice: that keeps them from
+    working.
+    """
+    from steering.act.preflight import Complaint, Fault, preflight
     from steering.agent import parts
     from steering.agent.standing import leased
     from steering.config import Mode
     from steering.dnstap.listen import objections
+
+    def failed(message: str) -> Complaint:
+        return Complaint(kind=Fault.FAILED, message=message)
 
     config = setup.config
     # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
@@ -65,18 +86,19 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
             leased=leased(config.runtime),
         ):
             word = "notice" if complaint.kind is Fault.NOTICE else f"{who} would refuse"
-            yield f"{word}: {complaint}"
+            yield Complaint(kind=complaint.kind, message=f"{word}: {complaint}")
     if (terms := parts.terms_of(config)) is not None:
         from steering.act.bgp.household import look_around, shared
 
         if because := shared(terms.user):
-            yield f"act.bgp: {because}"
+            yield failed(f"act.bgp: {because}")
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
-            yield f"act.bgp: {trouble}"
-    yield from _sources(setup)
+            yield failed(f"act.bgp: {trouble}")
+    yield from map(failed, _sources(setup))
+    yield from map(failed, _forwarded(setup))
     for place in parts.places_of(config):
         for objection in objections(place):
-            yield f"observe.dnstap: {objection}"
+            yield failed(f"observe.dnstap: {objection}")
 
 
 def _sources(setup: Setup) -> Iterator[str]:
@@ -94,6 +116,32 @@ def _sources(setup: Setup) -> Iterator[str]:
             others = [str(source) for source in sources if str(source) != own]
             if own is not None and path in config.sites and others:
                 yield f"observe.probe.pins.{path}.{family}: {unpinned(path, own, others)}"
+
+
+def _forwarded(setup: Setup) -> Iterator[str]:
+    """Who asks through this host and is not said to be carried by the sites."""
+    from steering.act.conntrack import Conntrack
+    from steering.agent import parts
+    from steering.model import Family, Source
+    from steering.observe.forwarded import MUCH, carried
+    from steering.observe.sources import lacks
+
+    if parts.claim_of(setup.config) is None:
+        return
+    conntrack = Conntrack(setup.config.transit_interfaces)
+    asks: Counter[str] = Counter()
+    with suppress(OSError):  # not for everybody to see
+        for family in Family:
+            found = conntrack.questions(family, parts.addresses_of(setup))
+            asks.update(entry.source for entry in found)
+    for source, number in sorted(asks.items()):
+        through = number >= MUCH and bool(lacks(Source(address=source)))
+        if through and not carried(source, setup.config.forwarded_sources):
+            yield (
+                f"forwarded_sources: {source} asks watched nameservers through this host, and is in"
+                " none of them: its family will stay local, unless its packets are translated or"
+                " routed back on the way to the sites as well, and this says so"
+            )
 
 
 def _counted(number: int, what: str) -> str:

@@ -20,6 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from steering.config import fingerprint, load
     from steering.observe.beforehand import load_everything
     from steering.report.events import Log
+    from steering.report.terminal import coloured
     from steering.system import descriptors
     from steering.system.output import Output
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     seen = fingerprint(options.config)
     setup = load(options.config)
     output = Output(2)
-    log = Log(output=output, readable=sys.stderr.isatty())
+    log = Log(output=output, readable=sys.stderr.isatty(), colour=coloured(sys.stderr))
     agent = Agent(setup, log, options.config, seen)
     # What libraries and the end by a bug have to say is not to hold it up either.
     sys.stderr = output.stream()

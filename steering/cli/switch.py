@@ -32,6 +32,10 @@ def off(options: argparse.Namespace) -> int:
     )
     for trouble in (where.trouble, *map(str, result.troubles)):
         _complain(trouble)
+    for one in result.beside:
+        _complain(
+            f"{one} acts on table {one.table} by another configuration: it is not switched off"
+        )
     if not result.engaged:
         _complain("not in force: an agent that runs may install routes again")
     if not result.lasting:

@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
     configured("run", "run the agent in the foreground")
     check = configured("check", "validate configuration and policies, print every problem")
     check.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 1, 2 or 3 for what is said of this host, or of overrides, as well",
+    )
+    check.add_argument(
         "--prefix-list",
         choices=("bird", "frr", "junos"),
         help="print a filter for the routers that are told by BGP: the policies' addresses",

@@ -7,6 +7,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import ClassVar
 
 from steering import bounds
@@ -59,6 +60,30 @@ class Address(Scalar[str]):
         if self.family:
             return {"type": "string", "format": self.family.value}
         return {"anyOf": [{"type": "string", "format": f.value} for f in Family]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix(Scalar[IPv4Network | IPv6Network]):
+    """Addresses that begin alike: 10.88.0.0/16."""
+
+    word: ClassVar[str] = "prefix"
+
+    def read(self, value: object, _place: Place | None, /) -> IPv4Network | IPv6Network:
+        if isinstance(value, (IPv4Network, IPv6Network)):
+            return value
+        if not isinstance(value, str) or "/" not in value:
+            raise ValueError(f"{shown(value)} is no prefix, wanted an address and a length")
+        try:
+            found = ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError(f"{shown(value)} is no prefix, wanted one like 10.88.0.0/16") from None
+        address = ipaddress.ip_interface(value).ip
+        if address != found.network_address:
+            raise ValueError(f"{value} has bits behind its length, wanted {found}")
+        return found
+
+    def schema(self) -> Mapping[str, object]:
+        return {"type": "string", "pattern": r"^[0-9a-fA-F:.]+/[0-9]{1,3}$"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from steering import bounds
-from steering.config.addresses import Address, Endpoint, Interface, Listen, Role, Stream
+from steering.config.addresses import Address, Endpoint, Interface, Listen, Prefix, Role, Stream
 from steering.config.bgp import Bgp
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
@@ -282,6 +283,16 @@ class Config(Section):
         " kernel (Unbound's `outgoing-interface`, BIND's `query-source`). The agent asks from each"
         " in turn, and a site is taken only where answers come back to all of them. Left out: what"
         " the kernel chooses, and what other sockets of this host are seen to use.",
+    )
+    forwarded_sources: Annotated[
+        tuple[Annotated[IPv4Network | IPv6Network, Prefix()], ...], AfterValidator(distinct)
+    ] = Field(
+        default=(),
+        description="Prefixes of pods, containers and hosts that send through this one, and whose"
+        " packets every site carries too: translated on the way to it as on the local path, or"
+        " routed back. Who is seen to ask through this host and is in none of them keeps the"
+        " addresses of its family on the local path. For most pods: the prefix that they are given"
+        " their addresses from.",
     )
     sites: Mapping[SiteName, Site] = Field(
         description="The remote sites that this one can send upstream traffic through."

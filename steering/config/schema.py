@@ -39,7 +39,7 @@ For editors: [steering.schema.json](steering.schema.json),
 [policy.schema.json](policy.schema.json) and [overrides.schema.json](overrides.schema.json).
 
 A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a
-percentage (`0.3%`) or a number from 0 to 1 (`0.003`). A *name* is up to 63 letters, digits,
+percentage with its sign (`0.3%`): `0.3` is refused. A *name* is up to 63 letters, digits,
 `.`, `-`, `_`. Paths are relative to the file they stand in. YAML's booleans are `true` and
 `false` alone: `off` and `on` are words."""
 

@@ -111,20 +111,25 @@ class Size(Scalar[int]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share(Scalar[float]):
-    """A part of a whole: 0 to 1 inside, a percentage or such a number outside."""
+    """A part of a whole: 0 to 1 inside, a percentage outside.
+
+    A bare 0.3 in a file is 30 % to one reader and 0.3 % to another, so the sign is required.
+    """
 
     low: str
     why: str
 
     word: ClassVar[str] = "share"
 
-    def read(self, value: object, _place: Place | None, /) -> float:
+    def read(self, value: object, place: Place | None, /) -> float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, str) and (found := _SHARE.fullmatch(value)):
             part = float(Decimal(found[1]) / 100)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif isinstance(value, int | float) and number and place is None:
             part = float(value)
         else:
-            raise ValueError(f"is {shown(value)}, wanted a percentage (0.3%) or a number (0.003)")
+            bare = f" ({shown(value)}%?)" if number else ""
+            raise ValueError(f"is {shown(value)}, wanted a percentage such as 0.3%{bare}")
         least = float(Decimal(self.low.rstrip("%")) / 100)
         if not least <= part <= 1:
             raise ValueError(f"is {value}, wanted {self.low} to 100%: {self.why}")
@@ -134,9 +139,4 @@ class Share(Scalar[float]):
         return f"{(Decimal(repr(value)) * 100).normalize():f}%"
 
     def schema(self) -> Mapping[str, object]:
-        return {
-            "anyOf": [
-                {"type": "string", "pattern": f"^{_SHARE.pattern}$"},
-                {"type": "number", "minimum": 0, "maximum": 1},
-            ]
-        }
+        return {"type": "string", "pattern": f"^{_SHARE.pattern}$"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,15 +17,18 @@ from steering.decide.because import (
     own_fault,
     sites,
     spell,
+    untaken,
+    untried,
     waiting,
     worn_out,
 )
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.judge.forwarded import LASTS
 from steering.judge.ledger import SILENCES
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
-from steering.model import Event, Health, Seconds, WallTime
+from steering.model import Event, Forwarded, Health, Seconds, WallTime
 from steering.world import Alarm, World
 
 REMEDY = (
@@ -108,6 +111,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
             " the site's network knows the way back to this address, and carries TCP and large"
             " packets"
         )
+    if said := _forwarded(world):
+        worst["forwarded"] = said
     if mute := without_answers(world.ledger.legs, world.sources):
         worst["unanswered"] = (
             f"{_legs(mute)}, while another source is answered: does a resolver send from it?"
@@ -257,6 +262,40 @@ def _legs(gone: Collection[Leg]) -> str:
     said = [f"{leg.site} ({leg.family}): {no_answer(leg)}" for leg in sorted(gone)]
     more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
     return "; ".join(said[:_NAMED]) + more
+
+
+def _forwarded(world: World) -> str:
+    """What sites do not carry of what this host forwards, or may not; empty: nothing."""
+    said = []
+    if legs := untaken(world):
+        said.append(
+            f"{_senders(legs)}: no answer comes back over the site to what this host forwards for"
+            " it, while our own questions are answered there. No address of the family is sent"
+            f" there for {LASTS / 3600:.0f} h. Wanted: that it is translated on the way to the site"
+            " as well, or routed back"
+        )
+    if legs := untried(world):
+        said.append(
+            f"{_senders(legs)}: asks watched nameservers through this host, and nothing shows that"
+            " the site carries it, so no address of the family is sent there. Wanted: that it is"
+            " translated on the way to the site as well, or routed back, and that"
+            " `forwarded_sources` says so"
+        )
+    return "; ".join(said)
+
+
+def _senders(legs: Sequence[tuple[Leg, Forwarded]]) -> str:
+    """Site, family, and who sends."""
+    said = [
+        f"{leg.site} ({leg.family}): {leg.source}"
+        + (f" (by the local path: {who.translated})" if who.translated else "")
+        for leg, who in sorted(legs, key=lambda each: each[0])
+    ]
+    more = f" and {len(said) - _SENDERS} more" if len(said) > _SENDERS else ""
+    return "; ".join(said[:_SENDERS]) + more
+
+
+_SENDERS = 3
 
 
 def _whose(world: World, where: NDArray[np.bool_]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from steering.decide import damping
@@ -13,9 +15,11 @@ from steering.decide.proven import worse
 from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.together import SETTLE
 from steering.judge.confirm import CONFIRM_AT
+from steering.judge.forwarded import Carriage, Senders, dropped, unknown
 from steering.judge.ledger import SILENCES, reason
 from steering.judge.reach import Leg, comes_back, lost
-from steering.model import Action, Health, Override, Seconds
+from steering.layout import Layout
+from steering.model import Action, Family, Forwarded, Health, Instant, Override, Seconds
 from steering.world import World
 
 
@@ -243,7 +247,28 @@ def unreached(world: World, a: int, p: int) -> str:
     """What does not come back over a site to the resolvers, as far as is known; empty: nothing."""
     target, site = world.layout.targets[a], world.layout.paths[p]
     gone = [leg for leg in lost_legs(world) if leg.site == site and leg.concerns(target)]
-    return "; ".join(no_answer(leg) for leg in sorted(gone))
+    through = [leg for leg, _ in untaken(world) if leg.site == site and leg.concerns(target)]
+    return "; ".join([*map(no_answer, sorted(gone)), *map(not_carried, sorted(through))])
+
+
+def _through(world: World) -> tuple[Mapping[Leg, Carriage], Senders, Layout, Instant]:
+    """What is known of what this host forwards."""
+    return world.ledger.carried, world.forwarded, world.layout, world.now
+
+
+def untried(world: World) -> tuple[tuple[Leg, Forwarded], ...]:
+    """Whom this host forwards for without anybody knowing whether a site carries it."""
+    return unknown(*_through(world))
+
+
+def untaken(world: World) -> tuple[tuple[Leg, Forwarded], ...]:
+    """Whom this host forwards for, and a site does not carry."""
+    return dropped(*_through(world))
+
+
+def not_carried(leg: Leg) -> str:
+    """That what is forwarded for a source is lost, in words."""
+    return f"no answer comes back to {leg.source}, for which this host forwards"
 
 
 def lost_legs(world: World) -> tuple[Leg, ...]:
@@ -273,8 +298,19 @@ def _state(world: World, a: int, p: int) -> str:
     site, family = world.layout.paths[p], world.layout.targets[a].family
     if not comes_back(world.ledger.legs, world.sources, family, site):
         return f"{word}, but not asked yet from every source of the resolvers"
+    if said := _untried(world, family, site):
+        return f"{word}, but {said}"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
     if np.isnan(world.ledger.seen[a, p]):
         return f"{word}, not measured yet"
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word
+
+
+def _untried(world: World, family: Family, site: str) -> str:
+    """Of whom nobody knows whether a site carries him; empty: there is nobody."""
+    who = [leg.source for leg, _ in untried(world) if (leg.family, leg.site) == (family, site)]
+    more = f" and {len(who) - 1} more" if len(who) > 1 else ""
+    return (
+        f"nothing shows that it carries what this host forwards for {who[0]}{more}" if who else ""
+    )

@@ -16,6 +16,7 @@ from steering.decide.rank import SURE, best, costs, failing, failing_steps, last
 from steering.judge.compare import cut_off, others_asked
 from steering.judge.control import marked
 from steering.judge.demand import demand
+from steering.judge.forwarded import dropping
 from steering.judge.ledger import SILENCES
 from steering.judge.present import over, shown
 from steering.judge.reach import cut
@@ -341,6 +342,7 @@ def _detour_worse(world: World, *, dates_count: bool) -> Mask:
         dead = silent[np.arange(steered.size), columns] & (ledger.run[steered, 0] >= ANSWERS)
         known = ledger.legs, world.sources, world.layout
         gone = cut(*known, partial=False)[steered, columns]
+        gone |= dropping(ledger.carried, world.forwarded, world.layout, world.now)[steered, columns]
         gone |= cut(*known, partial=True)[steered, columns] & (share[:, 0] < MOSTLY)
         worse[steered] = answers & (gone | (bad & (dead | (there > share[:, 0] + WORSE))))
     return worse

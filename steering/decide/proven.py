@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from steering.decide.rank import LONE, SURE, pooled
 from steering.judge.compare import candidates, standing
+from steering.judge.forwarded import dropping, unproven
 from steering.judge.ledger import SILENCES
 from steering.judge.reach import cut, usable
 from steering.model import Health
@@ -62,6 +63,9 @@ def proven(world: World, asked: Mask) -> Mask:
         return np.zeros(layout.shape, dtype=np.bool_)
     ways = candidates(ledger, layout, now) & ~worse(world)
     ways &= usable(ledger.legs, world.sources, layout)
+    through = ledger.carried, world.forwarded, layout, now
+    dropped = dropping(*through)
+    ways &= ~(dropped | unproven(*through))
     # What goes by TCP, and what is large, is a part; worse is a local path that is mostly bad.
     partial = cut(ledger.legs, world.sources, layout, partial=True)
     if partial.any():
@@ -74,7 +78,7 @@ def proven(world: World, asked: Mask) -> Mask:
         old = ledger.answered[steered] < ledger.silent_since[steered, :1]
         ways[steered] &= ~old
         ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-        gone = partial | cut(ledger.legs, world.sources, layout, partial=False)
+        gone = partial | dropped | cut(ledger.legs, world.sources, layout, partial=False)
         ways[steered, columns] &= ~gone[steered, columns]
     ways &= asked[:, None]
     for address in world.bypassed:

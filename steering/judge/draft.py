@@ -11,6 +11,7 @@ from steering.judge import names
 from steering.judge.compare import candidates
 from steering.judge.confirm import Trial
 from steering.judge.copies import Copies
+from steering.judge.forwarded import Carriage
 from steering.judge.health import Signal
 from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
@@ -53,10 +54,11 @@ class Draft:
         self.holds: dict[int, Hold] = dict(ledger.holds)
         self.evidence: dict[Key, Evidence] = dict(ledger.evidence)
         self.legs: dict[Leg, Reach] = dict(ledger.legs)
+        self.carried: dict[Leg, Carriage] = dict(ledger.carried)
         self.book = fork(ledger)
         for name in (
             *("counted", "ignored", "trials", "herds"),
-            *("controls", "backoffs", "buckets", "holds", "evidence", "legs"),
+            *("controls", "backoffs", "buckets", "holds", "evidence", "legs", "carried"),
         ):
             put(self.book, name, getattr(self, name))
         if ledger.copies.aged(layout, now):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from steering.judge import names
 from steering.judge.confirm import Trial
 from steering.judge.copies import ALL, Copies, Floats, Rows
+from steering.judge.forwarded import Carriage
 from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
 from steering.judge.reach import Leg, Reach
@@ -166,6 +167,8 @@ class Ledger:
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)
     legs: Mapping[Leg, Reach] = field(default_factory=dict)
     """Whether answers come back over the sites, to each source (`reach`)."""
+    carried: Mapping[Leg, Carriage] = field(default_factory=dict)
+    """Whether they do to those that this host forwards for (`forwarded`)."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant) -> Ledger:

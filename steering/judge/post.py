@@ -9,6 +9,7 @@ from steering.judge.backoff import back_off
 from steering.judge.control import control
 from steering.judge.count import count
 from steering.judge.draft import Draft
+from steering.judge.forwarded import count_forwarded
 from steering.judge.herd import try_herds
 from steering.judge.ledger import Ledger, Mask
 from steering.judge.present import date, mend
@@ -37,6 +38,7 @@ def post(
     if not facts.off:  # then our mark leads nowhere
         control(draft, facts.rounds, facts.installed)
     count(draft, facts.rounds)
+    count_forwarded(draft, facts.passed, facts.forwarded)
     raise_signals(draft, facts.heard)
     try_suspects(draft)
     try_herds(draft)

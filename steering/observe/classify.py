@@ -2,17 +2,17 @@
 
 `parse` turns bytes into a message or says why they are none; `judge` looks at a message in
 four steps: the rcode, whether the server speaks for the zone at all, the signatures of
-every RRset that must have one, and the proof where something is denied. The worst RRset
-decides. Only what the question's zone signs, or ought to, counts: a customer's zone on
-the same server says nothing of the upstream.
+every RRset that a resolver would use, and the proof where something is denied. The worst
+RRset decides. What a resolver uses is said in one place, `relevant`: nothing else counts, and
+a customer's zone on the same server says nothing of the upstream.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import dns.edns
@@ -21,15 +21,18 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.SOA
 import dns.rrset
 
 from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
+from steering.observe.chain import Chain, Seen, chain_of, signatures_in
 from steering.observe.denial import Cut, Proof
+from steering.observe.relevant import DENIALS, cut_of, delegated, used
 from steering.observe.shape import Shape, shape_of
-from steering.observe.signatures import RRSIG, Finding, Signatures, soonest
+from steering.observe.signatures import Finding, Signatures, soonest
 from steering.observe.skim import skim
 from steering.observe.trust import Trust, below, name_of, text_of
 from steering.system.unreadable import printable
@@ -49,9 +52,6 @@ MOST_FAILED: Final = 16
 BIND (max-validations-per-fetch): it is bad already."""
 
 _HEADER: Final = struct.Struct("!HHHHHH")
-_SIGNED_IN_AUTHORITY: Final = frozenset(
-    {dns.rdatatype.SOA, dns.rdatatype.NSEC, dns.rdatatype.NSEC3, dns.rdatatype.DS}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +114,45 @@ def decode(wire: bytes) -> dns.message.Message | Reading:
     if sum(counts) > MOST_RECORDS:
         return _malformed(f"oversized: {sum(counts)} records")
     try:
-        message = dns.message.from_wire(skim(wire))
+        message = _read(skim(wire))
         message.rcode()
     except (IndexError, struct.error):
         return _malformed("cut short")
     except (dns.exception.DNSException, ValueError) as error:
         return _malformed(str(error) or type(error).__name__)
     return message
+
+
+def _read(wire: bytes) -> dns.message.Message:
+    """The message in skimmed bytes. Raises dns.exception.DNSException or ValueError."""
+    try:
+        message = dns.message.from_wire(wire)
+    except (dns.exception.DNSException, ValueError):
+        # Resolvers leave alone what they don't use, so what can't be read counts in the answer
+        # section only: by itself that must be whole, or this raises again.
+        header = _HEADER.pack(*_HEADER.unpack_from(wire)[:4], 0, 0)
+        dns.message.from_wire(header + wire[_HEADER.size :], ignore_trailing=True)
+        message = dns.message.from_wire(wire, continue_on_error=True)
+    records = sum(_HEADER.unpack_from(wire)[3:5])
+    if sum(map(len, (*message.answer, *message.authority))) < records:
+        _restore(message, wire)
+    return message
+
+
+def _restore(message: dns.message.Message, wire: bytes) -> None:
+    """Puts back what the parser dropped: of two CNAMEs at one name it keeps the last.
+
+    They are one RRset, which one signature covers or none does.
+    """
+    single = dns.message.from_wire(wire, one_rr_per_rrset=True, continue_on_error=True)
+    for section, records in (
+        (message.answer, single.answer),
+        (message.authority, single.authority),
+    ):
+        held = {(rrset.name, rrset.rdtype, rrset.covers): rrset for rrset in section}
+        for record in records:
+            # Not by its own method, which clears an RRset of such a type before.
+            held[record.name, record.rdtype, record.covers].items.update(record.items)
 
 
 def _whole(message: dns.message.Message) -> dns.message.Message | Reading:
@@ -166,7 +198,7 @@ def weigh(
 ) -> Reading:
     """What a response to a question below `zone` says, whoever asked it; else like `judge`."""
     apex = name_of(zone)
-    seen = _signatures(message)
+    seen = signatures_in(message)
     if sum(map(len, seen.values())) > MOST_SIGNATURES:
         return _malformed("oversized: too many signatures")
     zone_signatures = [rrsig for held in seen.values() for rrsig in held if rrsig.signer == apex]
@@ -178,51 +210,81 @@ def weigh(
     )
     if (trouble := _trouble(message)) is not None:
         return replace(reading, outcome=trouble, detail=_rcode_text(message))
-    shape, detail = shape_of(message, apex, name, rdtype, kind)
+    chain = chain_of(message, apex, name, rdtype, seen)
+    shape, detail = shape_of(message, chain, kind)
     match shape:
         case Shape.LIE:
             return replace(reading, outcome=Outcome.MALFORMED, detail=detail)
         case Shape.LAME:
             return replace(reading, outcome=Outcome.LAME, detail=detail)
-    if shape is Shape.FOREIGN or _foreign(shape, kind, seen, apex, name):
+    if shape is Shape.FOREIGN or _foreign(shape, chain, kind, seen):
         outside = detail or "an answer out of a zone below"
         return replace(reading, outcome=Outcome.INSECURE, judged=False, detail=outside)
     if zone in trust.insecure:
         return replace(reading, outcome=Outcome.INSECURE, expires=None)
 
     keys = trust.secure.get(zone)
-    worst = Finding(outcome=Outcome.SECURE)
-    denials = []
+    found = _Found()
     failed = signatures.failed
-    for rrset in _to_be_signed(message, apex):
+    for rrset in used(message, shape, chain, seen, lambda: bool(found.expanded)):
         if signatures.failed - failed >= MOST_FAILED:
             break
         own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == apex]
         finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
-        worst = max(worst, finding, key=lambda finding: finding.rank)
-        if rrset.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
-            denials += [(rrset.name, rdata) for rdata in rrset]
-    if worst.outcome is not Outcome.SECURE:
-        return replace(
-            reading,
-            outcome=worst.outcome,
-            judged=worst.judged,
-            evidence=worst.evidence,
-            detail=str(worst.evidence or ""),
-        )
-    if keys is None:  # nothing at all that could have been signed
-        return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail="no keys to judge by")
-
-    proof = Proof.of(apex, denials)
+        found.note(rrset, finding, of_a_proof=rrset.rdtype in DENIALS and rrset not in chain.links)
+    if keys is None:
+        worst = max(found.worst, found.unproving, key=lambda finding: finding.rank)
+        if worst.outcome is Outcome.SECURE:  # nothing at all that could have been signed
+            detail = "no keys to judge by"
+            return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail=detail)
+        return _failing(reading, worst)
+    if found.worst.outcome is not Outcome.SECURE:
+        return _failing(reading, found.worst)
+    proof = Proof.of(apex, found.denials)
     if proof.beyond_reach:
         return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")
-    missing = _missing(
-        shape=shape, message=message, proof=proof, seen=seen, name=name, rdtype=rdtype
-    )
-    if missing:
+    if missing := _missing(shape, message, chain, proof, found.expanded):
+        if found.unproving.outcome is not Outcome.SECURE:
+            return _failing(reading, found.unproving)
         evidence = Evidence(owner=text_of(name), rdtype=proof.kind, detail=missing)
         return replace(reading, outcome=Outcome.UNSIGNED, evidence=evidence, detail=str(evidence))
     return reading
+
+
+def _failing(reading: Reading, finding: Finding) -> Reading:
+    return replace(
+        reading,
+        outcome=finding.outcome,
+        judged=finding.judged,
+        evidence=finding.evidence,
+        detail=str(finding.evidence or ""),
+    )
+
+
+_GOOD: Final = Finding(outcome=Outcome.SECURE)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the signatures of one answer's RRsets amount to."""
+
+    worst: Finding = _GOOD
+    unproving: Finding = _GOOD
+    """The worst of those of the denial's records that prove nothing. They don't matter where the
+    others are proof enough: BIND too goes on to the next."""
+    denials: list[tuple[dns.name.Name, dns.rdata.Rdata]] = field(default_factory=list)
+    expanded: list[tuple[dns.rrset.RRset, int]] = field(default_factory=list)
+    """The RRsets made from a wildcard, with the number of its labels."""
+
+    def note(self, rrset: dns.rrset.RRset, finding: Finding, *, of_a_proof: bool) -> None:
+        if not of_a_proof:
+            self.worst = max(self.worst, finding, key=lambda finding: finding.rank)
+            if finding.wildcard is not None:
+                self.expanded.append((rrset, finding.wildcard))
+        elif finding.outcome is not Outcome.SECURE:
+            self.unproving = max(self.unproving, finding, key=lambda finding: finding.rank)
+        elif finding.wildcard is None:  # one that a wildcard made denies nothing (RFC 4035 5.3.2)
+            self.denials += [(rrset.name, rdata) for rdata in rrset]
 
 
 def _malformed(detail: str) -> Reading:
@@ -241,6 +303,8 @@ def _trouble(message: dns.message.Message) -> Outcome | None:
     match message.rcode():
         case dns.rcode.NOERROR | dns.rcode.NXDOMAIN:
             return None
+        case dns.rcode.YXDOMAIN if any(r.rdtype == dns.rdatatype.DNAME for r in message.answer):
+            return None  # what it made would be too long a name (RFC 6672 2.2)
         case dns.rcode.REFUSED:
             return Outcome.REFUSED
         case dns.rcode.NOTAUTH:
@@ -289,78 +353,42 @@ def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
     return None
 
 
-Seen = dict[tuple[dns.name.Name, dns.rdatatype.RdataType], list[RRSIG]]
-"""The signatures in an answer, by what they cover."""
-
-
-def _signatures(message: dns.message.Message) -> Seen:
-    seen: Seen = {}
-    for rrset in (*message.answer, *message.authority):
-        if rrset.rdtype == dns.rdatatype.RRSIG:
-            held = seen.setdefault((rrset.name, rrset.covers), [])
-            held += [rdata for rdata in rrset if isinstance(rdata, RRSIG)]
-    return seen
-
-
-def _to_be_signed(message: dns.message.Message, zone: dns.name.Name) -> Iterator[dns.rrset.RRset]:
-    """The RRsets that a signed zone must sign: all but glue and delegations (RFC 4035 2.2)."""
-    dnames = [rrset.name for rrset in message.answer if rrset.rdtype == dns.rdatatype.DNAME]
-    for rrset in message.answer:
-        # A CNAME made out of a DNAME is not signed itself (RFC 6672 5.3.1).
-        made = rrset.rdtype == dns.rdatatype.CNAME and any(
-            below(dname, rrset.name) for dname in dnames
-        )
-        if rrset.rdtype != dns.rdatatype.RRSIG and not made and rrset.name.is_subdomain(zone):
-            yield rrset
-    for rrset in message.authority:
-        apex = rrset.rdtype == dns.rdatatype.NS and rrset.name == zone
-        # What is outside the zone is none of its records (RFC 4035 5.3.1), whoever is named as
-        # its signer: resolvers pass it over, and so it counts neither way.
-        inside = rrset.name.is_subdomain(zone)
-        if apex or (inside and rrset.rdtype in _SIGNED_IN_AUTHORITY):
-            yield rrset
-
-
-def _foreign(
-    shape: Shape, kind: Kind, seen: Seen, zone: dns.name.Name, name: dns.name.Name
-) -> bool:
+def _foreign(shape: Shape, chain: Chain, kind: Kind, seen: Seen) -> bool:
     """Whether a witness was answered out of a zone below, which the same server holds too.
 
     The answer then carries that zone's signatures, or none: it can't be told from one whose
     signatures were stripped, and other questions show those.
     """
-    if shape is not Shape.POSITIVE or kind is not Kind.WITNESS or name == zone:
+    zone = chain.zone
+    if shape is not Shape.POSITIVE or kind is not Kind.WITNESS or chain.name == zone:
         return False
+    signers = {
+        rrsig.signer for link in chain.links[:1] for rrsig in seen.get((link.name, link.rdtype), ())
+    }
+    if signers:
+        return all(below(zone, signer) for signer in signers)
     return not any(rrsig.signer == zone for held in seen.values() for rrsig in held)
 
 
 def _missing(
-    *,
     shape: Shape,
     message: dns.message.Message,
+    chain: Chain,
     proof: Proof,
-    seen: Seen,
-    name: dns.name.Name,
-    rdtype: dns.rdatatype.RdataType,
+    expanded: Sequence[tuple[dns.rrset.RRset, int]],
 ) -> str:
     """What a secure answer still lacks, "" if nothing."""
     match shape:
         case Shape.NXDOMAIN:
-            return proof.no_name(name)
+            return proof.no_name(chain.end)
         case Shape.NODATA:
-            return proof.no_type(name, rdtype)
-        case Shape.REFERRAL:
-            cut = next(r.name for r in message.authority if r.rdtype == dns.rdatatype.NS)
-            signed = any(r.name == cut and r.rdtype == dns.rdatatype.DS for r in message.authority)
-            return "" if signed or proof.no_ds(cut) is Cut.INSECURE else "no DS or proof of none"
-    for rrset in message.answer:
-        labels = _expanded(rrset, seen.get((rrset.name, rrset.rdtype), ()))
-        if labels is not None and (missing := proof.not_closer(rrset.name, labels)):
+            return proof.no_type(chain.end, chain.rdtype)
+        case Shape.REFERRAL if not delegated(message):
+            insecure = proof.no_ds(cut_of(message)) is Cut.INSECURE
+            return "" if insecure else "no DS or proof of none"
+    for rrset, labels in expanded:
+        if rrset.rdtype == dns.rdatatype.DNAME:  # RFC 4592 4.4: nobody can say what it means
+            return f"{rrset.name} DNAME is made from a wildcard"
+        if missing := proof.not_closer(rrset.name, labels):
             return missing
     return ""
-
-
-def _expanded(rrset: dns.rrset.RRset, held: Sequence[RRSIG]) -> int | None:
-    """The labels of the wildcard that an RRset was made from, None if from none."""
-    own = len(rrset.name) - 1 - rrset.name.is_wild()
-    return next((rrsig.labels for rrsig in held if rrsig.labels < own), None)

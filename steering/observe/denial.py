@@ -79,13 +79,18 @@ class Proof:
             for owner, rdata in held
             if isinstance(rdata, NSEC3)
             and rdata.algorithm == _SHA1
+            and rdata.flags in {0, _OPT_OUT}  # RFC 5155 8.2: others are left out
             and len(rdata.next) == hashlib.sha1(usedforsecurity=False).digest_size
             and len(owner) > 1
             and owner.parent() == zone
         ]
         return cls(
             zone,
-            [(owner, rdata) for owner, rdata in held if isinstance(rdata, NSEC)],
+            [
+                (owner, rdata)
+                for owner, rdata in held
+                if isinstance(rdata, NSEC) and rdata.next.is_subdomain(zone)  # RFC 4034 4.1.1
+            ],
             # One chain at a time: RFC 5155 8.2 leaves out records of other parameters.
             [
                 (owner, rdata)
@@ -133,6 +138,10 @@ class Proof:
                 return missing
             wildcard = _wildcard(closest)
             at = None if wildcard is None else self._at(wildcard)
+            # Signers leave out what there is only through insecure delegations below it (RFC
+            # 5155 7.1), so an opt-out gap is all that can be shown of such a name.
+            if at is None and self._opted_out(closest, name):
+                return ""
         if at is None:
             return f"no record of {name}"
         if rdtype in at or dns.rdatatype.CNAME in at:
@@ -153,9 +162,7 @@ class Proof:
         closest, _ = self._uncovered(name)
         if closest is None:
             return Cut.UNPROVEN
-        cover = self._cover(_longer(closest, name))
-        opt_out = isinstance(cover, NSEC3) and bool(cover.flags & _OPT_OUT)
-        if opt_out:
+        if self._opted_out(closest, name):
             return Cut.INSECURE
         wildcard = _wildcard(closest)
         at = None if wildcard is None else self._at(wildcard)
@@ -170,6 +177,11 @@ class Proof:
         """
         next_closer = name.split(labels + 2)[1] if len(name) > labels + 2 else name
         return "" if self._cover(next_closer) is not None else f"no cover of {next_closer}"
+
+    def _opted_out(self, closest: dns.name.Name, name: dns.name.Name) -> bool:
+        """Whether insecure delegations may be in the gap that covers the next closer name."""
+        cover = self._cover(_longer(closest, name))
+        return isinstance(cover, NSEC3) and bool(cover.flags & _OPT_OUT)
 
     def _uncovered(self, name: dns.name.Name) -> tuple[dns.name.Name | None, str]:
         """The closest encloser of a name that is proven absent, or what is missing."""
@@ -218,7 +230,9 @@ class Proof:
     def _cover(self, name: dns.name.Name) -> NSEC | NSEC3 | None:
         """The record in whose gap the name would have to be."""
         for owner, rdata in self.nsec:
-            if self._between(owner, rdata, name):
+            # If the next name lies below this one, this one is there: an empty non-terminal,
+            # which no wildcard answers for (RFC 4592 2.2.2).
+            if self._between(owner, rdata, name) and not rdata.next.is_subdomain(name):
                 return rdata
         if self.nsec3:
             digest = self._hash(name)

@@ -32,9 +32,11 @@ import dns.rrset
 from steering.model import Instant, Outcome, Seconds, WallTime
 from steering.observe.anchors import Anchor, Anchors, closest
 from steering.observe.bell import Bell
+from steering.observe.chain import signatures_in
 from steering.observe.denial import Cut, Proof
-from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys, signers_of
-from steering.observe.signatures import RRSIG, Signatures, instant
+from steering.observe.relevant import denials
+from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys
+from steering.observe.signatures import ALGORITHMS, RRSIG, Signatures, instant
 from steering.observe.trust import Keys, Trust, name_of, text_of
 from steering.system.unreadable import HERE, Where, printable
 
@@ -50,10 +52,9 @@ _RETRY_WITH: Final = 300.0
 _RECHECK: Final = 60.0  # an unchanged set is noted as seen this often
 _MOST_KEYS: Final = 48
 _MOST_SIGNATURES: Final = 16
-# What a validator must or may implement (RFC 8624 3.1 and 3.3). A zone that has only others
-# counts as insecure (RFC 4035 5.2).
-_ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
 _DIGESTS: Final = frozenset({1, 2, 4})
+"""Digests that a validator must or may know (RFC 8624 3.3). A zone that has only others, or only
+other algorithms, counts as insecure (RFC 4035 5.2)."""
 
 
 @dataclass(slots=True)
@@ -195,6 +196,10 @@ class KeyStore:
         anchor = closest(self.anchors, zone)
         if anchor is None:
             raise Unobtainable("no trust anchor encloses the zone")
+        anchor = _known(anchor)
+        if anchor is None:
+            self._note_insecure(text_of(zone))
+            return LONGEST
         keys = await self._fetch(anchor, name_of(anchor.zone) == zone)
         apex = name_of(anchor.zone)
         for depth in range(len(apex) + 1, len(zone) + 1):
@@ -234,26 +239,45 @@ class KeyStore:
         message = await self._resolvers.ask(text_of(cut), "DS")
         rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
         if rrset is not None:
-            self._require(rrset, rrsigs, parent)
-            held = [rdata for rdata in rrset if isinstance(rdata, DS)]
-            usable = [
-                ds for ds in held if ds.algorithm in _ALGORITHMS and ds.digest_type in _DIGESTS
-            ]
-            return Anchor(zone=text_of(cut), ds=tuple(usable)) if usable else Cut.INSECURE
-        records = []
-        for denial in message.authority:
-            if denial.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3}:
-                self._require(denial, signers_of(message.authority, denial), parent)
-                records += [(denial.name, rdata) for rdata in denial]
-        proof = Proof.of(name_of(parent.zone), records)
+            if self._require(rrset, rrsigs, parent) is not None:
+                raise Unobtainable(f"{cut} DS: made from a wildcard")
+            held = Anchor(zone=text_of(cut), ds=tuple(r for r in rrset if isinstance(r, DS)))
+            return _known(held) or Cut.INSECURE
+        alias, rrsigs = answer_of(message, cut, dns.rdatatype.CNAME)
+        if alias is not None:  # no other records stand beside it (RFC 2181 10.1), so no cut does
+            made = self._require(alias, rrsigs, parent)
+            missing = made is not None and self._proof(message, parent).not_closer(cut, made)
+            return Cut.UNPROVEN if missing else Cut.NONE
+        proof = self._proof(message, parent)
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
 
-    def _require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> None:
+    def _proof(self, message: dns.message.Message, parent: Keys) -> Proof:
+        """What the parent's own denial records in an answer can prove, as far as they are good.
+
+        Raises Unobtainable over the first bad one if none is.
+        """
+        signer, seen = name_of(parent.zone), signatures_in(message)
+        records, bad = [], None
+        for rrset in denials(message, signer, seen):
+            try:
+                made = self._require(rrset, seen.get((rrset.name, rrset.rdtype), ()), parent)
+            except Unobtainable as error:
+                bad = bad or error
+                continue
+            if made is None:  # one made from a wildcard denies nothing (CVE-2017-15105)
+                records += [(rrset.name, rdata) for rdata in rrset]
+        if bad is not None and not records:
+            raise bad
+        return Proof.of(signer, records)
+
+    def _require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> int | None:
+        """Raises Unobtainable unless the zone signed the RRset; else see `Finding.wildcard`."""
         signer = name_of(keys.zone)
         own = [rrsig for rrsig in rrsigs if rrsig.signer == signer]
         finding = self._signatures.examine(rrset, own, keys, wall=self._wall(), skew=self._skew)
         if finding.outcome is not Outcome.SECURE:
             raise Unobtainable(f"{finding.evidence}")
+        return finding.wildcard
 
     def _take(
         self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
@@ -330,6 +354,15 @@ class KeyStore:
     def _publish(self, insecure: frozenset[str]) -> None:
         secure = {zone: keys for zone, keys in self._sets.items() if zone in self._watches}
         self.trust = Trust(secure=secure, insecure=insecure)
+
+
+def _known(anchor: Anchor) -> Anchor | None:
+    """What of an anchor validators can use; None: the zone counts as insecure (RFC 4035 5.2)."""
+    ds = [r for r in anchor.ds if r.algorithm in ALGORITHMS and r.digest_type in _DIGESTS]
+    dnskey = [key for key in anchor.dnskey if key.algorithm in ALGORITHMS]
+    if not ds and not dnskey:
+        return None
+    return replace(anchor, ds=tuple(ds), dnskey=tuple(dnskey))
 
 
 def _names(root: Anchor, zone: dns.name.Name, key: DNSKEY) -> bool:

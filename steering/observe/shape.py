@@ -12,8 +12,10 @@ import dns.rcode
 import dns.rdatatype
 
 from steering.model import Kind
+from steering.observe.chain import Chain
 from steering.observe.trust import below, text_of
 
+_ALIASES: Final = frozenset({dns.rdatatype.CNAME, dns.rdatatype.DNAME})
 _APEX_KINDS: Final = frozenset({Kind.SOA, Kind.DNSKEY})
 
 
@@ -31,29 +33,23 @@ class Shape(enum.Enum):
 
 def shape_of(
     message: dns.message.Message,
-    zone: dns.name.Name,
-    name: dns.name.Name,
-    rdtype: dns.rdatatype.RdataType,
+    chain: Chain,
     kind: Kind,
 ) -> tuple[Shape, str]:
     """The kind of answer, and why where it is none."""
+    zone, name, rdtype = chain.zone, chain.name, chain.rdtype
     authoritative = bool(message.flags & dns.flags.AA)
-    chain, answered = {name}, False
-    for rrset in message.answer:
-        if rrset.rdtype == dns.rdatatype.DNAME and any(below(rrset.name, link) for link in chain):
-            answered = True
-        elif rrset.name not in chain:
-            return Shape.LIE, f"the answer is about {text_of(rrset.name)}"
-        elif rrset.rdtype == dns.rdatatype.CNAME:
-            answered = True
-            chain.update(rdata.target for rdata in rrset)
-        elif rrset.rdtype == rdtype:
-            answered = True
+    denied = message.rcode() == dns.rcode.NXDOMAIN
     apexes = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
     servers = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.NS]
-    if answered:
-        return (Shape.POSITIVE, "") if authoritative else (Shape.LAME, "not authoritative")
-    if message.rcode() == dns.rcode.NOERROR and not apexes and servers:
+    if chain.links or chain.answered:
+        if not authoritative:
+            return Shape.LAME, "not authoritative"
+        # Beside an alias NXDOMAIN is said of its target (RFC 6604 3), which has to be asked for;
+        # beside anything else that was asked for it needs the proof that this does not exist.
+        there = chain.answered and chain.links[-1:] and chain.links[-1].rdtype not in _ALIASES
+        return (Shape.NXDOMAIN if denied and there else Shape.POSITIVE), ""
+    if not denied and not apexes and servers:
         if below(zone, servers[0]) and name.is_subdomain(servers[0]):
             if rdtype == dns.rdatatype.DS and servers[0] == name:
                 return Shape.LAME, "a referral where the DS was asked"
@@ -62,12 +58,22 @@ def shape_of(
             return Shape.LAME, f"a referral to {text_of(servers[0])}"
     if not authoritative:
         return Shape.LAME, "not authoritative"
-    if not apexes:
+    if not apexes and not _denied(message, zone):
+        if message.answer:
+            return Shape.LIE, f"the answer is about {text_of(message.answer[0].name)}"
         return Shape.LAME, "no SOA"
-    if apexes[0] != zone:
+    if apexes and apexes[0] != zone:
         detail = f"SOA of {text_of(apexes[0])}"
         deeper = below(zone, apexes[0]) and name.is_subdomain(apexes[0])
         return (Shape.FOREIGN if deeper and kind is Kind.WITNESS else Shape.LAME), detail
-    if kind in _APEX_KINDS and (kind is Kind.SOA or message.rcode() == dns.rcode.NXDOMAIN):
+    if kind in _APEX_KINDS and (kind is Kind.SOA or denied):
         return Shape.LAME, f"no {dns.rdatatype.to_text(rdtype)} at the zone's apex"
-    return (Shape.NXDOMAIN if message.rcode() == dns.rcode.NXDOMAIN else Shape.NODATA), ""
+    return (Shape.NXDOMAIN if denied else Shape.NODATA), ""
+
+
+def _denied(message: dns.message.Message, zone: dns.name.Name) -> bool:
+    """Whether records of a denial came, which need no SOA to be one (RFC 2308 2.2.1)."""
+    return any(
+        rrset.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3} and rrset.name.is_subdomain(zone)
+        for rrset in message.authority
+    )

@@ -32,6 +32,10 @@ FRESH: Final = 600.0
 A new key is in the set for at least a TTL before it signs (RFC 7583 3.2), so an older look
 proves nothing; a younger one does."""
 
+ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
+"""What a validator must or may know (RFC 8624 3.1). In a zone that is secure by one of these no
+signature by another counts, for or against it (RFC 4035 2.2, RFC 6840 5.4)."""
+
 MOST_TRIED: Final = 8
 """Signatures over one RRset that may fail the arithmetic before the rest is passed over, as with
 Unbound (CVE-2023-50387): whoever sends thousands would keep a validator busy for minutes."""
@@ -58,6 +62,9 @@ class Finding:
     outcome: Outcome
     judged: bool = True
     evidence: Evidence | None = None
+    wildcard: int | None = None
+    """Of a good RRset that was made from a wildcard: the labels of that, by the signature that
+    says so (RFC 4035 5.3.2)."""
 
     @property
     def rank(self) -> int:
@@ -107,15 +114,17 @@ class Signatures:
         `keys` is that zone's set, None where it could not be had; `skew` the seconds by which
         our clock and the signer's may differ.
         """
-        if not signatures:
+        known = [rrsig for rrsig in signatures if rrsig.algorithm in ALGORITHMS]
+        if not known:
+            which = " that validators know the algorithm of" if signatures else ""
             return Finding(
                 outcome=Outcome.UNSIGNED,
                 judged=keys is not None,
-                evidence=_evidence(rrset, None, wall, "no signature by the zone"),
+                evidence=_evidence(rrset, None, wall, f"no signature by the zone{which}"),
             )
         most = max(1, min(MOST_TRIED, MOST_WORK // len(rrset)))
         best: Finding | None = None
-        for rrsig in signatures:
+        for rrsig in known:
             finding = self._one(rrset, rrsig, keys, wall, skew)
             if best is None or finding.rank < best.rank:
                 best = finding
@@ -157,7 +166,9 @@ class Signatures:
             )
         match self._verified(rrset, rrsig, keys):
             case True:
-                return Finding(outcome=Outcome.SECURE)
+                own = len(rrset.name) - 1 - rrset.name.is_wild()
+                wildcard = rrsig.labels if rrsig.labels < own else None
+                return Finding(outcome=Outcome.SECURE, wildcard=wildcard)
             case False:
                 return found(Outcome.BAD_SIGNATURE, "the signature does not fit")
             case None:

@@ -28,7 +28,8 @@ _START: Final = 12
 _IN: Final = 1
 _LABELS: Final = 128  # more than a name has (RFC 1035 2.3.4)
 _OPT: Final = 41
-_TOLD: Final = {3: 1, 15: 2}  # NSID, and Extended DNS Errors: how many of each
+_EDE: Final = 15
+_TOLD: Final = {3: 1, _EDE: 2}  # NSID, and Extended DNS Errors: how many of each
 _NAMES: Final = {
     **dict.fromkeys((2, 5, 12, 39, 47), (0, 1)),
     6: (0, 2),
@@ -78,8 +79,9 @@ def skim(wire: bytes) -> bytes:
                 raise ValueError("an OPT record that is not the root's")
             told = _told(wire[start:at])
             edns.append(wire[owner : start - 2] + len(told).to_bytes(2, "big") + told)
-    if at != len(wire):
-        raise ValueError("it ends before its last record, or goes on behind it")
+    if at > len(wire):
+        raise ValueError("it ends before its last record")
+    # What goes on behind it is read by nobody.
     counts = _COUNTS.pack(questions, answers, authority, len(edns))
     return b"".join((wire[:4], counts, wire[_START:kept], *edns))
 
@@ -109,17 +111,27 @@ def _labels(wire: bytes, at: int) -> int:
 
 
 def _told(options: bytes) -> bytes:
-    """The options that somebody is told of."""
+    """The options that somebody is told of, as far as they can be read."""
     kept, left, at = [], dict(_TOLD), 0
     for _ in range(MOST_OPTIONS):
-        if at == len(options):
+        if at + _OPTION.size > len(options):
             break
         code, length = _OPTION.unpack_from(options, at)
-        end = at + _OPTION.size + length
-        if end > len(options):
-            raise ValueError("half an option")
-        if left.get(code, 0) > 0:
+        start = at + _OPTION.size
+        at = start + length
+        if at > len(options):
+            break
+        value = options[start:at]
+        if left.get(code, 0) > 0 and (code != _EDE or _readable(value)):
             left[code] -= 1
-            kept.append(options[at:end])
-        at = end
+            kept += [_OPTION.pack(code, length), value]
     return b"".join(kept)
+
+
+def _readable(error: bytes) -> bool:
+    """Whether an Extended DNS Error has a code, and UTF-8 behind it (RFC 8914 2)."""
+    try:
+        error[2:].decode()
+    except UnicodeDecodeError:
+        return False
+    return len(error) >= 2

@@ -20,6 +20,7 @@ from pathlib import Path
 from steering.agent.consent import vouch, waiting
 from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.overruling import FOLDER
+from steering.decide.orders import State
 from steering.excuse import FAILED, WRONG_INPUT
 from steering.model import Override, WallTime
 from steering.override import NotDone, text
@@ -27,6 +28,7 @@ from steering.override.entry import entry, name_of
 from steering.override.reach import Reach
 from steering.override.shelf import Shelf
 from steering.report.client import Unknown, Unreachable, fetch
+from steering.report.terminal import width, wrapped
 
 
 def run(options: argparse.Namespace) -> None:
@@ -55,7 +57,7 @@ def _add(options: argparse.Namespace) -> None:
         place = _place(before, shelf, name, replace=options.replace)
         written = entry(options, name, wall)
         after = load(options.config, instead={place: written})
-        _show_new(before, after, name, wall)
+        _show_new(before, after, name, wall, may_match_nothing=options.matching_nothing)
         _confirm(options, "replace it" if name in before.override_files else "add it")
         with shelf.alone():
             again = load(options.config)
@@ -78,7 +80,7 @@ def _remove(options: argparse.Namespace) -> None:
             return
         place = _lies(before, name)
         after = load(options.config, instead={place: None})
-        print(text.head(_called(name, before), wall))
+        _say(text.head(_called(name, before), wall))
         _show(before, after, wall)
         _confirm(options, "remove it")
         shelf = Shelf(before.config.policies)
@@ -97,6 +99,11 @@ def _done(what: str) -> None:
         print(what, flush=True)
     except BrokenPipeError:
         _say_no_more()
+
+
+def _say(sentence: str) -> None:
+    """In lines that fit."""
+    print("\n".join(wrapped(sentence, width())))
 
 
 def _say_no_more() -> None:
@@ -152,14 +159,14 @@ def _list(options: argparse.Namespace) -> None:
     elif options.json:
         print(json.dumps([text.as_json(s, files[s.override.name], wall) for s in standings]))
     elif options.name is not None:
-        print(text.details(standings[0], files[options.name], wall))
+        print(text.details(standings[0], files[options.name], wall, width()))
     else:
-        print(text.listing(standings, files, wall) if standings else "no overrides")
+        print(text.listing(standings, files, wall, width()) if standings else "no overrides")
         try:
             status = fetch(setup.config, "/api/v1/status")
-            print(text.obeyed(setup.overrides, status))
+            _say(text.obeyed(setup.overrides, status))
         except (Unreachable, Unknown) as error:
-            print(f"whether they are obeyed can't be told: {error}")
+            _say(f"whether they are obeyed can't be told: {error}")
 
 
 def _place(setup: Setup, shelf: Shelf, name: str, *, replace: bool) -> Path:
@@ -192,19 +199,28 @@ def _unknown(name: str, known: Iterable[str]) -> NotDone:
     return NotDone(WRONG_INPUT, f"there is no override {name}{hint}")
 
 
-def _show_new(before: Setup, after: Setup, name: str, wall: WallTime) -> None:
-    """Prints what one that is added will change. Raises NotDone if it has ended already."""
+def _show_new(
+    before: Setup, after: Setup, name: str, wall: WallTime, *, may_match_nothing: bool
+) -> None:
+    """Prints what one that is added will change.
+
+    Raises NotDone if it has ended already, or matches nothing and that was not said to be so.
+    """
     override = _called(name, after)
     if override.until is not None and override.until <= wall:
         raise NotDone(WRONG_INPUT, f"--until: {text.ends(override, wall)}: it would do nothing")
-    print(text.head(override, wall))
-    _show(before, after, wall)
-    for remark in after.remarks:
-        if remark.file == after.override_files[name]:
-            print(f"CAUTION: {remark.message}")
+    remarks = [r.message for r in after.remarks if r.file == after.override_files[name]]
     (standing,) = (s for s in Reach.of(after, wall).standings if s.override.name == name)
+    if standing.state is State.UNMATCHED and not may_match_nothing:
+        raise NotDone(
+            WRONG_INPUT, f"{remarks[0]}; nothing was changed: --matching-nothing, if that is meant"
+        )
+    _say(text.head(override, wall))
+    _show(before, after, wall)
+    for remark in remarks:
+        _say(f"CAUTION: {remark}")
     if standing.shadowed:
-        print(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
+        _say(f"CAUTION: {text.standing_text(standing)}, whose file is later in order")
 
 
 def _called(name: str, setup: Setup) -> Override:
@@ -224,11 +240,11 @@ def _show(before: Setup, after: Setup, wall: WallTime) -> None:
     try:
         status = fetch(after.config, "/api/v1/status")
     except (Unreachable, Unknown) as error:
-        print(f"where addresses go now can't be told: {error}")
-    print("\n".join(text.preview(changes, status)))
+        _say(f"where addresses go now can't be told: {error}")
+    print("\n".join(text.preview(changes, status, width())))
     with contextlib.suppress(OSError):
         if held := waiting(after.config.runtime):
-            print(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
+            _say(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:

@@ -75,6 +75,11 @@ def _whom(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--family", choices=[str(f) for f in Family], help="of this family")
     group.add_argument("--all", action="store_true", help="every address of every policy")
     group.add_argument("--site", help="only the agent of this site obeys")
+    group.add_argument(
+        "--matching-nothing",
+        action="store_true",
+        help="although no address fits now: it is yet to come",
+    )
 
 
 def _until(group: argparse._MutuallyExclusiveGroup) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from steering.config.overrides import NEVER, rfc3339
+from steering.config.overruling import FOLDER
 from steering.decide.orders import State
 from steering.model import LOCAL, Action, Match, Override, Seconds, Target, WallTime
 from steering.override.reach import Said, Standing
 from steering.report.events import timestamp
-from steering.report.text import table
+from steering.report.terminal import WIDTH, table, wrapped
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
@@ -108,31 +109,40 @@ def standing_text(standing: Standing) -> str:
     return f"{'partly ' if standing.decides else ''}shadowed by {stronger}"
 
 
-def listing(every: Sequence[Standing], files: Mapping[str, Path], wall: WallTime) -> str:
-    """All overrides in their order."""
-    rows = [("NAME", "SAYS", "ABOUT", "ADDRESSES", "STANDING", "UNTIL", "BY", "REASON", "FILE")]
-    for standing in every:
-        o = standing.override
-        covers = standing.covers
-        rows.append(
-            (
-                o.name,
-                says(o),
-                about(o.match),
-                ", ".join(covers) if len(covers) <= 2 else str(len(covers)),
-                standing_text(standing),
-                ends(o, wall),
-                o.by,
-                o.reason,
-                str(files[o.name]),
-            )
-        )
-    return "\n".join(table(rows))
+def listing(
+    every: Sequence[Standing], files: Mapping[str, Path], wall: WallTime, columns: int = WIDTH
+) -> str:
+    """All overrides in their order, a paragraph each that is not wider than so many columns."""
+    return "\n".join(line for one in every for line in _paragraph(one, files, wall, columns))
 
 
-def details(standing: Standing, file: Path, wall: WallTime) -> str:
+def _paragraph(
+    standing: Standing, files: Mapping[str, Path], wall: WallTime, columns: int
+) -> Iterator[str]:
+    o, number = standing.override, len(standing.covers)
+    which = ", ".join(standing.covers) if 0 < number <= 2 else f"{number} addresses"
+    file = files[o.name]
+    place = f"{file.parent.name}/{file.name}" if file.parent.name == FOLDER else file.name
+    for text in (
+        f"{o.name}: {says(o)}, {about(o.match)}",
+        f"   {standing_text(standing)}; {which}; {_end(o, wall)}",
+        f"   by {o.by}: {o.reason}",
+        f"   {place}",
+    ):
+        yield from wrapped(text, columns, " " * 6)
+
+
+def _end(override: Override, wall: WallTime) -> str:
+    if override.until is None:
+        return "never ends"
+    left = override.until - wall
+    return f"{'ends' if left > 0 else 'ended'} {_far(left)}"
+
+
+def details(standing: Standing, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
     """One override with every address it covers."""
-    lines = [head(standing.override, wall), f"{standing_text(standing)}; written in {file}"]
+    lines = wrapped(head(standing.override, wall), columns)
+    lines += wrapped(f"{standing_text(standing)}; written in {file}", columns)
     for address in standing.covers:
         stronger = standing.shadowed.get(address)
         lines.append(f"   {address}" + (f" (shadowed by {stronger})" if stronger else ""))
@@ -176,7 +186,9 @@ def obeyed(overrides: Sequence[Override], status: Answer) -> str:
     return f"CAUTION: the running agent does not go by these, or not yet: it has {names}"
 
 
-def preview(changes: Sequence[Change], status: Answer | None) -> Iterator[str]:
+def preview(
+    changes: Sequence[Change], status: Answer | None, columns: int = WIDTH
+) -> Iterator[str]:
     """What will be otherwise, address by address, and what speaks for a second look."""
     now = {a["address"]: a for a in status["addresses"]} if status else {}
     rows = [("ADDRESS", "NAMESERVER", "GOES BY", "WILL GO BY", "SO FAR SAID BY")]
@@ -193,12 +205,13 @@ def preview(changes: Sequence[Change], status: Answer | None) -> Iterator[str]:
             )
         )
     if changes:
-        yield from table(rows)
+        yield from table(rows, columns, cut=(1,))
     if more := changes[_MOST_ROWS:]:
         yield f"... and {len(more)} more"
     counted = f"{len(changes)} address{'' if len(changes) == 1 else 'es'}"
     yield counted if changes else "of no address is anything else said than now"
-    yield from _cautions(changes, now)
+    for caution in _cautions(changes, now):
+        yield from wrapped(caution, columns)
     if status and status["off"]:
         yield "the agent is switched off: nothing is steered until `steering on`"
     if status and status["mode"] != "enforce":

@@ -26,6 +26,7 @@ from steering.replay.timeline import Timeline, spell, told
 from steering.report.events import fields, timestamp
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain
+from steering.report.terminal import coloured, width
 from steering.report.text import explain_text
 
 FINE, DIFFERS, WRONG_INPUT = 0, 1, 2
@@ -105,7 +106,7 @@ def _replayed(
     as_json: bool,
 ) -> int:
     span = recording.span()
-    timeline = Timeline(colour=sys.stdout.isatty())
+    timeline = Timeline(colour=coloured(sys.stdout), columns=width())
     progress = _Progress(since or span.since, until or span.until)
     now, then = Incidents(), Incidents()
     events: list[dict[str, object]] = []
@@ -190,7 +191,7 @@ def scenario(file: Path, *, policies: Path | None = None, as_json: bool = False)
     except ConfigError as error:
         return _wrong(error)
     simulation, incidents = Simulation(story), Incidents()
-    timeline = Timeline(colour=sys.stdout.isatty())
+    timeline = Timeline(colour=coloured(sys.stdout), columns=width())
     progress = _Progress(story.story.begins, story.story.ends)
     events: list[dict[str, object]] = []
     for turned in simulation:
@@ -274,7 +275,11 @@ def explain_at(journal: Path, address: str, at: WallTime, *, as_json: bool = Fal
     )
     if answer is None:
         return _wrong(f"{address} was in no policy then")
-    print(json.dumps(answer) if as_json else f"{timestamp(last.wall)}\n{explain_text(answer)}")
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        text = explain_text(answer, columns=width(), colour=coloured(sys.stdout))
+        print(f"{timestamp(last.wall)}\n{text}")
     return FINE
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
 from steering.replay.incidents import STAGES, Incident
 from steering.report.events import sentence, timestamp
+from steering.report.terminal import WIDTH
 from steering.would import told as named
 
 _DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
@@ -16,8 +17,8 @@ _DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
 class Timeline:
     """Writes the lines; a day is written where it changes."""
 
-    def __init__(self, *, colour: bool) -> None:
-        self.colour = colour
+    def __init__(self, *, colour: bool, columns: int = WIDTH) -> None:
+        self.colour, self.columns = colour, columns
         self._day = ""
 
     def lines(self, events: Iterable[Event], wall: WallTime) -> Iterator[str]:
@@ -27,7 +28,7 @@ class Timeline:
             if day != self._day:
                 self._day = day
                 yield f"--- {day}"
-            yield sentence(event, wall, colour=self.colour)
+            yield sentence(event, wall, colour=self.colour, columns=self.columns)
 
 
 def _gathered(events: Iterable[Event]) -> Iterator[Event]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from steering.model import Event, Instant, Seconds, WallTime
+from steering.report.terminal import WIDTH, width, wrapped
 from steering.system.output import LONGEST, ROOM, Output
 from steering.would import decision
 
@@ -53,16 +54,18 @@ def fields(event: Event, wall: WallTime) -> dict[str, object]:
     return {key: value for key, value in named.items() if value is not None}
 
 
-def sentence(event: Event, wall: WallTime, *, colour: bool) -> str:
-    """The event for a terminal."""
+def sentence(event: Event, wall: WallTime, *, colour: bool, columns: int = WIDTH) -> str:
+    """The event for a terminal of so many columns: a line, and more behind an indent if need be."""
     subject = " ".join(part for part in (event.address, event.path) if part)
     change = f"{event.was or '-'} -> {event.now or '-'}" if event.was or event.now else ""
     rule = f"[{event.rule}]" if event.rule else ""
-    word = f"{event.event:<15}"
+    word, clock = f"{event.event:<15}", timestamp(wall)[11:23]
+    parts = (clock, word, subject, change, rule, event.because)
+    lines = wrapped("  ".join(part for part in parts if part), columns, " " * 14)
     if colour and (shade := _COLOURS.get(decision(event.event))):
-        word = f"\x1b[{shade}m{word}\x1b[0m"
-    clock = timestamp(wall)[11:23]
-    return "  ".join(part for part in (clock, word, subject, change, rule, event.because) if part)
+        told = f"\x1b[{shade}m{event.event}\x1b[0m"
+        lines[0] = lines[0].replace(event.event, told, 1)
+    return "\n".join(lines)
 
 
 def json_line(event: Event, wall: WallTime, at_most: int) -> str:
@@ -106,6 +109,7 @@ class Log:
 
     output: Output
     readable: bool
+    colour: bool = False
     _seen: int = field(default=0, init=False)
     _lost_at: Instant = field(default=float("-inf"), init=False)
 
@@ -115,12 +119,13 @@ class Log:
         return self.output.lost
 
     def write(self, event: Event, wall: WallTime) -> None:
-        """One line for one event."""
-        if self.readable:
-            line = sentence(event, wall, colour=True)
-        else:
-            line = json_line(event, wall, LONGEST - 1)
-        self.output.write(line)
+        """One line of JSON for one event; as many as it takes where a person reads."""
+        if not self.readable:
+            self.output.write(json_line(event, wall, LONGEST - 1))
+            return
+        text = sentence(event, wall, colour=self.colour, columns=width(self.output.descriptor))
+        for line in text.split("\n"):
+            self.output.write(line)
 
     def trouble(self, now: Instant) -> str:
         """What is wrong with the writing, for a minute after the last loss; empty if nothing is."""

@@ -9,22 +9,40 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from steering import __version__
 from steering.act.bgp.speaking import Speaking
+from steering.act.diff import Act
 from steering.decide.rules import RULES
-from steering.judge.reach import State, states
+from steering.dnstap.tally import Frames
+from steering.judge import forwarded, reach
+from steering.judge.reach import State
 from steering.model import OUTCOMES, Health
+from steering.observe.strays import Stray
 from steering.report.snapshot import Hearing, Snapshot
 
 _OF_SHARES, _OF_SECONDS = 6, 3
 """Decimals that are shown: a third of a large scrape would be digits that nobody reads."""
+FROM_ZERO = 100
+"""Up to so many addresses every outcome is counted from 0 for each, so that `rate` sees the first
+one; beyond, from the first one on: 14 series for each pair would be most of a scrape."""
+
+# A second series beside each, of when it began: nothing here is asked for that.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Meters:
@@ -32,6 +50,8 @@ class Meters:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        agent = os.getpid()  # a scrape is answered by a copy of this process
+        ProcessCollector(pid=lambda: agent, registry=self.registry)
         self.rtt = Histogram(
             "steering_probe_rtt_seconds",
             "Round-trip time of answered probes.",
@@ -45,6 +65,8 @@ class Meters:
             ["actuator", "action", "result"],
             registry=self.registry,
         )
+        for labels in itertools.product(("kernel", "bgp"), Act, ("done", "refused")):
+            self.actions.labels(*labels)
         self.action_seconds = Histogram(
             "steering_action_seconds",
             "From the plan to the change read back, per change.",
@@ -80,6 +102,8 @@ class Meters:
             ["result"],
             registry=self.registry,
         )
+        for result in ("loaded", "rejected", "held"):
+            self.reloads.labels(result)
         build = Gauge(
             "steering_build_info", "1; the version is a label.", ["version"], registry=self.registry
         )
@@ -116,6 +140,7 @@ class _States(Collector):
         if snapshot.hearing is not None:
             yield from _dnstap(snapshot.hearing)
         yield _strays(snapshot)
+        yield _put_back(snapshot)
         yield CounterMetricFamily(
             "steering_events_lost",
             "Lines of events that could not be written: the log's pipe is full or gone.",
@@ -148,7 +173,11 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
         labels=["upstream", "address", "path", "source", "outcome"],
     )
     for source, counts in (("probe", ledger.counts), ("dnstap", ledger.hearsay.counts)):
-        for i, a, p in np.argwhere(counts).tolist():
+        shown = counts > 0
+        if len(layout.targets) <= FROM_ZERO:
+            paths = len(layout.paths) if source == "probe" else 1 if snapshot.hearing else 0
+            shown[:, :, :paths] = True  # the local path comes first: traffic takes it as a rule
+        for i, a, p in np.argwhere(shown).tolist():
             target = layout.targets[a]
             family.add_metric(
                 [target.upstream, target.address, layout.paths[p], source, str(OUTCOMES[i])],
@@ -163,8 +192,21 @@ def _strays(snapshot: Snapshot) -> Metric:
         "Packets to probes' sockets that were passed over; not who sent them.",
         labels=["path", "reason"],
     )
-    for (path, reason), number in sorted(snapshot.strays.items()):
+    every = itertools.product((*snapshot.world.layout.paths, "live"), map(str, Stray))
+    for (path, reason), number in sorted({**dict.fromkeys(every, 0), **snapshot.strays}.items()):
         family.add_metric([path, reason], number)
+    return family
+
+
+def _put_back(snapshot: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "steering_put_back",
+        "Rules and routes of ours that somebody else had taken out of the kernel, or a link that"
+        " was down, and that are back.",
+        labels=["what"],
+    )
+    for what, number in {"route": 0, "rule": 0, **snapshot.put_back}.items():
+        family.add_metric([what], number)
     return family
 
 
@@ -224,7 +266,7 @@ def _dnstap(hearing: Hearing) -> Iterator[Metric]:
     frames = CounterMetricFamily(
         "steering_dnstap_frames", "Frames read, by what became of them.", labels=["result"]
     )
-    for result, number in hearing.frames.items():
+    for result, number in {**dict.fromkeys(map(str, Frames), 0), **hearing.frames}.items():
         frames.add_metric([result], number)
     yield frames
     yield CounterMetricFamily(
@@ -298,7 +340,9 @@ def _sites(snapshot: Snapshot) -> Metric:
         labels=["site", "family", "source", "transport"],
     )
     world = snapshot.world
-    for way in states(world.ledger.legs, world.sources, world.layout):
+    own = reach.states(world.ledger.legs, world.sources, world.layout)
+    through = forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+    for way in (*own, *through):
         if way.state is not State.UNTRIED:
             subject = [way.leg.site, str(way.leg.family), way.leg.sender, way.transport]
             family.add_metric(subject, float(way.state is State.USABLE))

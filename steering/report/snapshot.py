@@ -59,3 +59,5 @@ class Snapshot:
     """Turns that could not be written down."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
     """Messages of others over which this program failed, by where they were read."""
+    put_back: Mapping[str, int] = field(default_factory=dict)
+    """Rules and routes of ours that somebody took out and that are back, by kind."""

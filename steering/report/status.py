@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import numpy as np
@@ -14,7 +15,7 @@ from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
 from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
-from steering.judge.reach import states
+from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
@@ -37,7 +38,10 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
-        "sites": _sites(world),
+        "sites": _ways(reach.states(world.ledger.legs, world.sources, world.layout)),
+        "forwarded": _ways(
+            forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+        ),
         "overrides": _overrides(world),
         "alarms": [
             {"name": name, "since": timestamp(alarm.since), "because": alarm.because}
@@ -82,10 +86,10 @@ def explanation_as_data(explanation: Explanation) -> Json:
     }
 
 
-def _sites(world: World) -> Json:
-    """Site, family, source -> whether answers come back by UDP, by TCP, and large ones."""
+def _ways(shown: Iterable[reach.Shown]) -> Json:
+    """Site, family, source -> whether answers come back, by transport."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    for way in states(world.ledger.legs, world.sources, world.layout):
+    for way in shown:
         by_source = made.setdefault(way.leg.site, {}).setdefault(str(way.leg.family), {})
         by_source.setdefault(way.leg.sender, {})[way.transport] = str(way.state)
     return dict(made)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from steering.model import LOCAL
+from steering.report.terminal import WIDTH, age, between, painted, table, wrapped
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
 
+_BAD = re.compile(r"(?<= )(failing|stale|suspect)(?= )")
 
-def status_text(answer: Answer, *, everything: bool = False) -> str:
-    """A summary per upstream, then a line for each address that is not just healthy."""
+
+def status_text(
+    answer: Answer, *, everything: bool = False, columns: int = WIDTH, colour: bool = False
+) -> str:
+    """A summary per upstream, then a line for each address that is not just healthy.
+
+    `columns`: how wide it may be. Times are ages, as of the answer.
+    """
     off = ", OFF" if answer["off"] else ""
-    lines = [
-        f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
-    ]
-    lines += [f"ALARM {a['name']} since {a['since']}: {a['because']}" for a in answer["alarms"]]
+    head = f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
+    lines = wrapped(head, columns)
+    for alarm in answer["alarms"]:
+        lines += _alarm(alarm, answer["time"], columns, colour=colour)
     addresses: Sequence[Answer] = answer["addresses"]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
         ways = Counter(a["steered_to"] or LOCAL for a in mine)
         would = Counter(_would(a) for a in mine if _would(a))
-        lines.append(
+        summary = (
             f"{upstream}: {len(mine)} addresses; local path "
             + ", ".join(f"{n} {state}" for state, n in states.most_common())
             + "; going "
@@ -33,9 +42,11 @@ def status_text(answer: Answer, *, everything: bool = False) -> str:
             + (", would go " if would else "")
             + ", ".join(f"{n} by {way}" for way, n in would.most_common())
         )
+        lines += wrapped(summary, columns)
     shown = [a for a in addresses if everything or _remarkable(a)]
     if shown:
-        lines += ["", *_columns(shown)]
+        rows = _columns(shown, answer["time"], columns)
+        lines += ["", *(_BAD.sub(_painted, row, count=1) if colour else row for row in rows)]
     return "\n".join(lines)
 
 
@@ -51,6 +62,17 @@ def _mode(answer: Answer) -> str:
     )
     nothing = "" if asked or answer["mode"] != "observe" else "compares nothing, "
     return f"{answer['mode']} ({nothing}moves nothing)"
+
+
+def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
+    since = age(between(alarm["since"], now))
+    first, *others = wrapped(f"ALARM {alarm['name']} for {since}: {alarm['because']}", columns)
+    yield first.replace("ALARM", painted("ALARM", "alarm"), 1) if colour else first
+    yield from others
+
+
+def _painted(found: re.Match[str]) -> str:
+    return painted(found[0], found[0])
 
 
 def _remarkable(address: Answer) -> bool:
@@ -75,9 +97,16 @@ def _installed(address: Answer) -> str:
     return str(kernel or bgp or "")
 
 
-def _columns(addresses: Sequence[Answer]) -> list[str]:
-    wanted = "WOULD" if any(map(_would, addresses)) else "WANTED"
-    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILING", wanted, "INSTALLED", "RULE", "SINCE")]
+def _goes_by(address: Answer) -> str:
+    """Where it really goes, and where it shall go, or would, if that is another path."""
+    if would := _would(address):
+        return f"{_installed(address) or LOCAL}, would {would}"
+    wanted, there = address["steered_to"] or LOCAL, _installed(address) or LOCAL
+    return there if there == wanted else f"{there}, wanted {wanted}"
+
+
+def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
+    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILS", "GOES BY", "RULE", "SINCE")]
     for a in addresses:
         local = a["paths"][LOCAL]
         rate = local["failure_rate"]
@@ -87,41 +116,33 @@ def _columns(addresses: Sequence[Answer]) -> list[str]:
                 a["nameserver"],
                 local["health"],
                 "-" if rate is None else f"{rate:.1%}",
-                a["steered_to"] or _would(a) or LOCAL,
-                _installed(a) or LOCAL,
+                _goes_by(a),
                 a["rule"] or "-",
-                a["since"],
+                age(between(a["since"], now)),
             )
         )
-    return table(rows)
+    return table(rows, columns, cut=(1,))
 
 
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows in columns that stand one below the other."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) -> str:
+    """Every rule in order, which one decides, and the evidence of each path.
 
-
-def explain_text(answer: Answer) -> str:
-    """Every rule in order, which one decides, and the evidence of each path."""
+    `columns`: how wide it may be.
+    """
     would = f"would go by {_would(answer)}; " if _would(answer) else ""
-    lines = [
-        (
-            f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
-            f"goes by {answer['steered_to'] or LOCAL}; "
-            f"{would}installed: {_installed(answer) or LOCAL}"
-        ),
-        f"because: {answer['because']}",
-        "",
-    ]
-    lines += map(_rule, answer["rules"])
+    head = (
+        f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
+        f"goes by {answer['steered_to'] or LOCAL}; {would}"
+        f"installed: {_installed(answer) or LOCAL}"
+    )
+    lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns), ""]
+    for rule in answer["rules"]:
+        lines += _rule(rule, columns, colour=colour)
     lines.append("")
     for path, evidence in answer["evidence"].items():
         numbers = answer["paths"][path]
-        lines.append(f"   {path}: {evidence['health']}: {evidence['because']}")
+        why = f"   {path}: {evidence['health']}: {evidence['because']}"
+        lines += wrapped(why, columns, " " * 6)
         outcomes = ", ".join(f"{n} {word}" for word, n in numbers["outcomes"].items())
         detail = [
             f"{outcomes or 'no answers yet'}",
@@ -138,16 +159,22 @@ def explain_text(answer: Answer) -> str:
                 else []
             ),
         ]
-        lines.append("      " + "; ".join(detail))
+        lines += wrapped("      " + "; ".join(detail), columns, " " * 8)
         if (heard := numbers.get("heard")) is not None:
             said = ", ".join(f"{n} {word}" for word, n in heard["outcomes"].items())
-            lines.append(f"      the resolvers were answered: {said}")
+            lines += wrapped(f"      the resolvers were answered: {said}", columns, " " * 8)
     lines.append("   (=> decides, + would apply if no rule before it did)")
     return "\n".join(lines)
 
 
-def _rule(rule: Answer) -> str:
+def _rule(rule: Answer, columns: int, *, colour: bool) -> Iterator[str]:
     sign = "=>" if rule["decides"] else " +" if rule["applies"] else "  "
-    lines = [f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"]
-    lines += [f"{'':19}{rule['because']}", f"{'':19}otherwise: {rule['otherwise']}"]
-    return "\n".join(lines)
+    head = f"{sign} {rule['number']:>2}. {rule['name']:<11} {rule['when']} -> {rule['answer']}"
+    bold = colour and rule["decides"]
+    for line in wrapped(head, columns, _BELOW):
+        yield painted(line, "decides") if bold else line
+    yield from wrapped(_BELOW + rule["because"], columns, _BELOW)
+    yield from wrapped(f"{_BELOW}otherwise: {rule['otherwise']}", columns, _BELOW)
+
+
+_BELOW = " " * 19

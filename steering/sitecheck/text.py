@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
-from steering.report.text import table
+from steering.report.terminal import WIDTH, table, wrapped
 from steering.sitecheck.reasons import Cell, Reason, Row, Word
 
-WIDTH = 80
 _ROOM = 3
 """What is left of an address that has no room: at its beginning and at its end."""
 
 
 def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
     """The table, and below it each failure with its reason and what to do."""
-    lines = [*(line for each in head for line in _wrapped(each, "  ")), "", *_table(rows)]
+    lines = [*(line for each in head for line in wrapped(each, WIDTH)), "", *_table(rows)]
     for (path, family, words, reason), sources in _grouped(rows).items():
         about = f"{path}, {family}, from {', '.join(sources)}, {words}"
-        lines += ["", *_wrapped(f"{about}: {reason.word}: {reason.because}", "  ")]
-        lines += _wrapped(f"  -> {reason.remedy}", "     ") if reason.remedy else []
+        lines += ["", *wrapped(f"{about}: {reason.word}: {reason.because}", WIDTH)]
+        lines += wrapped(f"  -> {reason.remedy}", WIDTH, "     ") if reason.remedy else []
     notes = [f"{_where(row)}: {note}" for row in rows for note in row.notes]
     lines += [""] if notes else []
-    return "\n".join([*lines, *(line for note in notes for line in _wrapped(note, "  "))])
+    return "\n".join([*lines, *(line for note in notes for line in wrapped(note, WIDTH))])
 
 
 def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
@@ -112,9 +110,3 @@ def _where(row: Row) -> str:
 def _sender(row: Row) -> str:
     """What is sent from, in a sentence."""
     return str(row.leg.source or row.sent_from or "the kernel's choice")
-
-
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )

@@ -35,7 +35,7 @@ class Output:
     def __init__(self, descriptor: int, *, room: int = ROOM) -> None:
         self.lost = 0
         """Lines that nobody will ever read."""
-        self._descriptor, self._room = descriptor, room
+        self.descriptor, self._room = descriptor, room
         self._lines: deque[bytes] = deque()
         self._held = 0
         self._torn = False
@@ -98,7 +98,7 @@ class Output:
         whole = len(left)
         while left:
             try:
-                left = left[os.write(self._descriptor, left) :]
+                left = left[os.write(self.descriptor, left) :]
             except BlockingIOError:  # somebody who shares it has made it so
                 self._wait()
             except OSError:
@@ -109,7 +109,7 @@ class Output:
 
     def _wait(self) -> None:
         poll = select.poll()
-        poll.register(self._descriptor, select.POLLOUT)
+        poll.register(self.descriptor, select.POLLOUT)
         poll.poll()
 
 

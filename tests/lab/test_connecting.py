@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -294,6 +295,14 @@ def deaf(block: Block) -> Block:
     return on_the_uplink_alone(replace(block, text=text))
 
 
+def unsaid(block: Block) -> Block:
+    """Nor does anybody say that the pod is carried."""
+    return replace(deaf(block), text=deaf(block).text.replace(SAID, ""))
+
+
+SAID = 'forwarded_sources: [10.88.0.0/24, "fd88::/64"]\n'
+
+
 def failing_share(stage: Stage, questions: int = 150) -> float:
     """Of the next questions of clients."""
     clients = stage.scene.clients
@@ -319,16 +328,40 @@ def test_a_pod_that_is_translated_on_the_uplink_alone_is_home_within_seconds_wit
         assert failing_share(stage) < 0.5
 
 
-def test_a_pod_that_is_translated_on_the_uplink_alone_is_cut_off_where_it_is_not_heard() -> None:
-    """What the page says that the agent can't know: should it ever, the page is to say so."""
+def test_a_pod_that_is_translated_on_the_uplink_alone_is_home_within_seconds_unheard() -> None:
+    """The kernel's table shows that nothing comes back to it."""
     with set_up(5, change=deaf, **POD) as played:
         stage = played.stage
+        stage.clients_fine()
         stage.scene.serve(PARTLY, paths=[LOCAL])
-        stage.await_routes(played.hops)
-        stage.await_proof()
-        assert failing_share(stage) > 0.9
-        assert stage.scene.routes() == played.hops
-        assert not stage.alarms()
+        stage.await_event("steered")
+        went = time.monotonic()
+        stage.await_alarm("forwarded")
+        stage.await_routes({})
+        assert time.monotonic() - went < 10
+        assert failing_share(stage) < 0.5
+        stage.steady({})
+
+
+def test_a_pod_of_which_nobody_says_that_it_is_carried_is_sent_nowhere() -> None:
+    """By IPv4: which families its resolver takes in the first seconds is up to that."""
+    wanted = "pao (ipv4): 10.88.0.2 (by the local path: 192.0.2.53)"
+    with set_up(5, change=unsaid, **POD) as played:
+        stage = played.stage
+
+        def told() -> bool:
+            said = [a["because"] for a in stage.status()["alarms"] if a["name"] == "forwarded"]
+            return wanted in "".join(said)
+
+        assert poll(told, timeout=PATIENCE), stage.story()
+        checked = stage.scene.steering("check")
+        assert "forwarded_sources: 10.88.0.2 asks watched nameservers" in checked
+        assert "192.0.2.53 asks" not in checked
+        stage.scene.serve(PARTLY, paths=[LOCAL])
+        stage.await_alarm("unproven")
+        mine = set(stage.family(Family.IPV4))
+        stage.asked_more(36, meanwhile=lambda: not mine & stage.scene.routes().keys())
+        assert not mine & stage.about("steered")
 
 
 def test_where_the_remote_provider_drops_our_sources_the_site_is_never_proven() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -168,6 +169,26 @@ def test_the_guard_acts_within_a_second_of_the_deadline(host: Host) -> None:
     lasted = until(lambda: ours() == [])
     assert 1.5 <= lasted <= 3.0  # the lease was renewed at most 0.2 s before the kill
     assert everything() == before
+
+
+def test_the_guard_holds_nothing_of_its_parent(host: Host) -> None:
+    """`steering run 2>&1 | cat` ends with the agent, and not with the lease."""
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    agent = subprocess.Popen(
+        [sys.executable, "-c", _AGENT, host.runtime, host.state, _HERE, "3600"],
+        stdout=subprocess.DEVNULL,
+        stderr=write,
+        close_fds=False,
+    )
+    os.close(write)
+    until(host.guard_pid)
+    agent.kill()
+    agent.wait()
+    assert select.select([read], [], [], 3.0)[0], "somebody holds the pipe still"
+    assert os.read(read, 4096) == b""
+    os.close(read)
+    assert host.guard_pid() is not None
 
 
 def test_a_hanging_agent_loses_its_routes_and_gets_them_back_when_it_wakes(host: Host) -> None:

@@ -54,7 +54,8 @@ def test_bad_here_and_nothing_to_compare_with_is_an_alarm() -> None:
         stage.await_alarm("uncompared")
         because = {a["name"]: a["because"] for a in stage.status()["alarms"]}["uncompared"]
         assert "`mode: observe` asks over no site" in because
-        assert "observe (compares nothing, moves nothing)" in stage.scene.steering("status")
+        said = " ".join(stage.scene.steering("status").split())
+        assert "observe (compares nothing, moves nothing)" in said
 
 
 def test_a_freeze_that_ended_while_an_agent_observed_is_forgotten() -> None:

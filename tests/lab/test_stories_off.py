@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
-from stage import EXPIRED, Kernel, Stage, add_foreign, everything, foreign, on_stage, ours, slack
+from stage import (
+    EXPIRED,
+    PATIENCE,
+    Kernel,
+    Stage,
+    add_foreign,
+    everything,
+    foreign,
+    on_stage,
+    ours,
+    slack,
+)
 
-from steering.lab.sandbox import poll
+from steering.lab.sandbox import PYTHON, poll
 from steering.model import LOCAL, Seconds
 
 pytestmark = pytest.mark.lab
@@ -100,3 +112,44 @@ def test_off_and_on_say_what_was() -> None:
         assert "a story" in record
         assert stage.scene.steering("on", check=True) == "on again\n"
         assert poll(lambda: ours(stage) != [], timeout=5), "the rules are back"
+
+
+def test_off_by_another_configuration_names_the_agents_that_go_on() -> None:
+    with on_stage() as stage:
+        scene, work = stage.scene, stage.scene.world.work
+        scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        first, own, text = scene.agent, scene.config, scene.config.read_text()
+        second = text.replace(f"{work}/run", f"{work}/run-2").replace(f"{work}/state", f"{work}/2")
+        scene.config = own.with_name("second.yaml")
+        scene.config.write_text(second)
+        code, said = _off(stage)
+        assert code == 1, said
+        assert "everything taken back" not in said
+        assert "steering: table 5353: process " in said
+        assert f"steering run --config {own}) acts on it by another configuration" in said
+        stage.await_routes(stage.through("pao"))
+        # A second agent beside the first, with numbers of its own: each is switched off by its
+        # own configuration.
+        scene.steering("on", check=True)
+        numbers = "act: {kernel: {table: 6000, priority: 6000, mark: 0x1000, mask: 0xf000}}\n"
+        scene.config.write_text(second.replace(":9353", ":9354") + numbers)
+        agent = scene.start_agent(ready=False)
+        try:
+            assert poll(lambda: "lookup 6000" in stage.sh("ip rule"), timeout=PATIENCE)
+            code, said = _off(stage)
+            assert code == 0, said
+            assert f"{own}) acts on table 5353 by another configuration: it is not" in said
+            assert "lookup 6000" not in stage.sh("ip rule")
+            stage.await_routes(stage.through("pao"))
+        finally:
+            agent.signal(signal.SIGKILL)
+            agent.wait(10.0)
+            scene.agent, scene.config = first, own
+
+
+def _off(stage: Stage) -> tuple[int, str]:
+    """The exit code of `steering off`, and all it says."""
+    words = f"{PYTHON} -m steering off --config {stage.scene.config}"
+    *lines, code = stage.sh(f"({words} 2>&1) && echo 0 || echo $?").splitlines()
+    return int(code), "\n".join(lines)

@@ -35,12 +35,17 @@ def test_steers_that_someone_flushes_come_back_within_a_second() -> None:
     with on_stage() as stage:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("pao"))
+        assert not stage.times("put_back"), "nobody has meddled yet"
         for family in ("-4", "-6"):
             stage.sh(f"ip {family} route flush table 5353")
             stage.await_routes(stage.through("pao"), within=BACK + slack())
         one = stage.addresses[0]
         stage.sh(f"ip route replace {one} via {stage.through('fra')[one]} table 5353 proto 53")
         stage.await_routes(stage.through("pao"), within=BACK + slack())
+        stage.await_event("put_back")
+        counted = stage.scene.get("/metrics")[1]
+        assert 'steering_put_back_total{what="route"} 5.0' in counted, "four, and the one replaced"
+        assert 'steering_put_back_total{what="rule"} 0.0' in counted
         stage.clients_fine()
 
 
@@ -54,6 +59,7 @@ def test_rules_that_someone_deletes_come_back() -> None:
                 stage.sh(f"ip {family} rule del pref {preference}")
                 assert poll(lambda: everything(stage) == before, timeout=BACK + slack()), preference
         assert not stage.about("released") | stage.about("undone")
+        assert 'steering_put_back_total{what="rule"} 6.0' in stage.scene.get("/metrics")[1]
         stage.clients_fine()
 
 

@@ -115,10 +115,11 @@ def test_an_incident_is_decided_and_told_and_not_one_packet_goes_another_way() -
             assert address["steered_to"] is None
             assert address["installed"] == {"kernel": None, "bgp": None}
             assert address["rule"] == "steer"
-        said = stage.scene.steering("status")
+        said = " ".join(stage.scene.steering("status").split())
         assert "going 4 by local, would go 4 by pao" in said
         assert "rehearse (moves nothing)" in said
-        assert "would go by pao" in stage.scene.steering("explain", stage.addresses[0])
+        why = " ".join(stage.scene.steering("explain", stage.addresses[0]).split())
+        assert "goes by local; would go by pao;" in why
         metrics = stage.scene.get("/metrics")[1]
         assert 'steering_mode{mode="rehearse"} 1.0' in metrics
         assert metrics.count("steering_would_steer{") == len(stage.addresses)
@@ -140,7 +141,7 @@ def test_an_incident_is_decided_and_told_and_not_one_packet_goes_another_way() -
         assert counted(stage, "marked") > 100
         assert counted(stage, "local") > 100
         assert stage.scene.stop_agent() == 0
-        again = stage.scene.steering("replay", check=True)
+        again = " ".join(stage.scene.steering("replay", check=True).split())
         assert "would_steer" in again
         assert " steered " not in again
 
@@ -197,7 +198,7 @@ def test_a_change_to_enforce_steers_without_a_restart_and_touches_no_route_of_qu
             f"table {t} " in line or f"lookup {t}" in line for t in SITE_TABLES for line in gone
         ), gone
         assert stage.scene.stop_agent() == 0
-        again = stage.scene.steering("replay", check=True)
+        again = " ".join(stage.scene.steering("replay", check=True).split())
         assert "would_steer" in again
         assert " steered " in again
 

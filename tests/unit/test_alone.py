@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from steering.act.acting import elsewhere
 from steering.act.netlink import Asking
 from steering.act.present import be_present, others
 from steering.agent.alone import Alone
@@ -213,3 +214,16 @@ def test_two_that_start_in_the_same_moment_never_both_act(tmp_path: Path) -> Non
     with ThreadPoolExecutor(2) as pool:
         for one in [pool.submit(start, tmp_path / name) for name in "ab"]:
             one.result(timeout=20)
+
+
+def test_who_acts_by_another_directory_is_named_and_who_does_by_this_one_is_not(
+    tmp_path: Path,
+) -> None:
+    (mine := tmp_path / "mine").mkdir()
+    (other := tmp_path / "other").mkdir()
+    with contextlib.closing(Alone()) as alone:
+        alone.hold(other, TABLE)
+        (found,) = [one for one in elsewhere(mine) if one.table == TABLE]
+        assert found.pid == os.getpid()
+        assert str(found).startswith(f"process {os.getpid()}")
+        assert not [one for one in elsewhere(other) if one.table == TABLE]

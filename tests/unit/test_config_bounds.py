@@ -28,7 +28,7 @@ from steering.agent import parts
 from steering.agent.outfit import Lasting, Outfit
 from steering.agent.reload import Version
 from steering.config import ConfigError, Mode, Setup, fingerprint, load
-from steering.config.addresses import Address, Endpoint, Interface, Stream
+from steering.config.addresses import Address, Endpoint, Interface, Prefix, Stream
 from steering.config.bgp import Community, FamilyName
 from steering.config.changes import file_changes
 from steering.config.overrides import Until
@@ -151,8 +151,8 @@ def _size(kind: Size) -> Limits:
 def _share(kind: Share) -> Limits:
     low = float(kind.low.removesuffix("%"))
     return Limits(
-        at=(kind.low, "100%", 1, low / 100),
-        beyond=(f"{low - 0.001:.3f}%", "100.001%", 1.00001, low / 100 - 0.00001),
+        at=(kind.low, "100%"),
+        beyond=(f"{low - 0.001:.3f}%", "100.001%", 1, low / 100),
     )
 
 
@@ -175,6 +175,10 @@ LIMITS: Mapping[type[Scalar[Any]], Callable[[Any], Limits] | Limits | None] = {
     FilePath: Limits(at=("a",), beyond=("",)),
     Permissions: Limits(at=("000", "0777"), beyond=("00", "1000", "0778")),
     Interface: Limits(at=("b", "b" * 15), beyond=("", "b" * 16)),
+    Prefix: Limits(
+        at=("0.0.0.0/0", "10.88.0.7/32", "::/0", "fd88::7/128"),
+        beyond=("", "10.88.0.0", "10.88.0.7/33", "fd88::/129", "10.88.0.7/16", "/8"),
+    ),
     Stream: Limits(
         at=("/" + "b" * 106, "tcp://127.0.0.1:0", "tcp://[::1]:65535"),
         beyond=("", "/" + "b" * 107, "tcp://127.0.0.1:65536"),

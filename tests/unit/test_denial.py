@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import dns.name
+import dns.rdatatype
 import dns.rrset
 import pytest
 from signedzone import Key, SignedZone
@@ -111,3 +112,41 @@ def test_no_record_covers_a_name_that_is_there() -> None:
         for other in there:
             record = proof(made, other.to_text())
             assert record.not_closer(owner, len(owner) - 2) == f"no cover of {owner}"
+
+
+def test_a_wildcard_answers_for_no_name_that_others_lie_below() -> None:
+    """The gap before x.gone.com. holds gone.com. itself, which is there (RFC 4592 2.2.2)."""
+    made = zone(nsec3=False)
+    made._types[name("x.gone.com.")] = ["A", "RRSIG"]
+    assert proof(made, "a.gone.com.").not_closer(name("a.gone.com."), 1) == "no cover of gone.com."
+    assert proof(made, "a.gone.com.").not_closer(name("a.gone.com."), 2) == ""
+
+
+def test_a_record_whose_next_name_is_another_zone_s_proves_nothing() -> None:
+    owner = name("com.")
+    for after, missing in (("www.com.", ""), ("net.", "no NSEC or NSEC3 record")):
+        text = f"{after} NS SOA RRSIG NSEC DNSKEY"
+        made = of_records([dns.rrset.from_text(owner, 900, "IN", "NSEC", text)])
+        assert made.no_name(name("gone.com.")) == missing
+
+
+@pytest.mark.parametrize("flags", [2, 3, 128])
+def test_a_record_with_a_flag_that_nobody_knows_proves_nothing(flags: int) -> None:
+    """RFC 5155 8.2: it is left out, whatever else is in it."""
+    covered = "com.", "gone.com.", "*.com."
+    known = [rrset for text in covered for rrset in zone().cover(name(text))]
+    strange = [
+        dns.rrset.from_rdata_list(
+            rrset.name, rrset.ttl, [rdata.replace(flags=flags) for rdata in rrset]
+        )
+        for rrset in known
+    ]
+    assert of_records(known).no_name(name("gone.com.")) == ""
+    assert of_records(strange).no_name(name("gone.com.")) == "no NSEC or NSEC3 record"
+
+
+def test_what_is_there_through_insecure_delegations_alone_has_no_record() -> None:
+    """RFC 5155 7.1: an opt-out gap is all that can be shown of such an empty non-terminal."""
+    for opt_out, missing in ((True, ""), (False, "no record of ent.com.")):
+        made = proof(zone(opt_out=opt_out), "com.", "ent.com.", "*.com.")
+        assert made.no_type(name("ent.com."), dns.rdatatype.A) == missing

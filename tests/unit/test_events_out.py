@@ -201,15 +201,6 @@ def _with_a_full_pipe_for_stderr(code: str) -> tuple[int, bytes]:
         return done.returncode, _drained(out).lstrip(b".")
 
 
-def test_a_full_pipe_does_not_hold_up_the_guard() -> None:
-    code = (
-        "from steering.act import guard\n"
-        "for n in range(1000): guard._say('took back all rules and routes' * 100)\n"
-        "assert guard._OUTPUT.lost > 500"
-    )
-    assert _with_a_full_pipe_for_stderr(code)[0] == 0
-
-
 def test_an_end_by_a_bug_is_no_end_without_end() -> None:
     code = (
         "import sys\n"

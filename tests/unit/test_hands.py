@@ -63,9 +63,9 @@ class Kernel(FakeActuator):
         self._complain()
         return super().installed()
 
-    def remains(self, *, but: Claim | None = None) -> bool:
+    def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
         self._complain()
-        return super().remains(but=but)
+        return super().withdraw(but=but)
 
     def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:
         self._complain()

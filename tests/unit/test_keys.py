@@ -142,6 +142,102 @@ def test_a_denial_with_a_bad_signature_proves_nothing() -> None:
     World(ds=False).play(story)
 
 
+def test_a_bad_record_beside_a_good_denial_does_not_matter() -> None:
+    def spoil(message: dns.message.Message) -> None:
+        if message.question[0].rdtype == dns.rdatatype.DS:
+            stray = dns.rrset.from_text("stray.", 900, "IN", "NSEC", "zzz. NS RRSIG NSEC")
+            rrsig = world.root.zsk.sign(stray, world.root.name, (NOW - 2 * DAY, NOW - DAY))
+            message.authority[:0] = [stray, dns.rrset.from_rdata("stray.", 900, rrsig)]
+
+    async def story(store: KeyStore, world: World) -> None:
+        world.twist = spoil
+        await store.refresh("com.")
+        assert store.is_insecure("com.")
+
+    world = World(ds=False, nsec3=False)
+    world.play(story)
+
+
+def test_a_denial_made_from_a_wildcard_makes_no_zone_insecure() -> None:
+    """CVE-2017-15105: anybody could have it made for the name of a cut."""
+
+    def forge(message: dns.message.Message) -> None:
+        if message.question[0].rdtype == dns.rdatatype.DS:
+            root = world.root
+            message.answer, message.authority = [], []
+            nsec = dns.rrset.from_text("*.", 900, "IN", "NSEC", "net. NS RRSIG NSEC")
+            rrsig = root.zsk.sign(nsec, root.name, (NOW - DAY, NOW + DAY))
+            for rdata, kind in ((nsec[0], "NSEC"), (rrsig, "RRSIG")):
+                assert dns.rdatatype.to_text(rdata.rdtype) == kind
+                message.authority.append(dns.rrset.from_rdata("com.", 900, rdata))
+
+    async def story(store: KeyStore, world: World) -> None:
+        world.twist = forge
+        await store.refresh("com.")
+        assert not store.is_insecure("com.")
+        assert store.troubles["com."] == "com.: neither DS nor a proof that there is none"
+
+    world = World(nsec3=False)
+    world.play(story)
+
+
+@pytest.mark.parametrize("digest", [1, 200], ids=["algorithm", "digest"])
+def test_a_zone_whose_anchor_nobody_can_use_counts_as_insecure(digest: int) -> None:
+    async def story(store: KeyStore, world: World) -> None:
+        await store.refresh("com.")
+        assert store.is_insecure("com.")
+        assert store.troubles == {}
+
+    ds = SignedZone(".").ksk.ds(dns.name.root)
+    algorithm = 13 if digest == 200 else 3
+    World().play(story, anchor=f". IN DS 1 {algorithm} {digest} {ds.digest.hex()[:40]}\n")
+
+
+@pytest.mark.parametrize("by", ["zone", "wildcard", "proved", "nobody"])
+def test_an_alias_between_the_zones_is_no_cut(by: str) -> None:
+    """sub.com. is com.'s alias for something else, and a.sub.com. a zone of its own."""
+    world = World()
+    below = SignedZone("a.sub.com.")
+
+    def respond(wire: bytes, tcp: bool) -> Iterable[bytes]:
+        query = dns.message.from_wire(wire)
+        asked, rdtype = query.question[0].name.to_text().lower(), query.question[0].rdtype
+        if asked == "a.sub.com." and rdtype == dns.rdatatype.DNSKEY:
+            yield below.respond(wire)
+            return
+        com, answer = world.com, world.com.answer(query)
+        if rdtype == dns.rdatatype.DS and asked == "a.sub.com.":
+            held = [dns.rrset.from_rdata(asked, 300, below.ksk.ds(below.name))]
+        elif rdtype == dns.rdatatype.DS and asked == "sub.com.":
+            held = [dns.rrset.from_text(asked, 300, "IN", "CNAME", "www.elsewhere.")]
+        else:
+            yield from usual(wire, tcp)
+            return
+        answer.set_rcode(dns.rcode.NOERROR)
+        answer.answer, answer.authority = [], []
+        for rrset in held:
+            answer.answer.append(rrset)
+            if by == "nobody" and rrset.rdtype == dns.rdatatype.CNAME:
+                continue
+            wild = by in {"wildcard", "proved"} and rrset.rdtype == dns.rdatatype.CNAME
+            owner = dns.name.from_text("*.com.") if wild else rrset.name
+            source = dns.rrset.from_rdata_list(owner, rrset.ttl, list(rrset))
+            rrsig = com.zsk.sign(source, com.name, (NOW - DAY, NOW + DAY))
+            answer.answer.append(dns.rrset.from_rdata(rrset.name, rrset.ttl, rrsig))
+        if by == "proved":
+            com._put(answer.authority, com.cover(com.child("sub")))
+        yield answer.to_wire(max_size=65535)
+
+    async def story(store: KeyStore, world: World) -> None:
+        await store.refresh("a.sub.com.")
+        assert (store.keys_for("a.sub.com.") is not None) is (by in {"zone", "proved"})
+        assert ("a.sub.com." in store.troubles) is (by not in {"zone", "proved"})
+
+    usual = world.respond
+    world.respond = respond  # type: ignore[method-assign]
+    world.play(story, zones=("a.sub.com.",))
+
+
 def test_a_key_set_signed_by_a_key_no_ds_names_is_refused() -> None:
     async def story(store: KeyStore, world: World) -> None:
         world.com.ksk = Key(257)

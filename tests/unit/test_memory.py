@@ -87,6 +87,30 @@ def test_a_file_of_the_future_or_of_yesterday_holds_nobody_back(
     assert memory.breaches, "there was something to forget"
 
 
+def test_what_is_taken_over_is_steered_since_it_was_and_not_since_the_restart(
+    tmp_path: Path,
+) -> None:
+    sim = Simulation(setup(tmp_path, policy(letters=1)), lambda ask: EXPIRED if ask.local else GOOD)
+    sim.until(lambda: len(sim.installed) == 2, limit=60)
+    since = dict(zip(sim.addresses(), sim.world.since.tolist(), strict=True))
+    for _ in range(2):
+        sim.run(20)
+        sim.restart()
+        sim.turn()
+        assert dict(zip(sim.addresses(), sim.world.since.tolist(), strict=True)) == pytest.approx(
+            since
+        )
+    assert all(at < sim.world.wall - 30 for at in since.values())
+    (moved, other), memory = sim.addresses(), kept(sim)
+    sim.installed[moved] = next(s for s in sim.layout.paths[1:] if s != sim.installed[moved])
+    sim.restart()
+    sim.memory = memory
+    sim.turn()
+    row = sim.layout.row
+    assert sim.world.since[row[moved]] > since[moved] + 30, "who knows when it went there?"
+    assert sim.world.since[row[other]] == pytest.approx(since[other])
+
+
 def test_a_restart_within_a_breach_is_no_further_one(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, policy(letters=1)), lambda ask: EXPIRED if ask.local else GOOD)
     sim.run(30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from steering.report.http.answers import answer
 from steering.report.http.letters import METRICS, OPENMETRICS
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
+from steering.system.child import Child
 
 
 def _bad_here(ask: Ask) -> Outcome:
@@ -63,6 +65,42 @@ def test_health_has_one_series_for_each_address_and_path_that_of_its_state(tmp_p
     assert {told[address, LOCAL] for address in sim.addresses()} == {"failing"}
 
 
+def test_counters_begin_at_0_and_nothing_is_said_of_when(tmp_path: Path) -> None:
+    _, meters = _shown(tmp_path)
+    assert b"_created" not in generate_latest(meters.registry)
+    counted = {
+        (labels["actuator"], labels["action"], labels["result"]): value
+        for labels, value in _samples(meters, "steering_actions")
+    }
+    assert counted["kernel", "remove", "refused"] == 0
+    assert counted["bgp", "add", "done"] == 0
+    assert len(_samples(meters, "steering_config_reloads")) == 3
+    strays = _samples(meters, "steering_probe_strays")
+    assert {labels["path"] for labels, _ in strays} >= {LOCAL, "pao", "live"}
+    seen = {
+        (labels["address"], labels["path"], labels["outcome"]): value
+        for labels, value in _samples(meters, "steering_observations")
+    }
+    assert all((a, p, "servfail") in seen for a, p, _ in seen)
+    assert 0 in seen.values()
+
+
+def test_the_process_that_is_told_of_is_the_agent_and_not_the_copy_that_answers(
+    tmp_path: Path,
+) -> None:
+    _, meters = _shown(tmp_path)
+    ((_, here),) = _samples(meters, "process_start_time_seconds")
+
+    def tell(said: Callable[[bytes], None]) -> None:
+        said(repr(_samples(meters, "process_start_time_seconds")[0][1]).encode())
+
+    said, _ = Child(tell).result(time.monotonic() + 30.0)
+    assert float(said) == here
+    assert {"cpu_seconds", "open_fds", "resident_memory_bytes", "max_fds"} <= {
+        family.name.removeprefix("process_") for family in meters.registry.collect()
+    }
+
+
 def test_what_is_installed_and_seen_of_the_copies_names_the_upstream(tmp_path: Path) -> None:
     sim, meters = _shown(tmp_path)
     installed = _samples(meters, "steering_installed")
@@ -85,6 +123,7 @@ def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
         hands=None,
         ears=None,
         claim=None,
+        forwarding=None,
     )
     senses.outfit = outfit
     for address in (*layout.row, "203.0.113.1"):  # the last one of files that are gone

@@ -279,6 +279,20 @@ def test_make_lists_its_targets_and_each_sets_up_what_it_needs() -> None:
         assert planned.startswith("scripts/setup "), target
 
 
+def test_the_wheel_takes_one_python_and_the_quick_start_names_the_same() -> None:
+    plan = ["make", "--no-print-directory", "--dry-run", "wheel"]
+    for words, python in (([], "python3"), (["FOR=python3.12"], "python3.12")):
+        planned = subprocess.run([*plan, *words], cwd=ROOT, check=True, capture_output=True)
+        assert planned.stdout.decode() == f"scripts/setup wheel {python}\n"
+    readme = (ROOT / "README.md").read_text()
+    assert "$ make wheel\n$ sudo python3 -m venv /opt/steering\n" in readme
+    ran = subprocess.run(
+        [ROOT / "scripts/setup", "wheel", "/bin/false"], capture_output=True, text=True
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("setup: /bin/false is no Python 3.11 or newer: ")
+
+
 def scripts() -> Iterator[tuple[str, Path]]:
     yield "sh", ROOT / "scripts/setup"
     yield "bash", ROOT / ".ci/run"
@@ -293,4 +307,4 @@ def test_a_script_is_executable_and_parses(shell: str, script: Path) -> None:
 @pytest.mark.parametrize("words", [[], ["everything"]])
 def test_the_set_up_says_how_it_is_called(words: list[str]) -> None:
     ran = subprocess.run([ROOT / "scripts/setup", *words], capture_output=True, text=True)
-    assert (ran.returncode, ran.stderr) == (2, "usage: scripts/setup demo|test\n")
+    assert (ran.returncode, ran.stderr) == (2, "usage: scripts/setup demo|test, or wheel PYTHON\n")

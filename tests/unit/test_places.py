@@ -185,20 +185,25 @@ def test_a_large_file_that_names_no_directory_where_it_is_looked_at_says_so(
     assert "too large" in found.trouble
 
 
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [(["/a/run"], STATE), (["--take-over", "/a/run"], STATE), (["/a/run", "/a/state"], "/a/state")],
+    ids=["this version's", "one that took over", "of version 0.1.0"],
+)
 def test_the_guard_that_runs_says_which_directories_where_the_file_does_not(
-    config: Path, tmp_path: Path
+    config: Path, tmp_path: Path, words: list[str], state: Path
 ) -> None:
     config.unlink()
     elsewhere = _of_the_guard()
     code = [sys.executable, "-c", "input()", "-m", "steering.act.guard"]
-    with subprocess.Popen([*code, "/a/run", "/a/state"], stdin=subprocess.PIPE) as guard:
+    with subprocess.Popen([*code, *words], stdin=subprocess.PIPE) as guard:
         try:
             until = time.monotonic() + 10.0
             while _of_the_guard() == elsewhere:
                 assert time.monotonic() < until
             if elsewhere is None:
                 found = places(config)
-                assert (found.state, found.runtime) == (Path("/a/state"), Path("/a/run"))
+                assert (found.state, found.runtime) == (Path(state), Path("/a/run"))
                 assert "of the guard that runs" in found.trouble
                 config.write_text(f"runtime: {tmp_path}/b\n- x")
                 assert places(config).runtime == tmp_path / "b"

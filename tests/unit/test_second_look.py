@@ -10,6 +10,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rdatatype
+import dns.rrset
 import pytest
 
 from steering.lab.answers import Answers, Asked
@@ -159,6 +160,18 @@ def test_another_zones_answer_says_nothing() -> None:
     query = dns.message.make_query("www.example.org.", "A", want_dnssec=True)
     reply = dns.message.make_response(query)
     assert not bench.see(reply.to_wire())
+
+
+def test_what_a_resolver_would_not_use_of_an_answer_is_no_failure_of_traffic() -> None:
+    """The same rule as for our own questions: an alias into a zone below, the apex's NS bare."""
+    zone = served()
+    message = dns.message.from_wire(answer(zone, "nobody.com."))
+    good = message.to_wire(max_size=65_535)
+    message.authority.append(dns.rrset.from_text("com.", 60, "IN", "NS", "a.gtld-servers.net."))
+    message.authority.append(dns.rrset.from_text("other.", 60, "IN", "SOA", "a. b. 1 2 3 4 5"))
+    for wire in (good + b"\0\0", message.to_wire(max_size=65_535)):
+        (heard,) = Bench().see(wire)
+        assert (heard.proved, heard.failures, heard.disproved) == (1, (), ())
 
 
 def test_rubbish_says_nothing() -> None:

@@ -11,9 +11,10 @@ import pytest
 from steering.act.passage import Passage, ReversePath
 from steering.model import LOCAL, Family, Source
 from steering.observe.exchange import Ended, Exchange
+from steering.report.terminal import WIDTH
 from steering.sitecheck.legs import Findings, Leg, Tried
 from steering.sitecheck.reasons import Row, Word, judged
-from steering.sitecheck.text import WIDTH, data_of, text_of
+from steering.sitecheck.text import data_of, text_of
 
 A, B = "192.0.2.1", "192.0.2.2"
 OWN = Source(address="10.53.0.1")

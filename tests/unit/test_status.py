@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from prometheus_client import generate_latest
@@ -104,7 +105,44 @@ def test_what_goes_against_the_evidence_is_an_alarm_on_the_terminal(tmp_path: Pa
     snapshot = _snapshot(tmp_path)
     text = status_text(json.loads(json.dumps(status(snapshot))))
     assert "ALARM override" in text
-    assert "but-this: local, by ops: a test: obeyed against what is measured" in text
+    told = "but-this: local, by ops: a test: obeyed against what is measured"
+    assert told in " ".join(text.split())
+
+
+def test_what_a_person_reads_fits_80_columns_and_has_ages_for_dates(tmp_path: Path) -> None:
+    snapshot = _snapshot(tmp_path)
+    data = json.loads(json.dumps(status(snapshot)))
+    told = json.loads(json.dumps(explain(snapshot, ONE)))
+    for columns in (80, 120):
+        for text in (
+            status_text(data, everything=True, columns=columns),
+            explain_text(told, columns=columns),
+        ):
+            assert max(map(len, text.splitlines())) <= columns
+    text = status_text(data, everything=True)
+    (row,) = [line for line in text.splitlines() if line.startswith(ONE)]
+    assert re.search(r"  failing  [0-9.]+%  local +override  (39|40) s$", row)
+    assert "ALARM override for 19 s: " in text
+    assert "Z" not in text.partition("\n")[2], "no date but that of the answer"
+    assert "\x1b" not in text + explain_text(told)
+    coloured = status_text(data, colour=True)
+    assert "\x1b[31mfailing\x1b[0m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == status_text(data)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", explain_text(told, colour=True)) == explain_text(told)
+
+
+def test_long_names_and_addresses_fit_as_well(tmp_path: Path) -> None:
+    data = json.loads(json.dumps(status(_snapshot(tmp_path))))
+    one, *_ = data["addresses"]
+    one |= {
+        "address": "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
+        "nameserver": f"{'n' * 60}.example.",
+    }
+    one["installed"] = {"kernel": "frankfurt-am-main-2", "bgp": "singapore-changi-1"}
+    text = status_text(data, everything=True)
+    assert max(map(len, text.splitlines())) <= 80
+    shown = "".join(text.split())
+    assert "nnnn.." in shown
 
 
 def test_the_metric_tells_which_overrides_are_in_force(tmp_path: Path) -> None:

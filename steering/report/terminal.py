@@ -1,0 +1,133 @@
+"""Text that fits the terminal it is read in: lines, columns, colours and ages."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import os
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
+from typing import TextIO
+
+from steering.model import Seconds
+
+WIDTH = 80
+"""Columns of what is piped, and of a terminal that does not say how wide it is."""
+_NARROW, _WIDE = 40, 120
+"""Narrower than this nothing can be read; wider, no sentence can."""
+_LEAST = 6
+"""Columns that are left to a cell at least."""
+_ENDED = 12
+"""Columns that are left to a text that loses its end: more than its beginning is needed."""
+_GAP = 2
+
+COLOURS: Mapping[str, str] = {
+    "failing": "31",
+    "stale": "35",
+    "suspect": "33",
+    "alarm": "1;31",
+    "decides": "1",
+}
+"""What is coloured, and how (ECMA-48, SGR)."""
+
+
+def width(descriptor: int = 1) -> int:
+    """Columns to write in: the terminal's behind this descriptor; 80 where there is none.
+
+    COLUMNS says otherwise, as everywhere.
+    """
+    columns = 0
+    with contextlib.suppress(KeyError, ValueError):
+        columns = int(os.environ["COLUMNS"])
+    if columns <= 0:
+        with contextlib.suppress(OSError):
+            columns = os.get_terminal_size(descriptor).columns
+    return min(max(columns or WIDTH, _NARROW), _WIDE)
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether colours are wanted there: a terminal with some, and no NO_COLOR (no-color.org)."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
+def painted(text: str, what: str) -> str:
+    """The text in the colour of what it is."""
+    return f"\x1b[{COLOURS[what]}m{text}\x1b[0m"
+
+
+def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
+    """The text in lines that fit, all but the first behind this indent. A word is never cut."""
+    return textwrap.wrap(
+        text,
+        columns,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
+
+
+def age(length: Seconds) -> str:
+    """How long ago, or how far away, in its largest unit: `5 min`."""
+    for word, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if length >= size:
+            return f"{int(length // size)} {word}"
+    return f"{max(0, int(length))} s"
+
+
+def between(earlier: str, later: str) -> Seconds:
+    """Seconds from one time to another, both by RFC 3339."""
+    one, other = map(dt.datetime.fromisoformat, (earlier, later))
+    return (other - one).total_seconds()
+
+
+def table(
+    rows: Sequence[Sequence[str]], columns: int | None = None, *, cut: Collection[int] = ()
+) -> list[str]:
+    """Rows in columns that stand one below the other; the first row is the head.
+
+    Where they do not fit into so many `columns`, the texts of the columns in `cut` lose their ends
+    first; then the widest others are continued in the next line, those of the first column last.
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    if columns is not None:
+        free = columns - _GAP * (len(widths) - 1)
+        _shrink(widths, free, cut, least=_ENDED)
+        rows = [
+            [
+                _ended(c, w) if i in cut else c
+                for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            ]
+            for row in rows
+        ]
+        _shrink(widths, free, range(1, len(widths)))
+        _shrink(widths, free, range(len(widths)))
+    return [line for row in rows for line in _row(row, widths)]
+
+
+def _shrink(widths: list[int], free: int, of: Collection[int], least: int = _LEAST) -> None:
+    """Takes columns from the widest of these until all fit, or none has any to give."""
+    while sum(widths) > free and of:
+        widest = max(of, key=lambda i: widths[i])
+        if widths[widest] <= least:
+            return
+        widths[widest] -= 1
+
+
+def _ended(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 2]}.."
+
+
+def _row(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    cells = [_lines(cell, w) for cell, w in zip(row, widths, strict=True)]
+    return [
+        (" " * _GAP).join(part.ljust(w) for part, w in zip(parts, widths, strict=True)).rstrip()
+        for parts in zip_longest(*cells, fillvalue="")
+    ]
+
+
+def _lines(cell: str, room: int) -> list[str]:
+    if len(cell) <= room:
+        return [cell]
+    return textwrap.wrap(cell, room, break_on_hyphens=False) or [""]

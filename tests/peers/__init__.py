@@ -1,0 +1,1 @@
+"""Our verdicts beside those that other resolvers' own suites of tests want (`make peers`)."""
