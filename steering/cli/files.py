@@ -55,6 +55,7 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
     from steering.agent.standing import leased
     from steering.config import Mode
     from steering.dnstap.listen import objections
+    from steering.observe.algorithms import refusal, refused
 
     config = setup.config
     # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
@@ -79,6 +80,8 @@ def _of_this_host(setup: Setup) -> Iterator[str]:
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
             yield f"act.bgp: {trouble}"
     yield from _sources(setup)
+    for algorithm in sorted(refused()):
+        yield f"DNSSEC: {refusal(algorithm)}; nothing that is signed by it alone is judged"
     for place in parts.places_of(config):
         for objection in objections(place):
             yield f"observe.dnstap: {objection}"
