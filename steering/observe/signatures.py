@@ -88,6 +88,10 @@ _RANKS: Final = {
 }
 
 
+GOOD: Final = Finding(outcome=Outcome.SECURE)
+"""Of an RRset that is nobody's fault."""
+
+
 class Signatures:
     """The signatures verified so far, the oldest forgotten first."""
 
@@ -151,10 +155,7 @@ class Signatures:
             return found(Outcome.NOT_YET_VALID, f"signature begins in {early:.0f} s")
         if keys is None:
             return found(Outcome.NO_KEY, "the zone's keys could not be had", judged=False)
-        if not any(
-            key.algorithm == rrsig.algorithm and dns.dnssec.key_id(key) == rrsig.key_tag
-            for key in keys.rdataset
-        ):
+        if (rrsig.algorithm, rrsig.key_tag) not in keys.tags:
             fresh = abs(wall - keys.checked) <= FRESH
             return found(
                 Outcome.NO_KEY,
@@ -165,9 +166,10 @@ class Signatures:
             return found(Outcome.NO_KEY, refusal(rrsig.algorithm), judged=False)
         match self._verified(rrset, rrsig, keys):
             case True:
-                own = len(rrset.name) - 1 - rrset.name.is_wild()
-                wildcard = rrsig.labels if rrsig.labels < own else None
-                return Finding(outcome=Outcome.SECURE, wildcard=wildcard)
+                own = len(rrset.name) - 1
+                if rrsig.labels < own and rrsig.labels < own - rrset.name.is_wild():
+                    return Finding(outcome=Outcome.SECURE, wildcard=rrsig.labels)
+                return GOOD
             case False:
                 return found(Outcome.BAD_SIGNATURE, "the signature does not fit")
             case None:
