@@ -54,6 +54,8 @@ def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[s
     first, *others = wrapped(f"ALARM {alarm['name']} for {since}: {alarm['because']}", columns)
     yield first.replace("ALARM", painted("ALARM", "alarm"), 1) if colour else first
     yield from others
+    for one in alarm.get("follows", ()):
+        yield from wrapped(f"   from it follows {one['name']}: {one['because']}", columns, " " * 6)
 
 
 def _painted(found: re.Match[str]) -> str:
