@@ -102,7 +102,7 @@ def _capabilities(claim: Claim) -> Iterator[Complaint]:
         yield Complaint(
             kind=Fault.NOT_PERMITTED,
             message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root "
-            "or give it in the unit (AmbientCapabilities=), or set mode: observe and kernel: off",
+            "or give it in the unit (AmbientCapabilities=), or set mode: observe",
         )
 
 

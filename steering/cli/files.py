@@ -26,12 +26,7 @@ def check(options: argparse.Namespace) -> int:
 
     setup = load(options.config)
     parts.chain_of(setup)
-    claim, addresses = parts.claim_of(setup.config), parts.addresses_of(setup)
-    if options.rules:
-        if claim is None:
-            raise Excuse(WRONG_INPUT, "kernel: off: there are no rules")
-        print("\n".join(parts.pinning_commands(claim, addresses)))
-        return FINE
+    addresses = parts.addresses_of(setup)
     if options.prefix_list:
         from steering.prefixes import prefix_list
 
@@ -80,7 +75,7 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
 
     config = setup.config
     # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
-    who = "`run`" if config.mode is Mode.ENFORCE else "`mode: enforce`"
+    who = "`mode: rehearse`" if config.mode is Mode.OBSERVE else "`run`"
     if (claim := parts.claim_of(config)) is not None:
         addresses = parts.addresses_of(setup)
         for complaint in preflight(

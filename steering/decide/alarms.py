@@ -141,7 +141,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
         first = int(np.argmax(alone))
         worst["uncompared"] = (
             f"{_whose(world, alone)} look bad here, and no other path can be compared, so nobody"
-            f" can tell whose fault it is: {sites(world, first)}"
+            f" can tell whose fault it is: {_uncompared(world, first)}"
         )
     if (shut := _shut_in(world)).any():
         told = [worst["self"]] if "self" in worst else []
@@ -152,7 +152,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
         worst["unserved"] = unserved
     if board.room.over.any():
         worst["capacity"] = (
-            f"more is steered to a site than it may get: {loads(board)}; what dnstap shows beyond"
+            f"more {'is' if world.layout.acts else 'would be'} steered to a site than it may get:"
+            f" {loads(board)}; what dnstap shows beyond"
             " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
             " else see who writes to the dnstap sockets"
         )
@@ -167,6 +168,13 @@ def _alone(world: World, board: Board) -> NDArray[np.bool_]:
     lasting = world.now - ledger.suspected_at >= ALONE  # NaN: not bad
     found = lasting & (world.plan == 0) & ~known.any(axis=1) & ~board.all_bad
     return np.asarray(found & ~board.self_doubt & ~board.ordered & (not board.clock_doubt))
+
+
+def _uncompared(world: World, a: int) -> str:
+    """What each site lacks; or that none is asked at all."""
+    if not world.layout.compares:
+        return "`mode: observe` asks over no site (`mode: rehearse` does, and moves nothing)"
+    return sites(world, a)
 
 
 def _shut_in(world: World) -> NDArray[np.bool_]:

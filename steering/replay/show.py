@@ -310,6 +310,7 @@ def as_data(incident: Incident) -> dict[str, object]:
         "sites": [site for site in incident.sites if site != LOCAL],
         "moves": incident.moves,
         "moves_again": incident.again,
+        "carried_out": incident.carried_out,
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from steering.model import Event, Instant, Seconds, WallTime
 from steering.report.terminal import WIDTH, width, wrapped
 from steering.system.output import LONGEST, ROOM, Output
+from steering.would import decision
 
 _TROUBLED: Seconds = 60.0
 """How long the alarm lasts after the last line that was lost."""
@@ -61,8 +62,8 @@ def sentence(event: Event, wall: WallTime, *, colour: bool, columns: int = WIDTH
     word, clock = f"{event.event:<15}", timestamp(wall)[11:23]
     parts = (clock, word, subject, change, rule, event.because)
     lines = wrapped("  ".join(part for part in parts if part), columns, " " * 14)
-    if colour and event.event in _COLOURS:
-        told = f"\x1b[{_COLOURS[event.event]}m{event.event}\x1b[0m"
+    if colour and (shade := _COLOURS.get(decision(event.event))):
+        told = f"\x1b[{shade}m{event.event}\x1b[0m"
         lines[0] = lines[0].replace(event.event, told, 1)
     return "\n".join(lines)
 

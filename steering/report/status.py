@@ -156,7 +156,6 @@ class _Table:
     def address(self, a: int) -> Json:
         world = self.world
         target = world.layout.targets[a]
-        plan = int(world.plan[a])
         rule = BY_NUMBER.get(int(world.rule[a]))
         return {
             "upstream": target.upstream,
@@ -164,7 +163,7 @@ class _Table:
             "address": target.address,
             "family": str(target.family),
             "paths": {path: self.path(a, p) for p, path in enumerate(world.layout.paths)},
-            "steered_to": world.layout.paths[plan] if plan else None,
+            **_goes_to(world, a),
             "installed": _installed(self.snapshot, target.address),
             "since": timestamp(float(world.since[a])),
             "rule": rule.name if rule else None,
@@ -198,6 +197,13 @@ class _Table:
             "signature_remaining_s": _number(self.heard_life[a, p], 0),
             "outcomes": {str(OUTCOMES[i]): int(counts[i]) for i in np.flatnonzero(counts).tolist()},
         }
+
+
+def _goes_to(world: World, a: int) -> Json:
+    """Where the plan sends it: in fact, or as it would if it were carried out."""
+    plan, acts = int(world.plan[a]), world.layout.acts
+    site = world.layout.paths[plan] if plan else None
+    return {"steered_to": site if acts else None, "would_steer_to": None if acts else site}
 
 
 def _installed(snapshot: Snapshot, address: str) -> Json:

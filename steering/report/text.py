@@ -24,9 +24,7 @@ def status_text(
     `columns`: how wide it may be. Times are ages, as of the answer.
     """
     off = ", OFF" if answer["off"] else ""
-    head = (
-        f"site {answer['site']}, {answer['mode']}{off}, clock {answer['clock']}, {answer['time']}"
-    )
+    head = f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
     lines = wrapped(head, columns)
     for alarm in answer["alarms"]:
         lines += _alarm(alarm, answer["time"], columns, colour=colour)
@@ -35,11 +33,14 @@ def status_text(
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
         ways = Counter(a["steered_to"] or LOCAL for a in mine)
+        would = Counter(_would(a) for a in mine if _would(a))
         summary = (
             f"{upstream}: {len(mine)} addresses; local path "
             + ", ".join(f"{n} {state}" for state, n in states.most_common())
             + "; going "
             + ", ".join(f"{n} by {way}" for way, n in ways.most_common())
+            + (", would go " if would else "")
+            + ", ".join(f"{n} by {way}" for way, n in would.most_common())
         )
         lines += wrapped(summary, columns)
     shown = [a for a in addresses if everything or _remarkable(a)]
@@ -62,12 +63,32 @@ def _painted(found: re.Match[str]) -> str:
     return painted(found[0], found[0])
 
 
+def _mode(answer: Answer) -> str:
+    """How far the agent goes, in words where it is not all the way."""
+    if answer["mode"] == "enforce":
+        return "enforce"
+    asked = any(
+        numbers["samples"]
+        for address in answer["addresses"]
+        for path, numbers in address["paths"].items()
+        if path != LOCAL
+    )
+    nothing = "" if asked or answer["mode"] != "observe" else "compares nothing, "
+    return f"{answer['mode']} ({nothing}moves nothing)"
+
+
 def _remarkable(address: Answer) -> bool:
     return bool(
         address["steered_to"]
+        or _would(address)
         or _installed(address)
         or address["paths"][LOCAL]["health"] != "healthy"
     )
+
+
+def _would(address: Answer) -> str:
+    """The site by which it would go if the agent acted; empty: none, or it acts."""
+    return str(address.get("would_steer_to") or "")
 
 
 def _installed(address: Answer) -> str:
@@ -79,9 +100,11 @@ def _installed(address: Answer) -> str:
 
 
 def _goes_by(address: Answer) -> str:
-    """Where it really goes, and where it shall go if that is another path."""
+    """Where it really goes, and where it shall or would go if that is another path."""
     wanted, there = address["steered_to"] or LOCAL, _installed(address) or LOCAL
-    return there if there == wanted else f"{there}, wanted {wanted}"
+    if there != wanted:
+        return f"{there}, wanted {wanted}"
+    return f"{there}, would {_would(address)}" if _would(address) else there
 
 
 def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
@@ -108,9 +131,11 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
 
     `columns`: how wide it may be.
     """
+    would = f"would go by {_would(answer)}; " if _would(answer) else ""
     head = (
         f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
-        f"goes by {answer['steered_to'] or LOCAL}; installed: {_installed(answer) or LOCAL}"
+        f"goes by {answer['steered_to'] or LOCAL}; "
+        f"{would}installed: {_installed(answer) or LOCAL}"
     )
     lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns), ""]
     for rule in answer["rules"]:
