@@ -27,6 +27,8 @@ class Alarm:
 
     since: WallTime
     because: str
+    cause: str | None = None
+    """The alarm that it follows from, and is shown under; None: it stands by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

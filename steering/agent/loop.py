@@ -158,7 +158,7 @@ class Agent:
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
         world, outfit, journal = self.regime.world, self.regime.outfit, self.regime.journal
         self.service.tend(self.regime.version.setup.config.status, now)
-        for event in self.troubles.settle(self._matters(now), world.wall):
+        for event in self.troubles.settle(self._matters(now), world.wall, world.alarms):
             self.tell(event)
         self.snapshot = Snapshot(
             mode=str(self.regime.version.setup.config.mode),

@@ -68,6 +68,7 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
     from steering.agent.standing import leased
     from steering.config import Mode
     from steering.dnstap.listen import objections
+    from steering.observe.algorithms import refusal, refused
 
     def failed(message: str) -> Complaint:
         return Complaint(kind=Fault.FAILED, message=message)
@@ -96,6 +97,9 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
             yield failed(f"act.bgp: {trouble}")
     yield from map(failed, _sources(setup))
     yield from map(failed, _forwarded(setup))
+    for algorithm in sorted(refused()):
+        said = f"{refusal(algorithm)}; nothing that is signed by it alone is judged"
+        yield failed(f"DNSSEC: {said}")
     for place in parts.places_of(config):
         for objection in objections(place):
             yield failed(f"observe.dnstap: {objection}")

@@ -24,6 +24,7 @@ from steering.decide.because import (
 )
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.decide.remedies import cause_of, with_remedy
 from steering.judge.forwarded import LASTS
 from steering.judge.ledger import SILENCES
 from steering.judge.reach import Leg, without_answers
@@ -44,23 +45,42 @@ def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
 
 
 def settle(
-    was: Mapping[str, Alarm], now: Mapping[str, str], wall: WallTime
+    was: Mapping[str, Alarm],
+    now: Mapping[str, str],
+    wall: WallTime,
+    others: Collection[str] = (),
 ) -> tuple[Mapping[str, Alarm], tuple[Event, ...]]:
-    """The alarms for what is the matter now (name to text), and which that raises and clears."""
-    raised = (
-        Event(event="alarm_raised", because=text, now=name)
-        for name, text in now.items()
-        if name not in was
-    )
-    cleared = (
-        Event(event="alarm_cleared", because="no longer so", was=name)
-        for name in was
-        if name not in now
-    )
+    """The alarms for what is the matter now (name to text), and which that raises and clears.
+
+    One that follows from another, of these or of the `others`, is neither raised nor cleared.
+    """
+    there = {*now, *others}
     kept = {
-        name: Alarm(since=was[name].since if name in was else wall, because=text)
+        name: Alarm(
+            since=was[name].since if name in was else wall,
+            because=with_remedy(name, text),
+            cause=cause_of(name, there),
+        )
         for name, text in now.items()
     }
+    told, tells = (
+        {name: alarm for name, alarm in alarms.items() if alarm.cause is None}
+        for alarms in (was, kept)
+    )
+    raised = (
+        Event(event="alarm_raised", because=alarm.because, now=name)
+        for name, alarm in tells.items()
+        if name not in told
+    )
+    cleared = (
+        Event(
+            event="alarm_cleared",
+            because=f"it follows from {kept[name].cause}" if name in kept else "no longer so",
+            was=name,
+        )
+        for name in told
+        if name not in tells
+    )
     return kept, (*raised, *cleared)
 
 
@@ -82,7 +102,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
         (
             "everywhere",
             board.all_bad,
-            "are bad on every path: serve-stale or a negative trust anchor may help",
+            "are bad on every path",
         ),
         ("unproven", stuck, "are bad here and no remote path is proven good"),
         ("damped", board.damped, "moved too often and stay where they are"),

@@ -30,13 +30,14 @@ import dns.rdtypes.ANY.DS
 import dns.rrset
 
 from steering.model import Instant, Outcome, Seconds, WallTime
+from steering.observe.algorithms import ALGORITHMS, refusal, refused
 from steering.observe.anchors import Anchor, Anchors, closest
 from steering.observe.bell import Bell
 from steering.observe.chain import signatures_in
 from steering.observe.denial import Cut, Proof
 from steering.observe.relevant import denials
 from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys
-from steering.observe.signatures import ALGORITHMS, RRSIG, Signatures, instant
+from steering.observe.signatures import RRSIG, Signatures, instant
 from steering.observe.trust import Keys, Trust, name_of, text_of
 from steering.system.unreadable import HERE, Where, printable
 
@@ -231,7 +232,11 @@ class KeyStore:
                 raise
             return held
         if shown is None or not self._take(root, *shown, again=0.0):
-            raise Unobtainable(f"{root.zone} DNSKEY: not signed by a key that is trusted")
+            named = {ds.algorithm for ds in root.ds} | {key.algorithm for key in root.dnskey}
+            trouble = "not signed by a key that is trusted"
+            if cannot := named & refused():
+                trouble = refusal(min(cannot))
+            raise Unobtainable(f"{root.zone} DNSKEY: {trouble}")
         return self._sets[root.zone]
 
     async def _delegation(self, cut: dns.name.Name, parent: Keys) -> Anchor | Cut:

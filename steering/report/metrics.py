@@ -159,10 +159,15 @@ class _States(Collector):
         for where, number in snapshot.unreadable.items():
             unreadable.add_metric([where], number)
         yield unreadable
-        alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
-        for name in snapshot.alarms:
-            alarm.add_metric([name], 1)
-        yield alarm
+        family = GaugeMetricFamily(
+            "steering_alarm",
+            "1 while the alarm lasts; none for what follows from another one.",
+            labels=["name"],
+        )
+        for name, alarm in snapshot.alarms.items():
+            if alarm.cause is None:
+                family.add_metric([name], 1)
+        yield family
 
 
 def _observations(snapshot: Snapshot) -> Iterator[Metric]:

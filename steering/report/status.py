@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -19,7 +19,7 @@ from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
-from steering.world import World
+from steering.world import Alarm, World
 
 Json = dict[str, object]
 
@@ -43,11 +43,22 @@ def status(snapshot: Snapshot) -> Json:
             forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
         ),
         "overrides": _overrides(world),
-        "alarms": [
-            {"name": name, "since": timestamp(alarm.since), "because": alarm.because}
-            for name, alarm in sorted(snapshot.alarms.items())
-        ],
+        "alarms": _alarms(snapshot.alarms, None),
     }
+
+
+def _alarms(every: Mapping[str, Alarm], cause: str | None) -> list[Json]:
+    """Those that follow from this one, or from none, each with those that follow from it."""
+    return [
+        {
+            "name": name,
+            "since": timestamp(alarm.since),
+            "because": alarm.because,
+            "follows": _alarms(every, name),
+        }
+        for name, alarm in sorted(every.items())
+        if alarm.cause == cause
+    ]
 
 
 def explain(snapshot: Snapshot, address: str) -> Json | None:

@@ -50,6 +50,19 @@ def status_text(
     return "\n".join(lines)
 
 
+def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
+    since = age(between(alarm["since"], now))
+    first, *others = wrapped(f"ALARM {alarm['name']} for {since}: {alarm['because']}", columns)
+    yield first.replace("ALARM", painted("ALARM", "alarm"), 1) if colour else first
+    yield from others
+    for one in alarm.get("follows", ()):
+        yield from wrapped(f"   from it follows {one['name']}: {one['because']}", columns, " " * 6)
+
+
+def _painted(found: re.Match[str]) -> str:
+    return painted(found[0], found[0])
+
+
 def _mode(answer: Answer) -> str:
     """How far the agent goes, in words where it is not all the way."""
     if answer["mode"] == "enforce":
@@ -62,17 +75,6 @@ def _mode(answer: Answer) -> str:
     )
     nothing = "" if asked or answer["mode"] != "observe" else "compares nothing, "
     return f"{answer['mode']} ({nothing}moves nothing)"
-
-
-def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
-    since = age(between(alarm["since"], now))
-    first, *others = wrapped(f"ALARM {alarm['name']} for {since}: {alarm['because']}", columns)
-    yield first.replace("ALARM", painted("ALARM", "alarm"), 1) if colour else first
-    yield from others
-
-
-def _painted(found: re.Match[str]) -> str:
-    return painted(found[0], found[0])
 
 
 def _remarkable(address: Answer) -> bool:
@@ -98,11 +100,11 @@ def _installed(address: Answer) -> str:
 
 
 def _goes_by(address: Answer) -> str:
-    """Where it really goes, and where it shall go, or would, if that is another path."""
-    if would := _would(address):
-        return f"{_installed(address) or LOCAL}, would {would}"
+    """Where it really goes, and where it shall or would go if that is another path."""
     wanted, there = address["steered_to"] or LOCAL, _installed(address) or LOCAL
-    return there if there == wanted else f"{there}, wanted {wanted}"
+    if there != wanted:
+        return f"{there}, wanted {wanted}"
+    return f"{there}, would {_would(address)}" if _would(address) else there
 
 
 def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
@@ -132,8 +134,8 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
     would = f"would go by {_would(answer)}; " if _would(answer) else ""
     head = (
         f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
-        f"goes by {answer['steered_to'] or LOCAL}; {would}"
-        f"installed: {_installed(answer) or LOCAL}"
+        f"goes by {answer['steered_to'] or LOCAL}; "
+        f"{would}installed: {_installed(answer) or LOCAL}"
     )
     lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns), ""]
     for rule in answer["rules"]:

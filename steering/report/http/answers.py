@@ -43,7 +43,11 @@ def _front(snapshot: Snapshot) -> str:
             f"{len(world.layout.targets)} addresses over {len(world.layout.paths)} paths, "
             f"{steered}, {len(snapshot.installed)} installed"
         ),
-        *(f"ALARM {name}: {alarm.because}" for name, alarm in sorted(snapshot.alarms.items())),
+        *(
+            f"ALARM {name}: {alarm.because}"
+            for name, alarm in sorted(snapshot.alarms.items())
+            if alarm.cause is None
+        ),
         "",
         "/api/v1/status  /api/v1/explain?address=A  /metrics  /healthz  /readyz",
     ]
