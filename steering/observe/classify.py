@@ -353,8 +353,9 @@ def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
 def _foreign(shape: Shape, chain: Chain, kind: Kind, seen: Seen) -> bool:
     """Whether a witness was answered out of a zone below, which the same server holds too.
 
-    The answer then carries that zone's signatures, or none: it can't be told from one whose
-    signatures were stripped, and other questions show those.
+    What is there for the name then carries that zone's signatures, or none, even where an alias
+    in it leads back: it can't be told from what was stripped of them, and other questions show
+    that. But below a DNAME of the zone's own there is no other zone (RFC 6672 2.4).
     """
     zone = chain.zone
     if shape is not Shape.POSITIVE or kind is not Kind.WITNESS or chain.name == zone:
@@ -364,7 +365,12 @@ def _foreign(shape: Shape, chain: Chain, kind: Kind, seen: Seen) -> bool:
     }
     if signers:
         return all(below(zone, signer) for signer in signers)
-    return not any(rrsig.signer == zone for held in seen.values() for rrsig in held)
+    return not any(
+        rdtype == dns.rdatatype.DNAME
+        and below(owner, chain.name)
+        and any(rrsig.signer == zone for rrsig in held)
+        for (owner, rdtype), held in seen.items()
+    )
 
 
 def _missing(

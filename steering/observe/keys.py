@@ -53,7 +53,8 @@ _RETRY_WITH: Final = 300.0
 _RECHECK: Final = 60.0  # an unchanged set is noted as seen this often
 _MOST_KEYS: Final = 48
 _MOST_SIGNATURES: Final = 16
-_DIGESTS: Final = frozenset({1, 2, 4})
+_SHA1: Final = 1
+_DIGESTS: Final = frozenset({_SHA1, 2, 4})
 """Digests that a validator must or may know (RFC 8624 3.3). A zone that has only others, or only
 other algorithms, counts as insecure (RFC 4035 5.2)."""
 
@@ -111,7 +112,7 @@ class KeyStore:
                 watch.due, watch.trouble = math.inf, "no trust anchor encloses the zone"
                 continue
             if name_of(anchor.zone) == name:
-                self._roots[zone] = anchor
+                self._roots[zone] = _known(anchor) or anchor
             if not self._resolvers:
                 watch.due, watch.trouble = math.inf, "no resolver to ask"
         if known is not None and known.anchors == anchors:
@@ -364,6 +365,8 @@ class KeyStore:
 def _known(anchor: Anchor) -> Anchor | None:
     """What of an anchor validators can use; None: the zone counts as insecure (RFC 4035 5.2)."""
     ds = [r for r in anchor.ds if r.algorithm in ALGORITHMS and r.digest_type in _DIGESTS]
+    # Who can read the better digests passes SHA-1 over where both are (RFC 4509 3).
+    ds = [r for r in ds if r.digest_type != _SHA1] or ds
     dnskey = [key for key in anchor.dnskey if key.algorithm in ALGORITHMS]
     if not ds and not dnskey:
         return None

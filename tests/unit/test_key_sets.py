@@ -78,6 +78,24 @@ def test_a_set_signed_by_old_and_new_key_is_taken_by_either_ds() -> None:
         World().play(story, anchor=f"com. IN DS {key.ds(zone.name)}\n")
 
 
+@pytest.mark.parametrize("beside", [True, False], ids=["beside SHA-256", "alone"])
+def test_a_sha_1_digest_counts_only_alone(beside: bool) -> None:
+    """RFC 4509 3: whoever can make SHA-1 collide gains nothing by it."""
+    zone = SignedZone("com.")
+    sha1 = dns.dnssec.make_ds(zone.name, zone.ksk.dnskey, "SHA1", validating=True)
+    lines = [f"com. IN DS {sha1}\n"]
+    if beside:
+        lines.append(f"com. IN DS {Key(257).ds(zone.name)}\n")
+
+    async def story(store: KeyStore, world: World) -> None:
+        world.com = zone
+        assert store.offer("com.", *shown(zone)) is not beside
+        await store.refresh("com.")
+        assert (store.keys_for("com.") is None) is beside
+
+    World().play(story, anchor="".join(lines))
+
+
 def test_an_old_ds_in_a_resolver_s_cache_takes_no_keys_away() -> None:
     """.nz in 2023: the zone signs by the new key alone, the DS of before is still handed out."""
 
