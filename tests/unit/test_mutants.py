@@ -111,6 +111,11 @@ def test_faults_are_where_the_code_does_something() -> None:
     }
 
 
+def test_the_star_of_arguments_multiplies_nothing() -> None:
+    source = "def of(some, *, more):\n    return [*some, *map(lambda *all: all, more)]\n"
+    assert texts(source) == set()
+
+
 def test_each_fault_is_on_the_line_that_it_says() -> None:
     source = (ROOT / "steering/judge/recover.py").read_text()
     for mutant in mutants("steering/judge/recover.py", source):
