@@ -238,6 +238,18 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     assert len(Kept(tree, tmp_path / "kept").missing()) == 2
 
 
+def test_a_test_that_waits_costs_little_of_the_patience(tree: Path, tmp_path: Path) -> None:
+    file = tree / "tests/unit/test_small.py"
+    busy = "\ndef test_busy():\n    began = time.process_time()\n"
+    busy += "    while time.process_time() < began + 0.3:\n        pass\n"
+    file.write_text(f"import time\n\ndef test_idle():\n    time.sleep(1.0)\n\n{busy}")
+    kept = Kept(tree, tmp_path / "kept")
+    with copies(tree, 1) as (copy,):
+        assert not kept.learn(copy, "tests/unit/test_small.py")
+    times = {name.rsplit("::")[-1]: taken for name, taken in kept.reach().times.items()}
+    assert times["test_idle"] < 0.25 < times["test_busy"]
+
+
 def test_a_test_that_fails_anyway_kills_nothing(tree: Path) -> None:
     shutil.rmtree(tree / "steering/judge")
     wrong = "tests/unit/test_wrong.py::test_wrong"
