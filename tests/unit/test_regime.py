@@ -31,6 +31,7 @@ class Clothes:
     hands = SimpleNamespace(owes=False)
     ways = SimpleNamespace(past=frozenset)
     sources = SimpleNamespace(named={})
+    forwarding = None
     notices = left = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Outfit | None = None) -> None:
