@@ -14,7 +14,7 @@ from steering.act import passage as passing
 from steering.act import wire
 from steering.act.bypass import Bypasses, bypasses
 from steering.act.foreign import Does, Flow, ForeignRule
-from steering.act.gateways import pinned
+from steering.act.gateways import chosen_source, pinned
 from steering.act.netlink import Asking
 from steering.act.passage import passage
 from steering.act.wire import Action, Route, RouteKind, Rule
@@ -141,3 +141,8 @@ def test_a_rule_may_look_at_a_part_of_the_mark(
     kernel = Kernel(lambda flow: way(flow, CLAIM.table + number, "10.255.1.2"), rules=[rule])
     flow = Flow(destination=ONE, mark=CLAIM.mark_of("pao"))
     assert passage(cast("Asking", kernel), CLAIM, "pao", flow).ruled is ruled
+
+
+def test_this_host_s_own_kernel_is_asked_and_answers() -> None:
+    with Asking() as asking:
+        assert chosen_source(asking, Flow(destination="127.0.0.1")) == "127.0.0.1"
