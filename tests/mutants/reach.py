@@ -22,7 +22,7 @@ from mutants.trial import Copy
 QUICKEST: Final = 40
 """So many tests are tried first, of those that reach a line: most mutants end there."""
 PATIENCE: Final = 60.0
-"""Seconds: of the others as many as take no longer together."""
+"""Seconds of CPU: of the others as many as take no more together."""
 
 _ENDED: Final = (0, 1, 5)
 """pytest's: all passed; some failed; there were none."""
@@ -40,7 +40,7 @@ class Reach:
     """Tests and the lines that they reach."""
 
     times: dict[str, float] = field(default_factory=dict)
-    """Seconds that a test took."""
+    """Seconds of CPU that a test took."""
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     importers: dict[str, set[str]] = field(default_factory=dict)
     """Of a file: which of the others import it."""

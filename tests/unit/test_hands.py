@@ -17,6 +17,8 @@ from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
+from steering.act.renewal import Renewal
+from steering.act.rivals import Rival
 from steering.agent import hands as handling
 from steering.agent.hands import TRIAL, UNGUARDED, Hands
 from steering.config import Config, Mode, check
@@ -52,6 +54,8 @@ class Sole:
     def hold(self, runtime: Path, table: int) -> None: ...
 
     def leave_all_but(self, tables: Collection[int]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Kernel(FakeActuator):
@@ -330,3 +334,36 @@ def test_hands_that_rehearse_put_in_no_steer_whatever_plan_they_are_given(
         assert kernel_of(hands) is kernel
         assert (kernel.installed(), kernel.steering) == (there, mode is Mode.ENFORCE)
         assert deadline(tmp_path) == clock.now + 60.0, "under a lease all the while"
+
+
+def test_hands_that_are_closed_renew_no_lease(
+    make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewing: list[Renewal] = []
+    monkeypatch.setattr(Renewal, "_run", lambda its: renewing.append(its))  # noqa: PLW0108
+    hands = make(60.0)
+    assert act(hands, clock)
+    ends = deadline(tmp_path)
+    hands.close()
+    clock.now += 1.0
+    (its,) = renewing
+    its.renew()
+    assert deadline(tmp_path) == ends, "what is installed goes when nobody measures any more"
+
+
+def test_every_guard_that_covers_the_same_is_ended_once_ours_is_there(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [Rival(pid=pid, runtime=Path(f"/run/{pid}"), lease=None) for pid in (71, 72, 73)]
+    ended: list[Rival] = []
+    monkeypatch.setattr(handling, "rivals", lambda *_: tuple(others))
+    monkeypatch.setattr(handling, "end", ended.append)
+    hands = make(60.0)
+    hands.adopt()
+    Watchman.present = False
+    act(hands, clock)
+    assert ended == [], "until then they are all that would end the lease"
+    Watchman.present = True
+    act(hands, clock)
+    act(hands, clock)
+    assert ended == others
