@@ -12,9 +12,10 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,8 @@ _UDP, _DNS = 17, 53
 _LIMITS: Final = Path("/proc/sys/net/netfilter")
 AT_ONCE: Final = 4096
 """Entries of a family that are read, at the most."""
+SOURCES: Final = 256
+"""Sources among these, at the most: more say that somebody makes them up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,8 @@ class Entry:
 
     address: str
     source: str
+    own: bool = False
+    """The source is an address of this host, which sends this itself: told once for each."""
     translated: str
     """What it leaves as; the same as `source` where nothing is translated."""
     answered: bool
@@ -55,7 +60,11 @@ class Entry:
 
 
 class Conntrack:
-    """Reads the table of this network namespace, which takes CAP_NET_ADMIN."""
+    """Reads the table of this network namespace, which takes CAP_NET_ADMIN.
+
+    Whose a source is, the way back to it tells: who may bind to it says nothing where anybody may
+    bind to anything (net.ipv4.ip_nonlocal_bind).
+    """
 
     def __init__(self, transit: Collection[str] = (), limits: Path = _LIMITS) -> None:
         """`transit` are interfaces by which other sites' packets arrive: no detour takes these, so
@@ -88,19 +97,28 @@ class Conntrack:
             if body[there : there + size] in wanted  # most are not, and reading one takes 10 us
         )
         mine = [entry for entry in entries if entry is not None]
-        others = {s for s in {entry.source for entry in mine} if self._is_of_another_site(s)}
-        return [entry for entry in mine if entry.source not in others]
+        own, behind = self._whose(dict.fromkeys(entry.source for entry in mine))
+        ours = {entry.source: entry for entry in mine if entry.source in own}
+        others = [entry for entry in mine if entry.source in behind]
+        return [*(replace(entry, own=True) for entry in ours.values()), *others]
 
-    def _is_of_another_site(self, source: str) -> bool:
-        """Whether the way back to it is an interface by which other sites' packets arrive."""
-        if not self._transit:
-            return False
-        try:
-            with Asking() as asking:
-                links = wire.links_from(asking.get(wire.GETROUTE, wire.lookup_of(source)))
-            return not self._transit.isdisjoint(map(socket.if_indextoname, links))
-        except OSError:  # no way back at all
-            return False
+    def _whose(self, sources: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Those that are addresses of this host, and those that are neither that nor reached by an
+        interface by which other sites' packets arrive.
+        """
+        transit = set()
+        for name in self._transit:
+            with suppress(OSError):  # there is none now
+                transit.add(socket.if_nametoindex(name))
+        own, behind, asked = set(), set(), list(islice(sources, SOURCES))
+        with Asking() as asking:
+            back = asking.get_each(wire.GETROUTE, [wire.lookup_of(source) for source in asked])
+        for source, way in zip(asked, back, strict=True):
+            if way is not None and wire.is_local(way):
+                own.add(source)
+            elif way is None or transit.isdisjoint(wire.links_from(way)):
+                behind.add(source)
+        return frozenset(own), frozenset(behind)
 
     def _limit(self, *, lasting: bool) -> int | None:
         """Seconds after which the kernel forgets an entry; None: it keeps none."""
@@ -135,6 +153,8 @@ def _entry(
     address = wanted.get(_end(original, _TO[family]))
     if address is None or _service(original) != (_UDP, _DNS):
         return None
+    if _end(reply, _FROM[family]) != wire.packed(address):
+        return None  # it is sent on to somebody else: a resolver that answers in its place
     source, translated = _end(original, _FROM[family]), _end(reply, _TO[family])
     if {len(source), len(translated)} != {family.bits // 8} or _STATUS not in said:
         return None

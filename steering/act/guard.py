@@ -222,6 +222,13 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
             os.kill(int(written), how)
 
 
+def _fill_up() -> None:
+    """What an agent started without, say with `2>&-`, must not become the lock's descriptor."""
+    while (null := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        pass
+    os.close(null)
+
+
 def _let_go() -> None:
     """Holds nothing of the parent's any more: not its log, nor what it was started with."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -244,6 +251,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _fill_up()
     with holding(runtime / LOCK, take_over=take_over) as lock:
         if lock is not None:
             _let_go()

@@ -338,6 +338,11 @@ def _name_of(index: int | None) -> str | None:
     return None
 
 
+def is_local(body: bytes) -> bool:
+    """Whether the route in a NEWROUTE body leads to this host itself."""
+    return len(body) >= _ROUTE.size and _ROUTE.unpack_from(body)[7] == RouteKind.LOCAL
+
+
 def source_from(body: bytes) -> str | None:
     """The source address that the kernel chooses for packets by the route in a NEWROUTE body."""
     payload = attributes(body, _ROUTE.size).get(RTA_PREFSRC)

@@ -60,9 +60,11 @@ class Senses:
         self.bell.ring()
 
     def drop(self, ways: Collection[str] = ()) -> None:
-        """Forget what was not asked for yet; `ways`: and who answered over these paths."""
+        """Forget what was not asked for yet; `ways`: and what was asked over these paths."""
         self._rounds.clear()
         self.pins.forget(ways)
+        if self.outfit.forwarding is not None:
+            self.outfit.forwarding.reroute(ways, time.monotonic())
 
     def gather(self) -> News:
         """All that came since it was last asked for."""

@@ -126,9 +126,8 @@ def _forwarded(setup: Setup) -> Iterator[str]:
     """Who asks through this host and is not said to be carried by the sites."""
     from steering.act.conntrack import Conntrack
     from steering.agent import parts
-    from steering.model import Family, Source
+    from steering.model import Family
     from steering.observe.forwarded import MUCH, carried
-    from steering.observe.sources import lacks
 
     if parts.claim_of(setup.config) is None:
         return
@@ -137,10 +136,9 @@ def _forwarded(setup: Setup) -> Iterator[str]:
     with suppress(OSError):  # not for everybody to see
         for family in Family:
             found = conntrack.questions(family, parts.addresses_of(setup))
-            asks.update(entry.source for entry in found)
+            asks.update(entry.source for entry in found if not entry.own)
     for source, number in sorted(asks.items()):
-        through = number >= MUCH and bool(lacks(Source(address=source)))
-        if through and not carried(source, setup.config.forwarded_sources):
+        if number >= MUCH and not carried(source, setup.config.forwarded_sources):
             yield (
                 f"forwarded_sources: {source} asks watched nameservers through this host, and is in"
                 " none of them: its family will stay local, unless its packets are translated or"

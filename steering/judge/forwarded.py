@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ packets lost, once in a hundred million questions."""
 AT_FIRST = 5
 """So many are enough where nothing was ever answered."""
 ADDRESSES = 3
-"""Addresses that these were asked of, where so many are steered."""
+"""Addresses that these were asked of, where so many go that way."""
 LASTS: Seconds = 3600.0
 """So long it is believed that a site does not carry a source."""
 MOST = 512
@@ -61,35 +62,47 @@ class Carriage:
 
     def unanswered(self, address: str, number: int, addresses: int, now: Instant) -> Carriage:
         """After so many more questions without an answer, to this address of so many."""
+        if self.is_old(now):
+            return _NOTHING.unanswered(address, number, addresses, now)
         after = replace(self, lost=min(self.lost + number, LOST), asked=self.asked | {address})
         enough = LOST if self.state is State.USABLE else AT_FIRST
         if after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses):
             return replace(after, state=State.LOST, since=now)
         return after
 
+    def is_old(self, now: Instant) -> bool:
+        """Whether it was lost so long ago that nobody believes it: then it is tried anew."""
+        return self.state is State.LOST and now - self.since >= LASTS
+
 
 _NOTHING, _USABLE = Carriage(), Carriage(state=State.USABLE)
 
 
-def count_forwarded(draft: Draft, passed: Sequence[Passed], senders: Senders) -> None:
+def count_forwarded(
+    draft: Draft, passed: Sequence[Passed], senders: Senders, installed: Mapping[str, str]
+) -> None:
     """Count what became of the questions that this host forwarded.
 
     That none was answered counts where our own are: else it may be the nameserver, or the path.
-    Where very many sources are known, `senders` alone are kept.
+    What was answered in one turn counts for all of it: nobody knows what came first. Where very
+    many sources are known, `senders` alone are kept.
     """
     layout, book = draft.layout, draft.book
+    back = {(each.path, each.source) for each in passed if each.answered}
+    ways = Counter(
+        (installed.get(target.address, LOCAL), target.family) for target in layout.targets if passed
+    )
     for each in passed:
         a, p = layout.row.get(each.address), layout.column.get(each.path)
         if a is None or p is None:
             continue  # asked before the files changed
         leg = Leg(each.path, layout.targets[a].family, each.source, tcp=False)
         after = was = draft.carried.get(leg, _NOTHING)
-        if each.lost and book.health[a, p] == Health.HEALTHY:
-            mine = layout.family_of == layout.family_of[a]
-            beside = int((mine & draft.away).sum()) if p else int(mine.sum())
-            after = after.unanswered(each.address, each.lost, beside, draft.now)
-        if each.answered:
+        if (each.path, each.source) in back:
             after = after.answered()
+        elif each.lost and book.health[a, p] == Health.HEALTHY:
+            beside = ways[leg.site, leg.family] or ADDRESSES  # they were moved meanwhile
+            after = after.unanswered(each.address, each.lost, beside, draft.now)
         if after is not was:
             draft.carried[leg] = after
     if len(draft.carried) > MOST:
@@ -108,8 +121,7 @@ def _legs(
             for sender in each if p else ():
                 leg = _leg(layout.paths[p], family, sender.source)
                 said = carried.get(leg, _NOTHING)
-                old = said.state is State.LOST and now - said.since >= LASTS
-                yield leg, sender, State.UNTRIED if old else said.state
+                yield leg, sender, State.UNTRIED if said.is_old(now) else said.state
 
 
 @functools.lru_cache(maxsize=1024)

@@ -38,7 +38,7 @@ def post(
     if not facts.off:  # then our mark leads nowhere
         control(draft, facts.rounds, facts.installed)
     count(draft, facts.rounds)
-    count_forwarded(draft, facts.passed, facts.forwarded)
+    count_forwarded(draft, facts.passed, facts.forwarded, facts.installed)
     raise_signals(draft, facts.heard)
     try_suspects(draft)
     try_herds(draft)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import dns.message
 import dns.name
@@ -23,6 +24,10 @@ from steering.observe.trust import below
 
 CNAME = dns.rdtypes.ANY.CNAME.CNAME
 DNAME = dns.rdtypes.ANY.DNAME.DNAME
+
+MOST_ALIASES: Final = 16
+"""Aliases that are followed in one answer: BIND follows as many, Unbound eleven. A DNAME that leads
+below itself is a hundred, and each would be looked at anew."""
 
 Covered = tuple[dns.name.Name, dns.rdatatype.RdataType]
 Seen = Mapping[Covered, Sequence[RRSIG]]
@@ -67,7 +72,9 @@ def chain_of(
             return True
         return any(rrsig.signer == zone for rrsig in seen.get((rrset.name, rrset.rdtype), ()))
 
-    while end not in passed and (not passed or end.is_subdomain(zone)):
+    while (
+        end not in passed and (not passed or end.is_subdomain(zone)) and len(links) < MOST_ALIASES
+    ):
         passed.add(end)
         here = held.get(end, ())
         wanted = [rrset for rrset in here if _answers(rrset, rdtype)]

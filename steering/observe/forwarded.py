@@ -20,15 +20,16 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Protocol
 
-from steering.model import LOCAL, Family, Forwarded, Instant, Passed, Seconds, Source
-from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING, lacks
+from steering.model import LOCAL, Family, Forwarded, Instant, Passed, Seconds
+from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
 
 Network = IPv4Network | IPv6Network
 
 EVERY: Final[Seconds] = 1.0
 """Between two looks."""
 WAITS: Final[Seconds] = 3.0
-"""A question is looked at in the one look that finds it so old, rounded up: answers come sooner."""
+"""A question is looked at in the one look that finds it so old, rounded up: answers come sooner.
+A port that is used again and again may never be so old, and shows who asks before."""
 _PART, _PART_AWAY = 200, 20
 """Looking may take so small a part of the time, in calm times and while somebody is steered: the
 kernel's table is long, and is looked at less often then."""
@@ -45,6 +46,8 @@ class Entry(Protocol):
     def address(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def own(self) -> bool: ...
     @property
     def translated(self) -> str: ...
     @property
@@ -97,12 +100,14 @@ class Forwarding:
         self.begun: Instant = was.begun if was else time.monotonic() if now is None else now
         self.habits: dict[tuple[Family, str], _Habit] = dict(was.habits) if was else {}
         self.ways: dict[str, _Way] = dict(was.ways) if was else {}
-        self._own: dict[str, bool] = {}
-        """Source -> whether it is an address of this host."""
         self._passed: Counter[tuple[str, str, str, bool]] = Counter()
         """(address, path, source, answered) -> questions since they were last taken."""
-        self.trouble = ""
+        self._troubles: dict[Family, str] = {}
+
+    @property
+    def trouble(self) -> str:
         """Why it can't be seen who sends through this host; empty: it can."""
+        return next(filter(None, self._troubles.values()), "")
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
@@ -121,23 +126,33 @@ class Forwarding:
             if was is None or was.path != path:
                 self.ways[address] = _Way(path, now)
 
+    def reroute(self, sites: Collection[str], now: Instant) -> None:
+        """These are reached another way from now on: what was asked before went by the old one."""
+        for address, way in self.ways.items():
+            if way.path in sites:
+                self.ways[address] = _Way(way.path, now)
+
     def look(self, now: Instant, family: Family) -> None:
         """See what is so now in a family."""
-        self._own.clear()  # addresses come and go
         seen: defaultdict[str, list[Entry]] = defaultdict(list)
-        self.trouble = ""
+        unsure: set[str] = set()
+        self._troubles[family] = ""
         try:
             for entry in self._questions(family, self._addresses):
-                if entry.age == WAITS and not self._is_own(entry.source):
+                if entry.own:  # by now, if it went and came back
+                    self.habits.pop((family, entry.source), None)
+                elif entry.age is None:
+                    unsure.add(entry.source)
+                elif entry.age == WAITS or (entry.lasting and entry.age < WAITS):
                     seen[entry.source].append(entry)
         except OSError as error:
-            self.trouble = (
+            self._troubles[family] = (
                 f"who sends through this host can't be seen: {error.strerror or error} (it takes"
                 " CAP_NET_ADMIN and the module nf_conntrack_netlink)"
             )
         for source, entries in seen.items():
             if (habit := self._habit((family, source), now)) is not None:
-                self._count(source, habit, entries, now)
+                self._count(habit, entries, now, sure=source not in unsure)
         self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
 
     def _path(self, address: str) -> str:
@@ -150,25 +165,23 @@ class Forwarding:
         habit.looks, habit.last = habit.looks + 1, now
         return habit
 
-    def _count(self, source: str, habit: _Habit, entries: Sequence[Entry], now: Instant) -> None:
+    def _count(self, habit: _Habit, entries: Sequence[Entry], now: Instant, *, sure: bool) -> None:
+        """Note what these tell; not `sure`: nobody knows when they were asked (a flow table takes
+        answers past the kernel's clock, a rule has a clock of its own).
+        """
         for entry in entries:
-            address = entry.address
+            address, source = entry.address, entry.source
             way = self.ways.get(address)
             if way is not None and way.since > now - WAITS:
                 continue  # it may have been asked over the path before this one
             path = self._path(address)
             if path == LOCAL:
                 habit.translated = "" if entry.translated == source else entry.translated
-            else:
+            elif entry.age == WAITS:
                 habit.away += 1
-            if not entry.lasting:  # whether anything came back of late, it does not say
+            # Whether anything came back of late, a port that is used again does not say.
+            if sure and not entry.lasting:
                 self._passed[address, path, source, entry.answered] += 1
-
-    def _is_own(self, source: str) -> bool:
-        """Whether it is an address of this host, whose own packets these are."""
-        if source not in self._own:
-            self._own[source] = not lacks(Source(address=source))
-        return self._own[source]
 
     @property
     def in_use(self) -> Mapping[Family, tuple[Forwarded, ...]]:

@@ -143,6 +143,20 @@ _NONE = Entry(address="", source="", translated="", answered=False, lasting=Fals
 
 
 @pytest.mark.usefixtures("_pod")
+@pytest.mark.parametrize("family", Family)
+def test_whose_a_source_is_is_told_where_anybody_may_bind_to_anything(family: Family) -> None:
+    """As hosts have it that share an address."""
+    run(f"sysctl -qw net.{family}.ip_nonlocal_bind=1")
+    asks(ANSWERS[family])
+    asks(ANSWERS[family], here=True)
+    seen = found(ANSWERS[family], Conntrack())
+    assert {source: entry.own for source, entry in seen.items()} == {
+        INSIDE[family]: False,
+        OUTSIDE[family]: True,
+    }
+
+
+@pytest.mark.usefixtures("_pod")
 def test_the_age_goes_with_the_time_since_the_latest_packet() -> None:
     asks(SILENT[Family.IPV4])
     asked, reader, seen = time.monotonic(), Conntrack(), {}
@@ -175,6 +189,22 @@ def test_what_other_sites_send_on_through_this_host_is_left_out(family: Family) 
     assert OUTSIDE[family] in found(ANSWERS[family], Conntrack(transit=("pod0",)))
     run("ip link del pod0")
     assert INSIDE[family] in found(ANSWERS[family], Conntrack(transit=("pod0",)))
+
+
+@pytest.mark.usefixtures("_pod")
+def test_what_a_resolver_here_answers_in_its_place_is_left_out() -> None:
+    """As routers have it that send all questions to their own resolver: nothing goes out."""
+    rule = """
+    table ip instead {
+      chain prerouting {
+        type nat hook prerouting priority dstnat;
+        iifname "pod0" udp dport 53 dnat to 192.0.2.2
+      }
+    }
+    """
+    subprocess.run(["nft", "-f", "-"], input=rule, text=True, check=True)
+    asks(ANSWERS[Family.IPV4])
+    assert found(ANSWERS[Family.IPV4], Conntrack()) == {}
 
 
 def test_without_nat_there_is_nothing_to_read(namespace: None) -> None:

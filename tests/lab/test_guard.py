@@ -191,6 +191,21 @@ def test_the_guard_holds_nothing_of_its_parent(host: Host) -> None:
     assert host.guard_pid() is not None
 
 
+def test_a_guard_that_is_started_without_stderr_keeps_its_lock(host: Host) -> None:
+    """As by an agent that was itself: `steering run 2>&-`."""
+    Lease(host.runtime).renew(CLAIM, 60)
+    stderr = os.dup(2)
+    os.close(2)
+    try:
+        pid = start_guard(runtime=host.runtime)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    until(lambda: host.guard_pid() == pid)
+    time.sleep(0.5)  # by then it has let go of what its parent had
+    assert host.guard_pid() == pid
+
+
 def test_a_hanging_agent_loses_its_routes_and_gets_them_back_when_it_wakes(host: Host) -> None:
     agent = host.start_agent(lease=1.0)
     until(host.guard_pid)

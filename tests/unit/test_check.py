@@ -118,6 +118,10 @@ def test_without_an_agent_the_kernel_chooses(
 class Entry:
     source: str
 
+    @property
+    def own(self) -> bool:
+        return self.source == "127.0.0.1"
+
 
 def test_who_asks_through_this_host_and_is_not_said_to_be_carried_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
+from socket import NETLINK_ROUTE
 from typing import Self
 
 import pytest
 from simulation import WALL, Ask, Simulation, setup
 
-from steering.act import conntrack
+from steering.act import conntrack, wire
 from steering.decide.because import sites
 from steering.engine import turn
 from steering.judge.forwarded import (
@@ -27,7 +28,6 @@ from steering.judge.forwarded import (
 from steering.judge.forwarded import MOST as KEPT
 from steering.judge.reach import State
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
-from steering.observe import forwarded
 from steering.observe.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
 from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST
 from steering.relay import relay
@@ -39,6 +39,7 @@ POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
 class Entry:
     address: str = A
     source: str = POD
+    own: bool = False
     translated: str = HERE
     answered: bool = True
     lasting: bool = False
@@ -57,11 +58,6 @@ class Table:
             raise self.refuses
         mine = [e for e in self.entries if e.address in addresses]
         return [entry for entry in mine if Family.of(entry.address) is family]
-
-
-@pytest.fixture(autouse=True)
-def _one_address_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forwarded, "lacks", lambda s: "" if s.address == HERE else "no such one")
 
 
 def look(seen: Forwarding, now: float) -> None:
@@ -86,7 +82,7 @@ LATER = 100 + AT_THE_START + 1
 def test_who_asks_for_half_a_minute_is_in_use_and_told_with_what_becomes_of_it() -> None:
     table = Table()
     seen = Forwarding([A, B], table, now=100.0)
-    table.entries = [Entry(), Entry(source=HERE)]
+    table.entries = [Entry(), Entry(source=HERE, own=True)]
     looked(seen, LATER, int(LASTING))
     assert seen.in_use == {}
     look(seen, LATER + LASTING)
@@ -122,6 +118,33 @@ def test_what_is_asked_over_a_detour_is_booked_to_it_and_makes_a_source_soon() -
     assert seen.take() == (Passed(address=A, path="pao", source=POD, lost=MUCH),)
 
 
+def test_an_address_that_comes_back_to_this_host_is_nobody_behind_it() -> None:
+    """One that two hosts share goes and comes, and entries outlive it for some seconds."""
+    table = Table()
+    table.entries = [Entry(source="192.0.2.54")]
+    seen = Forwarding([A], table, now=100.0)
+    looked(seen, LATER, int(LASTING) + 2)
+    assert [f.source for f in seen.in_use[Family.IPV4]] == ["192.0.2.54"]
+    table.entries = [Entry(source="192.0.2.54", own=True)]
+    look(seen, LATER + LASTING + 3)
+    assert seen.in_use == {}
+
+
+def test_what_was_asked_before_a_site_was_rerouted_is_not_booked_to_it() -> None:
+    table = Table()
+    table.entries = [Entry(answered=False)]
+    seen = Forwarding([A], table, now=100.0)
+    seen.stand({A: "pao"}, 100.0)
+    seen.reroute(["fra"], 110.0)
+    look(seen, 110.0)
+    assert [passed.path for passed in seen.take()] == ["pao"]
+    seen.reroute(["pao"], 111.0)
+    look(seen, 111 + WAITS - 0.5)
+    assert seen.take() == ()
+    look(seen, 111 + WAITS)
+    assert [passed.path for passed in seen.take()] == ["pao"]
+
+
 @pytest.mark.parametrize("age", [None, WAITS - 1, WAITS + 1])
 def test_each_question_is_looked_at_once(age: float | None) -> None:
     table = Table()
@@ -139,6 +162,24 @@ def test_a_port_that_is_used_again_shows_who_asks_and_not_what_comes_back() -> N
     looked(seen, 100.0, LOOKS)
     assert seen.in_use[Family.IPV4][0].source == POD
     assert seen.take() == ()
+
+
+def test_a_port_that_is_never_at_rest_shows_who_asks() -> None:
+    table = Table()
+    table.entries = [Entry(lasting=True, age=1.0)]
+    seen = Forwarding([A], table, now=100.0)
+    looked(seen, 100.0, LOOKS)
+    assert seen.in_use[Family.IPV4][0].source == POD
+
+
+def test_who_has_entries_of_no_age_is_seen_and_not_judged() -> None:
+    """Answers go by a flow table, say: what is left for the kernel to see is what gets lost."""
+    table = Table()
+    table.entries = [Entry(age=None), Entry(answered=False), Entry(source="10.88.0.8")]
+    seen = Forwarding([A], table, now=100.0)
+    looked(seen, 100.0, LOOKS)
+    assert {f.source for f in seen.in_use[Family.IPV4]} == {POD, "10.88.0.8"}
+    assert {passed.source for passed in seen.take()} == {"10.88.0.8"}
 
 
 def test_sources_that_are_made_up_are_kept_to_a_number() -> None:
@@ -167,6 +208,8 @@ def test_a_table_that_may_not_be_read_is_told_and_read_again() -> None:
     look(seen, 101.0)
     assert "Operation not permitted" in seen.trouble
     table.refuses = None
+    seen.look(101.5, Family.IPV6)
+    assert "Operation not permitted" in seen.trouble, "the other family has nothing to do with it"
     look(seen, 102.0)
     assert seen.trouble == ""
 
@@ -302,6 +345,45 @@ def test_so_many_in_a_row_and_no_fewer(answered: int, enough: int) -> None:
     assert Carriage().unanswered(A, 100, 1, 1000.0).state is State.LOST
 
 
+def test_servers_that_leave_some_questions_alone_do_not_end_a_detour_that_carries(
+    tmp_path: Path,
+) -> None:
+    """Which of them was asked before which within a turn, nobody knows."""
+    sim = Pods(setup(tmp_path), expired_here)
+    sim.senders, sim.carries = CARRIED, {"fra": True, LOCAL: True}
+    one, *others = sim.addresses(Family.IPV4)
+    sim.until(lambda: "fra" in sim.installed.values(), limit=200)
+    fine = Passed(address=one, path="fra", source=POD, answered=9)
+    lost = [Passed(address=a, path="fra", source=POD, lost=9) for a in (*others, one)]
+    for passed in ([fine, *lost[:-1]], lost[-1:]):
+        sim.world, _, _ = turn(sim.world, replace(sim.facts(()), passed=tuple(passed)), sim.now)
+        assert {said.state for said in sim.world.ledger.carried.values()} == {State.USABLE}
+
+
+def test_a_site_over_which_one_address_goes_is_lost_by_that_one(tmp_path: Path) -> None:
+    """Those that go over another site are never asked over it."""
+    sim = Pods(setup(tmp_path), expired_here)
+    sim.senders, sim.carries = CARRIED, {"fra": True, LOCAL: True}
+    sim.until(lambda: set(sim.addresses()) <= sim.installed.keys(), limit=200)
+    alone = sim.addresses(Family.IPV4)[0]
+    passed = (Passed(address=alone, path="pao", source=POD, lost=AT_FIRST),)
+    for installed, lost in ((sim.installed, False), ({**sim.installed, alone: "pao"}, True)):
+        facts = replace(sim.facts(()), passed=passed, installed=installed)
+        ledger = turn(sim.world, facts, sim.now)[0].ledger
+        states = {leg.site: said.state for leg, said in ledger.carried.items()}
+        assert (states["pao"] is State.LOST) is lost
+
+
+def test_what_was_lost_an_hour_ago_is_tried_anew_and_not_lost_by_one_question() -> None:
+    said = Carriage().answered()
+    for number in range(LOST):
+        said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000.0)
+    assert said.unanswered(A, 1, 13, 1000 + LASTS - 1).state is State.LOST
+    for number in range(AT_FIRST):
+        said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000 + LASTS)
+        assert (said.state is State.LOST) is (number == AT_FIRST - 1)
+
+
 # --- the kernel's messages ------------------------------------------------------------------
 
 BODIES = {
@@ -324,8 +406,8 @@ class Kernel:
     def __init__(self, answer: list[bytes] | OSError) -> None:
         self.answer = answer
 
-    def __call__(self, protocol: int) -> Kernel:
-        assert protocol == conntrack.NETFILTER
+    def __call__(self, protocol: int = NETLINK_ROUTE) -> Kernel:
+        assert protocol in {conntrack.NETFILTER, NETLINK_ROUTE}
         return self
 
     def __enter__(self) -> Self:
@@ -341,6 +423,10 @@ class Kernel:
         if isinstance(self.answer, OSError):
             raise self.answer
         return self.answer
+
+    def get_each(self, kind: int, bodies: list[bytes]) -> list[bytes | None]:
+        assert kind == wire.GETROUTE
+        return [None for _ in bodies]  # there is no way back at all
 
 
 def limits(tmp: Path) -> Path:
