@@ -23,10 +23,10 @@ from steering.decide.because import (
 from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.decide.remedies import cause_of, with_remedy
-from steering.judge.ledger import SILENCES
+from steering.judge.families import Way, ways
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
-from steering.model import Event, Health, Seconds, WallTime
+from steering.model import Event, Family, Health, Seconds, WallTime
 from steering.world import Alarm, World
 
 REMEDY = (
@@ -165,17 +165,10 @@ def _alone(world: World, board: Board) -> NDArray[np.bool_]:
 
 
 def _shut_in(world: World) -> NDArray[np.bool_]:
-    """(A,) no question of this address's family gets out over the local path.
-
-    A family that never brought anything is one that this host does not have, unless it is so of
-    every family.
-    """
-    ledger, family_of = world.ledger, world.layout.family_of
-    families = [f for f in (0, 1) if (family_of == f).any()]
-    shut = {f: bool((ledger.stuck[family_of == f, 0] >= SILENCES).all()) for f in families}
-    had = {f: not np.isnan(ledger.reached[family_of == f, 0]).all() for f in families}
-    told = [f for f in families if shut[f] and (had[f] or all(shut.values()))]
-    return np.isin(family_of, told)
+    """(A,) no question of this address's family gets out over the local path any more."""
+    of_each = ways(world.ledger, world.layout)
+    lost = [number for number, family in enumerate(Family) if of_each.get(family) is Way.LOST]
+    return np.isin(world.layout.family_of, lost)
 
 
 def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:

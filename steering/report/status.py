@@ -15,6 +15,7 @@ from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
 from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
+from steering.judge.families import ways
 from steering.judge.reach import states
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
@@ -38,6 +39,7 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
+        "families": {str(f): str(way) for f, way in ways(world.ledger, world.layout).items()},
         "sites": _sites(world),
         "overrides": _overrides(world),
         "alarms": _alarms(snapshot.alarms, None),

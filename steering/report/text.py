@@ -30,7 +30,16 @@ def status_text(
     lines = wrapped(head, columns)
     for alarm in answer["alarms"]:
         lines += _alarm(alarm, answer["time"], columns, colour=colour)
+    without = {f for f, way in answer.get("families", {}).items() if way == "no route"}
     addresses: Sequence[Answer] = answer["addresses"]
+    for family in [] if everything else sorted(without):
+        left_out = sum(a["family"] == family for a in addresses)
+        said = (
+            f"{family}: this host has no route and had none: {left_out} addresses left out (--all)"
+        )
+        lines += wrapped(said, columns)
+    if not everything:
+        addresses = [a for a in addresses if a["family"] not in without or a["steered_to"]]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
