@@ -15,7 +15,6 @@ from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
 from steering.decide.orders import NONE
 from steering.decide.rules import BY_NUMBER
-from steering.judge.families import ways
 from steering.judge.reach import states
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
@@ -39,7 +38,6 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
-        "families": {str(f): str(way) for f, way in ways(world.ledger, world.layout).items()},
         "sites": _sites(world),
         "overrides": _overrides(world),
         "alarms": _alarms(snapshot.alarms, None),
@@ -53,7 +51,7 @@ def _alarms(every: Mapping[str, Alarm], cause: str | None) -> list[Json]:
             "name": name,
             "since": timestamp(alarm.since),
             "because": alarm.because,
-            "follows": _alarms(every, name),
+            **({"follows": follows} if (follows := _alarms(every, name)) else {}),
         }
         for name, alarm in sorted(every.items())
         if alarm.cause == cause

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steering.model import LOCAL
+from steering.model import LOCAL, Outcome
 from steering.report.terminal import WIDTH, age, between, painted, table, wrapped
 
 Answer = Mapping[str, Any]
@@ -30,8 +30,8 @@ def status_text(
     lines = wrapped(head, columns)
     for alarm in answer["alarms"]:
         lines += _alarm(alarm, answer["time"], columns, colour=colour)
-    without = {f for f, way in answer.get("families", {}).items() if way == "no route"}
     addresses: Sequence[Answer] = answer["addresses"]
+    without = _without(addresses)
     for family in [] if everything else sorted(without):
         left_out = sum(a["family"] == family for a in addresses)
         said = (
@@ -56,6 +56,18 @@ def status_text(
         rows = _columns(shown, answer["time"], columns)
         lines += ["", *(_BAD.sub(_painted, row, count=1) if colour else row for row in rows)]
     return "\n".join(lines)
+
+
+def _without(addresses: Sequence[Answer]) -> frozenset[str]:
+    """Families of which no question ever got out of the host, while another one's do."""
+    tried: dict[str, set[str]] = {}
+    for a in addresses:
+        tried.setdefault(a["family"], set()).update(a["paths"][LOCAL]["outcomes"])
+    never = frozenset(family for family, outcomes in tried.items() if outcomes == {_NOT_SENT})
+    return never if len(never) < len(tried) else frozenset()
+
+
+_NOT_SENT = str(Outcome.LOCAL_ERROR)
 
 
 def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
