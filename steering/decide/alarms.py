@@ -121,6 +121,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
             worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
+    if one := _one_server(world):
+        worst["intercepted"] = one
     if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
@@ -152,6 +154,29 @@ def _now(world: World, board: Board) -> dict[str, str]:
             " else see who writes to the dnstap sockets"
         )
     return worst
+
+
+def _one_server(world: World) -> str:
+    """That one and the same server answers for unrelated operators here; empty if that is not so.
+
+    Their own have names (NSID, RFC 5001) of their own, so two names settle it.
+    """
+    layout, name, rows = world.layout, None, list[int]()
+    for (a, p), instance in world.ledger.instances.items():
+        if p or instance.mixed or not instance.known:
+            continue
+        name = name or instance.known[0]
+        if any(known != name for known in instance.known):
+            return ""
+        rows.append(a)
+    whose = {layout.targets[a].upstream for a in rows}
+    if len({int(layout.operator_of[a]) for a in rows}) < 2:
+        return ""
+    return (
+        f"{len(rows)} addresses of {', '.join(sorted(whose))} are answered by one server over the"
+        f" local path (NSID {name}): something on the way answers in their place, and what is seen"
+        " here is that one's"
+    )
 
 
 def _alone(world: World, board: Board) -> NDArray[np.bool_]:
