@@ -25,11 +25,11 @@ from steering.decide.because import (
 from steering.decide.board import Board
 from steering.decide.budget import Held
 from steering.decide.remedies import cause_of, with_remedy
+from steering.judge.families import Way, ways
 from steering.judge.forwarded import LASTS
-from steering.judge.ledger import SILENCES
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
-from steering.model import Event, Forwarded, Health, Seconds, WallTime
+from steering.model import Event, Family, Forwarded, Health, Seconds, WallTime
 from steering.world import Alarm, World
 
 REMEDY = (
@@ -124,6 +124,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
             worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
+    if one := _one_server(world):
+        worst["intercepted"] = one
     if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
@@ -160,6 +162,29 @@ def _now(world: World, board: Board) -> dict[str, str]:
     return worst
 
 
+def _one_server(world: World) -> str:
+    """That one and the same server answers for unrelated operators here; empty if that is not so.
+
+    Their own have names (NSID, RFC 5001) of their own, so two names settle it.
+    """
+    layout, name, rows = world.layout, None, list[int]()
+    for (a, p), instance in world.ledger.instances.items():
+        if p or instance.mixed or not instance.known:
+            continue
+        name = name or instance.known[0]
+        if any(known != name for known in instance.known):
+            return ""
+        rows.append(a)
+    whose = {layout.targets[a].upstream for a in rows}
+    if len({int(layout.operator_of[a]) for a in rows}) < 2:
+        return ""
+    return (
+        f"{len(rows)} addresses of {', '.join(sorted(whose))} are answered by one server over the"
+        f" local path (NSID {name}): something on the way answers in their place, and what is seen"
+        " here is that one's"
+    )
+
+
 def _alone(world: World, board: Board) -> NDArray[np.bool_]:
     """(A,) bad here for a while, and no remote path is known to be any better or as bad."""
     ledger, layout = world.ledger, world.layout
@@ -178,17 +203,10 @@ def _uncompared(world: World, a: int) -> str:
 
 
 def _shut_in(world: World) -> NDArray[np.bool_]:
-    """(A,) no question of this address's family gets out over the local path.
-
-    A family that never brought anything is one that this host does not have, unless it is so of
-    every family.
-    """
-    ledger, family_of = world.ledger, world.layout.family_of
-    families = [f for f in (0, 1) if (family_of == f).any()]
-    shut = {f: bool((ledger.stuck[family_of == f, 0] >= SILENCES).all()) for f in families}
-    had = {f: not np.isnan(ledger.reached[family_of == f, 0]).all() for f in families}
-    told = [f for f in families if shut[f] and (had[f] or all(shut.values()))]
-    return np.isin(family_of, told)
+    """(A,) no question of this address's family gets out over the local path any more."""
+    of_each = ways(world.ledger, world.layout)
+    lost = [number for number, family in enumerate(Family) if of_each.get(family) is Way.LOST]
+    return np.isin(world.layout.family_of, lost)
 
 
 def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:

@@ -20,6 +20,7 @@ REMEDIES: Mapping[str, str] = {
     "everywhere": "nothing here helps but serve-stale or a negative trust anchor in the resolvers",
     "unproven": "`steering explain ADDRESS` says what each site lacks; `check --sites` why",
     "uncompared": "a site has to be asked: docs/connecting-a-site.md, `steering check --sites`",
+    "intercepted": "look for a DNS proxy on the uplink: `dig +nsid +norec @ADDRESS . SOA`",
     "damped": "find out what flaps; an override moves them all the same",
     "budget": "`budget` in the configuration and `steer.at_most` in the policy hold them back",
     "override": "if it is no longer wanted: `steering override remove NAME`",

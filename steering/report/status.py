@@ -54,7 +54,7 @@ def _alarms(every: Mapping[str, Alarm], cause: str | None) -> list[Json]:
             "name": name,
             "since": timestamp(alarm.since),
             "because": alarm.because,
-            "follows": _alarms(every, name),
+            **({"follows": follows} if (follows := _alarms(every, name)) else {}),
         }
         for name, alarm in sorted(every.items())
         if alarm.cause == cause

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steering.model import LOCAL
+from steering.model import LOCAL, Outcome
 from steering.report.terminal import WIDTH, age, between, painted, table, wrapped
 
 Answer = Mapping[str, Any]
@@ -29,6 +29,15 @@ def status_text(
     for alarm in answer["alarms"]:
         lines += _alarm(alarm, answer["time"], columns, colour=colour)
     addresses: Sequence[Answer] = answer["addresses"]
+    without = _without(addresses)
+    for family in [] if everything else sorted(without):
+        left_out = sum(a["family"] == family for a in addresses)
+        said = (
+            f"{family}: this host has no route and had none: {left_out} addresses left out (--all)"
+        )
+        lines += wrapped(said, columns)
+    if not everything:
+        addresses = [a for a in addresses if a["family"] not in without or a["steered_to"]]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
@@ -48,6 +57,18 @@ def status_text(
         rows = _columns(shown, answer["time"], columns)
         lines += ["", *(_BAD.sub(_painted, row, count=1) if colour else row for row in rows)]
     return "\n".join(lines)
+
+
+def _without(addresses: Sequence[Answer]) -> frozenset[str]:
+    """Families of which no question ever got out of the host, while another one's do."""
+    tried: dict[str, set[str]] = {}
+    for a in addresses:
+        tried.setdefault(a["family"], set()).update(a["paths"][LOCAL]["outcomes"])
+    never = frozenset(family for family, outcomes in tried.items() if outcomes == {_NOT_SENT})
+    return never if len(never) < len(tried) else frozenset()
+
+
+_NOT_SENT = str(Outcome.LOCAL_ERROR)
 
 
 def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
