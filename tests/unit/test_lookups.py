@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import cast
 
@@ -12,7 +13,7 @@ from test_act_diff import CLAIM
 
 from steering.act import passage as passing
 from steering.act import wire
-from steering.act.bypass import Bypasses, bypasses
+from steering.act.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
 from steering.act.foreign import Does, Flow, ForeignRule
 from steering.act.gateways import chosen_source, pinned
 from steering.act.netlink import Asking
@@ -98,6 +99,17 @@ def test_a_rule_for_one_user_may_take_the_resolvers_packets() -> None:
     found = past(rule, lambda flow: way(flow, OTHERS if flow.uid == USER else CLAIM.table))
     assert [(one.rule, one.flow.uid) for one in found.perhaps] == [(rule, USER)]
     assert not found.traffic, "packets of others meet our rules"
+
+
+def test_of_many_addresses_and_sites_some_hundred_are_looked_up() -> None:
+    hops = {f"site{n}": {Family.IPV4: f"10.255.{n}.2"} for n in range(20)}
+    claim = replace(CLAIM, sites=tuple(hops), next_hops=hops, transit_interfaces=())
+    kernel = Kernel(lambda flow: way(flow, OTHERS))
+    many = [f"192.0.2.{n}" for n in range(1, 200)]
+    found = bypasses(cast("Asking", kernel), claim, [RULE], many)
+    assert len(found.traffic) == SAMPLE
+    assert LOOKED_UP <= len(found.questions) < LOOKED_UP + len(hops)
+    assert found.of(many[-1]), "what is so of all of these is so of the others"
 
 
 @pytest.mark.parametrize(

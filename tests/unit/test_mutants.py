@@ -159,6 +159,14 @@ def test_the_quickest_tests_come_first_and_patience_ends() -> None:
     assert rest == names[40:42]  # 41 and 42 seconds
 
 
+def test_one_of_each_parametrised_test_comes_before_another_of_the_same() -> None:
+    quick, slow = [f"quick[{number}]" for number in range(80)], ["slow[a]", "slow[b]", "other"]
+    times = dict.fromkeys(quick, 1.0) | dict.fromkeys(slow, 8.0)
+    first, rest = Reach(times=times).batches([*quick, *slow], patience=30.0)
+    assert first == quick[:40]
+    assert rest == ["slow[a]", "other", "slow[b]", *quick[40:46]]
+
+
 def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_of_those_that_import_it() -> None:
     reach = Reach(
         times={"own": 9.0, "other": 1.0, "far": 0.1},
