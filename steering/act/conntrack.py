@@ -48,8 +48,9 @@ class Entry:
 
     address: str
     source: str
-    own: bool = False
-    """The source is an address of this host, which sends this itself: told once for each."""
+    apart: bool = False
+    """Not sent on for somebody behind this host: it sends this itself, or another site does, which
+    no detour takes. Told once for each source."""
     translated: str
     """What it leaves as; the same as `source` where nothing is translated."""
     answered: bool
@@ -67,8 +68,8 @@ class Conntrack:
     """
 
     def __init__(self, transit: Collection[str] = (), limits: Path = _LIMITS) -> None:
-        """`transit` are interfaces by which other sites' packets arrive: no detour takes these, so
-        they are left out. Which they are is known by the way back to their source.
+        """`transit` are interfaces by which other sites' packets arrive: no detour takes these.
+        Which they are is known by the way back to their source.
         """
         self._transit, self._limits = frozenset(transit), limits
 
@@ -97,28 +98,28 @@ class Conntrack:
             if body[there : there + size] in wanted  # most are not, and reading one takes 10 us
         )
         mine = [entry for entry in entries if entry is not None]
-        own, behind = self._whose(dict.fromkeys(entry.source for entry in mine))
-        ours = {entry.source: entry for entry in mine if entry.source in own}
+        apart, behind = self._whose(dict.fromkeys(entry.source for entry in mine))
+        once = {entry.source: entry for entry in mine if entry.source in apart}
         others = [entry for entry in mine if entry.source in behind]
-        return [*(replace(entry, own=True) for entry in ours.values()), *others]
+        return [*(replace(entry, apart=True) for entry in once.values()), *others]
 
     def _whose(self, sources: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
-        """Those that are addresses of this host, and those that are neither that nor reached by an
-        interface by which other sites' packets arrive.
+        """Those that are addresses of this host, or reached by an interface by which other sites'
+        packets arrive; and those that are neither.
         """
         transit = set()
         for name in self._transit:
             with suppress(OSError):  # there is none now
                 transit.add(socket.if_nametoindex(name))
-        own, behind, asked = set(), set(), list(islice(sources, SOURCES))
+        apart, behind, asked = set(), set(), list(islice(sources, SOURCES))
         with Asking() as asking:
             back = asking.get_each(wire.GETROUTE, [wire.lookup_of(source) for source in asked])
         for source, way in zip(asked, back, strict=True):
-            if way is not None and wire.is_local(way):
-                own.add(source)
-            elif way is None or transit.isdisjoint(wire.links_from(way)):
+            if way is not None and (wire.is_local(way) or transit & wire.links_from(way)):
+                apart.add(source)
+            else:
                 behind.add(source)
-        return frozenset(own), frozenset(behind)
+        return frozenset(apart), frozenset(behind)
 
     def _limit(self, *, lasting: bool) -> int | None:
         """Seconds after which the kernel forgets an entry; None: it keeps none."""

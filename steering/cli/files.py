@@ -136,7 +136,7 @@ def _forwarded(setup: Setup) -> Iterator[str]:
     with suppress(OSError):  # not for everybody to see
         for family in Family:
             found = conntrack.questions(family, parts.addresses_of(setup))
-            asks.update(entry.source for entry in found if not entry.own)
+            asks.update(entry.source for entry in found if not entry.apart)
     for source, number in sorted(asks.items()):
         if number >= MUCH and not carried(source, setup.config.forwarded_sources):
             yield (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -228,8 +228,9 @@ def unproven(world: World, a: int) -> str:
 
 def sites(world: World, a: int) -> str:
     """The state of each site that the policy would use for this address."""
+    through = untried(world)
     states = ", ".join(
-        f"{path} {_state(world, a, p)}"
+        f"{path} {_state(world, a, p, through)}"
         for p, path in enumerate(world.layout.paths)
         if p and world.layout.order[a, p] >= 0
     )
@@ -283,7 +284,8 @@ def no_answer(leg: Leg) -> str:
     return f"{what} comes back to {leg.source or 'this host'} by {'TCP' if leg.tcp else 'UDP'}"
 
 
-def _state(world: World, a: int, p: int) -> str:
+def _state(world: World, a: int, p: int, through: Collection[tuple[Leg, Forwarded]]) -> str:
+    """In words; `through` is whom this host forwards for without anybody knowing of a site."""
     word = Health(int(world.ledger.health[a, p])).word
     if world.orders.banned[a, p]:
         return f"{word}, to be avoided by an override"
@@ -298,7 +300,7 @@ def _state(world: World, a: int, p: int) -> str:
     site, family = world.layout.paths[p], world.layout.targets[a].family
     if not comes_back(world.ledger.legs, world.sources, family, site):
         return f"{word}, but not asked yet from every source of the resolvers"
-    if said := _untried(world, family, site):
+    if said := _untried(through, family, site):
         return f"{word}, but {said}"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
@@ -307,9 +309,9 @@ def _state(world: World, a: int, p: int) -> str:
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word
 
 
-def _untried(world: World, family: Family, site: str) -> str:
+def _untried(through: Collection[tuple[Leg, Forwarded]], family: Family, site: str) -> str:
     """Of whom nobody knows whether a site carries him; empty: there is nobody."""
-    who = [leg.source for leg, _ in untried(world) if (leg.family, leg.site) == (family, site)]
+    who = [leg.source for leg, _ in through if (leg.family, leg.site) == (family, site)]
     more = f" and {len(who) - 1} more" if len(who) > 1 else ""
     return (
         f"nothing shows that it carries what this host forwards for {who[0]}{more}" if who else ""

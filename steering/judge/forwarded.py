@@ -147,6 +147,8 @@ def dropped(
 
     One that gets nothing over the local path either has nothing to lose.
     """
+    if not any(said.state is State.LOST and leg.site != LOCAL for leg, said in carried.items()):
+        return ()  # as a rule; this is asked for each site of each address
     return tuple(
         (leg, sender)
         for leg, sender, state in _legs(carried, senders, layout, now)

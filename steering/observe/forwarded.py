@@ -47,7 +47,7 @@ class Entry(Protocol):
     @property
     def source(self) -> str: ...
     @property
-    def own(self) -> bool: ...
+    def apart(self) -> bool: ...
     @property
     def translated(self) -> str: ...
     @property
@@ -139,7 +139,7 @@ class Forwarding:
         self._troubles[family] = ""
         try:
             for entry in self._questions(family, self._addresses):
-                if entry.own:  # by now, if it went and came back
+                if entry.apart:  # by now: it went and came back, or the files say so
                     self.habits.pop((family, entry.source), None)
                 elif entry.age is None:
                     unsure.add(entry.source)

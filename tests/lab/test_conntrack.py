@@ -150,7 +150,7 @@ def test_whose_a_source_is_is_told_where_anybody_may_bind_to_anything(family: Fa
     asks(ANSWERS[family])
     asks(ANSWERS[family], here=True)
     seen = found(ANSWERS[family], Conntrack())
-    assert {source: entry.own for source, entry in seen.items()} == {
+    assert {source: entry.apart for source, entry in seen.items()} == {
         INSIDE[family]: False,
         OUTSIDE[family]: True,
     }
@@ -180,15 +180,18 @@ def test_a_port_that_is_used_for_longer_is_known_as_such() -> None:
 
 @pytest.mark.usefixtures("_pod")
 @pytest.mark.parametrize("family", Family)
-def test_what_other_sites_send_on_through_this_host_is_left_out(family: Family) -> None:
+def test_what_other_sites_send_on_through_this_host_is_nobody_behind_it(family: Family) -> None:
     """No detour takes it, by the rule of its interface."""
     asks(ANSWERS[family])
     asks(ANSWERS[family], here=True)
-    assert INSIDE[family] in found(ANSWERS[family], Conntrack())
-    assert INSIDE[family] not in found(ANSWERS[family], Conntrack(transit=("pod0",)))
-    assert OUTSIDE[family] in found(ANSWERS[family], Conntrack(transit=("pod0",)))
+    assert not found(ANSWERS[family], Conntrack())[INSIDE[family]].apart
+    seen = found(ANSWERS[family], Conntrack(transit=("pod0",)))
+    assert {source: entry.apart for source, entry in seen.items()} == {
+        INSIDE[family]: True,
+        OUTSIDE[family]: True,
+    }
     run("ip link del pod0")
-    assert INSIDE[family] in found(ANSWERS[family], Conntrack(transit=("pod0",)))
+    assert not found(ANSWERS[family], Conntrack(transit=("pod0",)))[INSIDE[family]].apart
 
 
 @pytest.mark.usefixtures("_pod")

@@ -119,7 +119,7 @@ class Entry:
     source: str
 
     @property
-    def own(self) -> bool:
+    def apart(self) -> bool:
         return self.source == "127.0.0.1"
 
 

@@ -39,7 +39,7 @@ POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
 class Entry:
     address: str = A
     source: str = POD
-    own: bool = False
+    apart: bool = False
     translated: str = HERE
     answered: bool = True
     lasting: bool = False
@@ -82,7 +82,7 @@ LATER = 100 + AT_THE_START + 1
 def test_who_asks_for_half_a_minute_is_in_use_and_told_with_what_becomes_of_it() -> None:
     table = Table()
     seen = Forwarding([A, B], table, now=100.0)
-    table.entries = [Entry(), Entry(source=HERE, own=True)]
+    table.entries = [Entry(), Entry(source=HERE, apart=True)]
     looked(seen, LATER, int(LASTING))
     assert seen.in_use == {}
     look(seen, LATER + LASTING)
@@ -125,7 +125,7 @@ def test_an_address_that_comes_back_to_this_host_is_nobody_behind_it() -> None:
     seen = Forwarding([A], table, now=100.0)
     looked(seen, LATER, int(LASTING) + 2)
     assert [f.source for f in seen.in_use[Family.IPV4]] == ["192.0.2.54"]
-    table.entries = [Entry(source="192.0.2.54", own=True)]
+    table.entries = [Entry(source="192.0.2.54", apart=True)]
     look(seen, LATER + LASTING + 3)
     assert seen.in_use == {}
 
@@ -143,6 +143,19 @@ def test_what_was_asked_before_a_site_was_rerouted_is_not_booked_to_it() -> None
     assert seen.take() == ()
     look(seen, 111 + WAITS)
     assert [passed.path for passed in seen.take()] == ["pao"]
+
+
+def test_who_is_said_to_be_of_another_site_after_the_alarm_is_forgotten() -> None:
+    """A reload with `transit_interfaces` ends it, and not a day."""
+    table = Table()
+    table.entries = [Entry()]
+    was = Forwarding([A], table, now=100.0)
+    looked(was, 100.0, LOOKS)
+    seen = Forwarding([A], table, was=was, now=200.0)
+    assert seen.in_use
+    table.entries = [Entry(apart=True, age=1.0)]
+    look(seen, 200.0)
+    assert seen.in_use == {}
 
 
 @pytest.mark.parametrize("age", [None, WAITS - 1, WAITS + 1])
