@@ -79,7 +79,7 @@ def _blank() -> Snapshot:
         setup = load(file)
     now = time.monotonic()
     return Snapshot(
-        mode="observe",
+        mode="rehearse",
         world=World.blank(Layout.of(setup), now, time.time()),
         installed={},
         alarms={},

@@ -7,6 +7,7 @@ remembered "I did that": what is installed is one of the facts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -18,12 +19,13 @@ from steering.decide.overrides import overrule
 from steering.decide.plan import commit, steps, tell
 from steering.decide.proof import Proof
 from steering.decide.prove import prove
+from steering.decide.rehearsal import rehearsed
 from steering.decide.rules import decide
 from steering.judge.post import post
 from steering.judge.reach import in_use
 from steering.judge.settle import adopt
 from steering.memory import recall, steered_since
-from steering.model import Event, Facts, Instant, Step
+from steering.model import LOCAL, Event, Facts, Instant, Step
 from steering.world import World
 
 
@@ -32,6 +34,8 @@ def turn(
 ) -> tuple[World, tuple[Step, ...], tuple[Event, ...]]:
     """The next world, the changes of plan on the way to it, and what there is to tell."""
     world, adopted = (world, ()) if world.started else _take_over(world, facts, now)
+    if not world.layout.acts:
+        facts = rehearsed(world, facts)
     ledger, judged = post(world.ledger, world.layout, facts, now, away=world.plan > 0)
     before = replace(world, ledger=ledger, now=now, wall=facts.wall)
     if facts.sources != world.sources:
@@ -50,8 +54,13 @@ def turn(
 
 
 def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[Event, ...]]:
-    """Take over what a predecessor left installed within its lease, and what it knew."""
+    """Take over what a predecessor left installed within its lease, and what it knew.
+
+    An agent that does not act takes over no steer: those end, and that is told as what it is.
+    """
     world, recalled = recall(replace(world, now=now, wall=facts.wall), facts.memory)
+    if not world.layout.acts:
+        return replace(world, started=True), (*recalled, *_let_go(world, facts.installed))
     layout, plan = world.layout, world.plan.copy()
     orders = read(world.orders, layout, facts.overrides, facts.wall)
     ordered = orders.decides != NONE
@@ -84,3 +93,15 @@ def _take_over(world: World, facts: Facts, now: Instant) -> tuple[World, tuple[E
     ledger = replace(ledger, holds={**ledger.holds, **world.ledger.holds})
     world = replace(world, plan=plan, since=since, ledger=ledger, proofs=proofs, started=True)
     return world, (*recalled, *events)
+
+
+def _let_go(world: World, installed: Mapping[str, str]) -> tuple[Event, ...]:
+    """What there is to tell of real steers that an agent found which does not act."""
+    because = "found installed within its lease; this agent steers nothing, so it goes"
+    return tuple(
+        replace(
+            world.event("released", a, because, path=LOCAL, was=site, now=LOCAL), event="released"
+        )
+        for address, site in sorted(installed.items())
+        if (a := world.layout.row.get(address)) is not None
+    )

@@ -39,6 +39,10 @@ class Layout:
     """Rows, columns, and what the policies say of each."""
 
     site: str
+    acts: bool
+    """Whether decisions are carried out; where not, they are told as what would be done."""
+    compares: bool
+    """Whether the sites are asked as well; where not, nothing is known but the local path."""
     targets: tuple[Target, ...]
     policies: tuple[Policy, ...]
     paths: tuple[str, ...]
@@ -140,6 +144,8 @@ class Layout:
         family_of = np.array([t.family is Family.IPV6 for t in targets], dtype=np.int64)
         return cls(
             site=config.site,
+            acts=config.acts,
+            compares=config.compares,
             targets=tuple(targets),
             policies=policies,
             paths=paths,

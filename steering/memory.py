@@ -23,12 +23,16 @@ from steering.world import World
 
 
 def remember(world: World) -> Memory:
-    """What the next agent has to know of this world."""
+    """What the next agent has to know of this world.
+
+    Where nothing is steered, a freeze is no word on where traffic stood: another agent's, which may
+    act, begins with how it is then.
+    """
     targets, row, now = world.layout.targets, world.layout.row, world.now
     level = damping.worn(world.worn, world.worn_at, world.layout, now)
     return Memory(
         at=world.wall,
-        frozen=dict(world.frozen),
+        frozen=dict(world.frozen) if world.layout.acts else {},
         worn={targets[a].address: float(level[a]) for a in np.flatnonzero(level).tolist()},
         breaches={
             targets[a].address: Breaches(

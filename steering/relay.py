@@ -206,6 +206,9 @@ def relay(
     known of it. What is steered through such a site stays, and is proved anew. The local path is
     another way for our questions alone, which are led by another pin: what resolvers saw of it
     stands, and what is steered comes home by a full recovery, as after a restart.
+
+    An agent that acts from now on, or no more, or compares nothing any more, begins with everything
+    at home: what was only rehearsed moves no traffic before it is decided, and shown, anew.
     """
     ways = _ways(world.layout, layout, rerouted)
     traffic = _ways(world.layout, layout, [path for path in rerouted if path != LOCAL])
@@ -224,6 +227,8 @@ def relay(
         bypassed=world.bypassed.intersection(layout.row),
         **_moved(world, blank, ways),
     )
+    if _role(layout) != _role(world.layout):
+        made = replace(made, proofs={}, left_at=blank.left_at, frozen={})
     proofs = {a: proof for a, proof in made.proofs.items() if proof.column == plan[a]}
     for a in np.flatnonzero(plan).tolist():
         if layout.paths[plan[a]] in rerouted:
@@ -316,13 +321,25 @@ def _groups(layout: Layout) -> list[tuple[str, ...]]:
     return [named[g] for g in sorted(named)]
 
 
+def _role(layout: Layout) -> tuple[bool, bool]:
+    """How far an agent goes: what one decided is not the other's to go on with."""
+    return layout.acts, layout.compares
+
+
+_ANEW = "from now on decisions are carried out: it is decided anew"
+_NO_MORE = "from now on decisions are told and not carried out: nothing is steered"
+_ALONE = "from now on the local path alone is asked, or others are as well: it is decided anew"
+
+
 def _plan(world: World, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event, ...]]:
     """The plan that is still allowed, and what there is to tell of the rest."""
     old, plan, ended = world.layout, np.zeros(len(layout.targets), dtype=np.int64), []
     for a in np.flatnonzero(world.plan).tolist():
         site, why = old.paths[world.plan[a]], ""
         b, p = layout.row.get(old.targets[a].address), layout.column.get(site)
-        if b is None:
+        if _role(layout) != _role(old):
+            why = _ANEW if layout.acts else _NO_MORE if old.acts else _ALONE
+        elif b is None:
             why = "no policy names this address any more"
         elif p is None or not layout.hop[b, p]:
             why = f"there is no way through {site} any more"

@@ -15,6 +15,7 @@ from steering.decide.served import Unserved
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
 from steering.model import Event, Family, Forwarded, Frozen, Instant, WallTime
+from steering.would import told
 
 if TYPE_CHECKING:
     from steering.decide.board import Board
@@ -26,6 +27,8 @@ class Alarm:
 
     since: WallTime
     because: str
+    cause: str | None = None
+    """The alarm that it follows from, and is shown under; None: it stands by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,7 +115,14 @@ class World:
         )
 
     def steers(self) -> dict[str, str]:
-        """The plan as the actuators take it: address -> site, of those that take a detour."""
+        """The plan as the actuators take it: address -> site, of those that take a detour.
+
+        Empty for an agent that does not act, whatever it would do (`wanted`).
+        """
+        return self.wanted() if self.layout.acts else {}
+
+    def wanted(self) -> dict[str, str]:
+        """The plan, be it carried out or not: address -> site, of those that take a detour."""
         return {
             self.layout.targets[a].address: self.layout.paths[self.plan[a]]
             for a in np.flatnonzero(self.plan).tolist()
@@ -129,10 +139,10 @@ class World:
         now: str | None = None,
         rule: str | None = None,
     ) -> Event:
-        """One thing to tell of the address in row `a`."""
+        """One thing to tell of the address in row `a`; of a decision, as what it comes to here."""
         target = self.layout.targets[a]
         return Event(
-            event=event,
+            event=told(event, acts=self.layout.acts),
             because=because,
             upstream=target.upstream,
             address=target.address,

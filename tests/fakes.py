@@ -31,6 +31,8 @@ class FakeActuator:
         self.own = frozenset(own)
         self.foreign_routes: frozenset[str] = frozenset()
         self.prepared = False
+        self.steering = False
+        """The rule of the steers is there."""
         self._may_write = may_write
         self._routes: dict[str, str] = {}
         self._linkless: frozenset[str] = frozenset()
@@ -69,10 +71,10 @@ class FakeActuator:
         told, self._changed = self._changed, False
         return told
 
-    def prepare(self, addresses: Collection[str]) -> tuple[Trouble, ...]:
+    def prepare(self, addresses: Collection[str], *, steering: bool = True) -> tuple[Trouble, ...]:
         if not self.prepared and not self._may_write():
             return (Trouble(what="rules", because=SWITCHED_OFF),)
-        self.prepared = True
+        self.prepared, self.steering = True, steering
         return tuple(
             Trouble(what=f"{len(addresses)} routes through {site}", because=UNREACHABLE)
             for site in sorted(self._linkless)

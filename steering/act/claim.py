@@ -149,6 +149,15 @@ class Claim:
             self._rule(family, self.priority, table=self.table),
         )
 
+    def questions(self, family: Family) -> tuple[Rule, ...]:
+        """Those of the rules that carry marked questions over the sites.
+
+        They catch packets with our marks and nothing else: beside them, and the sites' tables that
+        they look up, all other packets go as they went.
+        """
+        sites = self.marks[1:]
+        return tuple(rule for rule in self.rules(family) if rule.mark in sites)
+
     def probe_routes(self, addresses: Iterable[str]) -> tuple[Route, ...]:
         """What the sites' tables hold for the questions to these addresses.
 

@@ -77,7 +77,11 @@ def _target(route: Route) -> tuple[Family, int, str, int]:
 def rule_changes(
     wanted: Iterable[Rule], present: Sequence[Rule], claim: Claim
 ) -> tuple[Change, ...]:
-    """The changes to our block of rules; rules of others don't enter into it."""
+    """The changes to our block of rules; rules of others don't enter into it.
+
+    The first to go is the one that leads to the steers: while it is there, those that keep other
+    sites' packets and questions to the local path off them are.
+    """
     left = [rule for rule in present if is_our_rule(rule, claim)]
     put: list[Change] = []
     for rule in wanted:
@@ -85,6 +89,7 @@ def rule_changes(
             left.remove(rule)
         else:
             put.append(Change(act=Act.ADD, what=rule))
+    left.sort(key=lambda rule: rule.table != claim.table)
     return (*put, *(Change(act=Act.REMOVE, what=rule) for rule in left))
 
 

@@ -61,16 +61,18 @@ class KernelActuator(KernelReader):
         self._writing.close()
         super().close()
 
-    def prepare(self, addresses: Collection[str]) -> tuple[Trouble, ...]:
+    def prepare(self, addresses: Collection[str], *, steering: bool = True) -> tuple[Trouble, ...]:
         """Makes the sites' tables hold the ways to these addresses; and all our rules be there.
 
+        Without `steering` no rule is there but those that carry marked questions over the sites.
         Returns what can't be had, and why. Changes nothing where all is there. The routes through
         a site whose link is down are such a trouble: questions through it fail until they can be
         put in.
         """
         claim = self.claim
         of_routes, occupied = self._table_changes(addresses)
-        rules = [rule for family in claim.families for rule in claim.rules(family)]
+        wanted = claim.rules if steering else claim.questions
+        rules = [rule for family in claim.families for rule in wanted(family)]
         there = self._rules()
         of_rules = rule_changes(rules, there, claim)
         self._placed.found(rule for rule in rules if rule in there)

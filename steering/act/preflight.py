@@ -102,7 +102,7 @@ def _capabilities(claim: Claim) -> Iterator[Complaint]:
         yield Complaint(
             kind=Fault.NOT_PERMITTED,
             message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root "
-            "or give it in the unit (AmbientCapabilities=), or set mode: observe and kernel: off",
+            "or give it in the unit (AmbientCapabilities=), or set mode: observe",
         )
 
 
@@ -270,9 +270,17 @@ def _ways_out(claim: Claim, addresses: Collection[str], asking: Asking) -> Itera
                 )
             elif family is Family.IPV4:
                 interfaces |= link
-    some = next((a for a in askable(addresses, claim) if Family.of(a) is Family.IPV4), None)
-    if some is not None and (way := way_to(asking, some, claim.mark)) is not None:
-        interfaces |= _named(way.oif)
+    for family in Family:
+        mine = [a for a in askable(addresses, claim) if Family.of(a) is family]
+        way = way_to(asking, mine[0], claim.mark) if mine else None
+        if mine and way is None:
+            yield Complaint(
+                kind=Fault.NOTICE,
+                message=f"policies: this host has no route to their {len(mine)} {family} addresses "
+                "now: nothing is known of these until it has",
+            )
+        elif way is not None and family is Family.IPV4:
+            interfaces |= _named(way.oif)
     yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
 
 

@@ -1,7 +1,8 @@
 """The agent's hands: the lease, the guard, the off switch and the plan, each turn in that order.
 
-An agent in observe mode has none. Nothing is installed without a lease that is renewed, a
-guard that would end it, and a switch that is on; taking back needs none of the three.
+An agent in observe mode has none. One that rehearses puts in what carries its questions over the
+sites and no steer, whatever plan it is given. Nothing is installed without a lease that is renewed,
+a guard that would end it, and a switch that is on; taking back needs none of the three.
 """
 
 from __future__ import annotations
@@ -73,11 +74,13 @@ class Hands:
         self._former: tuple[KernelActuator, ...] = ()
         """What was claimed before, until nothing of it is left but what is claimed now."""
         self._allowed = allowed
+        self._steers = config.acts
+        """Plans are carried out."""
         self._switch, self._runtime, self._lease_for = switch, config.runtime, config.lease
         self._alone = Alone()
         self.kernel = self._actuator(claim)
         self.voice = Voice(config.runtime, may_speak=lambda: not switch.engaged())
-        self.voice.serve(parts.terms_of(config), config.lease)
+        self.voice.serve(parts.told_to_routers(config), config.lease)
         self._lease = Lease(config.runtime)
         self._renewal = Renewal(self._lease)
         self._guard = Guard(runtime=config.runtime)
@@ -170,7 +173,8 @@ class Hands:
         if kernel is not self.kernel:
             self._former = (*self._former, self.kernel)
             self.kernel = kernel
-        self.voice.change(parts.terms_of(config), config.lease)
+        self.voice.change(parts.told_to_routers(config), config.lease)
+        self._steers = config.acts
         self._allowed, self._lease_for = allowed, config.lease
         self.changed = True
 
@@ -229,6 +233,7 @@ class Hands:
     def act(self, plan: Mapping[str, str], *, off: bool, moved: bool) -> Acted:
         """Renew the lease, and make the kernel match if anything may have changed."""
         now = time.monotonic()
+        plan = plan if self._steers else {}
         if self.owes:  # before anything is installed, and with or without lease and guard
             self._repay()
             if self.owes:
@@ -275,7 +280,7 @@ class Hands:
         results = self.kernel.apply(plan, self._allowed)
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
-            *map(str, self.kernel.prepare(self._allowed)),
+            *map(str, self.kernel.prepare(self._allowed, steering=self._steers)),
             *map(str, self._leave()),
             *map(str, self.kernel.foreign(besides=self.former)),
         )

@@ -32,6 +32,7 @@ from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
 from steering.observe.strays import Strays
 from steering.report.events import Log
+from steering.report.gather import Gathering
 from steering.report.http.answers import answer
 from steering.report.http.letters import Answer
 from steering.report.http.service import Service
@@ -61,6 +62,7 @@ class Agent:
         self.snapshot: Snapshot | None = None
         self.meters.watch(lambda: self.snapshot)
         self.troubles = Troubles()
+        self.gathering = Gathering()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.kept_off = StateOff(
             state=config.state, runtime=config.runtime, leased=standing.leased(config.runtime)
@@ -145,8 +147,8 @@ class Agent:
             events += journal.news()
         if hands is not None:  # after the journal: no replay could come to these
             events += (*hands.voice.news(), *hands.meddling.news(now))
-        for event in events:
-            self.tell(event)
+        for event, addresses in self.gathering.of(events, now):
+            self.log.write(event, time.time(), addresses)
         for unread in HERE.news(now):
             self.tell(_dropped(unread))
         if self.senses.hear_kernel():
@@ -158,7 +160,7 @@ class Agent:
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
         world, outfit, journal = self.regime.world, self.regime.outfit, self.regime.journal
         self.service.tend(self.regime.version.setup.config.status, now)
-        for event in self.troubles.settle(self._matters(now), world.wall):
+        for event in self.troubles.settle(self._matters(now), world.wall, world.alarms):
             self.tell(event)
         self.snapshot = Snapshot(
             mode=str(self.regime.version.setup.config.mode),

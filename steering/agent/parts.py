@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from steering import bounds, hop
+from steering import bounds
 from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
-from steering.act.claim import LAST_RESORT, Claim
-from steering.act.diff import askable
+from steering.act.claim import Claim
 from steering.config import Config, Mode, Policy, Return, Setup
 from steering.config import Pin as PinConfig
 from steering.dnstap.listen import Place
@@ -94,19 +93,19 @@ def terms_of(config: Config) -> Terms | None:
 
 
 def held_by(config: Config) -> Claim | None:
-    """What an acting agent by this configuration holds; None where it does not act at all."""
-    if config.mode is not Mode.ENFORCE:
+    """What an agent by this configuration holds; None where it changes nothing on this host."""
+    if config.mode is Mode.OBSERVE:
         return None
-    return claim_of(config) or (NOTHING if config.act.bgp else None)
+    return claim_of(config) or (NOTHING if config.acts else None)
 
 
-def acts(config: Config) -> bool:
-    """Whether an agent by this configuration changes anything on the host."""
-    return held_by(config) is not None
+def told_to_routers(config: Config) -> Terms | None:
+    """What an agent by this configuration tells routers by; None where it tells them nothing."""
+    return terms_of(config) if config.acts else None
 
 
 def rerouted(was: Config, now: Config) -> frozenset[str]:
-    """The paths that are another way now: reached, announced or asked by something else.
+    """The paths that are another way now: reached, announced or asked by something else, or not.
 
     What was measured over the one way says nothing of the other. The local path is asked by its
     mark, which leads where it did whatever its number, unless a pin says otherwise.
@@ -120,8 +119,9 @@ def _way(config: Config, path: str) -> tuple[object, ...]:
     pin = config.observe.probe.pins.get(path)
     if path == LOCAL:
         return (pin,)
-    hops = config.sites[path].next_hop
-    return (hops, config.announced_next_hops.get(path, hops), pin, config.sites[path].returns)
+    hops, returns = config.sites[path].next_hop, config.sites[path].returns
+    asked = config.mode is not Mode.OBSERVE or pin is not None
+    return (asked, hops, config.announced_next_hops.get(path, hops), pin, returns)
 
 
 def addresses_of(setup: Setup) -> frozenset[str]:
@@ -220,31 +220,3 @@ def delegations_of(setup: Setup) -> Mapping[str, Sequence[str]]:
         (zone for policy in setup.policies for zone in policy.zones),
         (target.nameserver for policy in setup.policies for target in policy.targets),
     )
-
-
-def pinning_commands(claim: Claim, addresses: Collection[str]) -> tuple[str, ...]:
-    """The `ip` commands by which an operator pins marked probes to each path himself.
-
-    For hosts where the agent may only observe: it then measures the remote sites as well.
-    """
-    asked = askable(addresses, claim)
-    lines: list[str] = []
-    for family in claim.families:
-        ip = "ip -4" if family.bits == 32 else "ip -6"
-        around = f"fwmark {claim.mark:#x}/{claim.mask:#x} lookup main"
-        lines.append(f"{ip} rule add pref {claim.priority - 2} {around}")
-        for site in claim.sites:
-            to = claim.next_hop(site, family)
-            if to is None:
-                continue
-            table = claim.table + claim.number(site)
-            marked = f"fwmark {claim.mark_of(site):#x}/{claim.mask:#x}"
-            asks_by = f"pref {claim.priority - 1} {marked} lookup {table}"
-            for address in asked:
-                if Family.of(address) is family:
-                    # While the site's link is down its probes must not take another way instead.
-                    end = f"unreachable {address} metric {LAST_RESORT} table {table}"
-                    lines.append(f"{ip} route add {end}")
-                    lines.append(f"{ip} route add {address} {hop.words(to)} table {table}")
-            lines.append(f"{ip} rule add {asks_by}")
-    return tuple(lines)

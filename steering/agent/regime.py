@@ -160,13 +160,9 @@ class Regime:
         Both versions are thought through on paper: only what the files do counts, and not what
         the next turn does anyway. Raises CannotRun where the other one can't be thought through.
         """
-        if self.outfit.hands is None:
-            return Ended(gone=(), of=0)  # nothing is in force
         now, facts = time.monotonic(), self._standing(self._senses.installed())
         stay = engine.turn(self.world, facts, now)[0].steers()
-        left: Collection[str] = ()
-        if parts.acts(version.setup.config):
-            left = self._on_paper(version, facts, now).steers().keys()
+        left = self._on_paper(version, facts, now).steers().keys()
         return Ended(gone=tuple(sorted(stay.keys() - left)), of=len(stay))
 
     def _on_paper(self, version: Version, facts: Facts, now: Instant) -> World:

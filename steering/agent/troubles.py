@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from steering.agent.outfit import Outfit
 from steering.decide.alarms import settle
@@ -19,13 +19,15 @@ class Troubles:
     def __init__(self) -> None:
         self.alarms: Mapping[str, Alarm] = {}
 
-    def settle(self, now: Mapping[str, str], wall: WallTime) -> tuple[Event, ...]:
+    def settle(
+        self, now: Mapping[str, str], wall: WallTime, others: Collection[str] = ()
+    ) -> tuple[Event, ...]:
         """Take over what is the matter (name to text); which alarms that raises and clears.
 
-        An empty text is nothing the matter.
+        An empty text is nothing the matter. `others`: the engine's alarms, which may be a cause.
         """
         there = {name: text for name, text in now.items() if text}
-        self.alarms, events = settle(self.alarms, there, wall)
+        self.alarms, events = settle(self.alarms, there, wall, others)
         return events
 
 

@@ -4,7 +4,7 @@ A mark is believed from the moment it was seen to lead over its path to an addre
 looked up for each of them. A site's table has no default route: where a route is missing, the
 question takes the local path or a detour. Whoever took the route or a rule away, an answer to an
 earlier question came over some other path, and counting it for this one would be a lie. An agent
-that may only observe uses the rules it finds (`steering check --rules`).
+that may only observe has no marks: it asks over the local path, and where pins lead.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ class Ways:
         self._unasked: dict[str, Instant] = {}
         """Addresses that can't be asked through any site, and since when."""
         self.watch(watched)
-        self.marked = acting or (
-            reader is not None and any(path != LOCAL for path, _ in reader.pinned(self._families))
-        )
+        self.marked = acting
         """Whether the paths are told apart by marks; if not, only the local one is asked."""
         self._links: Mapping[tuple[str, Family], int] = {}
         self._leave_by: dict[tuple[str, str], int | None] = {}

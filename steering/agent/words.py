@@ -11,10 +11,14 @@ from steering.report.snapshot import Snapshot
 def summary(outfit: Outfit) -> str:
     """What it measures, and what it acts by."""
     setup, layout, hands = outfit.setup, outfit.layout, outfit.hands
-    ways = ["kernel routes"] if hands and hands.kernel.claim.sites else []
+    config = setup.config
+    by_kernel = "kernel routes" if config.acts else "rules for its own questions alone"
+    ways = [by_kernel] if hands and hands.kernel.claim.sites else []
     ways += ["BGP"] if hands and hands.voice.speaker else []
+    if not config.compares:
+        ways = ["no actuator: no path is compared with another (`mode: rehearse` does)"]
     return (
-        f"{setup.config.site}, {setup.config.mode}: {len(layout.targets)} addresses of "
+        f"{config.site}, {config.mode}: {len(layout.targets)} addresses of "
         f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, "
         f"{' and '.join(ways) or 'no actuator'}"
     )

@@ -26,12 +26,7 @@ def check(options: argparse.Namespace) -> int:
 
     setup = load(options.config)
     parts.chain_of(setup)
-    claim, addresses = parts.claim_of(setup.config), parts.addresses_of(setup)
-    if options.rules:
-        if claim is None:
-            raise Excuse(WRONG_INPUT, "kernel: off: there are no rules")
-        print("\n".join(parts.pinning_commands(claim, addresses)))
-        return FINE
+    addresses = parts.addresses_of(setup)
     if options.prefix_list:
         from steering.prefixes import prefix_list
 
@@ -73,13 +68,14 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
     from steering.agent.standing import leased
     from steering.config import Mode
     from steering.dnstap.listen import objections
+    from steering.observe.algorithms import refusal, refused
 
     def failed(message: str) -> Complaint:
         return Complaint(kind=Fault.FAILED, message=message)
 
     config = setup.config
     # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
-    who = "`run`" if config.mode is Mode.ENFORCE else "`mode: enforce`"
+    who = "`mode: rehearse`" if config.mode is Mode.OBSERVE else "`run`"
     if (claim := parts.claim_of(config)) is not None:
         addresses = parts.addresses_of(setup)
         for complaint in preflight(
@@ -101,6 +97,9 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
             yield failed(f"act.bgp: {trouble}")
     yield from map(failed, _sources(setup))
     yield from map(failed, _forwarded(setup))
+    for algorithm in sorted(refused()):
+        said = f"{refusal(algorithm)}; nothing that is signed by it alone is judged"
+        yield failed(f"DNSSEC: {said}")
     for place in parts.places_of(config):
         for objection in objections(place):
             yield failed(f"observe.dnstap: {objection}")

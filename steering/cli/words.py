@@ -52,11 +52,6 @@ def parser() -> argparse.ArgumentParser:
         help="exit 1, 2 or 3 for what is said of this host, or of overrides, as well",
     )
     check.add_argument(
-        "--rules",
-        action="store_true",
-        help="print the `ip` commands that pin probes to each path, for observe mode",
-    )
-    check.add_argument(
         "--prefix-list",
         choices=("bird", "frr", "junos"),
         help="print a filter for the routers that are told by BGP: the policies' addresses",

@@ -45,9 +45,10 @@ _PROTOCOLS: Mapping[int, str] = {
 
 
 class Mode(enum.StrEnum):
-    """Whether the agent may act."""
+    """How far the agent may act."""
 
     ENFORCE = "enforce"
+    REHEARSE = "rehearse"
     OBSERVE = "observe"
 
 
@@ -229,7 +230,9 @@ class Config(Section):
     site: SiteName = Field(description="This site's name.")
     mode: Mode = Field(
         default=Mode.ENFORCE,
-        description="`enforce`, or `observe`: measure, decide and report, change nothing at all.",
+        description="`enforce`; `rehearse`: put in what carries the agent's own marked questions,"
+        " decide, and say what it would do; or `observe`: measure the local path and report, change"
+        " nothing at all.",
     )
     lease: Annotated[
         float,
@@ -310,6 +313,18 @@ class Config(Section):
         default=Listen(host="127.0.0.1", port=9353),
         description="Address and port of the page, the API and /metrics. Port 0: any free one.",
     )
+
+    @property
+    def acts(self) -> bool:
+        """Whether an agent by this configuration changes where any traffic goes."""
+        by_any = self.act.kernel is not None or self.act.bgp is not None
+        return self.mode is Mode.ENFORCE and by_any
+
+    @property
+    def compares(self) -> bool:
+        """Whether an agent by this configuration asks over the sites as well, by marks or pins."""
+        by_pins = not self.observe.probe.pins.keys().isdisjoint(self.sites)
+        return self.mode is not Mode.OBSERVE or by_pins
 
     @property
     def announced_next_hops(self) -> Mapping[str, Mapping[Family, str]]:

@@ -19,7 +19,7 @@ def wrong_in(config: Config) -> Iterator[Wrong]:
     """What in a configuration contradicts itself."""
     if config.site in config.sites:
         yield ("sites", config.site), "is this site itself, wanted remote sites only"
-    if config.mode is Mode.ENFORCE and not config.sites:
+    if config.mode is not Mode.OBSERVE and not config.sites:
         yield ("sites",), "is empty, wanted a site to steer to, or mode: observe"
     taken: dict[str, str] = {}
     for name, site in config.sites.items():

@@ -24,11 +24,12 @@ from steering.decide.because import (
 )
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.decide.remedies import cause_of, with_remedy
+from steering.judge.families import Way, ways
 from steering.judge.forwarded import LASTS
-from steering.judge.ledger import SILENCES
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
-from steering.model import Event, Forwarded, Health, Seconds, WallTime
+from steering.model import Event, Family, Forwarded, Health, Seconds, WallTime
 from steering.world import Alarm, World
 
 REMEDY = (
@@ -44,23 +45,42 @@ def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
 
 
 def settle(
-    was: Mapping[str, Alarm], now: Mapping[str, str], wall: WallTime
+    was: Mapping[str, Alarm],
+    now: Mapping[str, str],
+    wall: WallTime,
+    others: Collection[str] = (),
 ) -> tuple[Mapping[str, Alarm], tuple[Event, ...]]:
-    """The alarms for what is the matter now (name to text), and which that raises and clears."""
-    raised = (
-        Event(event="alarm_raised", because=text, now=name)
-        for name, text in now.items()
-        if name not in was
-    )
-    cleared = (
-        Event(event="alarm_cleared", because="no longer so", was=name)
-        for name in was
-        if name not in now
-    )
+    """The alarms for what is the matter now (name to text), and which that raises and clears.
+
+    One that follows from another, of these or of the `others`, is neither raised nor cleared.
+    """
+    there = {*now, *others}
     kept = {
-        name: Alarm(since=was[name].since if name in was else wall, because=text)
+        name: Alarm(
+            since=was[name].since if name in was else wall,
+            because=with_remedy(name, text),
+            cause=cause_of(name, there),
+        )
         for name, text in now.items()
     }
+    told, tells = (
+        {name: alarm for name, alarm in alarms.items() if alarm.cause is None}
+        for alarms in (was, kept)
+    )
+    raised = (
+        Event(event="alarm_raised", because=alarm.because, now=name)
+        for name, alarm in tells.items()
+        if name not in told
+    )
+    cleared = (
+        Event(
+            event="alarm_cleared",
+            because=f"it follows from {kept[name].cause}" if name in kept else "no longer so",
+            was=name,
+        )
+        for name in told
+        if name not in tells
+    )
     return kept, (*raised, *cleared)
 
 
@@ -82,7 +102,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
         (
             "everywhere",
             board.all_bad,
-            "are bad on every path: serve-stale or a negative trust anchor may help",
+            "are bad on every path",
         ),
         ("unproven", stuck, "are bad here and no remote path is proven good"),
         ("damped", board.damped, "moved too often and stay where they are"),
@@ -104,6 +124,8 @@ def _now(world: World, board: Board) -> dict[str, str]:
             worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
+    if one := _one_server(world):
+        worst["intercepted"] = one
     if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
@@ -121,7 +143,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
         first = int(np.argmax(alone))
         worst["uncompared"] = (
             f"{_whose(world, alone)} look bad here, and no other path can be compared, so nobody"
-            f" can tell whose fault it is: {sites(world, first)}"
+            f" can tell whose fault it is: {_uncompared(world, first)}"
         )
     if (shut := _shut_in(world)).any():
         told = [worst["self"]] if "self" in worst else []
@@ -132,11 +154,35 @@ def _now(world: World, board: Board) -> dict[str, str]:
         worst["unserved"] = unserved
     if board.room.over.any():
         worst["capacity"] = (
-            f"more is steered to a site than it may get: {loads(board)}; what dnstap shows beyond"
+            f"more {'is' if world.layout.acts else 'would be'} steered to a site than it may get:"
+            f" {loads(board)}; what dnstap shows beyond"
             " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
             " else see who writes to the dnstap sockets"
         )
     return worst
+
+
+def _one_server(world: World) -> str:
+    """That one and the same server answers for unrelated operators here; empty if that is not so.
+
+    Their own have names (NSID, RFC 5001) of their own, so two names settle it.
+    """
+    layout, name, rows = world.layout, None, list[int]()
+    for (a, p), instance in world.ledger.instances.items():
+        if p or instance.mixed or not instance.known:
+            continue
+        name = name or instance.known[0]
+        if any(known != name for known in instance.known):
+            return ""
+        rows.append(a)
+    whose = {layout.targets[a].upstream for a in rows}
+    if len({int(layout.operator_of[a]) for a in rows}) < 2:
+        return ""
+    return (
+        f"{len(rows)} addresses of {', '.join(sorted(whose))} are answered by one server over the"
+        f" local path (NSID {name}): something on the way answers in their place, and what is seen"
+        " here is that one's"
+    )
 
 
 def _alone(world: World, board: Board) -> NDArray[np.bool_]:
@@ -149,18 +195,18 @@ def _alone(world: World, board: Board) -> NDArray[np.bool_]:
     return np.asarray(found & ~board.self_doubt & ~board.ordered & (not board.clock_doubt))
 
 
-def _shut_in(world: World) -> NDArray[np.bool_]:
-    """(A,) no question of this address's family gets out over the local path.
+def _uncompared(world: World, a: int) -> str:
+    """What each site lacks; or that none is asked at all."""
+    if not world.layout.compares:
+        return "`mode: observe` asks over no site (`mode: rehearse` does, and moves nothing)"
+    return sites(world, a)
 
-    A family that never brought anything is one that this host does not have, unless it is so of
-    every family.
-    """
-    ledger, family_of = world.ledger, world.layout.family_of
-    families = [f for f in (0, 1) if (family_of == f).any()]
-    shut = {f: bool((ledger.stuck[family_of == f, 0] >= SILENCES).all()) for f in families}
-    had = {f: not np.isnan(ledger.reached[family_of == f, 0]).all() for f in families}
-    told = [f for f in families if shut[f] and (had[f] or all(shut.values()))]
-    return np.isin(family_of, told)
+
+def _shut_in(world: World) -> NDArray[np.bool_]:
+    """(A,) no question of this address's family gets out over the local path any more."""
+    of_each = ways(world.ledger, world.layout)
+    lost = [number for number, family in enumerate(Family) if of_each.get(family) is Way.LOST]
+    return np.isin(world.layout.family_of, lost)
 
 
 def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:

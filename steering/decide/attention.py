@@ -129,9 +129,11 @@ def _asked(
     else:
         columns = set(range(len(layout.paths)))
     proving = proof is not None and not proof.proved
+    # Where nothing is carried out, what has no mark does not take the would-be detour.
+    shows = layout.acts or not world.plan[a]
     return Attention(
         paths=frozenset(layout.paths[p] for p in columns),
-        live=live or (proof is not None and proof.installed is not None),
+        live=live or (shows and proof is not None and proof.installed is not None),
         witnesses=_witnesses(world, a),
         every=max(every, gap(layout, ledger, a, world.now, proving=proving)),
     )

@@ -163,15 +163,16 @@ def waiting(world: World, board: Board, a: int) -> str:
     """What the budget lets an address wait for, with the numbers; empty if for nothing."""
     layout, room = world.layout, board.room
     upstream = layout.upstream_of == layout.upstream_of[a]
+    are = "are" if layout.acts else "would be"
     match Held(int(board.held[a])):
         case Held.PER_MINUTE:
             return f"waits: moves_per_minute: {room.budget.moves_per_minute} are used up"
         case Held.AT_ONCE:
             away = int((world.plan > 0).sum())
-            return f"waits: {away} addresses are steered, at_once: {room.budget.at_once}"
+            return f"waits: {away} addresses {are} steered, at_once: {room.budget.at_once}"
         case Held.AT_MOST:
             away = int((upstream & (world.plan > 0)).sum())
-            return f"waits: {away} of its upstream are steered, at_most: {board.at_most[a]}"
+            return f"waits: {away} of its upstream {are} steered, at_most: {board.at_most[a]}"
         case Held.CAPACITY:
             return f"waits: no proven site has room for {rate(room.demand[a])}: {loads(board)}"
         case Held.GRADUAL:

@@ -108,16 +108,15 @@ class Proof:
                 proof = replace(proof, stuck=proof.stuck + 1)
         return proof
 
-    @property
-    def shown(self) -> str:
-        """What was seen so far, in words."""
-        judged = f"{self.good} good and {self.bad} bad live answers"
+    def shown(self, kind: str = "live") -> str:
+        """What was seen so far, in words; `kind`: the answers that count."""
+        judged = f"{self.good} good and {self.bad} bad {kind} answers"
         if (self.good or self.bad) and self.owing and not self.proved:
             return f"{judged}, none of them good to {', '.join(sorted(self.owing))}"
         if self.good or self.bad:
             return judged
-        stuck = f", {self.stuck} live questions did not get out" if self.stuck else ""
-        return f"no live answer that could be judged{stuck}"
+        stuck = f", {self.stuck} {kind} questions did not get out" if self.stuck else ""
+        return f"no {kind} answer that could be judged{stuck}"
 
     def standing(self, now: Instant) -> Standing:
         """Where it stands at this instant."""

@@ -78,7 +78,9 @@ class _Turn:
             if there != self.layout.paths[proof.column]:
                 proofs[a] = proof.pause()
             elif proof.installed is None:
-                usual = good_answers(self.world.ledger.hearsay, a)
+                # What the resolvers would get over a detour is not heard where there is none.
+                acts, hearsay = self.layout.acts, self.world.ledger.hearsay
+                usual = good_answers(hearsay, a) if acts else 0.0
                 served = Served(usual=usual, before=self._bad(a), began=self.now)
                 begun = proof.begin(self.now, self.allowed, sources)
                 proofs[a] = replace(begun, served=served)
@@ -122,6 +124,7 @@ class _Turn:
     def away(self, a: int, proof: Proof) -> None:
         """The proof of a steer."""
         standing, site = proof.standing(self.now), self.layout.paths[proof.column]
+        shown = proof.shown("live" if self.layout.acts else "marked")
         if proof.served.worse and standing is not Standing.FAILED and self._well(a, proof):
             self._unserved(a, proof, site)
             return
@@ -129,10 +132,10 @@ class _Turn:
             if proof.served.usual and not proof.served.fine and self.now < proof.deadline:
                 return  # the resolvers, who are heard, have had no answer over it yet
             self.proofs[a] = replace(proof, proved=True, shouted=False)
-            self.tell("proved", a, proof.shown, site)
+            self.tell("proved", a, shown, site)
         elif standing is Standing.UNSHOWN:
             later = proof.prolong(self.now, self.allowed)
-            self._go_on(a, proof, later, f"{proof.shown}: not shown yet whether {site} helps")
+            self._go_on(a, proof, later, f"{shown}: not shown yet whether {site} helps")
         elif standing is Standing.FAILED and not self._site_itself(a, proof):
             verdict = (
                 f"{site} does not help" if proof.bad else f"could not be shown that {site} helps"
@@ -141,11 +144,11 @@ class _Turn:
             if order is not None and order.action is not Action.LOCAL:
                 says = f"the override {order.name} says so"
                 anew = proof.again(self.now, self.allowed)
-                self._go_on(a, proof, anew, f"{proof.shown}: {verdict}; kept, because {says}")
+                self._go_on(a, proof, anew, f"{shown}: {verdict}; kept, because {says}")
                 return
             del self.proofs[a]
             self.failed.append((a, proof.column))
-            self.tell("undone", a, f"{proof.shown}: {verdict}", site, was=site)
+            self.tell("undone", a, f"{shown}: {verdict}", site, was=site)
 
     def _well(self, a: int, proof: Proof) -> bool:
         """Whether our own questions are answered there, live ones and those with a mark."""
@@ -218,14 +221,14 @@ class _Turn:
             mates = np.flatnonzero((group_of == group_of[a]) & (plan > 0) & ours).tolist()
             del self.proofs[a]
             self.relapsed += [a, *mates]
-            seen = f"the first one home: {proof.shown}, {run} good probes in a row"
+            seen = f"the first one home: {proof.shown()}, {run} good probes in a row"
             self.tell("relapsed", a, f"{seen}; {len(mates)} more stay away", LOCAL)
         elif standing is Standing.PROVED and not proof.proved and run > 0:
             self.proofs[a] = replace(proof, proved=True)
-            self.tell("proved", a, f"the first one home: {proof.shown}; the rest follows", LOCAL)
+            self.tell("proved", a, f"the first one home: {proof.shown()}; the rest follows", LOCAL)
         elif standing is Standing.UNSHOWN:
             later = proof.prolong(self.now, self.allowed)
-            self._go_on(a, proof, later, f"the first one home: {proof.shown}; the rest waits")
+            self._go_on(a, proof, later, f"the first one home: {proof.shown()}; the rest waits")
 
     def tell(self, event: str, a: int, because: str, path: str, *, was: str | None = None) -> None:
         """Note what became of a proof, for the log."""

@@ -47,6 +47,8 @@ class Draft:
         self.counted: dict[Key, names.Names] = dict(ledger.counted)
         self.ignored: dict[int, names.Names] = dict(ledger.ignored)
         self.trials: dict[int, Trial] = dict(ledger.trials)
+        self.convicted: dict[int, str] = {}
+        """Row -> what of a trial that ends this turn speaks against its local path."""
         self.herds: dict[int, HerdTrial] = dict(ledger.herds)
         self.controls: dict[int, Control] = dict(ledger.controls)
         self.backoffs: dict[int, Backoff] = dict(ledger.backoffs)

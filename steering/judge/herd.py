@@ -120,7 +120,7 @@ def try_herds(draft: Draft) -> None:
         rows = draft.layout.group_of == group
         spread = len(herd.failed) > rows.sum() * SPREAD
         if herd.trial.score >= CONFIRM_AT and spread:
-            _convict(draft, herd)
+            _convict(draft, herd, int(rows.sum()))
         elif _goes_on(herd.trial, draft.now):
             draft.arouse(rows)
             continue
@@ -153,10 +153,16 @@ def _tell(draft: Draft, event: str, group: int, because: str) -> None:
     draft.events.append(Event(event=event, because=because, upstream=first.upstream, path=LOCAL))
 
 
-def _convict(draft: Draft, herd: HerdTrial) -> None:
+def _convict(draft: Draft, herd: HerdTrial, number: int) -> None:
+    there = draft.layout.paths[herd.trial.candidate]
+    because = (
+        f"{len(herd.failed)} of the {number} addresses of its group were bad here and good over"
+        f" {there}: {herd.trial.score:+d} after {herd.trial.pairs} pairs"
+    )
     failed = max(len(herd.failed), CONFIRM_AT)
     took = (PAIRS - 1) * (draft.now - herd.trial.since) / failed
     for a in herd.failed:
         if draft.was.health[a, 0] <= Health.SUSPECT:
             draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
+            draft.convicted[a] = because
             confirm(draft, a, took, failed / herd.trial.pairs)

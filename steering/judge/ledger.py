@@ -260,6 +260,10 @@ class Ledger:
         return names.latest(self.counted.get((a, 0), names.NONE))
 
 
+SHOWN = 0.0005
+"""A smaller share is shown as 0.0%, which supports nothing."""
+
+
 def breached(layout: Layout, a: int, health: Health) -> bool:
     """Whether this health of the local path is one that the policy leaves it for."""
     return health is Health.FAILING or (health is Health.STALE and bool(layout.acts_on_stale[a]))
@@ -289,18 +293,21 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
         return f"{streak} questions in a row unanswered while another path answers{proof}"
     trial = ledger.trials.get(a) if p == 0 else None
     compared = (
-        f"; compared with {layout.paths[trial.candidate]}:"
-        f" {trial.score:+d} after {trial.pairs} pairs"
+        f"compared with {layout.paths[trial.candidate]}: {trial.score:+d} after {trial.pairs} pairs"
         if trial is not None
         else ""
     )
-    return f"{percent}{proof}{compared}{_heard(ledger, key, now)}"
+    # It may be known by names asked again alone, which are in no share, by its group, or by what
+    # the resolvers were answered.
+    own = percent if share >= SHOWN else ""
+    said = (own, proof.removeprefix("; "), compared, _heard(ledger, key, now))
+    return "; ".join(part for part in said if part) or percent
 
 
 def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
     share = ledger.hearsay.share_of(key, now)
-    if np.isnan(share):
+    if not share >= SHOWN:
         return ""
     evidence = ledger.hearsay.evidence.get(key)
     proof = f", as {evidence}" if evidence is not None else ""
-    return f"; of what the resolvers were answered, {share:.1%}{proof}"
+    return f"of what the resolvers were answered, {share:.1%} failing{proof}"

@@ -105,6 +105,8 @@ def _date(draft: Draft, a: int, after: Health) -> None:
 
 def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
     why = reason(draft.book, draft.layout, a, p, draft.now)
+    if p == 0 and after is Health.FAILING and a in draft.convicted:
+        why = f"{draft.convicted[a]}; {why}" if why else draft.convicted[a]
     draft.tell("health_changed", a, why, p, was=before.word, now=after.word)
     if p:
         return

@@ -85,6 +85,10 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     del draft.trials[a]
     if trial.result is Confirmation.CONFIRMED:
         draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
+        there = draft.layout.paths[trial.candidate]
+        draft.convicted[a] = (
+            f"bad here and good over {there}: {trial.score:+d} after {trial.pairs} pairs"
+        )
         # By names asked again alone, which are in no share, it may have failed so often.
         own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], CONFIRM_AT / trial.pairs)
         return

@@ -233,13 +233,17 @@ class Scene:
         return self.seat.get(path)
 
     def events(self) -> list[Answer]:
-        """The events since the last call. Lines that are no JSON (a traceback) raise LabError."""
+        """The events since the last call, one for each address that they are about.
+
+        Lines that are no JSON (a traceback) raise LabError.
+        """
         lines, self._read = added(self.log, self._read)
         try:
-            return [json.loads(line) for line in lines if line.startswith(b"{")]
+            read = [json.loads(line) for line in lines if line.startswith(b"{")]
         except ValueError as error:
             wrote = b"\n".join(lines).decode(errors="replace")
             raise LabError(f"the agent wrote: {wrote}") from error
+        return [one for event in read for one in _of_each(event)]
 
     def routes(self, table: str = "5353") -> dict[str, str]:
         """Host routes in a table as `ip` shows them: address -> gateway, both families."""
@@ -252,6 +256,12 @@ class Scene:
             for route in json.loads(text) if text.rstrip().endswith("]") else []:
                 found[str(route["dst"])] = str(route.get("gateway", ""))
         return found
+
+
+def _of_each(event: Answer) -> list[Answer]:
+    """An event of several addresses as one of each."""
+    addresses = event.pop("addresses", None)
+    return [event] if addresses is None else [{**event, "address": a} for a in addresses]
 
 
 def seconds(text: str) -> Seconds:

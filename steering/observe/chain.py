@@ -72,7 +72,9 @@ def chain_of(
             return True
         return any(rrsig.signer == zone for rrsig in seen.get((rrset.name, rrset.rdtype), ()))
 
-    while end.is_subdomain(zone) and end not in passed and len(links) < MOST_ALIASES:
+    while (
+        end not in passed and (not passed or end.is_subdomain(zone)) and len(links) < MOST_ALIASES
+    ):
         passed.add(end)
         here = held.get(end, ())
         wanted = [rrset for rrset in here if _answers(rrset, rdtype)]

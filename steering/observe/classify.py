@@ -32,7 +32,7 @@ from steering.observe.chain import Chain, Seen, chain_of, signatures_in
 from steering.observe.denial import Cut, Proof
 from steering.observe.relevant import DENIALS, cut_of, delegated, used
 from steering.observe.shape import Shape, shape_of
-from steering.observe.signatures import Finding, Signatures, soonest
+from steering.observe.signatures import GOOD, Finding, Signatures, soonest
 from steering.observe.skim import skim
 from steering.observe.trust import Trust, below, name_of, text_of
 from steering.system.unreadable import printable
@@ -261,15 +261,12 @@ def _failing(reading: Reading, finding: Finding) -> Reading:
     )
 
 
-_GOOD: Final = Finding(outcome=Outcome.SECURE)
-
-
 @dataclass(slots=True)
 class _Found:
     """What the signatures of one answer's RRsets amount to."""
 
-    worst: Finding = _GOOD
-    unproving: Finding = _GOOD
+    worst: Finding = GOOD
+    unproving: Finding = GOOD
     """The worst of those of the denial's records that prove nothing. They don't matter where the
     others are proof enough: BIND too goes on to the next."""
     denials: list[tuple[dns.name.Name, dns.rdata.Rdata]] = field(default_factory=list)
@@ -346,7 +343,7 @@ def nsid_text(nsid: bytes) -> str | None:
 
 def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
     for rrset in (*message.answer, *message.authority):
-        if rrset.name == zone:
+        if rrset.rdtype == dns.rdatatype.SOA and rrset.name == zone:
             for rdata in rrset:
                 if isinstance(rdata, dns.rdtypes.ANY.SOA.SOA):
                     return int(rdata.serial)
@@ -356,8 +353,9 @@ def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
 def _foreign(shape: Shape, chain: Chain, kind: Kind, seen: Seen) -> bool:
     """Whether a witness was answered out of a zone below, which the same server holds too.
 
-    The answer then carries that zone's signatures, or none: it can't be told from one whose
-    signatures were stripped, and other questions show those.
+    What is there for the name then carries that zone's signatures, or none, even where an alias
+    in it leads back: it can't be told from what was stripped of them, and other questions show
+    that. But below a DNAME of the zone's own there is no other zone (RFC 6672 2.4).
     """
     zone = chain.zone
     if shape is not Shape.POSITIVE or kind is not Kind.WITNESS or chain.name == zone:
@@ -367,7 +365,12 @@ def _foreign(shape: Shape, chain: Chain, kind: Kind, seen: Seen) -> bool:
     }
     if signers:
         return all(below(zone, signer) for signer in signers)
-    return not any(rrsig.signer == zone for held in seen.values() for rrsig in held)
+    return not any(
+        rdtype == dns.rdatatype.DNAME
+        and below(owner, chain.name)
+        and any(rrsig.signer == zone for rrsig in held)
+        for (owner, rdtype), held in seen.items()
+    )
 
 
 def _missing(

@@ -30,13 +30,14 @@ import dns.rdtypes.ANY.DS
 import dns.rrset
 
 from steering.model import Instant, Outcome, Seconds, WallTime
+from steering.observe.algorithms import ALGORITHMS, refusal, refused
 from steering.observe.anchors import Anchor, Anchors, closest
 from steering.observe.bell import Bell
 from steering.observe.chain import signatures_in
 from steering.observe.denial import Cut, Proof
 from steering.observe.relevant import denials
 from steering.observe.resolve import Resolvers, Unobtainable, answer_of, dnskeys
-from steering.observe.signatures import ALGORITHMS, RRSIG, Signatures, instant
+from steering.observe.signatures import RRSIG, Signatures, instant
 from steering.observe.trust import Keys, Trust, name_of, text_of
 from steering.system.unreadable import HERE, Where, printable
 
@@ -52,7 +53,8 @@ _RETRY_WITH: Final = 300.0
 _RECHECK: Final = 60.0  # an unchanged set is noted as seen this often
 _MOST_KEYS: Final = 48
 _MOST_SIGNATURES: Final = 16
-_DIGESTS: Final = frozenset({1, 2, 4})
+_SHA1: Final = 1
+_DIGESTS: Final = frozenset({_SHA1, 2, 4})
 """Digests that a validator must or may know (RFC 8624 3.3). A zone that has only others, or only
 other algorithms, counts as insecure (RFC 4035 5.2)."""
 
@@ -110,7 +112,7 @@ class KeyStore:
                 watch.due, watch.trouble = math.inf, "no trust anchor encloses the zone"
                 continue
             if name_of(anchor.zone) == name:
-                self._roots[zone] = anchor
+                self._roots[zone] = _known(anchor) or anchor
             if not self._resolvers:
                 watch.due, watch.trouble = math.inf, "no resolver to ask"
         if known is not None and known.anchors == anchors:
@@ -231,7 +233,11 @@ class KeyStore:
                 raise
             return held
         if shown is None or not self._take(root, *shown, again=0.0):
-            raise Unobtainable(f"{root.zone} DNSKEY: not signed by a key that is trusted")
+            named = {ds.algorithm for ds in root.ds} | {key.algorithm for key in root.dnskey}
+            trouble = "not signed by a key that is trusted"
+            if cannot := named & refused():
+                trouble = refusal(min(cannot))
+            raise Unobtainable(f"{root.zone} DNSKEY: {trouble}")
         return self._sets[root.zone]
 
     async def _delegation(self, cut: dns.name.Name, parent: Keys) -> Anchor | Cut:
@@ -359,6 +365,8 @@ class KeyStore:
 def _known(anchor: Anchor) -> Anchor | None:
     """What of an anchor validators can use; None: the zone counts as insecure (RFC 4035 5.2)."""
     ds = [r for r in anchor.ds if r.algorithm in ALGORITHMS and r.digest_type in _DIGESTS]
+    # Who can read the better digests passes SHA-1 over where both are (RFC 4509 3).
+    ds = [r for r in ds if r.digest_type != _SHA1] or ds
     dnskey = [key for key in anchor.dnskey if key.algorithm in ALGORITHMS]
     if not ds and not dnskey:
         return None

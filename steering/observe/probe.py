@@ -56,6 +56,9 @@ _SILENT: Final = 2
 """Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
 or a reset tells a nameserver that ignores us from an address that nothing answers for."""
 
+_LARGE: Final = 0.5
+"""The share of the questions by TCP that are those with the largest answer."""
+
 _NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this path now"))
 
 
@@ -218,9 +221,9 @@ class Prober:
 
     def _ask(self, turn: Turn) -> None:
         target = self._targets[turn.address]
-        question = self._question(turn, target)
         source = self._rotation.source(target)
         by_tcp = self._rotation.by_tcp(target, source, fast=turn.fast)
+        question = self._question(turn, target, by_tcp=by_tcp)
         at = _asked(self._monotonic())
         flight = _Flight(target, question, at, turn.paths, source, by_tcp)
         self._open[id(flight)] = flight
@@ -230,13 +233,17 @@ class Prober:
         for path in turn.paths:
             self._send(flight, path, body)
 
-    def _question(self, turn: Turn, target: Target) -> Question:
+    def _question(self, turn: Turn, target: Target, *, by_tcp: bool) -> Question:
         questions, now = self._questions[target.address], self._monotonic()
         for zone in self._upstreams[target.upstream].zones:
             # Without keys nothing can be judged: they come first, but not with every question.
             if self._keys.is_hungry(zone) and now - self._fed.get(zone, -1e9) >= self._pace.timeout:
                 self._fed[zone] = now
                 return questions.keys(zone)
+        # Questions and transports come in turns, and what is large might never have its turn when
+        # TCP has: by chance it does.
+        if by_tcp and self._rng.random() < _LARGE:
+            return questions.large()
         return questions.fast(turn.witnesses) if turn.fast else questions.fresh()
 
     def _send(self, flight: _Flight, path: str, body: bytes) -> None:

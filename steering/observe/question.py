@@ -54,6 +54,7 @@ class QuestionSet:
     rng: random.Random
     _asked: int = 0
     _fast: int = 0
+    _large: int = 0
 
     def __post_init__(self) -> None:
         if not self.zones:
@@ -78,6 +79,11 @@ class QuestionSet:
         if zone is None:  # a name of another upstream's: not ours to ask here
             return self.fresh()
         return Question(zone=zone, name=name, rdtype="A", kind=Kind.WITNESS)
+
+    def large(self) -> Question:
+        """The one with the largest answer of each zone in turn, which is that for its keys."""
+        self._large += 1
+        return self.keys(self.zones[self._large % len(self.zones)])
 
     def keys(self, zone: str) -> Question:
         """The question for a zone's keys, out of turn."""

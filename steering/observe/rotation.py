@@ -8,11 +8,11 @@ from typing import Final
 
 from steering.model import Family, Source, Target
 
-_BY_TCP: Final = 8
+_BY_TCP: Final = 7
 """Of so many slow rounds one goes by TCP, to see whether that comes back too; of the first ones
-from each source, more."""
+from each source, more. A prime, or some addresses might never be asked so."""
 _AT_FIRST: Final = 3
-_BY_TCP_FAST: Final = 32
+_BY_TCP_FAST: Final = 31
 """The same of fast rounds, each of which matters more: what was lost by TCP has to be found again
 while its addresses are asked fast."""
 _MUTE: Final = 16

@@ -40,8 +40,6 @@ def shape_of(
     zone, name, rdtype = chain.zone, chain.name, chain.rdtype
     authoritative = bool(message.flags & dns.flags.AA)
     denied = message.rcode() == dns.rcode.NXDOMAIN
-    apexes = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
-    servers = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.NS]
     if chain.links or chain.answered:
         if not authoritative:
             return Shape.LAME, "not authoritative"
@@ -49,6 +47,8 @@ def shape_of(
         # beside anything else that was asked for it needs the proof that this does not exist.
         there = chain.answered and chain.links[-1:] and chain.links[-1].rdtype not in _ALIASES
         return (Shape.NXDOMAIN if denied and there else Shape.POSITIVE), ""
+    apexes = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
+    servers = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.NS]
     if not denied and not apexes and servers:
         if below(zone, servers[0]) and name.is_subdomain(servers[0]):
             if rdtype == dns.rdatatype.DS and servers[0] == name:

@@ -22,6 +22,7 @@ import dns.rdtypes.ANY.RRSIG
 import dns.rrset
 
 from steering.model import Evidence, Outcome, Seconds, WallTime
+from steering.observe.algorithms import ALGORITHMS, REFUSALS, refusal, refused
 from steering.observe.trust import Keys, name_of, text_of
 
 RRSIG = dns.rdtypes.ANY.RRSIG.RRSIG
@@ -31,10 +32,6 @@ FRESH: Final = 600.0
 
 A new key is in the set for at least a TTL before it signs (RFC 7583 3.2), so an older look
 proves nothing; a younger one does."""
-
-ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
-"""What a validator must or may know (RFC 8624 3.1). In a zone that is secure by one of these no
-signature by another counts, for or against it (RFC 4035 2.2, RFC 6840 5.4)."""
 
 MOST_TRIED: Final = 8
 """Signatures over one RRset that may fail the arithmetic before the rest is passed over, as with
@@ -89,6 +86,10 @@ _RANKS: Final = {
         )
     )
 }
+
+
+GOOD: Final = Finding(outcome=Outcome.SECURE)
+"""Of an RRset that is nobody's fault."""
 
 
 class Signatures:
@@ -154,26 +155,25 @@ class Signatures:
             return found(Outcome.NOT_YET_VALID, f"signature begins in {early:.0f} s")
         if keys is None:
             return found(Outcome.NO_KEY, "the zone's keys could not be had", judged=False)
-        if not any(
-            key.algorithm == rrsig.algorithm and dns.dnssec.key_id(key) == rrsig.key_tag
-            for key in keys.rdataset
-        ):
+        if (rrsig.algorithm, rrsig.key_tag) not in keys.tags:
             fresh = abs(wall - keys.checked) <= FRESH
             return found(
                 Outcome.NO_KEY,
                 f"key {rrsig.key_tag} is not in the zone's key set",
                 judged=fresh,
             )
+        if rrsig.algorithm in refused():
+            return found(Outcome.NO_KEY, refusal(rrsig.algorithm), judged=False)
         match self._verified(rrset, rrsig, keys):
             case True:
-                own = len(rrset.name) - 1 - rrset.name.is_wild()
-                wildcard = rrsig.labels if rrsig.labels < own else None
-                return Finding(outcome=Outcome.SECURE, wildcard=wildcard)
+                own = len(rrset.name) - 1
+                if rrsig.labels < own and rrsig.labels < own - rrset.name.is_wild():
+                    return Finding(outcome=Outcome.SECURE, wildcard=rrsig.labels)
+                return GOOD
             case False:
                 return found(Outcome.BAD_SIGNATURE, "the signature does not fit")
             case None:
-                detail = f"algorithm {int(rrsig.algorithm)} is not supported here"
-                return found(Outcome.NO_KEY, detail, judged=False)
+                return found(Outcome.NO_KEY, refusal(rrsig.algorithm), judged=False)
 
     def _verified(self, rrset: dns.rrset.RRset, rrsig: RRSIG, keys: Keys) -> bool | None:
         triple = _digest(rrset, rrsig, keys)
@@ -194,7 +194,7 @@ def _verify(rrset: dns.rrset.RRset, rrsig: RRSIG, keys: Keys) -> bool | None:
     signer = name_of(keys.zone)
     try:
         dns.dnssec.validate_rrsig(rrset, rrsig, {signer: keys.rdataset}, None, _NEVER)
-    except dns.exception.UnsupportedAlgorithm:
+    except REFUSALS:
         return None
     except (dns.exception.DNSException, ValueError, struct.error, IndexError):
         return False  # the last three: a key cut short, numbers that no curve or ring has

@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import dns.dnssec
 import dns.name
 import dns.rdataset
+import dns.rdtypes.ANY.DNSKEY
 
 from steering.model import WallTime
+
+DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
 
 LONGEST_NAME: Final = 255
 """Octets of a name on the wire (RFC 1035 2.3.4)."""
@@ -51,12 +55,17 @@ class Keys:
     """When the zone, or someone for it, last showed this very set with good signatures."""
     digest: bytes = field(init=False)
     """Stands for the set in the cache of verified signatures."""
+    tags: frozenset[tuple[int, int]] = field(init=False)
+    """Algorithm and tag of each key (RFC 4034 appendix B)."""
 
     def __post_init__(self) -> None:
         digest = hashlib.blake2b(digest_size=16)
         for key in sorted(rdata.to_digestable() for rdata in self.rdataset):
             digest.update(len(key).to_bytes(2, "big") + key)
         object.__setattr__(self, "digest", digest.digest())
+        keys = (key for key in self.rdataset if isinstance(key, DNSKEY))
+        tags = frozenset((int(key.algorithm), dns.dnssec.key_id(key)) for key in keys)
+        object.__setattr__(self, "tags", tags)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

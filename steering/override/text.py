@@ -214,8 +214,8 @@ def preview(
         yield from wrapped(caution, columns)
     if status and status["off"]:
         yield "the agent is switched off: nothing is steered until `steering on`"
-    if status and status["mode"] == "observe":
-        yield "mode: observe: it is reported and not done"
+    if status and status["mode"] != "enforce":
+        yield f"mode: {status['mode']}: it is reported and not done"
 
 
 def goes_by(said: Said, path: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from steering.model import LOCAL, Event, Family, Health, Instant, Seconds, WallTime
 from steering.world import World
+from steering.would import decision
 
 STAGES = ("suspected", "confirmed", "steered", "proved", "recovered", "released")
 """The events of an incident, in the order of a good one."""
@@ -34,6 +35,8 @@ class Incident:
     moved: dict[str, int] = field(default_factory=dict)
     """Address -> how often it was steered away from the local path."""
     sites: tuple[str, ...] = ()
+    carried_out: bool = True
+    """What was decided in it; False: the agent did not act, and its moves are what would be."""
 
     @property
     def zero(self) -> WallTime:
@@ -80,12 +83,14 @@ class Incidents:
     def see(self, events: Iterable[Event], wall: WallTime, now: Instant, world: World) -> None:
         """One turn's events."""
         ending: set[str] = set()
-        for event in events:
+        for told in events:
+            event = replace(told, event=decision(told.event))  # carried out or not
             upstream = event.upstream
             if upstream is None:
                 continue
             if event.event in STAGES:
                 self._reach(event, upstream, wall, now, world)
+                self._open[upstream].carried_out &= told.event == event.event
             if event.event == "health_changed" and event.path == LOCAL and event.address:
                 self._change(event, upstream)
                 ending.add(upstream)

@@ -231,7 +231,8 @@ def summary(story: Told, simulation: Simulation, incidents: Incidents) -> Iterat
             yield f"{family} installed after {mine}; people: {spell(by_hand)}"
     counted = {a: sum(one.moved.get(a, 0) for one in moved) for one in moved for a in one.moved}
     most = max(counted.values(), default=0)
-    yield f"moves away: {sum(counted.values())} of {len(counted)} addresses, {most} at most of one"
+    number = f"{len(counted)} address{'' if len(counted) == 1 else 'es'}"
+    yield f"moves away: {sum(counted.values())} by {number}, {most} at most by one of them"
     if simulation.answers:
         failed, would = (
             _part(bad, simulation.answers) for bad in (simulation.failed, simulation.would_fail)
@@ -310,6 +311,7 @@ def as_data(incident: Incident) -> dict[str, object]:
         "sites": [site for site in incident.sites if site != LOCAL],
         "moves": incident.moves,
         "moves_again": incident.again,
+        "carried_out": incident.carried_out,
     }
 
 

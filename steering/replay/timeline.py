@@ -9,6 +9,7 @@ from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
 from steering.replay.incidents import STAGES, Incident
 from steering.report.events import sentence, timestamp
 from steering.report.terminal import WIDTH
+from steering.would import told as named
 
 _DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
 
@@ -61,11 +62,12 @@ def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
         yield f"{incident.upstream}: {what} {since.replace('T', ' ')}"
         for stage in STAGES:
             if stage in incident.first:
+                name = named(stage, acts=incident.carried_out)
                 first, last = incident.first[stage], incident.last[stage]
                 begun, done = spell(first - incident.zero), spell(last - incident.zero)
                 until = f" to {done}" if done != begun else ""
                 reached = f"{begun}{until}{_more(incident, stage)}"
-                yield f"  {stage:<10} after {reached}"
+                yield f"  {name:<10} after {reached}"
         if incident.ended is None:
             yield "  not over"
     if len(incidents) > most:

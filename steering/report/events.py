@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from steering.model import Event, Instant, Seconds, WallTime
 from steering.report.terminal import WIDTH, width, wrapped
 from steering.system.output import LONGEST, ROOM, Output
+from steering.would import decision
 
 _TROUBLED: Seconds = 60.0
 """How long the alarm lasts after the last line that was lost."""
@@ -36,13 +38,17 @@ def timestamp(wall: WallTime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def fields(event: Event, wall: WallTime) -> dict[str, object]:
-    """The event as it is written: absent what it does not have."""
+def fields(event: Event, wall: WallTime, addresses: Sequence[str] = ()) -> dict[str, object]:
+    """The event as it is written: absent what it does not have.
+
+    `addresses`: all that it is about, where these are several; the reason is that of the first.
+    """
     named = {
         "time": timestamp(wall),
         "event": event.event,
         "upstream": event.upstream,
-        "address": event.address,
+        "address": None if addresses else event.address,
+        "addresses": list(addresses) or None,
         "path": event.path,
         "was": event.was,
         "now": event.now,
@@ -53,26 +59,34 @@ def fields(event: Event, wall: WallTime) -> dict[str, object]:
     return {key: value for key, value in named.items() if value is not None}
 
 
-def sentence(event: Event, wall: WallTime, *, colour: bool, columns: int = WIDTH) -> str:
+def sentence(
+    event: Event,
+    wall: WallTime,
+    *,
+    colour: bool,
+    columns: int = WIDTH,
+    addresses: Sequence[str] = (),
+) -> str:
     """The event for a terminal of so many columns: a line, and more behind an indent if need be."""
-    subject = " ".join(part for part in (event.address, event.path) if part)
+    whose = f"{len(addresses)} addresses of {event.upstream}" if addresses else event.address
+    subject = " ".join(part for part in (whose, event.path) if part)
     change = f"{event.was or '-'} -> {event.now or '-'}" if event.was or event.now else ""
     rule = f"[{event.rule}]" if event.rule else ""
     word, clock = f"{event.event:<15}", timestamp(wall)[11:23]
     parts = (clock, word, subject, change, rule, event.because)
     lines = wrapped("  ".join(part for part in parts if part), columns, " " * 14)
-    if colour and event.event in _COLOURS:
-        told = f"\x1b[{_COLOURS[event.event]}m{event.event}\x1b[0m"
+    if colour and (shade := _COLOURS.get(decision(event.event))):
+        told = f"\x1b[{shade}m{event.event}\x1b[0m"
         lines[0] = lines[0].replace(event.event, told, 1)
     return "\n".join(lines)
 
 
-def json_line(event: Event, wall: WallTime, at_most: int) -> str:
+def json_line(event: Event, wall: WallTime, at_most: int, addresses: Sequence[str] = ()) -> str:
     """The event as a line of JSON of at most so many bytes: the longest texts are cut.
 
     What was cut says so.
     """
-    values = fields(event, wall)
+    values = fields(event, wall, addresses)
     line = _json(values)
     kept = {key: len(_text(value)) for key, value in values.items()}
     cut: dict[str, object] = {}
@@ -117,12 +131,13 @@ class Log:
         """Lines that nobody will ever read."""
         return self.output.lost
 
-    def write(self, event: Event, wall: WallTime) -> None:
+    def write(self, event: Event, wall: WallTime, addresses: Sequence[str] = ()) -> None:
         """One line of JSON for one event; as many as it takes where a person reads."""
         if not self.readable:
-            self.output.write(json_line(event, wall, LONGEST - 1))
+            self.output.write(json_line(event, wall, LONGEST - 1, addresses))
             return
-        text = sentence(event, wall, colour=self.colour, columns=width(self.output.descriptor))
+        columns = width(self.output.descriptor)
+        text = sentence(event, wall, colour=self.colour, columns=columns, addresses=addresses)
         for line in text.split("\n"):
             self.output.write(line)
 

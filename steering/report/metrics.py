@@ -159,10 +159,15 @@ class _States(Collector):
         for where, number in snapshot.unreadable.items():
             unreadable.add_metric([where], number)
         yield unreadable
-        alarm = GaugeMetricFamily("steering_alarm", "1 while the alarm lasts.", labels=["name"])
-        for name in snapshot.alarms:
-            alarm.add_metric([name], 1)
-        yield alarm
+        family = GaugeMetricFamily(
+            "steering_alarm",
+            "1 while the alarm lasts; none for what follows from another one.",
+            labels=["name"],
+        )
+        for name, alarm in snapshot.alarms.items():
+            if alarm.cause is None:
+                family.add_metric([name], 1)
+        yield family
 
 
 def _observations(snapshot: Snapshot) -> Iterator[Metric]:
@@ -364,6 +369,13 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
         "1 where the plan sends the address through the site; says nothing of the kernel.",
         labels=["upstream", "address", "family", "site"],
     )
+    would = GaugeMetricFamily(
+        "steering_would_steer",
+        "1 where an agent that does not act (steering_mode) would send the address through the"
+        " site.",
+        labels=["upstream", "address", "family", "site"],
+    )
+    planned = desired if world.layout.acts else would
     installed = GaugeMetricFamily(
         "steering_installed",
         "1 where the actuator found the route in place (bgp: sent in an established session).",
@@ -372,13 +384,14 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     for a, target in enumerate(world.layout.targets):
         subject = [target.upstream, target.address, str(target.family)]
         if world.plan[a]:
-            desired.add_metric([*subject, world.layout.paths[world.plan[a]]], 1)
+            planned.add_metric([*subject, world.layout.paths[world.plan[a]]], 1)
         if target.address in snapshot.installed:
             installed.add_metric(["kernel", *subject, snapshot.installed[target.address]], 1)
         if snapshot.speaking is not None and target.address in snapshot.speaking.announced:
             site = snapshot.speaking.announced[target.address]
             installed.add_metric(["bgp", *subject, site], 1)
     yield desired
+    yield would
     yield installed
     decisions = GaugeMetricFamily(
         "steering_decisions", "Addresses decided by each rule in the latest turn.", labels=["rule"]

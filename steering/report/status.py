@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -19,7 +19,7 @@ from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
-from steering.world import World
+from steering.world import Alarm, World
 
 Json = dict[str, object]
 
@@ -43,11 +43,22 @@ def status(snapshot: Snapshot) -> Json:
             forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
         ),
         "overrides": _overrides(world),
-        "alarms": [
-            {"name": name, "since": timestamp(alarm.since), "because": alarm.because}
-            for name, alarm in sorted(snapshot.alarms.items())
-        ],
+        "alarms": _alarms(snapshot.alarms, None),
     }
+
+
+def _alarms(every: Mapping[str, Alarm], cause: str | None) -> list[Json]:
+    """Those that follow from this one, or from none, each with those that follow from it."""
+    return [
+        {
+            "name": name,
+            "since": timestamp(alarm.since),
+            "because": alarm.because,
+            **({"follows": follows} if (follows := _alarms(every, name)) else {}),
+        }
+        for name, alarm in sorted(every.items())
+        if alarm.cause == cause
+    ]
 
 
 def explain(snapshot: Snapshot, address: str) -> Json | None:
@@ -145,7 +156,6 @@ class _Table:
     def address(self, a: int) -> Json:
         world = self.world
         target = world.layout.targets[a]
-        plan = int(world.plan[a])
         rule = BY_NUMBER.get(int(world.rule[a]))
         return {
             "upstream": target.upstream,
@@ -153,7 +163,7 @@ class _Table:
             "address": target.address,
             "family": str(target.family),
             "paths": {path: self.path(a, p) for p, path in enumerate(world.layout.paths)},
-            "steered_to": world.layout.paths[plan] if plan else None,
+            **_goes_to(world, a),
             "installed": _installed(self.snapshot, target.address),
             "since": timestamp(float(world.since[a])),
             "rule": rule.name if rule else None,
@@ -187,6 +197,13 @@ class _Table:
             "signature_remaining_s": _number(self.heard_life[a, p], 0),
             "outcomes": {str(OUTCOMES[i]): int(counts[i]) for i in np.flatnonzero(counts).tolist()},
         }
+
+
+def _goes_to(world: World, a: int) -> Json:
+    """Where the plan sends it: in fact, or as it would if it were carried out."""
+    plan, acts = int(world.plan[a]), world.layout.acts
+    site = world.layout.paths[plan] if plan else None
+    return {"steered_to": site if acts else None, "would_steer_to": None if acts else site}
 
 
 def _installed(snapshot: Snapshot, address: str) -> Json:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steering.model import LOCAL
+from steering.model import LOCAL, Outcome
 from steering.report.terminal import WIDTH, age, between, painted, table, wrapped
 
 Answer = Mapping[str, Any]
@@ -24,22 +24,32 @@ def status_text(
     `columns`: how wide it may be. Times are ages, as of the answer.
     """
     off = ", OFF" if answer["off"] else ""
-    head = (
-        f"site {answer['site']}, {answer['mode']}{off}, clock {answer['clock']}, {answer['time']}"
-    )
+    head = f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
     lines = wrapped(head, columns)
     for alarm in answer["alarms"]:
         lines += _alarm(alarm, answer["time"], columns, colour=colour)
     addresses: Sequence[Answer] = answer["addresses"]
+    without = _without(addresses)
+    for family in [] if everything else sorted(without):
+        left_out = sum(a["family"] == family for a in addresses)
+        said = (
+            f"{family}: this host has no route and had none: {left_out} addresses left out (--all)"
+        )
+        lines += wrapped(said, columns)
+    if not everything:
+        addresses = [a for a in addresses if a["family"] not in without or a["steered_to"]]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
         ways = Counter(a["steered_to"] or LOCAL for a in mine)
+        would = Counter(_would(a) for a in mine if _would(a))
         summary = (
             f"{upstream}: {len(mine)} addresses; local path "
             + ", ".join(f"{n} {state}" for state, n in states.most_common())
             + "; going "
             + ", ".join(f"{n} by {way}" for way, n in ways.most_common())
+            + (", would go " if would else "")
+            + ", ".join(f"{n} by {way}" for way, n in would.most_common())
         )
         lines += wrapped(summary, columns)
     shown = [a for a in addresses if everything or _remarkable(a)]
@@ -49,23 +59,57 @@ def status_text(
     return "\n".join(lines)
 
 
+def _without(addresses: Sequence[Answer]) -> frozenset[str]:
+    """Families of which no question ever got out of the host, while another one's do."""
+    tried: dict[str, set[str]] = {}
+    for a in addresses:
+        tried.setdefault(a["family"], set()).update(a["paths"][LOCAL]["outcomes"])
+    never = frozenset(family for family, outcomes in tried.items() if outcomes == {_NOT_SENT})
+    return never if len(never) < len(tried) else frozenset()
+
+
+_NOT_SENT = str(Outcome.LOCAL_ERROR)
+
+
 def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
     since = age(between(alarm["since"], now))
     first, *others = wrapped(f"ALARM {alarm['name']} for {since}: {alarm['because']}", columns)
     yield first.replace("ALARM", painted("ALARM", "alarm"), 1) if colour else first
     yield from others
+    for one in alarm.get("follows", ()):
+        yield from wrapped(f"   from it follows {one['name']}: {one['because']}", columns, " " * 6)
 
 
 def _painted(found: re.Match[str]) -> str:
     return painted(found[0], found[0])
 
 
+def _mode(answer: Answer) -> str:
+    """How far the agent goes, in words where it is not all the way."""
+    if answer["mode"] == "enforce":
+        return "enforce"
+    asked = any(
+        numbers["samples"]
+        for address in answer["addresses"]
+        for path, numbers in address["paths"].items()
+        if path != LOCAL
+    )
+    nothing = "" if asked or answer["mode"] != "observe" else "compares nothing, "
+    return f"{answer['mode']} ({nothing}moves nothing)"
+
+
 def _remarkable(address: Answer) -> bool:
     return bool(
         address["steered_to"]
+        or _would(address)
         or _installed(address)
         or address["paths"][LOCAL]["health"] != "healthy"
     )
+
+
+def _would(address: Answer) -> str:
+    """The site by which it would go if the agent acted; empty: none, or it acts."""
+    return str(address.get("would_steer_to") or "")
 
 
 def _installed(address: Answer) -> str:
@@ -77,9 +121,11 @@ def _installed(address: Answer) -> str:
 
 
 def _goes_by(address: Answer) -> str:
-    """Where it really goes, and where it shall go if that is another path."""
+    """Where it really goes, and where it shall or would go if that is another path."""
     wanted, there = address["steered_to"] or LOCAL, _installed(address) or LOCAL
-    return there if there == wanted else f"{there}, wanted {wanted}"
+    if there != wanted:
+        return f"{there}, wanted {wanted}"
+    return f"{there}, would {_would(address)}" if _would(address) else there
 
 
 def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
@@ -106,9 +152,11 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
 
     `columns`: how wide it may be.
     """
+    would = f"would go by {_would(answer)}; " if _would(answer) else ""
     head = (
         f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
-        f"goes by {answer['steered_to'] or LOCAL}; installed: {_installed(answer) or LOCAL}"
+        f"goes by {answer['steered_to'] or LOCAL}; "
+        f"{would}installed: {_installed(answer) or LOCAL}"
     )
     lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns), ""]
     for rule in answer["rules"]:

@@ -33,7 +33,7 @@ from steering.act.netlink import BATCH, Order, Writing
 from steering.act.reader import KernelReader
 from steering.act.rivals import Rival, end, leases_of, rivals
 from steering.act.watchdog import Guard, found, start_guard
-from steering.act.wire import Action, Route, Rule
+from steering.act.wire import Route, Rule
 from steering.agent.alone import Alone
 from steering.agent.parts import CannotRun
 from steering.config import Config
@@ -63,12 +63,7 @@ def wanted(claim: Claim, addresses: Collection[str]) -> tuple[Route | Rule, ...]
     Behind each route stands one that says `unreachable`: where the link goes down meanwhile, a
     question fails, and takes no other way.
     """
-    rules = [
-        rule
-        for family in claim.families
-        for rule in claim.rules(family)
-        if rule.action is Action.TABLE and rule.mark is not None and rule.mark != claim.mark
-    ]
+    rules = [rule for family in claim.families for rule in claim.questions(family)]
     return (*claim.probe_routes(askable(addresses, claim)), *rules)
 
 

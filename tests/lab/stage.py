@@ -249,7 +249,7 @@ def on_stage(
         scene.configure(settings)
         if agent:
             scene.start_agent(prefix=prefix)
-            if settings.mode == "enforce" and not prefix:
+            if settings.mode != "observe" and not prefix:
                 for path in scene.world.paths:
                     stage.await_health("healthy", path=path)
         yield stage

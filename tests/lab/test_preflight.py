@@ -220,3 +220,11 @@ def test_without_the_capability_it_is_not_permitted(host: None, tmp_path: Path) 
     first, second = done.stdout.splitlines()
     assert first.startswith("3 act.kernel: routes, rules and marked probes need CAP_NET_ADMIN")
     assert second.startswith(f"3 state: {tmp_path}/state: Permission denied")
+
+
+def test_a_family_without_a_route_is_a_notice(host: None, tmp_path: Path) -> None:
+    run("ip -6 route del default")
+    (said,) = complaints(tmp_path)
+    assert said.kind is Fault.NOTICE
+    number = sum(":" in address for address in ADDRESSES)
+    assert str(said).startswith(f"policies: this host has no route to their {number} ipv6 address")

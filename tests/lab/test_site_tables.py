@@ -16,7 +16,6 @@ from steering.act.claim import LAST_RESORT, Claim
 from steering.act.kernel import KernelActuator
 from steering.act.netlink import Order, Refusal
 from steering.act.reader import MANY, KernelReader
-from steering.agent import parts
 from steering.agent.ways import Ways
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Refused, Round
 
@@ -365,27 +364,31 @@ def test_a_thousand_addresses_are_taken_back_as_well(kernel: KernelActuator) -> 
     assert ours() == []
 
 
-def test_rules_that_an_operator_put_in_are_found_address_by_address(namespace: None) -> None:
-    """What `check --rules` prints, and what it printed before there was a route for each."""
-    build_host()
-    lines = [line for c in parts.pinning_commands(CLAIM, ADDRESSES) for line in c.splitlines()]
-    for line in lines:
-        run(line)
-    with KernelReader(CLAIM) as reader:
-        ways = Ways(reader, acting=False, watched=ADDRESSES | {*MORE})
-        assert ways.marked
-        ways.changed()
-        assert led(ways) == PAIRS == truly_led()
-        for line in reversed(lines):
-            run(line.replace(" add ", " del "))
-        assert f"table {PAO}" not in "".join(everything()["-d -4 route show table all"])
-        ways.changed()
-        assert led(ways) == set()
-        for version, hop in (("-4", Family.IPV4), ("-6", Family.IPV6)):
-            run(f"ip {version} route add default via {CLAIM.next_hops['pao'][hop]} table {PAO}")
-            run(f"ip {version} rule add pref 5352 fwmark 0x41/0x7f lookup {PAO}")
-        ways.changed()
-        assert led(ways) == {("pao", address) for address in (*ADDRESSES, *MORE)} == truly_led()
+def test_questions_alone_have_their_rules_and_lead_where_they_do_beside_the_steers(
+    kernel: KernelActuator,
+) -> None:
+    """What an agent that rehearses puts in, and how it comes and goes beside the rest."""
+    questions = [rule for family in Family for rule in CLAIM.questions(family)]
+    assert len(questions) == len(Family) * len(CLAIM.sites)
+    assert kernel.prepare(ADDRESSES, steering=False) == ()
+    alone = ours()
+    rules = [line for line in alone if "lookup" in line or "goto" in line or "nop" in line]
+    assert len(rules) == len(questions)
+    assert all("fwmark 0x4" in line for line in rules)
+    ways = Ways(kernel, acting=True, watched=ADDRESSES)
+    ways.changed()
+    assert led(ways) == PAIRS == truly_led()
+    assert kernel.prepare(ADDRESSES) == ()
+    assert set(alone) < set(ours()), "what both want stays"
+    ways.changed()
+    assert led(ways) == PAIRS
+    plan = dict.fromkeys(ADDRESSES, "pao")
+    kernel.apply(plan, ADDRESSES)
+    kernel.apply({}, ADDRESSES)
+    assert kernel.prepare(ADDRESSES, steering=False) == ()
+    assert ours() == alone
+    assert kernel.withdraw() == ()
+    assert ours() == []
 
 
 def add_link(name: str) -> None:
@@ -430,12 +433,6 @@ def test_a_next_hop_may_be_an_interface_or_need_one(namespace: None, hops: dict[
             assert len(kernel.apply(dict.fromkeys(ADDRESSES, "fra"), ADDRESSES)) == len(ADDRESSES)
             assert kernel.withdraw() == ()
             assert ours() == []
-    for line in parts.pinning_commands(claim, ADDRESSES):
-        run(line)
-    with KernelReader(claim) as reader:
-        ways = Ways(reader, acting=False, watched=ADDRESSES)
-        ways.changed()
-        assert led(ways) == PAIRS
 
 
 def test_an_interface_that_goes_and_comes_back_as_another_one_is_taken_again(

@@ -327,6 +327,26 @@ def test_a_reload_goes_from_the_kernel_to_the_routers_and_back() -> None:
         assert process.running(stage.scene.world.work / "run") is None
 
 
+def test_an_agent_that_rehearses_tells_routers_nothing() -> None:
+    both = replace(ALONE, more=f"act: {{bgp: {BGP}}}")
+    rehearse = replace(both, mode="rehearse")
+    with behind_a_router(rehearse) as stage:
+        runtime = stage.scene.world.work / "run"
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_about("would_prove")
+        assert process.running(runtime) is None
+        assert routes(stage) == {}
+        stage.scene.configure(both)
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        stage.scene.configure(rehearse)
+        stage.await_alarm("config_held")
+        stage.scene.steering("reload", "--yes", check=True)
+        await_told(stage, {})
+        assert poll(lambda: process.running(runtime) is None, timeout=15.0)
+        stage.await_about("released")
+
+
 def test_a_reload_to_another_user_has_one_other_speaker_and_it_is_heard() -> None:
     with behind_a_router() as stage:
         stage.scene.serve(EXPIRED, paths=[LOCAL])

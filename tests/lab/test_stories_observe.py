@@ -45,18 +45,17 @@ def test_an_incident_in_observe_mode_changes_nothing_and_is_told() -> None:
         assert everything(stage) == before
 
 
-def test_rules_of_the_operator_s_own_let_it_measure_every_path_without_writing() -> None:
-    """What `check --rules` prints, put in by hand: the agent may look at it and no more."""
+def test_bad_here_and_nothing_to_compare_with_is_an_alarm() -> None:
+    """Nobody can tell whose fault it is: least of all may that be passed over in silence."""
     with on_stage(replace(QUICK, mode="observe"), agent=False) as stage:
-        commands = stage.scene.steering("check", "--rules", check=True)
-        assert "lookup 5354" in commands
-        stage.sh(commands)
-        kernel = Kernel(stage)
         stage.scene.start_agent()
         stage.await_health("healthy")
         stage.scene.serve(EXPIRED, paths=[LOCAL])
-        stage.await_about("confirmed")
-        assert kernel.lines() == []
+        stage.await_alarm("uncompared")
+        because = {a["name"]: a["because"] for a in stage.status()["alarms"]}["uncompared"]
+        assert "`mode: observe` asks over no site" in because
+        said = " ".join(stage.scene.steering("status").split())
+        assert "observe (compares nothing, moves nothing)" in said
 
 
 def test_a_freeze_that_ended_while_an_agent_observed_is_forgotten() -> None:

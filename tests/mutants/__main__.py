@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "--patience",
         type=float,
         default=PATIENCE,
-        help="seconds of tests for a mutant, beyond the quickest (default: %(default)g)",
+        help="seconds of CPU for the tests of a mutant, beyond the quickest (default: %(default)g)",
     )
     parser.add_argument(
         "--tests",

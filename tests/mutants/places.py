@@ -42,6 +42,9 @@ _SINGLE: Final = (
 _ALIAS: Final = re.compile(r"[A-Z]\w*[a-z]\w*\s*=\s*[\w.\[\],\s|\"]+$")
 """`Rows = Sequence[Row] | None`: a name for a type."""
 
+_STARRED: Final = frozenset({"parameters", "param", "lambdef", "argument", "star_expr"})
+"""Where `*` multiplies nothing: `/` in its place is no code, or code that is called alike."""
+
 _UNCHANGED: Final = frozenset({"name", "string", "newline", "endmarker"})
 """Nodes that are most of a file, and no operator changes."""
 
@@ -158,7 +161,9 @@ def _nodes(node: Any, *, left_out: bool) -> Iterator[tuple[Any, bool]]:  # noqa:
 
 
 def _no_place(node: Any, number: int, child: Any) -> bool:  # noqa: ANN401
-    """Annotations, decorators, imports, names for types, text for people."""
+    """Annotations, decorators, imports, names for types, text for people, stars of arguments."""
+    if child.type == "operator" and node.type in _STARRED:
+        return True
     if child.type in {"decorator", "decorators", "import_name", "import_from", "fstring"}:
         return True
     if node.type == "annassign":

@@ -1,12 +1,17 @@
-"""A plugin for pytest: which tests passed and how long each took, which failed; as JSON.
+"""A plugin for pytest: which tests passed and what CPU time each took, which failed; as JSON.
 
-The file's name is in the environment, as the processes of pytest-xdist have no other options.
+CPU time, with that of the processes that a test waited for: what else the machine does, and what
+a test sleeps, says nothing of what it costs. The file's name is in the environment, as the
+processes of pytest-xdist have no other options.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +24,20 @@ _failed: Final[dict[str, None]] = {}
 _skipped: Final[set[str]] = set()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    began = _used()
+    try:
+        return (yield)
+    finally:
+        _times[item.nodeid] = _used() - began
+
+
+def _used() -> float:
+    return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _times[report.nodeid] = _times.get(report.nodeid, 0.0) + report.duration
     if report.failed:
         _failed[report.nodeid] = None
     elif report.skipped:  # kills nothing

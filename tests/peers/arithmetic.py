@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from steering.observe import keys, signatures
+from steering.observe import algorithms, keys, signatures
 
 _DSA: Final = frozenset({3, 6})
 _RSA: Final = {5: "sha1", 7: "sha1", 8: "sha256", 10: "sha512"}
@@ -32,7 +32,7 @@ _SMALL: Final = 1024
 @contextmanager
 def known() -> Iterator[None]:
     """They are verified meanwhile."""
-    before = signatures.ALGORITHMS
+    before = algorithms.ALGORITHMS
     library: Any = dns.dnssec
     policy, verify = library.default_policy, library._validate_signature
 
@@ -47,12 +47,12 @@ def known() -> Iterator[None]:
         if not fits:
             raise InvalidSignature
 
-    signatures.ALGORITHMS = keys.ALGORITHMS = before | _DSA  # type: ignore[misc, attr-defined]
+    signatures.ALGORITHMS = keys.ALGORITHMS = before | _DSA  # type: ignore[attr-defined]
     library.default_policy, library._validate_signature = dns.dnssec.allow_all_policy, either
     try:
         yield
     finally:
-        signatures.ALGORITHMS = keys.ALGORITHMS = before  # type: ignore[misc, attr-defined]
+        signatures.ALGORITHMS = keys.ALGORITHMS = before  # type: ignore[attr-defined]
         library.default_policy, library._validate_signature = policy, verify
 
 

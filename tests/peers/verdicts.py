@@ -169,7 +169,9 @@ def _judged(
     found: tuple[Word, str, dns.name.Name | None, dns.message.Message]
     for apex in _zones(case, read, name, rdtype):
         chain = chain_of(read, apex, name, rdtype, signatures_in(read))
-        after = chain.end if chain.links and not chain.answered else None
+        # A DNAME leads nowhere where the name that it makes is too long (RFC 6672 2.2).
+        leads = chain.links and (chain.end != name or chain.links[-1].rdtype == dns.rdatatype.CNAME)
+        after = chain.end if leads and not chain.answered else None
         word, text = _by_zone(case, read, text_of(apex), name, rdtype)
         found = word, f"{text_of(name)} by {text_of(apex)} {text}".strip(), after, message
         guessed = apex not in case.script.cuts and text.startswith("lame")

@@ -16,11 +16,13 @@ import pytest
 from test_act_diff import CLAIM
 
 from steering.act import guard as guarding
+from steering.act import watchdog
 from steering.act.bgp import process
 from steering.act.claim import Claim
 from steering.act.guard import LOCK, Watch, guard, holding
 from steering.act.lease import Lease, boot_time
 from steering.act.reader import Trouble
+from steering.act.watchdog import Guard
 
 BEFORE = replace(CLAIM, table=5454, priority=5454)
 """What was claimed under another configuration."""
@@ -381,3 +383,65 @@ def test_only_a_guard_is_asked_to_go(
             assert holder.poll() is None
             holder.kill()
     assert holder.returncode == (-signals[0] if signals else -signal.SIGKILL)
+
+
+# --- the agent's side -----------------------------------------------------------------------
+
+
+class Clock:
+    """The agent's clock, which the test moves on."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(watchdog, "time", made)
+    return made
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each guard that was started, whether it takes the place of another."""
+    told: list[bool] = []
+
+    def start(*, runtime: Path, take_over: bool) -> int:
+        told.append(take_over)
+        return 2**22 + 1  # nobody's: it has ended
+
+    monkeypatch.setattr(watchdog, "start_guard", start)
+    return told
+
+
+def test_where_no_guard_is_there_one_is_started_that_takes_nobody_s_place(
+    tmp_path: Path, clock: Clock, started: list[bool]
+) -> None:
+    ours = Guard(runtime=tmp_path)
+    for _ in range(3):
+        assert not ours.ensure()
+        clock.now += 1.0
+    assert started == [False, False, False], "it may be that another agent's is loading"
+    ours.close()
+
+
+def test_a_guard_that_holds_the_lock_and_looks_no_more_is_replaced(
+    tmp_path: Path, clock: Clock, started: list[bool]
+) -> None:
+    ours, beat = Guard(runtime=tmp_path), 0
+    with (tmp_path / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for _ in range(20):
+            beat += 1
+            os.utime(lock.fileno(), ns=(beat, beat))
+            assert ours.ensure()
+            clock.now += 1.0
+        silent = clock.now
+        while ours.ensure():
+            clock.now += 1.0
+        assert watchdog.SILENT <= clock.now - silent <= watchdog.SILENT + 2.0
+    assert started == [True]
+    ours.close()

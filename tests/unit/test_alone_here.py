@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from simulation import Ask, Simulation, policy, setup
 
 from steering.decide.alarms import ALONE
 from steering.model import LOCAL, Health, Outcome
+from steering.report.snapshot import Snapshot
+from steering.report.status import status
+from steering.report.text import status_text
 
 TWO = (policy(), policy("other", net=9))
 
@@ -34,7 +39,7 @@ def test_what_is_bad_here_and_can_be_compared_with_nobody_is_an_alarm(tmp_path: 
     assert not sim.moves()
 
 
-def test_a_lone_bad_answer_with_nobody_to_compare_with_is_none(tmp_path: Path) -> None:
+def test_a_lone_bad_toldwith_nobody_to_compare_with_is_none(tmp_path: Path) -> None:
     bad: list[Ask] = []
 
     def once(ask: Ask) -> Outcome:
@@ -62,6 +67,20 @@ def test_where_one_path_can_be_compared_the_trial_decides(tmp_path: Path, path: 
     assert sim.moves()
 
 
+def shown(sim: Simulation) -> dict[str, Any]:
+    """The status."""
+    snapshot = Snapshot(
+        mode="enforce",
+        world=sim.world,
+        installed=sim.installed,
+        alarms=sim.world.alarms,
+        ready=True,
+        turned_at=sim.now,
+    )
+    answer: dict[str, Any] = json.loads(json.dumps(status(snapshot)))
+    return answer
+
+
 def shut_in(ask: Ask) -> Outcome:
     """The default routes are lost at 1060."""
     return Outcome.LOCAL_ERROR if ask.local and ask.now >= 1060.0 else Outcome.SECURE
@@ -85,6 +104,7 @@ def test_one_family_that_no_longer_gets_out_is_named(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, *TWO), answer=answer)
     sim.run(170.0)
     assert "no probe gets out over the local path (ipv6)" in alarms(sim)["self"]
+    assert "2001:" in status_text(shown(sim)), "what is lost is shown"
 
 
 def test_a_host_that_never_had_a_family_has_no_alarm_for_it(tmp_path: Path) -> None:
@@ -95,3 +115,9 @@ def test_a_host_that_never_had_a_family_has_no_alarm_for_it(tmp_path: Path) -> N
     sim.run(170.0)
     assert sim.health(sim.addresses()[1], LOCAL) is Health.UNKNOWN
     assert not alarms(sim)
+    told = shown(sim)
+    text = status_text(told)
+    assert "unknown" not in text
+    number = sum(":" in address for address in sim.addresses())
+    assert f"ipv6: this host has no route and had none: {number} addresses left out" in text
+    assert "unknown" in status_text(told, everything=True)

@@ -113,6 +113,14 @@ def test_nobody_knows_what_a_speaker_without_a_link_announces(
     assert speaker.known, "a dead one announces nothing"
 
 
+def test_what_is_wanted_is_told_as_wanted_until_it_is_taken_back(speaker: Speaker) -> None:
+    address = "192.0.2.53"
+    speaker.apply({address: "pao"}, {address}, ())
+    assert speaker.report().wanted == 1
+    speaker.apply({}, {address}, ())
+    assert speaker.report().wanted == 0
+
+
 def test_an_old_speaker_whose_helper_is_lost_has_time_to_replace_it(
     speaker: Speaker, runtime: Path
 ) -> None:

@@ -205,6 +205,17 @@ def test_rules_that_cannot_be_read_end_nothing(clock: Clock) -> None:
     assert ways.installed() == {ONE: "pao", SIX: "pao"}
 
 
+def test_by_which_link_a_site_s_answers_come_in_is_seen_by_an_address_that_it_is_asked_for(
+    clock: Clock,
+) -> None:
+    kernel = Kernel()
+    kernel.leading -= {("fra", ONE), ("fra", SIX)}
+    ways = ways_of(kernel)
+    ways.changed()
+    assert [ways.link("pao", family) for family in Family] == [1, 1]
+    assert [ways.link("fra", family) for family in Family] == [None, None]
+
+
 def test_a_site_is_not_asked_while_all_questions_are_caught(clock: Clock) -> None:
     kernel = Kernel()
     kernel.found = caught("pao")

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("mode", "who"),
-    [("enforce", "`run`"), ("observe", "`mode: enforce`")],
-    ids=["enforce", "observe"],
+    [("enforce", "`run`"), ("rehearse", "`run`"), ("observe", "`mode: rehearse`")],
+    ids=["enforce", "rehearse", "observe"],
 )
 def test_who_would_refuse_depends_on_the_mode(
     mode: str, who: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

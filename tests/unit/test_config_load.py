@@ -152,9 +152,9 @@ def test_names_and_addresses_become_canonical(tmp_path: Path) -> None:
 BAD_CONFIGS = [
     ("mod: observe", 5, "mod", ["unknown key", "did you mean mode?"]),
     ("wibble: 1", 5, "wibble", ["unknown key", "wanted one of: site, mode"]),
-    ("mode: enforced", 5, "mode", ['"enforced"', "enforce or observe"]),
-    ("mode: off", 5, "mode", ['"off"', "enforce or observe"]),
-    ("mode:", 5, "mode", ["empty", "enforce or observe"]),
+    ("mode: enforced", 5, "mode", ['"enforced"', "enforce, rehearse or observe"]),
+    ("mode: off", 5, "mode", ['"off"', "enforce, rehearse or observe"]),
+    ("mode:", 5, "mode", ["empty", "enforce, rehearse or observe"]),
     ("lease: 60", 5, "lease", ["is 60", "unit (60s?)"]),
     ("lease: 1 hour", 5, "lease", ['"1 hour"', "number with a unit"]),
     ("lease: 1h30m", 5, "lease", ['"1h30m"', "number with a unit"]),

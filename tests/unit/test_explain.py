@@ -10,6 +10,7 @@ from simulation import CONFIG, Ask, Simulation, policy, setup
 from test_engine_properties import ADDRESSES, LAYOUT, turns
 
 from steering import engine
+from steering.decide.because import duration
 from steering.decide.explain import Considered, Explanation, explain
 from steering.decide.rules import RULES
 from steering.model import Action, Facts, Match, Outcome, Override
@@ -99,9 +100,39 @@ def test_an_override_is_named_with_who_why_and_until_when(tmp_path: Path) -> Non
     assert rule(found, "healthy").applies, "it would say so if no rule before it did"
 
 
+def test_an_override_that_leaves_no_site_is_named(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path, policy(more="steer: {to: [pao]}\n")), bad_here).run(30)
+    sim.overrides = tuple(
+        Override(
+            name=name,
+            match=Match(nameserver=server),
+            action=Action.AVOID,
+            to="pao",
+            until=None,
+            reason="ticket 4711",
+            by="noc",
+        )
+        for name, server in (("here", "b.gtld.example."), ("there", "a.gtld.example."))
+    )
+    sim.run(3)
+    ((_, step),) = [(at, one) for at, one in sim.steps if one.address == ONE and not one.now]
+    assert step.rule == "override"
+    assert step.because.startswith("here: avoid pao, by noc: ticket 4711")
+    assert step.because.endswith("; no other site is to be had right now")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(59.4, "59 s"), (60.0, "1.0 min"), (3600.0, "1.0 h"), (3540.0, "59.0 min")],
+)
+def test_times_are_told_about(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
 def test_one_that_waits_for_the_budget_shows_the_numbers(tmp_path: Path) -> None:
     config = CONFIG + "budget: {at_once: 2}\n"
-    sim = Simulation(setup(tmp_path, config=config), bad_here).run(30)
+    to_first = policy(more="steer: {to: [pao]}\n")
+    sim = Simulation(setup(tmp_path, to_first, config=config), bad_here).run(30)
     found = told(sim, "192.5.2.30")
     assert deciding(found).rule.name == "budget"
     assert deciding(found).numbers == "waits: 2 addresses are steered, at_once: 2"

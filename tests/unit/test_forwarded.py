@@ -275,7 +275,7 @@ CARRIED = (Forwarded(source=POD, translated=HERE, carried=True),)
 
 
 def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_path: Path) -> None:
-    sim = Pods(setup(tmp_path), expired_here).run(200)
+    sim = Pods(setup(tmp_path), expired_here).run(150)
     assert {step.address for _, step in sim.moves()} == set(sim.addresses(Family.IPV6))
     alarm = sim.world.alarms["forwarded"].because
     assert f"pao (ipv4): {POD} (by the local path: {HERE})" in alarm
@@ -289,7 +289,7 @@ def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_
 def test_who_is_carried_goes_along_and_stays_while_he_is_answered(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here)
     sim.senders, sim.carries = CARRIED, {"pao": True, "fra": True, LOCAL: True}
-    sim.run(300)
+    sim.run(160)
     assert sim.installed.keys() == set(sim.addresses())
     assert "forwarded" not in sim.world.alarms
 
@@ -332,7 +332,7 @@ def test_who_begins_during_the_incident_ends_a_detour_that_does_not_carry_him(
 def test_questions_that_nobody_answers_anywhere_end_no_detour(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here)
     sim.senders, sim.carries = CARRIED, {LOCAL: False}
-    sim.run(300)
+    sim.run(160)
     assert sim.installed.keys() == set(sim.addresses())
 
 

@@ -17,9 +17,11 @@ from steering.act.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off import OffSwitch
 from steering.act.reader import Trouble
+from steering.act.renewal import Renewal
+from steering.act.rivals import Rival
 from steering.agent import hands as handling
 from steering.agent.hands import TRIAL, UNGUARDED, Hands
-from steering.config import Config, check
+from steering.config import Config, Mode, check
 from steering.config.document import parse
 from steering.model import Instant, Seconds
 
@@ -52,6 +54,8 @@ class Sole:
     def hold(self, runtime: Path, table: int) -> None: ...
 
     def leave_all_but(self, tables: Collection[int]) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Kernel(FakeActuator):
@@ -98,6 +102,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+def hands_config(tmp_path: Path) -> Config:
+    """All that hands go by, in one directory."""
+    read = check(Config, parse(CONFIG, tmp_path / "steering.yaml"))
+    return read.model_copy(update={"runtime": tmp_path, "state": tmp_path})
+
+
 Make = Callable[[Seconds], Hands]
 """The hands of another agent, for a lease of this length."""
 
@@ -111,10 +121,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Make:
     monkeypatch.setattr(handling, "Guard", Watchman)
     monkeypatch.setattr(handling, "Alone", Sole)
     monkeypatch.setattr(Watchman, "present", True)
-    read = check(Config, parse(CONFIG, tmp_path / "steering.yaml"))
 
     def made(lease: Seconds) -> Hands:
-        config = read.model_copy(update={"runtime": tmp_path, "state": tmp_path, "lease": lease})
+        config = hands_config(tmp_path).model_copy(update={"lease": lease})
         return Hands(config, CLAIM, OffSwitch(state=tmp_path, runtime=tmp_path), {ADDRESS})
 
     return made
@@ -310,3 +319,51 @@ def test_without_a_guard_no_lease_is_renewed_at_the_start(
         with pytest.raises(OSError, match="unavailable"):
             hands.adopt(young=young)
         assert deadline(tmp_path) == ends
+
+
+def test_hands_that_rehearse_put_in_no_steer_whatever_plan_they_are_given(
+    make: Make, clock: Clock, tmp_path: Path
+) -> None:
+    hands = make(60.0)
+    assert act(hands, clock)
+    kernel, config = kernel_of(hands), hands_config(tmp_path)
+    assert (kernel.installed(), kernel.steering) == (PLAN, True)
+    for mode, there in ((Mode.REHEARSE, {}), (Mode.ENFORCE, PLAN)):
+        hands.serve(config.model_copy(update={"mode": mode}), hands.kernel, {ADDRESS})
+        assert act(hands, clock)
+        assert kernel_of(hands) is kernel
+        assert (kernel.installed(), kernel.steering) == (there, mode is Mode.ENFORCE)
+        assert deadline(tmp_path) == clock.now + 60.0, "under a lease all the while"
+
+
+def test_hands_that_are_closed_renew_no_lease(
+    make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renewing: list[Renewal] = []
+    monkeypatch.setattr(Renewal, "_run", lambda its: renewing.append(its))  # noqa: PLW0108
+    hands = make(60.0)
+    assert act(hands, clock)
+    ends = deadline(tmp_path)
+    hands.close()
+    clock.now += 1.0
+    (its,) = renewing
+    its.renew()
+    assert deadline(tmp_path) == ends, "what is installed goes when nobody measures any more"
+
+
+def test_every_guard_that_covers_the_same_is_ended_once_ours_is_there(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = [Rival(pid=pid, runtime=Path(f"/run/{pid}"), lease=None) for pid in (71, 72, 73)]
+    ended: list[Rival] = []
+    monkeypatch.setattr(handling, "rivals", lambda *_: tuple(others))
+    monkeypatch.setattr(handling, "end", ended.append)
+    hands = make(60.0)
+    hands.adopt()
+    Watchman.present = False
+    act(hands, clock)
+    assert ended == [], "until then they are all that would end the lease"
+    Watchman.present = True
+    act(hands, clock)
+    act(hands, clock)
+    assert ended == others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 from simulation import Ask, Simulation, policy, setup
@@ -27,6 +28,14 @@ def test_a_share_too_small_for_one_address_moves_the_group_in_seconds(tmp_path: 
     assert {address for _, address in moves} == set(sim.addresses())
     assert len({at for at, _ in moves}) == 1
     assert moves[0][0] - FAULT <= 5
+    said = [event.because for _, event in sim.told("confirmed")]
+    assert said
+    for because in said:
+        assert re.match(
+            r"\d+ of the 26 addresses of its group were bad here and good over pao: \+\d+ after",
+            because,
+        ), "what convicted it comes first"
+        assert " 0.0%" not in because
 
 
 def test_one_ill_letter_is_no_reason_to_convict_the_herd(tmp_path: Path) -> None:

@@ -111,6 +111,11 @@ def test_faults_are_where_the_code_does_something() -> None:
     }
 
 
+def test_the_star_of_arguments_multiplies_nothing() -> None:
+    source = "def of(some, *, more):\n    return [*some, *map(lambda *all: all, more)]\n"
+    assert texts(source) == set()
+
+
 def test_each_fault_is_on_the_line_that_it_says() -> None:
     source = (ROOT / "steering/judge/recover.py").read_text()
     for mutant in mutants("steering/judge/recover.py", source):
@@ -152,6 +157,14 @@ def test_the_quickest_tests_come_first_and_patience_ends() -> None:
     first, rest = reach.batches(names, patience=90.0)
     assert first == names[:40]
     assert rest == names[40:42]  # 41 and 42 seconds
+
+
+def test_one_of_each_parametrised_test_comes_before_another_of_the_same() -> None:
+    quick, slow = [f"quick[{number}]" for number in range(80)], ["slow[a]", "slow[b]", "other"]
+    times = dict.fromkeys(quick, 1.0) | dict.fromkeys(slow, 8.0)
+    first, rest = Reach(times=times).batches([*quick, *slow], patience=30.0)
+    assert first == quick[:40]
+    assert rest == ["slow[a]", "other", "slow[b]", *quick[40:46]]
 
 
 def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_of_those_that_import_it() -> None:
@@ -231,6 +244,18 @@ def test_what_is_noticed_is_killed_and_what_is_not_is_told(
     assert Kept(tree, tmp_path / "kept").missing() == ["tests/unit/test_small.py"]
     (tree / "steering/judge/small.py").write_text(f"{SOURCE}\n")
     assert len(Kept(tree, tmp_path / "kept").missing()) == 2
+
+
+def test_a_test_that_waits_costs_little_of_the_patience(tree: Path, tmp_path: Path) -> None:
+    file = tree / "tests/unit/test_small.py"
+    busy = "\ndef test_busy():\n    began = time.process_time()\n"
+    busy += "    while time.process_time() < began + 0.3:\n        pass\n"
+    file.write_text(f"import time\n\ndef test_idle():\n    time.sleep(1.0)\n\n{busy}")
+    kept = Kept(tree, tmp_path / "kept")
+    with copies(tree, 1) as (copy,):
+        assert not kept.learn(copy, "tests/unit/test_small.py")
+    times = {name.rsplit("::")[-1]: taken for name, taken in kept.reach().times.items()}
+    assert times["test_idle"] < 0.25 < times["test_busy"]
 
 
 def test_a_test_that_fails_anyway_kills_nothing(tree: Path) -> None:

@@ -270,7 +270,7 @@ def test_an_answer_that_stops_on_its_way_is_told_from_one_that_is_refused(some: 
         async with (
             serving(Server("127.0.0.1", truncating), tcp=False) as port,
             accepting(stop, "127.0.0.1", port),
-            probing("127.0.0.1", port=port, patience=0.1) as watching,
+            probing("127.0.0.1", port=port, patience=0.5) as watching,
         ):
             return await watching.first(lambda one: one.stalled)
 
@@ -514,6 +514,29 @@ def test_a_round_puts_one_question_over_all_paths_and_live_ones_where_attended()
             assert {r.observations[-1].path for r in fast} == {LIVE}
             names = {wire[12:] for wire, _ in server.asked}
             assert len(names) < len(server.asked)
+
+    asyncio.run(story())
+
+
+def test_every_address_that_is_asked_fast_has_its_largest_answer_by_tcp_too() -> None:
+    """A site that lost large ones by TCP is to be found well again."""
+    both = "127.0.0.1", "127.0.0.2"
+    attention = Attention(paths=frozenset({"local"}), witnesses=("gone.com.",))
+
+    def large(seen: Watching) -> set[str]:
+        return {
+            done.address
+            for done in seen.rounds
+            if done.question.kind is Kind.DNSKEY and done.observations[0].tcp
+        }
+
+    async def story() -> None:
+        async with (
+            serving(*(Server(address, healthy) for address in both)) as port,
+            probing(*both, port=port, interval=60.0) as seen,
+        ):
+            seen.prober.attend(dict.fromkeys(both, attention))
+            await until(lambda: large(seen) == set(both), seconds=30)
 
     asyncio.run(story())
 

@@ -21,6 +21,7 @@ from steering.agent.regime import Regime
 from steering.agent.reload import Version
 from steering.agent.senses import Senses
 from steering.config import fingerprint, load
+from steering.model import Event
 from steering.report.metrics import Meters
 
 
@@ -31,6 +32,7 @@ class Clothes:
     hands = SimpleNamespace(owes=False)
     ways = SimpleNamespace(past=frozenset)
     sources = SimpleNamespace(named={})
+    forwarding = None
     notices = left = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Outfit | None = None) -> None:
@@ -117,6 +119,26 @@ def test_an_older_version_is_spent_before_another_one_is_taken(
     assert there == [False, False, False], "who dies of it is not followed by what it replaced"
     regime.stand()
     assert left.exists()
+
+
+def test_after_a_lost_lease_all_begins_from_nothing_and_that_is_told(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    dropped: list[bool] = []
+    regime = made(lambda: None)
+    regime.start(cast("Crew", None))
+    regime.tell = told.append
+    regime.world = replace(regime.world, started=True, plan=regime.world.plan + 1)
+    monkeypatch.setattr(Nothing, "drop", lambda _self: dropped.append(True), raising=False)
+    hands = SimpleNamespace(owes=False, lost_lease=lambda: "no turn for longer than the lease")
+    monkeypatch.setattr(Clothes, "hands", hands)
+    regime.mind_lost_lease()
+    assert not regime.world.started
+    assert not regime.steers
+    assert dropped, "what was asked before is not counted"
+    assert [event.event for event in told] == ["lease_lost"]
+    assert "no turn for longer" in told[0].because
 
 
 def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(

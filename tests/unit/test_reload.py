@@ -254,7 +254,7 @@ def test_a_faulty_file_changes_nothing_and_every_problem_is_told_once(desk: Desk
     assert not desk.taker.taken
     (event,) = desk.taker.events
     assert (event.event, event.because.count("gtld.yaml:")) == ("config_rejected", 2)
-    assert desk.reload.rejected.endswith("the last good version stays in force")
+    assert desk.reload.rejected.endswith(" (and 1 more); the last good version stays in force")
     assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
     desk.write(good)
     desk.look()

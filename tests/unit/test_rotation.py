@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -56,13 +57,26 @@ def test_where_nothing_comes_back_to_any_they_all_have_their_turns() -> None:
     assert Counter(turns(made, 2)) == {ONE: 1, TWO: 1}
 
 
-@pytest.mark.parametrize(("fast", "part"), [(False, 8), (True, 32)])
+@pytest.mark.parametrize(("fast", "part"), [(False, 7), (True, 31)])
 def test_tcp_is_tried_in_a_part_of_the_rounds_of_each_source(fast: bool, part: int) -> None:
     made = rotation(ONE, TWO)
     turns(made, 2)
     tried = Counter(s for _ in range(320) for s in (ONE, TWO) if made.by_tcp(WHOM, s, fast=fast))
     assert tried[ONE] == tried[TWO]
-    assert 320 / part <= tried[ONE] <= 320 / part + 3
+    assert 320 // part <= tried[ONE] <= 320 // part + 3
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("number", [2, 3, 4, 8, 12, 13, 16, 26, 30])
+def test_every_address_has_its_turn_by_tcp(fast: bool, number: int) -> None:
+    """Addresses come one after the other, and so do transports: never in step with each other."""
+    every = [replace(WHOM, address=f"192.0.2.{n}") for n in range(number)]
+    made = Rotation(lambda _family: (), [target.address for target in every])
+    for target in every:
+        made.landed(target, None, came=True, answered=True)
+    tried = Counter(t.address for _ in range(100) for t in every if made.by_tcp(t, None, fast=fast))
+    assert tried.keys() == {target.address for target in every}
+    assert max(tried.values()) - min(tried.values()) <= 3
 
 
 def test_tcp_is_not_tried_where_datagrams_are_not_answered() -> None:

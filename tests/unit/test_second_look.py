@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from dataclasses import dataclass, field
@@ -153,6 +154,23 @@ def test_one_name_for_a_gap_is_enough_for_a_while() -> None:
     assert shown() == 0
     bench.now += 601
     assert shown() == 1
+
+
+def test_all_that_waits_is_looked_at_by_one_ring_of_the_bell() -> None:
+    bench = Bench()
+    bench.see(*[answer(served(), f"n{n}.com.") for n in range(3)], turns=-6)
+
+    async def run() -> None:
+        running = asyncio.create_task(bench.look.run())
+        async with asyncio.timeout(10.0):
+            while bench.look.looked < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    assert bench.look.looked == 0
+    asyncio.run(run())
 
 
 def test_another_zones_answer_says_nothing() -> None:

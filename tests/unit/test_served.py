@@ -315,6 +315,11 @@ def test_eight_of_eight_lost_are_enough() -> None:
     assert not spans(KNOWN, [(0, 0, 0)] * 10 + [(0, 0, 1)] * 7 + [(0, 0, 0)] * 3).worse
 
 
+def test_what_they_get_is_learnt_by_the_second_however_long_the_span() -> None:
+    assert Served(began=100.0).hear(30, 0, 0, 103.0).usual == 10.0
+    assert KNOWN.hear(150, 0, 0, 103.0).usual == 50.0
+
+
 def test_where_nobody_knows_what_it_was_only_nothing_at_all_counts() -> None:
     nobody = Served(began=100.0)
     assert spans(nobody, [(0, 0, 4)] * 30).worse

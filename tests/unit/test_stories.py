@@ -286,7 +286,11 @@ def test_bad_everywhere_moves_nothing_and_raises_the_alarm(tmp_path: Path) -> No
 def test_an_alarm_about_somebody_elses_servers_says_whom_to_tell(tmp_path: Path) -> None:
     told = policy(more="operator: {name: NIC, contact: noc@nic.example}\n")
     bad = Simulation(setup(tmp_path, told), always(Outcome.BAD_SIGNATURE)).run(30)
-    assert bad.world.alarms["everywhere"].because.endswith("; whom to tell: NIC, noc@nic.example")
+    assert (
+        bad.world.alarms["everywhere"]
+        .because.split(". To do: ")[0]
+        .endswith("; whom to tell: NIC, noc@nic.example")
+    )
 
 
 def test_what_is_bad_everywhere_is_not_asked_about_fast_for_ever(tmp_path: Path) -> None:

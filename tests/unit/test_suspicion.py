@@ -6,7 +6,7 @@ import itertools
 import random
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,16 @@ import pytest
 from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, setup
 from test_hearsay import Listening, heard
 
-from steering.judge.backoff import GENTLE, HASTY, acquit, weigh
+from steering.judge.backoff import GENTLE, HASTY, acquit, back_off, weigh, without_haste
 from steering.judge.confirm import Confirmation, Trial
+from steering.judge.draft import Draft
 from steering.judge.hearsay import QUIET
+from steering.judge.ledger import Ledger
 from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE
 from steering.judge.losses import CONFIRM_AT as LOSSES_AT
 from steering.judge.unfounded import LONGEST
 from steering.layout import Layout
-from steering.model import LOCAL, Attention, Heard, Outcome
+from steering.model import LOCAL, Attention, Heard, Kind, Observation, Outcome, Question, Round
 from steering.observe.cadence import Cadence, Pace
 
 SHIPPED = CONFIG.replace(
@@ -300,6 +302,22 @@ def test_a_good_answer_at_leisure_takes_back_what_haste_brought(tmp_path: Path) 
     assert weigh(trial, layout, late, late, lost=True).score == HASTY + 1
     assert acquit(trial, layout, early) == trial
     assert (acquit(trial, layout, late).score, acquit(trial, layout, late).hasty) == (0, 0)
+
+
+def test_who_still_refuses_when_asked_slowly_is_believed(tmp_path: Path) -> None:
+    """Else a steer to a site that refuses everything would never fail its proof."""
+    layout = Layout.of(setup(tmp_path, config=SHIPPED))
+    ledger, address = Ledger.blank(layout, 1000.0), layout.targets[0].address
+    question = Question(zone="gtld.", name="n.gtld.", rdtype="A", kind=Kind.DENIAL)
+    refused = Observation(address=address, path="pao", outcome=Outcome.REFUSED, live=True)
+    believed = []
+    for now in (1000.2, 1000.4, 1001.6, 1002.8, 1004.0):
+        item = Round(address=address, question=question, at=now, observations=(refused,))
+        draft = Draft(ledger, layout, WALL, now)
+        back_off(draft, (item,), {address: "pao"})
+        ledger = replace(ledger, backoffs=dict(draft.backoffs))
+        believed.append(without_haste(item, layout, ledger) == item)
+    assert believed == [False, False, True, True, True]
 
 
 def test_bogus_answers_are_nobody_s_haste(tmp_path: Path) -> None:

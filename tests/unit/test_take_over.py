@@ -154,3 +154,21 @@ def test_a_group_that_is_bad_still_stays_together_over_a_restart(tmp_path: Path)
     sim.run(120)
     assert sim.health(well).word == "healthy"
     assert sim.installed == before
+
+
+def test_what_was_found_installed_is_not_proved_anew(tmp_path: Path) -> None:
+    """What becomes of it is for the rules: a detour that goes bad is left for a better one."""
+
+    def answer(ask: Ask) -> Outcome:
+        there = ask.path == "fra" and ask.now > 1040
+        return EXPIRED if there or (ask.local and ask.now > 1005) else GOOD
+
+    sim = Simulation(setup(tmp_path, policy(letters=1)), answer).run(30)
+    assert set(sim.installed.values()) == {"fra"}
+    proved = len(sim.told("proved"))
+    sim.restart()
+    sim.run(8)
+    assert len(sim.told("proved")) == proved
+    sim.run(60)
+    assert not sim.told("undone")
+    assert set(sim.installed.values()) == {"pao"}

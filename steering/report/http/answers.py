@@ -35,14 +35,19 @@ def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> 
 
 def _front(snapshot: Snapshot) -> str:
     world = snapshot.world
-    steered = len(world.steers())
+    wanted = len(world.wanted())
+    steered = f"{wanted} steered" if world.layout.acts else f"{wanted} would be steered"
     lines = [
         f"steering at {world.layout.site} ({snapshot.mode}{', off' if world.off else ''})",
         (
             f"{len(world.layout.targets)} addresses over {len(world.layout.paths)} paths, "
-            f"{steered} steered, {len(snapshot.installed)} installed"
+            f"{steered}, {len(snapshot.installed)} installed"
         ),
-        *(f"ALARM {name}: {alarm.because}" for name, alarm in sorted(snapshot.alarms.items())),
+        *(
+            f"ALARM {name}: {alarm.because}"
+            for name, alarm in sorted(snapshot.alarms.items())
+            if alarm.cause is None
+        ),
         "",
         "/api/v1/status  /api/v1/explain?address=A  /metrics  /healthz  /readyz",
     ]

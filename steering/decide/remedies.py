@@ -1,0 +1,53 @@
+"""What to do about each alarm, and which follow from another one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+FOLLOW: Mapping[str, tuple[str, ...]] = {
+    "self": ("clock",),
+    "everywhere": ("clock",),
+    "unproven": ("clock",),
+    "uncompared": ("clock",),
+    "keys": ("clock", "self"),
+}
+"""Alarm -> those that it is a consequence of. While one of them lasts, it is shown under that one,
+and is none of its own: one cause, one alarm."""
+
+REMEDIES: Mapping[str, str] = {
+    "clock": "compare `date -u` with another clock; see `timedatectl` or `chronyc tracking`",
+    "self": "look for what they share here: uplink, firewall, a DNS proxy on the way",
+    "everywhere": "nothing here helps but serve-stale or a negative trust anchor in the resolvers",
+    "unproven": "`steering explain ADDRESS` says what each site lacks; `check --sites` why",
+    "uncompared": "a site has to be asked: docs/connecting-a-site.md, `steering check --sites`",
+    "intercepted": "look for a DNS proxy on the uplink: `dig +nsid +norec @ADDRESS . SOA`",
+    "damped": "find out what flaps; an override moves them all the same",
+    "budget": "`budget` in the configuration and `steer.at_most` in the policy hold them back",
+    "override": "if it is no longer wanted: `steering override remove NAME`",
+    "zone_late": "compare `date -u` with another clock, then tell the operator",
+    "unanswered": "if none does, take it out of `resolver_sources`",
+    "kernel": "`ip rule` and `ip route show table all proto 53` have what is there",
+    "bgp": "docs/bgp.md has the messages; the kernel is served all the same",
+    "config": "`steering check` prints every problem; mended files are taken up by themselves",
+    "config_held": "`steering reload` shows it and lets it pass, or put the files right",
+    "state": "look at the disk of `state` (`df`, `dmesg`); the agent goes on without it",
+    "journal": "look at the disk of `state`; the agent goes on without it",
+    "sources": "put `resolver_sources` right",
+    "log": "find out who should read the events: `journalctl -u steering`",
+    "dnstap": "see the resolver's page in docs/resolvers; probes go on without it",
+    "status": "find out who has the port: `ss -lntp`; `steering status` does not need it",
+    "off": "`steering on` when that is over",
+    "keys": "do the `resolvers` answer DNSKEY and DS with CD set?",
+}
+"""Alarm -> what to do, where its own text does not end with that."""
+
+
+def cause_of(name: str, there: Collection[str]) -> str | None:
+    """The alarm that this one follows from, of those that are there."""
+    return next((cause for cause in FOLLOW.get(name, ()) if cause in there), None)
+
+
+def with_remedy(name: str, text: str) -> str:
+    """What is the matter, and what to do about it."""
+    remedy = REMEDIES.get(name)
+    return f"{text.removesuffix('.')}. To do: {remedy}" if remedy else text

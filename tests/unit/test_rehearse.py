@@ -1,0 +1,277 @@
+"""An agent that does not act decides as one that does, and says what it would do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from simulation import CONFIG, WALL, Answer, Ask, Simulation, setup
+from test_stories import EXPIRED, FAULT, GOOD, always, bad_here
+
+from steering import engine
+from steering.agent.parts import claim_of, held_by, rerouted, told_to_routers
+from steering.config import Config, Mode, check
+from steering.config.document import parse
+from steering.decide.rehearsal import rehearsed
+from steering.layout import Layout
+from steering.memory import remember
+from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
+from steering.relay import relay
+from steering.replay import timeline
+from steering.replay.incidents import Incidents
+from steering.report.metrics import Meters
+from steering.report.snapshot import Snapshot
+from steering.report.status import explain, status
+from steering.report.text import explain_text, status_text
+from steering.world import World
+from steering.would import WOULD, decision, told
+
+REHEARSE = CONFIG + "mode: rehearse\n"
+
+
+def site_fails(begins: float) -> Answer:
+    """Bad here from the fault on, and at fra, which goes first, some time later."""
+    return lambda ask: (
+        EXPIRED
+        if (ask.local and ask.now >= FAULT) or (ask.path == "fra" and ask.now >= begins)
+        else GOOD
+    )
+
+
+def comes_and_goes(ask: Ask) -> Outcome:
+    return EXPIRED if ask.local and ask.now >= FAULT and ask.now % 120 < 60 else GOOD
+
+
+def thirteen_percent(ask: Ask) -> Outcome:
+    return EXPIRED if ask.local and ask.now >= FAULT and ask.unlucky(0.13) else GOOD
+
+
+DAY = 150.0
+"""A day of the week below, compressed."""
+
+
+def week(ask: Ask) -> Outcome:
+    """Each day another fault, and every night all is well."""
+    day, hour = divmod(ask.now - FAULT, DAY)
+    bad: dict[int, bool | Outcome] = {
+        0: ask.local,
+        1: ask.local and ask.unlucky(0.13),
+        2: ask.local and ask.v6,
+        3: ask.path != "pao",
+        4: True,
+        5: Outcome.TIMEOUT if ask.local else False,
+        6: ask.local and hour % 40 < 20,
+    }
+    found = bad.get(int(day), False) if 0 <= hour < DAY / 2 else False
+    return found if isinstance(found, Outcome) else EXPIRED if found else GOOD
+
+
+STORIES: dict[str, tuple[Answer, float]] = {
+    "a fault that ends": (bad_here(until=FAULT + 60), 160),
+    "a site that turns bad": (site_fails(FAULT + 40), 160),
+    "all paths bad": (always(EXPIRED), 60),
+    "a fault that comes and goes": (comes_and_goes, 600),
+    "thirteen percent": (thirteen_percent, 120),
+    "a week": (week, 7 * DAY + 60),
+    "silence": (bad_here(Outcome.TIMEOUT, until=FAULT + 60), 160),
+}
+
+
+def decisions(sim: Simulation) -> list[tuple[str, str | None, str | None, str | None]]:
+    """What was decided of each address, in its own order."""
+    every = [
+        (decision(e.event), e.address, e.path, e.rule)
+        for _, e in sim.events
+        if decision(e.event) in WOULD
+    ]
+    return sorted(every, key=lambda one: one[1] or "")
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_every_decision_of_one_that_acts_is_told_as_what_would_be_done(
+    story: str, tmp_path: Path
+) -> None:
+    answer, length = STORIES[story]
+    acting = Simulation(setup(tmp_path), answer).run(length)
+    rehearsing = Simulation(setup(tmp_path, config=REHEARSE), answer).run(length)
+    assert decisions(rehearsing) == decisions(acting)
+    assert not WOULD.keys() & {e.event for _, e in rehearsing.events}
+    assert not set(WOULD.values()) & {e.event for _, e in acting.events}
+    assert not rehearsing.installed
+    moments = [[at for at, s in sim.steps] for sim in (rehearsing, acting)]
+    assert all(abs(one - other) < 2 for one, other in zip(*moments, strict=True))
+
+
+def test_it_would_undo_what_the_site_s_own_path_speaks_against(tmp_path: Path) -> None:
+    """What live answers show of one that acts, the marked ones show."""
+    sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here())
+    sim.until(lambda: bool(sim.world.wanted()), limit=60)
+    site = next(iter(sim.world.wanted().values()))
+    sim.answer = lambda ask: EXPIRED if ask.local or ask.path == site else GOOD
+    sim.until(lambda: site not in sim.world.wanted().values(), limit=30)
+    sim.until(lambda: len(sim.world.wanted()) == 6, limit=60)
+    assert site not in sim.world.wanted().values()
+    assert sim.told("would_undo"), [(at, e.event) for at, e in sim.events]
+
+
+def test_what_would_go_past_the_detour_is_proved_by_nothing(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here())
+    one = sim.addresses()[0]
+    layout, world = sim.layout, sim.world
+    plan = world.plan.copy()
+    plan[:] = layout.column["pao"]
+    world = replace(world, plan=plan, started=True)
+    facts = rehearsed(world, Facts(wall=WALL, bypassed=frozenset({one})))
+    assert facts.installed == dict.fromkeys(sim.addresses()[1:], "pao")
+
+
+def test_nothing_is_asked_as_if_traffic_took_the_detour(tmp_path: Path) -> None:
+    sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
+    assert sim.world.wanted()
+    live = [a for a, item in sim._wanted.items() if item.live]
+    assert not live
+    assert {e.event for _, e in sim.events} >= {"would_steer", "would_prove"}
+
+
+def test_real_steers_that_it_finds_are_not_taken_over_and_their_end_is_told(
+    tmp_path: Path,
+) -> None:
+    layout = Layout.of(setup(tmp_path, config=REHEARSE))
+    world = World.blank(layout, 1000.0, WALL)
+    address = layout.targets[0].address
+    facts = Facts(wall=WALL, installed={address: "pao", "192.0.2.99": "pao"})
+    after, steps, events = engine.turn(world, facts, 1000.0)
+    assert (after.steers(), after.wanted(), steps) == ({}, {}, ())
+    (gone,) = [e for e in events if e.address == address]
+    assert (gone.event, gone.was, gone.now) == ("released", "pao", LOCAL)
+
+
+def test_what_was_rehearsed_is_decided_anew_before_it_moves_traffic(tmp_path: Path) -> None:
+    rehearsing = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
+    assert len(rehearsing.world.wanted()) == 6
+    acting = Simulation(setup(tmp_path), bad_here())
+    world, ended = relay(rehearsing.world, acting.layout, rehearsing.now, WALL + rehearsing.now)
+    assert {e.event for e in ended} == {"would_release"}
+    assert (world.wanted(), world.proofs) == ({}, {})
+    acting.world, acting.now = world, rehearsing.now
+    took = acting.until(lambda: len(acting.installed) == 6, limit=30)
+    assert took < 10
+    assert len(acting.told("steered")) == 6
+    acting.until(lambda: len(acting.told("proved")) == 6, limit=30)
+
+
+def test_what_was_steered_ends_when_the_agent_acts_no_more(tmp_path: Path) -> None:
+    acting = Simulation(setup(tmp_path), bad_here()).run(60)
+    steered = acting.world.steers()
+    assert len(steered) == 6
+    layout = Layout.of(setup(tmp_path, config=REHEARSE))
+    world, ended = relay(acting.world, layout, acting.now, WALL + acting.now)
+    assert {(e.event, e.address, e.was) for e in ended} == {
+        ("released", a, site) for a, site in steered.items()
+    }
+    assert (world.steers(), world.wanted()) == ({}, {})
+
+
+def test_a_freeze_that_was_rehearsed_sends_nothing_anywhere(tmp_path: Path) -> None:
+    """It says "as it is": in a rehearsal that is the local path, whatever would be."""
+    sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
+    freeze = Override(
+        name="hands-off", match=Match(), action=Action.FREEZE, to=None, until=None,
+        reason="-", by="noc",
+    )  # fmt: skip
+    sim.overrides = (freeze,)
+    sim.run(5)
+    assert {f.path for f in sim.world.frozen.values()} == {"fra"}, "it is rehearsed as well"
+    assert not remember(sim.world).frozen
+    world, _ = relay(sim.world, Layout.of(setup(tmp_path)), sim.now, WALL + sim.now)
+    assert not world.frozen
+    facts = Facts(wall=WALL + sim.now, overrides=(freeze,))
+    for _ in range(3):
+        world, _, _ = engine.turn(world, facts, world.now + 1)
+        assert world.steers() == {}
+
+
+@pytest.mark.parametrize("mode", ["observe", "rehearse"])
+def test_the_status_says_would(mode: str, tmp_path: Path) -> None:
+    config = CONFIG + f"mode: {mode}\n"
+    if mode == "observe":  # what it has marks for no more, it may have pins for
+        config = config.replace("{probe: {", "{probe: {pins: {pao: {dscp: 1}, fra: {dscp: 2}}, ")
+    sim = Simulation(setup(tmp_path, config=config), bad_here()).run(60)
+    snapshot = Snapshot(
+        mode=mode, world=sim.world, installed={}, alarms={}, ready=True, turned_at=sim.now
+    )
+    answer = status(snapshot)
+    addresses = answer["addresses"]
+    assert isinstance(addresses, list)
+    assert {(a["steered_to"], a["would_steer_to"]) for a in addresses} == {(None, "fra")}
+    text = status_text(answer, columns=200)
+    assert "going 6 by local, would go 6 by fra" in text
+    assert f"{mode} (" in text
+    told = explain(snapshot, sim.addresses()[0])
+    assert told is not None
+    assert "goes by local; would go by fra; installed: local" in explain_text(told, columns=200)
+    meters = Meters()
+    meters.watch(lambda: snapshot)
+    series = {
+        (family.name, sample.labels.get("site", ""))
+        for family in meters.registry.collect()
+        for sample in family.samples
+    }
+    assert ("steering_would_steer", "fra") in series
+    assert ("steering_desired", "fra") not in series
+
+
+def test_an_incident_is_one_whether_it_was_acted_on_or_not(tmp_path: Path) -> None:
+    found = []
+    for config in (CONFIG, REHEARSE):
+        sim = Simulation(setup(tmp_path, config=config), bad_here(until=FAULT + 60)).run(160)
+        incidents = Incidents()
+        for at, event in sim.events:
+            incidents.see([event], WALL + at, at, sim.world)
+        found.append([(i.upstream, sorted(i.first), i.moves) for i in incidents.all])
+        (incident,) = incidents.all
+        assert incident.carried_out is (config == CONFIG)
+        word = "steered " if incident.carried_out else "would_steer "
+        assert any(line.strip().startswith(word) for line in timeline.told(incidents.all))
+    assert found[0] == found[1]
+
+
+def test_a_name_goes_both_ways_and_others_stay_as_they_are() -> None:
+    for event, would in WOULD.items():
+        assert told(event, acts=False) == would
+        assert decision(would) == told(event, acts=True) == event
+    assert told("confirmed", acts=False) == "confirmed" == decision("confirmed")
+
+
+def configured(tmp_path: Path, more: str) -> Config:
+    return check(Config, parse(CONFIG + more, tmp_path / "steering.yaml"))
+
+
+BGP = (
+    "act: {kernel: off, bgp: {local_as: 64512, router_id: 10.0.0.1, "
+    "neighbors: [{address: 10.0.0.2, peer_as: 64512}]}}\n"
+)
+
+
+def test_how_far_each_mode_goes(tmp_path: Path) -> None:
+    for mode in Mode:
+        config = configured(tmp_path, f"mode: {mode}\n")
+        assert config.acts is (mode is Mode.ENFORCE)
+        assert config.compares is (mode is not Mode.OBSERVE)
+        assert (held_by(config) == claim_of(config)) is config.compares
+    assert not configured(tmp_path, "mode: enforce\nact: {kernel: off}\n").acts
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_routers_are_told_by_an_agent_that_acts_and_by_no_other(mode: Mode, tmp_path: Path) -> None:
+    config = configured(tmp_path, f"mode: enforce\n{BGP}").model_copy(update={"mode": mode})
+    assert (told_to_routers(config) is not None) is config.acts
+    assert (held_by(config) is not None) is config.acts, "there is nothing else to hold"
+
+
+def test_where_the_sites_are_asked_no_more_nothing_is_known_of_them(tmp_path: Path) -> None:
+    one = {mode: configured(tmp_path, f"mode: {mode}\n") for mode in Mode}
+    assert rerouted(one[Mode.REHEARSE], one[Mode.OBSERVE]) == {"pao", "fra"}
+    assert rerouted(one[Mode.REHEARSE], one[Mode.ENFORCE]) == set()
+    assert rerouted(one[Mode.ENFORCE], one[Mode.REHEARSE]) == set()
