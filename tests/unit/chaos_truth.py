@@ -92,7 +92,9 @@ class Truth:
                 outcome = Outcome.EXPIRED
             elif self.own_clock < -LIFE:
                 outcome = Outcome.NOT_YET_VALID
-        bad_server = f"{self.instances.get(ask.path, 0)}.{ask.path}"
+        # Each operator has servers of its own: one of all would be somebody who answers for them.
+        whose = ask.name.rstrip(".").rpartition(".")[2]
+        bad_server = f"{self.instances.get(ask.path, 0)}.{ask.path}.{whose}"
         return Shown(
             outcome=outcome,
             serial=int(WALL + (made // EDITED) * EDITED) if outcome in _CARRIES else None,

@@ -205,6 +205,7 @@ def test_what_was_on_its_way_when_bgp_was_switched_off_is_sifted_too(tmp_path: P
             ways=ways,
             sources=SimpleNamespace(addresses=frozenset()),
             layout=SimpleNamespace(row={}, targets=()),
+            forwarding=None,
         ),
     )
     now = time.monotonic()

@@ -17,7 +17,10 @@ from steering.report.status import status
 from steering.report.text import status_text
 
 ROOT = Path(__file__).parents[2]
-BY_THEMSELVES = {"marked", "reach", "unserved", "capacity", "bypassed", "unasked", "pins", "return"}
+BY_THEMSELVES = {
+    *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
+    *("unasked", "pins", "return"),
+}
 """Alarms whose own text ends with what to do, as it depends on what was found."""
 
 
