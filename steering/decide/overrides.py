@@ -115,7 +115,7 @@ class _About:
             more={
                 "override": self.override.name,
                 "by": self.override.by,
-                "addresses": self.addresses,
+                "covered": self.addresses,
             },
         )
 

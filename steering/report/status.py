@@ -30,6 +30,9 @@ LISTED = 20_000
 def status(snapshot: Snapshot) -> Json:
     """The status of the contract (docs: HTTP API)."""
     world = snapshot.world
+    through = _ways(
+        forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+    )
     return {
         "site": world.layout.site,
         "mode": snapshot.mode,
@@ -39,9 +42,7 @@ def status(snapshot: Snapshot) -> Json:
         "time": timestamp(world.wall),
         "addresses": _Table(snapshot).addresses(),
         "sites": _ways(reach.states(world.ledger.legs, world.sources, world.layout)),
-        "forwarded": _ways(
-            forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
-        ),
+        **({"forwarded": through} if through else {}),
         "overrides": _overrides(world),
         "alarms": _alarms(snapshot.alarms, None),
     }
@@ -201,9 +202,11 @@ class _Table:
 
 def _goes_to(world: World, a: int) -> Json:
     """Where the plan sends it: in fact, or as it would if it were carried out."""
-    plan, acts = int(world.plan[a]), world.layout.acts
+    plan = int(world.plan[a])
     site = world.layout.paths[plan] if plan else None
-    return {"steered_to": site if acts else None, "would_steer_to": None if acts else site}
+    if world.layout.acts:
+        return {"steered_to": site}
+    return {"steered_to": None, "would_steer_to": site}
 
 
 def _installed(snapshot: Snapshot, address: str) -> Json:

@@ -300,7 +300,7 @@ def test_what_is_applied_names_the_addresses_it_covers(tmp_path: Path) -> None:
     sim.overrides = (override("v6", "steer", "pao", match=Match(family=Family.IPV6)),)
     sim.run(3)
     (event,) = [e for _, e in sim.told("override_applied")]
-    assert event.more["addresses"] == 13
+    assert event.more["covered"] == 13
     assert "2001:db8:5::12:30" in event.because
     assert "noc: ticket 4711" in event.because
     sim.overrides = ()
