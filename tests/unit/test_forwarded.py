@@ -483,10 +483,23 @@ def test_rubbish_from_the_kernel_is_nothing(
         assert len(reader.questions(Family.IPV4, ["192.0.2.1"])) <= 1
 
 
+def test_where_this_namespace_tracks_nothing_the_table_of_all_is_not_gone_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conntrack, "Asking", Kernel([bytes.fromhex(BODIES["192.0.2.1"])]))
+    reader, count = conntrack.Conntrack(limits=limits(tmp_path)), tmp_path / "nf_conntrack_count"
+    for number, found in (("0", 0), ("1", 1)):
+        count.write_text(f"{number}\n")
+        assert len(reader.questions(Family.IPV4, ["192.0.2.1"])) == found
+
+
 def test_a_kernel_without_the_table_has_nothing_and_one_that_refuses_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert conntrack.Conntrack(limits=tmp_path).questions(Family.IPV4, [A]) == []
+    hidden = conntrack.Conntrack(limits=tmp_path / "sys" / "net")
+    with pytest.raises(OSError, match=r"there is no .*ProcSubset"):
+        hidden.questions(Family.IPV4, [A])
     reader = conntrack.Conntrack(limits=limits(tmp_path))
     for refusal in (OSError(22, "Invalid argument"), PermissionError(1, "not permitted")):
         monkeypatch.setattr(conntrack, "Asking", Kernel(refusal))
