@@ -168,8 +168,9 @@ def _one_server(world: World) -> str:
     Their own have names (NSID, RFC 5001) of their own, so two names settle it.
     """
     layout, name, rows = world.layout, None, list[int]()
-    for (a, p), instance in world.ledger.instances.items():
-        if p or instance.mixed or not instance.known:
+    for a in range(len(layout.targets)):
+        instance = world.ledger.instances.get((a, 0))
+        if instance is None or instance.mixed or not instance.known:
             continue
         name = name or instance.known[0]
         if any(known != name for known in instance.known):
