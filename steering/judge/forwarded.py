@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.reach import Leg, Shown, State
+from steering.judge.reach import ADDRESSES, LOST, Leg, Shown, State
 from steering.layout import Layout
 from steering.model import LOCAL, Family, Forwarded, Health, Instant, Passed, Seconds
 
@@ -31,13 +31,8 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 Senders = Mapping[Family, tuple[Forwarded, ...]]
 
-LOST = 8
-"""Questions in a row without an answer, after which what was answered is lost: with a tenth of all
-packets lost, once in a hundred million questions."""
 AT_FIRST = 5
 """So many are enough where nothing was ever answered."""
-ADDRESSES = 3
-"""Addresses that these were asked of, where so many go that way."""
 LASTS: Seconds = 3600.0
 """So long it is believed that a site does not carry a source."""
 MOST = 512

@@ -18,7 +18,6 @@ from steering.engine import turn
 from steering.judge.forwarded import (
     AT_FIRST,
     LASTS,
-    LOST,
     Carriage,
     dropped,
     dropping,
@@ -26,7 +25,7 @@ from steering.judge.forwarded import (
     unknown,
 )
 from steering.judge.forwarded import MOST as KEPT
-from steering.judge.reach import State
+from steering.judge.reach import LOST, State
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
 from steering.observe.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
 from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
