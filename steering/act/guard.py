@@ -222,6 +222,21 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
             os.kill(int(written), how)
 
 
+def _close_inherited() -> None:
+    """Closes what the parent left open beside its output: what is there, not all that could be.
+
+    A host may allow a thousand million descriptors, and to close each takes minutes without a
+    guard.
+    """
+    there = list(range(3, 1024))
+    with contextlib.suppress(OSError):  # no descriptor for the list, or no procfs
+        there = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    for descriptor in there:
+        if descriptor > 2:
+            with contextlib.suppress(OSError):  # the list's own is among them
+                os.close(descriptor)
+
+
 def _fill_up() -> None:
     """What an agent started without, say with `2>&-`, must not become the lock's descriptor."""
     while (null := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
@@ -250,7 +265,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    _close_inherited()
     _fill_up()
     with holding(runtime / LOCK, take_over=take_over) as lock:
         if lock is not None:
