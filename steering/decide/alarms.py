@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide.because import (
+    all_dropped,
+    all_unknown,
     by_mark,
     clock,
     loads,
@@ -17,8 +19,6 @@ from steering.decide.because import (
     own_fault,
     sites,
     spell,
-    untaken,
-    untried,
     waiting,
     worn_out,
 )
@@ -306,14 +306,14 @@ def _legs(gone: Collection[Leg]) -> str:
 def _forwarded(world: World) -> str:
     """What sites do not carry of what this host forwards, or may not; empty: nothing."""
     said = []
-    if legs := untaken(world):
+    if legs := all_dropped(world):
         said.append(
             f"{_senders(legs)}: no answer comes back over the site to what this host forwards for"
             " it, while our own questions are answered there. No address of the family is sent"
             f" there for {LASTS / 3600:.0f} h. Wanted: that it is translated on the way to the site"
             " as well, or routed back"
         )
-    if legs := untried(world):
+    if legs := all_unknown(world):
         said.append(
             f"{_senders(legs)}: asks watched nameservers through this host, and nothing shows that"
             " the site carries it, so no address of the family is sent there. Wanted: that it is"

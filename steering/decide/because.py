@@ -228,7 +228,7 @@ def unproven(world: World, a: int) -> str:
 
 def sites(world: World, a: int) -> str:
     """The state of each site that the policy would use for this address."""
-    through = untried(world)
+    through = all_unknown(world)
     states = ", ".join(
         f"{path} {_state(world, a, p, through)}"
         for p, path in enumerate(world.layout.paths)
@@ -248,7 +248,7 @@ def unreached(world: World, a: int, p: int) -> str:
     """What does not come back over a site to the resolvers, as far as is known; empty: nothing."""
     target, site = world.layout.targets[a], world.layout.paths[p]
     gone = [leg for leg in lost_legs(world) if leg.site == site and leg.concerns(target)]
-    through = [leg for leg, _ in untaken(world) if leg.site == site and leg.concerns(target)]
+    through = [leg for leg, _ in all_dropped(world) if leg.site == site and leg.concerns(target)]
     return "; ".join([*map(no_answer, sorted(gone)), *map(not_carried, sorted(through))])
 
 
@@ -257,12 +257,12 @@ def _through(world: World) -> tuple[Mapping[Leg, Carriage], Senders, Layout, Ins
     return world.ledger.carried, world.forwarded, world.layout, world.now
 
 
-def untried(world: World) -> tuple[tuple[Leg, Forwarded], ...]:
+def all_unknown(world: World) -> tuple[tuple[Leg, Forwarded], ...]:
     """Whom this host forwards for without anybody knowing whether a site carries it."""
     return unknown(*_through(world))
 
 
-def untaken(world: World) -> tuple[tuple[Leg, Forwarded], ...]:
+def all_dropped(world: World) -> tuple[tuple[Leg, Forwarded], ...]:
     """Whom this host forwards for, and a site does not carry."""
     return dropped(*_through(world))
 
@@ -300,7 +300,7 @@ def _state(world: World, a: int, p: int, through: Collection[tuple[Leg, Forwarde
     site, family = world.layout.paths[p], world.layout.targets[a].family
     if not comes_back(world.ledger.legs, world.sources, family, site):
         return f"{word}, but not asked yet from every source of the resolvers"
-    if said := _untried(through, family, site):
+    if said := _nobody_knows(through, family, site):
         return f"{word}, but {said}"
     if world.ledger.stuck[a, p] >= SILENCES:
         return f"{word}, but nothing gets out over it now"
@@ -309,8 +309,8 @@ def _state(world: World, a: int, p: int, through: Collection[tuple[Leg, Forwarde
     return f"{word}, its last answer bad" if world.ledger.run[a, p] == 0 else word
 
 
-def _untried(through: Collection[tuple[Leg, Forwarded]], family: Family, site: str) -> str:
-    """Of whom nobody knows whether a site carries him; empty: there is nobody."""
+def _nobody_knows(through: Collection[tuple[Leg, Forwarded]], family: Family, site: str) -> str:
+    """What keeps a site from being proven for what is forwarded; empty: nothing does."""
     who = [leg.source for leg, _ in through if (leg.family, leg.site) == (family, site)]
     more = f" and {len(who) - 1} more" if len(who) > 1 else ""
     return (
