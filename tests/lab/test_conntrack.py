@@ -158,15 +158,18 @@ def test_whose_a_source_is_is_told_where_anybody_may_bind_to_anything(family: Fa
 
 @pytest.mark.usefixtures("_pod")
 def test_the_age_goes_with_the_time_since_the_latest_packet() -> None:
+    """However long this test has to wait for the processor."""
+    before = time.monotonic()
     asks(SILENT[Family.IPV4])
-    asked, reader, seen = time.monotonic(), Conntrack(), {}
-    while time.monotonic() - asked < 4:
+    after, reader, seen = time.monotonic(), Conntrack(), set[float]()
+    while time.monotonic() - after < 4:
+        begun = time.monotonic()
         entry = found(SILENT[Family.IPV4], reader)[INSIDE[Family.IPV4]]
         assert entry.age is not None
-        seen[entry.age] = time.monotonic() - asked
+        assert begun - after - 0.1 <= entry.age <= time.monotonic() - before + 1.1
+        seen.add(entry.age)
         time.sleep(0.05)
-    assert {1, 2, 3} <= seen.keys()
-    assert all(age - 1 <= last <= age + 0.3 for age, last in list(seen.items())[:3]), seen
+    assert len(seen) >= 2
 
 
 @pytest.mark.usefixtures("_pod")
