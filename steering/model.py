@@ -319,6 +319,7 @@ class Action(enum.StrEnum):
     LOCAL = "local"  # no detour
     FREEZE = "freeze"  # whatever it is now stays
     AVOID = "avoid"  # anything but this site
+    ACKNOWLEDGE = "acknowledge"  # an alarm was seen: nothing goes another way for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +332,11 @@ class Match:
     family: Family | None = None
     site: str | None = None
     """The site whose agent is to obey: one file may be given to all of them."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is about some addresses, and not about whatever there is."""
+        return any((self.upstream, self.nameserver, self.address, self.family))
 
     def covers(self, target: Target, *, here: str) -> bool:
         """Whether it is about this address, for the agent of the site `here`."""
@@ -359,6 +365,8 @@ class Override:
     """None: it never ends."""
     reason: str
     by: str
+    alarm: str | None = None
+    """The alarm that was seen, for ACKNOWLEDGE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,6 +419,8 @@ class Memory:
     """How long before `at`, how many addresses changed their path, within a minute."""
     steered: Mapping[str, Steered] = field(default_factory=dict)
     """By address."""
+    spent: frozenset[str] = frozenset()
+    """Acknowledgements whose alarms were over, by what they say (`decide.acknowledge`)."""
 
     def __post_init__(self) -> None:
         for address in (*self.frozen, *self.worn, *self.breaches, *self.steered):

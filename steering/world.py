@@ -29,6 +29,8 @@ class Alarm:
     because: str
     cause: str | None = None
     """The alarm that it follows from, and is shown under; None: it stands by itself."""
+    about: tuple[int, ...] = ()
+    """Rows of the addresses it is about; empty: it is about something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

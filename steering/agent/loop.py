@@ -28,6 +28,7 @@ from steering.agent.senses import Senses
 from steering.agent.state_off import StateOff
 from steering.agent.troubles import Troubles, matters, sources_trouble
 from steering.config import Fingerprint, Setup
+from steering.decide.acknowledge import Acknowledged, acknowledge
 from steering.decide.attention import attention
 from steering.model import Event, Instant, Seconds
 from steering.observe.strays import Strays
@@ -68,6 +69,8 @@ class Agent:
             state=config.state, runtime=config.runtime, leased=standing.leased(config.runtime)
         )
         self.notebook = Notebook(config.state)
+        memory = self.notebook.memory
+        self.acknowledged = Acknowledged(spent=memory.spent if memory is not None else frozenset())
         self.strays = Strays()
         self.kept_off.wait(ANSWERED)
         self.senses = Senses(self.meters, self.tell)
@@ -136,7 +139,7 @@ class Agent:
         after, hands, installed = regime.world, outfit.hands, facts.installed
         self.meters.turn_seconds.observe(time.monotonic() - started)
         # Before the deed: none is done that is not counted, unless the disk hangs.
-        self.notebook.keep(after, moved=bool(steps))
+        self.notebook.keep(after, moved=bool(steps), spent=self.acknowledged.spent)
         if hands is not None:
             acted = hands.act(after.steers(), off=after.off, moved=bool(steps))
             count(self.meters, acted, after, now, by_kernel=outfit.claim is not None)
@@ -162,11 +165,16 @@ class Agent:
         self.service.tend(self.regime.version.setup.config.status, now)
         for event in self.troubles.settle(self._matters(now), world.wall, world.alarms):
             self.tell(event)
+        alarms = {**self.troubles.alarms, **world.alarms}
+        self.acknowledged, seen = acknowledge(self.acknowledged, world.orders, alarms, now)
+        for event in seen:
+            self.tell(event)
         self.snapshot = Snapshot(
             mode=str(self.regime.version.setup.config.mode),
             world=world,
             installed=installed,
-            alarms={**self.troubles.alarms, **world.alarms},
+            alarms=alarms,
+            acknowledged=self.acknowledged,
             ready=bool((world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
             hearing=outfit.ears.hearing() if outfit.ears is not None else None,

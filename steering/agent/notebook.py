@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from steering.memory import remember
@@ -75,19 +76,22 @@ class Notebook:
             return f"{self._file} is not written for {silent:.0f} s: {_UNCOUNTED}"
         return self._wrong
 
-    def keep(self, world: World, *, moved: bool = False) -> None:
-        """Have the file say what of this world is to be remembered.
+    def keep(
+        self, world: World, *, moved: bool = False, spent: frozenset[str] = frozenset()
+    ) -> None:
+        """Have the file say what of this world is to be remembered, and which words are `spent`.
 
         `moved`: something of it is about to be done, and waits for that; WAITED at most, for all
         that comes while one and the same writing hangs. What can't be written is a trouble, and
         tried again.
         """
         worn, since = world.worn.tobytes(), world.since.tobytes()
-        parts = (world.frozen, worn, world.ledger.holds, world.moves, world.plan.tobytes(), since)
+        counted = (worn, world.ledger.holds, world.moves)
+        parts = (world.frozen, *counted, world.plan.tobytes(), since, spent)
         if parts != self._handed or not self._recent(world):
-            if self.memory is None and not (self._wrong or _anything(world)):
+            if self.memory is None and not (self._wrong or spent or _anything(world)):
                 return  # there is no file, and never was anything to put in it
-            self.memory = memory = remember(world)
+            self.memory = memory = replace(remember(world), spent=spent)
             self._handed, self._offset = parts, world.wall - world.now
             self._aside.put(lambda: self._write(memory))
         waits = self._aside.since

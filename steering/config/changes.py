@@ -79,7 +79,8 @@ def _dump(override: Override) -> Mapping[str, Value]:
 
 
 def _said(override: Override) -> str:
-    to = f" {override.to}" if override.to else ""
+    of = override.to or override.alarm
+    to = f" {of}" if of else ""
     about = {key: str(v) for key, v in asdict(override.match).items() if v is not None}
     whom = ", ".join(f"{key} {text}" for key, text in about.items()) or "everything"
     until = _moment(override.until)

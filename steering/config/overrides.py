@@ -114,11 +114,16 @@ class Entry(Section):
         description="Which addresses it is about: what fits all keys; `{}`, every address.",
     )
     action: Action = Field(
-        description="`steer` through a site, keep `local`, `freeze` what is, or `avoid` a site."
+        description="`steer` through a site, keep `local`, `freeze` what is, `avoid` a site, or"
+        " `acknowledge` an alarm."
     )
     to: Annotated[str, Word()] | None = Field(
         default=None,
         description="The remote site to steer to, or to avoid: with these two, and only then.",
+    )
+    alarm: Annotated[str, Word()] | None = Field(
+        default=None,
+        description="The alarm that was seen: with `acknowledge`, and only then.",
     )
     until: Annotated[WallTime | None, Until()] = Field(
         description="When it ends: RFC 3339 with an offset, or `never`."
@@ -133,6 +138,11 @@ class Entry(Section):
             raise MisfitError("to", f"is missing, wanted the site to {self.action}")
         if not needed and self.to is not None:
             raise MisfitError("to", f"says nothing with action: {self.action}, wanted none")
+        seen = self.action is Action.ACKNOWLEDGE
+        if seen and self.alarm is None:
+            raise MisfitError("alarm", "is missing, wanted the alarm that was seen")
+        if not seen and self.alarm is not None:
+            raise MisfitError("alarm", f"says nothing with action: {self.action}, wanted none")
         return self
 
     def override(self) -> Override:
@@ -145,6 +155,7 @@ class Entry(Section):
             until=self.until,
             reason=self.reason,
             by=self.by,
+            alarm=self.alarm,
         )
 
 

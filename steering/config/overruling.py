@@ -101,6 +101,7 @@ def remarks_on(
     """What of valid overrides comes to nothing, and may be a slip."""
     if not every:
         return
+    from steering.decide.remedies import EVERY, OF_ADDRESSES
     from steering.matching import Matching  # it needs numpy, which `off` and the guard do without
 
     matching, known = Matching(targets, config.site), _Known.of(targets)
@@ -109,7 +110,14 @@ def remarks_on(
         if match.site not in (None, config.site):
             continue
         covered = [targets[row] for row in matching.rows(match)]
-        if not covered:
+        alarm = one.override.alarm
+        if alarm is not None and alarm not in EVERY:
+            hint = suggestion(alarm, tuple(sorted(EVERY)))
+            yield one.problem(f"matches nothing: {shown(alarm)} is no alarm, {hint}", "alarm")
+        elif alarm is not None and match.narrow and alarm not in OF_ADDRESSES:
+            message = f"matches nothing: {alarm} is not about addresses, wanted {{}} or a site"
+            yield one.problem(message, "match")
+        elif not covered and (alarm is None or match.narrow):
             yield _matches_nothing(one, known)
         elif one.override.action is Action.STEER and one.override.to is not None:
             hops = config.sites[one.override.to].next_hop

@@ -38,9 +38,13 @@ REMEDY = (
 )
 
 
+_OF_NONE: Mapping[str, NDArray[np.bool_]] = {}
+
+
 def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
     """The world with this turn's alarms, and which were raised or cleared."""
-    kept, events = settle(world.alarms, _now(world, board), world.wall)
+    now, about = _now(world, board)
+    kept, events = settle(world.alarms, now, world.wall, about=about)
     return replace(world, alarms=kept), events
 
 
@@ -49,10 +53,13 @@ def settle(
     now: Mapping[str, str],
     wall: WallTime,
     others: Collection[str] = (),
+    *,
+    about: Mapping[str, NDArray[np.bool_]] = _OF_NONE,
 ) -> tuple[Mapping[str, Alarm], tuple[Event, ...]]:
     """The alarms for what is the matter now (name to text), and which that raises and clears.
 
     One that follows from another, of these or of the `others`, is neither raised nor cleared.
+    `about`: which addresses, (A,), for those that are about some.
     """
     there = {*now, *others}
     kept = {
@@ -60,6 +67,7 @@ def settle(
             since=was[name].since if name in was else wall,
             because=with_remedy(name, text),
             cause=cause_of(name, there),
+            about=tuple(np.flatnonzero(about[name]).tolist()) if name in about else (),
         )
         for name, text in now.items()
     }
@@ -84,9 +92,10 @@ def settle(
     return kept, (*raised, *cleared)
 
 
-def _now(world: World, board: Board) -> dict[str, str]:
-    """Name -> what is the matter."""
+def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[np.bool_]]]:
+    """Name -> what is the matter, and (A,) with which addresses where that is known."""
     worst: dict[str, str] = {}
+    whose: dict[str, NDArray[np.bool_]] = {}
     if board.clock_doubt:
         worst["clock"] = f"our clock, or all of them: {clock(world, board)}"
     stuck = board.breached & (board.best == 0) & (world.plan == 0) & ~board.all_bad
@@ -114,7 +123,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
         ),
     ):
         if where.any():
-            first = int(np.argmax(where))
+            whose[name], first = where, int(np.argmax(where))
             detail = {
                 "self": own_fault(world, board, first),
                 "marked": by_mark(world, board, first),
@@ -125,7 +134,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
     if one := _one_server(world):
-        worst["intercepted"] = one
+        worst["intercepted"], whose["intercepted"] = one
     if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
@@ -140,7 +149,7 @@ def _now(world: World, board: Board) -> dict[str, str]:
             f"{_legs(mute)}, while another source is answered: does a resolver send from it?"
         )
     if (alone := _alone(world, board) & ~stuck).any():
-        first = int(np.argmax(alone))
+        whose["uncompared"], first = alone, int(np.argmax(alone))
         worst["uncompared"] = (
             f"{_whose(world, alone)} look bad here, and no other path can be compared, so nobody"
             f" can tell whose fault it is: {_uncompared(world, first)}"
@@ -148,10 +157,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
     if (shut := _shut_in(world)).any():
         told = [worst["self"]] if "self" in worst else []
         worst["self"] = "; ".join([*told, _no_way_out(world, shut)])
+        whose["self"] = board.self_doubt | shut
     if board.defied.any():
-        worst["override"] = _defied(world, board)
+        worst["override"], whose["override"] = _defied(world, board), board.defied
     if unserved := _unserved(world):
-        worst["unserved"] = unserved
+        worst["unserved"], whose["unserved"] = unserved
     if board.room.over.any():
         worst["capacity"] = (
             f"more {'is' if world.layout.acts else 'would be'} steered to a site than it may get:"
@@ -159,11 +169,11 @@ def _now(world: World, board: Board) -> dict[str, str]:
             " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
             " else see who writes to the dnstap sockets"
         )
-    return worst
+    return worst, whose
 
 
-def _one_server(world: World) -> str:
-    """That one and the same server answers for unrelated operators here; empty if that is not so.
+def _one_server(world: World) -> tuple[str, NDArray[np.bool_]] | None:
+    """That one and the same server answers for unrelated operators here; None if that is not so.
 
     Their own have names (NSID, RFC 5001) of their own, so two names settle it.
     """
@@ -174,16 +184,24 @@ def _one_server(world: World) -> str:
             continue
         name = name or instance.known[0]
         if any(known != name for known in instance.known):
-            return ""
+            return None
         rows.append(a)
     whose = {layout.targets[a].upstream for a in rows}
     if len({int(layout.operator_of[a]) for a in rows}) < 2:
-        return ""
-    return (
+        return None
+    text = (
         f"{len(rows)} addresses of {', '.join(sorted(whose))} are answered by one server over the"
         f" local path (NSID {name}): something on the way answers in their place, and what is seen"
         " here is that one's"
     )
+    return text, _rows(world, rows)
+
+
+def _rows(world: World, rows: Collection[int]) -> NDArray[np.bool_]:
+    """(A,) these rows."""
+    where = np.zeros(len(world.layout.targets), dtype=np.bool_)
+    where[list(rows)] = True
+    return where
 
 
 def _alone(world: World, board: Board) -> NDArray[np.bool_]:
@@ -230,9 +248,9 @@ ALONE: Seconds = 10.0
 over sooner."""
 
 
-def _unserved(world: World) -> str:
+def _unserved(world: World) -> tuple[str, NDArray[np.bool_]] | None:
     """Over which sites the resolvers got no answers, or worse ones, as long as that is acted on."""
-    said = []
+    said, rows = [], set[int]()
     for silent in (True, False):
         found = {
             key: unserved
@@ -242,6 +260,7 @@ def _unserved(world: World) -> str:
         if not found:
             continue
         layout = world.layout
+        rows |= {a for a, _ in found}
         sites = ", ".join(layout.paths[p] for p in sorted({p for _, p in found}))
         addresses = sorted({layout.targets[a].address for a, _ in found})
         more = f" and {len(addresses) - _NAMED} more" if len(addresses) > _NAMED else ""
@@ -260,8 +279,8 @@ def _unserved(world: World) -> str:
                 f"{whose}, while our own questions are answered well there: {shown}."
             )
     if not said:
-        return ""
-    return f"{' '.join(said)} Else see who writes to the dnstap sockets"
+        return None
+    return f"{' '.join(said)} Else see who writes to the dnstap sockets", _rows(world, rows)
 
 
 _NAMED = 12

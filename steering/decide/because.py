@@ -69,7 +69,8 @@ def _why(world: World, board: Board, a: int) -> str:
 
 def spell(override: Override) -> str:
     """What an override says, by whom and why."""
-    to = f" {override.to}" if override.to is not None else ""
+    of = override.to or override.alarm
+    to = f" {of}" if of is not None else ""
     return f"{override.name}: {override.action.value}{to}, by {override.by}: {override.reason}"
 
 

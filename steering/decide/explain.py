@@ -31,7 +31,7 @@ from steering.decide.rules import RULES, Rule
 from steering.judge.confirm import CONFIRM_AT
 from steering.judge.ledger import reason
 from steering.judge.recover import Hold
-from steering.model import Health, Target
+from steering.model import Action, Health, Target
 from steering.world import World
 
 
@@ -105,7 +105,7 @@ def _off_otherwise(world: World, board: Board, a: int) -> str:  # noqa: ARG001
 def _override(world: World, board: Board, a: int) -> str:
     orders, said = world.orders, []
     for override, state, rows in zip(orders.overrides, orders.states, orders.covers, strict=True):
-        if a in rows:
+        if a in rows and override.action is not Action.ACKNOWLEDGE:
             decides = ", decides" if override is orders.of(a) else ""
             said.append(f"{spell(override)} ({state.value}{decides})")
     if board.defied[a]:

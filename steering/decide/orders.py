@@ -3,7 +3,8 @@
 They are read from first to last. `steer`, `local` and `freeze` replace what came before;
 `avoid` ends a decision that came before it and adds its site to those not to be used, until a
 later `steer` to that site. So the last one that matches wins, and everything it does not speak
-of stays as the rules would have it. Measuring goes on beside it: when an override ends nothing
+of stays as the rules would have it. `acknowledge` is about an alarm and says nothing of where
+addresses go (`decide.acknowledge`). Measuring goes on beside it: when an override ends nothing
 has to be learnt anew.
 """
 
@@ -18,6 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.decide.remedies import EVERY, OF_ADDRESSES
 from steering.layout import Layout
 from steering.matching import Array, Matching
 from steering.model import Action, Override, Target, WallTime
@@ -162,7 +164,7 @@ def _worked_out(layout: Layout, overrides: tuple[Override, ...], over: tuple[boo
         rows = matching.rows(override.match)
         covers.append(rows)
         states.append(_state(layout, override, matched=bool(rows), over=over[index]))
-        if not states[-1].active:
+        if not states[-1].active or override.action is Action.ACKNOWLEDGE:
             continue
         about, to = matching.array(rows), int(column[index])
         avoided = bans[to] if to != NONE else None
@@ -246,7 +248,18 @@ class _Clashes:
 def _state(layout: Layout, override: Override, *, matched: bool, over: bool) -> State:
     if over:
         return State.EXPIRED
-    if matched:
-        return State.ACTIVE
     here = override.match.site in (None, layout.site)
-    return State.UNMATCHED if here else State.ELSEWHERE
+    if not here:
+        return State.ELSEWHERE
+    if override.action is Action.ACKNOWLEDGE:
+        matched = seen_by(override, matched=matched)
+    return State.ACTIVE if matched else State.UNMATCHED
+
+
+def seen_by(override: Override, *, matched: bool) -> bool:
+    """Whether an acknowledgement is of anything: of an alarm that there is, and of addresses of
+    policies where it is about some.
+    """
+    if override.match.narrow:
+        return matched and override.alarm in OF_ADDRESSES
+    return override.alarm in EVERY

@@ -41,6 +41,20 @@ REMEDIES: Mapping[str, str] = {
 }
 """Alarm -> what to do, where its own text does not end with that."""
 
+EVERY: frozenset[str] = frozenset(REMEDIES) | {
+    *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
+    *("unasked", "pins", "return"),
+}
+"""All alarms: those above, and those whose own text ends with what to do."""
+
+OF_ADDRESSES: frozenset[str] = frozenset(
+    (
+        *("self", "marked", "everywhere", "unproven", "uncompared", "intercepted", "damped"),
+        *("budget", "zone_late", "override", "unserved"),
+    )
+)
+"""Those that are about addresses of policies; the others are about this host, a site, a file."""
+
 
 def cause_of(name: str, there: Collection[str]) -> str | None:
     """The alarm that this one follows from, of those that are there."""

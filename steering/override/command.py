@@ -24,7 +24,7 @@ from steering.decide.orders import State
 from steering.excuse import FAILED, WRONG_INPUT
 from steering.model import Override, WallTime
 from steering.override import NotDone, text
-from steering.override.entry import entry, name_of
+from steering.override.entry import alarm_of, entry, name_of
 from steering.override.reach import Reach
 from steering.override.shelf import Shelf
 from steering.report.client import Unknown, Unreachable, fetch
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         OSError: a file can't be written or removed.
     """
     try:
-        {"add": _add, "list": _list, "remove": _remove}[options.doing](options)
+        _DOING[options.doing](options)
     except BrokenPipeError:
         if options.doing == "list":
             raise
@@ -49,24 +49,34 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _add(options: argparse.Namespace) -> None:
+    alarm_of(options)
     name = name_of(options)
     while True:
         wall = time.time()
         before = load(options.config)
         shelf = Shelf(before.config.policies)
-        place = _place(before, shelf, name, replace=options.replace)
+        replace = options.replace or _may_go(before, name, options, wall)
+        place = _place(before, shelf, name, replace=replace)
         written = entry(options, name, wall)
         after = load(options.config, instead={place: written})
         _show_new(before, after, name, wall, may_match_nothing=options.matching_nothing)
         _confirm(options, "replace it" if name in before.override_files else "add it")
         with shelf.alone():
             again = load(options.config)
-            if again == before and place == _place(again, shelf, name, replace=options.replace):
+            if again == before and place == _place(again, shelf, name, replace=replace):
                 shelf.put(place, written)
                 _say_whole(options.config, before)
                 break
         _look_again(options)
     _done(f"written to {place}: a running agent takes it up within two seconds")
+
+
+def _may_go(setup: Setup, name: str, options: argparse.Namespace, wall: WallTime) -> bool:
+    """Whether what has this name is an acknowledgement of that alarm whose time is over."""
+    return options.alarm is not None and any(
+        o.name == name and o.alarm == options.alarm and o.until is not None and o.until <= wall
+        for o in setup.overrides
+    )
 
 
 def _remove(options: argparse.Namespace) -> None:
@@ -81,7 +91,7 @@ def _remove(options: argparse.Namespace) -> None:
         place = _lies(before, name)
         after = load(options.config, instead={place: None})
         _say(text.head(_called(name, before), wall))
-        _show(before, after, wall)
+        _show(before, after, wall, _called(name, before))
         _confirm(options, "remove it")
         shelf = Shelf(before.config.policies)
         with shelf.alone():
@@ -213,10 +223,12 @@ def _show_new(
     (standing,) = (s for s in Reach.of(after, wall).standings if s.override.name == name)
     if standing.state is State.UNMATCHED and not may_match_nothing:
         raise NotDone(
-            WRONG_INPUT, f"{remarks[0]}; nothing was changed: --matching-nothing, if that is meant"
+            WRONG_INPUT,
+            f"{remarks[0]}; nothing was changed"
+            + ("" if override.alarm else ": --matching-nothing, if that is meant"),
         )
     _say(text.head(override, wall))
-    _show(before, after, wall)
+    _show(before, after, wall, override)
     for remark in remarks:
         _say(f"CAUTION: {remark}")
     if standing.shadowed:
@@ -228,23 +240,32 @@ def _called(name: str, setup: Setup) -> Override:
     return found
 
 
-def _show(before: Setup, after: Setup, wall: WallTime) -> None:
+def _show(before: Setup, after: Setup, wall: WallTime, override: Override) -> None:
     """Prints what will change, beside what is now if an agent can tell."""
+    status: text.Answer | None = None
+    try:
+        status = fetch(after.config, "/api/v1/status")
+    except (Unreachable, Unknown) as error:
+        what = "where addresses go" if override.alarm is None else "which alarms there are"
+        _say(f"{what} now can't be told: {error}")
     reach, was = Reach.of(after, wall), Reach.of(before, wall).said
     changes = [
         text.Change(target=target, was=was[target.address], then=reach.said[target.address])
         for target in reach.targets
         if reach.said[target.address] != was[target.address]
     ]
-    status: text.Answer | None = None
-    try:
-        status = fetch(after.config, "/api/v1/status")
-    except (Unreachable, Unknown) as error:
-        _say(f"where addresses go now can't be told: {error}")
-    print("\n".join(text.preview(changes, status, width())))
+    if override.alarm is not None:
+        print(
+            "\n".join(text.of_alarm(override, status, width(), there=override in after.overrides))
+        )
+    if override.alarm is None or changes:
+        print("\n".join(text.preview(changes, status, width())))
     with contextlib.suppress(OSError):
         if held := waiting(after.config.runtime):
             _say(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
+
+
+_DOING = {"add": _add, "acknowledge": _add, "list": _list, "remove": _remove}
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:

@@ -4,32 +4,55 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from difflib import get_close_matches
 
 from steering.author import author
 from steering.config.document import Value, write
 from steering.config.overrides import Until, rfc3339
+from steering.config.problems import shown, suggestion
 from steering.config.scalars import Word
 from steering.config.units import seconds
+from steering.decide.remedies import EVERY
 from steering.excuse import WRONG_INPUT
 from steering.model import WallTime
 from steering.override import NotDone
 from steering.override.options import action_of
 
+_KEYS = ("upstream", "nameserver", "address", "family")
+_LONGEST = 63
+_ALARMS = tuple(sorted(EVERY))
+
+
+def alarm_of(options: argparse.Namespace) -> None:
+    """Raises NotDone where there is no such alarm, with those that it is nearest to."""
+    word = options.alarm
+    if word is not None and word not in EVERY:
+        close = get_close_matches(word, _ALARMS, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else suggestion(word, _ALARMS)
+        raise NotDone(WRONG_INPUT, f"{shown(word)} is no alarm, {hint}")
+
 
 def name_of(options: argparse.Namespace) -> str:
     """The name of the override, which is its file's too. Raises NotDone."""
     try:
-        return Word().read(options.name, None)
+        return Word().read(_made(options) if options.name is None else options.name, None)
     except ValueError as error:
         raise NotDone(WRONG_INPUT, f"name: {error}") from None
+
+
+def _made(options: argparse.Namespace) -> str:
+    """A name for an acknowledgement: `seen-unproven-gtld-servers`."""
+    parts = (getattr(options, key) for key in (*_KEYS, "site"))
+    name = "-".join(("seen", options.alarm, *filter(None, parts)))
+    return re.sub("[^A-Za-z0-9._-]", "-", name)[:_LONGEST].rstrip(".")
 
 
 def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
     """The text of the file. Raises NotDone; what else is wrong shows when it is read."""
     action, to = action_of(options)
-    keys = ("upstream", "nameserver", "address", "family")
-    match: dict[str, Value] = {k: v for k in keys if (v := getattr(options, k)) is not None}
-    if bool(match) is options.all:
+    match: dict[str, Value] = {k: v for k in _KEYS if (v := getattr(options, k)) is not None}
+    if options.alarm is None and bool(match) is options.all:
         raise NotDone(
             WRONG_INPUT, "wanted some of --upstream, --nameserver, --address, --family, or --all"
         )
@@ -40,11 +63,12 @@ def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
         "match": match,
         "action": str(action),
         **({"to": to} if to is not None else {}),
+        **({"alarm": options.alarm} if options.alarm is not None else {}),
         "until": _until(options, wall),
         "reason": options.reason,
         "by": options.by or author(),
     }
-    head = f"# Written by `steering override add` at {rfc3339(math.floor(wall))}.\n"
+    head = f"# Written by `steering override {options.doing}` at {rfc3339(math.floor(wall))}.\n"
     return head + write({"overrides": [values]})
 
 

@@ -5,20 +5,30 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
+from steering.decide.remedies import EVERY
 from steering.model import Action, Family
 
 NAMES = "_steering_overrides"
 """The shell function that completes the name of an override."""
+ALARMS = "_steering_alarms"
+"""The one that completes the name of an alarm."""
+_EVERY = " ".join(sorted(EVERY))
 
 PREAMBLE = {
     "bash": f"""\
 {NAMES}() {{
   compgen -W "$(steering override list --names 2>/dev/null)" -- "$1"
 }}
+{ALARMS}() {{
+  compgen -W "{_EVERY}" -- "$1"
+}}
 """,
     "zsh": f"""\
 {NAMES}() {{
   compadd -- ${{(f)"$(steering override list --names 2>/dev/null)"}}
+}}
+{ALARMS}() {{
+  compadd -- {_EVERY}
 }}
 """,
 }
@@ -29,8 +39,10 @@ def add_commands(
     override: argparse.ArgumentParser,
     configure: Callable[[argparse.ArgumentParser], argparse.ArgumentParser],
 ) -> None:
-    """Adds the three commands; `configure` gives each the option for the configuration."""
-    commands = override.add_subparsers(dest="doing", required=True, metavar="add|list|remove")
+    """Adds the four commands; `configure` gives each the option for the configuration."""
+    commands = override.add_subparsers(
+        dest="doing", required=True, metavar="add|acknowledge|list|remove"
+    )
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
@@ -39,14 +51,24 @@ def add_commands(
     add = command("add", "say where addresses go, until when and why")
     add.add_argument("--name", required=True, help="its name: up to 63 letters, digits, . - _")
     _what(add.add_argument_group("what it says").add_mutually_exclusive_group(required=True))
-    _whom(add.add_argument_group("whom it is about (all that fit every one of these)"))
-    _until(add.add_argument_group("until when").add_mutually_exclusive_group(required=True))
-    add.add_argument("--reason", required=True, help="why, for those who find it in force")
-    add.add_argument("--by", help="who says so (default: whoever types this)")
-    add.add_argument(
-        "--replace", action="store_true", help="in the place of the one of this name, at once"
+    whom = add.add_argument_group("whom it is about (all that fit every one of these)")
+    _whom(whom)
+    whom.add_argument("--all", action="store_true", help="every address of every policy")
+    whom.add_argument(
+        "--matching-nothing",
+        action="store_true",
+        help="although no address fits now: it is yet to come",
     )
-    _sure(add)
+    _why(add)
+    add.set_defaults(alarm=None)
+
+    seen = command("acknowledge", "say that an alarm was seen, until when and why")
+    alarm = seen.add_argument("alarm", metavar="ALARM", help="its name, as `status` has it")
+    alarm.complete = {"bash": ALARMS, "zsh": ALARMS}  # type: ignore[attr-defined]
+    seen.add_argument("--name", help="the override's name (default: made from what it says)")
+    _whom(seen.add_argument_group("of which addresses (default: of all that it is ever about)"))
+    _why(seen)
+    seen.set_defaults(all=False, matching_nothing=False)
 
     remove = command("remove", "take one back that `add` put there")
     _named(remove)
@@ -73,13 +95,18 @@ def _whom(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--nameserver", metavar="NAME", help="of this nameserver")
     group.add_argument("--address", help="this one")
     group.add_argument("--family", choices=[str(f) for f in Family], help="of this family")
-    group.add_argument("--all", action="store_true", help="every address of every policy")
     group.add_argument("--site", help="only the agent of this site obeys")
-    group.add_argument(
-        "--matching-nothing",
-        action="store_true",
-        help="although no address fits now: it is yet to come",
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    """Until when, why, and who says so."""
+    _until(parser.add_argument_group("until when").add_mutually_exclusive_group(required=True))
+    parser.add_argument("--reason", required=True, help="why, for those who find it in force")
+    parser.add_argument("--by", help="who says so (default: whoever types this)")
+    parser.add_argument(
+        "--replace", action="store_true", help="in the place of the one of this name, at once"
     )
+    _sure(parser)
 
 
 def _until(group: argparse._MutuallyExclusiveGroup) -> None:
@@ -100,6 +127,8 @@ def _sure(parser: argparse.ArgumentParser) -> None:
 
 def action_of(options: argparse.Namespace) -> tuple[Action, str | None]:
     """What is to be said, and the site it is about."""
+    if options.alarm is not None:
+        return Action.ACKNOWLEDGE, None
     if options.steer is not None:
         return Action.STEER, options.steer
     if options.avoid is not None:

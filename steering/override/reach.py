@@ -46,7 +46,7 @@ class Standing:
     @property
     def decides(self) -> tuple[str, ...]:
         """The addresses on which it has the word."""
-        if not self.state.active:
+        if not self.state.active or self.override.action is Action.ACKNOWLEDGE:
             return ()
         return tuple(a for a in self.covers if a not in self.shadowed)
 
@@ -106,7 +106,7 @@ class _Last:
         """By row."""
         last: dict[int, _Last] = {}
         for index, override in enumerate(read.overrides):
-            if read.states[index].active:
+            if read.states[index].active and override.action is not Action.ACKNOWLEDGE:
                 for row in read.covers[index]:
                     last.setdefault(row, cls()).note(index, override)
         return last
@@ -132,7 +132,7 @@ def _shadows(
     last: Mapping[int, _Last],
 ) -> Mapping[str, str]:
     """Address -> the later override that has the word on it instead."""
-    if not read.states[index].active:
+    if not read.states[index].active or override.action is Action.ACKNOWLEDGE:
         return {}
     return {
         address: read.overrides[last[row].over(override)].name

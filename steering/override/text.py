@@ -10,11 +10,15 @@ from typing import Any
 
 from steering.config.overrides import NEVER, rfc3339
 from steering.config.overruling import FOLDER
+from steering.decide.acknowledge import QUIET
 from steering.decide.orders import State
+from steering.decide.remedies import OF_ADDRESSES
 from steering.model import LOCAL, Action, Match, Override, Seconds, Target, WallTime
 from steering.override.reach import Said, Standing
 from steering.report.events import timestamp
+from steering.report.status import OVER
 from steering.report.terminal import WIDTH, table, wrapped
+from steering.report.text import alarm_lines
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
@@ -25,7 +29,7 @@ UNSEEN = "?"
 """The way of an address where no agent can be asked."""
 
 _MOST_ROWS = 40
-_KEYS = ("name", "match", "action", "to", "until", "reason", "by")
+_KEYS = ("name", "match", "action", "to", "alarm", "until", "reason", "by")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +48,21 @@ def says(override: Override) -> str:
             return f"steer to {override.to}"
         case Action.AVOID:
             return f"avoid {override.to}"
+        case Action.ACKNOWLEDGE:
+            return f"acknowledge {override.alarm}"
         case Action.LOCAL | Action.FREEZE as action:
             return str(action)
 
 
-def about(match: Match) -> str:
+def about(match: Match, whole: str = "everything") -> str:
     """Whom it is about, in words."""
     keys = pairs(match)
     where = f" at {keys.pop('site')}" if "site" in keys else ""
-    return (", ".join(f"{key} {value}" for key, value in keys.items()) or "everything") + where
+    return (", ".join(f"{key} {value}" for key, value in keys.items()) or whole) + where
+
+
+def _whom(override: Override) -> str:
+    return about(override.match, "everything" if override.alarm is None else "all of it")
 
 
 def pairs(match: Match) -> dict[str, str]:
@@ -90,7 +100,7 @@ def _far(left: Seconds) -> str:
 def head(override: Override, wall: WallTime) -> str:
     """One override in a line."""
     return (
-        f"{override.name}: {says(override)}, {about(override.match)}, until {ends(override, wall)},"
+        f"{override.name}: {says(override)}, {_whom(override)}, until {ends(override, wall)},"
         f" by {override.by}: {override.reason}"
     )
 
@@ -120,12 +130,14 @@ def _paragraph(
     standing: Standing, files: Mapping[str, Path], wall: WallTime, columns: int
 ) -> Iterator[str]:
     o, number = standing.override, len(standing.covers)
-    which = ", ".join(standing.covers) if 0 < number <= 2 else f"{number} addresses"
+    which = f"{', '.join(standing.covers) if 0 < number <= 2 else f'{number} addresses'}; "
+    if o.alarm is not None and not o.match.narrow:
+        which = ""  # it is about the alarm
     file = files[o.name]
     place = f"{file.parent.name}/{file.name}" if file.parent.name == FOLDER else file.name
     for text in (
-        f"{o.name}: {says(o)}, {about(o.match)}",
-        f"   {standing_text(standing)}; {which}; {_end(o, wall)}",
+        f"{o.name}: {says(o)}, {_whom(o)}",
+        f"   {standing_text(standing)}; {which}{_end(o, wall)}",
         f"   by {o.by}: {o.reason}",
         f"   {place}",
     ):
@@ -170,6 +182,7 @@ def _words(override: Override) -> dict[str, object]:
         "match": pairs(override.match),
         "action": str(override.action),
         "to": override.to,
+        **({} if override.alarm is None else {"alarm": override.alarm}),
         "until": None if override.until is None else timestamp(override.until),
         "reason": override.reason,
         "by": override.by,
@@ -179,9 +192,11 @@ def _words(override: Override) -> dict[str, object]:
 def obeyed(overrides: Sequence[Override], status: Answer) -> str:
     """Whether the agent goes by these: it may not have taken up the files, or hold them back."""
     ours = [_words(override) for override in overrides]
-    theirs = [{key: one.get(key) for key in _KEYS} for one in status["overrides"]]
+    theirs = [{key: one[key] for key in _KEYS if key in one} for one in status["overrides"]]
     if ours == theirs:
-        return "the running agent goes by these"
+        over = [str(one["name"]) for one in status["overrides"] if one.get("state") == OVER]
+        spent = f"; over, as their alarms are: {', '.join(over)}" if over else ""
+        return f"the running agent goes by these{spent}"
     names = ", ".join(str(one["name"]) for one in theirs) or "none"
     return f"CAUTION: the running agent does not go by these, or not yet: it has {names}"
 
@@ -218,6 +233,34 @@ def preview(
         yield f"mode: {status['mode']}: it is reported and not done"
 
 
+def of_alarm(
+    override: Override, status: Answer | None, columns: int = WIDTH, *, there: bool
+) -> Iterator[str]:
+    """The alarm that is acknowledged, or no longer is, and what speaks for a second look."""
+    alarm = _found(override.alarm, status["alarms"]) if status else None
+    if status and alarm:
+        yield from alarm_lines(alarm, status["time"], columns)
+    yield from wrapped("no address goes another way for it", columns)
+    if not there:
+        return
+    if status and not alarm:
+        lasts = span(QUIET)
+        said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, and is over then"
+        yield from wrapped(said, columns)
+    if override.alarm in OF_ADDRESSES and not override.match.narrow:
+        said = "CAUTION: of whatever it comes to be about until then: --upstream, ... narrow it"
+        yield from wrapped(said, columns)
+
+
+def _found(name: str | None, alarms: Sequence[Answer]) -> Answer | None:
+    for alarm in alarms:
+        if alarm["name"] == name:
+            return alarm
+        if found := _found(name, alarm.get("follows", ())):
+            return found
+    return None
+
+
 def goes_by(said: Said, path: str) -> str:
     """Where an address goes by what is said of it, which goes by this path now."""
     without = "".join(f", not by {o.to}" for o in said.avoiding)
@@ -228,7 +271,7 @@ def goes_by(said: Said, path: str) -> str:
             return f"{MEASURED}, no way to {said.by.to}" if said.no_way else str(said.by.to)
         case Action.FREEZE:
             return "as it does now" if path == UNSEEN else path
-        case Action.LOCAL | Action.AVOID:
+        case Action.LOCAL | Action.AVOID | Action.ACKNOWLEDGE:
             return LOCAL
 
 

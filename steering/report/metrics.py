@@ -168,6 +168,14 @@ class _States(Collector):
             if alarm.cause is None:
                 family.add_metric([name], 1)
         yield family
+        seen = GaugeMetricFamily(
+            "steering_alarm_acknowledged",
+            "1 while the alarm lasts and somebody has acknowledged it, by an override.",
+            labels=["name"],
+        )
+        for name in sorted(snapshot.acknowledged.told & snapshot.alarms.keys()):
+            seen.add_metric([name], 1)
+        yield seen
 
 
 def _observations(snapshot: Snapshot) -> Iterator[Metric]:
@@ -307,7 +315,8 @@ def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
         labels=["name", "action"],
     )
     for override, state in zip(orders.overrides, orders.states, strict=True):
-        active.add_metric([override.name, override.action.value], float(state.active))
+        holds = state.active and not snapshot.acknowledged.is_spent(override)
+        active.add_metric([override.name, override.action.value], float(holds))
     yield active
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from steering.act.bgp.speaking import Speaking
+from steering.decide.acknowledge import Acknowledged
 from steering.model import Instant, Seconds
 from steering.world import Alarm, World
 
@@ -47,6 +48,8 @@ class Snapshot:
     """Every address has been asked at least once."""
     turned_at: Instant
     """When the loop last turned."""
+    acknowledged: Acknowledged = field(default_factory=Acknowledged)
+    """Which of the alarms somebody has seen."""
     hearing: Hearing | None = None
     """None: no dnstap is configured."""
     events_lost: int = 0

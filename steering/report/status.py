@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import numpy as np
@@ -13,16 +13,20 @@ from steering import __version__
 from steering.decide.because import because
 from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
-from steering.decide.orders import NONE
+from steering.decide.orders import NONE, Orders, State
 from steering.decide.rules import BY_NUMBER
 from steering.judge import forwarded, reach
-from steering.model import OUTCOMES, Health
+from steering.model import OUTCOMES, Health, Override
 from steering.report.events import timestamp
 from steering.report.snapshot import Snapshot
 from steering.world import Alarm, World
 
 Json = dict[str, object]
 
+OVER = "over"
+"""The state of an acknowledgement whose alarm is over."""
+SEEN_BY = 16
+"""Acknowledgements of one alarm that are shown."""
 LISTED = 20_000
 """Addresses that all overrides together are said to cover, one by one; `covered` has the number."""
 
@@ -43,23 +47,40 @@ def status(snapshot: Snapshot) -> Json:
         "addresses": _Table(snapshot).addresses(),
         "sites": _ways(reach.states(world.ledger.legs, world.sources, world.layout)),
         **({"forwarded": through} if through else {}),
-        "overrides": _overrides(world),
-        "alarms": _alarms(snapshot.alarms, None),
+        "overrides": _overrides(snapshot),
+        "alarms": _alarms(snapshot, None),
     }
 
 
-def _alarms(every: Mapping[str, Alarm], cause: str | None) -> list[Json]:
+def _alarms(snapshot: Snapshot, cause: str | None) -> list[Json]:
     """Those that follow from this one, or from none, each with those that follow from it."""
     return [
         {
-            "name": name,
-            "since": timestamp(alarm.since),
-            "because": alarm.because,
-            **({"follows": follows} if (follows := _alarms(every, name)) else {}),
+            **_alarm(snapshot, name, alarm),
+            **({"follows": follows} if (follows := _alarms(snapshot, name)) else {}),
         }
-        for name, alarm in sorted(every.items())
+        for name, alarm in sorted(snapshot.alarms.items())
         if alarm.cause == cause
     ]
+
+
+def _alarm(snapshot: Snapshot, name: str, alarm: Alarm) -> Json:
+    seen = snapshot.acknowledged.by.get(name, ())[:SEEN_BY]
+    by: list[Json] = [
+        {
+            "name": override.name,
+            "by": override.by,
+            "reason": override.reason,
+            "until": None if override.until is None else timestamp(override.until),
+        }
+        for override in seen
+    ]
+    return {
+        "name": name,
+        "since": timestamp(alarm.since),
+        "because": alarm.because,
+        **({"acknowledged": by} if by else {}),
+    }
 
 
 def explain(snapshot: Snapshot, address: str) -> Json | None:
@@ -71,6 +92,11 @@ def explain(snapshot: Snapshot, address: str) -> Json | None:
     return {
         **_Table(snapshot).address(world.layout.row[address]),
         **explanation_as_data(explanation),
+        "alarms": [
+            _alarm(snapshot, name, alarm)
+            for name, alarm in sorted(snapshot.alarms.items())
+            if world.layout.row[address] in alarm.about
+        ],
         "time": timestamp(world.wall),
     }
 
@@ -107,8 +133,9 @@ def _ways(shown: Iterable[reach.Shown]) -> Json:
     return dict(made)
 
 
-def _overrides(world: World) -> list[Json]:
-    orders, targets = world.orders, world.orders.targets
+def _overrides(snapshot: Snapshot) -> list[Json]:
+    orders, targets = snapshot.world.orders, snapshot.world.orders.targets
+    spent = [state.active and snapshot.acknowledged.is_spent(o) for o, state in _with(orders)]
     decides: dict[int, list[str]] = {}
     for a in np.flatnonzero(orders.decides != NONE).tolist():
         decides.setdefault(int(orders.decides[a]), []).append(targets[a].address)
@@ -124,11 +151,12 @@ def _overrides(world: World) -> list[Json]:
             },
             "action": override.action.value,
             "to": override.to,
+            **({} if override.alarm is None else {"alarm": override.alarm}),
             "until": None if override.until is None else timestamp(override.until),
             "reason": override.reason,
             "by": override.by,
-            "active": state.active,
-            "state": state.value,
+            "active": state.active and not spent[index],
+            "state": OVER if spent[index] else state.value,
             "covers": [targets[a].address for a in rows[: max(0, LISTED - begin)]],
             "covered": len(rows),
             "decides": decides.get(index, []),
@@ -137,6 +165,10 @@ def _overrides(world: World) -> list[Json]:
             zip(orders.overrides, orders.states, orders.covers, begins, strict=False)
         )
     ]
+
+
+def _with(orders: Orders) -> Iterable[tuple[Override, State]]:
+    return zip(orders.overrides, orders.states, strict=True)
 
 
 class _Table:

@@ -26,8 +26,8 @@ def status_text(
     off = ", OFF" if answer["off"] else ""
     head = f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
     lines = wrapped(head, columns)
-    for alarm in answer["alarms"]:
-        lines += _alarm(alarm, answer["time"], columns, colour=colour)
+    for alarm in sorted(answer["alarms"], key=lambda alarm: "acknowledged" in alarm):
+        lines += alarm_lines(alarm, answer["time"], columns, colour=colour)
     addresses: Sequence[Answer] = answer["addresses"]
     without = _without(addresses)
     for family in [] if everything else sorted(without):
@@ -71,13 +71,26 @@ def _without(addresses: Sequence[Answer]) -> frozenset[str]:
 _NOT_SENT = str(Outcome.LOCAL_ERROR)
 
 
-def _alarm(alarm: Answer, now: str, columns: int, *, colour: bool) -> Iterator[str]:
-    since = age(between(alarm["since"], now))
-    first, *others = wrapped(f"ALARM {alarm['name']} for {since}: {alarm['because']}", columns)
-    yield first.replace("ALARM", painted("ALARM", "alarm"), 1) if colour else first
+def alarm_lines(
+    alarm: Answer, now: str, columns: int = WIDTH, *, colour: bool = False
+) -> Iterator[str]:
+    """One alarm, who has seen it, and what follows from it."""
+    since, seen = age(between(alarm["since"], now)), alarm.get("acknowledged", ())
+    head = f"ALARM {alarm['name']} for {since}{', acknowledged' if seen else ''}"
+    first, *others = wrapped(f"{head}: {alarm['because']}", columns)
+    plain = seen or not colour
+    yield first if plain else first.replace("ALARM", painted("ALARM", "alarm"), 1)
     yield from others
+    for one in seen:
+        yield from wrapped(f"   {_seen(one, now)}", columns, " " * 6)
     for one in alarm.get("follows", ()):
         yield from wrapped(f"   from it follows {one['name']}: {one['because']}", columns, " " * 6)
+
+
+def _seen(one: Answer, now: str) -> str:
+    until = one["until"]
+    left = "for ever" if until is None else f"for another {age(between(now, until))}"
+    return f"acknowledged by {one['by']} {left} ({one['name']}): {one['reason']}"
 
 
 def _painted(found: re.Match[str]) -> str:
@@ -158,7 +171,10 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
         f"goes by {answer['steered_to'] or LOCAL}; "
         f"{would}installed: {_installed(answer) or LOCAL}"
     )
-    lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns), ""]
+    lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns)]
+    for alarm in answer.get("alarms", ()):
+        lines += alarm_lines(alarm, answer["time"], columns, colour=colour)
+    lines.append("")
     for rule in answer["rules"]:
         lines += _rule(rule, columns, colour=colour)
     lines.append("")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
-from stage import EXPIRED, Stage, on_stage, slack
+from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage, slack
 
 from steering.lab.sandbox import poll
+from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Seconds, WallTime
 
 pytestmark = pytest.mark.lab
@@ -160,3 +162,53 @@ def test_what_may_not_be_used_is_not_used() -> None:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("fra"))
         stage.clients_fine()
+
+
+def _metric(stage: Stage, series: str) -> float | None:
+    for line in stage.scene.get("/metrics")[1].splitlines():
+        if line.startswith(f"{series} "):
+            return float(line.split()[1])
+    return None
+
+
+def _seen_by(stage: Stage, alarm: str) -> list[str]:
+    return [
+        one["by"]
+        for a in stage.status()["alarms"]
+        if a["name"] == alarm
+        for one in a.get("acknowledged", ())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "alarm"),
+    [("enforce", "everywhere"), ("rehearse", "everywhere"), ("observe", "uncompared")],
+)
+def test_an_alarm_that_was_seen_stays_listed_over_a_restart_and_moves_nothing(
+    mode: str, alarm: str
+) -> None:
+    with on_stage(replace(QUICK, mode=mode)) as stage:
+        stage.scene.serve(Fault(kind=FaultKind.BAD_SIGNATURE))
+        stage.await_alarm(alarm)
+        words = ("--for", "2h", "--reason", "a story", "--by", "us")
+        said = stage.scene.steering("override", "acknowledge", alarm, *words, "--yes", check=True)
+        assert f"ALARM {alarm} for" in said, "what is there now is shown beforehand"
+        stage.await_event("alarm_acknowledged", now=alarm)
+        assert _seen_by(stage, alarm) == ["us"]
+        assert _metric(stage, f'steering_alarm{{name="{alarm}"}}') == 1.0
+        assert _metric(stage, f'steering_alarm_acknowledged{{name="{alarm}"}}') == 1.0
+        shown = stage.scene.steering("status", check=True)
+        assert "acknowledged by us for another 1 h" in " ".join(shown.split())
+        assert max(map(len, shown.splitlines())) <= 80
+        assert "acknowledged by us" in " ".join(
+            stage.scene.steering("explain", stage.addresses[0], check=True).split()
+        )
+        stage.kill_agent()
+        stage.scene.start_agent()
+        stage.await_alarm(alarm)
+        assert poll(lambda: _seen_by(stage, alarm) == ["us"], timeout=PATIENCE, every=0.05)
+        stage.scene.steering("override", "remove", f"seen-{alarm}", "--yes", check=True)
+        stage.await_event("alarm_unacknowledged", was=alarm)
+        assert _seen_by(stage, alarm) == []
+        assert _metric(stage, f'steering_alarm{{name="{alarm}"}}') == 1.0
+        assert stage.scene.routes() == {}

@@ -186,7 +186,7 @@ WRONG = [
     ({"match": "-"}, 2, "match", ["is missing", "every address"]),
     ({"match": ""}, 3, "match", ["is empty", "a mapping"]),
     ({"action": "-"}, 2, "action", ["is missing"]),
-    ({"action": "drop"}, 4, "action", ['"drop"', "steer, local, freeze or avoid"]),
+    ({"action": "drop"}, 4, "action", ['"drop"', "steer, local, freeze, avoid or acknowledge"]),
     ({"action": "steer"}, 2, "to", ["is missing", "the site to steer"]),
     ({"action": "avoid"}, 2, "to", ["is missing", "the site to avoid"]),
     ({"to": "pao"}, 8, "to", ["says nothing with action: freeze"]),

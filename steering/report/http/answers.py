@@ -44,7 +44,7 @@ def _front(snapshot: Snapshot) -> str:
             f"{steered}, {len(snapshot.installed)} installed"
         ),
         *(
-            f"ALARM {name}: {alarm.because}"
+            f"ALARM {name}{_seen(snapshot, name)}: {alarm.because}"
             for name, alarm in sorted(snapshot.alarms.items())
             if alarm.cause is None
         ),
@@ -52,3 +52,8 @@ def _front(snapshot: Snapshot) -> str:
         "/api/v1/status  /api/v1/explain?address=A  /metrics  /healthz  /readyz",
     ]
     return "\n".join(lines)
+
+
+def _seen(snapshot: Snapshot, name: str) -> str:
+    by = snapshot.acknowledged.by.get(name)
+    return f" (acknowledged by {by[0].by})" if by else ""
