@@ -32,10 +32,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steering.act.bgp import process
+from steering.act.bgp.words import Words, last
 from steering.act.kernel import KernelActuator
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.act.reader import Trouble
 from steering.model import Seconds
+from steering.system.descriptors import close_inherited
 from steering.system.syslog import Syslog
 
 LOCK = "guard.lock"
@@ -59,6 +61,7 @@ class Watch:
         self._last: LeaseState | None = None
         self._void_since: Seconds | None = None
         self._pause = _BACK_OFF[0]
+        self._words = Words(runtime / process.FOLDER)
 
     def look(self) -> Seconds | None:
         """Looks once, takes back what may not be; how long until the next look.
@@ -67,6 +70,7 @@ class Watch:
         """
         now = boot_time()
         state = self._read()
+        self._pass_on(now)
         if (
             state is not None
             and not state.expired(now, self._boot)
@@ -104,12 +108,21 @@ class Watch:
             self._last = state
         return state
 
+    def _pass_on(self, now: Seconds) -> None:
+        """What the speaker says while there is no agent to tell it."""
+        if self._last is None or Path(f"/proc/{self._last.pid}").exists():
+            self._words.skip()
+        elif said := self._words.new(now):
+            _say(f"the BGP speaker says: {said}")
+
     def _take_back(self) -> None:
         try:
             self._take_back_from_kernel()
         finally:
             if process.end(self._runtime):
-                _say("the lease is over or the switch is off: ended the BGP speaker")
+                said = last(self._runtime / process.FOLDER)
+                words = f"; its last words: {said}" if said else ""
+                _say(f"the lease is over or the switch is off: ended the BGP speaker{words}")
 
     def _take_back_from_kernel(self) -> None:
         if self._last is None:
@@ -222,21 +235,6 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
             os.kill(int(written), how)
 
 
-def _close_inherited() -> None:
-    """Closes what the parent left open beside its output: what is there, not all that could be.
-
-    A host may allow a thousand million descriptors, and to close each takes minutes without a
-    guard.
-    """
-    there = list(range(3, 1024))
-    with contextlib.suppress(OSError):  # no descriptor for the list, or no procfs
-        there = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
-    for descriptor in there:
-        if descriptor > 2:
-            with contextlib.suppress(OSError):  # the list's own is among them
-                os.close(descriptor)
-
-
 def _fill_up() -> None:
     """What an agent started without, say with `2>&-`, must not become the lock's descriptor."""
     while (null := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
@@ -265,7 +263,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")
-    _close_inherited()
+    close_inherited()
     _fill_up()
     with holding(runtime / LOCK, take_over=take_over) as lock:
         if lock is not None:

@@ -7,7 +7,10 @@ pipes to what it starts) is bounded, and must not wait for that.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
+from pathlib import Path
 from typing import Final
 
 RESERVED: Final = 44
@@ -30,3 +33,18 @@ def for_questions() -> int:
     """How many questions may be under way at once, by the limit as it is."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, allowed - RESERVED)
+
+
+def close_inherited() -> None:
+    """Closes what the parent left open beside its output: what is there, not all that could be.
+
+    For a process that outlives its parent. A host may allow a thousand million descriptors, and to
+    close each takes minutes.
+    """
+    there = list(range(3, 1024))
+    with contextlib.suppress(OSError):  # no descriptor for the list, or no procfs
+        there = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    for descriptor in there:
+        if descriptor > 2:
+            with contextlib.suppress(OSError):  # the list's own is among them
+                os.close(descriptor)

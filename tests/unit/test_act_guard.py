@@ -450,11 +450,11 @@ def test_a_guard_that_holds_the_lock_and_looks_no_more_is_replaced(
 def test_what_the_parent_left_open_is_closed_whatever_number_it_has() -> None:
     """Also above a limit that was lowered since; and with a high one nobody waits for it."""
     code = (
-        "import os, resource; from steering.act import guard\n"
+        "import os, resource; from steering.system import descriptors\n"
         "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
         "os.dup2(1, 300); os.set_inheritable(300, True)\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
-        "guard._close_inherited()\n"
+        "descriptors.close_inherited()\n"
         "print([name for name in os.listdir('/proc/self/fd') if int(name) > 3])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

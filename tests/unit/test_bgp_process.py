@@ -23,11 +23,13 @@ import pytest
 from fakes import FakeActuator
 from test_act_diff import CLAIM
 
-from steering.act.bgp import bridge, process
+from steering.act import guard
+from steering.act.bgp import bridge, process, words
 from steering.act.bgp.household import look_around, shared
 from steering.act.bgp.terms import Peer, Terms
 from steering.act.claim import Claim
 from steering.act.kernel import KernelActuator
+from steering.act.lease import LeaseState, boot_id, boot_time
 from steering.act.off import switch_off
 from steering.act.reader import Trouble
 from steering.agent.voice import Voice
@@ -103,6 +105,86 @@ def test_what_it_says_at_its_end_is_kept(runtime: Path) -> None:
     pid = process.start(runtime, "f", command, {})
     os.waitpid(pid, 0)
     assert "port in use" in (runtime / process.FOLDER / "log").read_text()
+
+
+_PARENT = """
+import os, signal, sys
+from pathlib import Path
+from steering.act.bgp import process
+runtime, conf = Path(sys.argv[1]), sys.argv[2]
+process.start(runtime, "f", [sys.executable, "-c", "import time; time.sleep(60)", conf], {})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("closed", [False, True])
+def test_who_reads_what_the_agent_says_does_not_wait_for_the_speaker(
+    runtime: Path, waits: bool, closed: bool
+) -> None:
+    """`steering run 2>&1 | cat` ends with the agent, and so does `3>&1`, and one without 2."""
+    conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    lock = os.open(runtime / process.LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    if waits:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    argv = [sys.executable, "-c", _PARENT, str(runtime), conf]
+    if closed:
+        argv = ["sh", "-c", 'exec "$@" 2>&-', "sh", *argv]
+    with subprocess.Popen(argv, stderr=write, close_fds=False) as agent:
+        os.close(write)
+        agent.wait()
+        began = time.monotonic()
+        assert select.select([read], [], [], 10.0)[0], "somebody holds the pipe still"
+        assert os.read(read, 4096) == b""
+        assert not waits or time.monotonic() - began < 1.5, "not even while it waits for its turn"
+    os.close(read)
+    os.close(lock)
+    until(lambda: process.running(runtime) == "f")
+
+
+def test_what_it_says_is_told_once_and_seldom(runtime: Path) -> None:
+    folder = runtime / process.FOLDER
+    log = folder / words.LOG
+    heard = words.Words(folder)
+    assert heard.new(0.0) == ""
+    log.write_text("Traceback (most recent call last):\n  x\nValueError: no\x1b[31m\n\n")
+    assert heard.new(1.0) == "ValueError: no [31m"
+    assert heard.new(2.0) == ""
+    with log.open("a") as file:
+        file.write("again\n" * 100_000 + "and once more")
+    assert heard.new(1.0 + words.EVERY / 2) == ""
+    assert heard.new(1.0 + words.EVERY) == "and once more"
+    log.write_text("the next one\n")
+    assert heard.new(50.0) == "the next one"
+    log.write_bytes(b"\xff" * 10_000)
+    assert len(heard.new(90.0)) == 200
+    heard.skip()
+    log.unlink()
+    log.symlink_to("/dev/zero")
+    assert heard.new(130.0) == ""
+
+
+def test_the_guard_passes_on_what_it_says_when_there_is_no_agent(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(guard, "_say", said.append)
+    log = runtime / process.FOLDER / words.LOG
+    watch = guard.Watch(runtime=runtime)
+    with subprocess.Popen(["sleep", "60"]) as agent:
+        watch._last = LeaseState(
+            deadline=boot_time() + 3600, boot=boot_id(), pid=agent.pid, claim=CLAIM
+        )
+        log.write_text("heard by the agent\n")
+        watch.look()
+        agent.kill()
+    with log.open("a") as file:
+        file.write("heard by nobody else\n")
+    watch.look()
+    watch.look()
+    assert said == ["the BGP speaker says: heard by nobody else"]
 
 
 def test_one_that_starts_while_all_is_switched_off_never_speaks(runtime: Path) -> None:

@@ -19,8 +19,8 @@ from steering.act.bgp.household import SOCKET, Household, look_around
 from steering.act.bgp.sync import KNOWN, Phase
 from steering.act.bgp.terms import Table, Terms
 from steering.act.bgp.text import environment
+from steering.act.bgp.words import Words, last
 from steering.model import Event, Instant, Seconds
-from steering.system.files import open_regular
 
 CONNECTED_WITHIN: Seconds = 5.0
 """ExaBGP whose helper can't be run stays alive and does nothing; one that died is replaced."""
@@ -30,8 +30,6 @@ ENDED_WITHIN: Seconds = 0.05
 _LOOK: Seconds = 0.002
 _CALM: Seconds = 60.0
 """A speaker that lived so long is started anew at once when it dies."""
-_LAST = 4096
-"""Bytes of its log in which its last words are looked for: it may have said a lot."""
 _DYING: Seconds = 0.5
 """For one that takes longer to die somebody should look."""
 
@@ -65,6 +63,8 @@ class Life:
         self._started: Instant = float("-inf")
         self._pause: Seconds = 0.0
         self._news: list[Event] = []
+        self._words = Words(runtime / process.FOLDER)
+        self._words.skip()
 
     @property
     def known(self) -> bool:
@@ -100,6 +100,7 @@ class Life:
         now = time.monotonic()
         self._await_bridge(now)
         self._lives, self._started = True, now
+        self._words.skip()
 
     def meet(self, within: Seconds) -> None:
         """Waits until it is known what an adopted speaker announces; ends one that won't say.
@@ -147,6 +148,8 @@ class Life:
         use won't go.
         """
         self._bury()
+        if said := self._words.new(now):
+            self._news.append(Event(event="bgp_speaker", because=said, now="says"))
         self._foreign |= self.talk.sync.phase is Phase.USELESS
         if because := self._doomed or self._useless(now):
             self._end(because)
@@ -190,6 +193,7 @@ class Life:
         self._started = now
         try:
             home.furnish(self._runtime, routes)
+            self._words.skip()
             self._await_bridge(now)
             child = process.start(
                 self._runtime, home.fingerprint, home.command, environment(home.terms)
@@ -243,13 +247,8 @@ class Life:
         )
 
     def _last_words(self) -> str:
-        try:
-            with open_regular(self._runtime / process.FOLDER / "log") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _LAST))
-                text = file.read(_LAST).decode(errors="replace").strip()
-        except OSError:
-            return ""
-        return f": {text.splitlines()[-1][:200]}" if text else ""
+        said = last(self._runtime / process.FOLDER)
+        return f": {said}" if said else ""
 
 
 def _is_over(child: int) -> bool:

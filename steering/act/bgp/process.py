@@ -5,6 +5,9 @@ lives, so there is one at a time, and whoever has to end it (the guard, `steerin
 agent) finds it without having started it. It takes the lock and writes its process id before
 it becomes ExaBGP: there is no moment at which it runs and nobody could know.
 
+Of what its parent had open it keeps nothing, or whoever reads the agent's output would wait for the
+speaker as well, for a lease longer than the agent lives: its standard error is a file (`words`).
+
 This module loads nothing but the standard library: the guard imports it.
 """
 
@@ -19,7 +22,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from steering.act.bgp.words import LOG
 from steering.model import Seconds
+from steering.system.descriptors import close_inherited
 
 LOCK = "speaker.lock"
 FOLDER = "bgp"
@@ -28,6 +33,7 @@ SWITCH = "off"
 """The off switch's file in the runtime directory; while it is there no speaker becomes ExaBGP."""
 _FINGERPRINT = "STEERING_FINGERPRINT"
 """In the environment, which others can't read: the password could be guessed by it."""
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 
@@ -50,6 +56,7 @@ def start(
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, str(runtime.absolute() / FOLDER / LOG), _APPEND, 0o600),
         ],
         setsid=True,
         setsigmask=(),
@@ -138,6 +145,7 @@ def switched_off(runtime: Path) -> bool:
 
 def main(arguments: Sequence[str]) -> None:
     """Takes the lock and becomes ExaBGP; returns where another one runs, or all is off."""
+    close_inherited()
     runtime, command = Path(arguments[0]), list(arguments[1:])
     fingerprint = os.environ.pop(_FINGERPRINT)
     lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -161,9 +169,7 @@ def main(arguments: Sequence[str]) -> None:
     with contextlib.suppress(PermissionError):
         os.setgroups([])
     os.umask(0o077)
-    # What it says in the end is for people; the pipe of an agent that is gone would end it.
-    log = os.open(runtime / FOLDER / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(log, 2)
+    os.ftruncate(2, 0)  # what the one before said was told
     del os.environ["PYTHONPATH"]
     os.execv(command[0], command)  # noqa: S606 - there is no shell to it
 
