@@ -289,7 +289,7 @@ def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[Trouble, 
         way = (what.table, what.family, _way(what)) if isinstance(what, Route) else (what,)
         alike.setdefault((act, because, *way), []).append(one)
     return tuple(
-        Trouble(what=f"{act}{_name(what, len(many))}", because=because)
+        Trouble(what=f"{act}{_name(what, len(many))}", because=because, family=what.family)
         for many in alike.values()
         for act, what, because in many[:1]
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,7 +19,7 @@ from steering.act.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.claim import Claim
 from steering.act.diff import is_our_rule
 from steering.act.foreign import Does, ForeignRule, foreign_rule_from
-from steering.act.gateways import links, pinned
+from steering.act.gateways import links, pinned, way_to
 from steering.act.marks import collision
 from steering.act.netlink import Asking, Listening
 from steering.act.wire import Action, Route, RouteKind, Rule
@@ -41,12 +42,18 @@ class Table:
     """There are more, of which nobody looked at those of others."""
 
 
+_SOME = 8
+"""Addresses of a family that are looked up to see whether there is any route for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
     """One thing in the kernel that is not as it should be, and why."""
 
     what: str
     because: str
+    family: Family | None = None
+    """Of the route or rule that it is about; None: it is about something else."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.because}"
@@ -191,6 +198,18 @@ class KernelReader:
         rules = self._before_ours()
         own = self.own_addresses() if rules else ()
         return bypasses(self._asking, self.claim, rules, addresses, own=own, sources=sources)
+
+    def routeless(self, addresses: Mapping[str, Family]) -> frozenset[Family]:
+        """The families for which this host has no route of its own: to the first few of these."""
+        some = {
+            family: list(islice((a for a, of in addresses.items() if of is family), _SOME))
+            for family in Family
+        }
+        return frozenset(
+            family
+            for family, few in some.items()
+            if few and all(way_to(self._asking, a, self.claim.mark) is None for a in few)
+        )
 
     def links(
         self, witnesses: Mapping[tuple[str, Family], str]

@@ -26,7 +26,7 @@ from steering.agent.alone import Alone
 from steering.agent.meddling import Meddling
 from steering.agent.voice import Voice
 from steering.config import Config
-from steering.model import Done, Instant, Refused, Seconds
+from steering.model import Done, Family, Instant, Refused, Seconds
 
 COMPARE: Seconds = 1.0
 """The kernel is compared with the plan at least this often, whether it told of a change or
@@ -68,6 +68,8 @@ class Hands:
         """The kernel told of a change that may concern us."""
         self.troubles: tuple[str, ...] = ()
         """What is not as it should be, for the `kernel` alarm."""
+        self.of_family: Mapping[str, Family] = {}
+        """Those of them that are about one family's rules, and ways to the sites."""
         self.owes = False
         """What a lost lease covered is not all taken out yet: nothing of it is to be adopted."""
         self.meddling = Meddling()
@@ -278,9 +280,11 @@ class Hands:
             self.troubles = tuple(map(str, self._leave()))
             return Acted(compared=True)
         results = self.kernel.apply(plan, self._allowed)
+        lacking = self.kernel.prepare(self._allowed, steering=self._steers)
+        self.of_family = {str(t): t.family for t in lacking if t.family is not None}
         self.troubles = (
             *(f"{r.address} to {r.site}: {r.because}" for r in results if isinstance(r, Refused)),
-            *map(str, self.kernel.prepare(self._allowed, steering=self._steers)),
+            *map(str, lacking),
             *map(str, self._leave()),
             *map(str, self.kernel.foreign(besides=self.former)),
         )

@@ -30,7 +30,7 @@ from steering.agent.troubles import Troubles, matters, sources_trouble
 from steering.config import Fingerprint, Setup
 from steering.decide.acknowledge import Acknowledged, acknowledge
 from steering.decide.attention import attention
-from steering.model import Event, Instant, Seconds
+from steering.model import Event, Family, Instant, Seconds
 from steering.observe.strays import Strays
 from steering.report.events import Log
 from steering.report.gather import Gathering
@@ -189,9 +189,10 @@ class Agent:
 
     def _matters(self, now: Instant) -> Mapping[str, str]:
         """What is the matter with the agent's own means: name of the alarm to text, or to none."""
-        journal = self.regime.journal
+        journal, world = self.regime.journal, self.regime.world
+        steered = {Family.of(address) for address in world.wanted()}
         return {
-            **matters(self.regime.outfit, now, off=self.regime.world.off),
+            **matters(self.regime.outfit, now, off=world.off, steered=steered),
             "pins": self.senses.pins.trouble,
             "return": self.strays.trouble,
             "sources": sources_trouble(self.regime.outfit),
@@ -201,7 +202,7 @@ class Agent:
             "status": self.service.trouble,
             "log": self.log.trouble(now),
             "journal": journal.trouble if journal is not None else "",
-            "off": self._why_off() if self.regime.world.off else "",
+            "off": self._why_off() if world.off else "",
         }
 
     def _why_off(self) -> str:

@@ -51,7 +51,14 @@ def claim_of(config: Config) -> Claim | None:
         mark=kernel.mark,
         mask=kernel.mark_bits,
         sites=tuple(config.sites),
-        next_hops={name: dict(site.next_hop) for name, site in config.sites.items()},
+        next_hops={
+            name: {
+                family: to
+                for family, to in site.next_hop.items()
+                if config.families is None or family in config.families
+            }
+            for name, site in config.sites.items()
+        },
         transit_interfaces=config.transit_interfaces,
     )
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from steering.agent.hands import Hands
 from steering.agent.outfit import Outfit
 from steering.decide.alarms import settle
-from steering.model import Event, Instant, WallTime
+from steering.model import Event, Family, Instant, WallTime
 from steering.world import Alarm
 
 _NAMED = 3
@@ -38,17 +39,27 @@ def sources_trouble(outfit: Outfit) -> str:
     return "; ".join(filter(None, said))
 
 
-def matters(outfit: Outfit, now: Instant, *, off: bool) -> Mapping[str, str]:
+def matters(
+    outfit: Outfit, now: Instant, *, off: bool, steered: Collection[Family] = ()
+) -> Mapping[str, str]:
     """What is the matter with what an agent acts, asks and listens with.
 
     An agent that is switched off has taken out the rules by which it asks: that is no matter.
+    Neither is what lacks of a family that this host has no route for, and of which nothing is
+    `steered`: where it had one, the alarm `self` says so, and that is the one word about it.
     """
     hands, ears, hungry = outfit.hands, outfit.ears, outfit.keys.troubles
+    absent = outfit.ways.routeless(now) - frozenset(steered)
     return {
-        "kernel": "; ".join(hands.troubles[:_NAMED]) if hands is not None else "",
+        "kernel": "; ".join(_of_kernel(hands, absent)[:_NAMED]) if hands is not None else "",
         "bypassed": outfit.ways.bypassed,
-        "unasked": "" if off else outfit.ways.unasked(now),
+        "unasked": "" if off else outfit.ways.unasked(now, absent),
         "bgp": "; ".join(hands.voice.troubles[:_NAMED]) if hands is not None else "",
         "keys": "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items())),
         "dnstap": ears.troubles(now) if ears is not None else "",
     }
+
+
+def _of_kernel(hands: Hands, absent: Collection[Family]) -> tuple[str, ...]:
+    """All but what is about these families alone."""
+    return tuple(t for t in hands.troubles if hands.of_family.get(t) not in absent)

@@ -25,6 +25,7 @@ from steering.agent.hands import COMPARE
 from steering.model import LOCAL, Family, Instant, Observation, Outcome, Round, Seconds
 
 _GATEWAYS_LAST: Seconds = 1.0
+COMING_BACK: Seconds = 3.0
 UNASKED: Seconds = 10.0
 """A family without a remote path that can be asked for so long is worth an alarm; a link that comes
 back sooner is not."""
@@ -66,6 +67,8 @@ class Ways:
         self.watch(watched)
         self.marked = acting
         """Whether the paths are told apart by marks; if not, only the local one is asked."""
+        self._routeless: dict[Family, Instant] = {}
+        """Families that this host had no route for, and when that was last so."""
         self._links: Mapping[tuple[str, Family], int] = {}
         self._leave_by: dict[tuple[str, str], int | None] = {}
         """The interface that they leave by, of what is in `_pinned`."""
@@ -134,6 +137,7 @@ class Ways:
         try:
             self._keep(some, reader.pinned(some, self.sources), claim, now)
             self._links = reader.links(self._witnesses(claim))
+            self._routeless.update(dict.fromkeys(reader.routeless(self._families), now))
             if now >= self._next_look:
                 self._bypasses = reader.bypasses(self._families, self.sources)
                 took = time.monotonic() - now
@@ -151,6 +155,7 @@ class Ways:
             address: self._unasked.get(address, now)
             for address, family in self._families.items()
             if self.marked and family in claim.families
+            if self._routeless.get(family) != now
             if not any(self._leads_to(site, address) for site in claim.sites)
         }
 
@@ -190,16 +195,26 @@ class Ways:
                 found.setdefault((site, family), address)
         return found
 
+    def routeless(self, now: Instant) -> frozenset[Family]:
+        """Families that this host has no route for, or had none for until just now.
+
+        When one comes back its routes come one after the other, and ours after these.
+        """
+        return frozenset(f for f, last in self._routeless.items() if now - last < COMING_BACK)
+
     @property
     def bypassed(self) -> str:
         """Which rules of others take packets or questions past ours; empty if none do."""
         return "; ".join(self._bypasses.texts()[:_NAMED]) if self._bypasses is not None else ""
 
-    def unasked(self, now: Instant) -> str:
-        """What can't be asked through any site, and why; empty if all can."""
+    def unasked(self, now: Instant, besides: Collection[Family] = ()) -> str:
+        """What can't be asked through any site, and why; empty if all can.
+
+        `besides`: families of which nothing is said.
+        """
         long = [address for address, since in self._unasked.items() if now - since >= UNASKED]
         told: list[str] = []
-        for family in Family:
+        for family in (f for f in Family if f not in besides):
             of = sum(other is family for other in self._families.values())
             mine = [address for address in long if self._families[address] is family]
             if mine and len(mine) == of:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -95,6 +96,7 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
             yield failed(f"act.bgp: {because}")
         for trouble in look_around(terms, config.runtime, config.lease).troubles:
             yield failed(f"act.bgp: {trouble}")
+    yield from (Complaint(kind=Fault.NOTICE, message=said) for said in _unrouted(setup))
     yield from map(failed, _sources(setup))
     yield from map(failed, _forwarded(setup))
     for algorithm in sorted(refused()):
@@ -103,6 +105,29 @@ def _of_this_host(setup: Setup) -> Iterator[Complaint]:
     for place in parts.places_of(config):
         for objection in objections(place):
             yield failed(f"observe.dnstap: {objection}")
+
+
+def _unrouted(setup: Setup) -> Iterator[str]:
+    """The upstreams to no address of which this host has any route."""
+    for policy in setup.policies:
+        families = {target.family: target.address for target in policy.targets}
+        if not any(map(_routed, families.values())):
+            which = " and ".join(sorted(families))
+            yield (
+                f"notice: {policy.upstream}: this host has no route to any of its addresses"
+                f" ({which}): nobody can tell how it does"
+            )
+
+
+def _routed(address: str) -> bool:
+    """Whether there is a way to it; no packet is sent for that."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asked:
+            asked.connect((address, 53))
+    except OSError:
+        return False
+    return True
 
 
 def _sources(setup: Setup) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from steering import bounds
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Prefix, Role, Stream
-from steering.config.bgp import Bgp
+from steering.config.bgp import Bgp, FamilyName
 from steering.config.scalars import FilePath, Permissions, Whole, Word
 from steering.config.section import MisfitError, OrOff, Section, distinct, some
 from steering.config.site import Site, SiteName
@@ -259,6 +259,19 @@ class Config(Section):
         default=Path("policies"),
         validate_default=True,
         description="Directory of the policies, one upstream a file, relative to this file.",
+    )
+    families: (
+        Annotated[
+            tuple[Annotated[Family, FamilyName()], ...],
+            AfterValidator(some),
+            AfterValidator(distinct),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="The address families that this host has: the policies' addresses of the other"
+        " one are left out, and so are its rules. Left out: what has a route is asked, and one that"
+        " never had any is told of and left alone.",
     )
     trust_anchors: Annotated[Path, FilePath()] | None = Field(
         default=None,

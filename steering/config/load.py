@@ -84,10 +84,11 @@ def load(path: Path, *, instead: Instead | None = None, reading: Reading | None 
     problems += islice(overruling.wrong_overrides(overrides, *_site_names(document)), MOST + 1)
     if config is None or problems:
         raise reading.refusal()
-    targets = tuple(target for policy in policies for target in policy.targets)
+    asked = tuple(references.within(policy, config.families) for policy in policies)
+    targets = tuple(target for policy in asked for target in policy.targets)
     return Setup(
         config=config,
-        policies=tuple(policies),
+        policies=asked,
         overrides=tuple(one.override for one in overrides),
         override_files={one.override.name: one.file for one in overrides},
         remarks=tuple(islice(overruling.remarks_on(overrides, config, targets), MOST)),
@@ -140,6 +141,8 @@ def _mismatches(
         for wrong in references.wrong_in(config):
             yield document.problem(*wrong)
         for wrong in references.wrong_hops(config, policies):
+            yield document.problem(*wrong)
+        for wrong in references.left_empty(config, policies):
             yield document.problem(*wrong)
     site, sites = _site_names(document)
     if site is not None:

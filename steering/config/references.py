@@ -9,7 +9,7 @@ from steering.config.bgp import Bgp
 from steering.config.configuration import Config, Kernel, Mode
 from steering.config.policy import Policy
 from steering.config.problems import Location, suggestion
-from steering.model import LOCAL
+from steering.model import LOCAL, Family
 
 Wrong = tuple[Location, str]
 """Where, and the message."""
@@ -119,6 +119,30 @@ def wrong_hops(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
             upstream = steered[neighbor.address].upstream
             message = f"{neighbor.address} is an address of {upstream}, wanted a router of ours"
             yield ("act", "bgp", "neighbors", at, "address"), message
+
+
+def within(policy: Policy, families: tuple[Family, ...] | None) -> Policy:
+    """The policy with its addresses of these families alone; None: all of them."""
+    if families is None:
+        return policy
+    kept = {
+        nameserver: some
+        for nameserver, every in policy.nameservers.items()
+        if (some := tuple(address for address in every if Family.of(address) in families))
+    }
+    return policy.model_copy(update={"nameservers": kept})
+
+
+def left_empty(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
+    """Upstreams of which `families` leaves no address."""
+    for policy in policies:
+        if config.families is not None and not within(policy, config.families).nameservers:
+            lacking = " and ".join(f for f in Family if f not in config.families)
+            message = (
+                f"{policy.upstream} in {policy.file.name} has addresses of {lacking} alone, wanted"
+                " that family too, or no such policy"
+            )
+            yield ("families",), message
 
 
 def wrong_between(policies: tuple[Policy, ...]) -> Iterator[tuple[Policy, Wrong]]:

@@ -158,6 +158,12 @@ def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[
         told = [worst["self"]] if "self" in worst else []
         worst["self"] = "; ".join([*told, _no_way_out(world, shut)])
         whose["self"] = board.self_doubt | shut
+    if (lost := _unwatched(world)).any():
+        whose["unwatched"] = lost
+        worst["unwatched"] = (
+            f"{_whose(world, lost)} are of families that this host has no route for and never had:"
+            " nobody can tell how these upstreams do"
+        )
     if board.defied.any():
         worst["override"], whose["override"] = _defied(world, board), board.defied
     if unserved := _unserved(world):
@@ -226,6 +232,14 @@ def _shut_in(world: World) -> NDArray[np.bool_]:
     of_each = ways(world.ledger, world.layout)
     lost = [number for number, family in enumerate(Family) if of_each.get(family) is Way.LOST]
     return np.isin(world.layout.family_of, lost)
+
+
+def _unwatched(world: World) -> NDArray[np.bool_]:
+    """(A,) addresses of upstreams of which no question to any ever got out of this host."""
+    of_each, layout = ways(world.ledger, world.layout), world.layout
+    none = [number for number, family in enumerate(Family) if of_each.get(family) is Way.NONE]
+    shut = np.isin(layout.family_of, none)
+    return np.asarray(shut & ~np.isin(layout.upstream_of, layout.upstream_of[~shut]))
 
 
 def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:

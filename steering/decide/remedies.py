@@ -20,6 +20,7 @@ REMEDIES: Mapping[str, str] = {
     "everywhere": "nothing here helps but serve-stale or a negative trust anchor in the resolvers",
     "unproven": "`steering explain ADDRESS` says what each site lacks; `check --sites` why",
     "uncompared": "a site has to be asked: docs/connecting-a-site.md, `steering check --sites`",
+    "unwatched": "give this host a route of that family, or take these policies out",
     "intercepted": "look for a DNS proxy on the uplink: `dig +nsid +norec @ADDRESS . SOA`",
     "damped": "find out what flaps; an override moves them all the same",
     "budget": "`budget` in the configuration and `steer.at_most` in the policy hold them back",
@@ -50,7 +51,7 @@ EVERY: frozenset[str] = frozenset(REMEDIES) | {
 OF_ADDRESSES: frozenset[str] = frozenset(
     (
         *("self", "marked", "everywhere", "unproven", "uncompared", "intercepted", "damped"),
-        *("budget", "zone_late", "override", "unserved"),
+        *("budget", "zone_late", "override", "unserved", "unwatched"),
     )
 )
 """Those that are about addresses of policies; the others are about this host, a site, a file."""

@@ -121,3 +121,26 @@ def test_a_host_that_never_had_a_family_has_no_alarm_for_it(tmp_path: Path) -> N
     number = sum(":" in address for address in sim.addresses())
     assert f"ipv6: this host has no route and had none: {number} addresses left out" in text
     assert "unknown" in status_text(told, everything=True)
+
+
+def test_an_upstream_that_is_of_a_family_that_is_not_there_is_an_alarm(tmp_path: Path) -> None:
+    """Of the others half is left out, and nothing is amiss; of this one there is nothing left."""
+
+    def answer(ask: Ask) -> Outcome:
+        return Outcome.LOCAL_ERROR if ask.v6 and ask.now < 1170 else Outcome.SECURE
+
+    six = (
+        "upstream: six\nzones: [six.]\n"
+        'nameservers:\n  a.six.example.: ["2001:db8:7::30", "2001:db8:7::31"]\n'
+    )
+    sim = Simulation(setup(tmp_path, policy(), six), answer=answer)
+    sim.run(160.0)
+    assert set(alarms(sim)) == {"unwatched"}
+    assert (
+        "2 addresses of six are of families that this host has no route for"
+        in (alarms(sim)["unwatched"])
+    )
+    rows = sim.world.alarms["unwatched"].about
+    assert {sim.world.layout.targets[a].upstream for a in rows} == {"six"}
+    sim.run(60.0)
+    assert not alarms(sim), "the family came"

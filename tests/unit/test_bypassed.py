@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -92,12 +93,16 @@ class Kernel:
         self.sites_changed: set[str] = set()
         self.leading = {(site, address) for site in CLAIM.sites for address in (ONE, SIX)}
         self.found = Bypasses(claim=CLAIM)
+        self.lacking = frozenset[Family]()
         self.looks = 0
         self.looked_at: set[str] = set()
         self.reads = 0
 
     def changed(self) -> bool:
         return self.told
+
+    def routeless(self, addresses: Mapping[str, Family]) -> frozenset[Family]:
+        return self.lacking & frozenset(addresses.values())
 
     def pinned(
         self, addresses: Mapping[str, Family], sources: Collection[str] = ()
@@ -392,3 +397,20 @@ def test_an_address_that_leaves_while_no_site_can_be_asked_for_it_is_not_told_of
     assert NEW in ways.unasked(clock.now)
     ways.watch({ONE, SIX})  # and the kernel is not looked at before it is told
     assert ways.unasked(clock.now) == ""
+
+
+def test_a_family_that_has_no_route_is_known_at_once_and_forgotten_a_little_later() -> None:
+    kernel = Kernel()
+    ways = ways_of(kernel)
+    now = time.monotonic()
+    kernel.told = True
+    ways.changed()
+    assert ways.routeless(now) == frozenset()
+    kernel.lacking, kernel.leading = frozenset({Family.IPV6}), set()
+    ways.changed()
+    assert ways.routeless(time.monotonic()) == {Family.IPV6}
+    later = time.monotonic() + UNASKED + 1
+    assert "over ipv4" in ways.unasked(later)
+    assert "ipv6" not in ways.unasked(later), "its ten seconds begin when it has a route again"
+    assert "over ipv4" not in ways.unasked(later, {Family.IPV4})
+    assert ways.routeless(time.monotonic() + looking.COMING_BACK) == frozenset()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from steering.agent.parts import claim_of
 from steering.config import (
     Config,
     ConfigError,
@@ -579,3 +580,56 @@ def test_one_document_can_be_checked_by_itself() -> None:
     assert check(Config, document).policies == Path("/etc/steering/policies")
     with pytest.raises(ConfigError, match=r"x\.yaml:1: upstream: is missing"):
         check(Policy, parse("skew: 1s", Path("x.yaml")))
+
+
+# --- families -------------------------------------------------------------------------------
+
+SIX = """\
+upstream: six
+zones: [six.]
+nameservers:
+  a.six.: ["2001:db8::53"]
+"""
+BOTH = """\
+upstream: gtld-servers
+zones: [com.]
+nameservers:
+  a.gtld-servers.net.: [192.5.6.30, "2001:503:a83e::2:30"]
+  b.gtld-servers.net.: ["2001:503:231d::2:30"]
+"""
+
+
+def test_addresses_of_a_family_that_this_host_has_not_are_left_out(tmp_path: Path) -> None:
+    setup = load(place(tmp_path, f"families: [ipv4]\n{CONFIG}", gtld=BOTH))
+    assert [t.address for p in setup.policies for t in p.targets] == ["192.5.6.30"]
+    assert list(setup.policies[0].nameservers) == ["a.gtld-servers.net."]
+    assert setup.policies[0].file == tmp_path / "policies/gtld.yaml"
+    assert read(write(setup)).policies[0].targets == setup.policies[0].targets
+    claim = claim_of(setup.config)
+    assert claim is not None
+    assert claim.families == (Family.IPV4,)
+    for families in ("", "families: [ipv4, ipv6]\n"):
+        setup = load(place(tmp_path, families + CONFIG, gtld=BOTH))
+        assert len(setup.policies[0].targets) == 3
+        claim = claim_of(setup.config)
+        assert claim is not None
+        assert claim.families == tuple(Family)
+
+
+@pytest.mark.parametrize(
+    ("families", "path", "message"),
+    [
+        ("[ipv4]", "families", "six in six.yaml has addresses of ipv6 alone, wanted that family"),
+        ("[]", "families", "wanted"),
+        ("[ipv5]", "families[0]", "ipv5"),
+        ("[ipv4, ipv4]", "families", "ipv4"),
+    ],
+)
+def test_families_that_leave_nothing_are_refused(
+    tmp_path: Path, families: str, path: str, message: str
+) -> None:
+    file = place(tmp_path, f"families: {families}\n{CONFIG}", gtld=BOTH, six=SIX)
+    problem = only(file)
+    assert (problem.file, problem.line) == (file, 1)
+    assert problem.path.startswith(path)
+    assert message in problem.message

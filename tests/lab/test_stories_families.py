@@ -1,0 +1,143 @@
+"""A host that loses a family while the agent runs, and gets it back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, slack
+
+from steering.agent.ways import UNASKED
+from steering.lab.sandbox import poll
+from steering.lab.scene import seconds
+from steering.model import LOCAL, Family, Seconds
+
+pytestmark = pytest.mark.lab
+
+Mend = Callable[[], None]
+
+
+def _mend(stage: Stage, devices: str) -> Mend:
+    """What puts back the addresses and routes of IPv6 that are there now."""
+    lines = [
+        f"addr add {a['local']}/{a['prefixlen']} dev {link['ifname']} nodad"
+        for link in json.loads(stage.sh(f"ip -6 -j addr show {devices}"))
+        for a in link.get("addr_info", ())
+        if a.get("scope") == "global"
+    ]
+    routes = stage.sh("ip -6 route show").splitlines()
+    lines += [f"route add {r}" for r in routes if " via " in r]
+    return lambda: stage.scene.world.ip_batch("edge", lines)
+
+
+def _addresses(stage: Stage) -> Mend:
+    mend = _mend(stage, "")
+    stage.sh("ip -6 addr flush scope global; ip -6 route flush default")
+    return mend
+
+
+def _default_route(stage: Stage) -> Mend:
+    route = stage.sh("ip -6 route show default").strip()
+    stage.sh("ip -6 route del default")
+    return lambda: stage.scene.world.ip_batch("edge", [f"route add {route}"])
+
+
+def _everything(stage: Stage) -> Mend:
+    mend = _mend(stage, "")
+    stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+
+    def back() -> None:
+        stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0")
+        mend()
+
+    return back
+
+
+@pytest.mark.parametrize("lose", [_addresses, _default_route, _everything])
+@pytest.mark.parametrize("mode", ["enforce", "rehearse"])
+def test_a_family_that_is_lost_is_one_word_and_moves_nothing(
+    mode: str, lose: Callable[[Stage], Mend]
+) -> None:
+    with on_stage(replace(QUICK, mode=mode)) as stage:
+        kernel, before = Kernel(stage), len(stage.listen())
+        mend = lose(stage)
+        stage.await_alarm("self")
+        assert poll(lambda: _lasts_alone(stage, "self") > UNASKED + 2, timeout=PATIENCE, every=0.2)
+        assert _healths(stage, Family.IPV4) == {"healthy"}
+        (alarm,) = stage.status()["alarms"]
+        assert "no probe gets out over the local path (ipv6)" in alarm["because"]
+        mend()
+        began = time.monotonic()
+        for path in stage.scene.world.paths:
+            stage.await_health("healthy", path=path)
+        stage.await_alarm("self", there=False)
+        assert time.monotonic() - began < 30.0 + slack()
+        told = stage.listen()[before:]
+        assert [e["now"] for e in told if e["event"] == "alarm_raised"] == ["self"]
+        moving = {"steered", "would_steer", "suspected", "confirmed", "released", "would_release"}
+        assert not [e for e in told if e["event"] in moving]
+        assert kernel.steers() == []
+        assert stage.scene.routes() == {}
+        stage.scene.serve(EXPIRED, paths=[LOCAL])  # and it is awake
+        if mode == "enforce":
+            stage.await_routes(stage.through("pao"))
+        else:
+            stage.await_about("would_steer")
+
+
+def test_what_is_steered_is_so_again_when_its_family_is_back() -> None:
+    """The other family stays where it is; this one may have tried the other site meanwhile."""
+    with on_stage() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        mend = _everything(stage)
+        ipv4 = stage.through("pao", stage.family(Family.IPV4))
+        stage.await_alarm("self", "kernel")
+        stage.asked_more(36, meanwhile=lambda: ipv4.items() <= stage.scene.routes().items())
+        mend()
+        assert poll(lambda: set(stage.scene.routes()) == set(stage.addresses), timeout=PATIENCE)
+        stage.await_alarm("self", "kernel", "unasked", there=False)
+        stage.asked_more(36, meanwhile=lambda: ipv4.items() <= stage.scene.routes().items())
+        assert set(stage.scene.routes()) == set(stage.addresses)
+        assert not stage.about("undone")
+        stage.scene.serve()
+        stage.await_routes({})
+
+
+def test_a_host_that_is_said_to_have_one_family_has_nothing_of_the_other() -> None:
+    with on_stage(agent=False) as stage:
+        stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        config = stage.scene.config
+        config.write_text(f"families: [ipv4]\n{config.read_text()}")
+        stage.scene.start_agent()
+        for path in stage.scene.world.paths:
+            stage.await_health("healthy", path=path)
+        assert {a["family"] for a in stage.status()["addresses"]} == {"ipv4"}
+        assert stage.alarms() == set()
+        assert "5353" not in stage.sh("ip -6 rule")
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao", stage.family(Family.IPV4)))
+
+
+def test_a_host_without_ipv6_is_well_although_its_sites_have_it() -> None:
+    with on_stage(agent=False) as stage:
+        stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        stage.scene.start_agent()
+        assert poll(lambda: _healths(stage, Family.IPV4) == {"healthy"}, timeout=PATIENCE)
+        stage.asked_more(60, meanwhile=lambda: stage.alarms() == set())
+
+
+def _healths(stage: Stage, family: Family) -> set[str]:
+    mine = (a for a in stage.status()["addresses"] if a["family"] == family)
+    return {a["paths"][LOCAL]["health"] for a in mine}
+
+
+def _lasts_alone(stage: Stage, name: str) -> Seconds:
+    """For how long there is this alarm, and no other beside it."""
+    status = stage.status()
+    assert [a["name"] for a in status["alarms"]] == [name], stage.story()
+    return seconds(status["time"]) - seconds(status["alarms"][0]["since"])
