@@ -1,0 +1,131 @@
+"""Zones that are full of what is hard to answer, for servers that nobody here wrote.
+
+Four zones on one server: DNAMEs, aliases into zones below and beside and back, wildcards, empty
+non-terminals that an opt-out gap hides, and a zone below that is not signed. Signed by BIND's
+dnssec-signzone, in three ways. Beside each signed zone lies the same without signatures, with the
+DS records in it, and the keys: for servers that sign what they answer themselves.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from steering.lab.sandbox import LabError, find
+from steering.lab.signzone import when
+from steering.model import Family, WallTime
+
+TEXTS: Final = {
+    "sub.example.": "www A 192.0.2.6\nup CNAME www.example.\nup2 CNAME nx.example.\n*.w TXT a\n",
+    "plain.example.": "www A 192.0.2.7\nup CNAME www.example.\n",
+    "other.": "www A 192.0.2.5\n*.w A 192.0.2.8\nback CNAME www.example.\nd DNAME moved.example.\n",
+    "example.": """www A 192.0.2.1
+a.b.c A 192.0.2.2
+*.wild A 192.0.2.3
+x.deep.wild A 192.0.2.9
+*.wc CNAME www
+moved DNAME target
+x.target A 192.0.2.4
+out DNAME other.
+alias1 CNAME www
+alias2 CNAME www.sub
+alias3 CNAME www.plain
+alias4 CNAME www.other.
+alias5 CNAME nx.other.
+alias6 CNAME nx.sub
+alias7 CNAME nx
+alias8 CNAME x.moved
+sub NS ns.other.
+plain NS ns.other.
+d.ent.e NS ns.other.
+mx MX 10 www.sub
+""",
+}
+"""What each zone holds beside its apex and the nameserver. Children before their parent."""
+
+ZONES: Final = tuple(TEXTS)
+UNSIGNED: Final = "plain.example."
+TYPES: Final = ("A", "TXT", "CNAME", "DS", "MX", "ANY")
+SIGNERS: Final = {"NSEC": (), "NSEC3": ("-3", "aabb"), "opt-out": ("-3", "aabb", "-A")}
+"""Options of dnssec-signzone."""
+
+
+def names() -> list[str]:
+    """Every owner, a name in its wildcard's place, and what is beside and below."""
+    found = set()
+    for zone, text in TEXTS.items():
+        for line in ["ns", *text.splitlines()]:
+            owner = f"{line.split()[0]}.{zone}"
+            found |= {owner, f"nx.{owner}", f"a.b.{owner}", owner.replace("*", "q")}
+            while (owner := owner.partition(".")[2]) and owner != zone:
+                found.add(owner)
+        found.add(zone)
+    return sorted(found)
+
+
+def sign(
+    folder: Path,
+    signer: str,
+    *,
+    addresses: Sequence[str] = ("127.0.0.1",),
+    until: WallTime | None = None,
+    keys: Path | None = None,
+) -> None:
+    """Write all zones into a folder: `ZONEsigned`, `ZONEplain`, and the keys.
+
+    Args:
+        folder: where.
+        signer: one of `SIGNERS`.
+        addresses: of their nameserver.
+        until: when the signatures run out, a month from now if left out.
+        keys: a folder signed before, whose keys are used again.
+
+    Raises:
+        LabError: dnssec-signzone is not installed, or fails.
+    """
+    if keys is not None:
+        for key in keys.glob("K*"):
+            (folder / key.name).write_bytes(key.read_bytes())
+    dates = () if until is None else ("-s", when(until - 86_400), "-e", when(until))
+    for zone in ZONES:
+        plain = folder / f"{zone}plain"
+        children = (folder / f"dsset-{other}" for other in ZONES if other.endswith(f".{zone}"))
+        records = [_head(addresses), TEXTS[zone], *(c.read_text() for c in children if c.exists())]
+        plain.write_text("".join(records))
+        signed = folder / f"{zone}signed"
+        if zone == UNSIGNED:
+            signed.write_text(plain.read_text())
+            continue
+        if keys is None:
+            for more in ((), ("-f", "KSK")):
+                _run(folder, "dnssec-keygen", "-a", "ECDSAP256SHA256", *more, zone)
+        how = ("-S", "-H", "0", *SIGNERS[signer], *dates)
+        _run(folder, "dnssec-signzone", *how, "-o", zone, "-f", signed.name, plain.name)
+
+
+def anchors(folder: Path) -> dict[str, str]:
+    """The DS record, as text without its owner, of each zone that has no parent here."""
+    return {
+        zone: (folder / f"dsset-{zone}").read_text().split("DS", 1)[1].split("\n")[0].strip()
+        for zone in ("example.", "other.")
+    }
+
+
+def _head(addresses: Sequence[str]) -> str:
+    types = {Family.IPV4: "A", Family.IPV6: "AAAA"}
+    lines = ["$TTL 300", "@ SOA ns h 1 3600 600 86400 300", "@ NS ns"]
+    lines += [f"ns {types[Family.of(a)]} {a}" for a in addresses]
+    return "\n".join(lines) + "\n"
+
+
+def _run(folder: Path, *argv: str) -> None:
+    program = find(argv[0])
+    if program is None:
+        raise LabError(f"{argv[0]} is not installed (package bind9-utils)")
+    done = subprocess.run(
+        (program, *argv[1:]), cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        raise LabError(f"{argv[0]}: {(done.stderr or done.stdout).strip()}")
