@@ -9,13 +9,15 @@ DS records in it, and the keys: for servers that sign what they answer themselve
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from steering.lab.sandbox import LabError, find
 from steering.lab.signzone import when
-from steering.model import Family, WallTime
+from steering.lab.zone import Keys
+from steering.model import Family, Seconds, WallTime
 
 TEXTS: Final = {
     "sub.example.": "www A 192.0.2.6\nup CNAME www.example.\nup2 CNAME nx.example.\n*.w TXT a\n",
@@ -50,6 +52,7 @@ UNSIGNED: Final = "plain.example."
 TYPES: Final = ("A", "TXT", "CNAME", "DS", "MX", "ANY")
 SIGNERS: Final = {"NSEC": (), "NSEC3": ("-3", "aabb"), "opt-out": ("-3", "aabb", "-A")}
 """Options of dnssec-signzone."""
+_MONTH: Final[Seconds] = 30 * 86_400
 
 
 def names() -> list[str]:
@@ -65,57 +68,61 @@ def names() -> list[str]:
     return sorted(found)
 
 
+def fresh_keys() -> dict[str, Keys]:
+    """New keys for each zone that is signed."""
+    return {zone: Keys.fresh() for zone in ZONES if zone != UNSIGNED}
+
+
 def sign(
     folder: Path,
     signer: str,
+    keys: Mapping[str, Keys],
     *,
     addresses: Sequence[str] = ("127.0.0.1",),
+    ttl: int = 300,
     until: WallTime | None = None,
-    keys: Path | None = None,
 ) -> None:
-    """Write all zones into a folder: `ZONEsigned`, `ZONEplain`, and the keys.
+    """Write all zones into a folder: `ZONEsigned`, `ZONEplain`, and the keys as files.
 
     Args:
         folder: where.
         signer: one of `SIGNERS`.
+        keys: of each zone but the unsigned one.
         addresses: of their nameserver.
+        ttl: of all records and of denials, in seconds.
         until: when the signatures run out, a month from now if left out.
-        keys: a folder signed before, whose keys are used again.
 
     Raises:
         LabError: dnssec-signzone is not installed, or fails.
     """
-    if keys is not None:
-        for key in keys.glob("K*"):
-            (folder / key.name).write_bytes(key.read_bytes())
-    dates = () if until is None else ("-s", when(until - 86_400), "-e", when(until))
+    until = time.time() + _MONTH if until is None else until
     for zone in ZONES:
-        plain = folder / f"{zone}plain"
-        children = (folder / f"dsset-{other}" for other in ZONES if other.endswith(f".{zone}"))
-        records = [_head(addresses), TEXTS[zone], *(c.read_text() for c in children if c.exists())]
+        records = [head(addresses, ttl), TEXTS[zone]]
+        records += [
+            f"{child} DS {held.ds(child)}\n"
+            for child, held in keys.items()
+            if child.endswith(f".{zone}")
+        ]
+        plain, signed = folder / f"{zone}plain", folder / f"{zone}signed"
         plain.write_text("".join(records))
-        signed = folder / f"{zone}signed"
         if zone == UNSIGNED:
             signed.write_text(plain.read_text())
             continue
-        if keys is None:
-            for more in ((), ("-f", "KSK")):
-                _run(folder, "dnssec-keygen", "-a", "ECDSAP256SHA256", *more, zone)
-        how = ("-S", "-H", "0", *SIGNERS[signer], *dates)
-        _run(folder, "dnssec-signzone", *how, "-o", zone, "-f", signed.name, plain.name)
+        files = keys[zone].write(zone, folder)
+        unsigned = folder / f"{zone}keyed"
+        unsigned.write_text("".join([*records, *(path.read_text() for path in files)]))
+        _run(
+            folder,
+            *("dnssec-signzone", "-H", "0", "-x", *SIGNERS[signer]),
+            *("-s", when(until - _MONTH - 3600), "-e", when(until), "-o", zone),
+            *("-f", signed.name, unsigned.name, *(path.stem for path in files)),
+        )
 
 
-def anchors(folder: Path) -> dict[str, str]:
-    """The DS record, as text without its owner, of each zone that has no parent here."""
-    return {
-        zone: (folder / f"dsset-{zone}").read_text().split("DS", 1)[1].split("\n")[0].strip()
-        for zone in ("example.", "other.")
-    }
-
-
-def _head(addresses: Sequence[str]) -> str:
+def head(addresses: Sequence[str], ttl: int) -> str:
+    """The apex of a zone, and its nameserver with these addresses."""
     types = {Family.IPV4: "A", Family.IPV6: "AAAA"}
-    lines = ["$TTL 300", "@ SOA ns h 1 3600 600 86400 300", "@ NS ns"]
+    lines = [f"$TTL {ttl}", f"@ SOA ns h 1 3600 600 86400 {ttl}", "@ NS ns"]
     lines += [f"ns {types[Family.of(a)]} {a}" for a in addresses]
     return "\n".join(lines) + "\n"
 

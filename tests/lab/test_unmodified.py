@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,7 +25,8 @@ import pytest
 from steering.lab import servers
 from steering.lab.sandbox import find, poll
 from steering.lab.servers import Place
-from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, anchors, names, sign
+from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
+from steering.lab.zone import Keys as ZoneKeys
 from steering.model import Kind, Question, Verdict
 from steering.observe.classify import classify
 from steering.observe.overheard import overheard
@@ -94,16 +95,16 @@ def known(port: int, wall: float) -> Trust:
     return Trust(secure=sets, insecure=frozenset({UNSIGNED}))
 
 
-def refused(folder: Path, port: int, name: str, rdtype: str) -> bool:
+def refused(folder: Path, keys: Mapping[str, ZoneKeys], port: int, name: str, rdtype: str) -> bool:
     """Whether Unbound, which asks the server there, answers SERVFAIL, and an answer with CD."""
     own = free_port()
     lines = [
         *("server:", f"interface: 127.0.0.1@{own}", "do-not-query-localhost: no", 'chroot: ""'),
         *('username: ""', 'pidfile: ""', "use-syslog: no", f'directory: "{folder}"'),
         *("do-ip6: no", "trust-anchor-signaling: no", "aggressive-nsec: no"),
-        *(f'trust-anchor: "{zone} DS {ds}"' for zone, ds in anchors(folder).items()),
+        *(f'trust-anchor: "{zone} DS {held.ds(zone)}"' for zone, held in keys.items()),
     ]
-    for zone in anchors(folder):
+    for zone in keys:
         lines += ["stub-zone:", f'name: "{zone}"', f"stub-addr: 127.0.0.1@{port}"]
     path = folder / "unbound.conf"
     path.write_text("\n".join(lines) + "\n")
@@ -151,7 +152,8 @@ def test_no_answer_of_an_unmodified_server_is_a_failure(
     for needed in (program, "dnssec-signzone"):
         if not find(needed):
             pytest.skip(f"{needed} is not installed")
-    sign(tmp_path, signer if signer in SIGNERS else "NSEC")
+    keys = fresh_keys()
+    sign(tmp_path, signer if signer in SIGNERS else "NSEC", keys)
     port = free_port()
     argv = serve(Place(folder=tmp_path, signer=signer, port=port))
     failing: dict[tuple[str, str], object] = {}
@@ -172,4 +174,4 @@ def test_no_answer_of_an_unmodified_server_is_a_failure(
         for name, rdtype in meant:
             assert (name, rdtype) in failing
             if find("unbound"):
-                assert refused(tmp_path, port, name, rdtype)
+                assert refused(tmp_path, keys, port, name, rdtype)
