@@ -95,7 +95,6 @@ def sign(
     Raises:
         LabError: dnssec-signzone is not installed, or fails.
     """
-    until = time.time() + _MONTH if until is None else until
     for zone in ZONES:
         records = [head(addresses, ttl), TEXTS[zone]]
         records += [
@@ -103,20 +102,35 @@ def sign(
             for child, held in keys.items()
             if child.endswith(f".{zone}")
         ]
-        plain, signed = folder / f"{zone}plain", folder / f"{zone}signed"
-        plain.write_text("".join(records))
+        (folder / f"{zone}plain").write_text("".join(records))
         if zone == UNSIGNED:
-            signed.write_text(plain.read_text())
-            continue
-        files = keys[zone].write(zone, folder)
-        unsigned = folder / f"{zone}keyed"
-        unsigned.write_text("".join([*records, *(path.read_text() for path in files)]))
-        _run(
-            folder,
-            *("dnssec-signzone", "-H", "0", "-x", *SIGNERS[signer]),
-            *("-s", when(until - _MONTH - 3600), "-e", when(until), "-o", zone),
-            *("-f", signed.name, unsigned.name, *(path.stem for path in files)),
-        )
+            (folder / f"{zone}signed").write_text("".join(records))
+        else:
+            how = SIGNERS[signer]
+            sign_zone(folder, zone, "".join(records), keys[zone], how=how, until=until)
+
+
+def sign_zone(
+    folder: Path,
+    zone: str,
+    text: str,
+    keys: Keys,
+    *,
+    how: Sequence[str] = (),
+    until: WallTime | None = None,
+) -> Path:
+    """Sign one zone with options of dnssec-signzone; its file. Raises LabError as `sign` does."""
+    until = time.time() + _MONTH if until is None else until
+    files = keys.write(zone, folder)
+    unsigned, signed = folder / f"{zone}keyed", folder / f"{zone}signed"
+    unsigned.write_text("".join([text, *(path.read_text() for path in files)]))
+    _run(
+        folder,
+        *("dnssec-signzone", "-P", "-H", "0", "-x", *how, "-s", when(until - _MONTH - 3600)),
+        *("-e", when(until), "-o", zone, "-f", signed.name, unsigned.name),
+        *(path.stem for path in files),
+    )
+    return signed
 
 
 def head(addresses: Sequence[str], ttl: int) -> str:
