@@ -17,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from benchmarks import (
     attack,
     bgp,
+    calm,
     detect,
     detector,
     dnstap,
@@ -49,6 +50,7 @@ ALL: dict[str, Callable[[], int | None]] = {
     "story": story.run,
     "attack": attack.run,
     "truth": truth.run,
+    "calm": calm.run,
 }
 
 

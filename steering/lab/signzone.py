@@ -36,7 +36,7 @@ def signzone(spec: ZoneSpec, keys: Keys, validity: Validity, directory: Path) ->
     start, end = validity.inception, validity.inception + validity.life
     argv = [
         *(program, "-q", "-3", "-", "-A", "-H", "0", "-N", "keep", "-P", "-x", "-O", "full"),
-        *("-s", _when(start), "-e", _when(end), "-X", _when(start + validity.dnskey_life)),
+        *("-s", when(start), "-e", when(end), "-X", when(start + validity.dnskey_life)),
         *("-j", str(int(validity.jitter)), "-o", spec.name, "-f", str(signed), str(plain)),
         *(str(path.with_suffix("")) for path in key_paths),
     ]
@@ -59,6 +59,6 @@ def read_zone(path: Path, name: str) -> SignedZone:
     return SignedZone(name=name, serial=zone.get_soa().serial, rrsets=tuple(rrsets))
 
 
-def _when(instant: WallTime) -> str:
+def when(instant: WallTime) -> str:
     """YYYYMMDDHHMMSS in UTC, as RRSIGs write their dates (RFC 4034 3.2)."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(instant))

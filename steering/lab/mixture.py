@@ -1,0 +1,140 @@
+"""Clients that ask several resolvers for every name of the tangled zones, again and again.
+
+Each resolver is asked all questions in a mixed order, at a steady rate. What nothing is there for
+gets a name that nobody has asked for, so that not all is answered out of caches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import dns.message
+import dns.rcode
+
+from steering.lab.tangled import TYPES, names
+from steering.lab.world import EDGE, World
+from steering.model import Family, Instant, Seconds
+
+SILENT = "silent"
+_PATIENCE: Seconds = 10.0
+"""Recursors try for a few seconds before they give up."""
+_DRAWN: Final = re.compile("-[0-9a-f]{8}")
+
+
+@dataclass(slots=True)
+class Mixture:
+    """A thread that asks, from entering the context until leaving it."""
+
+    world: World
+    resolvers: Mapping[str, str]
+    """Name -> where it listens in the edge namespace."""
+    rate: float
+    """Questions a second to each."""
+    told: dict[str, Counter[str]] = field(init=False)
+    """Resolver -> rcode, or silence -> answers."""
+    failed: Counter[tuple[str, str, str]] = field(init=False, default_factory=Counter)
+    """Resolver, name (what is drawn at random left out) and type of each SERVFAIL."""
+    _over: threading.Event = field(init=False, default_factory=threading.Event)
+    _thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.told = {name: Counter() for name in self.resolvers}
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(_PATIENCE)
+
+    def answered(self) -> int:
+        """The fewest answers that one of them gave."""
+        return min(sum(n for rcode, n in c.items() if rcode != SILENT) for c in self.told.values())
+
+    def _ask(self) -> None:
+        rng = random.Random(7)  # noqa: S311 - a mixed order
+        with contextlib.ExitStack() as stack:
+            asking = [
+                _Asking(
+                    udp=stack.enter_context(_connected(self.world, at)),
+                    name=name,
+                    told=self.told[name],
+                    failed=self.failed,
+                    questions=_questions(random.Random(rng.random())),  # noqa: S311
+                )
+                for name, at in self.resolvers.items()
+            ]
+            while not self._over.wait(1.0 / self.rate):
+                now = time.monotonic()
+                for one in asking:
+                    one.hear(now)
+                    one.ask(now)
+
+
+@dataclass(slots=True)
+class _Asking:
+    """One resolver's client."""
+
+    udp: socket.socket
+    told: Counter[str]
+    name: str
+    failed: Counter[tuple[str, str, str]]
+    questions: Iterator[tuple[str, str]]
+    _waiting: dict[int, tuple[str, str]] = field(default_factory=dict)
+    _order: deque[tuple[int, Instant]] = field(default_factory=deque)
+    _number: int = 0
+
+    def ask(self, now: Instant) -> None:
+        name, rdtype = next(self.questions)
+        self._number = (self._number + 1) & 0xFFFF
+        query = dns.message.make_query(name, rdtype, want_dnssec=True, id=self._number)
+        with contextlib.suppress(OSError):
+            self.udp.send(query.to_wire())
+        self._waiting[self._number] = (name, rdtype)
+        self._order.append((self._number, now))
+
+    def hear(self, now: Instant) -> None:
+        with contextlib.suppress(OSError):
+            while packet := self.udp.recv(65_535):
+                number, flags = struct.unpack_from("!HH", packet)
+                if (asked := self._waiting.pop(number, None)) is None:
+                    continue
+                rcode = dns.rcode.to_text(dns.rcode.Rcode(flags & 0xF))
+                self.told[rcode] += 1
+                if rcode == "SERVFAIL":
+                    self.failed[self.name, _DRAWN.sub("", asked[0]), asked[1]] += 1
+        while self._order and self._order[0][1] < now - _PATIENCE:
+            if self._waiting.pop(self._order.popleft()[0], None):
+                self.told[SILENT] += 1
+
+
+def _connected(world: World, at: str) -> socket.socket:
+    udp = world.socket(EDGE, Family.IPV4)
+    udp.connect((at, 53))
+    udp.setblocking(False)
+    return udp
+
+
+def _questions(rng: random.Random) -> Iterator[tuple[str, str]]:
+    """All questions in a mixed order, and then again."""
+    both = [(name, rdtype) for name in names() for rdtype in TYPES]
+    while True:
+        rng.shuffle(both)
+        for name, rdtype in both:
+            first, _, rest = name.partition(".")
+            if first in {"nx", "q", "a"}:
+                yield f"{first}-{rng.getrandbits(32):08x}.{rest}", rdtype
+            else:
+                yield name, rdtype

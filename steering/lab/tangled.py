@@ -1,0 +1,152 @@
+"""Zones that are full of what is hard to answer, for servers that nobody here wrote.
+
+Four zones on one server: DNAMEs, aliases into zones below and beside and back, wildcards, empty
+non-terminals that an opt-out gap hides, and a zone below that is not signed. Signed by BIND's
+dnssec-signzone, in three ways. Beside each signed zone lies the same without signatures, with the
+DS records in it, and the keys: for servers that sign what they answer themselves.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from steering.lab.sandbox import LabError, find
+from steering.lab.signzone import when
+from steering.lab.zone import Keys
+from steering.model import Family, Seconds, WallTime
+
+TEXTS: Final = {
+    "sub.example.": "www A 192.0.2.6\nup CNAME www.example.\nup2 CNAME nx.example.\n*.w TXT a\n",
+    "plain.example.": "www A 192.0.2.7\nup CNAME www.example.\n",
+    "other.": "www A 192.0.2.5\n*.w A 192.0.2.8\nback CNAME www.example.\nd DNAME moved.example.\n",
+    "example.": """www A 192.0.2.1
+a.b.c A 192.0.2.2
+*.wild A 192.0.2.3
+x.deep.wild A 192.0.2.9
+*.wc CNAME www
+moved DNAME target
+x.target A 192.0.2.4
+out DNAME other.
+alias1 CNAME www
+alias2 CNAME www.sub
+alias3 CNAME www.plain
+alias4 CNAME www.other.
+alias5 CNAME nx.other.
+alias6 CNAME nx.sub
+alias7 CNAME nx
+alias8 CNAME x.moved
+sub NS ns.other.
+plain NS ns.other.
+d.ent.e NS ns.other.
+mx MX 10 www.sub
+""",
+}
+"""What each zone holds beside its apex and the nameserver. Children before their parent."""
+
+ZONES: Final = tuple(TEXTS)
+UNSIGNED: Final = "plain.example."
+TYPES: Final = ("A", "TXT", "CNAME", "DS", "MX", "ANY")
+SIGNERS: Final = {"NSEC": (), "NSEC3": ("-3", "aabb"), "opt-out": ("-3", "aabb", "-A")}
+"""Options of dnssec-signzone."""
+_MONTH: Final[Seconds] = 30 * 86_400
+
+
+def names() -> list[str]:
+    """Every owner, a name in its wildcard's place, and what is beside and below."""
+    found = set()
+    for zone, text in TEXTS.items():
+        for line in ["ns", *text.splitlines()]:
+            owner = f"{line.split()[0]}.{zone}"
+            found |= {owner, f"nx.{owner}", f"a.b.{owner}", owner.replace("*", "q")}
+            while (owner := owner.partition(".")[2]) and owner != zone:
+                found.add(owner)
+        found.add(zone)
+    return sorted(found)
+
+
+def fresh_keys() -> dict[str, Keys]:
+    """New keys for each zone that is signed."""
+    return {zone: Keys.fresh() for zone in ZONES if zone != UNSIGNED}
+
+
+def sign(
+    folder: Path,
+    signer: str,
+    keys: Mapping[str, Keys],
+    *,
+    addresses: Sequence[str] = ("127.0.0.1",),
+    ttl: int = 300,
+    until: WallTime | None = None,
+) -> None:
+    """Write all zones into a folder: `ZONEsigned`, `ZONEplain`, and the keys as files.
+
+    Args:
+        folder: where.
+        signer: one of `SIGNERS`.
+        keys: of each zone but the unsigned one.
+        addresses: of their nameserver.
+        ttl: of all records and of denials, in seconds.
+        until: when the signatures run out, a month from now if left out.
+
+    Raises:
+        LabError: dnssec-signzone is not installed, or fails.
+    """
+    for zone in ZONES:
+        records = [head(addresses, ttl), TEXTS[zone]]
+        records += [
+            f"{child} DS {held.ds(child)}\n"
+            for child, held in keys.items()
+            if child.endswith(f".{zone}")
+        ]
+        (folder / f"{zone}plain").write_text("".join(records))
+        if zone == UNSIGNED:
+            (folder / f"{zone}signed").write_text("".join(records))
+        else:
+            how = SIGNERS[signer]
+            sign_zone(folder, zone, "".join(records), keys[zone], how=how, until=until)
+
+
+def sign_zone(
+    folder: Path,
+    zone: str,
+    text: str,
+    keys: Keys,
+    *,
+    how: Sequence[str] = (),
+    until: WallTime | None = None,
+) -> Path:
+    """Sign one zone with options of dnssec-signzone; its file. Raises LabError as `sign` does."""
+    until = time.time() + _MONTH if until is None else until
+    files = keys.write(zone, folder)
+    unsigned, signed = folder / f"{zone}keyed", folder / f"{zone}signed"
+    unsigned.write_text("".join([text, *(path.read_text() for path in files)]))
+    _run(
+        folder,
+        *("dnssec-signzone", "-P", "-H", "0", "-x", *how, "-s", when(until - _MONTH - 3600)),
+        *("-e", when(until), "-o", zone, "-f", signed.name, unsigned.name),
+        *(path.stem for path in files),
+    )
+    return signed
+
+
+def head(addresses: Sequence[str], ttl: int) -> str:
+    """The apex of a zone, and its nameserver with these addresses."""
+    types = {Family.IPV4: "A", Family.IPV6: "AAAA"}
+    lines = [f"$TTL {ttl}", f"@ SOA ns h 1 3600 600 86400 {ttl}", "@ NS ns"]
+    lines += [f"ns {types[Family.of(a)]} {a}" for a in addresses]
+    return "\n".join(lines) + "\n"
+
+
+def _run(folder: Path, *argv: str) -> None:
+    program = find(argv[0])
+    if program is None:
+        raise LabError(f"{argv[0]} is not installed (package bind9-utils)")
+    done = subprocess.run(
+        (program, *argv[1:]), cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    if done.returncode:
+        raise LabError(f"{argv[0]}: {(done.stderr or done.stdout).strip()}")

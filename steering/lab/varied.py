@@ -1,0 +1,266 @@
+"""An edge host with every resolver that we know of, in front of every server that we know of.
+
+Servers of six kinds (`servers`), each at four addresses, have the zones of `tangled` behind every
+path, and a root above them. Unbound, BIND, PowerDNS Recursor and Knot Resolver run on the edge host
+as they come, told nothing but the root, its key, where to listen and, if they can, to bring their
+dnstap to the agent. Half of each server's addresses belong to an upstream of which the policy names
+one zone, the other half to one with all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import dns.exception
+import dns.message
+import dns.rcode
+
+from steering.lab import servers
+from steering.lab.agent import STATUS_PORT, Seat
+from steering.lab.resolvers import RESOLVING
+from steering.lab.sandbox import LabError, Program, find, missing, poll
+from steering.lab.servers import Place
+from steering.lab.tangled import ZONES, fresh_keys, head, sign, sign_zone
+from steering.lab.world import EDGE, World
+from steering.lab.zone import Keys
+from steering.model import LOCAL, Family, WallTime
+
+SIGNED: Final = ("nsd", "named", "knot", "pdns")
+"""Servers of zones that come signed."""
+SIGNING: Final = {"knot_signing": "opt-out", "pdns_signing": "narrow"}
+"""Servers that sign by themselves, and how."""
+SERVERS: Final = (*SIGNED, *SIGNING)
+UPSTREAMS: Final = {"one-zone": ("example.",), "all-zones": tuple(reversed(ZONES))}
+"""Upstream -> the zones that its policy names."""
+RESOLVERS: Final = {name: f"127.0.0.{n}" for n, name in enumerate(RESOLVING, start=1)}
+"""Where each listens."""
+SITE: Final = "pao"
+_PROGRAMS: Final = (
+    *("nsd", "named", "knotd", "pdns_server", "dnssec-signzone"),
+    *("unbound", "pdns_recursor", "kresd", "nft", "setpriv"),
+)
+TTL: Final = 20
+"""Seconds: resolvers soon ask again."""
+_ROOT: Final = "198.41.0.4"
+_GROUPS: Final = {name: 61_000 + n for n, name in enumerate(RESOLVERS)}
+"""A group for each resolver, by which the kernel counts what it asks."""
+
+
+def lacks() -> tuple[str, ...]:
+    """What this machine has not; empty if nothing."""
+    return missing() + tuple(f"no {program}" for program in _PROGRAMS if not find(program))
+
+
+def addresses_of(server: str, upstream: str) -> tuple[str, str]:
+    """Where a server of an upstream is."""
+    number = 1 + 2 * SERVERS.index(server) + list(UPSTREAMS).index(upstream)
+    return f"198.51.100.{number}", f"2001:db8:51::{number}"
+
+
+def both_of(server: str) -> tuple[str, ...]:
+    """All addresses of a server."""
+    return tuple(a for upstream in UPSTREAMS for a in addresses_of(server, upstream))
+
+
+@dataclass(slots=True)
+class Varied:
+    """The whole of it. Enter it, then `serve`, `resolve`, `start_agent`; leaving ends all."""
+
+    signer: str = "opt-out"
+    probe: str = "interval: 10s, fast_interval: 200ms, timeout: 1s"
+    mode: str = "enforce"
+    dnstap: Mapping[str, str] = field(default_factory=dict)
+    """Resolver -> what its page in the docs says to configure, with the socket of `tap`."""
+    world: World = field(init=False)
+    keys: Mapping[str, Keys] = field(init=False, default_factory=fresh_keys)
+    root: Keys = field(init=False, default_factory=Keys.fresh)
+    agent: Program | None = field(init=False, default=None)
+    seat: Seat = field(init=False)
+    programs: dict[tuple[str, str], Program] = field(init=False, default_factory=dict)
+    """Path and server, or edge and resolver."""
+    _stack: ExitStack = field(init=False, default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        everywhere = [a for server in SERVERS for a in both_of(server)]
+        self.world = self._stack.enter_context(World(addresses=everywhere, sites=(SITE,)))
+        self.seat = Seat(world=self.world, namespace=EDGE)
+        for resolver, group in _GROUPS.items():
+            self._count(resolver, group)
+        for address in list(RESOLVERS.values())[1:]:  # BIND listens at what an interface has
+            self.world.ip(EDGE, "addr", "add", f"{address}/8", "dev", "lo")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def tap(self) -> Path:
+        """The agent's socket."""
+        return self.world.work / "run" / "tap"
+
+    @property
+    def log(self) -> Path:
+        """The agent's events, one JSON object a line."""
+        return self.world.work / "agent.log"
+
+    def serve_root(self) -> None:
+        """A root zone, at the local provider's."""
+        local = self.world.paths[LOCAL]
+        self.world.ip(local.auth, "addr", "add", f"{_ROOT}/32", "dev", "lo")
+        hop = local.inner(2)[Family.IPV4]
+        self.world.ip(local.router, "route", "add", _ROOT, "via", hop)
+        folder = self._folder("root")
+        text = head([_ROOT], 3600)
+        for zone in ("example.", "other."):
+            text += f"{zone} NS ns.{zone}\n{zone} DS {self.keys[zone].ds(zone)}\n"
+            for line in head(self.world.addresses, 3600).splitlines():
+                text += line.replace("ns ", f"ns.{zone} ") + "\n" if line.startswith("ns ") else ""
+        signed = sign_zone(folder, ".", text, self.root, how=("-3", "-"))
+        path = folder / "conf"
+        path.write_text(
+            f'server:\n ip-address: {_ROOT}\n username: ""\n chroot: ""\n server-count: 1\n'
+            f' zonesdir: "{folder}"\n pidfile: "{folder}/pid"\n xfrdfile: "{folder}/xfrd"\n'
+            f' zonelistfile: "{folder}/list"\nremote-control:\n control-enable: no\n'
+            f'zone:\n name: "."\n zonefile: "{signed}"\n'
+        )
+        self.world.start(local.auth, ["nsd", "-d", "-c", str(path)], log="root.log")
+        self._await_answer(LOCAL, _ROOT, ".")
+
+    def serve(
+        self,
+        *,
+        paths: Iterable[str] = (LOCAL, SITE),
+        kinds: Iterable[str] = SERVERS,
+        until: WallTime | None = None,
+    ) -> None:
+        """Start these servers behind these paths, anew where they run: zones signed until then."""
+        kinds = tuple(kinds)
+        for path in paths:
+            folder = self._folder(f"zones-{path}")
+            sign(
+                folder, self.signer, self.keys, addresses=self.world.addresses, ttl=TTL, until=until
+            )
+            for kind in kinds:
+                if (path, kind) in self.programs:
+                    self.programs[path, kind].stop()
+                place = Place(
+                    folder=folder,
+                    signer=SIGNING.get(kind, self.signer),
+                    addresses=both_of(kind),
+                )
+                argv = getattr(servers, kind)(place)
+                self.programs[path, kind] = self.world.start(
+                    self.world.paths[path].auth, argv, log=f"{kind}-{path}.log"
+                )
+            for kind in kinds:
+                for address in both_of(kind):
+                    self._await_answer(path, address, "example.")
+
+    def resolve(self) -> None:
+        """Start the resolvers."""
+        anchor = self.root.anchor(".").strip()
+        for name, listens in RESOLVERS.items():
+            folder = self._folder(name)
+            argv = RESOLVING[name](folder, listens, anchor, _ROOT, self.dnstap.get(name, ""))
+            group = ["setpriv", f"--regid={_GROUPS[name]}", "--clear-groups"]
+            program = self.world.start(EDGE, [*group, *argv], log=f"{name}.log")
+            self.programs[EDGE, name] = program
+        for name, listens in RESOLVERS.items():
+            asked = partial(self._says, EDGE, listens, "www.example.", rd=True)
+            if not poll(asked, timeout=30):
+                tail = self.programs[EDGE, name].tail()
+                raise LabError(f"{name} does not answer{tail}")
+
+    def start_agent(self) -> Program:
+        """Run the agent, until its first round of probes is done."""
+        self.agent = self.seat.start(self._configure(), log=self.log)
+        self.seat.await_ready(self.agent)
+        return self.agent
+
+    def asked(self) -> dict[str, int]:
+        """Packets to name servers that each resolver has sent."""
+        told = json.loads(self.world.run(EDGE, ["nft", "-j", "list", "counters"]).stdout)
+        counters = [one["counter"] for one in told["nftables"] if "counter" in one]
+        return {name: c["packets"] for name in RESOLVERS for c in counters if c["name"] == name}
+
+    def routes(self) -> str:
+        """The steers' table as `ip` shows it, both families."""
+        return "".join(
+            self.world.run(
+                EDGE, ["ip", family, "route", "show", "table", "5353"], check=False
+            ).stdout
+            for family in ("-4", "-6")
+        )
+
+    def _configure(self) -> Path:
+        folder = self._folder("etc")
+        policies = folder / "policies"
+        policies.mkdir(exist_ok=True)
+        (folder / "anchors").write_text(self.root.anchor("."))
+        for upstream, zones in UPSTREAMS.items():
+            lines = [f"upstream: {upstream}", "operator: {name: the lab}"]
+            lines += [f"zones: [{', '.join(zones)}]", "nameservers:"]
+            for server in SERVERS:
+                addresses = json.dumps(addresses_of(server, upstream))
+                lines.append(f"  {server.replace('_', '-')}.{upstream}.: {addresses}")
+            lines.append(f"steer: {{to: [{SITE}], together: address}}")
+            (policies / f"{upstream}.yaml").write_text("\n".join(lines) + "\n")
+        hop = self.world.paths[SITE].next_hop
+        config = folder / "steering.yaml"
+        config.write_text(
+            f"site: sin\nmode: {self.mode}\nstate: {self.world.work}/state\n"
+            f"runtime: {self.world.work}/run\npolicies: policies\ntrust_anchors: anchors\n"
+            f"resolvers: [{', '.join(RESOLVERS.values())}]\nsites:\n"
+            f"  {SITE}: {{next_hop: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}}}\n"
+            f"observe:\n  dnstap: [{self.tap if self.dnstap else ''}]\n"
+            f"  probe: {{{self.probe}}}\nstatus: 127.0.0.1:{STATUS_PORT}\n"
+        )
+        return config
+
+    def _count(self, resolver: str, group: int) -> None:
+        counted = f"meta skgid {group} meta l4proto {{ tcp, udp }} th dport 53 counter name"
+        rules = f"""table inet asked {{
+  counter {resolver} {{ }}
+  chain output {{
+    type filter hook output priority 0;
+    oifname != "lo" {counted} {resolver}
+  }}
+}}
+"""
+        self.world.run(EDGE, ["nft", "-f", "-"], stdin=rules)
+
+    def _folder(self, name: str) -> Path:
+        folder = self.world.work / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def _await_answer(self, path: str, address: str, zone: str) -> None:
+        auth = self.world.paths[path].auth
+        if not poll(lambda: self._says(auth, address, zone), timeout=30, every=0.05):
+            tails = "".join(program.tail(4) for program in self.programs.values())
+            raise LabError(f"{address} behind {path} does not answer{tails}")
+
+    def _says(self, namespace: str, address: str, name: str, *, rd: bool = False) -> bool:
+        """Whether NOERROR comes back from an address as seen in a namespace."""
+        query = dns.message.make_query(name, "SOA", flags=0x100 if rd else 0)
+        with self.world.socket(namespace, Family.of(address)) as udp:
+            udp.settimeout(1.0)
+            try:
+                udp.connect((address, 53))
+                udp.send(query.to_wire())
+                answer = dns.message.from_wire(udp.recv(65_535))
+            except (OSError, dns.exception.DNSException):
+                return False
+        return answer.rcode() == dns.rcode.NOERROR
