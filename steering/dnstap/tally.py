@@ -85,10 +85,12 @@ class Failing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """What one address answered with signatures of one of its zones.
+    """What one address answered for one of its zones, by the dates of the zone's signatures.
 
-    One answer counts once, by the worst of its RRsets that the zone signed. That the
-    signatures were within their dates is all that is known of `good` ones.
+    One answer counts once, for the zone that was asked, by the worst of the RRsets that a
+    resolver uses of it (`steering/observe/relevant.py`) and the zone signed. That the signatures
+    were within their dates is all that is known of `good` ones. What has none that counts, does
+    not speak for the zone or is truncated counts for nothing here.
     """
 
     address: str
@@ -97,9 +99,10 @@ class Signed:
     expired: int = 0
     not_yet_valid: int = 0
     expires: WallTime | None = None
-    """The soonest expiration seen, of all signatures by the zone: in the past if one is over."""
+    """The soonest expiration seen in answers that count, of all signatures by the zone in their
+    answer and authority sections: in the past if one is over."""
     serial: int | None = None
-    """Serial of the last SOA record of the zone that was seen."""
+    """Serial of the last SOA record of the zone that was seen where the zone was asked."""
     failing: tuple[Failing, ...] = ()
     """New ones first, at most `NAMES` of them, then at most as many that were told before; fewer
     where their names are long."""
@@ -119,10 +122,10 @@ class Traffic:
     responses: int = 0
     """RESOLVER_RESPONSE and FORWARDER_RESPONSE frames."""
     bare: int = 0
-    """Complete NOERROR and NXDOMAIN answers without any signature: as it should be where DO
-    was not set, a sign of stripped signatures elsewhere."""
+    """Complete NOERROR and NXDOMAIN answers without any signature in answer and authority: as it
+    should be where DO was not set, a sign of stripped signatures elsewhere."""
     truncated: int = 0
-    """Responses with TC set: their records count as those of any other."""
+    """Responses with TC set: no resolver uses their records (RFC 2181 9)."""
     malformed: int = 0
     """Responses that are no DNS message as far as they were read. Not in `rcodes`."""
     rcodes: Mapping[int, int] = field(default_factory=dict)
@@ -132,7 +135,7 @@ class Traffic:
 class Reason(enum.StrEnum):
     """Why a message is handed over."""
 
-    FAILING = "failing"  # it holds an RRset out of its dates
+    FAILING = "failing"  # what a resolver uses of it is out of its dates
     BARE = "bare"  # it holds no signature at all
     RANDOM = "random"  # drawn evenly from all responses of addresses of interest
 

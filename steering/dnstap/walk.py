@@ -2,8 +2,14 @@
 
 One pass a frame: its length, the protobuf fields that are needed (dnstap.proto), then the
 records of the DNS message inside. Only answers of upstreams of interest get that far. Where
-the type and class of a signature stand in the bytes for the last time, there can be none
-behind; so the walk ends there, before the glue.
+the type and class of a signature stand nowhere in the bytes, there is none and no more is read;
+else the answer and authority sections are, and never the glue.
+
+What counts of a message is what a resolver would use of it, as the classifier reads it
+(`steering/observe/relevant.py`): an answer counts for the zone that was asked, by the dates of
+the zone's signatures over what answers the question. Nearly every answer has all its signatures
+within their dates, and one where it is looked for first: `_read` sees that in passing. All
+others are read again, RRset by RRset (`_weigh`), to the same rule and at some ten times the price.
 
 Exact: names are followed as a resolver would (RFC 1035 4.1.4, pointers only to before), so
 bytes in a TXT record that look like a signature are none, and a message that goes wrong
@@ -32,17 +38,48 @@ FRAME_LIMIT: Final = 1 << 18
 """Bytes of a frame's payload: two DNS messages of 64 KiB, and as much again for the rest."""
 
 _TOLD: Final = 256  # names remembered as told before, of each (address, zone)
-_FEW: Final = 4  # zones that are compared one by one
 _NEVER: Final = 1 << 62
 _STRANGE: Final = 1 << 40  # added to a number whose upper bits were cut off
 _RRSIG: Final = b"\0\x2e\0\1"  # type 46 (RFC 4034 3), class IN
-_IN_RRSIG: Final = 0x002E0001
+_NS: Final = 2
+_CNAME: Final = 5
+_SOA: Final = 6
+_DNAME: Final = 39
+_DS: Final = 43
+_SIG: Final = 46  # RRSIG
+_NSEC: Final = 47
+_NSEC3: Final = 50
+_ANY: Final = 255
+_IN_NS: Final = 0x00020001  # with their class
+_IN_CNAME: Final = 0x00050001
 _IN_SOA: Final = 0x00060001
+_IN_DNAME: Final = 0x00270001
+_IN_DS: Final = 0x002B0001
+_IN_RRSIG: Final = 0x002E0001
+_IN_NSEC: Final = 0x002F0001
+_IN_NSEC3: Final = 0x00320001
 _HALF: Final = 0x80000000
 _ALL: Final = 0xFFFFFFFF
 _POINTER: Final = 0xC000
 _QNAME: Final = 12  # where the question's name stands in nearly every message
 _LONGEST: Final = 255  # octets of a name (RFC 1035 2.3.4)
+_NXDOMAIN: Final = 3
+_YXDOMAIN: Final = 6
+
+# As the classifier has them, and a test holds them together: importing it would bring dnspython.
+ALGORITHMS: Final = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 16
+"""A bit for each that validators know (RFC 8624 3.1)."""
+MOST_RECORDS: Final = 400
+"""With the question. What has more is no answer, and is not read."""
+MOST_SIGNATURES: Final = 48
+MOST_ALIASES: Final = 16
+
+# What an RRset, or a whole answer, amounts to by dates: of an answer's RRsets the greatest
+# counts, of an RRset's signatures the least but `_NOTHING`.
+_NOTHING: Final = 0
+_GOOD: Final = 1
+_EXPIRED: Final = 2
+_EARLY: Final = 3
 
 _RESOLVER_QUERY: Final = 3
 _RESOLVER_RESPONSE: Final = 4
@@ -74,6 +111,46 @@ class MalformedError(Exception):
     """The bytes are not what they should be."""
 
 
+class RRset:
+    """One RRset of a message, and what the signatures over it amount to, whichever come first."""
+
+    def __init__(self, owner: bytes, rdtype: int) -> None:
+        self.owner = owner
+        self.rdtype = rdtype
+        self.answer = False
+        """Whether a record of it stands in the answer section."""
+        self.authority = False
+        self.start: i64 = 0
+        """Where the RDATA begins of its last record in the answer section."""
+        self.end: i64 = 0
+        self.signed = False
+        self.by_zone = False
+        """Whether one of its signatures is by the zone that was asked, and below: by none else
+        than zones below that."""
+        self.by_lower = True
+        self.word: i64 = _NOTHING
+        self.away: i64 = 0
+        """Seconds to the dates of the signature that is the least bad one."""
+        self.key_tag: i64 = 0
+        self.inception: i64 = 0
+        self.expiration: i64 = 0
+        self.labels: i64 = 0
+        """Of its first good signature."""
+
+    @property
+    def wild(self) -> bool:
+        """Whether it was made from a wildcard (RFC 4035 5.3.2)."""
+        labels: i64 = 0
+        at: i64 = 0
+        while self.owner[at] != 0:
+            count: i64 = self.owner[at]
+            at += count + 1
+            labels += 1
+        if self.owner[:2] == b"\1*":
+            labels -= 1
+        return self.word == _GOOD and self.labels < labels
+
+
 class Failed:
     """One RRset out of its dates: of all its signatures by the zone the least bad one."""
 
@@ -102,9 +179,6 @@ class Zone:
         self.fresh: dict[bytes, Failed] = {}
         self.again: dict[bytes, Failed] = {}
         self.told: dict[bytes, None] = {}
-        # Of the message being read:
-        self.stamp: i64 = 0
-        self.soonest: i64 = 0
 
     def note(self, failed: Failed) -> bool:
         """Keep a failing RRset, if there is room; whether it is a new one."""
@@ -151,8 +225,11 @@ class Upstream:
             if since:
                 self.begin()
         self.zones = {signer: self.zones.get(signer) or Zone(signer) for signer in signers}
-        self.few: list[Zone] = list(self.zones.values())[:_FEW]
-        self.last = self.few[0] if self.few else Zone(b"\xff")  # no name
+        self.last = next(iter(self.zones.values()), Zone(b"\xff"))  # that is no name
+        self.apart = not any(
+            one != other and _within(one, other) for one in signers for other in signers
+        )
+        """Whether no zone lies in another: then whatever is in one is in no other."""
 
     def begin(self) -> None:
         """Count from nothing."""
@@ -183,13 +260,13 @@ class Walker:
         self.failed_at: i64 = -1
         """Where the frame begins over which `walk` raised what it should not."""
         self._random = random.Random(seed)
-        self._stamp: i64 = 0
         # The last writer's name and version, which stand before Dnstap.message, and what follows.
         self._usual = re.compile(_OPENING, re.DOTALL).match
         self._named: i64 = 0
         # Of the message being read:
-        self._touched: list[Zone] = []
-        self._bad = False
+        self._zone: Zone | None = None
+        self._soonest: i64 = 0
+        self._failed: list[Failed] = []
         self._seen_signature = False
         self.begin()
 
@@ -418,12 +495,10 @@ class Walker:
         self._wait -= 1
         if self._wait < 0:
             self._draw(message, upstream)
-        touched: list[Zone] = []
-        self._touched = touched
-        self._bad = False
         self._seen_signature = False
+        word: i64 = _NOTHING
         try:
-            self._records(message, upstream, now, None)
+            word = self._read(message, upstream, now)
         except (IndexError, struct.error, MalformedError):
             upstream.malformed += 1
             return
@@ -431,22 +506,34 @@ class Walker:
         code &= 15
         if code == 0:
             upstream.noerror += 1
-        elif code == 3:
+        elif code == _NXDOMAIN:
             upstream.nxdomain += 1
         else:
             upstream.rcodes[code] += 1
         if message[2] & 2:
             upstream.truncated += 1
-        elif not self._seen_signature and (code == 0 or code == 3):
+        elif not self._seen_signature and (code == 0 or code == _NXDOMAIN):
             upstream.bare += 1
             if len(upstream.bare_ones) < CANDIDATES:
                 upstream.bare_ones.append(message)
-        for zone in touched:
+        zone = self._zone
+        if word == _NOTHING or zone is None:
+            return
+        if now + self._soonest < zone.expires:
+            zone.expires = now + self._soonest
+        if word == _GOOD:
             zone.good += 1
-            if now + zone.soonest < zone.expires:
-                zone.expires = now + zone.soonest
-        if self._bad:
-            self._failing(message, upstream, now)
+            return
+        if word == _EXPIRED:
+            zone.expired += 1
+        else:
+            zone.early += 1
+        new = False
+        for failed in self._failed:
+            new = zone.note(failed) or new
+        kept = upstream.failing_new if new else upstream.failing_old
+        if len(kept) < CANDIDATES:
+            kept.append(message)
 
     def _draw(self, message: bytes, upstream: Upstream) -> None:
         """Algorithm L (Li 1994): an even sample, with a random number for few messages only."""
@@ -461,64 +548,94 @@ class Walker:
         gap = math.log(1.0 - self._random.random()) / math.log1p(-self._weight)
         self._wait = int(min(gap, 1e15))
 
-    def _records(
-        self,
-        message: bytes,
-        upstream: Upstream,
-        now: i64,
-        found: list[tuple[int, int, int]] | None,
-    ) -> None:
-        """Walk the records until the last signature. An SOA record behind it is not seen.
+    def _read(self, message: bytes, upstream: Upstream, now: i64) -> i64:
+        """Walk answer and authority; what they amount to for the zone that was asked, by dates.
 
-        With a list, the place of each signature's owner name, of its RDATA and of their end
-        goes there besides.
+        It is `_GOOD` at once if all signatures by the zone are, and one of them is over what a
+        resolver uses for certain: names that compare equal by a pointer alone, each signature
+        behind its RRset. In doubt `_weigh` says it.
         """
-        if len(message) < _QNAME or message[2] & 0xF8 != 0x80:  # no response to a query
-            raise MalformedError
-        last: i64 = message.rfind(_RRSIG)
-        if last < 0:
-            return
         size: i64 = len(message)
+        if size < _QNAME or message[2] & 0xF8 != 0x80:  # no response to a query
+            raise MalformedError
+        if message.find(_RRSIG) < 0:
+            return _NOTHING
         questions: i64
-        left: i64
+        answers: i64
+        authority: i64
+        additional: i64
         if _INTERPRETED:
             questions, answers, authority, additional = _COUNTS(message, 4)
-            left = answers + authority + additional
         else:
-            questions = _number(message, 4) >> 16
-            left = (_number(message, 4) & 0xFFFF) + (_number(message, 8) >> 16)
-            left += _number(message, 8) & 0xFFFF
+            questions = _number(message, 4)
+            answers = questions & 0xFFFF
+            questions >>= 16
+            authority = _number(message, 8)
+            additional = authority & 0xFFFF
+            authority >>= 16
+        left = answers + authority
+        if questions + left + additional > MOST_RECORDS:
+            self._seen_signature = True
+            return _NOTHING
+        at: i64 = _QNAME
+        asked: i64 = 0  # type and class
+        root: i64 = -1  # where the zone's name begins in the question
+        zone: Zone | None = None
+        code: i64 = message[3]
+        code &= 15
+        count: i64
+        here: i64
+        if questions == 1:
+            at = skip(message, _QNAME, size)
+            asked = _number(message, at)
+            fine = code == 0 or code == _NXDOMAIN or code == _YXDOMAIN
+            if fine and asked & 0xFFFF == 1 and message[2] & 2 == 0:
+                root = self._asked(upstream, message, at, asked)
+                zone = self._zone
+            at += 4
+        else:
+            while questions > 0:
+                at = skip(message, at, size) + 4
+                questions -= 1
+            questions = -1
+        if at > size:
+            raise MalformedError
+        records = at
+        signer = zone.signer if zone is not None else b"\xff"
+        extent: i64 = zone.size if zone is not None else 1
         # Names followed before are not followed again: by the two bytes of a pointer to them, or
         # of one behind a label that was no shorter.
-        known: i64 = _POINTER + _QNAME if questions > 0 else 0
+        known: i64 = _POINTER + _QNAME if questions == 1 else -1
         recent: i64 = 0
         tail: i64 = 0
         longest: i64 = 0
-        at: i64 = _QNAME
-        while questions > 0:
-            at = skip(message, at, size) + 4
-            questions -= 1
-        if at > size:
-            raise MalformedError
+        apex: i64 = _POINTER + root if root > 0 else -1
+        place: i64  # of an owner: the pointer that it is, else 0
+        behind: i64  # the pointer that it ends with, else 0
+        signatures: i64 = 0
+        soonest: i64 = _NEVER
+        bad = False
+        # Where the owner is, and the type, whose signature is looked for; the last one found.
+        name: i64 = -1
+        covered: i64 = 0
+        good: i64 = 0
+        first_soa: i64 = -1  # where their owners are
+        first_ns: i64 = -1
+        answered = False
+        alias = False
+        doubt = False
         skew = upstream.skew
         past = now - _HALF
         future = now + _HALF
-        serials: list[tuple[Zone, int]] | None = None
-        self._stamp += 1
-        near = upstream.last
-        signer = near.signer
-        extent = near.size
-        soonest: i64 = _NEVER  # of the signatures by the zone that is near
+        serial: i64 = -1
         to: i64
         kind: i64
         length: i64
         expiration: i64
         inception: i64
-        for _ in range(left):
-            if at >= last:
-                break
+        for index in range(left):
             owner = at
-            count: i64 = message[at]
+            count = message[at]
             if count > 191:
                 if _INTERPRETED:
                     to, kind, length = _POINTED(message, at)
@@ -530,7 +647,9 @@ class Walker:
                     skip(message, at, size)
                     recent = to
                 start = at + 12
+                place = behind = to
             else:
+                place = 0
                 recent = owner + _POINTER
                 at += count + 1
                 if count > 0 and message[at] > 191:
@@ -545,6 +664,7 @@ class Walker:
                         tail = to
                         longest = count
                     start = at + 12
+                    behind = to
                 else:
                     at = skip(message, owner, size)
                     if _INTERPRETED:
@@ -553,127 +673,414 @@ class Walker:
                         kind = _number(message, at)
                         length = _number(message, at + 6) & 0xFFFF
                     start = at + 10
+                    behind = 0
+                    if count == 0 and extent == 1:
+                        place = apex  # the root's own name, which nobody compresses
             at = start + length
             if at > size:
                 raise MalformedError
             if kind == _IN_RRSIG:
-                self._seen_signature = True
-                zone: Zone | None = near
-                name = start + 18
-                if message[name : name + extent] != signer or name + extent > at:
-                    zone = self._zone_at(upstream, message, name, at, True)  # RFC 4034 3.1.7
-                    if zone is not None and zone is not near:
-                        self._touch(near, soonest)
-                        near, signer, extent, soonest = zone, zone.signer, zone.size, _NEVER
-                if zone is not None:
-                    if found is not None:
-                        found.append((owner, start, at))
-                    if _INTERPRETED:
-                        expiration, inception = _DATES(message, start + 8)
-                    else:
-                        expiration = _number(message, start + 8)
-                        inception = _number(message, start + 12)
-                    if past < inception <= now <= expiration < future:
-                        remaining = expiration - now  # no date is half a cycle away
-                    else:
-                        remaining = _ahead(expiration, now)
-                        if remaining < -skew or _ahead(inception, now) > skew:
-                            self._bad = True
-                    if remaining < soonest:
-                        soonest = remaining
-            elif kind == _IN_SOA:
-                names = skip(message, skip(message, start, at), at)
-                if names + 20 != at:
-                    raise MalformedError
-                to = to & 0x3FFF if message[owner] > 191 else owner
-                zone = near
-                if message[to : to + extent] != signer:
-                    zone = self._zone_at(upstream, message, to, size, False)
-                    if zone is not None and zone is not near:  # whose signature is next
-                        self._touch(near, soonest)
-                        near, signer, extent, soonest = zone, zone.signer, zone.size, _NEVER
-                if zone is not None:
-                    if serials is None:
-                        serials = []
-                    serials.append((zone, _number(message, names)))
-        self._touch(near, soonest)
-        upstream.last = near
-        if serials is not None:
-            for zone, serial in serials:
-                zone.serial = serial
-
-    def _touch(self, zone: Zone, soonest: i64) -> None:
-        """A message's signatures by a zone, if it has any; this is the first to run out."""
-        if soonest == _NEVER:
-            return
-        if zone.stamp != self._stamp:
-            zone.stamp = self._stamp
-            zone.soonest = soonest
-            self._touched.append(zone)
-        elif soonest < zone.soonest:
-            zone.soonest = soonest
-
-    def _zone_at(
-        self, upstream: Upstream, message: bytes, at: i64, limit: i64, plain: bool
-    ) -> Zone | None:
-        """Which of an upstream's zones has the name that stands here, if `plain` uncompressed.
-
-        Raises as `skip`.
-        """
-        for zone in upstream.few:
-            if message[at : at + zone.size] == zone.signer and at + zone.size <= limit:
-                return zone
-        name = _expand(message, at, limit)
-        if plain and skip(message, at, limit) - at != len(name):
-            raise MalformedError
-        return upstream.zones.get(name)
-
-    def _failing(self, message: bytes, upstream: Upstream, now: i64) -> None:
-        """Which RRsets have no signature within its dates; count the answer by the worst."""
-        places: list[tuple[int, int, int]] = []
-        self._records(message, upstream, now, places)
-        rrsets: dict[tuple[bytes, bytes, int], Failed | None] = {}
-        nearest: dict[tuple[bytes, bytes, int], int] = {}
-        for owner, start, end in places:
-            rdtype = message[start] << 8 | message[start + 1]
-            signer = _expand(message, start + 18, end)
-            key = (signer, _expand(message, owner, len(message)), rdtype)
-            if not _within(key[1], signer):
-                continue  # no record of the zone, whoever is named as its signer (RFC 4035 5.3.1)
-            late: i64 = -_ahead(_number(message, start + 8), now)
-            early: i64 = _ahead(_number(message, start + 12), now)
-            away = max(late, early)
-            if key in nearest and nearest[key] <= away:
+                signatures += 1
+                if zone is None:
+                    continue
+                here = start + 18
+                mine = message[here : here + extent] == signer and here + extent <= at
+                if not mine and not _names(message, here, at, signer):
+                    continue
+                if _INTERPRETED:
+                    expiration, inception = _DATES(message, start + 8)
+                else:
+                    expiration = _number(message, start + 8)
+                    inception = _number(message, start + 12)
+                algorithm: i64 = message[start + 2]
+                supported = algorithm <= 16 and ALGORITHMS >> algorithm & 1 == 1
+                if past < inception <= now <= expiration < future:
+                    remaining = expiration - now  # no date is half a cycle away
+                else:
+                    remaining = _ahead(expiration, now)
+                    if supported and (remaining < -skew or _ahead(inception, now) > skew):
+                        bad = True
+                if remaining < soonest:
+                    soonest = remaining
+                if place == name and supported:
+                    high: i64 = message[start]
+                    low: i64 = message[start + 1]
+                    if high << 8 | low == covered:
+                        good = covered
+            elif zone is None:
                 continue
-            nearest[key] = away
-            rrsets[key] = None
-            if away > upstream.skew:
-                rrsets[key] = Failed(
-                    key[1],
-                    rdtype,
-                    message[start + 16] << 8 | message[start + 17],
-                    now + early,
-                    now - late,
-                    late > upstream.skew,
-                )
-        new = False
-        worst: dict[bytes, bool] = {}
-        for key, failed in rrsets.items():
-            if failed is not None:
-                signer = key[0]
-                new = upstream.zones[signer].note(failed) or new
-                worst[signer] = worst.get(signer, False) or failed.late
-        for signer, expired in worst.items():
-            zone = upstream.zones[signer]
-            zone.good -= 1
-            if expired:
-                zone.expired += 1
+            elif index < answers:
+                if kind == asked:
+                    if place != known:
+                        doubt = True
+                    elif not answered:
+                        answered = True
+                        name = known
+                        covered = kind >> 16
+                        good = 0
+                elif kind == _IN_CNAME:
+                    if place == known and not answered:
+                        alias = True
+                        name = known
+                        covered = _CNAME
+                elif kind == _IN_DNAME:
+                    doubt = True
+            elif answers == 0:
+                if kind == _IN_NSEC3 or kind == _IN_NSEC:
+                    if behind == apex or place == known or (place == first_ns and first_soa < 0):
+                        name = place if place != 0 else owner + _POINTER
+                        covered = kind >> 16
+                elif kind == _IN_NS:
+                    if first_ns < 0:
+                        first_ns = place
+                elif kind == _IN_DS:
+                    doubt = True
+                    if place == first_ns:
+                        name = place
+                        covered = _DS
+            if kind == _IN_SOA:
+                here = skip(message, skip(message, start, at), at)
+                if here + 20 != at:
+                    raise MalformedError
+                if place == apex or _expand(message, owner, size) == signer:
+                    serial = _number(message, here)
+                if index >= answers and answers == 0:
+                    if first_soa < 0:
+                        first_soa = place
+                        good = 0
+                    if place == apex:
+                        name = apex
+                        covered = _SOA
+        if signatures > 0:
+            self._seen_signature = True
+        if zone is None:
+            return _NOTHING
+        if serial >= 0:
+            zone.serial = serial
+        if soonest == _NEVER or signatures > MOST_SIGNATURES:
+            return _NOTHING
+        self._soonest = soonest
+        if not bad and good != 0 and code != _YXDOMAIN:
+            authoritative = message[2] & 4 != 0
+            rdtype = asked >> 16
+            if answers > 0:
+                if answered:
+                    doubt = doubt and rdtype == _CNAME
+                else:
+                    doubt = doubt or not alias or rdtype == _SIG
+                if authoritative and not doubt and rdtype != _ANY:
+                    return _GOOD
+            elif first_soa >= 0:
+                if authoritative and first_soa == apex and good != _DS:
+                    return _GOOD
+            elif code == 0 and (good == _DS or not doubt):
+                here = _QNAME
+                while here < root and here + _POINTER != first_ns:
+                    count = message[here]
+                    here += count + 1
+                if here < root and (here > _QNAME or rdtype != _DS):
+                    return _GOOD  # a referral
+        return self._weigh(message, zone, now, skew, records, answers, left)
+
+    def _asked(self, upstream: Upstream, message: bytes, end: i64, asked: i64) -> i64:
+        """Find the zone that a question's name, which ends here, lies in: the closest one.
+
+        Returns where the zone's name begins, -1 if that stands behind a pointer. A DS record is
+        its parent's (RFC 4035 2.4).
+        """
+        self._zone = None
+        zone = upstream.last
+        at: i64 = _QNAME
+        count: i64
+        if upstream.apart:
+            root = end - zone.size
+            fits = message[root:end] == zone.signer
+            if not fits:
+                for other in upstream.zones.values():
+                    root = end - other.size
+                    if message[root:end] == other.signer:
+                        zone = other
+                        fits = True
+                        break
+            while at < root:
+                count = message[at]
+                at += count + 1
+            if fits and at == root and (at > _QNAME or asked != _IN_DS):
+                upstream.last = zone
+                self._zone = zone
+                return at
+        name = _expand(message, _QNAME, end)
+        size: i64 = len(name)
+        at = 0
+        while at < size:
+            found = upstream.zones.get(name[at:])
+            if found is not None and (at > 0 or asked != _IN_DS):
+                upstream.last = found
+                self._zone = found
+                return at + _QNAME if size == end - _QNAME else -1
+            count = name[at]
+            at += count + 1
+        return -1
+
+    def _weigh(
+        self,
+        message: bytes,
+        zone: Zone,
+        now: i64,
+        skew: i64,
+        at: i64,
+        answers: i64,
+        left: i64,
+    ) -> i64:
+        """What a response says by dates; its records begin at `at`, and were read before.
+
+        The same four steps as the classifier's: the records, the way from the question over its
+        aliases (`chain`), the kind of answer (`shape`), and what of it is used (`relevant`).
+        """
+        size: i64 = len(message)
+        self._failed = []
+        name = _expand(message, _QNAME, size)
+        rdtype = _number(message, skip(message, _QNAME, size)) >> 16
+        held: dict[tuple[bytes, int], RRset] = {}
+        answer: list[RRset] = []
+        authority: list[RRset] = []
+        for index in range(left):
+            owner = at
+            at = skip(message, at, size)
+            kind = _number(message, at)
+            start = at + 10
+            at = start + (_number(message, at + 6) & 0xFFFF)
+            if kind & 0xFFFF != 1:
+                continue
+            kind >>= 16
+            if kind == _SIG:
+                first: i64 = message[start]
+                second: i64 = message[start + 1]
+                rrset = _held(held, _expand(message, owner, size), first << 8 | second)
+                _sign(rrset, message, start, at, zone.signer, now, skew)
+                if rdtype != _SIG:
+                    continue
+            if index < answers:
+                if kind == rdtype or rdtype == _ANY or kind == _CNAME or kind == _DNAME:
+                    rrset = _held(held, _expand(message, owner, size), kind)
+                    rrset.start = start
+                    rrset.end = at
+                    if not rrset.answer:
+                        rrset.answer = True
+                        answer.append(rrset)
+            elif kind == _NS or kind == _SOA or kind == _DS or kind == _NSEC or kind == _NSEC3:
+                rrset = _held(held, _expand(message, owner, size), kind)
+                if not rrset.authority:
+                    rrset.authority = True
+                    authority.append(rrset)
+        code: i64 = message[3]
+        code &= 15
+        dnames = [rrset for rrset in answer if rrset.rdtype == _DNAME]
+        if code == _YXDOMAIN and not dnames:
+            return _NOTHING
+        links: list[RRset] = []
+        answered = _follow(message, zone.signer, name, rdtype, answer, dnames, links)
+        authoritative = message[2] & 4 != 0
+        soa = _first(authority, _SOA)
+        servers = _first(authority, _NS)
+        used = links
+        if links or answered:
+            needed = False
+            if code == _NXDOMAIN and answered and links:  # that it is not there, as is said
+                needed = links[-1].rdtype != _CNAME and links[-1].rdtype != _DNAME
+            if not authoritative or (not needed and _lower(links, held, name, zone.signer)):
+                return _NOTHING
+            if needed:
+                used = used + _those(authority, _SOA, zone.signer)
             else:
-                zone.early += 1
-        if worst:
-            kept = upstream.failing_new if new else upstream.failing_old
-            if len(kept) < CANDIDATES:
-                kept.append(message)
+                needed = any(rrset.wild for rrset in links)
+        elif (
+            code != _NXDOMAIN
+            and soa is None
+            and servers is not None
+            and servers.owner != zone.signer
+            and _within(servers.owner, zone.signer)
+            and _within(name, servers.owner)
+        ):
+            if rdtype == _DS and servers.owner == name:
+                return _NOTHING
+            used = _those(authority, _DS, servers.owner)
+            needed = not used
+        else:
+            if not authoritative or (soa is not None and soa.owner != zone.signer):
+                return _NOTHING
+            used = _those(authority, _SOA, zone.signer)
+            needed = True
+        if needed:
+            used = used + [
+                rrset
+                for rrset in authority
+                if rrset.rdtype in {_NSEC, _NSEC3} and _within(rrset.owner, zone.signer)
+            ]
+        word: i64 = _NOTHING
+        for rrset in used:
+            word = max(word, rrset.word)
+            if rrset.word > _GOOD:
+                self._failed.append(
+                    Failed(
+                        rrset.owner,
+                        rrset.rdtype,
+                        rrset.key_tag,
+                        rrset.inception,
+                        rrset.expiration,
+                        rrset.word == _EXPIRED,
+                    )
+                )
+        return word
+
+
+def _names(message: bytes, at: i64, limit: i64, signer: bytes) -> bool:
+    """Whether the signer that stands here is this one. Raises as `skip`, and if compressed."""
+    name = _expand(message, at, limit)
+    if skip(message, at, limit) - at != len(name):
+        raise MalformedError  # RFC 4034 3.1.7
+    return name == signer
+
+
+def _held(held: dict[tuple[bytes, int], RRset], owner: bytes, rdtype: i64) -> RRset:
+    """The RRset of this name and type."""
+    rrset = held.get((owner, rdtype))
+    if rrset is None:
+        rrset = held[owner, rdtype] = RRset(owner, rdtype)
+    return rrset
+
+
+def _first(rrsets: list[RRset], rdtype: i64) -> RRset | None:
+    for rrset in rrsets:
+        if rrset.rdtype == rdtype:
+            return rrset
+    return None
+
+
+def _those(rrsets: list[RRset], rdtype: i64, owner: bytes) -> list[RRset]:
+    return [rrset for rrset in rrsets if rrset.rdtype == rdtype and rrset.owner == owner]
+
+
+def _sign(
+    rrset: RRset, message: bytes, start: i64, end: i64, zone: bytes, now: i64, skew: i64
+) -> None:
+    """Take a signature, whose RDATA stands here, into account for what it covers."""
+    signer = _expand(message, start + 18, end)
+    rrset.signed = True
+    if signer == zone or not _within(signer, zone):
+        rrset.by_lower = False
+    if signer != zone:
+        return
+    rrset.by_zone = True
+    algorithm: i64 = message[start + 2]
+    if algorithm > 16 or ALGORITHMS >> algorithm & 1 == 0:
+        return
+    late: i64 = -_ahead(_number(message, start + 8), now)
+    early: i64 = _ahead(_number(message, start + 12), now)
+    word: i64 = _GOOD
+    if late > skew:
+        word = _EXPIRED
+    elif early > skew:
+        word = _EARLY
+    away = max(late, early)
+    if rrset.word != _NOTHING:
+        if word > rrset.word or word == _GOOD == rrset.word:
+            return
+        if word == rrset.word and away >= rrset.away:
+            return
+    rrset.word = word
+    rrset.away = away
+    high: i64 = message[start + 16]
+    low: i64 = message[start + 17]
+    rrset.key_tag = high << 8 | low
+    rrset.inception = now + early
+    rrset.expiration = now - late
+    rrset.labels = message[start + 3]
+
+
+def _follow(
+    message: bytes,
+    zone: bytes,
+    name: bytes,
+    rdtype: i64,
+    answer: list[RRset],
+    dnames: list[RRset],
+    links: list[RRset],
+) -> bool:
+    """Puts the way from a name to its answer into `links`; whether what was asked for is there.
+
+    As `chain_of` of the classifier does, where the reasons stand.
+    """
+    passed: set[bytes] = set()
+    while name not in passed and len(links) < MOST_ALIASES:
+        if passed and not _within(name, zone):
+            break
+        passed.add(name)
+        wanted: list[RRset] = []
+        alias: RRset | None = None
+        for rrset in answer:
+            if rrset.owner == name:
+                if rrset.rdtype == _CNAME:
+                    alias = rrset
+                if rrset.rdtype == rdtype or (rdtype == _ANY and rrset.rdtype != _SIG):
+                    wanted.append(rrset)
+        target = _target(message, alias)
+        for dname in dnames:
+            if dname.owner != name and _within(name, dname.owner):
+                made = _target(message, dname)
+                if made:
+                    made = name[: len(name) - len(dname.owner)] + made
+                    if len(made) > _LONGEST:
+                        made = b""
+                if alias is None or target == made:
+                    wanted = [dname if rrset is alias else rrset for rrset in wanted]
+                    alias = dname
+                    target = made
+                break
+        if wanted:
+            if links and not all(rrset.by_zone for rrset in wanted):
+                return False
+            links += [rrset for rrset in wanted if rrset.rdtype != _SIG]
+            return True
+        if alias is None or (links and not alias.by_zone):
+            break
+        links.append(alias)
+        if not target:
+            break
+        name = target
+    return False
+
+
+def _target(message: bytes, alias: RRset | None) -> bytes:
+    """Where a CNAME or DNAME leads, by its last record; empty where that can't be read."""
+    if alias is None:
+        return b""
+    try:
+        name = _expand(message, alias.start, alias.end)
+        size = skip(message, alias.start, alias.end) - alias.start
+    except (IndexError, MalformedError):
+        return b""
+    if alias.start + size != alias.end or (alias.rdtype == _DNAME and size != len(name)):
+        return b""
+    return name
+
+
+def _lower(
+    links: list[RRset], held: dict[tuple[bytes, int], RRset], name: bytes, zone: bytes
+) -> bool:
+    """Whether an answer may be out of a zone below, which the same server holds too.
+
+    As `_foreign` of the classifier says it.
+    """
+    if name == zone:
+        return False
+    if links and links[0].signed:
+        return links[0].by_lower
+    for rrset in held.values():
+        above = rrset.owner != name and _within(name, rrset.owner)
+        if above and rrset.rdtype == _DNAME and rrset.by_zone:
+            return False
+    return True
 
 
 def _varint(chunk: bytes, at: i64) -> tuple[i64, i64]:

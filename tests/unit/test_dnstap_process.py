@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from dnstap_oracle import ADDRESS, frame, payload
+from dnstap_frames import ADDRESS, frame, payload
 
 from steering.dnstap.handover import upstreams
 from steering.dnstap.listen import Listener, Place

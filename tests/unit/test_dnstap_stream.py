@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from dnstap_oracle import ADDRESS, NOW, frame, payload
+from dnstap_frames import ADDRESS, NOW, frame, payload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dnstap_oracle import ADDRESS, NOW, frame, payload
+from dnstap_frames import ADDRESS, NOW, frame, payload
 from scripted import Server, serving
 from test_bgp_speaker import bridge, until
 from test_bgp_speaker import runtime as runtime  # noqa: PLC0414 - a fixture
