@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 from steering.agent.hands import Hands
 from steering.agent.outfit import Outfit
 from steering.decide.alarms import settle
+from steering.decide.remedies import KEYS
 from steering.model import Event, Family, Instant, WallTime
+from steering.observe.keys import KeyStore
 from steering.world import Alarm
 
 _NAMED = 3
 """Things told of where there may be more."""
+_ZONES = 8
+"""Zones whose keys are told of."""
 
 
 class Troubles:
@@ -39,6 +44,20 @@ def sources_trouble(outfit: Outfit) -> str:
     return "; ".join(filter(None, said))
 
 
+def keys_trouble(keys: KeyStore) -> str:
+    """What is the matter with which zones' keys, since when, and what to do about it."""
+    wrong = keys.wrong()
+    said = [
+        f"{one.zone}: {one.because.removesuffix('.')}, since "
+        + time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.since))
+        for one in wrong[:_ZONES]
+    ]
+    if more := len(wrong) - len(said):
+        said.append(f"and {more} more")
+    remedies = dict.fromkeys(KEYS[one.lack] for one in wrong)
+    return f"{'; '.join(said)}. To do: {'; '.join(remedies)}" if wrong else ""
+
+
 def matters(
     outfit: Outfit, now: Instant, *, off: bool, steered: Collection[Family] = ()
 ) -> Mapping[str, str]:
@@ -48,14 +67,14 @@ def matters(
     Neither is what lacks of a family that this host has no route for, and of which nothing is
     `steered`: where it had one, the alarm `self` says so, and that is the one word about it.
     """
-    hands, ears, hungry = outfit.hands, outfit.ears, outfit.keys.troubles
+    hands, ears = outfit.hands, outfit.ears
     absent = outfit.ways.routeless(now) - frozenset(steered)
     return {
         "kernel": "; ".join(_of_kernel(hands, absent)[:_NAMED]) if hands is not None else "",
         "bypassed": outfit.ways.bypassed,
         "unasked": "" if off else outfit.ways.unasked(now, absent),
         "bgp": "; ".join(hands.voice.troubles[:_NAMED]) if hands is not None else "",
-        "keys": "; ".join(f"{zone}: {why}" for zone, why in sorted(hungry.items())),
+        "keys": keys_trouble(outfit.keys),
         "dnstap": ears.troubles(now) if ears is not None else "",
     }
 

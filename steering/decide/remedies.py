@@ -38,13 +38,12 @@ REMEDIES: Mapping[str, str] = {
     "dnstap": "see the resolver's page in docs/resolvers; probes go on without it",
     "status": "find out who has the port: `ss -lntp`; `steering status` does not need it",
     "off": "`steering on` when that is over",
-    "keys": "do the `resolvers` answer DNSKEY and DS with CD set?",
 }
 """Alarm -> what to do, where its own text does not end with that."""
 
 EVERY: frozenset[str] = frozenset(REMEDIES) | {
     *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
-    *("unasked", "pins", "return"),
+    *("unasked", "pins", "return", "keys"),
 }
 """All alarms: those above, and those whose own text ends with what to do."""
 
@@ -55,6 +54,34 @@ OF_ADDRESSES: frozenset[str] = frozenset(
     )
 )
 """Those that are about addresses of policies; the others are about this host, a site, a file."""
+
+KEYS: Mapping[str, str] = {
+    "anchor": "put one into `trust_anchors`, or leave that out for the root's",
+    "resolver": "list some in `resolvers`, or in /etc/resolv.conf",
+    "unreachable": "do the `resolvers` answer DNSKEY and DS with CD set?",
+    "chain": (
+        "compare `dig +cd +dnssec ZONE DS` of the `resolvers` with that of the parent's servers:"
+        " does one of them leave signatures out, or is the parent badly signed?"
+    ),
+    "ds": (
+        "compare `dig +cd ZONE DS` of the `resolvers` with that of the parent's servers: where it"
+        " is an old one, flush it there; else tell the zone's operator that DS and DNSKEY do not"
+        " fit"
+    ),
+    "signature": (
+        "compare `dig +cd +dnssec ZONE DNSKEY` of the `resolvers` with that of the zone's servers:"
+        " where it is an old one, flush it there; else tell the zone's operator"
+    ),
+    "algorithm": "`update-crypto-policies` or the FIPS mode of this host forbids it",
+    "sources": (
+        "the `resolvers` say different things: flush those that are behind, or take them out"
+    ),
+    "servers": (
+        "tell the zone's operator which servers these are; those whose keys nobody trusts are held"
+        " for bad"
+    ),
+}
+"""What is the matter with a zone's keys (`observe.resolve.Lack`) -> what to do."""
 
 
 def cause_of(name: str, there: Collection[str]) -> str | None:

@@ -41,6 +41,8 @@ class Verified:
     """The failing record, where it is one of a denial."""
     serial: int | None = None
     """Of the zone's SOA record, if good."""
+    unknown_key: bool = False
+    """Signed by a key that nobody has shown yet: nothing is judged by it so far."""
 
 
 def overheard(
@@ -75,6 +77,8 @@ def overheard(
         skew=skew,
         signatures=signatures,
     )
+    if reading.outcome is Outcome.NO_KEY and not reading.judged and zone in trust.secure:
+        return Verified(zone=zone, unknown_key=True)
     if not reading.judged or reading.outcome.verdict not in {Verdict.GOOD, Verdict.BOGUS}:
         return None
     if reading.outcome is Outcome.SECURE:

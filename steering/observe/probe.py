@@ -179,6 +179,8 @@ class Prober:
         self._arrived: deque[tuple[_Flight, str, int, Reply]] = deque()
         self._bell = Bell()
         self._at_once, self._under_way = at_once, 0
+        self._unknown: deque[tuple[_Flight, str]] = deque()
+        """Flights whose answer over a path was signed by a key that is in no set."""
         self._waiting: deque[Turn] = deque()
         """Turns that are due and have not been asked for want of room."""
 
@@ -211,6 +213,8 @@ class Prober:
 
     def _ask_due(self) -> None:
         """Ask what is due, as far as there is room; the rest stays due."""
+        while self._unknown and self._has_room(1):
+            self._ask_for_keys(*self._unknown.popleft())
         if not self._waiting:
             self._waiting.extend(self._cadence.due(self._monotonic()))
         while self._waiting and self._has_room(len(self._waiting[0].paths)):
@@ -225,12 +229,26 @@ class Prober:
         by_tcp = self._rotation.by_tcp(target, source, fast=turn.fast)
         question = self._question(turn, target, by_tcp=by_tcp)
         at = _asked(self._monotonic())
-        flight = _Flight(target, question, at, turn.paths, source, by_tcp)
+        self._launch(_Flight(target, question, at, turn.paths, source, by_tcp))
+
+    def _ask_for_keys(self, flight: _Flight, path: str) -> None:
+        """Ask a server for its own keys, as it signed by one that is in no set (shown.py).
+
+        Nothing can be held against it before; so that does not wait for its turn.
+        """
+        target, zone = flight.target, flight.question.zone
+        if self._keys.wants(zone, target.address):
+            question, now = self._questions[target.address].keys(zone), self._monotonic()
+            self._cadence.repeated(target.address, path, now)
+            self._launch(_Flight(target, question, _asked(now), (path,), flight.source))
+
+    def _launch(self, flight: _Flight) -> None:
+        question = flight.question
         self._open[id(flight)] = flight
         # One case over all paths: equal answers stay equal octets (`twin`), and each path's
         # question still has an id and a port of its own.
         body = query(question.name, question.rdtype, rng=self._rng)
-        for path in turn.paths:
+        for path in flight.paths:
             self._send(flight, path, body)
 
     def _question(self, turn: Turn, target: Target, *, by_tcp: bool) -> Question:
@@ -239,6 +257,8 @@ class Prober:
             # Without keys nothing can be judged: they come first, but not with every question.
             if self._keys.is_hungry(zone) and now - self._fed.get(zone, -1e9) >= self._pace.timeout:
                 self._fed[zone] = now
+                return questions.keys(zone)
+            if self._keys.wants(zone, target.address):
                 return questions.keys(zone)
         # Questions and transports come in turns, and what is large might never have its turn when
         # TCP has: by chance it does.
@@ -345,7 +365,7 @@ class Prober:
                 stalled=reply.stalled,
                 detail=detail,
             )
-        reading = self._read(flight, reply.wire, query_id)
+        reading = self._read(flight, path, reply.wire, query_id)
         return Observation(
             address=target.address,
             path=path,
@@ -364,16 +384,17 @@ class Prober:
             detail=printable(reading.detail),
         )
 
-    def _read(self, flight: _Flight, wire: bytes, query_id: int) -> Reading:
-        question, trust = flight.question, self._keys.trust
+    def _read(self, flight: _Flight, path: str, wire: bytes, query_id: int) -> Reading:
+        question, server = flight.question, (flight.target.address, path)
+        trust = self._keys.trust_for((question.zone,), server)
         if wire[:2] == query_id.to_bytes(2, "big") and (twin := flight.twins.find(wire, trust)):
             return twin
         message = parse(wire, question, query_id)
         if isinstance(message, Reading):
             return message
         if question.kind is Kind.DNSKEY and (shown := dnskeys(message, question.zone)):
-            self._keys.offer(question.zone, *shown)
-            trust = self._keys.trust
+            self._keys.offer(question.zone, *shown, server)
+            trust = self._keys.trust_for((question.zone,), server)
         reading = judge(
             message,
             question,
@@ -383,7 +404,8 @@ class Prober:
             signatures=self._signatures,
         )
         if reading.outcome is Outcome.NO_KEY:
-            self._keys.miss(question.zone)
+            self._keys.miss(question.zone, server)
+            self._unknown.append((flight, path))
         flight.twins.keep(wire, trust, reading)
         return reading
 

@@ -1,18 +1,24 @@
 """Questions to resolvers, for what lies between a trust anchor and a policy's zones.
 
-They are asked with CD and never believed: who asks verifies (keys.py).
+They are asked with CD and never believed: who asks verifies (keys.py). What a resolver holds in its
+cache may be old; where that matters the parent's own servers are asked, which it names.
 """
 
 from __future__ import annotations
 
+import enum
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
 import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rdtypes.ANY.NS
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
 import dns.rrset
 
 from steering.model import Kind, Question, Seconds
@@ -27,13 +33,34 @@ from steering.system.files import read_regular
 _LARGEST = 1 << 20
 """Bytes of resolv.conf that are still read."""
 
+_PARENTS: Final = 3
+"""Servers of a parent zone that are tried."""
+
+
+class Lack(enum.StrEnum):
+    """Why keys could not be had, or what is the matter with them; each has its remedy."""
+
+    ANCHOR = "anchor"
+    RESOLVER = "resolver"
+    UNREACHABLE = "unreachable"
+    CHAIN = "chain"
+    DS = "ds"
+    SIGNATURE = "signature"
+    ALGORITHM = "algorithm"
+    SOURCES = "sources"
+    SERVERS = "servers"
+
 
 class Unobtainable(Exception):  # noqa: N818 - it is the world's fault, and says what is missing
     """A link of the chain that could not be had just now."""
 
+    def __init__(self, because: str, lack: Lack = Lack.CHAIN) -> None:
+        super().__init__(because)
+        self.lack = lack
+
 
 class Resolvers:
-    """Some resolvers, asked in order until one answers."""
+    """Some resolvers, asked in order until one answers, or one of them by itself."""
 
     def __init__(
         self,
@@ -41,45 +68,82 @@ class Resolvers:
         *,
         timeout: Seconds = 2.0,
         port: int = 53,
+        parents_port: int = 53,
         rng: random.Random | None = None,
     ) -> None:
         """`timeout` is in seconds, for each resolver, and again where it takes TCP."""
-        self._addresses = tuple(addresses)
+        self.addresses = tuple(addresses)
+        self._parents_port = parents_port
         self._timeout, self._port = timeout, port
         self.latest = b""
         """The latest answer, whatever is in it."""
         self._rng = rng or unforeseen()
-        self._echoes = {address: Echo() for address in self._addresses}
+        self._echoes = {address: Echo() for address in self.addresses}
 
     def __bool__(self) -> bool:
-        return bool(self._addresses)
+        return bool(self.addresses)
 
-    async def ask(self, name: str, rdtype: str) -> dns.message.Message:
-        """The first usable answer. Raises Unobtainable if no resolver has one."""
-        question = Question(zone=name, name=name, rdtype=rdtype, kind=Kind.DNSKEY)
+    async def ask(self, name: str, rdtype: str, by: str | None = None) -> dns.message.Message:
+        """The first usable answer, of all or of one. Raises Unobtainable if there is none."""
         trouble = "no resolver to ask"
-        for address in self._addresses:
-            query_id = self._rng.getrandbits(16)
-            reply = await inquire(
-                query(name, rdtype, recursive=True, rng=self._rng),
-                query_id,
-                address,
-                patience=self._timeout,
-                port=self._port,
-                echo=self._echoes[address],
-            )
-            if reply.wire is None:
-                trouble = f"{reply.detail} ({address})"
-                continue
-            self.latest = reply.wire
-            message = parse(reply.wire, question, query_id)
-            if isinstance(message, Reading):
-                trouble = f"{message.detail} ({address})"
-            elif message.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-                return message
-            else:
-                trouble = f"{dns.rcode.to_text(message.rcode())} ({address})"
-        raise Unobtainable(f"{name} {rdtype}: {trouble}")
+        for address in self.addresses if by is None else (by,):
+            answer = await self._inquire(name, rdtype, address)
+            if isinstance(answer, dns.message.Message):
+                return answer
+            trouble = answer
+        raise Unobtainable(f"{name} {rdtype}: {trouble}", Lack.UNREACHABLE)
+
+    async def ask_parent(
+        self, parent: str, name: str, rdtype: str, by: str
+    ) -> tuple[dns.message.Message, str] | None:
+        """What a server of the parent zone says itself, and who that was; None: none does.
+
+        `by` is the resolver that is asked for the servers: nothing that it says of them is
+        verified, as what they answer is.
+        """
+        found: list[str] = []
+        try:
+            held = (await self.ask(parent, "NS", by)).answer
+            names = [r.target for rrset in held for r in rrset if isinstance(r, _NS)]
+            for server in self._rng.sample(names, min(_PARENTS, len(names))):
+                for family in ("A", "AAAA"):
+                    held = (await self.ask(server.to_text(), family, by)).answer
+                    found += [r.address for rrset in held for r in rrset if isinstance(r, _IP)]
+        except Unobtainable:
+            pass
+        for address in found[:_PARENTS]:
+            answer = await self._inquire(name, rdtype, address, recursive=False)
+            if isinstance(answer, dns.message.Message):
+                return answer, address
+        return None
+
+    async def _inquire(
+        self, name: str, rdtype: str, address: str, *, recursive: bool = True
+    ) -> dns.message.Message | str:
+        """The answer, or why there is none."""
+        question = Question(zone=name, name=name, rdtype=rdtype, kind=Kind.DNSKEY)
+        query_id = self._rng.getrandbits(16)
+        reply = await inquire(
+            query(name, rdtype, recursive=recursive, rng=self._rng),
+            query_id,
+            address,
+            patience=self._timeout,
+            port=self._port if recursive else self._parents_port,
+            echo=self._echoes[address] if recursive else Echo(),
+        )
+        if reply.wire is None:
+            return f"{reply.detail} ({address})"
+        self.latest = reply.wire
+        message = parse(reply.wire, question, query_id)
+        if isinstance(message, Reading):
+            return f"{message.detail} ({address})"
+        if message.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+            return f"{dns.rcode.to_text(message.rcode())} ({address})"
+        return message
+
+
+_NS = dns.rdtypes.ANY.NS.NS
+_IP = (dns.rdtypes.IN.A.A, dns.rdtypes.IN.AAAA.AAAA)
 
 
 def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:

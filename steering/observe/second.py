@@ -23,6 +23,7 @@ from steering.observe.denial import NSEC, NSEC3
 from steering.observe.gaps import LASTING, Gaps, within
 from steering.observe.nonce import unforeseen
 from steering.observe.overheard import Verified, overheard
+from steering.observe.shown import Server
 from steering.observe.signatures import Signatures
 from steering.observe.trust import Trust
 from steering.system.unreadable import HERE, Where
@@ -57,12 +58,11 @@ class Glimpse:
 class Believing(Protocol):
     """Who knows the zones' keys."""
 
-    @property
-    def trust(self) -> Trust:
-        """What is believed now."""
+    def trust_for(self, zones: Collection[str], server: Server) -> Trust:
+        """What a server's answers about these zones are judged by."""
 
-    def miss(self, zone: str) -> None:
-        """A key was met that is not in the zone's set."""
+    def miss(self, zone: str, server: Server) -> None:
+        """A server signed by a key that is not in the zone's set."""
 
 
 class SecondLook:
@@ -165,16 +165,20 @@ class SecondLook:
 
     def _look(self, glimpse: Glimpse) -> None:
         self.looked += 1
+        server = (glimpse.address, glimpse.path)
         verified = overheard(
             glimpse.message,
             glimpse.zones,
-            self.keys.trust,
+            self.keys.trust_for(glimpse.zones, server),
             wall=self._wall(),
             skew=glimpse.skew,
             signatures=self._signatures,
             secret=self._secret,
         )
         if verified is None:
+            return
+        if verified.unknown_key:
+            self.keys.miss(verified.zone, server)
             return
         if verified.failure is None:
             serials = {} if verified.serial is None else {verified.zone: verified.serial}
@@ -185,7 +189,7 @@ class SecondLook:
 
     def _report(self, glimpse: Glimpse, verified: Verified, failure: Failure) -> None:
         if failure.outcome is Outcome.NO_KEY:
-            self.keys.miss(verified.zone)
+            self.keys.miss(verified.zone, (glimpse.address, glimpse.path))
         match verified.denial:
             case NSEC() as denial:
                 ask = within(failure.evidence.owner, denial, verified.zone, self._rng)

@@ -159,7 +159,8 @@ class Signatures:
             fresh = abs(wall - keys.checked) <= FRESH
             return found(
                 Outcome.NO_KEY,
-                f"key {rrsig.key_tag} is not in the zone's key set",
+                f"key {rrsig.key_tag} (algorithm {int(rrsig.algorithm)}) is not in the zone's key"
+                f" set: {keys.text}",
                 judged=fresh,
             )
         if rrsig.algorithm in refused():

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import dns.dnssec
 import dns.name
+import dns.rdata
 import dns.rdataset
 import dns.rdtypes.ANY.DNSKEY
+import dns.rdtypes.ANY.DS
+from dns.rdtypes.dnskeybase import Flag
 
 from steering.model import WallTime
 
 DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
+DS = dns.rdtypes.ANY.DS.DS
+
+_MOST_TOLD: Final = 8
+"""Keys that a text names one by one."""
 
 LONGEST_NAME: Final = 255
 """Octets of a name on the wire (RFC 1035 2.3.4)."""
@@ -42,9 +49,38 @@ def below(zone: dns.name.Name, name: dns.name.Name) -> bool:
     return name != zone and name.is_subdomain(zone)
 
 
+def named(records: Iterable[dns.rdata.Rdata]) -> str:
+    """Keys for people, by tag, algorithm and role: ``20326 (KSK, algorithm 8)``; or those of DS.
+
+    A revoked key says so (RFC 5011 2.1): its tag is another one than before.
+    """
+    said = sorted({_named(record) for record in records if isinstance(record, DS | DNSKEY)})
+    more = f" and {len(said) - _MOST_TOLD} more" if len(said) > _MOST_TOLD else ""
+    return ", ".join(said[:_MOST_TOLD]) + more or "none"
+
+
+def _named(record: DS | DNSKEY) -> str:
+    if isinstance(record, DS):
+        return f"{record.key_tag} (algorithm {int(record.algorithm)})"
+    role = "KSK" if record.flags & Flag.SEP else "ZSK"
+    revoked = "revoked " if record.flags & Flag.REVOKE else ""
+    return f"{dns.dnssec.key_id(record)} ({revoked}{role}, algorithm {int(record.algorithm)})"
+
+
+def digest_of(records: Iterable[dns.rdata.Rdata]) -> bytes:
+    """Stands for a set of keys, whatever their order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key in sorted(rdata.to_digestable() for rdata in records):
+        digest.update(len(key).to_bytes(2, "big") + key)
+    return digest.digest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """A zone's DNSKEY RRset, validated up to a trust anchor."""
+    """A zone's DNSKEY RRset, validated up to a trust anchor.
+
+    Or the keys of some such sets, where servers show different ones.
+    """
 
     zone: str
     rdataset: dns.rdataset.Rdataset
@@ -57,15 +93,15 @@ class Keys:
     """Stands for the set in the cache of verified signatures."""
     tags: frozenset[tuple[int, int]] = field(init=False)
     """Algorithm and tag of each key (RFC 4034 appendix B)."""
+    text: str = field(init=False)
+    """The keys, for people."""
 
     def __post_init__(self) -> None:
-        digest = hashlib.blake2b(digest_size=16)
-        for key in sorted(rdata.to_digestable() for rdata in self.rdataset):
-            digest.update(len(key).to_bytes(2, "big") + key)
-        object.__setattr__(self, "digest", digest.digest())
+        object.__setattr__(self, "digest", digest_of(self.rdataset))
         keys = (key for key in self.rdataset if isinstance(key, DNSKEY))
         tags = frozenset((int(key.algorithm), dns.dnssec.key_id(key)) for key in keys)
         object.__setattr__(self, "tags", tags)
+        object.__setattr__(self, "text", named(self.rdataset))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import dns.rrset
 from peers.scenario import SECTIONS, Entry, Scenario
 from steering.observe import anchors
 from steering.observe.denial import NSEC, Cut, types
-from steering.observe.keys import KeyStore
+from steering.observe.keys import KeyStore, _Root
 from steering.observe.resolve import Resolvers, Unobtainable
 from steering.observe.signatures import RRSIG, Signatures
 from steering.observe.trust import Keys, name_of
@@ -125,7 +125,12 @@ class Told(Resolvers):
         self.rng: random.Random | None = None
         """Draws whose answer is handed on, where several give one. None: the best."""
 
-    async def ask(self, name: str, rdtype: str) -> dns.message.Message:
+    async def ask(
+        self,
+        name: str,
+        rdtype: str,
+        by: str | None = None,  # noqa: ARG002 - there is one
+    ) -> dns.message.Message:
         """The answer that says most: records, then a denial by the zone above."""
         at, kind = name_of(name), dns.rdatatype.from_text(rdtype)
         said = [*self._script.answers(at, kind), *self._script.answers(at, kind, ever=True)]
@@ -165,10 +170,12 @@ class Store(KeyStore):
         self._told = self._resolvers = Told(script)
         self._script = script
 
-    async def _delegation(self, cut: dns.name.Name, parent: Keys) -> anchors.Anchor | Cut:
+    async def _delegation(
+        self, cut: dns.name.Name, parent: Keys, resolver: str, *, last: bool
+    ) -> _Root | Cut:
         if cut not in self._script.cuts | self._script.asked_ds:
             return Cut.NONE
-        return await super()._delegation(cut, parent)
+        return await super()._delegation(cut, parent, resolver, last=last)
 
     def learn(self, zone: str) -> str:
         """Follows the chain to a zone; why it could not be, "" if it could.

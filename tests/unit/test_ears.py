@@ -35,7 +35,10 @@ ADDRESS = "192.5.0.30"
 class Keyless:
     trust = Trust()
 
-    def miss(self, zone: str) -> None:
+    def trust_for(self, _zones: object, _server: object) -> Trust:
+        return self.trust
+
+    def miss(self, zone: str, _server: object) -> None:
         raise AssertionError(zone)
 
 

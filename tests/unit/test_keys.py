@@ -19,7 +19,7 @@ from signedzone import DAY, NOW, RRSIG, Key, SignedZone
 from steering.observe import anchors
 from steering.observe.keys import DS, KeyStore
 from steering.observe.resolve import dnskeys, system_resolvers
-from steering.observe.signatures import Signatures
+from steering.observe.signatures import FRESH, Signatures
 
 Zones = Mapping[str, SignedZone]
 Story = Callable[[KeyStore, "World"], Awaitable[None]]
@@ -340,10 +340,12 @@ def test_an_anchor_at_the_zone_needs_no_resolver_but_our_own_probes() -> None:
     assert store.keys_for("com.") is not None
 
 
-def test_offers_are_taken_up_only_if_verified_and_not_older() -> None:
+def test_offers_are_taken_up_only_if_verified_and_the_newest_leads() -> None:
+    """An older set that somebody shows is believed beside the newest for a while, no longer."""
     com, other = SignedZone("com."), SignedZone("com.")
     held = anchors.parse(com.anchor_text, source="test")
-    store = KeyStore(["com."], held, [], signatures=Signatures(), wall=lambda: NOW)
+    wall = [float(NOW)]
+    store = KeyStore(["com."], held, [], signatures=Signatures(), wall=lambda: wall[0])
     assert not store.offer("com.", *shown(other))
     com.dates = lambda *_: (NOW - DAY, NOW - 1)
     assert not store.offer("com.", *shown(com))
@@ -355,8 +357,17 @@ def test_offers_are_taken_up_only_if_verified_and_not_older() -> None:
     older = shown(com)
     assert store.offer("com.", *newer)
     first = store.keys_for("com.")
+    assert first is not None
     assert store.offer("com.", *older)
-    assert store.keys_for("com.") is first is not None
+    both = store.keys_for("com.")
+    assert both is not None
+    assert both.inception == first.inception
+    assert set(both.rdataset) == set(newer[0]) | set(older[0])
+    wall[0] += FRESH + 1
+    assert store.offer("com.", *newer)
+    now = store.keys_for("com.")
+    assert now is not None
+    assert set(now.rdataset) == set(newer[0])
     com.dates = lambda *_: (NOW - 50, NOW + DAY)
     assert store.offer("com.", *shown(com))
     keys = store.keys_for("com.")

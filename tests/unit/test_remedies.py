@@ -10,8 +10,9 @@ from simulation import Simulation, policy, setup
 
 from steering.agent.troubles import Troubles
 from steering.decide.alarms import settle
-from steering.decide.remedies import EVERY, FOLLOW, OF_ADDRESSES, REMEDIES
+from steering.decide.remedies import EVERY, FOLLOW, KEYS, OF_ADDRESSES, REMEDIES
 from steering.model import Outcome
+from steering.observe.resolve import Lack
 from steering.report.snapshot import Snapshot
 from steering.report.status import status
 from steering.report.text import status_text
@@ -19,7 +20,7 @@ from steering.report.text import status_text
 ROOT = Path(__file__).parents[2]
 BY_THEMSELVES = {
     *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
-    *("unasked", "pins", "return"),
+    *("unasked", "pins", "return", "keys"),
 }
 """Alarms whose own text ends with what to do, as it depends on what was found."""
 
@@ -59,9 +60,12 @@ def test_the_agents_own_alarms_follow_from_the_engines() -> None:
     assert troubles.settle({"keys": "com.: expired"}, 1.0, ["clock"]) == ()
     assert troubles.alarms["keys"].cause == "clock"
     (raised,) = troubles.settle({"keys": "com.: expired"}, 2.0)
-    assert raised.because == (
-        "com.: expired. To do: do the `resolvers` answer DNSKEY and DS with CD set?"
-    )
+    assert raised.because == "com.: expired"
+
+
+def test_whatever_is_the_matter_with_keys_has_a_remedy_of_its_own() -> None:
+    assert set(KEYS) == set(Lack)
+    assert len(set(KEYS.values())) == len(KEYS)
 
 
 def test_a_clock_40_days_ahead_is_one_alarm_with_what_follows_under_it(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dns.flags
 import dns.message
@@ -44,7 +45,10 @@ class Known:
     trust: Trust
     missed: list[str] = field(default_factory=list)
 
-    def miss(self, zone: str) -> None:
+    def trust_for(self, _zones: object, _server: object) -> Trust:
+        return self.trust
+
+    def miss(self, zone: str, _server: object) -> None:
         self.missed.append(zone)
 
 
@@ -212,6 +216,15 @@ def test_a_key_that_nobody_knows_makes_the_store_look_again() -> None:
     bench = Bench()
     (heard,) = bench.see(answer(stranger, "nobody.com."))
     assert [f.outcome for f in heard.disproved] == [Outcome.NO_KEY]
+    assert bench.keys.missed == ["com."]
+
+
+def test_a_key_that_the_server_has_not_shown_yet_is_missed_and_nothing_is_held_against_it() -> None:
+    zone = sign(SPEC, Signers.fresh())
+    bench = Bench()
+    (keys,) = bench.keys.trust.secure.values()
+    bench.keys.trust = Trust(secure={"com.": replace(keys, checked=-math.inf)})
+    assert bench.see(answer(zone, "nobody.com.")) == []
     assert bench.keys.missed == ["com."]
 
 

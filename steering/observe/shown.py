@@ -1,0 +1,187 @@
+"""Which key set each server shows, and when a key that is in none proves a signature bad.
+
+A server here is an address over a path. A new key signs before everybody has the set that holds
+it: a zone's servers get it one after the other, and caches keep the old one for its TTL (RFC 7583
+3.2). So a signature by a key that nobody showed is held against a server only after the server was
+asked for its own set, then or later, and shows none that holds the key. If its set is not signed by
+a key that we trust, it may be the DS set that is old here (.nz in 2023): then the parent has to
+have said it since, too.
+
+That asks nothing more of a server than one question in ten seconds, whatever it answers. Pure: time
+is an argument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from steering.model import Instant, Seconds, WallTime
+from steering.observe.signatures import FRESH
+
+Server = tuple[str, str]
+"""An address, and the path to it."""
+
+PATIENCE: Final[Seconds] = 60.0
+"""For a server to show its key set, after which it is judged without."""
+
+AGAIN: Final[Seconds] = 10.0
+"""Between two questions for a zone's keys that are put to an address out of turn."""
+
+LASTS: Final[Seconds] = 60.0
+"""For which a server shows a set that can't be verified, before it is told of."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """What one server showed of one zone."""
+
+    missed: Instant = math.inf
+    """When it first signed by a key that nobody had shown, since that was last looked into."""
+    looked: Instant = -math.inf
+    """When it showed its set last, whatever that was."""
+    asked: Instant = -math.inf
+    """When it was asked for it out of turn."""
+    good: bool = False
+    """Whether the set that it showed is signed by a trusted key."""
+    digest: bytes = b""
+    text: str = ""
+    since: Instant = -math.inf
+    since_wall: WallTime = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differing:
+    """A server that shows another set than the zone's."""
+
+    server: Server
+    good: bool
+    """Whether it is signed by a trusted key all the same."""
+    text: str
+    """Its keys, for people."""
+    since: WallTime
+
+
+@dataclass(slots=True)
+class Shown:
+    """What all servers showed. Bounded by those that are asked at all."""
+
+    _records: dict[str, dict[str, dict[str, _Record]]] = field(default_factory=dict)
+    """By zone, address and path."""
+
+    def take(
+        self,
+        zone: str,
+        server: Server,
+        *,
+        digest: bytes,
+        text: str,
+        good: bool,
+        now: Instant,
+        wall: WallTime,
+    ) -> None:
+        """A server showed a key set just now."""
+        record = self._record(zone, server)
+        if (record.digest, record.good) != (digest, good):
+            record.digest, record.good, record.text = digest, good, text
+            record.since, record.since_wall = now, wall
+        record.looked = now
+
+    def miss(self, zone: str, server: Server, now: Instant) -> None:
+        """A server signed by a key that is in no set."""
+        record = self._record(zone, server)
+        if record.missed == math.inf or _lapsed(record, now):
+            record.missed = now
+
+    def proves(self, zone: str, server: Server, now: Instant, said: Instant) -> bool:
+        """Whether a signature of this server by a key in no set is bad for certain.
+
+        `said` is when the parent said the zone's DS set.
+        """
+        record = self._at(zone, server[0]).get(server[1])
+        if record is None or record.missed == math.inf or _lapsed(record, now):
+            return False
+        if record.looked >= record.missed and record.good:
+            return True
+        shown = record.looked >= record.missed or now - record.missed >= PATIENCE
+        return shown and said >= record.missed
+
+    def wanted(self, zone: str, address: str, now: Instant) -> bool:
+        """Whether an address is to be asked for a zone's keys before anything else."""
+        return any(_open(record, now) for record in self._at(zone, address).values())
+
+    def asked(self, zone: str, address: str, now: Instant) -> None:
+        """An address is asked for a zone's keys just now, out of turn."""
+        for record in self._at(zone, address).values():
+            record.asked = now
+
+    def reconsider(self, zone: str) -> None:
+        """What the zone's sets are verified against has changed: those that failed may be good."""
+        for paths in self._records.get(zone, {}).values():
+            for record in paths.values():
+                if not record.good:
+                    record.missed, record.looked, record.asked = math.inf, -math.inf, -math.inf
+
+    def doubted(self, zone: str, now: Instant) -> Instant:
+        """Since when a server signs by unknown keys and has shown no trusted set; infinity: no.
+
+        If several do, since the last one began: what the parent says later settles it for all.
+        """
+        found = [
+            record.missed
+            for paths in self._records.get(zone, {}).values()
+            for record in paths.values()
+            if record.missed != math.inf
+            and not (record.good and record.looked >= record.missed)
+            and not _lapsed(record, now)
+        ]
+        return max(found, default=math.inf)
+
+    def differing(
+        self, zone: str, believed: Collection[bytes], newest: bytes, now: Instant
+    ) -> list[Differing]:
+        """The servers that show other keys than the zone's newest set, for long enough to tell.
+
+        A change reaches them one after the other: a set that can be verified may last as long as
+        ours counts as fresh. `believed` are the digests of the sets that are.
+        """
+        found = [
+            Differing(
+                server=(address, path),
+                good=record.digest in believed,
+                text=record.text,
+                since=record.since_wall,
+            )
+            for address, paths in self._records.get(zone, {}).items()
+            for path, record in paths.items()
+            if record.digest
+            and record.digest != newest
+            and now - record.looked <= FRESH
+            and now - record.since >= (FRESH if record.digest in believed else LASTS)
+        ]
+        return sorted(found, key=lambda differing: differing.server)
+
+    def _at(self, zone: str, address: str) -> Mapping[str, _Record]:
+        return self._records.get(zone, {}).get(address, {})
+
+    def _record(self, zone: str, server: Server) -> _Record:
+        address, path = server
+        paths = self._records.setdefault(zone, {}).setdefault(address, {})
+        return paths.setdefault(path, _Record())
+
+
+def _open(record: _Record, now: Instant) -> bool:
+    """Whether a server is still to show its set."""
+    return (
+        record.missed != math.inf
+        and record.looked < record.missed
+        and now - record.missed < PATIENCE
+        and now - record.asked >= AGAIN
+    )
+
+
+def _lapsed(record: _Record, now: Instant) -> bool:
+    """Whether a look is too old to prove anything of what is met now."""
+    return now - max(record.looked, record.missed) > FRESH
