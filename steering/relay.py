@@ -97,7 +97,7 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "worst": "A",
         "losses": "AP",
         "loses": "AP",
-        "asked_at": "A",
+        "asked_at": "A.",
         "instances": "AP",
         "counted": "AP",
         "ignored": "A",

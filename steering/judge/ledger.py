@@ -28,6 +28,9 @@ Key = tuple[int, int]
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
+ASKED = 12
+"""Questions to an address whose instants are remembered: those that are asked at leisure while the
+longest timeout, of 10 s, goes by."""
 PAIRS = 3
 """Pairs of the last few seconds that a move wants to have seen."""
 SILENCES = 3
@@ -152,7 +155,7 @@ class Ledger:
     loses: Floats
     """(A, P) the share of questions asked at leisure that a path loses, of the last 500 or so."""
     asked_at: Floats
-    """(A,) instant of the latest question that was counted; NaN: none."""
+    """(A, ASKED) instants of the latest questions, newest first; NaN: there are none (`losses`)."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     counted: Mapping[Key, names.Names] = field(default_factory=dict)
     ignored: Mapping[int, names.Names] = field(default_factory=dict)
@@ -230,7 +233,7 @@ class Ledger:
             worst=nan(a),
             losses=none(a, p),
             loses=zero(a, p),
-            asked_at=nan(a),
+            asked_at=nan(a, ASKED),
         )
 
     def share(self, now: Instant, rows: Rows = ALL) -> Floats:

@@ -14,6 +14,7 @@ An address with points is asked about once a second, until it has none left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,7 +26,7 @@ from steering.judge.ledger import Ledger, Mask
 from steering.judge.own import own, write
 from steering.judge.present import confirm
 from steering.layout import CLASSES, Layout
-from steering.model import Health, Observation, Round, Seconds, Verdict
+from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
 
 HERE = 20
 THERE = -80
@@ -38,19 +39,21 @@ CLEAN = 0.045
 is above that one hour in some hundred."""
 SHARE = 0.1
 """What is found at the least, for the answers in a row after which it is over."""
+LEISURE: Seconds = 0.8 * GENTLE
+"""Time since the question before of one that is asked at leisure: where the interval is a second,
+its jitter makes that less."""
 EVERY: Seconds = 1.05
 """Time between two rounds of an address that has points: just at leisure."""
 
 
 def count_losses(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
     """Count a round over several paths; comes before its answers are counted."""
-    book, last = draft.book, draft.book.asked_at[a]
-    own(book, "asked_at")[a] = np.fmax(last, item.at)
+    book, last = draft.book, _note(draft, a, item.at)
     before = book.losses[a]
     some = bool(before.any())
     # While its traffic is away it is asked fast; what has points then is to lose them all.
     away = some and draft.was.health[a, 0] == Health.FAILING
-    hasty = item.at - last < GENTLE and draft.layout.fast_interval < GENTLE
+    hasty = item.at - last < LEISURE and draft.layout.fast_interval < LEISURE
     here = seen.get(0)
     if here is None or here.verdict is Verdict.NOTHING or (hasty and not away):
         return
@@ -70,6 +73,18 @@ def count_losses(draft: Draft, a: int, item: Round, seen: Mapping[int, Observati
         after[unasked] = np.maximum(after[unasked] + NEITHER, 0)
     write(book, "losses", a, after)
     write(book, "loses", a, share)
+
+
+def _note(draft: Draft, a: int, at: Instant) -> Instant:
+    """When the question before this one was asked.
+
+    A loss is known later than answers to what was asked after it: its place is among those.
+    Where more than are remembered were asked meanwhile, all of them were asked fast.
+    """
+    asked = draft.book.asked_at[a]
+    place = int((asked > at).sum())
+    own(draft.book, "asked_at")[a] = np.insert(asked, place, at)[: len(asked)]
+    return at if place == len(asked) else float(np.nan_to_num(asked[place], nan=-math.inf))
 
 
 def _lost(draft: Draft, a: int, seen: Observation) -> bool:

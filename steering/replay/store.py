@@ -24,7 +24,7 @@ from steering.model import Instant, Seconds, WallTime
 from steering.replay.record import Batch, pack_batch
 
 APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
-VERSION = 5
+VERSION = 6
 """Of the tables and of what is in them, down to each field of a world and of a turn's facts."""
 
 BUSY: Seconds = 2.0
