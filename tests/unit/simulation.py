@@ -92,6 +92,7 @@ class Shown:
     expires: float | None = None
     nsid: str | None = None
     judged: bool = True
+    detail: str = ""
     large: int = 0
     stalled: bool = False
 
@@ -369,6 +370,7 @@ class Simulation:
             nsid=shown.nsid,
             serial=shown.serial,
             expires=shown.expires,
+            detail=shown.detail,
             evidence=Evidence(owner=name, rdtype="NSEC3", detail="signature expired")
             if shown.outcome is Outcome.EXPIRED
             else None,
