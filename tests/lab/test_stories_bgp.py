@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -220,6 +221,7 @@ def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing
         await_told(stage, through(stage, "pao"))
         stage.await_proof()
         stage.kill_agent()
+        assert poll(lambda: not _holders(stage.scene.log), timeout=5.0), _holders(stage.scene.log)
         told = updates(stage)
         stage.scene.start_agent()
         stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
@@ -228,6 +230,16 @@ def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing
         stage.kill_agent()
         stage.kill_guard()  # the helper inside the speaker is the second switch
         assert poll(lambda: routes(stage) == {}, timeout=25.0), routes(stage)
+
+
+def _holders(file: Path) -> list[str]:
+    """The programs that have it open, as they had the pipe of `steering run 2>&1 | cat`."""
+    found = []
+    for process_id in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(fd.readlink() == file for fd in (process_id / "fd").iterdir()):
+                found.append((process_id / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 def test_switching_off_ends_speaker_and_routes_at_once() -> None:
