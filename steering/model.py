@@ -151,6 +151,11 @@ class Evidence:
         return f"{self.owner} {self.rdtype}: {self.detail}"
 
 
+WITHOUT_AUTHORITY = "not authoritative"
+"""The detail of an answer that has what was asked for and no AA (RFC 1035, 4.1.1), as caches answer
+and nameservers do not."""
+
+
 class Kind(enum.StrEnum):
     """What a probe question is for."""
 

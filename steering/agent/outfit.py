@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from steering.act.bgp import process
 from steering.act.claim import Claim
 from steering.act.conntrack import Conntrack
 from steering.act.kernel import KernelActuator
@@ -28,6 +29,7 @@ from steering.agent.hands import Hands
 from steering.agent.parts import CannotRun
 from steering.agent.reload import Version
 from steering.agent.ways import Ways
+from steering.config import Mode
 from steering.model import Round
 from steering.observe.forwarded import Forwarding
 from steering.observe.keys import KeyStore
@@ -116,6 +118,25 @@ class Outfit:
             self.left = _adopt(self.hands, young=True)
             self.notices += self.hands.notices
             self.hands.wait()
+        elif self.setup.config.mode is Mode.REHEARSE:
+            self._end_speaker(self.setup.config.runtime)
+
+    def _end_speaker(self, runtime: Path) -> None:
+        """End what an agent that is dead has left to tell routers: this one tells them nothing.
+
+        One whose agent lives is that one's.
+        """
+        try:
+            state = Lease(runtime).read()
+            if state is None or Path(f"/proc/{state.pid}").exists():
+                return
+            if process.end(runtime):
+                ended = (
+                    "a BGP speaker was found within its lease, and ended, and its routes with it"
+                )
+                self.notices += (f"{ended}: this agent steers nothing",)
+        except OSError as error:
+            self.left += (Trouble(what="BGP speaker", because=str(error)),)
 
     def succeed(self, was: Outfit) -> None:
         """Take the place of another one, which ends but for what is shared. Raises nothing."""

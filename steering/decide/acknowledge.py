@@ -70,7 +70,8 @@ def acknowledge(
     spent = set(was.spent & set(prints.values()))
     seen: dict[str, list[int]] = {}
     events: list[Event] = []
-    about = {name: frozenset(alarm.about) for name, alarm in alarms.items()}
+    of = {str(orders.overrides[index].alarm) for index in prints}
+    about = {name: frozenset(alarms[name].about) for name in of & alarms.keys()}
     meets: dict[tuple[str, int], bool] = {}
     for index, key in prints.items():
         override = orders.overrides[index]
@@ -79,7 +80,7 @@ def acknowledge(
         name, rows = str(override.alarm), orders.covers[index]
         if override.match.narrow and (name, id(rows)) not in meets:  # thousands share a few
             meets[name, id(rows)] = name in about and not about[name].isdisjoint(rows)
-        if meets[name, id(rows)] if override.match.narrow else name in alarms:
+        if meets[name, id(rows)] if override.match.narrow else name in about:
             there[key] = now
             seen.setdefault(name, []).append(index)
             continue

@@ -24,12 +24,13 @@ from steering.decide.because import (
 )
 from steering.decide.board import Board
 from steering.decide.budget import Held
+from steering.decide.intercepted import ALONE, intercepted, rows_of, those
 from steering.decide.remedies import cause_of, with_remedy
 from steering.judge.families import Way, ways
 from steering.judge.forwarded import LASTS
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
-from steering.model import Event, Family, Forwarded, Health, Seconds, WallTime
+from steering.model import Event, Family, Forwarded, Health, WallTime
 from steering.world import Alarm, World
 
 REMEDY = (
@@ -130,11 +131,11 @@ def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[
                 "damped": worn_out(world, board, first),
                 "budget": waiting(world, board, first),
             }.get(name)
-            worst[name] = f"{_whose(world, where)} {text}{f': {detail}' if detail else ''}"
+            worst[name] = f"{those(world, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
                 worst[name] += _whom_to_tell(world, where)
-    if one := _one_server(world):
-        worst["intercepted"], whose["intercepted"] = one
+    if found := intercepted(world):
+        worst["intercepted"], whose["intercepted"] = found
     if gone := lost_legs(world):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
@@ -151,7 +152,7 @@ def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[
     if (alone := _alone(world, board) & ~stuck).any():
         whose["uncompared"], first = alone, int(np.argmax(alone))
         worst["uncompared"] = (
-            f"{_whose(world, alone)} look bad here, and no other path can be compared, so nobody"
+            f"{those(world, alone)} look bad here, and no other path can be compared, so nobody"
             f" can tell whose fault it is: {_uncompared(world, first)}"
         )
     if (shut := _shut_in(world)).any():
@@ -161,7 +162,7 @@ def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[
     if (lost := _unwatched(world)).any():
         whose["unwatched"] = lost
         worst["unwatched"] = (
-            f"{_whose(world, lost)} are of families that this host has no route for and never had:"
+            f"{those(world, lost)} are of families that this host has no route for and never had:"
             " nobody can tell how these upstreams do"
         )
     if board.defied.any():
@@ -176,38 +177,6 @@ def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[
             " else see who writes to the dnstap sockets"
         )
     return worst, whose
-
-
-def _one_server(world: World) -> tuple[str, NDArray[np.bool_]] | None:
-    """That one and the same server answers for unrelated operators here; None if that is not so.
-
-    Their own have names (NSID, RFC 5001) of their own, so two names settle it.
-    """
-    layout, name, rows = world.layout, None, list[int]()
-    for a in range(len(layout.targets)):
-        instance = world.ledger.instances.get((a, 0))
-        if instance is None or instance.mixed or not instance.known:
-            continue
-        name = name or instance.known[0]
-        if any(known != name for known in instance.known):
-            return None
-        rows.append(a)
-    whose = {layout.targets[a].upstream for a in rows}
-    if len({int(layout.operator_of[a]) for a in rows}) < 2:
-        return None
-    text = (
-        f"{len(rows)} addresses of {', '.join(sorted(whose))} are answered by one server over the"
-        f" local path (NSID {name}): something on the way answers in their place, and what is seen"
-        " here is that one's"
-    )
-    return text, _rows(world, rows)
-
-
-def _rows(world: World, rows: Collection[int]) -> NDArray[np.bool_]:
-    """(A,) these rows."""
-    where = np.zeros(len(world.layout.targets), dtype=np.bool_)
-    where[list(rows)] = True
-    return where
 
 
 def _alone(world: World, board: Board) -> NDArray[np.bool_]:
@@ -257,11 +226,6 @@ def _lasts(world: World) -> NDArray[np.bool_]:
     return np.asarray(lasting)  # NaN: not outdated
 
 
-ALONE: Seconds = 10.0
-"""A suspicion that nobody can be asked about is worth an alarm after so long: a lone bad answer is
-over sooner."""
-
-
 def _unserved(world: World) -> tuple[str, NDArray[np.bool_]] | None:
     """Over which sites the resolvers got no answers, or worse ones, as long as that is acted on."""
     said, rows = [], set[int]()
@@ -294,7 +258,7 @@ def _unserved(world: World) -> tuple[str, NDArray[np.bool_]] | None:
             )
     if not said:
         return None
-    return f"{' '.join(said)} Else see who writes to the dnstap sockets", _rows(world, rows)
+    return f"{' '.join(said)} Else see who writes to the dnstap sockets", rows_of(world, rows)
 
 
 _NAMED = 12
@@ -325,7 +289,7 @@ def _defied(world: World, board: Board) -> str:
             (mine & ~board.ordered, "can't be obeyed, as there is no such way"),
         ):
             if where.any():
-                said.append(f"{spell(override)}: {text} for {_whose(world, where)}")
+                said.append(f"{spell(override)}: {text} for {those(world, where)}")
     more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
     return "; ".join(said) + more
 
@@ -368,8 +332,3 @@ def _senders(legs: Sequence[tuple[Leg, Forwarded]]) -> str:
 
 
 _SENDERS = 3
-
-
-def _whose(world: World, where: NDArray[np.bool_]) -> str:
-    upstreams = sorted({world.layout.targets[a].upstream for a in np.flatnonzero(where).tolist()})
-    return f"{int(where.sum())} addresses of {', '.join(upstreams)}"

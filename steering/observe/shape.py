@@ -11,7 +11,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
-from steering.model import Kind
+from steering.model import WITHOUT_AUTHORITY, Kind
 from steering.observe.chain import Chain
 from steering.observe.trust import below, text_of
 
@@ -42,7 +42,7 @@ def shape_of(
     denied = message.rcode() == dns.rcode.NXDOMAIN
     if chain.links or chain.answered:
         if not authoritative:
-            return Shape.LAME, "not authoritative"
+            return Shape.LAME, WITHOUT_AUTHORITY
         # Beside an alias NXDOMAIN is said of its target (RFC 6604 3), which has to be asked for;
         # beside anything else that was asked for it needs the proof that this does not exist.
         there = chain.answered and chain.links[-1:] and chain.links[-1].rdtype not in _ALIASES
@@ -57,7 +57,7 @@ def shape_of(
         if not authoritative:
             return Shape.LAME, f"a referral to {text_of(servers[0])}"
     if not authoritative:
-        return Shape.LAME, "not authoritative"
+        return Shape.LAME, WITHOUT_AUTHORITY
     if not apexes and not _denied(message, zone):
         if message.answer:
             return Shape.LIE, f"the answer is about {text_of(message.answer[0].name)}"

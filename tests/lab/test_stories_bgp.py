@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -220,6 +221,7 @@ def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing
         await_told(stage, through(stage, "pao"))
         stage.await_proof()
         stage.kill_agent()
+        assert poll(lambda: not _holders(stage.scene.log), timeout=5.0), _holders(stage.scene.log)
         told = updates(stage)
         stage.scene.start_agent()
         stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
@@ -228,6 +230,16 @@ def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing
         stage.kill_agent()
         stage.kill_guard()  # the helper inside the speaker is the second switch
         assert poll(lambda: routes(stage) == {}, timeout=25.0), routes(stage)
+
+
+def _holders(file: Path) -> list[str]:
+    """The programs that have it open, as they had the pipe of `steering run 2>&1 | cat`."""
+    found = []
+    for process_id in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if any(fd.readlink() == file for fd in (process_id / "fd").iterdir()):
+                found.append((process_id / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 def test_switching_off_ends_speaker_and_routes_at_once() -> None:
@@ -345,6 +357,55 @@ def test_an_agent_that_rehearses_tells_routers_nothing() -> None:
         await_told(stage, {})
         assert poll(lambda: process.running(runtime) is None, timeout=15.0)
         stage.await_about("released")
+
+
+@pytest.mark.parametrize("standing", [True, False])
+def test_one_that_rehearses_by_routers_alone_ends_what_a_dead_one_announced(
+    standing: bool,
+) -> None:
+    """With the files of then it goes on until it is told; without, it tells routers nothing."""
+    alone = replace(ALONE, lease="60s")
+    with behind_a_router(alone) as stage:
+        runtime = stage.scene.world.work / "run"
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        stage.kill_agent()
+        stage.scene.configure(replace(alone, mode="rehearse"))
+        if not standing:
+            (runtime / "in-force").unlink()
+        stage.scene.start_agent()
+        if standing:
+            stage.await_alarm("config_held")
+            assert routes(stage) == through(stage, "pao")
+            stage.scene.steering("reload", "--yes", check=True)
+            stage.await_about("released")
+        await_told(stage, {}, within=15.0)
+        assert poll(lambda: process.running(runtime) is None, timeout=15.0)
+        stage.await_about("would_prove")
+        assert routes(stage) == {}
+
+
+def test_one_that_rehearses_beside_one_that_acts_leaves_its_speaker_alone() -> None:
+    with behind_a_router() as stage:
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        await_told(stage, through(stage, "pao"))
+        stage.await_proof()
+        told = updates(stage)
+        other = stage.scene.config.with_name("beside.yaml")
+        text = stage.scene.config.read_text()
+        assert "mode: enforce" in text
+        other.write_text(text.replace("mode: enforce", "mode: rehearse"))
+        (stage.scene.world.work / "run" / "in-force").unlink()
+        beside = stage.scene.seat.start(other, log=stage.scene.world.work / "other.log")
+        try:
+            said = stage.scene.world.work / "other.log"
+            assert poll(lambda: "config_loaded" in said.read_text(), timeout=30.0)
+            stage.asked_more(24, meanwhile=lambda: routes(stage) == through(stage, "pao"))
+            assert updates(stage) == told
+        finally:
+            beside.signal(signal.SIGTERM)
+            beside.wait(20.0)
 
 
 def test_a_reload_to_another_user_has_one_other_speaker_and_it_is_heard() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from steering import engine
 from steering.config import Setup, load
 from steering.decide.attention import attention
+from steering.decide.remedies import OF_ADDRESSES
 from steering.layout import Layout
 from steering.memory import remember
 from steering.model import (
@@ -92,6 +93,7 @@ class Shown:
     expires: float | None = None
     nsid: str | None = None
     judged: bool = True
+    detail: str = ""
     large: int = 0
     stalled: bool = False
 
@@ -235,6 +237,8 @@ class Simulation:
         """One turn, its plan carried out at once."""
         facts = self.facts(rounds)
         self.world, steps, events = engine.turn(self.world, facts, self.now)
+        for name, alarm in self.world.alarms.items():  # an acknowledgement may be of some of them
+            assert bool(alarm.about) == (name in OF_ADDRESSES), name
         self.events += [(self.now, event) for event in events]
         self.steps += [(self.now, step) for step in steps]
         self.installed = {
@@ -369,6 +373,7 @@ class Simulation:
             nsid=shown.nsid,
             serial=shown.serial,
             expires=shown.expires,
+            detail=shown.detail,
             evidence=Evidence(owner=name, rdtype="NSEC3", detail="signature expired")
             if shown.outcome is Outcome.EXPIRED
             else None,

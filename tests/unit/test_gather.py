@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from simulation import Ask, Shown, Simulation, policy, setup
 
-from steering.model import Event
+from steering.model import WITHOUT_AUTHORITY, Event, Outcome
 from steering.report.events import fields, json_line, sentence
 from steering.report.gather import TOGETHER, TOLD, WINDOW, Gathering, together
 
@@ -80,3 +82,35 @@ def test_one_server_that_answers_for_unrelated_operators_is_an_alarm(tmp_path: P
     assert "(NSID proxy-1)" in said
     honest = Simulation(made, lambda ask: Shown(nsid=f"{ask.path}-{ask.address}")).run(40)
     assert "intercepted" not in honest.world.alarms
+
+
+@pytest.mark.parametrize("others_too", [False, True])
+@pytest.mark.parametrize("detail", [WITHOUT_AUTHORITY, "REFUSED"])
+def test_what_answers_without_authority_here_alone_is_a_sign_of_a_cache(
+    tmp_path: Path, detail: str, others_too: bool
+) -> None:
+    """And no more than a sign: what moves is what moves for any error."""
+
+    def cache(ask: Ask) -> Shown:
+        ill = ask.now >= 1020 and (ask.local or others_too) and ask.address.startswith("192.5.")
+        return Shown(outcome=Outcome.LAME if ill else Outcome.SECURE, detail=detail)
+
+    made = setup(tmp_path, policy("one", net=5, letters=2), policy("two", net=6, letters=2))
+    sim = Simulation(made, cache).run(60)
+    said = sim.world.alarms.get("intercepted")
+    if others_too or detail != WITHOUT_AUTHORITY:
+        assert said is None
+    else:
+        assert said is not None
+        assert "2 addresses of one are answered over the local path without authority" in (
+            said.because
+        )
+        plain = Simulation(made, lambda ask: replace(cache(ask), detail="REFUSED")).run(60)
+        taken, usual = (
+            [(at, step.address, step.was, step.now) for at, step in of.moves()]
+            for of in (sim, plain)
+        )
+        assert taken == usual
+        assert sim.moves(), "an error that is one here and none there moves, as ever"
+    sim.answer = lambda ask: Shown()  # noqa: ARG005
+    assert "intercepted" not in sim.run(60).world.alarms

@@ -293,6 +293,43 @@ def test_the_wheel_takes_one_python_and_the_quick_start_names_the_same() -> None
     assert ran.stderr.startswith("setup: /bin/false is no Python 3.11 or newer: ")
 
 
+_BUILDS = """\
+#!/bin/sh
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;;
+    *" wheel "*)
+        while [ "$1" != --wheel-dir ]; do shift; done
+        [ -z "$FAILS" ] || exit 1
+        mkdir -p "$2"; touch "$2/upstream_steering-0.1.0-$TAG.whl" ;;
+esac
+"""
+
+
+def test_the_quick_start_s_dist_has_one_wheel_whatever_was_built_before(tmp_path: Path) -> None:
+    """`pip install dist/upstream_steering-*.whl` would meet the others, and refuse them all."""
+    (tmp_path / "scripts").mkdir()
+    script = Path(shutil.copy(ROOT / "scripts/setup", tmp_path / "scripts/setup"))
+    python = tmp_path / "python"
+    python.write_text(_BUILDS)
+    python.chmod(0o755)
+
+    def build(tag: str, *, fails: str = "") -> int:
+        environment = {**os.environ, "TAG": tag, "FAILS": fails}
+        return subprocess.run(
+            [script, "wheel", python], env=environment, capture_output=True
+        ).returncode
+
+    def there() -> list[str]:
+        return sorted(file.name for file in (tmp_path / "dist").iterdir())
+
+    assert build("cp311") == 0
+    (tmp_path / "dist/other.txt").touch()
+    assert build("cp312") == 0
+    assert there() == ["other.txt", "upstream_steering-0.1.0-cp312.whl"]
+    assert build("cp313", fails="yes") == 1
+    assert there() == ["other.txt", "upstream_steering-0.1.0-cp312.whl"]
+
+
 def scripts() -> Iterator[tuple[str, Path]]:
     yield "sh", ROOT / "scripts/setup"
     yield "bash", ROOT / ".ci/run"
