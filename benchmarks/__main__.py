@@ -18,6 +18,7 @@ from benchmarks import (
     attack,
     bgp,
     calm,
+    classify,
     detect,
     detector,
     dnstap,
@@ -51,6 +52,7 @@ ALL: dict[str, Callable[[], int | None]] = {
     "attack": attack.run,
     "truth": truth.run,
     "calm": calm.run,
+    "classify": classify.run,
 }
 
 
