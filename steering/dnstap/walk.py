@@ -692,20 +692,18 @@ class Walker:
                 else:
                     expiration = _number(message, start + 8)
                     inception = _number(message, start + 12)
-                algorithm: i64 = message[start + 2]
-                supported = algorithm <= 16 and ALGORITHMS >> algorithm & 1 == 1
                 if past < inception <= now <= expiration < future:
                     remaining = expiration - now  # no date is half a cycle away
                 else:
                     remaining = _ahead(expiration, now)
-                    if supported and (remaining < -skew or _ahead(inception, now) > skew):
-                        bad = True
+                    if remaining < -skew or _ahead(inception, now) > skew:
+                        bad = bad or _supported(message, start)
                 if remaining < soonest:
                     soonest = remaining
-                if place == name and supported:
+                if place == name and good != covered:
                     high: i64 = message[start]
                     low: i64 = message[start + 1]
-                    if high << 8 | low == covered:
+                    if high << 8 | low == covered and _supported(message, start):
                         good = covered
             elif zone is None:
                 continue
@@ -942,6 +940,12 @@ def _names(message: bytes, at: i64, limit: i64, signer: bytes) -> bool:
     return name == signer
 
 
+def _supported(message: bytes, start: i64) -> bool:
+    """Whether a signature's algorithm is one of those that validators know."""
+    algorithm: i64 = message[start + 2]
+    return algorithm <= 16 and ALGORITHMS >> algorithm & 1 == 1
+
+
 def _held(held: dict[tuple[bytes, int], RRset], owner: bytes, rdtype: i64) -> RRset:
     """The RRset of this name and type."""
     rrset = held.get((owner, rdtype))
@@ -972,8 +976,7 @@ def _sign(
     if signer != zone:
         return
     rrset.by_zone = True
-    algorithm: i64 = message[start + 2]
-    if algorithm > 16 or ALGORITHMS >> algorithm & 1 == 0:
+    if not _supported(message, start):
         return
     late: i64 = -_ahead(_number(message, start + 8), now)
     early: i64 = _ahead(_number(message, start + 12), now)

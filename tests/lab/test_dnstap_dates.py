@@ -1,0 +1,76 @@
+"""What NSD and BIND answer, by dates: the dnstap reader counts what the classifier reads.
+
+The zones, questions and programs are those of ``test_unmodified``. Each signature of each answer
+is put out of its dates in turn, and all of them together.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import dns.message
+import pytest
+from test_unmodified import SIGNERS, TYPES, UNSIGNED, ZONES, ask, named, names, nsd, serving, sign
+
+from steering.lab.sandbox import find
+from steering.observe.signatures import RRSIG
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from dnstap_alike import Word, counted, dated, read, signatures
+
+pytestmark = pytest.mark.lab
+DAY: Final = 86_400
+MOST: Final = 120
+"""Answers of each server and way of signing: signature by signature they are some hundreds."""
+
+
+def wildcard(wire: bytes) -> bool:
+    """Whether something in the answer section was made from a wildcard.
+
+    What proves that it had to be is looked at by the reader, and by the classifier with keys.
+    """
+    return any(
+        isinstance(rdata, RRSIG) and rdata.labels < len(held.name) - 1 - held.name.is_wild()
+        for held in dns.message.from_wire(wire).answer
+        for rdata in held
+    )
+
+
+@pytest.mark.parametrize("signer", SIGNERS)
+@pytest.mark.parametrize("server", [nsd, named], ids=["NSD", "BIND"])
+def test_reader_and_classifier_say_the_same_of_each_signature(
+    server: Callable[[Path, int], list[str]], signer: str, tmp_path: Path
+) -> None:
+    for program in (server.__name__, "dnssec-signzone"):
+        if not find(program):
+            pytest.skip(f"{program} is not installed")
+    sign(tmp_path, SIGNERS[signer])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving(server(tmp_path, port), port, tmp_path / "log"):
+        wires = {
+            ask(port, name, rdtype).to_wire(max_size=65535)
+            for name in names()
+            for rdtype in (*TYPES, "NS", "SOA", "RRSIG")
+        }
+    now, seen, differ = int(time.time()), Counter[Word](), []
+    secure = [zone for zone in ZONES if zone != UNSIGNED]
+    for zones in (["example."], secure):
+        for wire in sorted(wires)[:: max(1, len(wires) // MOST)]:
+            changed = [(wire, now), (wire, now + 400 * DAY), (wire, now - 400 * DAY)]
+            changed += [(dated(wire, at, now - DAY, now - 1), now) for at in signatures(wire)]
+            for one, when in changed:
+                word, _ = counted(one, zones, when)
+                seen[word] += 1
+                said = read(one, zones, when)
+                if word is not said and not (said is Word.GOOD and wildcard(one)):
+                    differ.append((word, said, dns.message.from_wire(one).to_text()))
+    assert not differ, differ[0]
+    assert min(seen[word] for word in (Word.GOOD, Word.EXPIRED, Word.EARLY)) > 60, seen
+    assert not seen[Word.NO_MESSAGE]
