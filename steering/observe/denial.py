@@ -124,15 +124,13 @@ class Proof:
             return "no NSEC or NSEC3 record"
         if (at := self._at(name)) is not None:
             return "" if _NXNAME in at else "the name is shown to exist"
-        if self._follows(name):
-            return "the name is shown to exist"
         closest, missing = self._uncovered(name)
         if closest is None:
             return missing
         wildcard = _wildcard(closest)
         if wildcard is None:
             return ""
-        if self._at(wildcard) is not None or self._follows(wildcard):
+        if self._at(wildcard) is not None:
             return f"the wildcard {wildcard} is shown to exist"
         return "" if self._cover(wildcard) is not None else f"no cover of {wildcard}"
 
@@ -172,7 +170,9 @@ class Proof:
             said = [proof.no_ds(name) for proof in kinds]
             return next((cut for cut in said if cut is not Cut.UNPROVEN), Cut.UNPROVEN)
         if (at := self._at(name)) is not None:
-            if {dns.rdatatype.DS, dns.rdatatype.CNAME} & at or (dns.rdatatype.SOA in at and name != self.zone):
+            if {dns.rdatatype.DS, dns.rdatatype.CNAME} & at or (
+                dns.rdatatype.SOA in at and name != self.zone
+            ):
                 return Cut.UNPROVEN
             return Cut.INSECURE if dns.rdatatype.NS in at else Cut.NONE
         closest, _ = self._uncovered(name)
@@ -253,10 +253,6 @@ class Proof:
                     return types(rdata3)
         return None
 
-    def _follows(self, name: dns.name.Name) -> bool:
-        """Whether a record says that the name is the next one after its own."""
-        return any(rdata.next == name for _, rdata in self.nsec)
-
     def _cover(self, name: dns.name.Name) -> NSEC | NSEC3 | None:
         """The record in whose gap the name would have to be."""
         for owner, rdata in self.nsec:
@@ -272,8 +268,9 @@ class Proof:
         return None
 
     def _between(self, owner: dns.name.Name, rdata: NSEC, name: dns.name.Name) -> bool:
-        # The last record of the chain leads back: to the apex as it should, or to another name.
-        if not (owner < name and (name < rdata.next or rdata.next <= owner)):
+        # The last record of the chain leads back to the apex, or at least to a name above it: so
+        # far BIND goes along.
+        if not (owner < name and (name < rdata.next or owner.is_subdomain(rdata.next))):
             return False
         if name.is_subdomain(owner):
             at = types(rdata)  # a delegation's record says nothing of what lies below it

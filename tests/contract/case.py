@@ -139,8 +139,8 @@ def build(world: World, seed: int, number: int, now: int) -> Case:
     _run(pending, Stage.SETS, making)
     making.draft.flatten()
     _run(pending, Stage.RECORDS, making)
-    others = {asked: other.wire() for asked, other in _others(making.draft, zone)}
     _run(pending, Stage.WIRE, making)
+    others = {asked: other.wire() for asked, other in _others(making.draft, zone)}
     what = " + ".join(f"{one.kind}: {one.name}" for one in mutations)
     text = f"{what} [{base}, {denial.value}]"
     return Case(

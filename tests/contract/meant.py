@@ -98,8 +98,8 @@ MEANT: Final[tuple[Meant, ...]] = (
     Meant(
         Word.ACCEPTED,
         "a denial needs no SOA (RFC 2308 2.2.1)",
-        "denial: no SOA",
-        _BUT_BIND,
+        "denial: no SOA|records: one missing in the authority",
+        "^[Sax]x",
     ),
     Meant(
         Word.ACCEPTED,
@@ -167,6 +167,12 @@ MEANT: Final[tuple[Meant, ...]] = (
         "one record shows a wildcard, and another denies it (RFC 4035 5.4)",
         "nsec: owner: the wildcard",
         because="wildcard .* shown to exist",
+    ),
+    Meant(
+        Word.REFUSED,
+        "a signature over a wildcard's own name that counts the asterisk (RFC 4034 3.1.3)",
+        r"wildcard: labels \+1 .*\[asterisk",
+        because="does not fit",
     ),
     Meant(
         Word.REFUSED,

@@ -23,6 +23,8 @@ from steering.observe.trust import Trust
 
 DS = dns.rdtypes.ANY.DS.DS
 CHILD = Key(257)
+ODD = (0, 0x3F, 0xC0, 0xFF)
+"""Octets that mean much in a name."""
 RIGHT = CHILD.ds(dns.name.from_text("sub.com."))
 
 
@@ -107,3 +109,14 @@ def test_a_message_that_the_parser_reads_is_the_same() -> None:
         .to_wire()
     )
     assert tolerated(wire) == dns.message.from_wire(wire)
+
+
+def test_whatever_is_wrong_with_such_a_message_it_is_read_or_refused() -> None:
+    """A stranger's octets end nothing: cut at each place, and each octet replaced."""
+    wires = [compressed()[0], answer(RIGHT, odd(0, b"\0"))]
+    read = 0
+    for wire in wires:
+        for at in range(len(wire)):
+            for changed in (wire[:at], *(wire[:at] + bytes([o]) + wire[at + 1 :] for o in ODD)):
+                read += not isinstance(decode(changed), Reading)
+    assert read > 100
