@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -34,6 +35,7 @@ from steering.observe.relevant import DENIALS, cut_of, delegated, used
 from steering.observe.shape import Shape, shape_of
 from steering.observe.signatures import GOOD, Finding, Signatures, soonest
 from steering.observe.skim import skim
+from steering.observe.tolerated import tolerated
 from steering.observe.trust import Trust, below, name_of, text_of
 from steering.system.unreadable import printable
 
@@ -128,15 +130,22 @@ def _read(wire: bytes) -> dns.message.Message:
     try:
         message = dns.message.from_wire(wire)
     except (dns.exception.DNSException, ValueError):
-        # Resolvers leave alone what they don't use, so what can't be read counts in the answer
-        # section only: by itself that must be whole, or this raises again.
-        header = _HEADER.pack(*_HEADER.unpack_from(wire)[:4], 0, 0)
-        dns.message.from_wire(header + wire[_HEADER.size :], ignore_trailing=True)
-        message = dns.message.from_wire(wire, continue_on_error=True)
+        message = _read_in_part(wire)
     records = sum(_HEADER.unpack_from(wire)[3:5])
     if sum(map(len, (*message.answer, *message.authority))) < records:
         _restore(message, wire)
     return message
+
+
+def _read_in_part(wire: bytes) -> dns.message.Message:
+    """What resolvers read of bytes that the parser refuses. Raises as `_read`."""
+    with suppress(dns.exception.DNSException, ValueError, struct.error, IndexError):
+        return tolerated(wire)
+    # They leave alone what they don't use, so what can't be read counts in the answer section
+    # only: by itself that must be whole, or this raises again.
+    header = _HEADER.pack(*_HEADER.unpack_from(wire)[:4], 0, 0)
+    dns.message.from_wire(header + wire[_HEADER.size :], ignore_trailing=True)
+    return dns.message.from_wire(wire, continue_on_error=True)
 
 
 def _restore(message: dns.message.Message, wire: bytes) -> None:

@@ -12,7 +12,7 @@ import enum
 import functools
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import dns.name
@@ -66,6 +66,8 @@ class Proof:
     zone: dns.name.Name
     nsec: Sequence[tuple[dns.name.Name, NSEC]] = ()
     nsec3: Sequence[tuple[bytes, NSEC3]] = ()
+    beyond_reach: bool = False
+    """Whether a record is hashed more often than anybody need follow."""
     _hashes: dict[dns.name.Name, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -97,20 +99,27 @@ class Proof:
                 for owner, rdata in hashed
                 if owner and (rdata.salt, rdata.iterations) == _parameters(hashed[0][1])
             ],
+            any(rdata.iterations > MOST_ITERATIONS for _, rdata in hashed),
         )
-
-    @property
-    def beyond_reach(self) -> bool:
-        """Whether the records are hashed more often than anybody need follow."""
-        return any(rdata.iterations > MOST_ITERATIONS for _, rdata in self.nsec3)
 
     @property
     def kind(self) -> str:
         """The type of the records, for the evidence."""
         return "NSEC" if self.nsec else "NSEC3"
 
+    @property
+    def _kinds(self) -> tuple[Proof, ...]:
+        """Where both kinds of records are there, a proof of each by itself. A zone has one kind
+        (RFC 5155 10.4), so a record of the other says nothing, and takes nothing away.
+        """
+        if self.nsec and self.nsec3:
+            return replace(self, nsec3=(), _hashes={}), replace(self, nsec=(), _hashes={})
+        return ()
+
     def no_name(self, name: dns.name.Name) -> str:
         """What is missing from the proof that the name does not exist (NXDOMAIN)."""
+        if kinds := self._kinds:
+            return min((proof.no_name(name) for proof in kinds), key=len)
         if not self.nsec and not self.nsec3:
             return "no NSEC or NSEC3 record"
         if (at := self._at(name)) is not None:
@@ -127,6 +136,8 @@ class Proof:
 
     def no_type(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> str:
         """What is missing from the proof that the name has no such type (NODATA)."""
+        if kinds := self._kinds:
+            return min((proof.no_type(name, rdtype) for proof in kinds), key=len)
         if not self.nsec and not self.nsec3:
             return "no NSEC or NSEC3 record"
         if rdtype == dns.rdatatype.DS:
@@ -155,8 +166,13 @@ class Proof:
         RFC 4035 5.2 and RFC 5155 8.9: a delegation is insecure if the parent's own record
         shows NS and neither DS nor SOA, or if an opt-out record covers the next closer name.
         """
+        if kinds := self._kinds:
+            said = [proof.no_ds(name) for proof in kinds]
+            return next((cut for cut in said if cut is not Cut.UNPROVEN), Cut.UNPROVEN)
         if (at := self._at(name)) is not None:
-            if dns.rdatatype.DS in at or (dns.rdatatype.SOA in at and name != self.zone):
+            if {dns.rdatatype.DS, dns.rdatatype.CNAME} & at or (
+                dns.rdatatype.SOA in at and name != self.zone
+            ):
                 return Cut.UNPROVEN
             return Cut.INSECURE if dns.rdatatype.NS in at else Cut.NONE
         closest, _ = self._uncovered(name)
@@ -175,8 +191,18 @@ class Proof:
 
         `labels` is the RRSIG's count, without the root and the asterisk (RFC 4035 5.3.4).
         """
+        if kinds := self._kinds:
+            return min((proof.not_closer(name, labels) for proof in kinds), key=len)
+        if self._at(name) is not None:
+            return "the name is shown to exist"
         next_closer = name.split(labels + 2)[1] if len(name) > labels + 2 else name
-        return "" if self._cover(next_closer) is not None else f"no cover of {next_closer}"
+        if self._cover(next_closer) is None:
+            return f"no cover of {next_closer}"
+        # The names on both sides of a gap of NSEC show the closest encloser: if that is higher,
+        # the gap holds the wildcard as well, and it could not answer (RFC 4592 3.3.1).
+        if self.nsec and self._closest(next_closer) != next_closer.parent():
+            return f"the wildcard {_wildcard(next_closer.parent())} is shown not to exist"
+        return ""
 
     def _opted_out(self, closest: dns.name.Name, name: dns.name.Name) -> bool:
         """Whether insecure delegations may be in the gap that covers the next closer name."""
@@ -189,7 +215,7 @@ class Proof:
         if closest is None:
             return None, f"no closest encloser of {name}"
         at = self._at(closest)
-        if at is not None and closest != self.zone:
+        if at is not None:
             cut = dns.rdatatype.NS in at and dns.rdatatype.SOA not in at
             if cut or dns.rdatatype.DNAME in at:
                 return None, f"{closest} is a delegation or DNAME"
@@ -242,9 +268,11 @@ class Proof:
         return None
 
     def _between(self, owner: dns.name.Name, rdata: NSEC, name: dns.name.Name) -> bool:
-        if not (owner < name and (name < rdata.next or rdata.next == self.zone)):
+        # The last record of the chain leads back to the apex, or at least to a name above it: so
+        # far BIND goes along.
+        if not (owner < name and (name < rdata.next or owner.is_subdomain(rdata.next))):
             return False
-        if name.is_subdomain(owner) and owner != self.zone:
+        if name.is_subdomain(owner):
             at = types(rdata)  # a delegation's record says nothing of what lies below it
             if dns.rdatatype.DNAME in at or (
                 dns.rdatatype.NS in at and dns.rdatatype.SOA not in at

@@ -153,6 +153,9 @@ class Signatures:
             return found(Outcome.EXPIRED, f"signature expired {late:.0f} s ago")
         if (early := instant(rrsig.inception, wall) - wall - skew) > 0:
             return found(Outcome.NOT_YET_VALID, f"signature begins in {early:.0f} s")
+        if (rrsig.expiration - rrsig.inception) % _WHOLE >= _HALF:
+            # By serial arithmetic (RFC 4034 3.1.5) the end lies before the beginning.
+            return found(Outcome.EXPIRED, "signature ends before it begins")
         if keys is None:
             return found(Outcome.NO_KEY, "the zone's keys could not be had", judged=False)
         if (rrsig.algorithm, rrsig.key_tag) not in keys.tags:

@@ -111,7 +111,8 @@ def test_no_record_covers_a_name_that_is_there() -> None:
     for owner in there:
         for other in there:
             record = proof(made, other.to_text())
-            assert record.not_closer(owner, len(owner) - 2) == f"no cover of {owner}"
+            missing = record.not_closer(owner, len(owner) - 2)
+            assert missing in {f"no cover of {owner}", "the name is shown to exist"}
 
 
 def test_a_wildcard_answers_for_no_name_that_others_lie_below() -> None:
@@ -150,3 +151,84 @@ def test_what_is_there_through_insecure_delegations_alone_has_no_record() -> Non
     for opt_out, missing in ((True, ""), (False, "no record of ent.com.")):
         made = proof(zone(opt_out=opt_out), "com.", "ent.com.", "*.com.")
         assert made.no_type(name("ent.com."), dns.rdatatype.A) == missing
+
+
+# --- found beside four validators (`make contract`) -------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("types", [["NS", "RRSIG"], ["NS", "SOA", "DNAME", "RRSIG"]])
+def test_at_the_apex_too_a_delegation_or_a_dname_denies_nothing_below(
+    nsec3: bool, types: list[str]
+) -> None:
+    """RFC 6840 4.1: an NSEC of the apex without SOA is another zone's; RFC 6672 2.4."""
+    made = zone(nsec3=nsec3)
+    covered = "com.", "gone.com.", "*.com."
+    assert proof(made, *covered).no_name(name("gone.com.")) == ""
+    made._types[name("com.")] = types
+    assert proof(made, *covered).no_name(name("gone.com.")) != ""
+
+
+def test_a_gap_that_holds_the_wildcard_too_does_not_show_that_it_had_to_answer() -> None:
+    """RFC 4592 3.3.1: by it the closest encloser is the apex, and *.wild is not there."""
+    text = "com. NS SOA RRSIG NSEC DNSKEY"
+    whole = of_records([dns.rrset.from_text("com.", 900, "IN", "NSEC", text)])
+    assert whole.not_closer(name("q.wild.com."), 2) != ""
+    assert whole.not_closer(name("q.com."), 1) == ""
+
+
+def test_a_wildcard_does_not_answer_for_a_name_that_its_record_shows() -> None:
+    made = zone(names=("q",))
+    before = made.cover(name("q.com."))[0]
+    owner = name("q.com.")
+    assert of_records([before]).not_closer(owner, 1) == "the name is shown to exist"
+
+
+def test_an_nsec_record_takes_nothing_away_from_a_proof_by_nsec3() -> None:
+    """A zone has one kind (RFC 5155 10.4); each is read by itself."""
+    hashed = [r for text in ("com.", "gone.com.", "*.com.") for r in zone().cover(name(text))]
+    text = "www.com. NS SOA RRSIG NSEC DNSKEY"
+    other = dns.rrset.from_text("zzz.com.", 900, "IN", "NSEC", text)
+    both = of_records([*hashed, other])
+    assert both.no_name(name("gone.com.")) == ""
+    assert both.not_closer(name("gone.com."), 1) == ""
+    opted = [r for text in ("com.", "gone.com.") for r in zone(opt_out=True).cover(name(text))]
+    assert of_records([*opted, other]).no_ds(name("gone.com.")) is Cut.INSECURE
+    assert of_records([*opted, other]).no_type(name("gone.com."), dns.rdatatype.A) == ""
+    assert of_records([*hashed[:1], other]).no_name(name("gone.com.")) != ""
+
+
+def test_half_a_proof_of_each_kind_is_none() -> None:
+    hashed = zone().cover(name("com."))
+    listed = zone(nsec3=False, names=("f",)).cover(name("gone.com."))
+    assert of_records([*hashed, *listed]).no_name(name("gone.com.")) != ""
+
+
+@pytest.mark.parametrize(
+    ("after", "last"),
+    [("com.", True), ("yyy.com.", True), ("a.yyy.com.", True), ("aaa.com.", False)],
+)
+def test_the_last_record_of_a_chain_leads_back(after: str, last: bool) -> None:
+    """To the apex (RFC 4034 4.1.1); BIND takes any name above its own for that."""
+    record = dns.rrset.from_text("a.yyy.com.", 900, "IN", "NSEC", f"{after} A RRSIG NSEC")
+    assert (of_records([record]).not_closer(name("zzz.com."), 1) == "") is last
+    assert of_records([record]).not_closer(name("bbb.com."), 1) != ""
+
+
+def test_one_record_with_too_many_iterations_is_enough() -> None:
+    """In whatever order they come: BIND, Unbound, PowerDNS and Knot take the answer as insecure."""
+    few, many = (zone(), zone())
+    many.iterations = 151
+    records = [*few.cover(name("com.")), *many.cover(name("com."))]
+    assert of_records(records).beyond_reach
+    assert of_records(reversed(records)).beyond_reach
+    assert not of_records(few.cover(name("com."))).beyond_reach
+
+
+@BOTH
+def test_where_an_alias_is_there_is_no_proof_of_no_ds(nsec3: bool) -> None:
+    """The answer would have been the alias (RFC 4035 5.4)."""
+    made = zone(nsec3=nsec3, names=("www",))
+    made._types[name("www.com.")] = ["CNAME", "RRSIG"]
+    assert proof(made, "www.com.").no_ds(name("www.com.")) is Cut.UNPROVEN
+    assert proof(made, "www.com.").no_type(name("www.com."), dns.rdatatype.DS) != ""

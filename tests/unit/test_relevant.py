@@ -320,18 +320,17 @@ def test_an_option_of_an_impossible_length_is_left_out(length: int) -> None:
 
 
 def test_records_that_cannot_be_read_count_in_the_answer_alone() -> None:
-    # A DS record, of a digest that is too short for its type.
-    mark = bytes.fromhex("beef0d02") + b"x" * 20
-    strange = dns.rrset.from_text("com.", 300, "IN", "TYPE65280", rf"\# 24 {mark.hex()}")
+    mark = b"more octets than an address has"
+    strange = dns.rrset.from_text("com.", 300, "IN", "TYPE65280", rf"\# {len(mark)} {mark.hex()}")
 
-    def as_ds(wire: bytes) -> bytes:
+    def as_address(wire: bytes) -> bytes:
         at = wire.index(mark) - 10  # type, class, TTL and length stand before
-        return wire[:at] + dns.rdatatype.DS.to_bytes(2, "big") + wire[at + 2 :]
+        return wire[:at] + dns.rdatatype.A.to_bytes(2, "big") + wire[at + 2 :]
 
     beside = message(WITNESS, signed(ADDRESS), [strange]).to_wire()
     inside = message(WITNESS, [*signed(ADDRESS), strange]).to_wire()
-    assert read(as_ds(beside)).outcome is Outcome.SECURE
-    assert read(as_ds(inside)).outcome is Outcome.MALFORMED
+    assert read(as_address(beside)).outcome is Outcome.SECURE
+    assert read(as_address(inside)).outcome is Outcome.MALFORMED
 
 
 # --- algorithms -----------------------------------------------------------------------------
@@ -352,3 +351,25 @@ def test_a_signature_by_an_algorithm_nobody_knows_counts_neither_way() -> None:
     assert having(strange, rrsig.replace(signature=b"x" * 64)) is Outcome.BAD_SIGNATURE
     assert having(strange) is Outcome.UNSIGNED
     assert having(Key().sign(ADDRESS, ZONE.name, GOOD), strange) is Outcome.NO_KEY
+
+
+# --- found beside four validators (`make contract`) -------------------------------------------
+
+
+def test_a_signature_counts_in_the_section_of_what_it_covers() -> None:
+    """RFC 4035 3.1.1: BIND, PowerDNS and Knot Resolver look nowhere else."""
+    address, rrsig = signed(ADDRESS)
+    assert outcome(strict(WITNESS), [address, rrsig]) is Outcome.SECURE
+    assert outcome(strict(WITNESS), [address], [rrsig]) is Outcome.UNSIGNED
+    moved, of_moved, alias = dname()
+    asked = strict(question("x.moved.com.", "A", Kind.WITNESS))
+    assert outcome(asked, [moved, of_moved, alias]) is Outcome.SECURE
+    assert outcome(asked, [moved, alias], [of_moved]) is Outcome.UNSIGNED
+
+
+def test_a_signature_that_ends_before_it_begins_is_never_valid() -> None:
+    """By serial arithmetic (RFC 4034 3.1.5), though the date of today lies between both."""
+    wide = (NOW - 10 * DAY, NOW + (1 << 31) - 5 * DAY)
+    assert outcome(strict(WITNESS), signed(ADDRESS, dates=wide)) is Outcome.EXPIRED
+    narrow = (NOW - 10 * DAY, NOW + (1 << 31) - 11 * DAY)
+    assert outcome(strict(WITNESS), signed(ADDRESS, dates=narrow)) is Outcome.SECURE

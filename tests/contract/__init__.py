@@ -1,0 +1,1 @@
+"""Our verdicts beside those of four validators, on answers made to be odd (`make contract`)."""
