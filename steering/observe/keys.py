@@ -41,7 +41,7 @@ from steering.observe.resolve import Lack, Resolvers, Unobtainable, answer_of, d
 from steering.observe.sets import RECHECK, Sets
 from steering.observe.shown import Server, Shown
 from steering.observe.signatures import RRSIG, Signatures
-from steering.observe.trust import Keys, Trust, digest_of, name_of, named, text_of
+from steering.observe.trust import Keys, Trust, name_of, text_of
 from steering.observe.verify import Verifier
 from steering.system.unreadable import HERE, Where, printable
 
@@ -257,8 +257,7 @@ class KeyStore:
             self._shown.take(
                 zone,
                 server,
-                digest=digest_of(rrset),
-                text=named(rrset),
+                keys=rrset,
                 good=good,
                 now=self._monotonic(),
                 wall=self._wall(),

@@ -14,12 +14,15 @@ is an argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import dns.rdata
+
 from steering.model import Instant, Seconds, WallTime
 from steering.observe.signatures import FRESH
+from steering.observe.trust import digest_of, named
 
 Server = tuple[str, str]
 """An address, and the path to it."""
@@ -76,16 +79,15 @@ class Shown:
         zone: str,
         server: Server,
         *,
-        digest: bytes,
-        text: str,
+        keys: Iterable[dns.rdata.Rdata],
         good: bool,
         now: Instant,
         wall: WallTime,
     ) -> None:
         """A server showed a key set just now."""
-        record = self._record(zone, server)
+        record, digest = self._record(zone, server), digest_of(keys)
         if (record.digest, record.good) != (digest, good):
-            record.digest, record.good, record.text = digest, good, text
+            record.digest, record.good, record.text = digest, good, named(keys)
             record.since, record.since_wall = now, wall
         record.looked = now
 

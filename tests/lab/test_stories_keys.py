@@ -336,7 +336,7 @@ MEANT: Final[Mapping[str, Mapping[str, str]]] = {
     # Bad for everybody, so no path is better; without a key that is trusted we say nothing.
     "ds-only-other.": {"fresh: Unbound": "bad", "fresh: BIND": "bad", "fresh: ours": "open"},
     "ds-unmatched.": {"fresh: Unbound": "bad", "fresh: BIND": "bad", "fresh: ours": "open"},
-    # BIND gives up after the first of two keys with one tag (max-validation-failures-per-fetch).
+    # BIND does not come to the second of two keys with one tag, and that one signs here.
     "tag-zsk.": {"before: BIND": "bad", "held: BIND": "bad", "fresh: BIND": "bad"},
 }
 """Zone -> the columns that say something else than `good`."""

@@ -28,10 +28,11 @@ from steering.observe.signatures import FRESH, Signatures
 HERE = ("192.0.2.1", LOCAL)
 OTHER = ("192.0.2.2", LOCAL)
 NEVER = -math.inf
+KEYS_OF_COM = SignedZone("com.").dnskey()
 
 
-def look(held: Shown, now: float, *, good: bool, digest: bytes = b"x") -> None:
-    held.take("com.", HERE, digest=digest, text="1", good=good, now=now, wall=NOW + now)
+def look(held: Shown, now: float, *, good: bool) -> None:
+    held.take("com.", HERE, keys=KEYS_OF_COM, good=good, now=now, wall=NOW + now)
 
 
 def test_an_unknown_key_proves_nothing_before_the_server_has_shown_its_set() -> None:
