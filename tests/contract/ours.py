@@ -27,8 +27,8 @@ class _Told(Resolvers):
         super().__init__(["192.0.2.53"])
         self._authority = authority
 
-    async def ask(self, name: str, rdtype: str) -> dns.message.Message:
-        """What the zone says that has to."""
+    async def ask(self, name: str, rdtype: str, by: str | None = None) -> dns.message.Message:  # noqa: ARG002
+        """What the zone says that has to, whoever is asked."""
         asked, kind = name_of(name), int(dns.rdatatype.from_text(rdtype))
         zone = self._authority.zone_of(asked, kind)
         wire = self._authority.reply(zone.address, asked, kind)

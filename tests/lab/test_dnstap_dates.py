@@ -1,24 +1,24 @@
-"""What NSD and BIND answer, by dates: the dnstap reader counts what the classifier reads.
+"""What nameservers answer, by dates: the dnstap reader counts what the classifier reads.
 
-The zones, questions and programs are those of ``test_unmodified``. Each signature of each answer
+The zones and questions are those of ``test_unmodified``. Each signature of each answer
 is put out of its dates in turn, and all of them together.
 """
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import dns.message
 import pytest
-from test_unmodified import SIGNERS, TYPES, UNSIGNED, ZONES, ask, named, names, nsd, serving, sign
+from test_unmodified import SERVED, Server, ask, free_port, running
 
 from steering.lab.sandbox import find
+from steering.lab.servers import Place
+from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
 from steering.observe.signatures import RRSIG
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
@@ -43,17 +43,20 @@ def wildcard(wire: bytes) -> bool:
 
 
 @pytest.mark.parametrize("signer", SIGNERS)
-@pytest.mark.parametrize("server", [nsd, named], ids=["NSD", "BIND"])
+@pytest.mark.parametrize(
+    ("program", "serve"),
+    [pytest.param(program, serve, id=name) for name, program, serve, _ in SERVED[:2]],
+)
 def test_reader_and_classifier_say_the_same_of_each_signature(
-    server: Callable[[Path, int], list[str]], signer: str, tmp_path: Path
+    program: str, serve: Server, signer: str, tmp_path: Path
 ) -> None:
-    for program in (server.__name__, "dnssec-signzone"):
-        if not find(program):
-            pytest.skip(f"{program} is not installed")
-    sign(tmp_path, SIGNERS[signer])
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with serving(server(tmp_path, port), port, tmp_path / "log"):
+    for needed in (program, "dnssec-signzone"):
+        if not find(needed):
+            pytest.skip(f"{needed} is not installed")
+    sign(tmp_path, signer, fresh_keys())
+    port = free_port()
+    argv = serve(Place(folder=tmp_path, signer=signer, port=port))
+    with running(argv, port, tmp_path / "log"):
         wires = {
             ask(port, name, rdtype).to_wire(max_size=65535)
             for name in names()
