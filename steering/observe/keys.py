@@ -16,7 +16,6 @@ proves nothing until the server has shown its own set (shown.py).
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import time
@@ -33,21 +32,18 @@ import dns.rdtypes.ANY.DNSKEY
 import dns.rdtypes.ANY.DS
 import dns.rrset
 
-from steering.model import Instant, Outcome, Seconds, WallTime
-from steering.observe.algorithms import ALGORITHMS, refusal, refused
-from steering.observe.anchors import Anchor, Anchors, closest
+from steering.model import Instant, Seconds, WallTime
+from steering.observe.anchors import Anchors, closest
 from steering.observe.bell import Bell
-from steering.observe.chain import signatures_in
-from steering.observe.denial import Cut, Proof
-from steering.observe.relevant import denials
+from steering.observe.denial import Cut
+from steering.observe.entry import Entry, said, untrusted, usable
 from steering.observe.resolve import Lack, Resolvers, Unobtainable, answer_of, dnskeys
+from steering.observe.sets import RECHECK, Sets
 from steering.observe.shown import Server, Shown
-from steering.observe.signatures import FRESH, RRSIG, Signatures, instant
-from steering.observe.trust import Keys, Trust, digest_of, name_of, named, text_of
+from steering.observe.signatures import RRSIG, Signatures
+from steering.observe.trust import Keys, Trust, name_of, text_of
+from steering.observe.verify import Verifier
 from steering.system.unreadable import HERE, Where, printable
-
-DS = dns.rdtypes.ANY.DS.DS
-DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
 
 LONGEST: Final = 3600.0
 """Seconds after which a set is looked at again, whatever its TTL allows."""
@@ -55,21 +51,12 @@ LONGEST: Final = 3600.0
 _SHORTEST: Final = 10.0
 _RETRY_WITHOUT: Final = 30.0  # the longest back-off while there is no set at all
 _RETRY_WITH: Final = 300.0
-_RECHECK: Final = 60.0  # an unchanged set is noted as seen this often
-_MOST_KEYS: Final = 48
-_MOST_SIGNATURES: Final = 16
-_MOST_SETS: Final = 3
-"""Sets of one zone that are believed at once: before, after, and that of a second operator."""
 _PARENT: Final = 60.0
 """Seconds between two looks at a zone's parent past the resolvers' caches."""
 _LONGEST_TEXT: Final = 600
 _BEFORE: Final = "; judged by the keys of before"
 _TOLD: Final = 3
 """Servers with other keys that are named."""
-_SHA1: Final = 1
-_DIGESTS: Final = frozenset({_SHA1, 2, 4})
-"""Digests that a validator must or may know (RFC 8624 3.3). A zone that has only others, or only
-other algorithms, counts as insecure (RFC 4035 5.2)."""
 
 
 @dataclass(slots=True)
@@ -99,20 +86,6 @@ class Wrong:
     lack: Lack
     because: str
     since: WallTime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Root:
-    """What a zone's set is verified against, as the parent said it."""
-
-    anchor: Anchor
-    said: Instant
-    """When the parent did, or whoever had it in a cache then; infinity: a trust anchor."""
-    inception: WallTime = 0.0
-    """Of the parent's signature: of two DS sets the newer is the one to go by."""
-    expiration: WallTime = math.inf
-    """Of that, too: afterwards any other one is newer."""
-    by: str = "the trust anchor"
 
 
 class KeyStore:
@@ -146,13 +119,12 @@ class KeyStore:
         self._resolvers = Resolvers(
             resolvers, timeout=timeout, port=port, parents_port=parents_port, rng=rng
         )
-        self._signatures = signatures
-        self._skew, self._wall, self._monotonic = skew, wall, monotonic
+        self._verifier = Verifier(signatures, wall, skew)
+        self._wall, self._monotonic = wall, monotonic
         self._bell = Bell()
-        self._sets: dict[str, Keys] = {}  # of policy zones and of those above them
-        self._others: dict[str, list[Keys]] = {}  # that servers show beside the newest
+        self._sets = Sets(wall, skew)  # of policy zones and of those above them
         self._set_due: dict[str, Instant] = {}
-        self._roots: dict[str, _Root] = {}  # what a zone's own set is verified against
+        self._entries: dict[str, Entry] = {}  # what a zone's own set is verified against
         self._parent_asked: dict[str, Instant] = {}
         self._shown = Shown()
         self._doubting: dict[frozenset[str], tuple[Trust, Trust]] = {}
@@ -166,7 +138,7 @@ class KeyStore:
                 watch.fail(Lack.ANCHOR, "no trust anchor encloses the zone", wall())
                 continue
             if name_of(anchor.zone) == name:
-                self._roots[zone] = _Root(anchor=_known(anchor) or anchor, said=math.inf)
+                self._entries[zone] = Entry(anchor=usable(anchor) or anchor, said=math.inf)
             if not self._resolvers:
                 watch.due = math.inf
                 watch.fail(Lack.RESOLVER, "no resolver to ask", wall())
@@ -175,12 +147,11 @@ class KeyStore:
 
     def _inherit(self, known: KeyStore) -> None:
         """Believe what another store has proved. What is due is due then, as it was."""
-        self._sets = dict(known._sets)
-        self._others = {zone: list(sets) for zone, sets in known._others.items()}
+        self._sets.inherit(known._sets)
         self._shown = known._shown
         self._parent_asked = dict(known._parent_asked)
         self._set_due = dict(known._set_due)
-        self._roots |= known._roots
+        self._entries |= known._entries
         for zone, watch in self._watches.items():
             before = known._watches.get(zone)
             if before is not None and math.inf not in (before.due, watch.due):
@@ -199,7 +170,7 @@ class KeyStore:
 
     def is_hungry(self, zone: str) -> bool:
         """Whether seeing the zone's DNSKEY set would help: none is held and one can be verified."""
-        return zone in self._roots and zone not in self.trust.secure
+        return zone in self._entries and zone not in self.trust.secure
 
     @property
     def troubles(self) -> dict[str, str]:
@@ -212,14 +183,14 @@ class KeyStore:
             Wrong(
                 zone=zone,
                 lack=watch.lack,
-                because=watch.trouble + (_BEFORE if zone in self._sets else ""),
+                because=watch.trouble + (_BEFORE if zone in self._sets.newest else ""),
                 since=watch.since,
             )
             for zone, watch in self._watches.items()
             if watch.trouble
         ]
-        for zone, held in self._sets.items():
-            believed = {held.digest, *(keys.digest for keys in self._others.get(zone, ()))}
+        for zone, held in self._sets.newest.items():
+            believed = self._sets.digests(zone)
             servers = self._shown.differing(zone, believed, held.digest, self._monotonic())
             if servers:
                 each = [
@@ -280,14 +251,13 @@ class KeyStore:
         server: Server | None = None,
     ) -> bool:
         """Takes up a DNSKEY set that somebody showed, if no newer is held. Whether it verified."""
-        root = self._roots.get(zone)
-        good = root is not None and self._take(root.anchor, rrset, rrsigs, again=_RECHECK)
+        entry = self._entries.get(zone)
+        good = entry is not None and self._take(entry, rrset, rrsigs, again=RECHECK)
         if server is not None and zone not in self.trust.insecure:
             self._shown.take(
                 zone,
                 server,
-                digest=digest_of(rrset),
-                text=named(rrset),
+                keys=rrset,
                 good=good,
                 now=self._monotonic(),
                 wall=self._wall(),
@@ -338,7 +308,7 @@ class KeyStore:
             lack = lacks.pop() if len(lacks) == 1 else Lack.SOURCES
             text = "; ".join(dict.fromkeys(map(str, failed)))
             watch.fail(lack, text, self._wall())
-            most = _RETRY_WITH if zone in self._sets else _RETRY_WITHOUT
+            most = _RETRY_WITH if zone in self._sets.newest else _RETRY_WITHOUT
             pause = min(2.0 ** min(watch.failures - 1, 16), most)
         else:
             watch.failures, watch.trouble = 0, ""
@@ -350,12 +320,12 @@ class KeyStore:
         enclosing = closest(self.anchors, zone)
         if enclosing is None:
             raise Unobtainable("no trust anchor encloses the zone", Lack.ANCHOR)
-        anchor = _known(enclosing)
+        anchor = usable(enclosing)
         if anchor is None:
             self._note_insecure(text_of(zone))
             return LONGEST
         apex = name_of(anchor.zone)
-        keys = await self._fetch(_Root(anchor=anchor, said=math.inf), apex == zone, resolver)
+        keys = await self._fetch(Entry(anchor=anchor, said=math.inf), apex == zone, resolver)
         for depth in range(len(apex) + 1, len(zone) + 1):
             cut = zone.split(depth)[1]
             match await self._delegation(cut, keys, resolver, last=cut == zone):
@@ -364,7 +334,7 @@ class KeyStore:
                     return LONGEST
                 case Cut.NONE:
                     continue
-                case _Root() as below:
+                case Entry() as below:
                     keys = await self._fetch(self._replace(below), cut == zone, resolver)
                 case Cut.UNPROVEN:
                     raise Unobtainable(f"{cut}: neither DS nor a proof that there is none")
@@ -372,69 +342,41 @@ class KeyStore:
             raise Unobtainable(f"{zone} is no zone of its own")
         return max(self._set_due[keys.zone] - self._monotonic(), _SHORTEST)
 
-    def _replace(self, root: _Root) -> _Root:
+    def _replace(self, entry: Entry) -> Entry:
         """The DS set to go by: the one held, if what came is an older one out of a cache."""
-        held = self._roots.get(root.anchor.zone)
-        if (
-            held is None
-            or held.expiration < self._wall()
-            or (root.inception, root.said) >= (held.inception, held.said)
-        ):
-            if held is not None and set(held.anchor.ds) != set(root.anchor.ds):
-                self._shown.reconsider(root.anchor.zone)
-            self._roots[root.anchor.zone] = held = root
+        held = self._entries.get(entry.anchor.zone)
+        if held is None or held.gives_way(entry, self._wall()):
+            if held is not None and set(held.anchor.ds) != set(entry.anchor.ds):
+                self._shown.reconsider(entry.anchor.zone)
+            self._entries[entry.anchor.zone] = held = entry
         return held
 
     def _said(self, zone: str) -> Instant:
         """When the parent said the DS set that a zone's keys are verified against."""
-        root = self._roots.get(zone)
-        return -math.inf if root is None else root.said
+        entry = self._entries.get(zone)
+        return -math.inf if entry is None else entry.said
 
-    async def _fetch(self, root: _Root, wanted: bool, resolver: str) -> Keys:
+    async def _fetch(self, entry: Entry, wanted: bool, resolver: str) -> Keys:
         """A zone's set: the one held, if it is young enough and not just what is `wanted`."""
-        zone = root.anchor.zone
-        held = self._sets.get(zone)
+        zone = entry.anchor.zone
+        held = self._sets.newest.get(zone)
         if held is not None and not wanted and self._set_due[zone] > self._monotonic():
-            return self._believed(held)
+            return self._sets.believed(zone)
         try:
             shown = dnskeys(await self._resolvers.ask(zone, "DNSKEY", resolver), zone)
         except Unobtainable:
             if held is None or wanted:
                 raise
-            return self._believed(held)
+            return self._sets.believed(zone)
         if shown is None:
             raise Unobtainable(f"{zone} DNSKEY: {resolver} gives none")
-        if not self._take(root.anchor, *shown, again=0.0):
-            raise self._untrusted(root, *shown, resolver)
-        return self._believed(self._sets[zone])
-
-    def _untrusted(
-        self, root: _Root, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], resolver: str
-    ) -> Unobtainable:
-        """Why a set is not taken, and who gave what."""
-        anchor, signer = root.anchor, name_of(root.anchor.zone)
-        listed = (*anchor.ds, *anchor.dnskey)
-        algorithms = {ds.algorithm for ds in anchor.ds} | {key.algorithm for key in anchor.dnskey}
-        if cannot := {int(algorithm) for algorithm in algorithms} & refused():
-            return Unobtainable(f"{anchor.zone} DNSKEY: {refusal(min(cannot))}", Lack.ALGORITHM)
-        there = [key for key in rrset if isinstance(key, DNSKEY) and _names(anchor, signer, key)]
-        by = sorted({int(rrsig.key_tag) for rrsig in rrsigs if rrsig.signer == signer})
-        signed = f"signed by {', '.join(map(str, by[:_MOST_SIGNATURES]))}" if by else "not signed"
-        what = "trust anchor" if math.isinf(root.said) else f"DS set from {root.by}"
-        text = (
-            f"{anchor.zone} DNSKEY: not signed by a key that is trusted. The {what} names "
-            f"{named(listed)}; the DNSKEY set from {resolver} has {named(rrset)}, {signed}: "
-        )
-        if there:
-            return Unobtainable(
-                f"{text}the signature by {named(there)} is missing, bad or out of date",
-                Lack.SIGNATURE,
-            )
-        return Unobtainable(f"{text}none of them is named", Lack.DS)
+        if not self._take(entry, *shown, again=0.0):
+            raise untrusted(entry, *shown, resolver)
+        return self._sets.believed(zone)
 
     async def _delegation(
         self, cut: dns.name.Name, parent: Keys, resolver: str, *, last: bool
-    ) -> _Root | Cut:
+    ) -> Entry | Cut:
         """What the parent says of a name: its DS records, or what their absence means."""
         zone, by = text_of(cut), resolver
         message = None
@@ -446,30 +388,20 @@ class KeyStore:
             message = await self._resolvers.ask(zone, "DS", resolver)
         rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
         if rrset is not None:
-            if self._require(rrset, rrsigs, parent) is not None:
+            if self._verifier.require(rrset, rrsigs, parent) is not None:
                 raise Unobtainable(f"{cut} DS: made from a wildcard")
-            if not (good := self._good(rrset, rrsigs, parent)):
+            if not (good := self._verifier.good(rrset, rrsigs, parent)):
                 raise Unobtainable(f"{cut} DS: too many signatures")
-            held = Anchor(zone=zone, ds=tuple(r for r in rrset if isinstance(r, DS)))
-            known = _known(held)
-            if known is None:
-                return Cut.INSECURE
-            wall = self._wall()
-            # A cache counts the TTL down from what the parent signed (RFC 4034 3.1.4).
-            age = max(float(rrsig.original_ttl) for rrsig in good) - rrset.ttl
-            return _Root(
-                anchor=known,
-                said=self._monotonic() - max(0.0, age),
-                inception=float(max(instant(rrsig.inception, wall) for rrsig in good)),
-                expiration=float(max(instant(rrsig.expiration, wall) for rrsig in good)),
-                by=by,
-            )
+            entry = said(rrset, good, by, self._monotonic(), self._wall())
+            return Cut.INSECURE if entry is None else entry
         alias, rrsigs = answer_of(message, cut, dns.rdatatype.CNAME)
         if alias is not None:  # no other records stand beside it (RFC 2181 10.1), so no cut does
-            made = self._require(alias, rrsigs, parent)
-            missing = made is not None and self._proof(message, parent).not_closer(cut, made)
+            made = self._verifier.require(alias, rrsigs, parent)
+            missing = made is not None and self._verifier.proof(message, parent).not_closer(
+                cut, made
+            )
             return Cut.UNPROVEN if missing else Cut.NONE
-        proof = self._proof(message, parent)
+        proof = self._verifier.proof(message, parent)
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
 
     def _needs_parent(self, zone: str) -> bool:
@@ -482,125 +414,23 @@ class KeyStore:
         doubted = self._shown.doubted(zone, now)
         return doubted != math.inf and self._said(zone) < doubted
 
-    def _proof(self, message: dns.message.Message, parent: Keys) -> Proof:
-        """What the parent's own denial records in an answer can prove, as far as they are good.
-
-        Raises Unobtainable over the first bad one if none is.
-        """
-        signer, seen = name_of(parent.zone), signatures_in(message)
-        records, bad = [], None
-        for rrset in denials(message, signer, seen):
-            try:
-                made = self._require(rrset, seen.get((rrset.name, rrset.rdtype), ()), parent)
-            except Unobtainable as error:
-                bad = bad or error
-                continue
-            if made is None:  # one made from a wildcard denies nothing (CVE-2017-15105)
-                records += [(rrset.name, rdata) for rdata in rrset]
-        if bad is not None and not records:
-            raise bad
-        return Proof.of(signer, records)
-
-    def _require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> int | None:
-        """Raises Unobtainable unless the zone signed the RRset; else see `Finding.wildcard`."""
-        signer = name_of(keys.zone)
-        own = [rrsig for rrsig in rrsigs if rrsig.signer == signer]
-        finding = self._signatures.examine(rrset, own, keys, wall=self._wall(), skew=self._skew)
-        if finding.outcome is not Outcome.SECURE:
-            raise Unobtainable(f"{finding.evidence}")
-        return finding.wildcard
-
     def _take(
-        self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
+        self, entry: Entry, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
     ) -> bool:
         """Whether a set verified. An unchanged one is noted once in `again` seconds."""
-        keys = self._validated(root, rrset, rrsigs)
+        keys = self._verifier.key_set(entry.anchor, rrset, rrsigs)
         if keys is None:
             return False
-        held = self._sets.get(root.zone)
-        if held is None or (
-            keys.inception >= held.inception
-            and (
-                keys.digest != held.digest
-                or keys.inception > held.inception
-                or keys.checked - held.checked >= again
-            )
-        ):
-            if held is not None:
-                self._put_beside(held, keys)
+        if self._sets.leads(keys, again):
+            self._sets.lead(keys)
             self._adopt(keys, rrset.ttl)
-        elif keys.digest != held.digest and self._is_news(keys):
-            self._put_beside(keys, held)
+        elif self._sets.put_beside(keys):
             self._publish(self.trust.insecure)
         return True
-
-    def _is_news(self, keys: Keys) -> bool:
-        """Whether a set is not held beside the newest one, or was not shown for a while."""
-        held = (o.checked for o in self._others.get(keys.zone, ()) if o.digest == keys.digest)
-        return keys.checked - max(held, default=-math.inf) >= _RECHECK
-
-    def _put_beside(self, keys: Keys, newest: Keys) -> None:
-        """Believe a set beside the newest one of its zone, for as long as somebody shows it."""
-        sets = [keys, *(o for o in self._others.get(keys.zone, ()) if o.digest != keys.digest)]
-        self._others[keys.zone] = [o for o in sets if o.digest != newest.digest][: _MOST_SETS - 1]
-
-    def _believed(self, newest: Keys) -> Keys:
-        """The keys of a zone's newest set, and of those that others showed lately."""
-        wall = self._wall()
-        others = [
-            keys
-            for keys in self._others.get(newest.zone, ())
-            if abs(wall - keys.checked) <= FRESH and keys.expiration >= wall - self._skew
-        ]
-        self._others[newest.zone] = others
-        if not others:
-            return newest
-        keys = dict.fromkeys(key for one in (newest, *others) for key in one.rdataset)
-        union = dns.rdataset.from_rdata_list(newest.rdataset.ttl, list(keys))
-        return newest if len(union) == len(newest.rdataset) else replace(newest, rdataset=union)
-
-    def _validated(
-        self, root: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG]
-    ) -> Keys | None:
-        """The set, if a key that `root` names signed it and the dates are right."""
-        wall, signer = self._wall(), name_of(root.zone)
-        if rrset.name != signer or len(rrset) > _MOST_KEYS:
-            return None
-        named = [key for key in rrset if isinstance(key, DNSKEY) and _names(root, signer, key)]
-        if not named:
-            return None
-        trusted = Keys(
-            zone=root.zone,
-            rdataset=dns.rdataset.from_rdata_list(0, named),
-            inception=0.0,
-            expiration=0.0,
-            checked=wall,
-        )
-        if not (good := self._good(rrset, rrsigs, trusted)):
-            return None
-        rdataset = dns.rdataset.from_rdata_list(rrset.ttl, list(rrset))
-        return replace(
-            trusted,
-            rdataset=rdataset,
-            inception=float(max(instant(rrsig.inception, wall) for rrsig in good)),
-            expiration=float(max(instant(rrsig.expiration, wall) for rrsig in good)),
-        )
-
-    def _good(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> list[RRSIG]:
-        """The signatures of a zone over an RRset that are good, of as many as are looked at."""
-        signer, wall = name_of(keys.zone), self._wall()
-        return [
-            rrsig
-            for rrsig in itertools.islice(rrsigs, _MOST_SIGNATURES)
-            if rrsig.signer == signer
-            and self._signatures.examine(rrset, [rrsig], keys, wall=wall, skew=self._skew).outcome
-            is Outcome.SECURE
-        ]
 
     def _adopt(self, keys: Keys, ttl: Seconds) -> None:
         remaining = keys.expiration - self._wall()
         pause = max(min(ttl, LONGEST, remaining / 2), _SHORTEST)
-        self._sets[keys.zone] = keys
         self._set_due[keys.zone] = due = self._monotonic() + pause
         if keys.zone in self._watches:
             watch = self._watches[keys.zone]
@@ -610,41 +440,13 @@ class KeyStore:
             self._publish(self.trust.insecure - {keys.zone})
 
     def _note_insecure(self, zone: str) -> None:
-        self._sets.pop(zone, None)
-        self._others.pop(zone, None)
-        self._roots.pop(zone, None)
+        self._sets.forget(zone)
+        self._entries.pop(zone, None)
         self._publish(self.trust.insecure | {zone})
 
     def _publish(self, insecure: frozenset[str]) -> None:
         secure = {
-            zone: self._believed(keys) for zone, keys in self._sets.items() if zone in self._watches
+            zone: self._sets.believed(zone) for zone in self._sets.newest if zone in self._watches
         }
         self.trust = Trust(secure=secure, insecure=insecure)
         self._doubting = {}
-
-
-def _known(anchor: Anchor) -> Anchor | None:
-    """What of an anchor validators can use; None: the zone counts as insecure (RFC 4035 5.2)."""
-    ds = [r for r in anchor.ds if r.algorithm in ALGORITHMS and r.digest_type in _DIGESTS]
-    # Who can read the better digests passes SHA-1 over where both are (RFC 4509 3).
-    ds = [r for r in ds if r.digest_type != _SHA1] or ds
-    dnskey = [key for key in anchor.dnskey if key.algorithm in ALGORITHMS]
-    if not ds and not dnskey:
-        return None
-    return replace(anchor, ds=tuple(ds), dnskey=tuple(dnskey))
-
-
-def _names(root: Anchor, zone: dns.name.Name, key: DNSKEY) -> bool:
-    """Whether an anchor's keys or digests name a key."""
-    if key in root.dnskey:
-        return True
-    tag = dns.dnssec.key_id(key)
-    for ds in root.ds:
-        if ds.key_tag == tag and ds.algorithm == key.algorithm:
-            try:
-                made = dns.dnssec.make_ds(zone, key, ds.digest_type, validating=True)
-            except dns.exception.DNSException:  # a digest that is not known here
-                continue
-            if made == ds:
-                return True
-    return False

@@ -5,7 +5,7 @@ it: a zone's servers get it one after the other, and caches keep the old one for
 3.2). So a signature by a key that nobody showed is held against a server only after the server was
 asked for its own set, then or later, and shows none that holds the key. If its set is not signed by
 a key that we trust, it may be the DS set that is old here (.nz in 2023): then the parent has to
-have said it since, too.
+have said it since, too; or others show a trusted set so long after that it is no change under way.
 
 That asks nothing more of a server than one question in ten seconds, whatever it answers. Pure: time
 is an argument.
@@ -14,12 +14,15 @@ is an argument.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import dns.rdata
+
 from steering.model import Instant, Seconds, WallTime
 from steering.observe.signatures import FRESH
+from steering.observe.trust import digest_of, named
 
 Server = tuple[str, str]
 """An address, and the path to it."""
@@ -39,7 +42,9 @@ class _Record:
     """What one server showed of one zone."""
 
     missed: Instant = math.inf
-    """When it first signed by a key that nobody had shown, since that was last looked into."""
+    """When it began to sign by keys that nobody had shown; infinity: it does not."""
+    met: Instant = -math.inf
+    """When it did so last."""
     looked: Instant = -math.inf
     """When it showed its set last, whatever that was."""
     asked: Instant = -math.inf
@@ -70,30 +75,34 @@ class Shown:
 
     _records: dict[str, dict[str, dict[str, _Record]]] = field(default_factory=dict)
     """By zone, address and path."""
+    _good: dict[str, Instant] = field(default_factory=dict)
+    """When somebody last showed a zone's set that verified."""
 
     def take(
         self,
         zone: str,
         server: Server,
         *,
-        digest: bytes,
-        text: str,
+        keys: Iterable[dns.rdata.Rdata],
         good: bool,
         now: Instant,
         wall: WallTime,
     ) -> None:
         """A server showed a key set just now."""
-        record = self._record(zone, server)
+        record, digest = self._record(zone, server), digest_of(keys)
         if (record.digest, record.good) != (digest, good):
-            record.digest, record.good, record.text = digest, good, text
+            record.digest, record.good, record.text = digest, good, named(keys)
             record.since, record.since_wall = now, wall
         record.looked = now
+        if good:
+            self._good[zone] = now
 
     def miss(self, zone: str, server: Server, now: Instant) -> None:
         """A server signed by a key that is in no set."""
         record = self._record(zone, server)
         if record.missed == math.inf or _lapsed(record, now):
             record.missed = now
+        record.met = now
 
     def proves(self, zone: str, server: Server, now: Instant, said: Instant) -> bool:
         """Whether a signature of this server by a key in no set is bad for certain.
@@ -106,7 +115,8 @@ class Shown:
         if record.looked >= record.missed and record.good:
             return True
         shown = record.looked >= record.missed or now - record.missed >= PATIENCE
-        return shown and said >= record.missed
+        others = self._good.get(zone, -math.inf) >= record.missed + FRESH
+        return shown and (said >= record.missed or others)
 
     def wanted(self, zone: str, address: str, now: Instant) -> bool:
         """Whether an address is to be asked for a zone's keys before anything else."""
@@ -183,5 +193,8 @@ def _open(record: _Record, now: Instant) -> bool:
 
 
 def _lapsed(record: _Record, now: Instant) -> bool:
-    """Whether a look is too old to prove anything of what is met now."""
-    return now - max(record.looked, record.missed) > FRESH
+    """Whether it is over that a server signs by unknown keys, so that the next one is a new matter.
+
+    Who once had a key before its set was seen would be judged at once at its next rollover.
+    """
+    return now - record.met > FRESH

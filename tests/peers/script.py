@@ -15,7 +15,8 @@ import dns.rrset
 from peers.scenario import SECTIONS, Entry, Scenario
 from steering.observe import anchors
 from steering.observe.denial import NSEC, Cut, types
-from steering.observe.keys import KeyStore, _Root
+from steering.observe.entry import Entry as KeyEntry
+from steering.observe.keys import KeyStore
 from steering.observe.resolve import Resolvers, Unobtainable
 from steering.observe.signatures import RRSIG, Signatures
 from steering.observe.trust import Keys, name_of
@@ -172,7 +173,7 @@ class Store(KeyStore):
 
     async def _delegation(
         self, cut: dns.name.Name, parent: Keys, resolver: str, *, last: bool
-    ) -> _Root | Cut:
+    ) -> KeyEntry | Cut:
         if cut not in self._script.cuts | self._script.asked_ds:
             return Cut.NONE
         return await super()._delegation(cut, parent, resolver, last=last)

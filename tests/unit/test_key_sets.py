@@ -15,9 +15,9 @@ from test_keys import World, shown
 
 from steering.model import Outcome
 from steering.observe.classify import MOST_FAILED
-from steering.observe.keys import DNSKEY, KeyStore
+from steering.observe.keys import KeyStore
 from steering.observe.signatures import MOST_TRIED, Signatures
-from steering.observe.trust import Keys, Trust
+from steering.observe.trust import DNSKEY, Keys, Trust
 
 
 def twin(key: Key, number: int = 0) -> Key:

@@ -17,9 +17,10 @@ from scripted import Server, serving, until
 from signedzone import DAY, NOW, RRSIG, Key, SignedZone
 
 from steering.observe import anchors
-from steering.observe.keys import DS, KeyStore
+from steering.observe.keys import KeyStore
 from steering.observe.resolve import dnskeys, system_resolvers
 from steering.observe.signatures import FRESH, Signatures
+from steering.observe.trust import DS
 
 Zones = Mapping[str, SignedZone]
 Story = Callable[[KeyStore, "World"], Awaitable[None]]

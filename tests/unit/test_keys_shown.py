@@ -28,10 +28,11 @@ from steering.observe.signatures import FRESH, Signatures
 HERE = ("192.0.2.1", LOCAL)
 OTHER = ("192.0.2.2", LOCAL)
 NEVER = -math.inf
+KEYS_OF_COM = SignedZone("com.").dnskey()
 
 
-def look(held: Shown, now: float, *, good: bool, digest: bytes = b"x") -> None:
-    held.take("com.", HERE, digest=digest, text="1", good=good, now=now, wall=NOW + now)
+def look(held: Shown, now: float, *, good: bool) -> None:
+    held.take("com.", HERE, keys=KEYS_OF_COM, good=good, now=now, wall=NOW + now)
 
 
 def test_an_unknown_key_proves_nothing_before_the_server_has_shown_its_set() -> None:
@@ -45,17 +46,20 @@ def test_an_unknown_key_proves_nothing_before_the_server_has_shown_its_set() -> 
     assert not held.proves("net.", HERE, 101.0, math.inf)
 
 
-def test_what_a_look_proved_lapses_and_begins_anew() -> None:
+def test_what_a_look_proved_holds_while_unknown_keys_are_met_and_then_begins_anew() -> None:
     held = Shown()
-    held.miss("com.", HERE, 100.0)
-    look(held, 101.0, good=True)
-    assert held.proves("com.", HERE, 101.0 + FRESH, NEVER)
-    later = 102.0 + FRESH
+    for ten_minutes in range(5):
+        held.miss("com.", HERE, 100.0 + FRESH * ten_minutes)
+        look(held, 101.0 + FRESH * ten_minutes, good=True)
+        assert held.proves("com.", HERE, 100.0 + FRESH * (ten_minutes + 1), NEVER)
+    later = 101.0 + FRESH * 5
+    look(held, later, good=True)  # it is asked for its keys all the time
     assert not held.proves("com.", HERE, later, NEVER)
-    held.miss("com.", HERE, later)
-    assert not held.proves("com.", HERE, later, NEVER)
-    look(held, later + 1, good=True)
-    assert held.proves("com.", HERE, later + 1, NEVER)
+    held.miss("com.", HERE, later + 1)  # the next rollover
+    assert not held.proves("com.", HERE, later + 1, NEVER)
+    assert held.wanted("com.", HERE[0], later + 1)
+    look(held, later + 2, good=True)
+    assert held.proves("com.", HERE, later + 2, NEVER)
 
 
 def test_a_set_that_nobody_trusts_proves_nothing_before_the_parent_has_spoken() -> None:
@@ -69,6 +73,20 @@ def test_a_set_that_nobody_trusts_proves_nothing_before_the_parent_has_spoken() 
     held.reconsider("com.")  # the DS set is another now
     assert not held.proves("com.", HERE, 102.0, 100.0)
     assert held.doubted("com.", 102.0) == math.inf
+
+
+def test_where_the_parent_cannot_be_asked_the_odd_one_out_is_bad_in_the_end() -> None:
+    """All servers get a change within minutes: where one alone has other keys, it is none."""
+    held = Shown()
+    for server in (HERE, OTHER):
+        held.miss("com.", server, 100.0)
+        held.take("com.", server, keys=KEYS_OF_COM, good=False, now=101.0, wall=NOW)
+    for now in (101.0 + FRESH / 2, 101.0 + FRESH):
+        held.miss("com.", HERE, now)
+        look(held, now, good=False)
+        assert not held.proves("com.", HERE, now, NEVER)  # so far all of them are alike
+    held.take("com.", OTHER, keys=KEYS_OF_COM, good=True, now=102.0 + FRESH, wall=NOW)
+    assert held.proves("com.", HERE, 102.0 + FRESH, NEVER)
 
 
 def test_a_server_that_shows_no_set_is_not_waited_for_for_ever() -> None:

@@ -248,7 +248,7 @@ def test_an_answer_about_keys_that_cannot_be_read_is_tried_again(
 ) -> None:
     async def story(store: KeyStore, world: World) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(store, "_validated", fail)
+            patched.setattr(store, "_take", fail)
             await store.refresh("com.")
         assert store.troubles == {"com.": "an answer can't be read"}
         (unread,) = HERE.news(0.0, quiet=0.0)
