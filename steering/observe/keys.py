@@ -122,7 +122,7 @@ class KeyStore:
         self._verifier = Verifier(signatures, wall, skew)
         self._wall, self._monotonic = wall, monotonic
         self._bell = Bell()
-        self._sets = Sets(wall, skew)  # of policy zones and of those above them
+        self._sets = Sets(wall, monotonic, skew)  # of policy zones and of those above them
         self._set_due: dict[str, Instant] = {}
         self._entries: dict[str, Entry] = {}  # what a zone's own set is verified against
         self._parent_asked: dict[str, Instant] = {}
@@ -348,6 +348,7 @@ class KeyStore:
         if held is None or held.gives_way(entry, self._wall()):
             if held is not None and set(held.anchor.ds) != set(entry.anchor.ds):
                 self._shown.reconsider(entry.anchor.zone)
+                self._sets.outdate(entry.anchor.zone)
             self._entries[entry.anchor.zone] = held = entry
         return held
 
@@ -434,7 +435,14 @@ class KeyStore:
         self._set_due[keys.zone] = due = self._monotonic() + pause
         if keys.zone in self._watches:
             watch = self._watches[keys.zone]
-            watch.trouble = ""
+            if math.isinf(self._said(keys.zone)):
+                watch.trouble = ""
+            else:  # no server can tell what the parent says by now
+                due = min(due, max(watch.tried + LONGEST, self._monotonic() + _SHORTEST))
+                if watch.trouble and watch.lack is Lack.UNREACHABLE:
+                    due = watch.due
+                else:
+                    watch.trouble = ""
             if watch.due != math.inf:
                 watch.due = due
             self._publish(self.trust.insecure - {keys.zone})

@@ -89,6 +89,8 @@ class Keys:
     expiration: WallTime
     checked: WallTime
     """When the zone, or someone for it, last showed this very set with good signatures."""
+    trusted: tuple[DNSKEY, ...] = ()
+    """Those of them that the parent's DS set names, or a trust anchor."""
     digest: bytes = field(init=False)
     """Stands for the set in the cache of verified signatures."""
     tags: frozenset[tuple[int, int]] = field(init=False)

@@ -77,6 +77,7 @@ class Verifier:
             inception=0.0,
             expiration=0.0,
             checked=wall,
+            trusted=tuple(trusting),
         )
         if not (good := self.good(rrset, rrsigs, trusted)):
             return None

@@ -90,8 +90,13 @@ def known(port: int, wall: float) -> Trust:
         if zone != UNSIGNED:
             shown = dnskeys(ask(port, zone, "DNSKEY"), zone)
             assert shown is not None
-            when = {"inception": wall - 1, "expiration": wall + 1e5, "checked": wall}
-            sets[zone] = Keys(zone=zone, rdataset=shown[0], **when)
+            sets[zone] = Keys(
+                zone=zone,
+                rdataset=shown[0],
+                inception=wall - 1,
+                expiration=wall + 1e5,
+                checked=wall,
+            )
     return Trust(secure=sets, insecure=frozenset({UNSIGNED}))
 
 

@@ -1,0 +1,152 @@
+"""Keys that are taken back: how long they are believed, and what nobody can draw out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from scripted import Server, serving
+from signedzone import DAY, NOW, SignedZone
+from test_keys import World, shown
+from test_keys_shown import HERE, OTHER, Parent
+
+from steering.model import Outcome
+from steering.observe import anchors
+from steering.observe.keys import LONGEST, KeyStore
+from steering.observe.sets import BESIDE
+from steering.observe.signatures import FRESH, Signatures
+
+MINUTE = 60.0
+
+
+def store_of(anchor: str, now: list[float], *, wall: list[float] | None = None) -> KeyStore:
+    return KeyStore(
+        ["com."],
+        anchors.parse(anchor, source="test"),
+        [],
+        signatures=Signatures(),
+        wall=lambda: NOW + now[0] if wall is None else wall[0],
+        monotonic=lambda: now[0],
+    )
+
+
+def judged(store: KeyStore, zone: SignedZone, wall: float) -> tuple[Outcome, bool]:
+    """What an answer that HERE signs as `zone` amounts to."""
+    message = zone.ask("www.com.", "A")
+    rrset = next(held for held in message.answer if not held.covers)
+    rrsigs = [rrsig for held in message.answer if held.covers for rrsig in held]
+    keys = store.trust_for(["com."], HERE).secure["com."]
+    finding = Signatures().examine(rrset, rrsigs, keys, wall=wall, skew=0.0)
+    if finding.outcome is Outcome.NO_KEY:
+        store.miss("com.", HERE)
+    return finding.outcome, finding.judged
+
+
+def test_an_instance_that_stays_with_a_removed_key_is_bad_after_an_hour() -> None:
+    """Resolvers that have the zone's set of now find what it signs bogus. For a while it may be
+    late, as may their copies be; but its signature over its old set may be good for weeks.
+    """
+    old, new, now = SignedZone("com."), SignedZone("com."), [0.0]
+    new.ksk, new.dates = old.ksk, lambda *_: (NOW - 10, NOW + DAY)
+    store = store_of(old.anchor_text, now)
+    seen = dict[float, tuple[Outcome, bool]]()
+    while now[0] < BESIDE + FRESH:
+        assert store.offer("com.", *shown(new), OTHER)
+        assert store.offer("com.", *shown(old), HERE)
+        seen[now[0]] = judged(store, old, NOW + now[0])
+        assert judged(store, new, NOW + now[0]) == (Outcome.SECURE, True)
+        now[0] += MINUTE
+    assert all(seen[at] == (Outcome.SECURE, True) for at in seen if at < BESIDE)
+    assert seen[max(seen)] == (Outcome.NO_KEY, True)
+
+
+def test_signers_with_keys_of_their_own_are_good_for_as_long_as_the_parent_names_both() -> None:
+    """RFC 8901, model 2: each has the others' zone keys in its set, and its own key signs that."""
+    one, other, now = SignedZone("com."), SignedZone("com."), [0.0]
+    one.extra_keys, other.extra_keys = (other.zsk,), (one.zsk,)
+    other.dates = lambda *_: (NOW - 10, NOW + DAY)
+    store = store_of(one.anchor_text + other.anchor_text, now)
+    while now[0] < BESIDE + FRESH:
+        for zone, server in ((one, HERE), (other, OTHER)):
+            assert store.offer("com.", *shown(zone), server)
+        now[0] += MINUTE
+    keys = store.keys_for("com.")
+    assert keys is not None
+    for zone in (one, other):
+        rrset, rrsigs = shown(zone)
+        finding = Signatures().examine(rrset, rrsigs, keys, wall=NOW + now[0], skew=0.0)
+        assert finding.outcome is Outcome.SECURE
+        assert judged(store, zone, NOW + now[0]) == (Outcome.SECURE, True)
+
+
+def test_sets_of_long_ago_that_are_played_back_drive_none_out_that_others_show() -> None:
+    """Else whoever can play back two would make a server that is merely late look bad."""
+    zones, now = [SignedZone("com.") for _ in range(4)], [0.0]
+    for age, zone in enumerate(zones):
+        zone.ksk = zones[0].ksk
+        zone.dates = lambda *_, age=age: (NOW - 10 * age, NOW + DAY)
+    newest, late, *ancient = zones
+    store = store_of(newest.anchor_text, now)
+    assert store.offer("com.", *shown(newest), OTHER)
+    for _ in range(20):
+        assert store.offer("com.", *shown(late), HERE)
+        for n, zone in enumerate(ancient):
+            assert store.offer("com.", *shown(zone), (f"192.0.2.{10 + n}", "fra"))
+        assert judged(store, late, NOW + now[0]) == (Outcome.SECURE, True)
+        now[0] += MINUTE
+
+
+def test_a_set_whose_ds_is_withdrawn_gives_way_though_its_signature_is_the_newer_one() -> None:
+    """A zone goes to another operator, who signed its set before the old one did so again."""
+    world, old, new = Parent(), SignedZone("com."), SignedZone("com.")
+    old.dates, new.dates = lambda *_: (NOW - 10, NOW + DAY), lambda *_: (NOW - 99, NOW + DAY)
+    world.com = old
+    world.root.children = {**world.root.children, "com": (old.ksk.ds(old.name),)}
+    world.old = world.root.children["com"]
+
+    async def run() -> None:
+        async with serving(Server("127.0.0.1", world.respond)) as port:
+            store = world.store(port)
+            await store.refresh("com.")
+            world.com = new
+            world.old = (new.ksk.ds(new.name),)
+            world.root.children = {**world.root.children, "com": world.old}
+            world.monotonic += MINUTE
+            await store.refresh("com.")
+            assert store.offer("com.", *shown(new), OTHER)
+            assert not store.offer("com.", *shown(old), HERE)
+            assert new.zsk.dnskey in store.trust.secure["com."].rdataset
+            world.monotonic += FRESH + 1
+            world.wall += FRESH + 1
+            assert store.offer("com.", *shown(new), OTHER)
+            keys = store.keys_for("com.")
+            assert keys is not None
+            assert set(keys.rdataset) == {new.ksk.dnskey, new.zsk.dnskey}
+            assert keys.checked == world.wall, "or else no key's absence proves anything"
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_is_set_back_leaves_no_set_unseen() -> None:
+    zone, wall = SignedZone("com."), [float(NOW + DAY / 2)]
+    store = store_of(zone.anchor_text, [0.0], wall=wall)
+    assert store.offer("com.", *shown(zone), HERE)
+    wall[0] = float(NOW)
+    assert store.offer("com.", *shown(zone), HERE)
+    keys = store.keys_for("com.")
+    assert keys is not None
+    assert keys.checked == wall[0]
+
+
+def test_the_parent_is_heard_again_while_servers_show_a_set_all_the_time() -> None:
+    """Its set may be signed by a key that the parent has withdrawn since."""
+
+    async def story(store: KeyStore, world: World) -> None:
+        await store.refresh("com.")
+        begun = world.monotonic
+        while world.monotonic < begun + LONGEST:
+            world.monotonic += MINUTE
+            world.wall += MINUTE
+            assert store.offer("com.", *shown(world.com), HERE)
+        assert store.wake_at <= world.monotonic + MINUTE
+
+    World().play(story)
