@@ -28,6 +28,7 @@ from steering.override.entry import alarm_of, entry, name_of
 from steering.override.reach import Reach
 from steering.override.shelf import Shelf
 from steering.report.client import Unknown, Unreachable, fetch
+from steering.report.status import OVER
 from steering.report.terminal import width, wrapped
 
 
@@ -55,10 +56,14 @@ def _add(options: argparse.Namespace) -> None:
         wall = time.time()
         before = load(options.config)
         shelf = Shelf(before.config.policies)
-        replace = options.replace or _may_go(before, name, options, wall)
+        over = _is_over(before, name, options, wall)
+        replace = options.replace or over
         place = _place(before, shelf, name, replace=replace)
         written = entry(options, name, wall)
         after = load(options.config, instead={place: written})
+        if over and _called(name, after) in before.overrides:
+            said = f"{name} says that already: wanted another --reason, or an end"
+            raise NotDone(WRONG_INPUT, said)  # an agent could not tell it from the one before
         _show_new(before, after, name, wall, may_match_nothing=options.matching_nothing)
         _confirm(options, "replace it" if name in before.override_files else "add it")
         with shelf.alone():
@@ -71,12 +76,18 @@ def _add(options: argparse.Namespace) -> None:
     _done(f"written to {place}: a running agent takes it up within two seconds")
 
 
-def _may_go(setup: Setup, name: str, options: argparse.Namespace, wall: WallTime) -> bool:
-    """Whether what has this name is an acknowledgement of that alarm whose time is over."""
-    return options.alarm is not None and any(
-        o.name == name and o.alarm == options.alarm and o.until is not None and o.until <= wall
-        for o in setup.overrides
-    )
+def _is_over(setup: Setup, name: str, options: argparse.Namespace, wall: WallTime) -> bool:
+    """Whether what has this name is an acknowledgement of that alarm which is over."""
+    there = next((o for o in setup.overrides if o.name == name), None)
+    if options.alarm is None or there is None or there.alarm != options.alarm:
+        return False
+    if there.until is not None and there.until <= wall:
+        return True
+    try:
+        status: text.Answer = fetch(setup.config, "/api/v1/status")
+    except (Unreachable, Unknown):
+        return False
+    return any(o["name"] == name and o.get("state") == OVER for o in status["overrides"])
 
 
 def _remove(options: argparse.Namespace) -> None:

@@ -108,27 +108,47 @@ def test_what_is_steered_is_so_again_when_its_family_is_back() -> None:
         stage.await_routes({})
 
 
-def test_a_host_that_is_said_to_have_one_family_has_nothing_of_the_other() -> None:
+WITHOUT = {
+    Family.IPV4: "ip -4 addr flush scope global",
+    Family.IPV6: "sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
+}
+
+
+@pytest.mark.parametrize("lacking", list(Family))
+def test_a_host_that_is_said_to_have_one_family_has_nothing_of_the_other(lacking: Family) -> None:
+    (has,) = (family for family in Family if family is not lacking)
     with on_stage(agent=False) as stage:
-        stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        stage.sh(WITHOUT[lacking])
         config = stage.scene.config
-        config.write_text(f"families: [ipv4]\n{config.read_text()}")
+        config.write_text(f"families: [{has}]\n{config.read_text()}")
         stage.scene.start_agent()
         for path in stage.scene.world.paths:
             stage.await_health("healthy", path=path)
-        assert {a["family"] for a in stage.status()["addresses"]} == {"ipv4"}
+        assert {a["family"] for a in stage.status()["addresses"]} == {has}
         assert stage.alarms() == set()
-        assert "5353" not in stage.sh("ip -6 rule")
+        number = {Family.IPV4: 4, Family.IPV6: 6}
+        assert "5353" not in stage.sh(f"ip -{number[lacking]} rule")
+        assert "5353" in stage.sh(f"ip -{number[has]} rule")
         stage.scene.serve(EXPIRED, paths=[LOCAL])
-        stage.await_routes(stage.through("pao", stage.family(Family.IPV4)))
+        stage.await_about("steered", stage.family(has))
 
 
-def test_a_host_without_ipv6_is_well_although_its_sites_have_it() -> None:
+@pytest.mark.parametrize("lacking", list(Family))
+def test_a_host_without_a_family_is_well_although_its_sites_have_it(lacking: Family) -> None:
+    (has,) = (family for family in Family if family is not lacking)
     with on_stage(agent=False) as stage:
-        stage.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+        stage.sh(WITHOUT[lacking])
         stage.scene.start_agent()
-        assert poll(lambda: _healths(stage, Family.IPV4) == {"healthy"}, timeout=PATIENCE)
-        stage.asked_more(60, meanwhile=lambda: stage.alarms() == set())
+        assert poll(lambda: _healths(stage, has) == {"healthy"}, timeout=PATIENCE)
+        began = time.monotonic()
+
+        def well() -> bool:
+            assert stage.alarms() == set(), stage.story()
+            return time.monotonic() - began > UNASKED + 3
+
+        assert poll(well, timeout=PATIENCE, every=0.2)
+        said = " ".join(stage.scene.steering("status").split())
+        assert f"{lacking}: this host has no route and had none: 2 addresses left out" in said
 
 
 def _healths(stage: Stage, family: Family) -> set[str]:

@@ -21,6 +21,7 @@ from steering.decide.orders import Orders, State, read
 from steering.decide.remedies import EVERY, OF_ADDRESSES
 from steering.layout import Layout
 from steering.model import Action, Event, Family, Match, Outcome, Override
+from steering.override import command
 from steering.override.options import ALARMS
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
@@ -405,6 +406,28 @@ def test_one_whose_time_is_over_gives_way_and_one_in_force_does_not(
     (override,) = load(files / "steering.yaml").overrides
     assert override.until is not None
     assert override.until > time.time()
+
+
+def test_one_whose_alarm_is_over_gives_way_and_not_to_the_same_words(
+    files: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for_ever = ("--until", "never", "--reason", "known", "--by", "noc", "--yes")
+    assert typed(files, capsys, "acknowledge", "reach", *for_ever)[0] == 0
+    answer = {"overrides": [{"name": "seen-reach", "state": "active"}], "alarms": [], "off": False}
+    answer |= {"mode": "enforce", "addresses": [], "time": "2026-11-24T07:00:00.000Z"}
+    monkeypatch.setattr(command, "fetch", lambda *_: answer)
+    code, _, err = typed(files, capsys, "acknowledge", "reach", *WHY)
+    assert code == 2
+    assert "see --replace" in err
+    answer["overrides"] = [{"name": "seen-reach", "state": "over"}]
+    code, _, err = typed(files, capsys, "acknowledge", "reach", *for_ever)
+    assert code == 2
+    assert "seen-reach says that already: wanted another --reason, or an end" in err
+    code, out, _ = typed(files, capsys, "acknowledge", "reach", *WHY)
+    assert code == 0
+    assert "there is no such alarm now: this waits 10 min for it" in out
+    (override,) = load(files / "steering.yaml").overrides
+    assert override.until is not None
 
 
 @pytest.mark.parametrize(
