@@ -63,6 +63,8 @@ _ALL: Final = 0xFFFFFFFF
 _POINTER: Final = 0xC000
 _QNAME: Final = 12  # where the question's name stands in nearly every message
 _LONGEST: Final = 255  # octets of a name (RFC 1035 2.3.4)
+MOST_POINTERS: Final = 256
+"""In one name, as with Unbound (MAX_COMPRESS_PTRS): 400 names of thousands took seconds."""
 _NXDOMAIN: Final = 3
 _YXDOMAIN: Final = 6
 
@@ -1135,6 +1137,7 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
     all of it that was read so far.
     """
     end: i64 = -1
+    hops: i64 = 0
     lowest = at
     length: i64 = 1  # of the name, but for labels since the last pointer
     while True:
@@ -1150,6 +1153,9 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
                 raise MalformedError
             if end < 0:
                 end = at + 2
+            hops += 1
+            if hops > MOST_POINTERS:
+                raise MalformedError
             length += at - lowest
             low: i64 = message[at + 1]
             at = (count & 63) << 8 | low
@@ -1165,12 +1171,11 @@ def _within(name: bytes, zone: bytes) -> bool:
     """Whether a name is the zone's apex or below it; both without pointers, in lower case."""
     at: i64 = 0
     size: i64 = len(name)
-    while at < size:
-        if name[at:] == zone:
-            return True
+    apex = size - len(zone)
+    while at < apex:
         count: i64 = name[at]
         at += count + 1
-    return False
+    return at == apex and name[at:] == zone
 
 
 def _expand(message: bytes, at: i64, limit: i64) -> bytes:

@@ -50,8 +50,8 @@ from steering.observe.overheard import _zone_of
 from steering.observe.relevant import used
 from steering.observe.shape import Shape, shape_of
 
-# dnspython follows sixteen pointers, resolvers some hundreds (Unbound: MAX_COMPRESS_PTRS).
-dns.name.MAX_COMPRESSION_POINTER_CHAIN = 1 << 14
+# dnspython follows sixteen pointers, resolvers some hundreds.
+dns.name.MAX_COMPRESSION_POINTER_CHAIN = walk.MOST_POINTERS
 
 IN: Final = dns.rdataclass.IN
 _PATTERN: Final = b"\0\x2e\0\1"
