@@ -249,6 +249,9 @@ def weigh(
         return _failing(reading, worst)
     if found.worst.outcome is not Outcome.SECURE:
         return _failing(reading, found.worst)
+    if any(link.rdtype == dns.rdatatype.CNAME and len(link) > 1 for link in chain.links):
+        # Signed or not: BIND and Unbound read none of them (RFC 2181 10.1).
+        return replace(reading, outcome=Outcome.MALFORMED, detail="two CNAME records at one name")
     proof = Proof.of(apex, found.denials)
     if proof.beyond_reach:
         return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")

@@ -373,3 +373,12 @@ def test_a_signature_that_ends_before_it_begins_is_never_valid() -> None:
     assert outcome(strict(WITNESS), signed(ADDRESS, dates=wide)) is Outcome.EXPIRED
     narrow = (NOW - 10 * DAY, NOW + (1 << 31) - 11 * DAY)
     assert outcome(strict(WITNESS), signed(ADDRESS, dates=narrow)) is Outcome.SECURE
+
+
+def test_two_cnames_at_one_name_are_refused_though_both_are_signed() -> None:
+    """RFC 2181 10.1: BIND and Unbound read none of them."""
+    both = rrset("www.com.", "CNAME", "deep.com.")
+    assert outcome(WITNESS, signed(both)) is Outcome.SECURE
+    both.items.update(rrset("www.com.", "CNAME", "other.com.").items)
+    assert len(both) == 2
+    assert outcome(WITNESS, signed(both)) is Outcome.MALFORMED
