@@ -42,20 +42,6 @@ REMEDIES: Mapping[str, str] = {
 }
 """Alarm -> what to do, where its own text does not end with that."""
 
-EVERY: frozenset[str] = frozenset(REMEDIES) | {
-    *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
-    *("unasked", "pins", "return"),
-}
-"""All alarms: those above, and those whose own text ends with what to do."""
-
-OF_ADDRESSES: frozenset[str] = frozenset(
-    (
-        *("self", "marked", "everywhere", "unproven", "uncompared", "intercepted", "damped"),
-        *("budget", "zone_late", "override", "unserved", "unwatched"),
-    )
-)
-"""Those that are about addresses of policies; the others are about this host, a site, a file."""
-
 
 def cause_of(name: str, there: Collection[str]) -> str | None:
     """The alarm that this one follows from, of those that are there."""
@@ -66,3 +52,18 @@ def with_remedy(name: str, text: str) -> str:
     """What is the matter, and what to do about it."""
     remedy = REMEDIES.get(name)
     return f"{text.removesuffix('.')}. To do: {remedy}" if remedy else text
+
+
+EVERY: frozenset[str] = frozenset(REMEDIES) | {
+    *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
+    *("unasked", "pins", "return", "keys"),
+}
+"""All alarms: those above, and those whose own text ends with what to do."""
+
+OF_ADDRESSES: frozenset[str] = frozenset(
+    (
+        *("self", "marked", "everywhere", "unproven", "uncompared", "intercepted", "damped"),
+        *("budget", "zone_late", "override", "unserved", "unwatched"),
+    )
+)
+"""Those that are about addresses of policies; the others are about this host, a site, a file."""
