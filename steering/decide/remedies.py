@@ -41,20 +41,6 @@ REMEDIES: Mapping[str, str] = {
 }
 """Alarm -> what to do, where its own text does not end with that."""
 
-EVERY: frozenset[str] = frozenset(REMEDIES) | {
-    *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
-    *("unasked", "pins", "return", "keys"),
-}
-"""All alarms: those above, and those whose own text ends with what to do."""
-
-OF_ADDRESSES: frozenset[str] = frozenset(
-    (
-        *("self", "marked", "everywhere", "unproven", "uncompared", "intercepted", "damped"),
-        *("budget", "zone_late", "override", "unserved", "unwatched"),
-    )
-)
-"""Those that are about addresses of policies; the others are about this host, a site, a file."""
-
 KEYS: Mapping[str, str] = {
     "anchor": "put one into `trust_anchors`, or leave that out for the root's",
     "resolver": "list some in `resolvers`, or in /etc/resolv.conf",
@@ -93,3 +79,18 @@ def with_remedy(name: str, text: str) -> str:
     """What is the matter, and what to do about it."""
     remedy = REMEDIES.get(name)
     return f"{text.removesuffix('.')}. To do: {remedy}" if remedy else text
+
+
+EVERY: frozenset[str] = frozenset(REMEDIES) | {
+    *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
+    *("unasked", "pins", "return", "keys"),
+}
+"""All alarms: those above, and those whose own text ends with what to do."""
+
+OF_ADDRESSES: frozenset[str] = frozenset(
+    (
+        *("self", "marked", "everywhere", "unproven", "uncompared", "intercepted", "damped"),
+        *("budget", "zone_late", "override", "unserved", "unwatched"),
+    )
+)
+"""Those that are about addresses of policies; the others are about this host, a site, a file."""

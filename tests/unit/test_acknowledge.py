@@ -216,6 +216,14 @@ def test_thousands_cost_a_turn_little(tmp_path: Path) -> None:
     assert time.process_time() - began < 1.0
 
 
+def test_every_alarm_of_the_page_can_be_acknowledged() -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    page = text.partition("### Alarms")[2].partition("## Switch off")[0]
+    named = set(re.findall(r"(?m)^\| `(\w+)` \|", page))
+    assert named == EVERY
+    assert named >= OF_ADDRESSES
+
+
 # --- it moves nothing -------------------------------------------------------------------------
 
 
