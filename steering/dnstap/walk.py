@@ -228,9 +228,7 @@ class Upstream:
                 self.begin()
         self.zones = {signer: self.zones.get(signer) or Zone(signer) for signer in signers}
         self.last = next(iter(self.zones.values()), Zone(b"\xff"))  # that is no name
-        self.apart = not any(
-            one != other and _within(one, other) for one in signers for other in signers
-        )
+        self.apart = not any(_enclosed(signer, self.zones) for signer in signers)
         """Whether no zone lies in another: then whatever is in one is in no other."""
 
     def begin(self) -> None:
@@ -1165,6 +1163,17 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
             lowest = at
         else:
             raise MalformedError
+
+
+def _enclosed(name: bytes, zones: dict[bytes, Zone]) -> bool:
+    """Whether one of the zones lies above a name without pointers."""
+    at: i64 = 0
+    while name[at] != 0:
+        count: i64 = name[at]
+        at += count + 1
+        if name[at:] in zones:
+            return True
+    return False
 
 
 def _within(name: bytes, zone: bytes) -> bool:

@@ -18,6 +18,8 @@ ADDRESS: Final = "192.5.6.30"
 PACKED: Final = bytes([192, 5, 6, 30])
 ZONES: Final = ("com.", "example.com.", ".")
 SIGNERS: Final = [dns.name.from_text(zone).to_wire() for zone in ZONES]
+APART: Final = ("net.", "com.")
+"""Zones of which none lies in another."""
 
 
 def varint(value: int) -> bytes:
@@ -196,8 +198,9 @@ def interpreted() -> ModuleType:
     return module
 
 
-def walker_of(module: ModuleType, skew: int = 0) -> Any:  # noqa: ANN401
-    upstream = module.Upstream(ADDRESS, list(SIGNERS), skew)
+def walker_of(module: ModuleType, zones: Sequence[str] = ZONES) -> Any:  # noqa: ANN401
+    signers = [dns.name.from_text(zone).to_wire() for zone in zones]
+    upstream = module.Upstream(ADDRESS, signers, 0)
     return module.Walker({PACKED: upstream}, 1)
 
 

@@ -29,6 +29,7 @@ import dns.wire
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.ANY.SOA import SOA
 from dnstap_frames import (
+    APART,
     NOW,
     ZONES,
     Framed,
@@ -78,12 +79,11 @@ Verdict = tuple[str, dict[str, Seen]]
 class Walked:
     """One build of the walk, asked about one message after the other."""
 
-    def __init__(self, module: ModuleType, *, shortcut: bool = True) -> None:
+    def __init__(self, module: ModuleType, *, zones: Sequence[str] = ZONES) -> None:
         self.module = module
-        self.walker = walker_of(module)
+        self.zones = tuple(zones)
+        self.walker = walker_of(module, zones)
         (self.upstream,) = self.walker.upstreams.values()
-        if not shortcut:
-            self.walker._shortcut = lambda *_: False
 
     def verdict(self, message: bytes) -> Verdict:
         chunk = frame(payload(4, message=message))
@@ -91,16 +91,16 @@ class Walked:
         for zone in self.upstream.zones.values():
             zone.told.clear()
         assert self.walker.walk(chunk, 0, NOW) == len(chunk)
-        return verdict_of(self.upstream)
+        return verdict_of(self.upstream, self.zones)
 
 
-def verdict_of(upstream: Any) -> Verdict:  # noqa: ANN401
+def verdict_of(upstream: Any, zones: Sequence[str]) -> Verdict:  # noqa: ANN401
     what = "counted"
     for word in ("malformed", "bare", "truncated"):
         if getattr(upstream, word):
             what = word
     seen = {}
-    for name, zone in zip(ZONES, upstream.zones.values(), strict=True):
+    for name, zone in zip(zones, upstream.zones.values(), strict=True):
         outcomes = {"good": zone.good, "expired": zone.expired, "early": zone.early}
         (outcome,) = [k for k, n in outcomes.items() if n] or ["none"]
         if outcome != "none" or zone.serial >= 0:
@@ -135,7 +135,7 @@ class Read:
     serial: int | None = None
 
 
-def read(message: bytes) -> Read:
+def read(message: bytes, zones: Sequence[str] = ZONES) -> Read:
     """The answer and authority sections of a message that may hold a signature.
 
     Raises dns.exception.DNSException or struct.error where dnspython does on the way.
@@ -157,7 +157,7 @@ def read(message: bytes) -> Read:
         held = dns.rrset.RRset(name, rdclass, dns.rdatatype.RdataType.make(rdtype))
         made.message.question.append(held)
     if questions == 1 and rdclass == 1 and not flags & dns.flags.TC and flags & 15 in {0, 3, 6}:
-        made.asked = _zone_of(name, held.rdtype, ZONES)
+        made.asked = _zone_of(name, held.rdtype, zones)
     for section, count in zip((made.message.answer, made.message.authority), counts, strict=False):
         for _ in range(count):
             owner = dns.name.from_wire_parser(parser)
@@ -220,10 +220,10 @@ def _alias(
         return None
 
 
-def expected(message: bytes) -> Verdict:
+def expected(message: bytes, zones: Sequence[str] = ZONES) -> Verdict:
     """The verdict by dnspython's reading of names and records, and the classifier's of answers."""
     try:
-        found = read(message)
+        found = read(message, zones)
     except (dns.exception.DNSException, struct.error, ValueError):
         return "malformed", {}
     flags, rcode = message[2], message[3] & 15
@@ -326,9 +326,9 @@ def whole(message: bytes) -> int | None:
 
 def compare(wire: bytes, builds: Sequence[Walked], *, thorough: bool = True) -> Verdict:
     """What all agree on. Raises AssertionError where a build and dnspython differ."""
-    wanted = expected(wire)
+    told = {zones: expected(wire, zones) for zones in {build.zones for build in builds}}
     for build in builds:
-        found = build.verdict(wire)
+        found, wanted = build.verdict(wire), told[build.zones]
         assert found == wanted, f"{build.module.__file__}: {found} for {wanted}: {wire.hex()}"
     if thorough and wanted[0] != "malformed" and (counted := whole(wire)) is not None:
         found_here = read(wire)
@@ -343,7 +343,8 @@ def _main(what: str, count: int, seed: int) -> None:
     draw = random.Random(seed)
     digest = hashlib.sha256()
     plain = interpreted()
-    walked = [Walked(walk)] + [Walked(plain)] * (plain is not walk and what == "fuzz")
+    modules = [walk] + [plain] * (plain is not walk and what == "fuzz")
+    walked = [Walked(module, zones=zones) for module in modules for zones in (APART, ZONES)]
     framed = [Framed(walk), Framed(plain, shortcut=False), Framed(plain)]
     seen: dict[str, int] = {}
     started = time.monotonic()
@@ -353,8 +354,9 @@ def _main(what: str, count: int, seed: int) -> None:
             base = message(draw)
         wire = mutated(draw, base)
         if what == "digest":
-            verdict = walked[0].verdict(wire)
-            digest.update(repr((verdict[0], sorted(verdict[1].items()))).encode())
+            for one in walked:
+                verdict = one.verdict(wire)
+                digest.update(repr((verdict[0], sorted(verdict[1].items()))).encode())
         else:
             verdict = compare(wire, walked, thorough=number % 8 == 0)
         words = [verdict[0]]

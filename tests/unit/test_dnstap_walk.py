@@ -10,6 +10,7 @@ import dnstap_oracle as oracle
 import pytest
 from dnstap_frames import (
     ADDRESS,
+    APART,
     NOW,
     PACKED,
     SIGNERS,
@@ -36,7 +37,7 @@ from steering.model import Outcome
 
 INTEREST: Interest = {ADDRESS: Watched(zones=frozenset(ZONES))}
 PLAIN = interpreted()
-BUILDS = [Walked(PLAIN), Walked(walk)]
+BUILDS = [Walked(module, zones=zones) for module in (PLAIN, walk) for zones in (APART, ZONES)]
 FRAMED = [Framed(PLAIN), Framed(PLAIN, shortcut=False), Framed(walk)]
 
 
