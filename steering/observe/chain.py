@@ -92,6 +92,10 @@ def chain_of(
             if all(map(speaks, wanted)):
                 answered = True
                 links += [rrset for rrset in wanted if rrset.rdtype != dns.rdatatype.RRSIG]
+                # Nothing may stand beside an alias (RFC 2181 10.1), and where it does, validators
+                # want both rightly signed.
+                if alias is not None and all(rrset is not alias for rrset in wanted):
+                    links.append(alias)
             break
         if alias is None or not speaks(alias):
             break

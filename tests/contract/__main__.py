@@ -13,6 +13,7 @@ from pathlib import Path
 import dns.exception
 import dns.message
 
+from contract.case import MOST, kind_of
 from contract.heard import Heard
 from contract.lab import Lab, absent
 from contract.report import Tally, plainly, tell
@@ -23,7 +24,7 @@ from steering.lab.sandbox import missing
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="contract", description=__doc__)
-    parser.add_argument("--cases", type=int, default=2000, help="how many (2000)")
+    parser.add_argument("--cases", type=int, default=2000, help=f"how many (2000), up to {MOST}")
     parser.add_argument("--seed", type=int, default=1, help="what they are drawn by (1)")
     parser.add_argument(
         "--only", type=int, metavar="CASE", help="one, with the answer and the logs"
@@ -31,11 +32,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", help="those of one kind of mutation alone")
     parser.add_argument("--log", type=Path, help="a file for a line on each case")
     wanted = parser.parse_args(words)
+    if max(wanted.cases, wanted.only or 0) > MOST:
+        parser.error(f"there are {MOST} cases")
     if lacks := (*missing(), *absent(VALIDATORS)):
         print(f"not here: {'; '.join(lacks)}")
         return 2
-    from contract.case import kind_of
-
     numbers = [n for n in range(wanted.cases) if wanted.kind in {None, kind_of(n)}]
     log = wanted.log.open("w") if wanted.log else None
 

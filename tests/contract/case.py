@@ -18,10 +18,10 @@ from typing import Final
 import dns.name
 import dns.rdatatype
 from dns.rdtypes.ANY.CNAME import CNAME
+from dns.rdtypes.ANY.DNAME import DNAME
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-# Each enters its variants.
-from contract import messages, proofs, signing, ways  # noqa: F401
+from contract import odd  # noqa: F401 - each module in it enters its variants
 from contract.draft import Draft, Record
 from contract.keys import KSK, ZSK, key_of
 from contract.kinds import BASES, VARIANTS, Making, Stage, Unfit, Variant
@@ -32,6 +32,8 @@ NETWORK: Final = ipaddress.ip_network("198.18.0.0/15")
 COMBINED: Final = 0.3
 """The share of cases with two mutations, once each variant was met alone."""
 _FIRST: Final = 64
+MOST: Final = 16_000
+"""Cases that there are addresses for, twice."""
 KINDS: Final = tuple(sorted({variant.kind for variant in VARIANTS}))
 """The kinds of mutations, in the order in which cases go through them."""
 
@@ -98,13 +100,14 @@ def plan(seed: int, number: int) -> tuple[list[Variant], str, Denial]:
     """What a case is made of: its mutations, the base and the way of denial."""
     turn, _ = divmod(number, len(KINDS))
     kind = kind_of(number)
-    own = [variant for variant in VARIANTS if variant.kind == kind]
+    everything = sorted(VARIANTS, key=lambda one: (one.kind, one.name))
+    own = [variant for variant in everything if variant.kind == kind]
     random.Random(f"{seed} {kind}").shuffle(own)
     rng = random.Random(f"{seed} {number}")
     first = own[turn % len(own)]
     mutations, bases, denials = [first], set(first.bases), set(first.denials)
     if turn >= len(own) // 2 and rng.random() < COMBINED:
-        second = rng.choice(VARIANTS)
+        second = rng.choice(everything)
         if second.kind != first.kind and bases & set(second.bases) and denials & second.denials:
             mutations.append(second)
             bases &= set(second.bases)
@@ -114,12 +117,15 @@ def plan(seed: int, number: int) -> tuple[list[Variant], str, Denial]:
     return sorted(mutations, key=lambda one: one.stage), base, denial
 
 
-def build(world: World, seed: int, number: int, now: int) -> Case:
-    """The case of this number. Its zone is delegated from now on."""
+def build(world: World, seed: int, number: int, now: int, *, again: bool = False) -> Case:
+    """The case of this number. Its zone is delegated from now on.
+
+    `again`: in zones that nobody has heard of, though it was made before.
+    """
     mutations, base, denial = plan(seed, number)
     rng = random.Random(f"{seed} {number} done")
-    label = f"c{number}"
-    at = _FIRST + 4 * number
+    label = f"again{number}" if again else f"c{number}"
+    at = _FIRST + 4 * (number + MOST * again)
     zone = _zone(f"{label}.lab.", at, now, 10 + 8 * number, denial)
     child = _zone(f"sub.{label}.lab.", at + 1, now, 12 + 8 * number)
     bare = _zone(f"bare.{label}.lab.", at + 2, now, 14 + 8 * number, Denial.NONE)
@@ -185,6 +191,11 @@ def _others(draft: Draft, zone: Zone) -> Iterator[tuple[tuple[dns.name.Name, int
         yield (cut, int(DS)), other
     way = [draft.name]
     targets = {r.owner: r.rdata.target for r in answer if isinstance(r.rdata, CNAME)}
+    for record in answer:
+        if isinstance(record.rdata, DNAME) and draft.name.is_subdomain(record.owner):
+            with suppress(dns.name.NameTooLong):
+                made = draft.name.relativize(record.owner).concatenate(record.rdata.target)
+                targets.setdefault(draft.name, made)
     while way[-1] in targets and targets[way[-1]] not in way:
         way.append(targets[way[-1]])
     passed = {draft.name}
@@ -194,7 +205,8 @@ def _others(draft: Draft, zone: Zone) -> Iterator[tuple[tuple[dns.name.Name, int
             other.flatten()
             other.records["answer"] = [r for r in answer if r.owner not in passed]
             other.records["authority"] = list(authority)
-            yield (owner, draft.rdtype), other
+            if other.records["answer"] or authority:
+                yield (owner, draft.rdtype), other
         passed.add(owner)
 
 

@@ -161,6 +161,13 @@ def twins() -> list[tuple[Key, Key]]:
     return list(_twins())
 
 
+def warm() -> None:
+    """Makes what takes long, before anybody waits for an answer."""
+    twins()
+    for which in range(2):
+        _rsa(which)
+
+
 def _twins() -> Iterator[tuple[Key, Key]]:
     seen: dict[int, Key] = {}
     for number in range(1_000_000, 1_001_500):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import dns.name
+import dns.rdata
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from contract.draft import Draft
@@ -53,6 +54,9 @@ SINGLE: Final = ("positive", "text", "soa", "ds")
 DENIED: Final = ("nxdomain", "nxdomain-deep", "nodata", "ent", "wild-nodata", "no-ds")
 WILD: Final = ("wild", "wild-deep", "wild-alias")
 REFERRED: Final = ("secure", "bare")
+PROBED: Final = (*PLAIN, *REFERRED, "dname", "out")
+SIGNED: Final = (*PLAIN, "chain", "dname", *REFERRED, "no-ds", "ent")
+PROVED: Final = (*DENIED, *WILD, "bare")
 HASHED: Final = frozenset({Denial.NSEC3, Denial.OPT_OUT})
 LISTED: Final = frozenset({Denial.NSEC})
 ALL: Final = HASHED | LISTED
@@ -119,6 +123,10 @@ class Making:
         by = key or self.zone.zsks[0]
         return by.sign(rrset, signer or self.zone.apex, begin, end, **fields)
 
+    def anchor(self) -> None:
+        """The DS records of the zone become those of its KSKs."""
+        self.parent.put(self.zone.apex, [key.ds(self.zone.apex) for key in self.zone.ksks])
+
     def resign(self, rrset: Signed, **fields: Any) -> None:  # noqa: ANN401 - those of `rrsig`
         """The same, in place of those that it has."""
         rrset.sigs = [self.rrsig(rrset, **fields)]
@@ -164,3 +172,8 @@ def broken(rrsig: RRSIG) -> RRSIG:
     made = rrsig.replace(signature=wrong)
     assert isinstance(made, RRSIG)
     return made
+
+
+def cname(target: dns.name.Name) -> dns.rdata.Rdata:
+    """A CNAME record's data."""
+    return dns.rdata.from_text("IN", "CNAME", target.to_text())

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -23,6 +23,7 @@ import dns.rdatatype
 from contract.authority import Authority
 from contract.case import NETWORK, World, build
 from contract.heard import Heard
+from contract.keys import warm
 from contract.ours import judged
 from contract.resolvers import Validator
 from contract.words import Word
@@ -30,11 +31,14 @@ from steering.lab.sandbox import LabError, Program, Sandbox, find
 from steering.lab.sockets import SocketFactory
 from steering.model import Family
 from steering.observe import anchors
+from steering.observe.algorithms import refused
 
 PATIENCE: Final = 8.0
 """Seconds after which a validator that still tries counts as one that refuses."""
 _COMING_UP: Final = 30.0
 _NAMESPACE: Final = "contract"
+_HEAD: Final = struct.Struct("!HH")
+"""Id and flags (RFC 1035 4.1.1)."""
 
 
 class Client:
@@ -43,7 +47,7 @@ class Client:
     def __init__(self, validator: Validator, udp: socket.socket) -> None:
         self.validator = validator
         self._udp = udp
-        self._waiting: dict[int, asyncio.Future[dns.message.Message]] = {}
+        self._waiting: dict[int, asyncio.Future[int]] = {}
         self._ids = random.Random(validator.port)
         udp.setblocking(False)
         udp.connect(("127.0.0.1", validator.port))
@@ -52,24 +56,27 @@ class Client:
     def _received(self) -> None:
         try:
             wire = self._udp.recv(65_535)
-            message = dns.message.from_wire(wire, ignore_trailing=True)
-        except (OSError, dns.exception.DNSException):
-            return  # nothing listens yet; or no answer: it is waited for in vain
-        waiting = self._waiting.get(message.id)
+        except OSError:
+            return  # nothing listens yet
+        if len(wire) < _HEAD.size:
+            return
+        number, flags = _HEAD.unpack_from(wire)
+        waiting = self._waiting.get(number)
         if waiting is not None and not waiting.done():
-            waiting.set_result(message)
+            waiting.set_result(flags)
 
-    async def ask(
-        self, name: dns.name.Name, rdtype: int, patience: float = PATIENCE
-    ) -> dns.message.Message | None:
-        """The answer; None if there is none in time. AD asks for AD (RFC 6840 5.7)."""
+    async def ask(self, name: dns.name.Name, rdtype: int, patience: float = PATIENCE) -> int | None:
+        """The flags of the answer, the rcode in them; None if there is none in time.
+
+        AD asks for AD (RFC 6840 5.7). The rest is not read: records may be odd in there as well.
+        """
         number = next(
             n for n in iter(lambda: self._ids.getrandbits(16), -1) if n not in self._waiting
         )
         query = dns.message.make_query(
             name, dns.rdatatype.RdataType.make(rdtype), id=number, flags=dns.flags.RD | dns.flags.AD
         )
-        answer: asyncio.Future[dns.message.Message] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
             self._udp.send(query.to_wire())
@@ -85,15 +92,15 @@ class Client:
         self._udp.close()
 
 
-def word_of(message: dns.message.Message | None) -> Word:
-    """What a client is told by an answer."""
-    if message is None or message.rcode() not in {
+def word_of(flags: int | None) -> Word:
+    """What a client is told by an answer with these flags."""
+    if flags is None or flags & 15 not in {
         dns.rcode.NOERROR,
         dns.rcode.NXDOMAIN,
         dns.rcode.YXDOMAIN,
     }:
         return Word.REFUSED
-    return Word.SECURE if message.flags & dns.flags.AD else Word.ACCEPTED
+    return Word.SECURE if flags & dns.flags.AD else Word.ACCEPTED
 
 
 @contextmanager
@@ -135,6 +142,8 @@ class Lab:
 
     async def start(self) -> None:
         """Until all answer. Raises LabError with the end of its log over one that does not."""
+        warm()
+        refused()
         await self.authority.start()
         for validator in self._validators:
             folder = self._sandbox.work / f"validator-{validator.port}"
@@ -158,9 +167,9 @@ class Lab:
             program.stop()
         await self.authority.stop()
 
-    async def hear(self, seed: int, number: int) -> Heard:
+    async def hear(self, seed: int, number: int, *, again: bool = False) -> Heard:
         """What is said of one case by all, at the same time."""
-        case = build(self.world, seed, number, int(time.time()))
+        case = build(self.world, seed, number, int(time.time()), again=again)
         self.authority.add(case)
         try:
             ours, because = await judged(case, self.authority, self._anchors)
@@ -170,8 +179,8 @@ class Lab:
         finally:
             self.authority.remove(case)
         words = {
-            client.validator.name: word_of(message)
-            for client, message in zip(self._clients, said, strict=True)
+            client.validator.name: word_of(flags)
+            for client, flags in zip(self._clients, said, strict=True)
         }
         rdtype = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(case.rdtype))
         counted = {name: words.pop(name) for name in [*words][:4]}
@@ -200,8 +209,8 @@ async def _up(client: Client, program: Program) -> None:
     while time.monotonic() < until:
         if not program.running:
             raise LabError(f"{client.validator.name} ended{program.tail()}")
-        message = await client.ask(dns.name.from_text("up.other."), 16, patience=1.0)
-        if word_of(message) is Word.SECURE:
+        flags = await client.ask(dns.name.from_text("up.other."), 16, patience=1.0)
+        if word_of(flags) is Word.SECURE:
             return
         await asyncio.sleep(0.05)
     raise LabError(f"{client.validator.name} validates nothing{program.tail()}")

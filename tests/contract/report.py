@@ -27,14 +27,12 @@ class Tally:
     def add(self, heard: Heard) -> str:
         """Counts a case: "agree", "meant" or "differ"."""
         row = self.rows[heard.kind]
-        how = "agree"
-        if not agree(heard.ours, heard.words):
-            known = meant(heard)
-            how = "differ" if known is None else "meant"
-            if known is None:
-                self.apart.append(heard)
-            else:
-                self.reasons[known.reason] += 1
+        reason = verdict_on(heard)
+        how = "differ" if reason is None else "meant" if reason else "agree"
+        if reason is None:
+            self.apart.append(heard)
+        elif reason:
+            self.reasons[reason] += 1
         row["cases"] += 1
         row[sum_of(heard.words).value] += 1
         row[how] += 1
@@ -53,6 +51,14 @@ class Tally:
         for row in self.rows.values():
             total += row
         return total
+
+
+def verdict_on(heard: Heard) -> str | None:
+    """Why a difference is meant, "" where there is none; None: it is not meant."""
+    if agree(heard.ours, heard.words):
+        return ""
+    known = meant(heard)
+    return None if known is None else known.reason
 
 
 COLUMNS = ("cases", *(one.value for one in Sum), "agree", "meant", "differ")

@@ -31,7 +31,7 @@ def test_we_say_of_odd_answers_what_four_validators_say() -> None:
     assert {one.kind for one in heard} == set(KINDS)
     # It can't pass over validators that refuse or accept whatever they are given.
     sums = tally.sums
-    assert sums[Sum.ALL_SECURE.value] > len(KINDS)
+    assert sums[Sum.ALL_SECURE.value] > len(KINDS) // 2
     assert sums[Sum.ALL_REFUSED.value] > len(KINDS) // 2
     for at, validator in enumerate(VALIDATORS):
         words = Counter(letters(one.words)[at] for one in heard)

@@ -382,3 +382,11 @@ def test_two_cnames_at_one_name_are_refused_though_both_are_signed() -> None:
     both.items.update(rrset("www.com.", "CNAME", "other.com.").items)
     assert len(both) == 2
     assert outcome(WITNESS, signed(both)) is Outcome.MALFORMED
+
+
+def test_an_alias_beside_data_has_to_be_signed_as_well() -> None:
+    """RFC 2181 10.1 forbids it; where it comes, all four validators want both to be right."""
+    asked = strict(WITNESS)
+    assert outcome(asked, [*signed(ADDRESS), *signed(ALIAS)]) is Outcome.SECURE
+    assert outcome(asked, [*signed(ADDRESS), *signed(ALIAS, dates=LATE)]) is Outcome.EXPIRED
+    assert outcome(asked, [*signed(ADDRESS), ALIAS]) is Outcome.UNSIGNED

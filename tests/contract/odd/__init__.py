@@ -1,0 +1,53 @@
+"""All the ways of being odd: each module here enters its variants (`contract.kinds`)."""
+
+from __future__ import annotations
+
+from contract.odd import (
+    algorithms,
+    aliases,
+    compression,
+    dates,
+    delegations,
+    denials,
+    digests,
+    dnames,
+    edns,
+    header,
+    many,
+    nsec,
+    nsec3,
+    optout,
+    order,
+    rcodes,
+    records,
+    several,
+    signers,
+    tags,
+    ttls,
+    wildcards,
+)
+
+__all__ = [
+    "algorithms",
+    "aliases",
+    "compression",
+    "dates",
+    "delegations",
+    "denials",
+    "digests",
+    "dnames",
+    "edns",
+    "header",
+    "many",
+    "nsec",
+    "nsec3",
+    "optout",
+    "order",
+    "rcodes",
+    "records",
+    "several",
+    "signers",
+    "tags",
+    "ttls",
+    "wildcards",
+]
