@@ -63,6 +63,7 @@ _ALL: Final = 0xFFFFFFFF
 _POINTER: Final = 0xC000
 _QNAME: Final = 12  # where the question's name stands in nearly every message
 _LONGEST: Final = 255  # octets of a name (RFC 1035 2.3.4)
+_MOST_POINTERS: Final = 256  # in a name, as with Unbound: it has half as many labels
 _NXDOMAIN: Final = 3
 _YXDOMAIN: Final = 6
 
@@ -1129,9 +1130,11 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
     """Where a name ends. Raises MalformedError or IndexError if it is none (RFC 1035 4.1.4).
 
     Nothing of it may lie at or behind `limit`, and what a pointer leads to lies wholly before
-    all of it that was read so far.
+    all of it that was read so far. Pointers to pointers are bounded: in 64 KiB there is room for
+    thousands of them, and for hundreds of names that end there.
     """
     end: i64 = -1
+    pointers: i64 = 0
     lowest = at
     length: i64 = 1  # of the name, but for labels since the last pointer
     while True:
@@ -1150,7 +1153,8 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
             length += at - lowest
             low: i64 = message[at + 1]
             at = (count & 63) << 8 | low
-            if at >= lowest:
+            pointers += 1
+            if at >= lowest or pointers > _MOST_POINTERS:
                 raise MalformedError
             limit = lowest
             lowest = at
