@@ -39,7 +39,7 @@ from steering.observe.denial import Cut
 from steering.observe.entry import Entry, said, untrusted, usable
 from steering.observe.resolve import Lack, Resolvers, Unobtainable, answer_of, dnskeys
 from steering.observe.sets import RECHECK, Sets
-from steering.observe.shown import Server, Shown
+from steering.observe.shown import PARENT, Server, Shown, told
 from steering.observe.signatures import RRSIG, Signatures
 from steering.observe.trust import Keys, Trust, name_of, text_of
 from steering.observe.verify import Verifier
@@ -51,12 +51,8 @@ LONGEST: Final = 3600.0
 _SHORTEST: Final = 10.0
 _RETRY_WITHOUT: Final = 30.0  # the longest back-off while there is no set at all
 _RETRY_WITH: Final = 300.0
-_PARENT: Final = 60.0
-"""Seconds between two looks at a zone's parent past the resolvers' caches."""
 _LONGEST_TEXT: Final = 600
 _BEFORE: Final = "; judged by the keys of before"
-_TOLD: Final = 3
-"""Servers with other keys that are named."""
 
 
 @dataclass(slots=True)
@@ -193,14 +189,7 @@ class KeyStore:
             believed = self._sets.digests(zone)
             servers = self._shown.differing(zone, believed, held.digest, self._monotonic())
             if servers:
-                each = [
-                    f"{one.server[0]} over {one.server[1]} shows {one.text}, "
-                    f"{'' if one.good else 'not '}signed by a key that is trusted"
-                    for one in servers[:_TOLD]
-                ]
-                if (more := len(servers) - _TOLD) > 0:
-                    each.append(f"so do {more} more")
-                text = f"not all servers show the zone's keys, {held.text}: {'; '.join(each)}"
+                text = f"not all servers show the zone's keys, {held.text}: {told(servers)}"
                 since = min(one.since for one in servers)
                 found.append(Wrong(zone=zone, lack=Lack.SERVERS, because=text, since=since))
         return tuple(sorted(found, key=lambda wrong: wrong.zone))
@@ -385,6 +374,8 @@ class KeyStore:
             self._parent_asked[zone] = self._monotonic()
             if found := await self._resolvers.ask_parent(parent.zone, zone, "DS", resolver):
                 message, by = found
+            else:
+                self._parent_asked[zone] -= PARENT - _SHORTEST
         if message is None:
             message = await self._resolvers.ask(zone, "DS", resolver)
         rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
@@ -408,12 +399,11 @@ class KeyStore:
     def _needs_parent(self, zone: str) -> bool:
         """Whether what resolvers hold of a zone's DS set may be too old to judge a server by."""
         now, watch = self._monotonic(), self._watches.get(zone)
-        if now - self._parent_asked.get(zone, -math.inf) < _PARENT:
+        if now - self._parent_asked.get(zone, -math.inf) < PARENT:
             return False
         if watch is not None and watch.trouble and watch.lack is Lack.DS:
             return True
-        doubted = self._shown.doubted(zone, now)
-        return doubted != math.inf and self._said(zone) < doubted
+        return self._shown.doubts(zone, now, self._said(zone))
 
     def _take(
         self, entry: Entry, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds

@@ -5,7 +5,8 @@ it: a zone's servers get it one after the other, and caches keep the old one for
 3.2). So a signature by a key that nobody showed is held against a server only after the server was
 asked for its own set, then or later, and shows none that holds the key. If its set is not signed by
 a key that we trust, it may be the DS set that is old here (.nz in 2023): then the parent has to
-have said it since, too; or others show a trusted set so long after that it is no change under way.
+have said it since the first server of the zone did so; or others show a trusted set so long after
+that it is no change under way.
 
 That asks nothing more of a server than one question in ten seconds, whatever it answers. Pure: time
 is an argument.
@@ -30,11 +31,19 @@ Server = tuple[str, str]
 PATIENCE: Final[Seconds] = 60.0
 """For a server to show its key set, after which it is judged without."""
 
+PARENT: Final[Seconds] = 60.0
+"""Between two questions to a parent, and for so long its word holds: servers change one after the
+other, and each would have to wait for a question of its own."""
+
 AGAIN: Final[Seconds] = 10.0
 """Between two questions for a zone's keys that are put to an address out of turn."""
 
+_TOLD: Final = 3
+"""Sets, and servers of each, that are named."""
+
 LASTS: Final[Seconds] = 60.0
-"""For which a server shows a set that can't be verified, before it is told of."""
+"""For which a server shows a set that can't be verified while others do not, before it is told of,
+and held against it where the parent can't be asked: a change reaches all of them sooner."""
 
 
 @dataclass(slots=True)
@@ -75,6 +84,10 @@ class Shown:
 
     _records: dict[str, dict[str, dict[str, _Record]]] = field(default_factory=dict)
     """By zone, address and path."""
+    _opened: dict[str, Instant] = field(default_factory=dict)
+    """When the first of a zone's servers began to sign by unknown keys."""
+    _met: dict[str, Instant] = field(default_factory=dict)
+    """When one of them did so last."""
     _good: dict[str, Instant] = field(default_factory=dict)
     """When somebody last showed a zone's set that verified."""
 
@@ -102,7 +115,9 @@ class Shown:
         record = self._record(zone, server)
         if record.missed == math.inf or _lapsed(record, now):
             record.missed = now
-        record.met = now
+        if now - self._met.get(zone, -math.inf) > FRESH:
+            self._opened[zone] = now
+        record.met = self._met[zone] = now
 
     def proves(self, zone: str, server: Server, now: Instant, said: Instant) -> bool:
         """Whether a signature of this server by a key in no set is bad for certain.
@@ -115,8 +130,12 @@ class Shown:
         if record.looked >= record.missed and record.good:
             return True
         shown = record.looked >= record.missed or now - record.missed >= PATIENCE
-        others = self._good.get(zone, -math.inf) >= record.missed + FRESH
-        return shown and (said >= record.missed or others)
+        others = self._good.get(zone, -math.inf) >= record.missed + LASTS
+        return shown and (said >= self._needed(zone, record) or others)
+
+    def _needed(self, zone: str, record: _Record) -> Instant:
+        """Since when the parent must have said the DS set, for a server's keys to be foreign."""
+        return max(self._opened[zone], record.missed - PARENT)
 
     def wanted(self, zone: str, address: str, now: Instant) -> bool:
         """Whether an address is to be asked for a zone's keys before anything else."""
@@ -134,20 +153,18 @@ class Shown:
                 if not record.good:
                     record.missed, record.looked, record.asked = math.inf, -math.inf, -math.inf
 
-    def doubted(self, zone: str, now: Instant) -> Instant:
-        """Since when a server signs by unknown keys and has shown no trusted set; infinity: no.
-
-        If several do, since the last one began: what the parent says later settles it for all.
+    def doubts(self, zone: str, now: Instant, said: Instant) -> bool:
+        """Whether a server signs by unknown keys and has shown no trusted set, and what the parent
+        said, at `said`, is too old to tell.
         """
-        found = [
-            record.missed
+        return any(
+            said < self._needed(zone, record)
             for paths in self._records.get(zone, {}).values()
             for record in paths.values()
             if record.missed != math.inf
             and not (record.good and record.looked >= record.missed)
             and not _lapsed(record, now)
-        ]
-        return max(found, default=math.inf)
+        )
 
     def differing(
         self, zone: str, believed: Collection[bytes], newest: bytes, now: Instant
@@ -180,6 +197,22 @@ class Shown:
         address, path = server
         paths = self._records.setdefault(zone, {}).setdefault(address, {})
         return paths.setdefault(path, _Record())
+
+
+def told(servers: Iterable[Differing]) -> str:
+    """Which servers show which keys, those with the same in one breath."""
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for one in servers:
+        names = groups.setdefault((one.text, one.good), [])
+        names.append(f"{one.server[0]} over {one.server[1]}")
+    said = []
+    for (text, good), names in list(groups.items())[:_TOLD]:
+        more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+        signed = "signed by a key that is trusted" if good else "signed by no key that is trusted"
+        said.append(f"{text}, {signed}, at {', '.join(names[:_TOLD])}{more}")
+    if len(groups) > _TOLD:
+        said.append(f"and {len(groups) - _TOLD} sets more")
+    return "; ".join(said)
 
 
 def _open(record: _Record, now: Instant) -> bool:

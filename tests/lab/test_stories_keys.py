@@ -28,10 +28,13 @@ import dns.rcode
 import pytest
 import rollovers
 from rollovers import State, steps
+from stage import Stage, on_stage
 
 from steering.agent.troubles import keys_trouble
 from steering.decide.remedies import KEYS
 from steering.lab.sandbox import find, poll
+from steering.lab.zone import Keys as Signers
+from steering.lab.zone import sign
 from steering.model import LOCAL, Family, Kind, Outcome, Question, Round, Target, Verdict
 from steering.observe import anchors
 from steering.observe.cadence import Pace
@@ -464,7 +467,7 @@ def test_a_server_with_other_keys_is_bad_where_its_clients_get_nothing(
         for name, role in (("K13x", "KSK"), ("z13x", "ZSK"))
     )
     assert (
-        f"127.0.0.2 over local shows {', '.join(names)}, not signed by a key that is trusted"
+        f"{', '.join(names)}, signed by no key that is trusted, at 127.0.0.2 over local"
     ) in text
     assert text.endswith(f"To do: {KEYS['servers']}")
 
@@ -621,3 +624,35 @@ def _signed(port: int) -> str:
     keys = (key for key in keyed.answer[0] if isinstance(key, rollovers.DNSKEY))
     ksk = next(key for key in keys if key.flags & 1)
     return f". IN DS {dns.dnssec.make_ds('.', ksk, 'SHA256')}"
+
+
+# --- The whole agent ------------------------------------------------------------------------
+
+
+def _other_keys(stage: Stage, paths: Iterable[str]) -> None:
+    """Zones signed by keys that nobody has named, behind these paths."""
+    scene = stage.scene
+    zones = [sign(spec, Signers.fresh()) for spec in scene.specs.values()]
+    for path in paths:
+        scene.authorities[path].serve(zones)
+
+
+def test_an_instance_with_keys_of_its_own_is_steered_around_and_returned_to() -> None:
+    with on_stage() as stage:
+        _other_keys(stage, [LOCAL])
+        stage.await_routes(stage.through("pao"))
+        shown = stage.status()["addresses"]
+        assert all(a["paths"][LOCAL]["outcomes"].get("no_key", 0) >= 3 for a in shown), shown
+        stage.clients_fine()
+        told = stage.scene.steering("explain", stage.addresses[0])
+        assert "is not in the zone's key set: " in " ".join(told.split())
+        stage.scene.serve()
+        stage.await_routes({})
+
+
+def test_where_all_have_other_keys_nothing_moves() -> None:
+    with on_stage() as stage:
+        _other_keys(stage, stage.scene.authorities)
+        stage.await_alarm("everywhere")
+        stage.steady({})
+        assert stage.about("steered") == set()
