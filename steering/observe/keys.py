@@ -124,6 +124,7 @@ class KeyStore:
         self._parent_asked: dict[str, Instant] = {}
         self._shown = Shown()
         self._doubting: dict[frozenset[str], tuple[Trust, Trust]] = {}
+        self._aged: dict[str, tuple[Keys, Keys]] = {}
         self._watches: dict[str, _Watch] = {}
         for zone in zones:
             name = name_of(zone)
@@ -211,10 +212,22 @@ class KeyStore:
         if of is not self.trust:
             secure = dict(self.trust.secure)
             for zone in doubted:
-                secure[zone] = replace(secure[zone], checked=-math.inf)
+                secure[zone] = self._of_long_ago(zone)
             doubting = replace(self.trust, secure=secure)
             self._doubting[doubted] = (self.trust, doubting)
         return doubting
+
+    def _of_long_ago(self, zone: str) -> Keys:
+        """A zone's keys as if nobody had shown them lately.
+
+        Kept: by policies of hundreds of zones they are wanted after each set that is taken up.
+        """
+        held = self.trust.secure[zone]
+        of, made = self._aged.get(zone, (None, held))
+        if of is not held:
+            made = replace(held, checked=-math.inf)
+            self._aged[zone] = (held, made)
+        return made
 
     def wants(self, zone: str, address: str) -> bool:
         """Whether an address is to show a zone's keys now, before it is asked for anything else.
