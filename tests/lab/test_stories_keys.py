@@ -320,7 +320,8 @@ def _expired(port: int, zone: str) -> bool:
     if answer is None:
         return False
     asked = answer.question[0]
-    return len(answer.find_rrset(answer.answer, asked.name, asked.rdclass, asked.rdtype)) == 2
+    held = answer.get_rrset(answer.answer, asked.name, asked.rdclass, asked.rdtype)
+    return held is not None and len(held) == 2
 
 
 MEANT: Final[Mapping[str, Mapping[str, str]]] = {
