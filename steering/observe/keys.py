@@ -254,7 +254,7 @@ class KeyStore:
     ) -> bool:
         """Takes up a DNSKEY set that somebody showed, if no newer is held. Whether it verified."""
         entry = self._entries.get(zone)
-        good = entry is not None and self._take(entry, rrset, rrsigs, again=RECHECK)
+        good = entry is not None and self._take(entry, rrset, rrsigs, again=RECHECK, by_server=True)
         if server is not None and zone not in self.trust.insecure:
             self._shown.take(
                 zone,
@@ -419,13 +419,19 @@ class KeyStore:
         return self._shown.doubts(zone, now, self._said(zone))
 
     def _take(
-        self, entry: Entry, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
+        self,
+        entry: Entry,
+        rrset: dns.rrset.RRset,
+        rrsigs: Iterable[RRSIG],
+        *,
+        again: Seconds,
+        by_server: bool = False,
     ) -> bool:
         """Whether a set verified. An unchanged one is noted once in `again` seconds."""
         keys = self._verifier.key_set(entry.anchor, rrset, rrsigs)
         if keys is None:
             return False
-        if self._sets.leads(keys, again):
+        if self._sets.leads(keys, again, by_server=by_server):
             self._sets.lead(keys)
             self._adopt(keys, rrset.ttl)
         elif self._sets.put_beside(keys):

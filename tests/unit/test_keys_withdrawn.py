@@ -183,3 +183,19 @@ def test_the_parent_is_asked_again_while_a_server_is_bad_by_its_word() -> None:
 
     asyncio.run(run())
     assert sum(rdtype == "DS" and not rd for _, rdtype, rd in world.questions) <= 5
+
+
+def test_a_zone_that_goes_back_to_its_set_of_before_is_judged_by_that() -> None:
+    """Out of a backup, so with the signature of then: nobody shows the newer one any more."""
+    old, new, now = SignedZone("com."), SignedZone("com."), [0.0]
+    new.ksk, new.dates = old.ksk, lambda *_: (NOW - 10, NOW + DAY)
+    store, stranger = store_of(old.anchor_text, now), SignedZone("com.")
+    assert store.offer("com.", *shown(new), HERE)
+    while now[0] < BESIDE + 2 * FRESH:
+        now[0] += MINUTE
+        assert store.offer("com.", *shown(old), HERE)
+        assert judged(store, old, NOW + now[0]) == (Outcome.SECURE, True)
+    judged(store, stranger, NOW + now[0])
+    now[0] += 1.0
+    assert store.offer("com.", *shown(old), HERE)
+    assert judged(store, stranger, NOW + now[0]) == (Outcome.NO_KEY, True)
