@@ -8,7 +8,8 @@ spent, whatever its time says: who was told of one outage has not seen the next.
 restart as well (`Memory.spent`). One that is said before its alarm is there waits for it as long.
 
 An alarm is acknowledged where all that it is about is: what comes to it later is news, where the
-acknowledgements were narrow.
+acknowledgements were narrow. It stays so until the alarm was about nothing else for a minute: else
+what comes and goes is told of at each turn.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from steering.world import Alarm
 
 QUIET: Seconds = 600.0
 """An alarm that was not there for so long is over; what it flaps by is shorter, as a rule."""
+OTHERS_GONE: Seconds = 60.0
+"""For which an alarm has to be about nothing that nobody has seen, once it was."""
 _NAMED = 3
 
 
@@ -37,6 +40,8 @@ class Acknowledged:
     """Acknowledgements whose alarms were over (`fingerprint`)."""
     there: Mapping[str, Instant] = field(default_factory=dict)
     """By fingerprint: when the alarm was last there; before it ever was, when this was heard of."""
+    others: Mapping[str, Mapping[int, Instant]] = field(default_factory=dict)
+    """Alarm -> the addresses of which nobody has said so, and when it was last about them."""
     told: frozenset[str] = frozenset()
     """Alarms that are told of as acknowledged: those that follow from none."""
     heard: tuple[Override, ...] = ()
@@ -50,8 +55,14 @@ class Acknowledged:
 
 
 def fingerprint(override: Override) -> str:
-    """What it says, in few letters: said otherwise it is another one, be it by the same name."""
-    return hashlib.blake2b(repr(override).encode(), digest_size=8).hexdigest()
+    """What it says, in few letters: said otherwise it is another one, be it by the same name.
+
+    Of what overrides say in this version: a later one that knows more must not hear it anew.
+    """
+    match = override.match
+    whom = (match.upstream, match.nameserver, match.address, match.family, match.site)
+    said = (override.name, *whom, override.alarm, override.until, override.reason, override.by)
+    return hashlib.blake2b("\0".join(map(str, said)).encode(), digest_size=8).hexdigest()
 
 
 def acknowledge(
@@ -89,10 +100,14 @@ def acknowledge(
             del there[key]
             spent.add(key)
             events.append(_over(override))
+    others = {
+        name: _others(orders, indices, about[name], was.others.get(name, {}), now)
+        for name, indices in seen.items()
+    }
     by = {
         name: tuple(orders.overrides[index] for index in indices)
         for name, indices in seen.items()
-        if _all_of(orders, indices, about[name])
+        if not others[name]
     }
     told = frozenset(name for name in by if alarms[name].cause is None)
     events += _changes(was, by, told, seen, alarms)
@@ -101,6 +116,7 @@ def acknowledge(
             by=by,
             spent=frozenset(spent),
             there=there,
+            others=others,
             told=told,
             heard=orders.overrides,
             prints=prints,
@@ -117,12 +133,21 @@ def _prints(overrides: Sequence[Override]) -> Mapping[int, str]:
     }
 
 
-def _all_of(orders: Orders, indices: Sequence[int], about: frozenset[int]) -> bool:
-    """Whether these together are about all that the alarm is about."""
+def _others(
+    orders: Orders,
+    indices: Sequence[int],
+    about: frozenset[int],
+    lately: Mapping[int, Instant],
+    now: Instant,
+) -> Mapping[int, Instant]:
+    """Of what the alarm is about, or was lately, that which none of these is about."""
     if any(not orders.overrides[index].match.narrow for index in indices):
-        return True
+        return {}
     lists = {id(rows): rows for rows in (orders.covers[index] for index in indices)}
-    return about.issubset(row for rows in lists.values() for row in rows)
+    covered = {row for rows in lists.values() for row in rows}
+    held = {row: at for row, at in lately.items() if now - at < OTHERS_GONE}
+    held |= dict.fromkeys(about, now)
+    return {row: at for row, at in held.items() if row not in covered}
 
 
 def _over(override: Override) -> Event:

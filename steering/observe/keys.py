@@ -124,6 +124,7 @@ class KeyStore:
         self._parent_asked: dict[str, Instant] = {}
         self._shown = Shown()
         self._doubting: dict[frozenset[str], tuple[Trust, Trust]] = {}
+        self._aged: dict[str, tuple[Keys, Keys]] = {}
         self._watches: dict[str, _Watch] = {}
         for zone in zones:
             name = name_of(zone)
@@ -211,10 +212,22 @@ class KeyStore:
         if of is not self.trust:
             secure = dict(self.trust.secure)
             for zone in doubted:
-                secure[zone] = replace(secure[zone], checked=-math.inf)
+                secure[zone] = self._of_long_ago(zone)
             doubting = replace(self.trust, secure=secure)
             self._doubting[doubted] = (self.trust, doubting)
         return doubting
+
+    def _of_long_ago(self, zone: str) -> Keys:
+        """A zone's keys as if nobody had shown them lately.
+
+        Kept: by policies of hundreds of zones they are wanted after each set that is taken up.
+        """
+        held = self.trust.secure[zone]
+        of, made = self._aged.get(zone, (None, held))
+        if of is not held:
+            made = replace(held, checked=-math.inf)
+            self._aged[zone] = (held, made)
+        return made
 
     def wants(self, zone: str, address: str) -> bool:
         """Whether an address is to show a zone's keys now, before it is asked for anything else.
@@ -241,7 +254,7 @@ class KeyStore:
     ) -> bool:
         """Takes up a DNSKEY set that somebody showed, if no newer is held. Whether it verified."""
         entry = self._entries.get(zone)
-        good = entry is not None and self._take(entry, rrset, rrsigs, again=RECHECK)
+        good = entry is not None and self._take(entry, rrset, rrsigs, again=RECHECK, by_server=True)
         if server is not None and zone not in self.trust.insecure:
             self._shown.take(
                 zone,
@@ -406,13 +419,19 @@ class KeyStore:
         return self._shown.doubts(zone, now, self._said(zone))
 
     def _take(
-        self, entry: Entry, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], *, again: Seconds
+        self,
+        entry: Entry,
+        rrset: dns.rrset.RRset,
+        rrsigs: Iterable[RRSIG],
+        *,
+        again: Seconds,
+        by_server: bool = False,
     ) -> bool:
         """Whether a set verified. An unchanged one is noted once in `again` seconds."""
         keys = self._verifier.key_set(entry.anchor, rrset, rrsigs)
         if keys is None:
             return False
-        if self._sets.leads(keys, again):
+        if self._sets.leads(keys, again, by_server=by_server):
             self._sets.lead(keys)
             self._adopt(keys, rrset.ttl)
         elif self._sets.put_beside(keys):

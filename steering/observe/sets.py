@@ -61,10 +61,16 @@ class Sets:
         """What the zone's sets are verified against is another: whichever verifies next leads."""
         self._outdated.add(zone)
 
-    def leads(self, keys: Keys, again: Seconds) -> bool:
-        """Whether a set becomes the newest; one that is so is noted once in `again` seconds."""
+    def leads(self, keys: Keys, again: Seconds, *, by_server: bool) -> bool:
+        """Whether a set becomes the newest; one that is so is noted once in `again` seconds.
+
+        One that no server has shown for a while gives way to one that is shown `by_server`: a zone
+        may have gone back to its set of before, with the signature of then.
+        """
         held = self.newest.get(keys.zone)
         if held is None or keys.zone in self._outdated:
+            return True
+        if by_server and abs(keys.checked - held.checked) > FRESH:
             return True
         return keys.inception >= held.inception and (
             keys.digest != held.digest

@@ -155,10 +155,10 @@ class Shown:
 
     def doubts(self, zone: str, now: Instant, said: Instant) -> bool:
         """Whether a server signs by unknown keys and has shown no trusted set, and what the parent
-        said, at `said`, is too old to tell.
+        said, at `said`, is too old to tell. It is after a minute: the parent may name them by then.
         """
         return any(
-            said < self._needed(zone, record)
+            said < max(self._needed(zone, record), now - PARENT)
             for paths in self._records.get(zone, {}).values()
             for record in paths.values()
             if record.missed != math.inf

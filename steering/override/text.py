@@ -247,9 +247,12 @@ def of_alarm(
         lasts = span(QUIET)
         said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, and is over then"
         yield from wrapped(said, columns)
-    if override.alarm in OF_ADDRESSES and not override.match.narrow:
-        said = "CAUTION: of whatever it comes to be about until then: --upstream, ... narrow it"
-        yield from wrapped(said, columns)
+    if not override.match.narrow:
+        said = "CAUTION: of whatever it comes to be about until then"
+        how = (
+            ": --upstream, ... narrow it" if override.alarm in OF_ADDRESSES else ", new causes too"
+        )
+        yield from wrapped(said + how, columns)
 
 
 def _found(name: str | None, alarms: Sequence[Answer]) -> Answer | None:

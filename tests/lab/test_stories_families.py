@@ -151,6 +151,36 @@ def test_a_host_without_a_family_is_well_although_its_sites_have_it(lacking: Fam
         assert f"{lacking}: this host has no route and had none: 2 addresses left out" in said
 
 
+def test_a_family_that_is_left_out_while_it_is_steered_leaves_nothing_behind() -> None:
+    """And the other one stays where it is; both ways, without a restart."""
+    with on_stage() as stage:
+        config = stage.scene.config
+        stage.scene.serve(EXPIRED, paths=[LOCAL])
+        stage.await_routes(stage.through("pao"))
+        stage.await_proof()
+        both, ipv4 = config.read_text(), stage.through("pao", stage.family(Family.IPV4))
+        config.write_text(f"families: [ipv4]\n{both}")
+        assert poll(lambda: stage.scene.routes() == ipv4, timeout=PATIENCE)
+        assert poll(lambda: not _of_ours(stage), timeout=PATIENCE), _of_ours(stage)
+        stage.asked_more(36, meanwhile=lambda: stage.scene.routes() == ipv4)
+        assert not _of_ours(stage)
+        assert stage.alarms() == set()
+        config.write_text(both)
+        stage.await_routes(stage.through("pao"))
+        stage.scene.serve()
+        stage.await_routes({})
+
+
+def _of_ours(stage: Stage) -> str:
+    """What there is of IPv6 in the agent's tables and rules."""
+    tables = (
+        stage.sh(f"ip -6 route show table {table} 2>&1 || true") for table in range(5353, 5356)
+    )
+    there = [line for text in tables for line in text.splitlines() if "does not exist" not in line]
+    rules = [line for line in stage.sh("ip -6 rule").splitlines() if "535" in line]
+    return "\n".join([*there, *rules])
+
+
 def _healths(stage: Stage, family: Family) -> set[str]:
     mine = (a for a in stage.status()["addresses"] if a["family"] == family)
     return {a["paths"][LOCAL]["health"] for a in mine}

@@ -16,13 +16,14 @@ from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 from steering import cli
 from steering.agent.notebook import Notebook
 from steering.config import load
-from steering.decide.acknowledge import QUIET, Acknowledged, acknowledge, fingerprint
+from steering.decide.acknowledge import OTHERS_GONE, QUIET, Acknowledged, acknowledge, fingerprint
 from steering.decide.orders import Orders, State, read
 from steering.decide.remedies import EVERY, OF_ADDRESSES
 from steering.layout import Layout
 from steering.model import Action, Event, Family, Match, Outcome, Override
 from steering.override import command
 from steering.override.options import ALARMS
+from steering.override.text import of_alarm
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
@@ -157,6 +158,21 @@ def test_what_comes_to_an_alarm_that_was_narrowly_acknowledged_is_news(tmp_path:
     assert desk.turn(two, {"unproven": (0, 1, 2)}, 2.0) == {"unproven"}
     assert desk.state.by["unproven"] == two
     assert desk.turn(two, {"unproven": (0, 3)}, 3.0) == set()
+
+
+def test_an_alarm_whose_addresses_come_and_go_is_told_of_seldom(tmp_path: Path) -> None:
+    """And is not acknowledged between two looks at a metric that it is about others as well."""
+    desk = Desk(tmp_path)
+    first = Match(address=desk.layout.targets[0].address)
+    words, others = (seen("unproven", match=first),), 0
+    for second in range(600):
+        about = (0, 1) if second % 2 else (0,)
+        others += "unproven" in desk.turn(words, {"unproven": about}, float(second))
+    assert others == 1, "at the first look, before it was about others"
+    assert desk.told() == ["alarm_acknowledged", "alarm_unacknowledged"]
+    for second in range(600, 600 + int(OTHERS_GONE)):
+        desk.turn(words, {"unproven": (0,)}, float(second))
+    assert desk.told() == ["alarm_acknowledged"]
 
 
 def test_a_narrow_one_is_over_when_the_alarm_is_about_others_alone(tmp_path: Path) -> None:
@@ -397,6 +413,15 @@ def test_what_is_of_nothing_is_refused(
     assert code == 2
     assert complaint in err
     assert not load(files / "steering.yaml").overrides
+
+
+@pytest.mark.parametrize("alarm", ["keys", "unproven"])
+def test_who_acknowledges_a_whole_alarm_is_told_that_new_causes_come_under_it(alarm: str) -> None:
+    said = " ".join(of_alarm(seen(alarm), None, there=True))
+    assert ("new causes too" in said) is (alarm == "keys")
+    assert "CAUTION: of whatever it comes to be about until then" in said
+    narrow = " ".join(of_alarm(seen(alarm, match=Match(upstream="one")), None, there=True))
+    assert "whatever" not in narrow
 
 
 def test_one_whose_time_is_over_gives_way_and_one_in_force_does_not(

@@ -124,6 +124,21 @@ def test_a_loop_of_pointers_is_malformed_and_ends() -> None:
     assert tally(loop).traffic[0].malformed == 1
 
 
+@pytest.mark.parametrize(("pointers", "malformed"), [(256, 0), (257, 1), (5000, 1)])
+def test_names_behind_thousands_of_pointers_are_malformed(pointers: int, malformed: int) -> None:
+    """Four hundred such names in one answer kept the reader from its work for half a second."""
+    question = b"\0\1\x84\0\0\1\0\2\0\0\0\0" + b"\3com\0\0\1\0\1"
+    first = len(question) + 12  # where the RDATA of the first record begins
+    chain = b"\xc0\x0c" + b"".join(
+        (0xC000 | first + 2 * n).to_bytes(2, "big") for n in range(pointers - 2)
+    )
+    text = b"\xc0\x0c\0\x10\0\1\0\0\0\x09" + len(chain).to_bytes(2, "big") + chain
+    last = (0xC000 | first + len(chain) - 2).to_bytes(2, "big")
+    rrsig = b"\0\1\x08\1" + bytes(4) + b"\x7f\0\0\0" + bytes(4) + b"\0\1\3com\0"
+    signed = last + b"\0\x2e\0\1\0\0\0\x09" + len(rrsig).to_bytes(2, "big") + rrsig
+    assert tally(question + text + signed).traffic[0].malformed == malformed
+
+
 def test_the_end_of_the_32_bit_clock_is_no_end_of_validity() -> None:
     import dns.flags
     import dns.message

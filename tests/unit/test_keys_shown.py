@@ -180,6 +180,26 @@ def test_a_server_with_keys_that_nobody_trusts_is_named_within_a_minute() -> Non
     assert set(store.keys_for("com.").rdataset) == set(one.dnskey())  # type: ignore[union-attr]
 
 
+def test_what_is_doubted_of_many_zones_is_not_made_anew_for_each_set_that_is_taken_up() -> None:
+    one, other, now = SignedZone("com."), SignedZone("net."), [0.0]
+    store = KeyStore(
+        ["com.", "net."],
+        anchors.parse(one.anchor_text + other.anchor_text, source="test"),
+        [],
+        signatures=Signatures(),
+        wall=lambda: NOW + now[0],
+        monotonic=lambda: now[0],
+    )
+    assert store.offer("com.", *shown(one))
+    assert store.offer("net.", *shown(other))
+    before = store.trust_for(["com.", "net."], HERE).secure
+    now[0] += 61.0
+    assert store.offer("net.", *shown(other))
+    after = store.trust_for(["com.", "net."], HERE).secure
+    assert after["net."] is not before["net."]
+    assert after["com."] is before["com."]
+
+
 class Parent(World):
     """A resolver whose DS set is from its cache; the parent's server says the new one itself."""
 

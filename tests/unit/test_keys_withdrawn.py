@@ -150,3 +150,52 @@ def test_the_parent_is_heard_again_while_servers_show_a_set_all_the_time() -> No
         assert store.wake_at <= world.monotonic + MINUTE
 
     World().play(story)
+
+
+def test_the_parent_is_asked_again_while_a_server_is_bad_by_its_word() -> None:
+    """All servers change their keys, the parent was asked just then, and only after that does it
+    name them. The caches' DS and DNSKEY sets, which fit each other, may be a day old.
+    """
+    world, before, after = Parent(), SignedZone("com."), SignedZone("com.")
+    world.com, world.old = before, (before.ksk.ds(before.name),)
+    world.root.children = {**world.root.children, "com": world.old}
+
+    async def run() -> None:
+        async with serving(Server("127.0.0.1", world.respond)) as port:
+            store = world.store(port)
+            await store.refresh("com.")
+            begun = world.monotonic = world.monotonic + MINUTE
+            good = list[float]()
+            while world.monotonic < begun + 4 * MINUTE:
+                if world.monotonic == begun + 30:
+                    named = (after.ksk.ds(after.name),)
+                    world.root.children = {**world.root.children, "com": named}
+                for server in (HERE, OTHER):
+                    if store.offer("com.", *shown(after), server):
+                        good.append(world.monotonic - begun)
+                    else:
+                        store.miss("com.", server)
+                if store.wake_at <= world.monotonic:
+                    await store.refresh("com.")
+                world.monotonic += 1
+            assert good, "it is held against the servers for as long as the caches keep it"
+            assert good[0] < 2 * MINUTE
+
+    asyncio.run(run())
+    assert sum(rdtype == "DS" and not rd for _, rdtype, rd in world.questions) <= 5
+
+
+def test_a_zone_that_goes_back_to_its_set_of_before_is_judged_by_that() -> None:
+    """Out of a backup, so with the signature of then: nobody shows the newer one any more."""
+    old, new, now = SignedZone("com."), SignedZone("com."), [0.0]
+    new.ksk, new.dates = old.ksk, lambda *_: (NOW - 10, NOW + DAY)
+    store, stranger = store_of(old.anchor_text, now), SignedZone("com.")
+    assert store.offer("com.", *shown(new), HERE)
+    while now[0] < BESIDE + 2 * FRESH:
+        now[0] += MINUTE
+        assert store.offer("com.", *shown(old), HERE)
+        assert judged(store, old, NOW + now[0]) == (Outcome.SECURE, True)
+    judged(store, stranger, NOW + now[0])
+    now[0] += 1.0
+    assert store.offer("com.", *shown(old), HERE)
+    assert judged(store, stranger, NOW + now[0]) == (Outcome.NO_KEY, True)
