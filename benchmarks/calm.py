@@ -6,7 +6,8 @@ zones full of DNAMEs, aliases between zones, wildcards and empty non-terminals i
 either is status 1. That it would have moved is shown in the end, when the signatures at the local
 path have run out.
 
-CALM_MINUTES says how long, CALM_RATE how many questions a second each resolver is asked.
+CALM_MINUTES says how long, CALM_RATE how many questions a second each resolver is asked, and
+CALM_SIGNER how the zones are signed: `opt-out`, `NSEC3` or `NSEC`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from steering.model import LOCAL, Outcome, Seconds, Verdict
 
 MINUTES = float(os.environ.get("CALM_MINUTES", "60"))
 RATE = float(os.environ.get("CALM_RATE", "2"))
+SIGNER = os.environ.get("CALM_SIGNER", "opt-out")
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "resolvers"
 SOCKET = "/run/steering/dnstap.sock"
 LAME = "d.ent.e.example."
@@ -150,7 +152,7 @@ def run() -> int:
     if said := lacks():
         print(f"\ncalm: left out: {'; '.join(said)}")
         return 0
-    with Varied() as lab:
+    with Varied(signer=SIGNER) as lab:
         before = lay(lab)
         with Mixture(world=lab.world, resolvers=RESOLVERS, rate=RATE) as clients:
             until = time.monotonic() + 60 * MINUTES
@@ -174,7 +176,7 @@ def _wait(lab: Varied, over: Callable[[], bool]) -> None:
 def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> None:
     """What there was in a calm time."""
     report.table(
-        f"{MINUTES:g} minutes, {RATE:g} questions a second to each resolver",
+        f"{MINUTES:g} minutes, {RATE:g} questions a second to each resolver, {SIGNER}",
         ("", ""),
         [
             *((event, f"{found.events[event]:,}") for event in _TOLD),
