@@ -123,6 +123,8 @@ def figures(lab: Varied) -> Figures:
             about = event.get("address") or event.get("addresses") or event.get("now")
             found.because.append(f"{event['time'][11:19]} {kind} {about}: {event.get('because')}")
     servers = {a: s for s in SERVERS for u in UPSTREAMS for a in addresses_of(s, u)}
+    if lab.agent and not lab.agent.running:
+        raise LabError(f"the agent ended{lab.agent.tail(40)}")
     _, text = lab.seat.get("/metrics")
     for match in _OBSERVED.finditer(text):
         of = dict(_LABEL.findall(match["labels"]))
@@ -184,7 +186,8 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
             *((name, f"{number:,.0f}") for name, number in found.looked.items()),
         ],
     )
-    rcodes = sorted({rcode for told in clients.told.values() for rcode in told} - {SILENT})
+    answered = {name: Counter(dict(told)) for name, told in clients.told.items()}  # they go on
+    rcodes = sorted({rcode for told in answered.values() for rcode in told} - {SILENT})
     report.table(
         "what clients were answered, and what the resolvers asked for it",
         ("resolver", *rcodes, SILENT, "packets to servers"),
@@ -194,7 +197,7 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
                 *(f"{told[rcode]:,}" for rcode in (*rcodes, SILENT)),
                 f"{asked[name]:,}",
             )
-            for name, told in clients.told.items()
+            for name, told in answered.items()
         ],
     )
     paths = sorted({(path, source) for _, path, source, _ in found.answers})
@@ -208,7 +211,7 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
         ],
     )
     refused: Counter[tuple[str, str]] = Counter()
-    for (who, name, rdtype), number in clients.failed.items():
+    for (who, name, rdtype), number in dict(clients.failed).items():
         lame = name.endswith(LAME)
         refused[who, f"below {LAME}" if lame else "ANY" if rdtype == "ANY" else name] += number
     for (who, what), number in refused.most_common():
