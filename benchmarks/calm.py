@@ -6,7 +6,8 @@ zones full of DNAMEs, aliases between zones, wildcards and empty non-terminals i
 either is status 1. That it would have moved is shown in the end, when the signatures at the local
 path have run out.
 
-CALM_MINUTES says how long, CALM_RATE how many questions a second each resolver is asked.
+CALM_MINUTES says how long, CALM_RATE how many questions a second each resolver is asked, and
+CALM_SIGNER how the zones are signed: `opt-out`, `NSEC3` or `NSEC`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from steering.model import LOCAL, Outcome, Seconds, Verdict
 
 MINUTES = float(os.environ.get("CALM_MINUTES", "60"))
 RATE = float(os.environ.get("CALM_RATE", "2"))
+SIGNER = os.environ.get("CALM_SIGNER", "opt-out")
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "resolvers"
 SOCKET = "/run/steering/dnstap.sock"
 LAME = "d.ent.e.example."
@@ -121,6 +123,8 @@ def figures(lab: Varied) -> Figures:
             about = event.get("address") or event.get("addresses") or event.get("now")
             found.because.append(f"{event['time'][11:19]} {kind} {about}: {event.get('because')}")
     servers = {a: s for s in SERVERS for u in UPSTREAMS for a in addresses_of(s, u)}
+    if lab.agent and not lab.agent.running:
+        raise LabError(f"the agent ended{lab.agent.tail(40)}")
     _, text = lab.seat.get("/metrics")
     for match in _OBSERVED.finditer(text):
         of = dict(_LABEL.findall(match["labels"]))
@@ -150,7 +154,7 @@ def run() -> int:
     if said := lacks():
         print(f"\ncalm: left out: {'; '.join(said)}")
         return 0
-    with Varied() as lab:
+    with Varied(signer=SIGNER) as lab:
         before = lay(lab)
         with Mixture(world=lab.world, resolvers=RESOLVERS, rate=RATE) as clients:
             until = time.monotonic() + 60 * MINUTES
@@ -174,7 +178,7 @@ def _wait(lab: Varied, over: Callable[[], bool]) -> None:
 def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> None:
     """What there was in a calm time."""
     report.table(
-        f"{MINUTES:g} minutes, {RATE:g} questions a second to each resolver",
+        f"{MINUTES:g} minutes, {RATE:g} questions a second to each resolver, {SIGNER}",
         ("", ""),
         [
             *((event, f"{found.events[event]:,}") for event in _TOLD),
@@ -182,7 +186,8 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
             *((name, f"{number:,.0f}") for name, number in found.looked.items()),
         ],
     )
-    rcodes = sorted({rcode for told in clients.told.values() for rcode in told} - {SILENT})
+    answered = {name: Counter(dict(told)) for name, told in clients.told.items()}  # they go on
+    rcodes = sorted({rcode for told in answered.values() for rcode in told} - {SILENT})
     report.table(
         "what clients were answered, and what the resolvers asked for it",
         ("resolver", *rcodes, SILENT, "packets to servers"),
@@ -192,7 +197,7 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
                 *(f"{told[rcode]:,}" for rcode in (*rcodes, SILENT)),
                 f"{asked[name]:,}",
             )
-            for name, told in clients.told.items()
+            for name, told in answered.items()
         ],
     )
     paths = sorted({(path, source) for _, path, source, _ in found.answers})
@@ -206,7 +211,7 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
         ],
     )
     refused: Counter[tuple[str, str]] = Counter()
-    for (who, name, rdtype), number in clients.failed.items():
+    for (who, name, rdtype), number in dict(clients.failed).items():
         lame = name.endswith(LAME)
         refused[who, f"below {LAME}" if lame else "ANY" if rdtype == "ANY" else name] += number
     for (who, what), number in refused.most_common():

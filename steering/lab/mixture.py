@@ -45,6 +45,7 @@ class Mixture:
     failed: Counter[tuple[str, str, str]] = field(init=False, default_factory=Counter)
     """Resolver, name (what is drawn at random left out) and type of each SERVFAIL."""
     _over: threading.Event = field(init=False, default_factory=threading.Event)
+    _asking: list[_Asking] = field(init=False, default_factory=list)
     _thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,35 +53,37 @@ class Mixture:
         self._thread = threading.Thread(target=self._ask, daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(_PATIENCE)
-
-    def answered(self) -> int:
-        """The fewest answers that one of them gave."""
-        return min(sum(n for rcode, n in c.items() if rcode != SILENT) for c in self.told.values())
-
-    def _ask(self) -> None:
         rng = random.Random(7)  # noqa: S311 - a mixed order
-        with contextlib.ExitStack() as stack:
-            asking = [
+        for name, at in self.resolvers.items():
+            # Not in the thread: two at once would be handed each other's sockets by the world.
+            self._asking.append(
                 _Asking(
-                    udp=stack.enter_context(_connected(self.world, at)),
+                    udp=_connected(self.world, at),
                     name=name,
                     told=self.told[name],
                     failed=self.failed,
                     questions=_questions(random.Random(rng.random())),  # noqa: S311
                 )
-                for name, at in self.resolvers.items()
-            ]
-            while not self._over.wait(1.0 / self.rate):
-                now = time.monotonic()
-                for one in asking:
-                    one.hear(now)
-                    one.ask(now)
+            )
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for one in self._asking:
+            one.udp.close()
+
+    def answered(self) -> int:
+        """The fewest answers that one of them gave."""
+        return min(c.total() - c[SILENT] for c in self.told.values())
+
+    def _ask(self) -> None:
+        while not self._over.wait(1.0 / self.rate):
+            now = time.monotonic()
+            for one in self._asking:
+                one.hear(now)
+                one.ask(now)
 
 
 @dataclass(slots=True)

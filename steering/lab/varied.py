@@ -75,7 +75,6 @@ class Varied:
 
     signer: str = "opt-out"
     probe: str = "interval: 10s, fast_interval: 200ms, timeout: 1s"
-    mode: str = "enforce"
     dnstap: Mapping[str, str] = field(default_factory=dict)
     """Resolver -> what its page in the docs says to configure, with the socket of `tap`."""
     world: World = field(init=False)
@@ -220,7 +219,7 @@ class Varied:
         hop = self.world.paths[SITE].next_hop
         config = folder / "steering.yaml"
         config.write_text(
-            f"site: sin\nmode: {self.mode}\nstate: {self.world.work}/state\n"
+            f"site: sin\nmode: enforce\nstate: {self.world.work}/state\n"
             f"runtime: {self.world.work}/run\npolicies: policies\ntrust_anchors: anchors\n"
             f"resolvers: [{', '.join(RESOLVERS.values())}]\nsites:\n"
             f"  {SITE}: {{next_hop: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}}}\n"
