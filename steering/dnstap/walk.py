@@ -120,8 +120,10 @@ class RRset:
         self.owner = owner
         self.rdtype = rdtype
         self.answer = False
-        """Whether a record of it stands in the answer section."""
+        """Whether a record of it stands in the answer section, and was asked for or leads on."""
         self.authority = False
+        self.sections: i64 = 0
+        """Where it stands: 1 the answer section, 2 authority, 3 both."""
         self.start: i64 = 0
         """Where the RDATA begins of its last record in the answer section."""
         self.end: i64 = 0
@@ -623,6 +625,7 @@ class Walker:
         first_ns: i64 = -1
         answered = False
         alias = False
+        beside = False  # a CNAME beside the answer, or one that has to be looked at
         doubt = False
         skew = upstream.skew
         past = now - _HALF
@@ -694,13 +697,19 @@ class Walker:
                     inception = _number(message, start + 12)
                 if past < inception <= now <= expiration < future:
                     remaining = expiration - now  # no date is half a cycle away
+                    if expiration - inception >= _HALF:
+                        bad = bad or _supported(message, start)
                 else:
                     remaining = _ahead(expiration, now)
-                    if remaining < -skew or _ahead(inception, now) > skew:
+                    if (
+                        remaining < -skew
+                        or _ahead(inception, now) > skew
+                        or _ahead(expiration, inception) < 0
+                    ):
                         bad = bad or _supported(message, start)
                 if remaining < soonest:
                     soonest = remaining
-                if place == name and good != covered:
+                if place == name and good != covered and (index < answers or answers == 0):
                     high: i64 = message[start]
                     low: i64 = message[start + 1]
                     if high << 8 | low == covered and _supported(message, start):
@@ -713,6 +722,7 @@ class Walker:
                         doubt = True
                     elif not answered:
                         answered = True
+                        beside = alias
                         name = known
                         covered = kind >> 16
                         good = 0
@@ -721,6 +731,8 @@ class Walker:
                         alias = True
                         name = known
                         covered = _CNAME
+                    else:
+                        beside = True
                 elif kind == _IN_DNAME:
                     doubt = True
             elif answers == 0:
@@ -763,7 +775,7 @@ class Walker:
             rdtype = asked >> 16
             if answers > 0:
                 if answered:
-                    doubt = doubt and rdtype == _CNAME
+                    doubt = beside or (doubt and rdtype == _CNAME)
                 else:
                     doubt = doubt or not alias or rdtype == _SIG
                 if authoritative and not doubt and rdtype != _ANY:
@@ -842,7 +854,9 @@ class Walker:
         held: dict[tuple[bytes, int], RRset] = {}
         answer: list[RRset] = []
         authority: list[RRset] = []
+        signatures: list[tuple[RRset, i64, i64, i64]] = []
         for index in range(left):
+            section: i64 = 1 if index < answers else 2
             owner = at
             at = skip(message, at, size)
             kind = _number(message, at)
@@ -855,22 +869,24 @@ class Walker:
                 first: i64 = message[start]
                 second: i64 = message[start + 1]
                 rrset = _held(held, _expand(message, owner, size), first << 8 | second)
-                _sign(rrset, message, start, at, zone.signer, now, skew)
+                signatures.append((rrset, start, at, section))
                 if rdtype != _SIG:
                     continue
+            rrset = _held(held, _expand(message, owner, size), kind)
+            rrset.sections |= section
             if index < answers:
                 if kind == rdtype or rdtype == _ANY or kind == _CNAME or kind == _DNAME:
-                    rrset = _held(held, _expand(message, owner, size), kind)
                     rrset.start = start
                     rrset.end = at
                     if not rrset.answer:
                         rrset.answer = True
                         answer.append(rrset)
-            elif kind == _NS or kind == _SOA or kind == _DS or kind == _NSEC or kind == _NSEC3:
-                rrset = _held(held, _expand(message, owner, size), kind)
-                if not rrset.authority:
-                    rrset.authority = True
-                    authority.append(rrset)
+            elif not rrset.authority and kind in {_NS, _SOA, _DS, _NSEC, _NSEC3}:
+                rrset.authority = True
+                authority.append(rrset)
+        for rrset, start, end, section in signatures:
+            if rrset.sections & section:  # where what it covers stands (RFC 4035 3.1.1)
+                _sign(rrset, message, start, end, zone.signer, now, skew)
         code: i64 = message[3]
         code &= 15
         dnames = [rrset for rrset in answer if rrset.rdtype == _DNAME]
@@ -978,13 +994,17 @@ def _sign(
     rrset.by_zone = True
     if not _supported(message, start):
         return
-    late: i64 = -_ahead(_number(message, start + 8), now)
-    early: i64 = _ahead(_number(message, start + 12), now)
+    expiration = _number(message, start + 8)
+    inception = _number(message, start + 12)
+    late: i64 = -_ahead(expiration, now)
+    early: i64 = _ahead(inception, now)
     word: i64 = _GOOD
     if late > skew:
         word = _EXPIRED
     elif early > skew:
         word = _EARLY
+    elif _ahead(expiration, inception) < 0:  # it ends before it begins (RFC 4034 3.1.5)
+        word = _EXPIRED
     away = max(late, early)
     if rrset.word != _NOTHING:
         if word > rrset.word or word == _GOOD == rrset.word:
@@ -1044,6 +1064,8 @@ def _follow(
             if links and not all(rrset.by_zone for rrset in wanted):
                 return False
             links += [rrset for rrset in wanted if rrset.rdtype != _SIG]
+            if alias is not None and not any(rrset is alias for rrset in wanted):
+                links.append(alias)
             return True
         if alias is None or (links and not alias.by_zone):
             break

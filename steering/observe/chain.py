@@ -112,9 +112,10 @@ def signatures_in(message: dns.message.Message) -> Seen:
     """All signatures in an answer that stand in the section of what they cover (RFC 4035 3.1.1)."""
     seen: dict[Covered, list[RRSIG]] = {}
     for section in (message.answer, message.authority):
-        there = {(rrset.name, rrset.rdtype) for rrset in section}
+        there = {(rrset.name, rrset.rdtype, rrset.rdclass) for rrset in section}
         for rrset in section:
-            if rrset.rdtype == dns.rdatatype.RRSIG and (rrset.name, rrset.covers) in there:
+            covered = rrset.name, rrset.covers, rrset.rdclass
+            if rrset.rdtype == dns.rdatatype.RRSIG and covered in there:
                 held = seen.setdefault((rrset.name, rrset.covers), [])
                 held += [rdata for rdata in rrset if isinstance(rdata, RRSIG)]
     return seen

@@ -296,7 +296,9 @@ def judged(
 def _word(rrsig: RRSIG) -> int:
     if ahead(rrsig.expiration) < 0:
         return 1
-    return 2 if ahead(rrsig.inception) > 0 else 0
+    if ahead(rrsig.inception) > 0:
+        return 2
+    return int((rrsig.expiration - rrsig.inception) % (1 << 32) >= _HALF)
 
 
 def ahead(date: int) -> int:
