@@ -83,8 +83,9 @@ def _note(draft: Draft, a: int, at: Instant) -> Instant:
     """
     asked = draft.book.asked_at[a]
     place = int((asked > at).sum())
+    before = at if place == len(asked) else float(np.nan_to_num(asked[place], nan=-math.inf))
     own(draft.book, "asked_at")[a] = np.insert(asked, place, at)[: len(asked)]
-    return at if place == len(asked) else float(np.nan_to_num(asked[place], nan=-math.inf))
+    return before
 
 
 def _lost(draft: Draft, a: int, seen: Observation) -> bool:

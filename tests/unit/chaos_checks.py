@@ -210,6 +210,8 @@ class Checked(Simulation):
                     continue
                 if not override.match.covers(target, here="sin"):
                     continue
+                if override.action is Action.ACKNOWLEDGE:
+                    continue
                 if override.action is Action.AVOID:
                     word = None
                     banned.add(override.to)

@@ -10,6 +10,7 @@ from pathlib import Path
 from simulation import WALL, setup
 
 from steering.config import Setup
+from steering.decide.remedies import EVERY
 from steering.model import Action, Family, Match, Override
 
 
@@ -163,6 +164,7 @@ def override_of(draw: random.Random, files: Files, number: int, now: float) -> O
         until=draw.choice([None, WALL + now + draw.uniform(1, 40)]),
         reason="r",
         by="b",
+        alarm=draw.choice(sorted(EVERY)) if action is Action.ACKNOWLEDGE else None,
     )
 
 

@@ -309,6 +309,9 @@ def _files(key: Key, value: Json) -> dict[str, Json]:
     if key.form is dict:
         value = {value: next(iter(at[key.name].values()))}
     at[key.name] = [value] if key.form is list else value
+    if key.path == "overrides: overrides[].alarm":
+        at["action"] = "acknowledge"
+        del at["to"]
     return made
 
 

@@ -110,8 +110,8 @@ def test_of_more_records_or_signatures_than_any_answer_has_nothing_counts() -> N
     walked = Walked(interpreted())
 
     def word(signatures: int, others: int) -> str | None:
-        authority = [rrsig(WWW, 1, n) for n in range(signatures)]
-        wire = message([record(WWW, 1, bytes(4))] * others, authority)
+        signed = [rrsig(WWW, 1, n) for n in range(signatures)]
+        wire = message([record(WWW, 1, bytes(4))] * others + signed)
         what, seen = walked.verdict(wire)
         assert (what, seen) == expected(wire)
         assert what == "counted", "neither bare nor malformed"
