@@ -49,7 +49,7 @@ def silent(stage: Stage, path: str) -> int:
 def test_what_all_paths_lose_moves_nothing_and_what_the_local_one_loses_alone_does() -> None:
     with on_stage(LEISURELY, sites=("pao",)) as stage:
         lose(stage, LOCAL, "pao")
-        stage.asked_more(120, meanwhile=lambda: not stage.scene.routes())
+        stage.asked_more(80, meanwhile=lambda: not stage.scene.routes())
         for path in (LOCAL, "pao"):
             assert silent(stage, path) > 12, "nothing was lost: it shows nothing"
         assert stage.about("steered") == set(), stage.story()
