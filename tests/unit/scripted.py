@@ -99,6 +99,8 @@ async def accepting(each: Stream, address: str, port: int) -> AsyncIterator[None
         yield
     finally:
         listener.close()
+        for _ in range(5):  # whoever was accepted just now comes to `accept` a little later
+            await asyncio.sleep(0)
         for writer in writers:
             writer.transport.abort()
         for task in tasks:
