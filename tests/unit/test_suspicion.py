@@ -18,8 +18,8 @@ from steering.judge.backoff import GENTLE, HASTY, acquit, back_off, weigh, witho
 from steering.judge.confirm import Confirmation, Trial
 from steering.judge.draft import Draft
 from steering.judge.hearsay import QUIET
-from steering.judge.ledger import Ledger
-from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE
+from steering.judge.ledger import ASKED, Ledger
+from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE, count_losses
 from steering.judge.losses import CONFIRM_AT as LOSSES_AT
 from steering.judge.unfounded import LONGEST
 from steering.layout import Layout
@@ -391,6 +391,33 @@ def test_what_one_site_alone_loses_moves_nobody(tmp_path: Path) -> None:
     assert not story.told("confirmed")
     assert not story.steps
     assert not story.world.ledger.losses.any()
+
+
+def test_a_loss_counts_by_when_it_was_asked_and_answers_of_one_turn_each(tmp_path: Path) -> None:
+    """A loss is known a timeout later than answers to what was asked after it."""
+    layout = Layout.of(setup(tmp_path, policy(letters=1), config=SHIPPED))
+    address, pao = layout.targets[0].address, layout.paths.index("pao")
+    question = Question(zone="gtld.", name="n.gtld.", rdtype="A", kind=Kind.DENIAL)
+    draft = Draft(Ledger.blank(layout, 1000.0), layout, WALL, 1000.0)
+
+    def points(at: float, here: Outcome) -> int:
+        seen = {
+            0: Observation(address=address, path=LOCAL, outcome=here),
+            pao: Observation(address=address, path="pao", outcome=Outcome.SECURE),
+        }
+        asked = Round(address=address, question=question, at=at, observations=tuple(seen.values()))
+        count_losses(draft, 0, asked, seen)
+        return int(draft.book.losses[0, pao])
+
+    lost, good = Outcome.TIMEOUT, Outcome.SECURE
+    assert points(1001.0, lost) == HERE
+    assert [points(at, good) for at in (1002.05, 1003.1)] == [HERE - 1, HERE - 2]
+    assert points(1005.2, good) == HERE - 3
+    assert points(1004.15, lost) == 2 * HERE - 3, "asked at leisure, and known late"
+    assert points(1004.25, lost) == 2 * HERE - 3, "asked in haste"
+    fast = [points(1010 + n / 10, good) for n in range(ASKED + 1)]
+    assert fast[0] == fast[-1] == 2 * HERE - 4, "the first of them was at leisure"
+    assert points(1006.25, lost) == fast[-1], "nobody knows what was asked before it any more"
 
 
 def rounds_to_alarm(here: float, there: float) -> float:
