@@ -101,7 +101,7 @@ def remarks_on(
     """What of valid overrides comes to nothing, and may be a slip."""
     if not every:
         return
-    from steering.decide.remedies import EVERY, OF_ADDRESSES
+    from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
     from steering.matching import Matching  # it needs numpy, which `off` and the guard do without
 
     matching, known = Matching(targets, config.site), _Known.of(targets)
@@ -111,8 +111,8 @@ def remarks_on(
             continue
         covered = [targets[row] for row in matching.rows(match)]
         alarm = one.override.alarm
-        if alarm is not None and alarm not in EVERY:
-            hint = suggestion(alarm, tuple(sorted(EVERY)))
+        if alarm is not None and alarm not in EVERY_ALARM:
+            hint = suggestion(alarm, tuple(sorted(EVERY_ALARM)))
             yield one.problem(f"matches nothing: {shown(alarm)} is no alarm, {hint}", "alarm")
         elif alarm is not None and match.narrow and alarm not in OF_ADDRESSES:
             message = f"matches nothing: {alarm} is not about addresses, wanted {{}} or a site"

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.decide.remedies import EVERY, OF_ADDRESSES
+from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.layout import Layout
 from steering.matching import Array, Matching
 from steering.model import Action, Override, Target, WallTime
@@ -262,4 +262,4 @@ def seen_by(override: Override, *, matched: bool) -> bool:
     """
     if override.match.narrow:
         return matched and override.alarm in OF_ADDRESSES
-    return override.alarm in EVERY
+    return override.alarm in EVERY_ALARM

@@ -81,7 +81,7 @@ def with_remedy(name: str, text: str) -> str:
     return f"{text.removesuffix('.')}. To do: {remedy}" if remedy else text
 
 
-EVERY: frozenset[str] = frozenset(REMEDIES) | {
+EVERY_ALARM: frozenset[str] = frozenset(REMEDIES) | {
     *("marked", "reach", "forwarded", "unserved", "capacity", "bypassed"),
     *("unasked", "pins", "return", "keys"),
 }

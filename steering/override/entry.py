@@ -13,7 +13,7 @@ from steering.config.overrides import Until, rfc3339
 from steering.config.problems import shown, suggestion
 from steering.config.scalars import Word
 from steering.config.units import seconds
-from steering.decide.remedies import EVERY
+from steering.decide.remedies import EVERY_ALARM
 from steering.excuse import WRONG_INPUT
 from steering.model import WallTime
 from steering.override import NotDone
@@ -21,13 +21,13 @@ from steering.override.options import action_of
 
 _KEYS = ("upstream", "nameserver", "address", "family")
 _LONGEST = 63
-_ALARMS = tuple(sorted(EVERY))
+_ALARMS = tuple(sorted(EVERY_ALARM))
 
 
 def alarm_of(options: argparse.Namespace) -> None:
     """Raises NotDone where there is no such alarm, with those that it is nearest to."""
     word = options.alarm
-    if word is not None and word not in EVERY:
+    if word is not None and word not in EVERY_ALARM:
         close = get_close_matches(word, _ALARMS, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else suggestion(word, _ALARMS)
         raise NotDone(WRONG_INPUT, f"{shown(word)} is no alarm, {hint}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from steering.decide.remedies import EVERY
+from steering.decide.remedies import EVERY_ALARM
 from steering.model import Action, Family
 
 NAMES = "_steering_overrides"
 """The shell function that completes the name of an override."""
 ALARMS = "_steering_alarms"
 """The one that completes the name of an alarm."""
-_EVERY = " ".join(sorted(EVERY))
+_EVERY = " ".join(sorted(EVERY_ALARM))
 
 PREAMBLE = {
     "bash": f"""\

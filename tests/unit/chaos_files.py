@@ -10,7 +10,7 @@ from pathlib import Path
 from simulation import WALL, setup
 
 from steering.config import Setup
-from steering.decide.remedies import EVERY
+from steering.decide.remedies import EVERY_ALARM
 from steering.model import Action, Family, Match, Override
 
 
@@ -164,7 +164,7 @@ def override_of(draw: random.Random, files: Files, number: int, now: float) -> O
         until=draw.choice([None, WALL + now + draw.uniform(1, 40)]),
         reason="r",
         by="b",
-        alarm=draw.choice(sorted(EVERY)) if action is Action.ACKNOWLEDGE else None,
+        alarm=draw.choice(sorted(EVERY_ALARM)) if action is Action.ACKNOWLEDGE else None,
     )
 
 

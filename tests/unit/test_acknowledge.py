@@ -18,7 +18,7 @@ from steering.agent.notebook import Notebook
 from steering.config import load
 from steering.decide.acknowledge import OTHERS_GONE, QUIET, Acknowledged, acknowledge, fingerprint
 from steering.decide.orders import Orders, State, read
-from steering.decide.remedies import EVERY, OF_ADDRESSES
+from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.layout import Layout
 from steering.model import Action, Event, Family, Match, Outcome, Override
 from steering.override import command
@@ -236,7 +236,7 @@ def test_every_alarm_of_the_page_can_be_acknowledged() -> None:
     text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
     page = text.partition("### Alarms")[2].partition("## Switch off")[0]
     named = set(re.findall(r"(?m)^\| `(\w+)` \|", page))
-    assert named == EVERY
+    assert named == EVERY_ALARM
     assert named >= OF_ADDRESSES
 
 
@@ -253,11 +253,11 @@ def test_no_decision_knows_of_it(tmp_path: Path, mode: str) -> None:
     marked = Simulation(files, answer)
     marked.overrides = tuple(
         seen(name, f"seen-{name}", match)
-        for name in sorted(EVERY)
+        for name in sorted(EVERY_ALARM)
         for match in (
             [EVERYTHING, Match(family=Family.IPV4)] if name in OF_ADDRESSES else [Match()]
         )
-    )[: len(EVERY)]
+    )[: len(EVERY_ALARM)]
     marked.run(50)
     assert marked.steps == plain.steps
     assert marked.world.rule.tolist() == plain.world.rule.tolist()
