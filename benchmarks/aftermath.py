@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from benchmarks import report
 from benchmarks.year import RING, RING_PAUSE, RING_SHARE, RULE_SHARE, RULE_WINDOW, SCRAPE
-from steering.judge.confirm import Confirmation, Trial
-from steering.judge.detector import DRAINS, fill
-from steering.judge.recover import Bucket, Hold
+from steering.judge.buckets import DRAINS, fill
+from steering.judge.paired_test import Confirmation, Trial
+from steering.judge.recovery import Bucket, Hold
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]

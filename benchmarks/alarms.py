@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.detector import DRAINS, TOKEN, fill
+from steering.judge.buckets import DRAINS, TOKEN, fill
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

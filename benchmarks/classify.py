@@ -32,9 +32,9 @@ import dns.rdatatype
 import dns.rrset
 
 from steering.model import Kind, Outcome, Question
-from steering.observe.classify import classify
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Keys, Trust
+from steering.observe.dnssec.response import classify
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Keys, Trust
 
 ROUNDS = 5
 EACH = 40

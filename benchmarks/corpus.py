@@ -18,12 +18,12 @@ from pathlib import Path
 
 import dns.message
 
-from steering.dnstap.stream import CONTENT_TYPE, Control, control
 from steering.lab.authority import Nsd
 from steering.lab.resolver import Unbound
-from steering.lab.world import EDGE, World
+from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import Keys, SignedZone, ZoneSpec, sign
 from steering.model import Family
+from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
 
 ZONES = ("com.", "net.")
 DELEGATIONS = 2_000
@@ -51,16 +51,16 @@ def make(path: Path, *, questions: int) -> dict[str, list[str]]:
     keys = {zone: Keys.fresh() for zone in ZONES}
     specs = {zone: ZoneSpec.like_com(zone, count=DELEGATIONS) for zone in ZONES}
     zones = [sign(specs[zone], keys[zone]) for zone in ZONES]
-    with World(sites=()) as world:
-        Nsd(world, world.paths["local"].auth, nsid="bench").serve(zones)
+    with Topology(sites=()) as state:
+        Nsd(state, state.paths["local"].auth, nsid="bench").serve(zones)
         for family in Family:  # what is below the delegations is refused at once
             address = "198.51.100.0/24" if family is Family.IPV4 else "2001:db8::/32"
-            world.ip(EDGE, "route", "add", "unreachable", address)
-        tap = world.work / "dnstap.sock"
+            state.ip(EDGE, "route", "add", "unreachable", address)
+        tap = state.work / "dnstap.sock"
         with _capturing(tap, path):
-            resolver = Unbound(world, keys=keys, extra=dnstap(tap))
+            resolver = Unbound(state, keys=keys, extra=dnstap(tap))
             resolver.start()
-            _ask(world, zones, questions)
+            _ask(state, zones, questions)
             resolver.stop()
     return {zone: [key.to_text() for key in keys[zone].dnskeys] for zone in ZONES}
 
@@ -87,10 +87,10 @@ def _capturing(tap: Path, path: Path) -> Iterator[None]:
     listener.close()
 
 
-def _ask(world: World, zones: list[SignedZone], questions: int) -> None:
+def _ask(state: Topology, zones: list[SignedZone], questions: int) -> None:
     """Ask, and wait for what is under way, so that nothing overflows on the way."""
     draw = random.Random(4711)
-    with world.socket(EDGE, Family.IPV4) as udp:
+    with state.socket(EDGE, Family.IPV4) as udp:
         udp.connect(("127.0.0.1", 53))
         udp.settimeout(0.5)
         under_way = 0

@@ -12,7 +12,7 @@ import statistics
 import time
 
 from benchmarks import report
-from steering.agent import notebook
+from steering.agent import restart_state
 from steering.lab.resolver import Unbound
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
@@ -68,7 +68,7 @@ def _incidents(share: float) -> tuple[list[Seconds], list[Seconds]]:
         fresh, ill = scene.zones(), scene.zones(fault)
         for _ in range(TIMES):
             # One without a past each time: the hold doubles with every breach remembered.
-            (scene.world.work / "state" / notebook.NAME).unlink(missing_ok=True)
+            (scene.world.work / "state" / restart_state.NAME).unlink(missing_ok=True)
             scene.start_agent()
             _await(lambda: _all_healthy(scene), 60)
             scene.events()

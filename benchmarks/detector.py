@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import aftermath, alarms, onset, report, walks, year
-from steering.judge.detector import DRAINS, EMPTY, TIGHT, TOLERATED, fill, fill_one
+from steering.judge.buckets import DRAINS, EMPTY, TIGHT, TOLERATED, fill, fill_one
 
 YEAR = 365.25 * 86_400
 KEYS = 2_000

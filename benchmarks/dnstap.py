@@ -23,13 +23,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import corpus, feed, hour, report
-from steering.dnstap import walk
-from steering.dnstap.handover import upstreams
-from steering.dnstap.stream import Stream
-from steering.dnstap.tally import Interest, Tally, Watched
-from steering.dnstap.walk import Walker
-from steering.dnstap.wire import TAKEN, Letters, interest_letter, read_tally
-from steering.lab.anycast import GTLD_SERVERS, addresses_of
+from steering.lab.addresses import GTLD_SERVERS, addresses_of
+from steering.observe.dnstap import counter
+from steering.observe.dnstap.counter import FrameCounter
+from steering.observe.dnstap.framestream import FrameStream
+from steering.observe.dnstap.ipc import TAKEN, IpcMessages, interest_letter, read_tally
+from steering.observe.dnstap.tally import Interest, Tally, Watched
+from steering.observe.dnstap.tally_builder import upstreams
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS = 5
@@ -109,7 +109,7 @@ def _copy(tree: Path, *, compiled: bool) -> None:
         shutil.copytree(ROOT / part, tree / part, ignore=skip)
     if compiled:
         subprocess.run(
-            [sys.executable, "-m", "steering.dnstap.build"],
+            [sys.executable, "-m", "steering.observe.dnstap.build"],
             cwd=tree,
             check=True,
             stdout=subprocess.DEVNULL,
@@ -146,8 +146,8 @@ def _measure(file: Path, count: int) -> dict[str, float]:
     now = int(time.time())
 
     def cpu(interest: Interest, *, drop: bool = False) -> float:
-        walker = Walker(upstreams(interest), 1)
-        stream = Stream(walker)
+        walker = FrameCounter(upstreams(interest), 1)
+        stream = FrameStream(walker)
         started = time.process_time()
         for chunk in chunks:
             stream.receive(chunk, now, drop=drop)
@@ -155,7 +155,7 @@ def _measure(file: Path, count: int) -> dict[str, float]:
         assert walker.ok + walker.other + walker.lost == count
         return taken
 
-    turns = 3 if walk.__file__.endswith(".py") else 10
+    turns = 3 if counter.__file__.endswith(".py") else 10
     return {
         "frames split": cpu({}, drop=True),
         "and their fields read": cpu({}),
@@ -189,7 +189,7 @@ def _through_socket(file: Path, *, turns: int, count: int) -> dict[str, float]:
 
 
 def _taken(control: socket.socket) -> Iterator[Tally]:
-    letters = Letters()
+    letters = IpcMessages()
     while data := control.recv(1 << 18):
         for letter in letters.receive(data):
             control.sendall(TAKEN)

@@ -15,8 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from steering.dnstap.reader import Reader
-from steering.dnstap.stream import CONTENT_TYPE, Control, control
+from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
+from steering.observe.dnstap.reader import Reader
 
 _START = control(Control.START, content_type=CONTENT_TYPE)
 _STOP = control(Control.STOP)

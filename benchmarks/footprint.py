@@ -25,10 +25,10 @@ WARM = 25.0
 def run() -> None:
     """Measure and print the table."""
     from steering.lab.scene import Scene, Settings
-    from steering.lab.world import World
+    from steering.lab.topology import Topology
 
-    if World.missing():
-        print(f"\nfootprint: left out: {'; '.join(World.missing())}")
+    if Topology.missing():
+        print(f"\nfootprint: left out: {'; '.join(Topology.missing())}")
         return
     shipped = Path(__file__).resolve().parent.parent / "policies"
     servers = _nameservers(shipped)

@@ -25,17 +25,17 @@ from pathlib import Path
 import dns.rrset
 
 from benchmarks import corpus, feed
-from steering import engine
-from steering.agent.ears import Ears
+from steering.agent.dnstap_source import DnstapSource
 from steering.config import Setup, load
-from steering.dnstap.listen import Place
-from steering.lab.anycast import GTLD_SERVERS
+from steering.decide.state import State
+from steering.engine import engine
+from steering.lab.addresses import GTLD_SERVERS
 from steering.layout import Layout
 from steering.model import Facts
-from steering.observe.second import SecondLook
-from steering.observe.trust import Keys, Trust
-from steering.observe.whereabouts import GRACE
-from steering.world import World
+from steering.observe.dnssec.trust import Keys, Trust
+from steering.observe.dnstap.listeners import Place
+from steering.observe.traffic.attribution import GRACE
+from steering.observe.traffic.verify import SampleVerifier
 
 FRAMES = int(os.environ.get("STEERING_BENCH_FRAMES", "10_000_000"))
 _DATED = re.compile(  # an RRSIG by algorithm 13 (RFC 4034 3.1): expiration, and the signature
@@ -79,36 +79,36 @@ class Known:
 class Listening:
     """The part of an agent that hears: ears, second look, and turns without probes or routes."""
 
-    def __init__(self, ears: Ears, layout: Layout) -> None:
-        self.ears = ears
+    def __init__(self, dnstap: DnstapSource, layout: Layout) -> None:
+        self.dnstap = dnstap
         self.suspected = self.moves = 0
         self.memory: list[int] = []
         self.longest_gap = 0.0
-        self._world = World.blank(layout, time.monotonic(), time.time())
+        self._world = State.blank(layout, time.monotonic(), time.time())
 
     @property
     def judged(self) -> int:
         """Answers that were counted for or against an address."""
-        return int(self._world.ledger.hearsay.counts.sum())
+        return int(self._world.ledger.traffic.counts.sum())
 
     async def until(self, frames: int) -> None:
         """Listen until so many frames have come since the beginning, counted or lost."""
-        while self.ears.frames.total() + self.ears.lost < frames:
+        while self.dnstap.frames.total() + self.dnstap.lost < frames:
             await self.turn()
 
     async def turn(self) -> None:
         """What came in a twentieth of a second."""
         await asyncio.sleep(0.05)
         now = time.monotonic()
-        told = self.ears.listen(now)
+        told = self.dnstap.listen(now)
         assert not told, told
-        facts = Facts(wall=time.time(), heard=self.ears.hear({}, now))
+        facts = Facts(wall=time.time(), heard=self.dnstap.hear({}, now))
         self._world, steps, events = engine.turn(self._world, facts, now)
         self.suspected += sum(event.event == "suspected" for event in events)
         self.moves += len(steps)
-        self.longest_gap = max(self.longest_gap, self.ears.longest_gap)
-        if self.ears.tap.pid:
-            self.memory.append(feed.resident(self.ears.tap.pid))
+        self.longest_gap = max(self.longest_gap, self.dnstap.longest_gap)
+        if self.dnstap.tap.pid:
+            self.memory.append(feed.resident(self.dnstap.tap.pid))
 
 
 async def _listen(file: Path, keys: Path, frames: int, rate: float) -> dict[str, float]:
@@ -119,10 +119,10 @@ async def _listen(file: Path, keys: Path, frames: int, rate: float) -> dict[str,
         layout = Layout.of(_setup(Path(place)))
         tap, ill = Path(place) / "tap.sock", Path(place) / "ill"
         ill.write_bytes(feed.file_of(_DATED.sub(_run_out, body)))
-        look = SecondLook(Known(keys))
-        with contextlib.closing(Ears(layout, [Place(at=str(tap))], look)) as ears:
+        look = SampleVerifier(Known(keys))
+        with contextlib.closing(DnstapSource(layout, [Place(at=str(tap))], look)) as dnstap:
             looking = asyncio.create_task(look.run())
-            agent = Listening(ears, layout)
+            agent = Listening(dnstap, layout)
             ready = time.monotonic() + GRACE + 1.0
             while time.monotonic() < ready:
                 await agent.turn()
@@ -132,8 +132,8 @@ async def _listen(file: Path, keys: Path, frames: int, rate: float) -> dict[str,
             took = time.monotonic() - began
             tenth = max(1, len(agent.memory) // 10)
             said = {
-                "frames counted": ears.frames.total(),
-                "frames lost": ears.lost,
+                "frames counted": dnstap.frames.total(),
+                "frames lost": dnstap.lost,
                 "seconds it took": took,
                 "answers judged by the engine": agent.judged,
                 "looked at again with keys": look.looked,

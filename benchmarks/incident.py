@@ -22,11 +22,11 @@ PATIENCE = 120.0
 
 def run() -> None:
     """Measure and print the table."""
-    from steering.lab.anycast import GTLD_SERVERS
-    from steering.lab.world import World
+    from steering.lab.addresses import GTLD_SERVERS
+    from steering.lab.topology import Topology
 
-    if World.missing():
-        print(f"\nincident: left out: {'; '.join(World.missing())}")
+    if Topology.missing():
+        print(f"\nincident: left out: {'; '.join(Topology.missing())}")
         return
     rows = [_measure(servers) for servers in (dict(GTLD_SERVERS), _many(50))]
     report.table(

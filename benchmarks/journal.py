@@ -22,14 +22,14 @@ from unittest import mock
 
 from benchmarks import report
 from steering.config import Setup
+from steering.journal.records import Batch, Turn, digest, line
+from steering.journal.store import Store
+from steering.journal.writer import Item, Writer
 from steering.model import Facts, Observation, Round
 from steering.replay import simulate
-from steering.replay.haste import Haste
-from steering.replay.record import Batch, Turn, digest, line
+from steering.replay.pacing import Pacing
+from steering.replay.scenario import tell
 from steering.replay.simulate import Simulation, Turned
-from steering.replay.store import Store
-from steering.replay.story import tell
-from steering.replay.writer import Item, Writer
 
 LASTS, SETTLED = 300, 100
 """Seconds of the story, and from when on it is measured: all 26 are steered by then."""
@@ -99,7 +99,7 @@ def measure(
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         story = Simulation(tell(_told(place, bad=bad, answers=answers, lasts=lasts, begins=begins)))
-        with mock.patch.object(simulate, "haste", return_value=Haste.DETAIL):
+        with mock.patch.object(simulate, "haste", return_value=Pacing.DETAIL):
             turns = [(turned, _turn(turned)) for turned in _noisy(story)]
         kept = [
             (turned, turn) for turned, turn in turns if turned.at - story.story.begins >= settled

@@ -70,9 +70,9 @@ def run() -> None:
 
 
 def _measure() -> dict[str, list[float]]:
-    from steering.act.claim import Claim
-    from steering.act.kernel import KernelActuator
-    from steering.lab.anycast import GTLD_SERVERS, addresses_of
+    from steering.act.kernel.actuator import KernelActuator
+    from steering.act.kernel.claim import Claim
+    from steering.lab.addresses import GTLD_SERVERS, addresses_of
 
     for line in (
         "link set lo up",
@@ -134,9 +134,9 @@ def _measure() -> dict[str, list[float]]:
 
 
 def _tables(addresses: int, sites: int) -> dict[str, list[float]]:
-    from steering.act.claim import Claim
-    from steering.act.kernel import KernelActuator
-    from steering.agent.ways import Ways
+    from steering.act.kernel.actuator import KernelActuator
+    from steering.act.kernel.claim import Claim
+    from steering.agent.kernel_paths import KernelPaths
 
     claim = Claim(
         table=5353,
@@ -169,7 +169,7 @@ def _tables(addresses: int, sites: int) -> dict[str, list[float]]:
             timed("compare", lambda: (kernel.prepare(watched), kernel.foreign()))
             while kernel.changed():
                 pass
-            ways = Ways(kernel, acting=True, watched=watched)
+            ways = KernelPaths(kernel, acting=True, watched=watched)
             timed("look after a change", ways.changed)
             ways._looked_at = float("-inf")
             timed("look in between", ways.changed)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks import report, traffic
 from benchmarks.traffic import DAY, Counts, Floats
 from benchmarks.year import RING, RING_SHARE, RULE_SHARE, RULE_WINDOW, SCRAPE, share_over
-from steering.judge.detector import DRAINS, fill
+from steering.judge.buckets import DRAINS, fill
 
 RUNS = 100
 LONGEST = 12 * 3600

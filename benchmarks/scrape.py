@@ -17,15 +17,15 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import report, turn
-from steering import engine
 from steering.config import Setup, load
+from steering.decide.state import State
+from steering.engine import engine
 from steering.layout import Layout
 from steering.model import LOCAL, Facts, Heard, Kind, Observation, Outcome, Question, Round
 from steering.report.http.answers import answer
-from steering.report.http.letters import METRICS, OPENMETRICS
+from steering.report.http.ipc import METRICS, OPENMETRICS
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
-from steering.world import World
 
 ADDRESSES, SITES, EACH = 1_000, 2, 26
 TURNS = 60
@@ -59,14 +59,14 @@ def site(*, worn: bool) -> Meters:
     with tempfile.TemporaryDirectory() as directory:
         layout = Layout.of(_setup(Path(directory), zones=2 if worn else 1))
     meters = Meters()
-    world, installed = _lived(layout, meters, worn=worn)
+    state, installed = _lived(layout, meters, worn=worn)
     snapshot = Snapshot(
         mode="enforce",
-        world=world,
+        state=state,
         installed=installed,
-        alarms=world.alarms,
+        alarms=state.alarms,
         ready=True,
-        turned_at=world.now,
+        turned_at=state.now,
     )
     meters.watch(lambda: snapshot)
     return meters
@@ -81,9 +81,9 @@ def _setup(base: Path, *, zones: int) -> Setup:
     return load(config)
 
 
-def _lived(layout: Layout, meters: Meters, *, worn: bool) -> tuple[World, dict[str, str]]:
+def _lived(layout: Layout, meters: Meters, *, worn: bool) -> tuple[State, dict[str, str]]:
     now = 1000.0
-    world = World.blank(layout, now, WALL + now)
+    state = State.blank(layout, now, WALL + now)
     installed: dict[str, str] = {}
     for number in range(TURNS):
         now += 1.0
@@ -97,9 +97,9 @@ def _lived(layout: Layout, meters: Meters, *, worn: bool) -> tuple[World, dict[s
             heard=_heard(layout, installed, now, worn=worn),
             installed=installed,
         )
-        world, _, _ = engine.turn(world, facts, now)
-        installed = world.steers()
-    return world, installed
+        state, _, _ = engine.turn(state, facts, now)
+        installed = state.steers()
+    return state, installed
 
 
 def _rounds(layout: Layout, number: int, now: float, *, worn: bool) -> tuple[Round, ...]:

@@ -17,7 +17,7 @@ from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
 from steering.lab.timeline import first_told
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
@@ -32,10 +32,10 @@ Figures = dict[str, list[float]]
 
 def run() -> None:
     """Play the stories and print the tables."""
-    from steering.lab.world import World
+    from steering.lab.topology import Topology
 
-    if World.missing():
-        print(f"\nstory: left out: {'; '.join(World.missing())}")
+    if Topology.missing():
+        print(f"\nstory: left out: {'; '.join(Topology.missing())}")
         return
     for title, fault in (("all signatures expired", EXPIRED), ("13 % of RRsets expired", PARTLY)):
         figures: Figures = {}

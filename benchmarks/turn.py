@@ -20,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import report
-from steering import engine
 from steering.config import Setup, load
+from steering.decide.state import State
+from steering.engine import engine
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
@@ -35,7 +36,6 @@ from steering.model import (
     Question,
     Round,
 )
-from steering.world import World
 
 SITES = 3
 TURNS = 200
@@ -130,7 +130,7 @@ def _stories(layout: Layout) -> dict[str, Story]:
 def _wide(layout: Layout, story: Story) -> list[float]:
     """Turns of a site that has heard of every key three times."""
     now = 1000.0
-    world = World.blank(layout, now, WALL + now)
+    state = State.blank(layout, now, WALL + now)
     installed: dict[str, str] = {}
     times: list[float] = []
     calm = _stories(layout)["10 rounds"]
@@ -140,17 +140,17 @@ def _wide(layout: Layout, story: Story) -> list[float]:
         rounds = story(number, now) if warm else calm(number, now)
         facts = Facts(wall=WALL + now, rounds=rounds, installed=installed)
         started = time.thread_time()
-        world, _, _ = engine.turn(world, facts, now)
+        state, _, _ = engine.turn(state, facts, now)
         if warm:
             times.append(time.thread_time() - started)
-        installed = world.steers()
+        installed = state.steers()
     return times
 
 
 def _turns(setup: Setup, *, incident: bool, dnstap: bool) -> list[float]:
     layout = Layout.of(setup)
     now = 1000.0
-    world = World.blank(layout, now, WALL + now)
+    state = State.blank(layout, now, WALL + now)
     paths = layout.paths
     names = [t.address for t in layout.targets]
     # At ten turns a second and a round every 10 s an address is heard of in each 100th turn;
@@ -172,10 +172,10 @@ def _turns(setup: Setup, *, incident: bool, dnstap: bool) -> list[float]:
             installed=installed,
         )
         started = time.thread_time()
-        world, _, _ = engine.turn(world, facts, now)
+        state, _, _ = engine.turn(state, facts, now)
         if number >= 3 * every:
             times.append(time.thread_time() - started)
-        installed = world.steers()
+        installed = state.steers()
     return times
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks import report, traffic
 from benchmarks.traffic import DAY, PER_DAY, Bad, Counts
-from steering.judge.detector import DRAINS, fill, scale_for
+from steering.judge.buckets import DRAINS, fill, scale_for
 
 ADDRESSES = 26
 YEARS = 3

@@ -15,14 +15,14 @@ from pathlib import Path
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from steering.act.bgp.speaking import Line, Speaking
+from steering.act.bgp.status import BgpStatus, SessionStatus
 from steering.config import load
 from steering.decide.rules import RULES
+from steering.decide.state import State
 from steering.judge import health
 from steering.layout import Layout
 from steering.report.metrics import Meters
-from steering.report.snapshot import Hearing, Snapshot
-from steering.world import World
+from steering.report.snapshot import Snapshot, TrafficStatus
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -80,12 +80,12 @@ def _blank() -> Snapshot:
     now = time.monotonic()
     return Snapshot(
         mode="rehearse",
-        world=World.blank(Layout.of(setup), now, time.time()),
+        state=State.blank(Layout.of(setup), now, time.time()),
         installed={},
         alarms={},
         ready=False,
         turned_at=now,
-        hearing=Hearing(
+        hearing=TrafficStatus(
             frames={"ok": 0},
             lost=0,
             writers=0,
@@ -94,8 +94,8 @@ def _blank() -> Snapshot:
             looked=0,
             passed_over=0,
         ),
-        speaking=Speaking(
-            sessions={"192.0.2.1": Line(up=False, because="", routes=0, lacking=())},
+        speaking=BgpStatus(
+            sessions={"192.0.2.1": SessionStatus(up=False, because="", routes=0, lacking=())},
             wanted=0,
             announced={},
             updates=0,

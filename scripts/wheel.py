@@ -24,13 +24,19 @@ class Compiled(BuildHookInterface):  # type: ignore[type-arg]
         if version == "editable":
             return
         self._place = tempfile.TemporaryDirectory(prefix="steering-wheel-")
-        command = [sys.executable, "-m", "steering.dnstap.build", "--into", self._place.name]
+        command = [
+            sys.executable,
+            "-m",
+            "steering.observe.dnstap.build",
+            "--into",
+            self._place.name,
+        ]
         built = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
         if built.returncode:
             self.app.display_warning(built.stderr.strip())
             return
         for path in map(Path, built.stdout.split("\n")[:-1]):
-            build_data["force_include"][str(path)] = f"steering/dnstap/{path.name}"
+            build_data["force_include"][str(path)] = f"steering/observe/dnstap/{path.name}"
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
 

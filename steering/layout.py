@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.config import Budget, Counted, Policy, Serial, Setup, Together
-from steering.judge.detector import scale_for
+from steering.judge.buckets import scale_for
 from steering.model import LOCAL, Family, Seconds, Target, Verdict
 
 CLASSES: tuple[Verdict, ...] = (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
@@ -60,7 +60,7 @@ class Layout:
     operators: int
     sample: NDArray[np.bool_]
     """(A,) the addresses by which the operators are judged when all are asked at once
-    (`crowd`): of each, and of each family, as many as can be."""
+    (`common_cause`): of each, and of each family, as many as can be."""
     family_of: NDArray[np.int64]
     """(A,) 0: IPv4, 1: IPv6."""
     group_of: NDArray[np.int64]

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from steering.lab.world import World
+from steering.lab.topology import Topology
 
 ROOT = Path(__file__).parents[1]
 
-WorldFactory = Callable[..., World]
+WorldFactory = Callable[..., Topology]
 Once = Callable[[str, Callable[[Path], None]], Path]
 
 # What lands is reproducible; at home every run may find something new. How busy the machine is
@@ -55,7 +55,7 @@ def namespace() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def possible() -> None:
     """Skip where no namespaces can be made, saying why."""
-    if lacks := World.missing():
+    if lacks := Topology.missing():
         pytest.skip("; ".join(lacks))
 
 
@@ -64,8 +64,8 @@ def make_world(possible: None) -> Iterator[WorldFactory]:
     """Builds worlds with the arguments of ``World``; all end with the test."""
     with contextlib.ExitStack() as stack:
 
-        def make(**arguments: Any) -> World:  # noqa: ANN401 - those of World, as they are
-            return stack.enter_context(World(**arguments))
+        def make(**arguments: Any) -> Topology:  # noqa: ANN401 - those of World, as they are
+            return stack.enter_context(Topology(**arguments))
 
         yield make
 

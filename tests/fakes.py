@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from steering.act.claim import Claim
-from steering.act.diff import Act, objection
-from steering.act.kernel import SWITCHED_OFF
-from steering.act.reader import Trouble
+from steering.act.kernel.actuator import SWITCHED_OFF
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.diff import ChangeKind, objection
+from steering.act.kernel.state import KernelProblem
 from steering.model import Done, Refused
 
 UNREACHABLE = "Network is unreachable (Nexthop has invalid gateway)"
@@ -58,9 +58,9 @@ class FakeActuator:
     def installed(self) -> Mapping[str, str]:
         return dict(self._routes)
 
-    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[Trouble, ...]:  # noqa: ARG002
+    def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[KernelProblem, ...]:  # noqa: ARG002
         return tuple(
-            Trouble(what=f"route {address}", because="it is not ours")
+            KernelProblem(what=f"route {address}", because="it is not ours")
             for address in sorted(self.foreign_routes)
         )
 
@@ -71,12 +71,14 @@ class FakeActuator:
         told, self._changed = self._changed, False
         return told
 
-    def prepare(self, addresses: Collection[str], *, steering: bool = True) -> tuple[Trouble, ...]:
+    def prepare(
+        self, addresses: Collection[str], *, steering: bool = True
+    ) -> tuple[KernelProblem, ...]:
         if not self.prepared and not self._may_write():
-            return (Trouble(what="rules", because=SWITCHED_OFF),)
+            return (KernelProblem(what="rules", because=SWITCHED_OFF),)
         self.prepared, self.steering = True, steering
         return tuple(
-            Trouble(what=f"{len(addresses)} routes through {site}", because=UNREACHABLE)
+            KernelProblem(what=f"{len(addresses)} routes through {site}", because=UNREACHABLE)
             for site in sorted(self._linkless)
         )
 
@@ -89,9 +91,9 @@ class FakeActuator:
             because = objection(address, site, claim=self.claim, allowed=allowed, own=self.own) or (
                 "someone else's route stands there" if address in self.foreign_routes else None
             )
-            act = Act.ADD
+            act = ChangeKind.ADD
             if because is None:
-                act = Act.REPLACE if address in self._routes else Act.ADD
+                act = ChangeKind.REPLACE if address in self._routes else ChangeKind.ADD
                 keep.add(address)
                 if self._routes.get(address) == site:
                     continue
@@ -106,7 +108,7 @@ class FakeActuator:
             results.append(Done(action=act, address=address, site=site, seconds=0.0))
         for address in sorted(self._routes.keys() - keep):
             site = self._routes.pop(address)
-            results.append(Done(action=Act.REMOVE, address=address, site=site, seconds=0.0))
+            results.append(Done(action=ChangeKind.REMOVE, address=address, site=site, seconds=0.0))
         self._changed = self._changed or any(isinstance(result, Done) for result in results)
         return tuple(results)
 
@@ -116,7 +118,7 @@ class FakeActuator:
     def remains(self, *, but: Claim | None = None) -> bool:
         return but is None and (self.prepared or bool(self._routes))
 
-    def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
+    def withdraw(self, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
         if but is None:
             self.prepared = False
             self._routes.clear()

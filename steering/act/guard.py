@@ -32,10 +32,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from steering.act.bgp import process
-from steering.act.bgp.words import Words, last
-from steering.act.kernel import KernelActuator
+from steering.act.bgp.speaker_log import SpeakerLog, last
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
-from steering.act.reader import Trouble
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
 from steering.system.syslog import Syslog
@@ -61,7 +61,7 @@ class Watch:
         self._last: LeaseState | None = None
         self._void_since: Seconds | None = None
         self._pause = _BACK_OFF[0]
-        self._words = Words(runtime / process.FOLDER)
+        self._words = SpeakerLog(runtime / process.FOLDER)
 
     def look(self) -> Seconds | None:
         """Looks once, takes back what may not be; how long until the next look.
@@ -127,7 +127,7 @@ class Watch:
     def _take_back_from_kernel(self) -> None:
         if self._last is None:
             return
-        taken, left = False, list[Trouble]()
+        taken, left = False, list[KernelProblem]()
         for claim in self._last.claims:
             with KernelActuator(claim) as kernel:
                 if kernel.remains():
@@ -186,7 +186,7 @@ def _succeeded(lock: int, path: Path) -> bool:
     except FileNotFoundError:
         return False  # whoever needs a guard starts one
     try:
-        return not _try(other, fcntl.LOCK_SH)  # as in `watchdog`: it disturbs nobody
+        return not _try(other, fcntl.LOCK_SH)  # as in `guard_client`: it disturbs nobody
     finally:
         os.close(other)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from steering import bounds
 from steering.act import slots
-from steering.act.claim import Claim, ClaimError
+from steering.act.kernel.claim import Claim, ClaimError
 from steering.act.slots import Slots
 from steering.model import Seconds
 from steering.system.files import write_atomically

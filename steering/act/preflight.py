@@ -18,16 +18,16 @@ from pathlib import Path
 from socket import if_indextoname, if_nameindex, if_nametoindex
 from typing import Literal
 
-from steering import bounds, hop
-from steering.act import wire
-from steering.act.claim import Claim
-from steering.act.diff import askable, objection, unfit
-from steering.act.gateways import way_to
-from steering.act.marks import shared_with
-from steering.act.netlink import Asking
-from steering.act.reader import KernelReader
+from steering import bounds, next_hop
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.diff import askable, objection, unfit
+from steering.act.kernel.gateways import way_to
+from steering.act.kernel.marks import shared_with
+from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
-from steering.system.aside import within
+from steering.system.side_thread import within
 
 _PATIENCE: Seconds = 2.0
 """For a directory that may be on a disk that hangs."""
@@ -36,7 +36,7 @@ _NET_ADMIN = 12  # SO_MARK asks for it too
 _STRICT = 1  # rp_filter: the answer must come in where the route back leaves (RFC 3704, 2.2)
 
 
-class Fault(enum.IntEnum):
+class Blame(enum.IntEnum):
     """Whose fault a complaint is: the exit code where it has one, 0 for a mere notice."""
 
     NOTICE = 0
@@ -46,10 +46,10 @@ class Fault(enum.IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Complaint:
+class Finding:
     """One thing that is not as it must be, where, and what is wanted."""
 
-    kind: Fault
+    kind: Blame
     message: str
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ def preflight(
     create: bool = True,
     former: Collection[Claim] = (),
     leased: bool = False,
-) -> tuple[Complaint, ...]:
+) -> tuple[Finding, ...]:
     """All complaints about this host, worst first. Raises nothing.
 
     With `create` the two directories are made where they are missing and tried with an empty
@@ -74,33 +74,33 @@ def preflight(
     would end the steers, and the agent's alarm says the same.
     """
     directories = {"state": state, "runtime": runtime}
-    found: list[Complaint] = [*_capabilities(claim), *_directories(directories, create=create)]
+    found: list[Finding] = [*_capabilities(claim), *_directories(directories, create=create)]
     found += _shared_marks(claim)
     try:
-        with KernelReader(claim) as kernel, Asking() as asking:
+        with KernelReader(claim) as kernel, QuerySocket() as asking:
             found += _families(claim, asking)
-            found += _occupied(kernel, former, Fault.NOTICE if leased else Fault.WRONG_INPUT)
+            found += _occupied(kernel, former, Blame.NOTICE if leased else Blame.WRONG_INPUT)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _bypassed(kernel, addresses)
             found += _ways_out(claim, addresses, asking)
     except OSError as error:
         found.append(
-            Complaint(
-                kind=Fault.NOT_PERMITTED
+            Finding(
+                kind=Blame.NOT_PERMITTED
                 if error.errno in {errno.EPERM, errno.EACCES}
-                else Fault.FAILED,
+                else Blame.FAILED,
                 message=f"kernel: routing can't be read over netlink: {error.strerror}",
             )
         )
     return tuple(sorted(found, key=lambda complaint: -complaint.kind))
 
 
-def _capabilities(claim: Claim) -> Iterator[Complaint]:
+def _capabilities(claim: Claim) -> Iterator[Finding]:
     if not claim.sites:
         return  # nothing is put into this kernel
     if not may_change_routes("self"):
-        yield Complaint(
-            kind=Fault.NOT_PERMITTED,
+        yield Finding(
+            kind=Blame.NOT_PERMITTED,
             message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root "
             "or give it in the unit (AmbientCapabilities=), or set mode: observe",
         )
@@ -119,21 +119,21 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
     return theirs and bool(effective >> _NET_ADMIN & 1)
 
 
-def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Complaint]:
+def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Finding]:
     look = _try if create else _look_at
     for key, path in directories.items():
         try:
             within(_PATIENCE, functools.partial(look, path), key)
         except TimeoutError as error:
-            yield Complaint(
+            yield Finding(
                 # An agent steers without `state`; without `runtime` there is no lease.
-                kind=Fault.NOTICE if key == "state" else Fault.FAILED,
+                kind=Blame.NOTICE if key == "state" else Blame.FAILED,
                 message=f"{key}: {path}: {error.strerror}: wanted a file system that answers",
             )
         except OSError as error:
             denied = error.errno in {errno.EACCES, errno.EPERM}
-            yield Complaint(
-                kind=Fault.NOT_PERMITTED if denied else Fault.WRONG_INPUT,
+            yield Finding(
+                kind=Blame.NOT_PERMITTED if denied else Blame.WRONG_INPUT,
                 message=f"{key}: {path}: {error.strerror}: wanted a directory to write in",
             )
 
@@ -155,30 +155,30 @@ def _look_at(path: Path) -> None:
         raise OSError(denied, os.strerror(denied))
 
 
-def _families(claim: Claim, asking: Asking) -> Iterator[Complaint]:
+def _families(claim: Claim, asking: QuerySocket) -> Iterator[Finding]:
     for family in claim.families:
         # Every table of rules has at least the one that looks up the local table.
-        rules = asking.dump(wire.GETRULE, wire.rules_of(family))
-        if not any(rule and rule.family is family for rule in map(wire.rule_from, rules)):
-            yield Complaint(
-                kind=Fault.FAILED,
+        rules = asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+        if not any(rule and rule.family is family for rule in map(rtnetlink.rule_from, rules)):
+            yield Finding(
+                kind=Blame.FAILED,
                 message=f"kernel: no policy routing for {family}: wanted a kernel with "
                 f"{family} and IP_MULTIPLE_TABLES, or sites without {family} next hops",
             )
 
 
-def _occupied(kernel: KernelReader, former: Collection[Claim], kind: Fault) -> Iterator[Complaint]:
+def _occupied(kernel: KernelReader, former: Collection[Claim], kind: Blame) -> Iterator[Finding]:
     claim = kernel.claim
     if not claim.sites:
         return
-    for trouble in kernel.guests():
-        yield Complaint(
-            kind=Fault.NOTICE,
+    for trouble in kernel.foreign_rules_within():
+        yield Finding(
+            kind=Blame.NOTICE,
             message=f"act.kernel: {trouble}: give it one outside {claim.preferences[0]} to "
             f"{claim.preferences[-1]} (`ip rule add pref ...`) before it is needed",
         )
     for trouble in kernel.foreign(besides=former):
-        yield Complaint(
+        yield Finding(
             kind=kind,
             message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "
             f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
@@ -190,11 +190,11 @@ def _marks(claim: Claim) -> str:
     return f"{claim.marks[0]:#x} to {claim.marks[-1]:#x} under the mask {claim.mask:#x}"
 
 
-def _shared_marks(claim: Claim) -> Iterator[Complaint]:
+def _shared_marks(claim: Claim) -> Iterator[Finding]:
     users = shared_with(claim) if claim.sites else ()
     if users:
-        yield Complaint(
-            kind=Fault.NOTICE,
+        yield Finding(
+            kind=Blame.NOTICE,
             message=f"act.kernel.mark: {_marks(claim)} share bits with those of "
             f"{', '.join(users)}: where one of these runs, its rules may catch our questions: "
             f"wanted the usual mark {bounds.MARK:#x} under the mask {bounds.MASK:#x}, or bits "
@@ -202,18 +202,16 @@ def _shared_marks(claim: Claim) -> Iterator[Complaint]:
         )
 
 
-def _bypassed(kernel: KernelReader, addresses: Collection[str]) -> Iterator[Complaint]:
+def _bypassed(kernel: KernelReader, addresses: Collection[str]) -> Iterator[Finding]:
     """Rules of others come and go: the agent runs beside them, acts on nothing they take past it,
     and has an alarm for it.
     """
     if kernel.claim.sites:
         for text in kernel.bypasses(addresses).texts():
-            yield Complaint(kind=Fault.NOTICE, message=f"act.kernel: {text}")
+            yield Finding(kind=Blame.NOTICE, message=f"act.kernel: {text}")
 
 
-def _addresses(
-    claim: Claim, addresses: Collection[str], own: Collection[str]
-) -> Iterator[Complaint]:
+def _addresses(claim: Claim, addresses: Collection[str], own: Collection[str]) -> Iterator[Finding]:
     allowed = frozenset(addresses if claim.sites else ())
     without: Counter[Family] = Counter()
     for address in sorted(allowed):
@@ -224,17 +222,17 @@ def _addresses(
             else unfit(address, allowed=allowed, own=own)
         ):
             message = f"policies: {address} can't be steered: {because}"
-            yield Complaint(kind=Fault.WRONG_INPUT, message=message)
+            yield Finding(kind=Blame.WRONG_INPUT, message=message)
         elif not sites:
             without[Family.of(address)] += 1
     for family, count in without.items():
         message = f"policies: {count} addresses can't be steered: no site has an {family} next hop"
-        yield Complaint(kind=Fault.NOTICE, message=message)
+        yield Finding(kind=Blame.NOTICE, message=message)
     for site, hops in claim.next_hops.items():
         for family, to in hops.items():
-            if hop.parts(to)[0] in own:
-                yield Complaint(
-                    kind=Fault.WRONG_INPUT,
+            if next_hop.parts(to)[0] in own:
+                yield Finding(
+                    kind=Blame.WRONG_INPUT,
                     message=f"sites.{site}.next_hop.{family}: {to} is this host itself: "
                     f"wanted the router that leads to {site}",
                 )
@@ -247,24 +245,24 @@ def _is_in(address: str, claim: Claim, site: str) -> bool:
         return False
 
 
-def _ways_out(claim: Claim, addresses: Collection[str], asking: Asking) -> Iterator[Complaint]:
+def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> Iterator[Finding]:
     for name in claim.transit_interfaces:
         try:
             if_nametoindex(name)
         except OSError:
-            yield Complaint(
-                kind=Fault.NOTICE,
+            yield Finding(
+                kind=Blame.NOTICE,
                 message=f"transit_interfaces: there is no interface {name} now: packets from "
                 "other sites are kept from our detours only on the interfaces named here",
             )
     interfaces: set[str] = set()
     for site, hops in claim.next_hops.items():
         for family, to in hops.items():
-            via, dev = hop.parts(to)
+            via, dev = next_hop.parts(to)
             link = {dev} & _links() if dev else _link_of(via or "", asking, claim)
             if not link:
-                yield Complaint(
-                    kind=Fault.NOTICE,
+                yield Finding(
+                    kind=Blame.NOTICE,
                     message=f"sites.{site}.next_hop.{family}: {to} is on no link of this host "
                     f"now: nothing can be sent through {site} over {family} until it is",
                 )
@@ -274,8 +272,8 @@ def _ways_out(claim: Claim, addresses: Collection[str], asking: Asking) -> Itera
         mine = [a for a in askable(addresses, claim) if Family.of(a) is family]
         way = way_to(asking, mine[0], claim.mark) if mine else None
         if mine and way is None:
-            yield Complaint(
-                kind=Fault.NOTICE,
+            yield Finding(
+                kind=Blame.NOTICE,
                 message=f"policies: this host has no route to their {len(mine)} {family} addresses "
                 "now: nothing is known of these until it has",
             )
@@ -288,7 +286,7 @@ def _links() -> set[str]:
     return {name for _, name in if_nameindex()}
 
 
-def _link_of(address: str, asking: Asking, claim: Claim) -> set[str]:
+def _link_of(address: str, asking: QuerySocket, claim: Claim) -> set[str]:
     """The link that an address is on, if any."""
     way = way_to(asking, address, claim.mark)
     return set() if way is None or way.gateway is not None else _named(way.oif)
@@ -301,7 +299,7 @@ def _named(index: int | None) -> set[str]:
         return set()
 
 
-def _reverse_path(interface: str) -> Iterator[Complaint]:
+def _reverse_path(interface: str) -> Iterator[Finding]:
     """IPv4 only: the kernel has no such check for IPv6."""
     strictest = 0
     for name in ("all", interface):
@@ -311,8 +309,8 @@ def _reverse_path(interface: str) -> Iterator[Complaint]:
         except (OSError, ValueError):
             return
     if strictest == _STRICT:
-        yield Complaint(
-            kind=Fault.NOTICE,
+        yield Finding(
+            kind=Blame.NOTICE,
             message=f"rp_filter: {interface} drops answers that come in another way than the "
             "route back leaves, as those of the probes do while an address is steered: wanted "
             f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2",

@@ -1,7 +1,7 @@
 """The agent: drives the stages. Facts in, a turn, the plan out, again.
 
 What it leaves to others: all thinking (`engine`), all writing (`act`), all asking
-(`observe`); what it goes by (`regime`) and what reaches it (`senses`). It holds the only
+(`observe`); what it goes by (`runtime`) and what reaches it (`inputs`). It holds the only
 clock. A bug anywhere ends the process; what it installed then stays for the lease, for a
 successor to adopt, and no longer.
 """
@@ -14,31 +14,31 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from steering import engine
-from steering.act.bgp.speaking import Speaking
-from steering.act.off import OffSwitch
-from steering.agent import standing, words
-from steering.agent.counting import count
-from steering.agent.crew import Crew
-from steering.agent.notebook import Notebook
-from steering.agent.outfit import Lasting
-from steering.agent.regime import Regime
+from steering.act.bgp.status import BgpStatus
+from steering.act.off_switch import OffSwitch
+from steering.agent import in_force, messages
+from steering.agent.action_metrics import count
+from steering.agent.components import Lasting
+from steering.agent.inputs import Inputs
+from steering.agent.own_alarms import OwnAlarms, matters, sources_trouble
 from steering.agent.reload import Reload, Version
-from steering.agent.senses import Senses
+from steering.agent.restart_state import RestartState
+from steering.agent.runtime import Runtime
 from steering.agent.state_off import StateOff
-from steering.agent.troubles import Troubles, matters, sources_trouble
+from steering.agent.tasks import Tasks
 from steering.config import Fingerprint, Setup
 from steering.decide.acknowledge import Acknowledged, acknowledge
-from steering.decide.attention import attention
+from steering.decide.fast_probing import attention
+from steering.engine import engine
 from steering.model import Event, Family, Instant, Seconds
 from steering.observe.strays import Strays
-from steering.report.events import Log
-from steering.report.gather import Gathering
+from steering.report.grouping import EventGrouping
 from steering.report.http.answers import answer
-from steering.report.http.letters import Answer
+from steering.report.http.ipc import Answer
 from steering.report.http.service import Service
+from steering.report.log import Log
 from steering.report.metrics import Meters
-from steering.report.notify import notify
+from steering.report.sd_notify import notify
 from steering.report.snapshot import Snapshot
 from steering.system.unreadable import HERE, Unread
 
@@ -54,7 +54,7 @@ class Agent:
     """One agent, from the checks before its start to its end. `run` serves until a signal."""
 
     def __init__(self, setup: Setup, log: Log, path: Path, fingerprint: Fingerprint) -> None:
-        """Checks everything that can be checked first. Raises CannotRun, or AnchorError.
+        """Checks everything that can be checked first. Raises CannotRunError, or AnchorError.
 
         `path` is the configuration, `fingerprint` that of the files before `setup` was read.
         """
@@ -62,126 +62,134 @@ class Agent:
         self.meters = Meters()
         self.snapshot: Snapshot | None = None
         self.meters.watch(lambda: self.snapshot)
-        self.troubles = Troubles()
-        self.gathering = Gathering()
+        self.troubles = OwnAlarms()
+        self.gathering = EventGrouping()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.kept_off = StateOff(
-            state=config.state, runtime=config.runtime, leased=standing.leased(config.runtime)
+            state=config.state, runtime=config.runtime, leased=in_force.leased(config.runtime)
         )
-        self.notebook = Notebook(config.state)
-        memory = self.notebook.memory
+        self.restart_state = RestartState(config.state)
+        memory = self.restart_state.memory
         self.acknowledged = Acknowledged(spent=memory.spent if memory is not None else frozenset())
         self.strays = Strays()
         self.kept_off.wait(ANSWERED)
-        self.senses = Senses(self.meters, self.tell)
-        self.regime = Regime(
+        self.inputs = Inputs(self.meters, self.tell)
+        self.runtime = Runtime(
             Version.of(setup, fingerprint),
             Lasting(
                 switch=self.switch,
                 kept_off=lambda: self.kept_off.off,
-                deliver=self.senses.deliver,
+                deliver=self.inputs.deliver,
                 strays=self.strays,
             ),
-            notebook=self.notebook,
-            senses=self.senses,
+            restart_state=self.restart_state,
+            inputs=self.inputs,
             meters=self.meters,
             tell=self.tell,
             turn=self.turn,
         )
-        self.reload = Reload(path, self.regime, self.meters)
+        self.reload = Reload(path, self.runtime, self.meters)
         self.service = Service(config.runtime, config.state, self._answer)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
-        loop, stop, crew = asyncio.get_running_loop(), asyncio.Event(), Crew()
+        loop, stop, tasks = asyncio.get_running_loop(), asyncio.Event(), Tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
-        if self.notebook.found:
-            self.tell(Event(event="notice", because=self.notebook.found))
+        if self.restart_state.found:
+            self.tell(Event(event="notice", because=self.restart_state.found))
         loop.add_reader(self.service.fileno(), lambda: self.service.pump(time.monotonic()))
-        self.regime.start(crew)
-        self.tell(Event(event="config_loaded", because=words.summary(self.regime.outfit)))
+        self.runtime.start(tasks)
+        self.tell(Event(event="config_loaded", because=messages.summary(self.runtime.components)))
         notify("READY=1")
-        crew.put("turns", self._turns())
-        crew.put("files", self.reload.run())
-        crew.put("stop", stop.wait())
+        tasks.put("turns", self._turns())
+        tasks.put("files", self.reload.run())
+        tasks.put("stop", stop.wait())
         try:
-            await crew.work()  # a bug in one of them ends the agent here
+            await tasks.work()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
             loop.remove_reader(self.service.fileno())
             self.service.close()
             self.kept_off.close()
-            self.notebook.settle(GOODBYE)
-            self.regime.close()
-        self.tell(Event(event="stopped", because=words.farewell(self.regime.outfit, self.snapshot)))
+            self.restart_state.settle(GOODBYE)
+            self.runtime.close()
+        self.tell(
+            Event(event="stopped", because=messages.stopped(self.runtime.components, self.snapshot))
+        )
 
     async def _turns(self) -> None:
         """The loop: wait for news, think, act, tell."""
-        bell = self.senses.bell
+        wakeup = self.inputs.wakeup
         while True:
-            if await bell.wait(IDLE):
+            if await wakeup.wait(IDLE):
                 # What comes at about the same time comes along.
                 await asyncio.sleep(
-                    min(0.1, max(0.01, self.regime.outfit.layout.fast_interval / 4))
+                    min(0.1, max(0.01, self.runtime.components.layout.fast_interval / 4))
                 )
-                bell.hush()
+                wakeup.clear()
             self.turn()
 
     def turn(self) -> None:
         """One turn, carried out and told."""
-        regime = self.regime
-        regime.mind_lost_lease()
+        runtime = self.runtime
+        runtime.handle_lost_lease()
         started = now = time.monotonic()
-        facts, before, outfit = regime.facts(), regime.world, regime.outfit
-        regime.world, steps, events = engine.turn(before, facts, now)
-        after, hands, installed = regime.world, outfit.hands, facts.installed
+        facts, before, components = runtime.facts(), runtime.state, runtime.components
+        runtime.state, steps, events = engine.turn(before, facts, now)
+        after, actuators, installed = runtime.state, components.actuators, facts.installed
         self.meters.turn_seconds.observe(time.monotonic() - started)
         # Before the deed: none is done that is not counted, unless the disk hangs.
-        self.notebook.keep(after, moved=bool(steps), spent=self.acknowledged.spent)
-        if hands is not None:
-            acted = hands.act(after.steers(), off=after.off, moved=bool(steps))
-            count(self.meters, acted, after, now, by_kernel=outfit.claim is not None)
-            installed = outfit.ways.installed()
-        if (journal := regime.journal) is not None:
-            setup = regime.version.setup
+        self.restart_state.keep(after, moved=bool(steps), spent=self.acknowledged.spent)
+        if actuators is not None:
+            acted = actuators.act(after.steers(), off=after.off, moved=bool(steps))
+            count(self.meters, acted, after, now, by_kernel=components.claim is not None)
+            installed = components.ways.installed()
+        if (journal := runtime.journal) is not None:
+            setup = runtime.version.setup
             journal.note(setup, facts, now, before=before, after=after, steps=steps, events=events)
             events += journal.news()
-        if hands is not None:  # after the journal: no replay could come to these
-            events += (*hands.voice.news(), *hands.meddling.news(now))
+        if actuators is not None:  # after the journal: no replay could come to these
+            events += (*actuators.bgp.news(), *actuators.external_changes.news(now))
         for event, addresses in self.gathering.of(events, now):
             self.log.write(event, time.time(), addresses)
         for unread in HERE.news(now):
             self.tell(_dropped(unread))
-        if self.senses.hear_kernel():
-            self.senses.bell.ring()
-        outfit.prober.attend(attention(after))
+        if self.inputs.kernel_changed():
+            self.inputs.wakeup.ring()
+        components.prober.attend(attention(after))
         self._publish(installed, now)
         notify("WATCHDOG=1")
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
-        world, outfit, journal = self.regime.world, self.regime.outfit, self.regime.journal
-        self.service.tend(self.regime.version.setup.config.status, now)
-        for event in self.troubles.settle(self._matters(now), world.wall, world.alarms):
+        state, components, journal = (
+            self.runtime.state,
+            self.runtime.components,
+            self.runtime.journal,
+        )
+        self.service.tend(self.runtime.version.setup.config.status, now)
+        for event in self.troubles.settle(self._matters(now), state.wall, state.alarms):
             self.tell(event)
-        alarms = {**self.troubles.alarms, **world.alarms}
-        self.acknowledged, seen = acknowledge(self.acknowledged, world.orders, alarms, now)
+        alarms = {**self.troubles.alarms, **state.alarms}
+        self.acknowledged, seen = acknowledge(self.acknowledged, state.override_state, alarms, now)
         for event in seen:
             self.tell(event)
         self.snapshot = Snapshot(
-            mode=str(self.regime.version.setup.config.mode),
-            world=world,
+            mode=str(self.runtime.version.setup.config.mode),
+            state=state,
             installed=installed,
             alarms=alarms,
             acknowledged=self.acknowledged,
-            ready=bool((world.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
+            ready=bool((state.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
-            hearing=outfit.ears.hearing() if outfit.ears is not None else None,
+            hearing=components.dnstap.hearing() if components.dnstap is not None else None,
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
             speaking=self._speaking(),
-            put_back=dict(outfit.hands.meddling.counts) if outfit.hands is not None else {},
+            put_back=dict(components.actuators.external_changes.counts)
+            if components.actuators is not None
+            else {},
             unreadable=HERE.counts,
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )
@@ -189,28 +197,28 @@ class Agent:
 
     def _matters(self, now: Instant) -> Mapping[str, str]:
         """What is the matter with the agent's own means: name of the alarm to text, or to none."""
-        journal, world = self.regime.journal, self.regime.world
-        steered = {Family.of(address) for address in world.wanted()}
+        journal, state = self.runtime.journal, self.runtime.state
+        steered = {Family.of(address) for address in state.wanted()}
         return {
-            **matters(self.regime.outfit, now, off=world.off, steered=steered),
-            "pins": self.senses.pins.trouble,
+            **matters(self.runtime.components, now, off=state.off, steered=steered),
+            "pins": self.inputs.pins.trouble,
             "return": self.strays.trouble,
-            "sources": sources_trouble(self.regime.outfit),
-            "state": self.notebook.trouble or self.kept_off.trouble(now),
+            "sources": sources_trouble(self.runtime.components),
+            "state": self.restart_state.trouble or self.kept_off.trouble(now),
             "config": self.reload.trouble(now),
             "config_held": self.reload.held,
             "status": self.service.trouble,
             "log": self.log.trouble(now),
             "journal": journal.trouble if journal is not None else "",
-            "off": self._why_off() if world.off else "",
+            "off": self._why_off() if state.off else "",
         }
 
     def _why_off(self) -> str:
-        return self.kept_off.unknown or words.switched_off(self.switch)
+        return self.kept_off.unknown or messages.switched_off(self.switch)
 
-    def _speaking(self) -> Speaking | None:
-        hands = self.regime.outfit.hands
-        speaking = hands.voice.report() if hands is not None else None
+    def _speaking(self) -> BgpStatus | None:
+        actuators = self.runtime.components.actuators
+        speaking = actuators.bgp.report() if actuators is not None else None
         for seconds in speaking.acknowledged if speaking is not None else ():
             self.meters.bgp_acknowledged.observe(seconds)
         return speaking

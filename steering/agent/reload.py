@@ -3,7 +3,7 @@
 Twice a second their fingerprint is looked at. When it differs from what was dealt with and is the
 same at the next look, they are read, from nothing but themselves. What is faulty, or can't be had
 on this host, changes nothing. What would end most of the steers in force, and may be a slip, waits
-for a word (`consent`) for as long as that is what it would do.
+for a word (`approval`) for as long as that is what it would do.
 
 Who may write one of the files may do so all the time. So files that never lie still are read after
 a while all the same, and taken if they say the same when they are read again. Looking and reading
@@ -20,20 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from steering.agent import consent, parts
-from steering.agent.consent import Held
-from steering.agent.parts import CannotRun, Chain
+from steering.agent import approval, from_config
+from steering.agent.approval import Held
+from steering.agent.from_config import CannotRunError, KeySources
 from steering.config import ConfigError, Fingerprint, Setup, fingerprint, load
-from steering.config.changes import file_changes, override_changes
+from steering.config.diff import file_changes, override_changes
 from steering.config.problems import printable
-from steering.config.reading import Reading
+from steering.config.validate import Validation
 from steering.layout import Layout
 from steering.model import Event, Instant, Seconds
-from steering.observe.anchors import AnchorError
-from steering.observe.bell import Bell
+from steering.observe.dnssec.anchors import AnchorError
 from steering.report.metrics import Meters
-from steering.system.aside import aside
+from steering.system.side_thread import aside
 from steering.system.unreadable import HERE, Where
+from steering.system.wakeup import Wakeup
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Version:
     fingerprint: Fingerprint
     setup: Setup
     layout: Layout
-    chain: Chain
+    chain: KeySources
     delegations: Mapping[str, Sequence[str]]
 
     @classmethod
@@ -70,8 +70,8 @@ class Version:
             fingerprint=seen,
             setup=setup,
             layout=Layout.of(setup),
-            chain=parts.chain_of(setup),
-            delegations=parts.delegations_of(setup),
+            chain=from_config.chain_of(setup),
+            delegations=from_config.delegations_of(setup),
         )
 
 
@@ -99,7 +99,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class HeldVersion:
     """A version that was read beside the one in force."""
 
     version: Version
@@ -124,12 +124,12 @@ class Taker(Protocol):
         """The addresses that are steered."""
 
     def ended_by(self, version: Version) -> Ended:
-        """What of the steers in force another version would end at once. Raises CannotRun."""
+        """What of the steers in force another version would end at once. Raises CannotRunError."""
 
     def take(self, version: Version, *, anew: bool) -> None:
         """Go by another version; `anew`: there is more to it than other overrides.
 
-        Raises CannotRun where that can't be, and then nothing has changed.
+        Raises CannotRunError where that can't be, and then nothing has changed.
         """
 
     def stand(self) -> None:
@@ -150,7 +150,7 @@ class Reload:
         self._path, self._taker, self._meters = path, taker, meters
         self._runtime = taker.version.setup.config.runtime
         self._dealt = self._seen = taker.version.fingerprint
-        self._waits: News | None = None
+        self._waits: HeldVersion | None = None
         """What is held."""
         self._steers: Collection[str] = ()
         """What was steered when that was looked at."""
@@ -163,8 +163,8 @@ class Reload:
         """Which file was another at the latest look than at the one before."""
         self._rest_until: Instant = float("-inf")
         """After a long reading there is as long a rest: it takes half of the interpreter's time."""
-        self._bell = Bell()
-        consent.settle(self._runtime, self._dealt)
+        self._bell = Wakeup()
+        approval.settle(self._runtime, self._dealt)
         meters.reload_ok.set(1)
 
     def look_now(self) -> None:
@@ -209,7 +209,7 @@ class Reload:
         if self._stirred is None:
             self._stirred = now
         self._moving = "" if seen == before else _another(before, seen)
-        said = asked or consent.whole(self._runtime, seen)
+        said = asked or approval.whole(self._runtime, seen)
         restless = now - self._stirred > RESTLESS
         if said or (now >= self._rest_until and (seen == before or restless)):
             read = await self._aside(
@@ -232,21 +232,21 @@ class Reload:
         finally:
             self._busy = None
 
-    def _deal(self, read: News | tuple[str, ...]) -> None:
-        if not isinstance(read, News):
+    def _deal(self, read: HeldVersion | tuple[str, ...]) -> None:
+        if not isinstance(read, HeldVersion):
             self._reject(read)
         elif not read.told:
             self._settle("loaded")
         else:
             self._weigh(read)
 
-    def _weigh(self, news: News) -> None:
+    def _weigh(self, news: HeldVersion) -> None:
         """Take a version, hold it or reject it."""
         try:
             if news.doubtful and not self._may_pass(news.version) and self._hold(news):
                 return
             self._taker.take(news.version, anew=news.anew)
-        except CannotRun as error:
+        except CannotRunError as error:
             self._reject(error.reasons)
             return
         self._settle("loaded")
@@ -258,7 +258,7 @@ class Reload:
         self.rejected = f"{_cut(problems[0])}{more}; the last good version stays in force"
         self._taker.tell(Event(event="config_rejected", because=_shortened(problems)))
 
-    def _hold(self, news: News) -> bool:
+    def _hold(self, news: HeldVersion) -> bool:
         """Whether it would end most of the steers in force, and so waits from now on."""
         ended = self._taker.ended_by(news.version)
         if not ended.most:
@@ -268,9 +268,9 @@ class Reload:
             self._settle("held")
         self.held = ended.told
         self._waits, self._steers = news, frozenset(self._taker.steers)
-        name = consent.version_of(news.version.fingerprint)
+        name = approval.version_of(news.version.fingerprint)
         try:
-            consent.hold(self._runtime, Held(version=name, because=ended.told, changes=news.told))
+            approval.hold(self._runtime, Held(version=name, because=ended.told, changes=news.told))
         except OSError as error:
             self.held += f" (but it can't be written down: {error})"
         if not known:
@@ -286,13 +286,13 @@ class Reload:
             self._weigh(self._waits)
 
     def _may_pass(self, version: Version) -> bool:
-        return consent.accepted(self._runtime, version.fingerprint)
+        return approval.accepted(self._runtime, version.fingerprint)
 
     def _settle(self, result: str) -> None:
         """The files were dealt with, and what was said of those before is over."""
         self.rejected = self.held = ""
         self._waits = None
-        consent.settle(self._runtime, self._dealt)
+        approval.settle(self._runtime, self._dealt)
         self._meters.reloads.labels(result).inc()
         self._meters.reload_ok.set(result == "loaded")
 
@@ -301,9 +301,9 @@ class Reload:
 class _Read:
     """What came of reading the files."""
 
-    result: News | tuple[str, ...]
+    result: HeldVersion | tuple[str, ...]
     """What they say, or what is wrong with them."""
-    reading: Reading
+    reading: Validation
 
     def says_the_same(self) -> bool:
         """Whether each file, read once more, holds what it held then."""
@@ -316,14 +316,16 @@ def _read(path: Path, seen: Fingerprint, was: Version) -> _Read:
     collects = gc.isenabled()
     gc.disable()
     try:
-        reading = Reading()
+        reading = Validation()
         return _Read(result=_said(path, reading, seen, was), reading=reading)
     finally:
         if collects:
             gc.enable()
 
 
-def _said(path: Path, reading: Reading, seen: Fingerprint, was: Version) -> News | tuple[str, ...]:
+def _said(
+    path: Path, reading: Validation, seen: Fingerprint, was: Version
+) -> HeldVersion | tuple[str, ...]:
     try:
         return _news(Version.of(load(path, reading=reading), seen), was)
     except ConfigError as error:
@@ -340,12 +342,12 @@ def _another(before: Fingerprint, seen: Fingerprint) -> str:
     return max((path for path, *_ in set(before) ^ set(seen)), default="")
 
 
-def _news(now: Version, was: Version) -> News:
+def _news(now: Version, was: Version) -> HeldVersion:
     files = file_changes(was.setup, now.setup)
     if now.chain.anchors != was.chain.anchors and not any("trust_anchors" in one for one in files):
         files = (*files, "trust_anchors: the records in the file are others now")
     gone = {o.name for o in was.setup.overrides} - {o.name for o in now.setup.overrides}
-    return News(
+    return HeldVersion(
         version=now,
         told=(*files, *override_changes(was.setup, now.setup)),
         anew=bool(files),

@@ -1,6 +1,6 @@
 """The command line. Exit codes: 0 fine, 1 failed at run time, 2 wrong input, 3 not permitted.
 
-`words` is what may be typed; the other files do it, and leave what goes wrong to `main`.
+`parser` is what may be typed; the other files do it, and leave what goes wrong to `main`.
 Imports wait until a command needs them: `steering off` has to be done within a second.
 """
 
@@ -12,35 +12,31 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from steering.cli.asking import explain, replay, status
-from steering.cli.files import check, completion, override, reload
-from steering.cli.running import demo, run
-from steering.cli.switch import off, on
-from steering.cli.words import parser
-from steering.excuse import FAILED, FINE, NOT_PERMITTED, WRONG_INPUT, Excuse
+from steering.cli import check, off, parser, query, run
+from steering.errors import FAILED, FINE, NOT_PERMITTED, WRONG_INPUT, CommandError
 
 __all__ = ["FAILED", "FINE", "NOT_PERMITTED", "WRONG_INPUT", "main"]
 
 _INTERRUPTED: Final = 130  # 128 and SIGINT, as shells have it
 
 _DOING: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
-    "run": run,
-    "check": check,
-    "status": status,
-    "explain": explain,
-    "override": override,
-    "reload": reload,
-    "off": off,
-    "on": on,
-    "replay": replay,
-    "demo": demo,
-    "completion": completion,
+    "run": run.run,
+    "check": check.check,
+    "status": query.status,
+    "explain": query.explain,
+    "override": check.override,
+    "reload": check.reload,
+    "off": off.off,
+    "on": off.on,
+    "replay": query.replay,
+    "demo": run.demo,
+    "completion": check.completion,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    options = parser().parse_args(arguments)
+    options = parser.parser().parse_args(arguments)
     try:
         return _DOING[options.command](options)
     except KeyboardInterrupt:
@@ -48,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except Excuse as excuse:
+    except CommandError as excuse:
         print("\n".join(excuse.lines), file=sys.stderr)
         return excuse.code
     except PermissionError as error:

@@ -1,10 +1,10 @@
 """Configuration and policies: YAML in, checked values out.
 
-`document` turns text into values that know their lines, `scalars`, `units`, `addresses` and
-`names` say what a single value may be; `configuration`, `policy` and `overrides` are the kinds
-of files. `reading` holds one file against its model, `references` and `overruling` say what only
-shows between files, `load` does it all. `schema` writes the JSON Schemas and the reference from
-the same declarations.
+`yaml_file` turns text into values that know their lines; `scalars`, `units`, `addresses` and
+`names` define what a single value may be; `configuration`, `policy` and `overrides` are the kinds
+of files. `validate` checks one file against its model, `cross_checks` and `override_files` check
+what only shows between files, `load` does it all. `schema` writes the JSON Schemas and the
+reference from the same declarations.
 """
 
 from steering.config.addresses import Listen
@@ -34,8 +34,8 @@ from steering.config.policy import (
     Together,
 )
 from steering.config.problems import ConfigError, Problem
-from steering.config.reading import check
 from steering.config.site import NextHop, Return, Site
+from steering.config.validate import check
 
 __all__ = [
     "Act",

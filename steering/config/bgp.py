@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from steering.config.addresses import Address, Role
+from steering.config.base import MisfitError, Section, distinct, some
 from steering.config.problems import shown
 from steering.config.scalars import FilePath, Place, Scalar, Whole, Word
-from steering.config.section import MisfitError, Section, distinct, some
 from steering.config.site import Announced, SiteName
 from steering.config.units import Duration
 from steering.model import Family

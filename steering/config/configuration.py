@@ -12,9 +12,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from steering import bounds
 from steering.config.addresses import Address, Endpoint, Interface, Listen, Prefix, Role, Stream
+from steering.config.base import MisfitError, OrOff, Section, distinct, some
 from steering.config.bgp import Bgp, FamilyName
 from steering.config.scalars import FilePath, Permissions, Whole, Word
-from steering.config.section import MisfitError, OrOff, Section, distinct, some
 from steering.config.site import Site, SiteName
 from steering.config.sources import ResolverSources
 from steering.config.units import Duration, Share, Size, duration

@@ -15,16 +15,24 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from steering.config import overruling, references
+from steering.config import cross_checks
 from steering.config.configuration import Config
-from steering.config.document import LARGEST, Document, decoded, parse, read
+from steering.config.override_files import (
+    FILE,
+    FOLDER,
+    Written,
+    remarks_on,
+    written,
+    wrong_overrides,
+)
 from steering.config.policy import Policy
 from steering.config.problems import ConfigError, Location, Problem
-from steering.config.reading import MOST, Instead, Reading
+from steering.config.validate import MOST, Instead, Validation
+from steering.config.yaml_file import LARGEST, Document, decoded, parse, read
 from steering.model import Override
 from steering.system.files import names_in, read_regular
 
-NOT_POLICIES = frozenset({overruling.FILE})
+NOT_POLICIES = frozenset({FILE})
 """Files in the directory of the policies that are something else."""
 
 ENTRIES = 10_000
@@ -48,7 +56,7 @@ class Setup:
     """What is valid and may still be a slip: an override that matches nothing."""
 
 
-def load(path: Path, *, instead: Instead | None = None, reading: Reading | None = None) -> Setup:
+def load(path: Path, *, instead: Instead | None = None, reading: Validation | None = None) -> Setup:
     """Read the configuration, the policies it names, and the overrides beside them.
 
     Args:
@@ -60,14 +68,14 @@ def load(path: Path, *, instead: Instead | None = None, reading: Reading | None 
         ConfigError: with all problems of all files, by file and line.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (a link's own directory is what counts)
-    reading = reading or Reading(instead=instead or {})
+    reading = reading or Validation(instead=instead or {})
     problems = reading.problems
     document = reading.document(path)
     config = reading.checked(Config, document) if document else None
     directory = config.policies if config else _named(document, path, "policies", "policies")
     documents: dict[Path, Document] = {}
     policies: list[Policy] = []
-    overrides: tuple[overruling.Written, ...] = ()
+    overrides: tuple[Written, ...] = ()
     if directory is not None and document is not None:
         for file in _policy_files(directory, document, problems):
             if (found := reading.document(file)) is None:
@@ -75,23 +83,23 @@ def load(path: Path, *, instead: Instead | None = None, reading: Reading | None 
             documents[file] = found
             if policy := reading.checked(Policy, found):
                 policies.append(policy)
-        overrides = overruling.written(directory, reading)
+        overrides = written(directory, reading)
     anchors = config.trust_anchors if config else _named(document, path, "trust_anchors", None)
     if anchors and document and (because := _unreadable(anchors)):
         message = f"{anchors} {because}, wanted a file of DS or DNSKEY records"
         problems.append(document.problem(("trust_anchors",), message))
     problems += _mismatches(config, document, tuple(policies), documents)
-    problems += islice(overruling.wrong_overrides(overrides, *_site_names(document)), MOST + 1)
+    problems += islice(wrong_overrides(overrides, *_site_names(document)), MOST + 1)
     if config is None or problems:
         raise reading.refusal()
-    asked = tuple(references.within(policy, config.families) for policy in policies)
+    asked = tuple(cross_checks.within(policy, config.families) for policy in policies)
     targets = tuple(target for policy in asked for target in policy.targets)
     return Setup(
         config=config,
         policies=asked,
         overrides=tuple(one.override for one in overrides),
         override_files={one.override.name: one.file for one in overrides},
-        remarks=tuple(islice(overruling.remarks_on(overrides, config, targets), MOST)),
+        remarks=tuple(islice(remarks_on(overrides, config, targets), MOST)),
     )
 
 
@@ -104,7 +112,7 @@ def fingerprint(path: Path) -> Fingerprint:
     path = Path(os.path.abspath(path))  # noqa: PTH100
     own = _stat(path)
     directory, anchors = _whereabouts(path, own)
-    folder = directory / overruling.FOLDER
+    folder = directory / FOLDER
     inside = sorted({*_entries(directory), *_entries(folder)})
     return (own, _stat(directory), *inside, *([_stat(anchors)] if anchors else []))
 
@@ -138,18 +146,18 @@ def _mismatches(
     documents: dict[Path, Document],
 ) -> Iterator[Problem]:
     if config and document:
-        for wrong in references.wrong_in(config):
+        for wrong in cross_checks.wrong_in(config):
             yield document.problem(*wrong)
-        for wrong in references.wrong_hops(config, policies):
+        for wrong in cross_checks.wrong_hops(config, policies):
             yield document.problem(*wrong)
-        for wrong in references.left_empty(config, policies):
+        for wrong in cross_checks.left_empty(config, policies):
             yield document.problem(*wrong)
     site, sites = _site_names(document)
     if site is not None:
         for found in documents.values():
-            for wrong in references.wrong_sites(_steered_to(found), sites):
+            for wrong in cross_checks.wrong_sites(_steered_to(found), sites):
                 yield found.problem(*wrong)
-    for policy, (location, message) in references.wrong_between(policies):
+    for policy, (location, message) in cross_checks.wrong_between(policies):
         found = documents[policy.file]
         yield found.problem(_as_typed(location, policy, found), message)
 

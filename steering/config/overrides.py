@@ -15,9 +15,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from steering.config.addresses import Address, Role
+from steering.config.base import MisfitError, Section
 from steering.config.problems import shown
 from steering.config.scalars import Name, Place, Scalar, Text, Word
-from steering.config.section import MisfitError, Section
 from steering.model import Action, Family, Match, Override, WallTime
 
 NEVER = "never"

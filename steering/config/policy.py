@@ -16,9 +16,9 @@ from pydantic import (
 )
 
 from steering.config.addresses import Address, Role
+from steering.config.base import MisfitError, Section, distinct, some
 from steering.config.names import canonical_name
 from steering.config.scalars import Flag, Name, Place, Text, Whole, Word
-from steering.config.section import MisfitError, Section, distinct, some
 from steering.config.units import Duration, Share, duration
 from steering.model import Family, Target
 

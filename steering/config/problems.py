@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from steering.excuse import WRONG_INPUT, Excuse
+from steering.errors import WRONG_INPUT, CommandError
 
 Location = tuple[str | int, ...]
 """The way from a document's top to one of its values: keys and list indexes."""
@@ -32,7 +32,7 @@ class Problem:
         return ": ".join(part for part in parts if part)
 
 
-class ConfigError(Excuse):
+class ConfigError(CommandError):
     """The configuration cannot be used; `problems` holds every reason, by file and line."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:

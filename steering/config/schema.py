@@ -16,11 +16,11 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from steering.config.addresses import Address
+from steering.config.base import OrOff, Section, section_in, values_of
 from steering.config.configuration import Config
 from steering.config.overrides import Overrides
 from steering.config.policy import Policy
 from steering.config.scalars import Scalar
-from steering.config.section import OrOff, Section, section_in, values_of
 
 Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""

@@ -10,11 +10,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from steering import bounds, hop
+from steering import bounds, next_hop
 from steering.config.addresses import Address, Interface, Role
+from steering.config.base import Section
 from steering.config.problems import shown
 from steering.config.scalars import Place, Scalar, Whole, Word
-from steering.config.section import Section
 from steering.model import LOCAL, Family
 
 SiteName = Annotated[str, Word(reserved={LOCAL: "the name of the path without a detour"})]
@@ -29,7 +29,7 @@ class Return(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop(Scalar[str]):
-    """A next hop, as text (`steering.hop`)."""
+    """A next hop, as text (`steering.next_hop`)."""
 
     family: Family
 
@@ -49,7 +49,7 @@ class Hop(Scalar[str]):
                 if dev == "lo":
                     raise ValueError("lo is this host itself, wanted the link to the remote site")
                 via = self._link_local(value["via"]) if "via" in value else None
-                return hop.written(via, dev) or ""
+                return next_hop.written(via, dev) or ""
         if "%" in (text := str(value)) or text.lower().startswith("fe80:"):
             via, _, dev = text.partition("%")
             form = f'{{via: "{via}", dev: {dev or "INTERFACE"}}}'
@@ -70,7 +70,7 @@ class Hop(Scalar[str]):
         return str(via)
 
     def write(self, value: str) -> str | Mapping[str, str]:
-        via, dev = hop.parts(value)
+        via, dev = next_hop.parts(value)
         if dev is None:
             return value
         return {"dev": dev} if via is None else {"via": via, "dev": dev}

@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from steering.config.addresses import Address, Interface, Role
+from steering.config.base import Section
 from steering.config.problems import shown
 from steering.config.scalars import Place, Scalar
-from steering.config.section import Section
 from steering.model import Family, Source
 
 

@@ -18,10 +18,10 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from steering.decide.because import spell
-from steering.decide.orders import Orders
+from steering.decide.override_state import OverrideState
+from steering.decide.reasons import spell
+from steering.decide.state import Alarm
 from steering.model import Action, Event, Instant, Override, Seconds
-from steering.world import Alarm
 
 QUIET: Seconds = 600.0
 """An alarm that was not there for so long is over; what it flaps by is shorter, as a rule."""
@@ -66,29 +66,31 @@ def fingerprint(override: Override) -> str:
 
 
 def acknowledge(
-    was: Acknowledged, orders: Orders, alarms: Mapping[str, Alarm], now: Instant
+    was: Acknowledged, override_state: OverrideState, alarms: Mapping[str, Alarm], now: Instant
 ) -> tuple[Acknowledged, tuple[Event, ...]]:
     """Which alarms are acknowledged now, and what there is to tell of that.
 
     Args:
         was: the same, a turn ago.
-        orders: this turn's overrides.
+        override_state: this turn's overrides.
         alarms: all of this turn, by name.
         now: the instant.
     """
-    prints = was.prints if was.heard is orders.overrides else _prints(orders.overrides)
+    prints = (
+        was.prints if was.heard is override_state.overrides else _prints(override_state.overrides)
+    )
     there: dict[str, Instant] = {}
     spent = set(was.spent & set(prints.values()))
     seen: dict[str, list[int]] = {}
     events: list[Event] = []
-    of = {str(orders.overrides[index].alarm) for index in prints}
+    of = {str(override_state.overrides[index].alarm) for index in prints}
     about = {name: frozenset(alarms[name].about) for name in of & alarms.keys()}
     meets: dict[tuple[str, int], bool] = {}
     for index, key in prints.items():
-        override = orders.overrides[index]
-        if not orders.states[index].active or key in spent:
+        override = override_state.overrides[index]
+        if not override_state.states[index].active or key in spent:
             continue
-        name, rows = str(override.alarm), orders.covers[index]
+        name, rows = str(override.alarm), override_state.covers[index]
         if override.match.narrow and (name, id(rows)) not in meets:  # thousands share a few
             meets[name, id(rows)] = name in about and not about[name].isdisjoint(rows)
         if meets[name, id(rows)] if override.match.narrow else name in about:
@@ -101,11 +103,11 @@ def acknowledge(
             spent.add(key)
             events.append(_over(override))
     others = {
-        name: _others(orders, indices, about[name], was.others.get(name, {}), now)
+        name: _others(override_state, indices, about[name], was.others.get(name, {}), now)
         for name, indices in seen.items()
     }
     by = {
-        name: tuple(orders.overrides[index] for index in indices)
+        name: tuple(override_state.overrides[index] for index in indices)
         for name, indices in seen.items()
         if not others[name]
     }
@@ -118,7 +120,7 @@ def acknowledge(
             there=there,
             others=others,
             told=told,
-            heard=orders.overrides,
+            heard=override_state.overrides,
             prints=prints,
         ),
         tuple(events),
@@ -134,16 +136,16 @@ def _prints(overrides: Sequence[Override]) -> Mapping[int, str]:
 
 
 def _others(
-    orders: Orders,
+    override_state: OverrideState,
     indices: Sequence[int],
     about: frozenset[int],
     lately: Mapping[int, Instant],
     now: Instant,
 ) -> Mapping[int, Instant]:
     """Of what the alarm is about, or was lately, that which none of these is about."""
-    if any(not orders.overrides[index].match.narrow for index in indices):
+    if any(not override_state.overrides[index].match.narrow for index in indices):
         return {}
-    lists = {id(rows): rows for rows in (orders.covers[index] for index in indices)}
+    lists = {id(rows): rows for rows in (override_state.covers[index] for index in indices)}
     covered = {row for rows in lists.values() for row in rows}
     held = {row: at for row, at in lately.items() if now - at < OTHERS_GONE}
     held |= dict.fromkeys(about, now)

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.decide.because import (
+from steering.decide.budget import Held
+from steering.decide.intercepted import ALONE, intercepted, rows_of, those
+from steering.decide.reasons import (
     all_dropped,
     all_unknown,
     by_mark,
@@ -22,16 +24,14 @@ from steering.decide.because import (
     waiting,
     worn_out,
 )
-from steering.decide.board import Board
-from steering.decide.budget import Held
-from steering.decide.intercepted import ALONE, intercepted, rows_of, those
 from steering.decide.remedies import cause_of, with_remedy
-from steering.judge.families import Way, ways
+from steering.decide.situation import Situation
+from steering.decide.state import Alarm, State
 from steering.judge.forwarded import LASTS
+from steering.judge.host_families import FamilyAnswers, ways
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Family, Forwarded, Health, WallTime
-from steering.world import Alarm, World
 
 REMEDY = (
     "nothing moves for it: look for rules of a firewall or NAT that match the mark (`nft list "
@@ -42,11 +42,11 @@ REMEDY = (
 _OF_NONE: Mapping[str, NDArray[np.bool_]] = {}
 
 
-def alarms(world: World, board: Board) -> tuple[World, tuple[Event, ...]]:
+def alarms(state: State, situation: Situation) -> tuple[State, tuple[Event, ...]]:
     """The world with this turn's alarms, and which were raised or cleared."""
-    now, about = _now(world, board)
-    kept, events = settle(world.alarms, now, world.wall, about=about)
-    return replace(world, alarms=kept), events
+    now, about = _now(state, situation)
+    kept, events = settle(state.alarms, now, state.wall, about=about)
+    return replace(state, alarms=kept), events
 
 
 def settle(
@@ -93,126 +93,132 @@ def settle(
     return kept, (*raised, *cleared)
 
 
-def _now(world: World, board: Board) -> tuple[dict[str, str], dict[str, NDArray[np.bool_]]]:
+def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, NDArray[np.bool_]]]:
     """Name -> what is the matter, and (A,) with which addresses where that is known."""
     worst: dict[str, str] = {}
     whose: dict[str, NDArray[np.bool_]] = {}
-    if board.clock_doubt:
-        worst["clock"] = f"our clock, or all of them: {clock(world, board)}"
-    stuck = board.breached & (board.best == 0) & (world.plan == 0) & ~board.all_bad
-    stuck &= (board.local >= Health.SUSPECT) & ~board.ordered
-    waits = board.breached & (board.held != Held.NOT)
+    if situation.clock_doubt:
+        worst["clock"] = f"our clock, or all of them: {clock(state, situation)}"
+    stuck = situation.breached & (situation.best == 0) & (state.plan == 0) & ~situation.all_bad
+    stuck &= (situation.local >= Health.SUSPECT) & ~situation.ordered
+    waits = situation.breached & (situation.held != Held.NOT)
     for name, where, text in (
-        ("self", board.self_doubt, "look bad in a way that speaks against ourselves"),
+        ("self", situation.self_doubt, "look bad in a way that speaks against ourselves"),
         (
             "marked",
-            board.marked,
+            situation.marked,
             "fail when asked with our mark, and answer the same without it; " + REMEDY,
         ),
         (
             "everywhere",
-            board.all_bad,
+            situation.all_bad,
             "are bad on every path",
         ),
         ("unproven", stuck, "are bad here and no remote path is proven good"),
-        ("damped", board.damped, "moved too often and stay where they are"),
+        ("damped", situation.damped, "moved too often and stay where they are"),
         ("budget", waits, "are bad here and wait"),
         (
             "zone_late",
-            _lasts(world) & (not board.clock_doubt),
+            _lasts(state) & (not situation.clock_doubt),
             "show an outdated zone on every path, unless our own clock is ahead",
         ),
     ):
         if where.any():
             whose[name], first = where, int(np.argmax(where))
             detail = {
-                "self": own_fault(world, board, first),
-                "marked": by_mark(world, board, first),
-                "damped": worn_out(world, board, first),
-                "budget": waiting(world, board, first),
+                "self": own_fault(state, situation, first),
+                "marked": by_mark(state, situation, first),
+                "damped": worn_out(state, situation, first),
+                "budget": waiting(state, situation, first),
             }.get(name)
-            worst[name] = f"{those(world, where)} {text}{f': {detail}' if detail else ''}"
+            worst[name] = f"{those(state, where)} {text}{f': {detail}' if detail else ''}"
             if name in _THEIRS:
-                worst[name] += _whom_to_tell(world, where)
-    if found := intercepted(world):
+                worst[name] += _whom_to_tell(state, where)
+    if found := intercepted(state):
         worst["intercepted"], whose["intercepted"] = found
-    if gone := lost_legs(world):
+    if gone := lost_legs(state):
         worst["reach"] = (
             f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
             " or large answers alone they are, where the local path is mostly bad). Wanted: that"
             " the site's network knows the way back to this address, and carries TCP and large"
             " packets"
         )
-    if said := _forwarded(world):
+    if said := _forwarded(state):
         worst["forwarded"] = said
-    if mute := without_answers(world.ledger.legs, world.sources):
+    if mute := without_answers(state.ledger.legs, state.sources):
         worst["unanswered"] = (
             f"{_legs(mute)}, while another source is answered: does a resolver send from it?"
         )
-    if (alone := _alone(world, board) & ~stuck).any():
+    if (alone := _exclusive(state, situation) & ~stuck).any():
         whose["uncompared"], first = alone, int(np.argmax(alone))
         worst["uncompared"] = (
-            f"{those(world, alone)} look bad here, and no other path can be compared, so nobody"
-            f" can tell whose fault it is: {_uncompared(world, first)}"
+            f"{those(state, alone)} look bad here, and no other path can be compared, so nobody"
+            f" can tell whose fault it is: {_uncompared(state, first)}"
         )
-    if (shut := _shut_in(world)).any():
+    if (shut := _shut_in(state)).any():
         told = [worst["self"]] if "self" in worst else []
-        worst["self"] = "; ".join([*told, _no_way_out(world, shut)])
-        whose["self"] = board.self_doubt | shut
-    if (lost := _unwatched(world)).any():
+        worst["self"] = "; ".join([*told, _no_way_out(state, shut)])
+        whose["self"] = situation.self_doubt | shut
+    if (lost := _unwatched(state)).any():
         whose["unwatched"] = lost
         worst["unwatched"] = (
-            f"{those(world, lost)} are of families that this host has no route for and never had:"
+            f"{those(state, lost)} are of families that this host has no route for and never had:"
             " nobody can tell how these upstreams do"
         )
-    if board.defied.any():
-        worst["override"], whose["override"] = _defied(world, board), board.defied
-    if unserved := _unserved(world):
+    if situation.defied.any():
+        worst["override"], whose["override"] = _defied(state, situation), situation.defied
+    if unserved := _unserved(state):
         worst["unserved"], whose["unserved"] = unserved
-    if board.room.over.any():
+    if situation.room.over.any():
         worst["capacity"] = (
-            f"more {'is' if world.layout.acts else 'would be'} steered to a site than it may get:"
-            f" {loads(board)}; what dnstap shows beyond"
+            f"more {'is' if state.layout.acts else 'would be'} steered to a site than it may get:"
+            f" {loads(situation)}; what dnstap shows beyond"
             " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
             " else see who writes to the dnstap sockets"
         )
     return worst, whose
 
 
-def _alone(world: World, board: Board) -> NDArray[np.bool_]:
+def _exclusive(state: State, situation: Situation) -> NDArray[np.bool_]:
     """(A,) bad here for a while, and no remote path is known to be any better or as bad."""
-    ledger, layout = world.ledger, world.layout
+    ledger, layout = state.ledger, state.layout
     usable, health = layout.order[:, 1:] >= 0, ledger.health[:, 1:]
     known = usable & ((health == Health.HEALTHY) | (health == Health.STALE))
-    lasting = world.now - ledger.suspected_at >= ALONE  # NaN: not bad
-    found = lasting & (world.plan == 0) & ~known.any(axis=1) & ~board.all_bad
-    return np.asarray(found & ~board.self_doubt & ~board.ordered & (not board.clock_doubt))
+    lasting = state.now - ledger.suspected_at >= ALONE  # NaN: not bad
+    found = lasting & (state.plan == 0) & ~known.any(axis=1) & ~situation.all_bad
+    return np.asarray(
+        found & ~situation.self_doubt & ~situation.ordered & (not situation.clock_doubt)
+    )
 
 
-def _uncompared(world: World, a: int) -> str:
+def _uncompared(state: State, a: int) -> str:
     """What each site lacks; or that none is asked at all."""
-    if not world.layout.compares:
+    if not state.layout.compares:
         return "`mode: observe` asks over no site (`mode: rehearse` does, and moves nothing)"
-    return sites(world, a)
+    return sites(state, a)
 
 
-def _shut_in(world: World) -> NDArray[np.bool_]:
+def _shut_in(state: State) -> NDArray[np.bool_]:
     """(A,) no question of this address's family gets out over the local path any more."""
-    of_each = ways(world.ledger, world.layout)
-    lost = [number for number, family in enumerate(Family) if of_each.get(family) is Way.LOST]
-    return np.isin(world.layout.family_of, lost)
+    of_each = ways(state.ledger, state.layout)
+    lost = [
+        number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.LOST
+    ]
+    return np.isin(state.layout.family_of, lost)
 
 
-def _unwatched(world: World) -> NDArray[np.bool_]:
+def _unwatched(state: State) -> NDArray[np.bool_]:
     """(A,) addresses of upstreams of which no question to any ever got out of this host."""
-    of_each, layout = ways(world.ledger, world.layout), world.layout
-    none = [number for number, family in enumerate(Family) if of_each.get(family) is Way.NONE]
+    of_each, layout = ways(state.ledger, state.layout), state.layout
+    none = [
+        number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.NONE
+    ]
     shut = np.isin(layout.family_of, none)
     return np.asarray(shut & ~np.isin(layout.upstream_of, layout.upstream_of[~shut]))
 
 
-def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:
-    names = sorted({str(world.layout.targets[a].family) for a in np.flatnonzero(shut).tolist()})
+def _no_way_out(state: State, shut: NDArray[np.bool_]) -> str:
+    names = sorted({str(state.layout.targets[a].family) for a in np.flatnonzero(shut).tolist()})
     return (
         f"no probe gets out over the local path ({' and '.join(names)}): see `ip route show"
         " default` for the default route, `ip rule` for `32766: from all lookup main`, and whether"
@@ -220,24 +226,24 @@ def _no_way_out(world: World, shut: NDArray[np.bool_]) -> str:
     )
 
 
-def _lasts(world: World) -> NDArray[np.bool_]:
+def _lasts(state: State) -> NDArray[np.bool_]:
     """(A,) zones that are outdated everywhere for as long as it takes one path to be called so."""
-    lasting = world.now - world.ledger.zone_since >= LATE_ROUNDS * world.layout.interval
+    lasting = state.now - state.ledger.zone_since >= LATE_ROUNDS * state.layout.interval
     return np.asarray(lasting)  # NaN: not outdated
 
 
-def _unserved(world: World) -> tuple[str, NDArray[np.bool_]] | None:
+def _unserved(state: State) -> tuple[str, NDArray[np.bool_]] | None:
     """Over which sites the resolvers got no answers, or worse ones, as long as that is acted on."""
     said, rows = [], set[int]()
     for silent in (True, False):
         found = {
             key: unserved
-            for key, unserved in world.unserved.items()
-            if unserved.silent is silent and world.avoid_until[key] > world.now
+            for key, unserved in state.unserved.items()
+            if unserved.silent is silent and state.avoid_until[key] > state.now
         }
         if not found:
             continue
-        layout = world.layout
+        layout = state.layout
         rows |= {a for a, _ in found}
         sites = ", ".join(layout.paths[p] for p in sorted({p for _, p in found}))
         addresses = sorted({layout.targets[a].address for a, _ in found})
@@ -258,7 +264,7 @@ def _unserved(world: World) -> tuple[str, NDArray[np.bool_]] | None:
             )
     if not said:
         return None
-    return f"{' '.join(said)} Else see who writes to the dnstap sockets", rows_of(world, rows)
+    return f"{' '.join(said)} Else see who writes to the dnstap sockets", rows_of(state, rows)
 
 
 _NAMED = 12
@@ -267,29 +273,29 @@ _THEIRS = ("everywhere", "unproven", "zone_late")
 """Alarms that somebody at an upstream's operator can do something about."""
 
 
-def _whom_to_tell(world: World, where: NDArray[np.bool_]) -> str:
+def _whom_to_tell(state: State, where: NDArray[np.bool_]) -> str:
     """The contacts in the policies of these addresses."""
-    policies = {p.upstream: p for a in np.flatnonzero(where) if (p := world.layout.policy(int(a)))}
+    policies = {p.upstream: p for a in np.flatnonzero(where) if (p := state.layout.policy(int(a)))}
     operators = [policy.operator for _, policy in sorted(policies.items())]
     contacts = dict.fromkeys(f"{o.name}, {o.contact}" for o in operators if o and o.contact)
     return f"; whom to tell: {'; '.join(contacts)}" if contacts else ""
 
 
-def _defied(world: World, board: Board) -> str:
+def _defied(state: State, situation: Situation) -> str:
     """Which overrides are obeyed against what is measured, and which can't be."""
     said: list[str] = []
-    by = np.unique(world.orders.decides[board.defied])
+    by = np.unique(state.override_state.decides[situation.defied])
     for index in by[:_NAMED].tolist():
         override, mine = (
-            world.orders.overrides[index],
-            board.defied & (world.orders.decides == index),
+            state.override_state.overrides[index],
+            situation.defied & (state.override_state.decides == index),
         )
         for where, text in (
-            (mine & board.ordered, "obeyed against what is measured"),
-            (mine & ~board.ordered, "can't be obeyed, as there is no such way"),
+            (mine & situation.ordered, "obeyed against what is measured"),
+            (mine & ~situation.ordered, "can't be obeyed, as there is no such way"),
         ):
             if where.any():
-                said.append(f"{spell(override)}: {text} for {those(world, where)}")
+                said.append(f"{spell(override)}: {text} for {those(state, where)}")
     more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
     return "; ".join(said) + more
 
@@ -300,17 +306,17 @@ def _legs(gone: Collection[Leg]) -> str:
     return "; ".join(said[:_NAMED]) + more
 
 
-def _forwarded(world: World) -> str:
+def _forwarded(state: State) -> str:
     """What sites do not carry of what this host forwards, or may not; empty: nothing."""
     said = []
-    if legs := all_dropped(world):
+    if legs := all_dropped(state):
         said.append(
             f"{_senders(legs)}: no answer comes back over the site to what this host forwards for"
             " it, while our own questions are answered there. No address of the family is sent"
             f" there for {LASTS / 3600:.0f} h. Wanted: that it is translated on the way to the site"
             " as well, or routed back"
         )
-    if legs := all_unknown(world):
+    if legs := all_unknown(state):
         said.append(
             f"{_senders(legs)}: asks watched nameservers through this host, and nothing shows that"
             " the site carries it, so no address of the family is sent there. Wanted: that it is"

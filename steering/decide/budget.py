@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.config.configuration import Budget
-from steering.decide.rank import BUSY
+from steering.decide.ranking import BUSY
 from steering.layout import Layout
 from steering.model import Instant, Seconds
 

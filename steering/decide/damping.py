@@ -10,7 +10,7 @@ BGP's route flap damping (RFC 2439) adds a penalty for each flap likewise, and l
 growing hold (`judge.recover`) paces the first repeats within a day, this the ones after them.
 The way back from a detour that makes things worse is not damped, but it wears: the moves run
 out at home. What people moved, by the switch or an override, starts afresh; a restart of the
-agent does not (`memory`).
+agent does not (`carry_over`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def bounded(level: Floats, layout: Layout) -> Floats:
     return np.asarray(np.minimum(level, layout.moves_per_day * AT_ONCE + 1))
 
 
-def wear(level: Floats, rows: NDArray[np.int64], layout: Layout) -> Floats:
+def add_penalty(level: Floats, rows: NDArray[np.int64], layout: Layout) -> Floats:
     """The levels after one more move of these rows; at most one more than they have room for."""
     after = level.copy()
     after[rows] = np.minimum(after[rows], layout.moves_per_day[rows] * AT_ONCE) + 1

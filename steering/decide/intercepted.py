@@ -10,31 +10,31 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.decide.state import State
 from steering.model import WITHOUT_AUTHORITY, Seconds
-from steering.world import World
 
 ALONE: Seconds = 10.0
 """A suspicion that nobody can be asked about, or that looks so, is worth an alarm after so long: a
 lone bad answer is over sooner."""
 
 
-def intercepted(world: World) -> tuple[str, NDArray[np.bool_]] | None:
+def intercepted(state: State) -> tuple[str, NDArray[np.bool_]] | None:
     """What speaks for it, and (A,) at which addresses; None: nothing does."""
-    found = [*filter(None, (_one_server(world), _out_of_a_cache(world)))]
+    found = [*filter(None, (_one_server(state), _out_of_a_cache(state)))]
     if not found:
         return None
     where = np.logical_or.reduce([rows for _, rows in found])
     return "; ".join(text for text, _ in found), where
 
 
-def _one_server(world: World) -> tuple[str, NDArray[np.bool_]] | None:
+def _one_server(state: State) -> tuple[str, NDArray[np.bool_]] | None:
     """That one and the same server answers for unrelated operators here; None if that is not so.
 
     Their own have names (NSID, RFC 5001) of their own, so two names settle it.
     """
-    layout, name, rows = world.layout, None, list[int]()
+    layout, name, rows = state.layout, None, list[int]()
     for a in range(len(layout.targets)):
-        instance = world.ledger.instances.get((a, 0))
+        instance = state.ledger.instances.get((a, 0))
         if instance is None or instance.mixed or not instance.known:
             continue
         name = name or instance.known[0]
@@ -49,16 +49,16 @@ def _one_server(world: World) -> tuple[str, NDArray[np.bool_]] | None:
         f" local path (NSID {name}): something on the way answers in their place, and what is seen"
         " here is that one's"
     )
-    return text, rows_of(world, rows)
+    return text, rows_of(state, rows)
 
 
-def _out_of_a_cache(world: World) -> tuple[str, NDArray[np.bool_]] | None:
+def _out_of_a_cache(state: State) -> tuple[str, NDArray[np.bool_]] | None:
     """That some are answered here, and here alone, as caches answer; None if that is not so.
 
     It is a sign, and no proof: nothing but this text goes by it.
     """
-    ledger, layout = world.ledger, world.layout
-    here = (world.now - ledger.suspected_at >= ALONE) & (ledger.run[:, 0] == 0)  # NaN: not bad
+    ledger, layout = state.ledger, state.layout
+    here = (state.now - ledger.suspected_at >= ALONE) & (ledger.run[:, 0] == 0)  # NaN: not bad
     there = (layout.order[:, 1:] >= 0) & (ledger.run[:, 1:] > 0)
     rows = [
         a
@@ -67,22 +67,22 @@ def _out_of_a_cache(world: World) -> tuple[str, NDArray[np.bool_]] | None:
     ]
     if not rows:
         return None
-    where = rows_of(world, rows)
+    where = rows_of(state, rows)
     text = (
-        f"{those(world, where)} are answered over the local path without authority (no AA), and"
+        f"{those(state, where)} are answered over the local path without authority (no AA), and"
         " with it over another one: that is how a cache on the way answers in their place"
     )
     return text, where
 
 
-def rows_of(world: World, rows: Collection[int]) -> NDArray[np.bool_]:
+def rows_of(state: State, rows: Collection[int]) -> NDArray[np.bool_]:
     """(A,) these rows."""
-    where = np.zeros(len(world.layout.targets), dtype=np.bool_)
+    where = np.zeros(len(state.layout.targets), dtype=np.bool_)
     where[list(rows)] = True
     return where
 
 
-def those(world: World, where: NDArray[np.bool_]) -> str:
+def those(state: State, where: NDArray[np.bool_]) -> str:
     """How many addresses of which upstreams these are, in words."""
-    upstreams = sorted({world.layout.targets[a].upstream for a in np.flatnonzero(where).tolist()})
+    upstreams = sorted({state.layout.targets[a].upstream for a in np.flatnonzero(where).tolist()})
     return f"{int(where.sum())} addresses of {', '.join(upstreams)}"

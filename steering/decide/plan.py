@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide import damping
-from steering.decide.because import because
-from steering.decide.board import Board
 from steering.decide.budget import MINUTE
-from steering.decide.orders import NONE
-from steering.decide.proof import AVOID, Proof
-from steering.decide.proven import gives_way
+from steering.decide.override_state import NONE
+from steering.decide.reasons import because
 from steering.decide.rules import BY_NUMBER, RULES, Answer
+from steering.decide.situation import Situation
+from steering.decide.state import State
+from steering.decide.usable_sites import gives_way
+from steering.decide.verification import AVOID, Verification
 from steering.judge.ledger import SILENCES
 from steering.model import Event, Health, Step
-from steering.world import World
 
 _KEEPS = np.array([False, *(rule.answer is Answer.KEEP for rule in RULES)])
 """By number: rules that keep what is."""
@@ -26,36 +26,42 @@ _OF_MEN = np.array([False, *(rule.name in ("off", "override") for rule in RULES)
 any more, and what they move is not the agent's own: it spends none of `moves_per_minute`."""
 
 
-def commit(world: World, board: Board, rule: NDArray[np.int64], want: NDArray[np.int64]) -> World:
+def commit(
+    state: State, situation: Situation, rule: NDArray[np.int64], want: NDArray[np.int64]
+) -> State:
     """The world with the decision in it."""
-    now, rows = world.now, np.arange(len(want))
+    now, rows = state.now, np.arange(len(want))
     # A steer that failed its proof is not kept, whatever rule would keep it.
-    avoided = (world.avoid_until > now) & ~gives_way(world)
+    avoided = (state.avoid_until > now) & ~gives_way(state)
     undone = (want > 0) & avoided[rows, want] & _KEEPS[rule]
     plan = np.where(undone, 0, want)
-    moved = np.flatnonzero(plan != world.plan)
+    moved = np.flatnonzero(plan != state.plan)
     after = replace(
-        world,
+        state,
         plan=plan,
         rule=rule,
-        breached=board.breached,
-        open_groups=board.open_groups,
-        board=board,
-        moves=tuple((at, number) for at, number in world.moves if now - at < MINUTE),
+        breached=situation.breached,
+        open_groups=situation.open_groups,
+        situation=situation,
+        moves=tuple((at, number) for at, number in state.moves if now - at < MINUTE),
     )
-    return _moved(after, world.plan, board, moved) if moved.size else _settled(after)
+    return _moved(after, state.plan, situation, moved) if moved.size else _settled(after)
 
 
-def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np.int64]) -> World:
+def _moved(
+    state: State, was: NDArray[np.int64], situation: Situation, moved: NDArray[np.int64]
+) -> State:
     """What hangs on these rows' change of path."""
-    layout, plan, now = world.layout, world.plan, world.now
-    since, avoid = world.since.copy(), world.avoid_until
-    since[moved] = world.wall
-    left_at, away = world.left_at.copy(), (plan[moved] > 0) & ~_OF_MEN[world.rule[moved]]
+    layout, plan, now = state.layout, state.plan, state.now
+    since, avoid = state.since.copy(), state.avoid_until
+    since[moved] = state.wall
+    left_at, away = state.left_at.copy(), (plan[moved] > 0) & ~_OF_MEN[state.rule[moved]]
     left_at[moved[~away]] = np.nan
     left_at[moved[away & (was[moved] == 0)]] = now
-    turned = {key: at for key, at in world.turned.items() if avoid[key] > now}
-    bad = [a for a in moved.tolist() if board.breached[a] and _turned_bad(world, a, int(was[a]))]
+    turned = {key: at for key, at in state.turned.items() if avoid[key] > now}
+    bad = [
+        a for a in moved.tolist() if situation.breached[a] and _turned_bad(state, a, int(was[a]))
+    ]
     if bad:
         # Under load: not at once again, but once where there is nowhere else to go.
         left = [(a, int(was[a])) for a in bad]
@@ -64,48 +70,50 @@ def _moved(world: World, was: NDArray[np.int64], board: Board, moved: NDArray[np
         turned = {key: at for key, at in turned.items() if key not in again}
         avoid = avoid.copy()
         avoid[bad, was[bad]] = now + AVOID
-    proofs = {a: proof for a, proof in world.proofs.items() if plan[a] == proof.column}
-    proofs |= {a: Proof(column=int(plan[a])) for a in moved.tolist() if plan[a]}
-    proofs |= {a: Proof(column=0) for a in board.scouts if not plan[a]}
-    worn = damping.worn(world.worn, world.worn_at, layout, now)
-    by_men, back = _OF_MEN[world.rule[moved]], board.hasty[moved] & (plan[moved] == 0)
+    verifications = {
+        a: proof for a, proof in state.verifications.items() if plan[a] == proof.column
+    }
+    verifications |= {a: Verification(column=int(plan[a])) for a in moved.tolist() if plan[a]}
+    verifications |= {a: Verification(column=0) for a in situation.scouts if not plan[a]}
+    worn = damping.worn(state.worn, state.worn_at, layout, now)
+    by_men, back = _OF_MEN[state.rule[moved]], situation.hasty[moved] & (plan[moved] == 0)
     own = moved[~by_men & ~back]
     worn[moved[by_men]] = 0.0
     # Who is taken back from a move that was none of its own fault has not moved.
     worn[moved[back]] = np.maximum(0.0, worn[moved[back]] - 1)
     return _settled(
         replace(
-            world,
+            state,
             since=since,
             left_at=left_at,
             avoid_until=avoid,
             turned=turned,
-            proofs=proofs,
-            moves=(*world.moves, (now, own.size)) if own.size else world.moves,
-            worn=damping.wear(worn, own, layout),
-            worn_at=np.full_like(world.worn_at, now),
+            verifications=verifications,
+            moves=(*state.moves, (now, own.size)) if own.size else state.moves,
+            worn=damping.add_penalty(worn, own, layout),
+            worn_at=np.full_like(state.worn_at, now),
         )
     )
 
 
-def _settled(world: World) -> World:
+def _settled(state: State) -> State:
     """Without the watch over those who went home first, where nobody of the group is away."""
-    home = [a for a, proof in world.proofs.items() if proof.column == 0]
+    home = [a for a, proof in state.verifications.items() if proof.column == 0]
     if not home:
-        return world
-    ours = (world.plan > 0) & (world.orders.decides == NONE)
-    away = set(world.layout.group_of[ours].tolist())
-    over = {a for a in home if int(world.layout.group_of[a]) not in away or world.off}
-    kept = {a: proof for a, proof in world.proofs.items() if a not in over}
-    return replace(world, proofs=kept) if over else world
+        return state
+    ours = (state.plan > 0) & (state.override_state.decides == NONE)
+    away = set(state.layout.group_of[ours].tolist())
+    over = {a for a in home if int(state.layout.group_of[a]) not in away or state.off}
+    kept = {a: proof for a, proof in state.verifications.items() if a not in over}
+    return replace(state, verifications=kept) if over else state
 
 
-def _turned_bad(world: World, a: int, p: int) -> bool:
-    ledger = world.ledger
+def _turned_bad(state: State, a: int, p: int) -> bool:
+    ledger = state.ledger
     return bool(p and (ledger.health[a, p] >= Health.SUSPECT or ledger.stuck[a, p] >= SILENCES))
 
 
-def steps(before: World, after: World) -> tuple[Step, ...]:
+def steps(before: State, after: State) -> tuple[Step, ...]:
     """Each change of the plan from one world to the next."""
     layout = after.layout
     return tuple(
@@ -120,7 +128,7 @@ def steps(before: World, after: World) -> tuple[Step, ...]:
     )
 
 
-def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, ...]:
+def tell(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Event, ...]:
     """`steered` and `released` for each step, `held` where a rule keeps one back that would move.
 
     And, before them, that the switch was thrown or taken back.
@@ -145,8 +153,8 @@ def tell(before: World, after: World, moves: tuple[Step, ...]) -> tuple[Event, .
         )
         for step in moves
     ]
-    assert after.board is not None
-    held = after.breached | after.board.returning
+    assert after.situation is not None
+    held = after.breached | after.situation.returning
     held &= (after.rule != before.rule) & (after.plan == before.plan)
     for a in np.flatnonzero(held & _KEEPS[after.rule]).tolist():
         rule = BY_NUMBER[int(after.rule[a])].name

@@ -5,7 +5,7 @@ and nothing is: so what would be installed is what the turn before wanted; and w
 prove itself by live questions, which all take the local path, the answers to the marked ones over
 the site's path stand in for them. Those come from the same place, and bad ones undo what would be a
 detour as bad live ones undo a real one. What can't be rehearsed: packets that take another way than
-marked ones do, and what the resolvers themselves would be answered (`served`).
+marked ones do, and what the resolvers themselves would be answered (`traffic_served`).
 
 On the way home the live questions are real: the local path is where they go.
 """
@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from steering.decide.state import State
 from steering.model import Facts, Round
-from steering.world import World
 
 
-def rehearsed(world: World, facts: Facts) -> Facts:
+def rehearsed(state: State, facts: Facts) -> Facts:
     """The facts of this turn, had the plan of the turn before been carried out.
 
     What packets would go past does not count as installed where it is, so not where it would be.
     """
-    wanted = {a: site for a, site in world.wanted().items() if a not in facts.bypassed}
+    wanted = {a: site for a, site in state.wanted().items() if a not in facts.bypassed}
     rounds = tuple(_stood_in(item, wanted) for item in facts.rounds)
     return replace(facts, installed=wanted, rounds=rounds)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.decide.board import Board, Mask
 from steering.decide.budget import Held
+from steering.decide.situation import Mask, Situation
 from steering.model import Health
 
 
@@ -36,27 +36,27 @@ class Rule:
     when: str
     """The condition in words, as `explain` and the docs print it."""
     answer: Answer
-    applies: Callable[[Board], Mask]
+    applies: Callable[[Situation], Mask]
     """Which addresses it applies to, (A,)."""
 
 
-def _all(board: Board, condition: bool) -> Mask:
-    return np.full(len(board.plan), condition, dtype=np.bool_)
+def _all(situation: Situation, condition: bool) -> Mask:
+    return np.full(len(situation.plan), condition, dtype=np.bool_)
 
 
-def _healthy(board: Board) -> Mask:
-    fit = (board.local == Health.HEALTHY) | ((board.local == Health.STALE) & ~board.own)
-    return np.asarray(fit & ~board.breached & ~_waits(board))
+def _healthy(situation: Situation) -> Mask:
+    fit = (situation.local == Health.HEALTHY) | ((situation.local == Health.STALE) & ~situation.own)
+    return np.asarray(fit & ~situation.breached & ~_waits(situation))
 
 
-def _waits(board: Board) -> Mask:
+def _waits(situation: Situation) -> Mask:
     """Would go home, and rule 8 or 9 keeps it for a while."""
-    return np.asarray(board.returning & (board.damped | (board.held != Held.NOT)))
+    return np.asarray(situation.returning & (situation.damped | (situation.held != Held.NOT)))
 
 
-def _unproven(board: Board) -> Mask:
-    nowhere = (board.best == 0) | board.settling
-    return np.asarray(np.where(board.breached, nowhere, ~_waits(board)))
+def _unproven(situation: Situation) -> Mask:
+    nowhere = (situation.best == 0) | situation.settling
+    return np.asarray(np.where(situation.breached, nowhere, ~_waits(situation)))
 
 
 RULES: tuple[Rule, ...] = (
@@ -65,14 +65,14 @@ RULES: tuple[Rule, ...] = (
         name="off",
         when="the agent is switched off",
         answer=Answer.LOCAL,
-        applies=lambda board: _all(board, board.off),
+        applies=lambda situation: _all(situation, situation.off),
     ),
     Rule(
         number=2,
         name="override",
         when="an operator's override says where it goes",
         answer=Answer.ORDERED,
-        applies=lambda board: board.ordered,
+        applies=lambda situation: situation.ordered,
     ),
     Rule(
         number=3,
@@ -80,7 +80,7 @@ RULES: tuple[Rule, ...] = (
         when="the signatures of most upstreams look expired or not yet valid on every path: "
         "our own clock is in doubt (what is on a detour may still change its site)",
         answer=Answer.KEEP,
-        applies=lambda board: ~board.onward & board.clock_doubt,
+        applies=lambda situation: ~situation.onward & situation.clock_doubt,
     ),
     Rule(
         number=4,
@@ -89,7 +89,7 @@ RULES: tuple[Rule, ...] = (
         "probes cannot leave, or only those with our mark fail: we suspect ourselves (what is on a "
         "detour may still change its site)",
         answer=Answer.KEEP,
-        applies=lambda board: (board.self_doubt | board.marked) & ~board.onward,
+        applies=lambda situation: (situation.self_doubt | situation.marked) & ~situation.onward,
     ),
     Rule(
         number=5,
@@ -103,7 +103,7 @@ RULES: tuple[Rule, ...] = (
         name="everywhere",
         when="every path is bad: no detour can help (serve-stale or a negative trust anchor may)",
         answer=Answer.KEEP,
-        applies=lambda board: board.all_bad,
+        applies=lambda situation: situation.all_bad,
     ),
     Rule(
         number=7,
@@ -117,7 +117,7 @@ RULES: tuple[Rule, ...] = (
         name="damped",
         when="it moved too often lately (the policy's `moves_per_day`)",
         answer=Answer.KEEP,
-        applies=lambda board: board.damped,
+        applies=lambda situation: situation.damped,
     ),
     Rule(
         number=9,
@@ -125,14 +125,14 @@ RULES: tuple[Rule, ...] = (
         when="more moves a minute, more addresses away or more queries to the sites than allowed, "
         "or another address of its group goes home first",
         answer=Answer.KEEP,
-        applies=lambda board: board.held != Held.NOT,
+        applies=lambda situation: situation.held != Held.NOT,
     ),
     Rule(
         number=10,
         name="steer",
         when="the local path is proven bad and a remote path is proven good",
         answer=Answer.STEER,
-        applies=lambda board: _all(board, condition=True),
+        applies=lambda situation: _all(situation, condition=True),
     ),
 )
 
@@ -141,7 +141,7 @@ BY_NUMBER = {rule.number: rule for rule in RULES}
 _OVERRIDE = 2
 
 
-def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def decide(situation: Situation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(A,) the number of the deciding rule, and (A,) the column each address shall take.
 
     To keep what is means the plan in force, with three exceptions: a detour that has become bad
@@ -149,25 +149,25 @@ def decide(board: Board) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     came to suspect ourselves, nor one to a site that an override says to avoid. The last is the
     override's doing, whatever rule would keep it.
     """
-    number = np.zeros(len(board.plan), dtype=np.int64)
-    want = board.plan.copy()
-    undecided = np.ones(len(board.plan), dtype=np.bool_)
+    number = np.zeros(len(situation.plan), dtype=np.int64)
+    want = situation.plan.copy()
+    undecided = np.ones(len(situation.plan), dtype=np.bool_)
     for rule in RULES:
         if not undecided.any():
             break
-        mine = undecided & rule.applies(board)
+        mine = undecided & rule.applies(situation)
         number[mine] = rule.number
         if rule.answer is Answer.LOCAL:
             want[mine] = 0
         elif rule.answer is Answer.ORDERED:
-            want[mine] = board.ordered_to[mine]
+            want[mine] = situation.ordered_to[mine]
         elif rule.answer is Answer.STEER:
-            want[mine] = board.best[mine]
+            want[mine] = situation.best[mine]
         else:
-            want[mine & board.detour_worse] = 0
+            want[mine & situation.detour_worse] = 0
             if rule.name == "self":
-                want[mine & board.hasty] = 0
+                want[mine & situation.hasty] = 0
         undecided &= ~mine
-    avoided = (want > 0) & board.banned[np.arange(len(want)), want] & (number != _OVERRIDE)
+    avoided = (want > 0) & situation.banned[np.arange(len(want)), want] & (number != _OVERRIDE)
     want[avoided], number[avoided] = 0, _OVERRIDE
     return number, want

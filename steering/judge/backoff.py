@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from steering.judge.confirm import CONFIRM_AT, Trial
-from steering.judge.draft import Draft
+from steering.judge.edit import Draft
 from steering.judge.ledger import Backoff, Ledger
+from steering.judge.paired_test import CONFIRM_AT, Trial
 from steering.layout import Layout
 from steering.model import LOCAL, Health, Instant, Outcome, Round, Seconds, Verdict
 
@@ -60,7 +60,7 @@ def weigh(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lost: bool
     return replace(after, eased=now) if after.hasty >= HASTY else after
 
 
-def acquit(trial: Trial, layout: Layout, at: Instant) -> Trial:
+def ease(trial: Trial, layout: Layout, at: Instant) -> Trial:
     """The trial after a good answer here: at leisure it takes back what haste has brought."""
     if trial.hasty and _leisurely(layout, trial.eased, at):
         return replace(trial, score=trial.score - trial.hasty, hasty=0)

@@ -5,8 +5,8 @@ questions vanish or are refused, and the resolvers' are answered. So while an ad
 trial for losses or errors, each fast question goes out without a mark as well, and takes the host's
 own way. Bad with the mark and good without it gives a point, good with it and bad without takes
 three, bad both ways takes all. For a fault that both have alike that is a random walk which reaches
-six in 2.6 % of all cases and falls back soon (`confirm`); a fault of the mark brings them with the
-first eight questions of a trial. While there are so many the address stays where it is.
+six in 2.6 % of all cases and falls back soon (`paired_test`); a fault of the mark brings them with
+the first eight questions of a trial. While there are so many the address stays where it is.
 
 Where the host's firewall refuses the marked questions, nothing counts against the upstream, and
 there is no trial. They are compared all the same, about once a second, so that somebody is told.
@@ -23,9 +23,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from steering.judge.confirm import BAD_HERE, BAD_THERE, CONFIRM_AT
-from steering.judge.draft import Draft
+from steering.judge.edit import Draft
 from steering.judge.ledger import SILENCES, Control, Ledger, Mask
+from steering.judge.paired_test import BAD_HERE, BAD_THERE, CONFIRM_AT
 from steering.layout import CLASSES, FAMILIES, Layout
 from steering.model import LOCAL, Health, Instant, Observation, Outcome, Round, Seconds, Verdict
 

@@ -20,8 +20,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.hearsay import RECENT, Hearsay
-from steering.judge.own import put
+from steering.judge.copy_on_write import put
+from steering.judge.traffic_ledger import RECENT, TrafficLedger
 from steering.layout import Layout
 from steering.model import Instant, Seconds
 
@@ -37,7 +37,7 @@ LEAST: Seconds = 1.0
 Floats = NDArray[np.float64]
 
 
-def hear(heard: Hearsay, queries: Floats, began: Instant, now: Instant) -> None:
+def hear(heard: TrafficLedger, queries: Floats, began: Instant, now: Instant) -> None:
     """Count what was asked in a moment that was listened to, in an editable hearsay.
 
     Args:
@@ -57,7 +57,7 @@ def hear(heard: Hearsay, queries: Floats, began: Instant, now: Instant) -> None:
     put(heard, "listened_at", now)
 
 
-def good_answers(heard: Hearsay, a: int) -> float:
+def good_answers(heard: TrafficLedger, a: int) -> float:
     """Good answers a second that the resolvers had of the address in row `a` of late.
 
     Over all paths together, as of when a query was heard of last; 0 where none ever was.
@@ -70,7 +70,7 @@ def good_answers(heard: Hearsay, a: int) -> float:
     return float((whole[some] * fade).sum()) / max(heard.listened, LEAST)
 
 
-def demand(heard: Hearsay, layout: Layout, now: Instant) -> Floats:
+def demand(heard: TrafficLedger, layout: Layout, now: Instant) -> Floats:
     """(A,) queries per second to each address; NaN where nobody knows.
 
     Args:

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.reach import ADDRESSES, LOST, Leg, Shown, State
+from steering.judge.reach import ADDRESSES, LOST, Leg, LegState, SiteReach
 from steering.layout import Layout
 from steering.model import LOCAL, Family, Forwarded, Health, Instant, Passed, Seconds
 
 if TYPE_CHECKING:
-    from steering.judge.draft import Draft
+    from steering.judge.edit import Draft
 
 Mask = NDArray[np.bool_]
 Senders = Mapping[Family, tuple[Forwarded, ...]]
@@ -43,7 +43,7 @@ MOST = 512
 class Carriage:
     """What became of the latest questions that were forwarded for a source over a path."""
 
-    state: State = State.UNTRIED
+    state: LegState = LegState.UNTRIED
     lost: int = 0
     """Questions in a row without an answer."""
     asked: frozenset[str] = frozenset()
@@ -60,17 +60,17 @@ class Carriage:
         if self.is_old(now):
             return _NOTHING.unanswered(address, number, addresses, now)
         after = replace(self, lost=min(self.lost + number, LOST), asked=self.asked | {address})
-        enough = LOST if self.state is State.USABLE else AT_FIRST
+        enough = LOST if self.state is LegState.USABLE else AT_FIRST
         if after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses):
-            return replace(after, state=State.LOST, since=now)
+            return replace(after, state=LegState.LOST, since=now)
         return after
 
     def is_old(self, now: Instant) -> bool:
         """Whether it was lost so long ago that nobody believes it: then it is tried anew."""
-        return self.state is State.LOST and now - self.since >= LASTS
+        return self.state is LegState.LOST and now - self.since >= LASTS
 
 
-_NOTHING, _USABLE = Carriage(), Carriage(state=State.USABLE)
+_NOTHING, _USABLE = Carriage(), Carriage(state=LegState.USABLE)
 
 
 def count_forwarded(
@@ -108,7 +108,7 @@ def count_forwarded(
 
 def _legs(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
-) -> Iterator[tuple[Leg, Forwarded, State]]:
+) -> Iterator[tuple[Leg, Forwarded, LegState]]:
     """What is known of each source in use over each site."""
     for family, each in senders.items():
         hops = layout.hop[layout.family_of == list(Family).index(family)].any(axis=0)
@@ -116,7 +116,7 @@ def _legs(
             for sender in each if p else ():
                 leg = _leg(layout.paths[p], family, sender.source)
                 said = carried.get(leg, _NOTHING)
-                yield leg, sender, State.UNTRIED if said.is_old(now) else said.state
+                yield leg, sender, LegState.UNTRIED if said.is_old(now) else said.state
 
 
 @functools.lru_cache(maxsize=1024)
@@ -131,7 +131,7 @@ def unknown(
     return tuple(
         (leg, sender)
         for leg, sender, state in _legs(carried, senders, layout, now)
-        if state is State.UNTRIED and not sender.carried
+        if state is LegState.UNTRIED and not sender.carried
     )
 
 
@@ -142,13 +142,13 @@ def dropped(
 
     One that gets nothing over the local path either has nothing to lose.
     """
-    if not any(said.state is State.LOST and leg.site != LOCAL for leg, said in carried.items()):
+    if not any(said.state is LegState.LOST and leg.site != LOCAL for leg, said in carried.items()):
         return ()  # as a rule; this is asked for each site of each address
     return tuple(
         (leg, sender)
         for leg, sender, state in _legs(carried, senders, layout, now)
-        if state is State.LOST
-        and carried.get(_leg(LOCAL, leg.family, leg.source), _NOTHING).state is not State.LOST
+        if state is LegState.LOST
+        and carried.get(_leg(LOCAL, leg.family, leg.source), _NOTHING).state is not LegState.LOST
     )
 
 
@@ -176,8 +176,8 @@ def _sites(legs: Sequence[tuple[Leg, Forwarded]], layout: Layout) -> Mask:
 
 def states(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
-) -> Iterator[Shown]:
+) -> Iterator[SiteReach]:
     """What is known of each source and site, or said of it, by UDP alone."""
     for leg, sender, state in _legs(carried, senders, layout, now):
-        said = State.USABLE if state is State.UNTRIED and sender.carried else state
-        yield Shown(leg, "udp", said)
+        said = LegState.USABLE if state is LegState.UNTRIED and sender.carried else state
+        yield SiteReach(leg, "udp", said)

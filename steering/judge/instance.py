@@ -64,7 +64,7 @@ class Instance:
             return self, Sight.SAME
         nsid = nsid[:LONGEST]
         if self.answers < max(ACQUAINTED, PER_SERVER * len(self.known)):
-            return self._acquaint(nsid, now)
+            return self._see_server(nsid, now)
         if self.mixed:  # a day is over, and the strings are few
             return replace(self, mixed=False).see(nsid, now)
         if nsid in self.known:
@@ -74,7 +74,7 @@ class Instance:
             return replace(self, strangers=strangers), Sight.SAME
         return self._change(strangers, now)
 
-    def _acquaint(self, nsid: str, now: Instant) -> tuple[Instance, Sight]:
+    def _see_server(self, nsid: str, now: Instant) -> tuple[Instance, Sight]:
         if nsid in self.known:
             return replace(self, answers=self.answers + 1), Sight.SAME
         after, sight = self._join((nsid,), now)

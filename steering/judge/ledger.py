@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge import names
-from steering.judge.confirm import Trial
-from steering.judge.copies import ALL, Copies, Floats, Rows
+from steering.judge import failed_names
 from steering.judge.forwarded import Carriage
-from steering.judge.hearsay import Hearsay
 from steering.judge.instance import Instance
+from steering.judge.paired_test import Trial
 from steering.judge.reach import Leg, Reach
-from steering.judge.recover import Bucket, Hold
+from steering.judge.recovery import Bucket, Hold
+from steering.judge.traffic_ledger import TrafficLedger
+from steering.judge.zone_copies import ALL, Copies, Floats, Rows
 from steering.layout import CLASSES, Layout
 from steering.model import OUTCOMES, Evidence, Health, Instant, Seconds
 
@@ -44,8 +44,8 @@ FAINT = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HerdTrial:
-    """The trial of a whole group, and the rows that failed a pair in it (`herd`)."""
+class GroupTrial:
+    """The trial of a whole group, and the rows that failed a pair in it (`group_trial`)."""
 
     trial: Trial
     failed: frozenset[int]
@@ -83,8 +83,8 @@ class Ledger:
     health: NDArray[np.int8]
     levels: Counts
     """(3, A, P, 3) points in the breach buckets of each class; own probes."""
-    herd: Counts
-    """(groups, 3) points in the buckets of each group's local paths together (`herd`)."""
+    group_points: Counts
+    """(groups, 3) points in the buckets of each group's local paths together (`group_trial`)."""
     scale: Counts
     """(3, A, P) of the buckets, from policy, class and the key's own past week."""
     counts: Counts
@@ -114,7 +114,7 @@ class Ledger:
     """Instant of the latest question to which anything came back from the address itself."""
     rtt: Floats
     copies: Copies
-    hearsay: Hearsay
+    traffic: TrafficLedger
     """What the resolvers' traffic shows: a stream of its own."""
     late: Mask
     """Shows an outdated copy, by serial or by the life of its signatures."""
@@ -136,14 +136,14 @@ class Ledger:
     """(A,) until then the address is asked fast."""
     shown: Floats
     """(A, 3) instants of the latest pairs that were bad here and good there, newest first
-    (`present`); NaN: there are none."""
+    (`recent_evidence`); NaN: there are none."""
     shown_since: Floats
     """(A,) since when they show the breach without a break; NaN: they do not."""
     quick: Floats
     """(A,) failing share of the last 16 local answers or so, whatever the time they took."""
     usual: Floats
     """(A,) what that share had risen to when it rose last, falling with it; NaN: it never answered
-    well (`worse`)."""
+    well (`worsening`)."""
     worse_at: Floats
     """(A,) when the local path got clearly worse than it had been; NaN: never."""
     bad_at: Floats
@@ -157,11 +157,11 @@ class Ledger:
     asked_at: Floats
     """(A, ASKED) instants of the latest questions, newest first; NaN: there are none (`losses`)."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
-    counted: Mapping[Key, names.Names] = field(default_factory=dict)
-    ignored: Mapping[int, names.Names] = field(default_factory=dict)
+    counted: Mapping[Key, failed_names.Names] = field(default_factory=dict)
+    ignored: Mapping[int, failed_names.Names] = field(default_factory=dict)
     """Row -> names a rejected trial was about, and when it was rejected."""
     trials: Mapping[int, Trial] = field(default_factory=dict)
-    herds: Mapping[int, HerdTrial] = field(default_factory=dict)
+    group_trials: Mapping[int, GroupTrial] = field(default_factory=dict)
     """Group -> its trial."""
     controls: Mapping[int, Control] = field(default_factory=dict)
     backoffs: Mapping[int, Backoff] = field(default_factory=dict)
@@ -194,7 +194,7 @@ class Ledger:
         return cls(
             health=np.zeros((a, p), dtype=np.int8),
             levels=none(len(CLASSES), a, p, 3),
-            herd=none(int(layout.group_of.max(initial=-1)) + 1, 3),
+            group_points=none(int(layout.group_of.max(initial=-1)) + 1, 3),
             scale=np.repeat(layout.base_scale[:, :, None], p, axis=2),
             counts=none(len(OUTCOMES), a, p),
             recent_bad=zero(a, p),
@@ -213,7 +213,7 @@ class Ledger:
             reached=nan(a, p),
             rtt=nan(a, p),
             copies=copies,
-            hearsay=Hearsay.blank(layout, now),
+            traffic=TrafficLedger.blank(layout, now),
             late=no(a, p),
             behind=no(a, p),
             floor=nan(*copies.serial.shape),
@@ -260,7 +260,7 @@ class Ledger:
 
     def witnesses(self, a: int) -> tuple[str, ...]:
         """Names that failed lately on the local path of the address in row `a`."""
-        return names.latest(self.counted.get((a, 0), names.NONE))
+        return failed_names.latest(self.counted.get((a, 0), failed_names.NONE))
 
 
 SHOWN = 0.0005
@@ -308,9 +308,9 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
 
 
 def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
-    share = ledger.hearsay.share_of(key, now)
+    share = ledger.traffic.share_of(key, now)
     if not share >= SHOWN:
         return ""
-    evidence = ledger.hearsay.evidence.get(key)
+    evidence = ledger.traffic.evidence.get(key)
     proof = f", as {evidence}" if evidence is not None else ""
     return f"of what the resolvers were answered, {share:.1%} failing{proof}"

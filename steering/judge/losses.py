@@ -20,11 +20,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from steering.judge.backoff import GENTLE
-from steering.judge.draft import Draft
+from steering.judge.copy_on_write import own, write
+from steering.judge.edit import Draft
 from steering.judge.health import Signal
 from steering.judge.ledger import Ledger, Mask
-from steering.judge.own import own, write
-from steering.judge.present import confirm
+from steering.judge.recent_evidence import confirm
 from steering.layout import CLASSES, Layout
 from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
 
@@ -121,7 +121,7 @@ def watched(ledger: Ledger, a: int) -> bool:
     return bool(ledger.losses[a].max(initial=0) > 2 * HERE)
 
 
-def wary(ledger: Ledger, layout: Layout) -> Mask:
+def watched_slowly(ledger: Ledger, layout: Layout) -> Mask:
     """(A, P) remote paths beside which the local one is asked slowly on: it loses more."""
     asked: Mask = (ledger.losses > 0) & (ledger.health == Health.HEALTHY)
     return asked & (layout.order >= 0) & (ledger.health[:, :1] <= Health.HEALTHY)

@@ -31,7 +31,7 @@ from steering.layout import Layout
 from steering.model import LOCAL, Family, Observation, Outcome, Target
 
 if TYPE_CHECKING:
-    from steering.judge.draft import Draft
+    from steering.judge.edit import Draft
 
 Mask = NDArray[np.bool_]
 Sources = Mapping[Family, tuple[str, ...]]
@@ -53,7 +53,7 @@ SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
 """How a question ends that no answer came to; whatever kept it, a resolver's would fare alike."""
 
 
-class State(enum.StrEnum):
+class LegState(enum.StrEnum):
     """What is known of one leg."""
 
     USABLE = "usable"
@@ -97,7 +97,7 @@ class Leg:
 class Reach:
     """What became of the latest questions over a leg."""
 
-    state: State = State.UNTRIED
+    state: LegState = LegState.UNTRIED
     came: int = 0
     """Answers in a row."""
     lost: int = 0
@@ -119,15 +119,15 @@ class Reach:
         if self.came == BACK:
             return self
         came = self.came + 1
-        if self.state is State.LOST and came < BACK:
-            return Reach(state=State.LOST, came=came, least=self.least)
-        return Reach(state=State.USABLE, came=came)
+        if self.state is LegState.LOST and came < BACK:
+            return Reach(state=LegState.LOST, came=came, least=self.least)
+        return Reach(state=LegState.USABLE, came=came)
 
     def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
         """After one more question without an answer, to this address of so many."""
         row = self
         if self.most >= octets > 0:  # one as large came meanwhile
-            if self.state is State.LOST:
+            if self.state is LegState.LOST:
                 return self
             row = replace(self, lost=0, asked=frozenset(), least=0, most=0)
         after = replace(
@@ -138,22 +138,22 @@ class Reach:
             least=min(octets, row.least or octets),
             beside=min(row.beside, 1),
         )
-        enough = LOST if self.state is State.USABLE else AT_FIRST
+        enough = LOST if self.state is LegState.USABLE else AT_FIRST
         told = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
         if told and (after.beside or not octets):
-            return replace(after, state=State.LOST)
+            return replace(after, state=LegState.LOST)
         return after
 
     def smaller(self, here: int = 0) -> Reach:
         """After an answer that is not as large as those which are lost; it has so many octets over
         the local path, if it is a large one there.
         """
-        if self.state is not State.LOST and not self.lost:
+        if self.state is not LegState.LOST and not self.lost:
             return self
         if here >= self.least or self.beside + 1 == FORGOTTEN:
             # The nameservers at the site answer in fewer octets, or all do by now.
-            return Reach(state=State.USABLE) if self.state is State.USABLE else NOTHING
-        if self.state is not State.LOST and not self.beside:
+            return Reach(state=LegState.USABLE) if self.state is LegState.USABLE else NOTHING
+        if self.state is not LegState.LOST and not self.beside:
             # While these were lost it may be that nothing came.
             return Reach(state=self.state, beside=1)
         return replace(self, beside=self.beside + 1)
@@ -223,18 +223,18 @@ def _addresses(layout: Layout, a: int, p: int, *, upstream: bool = False) -> int
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SiteReach:
     """What is known of the way from a source over a site and back."""
 
     leg: Leg
     transport: str
     """`udp` or `tcp`; `large`: what is large, by either."""
-    state: State
+    state: LegState
 
 
-def states(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Iterator[Shown]:
+def states(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Iterator[SiteReach]:
     """What is known of each leg that the resolvers' packets could take."""
-    large: dict[Leg, set[State]] = {}
+    large: dict[Leg, set[LegState]] = {}
     for leg, reach in legs.items():
         if leg.large:
             large.setdefault(replace(leg, large="", tcp=False), set()).add(reach.state)
@@ -245,10 +245,10 @@ def states(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Itera
                 by_udp = Leg(layout.paths[p], family, source, tcp=False)
                 by_tcp = replace(by_udp, tcp=True)
                 known = large.get(by_udp, set())
-                yield Shown(by_udp, "udp", legs.get(by_udp, NOTHING).state)
-                yield Shown(by_udp, "tcp", legs.get(by_tcp, NOTHING).state)
-                worst = (state for state in (State.LOST, State.USABLE) if state in known)
-                yield Shown(by_udp, "large", next(worst, State.UNTRIED))
+                yield SiteReach(by_udp, "udp", legs.get(by_udp, NOTHING).state)
+                yield SiteReach(by_udp, "tcp", legs.get(by_tcp, NOTHING).state)
+                worst = (state for state in (LegState.LOST, LegState.USABLE) if state in known)
+                yield SiteReach(by_udp, "large", next(worst, LegState.UNTRIED))
 
 
 def lost(legs: Mapping[Leg, Reach], sources: Sources, *, partial: bool) -> tuple[Leg, ...]:
@@ -262,12 +262,12 @@ def lost(legs: Mapping[Leg, Reach], sources: Sources, *, partial: bool) -> tuple
     return tuple(
         leg
         for leg, reach in legs.items()
-        if reach.state is State.LOST
+        if reach.state is LegState.LOST
         and leg.partial is partial
         and leg.site != LOCAL
         and leg.source in (sources.get(leg.family) or ("",))
         and (partial or (leg.source and _served(legs, leg.family, leg.source)))
-        and not (leg.large and legs.get(leg.any_size, NOTHING).state is State.LOST)
+        and not (leg.large and legs.get(leg.any_size, NOTHING).state is LegState.LOST)
     )
 
 
@@ -277,14 +277,14 @@ def without_answers(legs: Mapping[Leg, Reach], sources: Sources) -> tuple[Leg, .
         leg
         for family, named in sources.items()
         for leg in (Leg(LOCAL, family, source, tcp=False) for source in named if source)
-        if legs.get(leg, NOTHING).state is State.LOST
+        if legs.get(leg, NOTHING).state is LegState.LOST
         and any(_served(legs, family, other) for other in named)
     )
 
 
 def _served(legs: Mapping[Leg, Reach], family: Family, source: str) -> bool:
     """Whether answers come back to it over the local path."""
-    return legs.get(Leg(LOCAL, family, source, tcp=False), NOTHING).state is State.USABLE
+    return legs.get(Leg(LOCAL, family, source, tcp=False), NOTHING).state is LegState.USABLE
 
 
 def usable(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Mask:
@@ -300,7 +300,7 @@ def usable(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Mask:
 def comes_back(legs: Mapping[Leg, Reach], sources: Sources, family: Family, site: str) -> bool:
     """Whether datagrams come back over a site to each source that gets them over the local path."""
     return all(
-        legs.get(Leg(site, family, source, tcp=False), NOTHING).state is State.USABLE
+        legs.get(Leg(site, family, source, tcp=False), NOTHING).state is LegState.USABLE
         for source in sources.get(family, ())
         if source and _served(legs, family, source)
     )

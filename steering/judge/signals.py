@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge import detector
-from steering.judge.compare import answered_elsewhere, cut_off, silent
-from steering.judge.draft import Draft
-from steering.judge.habit import learn, review
+from steering.judge import buckets
+from steering.judge.baseline import learn, review
+from steering.judge.copy_on_write import own, write
+from steering.judge.dismissed import end_suspicion, keep_suspicions, unfounded
+from steering.judge.edit import Draft
+from steering.judge.group_trial import count_group
 from steering.judge.health import Signal
-from steering.judge.herd import count_herd
 from steering.judge.ledger import breached
-from steering.judge.listen import listen
 from steering.judge.losses import raise_losses
-from steering.judge.own import own, write
-from steering.judge.recover import Hold
-from steering.judge.stale import late
-from steering.judge.unfounded import end_suspicion, keep_suspicions, unfounded
+from steering.judge.peer_paths import answered_elsewhere, cut_off, silent
+from steering.judge.recovery import Hold
+from steering.judge.staleness import late
+from steering.judge.traffic_counts import listen
 from steering.layout import CLASSES
 from steering.model import Health, Heard, Verdict
 
@@ -78,7 +78,7 @@ def _buckets(draft: Draft, own_fault: Mask) -> None:
         return
     c, a, p = columns
     if bad.any() or book.levels[c, a, p].any():  # good answers drain nothing from empty ones
-        levels, full = detector.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
+        levels, full = buckets.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
         full &= ~((c == _TIMEOUT) & (p == 0) & own_fault[a])
         write(book, "levels", (c, a, p), levels)
         acting = full & draft.layout.acts_on[c, a]
@@ -86,7 +86,7 @@ def _buckets(draft: Draft, own_fault: Mask) -> None:
             where = np.zeros(draft.layout.shape, dtype=np.bool_)
             where[a[acting], p[acting]] = True
             _against(draft, where)
-    count_herd(draft, columns, bad, good)
+    count_group(draft, columns, bad, good)
     learn(draft, columns, bad, good)
     review(draft)
 

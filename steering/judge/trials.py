@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from steering.judge import names
-from steering.judge.backoff import acquit, weigh
-from steering.judge.compare import candidates
-from steering.judge.confirm import CONFIRM_AT, Confirmation, Trial
-from steering.judge.draft import Draft
+from steering.judge import failed_names
+from steering.judge.backoff import ease, weigh
+from steering.judge.copy_on_write import own
+from steering.judge.dismissed import dismiss
+from steering.judge.edit import Draft
 from steering.judge.health import Signal
-from steering.judge.own import own
-from steering.judge.unfounded import dismiss
+from steering.judge.paired_test import CONFIRM_AT, Confirmation, Trial
+from steering.judge.peer_paths import candidates
 from steering.layout import CLASSES
 from steering.model import Health, Observation, Round, Verdict
 
@@ -23,7 +23,7 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
     trial = draft.trials.get(a)
     if trial is None or trial.result is not Confirmation.OPEN or item.at < trial.since:
         return
-    if names.holds(draft.ignored.get(a, names.NONE), item.question.name, draft.now):
+    if failed_names.holds(draft.ignored.get(a, failed_names.NONE), item.question.name, draft.now):
         return
     here = bad(draft, a, 0, seen.get(0))
     there = bad(draft, a, trial.candidate, seen.get(trial.candidate))
@@ -34,7 +34,7 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         draft.trials[a] = weigh(trial, draft.layout, item.at, draft.now, lost=lost)
     else:
         after = trial.pair(bad_here=here, bad_there=there)
-        draft.trials[a] = after if here else acquit(after, draft.layout, item.at)
+        draft.trials[a] = after if here else ease(after, draft.layout, item.at)
 
 
 def bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:

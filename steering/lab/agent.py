@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from steering.lab.sandbox import PYTHON, LabError, Program, poll
-from steering.lab.world import World
+from steering.lab.topology import Topology
 from steering.model import Family, Seconds
 
 STATUS_PORT = 9353
@@ -28,7 +28,7 @@ _ANSWER: Seconds = 15.0
 class Seat:
     """Where one agent runs, to be started and asked there."""
 
-    world: World
+    world: Topology
     namespace: str
     door: Path | None = None
     """The socket at which it is asked, as the commands do; left out: the port."""

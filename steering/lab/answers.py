@@ -6,7 +6,7 @@ costs a few bytes and saves nearly all the time: some ten thousand answers a sec
 Python process. Denials are NSEC3 alone (RFC 5155 7.2), with opt-out; delegations are one
 label below the zone, so the closest encloser of what does not exist is always the apex.
 
-Left to others: sockets (``embedded``), and making zones (``zone``).
+Left to others: sockets (``mini_authority``), and making zones (``zone``).
 """
 
 from __future__ import annotations

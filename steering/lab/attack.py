@@ -24,9 +24,9 @@ from steering.act.lease import Lease, boot_time
 from steering.lab.agent import STATUS_PORT
 from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.scene import Scene
-from steering.lab.world import EDGE, ISP
+from steering.lab.topology import EDGE, ISP
 from steering.model import Seconds, WallTime
-from steering.report.http.doors import NAME
+from steering.report.http.listeners import NAME
 
 POWERS: Final = ("names", "answers", "status", "dnstap", "files")
 DUE: Seconds = 1.0

@@ -36,8 +36,8 @@ import dns.rdata
 import dns.rdatatype
 import dns.rrset
 
-from steering.dnstap.stream import CONTENT_TYPE, Control, control
 from steering.model import Instant, Seconds
+from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
 
 _QR_AA = 0x8400
 _NSID_OPTION = b"\0\3\0\0"

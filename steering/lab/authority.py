@@ -15,9 +15,9 @@ from typing import ClassVar
 import dns.message
 import dns.rcode
 
-from steering.lab.embedded import Orders
+from steering.lab.mini_authority import Orders
 from steering.lab.sandbox import PYTHON, LabError, Program, find, poll
-from steering.lab.world import World
+from steering.lab.topology import Topology
 from steering.lab.zone import SignedZone
 from steering.model import Family
 
@@ -34,7 +34,7 @@ class Authority(abc.ABC):
     kind: ClassVar[str]
 
     def __init__(
-        self, world: World, namespace: str, *, addresses: Sequence[str] | None = None, nsid: str
+        self, world: Topology, namespace: str, *, addresses: Sequence[str] | None = None, nsid: str
     ) -> None:
         self.world = world
         self.namespace = namespace
@@ -123,7 +123,7 @@ class Authority(abc.ABC):
 
 
 class Embedded(Authority):
-    """Our own small server (``embedded``)."""
+    """Our own small server (``mini_authority``)."""
 
     kind = "embedded"
     before: Sequence[bytes] = ()
@@ -143,7 +143,7 @@ class Embedded(Authority):
             self._program.signal(signal.SIGHUP)
         else:
             path = str(self.work / "orders.json")
-            self._program = self._start([PYTHON, "-m", "steering.lab.embedded", path])
+            self._program = self._start([PYTHON, "-m", "steering.lab.mini_authority", path])
         self._await(rcode)
 
 
@@ -212,7 +212,7 @@ class Nsd(Authority):
 
 
 def authority(
-    world: World, namespace: str, *, addresses: Sequence[str] | None = None, nsid: str
+    world: Topology, namespace: str, *, addresses: Sequence[str] | None = None, nsid: str
 ) -> Authority:
     """NSD if it is installed, else our own server."""
     kind = Nsd if find("nsd") else Embedded

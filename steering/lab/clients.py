@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from steering.lab.growing import added
 from steering.lab.sandbox import PYTHON, LabError, Program, poll
-from steering.lab.world import EDGE, World
+from steering.lab.tail import added
+from steering.lab.topology import EDGE, Topology
 from steering.model import Instant, Seconds, WallTime
 
 _SERVFAIL, _REFUSED = 2, 5
@@ -52,7 +52,7 @@ class Tally:
 class Clients:
     """The load, from the parent's side. ``rate`` in questions per second."""
 
-    world: World
+    world: Topology
     rate: float = 50.0
     zones: Sequence[str] = ("com.", "net.")
     timeout: Seconds = 3.0

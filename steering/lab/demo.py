@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from steering.lab.display import Picture, Show, screen
 from steering.lab.sandbox import LabError
 from steering.lab.scene import Scene, Settings, seconds
-from steering.lab.show import Picture, Show, screen
 from steering.lab.timeline import Timeline, first_told
-from steering.lab.world import EDGE, World
+from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import Fault, FaultKind, Validity, ZoneSpec, sign
 from steering.model import LOCAL, Family, Seconds
 
@@ -32,7 +32,7 @@ PATIENCE: Seconds = 45.0
 
 def demo(*, timeline: Path | None = None, embedded: bool = False) -> int:
     """Play the story; exit code 0 if it went as it should, 1 if not."""
-    missing = World.missing()
+    missing = Topology.missing()
     if missing:
         print("steering demo can't run here:", file=sys.stderr)
         for what in missing:

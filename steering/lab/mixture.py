@@ -22,7 +22,7 @@ import dns.message
 import dns.rcode
 
 from steering.lab.tangled import TYPES, names
-from steering.lab.world import EDGE, World
+from steering.lab.topology import EDGE, Topology
 from steering.model import Family, Instant, Seconds
 
 SILENT = "silent"
@@ -35,7 +35,7 @@ _DRAWN: Final = re.compile("-[0-9a-f]{8}")
 class Mixture:
     """A thread that asks, from entering the context until leaving it."""
 
-    world: World
+    world: Topology
     resolvers: Mapping[str, str]
     """Name -> where it listens in the edge namespace."""
     rate: float
@@ -123,7 +123,7 @@ class _Asking:
                 self.told[SILENT] += 1
 
 
-def _connected(world: World, at: str) -> socket.socket:
+def _connected(world: Topology, at: str) -> socket.socket:
     udp = world.socket(EDGE, Family.IPV4)
     udp.connect((at, 53))
     udp.setblocking(False)

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from steering.act.bgp.speaker import Speaker
-from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
+from steering.act.bgp.actuator import BgpActuator
+from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
 from steering.model import Family
 
 EDGE = {Family.IPV4: "10.9.0.1", Family.IPV6: "fd09::1"}
@@ -170,8 +170,8 @@ def terms(
     over: Family = Family.IPV4,
     peers: tuple[Peer, ...] = (),
     **more: Any,  # noqa: ANN401
-) -> Terms:
-    return Terms(
+) -> BgpSettings:
+    return BgpSettings(
         local_as=local_as,
         router_id="10.9.0.1",
         peers=peers or (Peer(address=ROUTER[over], peer_as=64512),),
@@ -187,7 +187,7 @@ def terms(
 class Host:
     """The acting half of an agent, by BGP alone: turns as often as it is asked to."""
 
-    def __init__(self, said: Terms, runtime: Path, *, lease: float = 20.0) -> None:
+    def __init__(self, said: BgpSettings, runtime: Path, *, lease: float = 20.0) -> None:
         runtime.mkdir(parents=True, exist_ok=True)
         passable(runtime)  # for the speaker's user
         self.terms, self.runtime, self.lease = said, runtime, lease
@@ -197,8 +197,8 @@ class Host:
         self.events: list[Any] = []
         self.speaker = self._new()
 
-    def _new(self) -> Speaker:
-        return Speaker(self.terms, self.runtime, lease=self.lease, may_speak=lambda: True)
+    def _new(self) -> BgpActuator:
+        return BgpActuator(self.terms, self.runtime, lease=self.lease, may_speak=lambda: True)
 
     def restart(self) -> None:
         """An agent that ended, and another."""

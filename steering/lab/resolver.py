@@ -13,9 +13,9 @@ from typing import ClassVar
 import dns.flags
 import dns.message
 
-from steering.lab.mini import Settings
+from steering.lab.mini_resolver import Settings
 from steering.lab.sandbox import PYTHON, LabError, Program, find, poll
-from steering.lab.world import EDGE, World
+from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import Keys
 from steering.model import Family
 
@@ -33,7 +33,7 @@ class Resolving(abc.ABC):
 
     def __init__(
         self,
-        world: World,
+        world: Topology,
         *,
         keys: Mapping[str, Keys],
         namespace: str = EDGE,
@@ -218,7 +218,7 @@ class Recursor(Resolving):
 
 
 class MiniResolver(Resolving):
-    """Our own small resolver (``mini``)."""
+    """Our own small resolver (``mini_resolver``)."""
 
     kind = "mini"
 
@@ -228,10 +228,10 @@ class MiniResolver(Resolving):
             anchors=tuple((zone, keys.ds(zone)) for zone, keys in self.keys.items()),
             addresses=self.addresses,
         ).write(path)
-        return [PYTHON, "-m", "steering.lab.mini", str(path)]
+        return [PYTHON, "-m", "steering.lab.mini_resolver", str(path)]
 
 
-def resolver(world: World, *, keys: Mapping[str, Keys]) -> Resolving:
+def resolver(world: Topology, *, keys: Mapping[str, Keys]) -> Resolving:
     """Unbound if it is installed, else our own; not started yet."""
     kind = Unbound if find("unbound") else MiniResolver
     return kind(world, keys=keys)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steering.act.bgp.terms import NO_EXPORT
+from steering.act.bgp.settings import NO_EXPORT
 from steering.lab.peering import EDGE, ROUTER, Network, passable, run, until
 from steering.lab.sandbox import find
 from steering.model import Family

@@ -6,7 +6,7 @@ this process ends, the pipe closes, the init ends, and the kernel ends every pro
 network namespace inside with it (pid_namespaces(7)). ``/run`` inside is a private tmpfs, so
 named network namespaces are seen by nobody else.
 
-Left to others: what the network looks like (``world``), what runs in it.
+Left to others: what the network looks like (``topology``), what runs in it.
 """
 
 from __future__ import annotations

@@ -17,14 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.agent import STATUS_PORT, Answer, Seat
-from steering.lab.anycast import GTLD_SERVERS
 from steering.lab.authority import Authority, Embedded, authority
 from steering.lab.clients import Clients
-from steering.lab.growing import added
 from steering.lab.resolver import MiniResolver, Resolving, resolver
 from steering.lab.sandbox import PYTHON, LabError, Program
-from steering.lab.world import EDGE, World
+from steering.lab.tail import added
+from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import FRESH, Fault, Keys, SignedZone, Validity, ZoneSpec, sign
 from steering.model import LOCAL, Family, Seconds, WallTime
 
@@ -78,7 +78,7 @@ class Scene:
     work: Path | None = None
     door: Path | None = None
     """Ask the agent at this socket: at its port strangers may hold all the places."""
-    world: World = field(init=False)
+    world: Topology = field(init=False)
     keys: dict[str, Keys] = field(init=False)
     specs: dict[str, ZoneSpec] = field(init=False)
     authorities: dict[str, Authority] = field(init=False)
@@ -92,7 +92,7 @@ class Scene:
     def __enter__(self) -> Self:
         addresses = [a for both in self.nameservers.values() for a in both]
         self.world = self._stack.enter_context(
-            World(addresses=addresses, sites=self.sites, mesh=self.mesh, work=self.work)
+            Topology(addresses=addresses, sites=self.sites, mesh=self.mesh, work=self.work)
         )
         self.keys = {zone: Keys.fresh(spare=self.spare_keys) for zone in ZONES}
         serial = int(time.time())

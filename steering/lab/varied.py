@@ -28,7 +28,7 @@ from steering.lab.resolvers import RESOLVING
 from steering.lab.sandbox import LabError, Program, find, missing, poll
 from steering.lab.servers import Place
 from steering.lab.tangled import ZONES, fresh_keys, head, sign, sign_zone
-from steering.lab.world import EDGE, World
+from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import Keys
 from steering.model import LOCAL, Family, WallTime
 
@@ -77,7 +77,7 @@ class Varied:
     probe: str = "interval: 10s, fast_interval: 200ms, timeout: 1s"
     dnstap: Mapping[str, str] = field(default_factory=dict)
     """Resolver -> what its page in the docs says to configure, with the socket of `tap`."""
-    world: World = field(init=False)
+    world: Topology = field(init=False)
     keys: Mapping[str, Keys] = field(init=False, default_factory=fresh_keys)
     root: Keys = field(init=False, default_factory=Keys.fresh)
     agent: Program | None = field(init=False, default=None)
@@ -88,7 +88,7 @@ class Varied:
 
     def __enter__(self) -> Self:
         everywhere = [a for server in SERVERS for a in both_of(server)]
-        self.world = self._stack.enter_context(World(addresses=everywhere, sites=(SITE,)))
+        self.world = self._stack.enter_context(Topology(addresses=everywhere, sites=(SITE,)))
         self.seat = Seat(world=self.world, namespace=EDGE)
         for resolver, group in _GROUPS.items():
             self._count(resolver, group)

@@ -31,7 +31,7 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.NSEC3 import NSEC3
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.addresses import GTLD_SERVERS
 from steering.model import Family, Seconds, WallTime
 
 DATA_LIFE: Seconds = 609_000

@@ -1,7 +1,7 @@
 """One question, and all that can be told of what came of it: for people who look for a cause.
 
-The prober (`ask`) wants answers, and keeps strangers out. This wants to know what happened instead
-of an answer: its UDP sockets are not connected, so what comes from another address or port, or by
+The prober (`query`) wants answers, and keeps strangers out. This asks what happened instead of
+an answer: its UDP sockets are not connected, so what comes from another address or port, or by
 another link, is seen and told apart. None of that counts as an answer. Over TCP one connection
 carries a question, and when that was answered all others at once, whose answers fill several
 segments.
@@ -23,10 +23,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from steering.model import Family, Instant, Seconds
-from steering.observe.ask import SO_MARK, UNPINNED, Pin, query
-from steering.observe.complaints import Complaint, arrival, complaints, decline, invite
-from steering.observe.echo import Likeness, likeness
+from steering.observe.icmp_errors import IcmpError, arrival, complaints, decline, invite
 from steering.observe.nonce import random_label
+from steering.observe.probe.echo import Likeness, likeness
+from steering.observe.query import SO_MARK, UNPINNED, ProbePin, query
 from steering.observe.strays import link_name
 
 _HEADER: Final = 12
@@ -85,7 +85,7 @@ class Sending:
 
     address: str
     mark: int | None = None
-    pin: Pin = UNPINNED
+    pin: ProbePin = UNPINNED
     link: int | None = None
     """Index of the interface that answers by UDP have to come in by; None for any."""
 
@@ -305,7 +305,7 @@ async def _ready(sock: socket.socket, until: Instant, *, writing: bool = False) 
     return True
 
 
-def _complained(said: Complaint) -> Exchange:
+def _complained(said: IcmpError) -> Exchange:
     return Exchange(
         ended=Ended.OURS if said.ours else Ended.TOLD,
         detail=f"{said.by}: {said.what}",

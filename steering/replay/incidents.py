@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from steering.decide.state import State
 from steering.model import LOCAL, Event, Family, Health, Instant, Seconds, WallTime
-from steering.world import World
-from steering.would import decision
+from steering.rehearsed_events import decision
 
 STAGES = ("suspected", "confirmed", "steered", "proved", "recovered", "released")
 """The events of an incident, in the order of a good one."""
@@ -68,19 +68,19 @@ class Incidents:
         self._ill: set[tuple[str, str]] = set()
         self._steered: dict[str, str] = {}
 
-    def take_up(self, world: World) -> None:
+    def take_up(self, state: State) -> None:
         """Begin in the middle: what is under way already is no news."""
-        layout = world.layout
+        layout = state.layout
         for a, target in enumerate(layout.targets):
-            health = Health(int(world.ledger.health[a, 0]))
+            health = Health(int(state.ledger.health[a, 0]))
             if health.word in _ILL:
                 self._ill.add((target.upstream, target.address))
-            if world.plan[a]:
+            if state.plan[a]:
                 self._steered[target.address] = target.upstream
-            if health.word in _ILL or world.plan[a]:
-                self._begin(target.upstream, world.wall)
+            if health.word in _ILL or state.plan[a]:
+                self._begin(target.upstream, state.wall)
 
-    def see(self, events: Iterable[Event], wall: WallTime, now: Instant, world: World) -> None:
+    def see(self, events: Iterable[Event], wall: WallTime, now: Instant, state: State) -> None:
         """One turn's events."""
         ending: set[str] = set()
         for told in events:
@@ -89,7 +89,7 @@ class Incidents:
             if upstream is None:
                 continue
             if event.event in STAGES:
-                self._reach(event, upstream, wall, now, world)
+                self._reach(event, upstream, wall, now, state)
                 self._open[upstream].carried_out &= told.event == event.event
             if event.event == "health_changed" and event.path == LOCAL and event.address:
                 self._change(event, upstream)
@@ -107,13 +107,13 @@ class Incidents:
         return self._open[upstream]
 
     def _reach(
-        self, event: Event, upstream: str, wall: WallTime, now: Instant, world: World
+        self, event: Event, upstream: str, wall: WallTime, now: Instant, state: State
     ) -> None:
         incident = self._begin(upstream, wall)
         incident.first.setdefault(event.event, wall)
         incident.last[event.event] = wall
         if event.event in ("suspected", "confirmed", "steered") and not incident.last.get("proved"):
-            first = _first_bad(world, upstream, wall, now)
+            first = _first_bad(state, upstream, wall, now)
             if first is not None:
                 incident.first_bad = min(first, incident.first_bad or first)
         if event.address is None:
@@ -139,9 +139,9 @@ class Incidents:
         return upstream in self._steered.values() or any(u == upstream for u, _ in self._ill)
 
 
-def _first_bad(world: World, upstream: str, wall: WallTime, now: Instant) -> WallTime | None:
-    rows = [a for a, t in enumerate(world.layout.targets) if t.upstream == upstream]
-    first = world.ledger.first_bad[rows]
+def _first_bad(state: State, upstream: str, wall: WallTime, now: Instant) -> WallTime | None:
+    rows = [a for a, t in enumerate(state.layout.targets) if t.upstream == upstream]
+    first = state.ledger.first_bad[rows]
     return None if np.isnan(first).all() else wall - (now - float(np.nanmin(first)))
 
 

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from steering import engine
+from steering.decide.state import State
+from steering.engine import engine
+from steering.engine.migrate import migrate
+from steering.journal import setups
+from steering.journal.reader import Checkpoint, DamagedError, Recording
+from steering.journal.records import Turn, differing, digest
 from steering.layout import Layout
 from steering.model import Event, Instant, Step, WallTime
-from steering.relay import relay
-from steering.replay import setups
-from steering.replay.record import Turn, differing, digest
-from steering.replay.recording import Begin, DamagedError, Recording
-from steering.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Again:
+class Rerun:
     """One turn, run again."""
 
     turn: Turn
     """As it was recorded."""
-    world: World
+    state: State
     """After it."""
     steps: tuple[Step, ...]
     events: tuple[Event, ...]
@@ -56,46 +56,46 @@ def rerun(
     policies: Path | None = None,
     since: WallTime | None = None,
     until: WallTime | None = None,
-) -> Iterator[Again]:
+) -> Iterator[Rerun]:
     """Every turn from the last checkpoint before `since`.
 
     Raises:
         DamagedError: where the journal can't be read on, or the engine can't run what it says.
         ConfigError: where the other policies are wrong.
     """
-    world: World | None = None
+    state: State | None = None
     unlike: Difference | None = None
     for item in recording.read(since, until):
-        if isinstance(item, Begin):
+        if isinstance(item, Checkpoint):
             if policies is not None:
-                world = _under(policies, item, world)
+                state = _under(policies, item, state)
             else:
-                unlike = _unlike(item, world)
-                world = item.world
+                unlike = _unlike(item, state)
+                state = item.state
             continue
-        if world is None:
+        if state is None:
             raise DamagedError(f"{recording.path}: it does not begin with a checkpoint")
         try:
-            world, steps, events = engine.turn(world, item.facts, item.now)
+            state, steps, events = engine.turn(state, item.facts, item.now)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise DamagedError(
                 f"{recording.path}: the engine can't run these facts: {error!r}"
             ) from error
         difference = unlike
         if policies is None and difference is None:
-            difference = _difference(item, world, steps, events)
+            difference = _difference(item, state, steps, events)
         unlike = None
-        yield Again(turn=item, world=world, steps=steps, events=events, difference=difference)
+        yield Rerun(turn=item, state=state, steps=steps, events=events, difference=difference)
 
 
-def _under(policies: Path, begin: Begin, world: World | None) -> World:
+def _under(policies: Path, begin: Checkpoint, state: State | None) -> State:
     """The world under other policies: at first what was known then, later what it became."""
     layout = Layout.of(setups.with_policies(begin.setup, policies))
-    if not begin.world.started:
-        return World.blank(layout, begin.now, begin.wall)  # the agent was started anew
-    if world is None or not _same_time(world.now, begin.now):
-        world = begin.world
-    carried, _ = relay(world, layout, begin.now, begin.wall)
+    if not begin.state.started:
+        return State.blank(layout, begin.now, begin.wall)  # the agent was started anew
+    if state is None or not _same_time(state.now, begin.now):
+        state = begin.state
+    carried, _ = migrate(state, layout, begin.now, begin.wall)
     return carried
 
 
@@ -104,10 +104,10 @@ def _same_time(one: Instant, other: Instant) -> bool:
     return one <= other
 
 
-def _unlike(begin: Begin, world: World | None) -> Difference | None:
-    if world is None or not begin.follows:
+def _unlike(begin: Checkpoint, state: State | None) -> Difference | None:
+    if state is None or not begin.follows:
         return None
-    where = differing(world, begin.world)
+    where = differing(state, begin.state)
     if where is None:
         return None
     return Difference(
@@ -116,12 +116,12 @@ def _unlike(begin: Begin, world: World | None) -> Difference | None:
 
 
 def _difference(
-    recorded: Turn, world: World, steps: tuple[Step, ...], events: tuple[Event, ...]
+    recorded: Turn, state: State, steps: tuple[Step, ...], events: tuple[Event, ...]
 ) -> Difference | None:
     for what, was, now in (
         ("step", recorded.steps, steps),
         ("event", recorded.events, events),
-        ("plan or rules (digest)", (recorded.plan,), (digest(world),)),
+        ("plan or rules (digest)", (recorded.plan,), (digest(state),)),
     ):
         for at in range(max(len(was), len(now))):
             one, other = was[at : at + 1], now[at : at + 1]

@@ -1,11 +1,11 @@
 """A story run: the engine against the story's internet, deterministically.
 
-The agent's own cadence and questions ask what `attention` wants at the interval it wants,
+The agent's own cadence and questions ask what `fast_probing` wants at the interval it wants,
 answers come after their round-trip time or the timeout, the resolvers' traffic comes in
 tallies, and the actuator does at once what the plan says. A turn is run when there is news,
 as the agent runs it, and at least once a second.
 
-How finely, `haste` says: a story of two days turn by turn would take an hour.
+How finely, `pacing` says: a story of two days turn by turn would take an hour.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from steering import engine
-from steering.decide.attention import attention
+from steering.decide.fast_probing import attention
+from steering.decide.state import State
+from steering.engine import engine
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
@@ -33,19 +34,18 @@ from steering.model import (
     Target,
     WallTime,
 )
-from steering.observe.cadence import LIVE, Cadence, Pace
-from steering.observe.question import QuestionSet, delegations
-from steering.replay.haste import LEAD, Haste, haste, leap
-from steering.replay.internet import Internet
-from steering.replay.story import Told
-from steering.world import World
+from steering.observe.probe.questions import QuestionSet, delegations
+from steering.observe.probe.schedule import LIVE, Pace, Schedule
+from steering.replay.pacing import LEAD, Pacing, leap, pace
+from steering.replay.scenario import LoadedScenario
+from steering.replay.scenario_answers import ScenarioAnswers
 
 IDLE: Final[Seconds] = 1.0
 TALLY: Final[Seconds] = 0.2
 """The reader of dnstap hands over what it has this often."""
 COALESCE: Final[Seconds] = 0.1
 """The least time between two turns."""
-_EVERY = {Haste.DETAIL: COALESCE, Haste.STROLL: IDLE}
+_EVERY = {Pacing.DETAIL: COALESCE, Pacing.STROLL: IDLE}
 BEGINNING: Final[Instant] = 1000.0
 
 
@@ -57,8 +57,8 @@ class Turned:
     """The story's time: the agent's clock may be wrong."""
     now: Instant
     facts: Facts
-    before: World
-    after: World
+    before: State
+    after: State
     steps: tuple[Step, ...]
     events: tuple[Event, ...]
 
@@ -66,17 +66,17 @@ class Turned:
 class Simulation:
     """Runs one story, once."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, told: LoadedScenario) -> None:
         self.story, self.setup = told.story, told.setup
         self.layout = Layout.of(told.setup)
-        self.internet = Internet(told.story, self.layout)
+        self.internet = ScenarioAnswers(told.story, self.layout)
         self.asked = 0
         """Questions, each over some paths."""
         self.answers = self.failed = self.would_fail = 0.0
         """Of the resolvers: got, bad ones among them, and bad ones had nothing been steered."""
         self._rng = random.Random(f"probes of {told.story.story}")
         self._now = BEGINNING
-        self._world = World.blank(self.layout, self._now, self.internet.clock(told.story.begins))
+        self._world = State.blank(self.layout, self._now, self.internet.clock(told.story.begins))
         self._wanted: Mapping[str, Attention] = {}
         self._installed: dict[str, str] = {}
         self._pending: list[tuple[Instant, Round]] = []
@@ -100,10 +100,10 @@ class Simulation:
         end = BEGINNING + self.story.lasts
         while self._now < end:
             quiet = self._now - self._happened
-            speed = haste(
+            speed = pace(
                 self._world, self.internet, self.at, quiet=quiet, ahead=self._until_change()
             )
-            yield self._leap() if speed is Haste.LEAP else self._walk(_EVERY[speed])
+            yield self._leap() if speed is Pacing.LEAP else self._walk(_EVERY[speed])
 
     @property
     def at(self) -> WallTime:
@@ -225,9 +225,9 @@ class Simulation:
             self._cadence = self._begin_asking()
         return turned
 
-    def _begin_asking(self) -> Cadence:
+    def _begin_asking(self) -> Schedule:
         """The timelines, spread over the slow interval from now on."""
-        cadence = Cadence(
+        cadence = Schedule(
             [target.address for target in self.layout.targets],
             self.layout.paths,
             self._pace,

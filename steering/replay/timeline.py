@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
+from steering.rehearsed_events import told as named
 from steering.replay.incidents import STAGES, Incident
-from steering.report.events import sentence, timestamp
+from steering.report.log import sentence, timestamp
 from steering.report.terminal import WIDTH
-from steering.would import told as named
 
 _DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
 

@@ -25,15 +25,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from steering import __version__
-from steering.act.bgp.speaking import Speaking
-from steering.act.diff import Act
+from steering.act.bgp.status import BgpStatus
+from steering.act.kernel.diff import ChangeKind
 from steering.decide.rules import RULES
-from steering.dnstap.tally import Frames
 from steering.judge import forwarded, reach
-from steering.judge.reach import State
+from steering.judge.reach import LegState
 from steering.model import OUTCOMES, Health
+from steering.observe.dnstap.tally import Frames
 from steering.observe.strays import Stray
-from steering.report.snapshot import Hearing, Snapshot
+from steering.report.snapshot import Snapshot, TrafficStatus
 
 _OF_SHARES, _OF_SECONDS = 6, 3
 """Decimals that are shown: a third of a large scrape would be digits that nobody reads."""
@@ -65,7 +65,7 @@ class Meters:
             ["actuator", "action", "result"],
             registry=self.registry,
         )
-        for labels in itertools.product(("kernel", "bgp"), Act, ("done", "refused")):
+        for labels in itertools.product(("kernel", "bgp"), ChangeKind, ("done", "refused")):
             self.actions.labels(*labels)
         self.action_seconds = Histogram(
             "steering_action_seconds",
@@ -179,13 +179,13 @@ class _States(Collector):
 
 
 def _observations(snapshot: Snapshot) -> Iterator[Metric]:
-    layout, ledger = snapshot.world.layout, snapshot.world.ledger
+    layout, ledger = snapshot.state.layout, snapshot.state.ledger
     family = CounterMetricFamily(
         "steering_observations",
         "Answers, or their absence, by outcome; of source dnstap, secure is by dates alone.",
         labels=["upstream", "address", "path", "source", "outcome"],
     )
-    for source, counts in (("probe", ledger.counts), ("dnstap", ledger.hearsay.counts)):
+    for source, counts in (("probe", ledger.counts), ("dnstap", ledger.traffic.counts)):
         shown = counts > 0
         if len(layout.targets) <= FROM_ZERO:
             paths = len(layout.paths) if source == "probe" else 1 if snapshot.hearing else 0
@@ -205,7 +205,7 @@ def _strays(snapshot: Snapshot) -> Metric:
         "Packets to probes' sockets that were passed over; not who sent them.",
         labels=["path", "reason"],
     )
-    every = itertools.product((*snapshot.world.layout.paths, "live"), map(str, Stray))
+    every = itertools.product((*snapshot.state.layout.paths, "live"), map(str, Stray))
     for (path, reason), number in sorted({**dict.fromkeys(every, 0), **snapshot.strays}.items()):
         family.add_metric([path, reason], number)
     return family
@@ -224,7 +224,7 @@ def _put_back(snapshot: Snapshot) -> Metric:
 
 
 def _health(snapshot: Snapshot) -> Iterator[Metric]:
-    world = snapshot.world
+    state = snapshot.state
     ratio = GaugeMetricFamily(
         "steering_failure_ratio",
         "Failing share of own probes in about the last minute; absent where none was answered.",
@@ -236,21 +236,21 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
         " that were not asked.",
         labels=["upstream", "address", "path", "state"],
     )
-    shares = np.round(world.ledger.share(world.now), _OF_SHARES).tolist()
-    states = [state.word for state in Health]
-    healths = world.ledger.health.tolist()
-    for target, share, believed in zip(world.layout.targets, shares, healths, strict=True):
-        for path, part, state in zip(world.layout.paths, share, believed, strict=True):
+    shares = np.round(state.ledger.share(state.now), _OF_SHARES).tolist()
+    states = [one.word for one in Health]
+    healths = state.ledger.health.tolist()
+    for target, share, believed in zip(state.layout.targets, shares, healths, strict=True):
+        for path, part, code in zip(state.layout.paths, share, believed, strict=True):
             subject = [target.upstream, target.address, path]
             if math.isfinite(part):
                 ratio.add_metric(subject, part)
-            health.add_metric([*subject, states[state]], 1)
+            health.add_metric([*subject, states[code]], 1)
     yield ratio
     yield health
 
 
 def _copies(snapshot: Snapshot) -> Iterator[Metric]:
-    world = snapshot.world
+    state = snapshot.state
     lag = GaugeMetricFamily(
         "steering_serial_lag_seconds",
         "How far this path's copy of the zone is behind the newest seen on any path.",
@@ -261,11 +261,11 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
         "Shortest remaining life among the signatures seen lately; below 0: expired.",
         labels=["upstream", "zone", "address", "path"],
     )
-    lags = np.round(world.ledger.copies.zone_lag(world.layout, world.now), _OF_SECONDS).tolist()
-    lives = np.round(world.ledger.copies.zone_life(world.wall), _OF_SECONDS).tolist()
-    for a, target in enumerate(world.layout.targets):
-        for z, zone in enumerate(world.layout.policy(a).zones):
-            for p, path in enumerate(world.layout.paths):
+    lags = np.round(state.ledger.copies.zone_lag(state.layout, state.now), _OF_SECONDS).tolist()
+    lives = np.round(state.ledger.copies.zone_life(state.wall), _OF_SECONDS).tolist()
+    for a, target in enumerate(state.layout.targets):
+        for z, zone in enumerate(state.layout.policy(a).zones):
+            for p, path in enumerate(state.layout.paths):
                 subject = [target.upstream, zone, target.address, path]
                 if math.isfinite(lags[z][a][p]):
                     lag.add_metric(subject, lags[z][a][p])
@@ -275,7 +275,7 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
     yield left
 
 
-def _dnstap(hearing: Hearing) -> Iterator[Metric]:
+def _dnstap(hearing: TrafficStatus) -> Iterator[Metric]:
     frames = CounterMetricFamily(
         "steering_dnstap_frames", "Frames read, by what became of them.", labels=["result"]
     )
@@ -308,19 +308,19 @@ def _dnstap(hearing: Hearing) -> Iterator[Metric]:
 
 
 def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
-    orders = snapshot.world.orders
+    override_state = snapshot.state.override_state
     active = GaugeMetricFamily(
         "steering_override_active",
         "1 while the override is in force here; says nothing of whether it can be obeyed.",
         labels=["name", "action"],
     )
-    for override, state in zip(orders.overrides, orders.states, strict=True):
-        holds = state.active and not snapshot.acknowledged.is_spent(override)
+    for override, status in zip(override_state.overrides, override_state.states, strict=True):
+        holds = status.active and not snapshot.acknowledged.is_spent(override)
         active.add_metric([override.name, override.action.value], float(holds))
     yield active
 
 
-def _bgp(speaking: Speaking) -> Iterator[Metric]:
+def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "steering_bgp_session_up", "1 while the session is established.", labels=["neighbor"]
     )
@@ -353,13 +353,13 @@ def _sites(snapshot: Snapshot) -> Metric:
         " was not tried.",
         labels=["site", "family", "source", "transport"],
     )
-    world = snapshot.world
-    own = reach.states(world.ledger.legs, world.sources, world.layout)
-    through = forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+    state = snapshot.state
+    own = reach.states(state.ledger.legs, state.sources, state.layout)
+    through = forwarded.states(state.ledger.carried, state.forwarded, state.layout, state.now)
     for way in (*own, *through):
-        if way.state is not State.UNTRIED:
+        if way.state is not LegState.UNTRIED:
             subject = [way.leg.site, str(way.leg.family), way.leg.sender, way.transport]
-            family.add_metric(subject, float(way.state is State.USABLE))
+            family.add_metric(subject, float(way.state is LegState.USABLE))
     return family
 
 
@@ -372,7 +372,7 @@ def _mode(snapshot: Snapshot) -> Metric:
 
 
 def _plan(snapshot: Snapshot) -> Iterator[Metric]:
-    world = snapshot.world
+    state = snapshot.state
     desired = GaugeMetricFamily(
         "steering_desired",
         "1 where the plan sends the address through the site; says nothing of the kernel.",
@@ -384,16 +384,16 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
         " site.",
         labels=["upstream", "address", "family", "site"],
     )
-    planned = desired if world.layout.acts else would
+    planned = desired if state.layout.acts else would
     installed = GaugeMetricFamily(
         "steering_installed",
         "1 where the actuator found the route in place (bgp: sent in an established session).",
         labels=["actuator", "upstream", "address", "family", "site"],
     )
-    for a, target in enumerate(world.layout.targets):
+    for a, target in enumerate(state.layout.targets):
         subject = [target.upstream, target.address, str(target.family)]
-        if world.plan[a]:
-            planned.add_metric([*subject, world.layout.paths[world.plan[a]]], 1)
+        if state.plan[a]:
+            planned.add_metric([*subject, state.layout.paths[state.plan[a]]], 1)
         if target.address in snapshot.installed:
             installed.add_metric(["kernel", *subject, snapshot.installed[target.address]], 1)
         if snapshot.speaking is not None and target.address in snapshot.speaking.announced:
@@ -406,5 +406,5 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
         "steering_decisions", "Addresses decided by each rule in the latest turn.", labels=["rule"]
     )
     for rule in RULES:
-        decisions.add_metric([rule.name], int((world.rule == rule.number).sum()))
+        decisions.add_metric([rule.name], int((state.rule == rule.number).sum()))
     yield decisions

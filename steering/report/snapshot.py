@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from steering.act.bgp.speaking import Speaking
+from steering.act.bgp.status import BgpStatus
 from steering.decide.acknowledge import Acknowledged
+from steering.decide.state import Alarm, State
 from steering.model import Instant, Seconds
-from steering.world import Alarm, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hearing:
+class TrafficStatus:
     """How well the resolvers' traffic is heard."""
 
     frames: Mapping[str, int]
@@ -39,7 +39,7 @@ class Snapshot:
     """The world after a turn, and what only the agent knows."""
 
     mode: str
-    world: World
+    state: State
     installed: Mapping[str, str]
     """Address -> site, read from the kernel."""
     alarms: Mapping[str, Alarm]
@@ -50,11 +50,11 @@ class Snapshot:
     """When the loop last turned."""
     acknowledged: Acknowledged = field(default_factory=Acknowledged)
     """Which of the alarms somebody has seen."""
-    hearing: Hearing | None = None
+    hearing: TrafficStatus | None = None
     """None: no dnstap is configured."""
     events_lost: int = 0
     """Lines of events that could not be written."""
-    speaking: Speaking | None = None
+    speaking: BgpStatus | None = None
     """None: nothing is told by BGP."""
     strays: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(path, reason) -> packets to probes' sockets that were passed over."""

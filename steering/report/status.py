@@ -10,16 +10,16 @@ from dataclasses import asdict
 import numpy as np
 
 from steering import __version__
-from steering.decide.because import because
 from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
-from steering.decide.orders import NONE, Orders, State
+from steering.decide.override_state import NONE, OverrideState, OverrideStatus
+from steering.decide.reasons import because
 from steering.decide.rules import BY_NUMBER
+from steering.decide.state import Alarm, State
 from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health, Override
-from steering.report.events import timestamp
+from steering.report.log import timestamp
 from steering.report.snapshot import Snapshot
-from steering.world import Alarm, World
 
 Json = dict[str, object]
 
@@ -33,19 +33,19 @@ LISTED = 20_000
 
 def status(snapshot: Snapshot) -> Json:
     """The status of the contract (docs: HTTP API)."""
-    world = snapshot.world
+    state = snapshot.state
     through = _ways(
-        forwarded.states(world.ledger.carried, world.forwarded, world.layout, world.now)
+        forwarded.states(state.ledger.carried, state.forwarded, state.layout, state.now)
     )
     return {
-        "site": world.layout.site,
+        "site": state.layout.site,
         "mode": snapshot.mode,
-        "off": world.off,
-        "clock": "suspect" if "clock" in world.alarms else "ok",
+        "off": state.off,
+        "clock": "suspect" if "clock" in state.alarms else "ok",
         "version": __version__,
-        "time": timestamp(world.wall),
+        "time": timestamp(state.wall),
         "addresses": _Table(snapshot).addresses(),
-        "sites": _ways(reach.states(world.ledger.legs, world.sources, world.layout)),
+        "sites": _ways(reach.states(state.ledger.legs, state.sources, state.layout)),
         **({"forwarded": through} if through else {}),
         "overrides": _overrides(snapshot),
         "alarms": _alarms(snapshot, None),
@@ -85,19 +85,19 @@ def _alarm(snapshot: Snapshot, name: str, alarm: Alarm) -> Json:
 
 def explain(snapshot: Snapshot, address: str) -> Json | None:
     """Every rule for one address, in order, and the evidence; None: not one of ours."""
-    world = snapshot.world
-    explanation = explained(world, address)
+    state = snapshot.state
+    explanation = explained(state, address)
     if explanation is None:
         return None
     return {
-        **_Table(snapshot).address(world.layout.row[address]),
+        **_Table(snapshot).address(state.layout.row[address]),
         **explanation_as_data(explanation),
         "alarms": [
             _alarm(snapshot, name, alarm)
             for name, alarm in sorted(snapshot.alarms.items())
-            if world.layout.row[address] in alarm.about
+            if state.layout.row[address] in alarm.about
         ],
-        "time": timestamp(world.wall),
+        "time": timestamp(state.wall),
     }
 
 
@@ -124,7 +124,7 @@ def explanation_as_data(explanation: Explanation) -> Json:
     }
 
 
-def _ways(shown: Iterable[reach.Shown]) -> Json:
+def _ways(shown: Iterable[reach.SiteReach]) -> Json:
     """Site, family, source -> whether answers come back, by transport."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for way in shown:
@@ -134,13 +134,15 @@ def _ways(shown: Iterable[reach.Shown]) -> Json:
 
 
 def _overrides(snapshot: Snapshot) -> list[Json]:
-    orders, targets = snapshot.world.orders, snapshot.world.orders.targets
-    spent = [state.active and snapshot.acknowledged.is_spent(o) for o, state in _with(orders)]
+    override_state, targets = snapshot.state.override_state, snapshot.state.override_state.targets
+    spent = [
+        status.active and snapshot.acknowledged.is_spent(o) for o, status in _with(override_state)
+    ]
     decides: dict[int, list[str]] = {}
-    for a in np.flatnonzero(orders.decides != NONE).tolist():
-        decides.setdefault(int(orders.decides[a]), []).append(targets[a].address)
+    for a in np.flatnonzero(override_state.decides != NONE).tolist():
+        decides.setdefault(int(override_state.decides[a]), []).append(targets[a].address)
     # Where each begins in one list of all that they cover.
-    begins = itertools.accumulate((len(rows) for rows in orders.covers), initial=0)
+    begins = itertools.accumulate((len(rows) for rows in override_state.covers), initial=0)
     return [
         {
             "name": override.name,
@@ -155,56 +157,62 @@ def _overrides(snapshot: Snapshot) -> list[Json]:
             "until": None if override.until is None else timestamp(override.until),
             "reason": override.reason,
             "by": override.by,
-            "active": state.active and not spent[index],
-            "state": OVER if spent[index] else state.value,
+            "active": status.active and not spent[index],
+            "state": OVER if spent[index] else status.value,
             "covers": [targets[a].address for a in rows[: max(0, LISTED - begin)]],
             "covered": len(rows),
             "decides": decides.get(index, []),
         }
-        for index, (override, state, rows, begin) in enumerate(
-            zip(orders.overrides, orders.states, orders.covers, begins, strict=False)
+        for index, (override, status, rows, begin) in enumerate(
+            zip(
+                override_state.overrides,
+                override_state.states,
+                override_state.covers,
+                begins,
+                strict=False,
+            )
         )
     ]
 
 
-def _with(orders: Orders) -> Iterable[tuple[Override, State]]:
-    return zip(orders.overrides, orders.states, strict=True)
+def _with(override_state: OverrideState) -> Iterable[tuple[Override, OverrideStatus]]:
+    return zip(override_state.overrides, override_state.states, strict=True)
 
 
 class _Table:
     """The numbers of all addresses, worked out once for one answer."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot, self.world = snapshot, snapshot.world
-        world = self.world
-        self.share = world.ledger.share(world.now)
-        self.lag = world.ledger.copies.lag(world.layout, world.now)
-        self.life = world.ledger.copies.life(world.wall)
-        self.heard_share = world.ledger.hearsay.share(world.now)
-        self.heard_life = world.ledger.hearsay.life(world.wall)
+        self.snapshot, self.state = snapshot, snapshot.state
+        state = self.state
+        self.share = state.ledger.share(state.now)
+        self.lag = state.ledger.copies.lag(state.layout, state.now)
+        self.life = state.ledger.copies.life(state.wall)
+        self.heard_share = state.ledger.traffic.share(state.now)
+        self.heard_life = state.ledger.traffic.life(state.wall)
 
     def addresses(self) -> list[Json]:
-        return [self.address(a) for a in range(len(self.world.layout.targets))]
+        return [self.address(a) for a in range(len(self.state.layout.targets))]
 
     def address(self, a: int) -> Json:
-        world = self.world
-        target = world.layout.targets[a]
-        rule = BY_NUMBER.get(int(world.rule[a]))
+        state = self.state
+        target = state.layout.targets[a]
+        rule = BY_NUMBER.get(int(state.rule[a]))
         return {
             "upstream": target.upstream,
             "nameserver": target.nameserver,
             "address": target.address,
             "family": str(target.family),
-            "paths": {path: self.path(a, p) for p, path in enumerate(world.layout.paths)},
-            **_goes_to(world, a),
+            "paths": {path: self.path(a, p) for p, path in enumerate(state.layout.paths)},
+            **_goes_to(state, a),
             "installed": _installed(self.snapshot, target.address),
-            "since": timestamp(float(world.since[a])),
+            "since": timestamp(float(state.since[a])),
             "rule": rule.name if rule else None,
-            "because": because(world, a),
+            "because": because(state, a),
         }
 
     def path(self, a: int, p: int) -> Json:
-        ledger = self.world.ledger
+        ledger = self.state.ledger
         counts = ledger.counts[:, a, p]
         instance = ledger.instances.get((a, p))
         return {
@@ -218,12 +226,12 @@ class _Table:
             "outcomes": {
                 str(OUTCOMES[i]): int(counts[i]) for i in (int(j) for j in np.flatnonzero(counts))
             },
-            **({} if np.isnan(ledger.hearsay.at[a, p]) else {"heard": self.heard(a, p)}),
+            **({} if np.isnan(ledger.traffic.at[a, p]) else {"heard": self.heard(a, p)}),
         }
 
     def heard(self, a: int, p: int) -> Json:
         """What the resolvers' traffic shows."""
-        counts = self.world.ledger.hearsay.counts[:, a, p]
+        counts = self.state.ledger.traffic.counts[:, a, p]
         return {
             "failure_rate": _number(self.heard_share[a, p], 6),
             "samples": int(counts.sum()),
@@ -232,11 +240,11 @@ class _Table:
         }
 
 
-def _goes_to(world: World, a: int) -> Json:
+def _goes_to(state: State, a: int) -> Json:
     """Where the plan sends it: in fact, or as it would if it were carried out."""
-    plan = int(world.plan[a])
-    site = world.layout.paths[plan] if plan else None
-    if world.layout.acts:
+    plan = int(state.plan[a])
+    site = state.layout.paths[plan] if plan else None
+    if state.layout.acts:
         return {"steered_to": site}
     return {"steered_to": None, "would_steer_to": site}
 

@@ -15,18 +15,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from socket import IPPROTO_TCP, IPPROTO_UDP
 
-from steering.act.claim import Claim
-from steering.act.foreign import Flow
-from steering.act.netlink import Asking
-from steering.act.passage import Passage, dropped_on_return, passage
-from steering.act.reader import KernelReader
-from steering.agent import parts
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.foreign_rules import Flow
+from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.path_check import PathCheck, dropped_on_return, passage
+from steering.act.kernel.state import KernelReader
+from steering.agent import from_config
 from steering.config import Setup
 from steering.model import LOCAL, Family, Instant, Seconds, Source
 from steering.observe import exchange
 from steering.observe.exchange import Exchange, Sending
-from steering.observe.probe import Path
-from steering.observe.sources import lacks
+from steering.observe.probe.prober import Path
+from steering.observe.traffic.resolver_sources import lacks
 from steering.sitecheck.legs import Findings, Leg, Tried, legs, sample
 
 PATIENCE: Seconds = 1.5
@@ -58,17 +58,17 @@ class _Under:
 
 def prepared(setup: Setup, sources: Sources) -> tuple[Leg, ...]:
     """The legs that can be asked: those with a mark or a pin, and always the local path's."""
-    claim = parts.claim_of(setup.config)
-    paths = [path.name for path in parts.probed_paths(claim, setup.config)]
+    claim = from_config.claim_of(setup.config)
+    paths = [path.name for path in from_config.probed_paths(claim, setup.config)]
     return tuple(legs(setup, paths, sources))
 
 
 def missing(setup: Setup, sources: Sources) -> tuple[str, ...]:
     """The sites over which no rule of ours sends these questions. Raises OSError."""
-    claim = parts.claim_of(setup.config)
+    claim = from_config.claim_of(setup.config)
     if claim is None:
         return ()
-    with Asking() as asking:
+    with QuerySocket() as asking:
         return tuple(
             dict.fromkeys(
                 leg.path
@@ -89,8 +89,8 @@ async def ask(
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> tuple[Findings, ...]:
     """Ask over every leg. Raises OSError where the kernel's routing can't be read."""
-    claim, config = parts.claim_of(setup.config), setup.config
-    paths = {path.name: path for path in parts.probed_paths(claim, config)}
+    claim, config = from_config.claim_of(setup.config), setup.config
+    paths = {path.name: path for path in from_config.probed_paths(claim, config)}
     under = [
         _Under(leg, paths[leg.path], lacks(leg.source) if leg.source else "")
         for leg in prepared(setup, sources)
@@ -98,7 +98,7 @@ async def ask(
     addresses = {family: sample(setup.policies, family) for family in Family}
     patience = max(PATIENCE, config.observe.probe.timeout)
     until = time.monotonic() + WHOLE
-    with Asking() as asking:
+    with QuerySocket() as asking:
         asker = _Asker(asking, claim, _first_rules(claim, addresses, sources), patience, rng)
         jobs = [
             (one, address, zones)
@@ -193,7 +193,7 @@ class _Asker:
 
     def __init__(
         self,
-        asking: Asking,
+        asking: QuerySocket,
         claim: Claim | None,
         before: Mapping[tuple[str, str], str],
         patience: Seconds,
@@ -265,7 +265,7 @@ class _Asker:
         flow = _flow(self._claim, one.leg, address, one.path.mark)
         return flow if own is None else replace(flow, source=own)
 
-    def _passage(self, one: _Under, flow: Flow) -> Passage:
+    def _passage(self, one: _Under, flow: Flow) -> PathCheck:
         """By UDP and TCP: what keeps the one from its path keeps the leg from being asked."""
         found = [
             passage(
@@ -279,7 +279,7 @@ class _Asker:
         ]
         return next((way for way in found if not way.leads), found[0])
 
-    def _link(self, one: _Under, flow: Flow, way: Passage) -> int | None:
+    def _link(self, one: _Under, flow: Flow, way: PathCheck) -> int | None:
         """The interface that answers have to come in by, as the agent has it."""
         if one.leg.path == LOCAL or one.path.any_return or self._claim is None:
             return None

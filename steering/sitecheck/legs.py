@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from steering.act.passage import Passage
+from steering.act.kernel.path_check import PathCheck
 from steering.config import Policy, Setup
 from steering.model import LOCAL, Family, Source
 from steering.observe.exchange import Exchange
@@ -33,7 +33,7 @@ class Tried:
     """What came of the questions over one leg to one address."""
 
     address: str
-    way: Passage
+    way: PathCheck
     """After they were asked: the kernel knows then whether the next hop answers."""
     udp: Exchange | None = None
     """The small question; None: it was not asked."""

@@ -30,8 +30,8 @@ from contract.words import Word
 from steering.lab.sandbox import LabError, Program, Sandbox, find
 from steering.lab.sockets import SocketFactory
 from steering.model import Family
-from steering.observe import anchors
-from steering.observe.algorithms import refused
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.algorithms import refused
 
 PATIENCE: Final = 8.0
 """Seconds after which a validator that still tries counts as one that refuses."""

@@ -12,12 +12,12 @@ from contract.authority import Authority
 from contract.case import Case
 from contract.words import Word
 from steering.model import Kind, Question, Verdict
-from steering.observe import anchors
-from steering.observe.classify import Reading, classify, decode
-from steering.observe.keys import KeyStore
-from steering.observe.resolve import Resolvers, Unobtainable
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Trust, name_of, text_of
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.chain import Resolvers, Unobtainable
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.response import Classified, classify, decode
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Trust, name_of, text_of
 
 
 class _Told(Resolvers):
@@ -35,7 +35,7 @@ class _Told(Resolvers):
         if wire is None:
             raise Unobtainable(f"{name} {rdtype}: no answer")
         message = decode(wire)
-        if isinstance(message, Reading):
+        if isinstance(message, Classified):
             raise Unobtainable(f"{name} {rdtype}: {message.detail}")
         return message
 

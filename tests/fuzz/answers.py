@@ -13,17 +13,17 @@ from signedzone import NOW
 from fuzz import signed
 from fuzz.driver import Driver, Wrong
 from fuzz.messages import ID, SPLINTERS, Messages
+from steering.journal.codec import Codec
 from steering.model import LOCAL, Family, Heard, Kind, Question, Round, Target
-from steering.observe import anchors, resolve
-from steering.observe.ask import Reply, query
-from steering.observe.cadence import Pace
-from steering.observe.keys import KeyStore
-from steering.observe.probe import Path, Prober, _Flight
-from steering.observe.question import QuestionSet
-from steering.observe.second import Glimpse, SecondLook
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Trust
-from steering.replay.codec import Codec
+from steering.observe.dnssec import anchors, chain
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Trust
+from steering.observe.probe.prober import Path, Prober, _Flight
+from steering.observe.probe.questions import QuestionSet
+from steering.observe.probe.schedule import Pace
+from steering.observe.query import Reply, query
+from steering.observe.traffic.verify import SampledResponse, SampleVerifier
 
 _ADDRESS: Final = "192.5.6.30"
 _ZONES: Final = ("com.", ".", "net.")
@@ -139,7 +139,7 @@ class Overheard(Driver):
         super().__init__()
         self._messages = Messages(seed, [_question(q.name, q.rdtype) for q in _ASKED])
         self._now = 1000.0
-        self._look = SecondLook(
+        self._look = SampleVerifier(
             _Believing(),
             wall=lambda: NOW,
             monotonic=lambda: self._now,
@@ -159,7 +159,7 @@ class Overheard(Driver):
         self._now += 0.5
         drawn = bool(message and message[0] & 1)
         self._look.offer(
-            Glimpse(
+            SampledResponse(
                 address=_ADDRESS,
                 path=LOCAL,
                 at=self._now,
@@ -212,7 +212,7 @@ class Resolved(Driver):
             ("com.", "DNSKEY"): signed.ZONE.ask("com.", "DNSKEY", ID).to_wire(want_shuffle=False),
         }
         self._said: Mapping[bytes, bytes] = {}
-        self.closing.enter_context(mock.patch.object(resolve, "inquire", self._inquire))
+        self.closing.enter_context(mock.patch.object(chain, "inquire", self._inquire))
 
     def seeds(self) -> Sequence[bytes]:
         return [bytes([number]) + wire for number, wire in self._messages.seeds()]

@@ -20,16 +20,22 @@ from fuzz import signed
 from fuzz.driver import Driver, Wrong
 from fuzz.messages import SPLINTERS, Messages
 from fuzz.octets import TELLING, below, mangled
-from steering.agent.ears import Ears
-from steering.dnstap.handover import hand_over, upstreams
-from steering.dnstap.stream import CONTENT_TYPE, Control, GarbageError, Stream, control
-from steering.dnstap.tally import Interest, Watched
-from steering.dnstap.walk import Walker
-from steering.dnstap.wire import Letters, read_tally, tally_letter
+from steering.agent.dnstap_source import DnstapSource
+from steering.journal.codec import Codec
 from steering.model import Family, Heard, Target
-from steering.observe.second import SecondLook
-from steering.observe.trust import Trust
-from steering.replay.codec import Codec
+from steering.observe.dnssec.trust import Trust
+from steering.observe.dnstap.counter import FrameCounter
+from steering.observe.dnstap.framestream import (
+    CONTENT_TYPE,
+    Control,
+    FrameStream,
+    GarbageError,
+    control,
+)
+from steering.observe.dnstap.ipc import IpcMessages, read_tally, tally_letter
+from steering.observe.dnstap.tally import Interest, Watched
+from steering.observe.dnstap.tally_builder import hand_over, upstreams
+from steering.observe.traffic.verify import SampleVerifier
 
 if TYPE_CHECKING:
     from steering.layout import Layout
@@ -153,7 +159,7 @@ class _Counted(Driver):
 
     def __init__(self) -> None:
         super().__init__()
-        self.walker = Walker(upstreams(_INTEREST), 1)
+        self.walker = FrameCounter(upstreams(_INTEREST), 1)
         self._since = 0
 
     def counted(self) -> None:
@@ -163,7 +169,7 @@ class _Counted(Driver):
             return
         self._since = 0
         tally = hand_over(self.walker, began=0.0, ended=1.0)
-        (letter,) = Letters().receive(tally_letter(tally))
+        (letter,) = IpcMessages().receive(tally_letter(tally))
         if read_tally(letter) != tally:
             raise Wrong("the agent reads another tally than was written")
         for item in tally.signed:
@@ -246,7 +252,7 @@ class Streams(_Counted):
         return mangled(draw, made, _CONTROLS) if chance() < 0.3 else made
 
     def take(self, message: bytes) -> None:
-        stream = Stream(self.walker)
+        stream = FrameStream(self.walker)
         pieces = message[0] if message else 0
         step = max(len(message) // pieces, 1) if pieces else len(message) + 1
         try:
@@ -287,19 +293,19 @@ class Tallies(Driver):
         draw, frames = random.Random(seed), _Frames(seed)
         self._letters = []
         for _ in range(40):
-            walker = Walker(upstreams(_INTEREST), 1)
+            walker = FrameCounter(upstreams(_INTEREST), 1)
             for _ in range(1 + below(draw, 6)):
                 walker.walk(behind_length(frames.next(draw)), 0, NOW)
             letter = tally_letter(hand_over(walker, began=0.0, ended=1.0))
             if len(letter) < 6_000:
                 self._letters.append(letter)
         self._pipe = _Pipe()
-        self._look = SecondLook(_Nobody(), wall=lambda: NOW, cpu=lambda: 0.0)
+        self._look = SampleVerifier(_Nobody(), wall=lambda: NOW, cpu=lambda: 0.0)
         self._begin()
 
     def _begin(self) -> None:
         self._now = 0.0
-        self._ears = Ears(cast("Layout", _Layout()), [], self._look)
+        self._ears = DnstapSource(cast("Layout", _Layout()), [], self._look)
         self._ears.hear({}, 0.0)
         tap = self._ears.tap
         tap._poll.close()  # there is no reader, and no socket

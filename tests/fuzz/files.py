@@ -23,25 +23,25 @@ from fuzz.dnstap import changed
 from fuzz.driver import Driver, Wrong
 from fuzz.octets import TELLING, below, mangled
 from steering.act import slots
-from steering.act.claim import Claim
+from steering.act.kernel.claim import Claim
 from steering.act.lease import Lease
-from steering.act.off import OffRecord, OffSwitch
-from steering.agent import consent, standing
-from steering.agent.consent import Held
-from steering.agent.notebook import Notebook
+from steering.act.off_switch import OffRecord, OffSwitch
+from steering.agent import approval, in_force
+from steering.agent.approval import Held
 from steering.agent.reload import Version
+from steering.agent.restart_state import RestartState
 from steering.config import ConfigError, load
+from steering.decide.state import State
+from steering.engine.carry_over import recall, remember
+from steering.journal import columns
+from steering.journal.codec import ForeignError
+from steering.journal.records import Turn, line, pack_batch, unpack_batch
 from steering.layout import Layout
-from steering.memory import recall, remember
 from steering.model import Facts, Family, Outcome, Round
-from steering.observe import anchors
-from steering.observe.anchors import AnchorError
-from steering.observe.resolve import system_resolvers
-from steering.observe.trust import name_of
-from steering.replay import columns
-from steering.replay.codec import ForeignError
-from steering.replay.record import Turn, line, pack_batch, unpack_batch
-from steering.world import World
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.anchors import AnchorError
+from steering.observe.dnssec.chain import system_resolvers
+from steering.observe.dnssec.trust import name_of
 
 _JSON: Final = (
     *TELLING,
@@ -221,7 +221,7 @@ class MemoryFile(_File):
 
     def written(self) -> Sequence[bytes]:
         layout = Layout.of(setup(self.place, policy(letters=1)))
-        self._world = World.blank(layout, 1_000.0, WALL + 60)
+        self._world = State.blank(layout, 1_000.0, WALL + 60)
         full = json.dumps(
             {
                 "at": WALL,
@@ -235,7 +235,7 @@ class MemoryFile(_File):
 
     def read(self, message: bytes) -> None:
         self.put("memory.json", message)
-        memory = Notebook(self.place).memory
+        memory = RestartState(self.place).memory
         if memory is not None:
             world, _ = recall(self._world, memory)
             remember(world)
@@ -246,13 +246,13 @@ class InForce(_File):
 
     def written(self) -> Sequence[bytes]:
         version = Version.of(setup(self.place, policy(letters=1)), (("steering.yaml", 1, 2, 3),))
-        standing.leave(self.place, version)
+        in_force.leave(self.place, version)
         written = (self.place / "in-force").read_bytes()
         return [written.replace(str(self.place).encode(), b"/etc/steering")]
 
     def read(self, message: bytes) -> None:
         self.put("in-force", message)
-        standing._left(self.place)
+        in_force._left(self.place)
 
     def message(self, draw: random.Random) -> bytes:
         value = json.loads(self._bases[0])
@@ -267,8 +267,8 @@ class Words(_File):
 
     def written(self) -> Sequence[bytes]:
         held = Held(version="0123456789abcdef", because="would end 2 of 2", changes=("a: b",))
-        consent.hold(self.place, held)
-        return [(self.place / "held").read_bytes(), consent.version_of(()).encode(), b"{}"]
+        approval.hold(self.place, held)
+        return [(self.place / "held").read_bytes(), approval.version_of(()).encode(), b"{}"]
 
     def message(self, draw: random.Random) -> bytes:
         base = self._bases[below(draw, 2)]
@@ -278,8 +278,8 @@ class Words(_File):
     def read(self, message: bytes) -> None:
         self.put("held", message)
         self.put("accepted", message)
-        consent.waiting(self.place)
-        consent.accepted(self.place, ())
+        approval.waiting(self.place)
+        approval.accepted(self.place, ())
 
 
 class Anchors(_File):

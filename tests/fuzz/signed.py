@@ -22,7 +22,7 @@ from signedzone import DAY, NOW, Key, SignedZone
 
 from fuzz import names
 from fuzz.octets import below
-from steering.observe.trust import Keys, Trust
+from steering.observe.dnssec.trust import Keys, Trust
 
 A, NS, CNAME, SOA, TXT, AAAA = 1, 2, 5, 6, 16, 28
 DNAME, DS, RRSIG, NSEC, DNSKEY, NSEC3 = 39, 43, 46, 47, 48, 50

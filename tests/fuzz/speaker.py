@@ -14,9 +14,9 @@ from unittest import mock
 from fuzz.dnstap import changed
 from fuzz.driver import Driver, Wrong
 from fuzz.octets import TELLING, below, mangled
-from steering.act.bgp import conversation
-from steering.act.bgp.conversation import Conversation
-from steering.act.bgp.terms import Attributes, Peer
+from steering.act.bgp import link
+from steering.act.bgp.link import Link
+from steering.act.bgp.settings import Attributes, Peer
 
 _PEERS: Final = (
     Peer(address="192.0.2.1", peer_as=65_001),
@@ -157,13 +157,13 @@ class Speaker(Driver):
         super().__init__()
         self._lines = [line.encode() for line in _LINES]
         clock = SimpleNamespace(monotonic=lambda: self._now)
-        self.closing.enter_context(mock.patch.object(conversation, "time", clock))
+        self.closing.enter_context(mock.patch.object(link, "time", clock))
         self._stock = random.Random(seed).sample(self._lines, len(self._lines))
         self._begin()
 
     def _begin(self) -> None:
         self._since, self._now = 0, 0.0
-        self._talk = Conversation(_PEERS, welcome=lambda _: True, may_speak=lambda: True)
+        self._talk = Link(_PEERS, welcome=lambda _: True, may_speak=lambda: True)
         self._talk._epoll.close()
         self._talk._epoll = cast("select.epoll", _Poll())
         self._talk.sync.want(_WANTED, 0.0)

@@ -15,9 +15,9 @@ from unittest import mock
 from fuzz.dnstap import changed
 from fuzz.driver import Driver, Wrong
 from fuzz.octets import TELLING, below, mangled
-from steering.report.http import letters, process, service
+from steering.report.http import ipc, process, service
 from steering.report.http.connection import Connection, Phase
-from steering.report.http.letters import FRONT, METRICS, OPENMETRICS, STATUS, TCP, Answer, Turned
+from steering.report.http.ipc import FRONT, METRICS, OPENMETRICS, STATUS, TCP, Answer, Turned
 
 _TARGETS: Final = (
     b"/",
@@ -76,7 +76,7 @@ _HEADERS: Final = (
     b"x" * 66_000 + b": y",
     b"\0: \0",
 )
-_ANSWER: Final = Answer(code=HTTPStatus.OK, kind=letters.TEXT, body=b"x\n")
+_ANSWER: Final = Answer(code=HTTPStatus.OK, kind=ipc.TEXT, body=b"x\n")
 
 
 class Web(Driver):
@@ -191,10 +191,10 @@ class Wanted(Driver):
 
     def seeds(self) -> Sequence[bytes]:
         return [
-            letters.written(letters.Wanted(lane="short", keys=(STATUS, "192.5.0.30"))),
-            letters.written(letters.Failed(number=3, example="ValueError: x")),
-            letters.written(Turned(number=1, at=1.0, ready=True)),
-            letters.written(letters.Rendering(lane="long", number=1)),
+            ipc.written(ipc.Wanted(lane="short", keys=(STATUS, "192.5.0.30"))),
+            ipc.written(ipc.Failed(number=3, example="ValueError: x")),
+            ipc.written(Turned(number=1, at=1.0, ready=True)),
+            ipc.written(ipc.Rendering(lane="long", number=1)),
         ]
 
     def message(self, draw: random.Random) -> bytes:

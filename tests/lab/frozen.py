@@ -20,7 +20,7 @@ import pytest
 from stage import Stage
 
 from steering.lab.sandbox import LabError, poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 
 # Nothing is answered from the kernel's memory of it.
 _OPTIONS = "attr_timeout=0,entry_timeout=0,negative_timeout=0"

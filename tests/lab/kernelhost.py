@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from steering.act.claim import Claim
+from steering.act.kernel.claim import Claim
 from steering.model import Family
 
 SITES = ("pao", "fra")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from steering.lab.world import EDGE, ISP, World
+from steering.lab.topology import EDGE, ISP, Topology
 
 NAMESPACES: Mapping[str, str] = {"edge": EDGE, "router": ISP, "pao": "pao", "pod": "pod"}
 """Where the machines of the page are in the world."""
@@ -62,7 +62,7 @@ OURS = ("203.0.113.0/24", "2001:db8:113::/48")
 
 
 def lay(
-    world: World,
+    world: Topology,
     *,
     backbone: str = "",
     at_pao: Iterable[str] = (),
@@ -103,7 +103,7 @@ def lay(
     world.run("auth-pao", ["nft", "-f", "-"], stdin=_PROVIDER)
 
 
-def everything(world: World, machine: str) -> set[str]:
+def everything(world: Topology, machine: str) -> set[str]:
     """Links, addresses, routes, rules and firewall of a machine, but for what the kernel adds."""
     commands = (
         "cut -d: -f1 /proc/net/dev",

@@ -22,12 +22,12 @@ from typing import Any
 import pytest
 
 from steering.act.guard import LOCK
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.agent import Answer
-from steering.lab.anycast import GTLD_SERVERS
 from steering.lab.resolver import Resolving
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
-from steering.lab.world import EDGE, World
+from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family, Seconds, WallTime
 
@@ -259,7 +259,7 @@ def on_stage(
 
 @functools.cache
 def _missing() -> tuple[str, ...]:
-    return World.missing()
+    return Topology.missing()
 
 
 class Kernel:

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from steering.act.bgp import process
-from steering.act.bgp.life import CONNECTED_WITHIN
-from steering.act.bgp.terms import NO_EXPORT, Peer, Terms
+from steering.act.bgp.router_filters import prefix_list
+from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
+from steering.act.bgp.supervisor import CONNECTED_WITHIN
 from steering.lab.peering import ALL, IPV4, NEXT_HOPS, Host, Network, passable, terms, until
 from steering.lab.routers import ROUTERS, Bird, Frr, GoBgp, Router
 from steering.lab.sandbox import find
 from steering.model import Done, Family
-from steering.prefixes import prefix_list
 
 pytestmark = pytest.mark.lab
 
@@ -201,7 +201,7 @@ def test_a_hanging_speaker_holds_up_no_turn_of_an_agent_that_reloads(meet: Meet)
         host.turn()
         took.append(time.monotonic() - began)
 
-    def change(said: Terms) -> None:
+    def change(said: BgpSettings) -> None:
         began = time.monotonic()
         host.speaker.change(said, host.lease)
         took.append(time.monotonic() - began)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, build_host, run, until
 
-from steering.act.bypass import Bypasses
-from steering.act.foreign import foreign_rule_from
-from steering.act.kernel import KernelActuator
-from steering.act.netlink import Asking
-from steering.act.preflight import Fault, preflight
-from steering.act.wire import GETRULE, rules_of
-from steering.agent import ways as looking
-from steering.agent.ways import Ways
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.bypass import Bypasses
+from steering.act.kernel.foreign_rules import foreign_rule_from
+from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.rtnetlink import GETRULE, rules_of
+from steering.act.preflight import Blame, preflight
+from steering.agent import kernel_paths as looking
+from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Round
 
 pytestmark = pytest.mark.lab
@@ -42,9 +42,9 @@ def kernel(namespace: None) -> Iterator[KernelActuator]:
 
 
 @pytest.fixture
-def ways(kernel: KernelActuator) -> Ways:
+def ways(kernel: KernelActuator) -> KernelPaths:
     """What an agent makes of it: all is well."""
-    made = Ways(kernel, acting=True, watched=ADDRESSES)
+    made = KernelPaths(kernel, acting=True, watched=ADDRESSES)
     made.changed()
     assert made.installed() == PLAN
     assert made.bypassed == ""
@@ -52,7 +52,7 @@ def ways(kernel: KernelActuator) -> Ways:
     return made
 
 
-def look(ways: Ways) -> Ways:
+def look(ways: KernelPaths) -> KernelPaths:
     """The agent a while later."""
     ways._looked_at = ways._next_look = float("-inf")
     ways.changed()
@@ -68,7 +68,7 @@ def gateway(address: str, *, source: str | None = None, kind: str = "udp", mark:
     return found[1] if found else ""
 
 
-def only(ways: Ways, *parts: str) -> None:
+def only(ways: KernelPaths, *parts: str) -> None:
     """That the alarm names one rule, with these words."""
     assert ways.bypassed.count("comes before ours") == 1, ways.bypassed
     for part in parts:
@@ -91,7 +91,9 @@ def test_one_of_many_addresses_whose_questions_a_rule_catches_is_not_asked(
     assert len(found) == 200 + 198 * len(CLAIM.sites)
 
 
-def test_a_rule_for_the_source_that_resolvers_have_takes_them_past_the_steers(ways: Ways) -> None:
+def test_a_rule_for_the_source_that_resolvers_have_takes_them_past_the_steers(
+    ways: KernelPaths,
+) -> None:
     run("ip route add default via 10.255.0.9 table 77")
     run(f"ip rule add pref 100 from {HERE} lookup 77")
     assert gateway(IPV4[0], source=HERE) == "10.255.0.9"
@@ -113,7 +115,7 @@ def test_a_rule_for_the_source_that_resolvers_have_takes_them_past_the_steers(wa
 
 
 def test_a_socket_bound_to_no_source_takes_that_of_the_detour_and_is_not_caught(
-    ways: Ways,
+    ways: KernelPaths,
 ) -> None:
     run("ip route add default via 10.255.0.9 table 77")
     run(f"ip rule add pref 100 from {HERE} lookup 77")
@@ -133,7 +135,9 @@ def test_a_socket_bound_to_no_source_takes_that_of_the_detour_and_is_not_caught(
     assert ways.leads("fra", IPV4[0])
 
 
-def test_where_the_resolvers_have_another_source_it_is_no_concern_of_theirs(ways: Ways) -> None:
+def test_where_the_resolvers_have_another_source_it_is_no_concern_of_theirs(
+    ways: KernelPaths,
+) -> None:
     run("ip addr add 10.255.0.53/24 dev eth0")
     run("ip route add default via 10.255.0.9 table 77")
     run("ip rule add pref 100 from 10.255.0.53 lookup 77")
@@ -148,7 +152,7 @@ def test_where_the_resolvers_have_another_source_it_is_no_concern_of_theirs(ways
 
 
 @pytest.mark.parametrize("kind", ["udp", "tcp"])
-def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: Ways, kind: str) -> None:
+def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: KernelPaths, kind: str) -> None:
     for ip, hop in (("ip", "10.255.0.9"), ("ip -6", "fd00:ff::9")):
         run(f"{ip} route add default via {hop} table 78")
         run(f"{ip} rule add pref 100 ipproto {kind} dport 53 lookup 78")
@@ -166,7 +170,7 @@ def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: Ways, kind: s
     assert f"pao, fra: the rule `100: from all ipproto {kind} dport 53 lookup 78`" in said
 
 
-def test_tailscales_rule_matters_once_its_table_leads_there(ways: Ways) -> None:
+def test_tailscales_rule_matters_once_its_table_leads_there(ways: KernelPaths) -> None:
     """Its table 52 has its own peers; with an exit node a default route (tailscale#12667)."""
     run("ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main")
     run("ip rule add pref 5270 lookup 52")
@@ -181,7 +185,7 @@ def test_tailscales_rule_matters_once_its_table_leads_there(ways: Ways) -> None:
     assert {p for p in REMOTE if ways.leads(*p)} == {(s, a) for s in CLAIM.sites for a in IPV6}
 
 
-def test_wireguards_inverted_mark_catches_all_but_its_own_packets(ways: Ways) -> None:
+def test_wireguards_inverted_mark_catches_all_but_its_own_packets(ways: KernelPaths) -> None:
     """What `wg-quick up` with AllowedIPs = 0.0.0.0/0 does; the preferences are the kernel's."""
     run("ip route add default via 10.255.0.9 table 51820")
     run("ip rule add not fwmark 51820 table 51820")
@@ -189,10 +193,10 @@ def test_wireguards_inverted_mark_catches_all_but_its_own_packets(ways: Ways) ->
     look(ways)
     only(ways, "not from all fwmark 0xca6c lookup 51820` (ipv4)", "questions through fra, pao")
     assert ways.installed() == {IPV6[0]: "pao"}
-    assert not preflight_words(ways, Fault.WRONG_INPUT)
+    assert not preflight_words(ways, Blame.WRONG_INPUT)
 
 
-def test_looking_up_the_main_table_first_but_for_its_default_is_harmless(ways: Ways) -> None:
+def test_looking_up_the_main_table_first_but_for_its_default_is_harmless(ways: KernelPaths) -> None:
     run("ip rule add pref 90 table main suppress_prefixlength 0")
     assert look(ways).bypassed == ""
     run(f"ip route add {IPV4[0]} via 10.255.0.9")
@@ -221,7 +225,7 @@ def test_looking_up_the_main_table_first_but_for_its_default_is_harmless(ways: W
         "pref 100 lookup local",
     ],
 )
-def test_harmless_rules_are_passed_over(ways: Ways, rule: str) -> None:
+def test_harmless_rules_are_passed_over(ways: KernelPaths, rule: str) -> None:
     run("ip route add default via 10.255.0.9 table 78")
     run("ip rule add pref 5000 nop")
     run(f"ip rule add {rule}")
@@ -243,7 +247,9 @@ def test_harmless_rules_are_passed_over(ways: Ways, rule: str) -> None:
         ("pref 100 sport 1024-65534 lookup 78", "100: from all sport 1024-65534 lookup 78"),
     ],
 )
-def test_rules_that_jump_refuse_or_select_oddly_are_seen(ways: Ways, rule: str, says: str) -> None:
+def test_rules_that_jump_refuse_or_select_oddly_are_seen(
+    ways: KernelPaths, rule: str, says: str
+) -> None:
     run("ip route add default via 10.255.0.9 table 78")
     run("ip route add unreachable default table 79")
     run("ip rule add pref 6000 nop")
@@ -259,7 +265,7 @@ def test_rules_that_jump_refuse_or_select_oddly_are_seen(ways: Ways, rule: str, 
     ],
 )
 def test_what_may_be_a_resolvers_is_said_and_holds_nothing_back(
-    ways: Ways, rule: str, of: str
+    ways: KernelPaths, rule: str, of: str
 ) -> None:
     run("ip route add default via 10.255.0.9 table 78")
     run(f"ip rule add pref 100 {rule}")
@@ -268,7 +274,7 @@ def test_what_may_be_a_resolvers_is_said_and_holds_nothing_back(
     assert ways.past() == set()
 
 
-def test_what_was_asked_while_one_address_was_caught_does_not_count(ways: Ways) -> None:
+def test_what_was_asked_while_one_address_was_caught_does_not_count(ways: KernelPaths) -> None:
     run("ip route add default via 10.255.0.9 table 78")
     run(f"ip rule add pref 100 to {IPV4[0]} lookup 78")
     look(ways)
@@ -284,14 +290,14 @@ def test_what_was_asked_while_one_address_was_caught_does_not_count(ways: Ways) 
         assert len(ways.over_their_paths(item).observations) == count
 
 
-def test_check_says_so_before_anything_is_installed(ways: Ways) -> None:
+def test_check_says_so_before_anything_is_installed(ways: KernelPaths) -> None:
     run("ip route add default via 10.255.0.9 table 52")
     run("ip rule add pref 5270 lookup 52")
-    (said,) = preflight_words(ways, Fault.NOTICE)
+    (said,) = preflight_words(ways, Blame.NOTICE)
     assert said.startswith("act.kernel: the rule `5270: from all lookup 52` (ipv4) comes before")
 
 
-def preflight_words(ways: Ways, kind: Fault) -> list[str]:
+def preflight_words(ways: KernelPaths, kind: Blame) -> list[str]:
     where = Path("/tmp")
     assert ways._reader is not None
     found = preflight(ways._reader.claim, ADDRESSES, state=where, runtime=where, create=False)
@@ -331,7 +337,7 @@ def test_rules_are_told_as_ip_prints_them(namespace: None) -> None:
         run(f"ip rule add {rule}")
     run("ip -6 rule add pref 100 from fd00::/8 dport 53-55 ipproto tcp lookup 77")
     for family, ip in ((Family.IPV4, "ip"), (Family.IPV6, "ip -6")):
-        with Asking() as asking:
+        with QuerySocket() as asking:
             rules = [foreign_rule_from(body) for body in asking.dump(GETRULE, rules_of(family))]
         printed = run(f"{ip} rule").splitlines()
         assert [str(rule) for rule in rules] == [
@@ -339,7 +345,7 @@ def test_rules_are_told_as_ip_prints_them(namespace: None) -> None:
         ]
 
 
-def test_rules_that_come_and_go_are_noticed(ways: Ways) -> None:
+def test_rules_that_come_and_go_are_noticed(ways: KernelPaths) -> None:
     run("ip route add default via 10.255.0.9 table 52")
     run("ip rule add pref 5270 lookup 52")
     until(lambda: (ways.changed(), "5270" in ways.bypassed)[1], within=5)
@@ -348,7 +354,7 @@ def test_rules_that_come_and_go_are_noticed(ways: Ways) -> None:
 
 
 def test_a_flood_of_others_rules_is_looked_at_once_a_second(
-    ways: Ways, kernel: KernelActuator, monkeypatch: pytest.MonkeyPatch
+    ways: KernelPaths, kernel: KernelActuator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[float] = []
     read = kernel.pinned
@@ -375,7 +381,7 @@ def test_a_flood_of_others_rules_is_looked_at_once_a_second(
 
 
 def test_without_a_default_route_or_the_main_tables_rule_no_local_question_leaves(
-    ways: Ways,
+    ways: KernelPaths,
 ) -> None:
     run("ip route del default")
     assert not look(ways).leads(LOCAL, IPV4[0])

@@ -15,9 +15,9 @@ from stage import FEW, QUICK, Stage, everything, ours
 
 from steering.lab.sandbox import PYTHON, find, poll
 from steering.lab.scene import Scene, Settings
-from steering.lab.world import EDGE, ISP, World
+from steering.lab.topology import EDGE, ISP, Topology
 from steering.model import LOCAL, Family
-from steering.sitecheck.rules import LEASE, NAME
+from steering.sitecheck.temporary_rules import LEASE, NAME
 
 pytestmark = [
     pytest.mark.lab,
@@ -31,7 +31,7 @@ FAILED, NOT_PERMITTED = 1, 3
 @contextmanager
 def world(settings: Settings = QUICK, *, sites: Sequence[str] = ("pao", "fra")) -> Iterator[Stage]:
     """Name servers behind every path, and nothing else on the edge host."""
-    if lacks := World.missing():
+    if lacks := Topology.missing():
         pytest.skip("; ".join(lacks))
     with Scene(nameservers=FEW, sites=sites, count=60) as scene:
         scene.serve()

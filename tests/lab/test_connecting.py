@@ -21,7 +21,7 @@ from steering.lab.peering import passable
 from steering.lab.resolver import Resolving, Unbound
 from steering.lab.sandbox import PYTHON, LabError, find, poll
 from steering.lab.scene import Scene, Settings
-from steering.lab.world import EDGE, ISP
+from steering.lab.topology import EDGE, ISP
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from kernelhost import run, until
 
-from steering.act.conntrack import Conntrack, Entry
+from steering.act.kernel.conntrack import Conntrack, ConntrackEntry
 from steering.model import Family
 
 pytestmark = pytest.mark.lab
@@ -111,7 +111,7 @@ def asks(address: str, port: int = 53, times: int = 1, *, here: bool = False) ->
     subprocess.run(argv, check=True)
 
 
-def found(address: str, reader: Conntrack) -> dict[str, Entry]:
+def found(address: str, reader: Conntrack) -> dict[str, ConntrackEntry]:
     """By source."""
     return {entry.source: entry for entry in reader.questions(Family.of(address), [address])}
 
@@ -139,7 +139,9 @@ def test_who_asks_as_whom_it_leaves_and_whether_anything_comes_back(family: Fami
     assert reader.questions(family, ["192.0.2.9", "2001:db8::9"]) == []
 
 
-_NONE = Entry(address="", source="", translated="", answered=False, lasting=False, age=None)
+_NONE = ConntrackEntry(
+    address="", source="", translated="", answered=False, lasting=False, age=None
+)
 
 
 @pytest.mark.usefixtures("_pod")

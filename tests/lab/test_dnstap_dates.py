@@ -19,7 +19,7 @@ from test_unmodified import SERVED, Server, ask, free_port, running
 from steering.lab.sandbox import find
 from steering.lab.servers import Place
 from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
-from steering.observe.signatures import RRSIG
+from steering.observe.dnssec.signatures import RRSIG
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from dnstap_alike import Word, counted, dated, read, signatures

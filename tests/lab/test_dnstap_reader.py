@@ -12,13 +12,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.corpus import dnstap
-from steering.dnstap.listen import Place
-from steering.dnstap.tally import Frames, Interest, Reason, Signed, Tally, Watched
-from steering.dnstap.tap import Tap
 from steering.lab.authority import Authority, authority
 from steering.lab.resolver import Unbound
 from steering.lab.sandbox import find, poll
-from steering.lab.world import World
+from steering.lab.topology import Topology
 from steering.lab.zone import (
     DATA_LIFE,
     DNSKEY_LIFE,
@@ -31,6 +28,9 @@ from steering.lab.zone import (
     sign,
 )
 from steering.model import LOCAL, Outcome
+from steering.observe.dnstap.listeners import Place
+from steering.observe.dnstap.reader_client import ReaderClient
+from steering.observe.dnstap.tally import Frames, Interest, Reason, Signed, Tally, Watched
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("possible")]
 
@@ -47,13 +47,13 @@ def zones(fault: Fault = FRESH) -> list[SignedZone]:
 class Scene:
     """One resolver, one instance behind it, and the tap that hears of their traffic."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Topology) -> None:
         self.world = world
         self.path = world.work / "tap" / "dnstap.sock"
         self.auth: Authority = authority(world, world.paths[LOCAL].auth, nsid="lab")
         self.auth.serve(zones())
         interest: Interest = {a: Watched(zones=frozenset(ZONES)) for a in world.addresses}
-        self.tap = Tap([Place(at=str(self.path))], interest)
+        self.tap = ReaderClient([Place(at=str(self.path))], interest)
         self.resolver = Unbound(world, keys=KEYS, extra=dnstap(self.path))
         self.tallies: list[Tally] = []
         self.asked = 0
@@ -93,7 +93,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(make_world: Callable[..., World]) -> Iterator[Scene]:
+def scene(make_world: Callable[..., Topology]) -> Iterator[Scene]:
     if not find("unbound"):
         pytest.skip("unbound is not installed")
     scene = Scene(make_world(sites=()))

@@ -28,10 +28,10 @@ from kernelhost import (
 )
 
 from steering.act.guard import LOCK
-from steering.act.kernel import SWITCHED_OFF, KernelActuator
+from steering.act.guard_client import SILENT, GuardClient, leftovers, start_guard
+from steering.act.kernel.actuator import SWITCHED_OFF, KernelActuator
 from steering.act.lease import Lease
-from steering.act.off import OffSwitch, switch_off
-from steering.act.watchdog import SILENT, Guard, leftovers, start_guard
+from steering.act.off_switch import OffSwitch, switch_off
 from steering.model import Refused
 
 pytestmark = pytest.mark.lab
@@ -45,10 +45,10 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from kernelhost import ADDRESSES, CLAIM
-from steering.act.kernel import KernelActuator
+from steering.act.kernel.actuator import KernelActuator
 from steering.act.lease import Lease
-from steering.act.off import OffSwitch
-from steering.act.watchdog import SILENT, Guard, leftovers
+from steering.act.off_switch import OffSwitch
+from steering.act.guard_client import SILENT, Guard, leftovers
 
 runtime, state, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[4])
 runtime.mkdir(exist_ok=True)
@@ -101,7 +101,7 @@ class Host:
         return agent
 
     def guard_pid(self) -> int | None:
-        with closing(Guard(runtime=self.runtime)) as seen:
+        with closing(GuardClient(runtime=self.runtime)) as seen:
             if not seen.present():
                 return None
         written = (self.runtime / LOCK).read_text(encoding="ascii").strip()
@@ -278,7 +278,7 @@ def test_a_killed_guard_is_replaced_within_a_turn(host: Host) -> None:
 
 def test_a_new_guard_takes_over_from_the_old_one(host: Host) -> None:
     Lease(host.runtime).renew(CLAIM, 60)
-    watchdog = Guard(runtime=host.runtime)
+    watchdog = GuardClient(runtime=host.runtime)
     assert not watchdog.ensure()
     until(host.guard_pid)
     old = host.guard_pid()
@@ -320,7 +320,7 @@ def test_a_guard_that_is_stopped_is_no_guard_at_the_start_either(host: Host) -> 
     old = start_guard(runtime=host.runtime)
     until(lambda: host.guard_pid() == old)
     os.kill(old, signal.SIGSTOP)
-    watchdog = Guard(runtime=host.runtime)
+    watchdog = GuardClient(runtime=host.runtime)
     assert watchdog.ensure(), "for a while it may be slow"
     until(lambda: not watchdog.ensure(), within=SILENT + 5.0)
     until(watchdog.ensure, within=10.0)
@@ -338,7 +338,7 @@ def test_a_guard_of_version_0_1_0_shows_nothing_and_is_replaced(host: Host) -> N
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"holds\n"
-        watchdog = Guard(runtime=host.runtime)
+        watchdog = GuardClient(runtime=host.runtime)
         assert watchdog.present()
         until(lambda: not watchdog.ensure(), within=SILENT + 5.0)
         assert holder.wait(10.0) < 0
@@ -452,7 +452,8 @@ def test_the_guard_is_small_and_has_everything_loaded_from_the_start(host: Host)
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     assert int(resident.split()[1]) <= 16 * 1024
     script = (
-        "import sys, steering.act.guard, steering.act.kernel as k; before = set(sys.modules)\n"
+        "import sys, steering.act.guard, steering.act.kernel.actuator as k\n"
+        "before = set(sys.modules)\n"
         "from kernelhost import ADDRESSES, CLAIM\n"
         "late = set(sys.modules) - before\n"
         "before = set(sys.modules)\n"

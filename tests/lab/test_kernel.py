@@ -32,13 +32,13 @@ from kernelhost import (
     until,
 )
 
-from steering.act.gateways import gateway_dead
-from steering.act.kernel import KernelActuator
-from steering.act.netlink import Listening, Order, Refusal
-from steering.act.reader import KernelReader
-from steering.agent.ways import Ways
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.gateways import gateway_dead
+from steering.act.kernel.netlink import KernelRefusal, KernelRequest, NoticeSocket
+from steering.act.kernel.state import KernelReader
+from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Done, Refused
-from steering.observe.ask import inquire, query
+from steering.observe.query import inquire, query
 
 ONE, ONE_6 = "192.0.2.1", "2001:db8::1"
 ALL_PAO = dict.fromkeys(sorted(ADDRESSES), "pao")
@@ -342,7 +342,7 @@ def test_both_families_change_in_one_batch(host: None) -> None:
     sent: list[int] = []
 
     class Counting(KernelActuator):
-        def _send(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+        def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
             sent.append(len(orders))
             return super()._send(orders)
 
@@ -367,7 +367,7 @@ def test_the_kernel_wins_over_a_belief(kernel: KernelActuator) -> None:
     """Every acknowledgement says yes and nothing happened: reading back says no."""
 
     class Deaf(KernelActuator):
-        def _send(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+        def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
             return (None,) * len(orders)
 
     with Deaf(CLAIM) as deaf:
@@ -384,7 +384,7 @@ class Mortal(KernelActuator):
 
     lives = 0
 
-    def _send(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+    def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
         super()._send(orders[: self.lives])
         raise Killed
 
@@ -479,7 +479,7 @@ def test_a_probe_whose_way_is_gone_takes_no_other(kernel: KernelActuator) -> Non
 
 @pytest.mark.lab
 def test_lost_messages_mean_that_anything_may_have_changed(host: None) -> None:
-    with Listening(buffer=2048) as listening:
+    with NoticeSocket(buffer=2048) as listening:
         assert not listening.heard(lambda _: True)
         for i in range(1, 40):
             run(f"ip route add 203.0.113.{i} via 10.255.0.9 table 77")
@@ -686,7 +686,7 @@ def test_a_gateway_that_does_not_answer_makes_silence_our_own_in_both_families(
     """Also where no route or mark is of our making, as with `kernel: off`."""
 
     async def story() -> None:
-        ways = Ways(None, acting=False)
+        ways = KernelPaths(None, acting=False)
         body = query("com.", "SOA")
         assert not any(ways.gateway_dead(address, None) for address in (ONE, ONE_6))
         silent = [inquire(body, 7, address, patience=1.1) for address in (ONE, ONE_6)]

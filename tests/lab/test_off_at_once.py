@@ -22,9 +22,9 @@ from frozen import Folder, folder_that_freezes
 from kernelhost import ADDRESSES, CLAIM, build_host, until
 from stage import slack
 
-from steering.act.kernel import KernelActuator
+from steering.act.kernel.actuator import KernelActuator
 from steering.act.lease import Lease
-from steering.act.off import DISK
+from steering.act.off_switch import DISK
 from steering.model import Seconds
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("namespace")]
@@ -40,8 +40,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from kernelhost import ADDRESSES, CLAIM, build_host, until
 from stage import slack
-from steering.act.kernel import KernelActuator
-from steering.act.off import OffSwitch
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.off_switch import OffSwitch
 runtime, state = Path(sys.argv[1]), Path(sys.argv[3])
 switch = OffSwitch(state=state, runtime=runtime)
 plan = dict.fromkeys(sorted(ADDRESSES), "pao")

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from kernelhost import CLAIM, Monitor, build_host, ip, ours, run
 
-from steering.act.claim import Claim
 from steering.act.guard import Watch
-from steering.act.kernel import KernelActuator
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.netlink import KernelRefusal, KernelRequest
 from steering.act.lease import Lease
-from steering.act.netlink import Order, Refusal
-from steering.act.off import OffSwitch
-from steering.agent import hands as handling
-from steering.agent.hands import Hands
+from steering.act.off_switch import OffSwitch
+from steering.agent import actuators as handling
+from steering.agent.actuators import Actuators
 from steering.config import Config, check
-from steering.config.document import parse
+from steering.config.yaml_file import parse
 from steering.model import Family
 
 pytestmark = pytest.mark.lab
@@ -71,7 +71,9 @@ class Fate:
     def __init__(self) -> None:
         self.lives: int | None = None
 
-    def send(self, kernel: KernelActuator, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+    def send(
+        self, kernel: KernelActuator, orders: Sequence[KernelRequest]
+    ) -> tuple[KernelRefusal | None, ...]:
         if self.lives is None:
             return kernel._writing.carry_out(orders)
         said = kernel._writing.carry_out(orders[: self.lives])
@@ -82,8 +84,8 @@ class Fate:
 
 
 def _sent(
-    kernel: KernelActuator, fate: Fate, orders: Sequence[Order]
-) -> tuple[Refusal | None, ...]:
+    kernel: KernelActuator, fate: Fate, orders: Sequence[KernelRequest]
+) -> tuple[KernelRefusal | None, ...]:
     return fate.send(kernel, orders)
 
 
@@ -91,7 +93,7 @@ def _sent(
 def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
     made = Fate()
     monkeypatch.setattr(KernelActuator, "_send", partialmethod(_sent, made))
-    monkeypatch.setattr(handling, "Guard", Watchman)
+    monkeypatch.setattr(handling, "GuardClient", Watchman)
     return made
 
 
@@ -108,17 +110,17 @@ def switch_of(config: Config) -> OffSwitch:
     return OffSwitch(state=config.state, runtime=config.runtime)
 
 
-def served(config: Config) -> Hands:
-    """Hands that have installed the plan."""
-    hands = Hands(config, CLAIM, switch_of(config), WATCHED)
-    hands.adopt()
-    turn(hands)
-    return hands
+def served(config: Config) -> Actuators:
+    """Actuators that have installed the plan."""
+    actuators = Actuators(config, CLAIM, switch_of(config), WATCHED)
+    actuators.adopt()
+    turn(actuators)
+    return actuators
 
 
-def turn(hands: Hands) -> None:
-    hands.changed = True
-    hands.act(PLAN, off=False, moved=False)
+def turn(actuators: Actuators) -> None:
+    actuators.changed = True
+    actuators.act(PLAN, off=False, moved=False)
 
 
 def takes_the_detour() -> bool:
@@ -140,19 +142,19 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
     config: Config, fate: Fate, other: Claim
 ) -> None:
     for lives in range(200):
-        hands = served(config)
-        hands.serve(config, hands.successor(other), WATCHED)
+        actuators = served(config)
+        actuators.serve(config, actuators.successor(other), WATCHED)
         fate.lives, killed = lives, False
         try:
             for _ in range(3):
-                turn(hands)
+                turn(actuators)
         except Killed:
             killed = True
         fate.lives = None
         assert takes_the_detour(), f"after {lives} messages"
-        hands.close()  # as the kernel does for the dead
+        actuators.close()  # as the kernel does for the dead
         if lives % 2:
-            successor = Hands(config, other, switch_of(config), WATCHED)
+            successor = Actuators(config, other, switch_of(config), WATCHED)
             successor.adopt()
             assert takes_the_detour()
             turn(successor)
@@ -174,39 +176,39 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
 def test_where_both_claims_want_the_same_route_it_is_not_touched(
     config: Config, fate: Fate, name: str
 ) -> None:
-    hands = served(config)
+    actuators = served(config)
     with Monitor() as monitor:
-        hands.serve(config, hands.successor(OTHERS[name]), WATCHED)
+        actuators.serve(config, actuators.successor(OTHERS[name]), WATCHED)
         for _ in range(3):
-            turn(hands)
+            turn(actuators)
         monitor.catch_up()
         steers = [line for line in monitor.heard() if " table 5353 " in line and "via" in line]
-    assert hands.former == ()
+    assert actuators.former == ()
     assert not [line for line in steers if any(f"{a} " in line for a in PLAN)]
-    assert not hands.troubles or name == "one site more"  # lax is on no link of ours
-    hands.close()
+    assert not actuators.troubles or name == "one site more"  # lax is on no link of ours
+    actuators.close()
     take_back(config)
 
 
 def test_a_lease_that_cannot_be_written_takes_up_no_other_claim(
     config: Config, fate: Fate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hands = served(config)
+    actuators = served(config)
     before = run("ip -d route show table all proto 53")
-    hands.serve(config, hands.successor(OTHERS["table"]), WATCHED)
+    actuators.serve(config, actuators.successor(OTHERS["table"]), WATCHED)
 
     def full(*_: object, **_named: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Lease, "renew", full)
-    turn(hands)
+    turn(actuators)
     assert run("ip -d route show table all proto 53") == before
-    assert "No space left" in hands.troubles[0]
+    assert "No space left" in actuators.troubles[0]
     monkeypatch.undo()
-    monkeypatch.setattr(handling, "Guard", Watchman)
-    turn(hands)
-    turn(hands)
-    assert hands.former == ()
+    monkeypatch.setattr(handling, "GuardClient", Watchman)
+    turn(actuators)
+    turn(actuators)
+    assert actuators.former == ()
     assert takes_the_detour()
-    hands.close()
+    actuators.close()
     take_back(config)

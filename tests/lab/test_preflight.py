@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from kernelhost import ADDRESSES, CLAIM, build_host, everything, run
 
-from steering.act.claim import Claim
-from steering.act.kernel import KernelActuator
-from steering.act.preflight import Complaint, Fault, preflight
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.claim import Claim
+from steering.act.preflight import Blame, Finding, preflight
 from steering.model import Family
 
 pytestmark = pytest.mark.lab
@@ -29,7 +29,7 @@ def host(namespace: None) -> None:
 
 def complaints(
     where: Path, addresses: Collection[str] = ADDRESSES, claim: Claim = CLAIM
-) -> tuple[Complaint, ...]:
+) -> tuple[Finding, ...]:
     return preflight(claim, addresses, state=where / "state", runtime=where / "run")
 
 
@@ -65,7 +65,7 @@ def test_numbers_that_others_use_are_wrong_input(
 ) -> None:
     run(harm)
     (complaint,) = complaints(tmp_path)
-    assert complaint.kind is Fault.WRONG_INPUT
+    assert complaint.kind is Blame.WRONG_INPUT
     assert says in complaint.message
     assert "tables 5353 to 5355" in complaint.message
 
@@ -90,12 +90,12 @@ def test_a_rule_that_the_kernel_put_before_ours_is_noticed_and_may_stay(
         run(f"ip {family} rule add from {address} lookup main")
         assert f"{claim.preferences[0]}:" in run(f"ip {family} rule show from {address}")
         (notice,) = complaints(tmp_path, claim=claim)
-        assert notice.kind is Fault.NOTICE
+        assert notice.kind is Blame.NOTICE
         assert "no rule of ours needs it now" in notice.message
         assert kernel.prepare(ADDRESSES) == kernel.foreign() == kernel.withdraw() == ()
         assert address in run(f"ip {family} rule")
     (needed, *_) = complaints(tmp_path)  # by a claim that has transit interfaces
-    assert needed.kind is Fault.WRONG_INPUT
+    assert needed.kind is Blame.WRONG_INPUT
     assert "its preference is in our block" in needed.message
 
 
@@ -103,13 +103,13 @@ def test_within_a_lease_nothing_of_others_refuses_the_agent(host: None, tmp_path
     run("ip rule add from 203.0.113.1 lookup main pref 5352")
     state, runtime = tmp_path / "state", tmp_path / "run"
     (complaint,) = preflight(CLAIM, ADDRESSES, state=state, runtime=runtime, leased=True)
-    assert complaint.kind is Fault.NOTICE
+    assert complaint.kind is Blame.NOTICE
     assert "its preference is in our block" in complaint.message
 
 
 def test_marks_in_bits_of_others_are_noticed_with_their_names(host: None, tmp_path: Path) -> None:
     (notice,) = complaints(tmp_path, claim=replace(CLAIM, mark=0x5353, mask=2**32 - 1))
-    assert notice.kind is Fault.NOTICE
+    assert notice.kind is Blame.NOTICE
     assert "0x5353 to 0x5355 under the mask 0xffffffff share bits" in notice.message
     assert "kube-proxy (0xc000), Cilium (0xf00), Calico (0xffff0000)" in notice.message
     (notice,) = complaints(tmp_path, claim=replace(CLAIM, mark=0x39))
@@ -118,7 +118,7 @@ def test_marks_in_bits_of_others_are_noticed_with_their_names(host: None, tmp_pa
 
 def test_addresses_that_cannot_be_steered_are_wrong_input(host: None, tmp_path: Path) -> None:
     found = complaints(tmp_path, [*ADDRESSES, "10.255.0.1", "10.255.1.2", "fd00:ff:1::1"])
-    assert [complaint.kind for complaint in found] == [Fault.WRONG_INPUT] * 3
+    assert [complaint.kind for complaint in found] == [Blame.WRONG_INPUT] * 3
     said = "\n".join(map(str, found))
     assert "10.255.0.1 can't be steered: it is one of this host's own addresses" in said
     assert "10.255.1.2 can't be steered: it is the next hop of pao" in said
@@ -130,7 +130,7 @@ def test_a_family_that_no_site_carries_is_noticed_once(host: None, tmp_path: Pat
     stranded = sum(":" in address for address in ADDRESSES)
     assert [(complaint.kind, complaint.message) for complaint in found] == [
         (
-            Fault.NOTICE,
+            Blame.NOTICE,
             f"policies: {stranded} addresses can't be steered: no site has an ipv6 next hop",
         )
     ]
@@ -140,7 +140,7 @@ def test_an_interface_to_a_site_that_is_not_there_is_noticed(host: None, tmp_pat
     hops = {"pao": {Family.IPV4: "dev tun0", Family.IPV6: "via fe80::1 dev bb-pao"}}
     claim = replace(CLAIM, next_hops={**CLAIM.next_hops, **hops})
     (notice,) = complaints(tmp_path, claim=claim)
-    assert notice.kind is Fault.NOTICE
+    assert notice.kind is Blame.NOTICE
     assert "sites.pao.next_hop.ipv4: dev tun0 is on no link of this host now" in notice.message
     run("ip link set bb-pao down")
     run("ip link set bb-pao name tun0")
@@ -154,7 +154,7 @@ def test_an_interface_to_a_site_that_is_not_there_is_noticed(host: None, tmp_pat
 def test_a_next_hop_that_is_this_host_is_wrong_input(host: None, tmp_path: Path) -> None:
     run("ip addr add 10.255.1.2/32 dev lo")
     assert any(
-        complaint.kind is Fault.WRONG_INPUT and "sites.pao.next_hop.ipv4" in complaint.message
+        complaint.kind is Blame.WRONG_INPUT and "sites.pao.next_hop.ipv4" in complaint.message
         for complaint in complaints(tmp_path)
     )
 
@@ -172,7 +172,7 @@ def test_what_may_still_come_is_only_noticed(
 ) -> None:
     run(harm)
     found = complaints(tmp_path)
-    assert {complaint.kind for complaint in found} == {Fault.NOTICE}
+    assert {complaint.kind for complaint in found} == {Blame.NOTICE}
     assert any(says in complaint.message for complaint in found)
 
 
@@ -194,7 +194,7 @@ def test_strict_reverse_path_filters_are_noticed_with_the_remedy(
 def test_directories_that_cannot_be_written_are_wrong_input(host: None, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file stands here")
     (complaint,) = complaints(tmp_path)
-    assert complaint.kind is Fault.WRONG_INPUT
+    assert complaint.kind is Blame.WRONG_INPUT
     assert str(tmp_path / "state") in complaint.message
 
 
@@ -225,6 +225,6 @@ def test_without_the_capability_it_is_not_permitted(host: None, tmp_path: Path) 
 def test_a_family_without_a_route_is_a_notice(host: None, tmp_path: Path) -> None:
     run("ip -6 route del default")
     (said,) = complaints(tmp_path)
-    assert said.kind is Fault.NOTICE
+    assert said.kind is Blame.NOTICE
     number = sum(":" in address for address in ADDRESSES)
     assert str(said).startswith(f"policies: this host has no route to their {number} ipv6 address")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip, run, until
 
-from steering.act.kernel import KernelActuator
-from steering.agent.ways import Ways
+from steering.act.kernel.actuator import KernelActuator
+from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Family
-from steering.observe.ask import Inquiry, Reply, query
-from steering.observe.echo import Echo
 from steering.observe.nonce import unforeseen
+from steering.observe.probe.echo import Echo
+from steering.observe.query import Query, Reply, query
 from steering.observe.strays import Stray
 
 pytestmark = pytest.mark.lab
@@ -31,7 +31,7 @@ _ALL = 3  # ETH_P_ALL
 
 
 @pytest.fixture
-def ways(namespace: None) -> Iterator[Ways]:
+def ways(namespace: None) -> Iterator[KernelPaths]:
     """What the kernel says of the paths, with our rules in it."""
     build_host()
     for name in ("all", "eth0", "bb-pao"):
@@ -41,7 +41,7 @@ def ways(namespace: None) -> Iterator[Ways]:
             run(f"ip neigh replace {hop} lladdr {mac(f'far-{link}')} dev {link} nud permanent")
     with KernelActuator(CLAIM) as kernel:
         assert kernel.prepare(ADDRESSES) == ()
-        ways = Ways(kernel, acting=True, watched=ADDRESSES)
+        ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
         ways.changed()
         yield ways
 
@@ -116,7 +116,7 @@ async def seen_at(router: socket.socket, family: Family) -> Question:
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("checked", [True, False], ids=["path", "any"])
 def test_an_answer_forged_on_the_local_link_is_not_the_sites(
-    ways: Ways, family: Family, checked: bool
+    ways: KernelPaths, family: Family, checked: bool
 ) -> None:
     """The forger knows all there is to guess: port, id, case."""
 
@@ -127,7 +127,7 @@ def test_an_answer_forged_on_the_local_link_is_not_the_sites(
         replies: list[Reply] = []
         strays: list[Stray] = []
         with wire("bb-pao") as router, wire("eth0") as stranger:
-            inquiry = Inquiry(
+            inquiry = Query(
                 query("abcdefghijkl.com.", "A", rng=unforeseen()),
                 unforeseen().getrandbits(16),
                 ADDRESS[family],
@@ -160,12 +160,12 @@ def test_an_answer_forged_on_the_local_link_is_not_the_sites(
 
 @pytest.mark.parametrize("family", Family)
 def test_an_answer_by_the_wrong_link_alone_is_silence_that_says_which(
-    ways: Ways, family: Family
+    ways: KernelPaths, family: Family
 ) -> None:
     async def story() -> Reply:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         with wire("bb-pao") as router, wire("eth0") as stranger:
-            Inquiry(
+            Query(
                 query("abcdefghijkl.com.", "A", rng=unforeseen()),
                 unforeseen().getrandbits(16),
                 ADDRESS[family],
@@ -182,7 +182,7 @@ def test_an_answer_by_the_wrong_link_alone_is_silence_that_says_which(
     assert reply.detail == "an answer came in by eth0, not by bb-pao"
 
 
-def test_only_a_sites_own_single_link_is_compared(ways: Ways) -> None:
+def test_only_a_sites_own_single_link_is_compared(ways: KernelPaths) -> None:
     def known() -> dict[tuple[str, Family], str]:
         ways.changed()
         every = [(path, family) for path in (LOCAL, "live", "pao", "fra") for family in Family]
@@ -211,7 +211,7 @@ def test_only_a_sites_own_single_link_is_compared(ways: Ways) -> None:
 UPLINKS = ((0, "eth0"), (2, "bb-fra"))
 
 
-def test_a_site_reached_over_several_links_is_not_compared(ways: Ways) -> None:
+def test_a_site_reached_over_several_links_is_not_compared(ways: KernelPaths) -> None:
     """As an operator's own rules may have it, where the agent may only observe."""
     table = CLAIM.table + CLAIM.number("pao")
     hops = "nexthop via 10.255.1.2 dev bb-pao nexthop via 10.255.2.9 dev bb-fra"
@@ -227,6 +227,6 @@ def test_a_site_reached_over_several_links_is_not_compared(ways: Ways) -> None:
 
 def test_an_agent_without_marks_compares_no_link(namespace: None) -> None:
     build_host()
-    ways = Ways(None, acting=False)
+    ways = KernelPaths(None, acting=False)
     ways.changed()
     assert ways.link("pao", Family.IPV4) is None

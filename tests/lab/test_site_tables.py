@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, Monitor, build_host, everything, ip, ours, run
 
-from steering.act.claim import LAST_RESORT, Claim
-from steering.act.kernel import KernelActuator
-from steering.act.netlink import Order, Refusal
-from steering.act.reader import MANY, KernelReader
-from steering.agent.ways import Ways
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.claim import LAST_RESORT, Claim
+from steering.act.kernel.netlink import KernelRefusal, KernelRequest
+from steering.act.kernel.state import MANY, KernelReader
+from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Refused, Round
 
 pytestmark = pytest.mark.lab
@@ -35,14 +35,14 @@ def kernel(namespace: None) -> Iterator[KernelActuator]:
 
 
 @pytest.fixture
-def ways(kernel: KernelActuator) -> Ways:
-    made = Ways(kernel, acting=True, watched=ADDRESSES)
+def ways(kernel: KernelActuator) -> KernelPaths:
+    made = KernelPaths(kernel, acting=True, watched=ADDRESSES)
     made.changed()
     assert led(made) == PAIRS
     return made
 
 
-def led(ways: Ways, addresses: Iterable[str] = (*ADDRESSES, *MORE)) -> set[tuple[str, str]]:
+def led(ways: KernelPaths, addresses: Iterable[str] = (*ADDRESSES, *MORE)) -> set[tuple[str, str]]:
     """What questions are sent through which site."""
     return {(s, a) for s in CLAIM.sites for a in addresses if ways.leads(s, a)}
 
@@ -67,7 +67,7 @@ def truly_led(addresses: Iterable[str] = (*ADDRESSES, *MORE)) -> set[tuple[str, 
     }
 
 
-def counted(ways: Ways, address: str, at: float) -> set[str]:
+def counted(ways: KernelPaths, address: str, at: float) -> set[str]:
     """Of answers to a question of that time, over all paths: those that are believed."""
     told = tuple(
         Observation(address=address, path=path, outcome=Outcome.SECURE, reached=True)
@@ -97,7 +97,7 @@ def test_they_hold_host_routes_with_an_unreachable_one_behind_each_and_no_defaul
 
 
 def test_what_carries_a_mark_and_is_no_watched_address_takes_the_hosts_own_way(
-    ways: Ways,
+    ways: KernelPaths,
 ) -> None:
     """As the outer packets of a tunnel to the site do."""
     for path in CLAIM.sites:
@@ -108,7 +108,7 @@ def test_what_carries_a_mark_and_is_no_watched_address_takes_the_hosts_own_way(
 
 @pytest.mark.parametrize("one", [IPV4[3], IPV6[3]])
 def test_an_address_without_its_route_is_not_asked_and_the_others_are(
-    ways: Ways, kernel: KernelActuator, one: str
+    ways: KernelPaths, kernel: KernelActuator, one: str
 ) -> None:
     before = time.monotonic()
     assert counted(ways, one, before) == ALL
@@ -130,7 +130,7 @@ def test_an_address_without_its_route_is_not_asked_and_the_others_are(
 
 @pytest.mark.parametrize("one", [IPV4[0], IPV6[0]])
 def test_a_question_that_is_bound_to_another_link_than_the_sites_is_not_asked(
-    ways: Ways, one: str
+    ways: KernelPaths, one: str
 ) -> None:
     """The kernel would send it by that link, for all that the table says."""
     family = socket.AF_INET6 if ":" in one else socket.AF_INET
@@ -147,7 +147,7 @@ def test_a_question_that_is_bound_to_another_link_than_the_sites_is_not_asked(
 
 @pytest.mark.parametrize("version", ["-4", "-6"])
 def test_a_flushed_table_is_seen_before_any_answer_counts(
-    ways: Ways, kernel: KernelActuator, version: str
+    ways: KernelPaths, kernel: KernelActuator, version: str
 ) -> None:
     flushed = IPV4 if version == "-4" else IPV6
     before = time.monotonic()
@@ -162,7 +162,7 @@ def test_a_flushed_table_is_seen_before_any_answer_counts(
 
 
 def test_a_table_that_was_flushed_and_filled_again_between_two_looks_is_told_of(
-    ways: Ways, kernel: KernelActuator
+    ways: KernelPaths, kernel: KernelActuator
 ) -> None:
     before = time.monotonic()
     whole = everything()
@@ -178,7 +178,7 @@ def test_a_table_that_was_flushed_and_filled_again_between_two_looks_is_told_of(
 
 
 def test_a_steer_to_another_site_does_not_pass_for_the_route_that_is_missing(
-    ways: Ways, kernel: KernelActuator
+    ways: KernelPaths, kernel: KernelActuator
 ) -> None:
     kernel.apply({IPV4[0]: "fra", IPV6[0]: "fra"}, ADDRESSES)
     for version, one in (("-4", IPV4[0]), ("-6", IPV6[0])):
@@ -200,7 +200,7 @@ def test_a_steer_to_another_site_does_not_pass_for_the_route_that_is_missing(
     ],
 )
 def test_someone_elses_route_for_an_address_keeps_it_from_being_asked(
-    kernel: KernelActuator, ways: Ways, route: str
+    kernel: KernelActuator, ways: KernelPaths, route: str
 ) -> None:
     one = IPV6[0] if IPV6[0] in route else IPV4[0]
     version = "-6" if ":" in one else "-4"
@@ -220,7 +220,7 @@ def test_someone_elses_route_for_an_address_keeps_it_from_being_asked(
 
 
 def test_a_question_through_a_site_whose_link_is_down_fails(
-    ways: Ways, kernel: KernelActuator
+    ways: KernelPaths, kernel: KernelActuator
 ) -> None:
     run("ip link set bb-pao down")
     for address in (IPV4[0], IPV6[0]):
@@ -244,7 +244,7 @@ def test_a_question_through_a_site_whose_link_is_down_fails(
 
 
 def test_other_addresses_are_followed_with_additions_first(
-    ways: Ways, kernel: KernelActuator
+    ways: KernelPaths, kernel: KernelActuator
 ) -> None:
     others = (ADDRESSES | {*MORE}) - {IPV4[0], IPV6[0]}
     ways.watch(others)  # what a reload does before its first turn
@@ -287,7 +287,7 @@ def test_the_default_routes_of_an_older_version_go_when_the_host_routes_are_ther
             ]
         gone = [line.startswith("Deleted") for line in told]
         assert gone == 104 * [False] + 8 * [True]
-        ways = Ways(kernel, acting=True, watched=ADDRESSES)
+        ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
         ways.changed()
         assert led(ways) == PAIRS
         assert not any("default" in line for line in ours())
@@ -302,7 +302,7 @@ class Mortal(KernelActuator):
 
     lives = 0
 
-    def _send(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+    def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
         super()._send(orders[: self.lives])
         raise Killed
 
@@ -316,7 +316,7 @@ def test_wherever_filling_or_emptying_stops_only_what_goes_by_the_site_is_led(
     others = {IPV4[1], IPV6[1], *MORE}
     every = few | others
     with KernelActuator(CLAIM) as kernel, Mortal(CLAIM) as mortal:
-        ways = Ways(kernel, acting=True, watched=every)
+        ways = KernelPaths(kernel, acting=True, watched=every)
         for lives in range(0, 34, 3):
             kernel.withdraw()
             if filled:
@@ -357,7 +357,7 @@ def test_a_thousand_addresses_are_taken_back_as_well(kernel: KernelActuator) -> 
     many = {f"2001:db8:1::{i:x}" for i in range(1, 501)}
     many |= {f"198.18.{i // 250}.{i % 250 + 1}" for i in range(500)}
     assert kernel.prepare(many) == ()
-    ways = Ways(kernel, acting=True, watched=many)
+    ways = KernelPaths(kernel, acting=True, watched=many)
     ways.changed()
     assert led(ways, many) == {(site, address) for site in CLAIM.sites for address in many}
     assert kernel.withdraw() == ()
@@ -375,7 +375,7 @@ def test_questions_alone_have_their_rules_and_lead_where_they_do_beside_the_stee
     rules = [line for line in alone if "lookup" in line or "goto" in line or "nop" in line]
     assert len(rules) == len(questions)
     assert all("fwmark 0x4" in line for line in rules)
-    ways = Ways(kernel, acting=True, watched=ADDRESSES)
+    ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
     ways.changed()
     assert led(ways) == PAIRS == truly_led()
     assert kernel.prepare(ADDRESSES) == ()
@@ -425,7 +425,7 @@ def test_a_next_hop_may_be_an_interface_or_need_one(namespace: None, hops: dict[
             whole = everything()
             assert kernel.prepare(ADDRESSES) == ()
             assert everything() == whole
-            ways = Ways(kernel, acting=True, watched=ADDRESSES)
+            ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
             ways.changed()
             assert led(ways) == PAIRS
             link = {int(socket.if_nametoindex("tun0" if "tun0" in hops["ipv4"] else "bb-pao"))}
@@ -442,7 +442,7 @@ def test_an_interface_that_goes_and_comes_back_as_another_one_is_taken_again(
     claim = with_hops(ipv4="dev tun0", ipv6="dev tun0")
     fra = {pair for pair in PAIRS if pair[0] == "fra"}
     with KernelActuator(claim) as kernel:
-        ways = Ways(kernel, acting=True, watched=ADDRESSES)
+        ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
         indexes = set()
         for _ in range(3):
             troubles = kernel.prepare(ADDRESSES)
@@ -472,7 +472,7 @@ def test_another_interface_under_the_name_is_not_taken_for_it(namespace: None) -
     add_link("tun0")
     add_link("tun1")
     with KernelActuator(claim) as kernel:
-        ways = Ways(kernel, acting=True, watched=ADDRESSES)
+        ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
         assert kernel.prepare(ADDRESSES) == ()
         ways.changed()
         assert led(ways) == PAIRS

@@ -13,7 +13,7 @@ from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
 
 from steering.lab.agent import STATUS_PORT
 from steering.lab.sandbox import PYTHON, poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family, Health, Outcome
 
 pytestmark = pytest.mark.lab

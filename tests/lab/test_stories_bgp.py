@@ -23,7 +23,7 @@ from steering.lab.peering import passable
 from steering.lab.resolver import Resolving
 from steering.lab.sandbox import find, poll
 from steering.lab.scene import Scene, Settings
-from steering.lab.world import EDGE, ISP
+from steering.lab.topology import EDGE, ISP
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

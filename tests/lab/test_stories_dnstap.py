@@ -15,7 +15,7 @@ from steering.lab.clients import Tally
 from steering.lab.resolver import Bind, Recursor, Resolving, Unbound
 from steering.lab.sandbox import find, poll
 from steering.lab.scene import Scene, Settings
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 

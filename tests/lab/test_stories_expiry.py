@@ -12,7 +12,7 @@ import pytest
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from stage import EXPIRED, QUICK, Kernel, add_foreign, foreign, on_stage, slack
 
-from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.sandbox import find
 from steering.lab.scene import Settings
 from steering.lab.signzone import signzone

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, slack
 
-from steering.agent.ways import UNASKED
+from steering.agent.kernel_paths import UNASKED
 from steering.lab.sandbox import poll
 from steering.lab.scene import seconds
 from steering.model import LOCAL, Family, Seconds

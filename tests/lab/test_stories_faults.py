@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage
 
-from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.authority import authority
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family

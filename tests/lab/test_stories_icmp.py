@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stage import Kernel, Stage, on_stage
 
-from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.sandbox import PYTHON, find, poll
 from steering.model import LOCAL, Family
 

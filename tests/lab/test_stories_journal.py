@@ -16,7 +16,7 @@ from test_stories_bgp import await_told, behind_a_router, through
 from steering.act.bgp import process
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
-from steering.report.events import timestamp
+from steering.report.log import timestamp
 
 pytestmark = pytest.mark.lab
 

@@ -30,21 +30,21 @@ import rollovers
 from rollovers import State, steps
 from stage import Stage, on_stage
 
-from steering.agent.troubles import keys_trouble
+from steering.agent.own_alarms import keys_trouble
 from steering.decide.remedies import KEYS
 from steering.lab.sandbox import find, poll
 from steering.lab.zone import Keys as Signers
 from steering.lab.zone import sign
 from steering.model import LOCAL, Family, Kind, Outcome, Question, Round, Target, Verdict
-from steering.observe import anchors
-from steering.observe.cadence import Pace
-from steering.observe.classify import Reading, judge, parse
-from steering.observe.keys import KeyStore
-from steering.observe.probe import Path as Way
-from steering.observe.probe import Prober
-from steering.observe.resolve import dnskeys
-from steering.observe.shown import LASTS
-from steering.observe.signatures import Signatures
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.chain import dnskeys
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.response import Classified, judge, parse
+from steering.observe.dnssec.server_keys import LASTS
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.probe.prober import Path as Way
+from steering.observe.probe.prober import Prober
+from steering.observe.probe.schedule import Pace
 
 pytestmark = pytest.mark.lab
 
@@ -220,7 +220,7 @@ def ours(lab: Lab, store: KeyStore, zone: str, number: int) -> str:
         answer = ask(HERE, lab.authority, name, rdtype, flags=0)
         assert answer is not None
         message = parse(answer.to_wire(max_size=65535), question, 7)
-        assert not isinstance(message, Reading)
+        assert not isinstance(message, Classified)
         if kind is Kind.DNSKEY and (shown := dnskeys(message, zone)):
             store.offer(zone, *shown, server)
         reading = judge(

@@ -9,7 +9,7 @@ import pytest
 from stage import FEW, FOUND, QUICK, Stage, on_stage, slack
 
 from steering.lab.sandbox import find, poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 

@@ -14,9 +14,9 @@ from stage import EXPIRED, FEW, PATIENCE, QUICK
 from steering.lab.fleet import HERE, Host
 from steering.lab.sandbox import find, poll
 from steering.lab.scene import Scene
-from steering.lab.world import World
+from steering.lab.topology import Topology
 from steering.model import LOCAL, Family
-from steering.observe.ask import query
+from steering.observe.query import query
 
 pytestmark = pytest.mark.lab
 
@@ -80,7 +80,7 @@ def fleet(
     overrides: Mapping[str, str] | None = None,
 ) -> Iterator[Fleet]:
     """All sites well, each with an agent that knows it; at the end no agent may have died."""
-    if lacks := World.missing():
+    if lacks := Topology.missing():
         pytest.skip("; ".join(lacks))
     if not find("nft"):
         pytest.skip("the program nft (package nftables) is not installed")

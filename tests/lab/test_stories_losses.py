@@ -8,7 +8,7 @@ import pytest
 from stage import QUICK, Stage, on_stage
 
 from steering.lab.sandbox import find, poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL
 
 pytestmark = [

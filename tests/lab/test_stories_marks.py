@@ -12,9 +12,9 @@ from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, ours
 
 from steering import bounds
 from steering.act.lease import Lease
-from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.sandbox import find, poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family
 
 pytestmark = [

@@ -14,11 +14,11 @@ import dns.name
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
-from steering.dnstap.stream import CONTENT_TYPE, Control, control
 from steering.lab.authority import Embedded
 from steering.lab.sandbox import poll
 from steering.lab.scene import Settings
 from steering.model import LOCAL, Family
+from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
 
 pytestmark = pytest.mark.lab
 

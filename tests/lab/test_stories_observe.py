@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, QUICK, Kernel, everything, on_stage
 
-from steering.agent.notebook import NAME
+from steering.agent.restart_state import NAME
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
 

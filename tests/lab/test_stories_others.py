@@ -22,7 +22,7 @@ from stage import (
 
 from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab

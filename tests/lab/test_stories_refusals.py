@@ -11,7 +11,7 @@ from stage import QUICK, Kernel, Stage, everything, foreign, on_stage, ours
 
 from steering.lab.agent import STATUS_PORT
 from steering.lab.sandbox import PYTHON
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 
 pytestmark = pytest.mark.lab
 

@@ -27,11 +27,11 @@ from stage import (
 from stage import ours as owned
 from test_stories_dnstap import await_traffic, documented
 
-from steering.lab.anycast import GTLD_SERVERS
+from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.resolver import Unbound
 from steering.lab.sandbox import find, poll
 from steering.lab.scene import Scene, Settings
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family, Seconds
 
 pytestmark = pytest.mark.lab

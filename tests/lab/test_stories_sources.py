@@ -11,7 +11,7 @@ from stage import FOUND, QUICK, Stage, on_stage, slack
 from steering.lab.resolver import Resolving, Unbound
 from steering.lab.sandbox import poll
 from steering.lab.scene import Scene
-from steering.lab.world import EDGE, ISP
+from steering.lab.topology import EDGE, ISP
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 

@@ -17,7 +17,7 @@ from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage, ours, slack
 
 from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL, Seconds
 
 pytestmark = pytest.mark.lab

@@ -8,8 +8,8 @@ import pytest
 
 from steering.model import Event, Family
 from steering.replay.incidents import Incident, Incidents, moving
+from steering.replay.scenario import tell
 from steering.replay.simulate import Simulation
-from steering.replay.story import tell
 
 pytestmark = pytest.mark.lab
 

@@ -10,9 +10,9 @@ import pytest
 from stage import EXPIRED, Stage, on_stage
 
 from steering.lab.sandbox import PYTHON, LabError, Program, poll
-from steering.lab.world import EDGE
+from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family
-from steering.observe.ask import query
+from steering.observe.query import query
 
 pytestmark = pytest.mark.lab
 

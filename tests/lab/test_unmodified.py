@@ -28,11 +28,11 @@ from steering.lab.servers import Place
 from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
 from steering.lab.zone import Keys as ZoneKeys
 from steering.model import Kind, Question, Verdict
-from steering.observe.classify import classify
-from steering.observe.overheard import overheard
-from steering.observe.resolve import dnskeys
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Keys, Trust, below, name_of
+from steering.observe.dnssec.chain import dnskeys
+from steering.observe.dnssec.response import classify
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Keys, Trust, below, name_of
+from steering.observe.traffic.classify import verify_response
 
 pytestmark = pytest.mark.lab
 
@@ -138,7 +138,9 @@ def judged(
         reading = classify(wire, question, 7, trust, wall=wall, skew=0.0, signatures=held)
         if reading.judged:
             yield reading.outcome.verdict, (question, reading)
-        heard = overheard(wire, zones, trust, wall=wall, skew=0.0, signatures=held, secret=b"x")
+        heard = verify_response(
+            wire, zones, trust, wall=wall, skew=0.0, signatures=held, secret=b"x"
+        )
         if heard is not None and heard.failure is not None:
             yield heard.failure.outcome.verdict, (question, heard.failure)
 

@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the copies go with us
     kept = Kept(ROOT, wanted.keep, wanted.tests)
     if wanted.alone is not None:
-        return _alone(wanted.alone, kept)
+        return _exclusive(wanted.alone, kept)
     found = {folder: find(ROOT, folder) for folder in wanted.only or FOLDERS}
     drawn = sample(found, wanted.number, wanted.seed)
     _say(f"{len(drawn)} of {sum(map(len, found.values())):,} mutants, seed {wanted.seed}")
@@ -83,7 +83,7 @@ def _pool(trees: Sequence[Copy]) -> Iterator[tuple[ThreadPoolExecutor, SimpleQue
         pool.shutdown(cancel_futures=True)
 
 
-def _alone(name: str, kept: Kept) -> int:
+def _exclusive(name: str, kept: Kept) -> int:
     file, operator, occurrence = name.rsplit(":", 2)
     (mutant,) = (
         one

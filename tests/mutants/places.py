@@ -20,7 +20,7 @@ import cosmic_ray.mutating
 import cosmic_ray.operators.operator
 from cosmic_ray.operators.provider import OperatorProvider
 
-FOLDERS: Final = ("decide", "judge", "act", "observe", "agent", "engine.py")
+FOLDERS: Final = ("decide", "judge", "act", "observe", "agent", "engine")
 
 _SWAPS: Final = {
     "ReplaceBinaryOperator": (
@@ -120,7 +120,7 @@ class Mutant:
 def find(root: Path, folder: str) -> list[Mutant]:
     """Every mutant of one of `FOLDERS`."""
     place = root / "steering" / folder
-    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    files = sorted(place.rglob("*.py"))
     return [
         mutant
         for file in files

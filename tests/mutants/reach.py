@@ -162,10 +162,7 @@ class Kept:
         place = self._kept(self._root / file)
         data, settings = copy.tree.with_name("reach"), copy.tree.with_name("reach.rc")
         place.parent.mkdir(parents=True, exist_ok=True)
-        include = "\n".join(
-            f"    {copy.tree}/steering/{name}{'' if name.endswith('.py') else '/*'}"
-            for name in FOLDERS
-        )
+        include = "\n".join(f"    {copy.tree}/steering/{name}/*" for name in FOLDERS)
         settings.write_text(_SETTINGS.format(data=data, include=include), encoding="utf-8")
         data.unlink(missing_ok=True)
         options = ("--cov", f"--cov-config={settings}", "--cov-context=test", "--cov-report=")

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from steering.observe import algorithms, entry, signatures
+from steering.observe.dnssec import algorithms, signatures, zone_entry
 
 _DSA: Final = frozenset({3, 6})
 _RSA: Final = {5: "sha1", 7: "sha1", 8: "sha256", 10: "sha512"}
@@ -47,12 +47,12 @@ def known() -> Iterator[None]:
         if not fits:
             raise InvalidSignature
 
-    signatures.ALGORITHMS = entry.ALGORITHMS = before | _DSA  # type: ignore[attr-defined]
+    signatures.ALGORITHMS = zone_entry.ALGORITHMS = before | _DSA  # type: ignore[attr-defined]
     library.default_policy, library._validate_signature = dns.dnssec.allow_all_policy, either
     try:
         yield
     finally:
-        signatures.ALGORITHMS = entry.ALGORITHMS = before  # type: ignore[attr-defined]
+        signatures.ALGORITHMS = zone_entry.ALGORITHMS = before  # type: ignore[attr-defined]
         library.default_policy, library._validate_signature = policy, verify
 
 

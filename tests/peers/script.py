@@ -13,13 +13,13 @@ import dns.rdatatype
 import dns.rrset
 
 from peers.scenario import SECTIONS, Entry, Scenario
-from steering.observe import anchors
-from steering.observe.denial import NSEC, Cut, types
-from steering.observe.entry import Entry as KeyEntry
-from steering.observe.keys import KeyStore
-from steering.observe.resolve import Resolvers, Unobtainable
-from steering.observe.signatures import RRSIG, Signatures
-from steering.observe.trust import Keys, name_of
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.chain import Resolvers, Unobtainable
+from steering.observe.dnssec.denial import NSEC, Cut, types
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.signatures import RRSIG, Signatures
+from steering.observe.dnssec.trust import Keys, name_of
+from steering.observe.dnssec.zone_entry import ZoneEntry as KeyEntry
 
 _APEX = frozenset({dns.rdatatype.SOA, dns.rdatatype.DNSKEY, dns.rdatatype.DS, dns.rdatatype.NS})
 

@@ -15,11 +15,11 @@ import dns.rdatatype
 from peers.scenario import Pair, Scenario
 from peers.script import Script, Store, held_by
 from steering.model import Kind, Outcome, Verdict
-from steering.observe.anchors import closest
-from steering.observe.chain import chain_of, signatures_in
-from steering.observe.classify import Reading, decode, weigh
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Trust, name_of, text_of
+from steering.observe.dnssec.aliases import chain_of, signatures_in
+from steering.observe.dnssec.anchors import closest
+from steering.observe.dnssec.response import Classified, decode, weigh
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Trust, name_of, text_of
 
 
 class Word(enum.Enum):
@@ -164,7 +164,7 @@ def _judged(
     The zone whose server was asked is the lowest around the name that turns out to be one.
     """
     read = decode(message.to_wire(max_size=65535))
-    if isinstance(read, Reading):
+    if isinstance(read, Classified):
         return Word.BOGUS, f"{text_of(name)}: {read.detail}", None, message
     found: tuple[Word, str, dns.name.Name | None, dns.message.Message]
     for apex in _zones(case, read, name, rdtype):

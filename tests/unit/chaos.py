@@ -16,15 +16,14 @@ from chaos_files import Files, changed, files_of, override_of
 from chaos_truth import LIFE, NOISE, Fault, Truth, fault_of
 from simulation import WALL, Ask
 
-from steering import engine
-from steering.decide.attention import attention
-from steering.decide.because import because
 from steering.decide.explain import explain
-from steering.layout import Layout
-from steering.memory import remember
-from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Override, Round, Verdict
-from steering.relay import relay
-from steering.replay.record import (
+from steering.decide.fast_probing import attention
+from steering.decide.reasons import because
+from steering.decide.state import State
+from steering.engine import engine
+from steering.engine.carry_over import remember
+from steering.engine.migrate import migrate
+from steering.journal.records import (
     Turn,
     differing,
     digest,
@@ -34,7 +33,8 @@ from steering.replay.record import (
     unpack_batch,
     unpack_world,
 )
-from steering.world import World
+from steering.layout import Layout
+from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Override, Round, Verdict
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Trial(Checked):
 
     draw: random.Random = field(default_factory=random.Random)
     record: list[Turn] = field(default_factory=list)
-    start: World | None = None
+    start: State | None = None
     records: bool = True
     """Whether what is written down is read again: it doubles the work."""
 
@@ -61,13 +61,13 @@ class Trial(Checked):
         if self.memory and abs(WALL + self.clock_error + self._turned - self.memory.at) > 1:
             self.own_moves = []  # the clock was set: when they were is not known
         self.held_since = dict(self.memory.frozen) if self.memory else {}
-        self.record, self.start = [], self.world
+        self.record, self.start = [], self.state
         self.note_policies()
 
     def lose_lease(self) -> None:
         """All was taken back by the guard, and the agent begins from nothing."""
-        self.world = World.blank(self.layout, self.now, WALL + self.now)
-        self.installed, self._wanted = {}, attention(self.world)
+        self.state = State.blank(self.layout, self.now, WALL + self.now)
+        self.installed, self._wanted = {}, attention(self.state)
         self.begin_anew()
 
     def reload(self, files: Files, tmp: Path) -> None:
@@ -78,14 +78,14 @@ class Trial(Checked):
         rerouted = {
             s for s, (n, *_) in files.sites.items() if s in old.sites and old.sites[s][0] != n
         }
-        self.world, ended = relay(
-            self.world, made, self.now, WALL + self.now + self.clock_error, rerouted=rerouted
+        self.state, ended = migrate(
+            self.state, made, self.now, WALL + self.now + self.clock_error, rerouted=rerouted
         )
         self.hear(ended)
         self.layout = made
         addresses = set(self.addresses())
         self._slow = {a: self._slow.get(a, self.now) for a in self.addresses()}
-        self._wanted = attention(self.world)
+        self._wanted = attention(self.state)
         self.at = {a: p for a, p in self.at.items() if a in addresses}
         self.last = {
             (a, p): seen
@@ -96,7 +96,7 @@ class Trial(Checked):
         self.held_since = {
             a: f for a, f in self.held_since.items() if a in addresses and f.path in made.column
         }
-        self.record, self.start = [], self.world
+        self.record, self.start = [], self.state
         self.note_policies()
         if rerouted:
             self._pending = []
@@ -115,13 +115,13 @@ class Trial(Checked):
         facts = self.facts(rounds)
         if abs(self.clock_error) > LIFE:  # no recovery is seen by it: as good as a pause
             self.gap, self.pause = self.now, self.pause + self.now - self._turned
-        before, self.turns = self.world, self.turns + 1
+        before, self.turns = self.state, self.turns + 1
         after, steps, events = engine.turn(before, facts, self.now)
         for item in facts.rounds:
             for seen in item.observations:
                 if not seen.live and seen.verdict is not Verdict.NOTHING:
                     self.last[item.address, seen.path] = (item.at, seen.verdict)
-        self.world = after
+        self.state = after
         self.hear(events)
         self.check(before, after, facts, steps, events)
         if self.records:
@@ -145,13 +145,13 @@ class Trial(Checked):
 
     def traffic(self, seconds: float) -> tuple[Heard, ...]:
         """What the resolvers were told, and by whom."""
-        if not self.hearsay or seconds <= 0:
+        if not self.resolver_rate or seconds <= 0:
             return ()
         told = []
         for target in self.layout.targets:
             if self.draw.random() < 0.5:
                 continue
-            told.append(self._heard(target.address, int(self.hearsay * seconds) + 1))
+            told.append(self._heard(target.address, int(self.resolver_rate * seconds) + 1))
         return tuple(told)
 
     def _heard(self, address: str, number: int) -> Heard:
@@ -187,16 +187,16 @@ class Trial(Checked):
         """What was written down comes out again, bit for bit."""
         if not self.records or self.start is None or not self.record:
             return
-        world = unpack_world(pack_world(self.start), self.layout)
-        if self.start.board is None:
-            other = differing(world, self.start)
+        state = unpack_world(pack_world(self.start), self.layout)
+        if self.start.situation is None:
+            other = differing(state, self.start)
             need(other is None, f"a world read back is another in {other}")
         for turn in unpack_batch(pack_batch(line(t) for t in self.record)):
-            world, steps, events = engine.turn(world, turn.facts, turn.now)
+            state, steps, events = engine.turn(state, turn.facts, turn.now)
             need(steps == turn.steps, "other steps")
             need(events == turn.events, "other events")
-            need(digest(world) == turn.plan, "another plan")
-        need(differing(world, self.world) is None, "another world at the end")
+            need(digest(state) == turn.plan, "another plan")
+        need(differing(state, self.state) is None, "another world at the end")
 
 
 @dataclass
@@ -335,7 +335,7 @@ def tell(seed: int, tmp: Path, say: Callable[[str], object] = lambda _: None) ->
         records=seed % 4 == 0,
     )
     if draw.random() < 0.4:
-        trial.hearsay = draw.choice([2.0, 20.0, 200.0])
+        trial.resolver_rate = draw.choice([2.0, 20.0, 200.0])
         trial.lies = draw.choice([0.0, 0.05, 0.5])
     for text in (*(upstream.text for upstream in files.upstreams), files.config):
         say(text)
@@ -364,14 +364,14 @@ def _rest(trial: Trial) -> None:
         replace(f, end=min(f.end, trial.now)) for f in trial.truth.faults if f.begin < trial.now
     ]
     trial.truth.own_clock = trial.clock_error = 0.0
-    trial.overrides, trial.off, trial.lies, trial.hearsay = (), False, 0.0, 0.0
+    trial.overrides, trial.off, trial.lies, trial.resolver_rate = (), False, 0.0, 0.0
     assert trial.files is not None
     moves = trial.layout.budget.moves_per_minute
-    limit = trial.lasting + 120 + 60 * (2 * len(trial.world.plan) / moves)
+    limit = trial.lasting + 120 + 60 * (2 * len(trial.state.plan) / moves)
     patient = all(u.moves_per_day >= 100 for u in trial.files.upstreams)
 
     def quiet() -> bool:
-        return not trial.world.plan.any() and not trial.world.alarms
+        return not trial.state.plan.any() and not trial.state.alarms
 
     begun, still = trial.now, 0
     while still < 20 and trial.now - begun < limit:
@@ -379,11 +379,11 @@ def _rest(trial: Trial) -> None:
         still = still + 1 if quiet() else 0
     trial.turn()
     for a, target in enumerate(trial.layout.targets):
-        need(explain(trial.world, target.address), "nothing to explain")
-        need(because(trial.world, a), "nothing to say")
+        need(explain(trial.state, target.address), "nothing to explain")
+        need(because(trial.state, a), "nothing to say")
     need(
         quiet() or not patient,
-        f"not at rest after {limit:.0f} s: {trial.world.steers()} {trial.world.alarms}",
+        f"not at rest after {limit:.0f} s: {trial.state.steers()} {trial.state.alarms}",
     )
     if patient:
         trial.steps.clear()

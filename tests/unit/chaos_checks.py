@@ -10,14 +10,14 @@ from chaos_files import Files
 from chaos_truth import Truth
 from simulation import Simulation
 
-from steering import engine
-from steering.decide.because import because
-from steering.judge.copies import HISTORY
-from steering.judge.detector import LOOSE
-from steering.judge.names import IGNORED, SLOTS, WITNESSES
+from steering.decide.reasons import because
+from steering.decide.state import State
+from steering.engine import engine
+from steering.journal.records import differing
+from steering.judge.buckets import LOOSE
+from steering.judge.failed_names import IGNORED, SLOTS, WITNESSES
+from steering.judge.zone_copies import HISTORY
 from steering.model import LOCAL, Action, Event, Facts, Frozen, Health, Step, Verdict
-from steering.replay.record import differing
-from steering.world import World
 
 SOON = 45.0
 """Seconds after which what is surely bad is gone around, if nothing speaks against that."""
@@ -39,7 +39,7 @@ class Checked(Simulation):
 
     truth: Truth = field(default_factory=Truth)
     files: Files | None = None
-    hearsay: float = 0.0
+    resolver_rate: float = 0.0
     lies: float = 0.0
     on: dict[str, set[str]] = field(default_factory=dict)
     """Address -> classes that ever counted."""
@@ -85,8 +85,8 @@ class Checked(Simulation):
 
     def check(
         self,
-        before: World,
-        after: World,
+        before: State,
+        after: State,
         facts: Facts,
         steps: tuple[Step, ...],
         events: tuple[Event, ...],
@@ -111,14 +111,14 @@ class Checked(Simulation):
             again, *rest = engine.turn(before, facts, self.now)
             need(rest == [steps, events] and differing(after, again) is None, "another turn")
 
-    def check_plan(self, after: World, steps: tuple[Step, ...]) -> None:
+    def check_plan(self, after: State, steps: tuple[Step, ...]) -> None:
         """The plan is one that the policies allow, and what the events say."""
         layout, plan = self.layout, after.plan
         for a in np.flatnonzero(plan).tolist():
             p = int(plan[a])
             need(layout.hop[a, p], f"{layout.targets[a].address}: no way through {p}")
             if after.rule[a] != 2:
-                need(not after.orders.banned[a, p], "it goes through what is to be avoided")
+                need(not after.override_state.banned[a, p], "it goes through what is to be avoided")
         need(not after.off or not plan.any(), "off, and steered")
         for step in steps:
             need(step.now != step.was, "a step that is none")
@@ -167,7 +167,7 @@ class Checked(Simulation):
             f"to a bad site: {step}",
         )
 
-    def check_help(self, after: World) -> None:
+    def check_help(self, after: State) -> None:
         """What is bad here, and here alone, does not stay so: nobody waits for a detour in vain."""
         since, faults = self.now - SOON, self.truth.faults
         recent = [f for f in faults if f.begin < self.now and f.end > since - 90]
@@ -200,7 +200,7 @@ class Checked(Simulation):
             f"home is bad: {step}",
         )
 
-    def check_overrides(self, before: World, after: World, facts: Facts) -> None:
+    def check_overrides(self, before: State, after: State, facts: Facts) -> None:
         """Each override is obeyed in the turn that hears of it, whatever else is believed."""
         layout, frozen = self.layout, {}
         for a, target in enumerate(layout.targets):
@@ -246,14 +246,14 @@ class Checked(Simulation):
                 need(False, f"an override that can't be obeyed, and no alarm: {word}")
         self.held_since = frozen
 
-    def before_turn(self, before: World, a: int, facts: Facts) -> str:
+    def before_turn(self, before: State, a: int, facts: Facts) -> str:
         """Where an address went when the turn began."""
         if before.started:
             return str(self.layout.paths[before.plan[a]])
         address = self.layout.targets[a].address
         return facts.installed.get(address, LOCAL)
 
-    def check_budget(self, after: World, steps: tuple[Step, ...]) -> None:
+    def check_budget(self, after: State, steps: tuple[Step, ...]) -> None:
         """No more moves, and no more away, than are allowed."""
         layout, budget = self.layout, self.layout.budget
         self.own_moves = [(at, n) for at, n in self.own_moves if self.now - at < 60]
@@ -281,7 +281,7 @@ class Checked(Simulation):
                 allowed = layout.capacity[p] * budget.capacity_share
                 need(load[p] <= allowed + 1e-6, f"{load[p]} of {allowed} at {step.now}")
 
-    def check_events(self, before: World, after: World, events: tuple[Event, ...]) -> None:
+    def check_events(self, before: State, after: State, events: tuple[Event, ...]) -> None:
         """What is told is what has changed."""
         need(all(e.because for e in events), "an event without a reason")
         alarms = set(before.alarms)
@@ -307,10 +307,10 @@ class Checked(Simulation):
         others = {"adopted", "relapsed"} & {e.event for e in events}
         need(others or len(told) == changed, f"{changed} changed, {len(told)} told")
 
-    def check_sizes(self, after: World) -> None:
+    def check_sizes(self, after: State) -> None:
         """Nothing grows without bound."""
         (a, p), ledger = after.layout.shape, after.ledger
-        heard = ledger.hearsay
+        heard = ledger.traffic
         for names in (*ledger.counted.values(), *heard.counted.values(), *heard.pooled.values()):
             need(len(names) <= SLOTS, "too many names")
         for names in ledger.ignored.values():
@@ -319,17 +319,17 @@ class Checked(Simulation):
             need(len(names) <= WITNESSES, "too many witnesses")
         for entries in (ledger.instances, ledger.buckets, ledger.evidence, ledger.counted):
             need(all(0 <= row < a and 0 <= column < p for row, column in entries), "no such key")
-        for rows in (after.proofs, ledger.trials, ledger.holds, ledger.ignored):
+        for rows in (after.verifications, ledger.trials, ledger.holds, ledger.ignored):
             need(all(0 <= row < a for row in rows), "no such row")
         need(all(len(news) <= HISTORY for news in ledger.copies.news.values()), "too much news")
         need(all(self.now - at < 60 for at, _ in after.moves), "old moves")
-        for row, proof in after.proofs.items():
+        for row, proof in after.verifications.items():
             need(proof.column == after.plan[row], f"a proof of another way: {proof}")
         need(set(after.frozen) <= set(self.layout.row), "frozen, and nobody's")
 
-    def check_finite(self, after: World) -> None:
+    def check_finite(self, after: State) -> None:
         """Numbers stay numbers."""
-        for part in (after, after.ledger, after.ledger.copies, after.ledger.hearsay):
+        for part in (after, after.ledger, after.ledger.copies, after.ledger.traffic):
             for one in fields(part):
                 value = getattr(part, one.name)
                 if isinstance(value, np.ndarray) and value.dtype.kind == "f":
@@ -337,7 +337,12 @@ class Checked(Simulation):
                     if one.name not in ("avoid_until", "deaf_until"):
                         need(not np.isneginf(value).any(), f"{one.name} is infinite")
         ledger = after.ledger
-        for levels in (ledger.levels, ledger.herd, ledger.hearsay.levels, ledger.hearsay.herd):
+        for levels in (
+            ledger.levels,
+            ledger.group_points,
+            ledger.traffic.levels,
+            ledger.traffic.group_points,
+        ):
             need(((levels >= 0) & (levels <= LOOSE[0])).all(), "a bucket runs over")
         share = ledger.share(self.now)
         need(((share >= 0) & (share <= 1 + 1e-9) | np.isnan(share)).all(), f"a share of {share}")

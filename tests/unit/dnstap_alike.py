@@ -15,15 +15,15 @@ import dns.name
 import dns.rdataclass
 from dnstap_frames import ADDRESS, frame, payload
 
-from steering.dnstap import walk
-from steering.dnstap.handover import hand_over, upstreams
-from steering.dnstap.tally import Watched
-from steering.dnstap.walk import Walker
 from steering.model import Kind, Outcome
-from steering.observe.classify import Reading, decode, weigh
-from steering.observe.overheard import _zone_of
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Trust
+from steering.observe.dnssec.response import Classified, decode, weigh
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Trust
+from steering.observe.dnstap import counter
+from steering.observe.dnstap.counter import FrameCounter
+from steering.observe.dnstap.tally import Watched
+from steering.observe.dnstap.tally_builder import hand_over, upstreams
+from steering.observe.traffic.classify import _zone_of
 
 _FIXED: Final = struct.Struct("!HHIH")
 
@@ -40,7 +40,7 @@ class Word(enum.Enum):
 
 def counted(wire: bytes, zones: Collection[str], now: int) -> tuple[Word, frozenset[str]]:
     """The reader's word, and the owners that it says are failing."""
-    walker = Walker(upstreams({ADDRESS: Watched(zones=frozenset(zones))}), 1)
+    walker = FrameCounter(upstreams({ADDRESS: Watched(zones=frozenset(zones))}), 1)
     chunk = frame(payload(4, message=wire))
     assert walker.walk(chunk, 0, now) == len(chunk)
     tally = hand_over(walker, began=0, ended=1)
@@ -59,7 +59,7 @@ def counted(wire: bytes, zones: Collection[str], now: int) -> tuple[Word, frozen
 def read(wire: bytes, zones: Collection[str], now: int) -> Word:
     """The classifier's word on an answer that was given to somebody else."""
     message = decode(wire)
-    if isinstance(message, Reading):
+    if isinstance(message, Classified):
         return Word.NO_MESSAGE
     if message.flags & dns.flags.TC or len(message.question) != 1:
         return Word.NOTHING
@@ -96,9 +96,9 @@ def signatures(wire: bytes) -> Iterator[int]:
     questions, *counts = struct.unpack_from("!4H", wire, 4)
     at = 12
     for _ in range(questions):
-        at = walk.skip(wire, at, len(wire)) + 4
+        at = counter.skip(wire, at, len(wire)) + 4
     for _ in range(sum(counts)):
-        at = walk.skip(wire, at, len(wire))
+        at = counter.skip(wire, at, len(wire))
         rdtype, _, _, length = _FIXED.unpack_from(wire, at)
         at += _FIXED.size
         if rdtype == 46:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import dns.name
 
-from steering.dnstap import walk
+from steering.observe.dnstap import counter
 
 NOW: Final = 1_795_000_000
 ADDRESS: Final = "192.5.6.30"
@@ -187,9 +187,9 @@ def odd_payload(draw: random.Random) -> bytes:
 
 def interpreted() -> ModuleType:
     """The module as plain Python, whatever was compiled beside it."""
-    if walk.__file__.endswith(".py"):
-        return walk
-    path = walk.__file__.partition(".")[0] + ".py"
+    if counter.__file__.endswith(".py"):
+        return counter
+    path = counter.__file__.partition(".")[0] + ".py"
     spec = importlib.util.spec_from_file_location("steering_dnstap_walk_interpreted", path)
     assert spec
     assert spec.loader
@@ -201,7 +201,7 @@ def interpreted() -> ModuleType:
 def walker_of(module: ModuleType, zones: Sequence[str] = ZONES) -> Any:  # noqa: ANN401
     signers = [dns.name.from_text(zone).to_wire() for zone in zones]
     upstream = module.Upstream(ADDRESS, signers, 0)
-    return module.Walker({PACKED: upstream}, 1)
+    return module.FrameCounter({PACKED: upstream}, 1)
 
 
 class Framed:

@@ -42,17 +42,17 @@ from dnstap_frames import (
 )
 from dnstap_messages import message, mutated
 
-from steering.dnstap import walk
 from steering.model import Kind
-from steering.observe.algorithms import ALGORITHMS
-from steering.observe.chain import CNAME, DNAME, chain_of, signatures_in
-from steering.observe.classify import MOST_RECORDS, MOST_SIGNATURES, _foreign
-from steering.observe.overheard import _zone_of
-from steering.observe.relevant import used
-from steering.observe.shape import Shape, shape_of
+from steering.observe.dnssec.algorithms import ALGORITHMS
+from steering.observe.dnssec.aliases import CNAME, DNAME, chain_of, signatures_in
+from steering.observe.dnssec.response import MOST_RECORDS, MOST_SIGNATURES, _foreign
+from steering.observe.dnssec.response_kind import ResponseKind, shape_of
+from steering.observe.dnssec.used_records import used
+from steering.observe.dnstap import counter
+from steering.observe.traffic.classify import _zone_of
 
 # dnspython follows sixteen pointers, resolvers some hundreds.
-dns.name.MAX_COMPRESSION_POINTER_CHAIN = walk.MOST_POINTERS
+dns.name.MAX_COMPRESSION_POINTER_CHAIN = counter.MOST_POINTERS
 
 IN: Final = dns.rdataclass.IN
 _PATTERN: Final = b"\0\x2e\0\1"
@@ -259,7 +259,7 @@ def judged(
     seen = signatures_in(message)
     chain = chain_of(message, zone, question.name, question.rdtype, seen)
     shape, _ = shape_of(message, chain, Kind.WITNESS)
-    if shape in {Shape.LIE, Shape.LAME, Shape.FOREIGN}:
+    if shape in {ResponseKind.LIE, ResponseKind.LAME, ResponseKind.FOREIGN}:
         return "none", ()
     if _foreign(shape, chain, Kind.WITNESS, seen):
         return "none", ()
@@ -345,9 +345,9 @@ def _main(what: str, count: int, seed: int) -> None:
     draw = random.Random(seed)
     digest = hashlib.sha256()
     plain = interpreted()
-    modules = [walk] + [plain] * (plain is not walk and what == "fuzz")
+    modules = [counter] + [plain] * (plain is not counter and what == "fuzz")
     walked = [Walked(module, zones=zones) for module in modules for zones in (APART, ZONES)]
-    framed = [Framed(walk), Framed(plain, shortcut=False), Framed(plain)]
+    framed = [Framed(counter), Framed(plain, shortcut=False), Framed(plain)]
     seen: dict[str, int] = {}
     started = time.monotonic()
     base = b""

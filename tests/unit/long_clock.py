@@ -139,7 +139,7 @@ class LongClock(Simulation):
         for at, step in self.steps[known:]:
             if step.now and step.rule == "steer":
                 self._hold_against(at, step)
-        if not ((self.world.rule == SUSPICIOUS[0]) | (self.world.rule == SUSPICIOUS[1])).any():
+        if not ((self.state.rule == SUSPICIOUS[0]) | (self.state.rule == SUSPICIOUS[1])).any():
             self._doubt_since = math.nan
             return
         if math.isnan(self._doubt_since):

@@ -17,7 +17,7 @@ from unittest import mock
 
 from steering.config import Listen
 from steering.report.http import service as serving_side
-from steering.report.http.letters import Answer
+from steering.report.http.ipc import Answer
 from steering.report.http.service import Service
 from steering.system.unreadable import Unreadable
 

@@ -11,12 +11,13 @@ from typing import Self
 
 import numpy as np
 
-from steering import engine
 from steering.config import Setup, load
-from steering.decide.attention import attention
+from steering.decide.fast_probing import attention
 from steering.decide.remedies import OF_ADDRESSES
+from steering.decide.state import State
+from steering.engine import engine
+from steering.engine.carry_over import remember
 from steering.layout import Layout
-from steering.memory import remember
 from steering.model import (
     LOCAL,
     Event,
@@ -34,7 +35,6 @@ from steering.model import (
     Round,
     Step,
 )
-from steering.world import World
 
 WALL = 1_700_000_000.0
 
@@ -159,7 +159,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.layout = Layout.of(self.setup)
-        self._knows: World | Memory | None = None
+        self._knows: State | Memory | None = None
         self.restart()
         spread = self.layout.interval / max(1, len(self.layout.targets))
         self._slow = {t.address: self.now + i * spread for i, t in enumerate(self.layout.targets)}
@@ -172,7 +172,7 @@ class Simulation:
     @property
     def memory(self) -> Memory | None:
         """What the agent remembers over a restart."""
-        if isinstance(self._knows, World):
+        if isinstance(self._knows, State):
             self._knows = remember(self._knows)
         return self._knows
 
@@ -182,8 +182,8 @@ class Simulation:
 
     def restart(self) -> None:
         """A new agent, that knows what is remembered alone; what is installed stays."""
-        self.world = World.blank(self.layout, self.now, WALL + self.now)
-        self._wanted = attention(self.world)
+        self.state = State.blank(self.layout, self.now, WALL + self.now)
+        self._wanted = attention(self.state)
         self._turned = self.now
         self._watched_until = math.inf
         self._said: dict[tuple[str, str], tuple[object, ...]] = {}
@@ -230,31 +230,31 @@ class Simulation:
             sources=self.sources,
             off=self.off,
             overrides=self.overrides,
-            memory=None if self.world.started else self.memory,
+            memory=None if self.state.started else self.memory,
         )
 
     def turn(self, rounds: Iterable[Round] = ()) -> None:
         """One turn, its plan carried out at once."""
         facts = self.facts(rounds)
-        self.world, steps, events = engine.turn(self.world, facts, self.now)
-        for name, alarm in self.world.alarms.items():  # an acknowledgement may be of some of them
+        self.state, steps, events = engine.turn(self.state, facts, self.now)
+        for name, alarm in self.state.alarms.items():  # an acknowledgement may be of some of them
             assert bool(alarm.about) == (name in OF_ADDRESSES), name
         self.events += [(self.now, event) for event in events]
         self.steps += [(self.now, step) for step in steps]
         self.installed = {
             a: site
-            for a, site in self.world.steers().items()
+            for a, site in self.state.steers().items()
             if not self.refuses(a) or self.installed.get(a) == site
         }
-        self._knows = self.world
-        self._wanted = attention(self.world)
+        self._knows = self.state
+        self._wanted = attention(self.state)
         self._turned = self.now
         self._watched_until = self._in_question()
 
     def _in_question(self) -> float:
         """Until when every answer may matter: while somebody is curious, on trial or to prove."""
-        ledger, proofs = self.world.ledger, self.world.proofs.values()
-        if ledger.trials or ledger.herds or not all(proof.proved for proof in proofs):
+        ledger, verifications = self.state.ledger, self.state.verifications.values()
+        if ledger.trials or ledger.group_trials or not all(proof.proved for proof in verifications):
             return math.inf
         return float(np.fmax.reduce(ledger.curious_until, initial=-math.inf))
 
@@ -273,11 +273,11 @@ class Simulation:
     def health(self, address: str, path: str = LOCAL) -> Health:
         """What is believed of one key."""
         key = self.layout.row[address], self.layout.column[path]
-        return Health(int(self.world.ledger.health[key]))
+        return Health(int(self.state.ledger.health[key]))
 
     def rule(self, address: str) -> int:
         """The number of the rule in force."""
-        return int(self.world.rule[self.layout.row[address]])
+        return int(self.state.rule[self.layout.row[address]])
 
     def addresses(self, family: Family | None = None) -> list[str]:
         """Those of one family, or all."""

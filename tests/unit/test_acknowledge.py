@@ -14,21 +14,21 @@ from prometheus_client import generate_latest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering import cli
-from steering.agent.notebook import Notebook
+from steering.agent.restart_state import RestartState
+from steering.cli.override import command
+from steering.cli.override.options import ALARMS
+from steering.cli.override.show import of_alarm
 from steering.config import load
 from steering.decide.acknowledge import OTHERS_GONE, QUIET, Acknowledged, acknowledge, fingerprint
-from steering.decide.orders import Orders, State, read
+from steering.decide.override_state import OverrideState, OverrideStatus, read
 from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
+from steering.decide.state import Alarm
 from steering.layout import Layout
 from steering.model import Action, Event, Family, Match, Outcome, Override
-from steering.override import command
-from steering.override.options import ALARMS
-from steering.override.text import of_alarm
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
-from steering.report.text import explain_text, status_text
-from steering.world import Alarm
+from steering.report.status_text import explain_text, status_text
 
 EVERYTHING = Match()
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -54,7 +54,7 @@ class Desk:
 
     def __init__(self, tmp: Path, *texts: str) -> None:
         self.layout = Layout.of(setup(tmp, *texts))
-        self.orders = Orders.blank(self.layout)
+        self.override_state = OverrideState.blank(self.layout)
         self.state = Acknowledged()
         self.events: list[Event] = []
 
@@ -62,9 +62,9 @@ class Desk:
         self, overrides: tuple[Override, ...], alarms: dict[str, tuple[int, ...]], now: float
     ) -> set[str]:
         """The alarms that are acknowledged."""
-        self.orders = read(self.orders, self.layout, overrides, WALL + now)
+        self.override_state = read(self.override_state, self.layout, overrides, WALL + now)
         there = {n: Alarm(since=WALL, because="it is so", about=a) for n, a in alarms.items()}
-        self.state, told = acknowledge(self.state, self.orders, there, now)
+        self.state, told = acknowledge(self.state, self.override_state, there, now)
         self.events += told
         return set(self.state.by)
 
@@ -129,14 +129,14 @@ def test_what_is_said_anew_counts_anew(tmp_path: Path) -> None:
 
 def test_what_is_spent_is_so_for_the_next_agent_too(tmp_path: Path) -> None:
     words = (seen("reach"),)
-    notebook = Notebook(tmp_path)
-    world = Simulation(setup(tmp_path), lambda ask: GOOD).world  # noqa: ARG005
-    notebook.keep(world)
-    assert notebook.settle(10.0)
+    restart_state = RestartState(tmp_path)
+    state = Simulation(setup(tmp_path), lambda ask: GOOD).state  # noqa: ARG005
+    restart_state.keep(state)
+    assert restart_state.settle(10.0)
     assert not (tmp_path / "memory.json").exists()
-    notebook.keep(world, spent=frozenset({fingerprint(words[0])}))
-    assert notebook.settle(10.0)
-    memory = Notebook(tmp_path).memory
+    restart_state.keep(state, spent=frozenset({fingerprint(words[0])}))
+    assert restart_state.settle(10.0)
+    memory = RestartState(tmp_path).memory
     assert memory is not None
     desk = Desk(tmp_path)
     desk.state = Acknowledged(spent=memory.spent)
@@ -186,23 +186,23 @@ def test_a_narrow_one_is_over_when_the_alarm_is_about_others_alone(tmp_path: Pat
 @pytest.mark.parametrize(
     ("override", "state"),
     [
-        (seen("reach"), State.ACTIVE),
-        (seen("unproven", match=Match(upstream="gtld")), State.ACTIVE),
-        (seen("reach", match=Match(site="sin")), State.ACTIVE),
-        (seen("reach", match=Match(site="pao")), State.ELSEWHERE),
-        (seen("no-such-alarm"), State.UNMATCHED),
-        (seen("reach", match=Match(upstream="gtld")), State.UNMATCHED),
-        (seen("unproven", match=Match(upstream="no-such-upstream")), State.UNMATCHED),
-        (seen("reach", until=WALL), State.EXPIRED),
+        (seen("reach"), OverrideStatus.ACTIVE),
+        (seen("unproven", match=Match(upstream="gtld")), OverrideStatus.ACTIVE),
+        (seen("reach", match=Match(site="sin")), OverrideStatus.ACTIVE),
+        (seen("reach", match=Match(site="pao")), OverrideStatus.ELSEWHERE),
+        (seen("no-such-alarm"), OverrideStatus.UNMATCHED),
+        (seen("reach", match=Match(upstream="gtld")), OverrideStatus.UNMATCHED),
+        (seen("unproven", match=Match(upstream="no-such-upstream")), OverrideStatus.UNMATCHED),
+        (seen("reach", until=WALL), OverrideStatus.EXPIRED),
     ],
 )
 def test_one_that_is_of_nothing_here_acknowledges_nothing(
-    tmp_path: Path, override: Override, state: State
+    tmp_path: Path, override: Override, state: OverrideStatus
 ) -> None:
     desk = Desk(tmp_path)
     alarms = {"reach": (), "unproven": (0,), "no-such-alarm": ()}
     found = desk.turn((override,), alarms, 1.0)
-    assert desk.orders.states == (state,)
+    assert desk.override_state.states == (state,)
     assert found == ({override.alarm} if state.active else set())
 
 
@@ -210,9 +210,9 @@ def test_one_that_follows_from_another_is_told_of_when_it_stands_by_itself(
     tmp_path: Path,
 ) -> None:
     desk, words = Desk(tmp_path), (seen("keys"),)
-    desk.orders = read(desk.orders, desk.layout, words, WALL)
+    desk.override_state = read(desk.override_state, desk.layout, words, WALL)
     below = {"keys": Alarm(since=WALL, because="", cause="clock")}
-    desk.state, events = acknowledge(desk.state, desk.orders, below, 1.0)
+    desk.state, events = acknowledge(desk.state, desk.override_state, below, 1.0)
     assert (events, desk.state.told) == ((), frozenset())
     assert desk.turn(words, {"keys": ()}, 2.0) == {"keys"}
     assert desk.told() == ["alarm_acknowledged"]
@@ -260,11 +260,11 @@ def test_no_decision_knows_of_it(tmp_path: Path, mode: str) -> None:
     )[: len(EVERY_ALARM)]
     marked.run(50)
     assert marked.steps == plain.steps
-    assert marked.world.rule.tolist() == plain.world.rule.tolist()
-    assert dict(marked.world.alarms) == dict(plain.world.alarms)
-    assert marked.world.alarms
+    assert marked.state.rule.tolist() == plain.state.rule.tolist()
+    assert dict(marked.state.alarms) == dict(plain.state.alarms)
+    assert marked.state.alarms
     assert plain.steps if mode == "enforce" else True
-    assert not marked.world.orders.conflicts
+    assert not marked.state.override_state.conflicts
 
 
 def test_it_takes_no_word_from_an_override_before_it(tmp_path: Path) -> None:
@@ -288,12 +288,12 @@ def snapshot(tmp: Path, *overrides: Override) -> Snapshot:
     )
     sim.overrides = overrides
     sim.run(40)
-    state, _ = acknowledge(Acknowledged(), sim.world.orders, sim.world.alarms, sim.now)
+    state, _ = acknowledge(Acknowledged(), sim.state.override_state, sim.state.alarms, sim.now)
     return Snapshot(
         mode="enforce",
-        world=sim.world,
+        state=sim.state,
         installed=sim.installed,
-        alarms=sim.world.alarms,
+        alarms=sim.state.alarms,
         acknowledged=state,
         ready=True,
         turned_at=sim.now,

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from test_act_diff import CLAIM
+from test_kernel_diff import CLAIM
 
 from steering.act import guard as guarding
-from steering.act import watchdog
+from steering.act import guard_client
 from steering.act.bgp import process
-from steering.act.claim import Claim
 from steering.act.guard import LOCK, Watch, guard, holding
+from steering.act.guard_client import GuardClient
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, boot_time
-from steering.act.reader import Trouble
-from steering.act.watchdog import Guard
 
 BEFORE = replace(CLAIM, table=5454, priority=5454)
 """What was claimed under another configuration."""
@@ -35,7 +35,7 @@ class Kernel:
         self.withdrawn = 0
         self.tables: list[int] = []
         self.remaining = True
-        self.troubles: tuple[Trouble, ...] = ()
+        self.troubles: tuple[KernelProblem, ...] = ()
 
     def __call__(self, claim: Claim) -> Kernel:
         self.tables.append(claim.table)
@@ -49,7 +49,7 @@ class Kernel:
     def remains(self) -> bool:
         return self.remaining
 
-    def withdraw(self) -> tuple[Trouble, ...]:
+    def withdraw(self) -> tuple[KernelProblem, ...]:
         self.withdrawn += 1
         self.remaining = bool(self.troubles)
         return self.troubles
@@ -183,7 +183,7 @@ def test_the_off_switch_ends_a_lease_in_force(tmp_path: Path, kernel: Kernel) ->
 def test_what_the_kernel_kept_is_tried_again_more_and_more_seldom(
     tmp_path: Path, kernel: Kernel, later: Later
 ) -> None:
-    kernel.troubles = (Trouble(what="the rule", because="not permitted"),)
+    kernel.troubles = (KernelProblem(what="the rule", because="not permitted"),)
     Lease(tmp_path).renew(CLAIM, 60)
     watch = Watch(runtime=tmp_path)
     later(61)
@@ -209,7 +209,7 @@ def test_the_speaker_ends_even_where_the_kernel_refuses(
         return True
 
     monkeypatch.setattr(process, "end", end)
-    kernel.troubles = (Trouble(what="the rule", because="not permitted"),)
+    kernel.troubles = (KernelProblem(what="the rule", because="not permitted"),)
     Lease(tmp_path).renew(CLAIM, 60)
     watch = Watch(runtime=tmp_path)
     watch.look()
@@ -400,7 +400,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(watchdog, "time", made)
+    monkeypatch.setattr(guard_client, "time", made)
     return made
 
 
@@ -413,14 +413,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         told.append(take_over)
         return 2**22 + 1  # nobody's: it has ended
 
-    monkeypatch.setattr(watchdog, "start_guard", start)
+    monkeypatch.setattr(guard_client, "start_guard", start)
     return told
 
 
 def test_where_no_guard_is_there_one_is_started_that_takes_nobody_s_place(
     tmp_path: Path, clock: Clock, started: list[bool]
 ) -> None:
-    ours = Guard(runtime=tmp_path)
+    ours = GuardClient(runtime=tmp_path)
     for _ in range(3):
         assert not ours.ensure()
         clock.now += 1.0
@@ -431,7 +431,7 @@ def test_where_no_guard_is_there_one_is_started_that_takes_nobody_s_place(
 def test_a_guard_that_holds_the_lock_and_looks_no_more_is_replaced(
     tmp_path: Path, clock: Clock, started: list[bool]
 ) -> None:
-    ours, beat = Guard(runtime=tmp_path), 0
+    ours, beat = GuardClient(runtime=tmp_path), 0
     with (tmp_path / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for _ in range(20):
@@ -442,7 +442,7 @@ def test_a_guard_that_holds_the_lock_and_looks_no_more_is_replaced(
         silent = clock.now
         while ours.ensure():
             clock.now += 1.0
-        assert watchdog.SILENT <= clock.now - silent <= watchdog.SILENT + 2.0
+        assert guard_client.SILENT <= clock.now - silent <= guard_client.SILENT + 2.0
     assert started == [True]
     ours.close()
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_act_diff import CLAIM
+from test_kernel_diff import CLAIM
 
 from steering.act import slots
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
-from steering.act.off import OffSwitch
+from steering.act.off_switch import OffSwitch
 
 
 def test_a_renewed_lease_holds_until_its_deadline(tmp_path: Path) -> None:

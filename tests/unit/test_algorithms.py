@@ -11,15 +11,15 @@ import pytest
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from signedzone import NOW, SignedZone
 from test_check import configured
-from test_classify import SOA, keys_of, read
-from test_keys import World
+from test_key_store import World
+from test_response import SOA, keys_of, read
 
 from steering import cli
 from steering.model import Outcome
-from steering.observe import algorithms
-from steering.observe.keys import KeyStore
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Trust
+from steering.observe.dnssec import algorithms
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Trust
 
 ZONE = SignedZone("com.")
 NO = UnsupportedAlgorithm("sha1 is not supported")

@@ -8,8 +8,8 @@ import dns.name
 import pytest
 from signedzone import Key
 
-from steering.observe import anchors
-from steering.observe.anchors import AnchorError
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.anchors import AnchorError
 
 ROOT = dns.name.root
 DS = "20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D"

@@ -21,22 +21,22 @@ from typing import cast
 
 import pytest
 from fakes import FakeActuator
-from test_act_diff import CLAIM
+from test_kernel_diff import CLAIM
 
 from steering.act import guard
-from steering.act.bgp import bridge, process, words
-from steering.act.bgp.household import look_around, shared
-from steering.act.bgp.terms import Peer, Terms
-from steering.act.claim import Claim
-from steering.act.kernel import KernelActuator
+from steering.act.bgp import bridge, process, speaker_log
+from steering.act.bgp.prerequisites import look_around, shared
+from steering.act.bgp.settings import BgpSettings, Peer
+from steering.act.kernel.actuator import KernelActuator
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.state import KernelProblem
 from steering.act.lease import LeaseState, boot_id, boot_time
-from steering.act.off import switch_off
-from steering.act.reader import Trouble
-from steering.agent.voice import Voice
+from steering.act.off_switch import switch_off
+from steering.agent.bgp import BgpSpeaker
 from steering.model import Family
 
 PEER = Peer(address="127.0.0.1", peer_as=64512)
-TERMS = Terms(
+TERMS = BgpSettings(
     local_as=64512,
     router_id="10.0.0.53",
     peers=(PEER,),
@@ -146,16 +146,16 @@ def test_who_reads_what_the_agent_says_does_not_wait_for_the_speaker(
 
 def test_what_it_says_is_told_once_and_seldom(runtime: Path) -> None:
     folder = runtime / process.FOLDER
-    log = folder / words.LOG
-    heard = words.Words(folder)
+    log = folder / speaker_log.LOG
+    heard = speaker_log.SpeakerLog(folder)
     assert heard.new(0.0) == ""
     log.write_text("Traceback (most recent call last):\n  x\nValueError: no\x1b[31m\n\n")
     assert heard.new(1.0) == "ValueError: no [31m"
     assert heard.new(2.0) == ""
     with log.open("a") as file:
         file.write("again\n" * 100_000 + "and once more")
-    assert heard.new(1.0 + words.EVERY / 2) == ""
-    assert heard.new(1.0 + words.EVERY) == "and once more"
+    assert heard.new(1.0 + speaker_log.EVERY / 2) == ""
+    assert heard.new(1.0 + speaker_log.EVERY) == "and once more"
     log.write_text("the next one\n")
     assert heard.new(50.0) == "the next one"
     log.write_bytes(b"\xff" * 10_000)
@@ -171,7 +171,7 @@ def test_the_guard_passes_on_what_it_says_when_there_is_no_agent(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(guard, "_say", said.append)
-    log = runtime / process.FOLDER / words.LOG
+    log = runtime / process.FOLDER / speaker_log.LOG
     watch = guard.Watch(runtime=runtime)
     with subprocess.Popen(["sleep", "60"]) as agent:
         watch._last = LeaseState(
@@ -203,7 +203,7 @@ def test_switching_off_ends_one_that_comes_after_the_first_look(runtime: Path) -
     class Racing(FakeActuator):
         """While the kernel is cleaned, the switch in memory fails and a speaker comes up."""
 
-        def withdraw(self, *, but: Claim | None = None) -> tuple[Trouble, ...]:
+        def withdraw(self, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
             if not came:
                 (runtime / process.SWITCH).unlink()
                 came.append(stand_in(runtime))
@@ -244,7 +244,7 @@ def test_the_fingerprint_is_for_nobody_else_to_see(runtime: Path) -> None:
 def test_a_speaker_that_would_not_end_is_tried_again_each_turn(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    voice = Voice(runtime, may_speak=lambda: True)
+    voice = BgpSpeaker(runtime, may_speak=lambda: True)
     pid = stand_in(runtime)
 
     def refuse(_runtime: Path, _within: float) -> bool:
@@ -334,7 +334,7 @@ def test_another_program_or_another_user_is_another_speaker(tmp_path: Path) -> N
 
 def test_the_files_are_for_root_alone_but_for_the_helper(tmp_path: Path) -> None:
     home = look_around(TERMS, tmp_path, 60.0)
-    home.furnish(tmp_path, {})
+    home.write_files(tmp_path, {})
     folder = tmp_path / process.FOLDER
     assert folder.stat().st_mode & 0o777 == 0o711
     assert (folder / process.CONFIGURATION).stat().st_mode & 0o777 == 0o600

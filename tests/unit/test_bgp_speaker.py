@@ -22,16 +22,16 @@ from pathlib import Path
 
 import pytest
 
-from steering.act.bgp import life, process
-from steering.act.bgp import speaker as speaking_for
-from steering.act.bgp.household import look_around
-from steering.act.bgp.life import CONNECTED_WITHIN
-from steering.act.bgp.speaker import Speaker
-from steering.act.bgp.terms import Peer, Terms
-from steering.agent.voice import Voice
+from steering.act.bgp import actuator as speaking_for
+from steering.act.bgp import process, supervisor
+from steering.act.bgp.actuator import BgpActuator
+from steering.act.bgp.prerequisites import look_around
+from steering.act.bgp.settings import BgpSettings, Peer
+from steering.act.bgp.supervisor import CONNECTED_WITHIN
+from steering.agent.bgp import BgpSpeaker
 from steering.model import Family
 
-TERMS = Terms(
+TERMS = BgpSettings(
     local_as=64512,
     router_id="10.0.0.53",
     peers=(Peer(address="127.0.0.1", peer_as=64512),),
@@ -60,10 +60,10 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def speaker(runtime: Path) -> Iterator[Speaker]:
+def speaker(runtime: Path) -> Iterator[BgpActuator]:
     """It has adopted something that does not even know that it is one."""
     pid = stand_in(runtime)
-    made = Speaker(TERMS, runtime, lease=LEASE, may_speak=lambda: True)
+    made = BgpActuator(TERMS, runtime, lease=LEASE, may_speak=lambda: True)
     made.adopt()
     yield made
     made.close()
@@ -72,7 +72,7 @@ def speaker(runtime: Path) -> Iterator[Speaker]:
         os.waitpid(pid, 0)
 
 
-def bridge(speaker: Speaker, runtime: Path) -> socket.socket:
+def bridge(speaker: BgpActuator, runtime: Path) -> socket.socket:
     """The far end of a link that has been accepted."""
     end = socket.socket(socket.AF_UNIX)
     end.connect(str(runtime / process.FOLDER / "socket"))
@@ -81,7 +81,7 @@ def bridge(speaker: Speaker, runtime: Path) -> socket.socket:
     return end
 
 
-def stand_in(runtime: Path, terms: Terms = TERMS) -> int:
+def stand_in(runtime: Path, terms: BgpSettings = TERMS) -> int:
     """Something that sleeps where ExaBGP would run."""
     conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
     command = [sys.executable, "-c", "import time; time.sleep(60)", conf]
@@ -92,7 +92,7 @@ def stand_in(runtime: Path, terms: Terms = TERMS) -> int:
 
 
 def test_a_bridge_that_dies_while_it_is_answered_costs_the_link_and_not_the_agent(
-    speaker: Speaker, runtime: Path
+    speaker: BgpActuator, runtime: Path
 ) -> None:
     with bridge(speaker, runtime) as end:
         end.sendall(b"exabgp 5.0.15\ndone\n")
@@ -101,7 +101,7 @@ def test_a_bridge_that_dies_while_it_is_answered_costs_the_link_and_not_the_agen
 
 
 def test_nobody_knows_what_a_speaker_without_a_link_announces(
-    speaker: Speaker, runtime: Path
+    speaker: BgpActuator, runtime: Path
 ) -> None:
     assert not speaker.known
     with bridge(speaker, runtime) as end:
@@ -113,7 +113,7 @@ def test_nobody_knows_what_a_speaker_without_a_link_announces(
     assert speaker.known, "a dead one announces nothing"
 
 
-def test_what_is_wanted_is_told_as_wanted_until_it_is_taken_back(speaker: Speaker) -> None:
+def test_what_is_wanted_is_told_as_wanted_until_it_is_taken_back(speaker: BgpActuator) -> None:
     address = "192.0.2.53"
     speaker.apply({address: "pao"}, {address}, ())
     assert speaker.report().wanted == 1
@@ -122,7 +122,7 @@ def test_what_is_wanted_is_told_as_wanted_until_it_is_taken_back(speaker: Speake
 
 
 def test_an_old_speaker_whose_helper_is_lost_has_time_to_replace_it(
-    speaker: Speaker, runtime: Path
+    speaker: BgpActuator, runtime: Path
 ) -> None:
     speaker._life._started -= 100 * CONNECTED_WITHIN
     bridge(speaker, runtime).close()
@@ -143,7 +143,7 @@ def test_an_old_speaker_whose_helper_is_lost_has_time_to_replace_it(
 
 
 def test_a_speaker_of_another_configuration_is_not_listened_to(
-    speaker: Speaker, runtime: Path
+    speaker: BgpActuator, runtime: Path
 ) -> None:
     """One that was on its way when the files changed comes up, and connects."""
     speaker.change(OTHERWISE, LEASE)
@@ -159,7 +159,7 @@ def test_a_speaker_of_another_configuration_is_not_listened_to(
 
 
 def test_other_attributes_cost_no_link_and_other_neighbours_a_speaker(
-    speaker: Speaker, runtime: Path
+    speaker: BgpActuator, runtime: Path
 ) -> None:
     with bridge(speaker, runtime):
         speaker.change(replace(TERMS, local_preference=700), LEASE)
@@ -188,7 +188,7 @@ def sockets(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_another_version_is_ended_with_all_that_it_was_started_with_and_followed_by_none(
-    speaker: Speaker, runtime: Path, sockets: list[int]
+    speaker: BgpActuator, runtime: Path, sockets: list[int]
 ) -> None:
     """It could be told to withdraw nothing, and another one of its kind would be no better."""
     with bridge(speaker, runtime) as end:
@@ -207,7 +207,7 @@ def test_another_version_is_ended_with_all_that_it_was_started_with_and_followed
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives itself up")
 def test_another_user_has_a_speaker_and_a_socket_of_his_own(
-    speaker: Speaker, runtime: Path, sockets: list[int]
+    speaker: BgpActuator, runtime: Path, sockets: list[int]
 ) -> None:
     with bridge(speaker, runtime):
         speaker.change(replace(TERMS, user="nobody"), LEASE)
@@ -217,7 +217,7 @@ def test_another_user_has_a_speaker_and_a_socket_of_his_own(
 
 
 def test_a_socket_that_somebody_removed_is_there_for_the_next_speaker(
-    speaker: Speaker, runtime: Path, sockets: list[int]
+    speaker: BgpActuator, runtime: Path, sockets: list[int]
 ) -> None:
     (runtime / process.FOLDER / "socket").unlink()
     speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
@@ -227,7 +227,7 @@ def test_a_socket_that_somebody_removed_is_there_for_the_next_speaker(
 
 def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
     pid = stand_in(runtime)
-    voice = Voice(runtime, may_speak=lambda: True)
+    voice = BgpSpeaker(runtime, may_speak=lambda: True)
     voice.serve(TERMS, LEASE)
     voice.adopt(held=True)
     took: list[float] = []
@@ -245,7 +245,7 @@ def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
 def test_a_change_that_fails_ends_no_reload_and_is_tried_again(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    voice = Voice(runtime, may_speak=lambda: False)
+    voice = BgpSpeaker(runtime, may_speak=lambda: False)
 
     def fail(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -255,7 +255,7 @@ def test_a_change_that_fails_ends_no_reload_and_is_tried_again(
 
     for terms, what in ((TERMS, "epoll"), (OTHERWISE, "look_around")):
         with monkeypatch.context() as patch:
-            patch.setattr(select if what == "epoll" else life, what, fail)
+            patch.setattr(select if what == "epoll" else supervisor, what, fail)
             voice.change(terms, LEASE)
             assert "Too many open files" in voice.troubles[0]
             turn()
@@ -270,7 +270,7 @@ def test_a_change_that_fails_ends_no_reload_and_is_tried_again(
 
 @pytest.mark.parametrize("short", ["patience", "lease"])
 def test_an_agent_that_starts_waits_for_no_hung_speaker_for_long(
-    speaker: Speaker, runtime: Path, monkeypatch: pytest.MonkeyPatch, short: str
+    speaker: BgpActuator, runtime: Path, monkeypatch: pytest.MonkeyPatch, short: str
 ) -> None:
     """Nothing else runs yet, and what it announces could be known no other way."""
     if short == "patience":
@@ -286,7 +286,7 @@ def test_an_agent_that_starts_waits_for_no_hung_speaker_for_long(
 
 
 def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
-    speaker: Speaker, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    speaker: BgpActuator, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
 
@@ -322,7 +322,7 @@ def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
     assert started == [look_around(OTHERWISE, runtime, LEASE).fingerprint]
 
 
-def pumped(speaker: Speaker) -> Speaker:
+def pumped(speaker: BgpActuator) -> BgpActuator:
     speaker.pump()
     return speaker
 
@@ -347,7 +347,7 @@ def started(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int
 
 
 def test_a_speaker_that_is_ended_and_followed_at_once_leaves_no_zombie(
-    speaker: Speaker, runtime: Path, started: list[int]
+    speaker: BgpActuator, runtime: Path, started: list[int]
 ) -> None:
     for number in (1, 2):
         speaker._life._started -= 100 * CONNECTED_WITHIN
@@ -363,7 +363,7 @@ def test_a_speaker_that_is_ended_and_followed_at_once_leaves_no_zombie(
 def test_a_speaker_that_holds_no_lock_yet_does_not_come_up_after_its_end(
     runtime: Path, started: list[int], how: str
 ) -> None:
-    voice = Voice(runtime, may_speak=lambda: True)
+    voice = BgpSpeaker(runtime, may_speak=lambda: True)
     voice.serve(TERMS, LEASE)
     lock = os.open(runtime / process.LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_SH)  # it waits for this, and nobody else sees it
@@ -385,6 +385,6 @@ def there(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def silence(speaker: Speaker) -> None:
+def silence(speaker: BgpActuator) -> None:
     """From now on nothing more is started."""
     speaker._life._may_speak = lambda: False

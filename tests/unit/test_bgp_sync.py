@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steering.act.bgp.hear import (
+from steering.act.bgp.output import (
     Answered,
     Down,
     EndOfRib,
@@ -22,8 +22,8 @@ from steering.act.bgp.hear import (
     Version,
     host,
 )
+from steering.act.bgp.settings import Attributes, Peer
 from steering.act.bgp.sync import SILENT, Phase, Sync
-from steering.act.bgp.terms import Attributes, Peer
 from steering.model import Family
 
 PEER = "10.0.0.1"

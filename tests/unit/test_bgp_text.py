@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.act.bgp.hear import hear, host
-from steering.act.bgp.terms import NO_EXPORT, Attributes, Peer, Terms
-from steering.act.bgp.text import announcements, configuration, environment, prefix, withdrawals
+from steering.act.bgp.output import hear, host
+from steering.act.bgp.render import announcements, configuration, environment, prefix, withdrawals
+from steering.act.bgp.settings import NO_EXPORT, Attributes, BgpSettings, Peer
 from steering.model import Family
 
 ATTRIBUTES = Attributes(
@@ -21,7 +21,7 @@ ATTRIBUTES = Attributes(
     communities=frozenset({"64512:5353", NO_EXPORT}),
     large_communities=frozenset({"64512:1:2"}),
 )
-TERMS = Terms(
+TERMS = BgpSettings(
     local_as=64512,
     router_id="10.0.0.53",
     peers=(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
-from steering.decide.board import Board, look, with_budget
 from steering.decide.explain import explain
 from steering.decide.rules import decide
+from steering.decide.situation import Situation, look, with_budget
 from steering.layout import Layout
 from steering.model import Action, Heard, Match, Outcome, Override
 
@@ -70,8 +70,8 @@ def test_fifty_two_addresses_of_two_upstreams_go_at_once(tmp_path: Path) -> None
     same = [text + "operator: {name: Foo}\n" for text in texts]
     sim = Simulation(setup(tmp_path, *same), bad_here).run(40)
     assert len(sim.installed) == 52
-    assert all(rule == 10 for rule in sim.world.rule)
-    assert "budget" not in sim.world.alarms
+    assert all(rule == 10 for rule in sim.state.rule)
+    assert "budget" not in sim.state.alarms
 
 
 # --- moves a minute ---------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_so_many_moves_a_minute_away_and_back_and_the_first_in_order(tmp_path: P
     held = [e for _, e in sim.told("held")]
     assert len(held) == 6
     assert "moves_per_minute: 4 are used up" in held[0].because
-    assert "moves_per_minute: 4" in sim.world.alarms["budget"].because
+    assert "moves_per_minute: 4" in sim.state.alarms["budget"].because
     sim.run(200)
     moves = sorted(at for at, _ in sim.steps)
     assert all(sum(at <= other < at + 60 for other in moves) <= 4 for at in moves)
@@ -118,10 +118,10 @@ def test_what_off_takes_home_spends_no_moves_so_on_sends_all_away_at_once(tmp_pa
     sim.run(60)
     sim.off = True
     sim.until(lambda: not sim.installed, limit=2)
-    assert not sim.world.moves
+    assert not sim.state.moves
     sim.off = False
     assert sim.until(lambda: len(sim.installed) == 26, limit=60) <= 2
-    assert "budget" not in sim.world.alarms
+    assert "budget" not in sim.state.alarms
 
 
 def test_off_and_on_within_the_minute_leaves_what_was_left_of_it(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_what_overrides_move_away_and_keep_at_home_spends_no_moves(tmp_path: Pat
     for action, to, away in ((Action.STEER, "fra", 6), (Action.LOCAL, None, 0)):
         sim.overrides = (_order(action, to),)
         sim.until(lambda: len(sim.installed) == away, limit=2)  # noqa: B023 - called at once
-        assert not sim.world.moves
+        assert not sim.state.moves
     sim.run(20)
     assert not sim.installed
     sim.overrides = ()
     assert sim.until(lambda: len(sim.installed) == 6, limit=60) <= 2
-    assert sum(number for _, number in sim.world.moves) == 6
+    assert sum(number for _, number in sim.state.moves) == 6
 
 
 def _bad_here_for_good(ask: Ask) -> Outcome:
@@ -208,7 +208,7 @@ def test_where_no_site_has_room_for_all_it_is_spread_and_the_rest_waits(tmp_path
     assert list(sim.installed) == sim.addresses()[:24]
     assert sim.rule(sim.addresses()[-1]) == 9
     assert "pao 800 of 800 queries/s, fra 400 of 400 queries/s" in (
-        sim.world.alarms["budget"].because
+        sim.state.alarms["budget"].because
     )
     sim.run(60)
     assert not sim.installed
@@ -222,8 +222,8 @@ def test_what_dnstap_shows_spreads_the_load_and_holds_nobody(tmp_path: Path) -> 
     sim.run(40)
     assert len(sim.installed) == 6
     assert {sim.installed["192.5.0.30"], sim.installed["192.5.1.30"]} == {"pao", "fra"}
-    assert "budget" not in sim.world.alarms
-    shown = re.search(r"of 400 queries/s \((\d+) by dnstap\)", sim.world.alarms["capacity"].because)
+    assert "budget" not in sim.state.alarms
+    shown = re.search(r"of 400 queries/s \((\d+) by dnstap\)", sim.state.alarms["capacity"].because)
     assert shown
     assert int(shown[1]) == pytest.approx(600, rel=0.05)
 
@@ -238,7 +238,7 @@ def test_who_claims_any_demand_forbids_no_move(tmp_path: Path, claimed: int, tex
         sim.until(lambda: len(sim.installed) == 6, limit=40)  # noqa: B023 - called at once
         assert not sim.told("held")
         sim.run(2)
-        assert "by dnstap" in sim.world.alarms["capacity"].because
+        assert "by dnstap" in sim.state.alarms["capacity"].because
 
 
 @pytest.mark.parametrize("heard", [{}, {"192.5.0.30": 1}, {"192.5.0.30": 10**6}])
@@ -256,7 +256,7 @@ def test_who_claims_little_sends_a_site_no_more_than_the_policy_allows(
 def test_without_dnstap_or_estimate_capacity_is_not_known_and_that_is_said(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, config=capacity(1, 1)), bad_here).run(40)
     assert len(sim.installed) == 6
-    told = explain(sim.world, sim.addresses()[0])
+    told = explain(sim.state, sim.addresses()[0])
     assert told is not None
     (budget,) = [c for c in told.rules if c.rule.name == "budget"]
     assert "unknown queries/s to this address by its policy" in budget.numbers
@@ -272,7 +272,7 @@ def test_traffic_that_grew_moves_nobody_and_raises_the_alarm(tmp_path: Path) -> 
     sim.rates = dict.fromkeys(sim.rates, 900)
     sim.run(400)
     assert len(sim.steps) == steps
-    assert "pao 0 of 800 queries/s (18" in sim.world.alarms["capacity"].because
+    assert "pao 0 of 800 queries/s (18" in sim.state.alarms["capacity"].because
 
 
 def test_who_is_steered_keeps_his_place_when_a_better_liked_site_is_full(tmp_path: Path) -> None:
@@ -289,7 +289,7 @@ def test_who_is_steered_keeps_his_place_when_a_better_liked_site_is_full(tmp_pat
 
 
 @pytest.fixture(scope="module")
-def tense(tmp_path_factory: pytest.TempPathFactory) -> Board:
+def tense(tmp_path_factory: pytest.TempPathFactory) -> Situation:
     """A moment in which everybody wants to leave, before anybody has."""
     texts = [
         estimate(600, letters=4),
@@ -300,7 +300,7 @@ def tense(tmp_path_factory: pytest.TempPathFactory) -> Board:
     sim = Simulation(setup(tmp_path_factory.mktemp("tense"), *same, config=config), bad_here)
     sim.run(35)
     assert len(sim.installed) > 8
-    return look(replace(sim.world, plan=np.zeros_like(sim.world.plan), moves=(), proofs={}))
+    return look(replace(sim.state, plan=np.zeros_like(sim.state.plan), moves=(), verifications={}))
 
 
 @given(
@@ -310,26 +310,26 @@ def tense(tmp_path_factory: pytest.TempPathFactory) -> Board:
     share=st.floats(0.01, 1.0),
 )
 def test_the_budget_adds_no_move_and_keeps_within_every_limit(
-    tense: Board, minute: int, at_once: int | None, at_most: int, share: float
+    tense: Situation, minute: int, at_once: int | None, at_most: int, share: float
 ) -> None:
-    board = tense
-    size = len(board.plan)
+    situation = tense
+    size = len(situation.plan)
     room = replace(
-        board.room,
-        budget=board.room.budget.model_copy(update={"at_once": at_once}),
+        situation.room,
+        budget=situation.room.budget.model_copy(update={"at_once": at_once}),
         minute=minute,
         allowed=np.array([np.inf, 500.0, 400.0]) * share,
     )
-    tight = with_budget(replace(board, room=room, at_most=np.full(size, at_most)))
-    wide = replace(board.room, minute=99, allowed=np.full(3, np.inf))
-    _, free = decide(with_budget(replace(board, room=wide, at_most=np.full(size, 99))))
+    tight = with_budget(replace(situation, room=room, at_most=np.full(size, at_most)))
+    wide = replace(situation.room, minute=99, allowed=np.full(3, np.inf))
+    _, free = decide(with_budget(replace(situation, room=wide, at_most=np.full(size, 99))))
     _, held = decide(tight)
-    went = (held != board.plan).nonzero()[0]
-    assert all(free[a] != board.plan[a] for a in went)
+    went = (held != situation.plan).nonzero()[0]
+    assert all(free[a] != situation.plan[a] for a in went)
     assert len(went) <= minute
     assert at_once is None or (held > 0).sum() <= at_once
     for u in (0, 1):
-        assert (held[board.layout.upstream_of == u] > 0).sum() <= at_most
+        assert (held[situation.layout.upstream_of == u] > 0).sum() <= at_most
     need = np.nan_to_num(room.demand)
     for site in (1, 2):
         assert need[held == site].sum() <= room.allowed[site] + 1e-6

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from simulation import Ask, Simulation, policy, setup
-from test_act_diff import CLAIM
+from test_kernel_diff import CLAIM
 
-from steering.act.bypass import Bypass, Bypasses
-from steering.act.claim import Claim
-from steering.act.foreign import Does, Flow, ForeignRule
-from steering.agent import ways as looking
-from steering.agent.ways import AT_ONCE, REST, UNASKED, Ways
-from steering.decide.because import because
+from steering.act.kernel.bypass import Bypass, Bypasses
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
+from steering.agent import kernel_paths as looking
+from steering.agent.kernel_paths import AT_ONCE, REST, UNASKED, KernelPaths
+from steering.decide.reasons import because
 from steering.model import (
     LOCAL,
     Facts,
@@ -58,7 +58,7 @@ def test_what_no_detour_would_carry_stays_until_one_would(tmp_path: Path) -> Non
     sim.run(90.0)
     assert sim.installed.keys() == set(sim.addresses(Family.IPV6))
     assert all(sim.health(a) is Health.FAILING for a in four)
-    said = because(sim.world, sim.layout.row[four[0]])
+    said = because(sim.state, sim.layout.row[four[0]])
     assert said.startswith("no detour would carry its packets: a rule of somebody else")
     sim.past = frozenset()
     sim.run(30.0)
@@ -71,7 +71,7 @@ def test_a_steer_that_is_bypassed_later_proves_nothing_and_is_not_undone(tmp_pat
     sim.until(lambda: one in sim.installed, 90.0)
     sim.past = frozenset({one})
     sim.run(60.0)
-    assert one in sim.world.steers()
+    assert one in sim.state.steers()
     assert one not in {event.address for _, event in sim.told("proved")}
     sim.past = frozenset()
     sim.run(60.0)
@@ -147,9 +147,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def ways_of(kernel: Kernel) -> Ways:
+def ways_of(kernel: Kernel) -> KernelPaths:
     reader: object = kernel
-    return Ways(reader, acting=True, watched={ONE, SIX})  # type: ignore[arg-type]
+    return KernelPaths(reader, acting=True, watched={ONE, SIX})  # type: ignore[arg-type]
 
 
 def caught(*sites: str) -> Bypasses:
@@ -333,7 +333,7 @@ def test_of_many_addresses_some_are_looked_up_each_time_and_all_after_a_change(
     many = {f"198.18.{i // 250}.{i % 250 + 1}" for i in range(1000)}
     kernel.leading = {(site, address) for site in CLAIM.sites for address in many}
     reader: object = kernel
-    ways = Ways(reader, acting=True, watched=many | {ONE, SIX})  # type: ignore[arg-type]
+    ways = KernelPaths(reader, acting=True, watched=many | {ONE, SIX})  # type: ignore[arg-type]
     ways.changed()
     assert len(kernel.looked_at) == 1002
     seen: set[str] = set()

@@ -9,8 +9,10 @@ import pytest
 from chaos import tell
 from simulation import WALL, Answer, Ask, Shown, Simulation, policy, setup
 
-from steering import engine
-from steering.judge.names import NONE
+from steering.engine import engine
+from steering.engine.migrate import migrate
+from steering.journal.records import differing, pack_world, unpack_world
+from steering.judge.failed_names import NONE
 from steering.layout import Layout
 from steering.model import (
     Action,
@@ -22,8 +24,6 @@ from steering.model import (
     Outcome,
     Override,
 )
-from steering.relay import relay
-from steering.replay.record import differing, pack_world, unpack_world
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 DEAD = "192.5.0.30"
@@ -151,8 +151,8 @@ def override(name: str, action: Action, to: str | None = None, **match: str) -> 
 def test_the_world_after_a_reload_can_be_put_down_in_a_journal(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, policy()), lambda _: GOOD).run(5)
     layout = Layout.of(setup(tmp_path, policy(letters=2), policy("root", net=6)))
-    world, _ = relay(sim.world, layout, sim.now, WALL + sim.now)
-    assert differing(unpack_world(pack_world(world), layout), world) is None
+    state, _ = migrate(sim.state, layout, sim.now, WALL + sim.now)
+    assert differing(unpack_world(pack_world(state), layout), state) is None
 
 
 def test_an_override_is_not_told_again_because_its_addresses_got_other_numbers(
@@ -162,20 +162,20 @@ def test_an_override_is_not_told_again_because_its_addresses_got_other_numbers(
     sim.overrides = (override("o", Action.AVOID, "pao", upstream="gtld"),)
     sim.run(5)
     layout = Layout.of(setup(tmp_path, policy("root", net=6), policy()))
-    world, _ = relay(sim.world, layout, sim.now, WALL + sim.now)
+    state, _ = migrate(sim.state, layout, sim.now, WALL + sim.now)
     facts = Facts(wall=WALL + sim.now, overrides=sim.overrides)
-    after, _, events = engine.turn(world, facts, sim.now)
+    after, _, events = engine.turn(state, facts, sim.now)
     assert events == ()
-    assert after.orders.banned.sum() == 6
+    assert after.override_state.banned.sum() == 6
 
 
 def test_two_worlds_that_hold_the_same_in_mappings_of_other_types_do_not_differ(
     tmp_path: Path,
 ) -> None:
-    world = Simulation(setup(tmp_path), lambda _: GOOD).run(3).world
-    heard = replace(world.ledger.hearsay, pooled={0: NONE})
-    world = replace(world, ledger=replace(world.ledger, hearsay=heard))
-    assert differing(unpack_world(pack_world(world), world.layout), world) is None
+    state = Simulation(setup(tmp_path), lambda _: GOOD).run(3).state
+    heard = replace(state.ledger.traffic, pooled={0: NONE})
+    state = replace(state, ledger=replace(state.ledger, traffic=heard))
+    assert differing(unpack_world(pack_world(state), state.layout), state) is None
     more = replace(heard, pooled={0: {"a.": 1.0}})
-    other = replace(world, ledger=replace(world.ledger, hearsay=more))
-    assert differing(world, other) == "ledger.hearsay.pooled"
+    other = replace(state, ledger=replace(state.ledger, traffic=more))
+    assert differing(state, other) == "ledger.hearsay.pooled"

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from steering import cli
-from steering.act.conntrack import Conntrack
-from steering.cli import FAILED, FINE, WRONG_INPUT, sites
+from steering.act.kernel.conntrack import Conntrack
+from steering.cli import FAILED, FINE, WRONG_INPUT, api_client, check_sites
 from steering.config import load
-from steering.excuse import Excuse
+from steering.errors import CommandError
 from steering.model import Family, Source
-from steering.report import client
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,12 +94,14 @@ FOUND: Mapping[str, object] = {
 def test_sources_are_what_the_files_say_else_what_a_running_agent_has_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "fetch", lambda _config, _path: dict(FOUND))
-    found, running = sites._sources(load(configured(tmp_path)))
+    monkeypatch.setattr(api_client, "fetch", lambda _config, _path: dict(FOUND))
+    found, running = check_sites._sources(load(configured(tmp_path)))
     assert running
     bound = Source(address="10.0.1.53", interface="eth1")
     assert found == {Family.IPV4: [None, Source(address="10.0.0.53"), bound]}
-    said, _ = sites._sources(load(configured(tmp_path, "resolver_sources: {ipv4: [10.9.9.9]}\n")))
+    said, _ = check_sites._sources(
+        load(configured(tmp_path, "resolver_sources: {ipv4: [10.9.9.9]}\n"))
+    )
     assert list(said[Family.IPV4]) == [Source(address="10.9.9.9")]
 
 
@@ -108,10 +109,10 @@ def test_without_an_agent_the_kernel_chooses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(_config: object, _path: str) -> dict[str, object]:
-        raise Excuse(FAILED, "no agent answers")
+        raise CommandError(FAILED, "no agent answers")
 
-    monkeypatch.setattr(client, "fetch", nobody)
-    assert sites._sources(load(configured(tmp_path))) == ({}, False)
+    monkeypatch.setattr(api_client, "fetch", nobody)
+    assert check_sites._sources(load(configured(tmp_path))) == ({}, False)
 
 
 @dataclass(frozen=True)

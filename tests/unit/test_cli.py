@@ -12,8 +12,8 @@ import pytest
 
 from steering import cli
 from steering.agent import loop
-from steering.agent.parts import CannotRun
-from steering.cli.words import parser
+from steering.agent.from_config import CannotRunError
+from steering.cli.parser import parser
 
 CONFIG = """\
 site: sin
@@ -81,7 +81,7 @@ def test_what_is_no_address_is_wrong_input(capsys: pytest.CaptureFixture[str]) -
     [
         (PermissionError(13, "no"), cli.NOT_PERMITTED, "steering: not permitted: [Errno 13] no\n"),
         (OSError(28, "full"), cli.FAILED, "steering: [Errno 28] full\n"),
-        (CannotRun(1, "this", "that"), cli.FAILED, "steering: this\nsteering: that\n"),
+        (CannotRunError(1, "this", "that"), cli.FAILED, "steering: this\nsteering: that\n"),
     ],
 )
 def test_what_the_host_will_not_do_has_its_own_code(
@@ -110,16 +110,23 @@ def test_a_bug_of_the_agents_shows_where_it_is(
 def test_the_off_switch_waits_for_nothing_that_it_does_not_need() -> None:
     """All of the rest takes a second to load where the host is busy, as it is in an incident."""
     code = (
-        "import sys, steering.cli.words as w, steering.cli, steering.act.off, steering.places\n"
+        "import sys, steering.cli.parser as w, steering.cli\n"
+        "import steering.act.off_switch, steering.cli.off_paths\n"
         "w.parser().parse_args(['off'])\n"
         "print(*sorted({m.split('.')[0] for m in sys.modules} | set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "steering.act.off" in loaded
+    assert "steering.act.off_switch" in loaded
     assert not loaded & {
         *("asyncio", "cryptography", "dns", "numpy", "prometheus_client", "pydantic", "sqlite3"),
-        *("steering.agent", "steering.config", "steering.engine", "steering.observe", "http"),
+        *(
+            "steering.agent",
+            "steering.config",
+            "steering.engine",
+            "steering.observe",
+            "http",
+        ),
     }
 
 

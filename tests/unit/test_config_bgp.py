@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.agent.parts import NOTHING, held_by, probed_paths, rerouted, terms_of
+from steering.agent.from_config import NOTHING, held_by, probed_paths, rerouted, terms_of
 from steering.config import ConfigError, load
 from steering.model import Family
 

@@ -18,19 +18,20 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from pydantic import AfterValidator
 
-from steering import bounds, engine
-from steering.act import wire
-from steering.act.bgp import text as speaker
-from steering.act.claim import Claim
-from steering.act.diff import Act, Change
-from steering.act.kernel import order
-from steering.agent import parts
-from steering.agent.outfit import Lasting, Outfit
+from steering import bounds
+from steering.act.bgp import render as speaker
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.actuator import order
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.diff import Change, ChangeKind
+from steering.agent import from_config
+from steering.agent.components import Components, Lasting
 from steering.agent.reload import Version
 from steering.config import ConfigError, Mode, Setup, fingerprint, load
 from steering.config.addresses import Address, Endpoint, Interface, Prefix, Stream
+from steering.config.base import section_in, some
 from steering.config.bgp import Community, FamilyName
-from steering.config.changes import file_changes
+from steering.config.diff import file_changes
 from steering.config.overrides import Until
 from steering.config.scalars import (
     FilePath,
@@ -43,13 +44,16 @@ from steering.config.scalars import (
     Word,
 )
 from steering.config.schema import FILES, _scalar, _sections
-from steering.config.section import section_in, some
 from steering.config.site import Hop
 from steering.config.sources import From
 from steering.config.units import Duration, Share, Size, duration, octets, seconds
-from steering.decide.attention import attention
 from steering.decide.explain import explain
-from steering.memory import recall, remember
+from steering.decide.fast_probing import attention
+from steering.decide.state import State
+from steering.engine import engine
+from steering.engine.carry_over import recall, remember
+from steering.journal import setups
+from steering.journal.records import pack_world, unpack_world
 from steering.model import (
     LOCAL,
     Evidence,
@@ -62,13 +66,10 @@ from steering.model import (
     Question,
     Round,
 )
-from steering.observe.probe import Prober
+from steering.observe.probe.prober import Prober
 from steering.observe.strays import Strays
-from steering.replay import setups
-from steering.replay.record import pack_world, unpack_world
 from steering.report.snapshot import Snapshot
 from steering.report.status import status
-from steering.world import World
 
 Json = Any
 WALL = 1_700_000_000.0
@@ -484,7 +485,7 @@ def test_a_next_hop_that_the_files_allow_is_one_that_the_claim_allows(
 def build(version: Version) -> None:
     """As much as is built without a right on this host, and some turns by it."""
     setup = version.setup
-    claim = parts.claim_of(setup.config)
+    claim = from_config.claim_of(setup.config)
     assert claim is not None
     _claimed(claim, setup)
     _said(setup, claim)
@@ -497,23 +498,23 @@ def _claimed(claim: Claim, setup: Setup) -> None:
     assert Claim.from_json(claim.to_json()) == claim
     assert claim.preferences[0] > 0
     assert claim.preferences[-1] < 32766
-    assert parts.held_by(setup.config) == claim
-    addresses = parts.addresses_of(setup)
-    ours: list[wire.Route | wire.Rule] = [*claim.probe_routes(addresses)]
+    assert from_config.held_by(setup.config) == claim
+    addresses = from_config.addresses_of(setup)
+    ours: list[rtnetlink.Route | rtnetlink.Rule] = [*claim.probe_routes(addresses)]
     for family in claim.families:
         ours += claim.rules(family)
     for what in ours:
-        for act in (Act.ADD, Act.REMOVE):
+        for act in (ChangeKind.ADD, ChangeKind.REMOVE):
             assert order(Change(act=act, what=what)).body
     for target in setup.policies[0].targets:
         for site in claim.sites:
             if claim.next_hop(site, target.family):
-                assert wire.route_body(claim.steer(target.address, site))
+                assert rtnetlink.route_body(claim.steer(target.address, site))
         assert set(claim.questions(target.family)) <= set(claim.rules(target.family))
 
 
 def _said(setup: Setup, claim: Claim) -> None:
-    terms = parts.terms_of(setup.config)
+    terms = from_config.terms_of(setup.config)
     assert terms is not None
     address = setup.policies[0].targets[0].address
     site = next(name for name in claim.sites if claim.next_hop(name, Family.IPV4))
@@ -528,7 +529,7 @@ def _said(setup: Setup, claim: Claim) -> None:
 def _outfit(version: Version) -> None:
     """The real one, of an agent that may not write and listens nowhere; and how it would ask."""
     config = version.setup.config
-    assert len(parts.places_of(config)) == len(config.observe.dnstap)
+    assert len(from_config.places_of(config)) == len(config.observe.dnstap)
     observing = config.model_copy(
         update={
             "mode": Mode.OBSERVE,
@@ -540,18 +541,20 @@ def _outfit(version: Version) -> None:
     lasting = Lasting(
         switch=unused, kept_off=lambda: False, deliver=lambda _: None, strays=Strays()
     )
-    outfit = Outfit(replace(version, setup=replace(version.setup, config=observing)), lasting)
+    components = Components(
+        replace(version, setup=replace(version.setup, config=observing)), lasting
+    )
     Prober(
         version.layout.targets,
-        parts.asked_of(version.setup.policies),
-        parts.probed_paths(parts.claim_of(config), config),
-        parts.pace_of(config),
-        keys=outfit.keys,
-        signatures=outfit.signatures,
+        from_config.asked_of(version.setup.policies),
+        from_config.probed_paths(from_config.claim_of(config), config),
+        from_config.pace_of(config),
+        keys=components.keys,
+        signatures=components.signatures,
         deliver=lambda _: None,
         known=version.delegations,
     )
-    outfit.close()
+    components.close()
 
 
 def _kept(setup: Setup) -> None:
@@ -561,7 +564,7 @@ def _kept(setup: Setup) -> None:
 def _turned(version: Version) -> None:
     """Asked, heard, bad here and good there, until whatever the bounds allow has happened."""
     layout, now = version.layout, 1000.0
-    world = World.blank(layout, now, WALL + now)
+    state = State.blank(layout, now, WALL + now)
     installed: dict[str, str] = {}
     for number in range(24):
         now += 1.0
@@ -586,25 +589,25 @@ def _turned(version: Version) -> None:
             off=number == 20,
             overrides=version.setup.overrides if number > 16 else (),
         )
-        world, _, _ = engine.turn(world, facts, now)
-        installed = world.steers()
-        assert attention(world) is not None
+        state, _, _ = engine.turn(state, facts, now)
+        installed = state.steers()
+        assert attention(state) is not None
     for target in layout.targets:
-        assert explain(world, target.address)
+        assert explain(state, target.address)
     assert json.dumps(
         status(
             Snapshot(
                 mode="enforce",
-                world=world,
+                state=state,
                 installed=installed,
-                alarms=world.alarms,
+                alarms=state.alarms,
                 ready=True,
                 turned_at=now,
             )
         )
     )
-    recall(World.blank(layout, now, WALL + now + 1), remember(world))
-    assert unpack_world(pack_world(world), layout).now == world.now
+    recall(State.blank(layout, now, WALL + now + 1), remember(state))
+    assert unpack_world(pack_world(state), layout).now == state.now
 
 
 def _round(address: str, version: Version, now: float, *, bad: bool) -> Round:

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from steering.config import Config, ConfigError, Overrides, Policy, Serial, Setup, check, load
-from steering.config.document import Document, parse
+from steering.config.base import Section
 from steering.config.schema import rendered
-from steering.config.section import Section
+from steering.config.yaml_file import Document, parse
 from steering.model import Family
-from steering.replay.story import Story
+from steering.replay.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -111,7 +111,7 @@ def test_every_yaml_block_in_the_docs_is_valid(page: str, text: str) -> None:
         "site": Config,
         "upstream": Policy,
         "overrides": Overrides,
-        "story": Story,
+        "story": Scenario,
     }
     kind = kinds.get(next(iter(document.values)))
     assert kind, f"none of the files: {text!r} (or list it in OTHER_BLOCKS)"

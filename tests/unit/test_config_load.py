@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from steering.agent.parts import claim_of
+from steering.agent.from_config import claim_of
 from steering.config import (
     Config,
     ConfigError,
@@ -26,9 +26,9 @@ from steering.config import (
     fingerprint,
     load,
 )
-from steering.config.document import parse
+from steering.config.yaml_file import parse
+from steering.journal.setups import read, write
 from steering.model import Family
-from steering.replay.setups import read, write
 
 CONFIG = """\
 site: sin

@@ -11,7 +11,7 @@ import pytest
 from simulation import Answer, Ask, Simulation
 from test_doubt import START, net, sim
 
-from steering.decide import attention as attending
+from steering.decide import fast_probing as attending
 from steering.decide.explain import explain
 from steering.model import Health, Outcome
 
@@ -48,18 +48,18 @@ def test_what_meets_marked_questions_alone_moves_nobody_and_is_told(
         return outcome if by_mark(ask, until=mended) else GOOD
 
     run = run_of(tmp_path, answer, letters=letters)
-    run.until(lambda: "marked" in run.world.alarms, limit=30)
+    run.until(lambda: "marked" in run.state.alarms, limit=30)
     run.run(mended - run.now)
     assert run.moves() == []
-    because = run.world.alarms["marked"].because
+    because = run.state.alarms["marked"].because
     assert f"{2 * letters} addresses of u1 fail when asked with our mark" in because
     assert "act.kernel.mark" in because
     address = run.addresses()[0]
     assert run.rule(address) == 4
-    found = explain(run.world, address)
+    found = explain(run.state, address)
     assert found is not None
     assert "with our mark fail and the same without it are answered" in found.because
-    run.until(lambda: "marked" not in run.world.alarms, limit=90)
+    run.until(lambda: "marked" not in run.state.alarms, limit=90)
     run.run(30)
     assert run.moves() == []
     assert {run.health(a) for a in run.addresses()} == {Health.HEALTHY}
@@ -67,7 +67,7 @@ def test_what_meets_marked_questions_alone_moves_nobody_and_is_told(
 
 def test_half_of_the_marked_questions_are_enough_to_tell(tmp_path: Path) -> None:
     run = run_of(tmp_path, lambda ask: REFUSED if by_mark(ask) and ask.lost(0.5) else GOOD)
-    run.until(lambda: "marked" in run.world.alarms, limit=120)
+    run.until(lambda: "marked" in run.state.alarms, limit=120)
     run.run(200)
     assert run.moves() == []
 
@@ -79,19 +79,19 @@ def test_what_our_own_firewall_refuses_by_the_mark_is_told_and_moves_nobody(tmp_
         return Outcome.LOCAL_ERROR if by_mark(ask, until=mended) else GOOD
 
     run = run_of(tmp_path, answer)
-    run.until(lambda: "marked" in run.world.alarms, limit=mended - START)
+    run.until(lambda: "marked" in run.state.alarms, limit=mended - START)
     run.run(mended - run.now)
     assert run.moves() == []
-    assert "6 addresses of u1 fail" in run.world.alarms["marked"].because
-    run.until(lambda: "marked" not in run.world.alarms, limit=60)
+    assert "6 addresses of u1 fail" in run.state.alarms["marked"].because
+    run.until(lambda: "marked" not in run.state.alarms, limit=60)
 
 
 def test_switched_off_nothing_is_said_of_a_mark_that_leads_nowhere(tmp_path: Path) -> None:
     run = run_of(tmp_path, lambda ask: Outcome.LOCAL_ERROR if by_mark(ask) else GOOD)
     run.off = True
     run.run(90)
-    assert "marked" not in run.world.alarms
-    assert not run.world.ledger.controls
+    assert "marked" not in run.state.alarms
+    assert not run.state.ledger.controls
 
 
 def test_it_concerns_silence_and_errors_alone(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_fault_that_comes_to_a_mark_that_is_treated_badly_moves_as_ever(tmp_pa
     took = run.until(lambda: set(run.installed) == of_first(run), limit=30)
     assert took <= 15
     run.run(60)
-    assert "marked" not in run.world.alarms
+    assert "marked" not in run.state.alarms
     assert run.installed, "and it stays away: it was proved"
 
 

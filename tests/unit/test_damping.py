@@ -57,13 +57,13 @@ def test_detours_that_never_help_are_not_tried_all_day(tmp_path: Path) -> None:
 def test_who_was_damped_goes_home_when_the_moves_have_worn_off(tmp_path: Path) -> None:
     healed: list[float] = []
     sim = _slow(tmp_path, lambda ask: GOOD if healed else _flaps(ask))
-    sim.until(lambda: "damped" in sim.world.alarms, limit=12 * 3600)
+    sim.until(lambda: "damped" in sim.state.alarms, limit=12 * 3600)
     healed.append(sim.now)
     assert len(sim.installed) == 2
     took = sim.until(lambda: not sim.installed, limit=9 * 3600)
     assert took > 3600, "longer than the longest hold"
     sim.run(60)
-    assert not sim.world.alarms
+    assert not sim.state.alarms
 
 
 def test_off_and_overrides_wear_nobody(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_off_and_overrides_wear_nobody(tmp_path: Path) -> None:
         sim.off = not sim.off
         sim.run(2)
     assert len(sim.installed) == 6
-    assert (sim.world.worn <= 1).all()
+    assert (sim.state.worn <= 1).all()
 
 
 @given(
@@ -90,7 +90,7 @@ def test_no_day_sees_more_moves_than_allowed(
         level = damping.worn(level, at, layout, now)  # type: ignore[arg-type]
         at = np.full(1, now)
         if damping.room(level, layout)[0] >= needs:  # type: ignore[arg-type]
-            level = damping.wear(level, np.array([0]), layout)  # type: ignore[arg-type]
+            level = damping.add_penalty(level, np.array([0]), layout)  # type: ignore[arg-type]
             moved.append(now)
     for i, first in enumerate(moved):
         assert sum(first <= later < first + DAY for later in moved[i:]) <= allowed + 1

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from simulation import Simulation, policy, setup
 
+from steering.judge.copy_on_write import fork
 from steering.judge.demand import STALE, demand, hear
-from steering.judge.hearsay import Hearsay, forget
-from steering.judge.own import fork
+from steering.judge.traffic_ledger import TrafficLedger, forget
 from steering.layout import Layout
 from steering.model import Evidence, Failure, Heard, Outcome
 
@@ -29,10 +29,10 @@ class Asking:
     rates: tuple[float, float]
     deaf: Callable[[float], bool] = lambda now: False  # noqa: ARG005
     now: float = 1000.0
-    heard: Hearsay = field(init=False)
+    heard: TrafficLedger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.heard = Hearsay.blank(self.layout, self.now)
+        self.heard = TrafficLedger.blank(self.layout, self.now)
 
     def run(self, seconds: float) -> Asking:
         for _ in range(round(seconds / TALLY)):
@@ -163,10 +163,10 @@ def test_answers_and_losses_are_queries_and_a_second_look_is_none(
     sim = Heeding(setup(tmp_path, policy(letters=1)), lambda ask: Outcome.SECURE)  # noqa: ARG005
     sim.item = item
     sim.run(10)
-    found = demand(sim.world.ledger.hearsay, sim.layout, sim.now)
+    found = demand(sim.state.ledger.traffic, sim.layout, sim.now)
     assert found[sim.layout.row[ONE]] == pytest.approx(rate, rel=0.05, nan_ok=True)
 
 
 def test_nothing_heard_is_the_estimate_or_nothing_known(tmp_path: Path) -> None:
     layout = Layout.of(setup(tmp_path, policy(letters=1)))
-    assert all(map(math.isnan, demand(Hearsay.blank(layout, 0.0), layout, 0.0)))
+    assert all(map(math.isnan, demand(TrafficLedger.blank(layout, 0.0), layout, 0.0)))

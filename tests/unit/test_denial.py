@@ -10,7 +10,7 @@ import dns.rrset
 import pytest
 from signedzone import Key, SignedZone
 
-from steering.observe.denial import Cut, Proof
+from steering.observe.dnssec.denial import Cut, DenialProof
 
 _SAFE = Key(257).ds(dns.name.from_text("safe.com."))
 
@@ -26,13 +26,15 @@ def name(text: str) -> dns.name.Name:
     return dns.name.from_text(text)
 
 
-def proof(of: SignedZone, *covered: str) -> Proof:
+def proof(of: SignedZone, *covered: str) -> DenialProof:
     """Of the records that match or cover these names."""
     return of_records(rrset for text in covered for rrset in of.cover(name(text)))
 
 
-def of_records(rrsets: Iterable[dns.rrset.RRset]) -> Proof:
-    return Proof.of(name("com."), [(rrset.name, rdata) for rrset in rrsets for rdata in rrset])
+def of_records(rrsets: Iterable[dns.rrset.RRset]) -> DenialProof:
+    return DenialProof.of(
+        name("com."), [(rrset.name, rdata) for rrset in rrsets for rdata in rrset]
+    )
 
 
 def test_only_an_opt_out_gap_makes_a_delegation_in_it_insecure() -> None:

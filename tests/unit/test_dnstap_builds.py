@@ -44,7 +44,7 @@ def run(place: Path, *words: str) -> str:
 
 
 def test_compiled_and_interpreted_give_the_same_results(compiled: Path) -> None:
-    which = "from steering.dnstap import walk; print(walk.__file__)"
+    which = "from steering.observe.dnstap import counter; print(counter.__file__)"
     assert run(compiled, "-c", which).strip().endswith(".so")
     digest = run(compiled, oracle.__file__, "digest", "2000", "11")
     fresh = compiled.parent / "plain"
@@ -53,14 +53,14 @@ def test_compiled_and_interpreted_give_the_same_results(compiled: Path) -> None:
         fresh / "steering",
         ignore=lambda _, names: [name for name in names if name.endswith(".so")],
     )
-    assert run(fresh, "-c", which).strip().endswith("walk.py")
+    assert run(fresh, "-c", which).strip().endswith("counter.py")
     assert run(fresh, oracle.__file__, "digest", "2000", "11") == digest
     run(compiled, oracle.__file__, "fuzz", "1500", "12")
 
 
 def test_without_a_compiler_there_is_a_notice_and_plain_python(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "steering.dnstap.build", "--into", str(tmp_path)],
+        [sys.executable, "-m", "steering.observe.dnstap.build", "--into", str(tmp_path)],
         cwd=ROOT,
         env=os.environ | {"CC": "/bin/false"},
         check=False,
@@ -73,8 +73,8 @@ def test_without_a_compiler_there_is_a_notice_and_plain_python(tmp_path: Path) -
 
 
 def test_what_is_compiled_in_place_is_not_older_than_its_source() -> None:
-    source = ROOT / "steering/dnstap/walk.py"
-    for made in source.parent.glob("walk*.so"):
+    source = ROOT / "steering/observe/dnstap/counter.py"
+    for made in source.parent.glob("counter*.so"):
         assert made.stat().st_mtime >= source.stat().st_mtime, (
-            "walk.py changed: python -m steering.dnstap.build, or with --remove"
+            "counter.py changed: python -m steering.observe.dnstap.build, or with --remove"
         )

@@ -12,7 +12,7 @@ import pytest
 from dnstap_frames import NOW, interpreted
 from dnstap_oracle import Walked, expected
 
-from steering.dnstap.walk import MOST_POINTERS, MOST_RECORDS, MOST_SIGNATURES
+from steering.observe.dnstap.counter import MOST_POINTERS, MOST_RECORDS, MOST_SIGNATURES
 
 HEAD: Final = b"\3www\3com\0\0\1\0\1"
 WWW, COM = b"\xc0\x0c", b"\xc0\x10"

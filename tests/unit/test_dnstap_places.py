@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.dnstap.listen import Listener, Place, objections
+from steering.observe.dnstap.listeners import Listener, Place, objections
 
 
 def about(place: Place) -> str:

@@ -24,11 +24,23 @@ from typing import Self
 import pytest
 from dnstap_frames import ADDRESS, frame, payload
 
-from steering.dnstap.handover import upstreams
-from steering.dnstap.listen import Listener, Place
-from steering.dnstap.reader import Reader
-from steering.dnstap.stream import CONTENT_TYPE, Control, control
-from steering.dnstap.tally import (
+from steering.lab.sandbox import poll
+from steering.model import Outcome
+from steering.observe.dnstap.counter import FrameCounter
+from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
+from steering.observe.dnstap.ipc import (
+    TAKEN,
+    IpcError,
+    IpcMessages,
+    interest_letter,
+    read_interest,
+    read_tally,
+    tally_letter,
+)
+from steering.observe.dnstap.listeners import Listener, Place
+from steering.observe.dnstap.reader import Reader
+from steering.observe.dnstap.reader_client import ReaderClient
+from steering.observe.dnstap.tally import (
     Failing,
     Frames,
     Interest,
@@ -40,19 +52,7 @@ from steering.dnstap.tally import (
     Traffic,
     Watched,
 )
-from steering.dnstap.tap import Tap
-from steering.dnstap.walk import Walker
-from steering.dnstap.wire import (
-    TAKEN,
-    LetterError,
-    Letters,
-    interest_letter,
-    read_interest,
-    read_tally,
-    tally_letter,
-)
-from steering.lab.sandbox import poll
-from steering.model import Outcome
+from steering.observe.dnstap.tally_builder import upstreams
 
 INTEREST: Interest = {ADDRESS: Watched(zones=frozenset({"com."}))}
 READY = control(Control.READY, content_type=CONTENT_TYPE)
@@ -65,7 +65,7 @@ PATIENCE = 20.0
 class Heard:
     """A tap, and the sum of what it gave."""
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: ReaderClient) -> None:
         self.tap = tap
         self.tallies: list[Tally] = []
 
@@ -102,7 +102,7 @@ class Heard:
 @pytest.fixture
 def heard(tmp_path: Path) -> Iterator[Heard]:
     places = (Place(at=str(tmp_path / "run/dnstap.sock")), Place(at="tcp://127.0.0.1:0"))
-    with Tap(places, INTEREST) as tap:
+    with ReaderClient(places, INTEREST) as tap:
         yield Heard(tap)
 
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_socket_stays(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_said(heard: Heard) -> None:
     with pytest.raises(OSError, match="in use"):
-        Tap([Place(at=heard.tap.names[1])], INTEREST)
+        ReaderClient([Place(at=heard.tap.names[1])], INTEREST)
 
 
 # --- what agent and reader write to each other ----------------------------------------------
@@ -210,7 +210,7 @@ FULL = Tally(
 
 
 def test_a_tally_arrives_as_it_was_sent_however_it_is_cut() -> None:
-    letters = Letters()
+    letters = IpcMessages()
     moved = {a: replace(watched, since=5) for a, watched in INTEREST.items()}
     data = tally_letter(FULL) + TAKEN + interest_letter(moved)
     got = [letter for n in range(len(data)) for letter in letters.receive(data[n : n + 1])]
@@ -240,13 +240,13 @@ def test_a_tally_arrives_as_it_was_sent_however_it_is_cut() -> None:
 )
 def test_a_tally_of_other_values_than_tallies_have_is_none(changed: dict[str, object]) -> None:
     said = json.loads(tally_letter(FULL)[4:])
-    with pytest.raises(LetterError):
+    with pytest.raises(IpcError):
         read_tally(json.dumps({**said, **changed}).encode())
 
 
 @pytest.mark.parametrize("letter", [b"", b"null", b"[" * 100_000, b"{}", b"\xff", b"9" * 5_000])
 def test_what_is_no_letter_at_all_is_no_tally(letter: bytes) -> None:
-    with pytest.raises(LetterError):
+    with pytest.raises(IpcError):
         read_tally(letter)
 
 
@@ -409,12 +409,12 @@ def test_the_reader_ends_with_the_agent_however_that_ends(tmp_path: Path) -> Non
 
 _AGENT = """
 import signal, sys, time
-from steering.dnstap.handover import upstreams
-from steering.dnstap.listen import Place
-from steering.dnstap.tap import Tap
-from steering.dnstap.walk import Walker
+from steering.observe.dnstap.tally_builder import upstreams
+from steering.observe.dnstap.listeners import Place
+from steering.observe.dnstap.reader_client import ReaderClient
+from steering.observe.dnstap.counter import FrameCounter
 
-tap = Tap([Place(at=sys.argv[1])], {})
+tap = ReaderClient([Place(at=sys.argv[1])], {})
 tap.take(time.monotonic())
 print(tap.pid, flush=True)
 signal.pause()
@@ -461,7 +461,7 @@ class Slow:
         theirs.setblocking(False)
         self.reader = Reader(theirs, {"here": self.listener}, held=held)
         monkeypatch.setattr(self.reader, "_walker", self)
-        self._walker = Walker(upstreams(interest), 1)
+        self._walker = FrameCounter(upstreams(interest), 1)
         self._theirs = theirs
         self._thread = threading.Thread(target=self.reader.run)
 
@@ -564,7 +564,7 @@ def _frames(tally: Tally) -> int:
 
 
 def _read_all(control: socket.socket, enough: object) -> Sequence[Tally]:
-    letters, tallies = Letters(), list[Tally]()
+    letters, tallies = IpcMessages(), list[Tally]()
     control.settimeout(PATIENCE)
     while not enough(tallies):  # type: ignore[operator]
         for letter in letters.receive(control.recv(1 << 16)):

@@ -17,10 +17,10 @@ from dnstap_messages import mutated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steering.dnstap.handover import hand_over, upstreams
-from steering.dnstap.redact import redacted
-from steering.dnstap.tally import Reason, Sample, Watched
-from steering.dnstap.walk import Walker
+from steering.observe.dnstap.counter import FrameCounter
+from steering.observe.dnstap.redact import redacted
+from steering.observe.dnstap.tally import Reason, Sample, Watched
+from steering.observe.dnstap.tally_builder import hand_over, upstreams
 
 CLIENT = "203.0.113.0"
 SUBNET = dns.edns.ECSOption(CLIENT, 24)
@@ -41,7 +41,7 @@ def answer(*options: dns.edns.Option, expired: bool = False) -> bytes:
 
 
 def samples(*messages: bytes) -> tuple[Sample, ...]:
-    walker = Walker(upstreams({ADDRESS: Watched(zones=frozenset({"com."}))}), 1)
+    walker = FrameCounter(upstreams({ADDRESS: Watched(zones=frozenset({"com."}))}), 1)
     for message in messages:
         chunk = frame(payload(4, message=message))
         assert walker.walk(chunk, 0, NOW) == len(chunk)

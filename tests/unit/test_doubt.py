@@ -55,7 +55,7 @@ def here(ask: Ask, since: float, seconds: float) -> bool:
 
 def ends(run: Simulation, alarm: str, *, limit: float) -> float:
     """Seconds until the alarm is over."""
-    return run.until(lambda: alarm not in run.world.alarms, limit=limit)
+    return run.until(lambda: alarm not in run.state.alarms, limit=limit)
 
 
 @pytest.mark.parametrize(("operators", "letters"), [(2, 13), (10, 50)])
@@ -70,7 +70,7 @@ def test_a_fault_of_our_own_moves_nobody_and_is_over_within_a_minute(
 
     run = sim(tmp_path, answer, operators=operators, letters=letters)
     run.run(31)
-    assert "self" in run.world.alarms
+    assert "self" in run.state.alarms
     assert not run.installed, "what went before the doubt is home again"
     assert ends(run, "self", limit=60) <= 45
     run.run(real - run.now)
@@ -255,7 +255,7 @@ def test_a_clock_one_hour_ahead_blames_no_zone(tmp_path: Path) -> None:
     run.run(300)
     run.clock_error = 3600.0
     run.run(500)
-    assert "zone_late" not in run.world.alarms
+    assert "zone_late" not in run.state.alarms
     assert not run.told("alarm_raised")
 
 

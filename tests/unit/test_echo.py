@@ -8,9 +8,9 @@ import dns.message
 import dns.name
 import pytest
 
-from steering.observe.ask import query
-from steering.observe.echo import LIMIT, Echo, Likeness, likeness
 from steering.observe.nonce import mixed_case, unforeseen
+from steering.observe.probe.echo import LIMIT, Echo, Likeness, likeness
+from steering.observe.query import query
 
 MIXED, SMALL = b"\3cOm\0\0\6\0\1", b"\3com\0\0\6\0\1"
 

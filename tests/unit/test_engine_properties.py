@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import WALL, Simulation, policy, setup
 
-from steering import engine
-from steering.decide.attention import attention
-from steering.decide.because import because
-from steering.decide.board import Board, look, with_budget
 from steering.decide.budget import Room
-from steering.decide.orders import Orders
-from steering.judge.copies import Copies
-from steering.judge.hearsay import Hearsay
+from steering.decide.fast_probing import attention
+from steering.decide.override_state import OverrideState
+from steering.decide.reasons import because
+from steering.decide.situation import Situation, look, with_budget
+from steering.decide.state import State
+from steering.engine import engine
 from steering.judge.ledger import Ledger, reason
+from steering.judge.traffic_ledger import TrafficLedger
+from steering.judge.zone_copies import Copies
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
@@ -45,7 +46,6 @@ from steering.model import (
     Round,
     Step,
 )
-from steering.world import World
 
 MODERATE = settings(max_examples=20, deadline=None)
 
@@ -118,7 +118,7 @@ def failure(draw: random.Random) -> Failure:
     )
 
 
-def hearsay(draw: random.Random, now: float) -> Heard:
+def traffic(draw: random.Random, now: float) -> Heard:
     """Something of the resolvers' traffic."""
     few = draw.sample(list(Outcome), draw.randrange(4))
     return Heard(
@@ -190,7 +190,7 @@ def turns_of(seed: int) -> list[tuple[Facts, float]]:
         facts = Facts(
             wall=WALL + now,
             rounds=tuple(round_of(draw, now, fault) for _ in range(draw.randrange(9))),
-            heard=tuple(hearsay(draw, now) for _ in range(draw.randrange(5))),
+            heard=tuple(traffic(draw, now) for _ in range(draw.randrange(5))),
             installed={a: draw.choice(sites) for a in draw.sample(ADDRESSES, draw.randrange(4))},
             off=draw.random() < (0.02 if fault else 0.25),
             overrides=said,
@@ -204,21 +204,21 @@ def turns() -> st.SearchStrategy[list[tuple[Facts, float]]]:
     return st.integers(0, 2**32).map(turns_of)
 
 
-def _run(told: list[tuple[Facts, float]]) -> tuple[World, list[Step], list[Event]]:
-    world = World.blank(LAYOUT, 1000.0, WALL)
+def _run(told: list[tuple[Facts, float]]) -> tuple[State, list[Step], list[Event]]:
+    state = State.blank(LAYOUT, 1000.0, WALL)
     steps: list[Step] = []
     events: list[Event] = []
     for facts, now in told:
-        world, moved, happened = engine.turn(world, facts, now)
+        state, moved, happened = engine.turn(state, facts, now)
         steps += moved
         events += happened
-    return world, steps, events
+    return state, steps, events
 
 
 def _same(one: object, other: object) -> bool:
     if isinstance(one, np.ndarray):
         return bool(np.array_equal(one, np.asarray(other), equal_nan=one.dtype.kind == "f"))
-    if isinstance(one, World | Ledger | Copies | Hearsay | Board | Room | Orders):
+    if isinstance(one, State | Ledger | Copies | TrafficLedger | Situation | Room | OverrideState):
         return all(_same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
     return one is other or one == other
 
@@ -236,11 +236,11 @@ def test_the_same_facts_give_the_same_turn(told: list[tuple[Facts, float]]) -> N
 def test_a_turn_changes_nothing_of_the_world_it_began_with(
     told: list[tuple[Facts, float]], more: list[tuple[Facts, float]]
 ) -> None:
-    world, _, _ = _run(told)
+    state, _, _ = _run(told)
     untouched, _, _ = _run(told)
     for facts, now in more:
-        engine.turn(world, facts, now + 1e6)
-    assert _same(world, untouched)
+        engine.turn(state, facts, now + 1e6)
+    assert _same(state, untouched)
 
 
 @MODERATE
@@ -248,10 +248,10 @@ def test_a_turn_changes_nothing_of_the_world_it_began_with(
 def test_steers_go_only_where_a_path_is_proven_and_only_for_the_breached(
     told: list[tuple[Facts, float]],
 ) -> None:
-    world = World.blank(LAYOUT, 1000.0, WALL)
+    state = State.blank(LAYOUT, 1000.0, WALL)
     for facts, now in told:
-        started = world.started
-        after, steps, _ = engine.turn(world, facts, now)
+        started = state.started
+        after, steps, _ = engine.turn(state, facts, now)
         for step in steps:
             a = LAYOUT.row[step.address]
             assert step.now != step.was
@@ -260,52 +260,52 @@ def test_steers_go_only_where_a_path_is_proven_and_only_for_the_breached(
             p = LAYOUT.column[step.now]
             assert LAYOUT.hop[a, p]
             if step.rule == "override":
-                assert after.orders.of(a) is not None
+                assert after.override_state.of(a) is not None
                 continue
             assert step.rule == "steer"
-            assert not after.orders.banned[a, p]
+            assert not after.override_state.banned[a, p]
             assert after.breached[a]
             assert after.ledger.health[a, p] == Health.HEALTHY
             assert after.ledger.run[a, p] > 0
             assert after.avoid_until[a, p] <= now or (a, p) in after.turned
             assert not facts.off
         if started:  # what a predecessor left may be more than the policy allows
-            new = np.flatnonzero((after.plan > 0) & (world.plan == 0) & (after.rule == 10))
+            new = np.flatnonzero((after.plan > 0) & (state.plan == 0) & (after.rule == 10))
             for a in new.tolist():
                 mine = LAYOUT.upstream_of == LAYOUT.upstream_of[a]
                 assert (after.plan[mine] > 0).sum() <= LAYOUT.at_most[a]
         if facts.off:
             assert not after.steers()
-        world = after
+        state = after
 
 
 @MODERATE
 @given(turns())
 def test_everything_can_be_asked_of_any_world(told: list[tuple[Facts, float]]) -> None:
-    world, _, events = _run(told)
+    state, _, events = _run(told)
     for a, address in enumerate(ADDRESSES):
-        assert because(world, a)
+        assert because(state, a)
         for p in range(len(LAYOUT.paths)):
-            assert reason(world.ledger, LAYOUT, a, p, world.now)
-        wanted = attention(world).get(address)
+            assert reason(state.ledger, LAYOUT, a, p, state.now)
+        wanted = attention(state).get(address)
         assert wanted is None or wanted.paths <= set(LAYOUT.paths)
     assert all(event.because for event in events)
-    share = world.ledger.share(world.now)
+    share = state.ledger.share(state.now)
     assert ((share >= 0) & (share <= 1) | np.isnan(share)).all()
 
 
 @MODERATE
 @given(turns())
 def test_a_plan_converges_when_nothing_more_is_heard(told: list[tuple[Facts, float]]) -> None:
-    world, _, _ = _run(told)
-    now, off = world.now, world.off
+    state, _, _ = _run(told)
+    now, off = state.now, state.off
     plans = []
     for _ in range(4):
         now += 0.01
-        world, _, _ = engine.turn(
-            world, Facts(wall=WALL + now, installed=world.steers(), off=off), now
+        state, _, _ = engine.turn(
+            state, Facts(wall=WALL + now, installed=state.steers(), off=off), now
         )
-        plans.append(world.plan.tolist())
+        plans.append(state.plan.tolist())
     assert plans[-1] == plans[-2]
 
 
@@ -316,19 +316,19 @@ def test_a_tighter_limit_only_shrinks_the_plan(told: list[tuple[Facts, float]], 
 
     from steering.decide.rules import decide
 
-    world, _, _ = _run(told)
-    board = look(
+    state, _, _ = _run(told)
+    situation = look(
         replace(
-            world,
+            state,
             off=False,
-            orders=Orders.blank(LAYOUT),
+            override_state=OverrideState.blank(LAYOUT),
             plan=np.zeros(len(ADDRESSES), np.int64),
         )
     )
-    _, free = decide(with_budget(replace(board, at_most=np.full(len(ADDRESSES), 99))))
-    _, held = decide(with_budget(replace(board, at_most=np.full(len(ADDRESSES), limit))))
+    _, free = decide(with_budget(replace(situation, at_most=np.full(len(ADDRESSES), 99))))
+    _, held = decide(with_budget(replace(situation, at_most=np.full(len(ADDRESSES), limit))))
     assert ((held == free) | (held == 0)).all()
-    doubted = replace(board, self_doubt=np.ones(len(ADDRESSES), np.bool_))
+    doubted = replace(situation, self_doubt=np.ones(len(ADDRESSES), np.bool_))
     assert not decide(doubted)[1].any()
 
 
@@ -351,31 +351,33 @@ def test_under_a_constant_fault_the_plan_stands_still(tmp_path: Path, fault: Out
 def test_overrides_say_where_addresses_go_and_nothing_of_what_is_believed(
     told: list[tuple[Facts, float]],
 ) -> None:
-    world, _, _ = _run(told)
-    orders = world.orders
-    board = world.board
-    assert board is not None
+    state, _, _ = _run(told)
+    override_state = state.override_state
+    situation = state.situation
+    assert situation is not None
     for a in range(len(ADDRESSES)):
-        order = orders.of(a)
-        if board.ordered[a] and not world.off:
+        order = override_state.of(a)
+        if situation.ordered[a] and not state.off:
             assert order is not None
-            assert world.rule[a] == 2
-            assert world.plan[a] == board.ordered_to[a]
-        if world.plan[a] and world.rule[a] != 2:
-            assert not orders.banned[a, world.plan[a]]
-    assert set(world.frozen) == {ADDRESSES[a] for a in np.flatnonzero(orders.frozen).tolist()}
+            assert state.rule[a] == 2
+            assert state.plan[a] == situation.ordered_to[a]
+        if state.plan[a] and state.rule[a] != 2:
+            assert not override_state.banned[a, state.plan[a]]
+    assert set(state.frozen) == {
+        ADDRESSES[a] for a in np.flatnonzero(override_state.frozen).tolist()
+    }
 
 
 @MODERATE
 @given(turns())
 def test_who_goes_home_first_is_alone_of_its_group(told: list[tuple[Facts, float]]) -> None:
-    world = World.blank(LAYOUT, 1000.0, WALL)
+    state = State.blank(LAYOUT, 1000.0, WALL)
     for facts, now in told:
-        before = world.plan
-        world, _, _ = engine.turn(world, facts, now)
-        assert world.board is not None
-        home = np.flatnonzero((before > 0) & (world.plan == 0) & (world.rule == 5))
+        before = state.plan
+        state, _, _ = engine.turn(state, facts, now)
+        assert state.situation is not None
+        home = np.flatnonzero((before > 0) & (state.plan == 0) & (state.rule == 5))
         for group in set(LAYOUT.group_of[home].tolist()):
             mine = home[LAYOUT.group_of[home] == group]
             alone = len(mine) == 1
-            assert alone or world.board.scouted[group]
+            assert alone or state.situation.scouted[group]

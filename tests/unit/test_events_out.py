@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering.model import Event
-from steering.report.events import Log, json_line
+from steering.report.log import Log, json_line
 from steering.system.output import LONGEST, Output
 
 pytestmark = pytest.mark.timeout(60)
@@ -230,7 +230,7 @@ def test_lost_lines_are_an_alarm_for_a_minute_after_the_last() -> None:
 def test_lines_that_nobody_reads_are_an_alarm_before_the_first_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("steering.report.events._STALLED", 0.05)
+    monkeypatch.setattr("steering.report.log._STALLED", 0.05)
     with _pipe() as (out, into):
         _fill(into)
         output = Output(into)

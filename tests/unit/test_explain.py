@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from simulation import CONFIG, Ask, Simulation, policy, setup
 from test_engine_properties import ADDRESSES, LAYOUT, turns
 
-from steering import engine
-from steering.decide.because import duration
 from steering.decide.explain import Considered, Explanation, explain
+from steering.decide.reasons import duration
 from steering.decide.rules import RULES
+from steering.decide.state import State
+from steering.engine import engine
 from steering.model import Action, Facts, Match, Outcome, Override
-from steering.world import World
 
 FAULT, HEALED = 1020.0, 1060.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -26,7 +26,7 @@ def bad_here(ask: Ask) -> Outcome:
 
 
 def told(sim: Simulation, address: str = ONE) -> Explanation:
-    found = explain(sim.world, address)
+    found = explain(sim.state, address)
     assert found is not None
     return found
 
@@ -61,8 +61,8 @@ def test_a_path_that_was_never_asked_is_not_said_to_answer_badly(tmp_path: Path)
 def test_a_suspect_on_trial_shows_its_score(tmp_path: Path) -> None:
     alone = policy(more="steer: {together: address}\n")
     sim = Simulation(setup(tmp_path, alone), bad_here).run(15)
-    sim.until(lambda: any(t.score > 2 for t in sim.world.ledger.trials.values()), limit=10)
-    tried = next(a for a, trial in sim.world.ledger.trials.items() if trial.score > 2)
+    sim.until(lambda: any(t.score > 2 for t in sim.state.ledger.trials.values()), limit=10)
+    tried = next(a for a, trial in sim.state.ledger.trials.items() if trial.score > 2)
     found = told(sim, sim.layout.targets[tried].address)
     assert deciding(found).rule.name == "unproven"
     assert "on trial (+" in deciding(found).numbers
@@ -87,7 +87,7 @@ def test_an_override_is_named_with_who_why_and_until_when(tmp_path: Path) -> Non
             match=Match(upstream="gtld"),
             action=Action.STEER,
             to="pao",
-            until=sim.world.wall + 7200,
+            until=sim.state.wall + 7200,
             reason="ticket 4711",
             by="noc",
         ),
@@ -154,9 +154,9 @@ def test_clock_and_self_show_whose_evidence(tmp_path: Path) -> None:
 
 def test_of_an_address_of_no_policy_there_is_nothing_to_explain(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), bad_here)
-    assert explain(sim.world, ONE) is None, "no turn yet"
+    assert explain(sim.state, ONE) is None, "no turn yet"
     sim.run(2)
-    assert explain(sim.world, "203.0.113.1") is None
+    assert explain(sim.state, "203.0.113.1") is None
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -164,13 +164,13 @@ def test_of_an_address_of_no_policy_there_is_nothing_to_explain(tmp_path: Path) 
 def test_whatever_happened_exactly_one_rule_decides_and_all_have_numbers(
     facts: list[tuple[Facts, float]],
 ) -> None:
-    world = World.blank(LAYOUT, 1000.0, 0.0)
+    state = State.blank(LAYOUT, 1000.0, 0.0)
     for one, now in facts:
-        world, _, _ = engine.turn(world, one, now)
+        state, _, _ = engine.turn(state, one, now)
     for a, address in enumerate(ADDRESSES):
-        found = explain(world, address)
+        found = explain(state, address)
         assert found is not None
-        assert deciding(found).rule.number == world.rule[a]
+        assert deciding(found).rule.number == state.rule[a]
         assert len(found.rules) == len(RULES)
         assert all(c.numbers and c.otherwise for c in found.rules)
         before = [c for c in found.rules if c.rule.number < deciding(found).rule.number]

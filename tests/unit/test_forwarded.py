@@ -12,9 +12,10 @@ from typing import Self
 import pytest
 from simulation import WALL, Ask, Simulation, setup
 
-from steering.act import conntrack, wire
-from steering.decide.because import sites
-from steering.engine import turn
+from steering.act.kernel import conntrack, rtnetlink
+from steering.decide.reasons import sites
+from steering.engine.engine import turn
+from steering.engine.migrate import migrate
 from steering.judge.forwarded import (
     AT_FIRST,
     LASTS,
@@ -25,11 +26,10 @@ from steering.judge.forwarded import (
     unknown,
 )
 from steering.judge.forwarded import MOST as KEPT
-from steering.judge.reach import LOST, State
+from steering.judge.reach import LOST, LegState
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
-from steering.observe.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
-from steering.observe.sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
-from steering.relay import relay
+from steering.observe.traffic.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
+from steering.observe.traffic.resolver_sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
 
 POD, HERE, A, B = "10.88.0.7", "192.0.2.53", "192.5.6.30", "192.33.14.30"
 
@@ -276,12 +276,12 @@ CARRIED = (Forwarded(source=POD, translated=HERE, carried=True),)
 def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here).run(150)
     assert {step.address for _, step in sim.moves()} == set(sim.addresses(Family.IPV6))
-    alarm = sim.world.alarms["forwarded"].because
+    alarm = sim.state.alarms["forwarded"].because
     assert f"pao (ipv4): {POD} (by the local path: {HERE})" in alarm
     assert "`forwarded_sources`" in alarm
     row = sim.layout.row[sim.addresses(Family.IPV4)[0]]
     assert f"nothing shows that it carries what this host forwards for {POD}" in sites(
-        sim.world, row
+        sim.state, row
     )
 
 
@@ -290,7 +290,7 @@ def test_who_is_carried_goes_along_and_stays_while_he_is_answered(tmp_path: Path
     sim.senders, sim.carries = CARRIED, {"pao": True, "fra": True, LOCAL: True}
     sim.run(160)
     assert sim.installed.keys() == set(sim.addresses())
-    assert "forwarded" not in sim.world.alarms
+    assert "forwarded" not in sim.state.alarms
 
 
 def test_a_detour_over_which_he_gets_nothing_ends_and_is_not_taken_again(tmp_path: Path) -> None:
@@ -298,21 +298,21 @@ def test_a_detour_over_which_he_gets_nothing_ends_and_is_not_taken_again(tmp_pat
     sim.senders, sim.carries = CARRIED, {"pao": True, LOCAL: True}
     sim.until(lambda: bool(sim.installed), limit=200)
     assert set(sim.installed.values()) == {"fra"}
-    sim.until(lambda: "forwarded" in sim.world.alarms, limit=3)
+    sim.until(lambda: "forwarded" in sim.state.alarms, limit=3)
     sim.run(60)
     mine = sim.addresses(Family.IPV4)
     assert {sim.installed.get(address) for address in mine} == {"pao"}, "it carries him"
-    assert "no answer comes back over the site" in sim.world.alarms["forwarded"].because
-    assert f"no answer comes back to {POD}" in sites(sim.world, sim.layout.row[mine[0]])
+    assert "no answer comes back over the site" in sim.state.alarms["forwarded"].because
+    assert f"no answer comes back to {POD}" in sites(sim.state, sim.layout.row[mine[0]])
     sim.carries = {LOCAL: True}
     sim.until(lambda: not sim.installed.keys() & set(mine), limit=5)
     before = len(sim.moves())
     sim.run(120)
     assert all(step.address not in mine for _, step in sim.moves()[before:])
-    ledger, layout = sim.world.ledger, sim.layout
+    ledger, layout = sim.state.ledger, sim.layout
     for past, lost in ((LASTS - 240, 2), (LASTS, 0)):
         now = sim.now + past
-        known = ledger.carried, sim.world.forwarded, layout, now
+        known = ledger.carried, sim.state.forwarded, layout, now
         assert len(dropped(*known)) == lost, "it is believed for a while"
         assert bool(dropping(*known).any()) is bool(lost)
         assert unknown(*known) == (), "and what the configuration says, then"
@@ -349,19 +349,19 @@ def test_a_dead_address_says_nothing_of_the_site(tmp_path: Path) -> None:
 
     sim.answer = answer
     sim.run(30)
-    assert "forwarded" not in sim.world.alarms
+    assert "forwarded" not in sim.state.alarms
 
 
 @pytest.mark.parametrize(("answered", "enough"), [(0, AT_FIRST), (1, LOST)])
 def test_so_many_in_a_row_and_no_fewer(answered: int, enough: int) -> None:
     said = Carriage().answered() if answered else Carriage()
     for number in range(enough):
-        assert said.state is not State.LOST
+        assert said.state is not LegState.LOST
         said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000.0)
-    assert said.state is State.LOST
+    assert said.state is LegState.LOST
     alone = Carriage().unanswered(A, 100, 13, 1000.0)
-    assert alone.state is State.UNTRIED, "one address may be the nameserver's affair"
-    assert Carriage().unanswered(A, 100, 1, 1000.0).state is State.LOST
+    assert alone.state is LegState.UNTRIED, "one address may be the nameserver's affair"
+    assert Carriage().unanswered(A, 100, 1, 1000.0).state is LegState.LOST
 
 
 def test_servers_that_leave_some_questions_alone_do_not_end_a_detour_that_carries(
@@ -375,8 +375,8 @@ def test_servers_that_leave_some_questions_alone_do_not_end_a_detour_that_carrie
     fine = Passed(address=one, path="fra", source=POD, answered=9)
     lost = [Passed(address=a, path="fra", source=POD, lost=9) for a in (*others, one)]
     for passed in ([fine, *lost[:-1]], lost[-1:]):
-        sim.world, _, _ = turn(sim.world, replace(sim.facts(()), passed=tuple(passed)), sim.now)
-        assert {said.state for said in sim.world.ledger.carried.values()} == {State.USABLE}
+        sim.state, _, _ = turn(sim.state, replace(sim.facts(()), passed=tuple(passed)), sim.now)
+        assert {said.state for said in sim.state.ledger.carried.values()} == {LegState.USABLE}
 
 
 def test_a_site_over_which_one_address_goes_is_lost_by_that_one(tmp_path: Path) -> None:
@@ -388,19 +388,19 @@ def test_a_site_over_which_one_address_goes_is_lost_by_that_one(tmp_path: Path) 
     passed = (Passed(address=alone, path="pao", source=POD, lost=AT_FIRST),)
     for installed, lost in ((sim.installed, False), ({**sim.installed, alone: "pao"}, True)):
         facts = replace(sim.facts(()), passed=passed, installed=installed)
-        ledger = turn(sim.world, facts, sim.now)[0].ledger
+        ledger = turn(sim.state, facts, sim.now)[0].ledger
         states = {leg.site: said.state for leg, said in ledger.carried.items()}
-        assert (states["pao"] is State.LOST) is lost
+        assert (states["pao"] is LegState.LOST) is lost
 
 
 def test_what_was_lost_an_hour_ago_is_tried_anew_and_not_lost_by_one_question() -> None:
     said = Carriage().answered()
     for number in range(LOST):
         said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000.0)
-    assert said.unanswered(A, 1, 13, 1000 + LASTS - 1).state is State.LOST
+    assert said.unanswered(A, 1, 13, 1000 + LASTS - 1).state is LegState.LOST
     for number in range(AT_FIRST):
         said = said.unanswered(f"192.5.{number % 3}.30", 1, 13, 1000 + LASTS)
-        assert (said.state is State.LOST) is (number == AT_FIRST - 1)
+        assert (said.state is LegState.LOST) is (number == AT_FIRST - 1)
 
 
 # --- the kernel's messages ------------------------------------------------------------------
@@ -444,7 +444,7 @@ class Kernel:
         return self.answer
 
     def get_each(self, kind: int, bodies: list[bytes]) -> list[bytes | None]:
-        assert kind == wire.GETROUTE
+        assert kind == rtnetlink.GETROUTE
         return [None for _ in bodies]  # there is no way back at all
 
 
@@ -459,7 +459,7 @@ def test_an_entry_is_read_as_the_kernel_wrote_it(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bodies = [bytes.fromhex(text) for text in BODIES.values()]
-    monkeypatch.setattr(conntrack, "Asking", Kernel(bodies))
+    monkeypatch.setattr(conntrack, "QuerySocket", Kernel(bodies))
     (entry,) = conntrack.Conntrack(limits=limits(tmp_path)).questions(Family.of(address), [address])
     assert (entry.answered, entry.lasting, entry.age) == (False, False, 1)
     four = ("10.88.0.7", "192.0.2.53")
@@ -467,7 +467,7 @@ def test_an_entry_is_read_as_the_kernel_wrote_it(
         four if "." in address else ("fd88::2", "2001:db8::53")
     )
     answered = bytes.fromhex(BODIES[address].replace("0800030000000198", "080003000000019e"))
-    monkeypatch.setattr(conntrack, "Asking", Kernel([answered]))
+    monkeypatch.setattr(conntrack, "QuerySocket", Kernel([answered]))
     (entry,) = conntrack.Conntrack(limits=tmp_path).questions(Family.of(address), [address])
     assert (entry.answered, entry.lasting, entry.age) == (True, True, 91)
 
@@ -478,14 +478,14 @@ def test_rubbish_from_the_kernel_is_nothing(
     whole = bytes.fromhex(BODIES["192.0.2.1"])
     reader = conntrack.Conntrack(limits=limits(tmp_path))
     for end in range(len(whole)):
-        monkeypatch.setattr(conntrack, "Asking", Kernel([whole[:end]]))
+        monkeypatch.setattr(conntrack, "QuerySocket", Kernel([whole[:end]]))
         assert len(reader.questions(Family.IPV4, ["192.0.2.1"])) <= 1
 
 
 def test_where_this_namespace_tracks_nothing_the_table_of_all_is_not_gone_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conntrack, "Asking", Kernel([bytes.fromhex(BODIES["192.0.2.1"])]))
+    monkeypatch.setattr(conntrack, "QuerySocket", Kernel([bytes.fromhex(BODIES["192.0.2.1"])]))
     reader, count = conntrack.Conntrack(limits=limits(tmp_path)), tmp_path / "nf_conntrack_count"
     for number, found in (("0", 0), ("1", 1)):
         count.write_text(f"{number}\n")
@@ -501,7 +501,7 @@ def test_a_kernel_without_the_table_has_nothing_and_one_that_refuses_says_so(
         hidden.questions(Family.IPV4, [A])
     reader = conntrack.Conntrack(limits=limits(tmp_path))
     for refusal in (OSError(22, "Invalid argument"), PermissionError(1, "not permitted")):
-        monkeypatch.setattr(conntrack, "Asking", Kernel(refusal))
+        monkeypatch.setattr(conntrack, "QuerySocket", Kernel(refusal))
         with pytest.raises(OSError, match=r"lists no connections|not permitted"):
             reader.questions(Family.IPV4, [A])
 
@@ -511,7 +511,7 @@ def test_what_is_shown_of_it(tmp_path: Path) -> None:
     sim.carries = {LOCAL: True}
 
     def shown() -> set[tuple[str, str]]:
-        known = sim.world.ledger.carried, sim.world.forwarded, sim.layout, sim.now
+        known = sim.state.ledger.carried, sim.state.forwarded, sim.layout, sim.now
         ways = list(states(*known))
         assert {(way.leg.source, way.leg.family, way.transport) for way in ways} <= {
             (POD, Family.IPV4, "udp")
@@ -523,18 +523,18 @@ def test_what_is_shown_of_it(tmp_path: Path) -> None:
     sim.senders = CARRIED
     sim.run(1)
     assert shown() == {("pao", "usable"), ("fra", "usable")}
-    sim.until(lambda: "forwarded" in sim.world.alarms, limit=200)
+    sim.until(lambda: "forwarded" in sim.state.alarms, limit=200)
     assert ("fra", "lost") in shown()
 
 
 def test_a_reload_keeps_what_is_known_of_the_sites_that_stay(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here)
     sim.senders, sim.carries = CARRIED, {LOCAL: True}
-    sim.until(lambda: "forwarded" in sim.world.alarms, limit=200)
-    lost = {leg for leg in sim.world.ledger.carried if leg.site == "fra"}
+    sim.until(lambda: "forwarded" in sim.state.alarms, limit=200)
+    lost = {leg for leg in sim.state.ledger.carried if leg.site == "fra"}
     assert lost
     for rerouted, kept in (((), lost), (("fra",), set())):
-        after, _ = relay(sim.world, sim.layout, sim.now, WALL + sim.now, rerouted=rerouted)
+        after, _ = migrate(sim.state, sim.layout, sim.now, WALL + sim.now, rerouted=rerouted)
         assert {leg for leg in after.ledger.carried if leg.site == "fra"} == kept
 
 
@@ -546,5 +546,5 @@ def test_a_flood_of_made_up_sources_leaves_no_more_than_so_many_in_mind(tmp_path
             Passed(address=address, path=LOCAL, source=f"10.{number}.{n}.1", answered=1)
             for n in range(100)
         )
-        sim.world, _, _ = turn(sim.world, replace(sim.facts(()), passed=made_up), sim.now)
-    assert len(sim.world.ledger.carried) <= KEPT
+        sim.state, _, _ = turn(sim.state, replace(sim.facts(()), passed=made_up), sim.now)
+    assert len(sim.state.ledger.carried) <= KEPT

@@ -16,9 +16,15 @@ from hypothesis import strategies as st
 from signedzone import DAY, NOW, Key, SignedZone
 
 from steering.model import Kind, Outcome, Question
-from steering.observe.classify import MOST_RECORDS, MOST_SIGNATURES, Reading, classify, parse
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Keys, Trust
+from steering.observe.dnssec.response import (
+    MOST_RECORDS,
+    MOST_SIGNATURES,
+    Classified,
+    classify,
+    parse,
+)
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Keys, Trust
 
 ZONE = SignedZone("com.", children={"safe": (Key(257).ds(SignedZone("safe.com.").name),)})
 NSEC_ZONE = SignedZone("com.", nsec3=False, wildcard=True)
@@ -46,7 +52,7 @@ REAL = [
 SIGNATURES = Signatures()
 
 
-def read(wire: bytes, asked: Question = SOA) -> Reading:
+def read(wire: bytes, asked: Question = SOA) -> Classified:
     return classify(wire, asked, 7, TRUST, wall=NOW, skew=0, signatures=SIGNATURES)
 
 
@@ -78,7 +84,7 @@ def test_real_answers_with_changed_octets_never_raise(
     changed = bytearray(wire)
     for at, octet in changes:
         changed[at % len(changed)] = octet
-    assert isinstance(read(bytes(changed), asked), Reading)
+    assert isinstance(read(bytes(changed), asked), Classified)
 
 
 @given(st.sampled_from(REAL), st.data())
@@ -111,7 +117,7 @@ def test_records_out_of_other_answers_never_raise(
     for section in (message.answer, message.authority):
         section[:] = data.draw(st.lists(st.sampled_from(pool), max_size=6))
     message.flags = dns.flags.Flag(0x8000 | data.draw(st.integers(0, 0x07FF)) & ~0x0200)
-    assert isinstance(read(message.to_wire(max_size=65535), asked), Reading)
+    assert isinstance(read(message.to_wire(max_size=65535), asked), Classified)
 
 
 def test_a_loop_of_compression_pointers_is_malformed() -> None:
@@ -185,5 +191,5 @@ def test_a_truncated_answer_says_so() -> None:
     message = soa()
     message.flags |= dns.flags.TC
     reading = parse(message.to_wire(), SOA, 7)
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, Classified)
     assert reading.detail == "truncated"

@@ -23,10 +23,10 @@ from signedzone import DAY, NOW, Key, SignedZone
 from test_key_sets import twin
 
 from steering.model import Kind, Outcome, Question
-from steering.observe.classify import MOST_RECORDS, MOST_SIGNATURES, Reading, classify
-from steering.observe.overheard import overheard
-from steering.observe.signatures import Signatures
-from steering.observe.trust import Keys, Trust
+from steering.observe.dnssec.response import MOST_RECORDS, MOST_SIGNATURES, Classified, classify
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.trust import Keys, Trust
+from steering.observe.traffic.classify import verify_response
 
 GOOD: Final = (NOW - DAY, NOW + DAY)
 SAFE: Final = dns.name.from_text("safe.com.")
@@ -155,7 +155,7 @@ def question(which: str) -> Question:
     return Question(zone="com.", name=name, rdtype=which if which.isupper() else "A", kind=kind)
 
 
-def look(wire: bytes, which: str) -> Reading:
+def look(wire: bytes, which: str) -> Classified:
     held = Signatures()
     return classify(wire, question(which), 7, trust(), wall=NOW, skew=0, signatures=held)
 
@@ -173,9 +173,11 @@ def test_no_answer_costs_more_than_a_moment(which: str, make: Callable[[], bytes
         began = time.thread_time()
         reading = look(wire, which)
         middle = time.thread_time()
-        overheard(wire, ["com."], trust(), wall=NOW, skew=0, signatures=Signatures(), secret=b"x")
+        verify_response(
+            wire, ["com."], trust(), wall=NOW, skew=0, signatures=Signatures(), secret=b"x"
+        )
         spent.append((middle - began, time.thread_time() - middle))
-    assert isinstance(reading, Reading)
+    assert isinstance(reading, Classified)
     assert min(first for first, _ in spent) < 0.3, spent
     assert min(second for _, second in spent) < 0.3, spent
 

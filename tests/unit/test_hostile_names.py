@@ -18,17 +18,17 @@ import dns.rrset
 import pytest
 from signedzone import DAY, NOW, SignedZone
 
-from steering.act.bgp.hear import Down, Listed, hear
+from steering.act.bgp.output import Down, Listed, hear
 from steering.model import Kind, Outcome, Question
-from steering.observe.classify import LONGEST_NSID, Reading, classify, nsid_text
-from steering.observe.denial import NSEC, NSEC3, Proof, types
-from steering.observe.gaps import Gaps, within
-from steering.observe.overheard import Verified, overheard
-from steering.observe.question import QuestionSet
-from steering.observe.signatures import MOST_TRIED, Signatures
-from steering.observe.skim import skim
-from steering.observe.trust import Keys, Trust, name_of, octets, text_of
-from steering.observe.twin import Twins
+from steering.observe.dnssec.denial import NSEC, NSEC3, DenialProof, types
+from steering.observe.dnssec.response import LONGEST_NSID, Classified, classify, nsid_text
+from steering.observe.dnssec.signatures import MOST_TRIED, Signatures
+from steering.observe.dnssec.skim import skim
+from steering.observe.dnssec.trust import Keys, Trust, name_of, octets, text_of
+from steering.observe.probe.answer_cache import AnswerCache
+from steering.observe.probe.questions import QuestionSet
+from steering.observe.traffic.classify import Verified, verify_response
+from steering.observe.traffic.denied_names import DeniedNames, within
 from steering.system.unreadable import LONGEST
 
 EXPIRED = (NOW - 9 * DAY, NOW - DAY)
@@ -101,14 +101,14 @@ def with_nsec(owner: str, following: str, dates: tuple[int, int]) -> bytes:
     return message.to_wire(max_size=65_535)
 
 
-def read(wire: bytes, signatures: Signatures | None = None) -> Reading:
+def read(wire: bytes, signatures: Signatures | None = None) -> Classified:
     held = Signatures() if signatures is None else signatures  # an empty one is false
     return classify(wire, ASKED, 7, TRUST, wall=NOW, skew=0, signatures=held)
 
 
 def listen(wire: bytes) -> Verified | None:
     held = Signatures()
-    return overheard(wire, ["com."], TRUST, wall=NOW, skew=0, signatures=held, secret=b"x")
+    return verify_response(wire, ["com."], TRUST, wall=NOW, skew=0, signatures=held, secret=b"x")
 
 
 @pytest.mark.parametrize("following", NEXT)
@@ -153,7 +153,7 @@ def test_the_search_for_a_name_in_a_gap_gives_up_on_what_is_no_gap(owner: str, z
     for following in NEXT:
         name = within(owner, nsec(following), zone, random.Random(2))
         assert name is None or name_of(name).is_subdomain(name_of(zone))
-    gaps = Gaps(zone, random.Random(2))
+    gaps = DeniedNames(zone, random.Random(2))
     gaps.open(owner, record, 0.0)
     for _ in gaps.search(20, 1.0):
         pass
@@ -174,7 +174,7 @@ def test_a_search_still_finds_a_name_where_there_is_one() -> None:
 def test_no_proof_builds_a_name_that_is_too_long(owner: str, name: str) -> None:
     apex = name_of("com.")
     for following in NEXT:
-        proof = Proof.of(apex, [(name_of(owner), nsec(following))])
+        proof = DenialProof.of(apex, [(name_of(owner), nsec(following))])
         for said in (proof.no_name(name_of(name)), proof.no_type(name_of(name), dns.rdatatype.A)):
             assert isinstance(said, str)
         proof.no_ds(name_of(name))
@@ -187,9 +187,11 @@ def test_the_closest_encloser_may_be_as_long_as_a_name_can_be() -> None:
     name = dns.name.Name((b"b", *name_of(longest("com.", 253)).labels))
     assert octets(name) == 255
     records = [(name_of(closest), nsec("com."))]
-    assert Proof.of(apex, records).no_name(name) == "", "the wildcard just fits, and is covered"
+    assert DenialProof.of(apex, records).no_name(name) == "", (
+        "the wildcard just fits, and is covered"
+    )
     deeper = longest("com.", 254)
-    proof = Proof.of(apex, [(name_of(deeper), nsec("com."))])
+    proof = DenialProof.of(apex, [(name_of(deeper), nsec("com."))])
     assert isinstance(proof.no_name(name), str)
 
 
@@ -225,7 +227,7 @@ def test_an_nsid_of_any_length_is_short_where_it_is_shown_and_still_tells_instan
         assert reading.nsid is not None
         assert len(reading.nsid) < 2 * LONGEST_NSID
         seen.add(reading.nsid)
-        assert Twins().find(wire, TRUST) is None
+        assert AnswerCache().find(wire, TRUST) is None
     assert len(seen) == 2
 
 
@@ -243,7 +245,7 @@ def test_an_extended_error_is_shown_short_and_without_control_characters() -> No
     assert len(detail) == LONGEST
 
 
-def read_soa(wire: bytes) -> Reading:
+def read_soa(wire: bytes) -> Classified:
     soa = Question(zone="com.", name="com.", rdtype="SOA", kind=Kind.SOA)
     return classify(wire, soa, 7, TRUST, wall=NOW, skew=0, signatures=Signatures())
 

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from served import Loop, serving, told, until
 
 from steering.config import Listen
-from steering.report.http import letters, routes
-from steering.report.http.doors import AGAIN, NAME
+from steering.report.http import ipc, routes
 from steering.report.http.fork import Copy
-from steering.report.http.letters import METRICS, OPENMETRICS, Answer, Turned
+from steering.report.http.ipc import METRICS, OPENMETRICS, Answer, Turned
+from steering.report.http.listeners import AGAIN, NAME
 from steering.report.http.process import PLACES
-from steering.report.http.request import Refusal, Request, parse, split
+from steering.report.http.request import BadRequest, Request, parse, split
 from steering.report.http.routes import STALLED
 
 ASK = b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -129,10 +129,10 @@ def test_whatever_is_asked_has_an_answer_and_ends_nothing(
 )).map(b"".join))  # fmt: skip
 def test_no_bytes_are_an_error(data: bytes) -> None:
     found = parse(data)
-    assert isinstance(found, Request | Refusal)
+    assert isinstance(found, Request | BadRequest)
     if isinstance(found, Request):
         asked = routes.route(found, Turned(number=1, at=0.0, ready=True), 0.0)
-        assert isinstance(asked, Answer) or letters.is_key(asked)
+        assert isinstance(asked, Answer) or ipc.is_key(asked)
     end = split(data)
     assert end is None or data[:end].rstrip(b"\r").endswith(b"\n")
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from told import note, record, simulation
 
-from steering.replay import setups
-from steering.replay import writer as writing
-from steering.replay.journal import Journal
-from steering.replay.record import Turn, differing, digest, line, pack_world
-from steering.replay.recording import Begin, DamagedError, Recording
+from steering.journal import setups
+from steering.journal import writer as writing
+from steering.journal.journal import Journal
+from steering.journal.reader import Checkpoint, DamagedError, Recording
+from steering.journal.records import Turn, differing, digest, line, pack_world
+from steering.journal.store import Store
+from steering.journal.writer import Item, Writer
 from steering.replay.simulate import Simulation, Turned
-from steering.replay.store import Store
-from steering.replay.writer import Item, Writer
 
 DAY = 86_400.0
 HOURS = 20
@@ -50,7 +50,7 @@ def journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
     made.close(patience=30)
 
 
-def read(path: Path) -> list[Begin | Turn]:
+def read(path: Path) -> list[Checkpoint | Turn]:
     recording = Recording(path)
     try:
         return list(recording.read())
@@ -58,8 +58,8 @@ def read(path: Path) -> list[Begin | Turn]:
         recording.close()
 
 
-def begins(path: Path) -> list[Begin]:
-    return [item for item in read(path) if isinstance(item, Begin)]
+def begins(path: Path) -> list[Checkpoint]:
+    return [item for item in read(path) if isinstance(item, Checkpoint)]
 
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
@@ -93,9 +93,9 @@ def write(writer: Writer, story: Simulation, turns: list[Turned]) -> None:
 def test_every_turn_is_in_it_as_it_was_after_one_checkpoint(path: Path, tmp_path: Path) -> None:
     turns = record(path, simulation(tmp_path, lasts="40s"))
     first, *rest = read(path)
-    assert isinstance(first, Begin)
+    assert isinstance(first, Checkpoint)
     assert not first.follows
-    assert differing(first.world, turns[0].before) is None
+    assert differing(first.state, turns[0].before) is None
     assert [repr(t.facts) for t in rest if isinstance(t, Turn)] == [repr(t.facts) for t in turns]
     assert [t.events for t in rest if isinstance(t, Turn)] == [t.events for t in turns]
 
@@ -109,7 +109,7 @@ def test_a_turn_that_does_not_follow_begins_with_the_world_before_it(
     journal.close(patience=30)
     found = begins(path)
     assert [b.follows for b in found if b.number == 6] == [False]
-    assert differing(found[-1].world, turns[7].before) is None
+    assert differing(found[-1].state, turns[7].before) is None
 
 
 def test_a_world_is_put_down_every_hour(
@@ -119,7 +119,7 @@ def test_a_world_is_put_down_every_hour(
     turns: list[Turned],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("steering.replay.journal.CHECKPOINT", 10.0)
+    monkeypatch.setattr("steering.journal.journal.CHECKPOINT", 10.0)
     journal = Journal(path, max_age=DAY, max_size=1 << 28)
     hand_over(journal, story, turns)
     journal.close(patience=30)
@@ -127,7 +127,7 @@ def test_a_world_is_put_down_every_hour(
     assert len(hourly) >= 2
     for begin in hourly:
         (turned,) = [t for t in turns if t.now == begin.now]
-        assert differing(begin.world, turned.before) is None
+        assert differing(begin.state, turned.before) is None
 
 
 def test_what_tells_of_something_is_on_the_disk_at_once(
@@ -140,7 +140,7 @@ def test_what_tells_of_something_is_on_the_disk_at_once(
     journal.close()
 
 
-def read_or_none(path: Path) -> list[Begin | Turn]:
+def read_or_none(path: Path) -> list[Checkpoint | Turn]:
     try:
         return read(path)
     except DamagedError:
@@ -176,10 +176,10 @@ def filled(
     """A store of so many segments, an hour each."""
     store = Store(path, max_age=max_age, max_size=max_size)
     number = store.setup(setups.write(story.setup))
-    world = pack_world(turns[-1].after)
+    state = pack_world(turns[-1].after)
     for hour in range(HOURS):
         wall = 1e9 + hour * 3600.0
-        store.checkpoint(world, setup=number, follows=hour > 0, wall=wall, now=hour * 3600.0)
+        store.checkpoint(state, setup=number, follows=hour > 0, wall=wall, now=hour * 3600.0)
         lines = [line(Turn(now=t.now, facts=t.facts, plan="")) for t in turns[:60]]
         store.append(lines, count=len(lines), wall=wall, until=wall + 3599.0)
     return store
@@ -192,7 +192,7 @@ def test_it_forgets_whole_segments_by_age(
     recording = Recording(path)
     span = recording.span()
     assert span.until - span.since < 6.5 * 3600
-    assert isinstance(next(iter(recording.read())), Begin)
+    assert isinstance(next(iter(recording.read())), Checkpoint)
     recording.close()
 
 
@@ -222,7 +222,7 @@ def test_a_clock_that_jumps_ahead_for_a_moment_does_not_cost_the_journal(
 @pytest.fixture
 def writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writer]:
     monkeypatch.setattr(writing, "AGAIN", 0.0)
-    monkeypatch.setattr("steering.replay.store.BUSY", 0.05)
+    monkeypatch.setattr("steering.journal.store.BUSY", 0.05)
     made = Writer(path, max_age=DAY, max_size=1 << 28)
     yield made
     made.close()
@@ -381,7 +381,7 @@ def test_a_disk_that_hangs_costs_turns_and_no_time(
 ) -> None:
     hangs = threading.Event()
     monkeypatch.setattr(Store, "append", lambda *_, **__: hangs.wait(30) and 0)
-    monkeypatch.setattr("steering.replay.journal.QUEUED", 200)
+    monkeypatch.setattr("steering.journal.journal.QUEUED", 200)
     journal = Journal(path, max_age=DAY, max_size=1 << 28)
     began = time.monotonic()
     hand_over(journal, story, turns)

@@ -20,11 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import simulation, written
 
-from steering.layout import Layout
-from steering.model import Action, Event, Evidence, Facts, Heard, Match, Outcome, Override
-from steering.replay import codec, record, setups
-from steering.replay.codec import Codec, ForeignError
-from steering.replay.record import (
+from steering.decide.state import State
+from steering.journal import codec, records, setups
+from steering.journal.codec import Codec, ForeignError
+from steering.journal.records import (
     Turn,
     differing,
     digest,
@@ -35,10 +34,11 @@ from steering.replay.record import (
     unpack_batch,
     unpack_world,
 )
+from steering.journal.store import VERSION
+from steering.layout import Layout
+from steering.model import Action, Event, Evidence, Facts, Heard, Match, Outcome, Override
+from steering.replay.scenario import tell
 from steering.replay.simulate import Turned
-from steering.replay.store import VERSION
-from steering.replay.story import tell
-from steering.world import World
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,10 @@ def test_a_world_in_the_midst_of_an_incident_comes_back_bit_for_bit(turns: list[
 
 
 def test_two_worlds_that_differ_are_told_apart_by_the_field(turns: list[Turned]) -> None:
-    world = turns[-1].after
-    other = unpack_world(pack_world(world), world.layout)
+    state = turns[-1].after
+    other = unpack_world(pack_world(state), state.layout)
     other.ledger.rtt[0, 1] = math.nextafter(other.ledger.rtt[0, 1], 1.0)
-    assert differing(world, other) == "ledger.rtt"
+    assert differing(state, other) == "ledger.rtt"
 
 
 def test_turns_come_back_as_they_were(turns: list[Turned]) -> None:
@@ -114,13 +114,13 @@ def test_a_type_without_a_form_is_refused_before_anything_is_written() -> None:
 
 
 def test_a_flipped_byte_of_a_world_is_found_or_changes_nothing(turns: list[Turned]) -> None:
-    world = turns[-1].after
-    packed, unnoticed = bytearray(pack_world(world)), 0
+    state = turns[-1].after
+    packed, unnoticed = bytearray(pack_world(state)), 0
     for at in range(0, len(packed), 97):
         packed[at] ^= 0x20
         with contextlib.suppress(ForeignError):
             # Some bits of a deflated text mean nothing: padding, codes that are not used.
-            assert differing(unpack_world(bytes(packed), world.layout), world) is None
+            assert differing(unpack_world(bytes(packed), state.layout), state) is None
             unnoticed += 1
         packed[at] ^= 0x20
     assert unnoticed < len(packed) // 97 // 10
@@ -141,10 +141,10 @@ def _other(place: Path) -> Path:
 
 
 def test_a_plan_over_paths_that_are_not_there_is_refused(turns: list[Turned]) -> None:
-    world = unpack_world(pack_world(turns[-1].after), turns[-1].after.layout)
-    world.plan[0] = 99
+    state = unpack_world(pack_world(turns[-1].after), turns[-1].after.layout)
+    state.plan[0] = 99
     with pytest.raises(ForeignError, match="plan"):
-        unpack_world(pack_world(world), world.layout)
+        unpack_world(pack_world(state), state.layout)
 
 
 @given(st.binary(max_size=200))
@@ -166,7 +166,7 @@ def test_a_setup_comes_back_as_it_was() -> None:
 
 
 def test_a_blank_world_is_as_good_as_any(turns: list[Turned]) -> None:
-    blank = World.blank(turns[0].before.layout, 5.0, 6.0)
+    blank = State.blank(turns[0].before.layout, 5.0, 6.0)
     assert differing(unpack_world(pack_world(blank), blank.layout), blank) is None
     assert np.isneginf(unpack_world(pack_world(blank), blank.layout).avoid_until).all()
 
@@ -203,12 +203,12 @@ def form(kind: Any, given: tuple[object, ...], seen: dict[type, list[object]]) -
 
 def test_whoever_changes_what_a_journal_holds_raises_its_version() -> None:
     seen: dict[type, list[object]] = {}
-    for kept in (record._TURN, record._WORLD):
+    for kept in (records._TURN, records._WORLD):
         form(kept.kind, kept.given, seen)
     text = json.dumps(sorted([kind.__name__, fields] for kind, fields in seen.items()))
     found = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    assert {World, Facts, Heard, Event} <= seen.keys()
-    assert (VERSION, found) == (6, "5694b1782e9d723a"), (
+    assert {State, Facts, Heard, Event} <= seen.keys()
+    assert (VERSION, found) == (7, "c3285d9b55e9c53a"), (
         "a journal of before can't be read any more: raise `store.VERSION`, so that it is set"
         " aside, and write both down here"
     )

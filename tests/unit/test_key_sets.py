@@ -9,15 +9,15 @@ import dns.rdataset
 import dns.rrset
 import pytest
 from signedzone import DAY, NOW, RRSIG, Key, SignedZone
-from test_classify import DNSKEY as ASKED_KEYS
-from test_classify import SOA, read
-from test_keys import World, shown
+from test_key_store import World, shown
+from test_response import DNSKEY as ASKED_KEYS
+from test_response import SOA, read
 
 from steering.model import Outcome
-from steering.observe.classify import MOST_FAILED
-from steering.observe.keys import KeyStore
-from steering.observe.signatures import MOST_TRIED, Signatures
-from steering.observe.trust import DNSKEY, Keys, Trust
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.response import MOST_FAILED
+from steering.observe.dnssec.signatures import MOST_TRIED, Signatures
+from steering.observe.dnssec.trust import DNSKEY, Keys, Trust
 
 
 def twin(key: Key, number: int = 0) -> Key:

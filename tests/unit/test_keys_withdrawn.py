@@ -6,14 +6,14 @@ import asyncio
 
 from scripted import Server, serving
 from signedzone import DAY, NOW, SignedZone
-from test_keys import World, shown
-from test_keys_shown import HERE, OTHER, Parent
+from test_key_store import World, shown
+from test_server_keys import HERE, OTHER, Parent
 
 from steering.model import Outcome
-from steering.observe import anchors
-from steering.observe.keys import LONGEST, KeyStore
-from steering.observe.sets import BESIDE
-from steering.observe.signatures import FRESH, Signatures
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.key_sets import BESIDE
+from steering.observe.dnssec.key_store import LONGEST, KeyStore
+from steering.observe.dnssec.signatures import FRESH, Signatures
 
 MINUTE = 60.0
 

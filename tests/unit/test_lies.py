@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import WALL, Ask, Shown, Simulation, policy, setup
 
-from steering.judge.names import IGNORED, SLOTS, WITNESSES
+from steering.decide.state import State
+from steering.judge.failed_names import IGNORED, SLOTS, WITNESSES
 from steering.model import LOCAL, OUTCOMES, Evidence, Failure, Health, Heard, Outcome
-from steering.world import World
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 STALE = "serial: epoch\nbreach: {on: [bogus, timeout, error, stale], stale: {serial_lag: 1m}}\n"
@@ -90,7 +90,7 @@ def test_old_copies_played_again_make_no_path_outdated(
     sim = lied(tmp_path, lambda s: serial(s, 7200.0, paths), answer, STALE)
     sim.run(100)
     assert not sim.steps
-    assert not sim.world.ledger.late.any()
+    assert not sim.state.ledger.late.any()
 
 
 def test_a_new_copy_played_for_an_outdated_path_hides_nothing(tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ def test_claims_of_failure_move_nobody_and_are_bounded(tmp_path: Path) -> None:
     assert sim.told("suspected")
     assert sim.told("rejected")
     assert not sim.steps
-    ledger, hearsay = sim.world.ledger, sim.world.ledger.hearsay
+    ledger, traffic = sim.state.ledger, sim.state.ledger.traffic
     assert max(map(len, ledger.ignored.values())) <= IGNORED
-    for names in (*ledger.counted.values(), *hearsay.counted.values(), *hearsay.pooled.values()):
+    for names in (*ledger.counted.values(), *traffic.counted.values(), *traffic.pooled.values()):
         assert len(names) <= SLOTS
-    assert all(len(names) <= WITNESSES for names in hearsay.witnesses.values())
+    assert all(len(names) <= WITNESSES for names in traffic.witnesses.values())
 
 
 def test_claims_keep_nobody_away(tmp_path: Path) -> None:
@@ -183,15 +183,15 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Lied:
 @settings(max_examples=60, deadline=None)
 @given(items=st.lists(st.lists(HEARD, max_size=4), max_size=4))
 def test_no_number_ends_the_turn_or_moves_anybody(calm: Lied, items: list[list[Heard]]) -> None:
-    world, now = calm.world, calm.now
+    state, now = calm.state, calm.now
     queue = [tuple(item) for item in items]
     calm.lie = lambda _: queue.pop() if queue else ()
     while queue:
         calm.now += 0.2
         calm.turn()
     assert not calm.steps
-    _sound(calm.world)
-    calm.world, calm.now = world, now
+    _sound(calm.state)
+    calm.state, calm.now = state, now
 
 
 @pytest.fixture(scope="module")
@@ -212,20 +212,20 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Lied:
 def test_what_is_heard_takes_who_is_away_home_or_nowhere(
     away: Lied, items: list[list[Heard]], spell: float
 ) -> None:
-    world, now, installed, steps = away.world, away.now, away.installed, len(away.steps)
+    state, now, installed, steps = away.state, away.now, away.installed, len(away.steps)
     queue = [tuple(item) for item in items]
     away.lie = lambda _: queue.pop() if queue else ()
     while queue:
         away.now += spell
         away.turn()
     assert all(step.now is None for _, step in away.steps[steps:])
-    away.world, away.now, away.installed = world, now, installed
+    away.state, away.now, away.installed = state, now, installed
 
 
-def _sound(world: World) -> None:
-    hearsay = world.ledger.hearsay
-    for numbers in (hearsay.asked, hearsay.recent_all, hearsay.recent_bad, hearsay.habit_all):
+def _sound(state: State) -> None:
+    traffic = state.ledger.traffic
+    for numbers in (traffic.asked, traffic.recent_all, traffic.recent_bad, traffic.habit_all):
         assert ((numbers >= 0) & (numbers < math.inf)).all()
-    assert (hearsay.levels >= 0).all()
-    assert (hearsay.counts >= 0).all()
-    assert 0 <= hearsay.listened <= 61
+    assert (traffic.levels >= 0).all()
+    assert (traffic.counts >= 0).all()
+    assert 0 <= traffic.listened <= 61

@@ -9,16 +9,16 @@ from ipaddress import ip_network
 from typing import cast
 
 import pytest
-from test_act_diff import CLAIM
+from test_kernel_diff import CLAIM
 
-from steering.act import passage as passing
-from steering.act import wire
-from steering.act.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
-from steering.act.foreign import Does, Flow, ForeignRule
-from steering.act.gateways import chosen_source, pinned
-from steering.act.netlink import Asking
-from steering.act.passage import passage
-from steering.act.wire import Action, Route, RouteKind, Rule
+from steering.act.kernel import path_check as passing
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
+from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
+from steering.act.kernel.gateways import chosen_source, pinned
+from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.path_check import passage
+from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
 from steering.model import LOCAL, Family
 
 ONE, SIX = "192.0.2.1", "2001:db8::1"
@@ -58,21 +58,21 @@ class Kernel:
 
     def get_each(self, _kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
         found = [self._finds(_asked(body)) for body in bodies]
-        return [None if one is None else wire.route_body(one) for one in found]
+        return [None if one is None else rtnetlink.route_body(one) for one in found]
 
     def some(self, _kind: int, _body: bytes, at_most: int) -> list[bytes]:
-        return [wire.route_body(route) for route in self._routes[:at_most]]
+        return [rtnetlink.route_body(route) for route in self._routes[:at_most]]
 
     def dump(self, _kind: int, _body: bytes) -> list[bytes]:
-        return [wire.rule_body(rule) for rule in self._rules]
+        return [rtnetlink.rule_body(rule) for rule in self._rules]
 
 
 def _asked(body: bytes) -> Flow:
-    found = wire.attributes(body, 12)  # behind struct rtmsg
+    found = rtnetlink.attributes(body, 12)  # behind struct rtmsg
     return Flow(
-        destination=wire.text(found[wire.RTA_DST]),
-        mark=wire.number(found.get(wire.RTA_MARK)) or 0,
-        uid=wire.number(found.get(wire.RTA_UID)) or 0,
+        destination=rtnetlink.text(found[rtnetlink.RTA_DST]),
+        mark=rtnetlink.number(found.get(rtnetlink.RTA_MARK)) or 0,
+        uid=rtnetlink.number(found.get(rtnetlink.RTA_UID)) or 0,
     )
 
 
@@ -83,13 +83,13 @@ def test_a_path_is_pinned_by_a_mark_that_leads_to_its_next_hop() -> None:
             return way(flow, CLAIM.table + CLAIM.number("pao"), hop)
         return way(flow, MAIN)  # of fra's mark, whose rule somebody took away
 
-    asking = cast("Asking", Kernel(finds))
+    asking = cast("QuerySocket", Kernel(finds))
     found = pinned(asking, CLAIM, {ONE: Family.IPV4, SIX: Family.IPV6})
     assert found.keys() == {(LOCAL, ONE), (LOCAL, SIX), ("pao", ONE), ("pao", SIX)}
 
 
 def past(rule: ForeignRule, finds: Way, *routes: Route) -> Bypasses:
-    return bypasses(cast("Asking", Kernel(finds, routes=routes)), CLAIM, [rule], [ONE])
+    return bypasses(cast("QuerySocket", Kernel(finds, routes=routes)), CLAIM, [rule], [ONE])
 
 
 def test_a_rule_for_one_user_may_take_the_resolvers_packets() -> None:
@@ -106,7 +106,7 @@ def test_of_many_addresses_and_sites_some_hundred_are_looked_up() -> None:
     claim = replace(CLAIM, sites=tuple(hops), next_hops=hops, transit_interfaces=())
     kernel = Kernel(lambda flow: way(flow, OTHERS))
     many = [f"192.0.2.{n}" for n in range(1, 200)]
-    found = bypasses(cast("Asking", kernel), claim, [RULE], many)
+    found = bypasses(cast("QuerySocket", kernel), claim, [RULE], many)
     assert len(found.traffic) == SAMPLE
     assert LOOKED_UP <= len(found.questions) < LOOKED_UP + len(hops)
     assert found.of(many[-1]), "what is so of all of these is so of the others"
@@ -152,9 +152,9 @@ def test_a_rule_may_look_at_a_part_of_the_mark(
     )
     kernel = Kernel(lambda flow: way(flow, CLAIM.table + number, "10.255.1.2"), rules=[rule])
     flow = Flow(destination=ONE, mark=CLAIM.mark_of("pao"))
-    assert passage(cast("Asking", kernel), CLAIM, "pao", flow).ruled is ruled
+    assert passage(cast("QuerySocket", kernel), CLAIM, "pao", flow).ruled is ruled
 
 
 def test_this_host_s_own_kernel_is_asked_and_answers() -> None:
-    with Asking() as asking:
+    with QuerySocket() as asking:
         assert chosen_source(asking, Flow(destination="127.0.0.1")) == "127.0.0.1"

@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from simulation import Ask, Simulation, policy, setup
 
 from benchmarks import scrape
-from steering.agent.senses import Senses
+from steering.agent.inputs import Inputs
 from steering.model import LOCAL, Kind, Observation, Outcome, Question, Round
 from steering.report import exposition
 from steering.report.http.answers import answer
-from steering.report.http.letters import METRICS, OPENMETRICS
+from steering.report.http.ipc import METRICS, OPENMETRICS
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.system.child import Child
@@ -34,9 +34,9 @@ def _shown(tmp: Path) -> tuple[Simulation, Meters]:
     sim = Simulation(setup(tmp, policy(letters=2)), _bad_here).run(40)
     snapshot = Snapshot(
         mode="enforce",
-        world=sim.world,
+        state=sim.state,
         installed=sim.installed,
-        alarms=sim.world.alarms,
+        alarms=sim.state.alarms,
         ready=True,
         turned_at=sim.now,
     )
@@ -113,22 +113,22 @@ def test_what_is_installed_and_seen_of_the_copies_names_the_upstream(tmp_path: P
 def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
     layout = Simulation(setup(tmp_path, policy(letters=2)), _bad_here).layout
     meters = Meters()
-    senses = Senses(meters, lambda _: None)
+    inputs = Inputs(meters, lambda _: None)
     ways = SimpleNamespace(changed=lambda: False, over_their_paths=lambda item: item)
     ways.installed = dict
-    outfit: Any = SimpleNamespace(
+    components: Any = SimpleNamespace(
         layout=layout,
         ways=ways,
         sources=SimpleNamespace(addresses=frozenset()),
-        hands=None,
-        ears=None,
+        actuators=None,
+        dnstap=None,
         claim=None,
         forwarding=None,
     )
-    senses.outfit = outfit
+    inputs.components = components
     for address in (*layout.row, "203.0.113.1"):  # the last one of files that are gone
-        senses.deliver(_round(address))
-    assert len(senses.gather().rounds) == 5
+        inputs.deliver(_round(address))
+    assert len(inputs.gather().rounds) == 5
     shown = _samples(meters, "steering_probe_rtt_seconds")
     counts = {labels["path"]: n for labels, n in shown if labels.get("le") == "0.025"}
     assert counts == {LOCAL: 4.0, "pao": 4.0}

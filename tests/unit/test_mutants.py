@@ -117,8 +117,8 @@ def test_the_star_of_arguments_multiplies_nothing() -> None:
 
 
 def test_each_fault_is_on_the_line_that_it_says() -> None:
-    source = (ROOT / "steering/judge/recover.py").read_text()
-    for mutant in mutants("steering/judge/recover.py", source):
+    source = (ROOT / "steering/judge/recovery.py").read_text()
+    for mutant in mutants("steering/judge/recovery.py", source):
         now = mutant.source(source)
         compile(now, mutant.file, "exec")
         pairs = zip(source.splitlines(), now.splitlines(), strict=True)
@@ -133,7 +133,7 @@ def mutant(folder: str, number: int, operator: str = "AddNot") -> Mutant:
 
 def test_the_same_seed_draws_the_same_mutants_evenly_by_folder() -> None:
     found = {name: [mutant(name, number) for number in range(50)] for name in ("judge", "act")}
-    found["engine.py"] = [mutant("engine.py", 0)]
+    found["engine"] = [mutant("engine", 0)]
     drawn = sample(found, 21, seed=3)
     assert drawn == sample(found, 21, seed=3)
     assert drawn != sample(found, 21, seed=4)
@@ -141,7 +141,7 @@ def test_the_same_seed_draws_the_same_mutants_evenly_by_folder() -> None:
     assert {name: sum(one.folder == name for one in drawn) for name in found} == {
         "judge": 10,
         "act": 10,
-        "engine.py": 1,
+        "engine": 1,
     }
 
 

@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 
 from steering.model import Family, Target
-from steering.observe.cadence import Pace
-from steering.observe.keys import KeyStore
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.signatures import Signatures
 from steering.observe.nonce import LABEL, random_label, unforeseen
-from steering.observe.probe import Path, Prober
-from steering.observe.second import SecondLook
-from steering.observe.signatures import Signatures
+from steering.observe.probe.prober import Path, Prober
+from steering.observe.probe.schedule import Pace
+from steering.observe.traffic.verify import SampleVerifier
 
 
 class Upstream:
@@ -35,7 +35,7 @@ def test_by_default_ids_labels_and_names_come_from_the_systems_generator() -> No
         prober._rng,
         *(questions.rng for questions in prober._questions.values()),
         keys._resolvers._rng,
-        SecondLook(keys)._rng,
+        SampleVerifier(keys)._rng,
     ]
     assert len(drawing) == 4
     assert {type(rng) for rng in drawing} == {random.SystemRandom}

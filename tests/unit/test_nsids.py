@@ -105,9 +105,9 @@ def test_however_many_names_a_fault_is_found_as_soon_and_everybody_comes_home(
     assert home <= 1.5 * usual[share][1] + slack
     assert home >= 0.5 * usual[share][1], "and no sooner"
     changes = len(sim.told("instance_changed"))
-    assert changes <= CHANGES * sum(1 for _ in sim.world.ledger.instances)
-    assert len(sim.told("instances_mixed")) <= len(sim.world.ledger.instances)
-    assert all(len(i.known) <= KNOWN for i in sim.world.ledger.instances.values())
+    assert changes <= CHANGES * sum(1 for _ in sim.state.ledger.instances)
+    assert len(sim.told("instances_mixed")) <= len(sim.state.ledger.instances)
+    assert all(len(i.known) <= KNOWN for i in sim.state.ledger.instances.values())
 
 
 @pytest.mark.parametrize("names", ["fresh", "another-every-3-s", "another-every-11-s"])
@@ -153,15 +153,15 @@ def test_good_answers_of_another_instance_put_nothing_back_and_bad_ones_do(
 
     sim = Simulation(setup(tmp_path, policy(letters=1, more=MORE)), answer).run(83)
     key = sim.layout.row["192.5.0.30"], 0
-    before = sim.world.ledger.buckets[key].points
+    before = sim.state.ledger.buckets[key].points
     sim.run(3)
     assert len(sim.told("instance_changed")) == 2, "one an address"
-    assert sim.world.ledger.buckets[key].points < before
+    assert sim.state.ledger.buckets[key].points < before
     sim.until(lambda: sim.now >= 1093.5, limit=30)
-    before = sim.world.ledger.buckets[key].points
+    before = sim.state.ledger.buckets[key].points
     sim.run(3)
     assert len(sim.told("instance_changed")) == 4
-    assert sim.world.ledger.buckets[key].points > before
+    assert sim.state.ledger.buckets[key].points > before
 
 
 @pytest.mark.parametrize("servers", [1, 16])
@@ -181,6 +181,6 @@ def test_a_bad_site_that_gives_way_to_a_good_one_is_forgotten_at_once(
     sim = Simulation(setup(tmp_path, policy(letters=1, more=MORE)), answer)
     sim.until(lambda: len(sim.told("instance_changed")) == 2, limit=207)
     assert any(struck)
-    assert not sim.world.ledger.levels[:, :, 0].any()
+    assert not sim.state.ledger.levels[:, :, 0].any()
     sim.run(30)
     assert not sim.steps

@@ -22,13 +22,13 @@ import pytest
 from served import UnixServer
 
 from steering import cli
-from steering.agent import consent
+from steering.agent import approval
+from steering.cli.override.directory import OverrideDirectory
+from steering.cli.override.show import span
 from steering.config import fingerprint, load
 from steering.config.overrides import moment, rfc3339
 from steering.model import Action, Match
-from steering.override.shelf import Shelf
-from steering.override.text import span
-from steering.report.http.doors import NAME
+from steering.report.http.listeners import NAME
 from steering.report.http.request import SERVER
 
 POLICY = """\
@@ -276,7 +276,7 @@ def test_what_matches_nothing_is_refused_unless_said_so(
 
 def test_files_that_are_held_back_hold_this_one_back_too(host: Host) -> None:
     (runtime := host.root / "run").mkdir()
-    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
+    approval.hold(runtime, approval.Held(version="1", because="26 steers would go", changes=()))
     assert host.type(*STEER, *WHY, "--yes") == 0
     assert "CAUTION: changed files wait for a word (26 steers would go)" in host.out
 
@@ -536,8 +536,8 @@ def test_of_two_who_add_the_same_name_at_once_one_is_told(host: Host) -> None:
 def test_who_waits_for_another_is_told_in_the_end(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steering.override.shelf._PATIENCE", 0.05)
-    with Shelf(host.policies).alone():
+    monkeypatch.setattr("steering.cli.override.directory._PATIENCE", 0.05)
+    with OverrideDirectory(host.policies).alone():
         assert host.type(*STEER, *WHY, "--yes") == 1
     assert "somebody else has been writing" in host.err
     assert host.files() == {}
@@ -647,9 +647,9 @@ def test_the_agent_need_not_wait_to_see_these_files_lie_still(host: Host) -> Non
     (runtime := host.root / "run").mkdir()
     for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
         assert host.type(*words, "--yes") == 0
-        assert consent.whole(runtime, fingerprint(host.config))
+        assert approval.whole(runtime, fingerprint(host.config))
     (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
-    assert not consent.whole(runtime, fingerprint(host.config)), "others were not seen"
+    assert not approval.whole(runtime, fingerprint(host.config)), "others were not seen"
 
 
 def test_a_policy_that_was_changed_meanwhile_is_not_let_pass_with_an_override(host: Host) -> None:
@@ -657,14 +657,14 @@ def test_a_policy_that_was_changed_meanwhile_is_not_let_pass_with_an_override(ho
     (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
     for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
         assert host.type(*words, "--yes") == 0
-        assert not consent.accepted(runtime, fingerprint(host.config))
+        assert not approval.accepted(runtime, fingerprint(host.config))
 
 
 def test_where_others_wait_for_a_word_this_is_none_for_them(host: Host) -> None:
     (runtime := host.root / "run").mkdir()
-    consent.hold(runtime, consent.Held(version="1", because="26 steers would go", changes=()))
+    approval.hold(runtime, approval.Held(version="1", because="26 steers would go", changes=()))
     assert host.type(*STEER, *WHY, "--yes") == 0
-    assert not consent.accepted(runtime, fingerprint(host.config))
+    assert not approval.accepted(runtime, fingerprint(host.config))
 
 
 def test_what_changed_while_one_was_asked_is_not_what_was_shown(

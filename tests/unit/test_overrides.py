@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
-from steering.decide.orders import State
+from steering.decide.override_state import OverrideStatus
 from steering.model import Action, Family, Frozen, Match, Memory, Outcome, Override
 
 FAULT = 1020.0
@@ -119,11 +119,11 @@ def test_an_avoid_takes_traffic_off_the_site_at_once_even_if_only_home_is_left(
 
 def test_a_steer_to_a_site_that_is_proven_bad_is_obeyed_and_shouted_about(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), lambda ask: EXPIRED if ask.path == "pao" else GOOD).run(40)
-    assert not sim.world.alarms
+    assert not sim.state.alarms
     sim.overrides = (override("migration", "steer", "pao"),)
     sim.run(30)
     assert set(sim.installed.values()) == {"pao"}
-    assert "migration" in sim.world.alarms["override"].because
+    assert "migration" in sim.state.alarms["override"].because
     unshown = [e for _, e in sim.told("unshown")]
     assert len(unshown) == 6, "the failed proof is told once for each address"
     assert "does not help; kept, because the override migration says so" in unshown[0].because
@@ -131,7 +131,7 @@ def test_a_steer_to_a_site_that_is_proven_bad_is_obeyed_and_shouted_about(tmp_pa
     sim.overrides = ()
     sim.run(60)
     assert not sim.installed
-    assert not sim.world.alarms
+    assert not sim.state.alarms
 
 
 def test_local_by_override_keeps_a_bad_path_and_says_so(tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_local_by_override_keeps_a_bad_path_and_says_so(tmp_path: Path) -> None:
     sim.run(60)
     assert not sim.steps
     assert "stay: local, by noc: ticket 4711: obeyed against what is measured" in (
-        sim.world.alarms["override"].because
+        sim.state.alarms["override"].because
     )
-    assert set(sim.world.alarms) == {"override"}
+    assert set(sim.state.alarms) == {"override"}
     sim.overrides = ()
     sim.run(2)
     assert len(sim.installed) == 6
@@ -154,7 +154,7 @@ def test_a_steer_where_there_is_no_way_falls_to_the_next_rules(tmp_path: Path) -
     sim.overrides = (override("to-pao", "steer", "pao"),)
     sim.run(15)
     assert set(sim.installed) == set(sim.addresses(Family.IPV4))
-    assert "can't be obeyed" in sim.world.alarms["override"].because
+    assert "can't be obeyed" in sim.state.alarms["override"].because
     sim.run(35)
     assert {sim.installed[a] for a in sim.addresses(Family.IPV6)} == {"fra"}
 
@@ -164,7 +164,7 @@ def test_a_site_the_policy_does_not_like_may_be_ordered_all_the_same(tmp_path: P
     sim.overrides = (override("to-pao", "steer", "pao"),)
     sim.run(40)
     assert set(sim.installed.values()) == {"pao"}
-    assert "override" not in sim.world.alarms, "it is proven good, whether liked or not"
+    assert "override" not in sim.state.alarms, "it is proven good, whether liked or not"
 
 
 def test_neither_clock_nor_crowd_nor_budget_stands_in_an_operator_s_way(tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def test_what_is_frozen_stays_as_it_stood_whatever_is_measured(tmp_path: Path) -
     sim.overrides = (override("hands-off", "freeze"),)
     sim.run(120)
     assert set(sim.installed.values()) == {"fra"}
-    assert sim.world.frozen == dict.fromkeys(sim.addresses(), Frozen(path="fra", by="hands-off"))
+    assert sim.state.frozen == dict.fromkeys(sim.addresses(), Frozen(path="fra", by="hands-off"))
     sim.overrides = ()
     sim.run(10)
     assert not sim.installed
-    assert not sim.world.frozen
+    assert not sim.state.frozen
 
 
 @pytest.mark.parametrize("lease_over", [False, True])
@@ -218,7 +218,7 @@ def test_a_freeze_survives_a_restart_of_the_agent(tmp_path: Path, *, lease_over:
     sim.turn()
     frozen = set(sim.addresses(Family.IPV4))
     assert {a for a, site in sim.installed.items() if site == "fra"} >= frozen
-    assert sim.world.frozen == dict.fromkeys(frozen, Frozen(path="fra", by="hands-off"))
+    assert sim.state.frozen == dict.fromkeys(frozen, Frozen(path="fra", by="hands-off"))
 
 
 def test_off_and_on_again_find_what_is_frozen_where_it_stood(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_freeze_that_came_and_went_while_no_agent_ran_moves_nothing(tmp_path: 
     sim.overrides = (override("as-it-is", "freeze"),)
     sim.run(5)
     assert not sim.installed
-    assert set(sim.world.frozen.values()) == {Frozen(path="local", by="as-it-is")}
+    assert set(sim.state.frozen.values()) == {Frozen(path="local", by="as-it-is")}
 
 
 def test_a_freeze_that_follows_another_at_once_keeps_what_that_one_kept(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_freeze_that_follows_another_at_once_keeps_what_that_one_kept(tmp_path
     for name in ("hands-off", "as-it-is"):
         sim.overrides = (override(name, "freeze"),)
         sim.run(5)
-        assert set(sim.world.frozen.values()) == {Frozen(path="fra", by=name)}
+        assert set(sim.state.frozen.values()) == {Frozen(path="fra", by=name)}
     assert set(sim.installed.values()) == {"fra"}
 
 
@@ -265,7 +265,7 @@ def test_what_was_frozen_at_a_site_that_is_gone_goes_by_the_rules(tmp_path: Path
     sim.overrides = (override("hands-off", "freeze"),)
     sim.run(15)
     assert not sim.installed
-    assert "can't be obeyed" in sim.world.alarms["override"].because
+    assert "can't be obeyed" in sim.state.alarms["override"].because
     sim.run(30)
     assert len(sim.installed) == 6
 
@@ -283,7 +283,7 @@ def test_an_override_that_ends_is_reported_once_and_nothing_is_learnt_anew(tmp_p
     assert took < 3
     sim.run(60)
     assert names(sim, "override_expired") == ["stay"]
-    assert sim.world.orders.state("stay") is State.EXPIRED
+    assert sim.state.override_state.state("stay") is OverrideStatus.EXPIRED
 
 
 def test_expiry_is_by_the_engine_s_own_time(tmp_path: Path) -> None:
@@ -350,14 +350,18 @@ def test_one_that_matches_nothing_is_told_of_unless_it_is_for_another_site(tmp_p
     assert names(sim, "override_unmatched") == ["typo"]
     assert names(sim, "override_applied") == ["ours"]
     assert set(sim.installed) == {ONE}
-    assert sim.world.orders.states == (State.UNMATCHED, State.ELSEWHERE, State.ACTIVE)
+    assert sim.state.override_state.states == (
+        OverrideStatus.UNMATCHED,
+        OverrideStatus.ELSEWHERE,
+        OverrideStatus.ACTIVE,
+    )
 
 
 def test_the_alarm_ends_with_what_raised_it(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), lambda ask: EXPIRED if ask.path == "pao" else GOOD).run(30)
     sim.overrides = (override("go", "steer", "pao"),)
     sim.run(5)
-    assert "override" in sim.world.alarms
+    assert "override" in sim.state.alarms
     sim.overrides = (override("go", "steer", "fra"),)
     sim.run(5)
-    assert "override" not in sim.world.alarms
+    assert "override" not in sim.state.alarms

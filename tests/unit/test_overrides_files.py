@@ -18,8 +18,8 @@ from steering.config import (
     fingerprint,
     load,
 )
-from steering.config.document import parse, write
 from steering.config.overrides import moment, rfc3339
+from steering.config.yaml_file import parse, write
 from steering.model import Action, Family, Match, Override
 
 CONFIG = """\

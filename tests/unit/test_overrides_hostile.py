@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from steering.config import ConfigError, fingerprint, load, overruling
-from steering.config.document import Allowance
-from steering.config.reading import MOST
+from steering.config import ConfigError, fingerprint, load, override_files
+from steering.config.validate import MOST
+from steering.config.yaml_file import Allowance
 from steering.model import Override
 
 CONFIG = "site: sin\nsites:\n  pao: {next_hop: {ipv4: 10.255.1.2}}\n"
@@ -134,7 +134,7 @@ def put_much(folder: Path) -> None:
         (put_laughs, "unknown key"),
         (put_values, f"is too much, wanted at most {Allowance().values} values"),
         (put_keys, "more is wrong, here or elsewhere"),
-        (put_many, f"makes 10001 overrides, wanted at most {overruling.MANY}"),
+        (put_many, f"makes 10001 overrides, wanted at most {override_files.MANY}"),
         (put_much, f"is too much, wanted at most {Allowance().size} bytes"),
     ],
     ids=lambda part: part.__name__ if callable(part) else "",
@@ -205,7 +205,7 @@ def test_a_name_moves_no_cursor(folder: Path, name: bytes) -> None:
 def test_more_files_than_a_bound_are_said_to_be_too_many(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overruling, "MANY", 20)
+    monkeypatch.setattr(override_files, "MANY", 20)
     monkeypatch.setattr(_module(), "ENTRIES", 20)
     (folder / "good.yaml").write_text(GOOD)
     for number in range(20):

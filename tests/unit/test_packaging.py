@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_package_and_what_an_operator_copies(wheel: Path) ->
             "lib/sysusers.d/steering-bgp.conf": "systemd/steering-bgp.conf",
         }.items():
             assert archive.read(data + shipped) == (ROOT / source).read_bytes()
-    assert {"steering/cli/words.py", "steering/py.typed", "steering/act/guard.py"} <= set(names)
+    assert {"steering/cli/parser.py", "steering/py.typed", "steering/act/guard.py"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     others = {n.split("/")[0] for n in names} - {"steering"}
     assert all(name.startswith("upstream_steering-") for name in others), others

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from scripted import Server, serving, until
 from signedzone import NOW
-from test_probe import COM, LOCAL_ONLY, Upstream
+from test_prober import COM, LOCAL_ONLY, Upstream
 
 from steering.model import Family, Outcome, Round, Target
-from steering.observe import anchors
-from steering.observe.cadence import Pace
-from steering.observe.keys import KeyStore
-from steering.observe.probe import Prober
-from steering.observe.signatures import Signatures
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.probe.prober import Prober
+from steering.observe.probe.schedule import Pace
 
 FAST, SLOW_TO_JUDGE = 0.01, 0.03
 AT_ONCE = 8

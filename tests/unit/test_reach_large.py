@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from simulation import WALL, Ask, Shown, Simulation, policy, setup
 
-from steering.decide.because import because
-from steering.judge.draft import Draft
+from steering.decide.reasons import because
+from steering.engine.migrate import migrate
+from steering.journal.codec import Codec, Json
+from steering.judge.edit import Draft
 from steering.judge.reach import (
     ADDRESSES,
     AT_FIRST,
@@ -24,15 +26,13 @@ from steering.judge.reach import (
     LOST,
     NOTHING,
     Leg,
+    LegState,
     Reach,
-    State,
     count_reach,
     cut,
     states,
 )
 from steering.model import LOCAL, Family, Observation, Outcome
-from steering.relay import relay
-from steering.replay.codec import Codec, Json
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import status
@@ -58,7 +58,7 @@ def over(path: str) -> Of:
     return lambda ask: ask.path == path
 
 
-def world(
+def state(
     tmp: Path,
     lost: Of,
     *policies: str,
@@ -92,7 +92,7 @@ def known(sim: Simulation) -> set[tuple[str, str, str]]:
     """Site, transport and state of everything that is shown."""
     return {
         (way.leg.site, way.transport, str(way.state))
-        for way in states(sim.world.ledger.legs, sim.sources, sim.layout)
+        for way in states(sim.state.ledger.legs, sim.sources, sim.layout)
     }
 
 
@@ -102,22 +102,22 @@ def blamed(sim: Simulation) -> list[str]:
 
 def reach(sim: Simulation) -> str:
     """What the alarm says; empty while there is none."""
-    return sim.world.alarms["reach"].because if "reach" in sim.world.alarms else ""
+    return sim.state.alarms["reach"].because if "reach" in sim.state.alarms else ""
 
 
 def test_a_site_that_loses_large_answers_is_never_taken(tmp_path: Path) -> None:
-    sim = world(tmp_path, over("pao"), sources=ONE, tcp_every=8).run(150)
+    sim = state(tmp_path, over("pao"), sources=ONE, tcp_every=8).run(150)
     assert not sim.moves()
     assert {s for site, t, s in known(sim) if (site, t) == ("pao", "large")} == {"lost"}
     assert {s for site, t, s in known(sim) if site == "pao" and t != "large"} == {"usable"}
-    alarm = sim.world.alarms["reach"].because
+    alarm = sim.state.alarms["reach"].because
     assert "pao (ipv4): no large answer of gtld comes back to 10.0.0.53 by UDP" in alarm
     assert "fra" not in alarm
-    assert "large" in because(sim.world, 0)
+    assert "large" in because(sim.state, 0)
 
 
 def test_another_site_is_taken_that_carries_them(tmp_path: Path) -> None:
-    sim = world(tmp_path, over("pao"), to="[pao, fra]").run(200)
+    sim = state(tmp_path, over("pao"), to="[pao, fra]").run(200)
     assert set(sim.installed.values()) == {"fra"}
     assert sorted(sim.installed) == sorted(sim.addresses())
     assert ("fra", "large", "usable") in known(sim)
@@ -129,28 +129,28 @@ def test_a_detour_that_begins_to_lose_them_ends_and_one_that_carries_them_again_
 ) -> None:
     narrow = [False]
     lost: Of = lambda ask: narrow[0] and ask.path == "pao"  # noqa: E731
-    sim = world(tmp_path, lost, tcp_every=tcp_every).run(FAULT - 1000)
+    sim = state(tmp_path, lost, tcp_every=tcp_every).run(FAULT - 1000)
     sim.until(lambda: sorted(sim.installed) == sorted(sim.addresses()), limit=60)
     sim.run(30)
-    assert "reach" not in sim.world.alarms
+    assert "reach" not in sim.state.alarms
     narrow[0] = True
     assert sim.until(lambda: not sim.installed, limit=120) < 60
     sim.until(lambda: "no large answer of gtld comes back to this host" in reach(sim), limit=60)
     narrow[0] = False
     sim.until(lambda: sorted(sim.installed) == sorted(sim.addresses()), limit=900)
-    assert "reach" not in sim.world.alarms
+    assert "reach" not in sim.state.alarms
 
 
 def test_what_is_lost_by_tcp_alone_is_told_so(tmp_path: Path) -> None:
     """The connection is made, and its full segments do not come."""
-    sim = world(
+    sim = state(
         tmp_path,
         lambda ask: ask.path == "pao" and ask.tcp,
         is_large=lambda ask: ask.unlucky(0.6, "large"),
         tcp_every=5,
     ).run(300)
     assert not sim.moves()
-    alarm = sim.world.alarms["reach"].because
+    alarm = sim.state.alarms["reach"].because
     assert "no large answer of gtld comes back to this host by TCP" in alarm
     assert "UDP" not in alarm
     assert ("pao", "tcp", "usable") in known(sim)
@@ -159,21 +159,21 @@ def test_what_is_lost_by_tcp_alone_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["every path", LOCAL])
 def test_what_the_local_path_loses_too_blames_no_site(tmp_path: Path, path: str) -> None:
     lost: Of = lambda ask: path in ("every path", ask.path)  # noqa: E731
-    sim = world(tmp_path, lost, sources=ONE, tcp_every=8).run(150)
+    sim = state(tmp_path, lost, sources=ONE, tcp_every=8).run(150)
     assert not blamed(sim)
-    state = "usable" if path == LOCAL else "not tried"
-    assert {s for _, t, s in known(sim) if t == "large"} == {state}
+    known_as = "usable" if path == LOCAL else "not tried"
+    assert {s for _, t, s in known(sim) if t == "large"} == {known_as}
 
 
 def test_where_no_answer_is_large_nothing_waits_for_one(tmp_path: Path) -> None:
-    sim = world(tmp_path, never, is_large=never).run(FAULT - 1000)
+    sim = state(tmp_path, never, is_large=never).run(FAULT - 1000)
     sim.until(lambda: sorted(sim.installed) == sorted(sim.addresses()), limit=60)
     assert {s for _, t, s in known(sim) if t == "large"} == {"not tried"}
 
 
 def test_lost_large_answers_keep_nobody_at_a_local_path_that_is_mostly_bad(tmp_path: Path) -> None:
     few: Of = lambda ask: ask.unlucky(0.03, "large")  # noqa: E731
-    sim = world(tmp_path, over("pao"), is_large=few, share=1.0).run(FAULT - 1000)
+    sim = state(tmp_path, over("pao"), is_large=few, share=1.0).run(FAULT - 1000)
     sim.run(200)
     assert sorted(sim.installed) == sorted(sim.addresses())
 
@@ -182,7 +182,7 @@ def test_one_nameserver_that_answers_large_to_one_path_only_says_nothing_of_a_si
     tmp_path: Path,
 ) -> None:
     mine: Of = lambda ask: ask.address in ("192.5.0.30", "2001:db8:5::0:30")  # noqa: E731
-    sim = world(tmp_path, lambda ask: mine(ask) and ask.path == "pao").run(300)
+    sim = state(tmp_path, lambda ask: mine(ask) and ask.path == "pao").run(300)
     assert not blamed(sim)
     others = {a for a in sim.addresses() if "5.0." not in a and "::0:" not in a}
     assert others <= set(sim.installed)
@@ -191,16 +191,16 @@ def test_one_nameserver_that_answers_large_to_one_path_only_says_nothing_of_a_si
 def test_a_nameserver_whose_answers_are_small_over_a_site_says_nothing_of_it(
     tmp_path: Path,
 ) -> None:
-    sim = world(tmp_path, never, is_large=lambda ask: large(ask) and ask.path != "pao").run(200)
+    sim = state(tmp_path, never, is_large=lambda ask: large(ask) and ask.path != "pao").run(200)
     assert sorted(sim.installed) == sorted(sim.addresses())
     assert {s for site, t, s in known(sim) if (site, t) == ("pao", "large")} == {"not tried"}
 
 
 def test_a_site_is_free_again_once_nothing_large_is_answered_any_more(tmp_path: Path) -> None:
-    sim = world(tmp_path, over("pao"), is_large=lambda ask: ask.now < 1100 and large(ask)).run(100)
+    sim = state(tmp_path, over("pao"), is_large=lambda ask: ask.now < 1100 and large(ask)).run(100)
     assert ("pao", "large", "lost") in known(sim)
     sim.until(lambda: sorted(sim.installed) == sorted(sim.addresses()), limit=900)
-    assert "reach" not in sim.world.alarms
+    assert "reach" not in sim.state.alarms
 
 
 @pytest.mark.parametrize("there", [0, 1020], ids=["small", "less"])
@@ -209,7 +209,7 @@ def test_a_copy_that_answers_larger_here_than_anywhere_blames_no_site_for_ordina
 ) -> None:
     """An outdated copy may hold a set of keys that has shrunk since: it is to be left."""
     often: Of = lambda ask: ask.unlucky(0.5, "large")  # noqa: E731
-    sim = world(
+    sim = state(
         tmp_path,
         lambda ask: ask.path == "pao" and ask.lost(0.05),
         is_large=often,
@@ -224,7 +224,7 @@ def test_an_upstream_that_makes_its_large_answers_get_lost_holds_up_itself_alone
 ) -> None:
     """It may make them as large as it likes, and answer over one path only."""
     own: Of = lambda ask: "192.6." in ask.address or ":6:" in ask.address  # noqa: E731
-    sim = world(
+    sim = state(
         tmp_path,
         lambda ask: ask.path == "pao" and own(ask),
         policy("gtld", net=5, more="steer: {to: [pao]}\n"),
@@ -235,7 +235,7 @@ def test_an_upstream_that_makes_its_large_answers_get_lost_holds_up_itself_alone
     others = {a for a in sim.addresses() if "192.5." in a or ":5:" in a}
     assert {s.address for _, s in sim.moves()} == others
     assert ("pao", "large", "lost") in known(sim)
-    legs = cut(sim.world.ledger.legs, {}, sim.layout, partial=True)
+    legs = cut(sim.state.ledger.legs, {}, sim.layout, partial=True)
     assert {sim.layout.targets[a].upstream for a, _ in np.argwhere(legs)} == {"liar"}
     assert blamed(sim)
     assert all("large answer of liar" in part for part in blamed(sim)[0].split(",")[0].split("; "))
@@ -243,7 +243,7 @@ def test_an_upstream_that_makes_its_large_answers_get_lost_holds_up_itself_alone
 
 def test_a_site_over_which_nothing_comes_is_not_said_to_lose_large_answers(tmp_path: Path) -> None:
     most: Of = lambda ask: ask.unlucky(0.9, "large")  # noqa: E731
-    sim = world(
+    sim = state(
         tmp_path,
         never,
         is_large=most,
@@ -254,32 +254,32 @@ def test_a_site_over_which_nothing_comes_is_not_said_to_lose_large_answers(tmp_p
 
 def test_once_nothing_comes_at_all_it_is_no_matter_of_size(tmp_path: Path) -> None:
     silent: Of = lambda ask: ask.path == "pao" and ask.now >= 1060.0  # noqa: E731
-    sim = world(tmp_path, over("pao"), silent=silent).run(60)
+    sim = state(tmp_path, over("pao"), silent=silent).run(60)
     assert "large" in reach(sim)
     sim.run(60)
     assert not reach(sim)
 
 
 def test_ordinary_loss_loses_no_leg(tmp_path: Path) -> None:
-    sim = world(
+    sim = state(
         tmp_path,
         lambda ask: ask.path == "pao" and ask.lost(0.1),
         octets=lambda ask: 1000 + int(ask.name[1:3].strip(".") or 0),
         tcp_every=4,
     ).run(300)
     assert not blamed(sim)
-    assert State.LOST not in {reach.state for reach in sim.world.ledger.legs.values()}
+    assert LegState.LOST not in {reach.state for reach in sim.state.ledger.legs.values()}
 
 
 def test_status_and_metrics_say_it_of_each_site_family_and_source(tmp_path: Path) -> None:
-    sim = world(
+    sim = state(
         tmp_path, lambda ask: ask.path == "pao" and "." in ask.address, sources=ONE, tcp_every=8
     ).run(200)
     snapshot = Snapshot(
         mode="enforce",
-        world=sim.world,
+        state=sim.state,
         installed=sim.installed,
-        alarms=sim.world.alarms,
+        alarms=sim.state.alarms,
         ready=True,
         turned_at=sim.now,
     )
@@ -341,8 +341,8 @@ STALLED = replace(NOTHING_CAME, tcp=True, reached=True, stalled=True)
 def test_what_counts_as_a_large_answer_that_is_lost(
     tmp_path: Path, here: Observation, there: Observation, tcp: str, large: str
 ) -> None:
-    sim = world(tmp_path, never)
-    draft = Draft(sim.world.ledger, sim.layout, WALL, sim.now)
+    sim = state(tmp_path, never)
+    draft = Draft(sim.state.ledger, sim.layout, WALL, sim.now)
     four = [a for a, target in enumerate(sim.layout.targets) if target.family is Family.IPV4]
     for a in four * 2 * LOST:
         count_reach(draft, a, {0: SMALL, 1: SMALL})
@@ -358,7 +358,7 @@ def test_what_counts_as_a_large_answer_that_is_lost(
 def test_where_most_answers_are_large_their_loss_is_not_taken_for_that_of_all(
     tmp_path: Path,
 ) -> None:
-    sim = world(tmp_path, over("pao"), is_large=lambda ask: ask.unlucky(0.8, "large")).run(60)
+    sim = state(tmp_path, over("pao"), is_large=lambda ask: ask.unlucky(0.8, "large")).run(60)
     assert {s for site, t, s in known(sim) if (site, t) == ("pao", "udp")} == {"usable"}
     assert {s for site, t, s in known(sim) if (site, t) == ("pao", "large")} == {"lost"}
 
@@ -381,36 +381,36 @@ def test_an_answer_speaks_for_what_is_no_larger() -> None:
     leg = lose(begun().answered(OCTETS).unanswered("9", 26, OCTETS).smaller(), LOST - 1)
     assert leg.answered(OCTETS - 1).lost == leg.lost, "it is smaller than all that was lost"
     assert leg.answered(OCTETS).lost == 0
-    assert lose(leg, 1, OCTETS + 50).state is State.LOST
+    assert lose(leg, 1, OCTETS + 50).state is LegState.LOST
     assert lose(leg, 1, OCTETS + 50).least == OCTETS
 
 
 def test_it_takes_several_answers_as_large_to_find_it_again() -> None:
     leg = lose(begun(), LOST)
-    assert leg.state is State.LOST
+    assert leg.state is LegState.LOST
     for _ in range(BACK):
-        assert leg.state is State.LOST
+        assert leg.state is LegState.LOST
         leg = leg.answered(OCTETS - 1).answered(OCTETS)
-    assert leg.state is State.USABLE
+    assert leg.state is LegState.USABLE
 
 
 def test_it_is_lost_only_where_something_smaller_comes() -> None:
     leg = lose(Reach(), 100)
-    assert leg.state is State.UNTRIED
+    assert leg.state is LegState.UNTRIED
     leg = lose(leg.smaller(), AT_FIRST - 1)
-    assert leg.state is State.UNTRIED, "what was lost while nothing came does not count"
-    assert lose(leg, 1).state is State.UNTRIED, "of too few addresses"
-    assert leg.unanswered("9", 26, OCTETS).state is State.LOST
+    assert leg.state is LegState.UNTRIED, "what was lost while nothing came does not count"
+    assert lose(leg, 1).state is LegState.UNTRIED, "of too few addresses"
+    assert leg.unanswered("9", 26, OCTETS).state is LegState.LOST
     assert Reach().smaller() == Reach(), "before anything was lost it shows nothing"
 
 
 def test_what_is_small_at_the_site_by_itself_is_not_lost_for_its_size() -> None:
     leg = lose(begun(), LOST)
-    assert leg.state is State.LOST
-    assert leg.smaller(OCTETS - 1).state is State.LOST
+    assert leg.state is LegState.LOST
+    assert leg.smaller(OCTETS - 1).state is LegState.LOST
     assert leg.smaller(OCTETS) == NOTHING
     used = lose(begun().answered(OCTETS), LOST - 1)
-    assert used.smaller(OCTETS) == Reach(state=State.USABLE)
+    assert used.smaller(OCTETS) == Reach(state=LegState.USABLE)
 
 
 def test_a_loss_is_forgotten_where_there_are_no_such_answers_any_more() -> None:
@@ -418,22 +418,22 @@ def test_a_loss_is_forgotten_where_there_are_no_such_answers_any_more() -> None:
     leg = lose(begun(), LOST)
     for _ in range(FORGOTTEN - 2):
         leg = leg.smaller()
-        assert leg.state is State.LOST
+        assert leg.state is LegState.LOST
     assert lose(leg, 1).beside == 1, "one is there: it begins anew"
     assert leg.smaller() == NOTHING
     few = lose(begun().answered(OCTETS).unanswered("9", 26, OCTETS).smaller(), 2)
     for _ in range(FORGOTTEN):
         few = few.smaller()
-    assert few == Reach(state=State.USABLE)
+    assert few == Reach(state=LegState.USABLE)
 
 
 def test_what_is_lost_now_and_then_is_no_matter_of_size_where_as_large_a_one_came() -> None:
     leg = lose(begun(), LOST, 1200)
-    assert leg.state is State.LOST
+    assert leg.state is LegState.LOST
     leg = leg.answered(1100).unanswered("9", 26, 1050)
     for _ in range(BACK):
         leg = leg.answered(1100)
-    assert leg.state is State.LOST, "of 1200 octets none has come"
+    assert leg.state is LegState.LOST, "of 1200 octets none has come"
 
 
 @given(
@@ -462,7 +462,7 @@ def test_a_row_of_losses_holds_no_answer_as_large_as_any_of_them(
             leg = leg.smaller()
         else:
             leg = leg.unanswered(str(who % addresses), addresses, octets)
-        if leg.state is was.state or leg.state is not State.LOST:
+        if leg.state is was.state or leg.state is not LegState.LOST:
             continue
         before = told[:number]
         ends = [
@@ -472,7 +472,7 @@ def test_a_row_of_losses_holds_no_answer_as_large_as_any_of_them(
         ]
         begins = ends[-1] + 1 if ends else 0
         lost = [i for i in range(begins, number) if before[i][0] == "lost"]
-        enough = LOST if was.state is State.USABLE else AT_FIRST
+        enough = LOST if was.state is LegState.USABLE else AT_FIRST
         assert len(lost) >= enough
         assert len({before[i][2] % addresses for i in lost}) >= min(ADDRESSES, addresses)
         assert any(w != "lost" for w, _, _ in before[: lost[-enough]]), "something came"
@@ -486,7 +486,7 @@ def test_a_tenth_of_all_lost_at_whatever_sizes_loses_nothing() -> None:
             leg = leg.unanswered(str(draw.randrange(26)), 26, octets).smaller()
         else:
             leg = leg.answered(octets)
-        assert leg.state is State.USABLE
+        assert leg.state is LegState.USABLE
 
 
 # --- kept and read again ------------------------------------------------------------------------
@@ -494,11 +494,11 @@ def test_a_tenth_of_all_lost_at_whatever_sizes_loses_nothing() -> None:
 
 def test_what_is_known_of_an_upstream_that_is_no_more_is_forgotten(tmp_path: Path) -> None:
     both = policy("gtld", net=5), policy("other", net=6)
-    sim = world(tmp_path, over("pao"), *both).run(60)
-    assert {leg.large for leg in sim.world.ledger.legs} == {"", "gtld", "other"}
+    sim = state(tmp_path, over("pao"), *both).run(60)
+    assert {leg.large for leg in sim.state.ledger.legs} == {"", "gtld", "other"}
     (tmp_path / "policies" / "1.yaml").unlink()
-    fewer = world(tmp_path, over("pao"), policy("gtld", net=5)).layout
-    after, _ = relay(sim.world, fewer, sim.now, WALL + sim.now)
+    fewer = state(tmp_path, over("pao"), policy("gtld", net=5)).layout
+    after, _ = migrate(sim.state, fewer, sim.now, WALL + sim.now)
     assert {leg.large for leg in after.ledger.legs} == {"", "gtld"}
 
 

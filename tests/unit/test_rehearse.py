@@ -9,23 +9,23 @@ import pytest
 from simulation import CONFIG, WALL, Answer, Ask, Simulation, setup
 from test_stories import EXPIRED, FAULT, GOOD, always, bad_here
 
-from steering import engine
-from steering.agent.parts import claim_of, held_by, rerouted, told_to_routers
+from steering.agent.from_config import claim_of, held_by, rerouted, told_to_routers
 from steering.config import Config, Mode, check
-from steering.config.document import parse
+from steering.config.yaml_file import parse
 from steering.decide.rehearsal import rehearsed
+from steering.decide.state import State
+from steering.engine import engine
+from steering.engine.carry_over import remember
+from steering.engine.migrate import migrate
 from steering.layout import Layout
-from steering.memory import remember
 from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
-from steering.relay import relay
+from steering.rehearsed_events import WOULD, decision, told
 from steering.replay import timeline
 from steering.replay.incidents import Incidents
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
-from steering.report.text import explain_text, status_text
-from steering.world import World
-from steering.would import WOULD, decision, told
+from steering.report.status_text import explain_text, status_text
 
 REHEARSE = CONFIG + "mode: rehearse\n"
 
@@ -106,29 +106,29 @@ def test_every_decision_of_one_that_acts_is_told_as_what_would_be_done(
 def test_it_would_undo_what_the_site_s_own_path_speaks_against(tmp_path: Path) -> None:
     """What live answers show of one that acts, the marked ones show."""
     sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here())
-    sim.until(lambda: bool(sim.world.wanted()), limit=60)
-    site = next(iter(sim.world.wanted().values()))
+    sim.until(lambda: bool(sim.state.wanted()), limit=60)
+    site = next(iter(sim.state.wanted().values()))
     sim.answer = lambda ask: EXPIRED if ask.local or ask.path == site else GOOD
-    sim.until(lambda: site not in sim.world.wanted().values(), limit=30)
-    sim.until(lambda: len(sim.world.wanted()) == 6, limit=60)
-    assert site not in sim.world.wanted().values()
+    sim.until(lambda: site not in sim.state.wanted().values(), limit=30)
+    sim.until(lambda: len(sim.state.wanted()) == 6, limit=60)
+    assert site not in sim.state.wanted().values()
     assert sim.told("would_undo"), [(at, e.event) for at, e in sim.events]
 
 
 def test_what_would_go_past_the_detour_is_proved_by_nothing(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here())
     one = sim.addresses()[0]
-    layout, world = sim.layout, sim.world
-    plan = world.plan.copy()
+    layout, state = sim.layout, sim.state
+    plan = state.plan.copy()
     plan[:] = layout.column["pao"]
-    world = replace(world, plan=plan, started=True)
-    facts = rehearsed(world, Facts(wall=WALL, bypassed=frozenset({one})))
+    state = replace(state, plan=plan, started=True)
+    facts = rehearsed(state, Facts(wall=WALL, bypassed=frozenset({one})))
     assert facts.installed == dict.fromkeys(sim.addresses()[1:], "pao")
 
 
 def test_nothing_is_asked_as_if_traffic_took_the_detour(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
-    assert sim.world.wanted()
+    assert sim.state.wanted()
     live = [a for a, item in sim._wanted.items() if item.live]
     assert not live
     assert {e.event for _, e in sim.events} >= {"would_steer", "would_prove"}
@@ -138,10 +138,10 @@ def test_real_steers_that_it_finds_are_not_taken_over_and_their_end_is_told(
     tmp_path: Path,
 ) -> None:
     layout = Layout.of(setup(tmp_path, config=REHEARSE))
-    world = World.blank(layout, 1000.0, WALL)
+    state = State.blank(layout, 1000.0, WALL)
     address = layout.targets[0].address
     facts = Facts(wall=WALL, installed={address: "pao", "192.0.2.99": "pao"})
-    after, steps, events = engine.turn(world, facts, 1000.0)
+    after, steps, events = engine.turn(state, facts, 1000.0)
     assert (after.steers(), after.wanted(), steps) == ({}, {}, ())
     (gone,) = [e for e in events if e.address == address]
     assert (gone.event, gone.was, gone.now) == ("released", "pao", LOCAL)
@@ -149,12 +149,12 @@ def test_real_steers_that_it_finds_are_not_taken_over_and_their_end_is_told(
 
 def test_what_was_rehearsed_is_decided_anew_before_it_moves_traffic(tmp_path: Path) -> None:
     rehearsing = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
-    assert len(rehearsing.world.wanted()) == 6
+    assert len(rehearsing.state.wanted()) == 6
     acting = Simulation(setup(tmp_path), bad_here())
-    world, ended = relay(rehearsing.world, acting.layout, rehearsing.now, WALL + rehearsing.now)
+    state, ended = migrate(rehearsing.state, acting.layout, rehearsing.now, WALL + rehearsing.now)
     assert {e.event for e in ended} == {"would_release"}
-    assert (world.wanted(), world.proofs) == ({}, {})
-    acting.world, acting.now = world, rehearsing.now
+    assert (state.wanted(), state.verifications) == ({}, {})
+    acting.state, acting.now = state, rehearsing.now
     took = acting.until(lambda: len(acting.installed) == 6, limit=30)
     assert took < 10
     assert len(acting.told("steered")) == 6
@@ -163,14 +163,14 @@ def test_what_was_rehearsed_is_decided_anew_before_it_moves_traffic(tmp_path: Pa
 
 def test_what_was_steered_ends_when_the_agent_acts_no_more(tmp_path: Path) -> None:
     acting = Simulation(setup(tmp_path), bad_here()).run(60)
-    steered = acting.world.steers()
+    steered = acting.state.steers()
     assert len(steered) == 6
     layout = Layout.of(setup(tmp_path, config=REHEARSE))
-    world, ended = relay(acting.world, layout, acting.now, WALL + acting.now)
+    state, ended = migrate(acting.state, layout, acting.now, WALL + acting.now)
     assert {(e.event, e.address, e.was) for e in ended} == {
         ("released", a, site) for a, site in steered.items()
     }
-    assert (world.steers(), world.wanted()) == ({}, {})
+    assert (state.steers(), state.wanted()) == ({}, {})
 
 
 def test_a_freeze_that_was_rehearsed_sends_nothing_anywhere(tmp_path: Path) -> None:
@@ -182,14 +182,14 @@ def test_a_freeze_that_was_rehearsed_sends_nothing_anywhere(tmp_path: Path) -> N
     )  # fmt: skip
     sim.overrides = (freeze,)
     sim.run(5)
-    assert {f.path for f in sim.world.frozen.values()} == {"fra"}, "it is rehearsed as well"
-    assert not remember(sim.world).frozen
-    world, _ = relay(sim.world, Layout.of(setup(tmp_path)), sim.now, WALL + sim.now)
-    assert not world.frozen
+    assert {f.path for f in sim.state.frozen.values()} == {"fra"}, "it is rehearsed as well"
+    assert not remember(sim.state).frozen
+    state, _ = migrate(sim.state, Layout.of(setup(tmp_path)), sim.now, WALL + sim.now)
+    assert not state.frozen
     facts = Facts(wall=WALL + sim.now, overrides=(freeze,))
     for _ in range(3):
-        world, _, _ = engine.turn(world, facts, world.now + 1)
-        assert world.steers() == {}
+        state, _, _ = engine.turn(state, facts, state.now + 1)
+        assert state.steers() == {}
 
 
 @pytest.mark.parametrize("mode", ["observe", "rehearse"])
@@ -199,7 +199,7 @@ def test_the_status_says_would(mode: str, tmp_path: Path) -> None:
         config = config.replace("{probe: {", "{probe: {pins: {pao: {dscp: 1}, fra: {dscp: 2}}, ")
     sim = Simulation(setup(tmp_path, config=config), bad_here()).run(60)
     snapshot = Snapshot(
-        mode=mode, world=sim.world, installed={}, alarms={}, ready=True, turned_at=sim.now
+        mode=mode, state=sim.state, installed={}, alarms={}, ready=True, turned_at=sim.now
     )
     answer = status(snapshot)
     addresses = answer["addresses"]
@@ -228,7 +228,7 @@ def test_an_incident_is_one_whether_it_was_acted_on_or_not(tmp_path: Path) -> No
         sim = Simulation(setup(tmp_path, config=config), bad_here(until=FAULT + 60)).run(160)
         incidents = Incidents()
         for at, event in sim.events:
-            incidents.see([event], WALL + at, at, sim.world)
+            incidents.see([event], WALL + at, at, sim.state)
         found.append([(i.upstream, sorted(i.first), i.moves) for i in incidents.all])
         (incident,) = incidents.all
         assert incident.carried_out is (config == CONFIG)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, policy
 
-from steering.agent import consent, reload
-from steering.agent.parts import CannotRun
+from steering.agent import approval, reload
+from steering.agent.from_config import CannotRunError
 from steering.agent.reload import Ended, Reload, Version
 from steering.config import Fingerprint, fingerprint, load
-from steering.config.reading import Reading
+from steering.config.validate import Validation
 from steering.model import Event
 from steering.report.metrics import Meters
 
@@ -48,7 +48,7 @@ class Taker:
 
     def take(self, version: Version, *, anew: bool) -> None:
         if self.refuses:
-            raise CannotRun(1, self.refuses)
+            raise CannotRunError(1, self.refuses)
         self.version = version
         self.taken.append(anew)
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_thought_through_or_built_is_rejected_with_an_alarm_and_n
 
     def cannot(*_: object, **__: object) -> Ended:
         tried.append(stage)
-        raise CannotRun(1, "these files can't be made use of: ValueError: priority: 32765")
+        raise CannotRunError(1, "these files can't be made use of: ValueError: priority: 32765")
 
     was = desk.taker.version
     monkeypatch.setattr(desk.taker, stage, cannot)
@@ -192,7 +192,7 @@ def test_a_file_that_is_still_being_written_is_left_alone(desk: Desk) -> None:
 def test_files_that_change_while_they_are_read_are_read_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(path: Path, *, reading: Reading) -> object:
+    def slow(path: Path, *, reading: Validation) -> object:
         setup = load(path, reading=reading)
         desk.write(other("12s"))
         monkeypatch.setattr(reload, "load", load)
@@ -307,14 +307,14 @@ def test_what_would_end_most_steers_waits_and_passes_by_a_word_for_it(desk: Desk
     assert desk.taker.told == ["config_held"]
     assert "2 of 2 steers" in desk.reload.held
     assert (desk.counted("held"), desk.ok) == (1.0, 0.0)
-    held = consent.waiting(desk.config.parent)
+    held = approval.waiting(desk.config.parent)
     assert held is not None
     assert held.changes == ("policy gtld: recover.hold: was 10s, now 11s",)
-    consent.accept(desk.config.parent, fingerprint(desk.config))
+    approval.accept(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
     assert desk.taker.taken == [True]
-    assert consent.waiting(desk.config.parent) is None
-    assert not consent.accepted(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert approval.waiting(desk.config.parent) is None
+    assert not approval.accepted(desk.config.parent, fingerprint(desk.config)), "it served once"
     assert not desk.reload.held
 
 
@@ -322,7 +322,7 @@ def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
     desk.taker.would_end = STEERS
     desk.write(other())
     desk.look()
-    consent.accept(desk.config.parent, fingerprint(desk.config))
+    approval.accept(desk.config.parent, fingerprint(desk.config))
     desk.write(other("12s"))
     desk.look(4)
     assert not desk.taker.taken
@@ -330,20 +330,20 @@ def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
 
 def test_what_a_command_put_in_place_whole_is_taken_at_the_first_look(desk: Desk) -> None:
     desk.write(other())
-    consent.vouch(desk.config.parent, fingerprint(desk.config))
+    approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
     assert desk.taker.taken == [True]
-    assert not consent.whole(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert not approval.whole(desk.config.parent, fingerprint(desk.config)), "it served once"
 
 
 def test_files_that_are_whole_wait_for_a_word_like_others(desk: Desk) -> None:
     """A policy changed beside an override that a command put there is nobody's word."""
     desk.taker.would_end = STEERS
     desk.write(other())
-    consent.vouch(desk.config.parent, fingerprint(desk.config))
+    approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
     assert desk.taker.told == ["config_held"]
-    consent.vouch(desk.config.parent, fingerprint(desk.config))
+    approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(3)
     assert not desk.taker.taken
     assert desk.reload.held
@@ -370,7 +370,7 @@ def test_it_waits_for_as_long_as_that_is_what_it_would_do(
     change(desk)
     assert desk.taker.taken == taken
     assert not desk.reload.held
-    assert consent.waiting(desk.config.parent) is None
+    assert approval.waiting(desk.config.parent) is None
 
 
 def test_fewer_steers_that_would_still_end_are_told_in_the_alarm_alone(desk: Desk) -> None:
@@ -390,7 +390,7 @@ def test_a_full_runtime_directory_holds_all_the_same(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(consent, "write_atomically", full)
+    monkeypatch.setattr(approval, "write_atomically", full)
     desk.taker.would_end = STEERS
     desk.write(other())
     desk.look(4)
@@ -399,9 +399,9 @@ def test_a_full_runtime_directory_holds_all_the_same(
 
 
 def test_a_word_from_before_the_start_is_forgotten(desk: Desk) -> None:
-    consent.accept(desk.config.parent, fingerprint(desk.config))
+    approval.accept(desk.config.parent, fingerprint(desk.config))
     Reload(desk.config, desk.taker, Meters())
-    assert not consent.accepted(desk.config.parent, fingerprint(desk.config))
+    assert not approval.accepted(desk.config.parent, fingerprint(desk.config))
 
 
 def test_files_changed_between_the_start_and_the_first_look_are_seen(desk: Desk) -> None:
@@ -522,7 +522,7 @@ def test_a_file_system_that_hangs_is_an_alarm_and_goes_on_when_it_answers(
 HANGS = """
 import asyncio, threading, time
 from pathlib import Path
-from steering.system.aside import aside
+from steering.system.side_thread import aside
 
 async def main():
     task = asyncio.create_task(aside(threading.Event().wait))
@@ -544,7 +544,7 @@ def test_a_stuck_thread_does_not_keep_the_process_from_its_end() -> None:
 def test_after_a_long_reading_there_is_as_long_a_rest(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(path: Path, *, reading: Reading) -> object:
+    def slow(path: Path, *, reading: Validation) -> object:
         read.append(path)
         time.sleep(0.2)
         return load(path, reading=reading)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from simulation import Simulation, policy, setup
 
-from steering.agent.troubles import Troubles
+from steering.agent.own_alarms import OwnAlarms
 from steering.decide.alarms import settle
 from steering.decide.remedies import FOLLOW, KEYS, REMEDIES
 from steering.model import Outcome
-from steering.observe.resolve import Lack
+from steering.observe.dnssec.chain import Lack
 from steering.report.snapshot import Snapshot
 from steering.report.status import status
-from steering.report.text import status_text
+from steering.report.status_text import status_text
 
 ROOT = Path(__file__).parents[2]
 BY_THEMSELVES = {
@@ -54,7 +54,7 @@ def test_what_follows_from_another_is_neither_raised_nor_cleared() -> None:
 
 
 def test_the_agents_own_alarms_follow_from_the_engines() -> None:
-    troubles = Troubles()
+    troubles = OwnAlarms()
     assert troubles.settle({"keys": "com.: expired"}, 1.0, ["clock"]) == ()
     assert troubles.alarms["keys"].cause == "clock"
     (raised,) = troubles.settle({"keys": "com.: expired"}, 2.0)
@@ -71,12 +71,12 @@ def test_a_clock_40_days_ahead_is_one_alarm_with_what_follows_under_it(tmp_path:
     sim = Simulation(
         setup(tmp_path, *texts), lambda ask: Outcome.EXPIRED if ask.now >= 1040 else Outcome.SECURE
     ).run(120)
-    sim_alarms = dict(sim.world.alarms)
+    sim_alarms = dict(sim.state.alarms)
     assert {name for name, alarm in sim_alarms.items() if alarm.cause is None} == {"clock"}
     assert "everywhere" in sim_alarms
     snapshot = Snapshot(
         mode="enforce",
-        world=sim.world,
+        state=sim.state,
         installed={},
         alarms=sim_alarms,
         ready=True,

@@ -15,20 +15,13 @@ import pytest
 from told import note, record, simulation, written
 
 from steering import cli
-from steering.decide.proof import Proof
-from steering.replay.journal import Journal
-from steering.replay.record import (
-    Turn,
-    line,
-    pack_batch,
-    pack_world,
-    unpack_batch,
-    unpack_world,
-)
-from steering.replay.recording import Begin, Recording
+from steering.decide.verification import Verification
+from steering.journal.journal import Journal
+from steering.journal.reader import Checkpoint, Recording
+from steering.journal.records import Turn, line, pack_batch, pack_world, unpack_batch, unpack_world
+from steering.journal.store import VERSION
 from steering.replay.rerun import rerun
 from steering.replay.simulate import Turned
-from steering.replay.store import VERSION
 
 ADDRESS = "192.5.0.30"
 
@@ -38,7 +31,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Turne
     """An incident of less than a minute, with a checkpoint every ten."""
     place = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steering.replay.journal.CHECKPOINT", 10.0)
+        patch.setattr("steering.journal.journal.CHECKPOINT", 10.0)
         return place / "journal.sqlite", record(
             place / "journal.sqlite", simulation(place, lasts="55s")
         )
@@ -80,7 +73,7 @@ def test_unchanged_policies_give_every_decision_again_and_every_checkpoint(
     assert f"{len(turns)} turns: every decision came out as it was recorded" in said
     assert [word for word in ("steered", "proved", "released") if word not in said] == []
     recording = Recording(path)
-    assert sum(isinstance(item, Begin) and item.follows for item in recording.read()) >= 4
+    assert sum(isinstance(item, Checkpoint) and item.follows for item in recording.read()) >= 4
     recording.close()
 
 
@@ -174,9 +167,9 @@ def test_another_world_at_a_checkpoint_is_a_difference(
     layout = recorded[1][0].before.layout
 
     def lie(blob: bytes) -> bytes:
-        world = unpack_world(blob, layout)
-        world.ledger.rtt[1, 1] += 1e-12
-        return pack_world(world)
+        state = unpack_world(blob, layout)
+        state.ledger.rtt[1, 1] += 1e-12
+        return pack_world(state)
 
     change(journal, "checkpoints", "turn", lie, 2)
     assert cli.main(["replay", str(journal)]) == cli.FAILED
@@ -298,8 +291,8 @@ def test_facts_that_the_engine_cannot_run_are_no_crash(
     layout = recorded[1][0].before.layout
 
     def lie(blob: bytes) -> bytes:
-        world = unpack_world(blob, layout)
-        return pack_world(replace(world, proofs={0: Proof(column=99)}))
+        state = unpack_world(blob, layout)
+        return pack_world(replace(state, verifications={0: Verification(column=99)}))
 
     change(journal, "checkpoints", "turn", lie, 3)
     with contextlib.closing(sqlite3.connect(journal)) as base, base:

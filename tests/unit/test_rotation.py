@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from steering.model import Family, Source, Target
-from steering.observe.rotation import Rotation
+from steering.observe.probe.rotation import Rotation
 
 ONE, TWO, THREE = (Source(address=f"10.0.{i}.53") for i in range(3))
 WHOM = Target(upstream="x", nameserver="a.x.", address="192.5.6.30", family=Family.IPV4)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from steering.config import Budget
-from steering.decide.board import Board
 from steering.decide.budget import Held, Room
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide
+from steering.decide.situation import Situation
 from steering.layout import Layout
 from steering.model import Health
 
@@ -27,17 +27,17 @@ ROOM = Room(
 )
 
 
-def board(**changes: object) -> Board:
+def situation(**changes: object) -> Situation:
     """One address, failing here, proven good over path 1, steered nowhere."""
     no = np.zeros(1, dtype=np.bool_)
     yes = ~no
-    calm = Board(
+    calm = Situation(
         off=False,
         clock_doubt=False,
         dated=no,
         self_doubt=no,
         marked=no,
-        crowds=((), ()),
+        common_causes=((), ()),
         hasty=no,
         ordered=no,
         ordered_to=np.array([0]),
@@ -79,7 +79,7 @@ HEALTHY = {
 }
 
 
-def _decide(one: Board) -> tuple[int, int]:
+def _decide(one: Situation) -> tuple[int, int]:
     number, want = decide(one)
     return int(number[0]), int(want[0])
 
@@ -127,17 +127,17 @@ def test_the_numbers_are_the_design_s_and_in_order() -> None:
 def test_the_first_rule_that_applies_decides(
     number: int, changes: dict[str, object], want: int
 ) -> None:
-    assert _decide(board(**changes)) == (number, want)
+    assert _decide(situation(**changes)) == (number, want)
 
 
 def test_a_stale_path_is_healthy_unless_the_policy_acts_on_it() -> None:
     stale = {"local": np.array([Health.STALE], dtype=np.int8)}
-    assert _decide(board(**stale, own=~YES, breached=~YES)) == (5, 0)
-    assert _decide(board(**stale)) == (10, 1)
+    assert _decide(situation(**stale, own=~YES, breached=~YES)) == (5, 0)
+    assert _decide(situation(**stale)) == (10, 1)
 
 
 def test_a_healthy_mate_of_an_open_group_goes_along() -> None:
-    assert _decide(board(local=HEALTHY["local"], own=~YES)) == (10, 1)
+    assert _decide(situation(local=HEALTHY["local"], own=~YES)) == (10, 1)
 
 
 @pytest.mark.parametrize(
@@ -152,20 +152,20 @@ def test_a_healthy_mate_of_an_open_group_goes_along() -> None:
     ],
 )
 def test_a_detour_clearly_worse_than_local_is_not_kept(number: int, why: dict[str, object]) -> None:
-    assert _decide(board(plan=np.array([2]), detour_worse=YES, **why)) == (number, 0)
+    assert _decide(situation(plan=np.array([2]), detour_worse=YES, **why)) == (number, 0)
 
 
 @pytest.mark.parametrize("why", [{"clock_doubt": True}, {"self_doubt": YES}])
 def test_while_we_doubt_ourselves_a_detour_still_changes_its_site(why: dict[str, object]) -> None:
-    assert _decide(board(plan=np.array([2]), onward=YES, **why)) == (10, 1)
-    assert _decide(board(plan=np.array([2]), onward=YES, damped=YES, **why)) == (8, 2)
-    assert _decide(board(plan=np.array([2]), onward=YES, held=WAITS, **why)) == (9, 2)
+    assert _decide(situation(plan=np.array([2]), onward=YES, **why)) == (10, 1)
+    assert _decide(situation(plan=np.array([2]), onward=YES, damped=YES, **why)) == (8, 2)
+    assert _decide(situation(plan=np.array([2]), onward=YES, held=WAITS, **why)) == (9, 2)
 
 
 @pytest.mark.parametrize("why", [{"best": np.array([0])}, {"clock_doubt": True}, {"damped": YES}])
 def test_a_site_to_be_avoided_is_left_whatever_would_keep_it(why: dict[str, object]) -> None:
     banned = np.array([[False, False, True]])
-    assert _decide(board(plan=np.array([2]), banned=banned, **why)) == (2, 0)
+    assert _decide(situation(plan=np.array([2]), banned=banned, **why)) == (2, 0)
 
 
 def test_every_rule_says_when_in_words() -> None:

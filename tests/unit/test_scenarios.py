@@ -13,8 +13,8 @@ from steering import cli
 from steering.config import ConfigError
 from steering.model import Event, Family
 from steering.replay.incidents import Incident, Incidents
+from steering.replay.scenario import LoadedScenario, tell
 from steering.replay.simulate import Simulation, Turned
-from steering.replay.story import Told, tell
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 JULY = SHIPPED / "july-2023.yaml"
@@ -36,7 +36,7 @@ def july(answers: int, *, before: float = 60.0) -> Simulation:
     shipped = tell(JULY)
     first = shipped.story.when(shipped.story.faults[0].since)
     story = shipped.story.model_copy(update={"begins": first - before, "answers": answers})
-    return Simulation(Told(story=story, setup=shipped.setup))
+    return Simulation(LoadedScenario(story=story, setup=shipped.setup))
 
 
 def all_away(turned: Turned) -> bool:
@@ -85,7 +85,9 @@ def test_what_is_bad_everywhere_moves_nothing(tmp_path: Path) -> None:
     shipped = tell(SHIPPED / "de-2026.yaml")
     first = shipped.story.when(shipped.story.faults[0].since)
     story = shipped.story.model_copy(update={"begins": first - 35, "lasts": 100.0})
-    events = [e for t in Simulation(Told(story=story, setup=shipped.setup)) for e in t.events]
+    events = [
+        e for t in Simulation(LoadedScenario(story=story, setup=shipped.setup)) for e in t.events
+    ]
     assert not [e for e in events if e.event == "steered"]
     assert [e.now for e in events if e.event == "alarm_raised"] == ["everywhere"]
 
@@ -94,7 +96,7 @@ def test_an_outdated_copy_is_left_before_its_first_signature_runs_out() -> None:
     shipped = tell(SHIPPED / "root-copy-october-2023.yaml")
     frozen = shipped.story.when(shipped.story.copies[0].since)
     story = shipped.story.model_copy(update={"begins": frozen - 120})
-    simulated = Simulation(Told(story=story, setup=shipped.setup))
+    simulated = Simulation(LoadedScenario(story=story, setup=shipped.setup))
     incident = told(simulated, all_away)
     assert simulated.would_fail == 0
     assert incident.first["steered"] - frozen < 15 * 60
@@ -106,7 +108,9 @@ def test_a_maintenance_goes_by_its_override_and_ends_with_it(tmp_path: Path) -> 
     assert override.until is not None
     story = shipped.story.model_copy(update={"begins": override.until - 40, "lasts": 50.0})
     events: list[tuple[float, Event]] = [
-        (t.at, e) for t in Simulation(Told(story=story, setup=shipped.setup)) for e in t.events
+        (t.at, e)
+        for t in Simulation(LoadedScenario(story=story, setup=shipped.setup))
+        for e in t.events
     ]
     assert {e.rule for _, e in events if e.event == "steered"} == {"override"}
     back = [at for at, e in events if e.event == "released"]
@@ -127,11 +131,11 @@ def test_a_story_told_twice_is_the_same_story(tmp_path: Path) -> None:
 def test_leaps_change_no_verdict_and_save_most_of_the_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steering.replay.haste.QUIET", 10.0)
-    monkeypatch.setattr("steering.replay.haste.LEAD", 5.0)
+    monkeypatch.setattr("steering.replay.pacing.QUIET", 10.0)
+    monkeypatch.setattr("steering.replay.pacing.LEAD", 5.0)
     long = "faults: [{from: 50s, to: 90s, outcome: expired, share: 50%}]"
     quick = list(simulation(tmp_path, long, lasts="110s", answers=0))
-    monkeypatch.setattr("steering.replay.haste.QUIET", 1e9)
+    monkeypatch.setattr("steering.replay.pacing.QUIET", 1e9)
     slow = list(simulation(tmp_path, long, lasts="110s", answers=0))
     assert len(quick) < len(slow) * 0.8
     quick_moves, slow_moves = (

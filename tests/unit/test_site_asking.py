@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from steering.act.netlink import Asking
+from steering.act.kernel.netlink import QuerySocket
 from steering.observe import exchange
 from steering.observe.exchange import Ended, Exchange, Sending
 from steering.sitecheck.asking import TRIES, _Asker
@@ -52,7 +52,7 @@ def test_it_asks_again_where_no_segment_was_filled(
         return FIRST, next(asked)
 
     monkeypatch.setattr(exchange, "by_tcp", by_tcp)
-    asker = _Asker(cast("Asking", None), None, {}, 1.0, random.Random(1))
+    asker = _Asker(cast("QuerySocket", None), None, {}, 1.0, random.Random(1))
     sending = Sending(address="192.0.2.1")
     assert asyncio.run(asker._by_tcp(sending, b"", {"keys": b""})) == (FIRST, found)
     assert count == times

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from steering.act.passage import Passage, ReversePath
+from steering.act.kernel.path_check import PathCheck, ReversePath
 from steering.model import LOCAL, Family, Source
 from steering.observe.exchange import Ended, Exchange
 from steering.report.terminal import WIDTH
@@ -20,8 +20,8 @@ A, B = "192.0.2.1", "192.0.2.2"
 OWN = Source(address="10.53.0.1")
 GOOD = Exchange(ended=Ended.ANSWERED, rtt=0.0123, octets=100)
 SILENT = Exchange(ended=Ended.SILENT)
-HERE = Passage(interface="isp", link=2, gateway="10.255.0.2", mtu=1500)
-THERE = Passage(interface="bb-pao", link=3, gateway="10.255.1.2", mtu=1400)
+HERE = PathCheck(interface="isp", link=2, gateway="10.255.0.2", mtu=1500)
+THERE = PathCheck(interface="bb-pao", link=3, gateway="10.255.1.2", mtu=1400)
 
 
 def answer(octets: int) -> Exchange:
@@ -29,7 +29,7 @@ def answer(octets: int) -> Exchange:
 
 
 def tried(
-    way: Passage,
+    way: PathCheck,
     udp: Exchange = GOOD,
     tcp: Exchange = GOOD,
     *,
@@ -99,7 +99,7 @@ def test_an_address_that_a_site_does_not_reach_is_a_note_and_no_failure() -> Non
             "`100: from all lookup 7`",
         ),
         (replace(THERE, leads=False, ruled=False), SILENT, Word.NO_RULE, "none was sent"),
-        (Passage(leads=False, routed=False), SILENT, Word.NO_ROUTE, f"no route over pao to {A}"),
+        (PathCheck(leads=False, routed=False), SILENT, Word.NO_ROUTE, f"no route over pao to {A}"),
         (
             replace(HERE, leads=False),
             SILENT,
@@ -149,7 +149,7 @@ def test_an_address_that_a_site_does_not_reach_is_a_note_and_no_failure() -> Non
     ],
 )
 def test_a_failure_has_the_reason_that_was_seen(
-    way: Passage, udp: Exchange, word: Word, says: str
+    way: PathCheck, udp: Exchange, word: Word, says: str
 ) -> None:
     row = over_pao(leg("pao", tried(way, udp, udp)))
     assert row.udp.word is word

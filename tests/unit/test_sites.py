@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
-from steering.decide.attention import attention
-from steering.decide.because import because
-from steering.decide.nowhere import PATIENCE, SCOUTS
+from steering.decide.fast_probing import attention
+from steering.decide.no_site import PATIENCE, SCOUTS
+from steering.decide.reasons import because
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0
@@ -54,7 +54,7 @@ def _in_doubt(
     texts += [policy(f"u{net}", letters=1, net=net) for net in (2, 3, 4)]
     sim = Simulation(setup(tmp, *texts, config=config), answer).run(DEAD - 1 - 1000)
     assert sorted(sim.installed.values()) == ["pao"] * 6
-    assert set(sim.world.alarms) >= {why}
+    assert set(sim.state.alarms) >= {why}
     assert {sim.rule(a) for a in sim.addresses()} == {3 if why == "clock" else 4}
     return sim
 
@@ -154,7 +154,7 @@ def test_who_finds_worse_sites_alone_stays(tmp_path: Path) -> None:
     config = SHIPPED.replace(ALONE, "")
     sim = _flawed(tmp_path, config, here=0.072, there=0.268, letters=3, to="pao")
     told = "pao healthy, but it fails more than the local path"
-    sim.until(lambda: any(told in because(sim.world, a) for a in range(6)), limit=300)
+    sim.until(lambda: any(told in because(sim.state, a) for a in range(6)), limit=300)
     sim.run(600)
     assert sim.told("confirmed")
     assert not sim.steps
@@ -216,9 +216,9 @@ def test_after_a_minute_of_silence_the_sites_are_back_in_seconds(
 def test_sites_that_stay_silent_are_asked_fast_for_few_and_not_for_ever(tmp_path: Path) -> None:
     sim = _outage(tmp_path, SHIPPED, letters=6, seconds=1e9).run(120)
     assert not sim.installed
-    assert sum(not wanted.every for wanted in attention(sim.world).values()) == SCOUTS
+    assert sum(not wanted.every for wanted in attention(sim.state).values()) == SCOUTS
     sim.run(PATIENCE)
-    assert all(wanted.every for wanted in attention(sim.world).values())
+    assert all(wanted.every for wanted in attention(sim.state).values())
 
 
 def test_a_site_that_turns_bad_under_what_is_sent_there_is_tried_again_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.act.off import OffSwitch
+from steering.act.off_switch import OffSwitch
 from steering.agent import state_off
 from steering.agent.state_off import SILENT, StateOff
 from steering.system import files

@@ -13,7 +13,7 @@ from steering.model import Action, Family, Match, Outcome, Override
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
-from steering.report.text import explain_text, status_text
+from steering.report.status_text import explain_text, status_text
 
 ONE = "192.5.0.30"
 OVERRIDES = (
@@ -56,9 +56,9 @@ def _snapshot(tmp: Path) -> Snapshot:
     sim.run(40)
     return Snapshot(
         mode="enforce",
-        world=sim.world,
+        state=sim.state,
         installed=sim.installed,
-        alarms=sim.world.alarms,
+        alarms=sim.state.alarms,
         ready=True,
         turned_at=sim.now,
     )

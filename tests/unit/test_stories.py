@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
-from steering.decide.board import look
 from steering.decide.rules import decide
-from steering.judge.confirm import Trial
+from steering.decide.situation import look
 from steering.judge.ledger import Ledger, reason
-from steering.judge.post import post
+from steering.judge.paired_test import Trial
+from steering.judge.turn import post
 from steering.layout import Layout
 from steering.model import (
     Facts,
@@ -241,7 +241,7 @@ def test_a_detour_whose_link_was_lost_for_a_moment_is_kept_for_its_return(tmp_pa
     sim.installed = {}  # as the kernel does
     sim.run(down[1] - 1 - sim.now)
     assert not sim.installed
-    assert set(sim.world.steers()) == set(sim.addresses())
+    assert set(sim.state.steers()) == set(sim.addresses())
     sim.run(3)
     assert set(sim.installed) == set(sim.addresses())
     assert not sim.told("undone")
@@ -250,7 +250,7 @@ def test_a_detour_whose_link_was_lost_for_a_moment_is_kept_for_its_return(tmp_pa
 def test_a_detour_whose_link_is_lost_gives_way_to_the_next_site(tmp_path: Path) -> None:
     ordered = policy(more="steer: {to: [pao, fra]}\n")
     sim = Simulation(setup(tmp_path, ordered), _lost_link(lambda now: now >= FAULT + 20))
-    sim.refuses = lambda a: sim.now >= FAULT + 20 and sim.world.steers()[a] == "pao"
+    sim.refuses = lambda a: sim.now >= FAULT + 20 and sim.state.steers()[a] == "pao"
     sim.until(lambda: len(sim.told("proved")) == 6, limit=40)
     assert set(sim.installed.values()) == {"pao"}
     sim.run(FAULT + 20 - sim.now)
@@ -267,7 +267,7 @@ def test_a_path_over_which_nothing_gets_out_says_so(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), answer).run(30)
     a = sim.layout.row["2001:db8:5::30"]
     assert sim.health("2001:db8:5::30") is Health.UNKNOWN
-    why = reason(sim.world.ledger, sim.layout, a, 0, sim.now)
+    why = reason(sim.state.ledger, sim.layout, a, 0, sim.now)
     assert why == "30 questions in a row did not get out of this host over this path"
 
 
@@ -287,7 +287,7 @@ def test_an_alarm_about_somebody_elses_servers_says_whom_to_tell(tmp_path: Path)
     told = policy(more="operator: {name: NIC, contact: noc@nic.example}\n")
     bad = Simulation(setup(tmp_path, told), always(Outcome.BAD_SIGNATURE)).run(30)
     assert (
-        bad.world.alarms["everywhere"]
+        bad.state.alarms["everywhere"]
         .because.split(". To do: ")[0]
         .endswith("; whom to tell: NIC, noc@nic.example")
     )
@@ -315,7 +315,7 @@ def test_an_agent_born_with_a_wrong_clock_moves_nothing_and_recovers(tmp_path: P
     sim.run(120)
     assert not sim.steps
     assert {sim.rule(a) for a in sim.addresses()} == {5}
-    assert not sim.world.alarms
+    assert not sim.state.alarms
 
 
 def test_names_planted_to_fail_everywhere_never_move_traffic(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_a_clean_run_of_two_thousand_keys_suspects_nobody(tmp_path: Path) -> Non
         60
     )
     assert len(sim.layout.targets) * 3 == 2028
-    assert (sim.world.ledger.health == Health.HEALTHY).all()
+    assert (sim.state.ledger.health == Health.HEALTHY).all()
     assert not sim.told("suspected")
     assert not sim.steps
 
@@ -372,7 +372,7 @@ def test_an_answer_that_cannot_be_judged_never_counts(tmp_path: Path) -> None:
     assert not sim.steps
     assert not sim.told("suspected")
     assert {sim.health(a) for a in sim.addresses()} == {Health.UNKNOWN}
-    assert not sim.world.ledger.levels.any()
+    assert not sim.state.ledger.levels.any()
 
 
 # --- silence ---------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_an_answer_that_cannot_be_judged_never_counts(tmp_path: Path) -> None:
 def test_silence_never_means_failing(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), lambda ask: TIMEOUT if ask.now >= FAULT else GOOD).run(60)
     assert not sim.steps
-    assert (sim.world.ledger.health == Health.UNKNOWN).all()
+    assert (sim.state.ledger.health == Health.UNKNOWN).all()
     assert not sim.told("suspected")
 
 
@@ -407,7 +407,7 @@ def test_our_own_uplink_down_moves_nothing_neither_then_nor_after(tmp_path: Path
     sim.run(120)
     assert not sim.told("confirmed")
     assert not sim.steps
-    assert not sim.world.alarms
+    assert not sim.state.alarms
 
 
 def test_one_family_of_our_uplink_down_moves_nothing(tmp_path: Path) -> None:
@@ -425,15 +425,15 @@ def test_most_of_four_unrelated_operators_bad_at_once_are_us(tmp_path: Path) -> 
     policies = [policy(f"u{n}", letters=1, net=n) for n in range(1, 5)]
     sim = Simulation(setup(tmp_path, *policies), always(GOOD)).run(10)
     for bad, doubted in ((2, False), (3, True), (4, True)):
-        health = sim.world.ledger.health.copy()
+        health = sim.state.ledger.health.copy()
         health[: 2 * bad, 0] = Health.FAILING
         since = np.where(health[:, 0] == Health.FAILING, sim.now - 5, np.nan)
         seen = np.full(len(since), sim.now)
-        ledger = replace(sim.world.ledger, health=health, confirmed_at=since, bad_at=seen)
-        world = replace(sim.world, ledger=ledger)
-        board = look(world)
-        assert bool(board.self_doubt.all()) is doubted
-        rule, want = decide(board)
+        ledger = replace(sim.state.ledger, health=health, confirmed_at=since, bad_at=seen)
+        state = replace(sim.state, ledger=ledger)
+        situation = look(state)
+        assert bool(situation.self_doubt.all()) is doubted
+        rule, want = decide(situation)
         assert not want.any() or not doubted
         assert (set(rule.tolist()) == {4}) is doubted
 
@@ -495,11 +495,11 @@ def test_a_site_that_left_the_configuration_is_not_adopted(tmp_path: Path) -> No
 def test_a_refused_route_leaves_the_plan_and_starts_no_proof(tmp_path: Path) -> None:
     stubborn = "192.5.1.30"
     sim = Simulation(setup(tmp_path), bad_here(), refuses=lambda a: a == stubborn).run(60)
-    assert set(sim.world.steers()) == set(sim.addresses())
+    assert set(sim.state.steers()) == set(sim.addresses())
     assert stubborn not in sim.installed
     assert stubborn not in {e.address for _, e in sim.told("proved")}
     assert not sim.told("undone")
-    assert sim.world.proofs[sim.layout.row[stubborn]].installed is None
+    assert sim.state.verifications[sim.layout.row[stubborn]].installed is None
 
 
 def test_at_most_so_many_addresses_are_steered(tmp_path: Path) -> None:
@@ -531,7 +531,7 @@ def test_another_instance_starts_with_a_clean_record(tmp_path: Path) -> None:
 
     sim = Simulation(setup(tmp_path), answer).run(60)
     assert {e.path for _, e in sim.told("instance_changed")} == {"local"}
-    assert not any((a, 0) in sim.world.ledger.counted for a in range(6))
+    assert not any((a, 0) in sim.state.ledger.counted for a in range(6))
 
 
 @pytest.mark.parametrize("together", ["address", "nameserver", "upstream"])

@@ -13,13 +13,13 @@ import dns.message
 import dns.rcode
 import pytest
 from scripted import Respond, Server, serving, until
-from test_probe import COM, Watching, healthy, probing, question
+from test_prober import COM, Watching, healthy, probing, question
 
 from steering.model import Family, Outcome
-from steering.observe.ask import MOST_STRAYS, Inquiry, Reply, query
-from steering.observe.echo import Echo
-from steering.observe.probe import Path
-from steering.observe.resolve import Resolvers
+from steering.observe.dnssec.chain import Resolvers
+from steering.observe.probe.echo import Echo
+from steering.observe.probe.prober import Path
+from steering.observe.query import MOST_STRAYS, Query, Reply, query
 from steering.observe.strays import SURE, Stray, Strays
 
 
@@ -365,7 +365,7 @@ async def ask(
 ) -> Reply:
     """One question for a name of many letters."""
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-    inquiry = Inquiry(
+    inquiry = Query(
         query("qwertzuiopasdfgh.com.", "A", rng=random.SystemRandom()),
         random.SystemRandom().getrandbits(16),
         address,

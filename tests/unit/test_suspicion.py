@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, setup
-from test_hearsay import Listening, heard
+from test_traffic_ledger import Listening, heard
 
-from steering.judge.backoff import GENTLE, HASTY, acquit, back_off, weigh, without_haste
-from steering.judge.confirm import Confirmation, Trial
-from steering.judge.draft import Draft
-from steering.judge.hearsay import QUIET
+from steering.judge.backoff import GENTLE, HASTY, back_off, ease, weigh, without_haste
+from steering.judge.dismissed import LONGEST
+from steering.judge.edit import Draft
 from steering.judge.ledger import ASKED, Ledger
 from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE, count_losses
 from steering.judge.losses import CONFIRM_AT as LOSSES_AT
-from steering.judge.unfounded import LONGEST
+from steering.judge.paired_test import Confirmation, Trial
+from steering.judge.traffic_ledger import QUIET
 from steering.layout import Layout
 from steering.model import LOCAL, Attention, Heard, Kind, Observation, Outcome, Question, Round
-from steering.observe.cadence import Cadence, Pace
+from steering.observe.probe.schedule import Pace, Schedule
 
 SHIPPED = CONFIG.replace(
     "interval: 1s, fast_interval: 100ms", "interval: 10s, fast_interval: 200ms"
@@ -300,8 +300,8 @@ def test_a_good_answer_at_leisure_takes_back_what_haste_brought(tmp_path: Path) 
     early, late = trial.eased + GENTLE - 0.01, trial.eased + GENTLE
     assert weigh(trial, layout, early, early, lost=True).score == HASTY
     assert weigh(trial, layout, late, late, lost=True).score == HASTY + 1
-    assert acquit(trial, layout, early) == trial
-    assert (acquit(trial, layout, late).score, acquit(trial, layout, late).hasty) == (0, 0)
+    assert ease(trial, layout, early) == trial
+    assert (ease(trial, layout, late).score, ease(trial, layout, late).hasty) == (0, 0)
 
 
 def test_who_still_refuses_when_asked_slowly_is_believed(tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_bogus_answers_are_nobody_s_haste(tmp_path: Path) -> None:
 
 def test_the_pace_that_is_wanted_is_the_pace_that_is_asked() -> None:
     pace = Pace(interval=10.0, fast_interval=0.2, timeout=1.0)
-    cadence = Cadence(["a"], ("local", "pao"), pace, rng=random.Random(1), now=0.0)
+    cadence = Schedule(["a"], ("local", "pao"), pace, rng=random.Random(1), now=0.0)
     cadence.attend({"a": Attention(paths=frozenset({"local"}), live=True, every=1.2)}, 0.0)
     times = []
     while cadence.wake_at < 60:
@@ -390,7 +390,7 @@ def test_what_one_site_alone_loses_moves_nobody(tmp_path: Path) -> None:
     story.run(900)
     assert not story.told("confirmed")
     assert not story.steps
-    assert not story.world.ledger.losses.any()
+    assert not story.state.ledger.losses.any()
 
 
 def test_a_loss_counts_by_when_it_was_asked_and_answers_of_one_turn_each(tmp_path: Path) -> None:

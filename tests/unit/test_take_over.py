@@ -54,7 +54,7 @@ def test_faults_that_were_far_apart_do_not_become_one_by_a_restart(
     if restart:
         sim.restart()
     sim.run(60)
-    assert "self" not in sim.world.alarms
+    assert "self" not in sim.state.alarms
     assert set(sim.installed.values()) == {"pao"}, "who is on a dead detour takes another"
 
 
@@ -115,9 +115,9 @@ def test_the_first_one_home_is_not_sent_away_by_what_others_ask(tmp_path: Path) 
 
     sim = Planted(setup(tmp_path, policy(letters=3)), answer)
     sim.overrides = (_steer("c.gtld.example.", "pao"),)
-    sim.until(lambda: any(p.column == 0 for p in sim.world.proofs.values()), limit=120)
+    sim.until(lambda: any(p.column == 0 for p in sim.state.verifications.values()), limit=120)
     sim.victim = next(
-        sim.layout.targets[a].address for a, p in sim.world.proofs.items() if p.column == 0
+        sim.layout.targets[a].address for a, p in sim.state.verifications.items() if p.column == 0
     )
     sim.run(30)
     assert sim.planted == 12

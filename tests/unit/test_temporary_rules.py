@@ -9,13 +9,13 @@ from typing import Self
 
 import pytest
 
-from steering.act import wire
-from steering.act.claim import Claim
-from steering.act.netlink import Order, Refusal
-from steering.act.wire import Action, Route, RouteKind, Rule
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.netlink import KernelRefusal, KernelRequest
+from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
 from steering.model import Family
-from steering.sitecheck import rules
-from steering.sitecheck.rules import wanted
+from steering.sitecheck import temporary_rules
+from steering.sitecheck.temporary_rules import wanted
 
 CLAIM = Claim(
     table=5353,
@@ -76,7 +76,7 @@ class Written:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def carry_out(self, orders: Sequence[Order]) -> tuple[Refusal | None, ...]:
+    def carry_out(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
         self.kinds += [one.kind for one in orders]
         return (None,) * len(orders)
 
@@ -85,10 +85,12 @@ def test_a_site_whose_interface_is_not_there_keeps_no_other_from_being_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = Written()
-    monkeypatch.setattr(rules, "Writing", lambda: written)
+    monkeypatch.setattr(temporary_rules, "ChangeSocket", lambda: written)
     hops = {**CLAIM.next_hops, "fra": {Family.IPV4: "dev no-such-link"}}
     what = wanted(replace(CLAIM, next_hops=hops), ADDRESSES)
-    rules._put_in(tmp_path, what)
+    temporary_rules._put_in(tmp_path, what)
     assert any(one.dev for one in what if isinstance(one, Route))
-    assert written.kinds.count(wire.NEWROUTE) == sum(isinstance(one, Route) for one in what) - 1
-    assert written.kinds.count(wire.NEWRULE) == sum(isinstance(one, Rule) for one in what)
+    assert (
+        written.kinds.count(rtnetlink.NEWROUTE) == sum(isinstance(one, Route) for one in what) - 1
+    )
+    assert written.kinds.count(rtnetlink.NEWRULE) == sum(isinstance(one, Rule) for one in what)

@@ -24,7 +24,7 @@ from served import UnixServer
 from simulation import WALL, Ask, Simulation, policy, setup
 
 from steering.model import Action, Match, Outcome, Override
-from steering.report.http.doors import NAME
+from steering.report.http.listeners import NAME
 from steering.report.http.request import SERVER
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
@@ -84,9 +84,9 @@ def config(tmp_path: Path) -> Iterator[Path]:
     sim.run(40)
     snapshot = Snapshot(
         mode="enforce",
-        world=sim.world,
+        state=sim.state,
         installed=sim.installed,
-        alarms=sim.world.alarms,
+        alarms=sim.state.alarms,
         ready=True,
         turned_at=sim.now,
     )
@@ -170,7 +170,7 @@ def test_events_fit_80_columns_on_a_terminal() -> None:
     code = (
         "import sys\n"
         "from steering.model import Event\n"
-        "from steering.report.events import Log\n"
+        "from steering.report.log import Log\n"
         "from steering.report.terminal import coloured\n"
         "from steering.system.output import Output\n"
         "log = Log(output=Output(2), readable=True, colour=coloured(sys.stderr))\n"

@@ -13,13 +13,13 @@ import dns.rdtypes.ANY.DS
 import dns.rrset
 import pytest
 from signedzone import NOW, Key, SignedZone
-from test_classify import keys_of, question
+from test_response import keys_of, question
 
 from steering.model import Kind, Outcome
-from steering.observe.classify import Reading, classify, decode
-from steering.observe.signatures import Signatures
-from steering.observe.tolerated import tolerated
-from steering.observe.trust import Trust
+from steering.observe.dnssec.response import Classified, classify, decode
+from steering.observe.dnssec.signatures import Signatures
+from steering.observe.dnssec.tolerated import tolerated
+from steering.observe.dnssec.trust import Trust
 
 DS = dns.rdtypes.ANY.DS.DS
 CHILD = Key(257)
@@ -62,7 +62,7 @@ def answer(*records: DS) -> bytes:
 def test_a_digest_of_no_use_leaves_the_rrset_around_it_as_it_is(kind: int, digest: bytes) -> None:
     for records in ((RIGHT, odd(kind, digest)), (odd(kind, digest),)):
         read = decode(answer(*records))
-        assert not isinstance(read, Reading)
+        assert not isinstance(read, Classified)
         (held,) = [rrset for rrset in read.answer if rrset.rdtype == dns.rdatatype.DS]
         assert {(ds.digest_type, ds.digest) for ds in held} == {
             (ds.digest_type, ds.digest) for ds in records
@@ -98,7 +98,7 @@ def test_a_pointer_onward_is_still_refused() -> None:
     wire, _ = compressed(onward=True)
     with pytest.raises((dns.exception.DNSException, ValueError)):
         tolerated(wire)
-    assert isinstance(decode(wire), Reading)
+    assert isinstance(decode(wire), Classified)
 
 
 def test_a_message_that_the_parser_reads_is_the_same() -> None:
@@ -118,5 +118,5 @@ def test_whatever_is_wrong_with_such_a_message_it_is_read_or_refused() -> None:
     for wire in wires:
         for at in range(len(wire)):
             for changed in (wire[:at], *(wire[:at] + bytes([o]) + wire[at + 1 :] for o in ODD)):
-                read += not isinstance(decode(changed), Reading)
+                read += not isinstance(decode(changed), Classified)
     assert read > 100

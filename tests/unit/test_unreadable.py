@@ -15,26 +15,28 @@ from scripted import Server, serving
 from test_bgp_speaker import bridge, until
 from test_bgp_speaker import runtime as runtime  # noqa: PLC0414 - a fixture
 from test_bgp_speaker import speaker as speaker  # noqa: PLC0414
-from test_keys import World
-from test_probe import healthy, probing
-from test_second_look import Bench, answer, served
+from test_key_store import World
+from test_prober import healthy, probing
+from test_traffic_verify import Bench, answer, served
 
-from steering.act.bgp import conversation
-from steering.act.bgp.hear import hear
-from steering.act.bgp.speaker import Speaker
+from steering.act.bgp import link
+from steering.act.bgp.actuator import BgpActuator
+from steering.act.bgp.output import hear
 from steering.agent.loop import _dropped
-from steering.dnstap import reader
-from steering.dnstap.handover import upstreams
-from steering.dnstap.reader import Reader
-from steering.dnstap.stream import CONTENT_TYPE, Control, Stream, control
-from steering.dnstap.tally import Watched
-from steering.dnstap.walk import Walker
-from steering.dnstap.wire import Letters, read_tally
-from steering.judge.answers import NOTHING, Answers, waves
+from steering.judge.probe_columns import NOTHING, Answers, waves
 from steering.layout import Layout
 from steering.model import Observation, Outcome, Verdict
-from steering.observe import classify, overheard, probe, second
-from steering.observe.keys import KeyStore
+from steering.observe.dnssec import response
+from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnstap import reader
+from steering.observe.dnstap.counter import FrameCounter
+from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, FrameStream, control
+from steering.observe.dnstap.ipc import IpcMessages, read_tally
+from steering.observe.dnstap.reader import Reader
+from steering.observe.dnstap.tally import Watched
+from steering.observe.dnstap.tally_builder import upstreams
+from steering.observe.probe import prober
+from steering.observe.traffic import classify, verify
 from steering.system.unreadable import HERE, LONGEST, OCTETS, QUIET, Unreadable, Where, printable
 
 
@@ -122,14 +124,14 @@ def test_a_text_of_others_is_shown_short_and_without_control_characters(
 def test_an_answer_that_cannot_be_read_closes_its_round_and_counts_for_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    true, before = classify.judge, dropped(Where.PROBE)
+    true, before = response.judge, dropped(Where.PROBE)
 
     def judge(*words: object, **more: object) -> object:
         if dropped(Where.PROBE) < before + 3:
             fail()
         return true(*words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(probe, "judge", judge)
+    monkeypatch.setattr(prober, "judge", judge)
 
     async def story() -> list[Observation]:
         async with (
@@ -156,7 +158,7 @@ def test_a_dropped_answer_is_no_reason_to_doubt_this_host(tmp_path: Path) -> Non
     layout = Layout.of(setup(tmp_path, policy(letters=2)))
     target = layout.targets[0]
     zone = layout.policy(0).zones[0]
-    seen = probe._dropped(target, "local")
+    seen = prober._dropped(target, "local")
     question = Question(zone=zone, name=zone, rdtype="SOA", kind=Kind.SOA)
     item = Round(address=target.address, question=question, at=1.0, observations=(seen,))
     (wave,) = waves(layout, [item])
@@ -168,7 +170,7 @@ def test_a_dropped_answer_is_no_reason_to_doubt_this_host(tmp_path: Path) -> Non
 # --- the resolvers' traffic -----------------------------------------------------------------
 
 
-class Failing(Walker):
+class Failing(FrameCounter):
     """A walker with a bug: it fails over the answers of one name."""
 
     def _belongs(  # noqa: PLR0917 - as the walker's
@@ -191,7 +193,7 @@ def test_a_frame_that_cannot_be_read_costs_itself_however_the_bytes_are_cut() ->
     data = control(Control.START, content_type=CONTENT_TYPE) + good + bad + bad + good + bad + good
     for size in (7, 50, len(data)):
         walker = Failing(upstreams({ADDRESS: Watched(zones=frozenset({"com."}))}), 1)
-        stream, before = Stream(walker), dropped(Where.DNSTAP)
+        stream, before = FrameStream(walker), dropped(Where.DNSTAP)
         for at in range(0, len(data), size):
             stream.receive(data[at : at + size], NOW)
         assert (walker.ok, walker.malformed) == (3, 0)
@@ -219,7 +221,7 @@ def test_counts_that_cannot_be_handed_over_are_lost_and_the_next_are_not(
         patched.setattr(reader, "hand_over", fail)
         made._hand_over(1.0)
     made._hand_over(2.0)
-    letters = [read_tally(letter) for letter in Letters().receive(agent.recv(1 << 16))]
+    letters = [read_tally(letter) for letter in IpcMessages().receive(agent.recv(1 << 16))]
     assert [tally.ended for tally in letters] == [1.0, 2.0]
     (unread,) = letters[0].unreadable
     assert (unread.where, unread.times) == (Where.DNSTAP, 1)
@@ -227,14 +229,14 @@ def test_counts_that_cannot_be_handed_over_are_lost_and_the_next_are_not(
 
 
 def test_a_message_that_cannot_be_looked_at_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    true, before = overheard.overheard, dropped(Where.SECOND_LOOK)
+    true, before = classify.verify_response, dropped(Where.SECOND_LOOK)
 
     def look(wire: bytes, *words: object, **more: object) -> object:
         if b"poison" in wire:
             fail()
         return true(wire, *words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(second, "overheard", look)
+    monkeypatch.setattr(verify, "overheard", look)
     heard = Bench().see(b"poison", answer(served(), "nobody.com."), b"poison")
     assert [item.proved for item in heard] == [1]
     assert dropped(Where.SECOND_LOOK) == before + 2
@@ -262,38 +264,38 @@ def test_an_answer_about_keys_that_cannot_be_read_is_tried_again(
 
 
 def test_a_line_of_the_speaker_that_cannot_be_read_says_nothing(
-    runtime: Path, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, speaker: BgpActuator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dropped(Where.BGP)
-    monkeypatch.setattr(conversation, "hear", lambda line: fail() if "?" in line else hear(line))
-    with contextlib.closing(bridge(speaker, runtime)) as link:
-        link.sendall(b"what?\nexabgp 5.0.1\n")
+    monkeypatch.setattr(link, "hear", lambda line: fail() if "?" in line else hear(line))
+    with contextlib.closing(bridge(speaker, runtime)) as peer:
+        peer.sendall(b"what?\nexabgp 5.0.1\n")
         until(lambda: speaker.pump() or speaker._sync.version == "5.0.1")  # type: ignore[func-returns-value]
         assert speaker._talk.linked
     assert dropped(Where.BGP) == before + 1
 
 
 def test_a_line_that_cannot_be_taken_in_costs_the_link(
-    runtime: Path, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, speaker: BgpActuator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with contextlib.closing(bridge(speaker, runtime)) as link:
+    with contextlib.closing(bridge(speaker, runtime)) as peer:
         monkeypatch.setattr(speaker._sync, "heard", fail)
-        link.sendall(b"exabgp 5.0.1\n")
+        peer.sendall(b"exabgp 5.0.1\n")
         until(lambda: speaker.pump() or not speaker._talk.linked)  # type: ignore[func-returns-value]
     assert not speaker._sync.ready
 
 
 def test_a_line_without_end_costs_the_link_and_no_memory(
-    runtime: Path, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, speaker: BgpActuator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "_LONGEST", 1 << 16)
-    with contextlib.closing(bridge(speaker, runtime)) as link:
-        link.settimeout(5)
+    monkeypatch.setattr(link, "_LONGEST", 1 << 16)
+    with contextlib.closing(bridge(speaker, runtime)) as peer:
+        peer.settimeout(5)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
-            link.setblocking(False)
+            peer.setblocking(False)
             sent = 0
             while sent < 1 << 20 and speaker._talk.linked:
                 with contextlib.suppress(BlockingIOError):
-                    sent += link.send(b"x" * 4096)
+                    sent += peer.send(b"x" * 4096)
                 speaker.pump()
         assert not speaker._talk.linked

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simulation import Answer, Ask, Simulation, policy, setup
 
-from steering.decide.proof import allowance
+from steering.decide.verification import allowance
 from steering.model import Outcome
 
 FAULT, HEALED = 1020.0, 1060.0
@@ -48,7 +48,7 @@ def test_one_address_goes_home_first_and_the_rest_when_it_did_well(tmp_path: Pat
     proved = [e for _, e in sim.told("proved") if e.path == "local"]
     assert [e.address for e in proved] == first
     assert {e.rule for _, e in sim.told("held")} == {"budget"}
-    assert not sim.world.proofs, "nobody is watched any more"
+    assert not sim.state.verifications, "nobody is watched any more"
 
 
 def test_when_the_first_one_does_badly_it_returns_at_once_and_the_rest_never_left(
@@ -72,7 +72,7 @@ def test_a_relapse_is_a_further_breach_with_a_longer_hold(tmp_path: Path) -> Non
     sim = _sim(tmp_path, _story(lambda ask: TIMEOUT if ask.now < 1100 else GOOD))
     sim.until(lambda: bool(sim.told("relapsed")), limit=100)
     relapsed = sim.now
-    holds = {hold.breaches for hold in sim.world.ledger.holds.values()}
+    holds = {hold.breaches for hold in sim.state.ledger.holds.values()}
     assert holds == {2}
     home = len([s for _, s in sim.steps if s.now is None])
     sim.until(lambda: len([s for _, s in sim.steps if s.now is None]) > home, limit=60)
@@ -143,4 +143,4 @@ def test_off_while_the_first_one_is_watched_brings_all_home(tmp_path: Path) -> N
     sim.off = True
     sim.turn()
     assert not sim.installed
-    assert not sim.world.proofs
+    assert not sim.state.verifications

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from steering.replay.journal import Journal
+from steering.journal.journal import Journal
+from steering.replay.scenario import tell
 from steering.replay.simulate import Simulation, Turned
-from steering.replay.story import tell
 
 SHORT = """\
 story: {name}

@@ -6,7 +6,8 @@ agent) finds it without having started it. It takes the lock and writes its proc
 it becomes ExaBGP: there is no moment at which it runs and nobody could know.
 
 Of what its parent had open it keeps nothing, or whoever reads the agent's output would wait for the
-speaker as well, for a lease longer than the agent lives: its standard error is a file (`words`).
+speaker as well, for a lease longer than the agent lives. Its standard error is a file
+(`speaker_log`).
 
 This module loads nothing but the standard library: the guard imports it.
 """
@@ -22,7 +23,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from steering.act.bgp.words import LOG
+from steering.act.bgp.speaker_log import LOG
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
 

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from steering.act.bgp.hear import Down, EndOfRib, Listed, Negotiated, Sent, Up, host
-from steering.act.bgp.terms import NO_EXPORT, Attributes, Table
-from steering.act.bgp.text import prefix
+from steering.act.bgp.output import Down, EndOfRib, Listed, Negotiated, Sent, Up, host
+from steering.act.bgp.render import prefix
+from steering.act.bgp.settings import NO_EXPORT, Attributes, Table
 from steering.model import Family, Instant, Seconds
 
 MENDED_AT_MOST = 5

@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from steering.act.bgp.hear import Answered, EndOfRib, Listed, Message, Sent, Sessions, Version
+from steering.act.bgp.output import Answered, EndOfRib, Listed, Message, Sent, Sessions, Version
+from steering.act.bgp.render import announcements, withdrawals
 from steering.act.bgp.session import MENDED_AT_MOST, Session
-from steering.act.bgp.terms import Attributes, Peer, Table
-from steering.act.bgp.text import announcements, withdrawals
+from steering.act.bgp.settings import Attributes, Peer, Table
 from steering.model import Instant, Seconds
 
 KNOWN = "5.0."

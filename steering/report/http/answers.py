@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 
 from steering.report import exposition
 from steering.report.http import routes
-from steering.report.http.letters import FRONT, METRICS, OPENMETRICS, STATUS, Answer
+from steering.report.http.ipc import FRONT, METRICS, OPENMETRICS, STATUS, Answer
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status
 
@@ -34,13 +34,13 @@ def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> 
 
 
 def _front(snapshot: Snapshot) -> str:
-    world = snapshot.world
-    wanted = len(world.wanted())
-    steered = f"{wanted} steered" if world.layout.acts else f"{wanted} would be steered"
+    state = snapshot.state
+    wanted = len(state.wanted())
+    steered = f"{wanted} steered" if state.layout.acts else f"{wanted} would be steered"
     lines = [
-        f"steering at {world.layout.site} ({snapshot.mode}{', off' if world.off else ''})",
+        f"steering at {state.layout.site} ({snapshot.mode}{', off' if state.off else ''})",
         (
-            f"{len(world.layout.targets)} addresses over {len(world.layout.paths)} paths, "
+            f"{len(state.layout.targets)} addresses over {len(state.layout.paths)} paths, "
             f"{steered}, {len(snapshot.installed)} installed"
         ),
         *(

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from steering.model import Instant
-from steering.report.http.letters import TEXT, Answer
-from steering.report.http.request import MOST, Refusal, Request, head, parse, split
+from steering.report.http.ipc import TEXT, Answer
+from steering.report.http.request import MOST, BadRequest, Request, head, parse, split
 
 _PIECE = 1 << 14
 _CHUNK = 1 << 18  # bytes written at once: others wait meanwhile
@@ -69,7 +69,7 @@ class Connection:
             self._in += came
         return bool(came)
 
-    def request(self) -> Request | Refusal | None:
+    def request(self) -> Request | BadRequest | None:
         """The next request that is all there, or why there will be none; None: not yet."""
         if not self._looked:
             del self._in[: len(self._in) - len(self._in.lstrip(b"\r\n"))]  # RFC 9112 2.2
@@ -124,19 +124,19 @@ class Connection:
         except OSError:
             return  # it has hung up
 
-    def _expect(self, found: Request | Refusal) -> Request | Refusal:
+    def _expect(self, found: Request | BadRequest) -> Request | BadRequest:
         self._body = found.body
         self._keep = isinstance(found, Request) and found.keep
         return found
 
 
-def refused(refusal: Refusal) -> Answer:
+def refused(refusal: BadRequest) -> Answer:
     """What is answered to that."""
     return Answer(code=refusal.code, kind=TEXT, body=f"{refusal.text}\n".encode())
 
 
-def _too_long(came: bytearray) -> Refusal:
+def _too_long(came: bytearray) -> BadRequest:
     if b"\n" not in came[:MOST]:
-        return Refusal(code=HTTPStatus.REQUEST_URI_TOO_LONG, text="the request line is too long")
+        return BadRequest(code=HTTPStatus.REQUEST_URI_TOO_LONG, text="the request line is too long")
     code = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-    return Refusal(code=code, text=f"the headers have more than {MOST} bytes")
+    return BadRequest(code=code, text=f"the headers have more than {MOST} bytes")

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import Final
 
 from steering.model import Instant, Seconds
-from steering.report.http import letters
+from steering.report.http import ipc
 from steering.report.http.connection import Connection, Phase, refused
-from steering.report.http.lane import LANES, Lane, lane_of
-from steering.report.http.letters import Answer, Failed, Rendering, Turned, Wanted
-from steering.report.http.request import Refusal, Request
+from steering.report.http.ipc import Answer, Failed, Rendering, Turned, Wanted
+from steering.report.http.rendering import LANES, RenderQueue, lane_of
+from steering.report.http.request import BadRequest, Request
 from steering.report.http.routes import route, stalled, unavailable
 
 PLACES: Final = 64
@@ -64,7 +64,7 @@ class Process:
         self._clients: dict[int, Connection] = {}
         self._again: set[Connection] = set()
         """Those with a next request behind the last one."""
-        self._lanes = {name: Lane(name=name) for name in LANES}
+        self._lanes = {name: RenderQueue(name=name) for name in LANES}
         self._cache: dict[str, Answer] = {}
         """Answers that show the latest turn."""
         self._errors, self._example, self._quiet_until = 0, "", float("-inf")
@@ -116,7 +116,7 @@ class Process:
 
     def _accept(self, name: str, door: socket.socket, now: Instant) -> None:
         for _ in range(_ACCEPTED):
-            if name != letters.UNIX and not self._has_room(name, now):
+            if name != ipc.UNIX and not self._has_room(name, now):
                 self._shut(name)
                 return
             try:
@@ -126,7 +126,7 @@ class Process:
             except OSError:  # gone again, or no descriptor is left
                 self._shut(name)
                 return
-            ours = name == letters.UNIX and _uid(made) in (0, os.geteuid())
+            ours = name == ipc.UNIX and _uid(made) in (0, os.geteuid())
             if not self._make_room(name, now, ours=ours):
                 made.close()
                 continue
@@ -154,7 +154,7 @@ class Process:
         return True
 
     def _allowed(self, name: str) -> int:
-        return max(4, self._places // 4) if name == letters.UNIX else self._places
+        return max(4, self._places // 4) if name == ipc.UNIX else self._places
 
     def _full(self, client: Connection) -> bool:
         return len(self._crowd(client.door, ours=client.ours)) >= self._allowed(client.door)
@@ -172,7 +172,7 @@ class Process:
         if client.phase is not Phase.HEAD:
             return
         asked = client.request()
-        if isinstance(asked, Refusal):
+        if isinstance(asked, BadRequest):
             self._respond(client, refused(asked), now)
         elif isinstance(asked, Request):
             found = route(asked, self._turned, now)
@@ -214,7 +214,7 @@ class Process:
 
     # --- answers ---
 
-    def _waiting(self, lane: Lane) -> list[Connection]:
+    def _waiting(self, lane: RenderQueue) -> list[Connection]:
         return [
             c
             for c in self._clients.values()
@@ -228,7 +228,7 @@ class Process:
                     return
                 lane.begin(keys, now)
 
-    def _read(self, lane: Lane, now: Instant) -> None:
+    def _read(self, lane: RenderQueue, now: Instant) -> None:
         try:
             answers, over = lane.read()
         except (OSError, ValueError):
@@ -243,7 +243,7 @@ class Process:
             self._end(lane, unavailable("this could not be rendered: try again"), now)
         self._shed()
 
-    def _end(self, lane: Lane, instead: Answer, now: Instant) -> None:
+    def _end(self, lane: RenderQueue, instead: Answer, now: Instant) -> None:
         """A rendering is over: who should have had an answer of it is told why there is none."""
         if lane.pipe is not None:
             self._poll.unregister(lane.pipe)
@@ -264,17 +264,17 @@ class Process:
     def _hear(self, now: Instant) -> bool:
         while True:
             try:
-                data, given, _, _ = socket.recv_fds(self._control, letters.LARGEST, 1)
+                data, given, _, _ = socket.recv_fds(self._control, ipc.LARGEST, 1)
             except BlockingIOError:
                 return True
             if not data:
                 return False
-            match letters.read(data):
+            match ipc.read(data):
                 case Turned() as turned:
                     if turned.number != self._turned.number:
                         self._cache.clear()
                     self._turned = turned
-                case letters.Door(name=name):
+                case ipc.Door(name=name):
                     self._set(name, socket.socket(fileno=given[0]) if given else None)
                 case Rendering() as rendering:
                     self._rendering(rendering, given, now)
@@ -289,9 +289,9 @@ class Process:
         else:
             self._end(lane, unavailable(f"this can't be rendered: {told.because}"), now)
 
-    def _tell(self, letter: letters.Letter) -> bool:
+    def _tell(self, letter: ipc.Letter) -> bool:
         try:
-            self._control.send(letters.written(letter), socket.MSG_NOSIGNAL)
+            self._control.send(ipc.written(letter), socket.MSG_NOSIGNAL)
         except OSError:  # it is busy, or gone, which `_hear` will see
             return False
         return True
@@ -318,7 +318,7 @@ class Process:
             if now - client.since > patience:
                 self._drop(client)
         for name in self._doors.keys() - self._open:
-            if name == letters.UNIX or self._has_room(name, now):
+            if name == ipc.UNIX or self._has_room(name, now):
                 self._open.add(name)
                 self._poll.register(self._doors[name], select.EPOLLIN)
         for lane in self._lanes.values():

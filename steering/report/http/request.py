@@ -37,7 +37,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class BadRequest:
     """What is no question, or not one of ours. What comes behind it may be its body."""
 
     code: HTTPStatus
@@ -51,7 +51,7 @@ def split(data: bytes | bytearray, begin: int = 0) -> int | None:
     return found.end() if found else None
 
 
-def parse(head: bytes) -> Request | Refusal:
+def parse(head: bytes) -> Request | BadRequest:
     """The head of a request, to its empty line."""
     lines = head.lstrip(_SPACES).rstrip(_SPACES).decode("latin-1").split("\n")
     words = lines[0].split()
@@ -107,5 +107,5 @@ def head(code: HTTPStatus, kind: str, length: int, *, keep: bool) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def _refused(code: HTTPStatus, text: str) -> Refusal:
-    return Refusal(code=code, text=text)
+def _refused(code: HTTPStatus, text: str) -> BadRequest:
+    return BadRequest(code=code, text=text)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Final
 
 from steering.model import Instant, Seconds
-from steering.report.http.letters import (
+from steering.report.http.ipc import (
     FRONT,
     JSON,
     METRICS,

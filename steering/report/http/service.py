@@ -23,10 +23,10 @@ from typing import Final
 import steering
 from steering.config import Listen
 from steering.model import Instant, Seconds
-from steering.report.http import letters
-from steering.report.http.doors import Local, Port
+from steering.report.http import ipc
 from steering.report.http.fork import Copy, fork
-from steering.report.http.letters import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
+from steering.report.http.ipc import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
+from steering.report.http.listeners import LocalListener, PortListener
 from steering.system.unreadable import HERE, Unread, Where
 
 _BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
@@ -39,7 +39,7 @@ class Service:
     """HTTP as the agent sees it."""
 
     def __init__(self, runtime: Path, state: Path, answer: Callable[[str], Answer]) -> None:
-        """`answer` is called in a copy of this process, with a key of `letters`.
+        """`answer` is called in a copy of this process, with a key of `ipc`.
 
         Files in `state` may be on a disk that hangs (`fork`).
         """
@@ -47,7 +47,7 @@ class Service:
         self._state = state.parent.resolve() / state.name  # itself it may not answer
         self._aside: threading.Thread | None = None
         """Renders where no copy can come to its end."""
-        self._port, self._local = Port(), Local(runtime)
+        self._port, self._local = PortListener(), LocalListener(runtime)
         self._turned = Turned(number=0, at=None, ready=False)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -108,7 +108,7 @@ class Service:
             return
         for _ in range(_COPIES):
             try:
-                data = self._control.recv(letters.LARGEST)
+                data = self._control.recv(ipc.LARGEST)
             except BlockingIOError:
                 return
             except OSError:
@@ -119,7 +119,7 @@ class Service:
             letter = None
             with HERE.reading(Where.HTTP, data):
                 try:
-                    letter = letters.read(data)
+                    letter = ipc.read(data)
                 except ValueError as error:
                     _dropped(1, str(error))
             match letter:
@@ -188,7 +188,7 @@ class Service:
         """In a copy of this process, or in a thread."""
         with os.fdopen(writing, "wb") as pipe:
             for key in wanted.keys:
-                pipe.write(letters.framed(key, self._answer(key)))
+                pipe.write(ipc.framed(key, self._answer(key)))
                 pipe.flush()
 
     def _reap(self, now: Instant) -> None:
@@ -241,13 +241,13 @@ class Service:
             self._process.wait()
             self._process = None
 
-    def _post(self, letter: letters.Letter, given: socket.socket | int | None = None) -> bool:
+    def _post(self, letter: ipc.Letter, given: socket.socket | int | None = None) -> bool:
         """Whether the process has been sent this; it never is waited for."""
         if self._control is None:
             return False
         descriptor = given.fileno() if isinstance(given, socket.socket) else given
         descriptors = [] if descriptor is None else [descriptor]
-        data = letters.written(letter)
+        data = ipc.written(letter)
         try:
             socket.send_fds(self._control, [data], descriptors, socket.MSG_NOSIGNAL)
         except OSError:  # it has too many already, or is gone, which `pump` will see

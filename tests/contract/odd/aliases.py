@@ -24,7 +24,7 @@ def _last(m: Making) -> Signed:
 
 
 @variant("alias", "nothing behind it", SETS, _ALIASES)
-def _alone(m: Making) -> None:
+def _exclusive(m: Making) -> None:
     m.draft.answer = m.draft.answer[:1]
     m.draft.authority, m.draft.rcode = [], 0
 

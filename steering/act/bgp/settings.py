@@ -1,0 +1,105 @@
+"""What is said with a route, and to whom: values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from steering.act.kernel.diff import unfit
+from steering.model import Family
+
+NO_EXPORT = "no-export"
+"""The well-known community as ExaBGP writes it."""
+WELL_KNOWN = {
+    "65535:65281": NO_EXPORT,
+    "65535:65282": "no-advertise",
+    "65535:65283": "no-export-subconfed",
+    "65535:65284": "no-peer",
+    "65535:666": "blackhole",
+}
+"""Those that ExaBGP 5.0 lists by name, whatever they were announced as (RFC 1997, 3765, 7999)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """What is announced of a host route besides its address."""
+
+    next_hop: str
+    local_preference: int | None = None
+    med: int | None = None
+    communities: frozenset[str] = frozenset()
+    large_communities: frozenset[str] = frozenset()
+
+
+Table = Mapping[str, Attributes]
+"""Address -> attributes: host routes and nothing else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One neighbour. Its address is its name: no two neighbours share one."""
+
+    address: str
+    peer_as: int
+    port: int = 179
+    local_address: str | None = None
+    """None: by the route to the neighbour."""
+    password_file: Path | None = None
+    hold_time: int = 9
+    families: tuple[Family, ...] = tuple(Family)
+    passive: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BgpSettings:
+    """All that the speaker is to know."""
+
+    local_as: int
+    router_id: str
+    peers: tuple[Peer, ...]
+    next_hops: Mapping[str, Mapping[Family, str]] = field(hash=False)
+    """Site -> its next hop of each family, as the routers know it."""
+    local_preference: int | None = None
+    med: int | None = None
+    communities: frozenset[str] = frozenset({NO_EXPORT})
+    large_communities: frozenset[str] = frozenset()
+    listen: int | None = None
+    exabgp: Path | None = None
+    """The program; None: the package of this interpreter."""
+    user: str = "steering-bgp"
+
+    def attributes(self, address: str, site: str) -> Attributes:
+        """What to announce of one address. Raises KeyError where the site lacks the family."""
+        return Attributes(
+            next_hop=self.next_hops[site][Family.of(address)],
+            local_preference=self.local_preference,
+            med=self.med,
+            communities=frozenset(WELL_KNOWN.get(one, one) for one in self.communities),
+            large_communities=self.large_communities,
+        )
+
+    def site_of(self, next_hop: str) -> str | None:
+        """The site that a next hop stands for; None for a stranger."""
+        for site, hops in self.next_hops.items():
+            if next_hop in hops.values():
+                return site
+        return None
+
+    def objection(
+        self, address: str, site: str, *, allowed: Collection[str], own: Collection[str]
+    ) -> str | None:
+        """Why this address must never be announced through this site; None where it may.
+
+        The last gate before the speaker: host routes of the policies' addresses, never one
+        that the routers need themselves to get there or to talk to us.
+        """
+        if because := unfit(address, allowed=allowed, own=own):
+            return because
+        if (taken := self.site_of(address)) is not None:
+            return f"it is the next hop of {taken}"
+        if any(address in {peer.address, peer.local_address} for peer in self.peers):
+            return "it is an end of a BGP session"
+        if Family.of(address) not in self.next_hops.get(site, {}):
+            return f"site {site} has no {Family.of(address)} next hop"
+        return None

@@ -1,0 +1,78 @@
+"""Who acts on the tables of this network namespace, by the sockets that agents show (`presence`).
+
+An agent of another configuration goes on acting while this one's is switched off: it has another
+`runtime`, and looks for the switch there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from steering.act.kernel.presence import PresenceSocket, be_present, others
+from steering.act.preflight import may_change_routes
+
+SHOWN = "steering/table"
+"""What the names of these sockets begin with; the table's number follows."""
+LOCK = "agent.lock"
+"""The file in `runtime` that an agent has open, locked, for as long as it acts."""
+_NAME = re.compile(rf"\0{SHOWN}/([0-9]{{1,10}})/([0-9]{{1,9}})/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActingAgent:
+    """A process that acts on a table."""
+
+    table: int
+    pid: int
+    command: str
+    """How it was called; empty where that can't be told."""
+
+    def __str__(self) -> str:
+        return f"process {self.pid}{f' ({self.command})' if self.command else ''}"
+
+
+def elsewhere(runtime: Path) -> tuple[ActingAgent, ...]:
+    """All that act by another directory than this one, by table.
+
+    Raises OSError where the kernel does not tell.
+    """
+    with be_present(SHOWN + "/none") as mine:
+        shown = [one for one in others(SHOWN, mine) if may_act(one)]
+    found = {acting for one in shown for acting in _named(one) if not _of(acting.pid, runtime)}
+    return tuple(sorted(found, key=lambda acting: (acting.table, acting.pid)))
+
+
+def may_act(one: PresenceSocket) -> bool:
+    """Whether it may be an agent: any user may give a socket such a name."""
+    if one.uid in (0, os.geteuid()):
+        return True
+    try:
+        return one.pid is not None and may_change_routes(one.pid, uid=one.uid)
+    except OSError:
+        return False
+
+
+def _named(one: PresenceSocket) -> Iterator[ActingAgent]:
+    if found := _NAME.match(one.name):
+        table, pid = map(int, found.groups())
+        command = b""
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        said = command.decode(errors="replace").strip()
+        yield ActingAgent(table=table, pid=pid, command=said[said.find("steering") :])
+
+
+def _of(pid: int, runtime: Path) -> bool:
+    """Whether it has this directory's lock open."""
+    with contextlib.suppress(OSError):
+        lock = (runtime / LOCK).stat()
+        for open_file in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(open_file.stat(), lock):
+                    return True
+    return False

@@ -1,0 +1,330 @@
+"""The Linux actuator: makes the kernel match a plan, and takes everything back.
+
+It adds the one writing socket to the reader. It does not remember what it did: each call
+reads the kernel, makes up the difference and reads again.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from steering import next_hop
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.diff import (
+    Change,
+    ChangeKind,
+    Occupied,
+    askable,
+    is_our_rule,
+    objection,
+    route_changes,
+    rule_changes,
+)
+from steering.act.kernel.expected import Expected
+from steering.act.kernel.netlink import BATCH, ChangeSocket, KernelRefusal, KernelRequest
+from steering.act.kernel.rtnetlink import Action, Route, Rule
+from steering.act.kernel.state import KernelProblem, KernelReader, Table
+from steering.model import Done, Family, Refused, Seconds
+
+SWITCHED_OFF: Final = "switched off: this host is not to be written to"
+_TRIES = 3
+
+
+class KernelActuator(KernelReader):
+    """Makes the kernel match a plan, and takes everything of ours back.
+
+    `may_write` is asked immediately before each batch; while it says no, nothing is put in.
+    Taking back is always allowed.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        super().__init__(claim)
+        self._may_write = may_write
+        self._writing = ChangeSocket()
+        self._asked: Collection[str] = ()
+        """The addresses that `_wanted` is made of."""
+        self._wanted: Mapping[tuple[Family, int], Sequence[Route]] = {}
+        self._right: dict[tuple[Family, int], Table] = {}
+        """The sites' tables as they were when nothing had to change in them."""
+        self._placed = Expected()
+
+    def close(self) -> None:
+        self._writing.close()
+        super().close()
+
+    def prepare(
+        self, addresses: Collection[str], *, steering: bool = True
+    ) -> tuple[KernelProblem, ...]:
+        """Makes the sites' tables hold the ways to these addresses; and all our rules be there.
+
+        Without `steering` no rule is there but those that carry marked questions over the sites.
+        Returns what can't be had, and why. Changes nothing where all is there. The routes through
+        a site whose link is down are such a trouble: questions through it fail until they can be
+        put in.
+        """
+        claim = self.claim
+        of_routes, occupied = self._table_changes(addresses)
+        wanted = claim.rules if steering else claim.questions
+        rules = [rule for family in claim.families for rule in wanted(family)]
+        there = self._rules()
+        of_rules = rule_changes(rules, there, claim)
+        self._placed.found(rule for rule in rules if rule in there)
+        # Tables before the rules that look them up, and removals last of all.
+        changes = sorted(
+            (*of_routes, *of_rules), key=lambda change: change.act is ChangeKind.REMOVE
+        )
+        said = self._carry_out(changes)
+        refused = (
+            (f"{change.act} ", change.what, refusal.text)
+            for change, refusal in zip(changes, said, strict=True)
+            if refusal is not None
+        )
+        return _troubles((*(("", o.wanted, _taken_by(o.by)) for o in occupied), *refused))
+
+    def _table_changes(
+        self, addresses: Collection[str]
+    ) -> tuple[Sequence[Change], Sequence[Occupied]]:
+        """What must change in the sites' tables. One that is as it was when it was right, is."""
+        if addresses != self._asked or not self._wanted:
+            self._asked, self._wanted = addresses, _by_table(self.claim, addresses)
+            self._right.clear()
+        changes: list[Change] = []
+        occupied: list[Occupied] = []
+        for place, wanted in self._wanted.items():
+            there = self._table(*place)
+            if self._right.get(place) is there:
+                continue
+            more, taken = route_changes(wanted, (*there.ours, *there.others), self.claim.protocol)
+            if not more and not taken:
+                self._right[place] = there
+                self._placed.found(wanted)
+            changes += more
+            occupied += taken
+        return changes, occupied
+
+    def apply(
+        self, plan: Mapping[str, str], allowed: Collection[str]
+    ) -> tuple[Done | Refused, ...]:
+        """Makes our host routes be this plan (address to site), both families at once.
+
+        Additions and replacements go first, removals last, in one batch; then the table is
+        read back, and what it shows is what counts. Only addresses in `allowed` are ever put
+        in. One refusal doesn't stop the rest. Where nothing has to change, nothing is sent
+        and only refusals are returned. Seconds in a Done run from the call to the reading
+        back.
+        """
+        started = time.monotonic()
+        claim = self.claim
+        wanted: list[Route] = []
+        results: list[Done | Refused] = []
+        own = self.own_addresses() if plan else frozenset()
+        for address, site in plan.items():
+            because = objection(address, site, claim=claim, allowed=allowed, own=own)
+            if because is None:
+                wanted.append(claim.steer(address, site))
+            else:
+                results.append(
+                    Refused(action=ChangeKind.ADD, address=address, site=site, because=because)
+                )
+        there = [self._table(family, claim.table) for family in Family]
+        present = [route for table in there for route in (*table.ours, *table.others)]
+        changes, occupied = route_changes(wanted, present, claim.protocol)
+        self._placed.keep_routes(claim.table, wanted)
+        self._placed.found(frozenset(wanted) & frozenset(present))
+        results.extend(
+            Refused(
+                action=ChangeKind.ADD,
+                address=o.wanted.destination,
+                site=claim.site_of(o.wanted.hop),
+                because=_taken_by(o.by),
+            )
+            for o in occupied
+        )
+        if changes:
+            said = self._carry_out(changes)
+            shown = frozenset(self._routes(claim.table))
+            seconds = time.monotonic() - started
+            results.extend(
+                self._result(change, refusal, shown, seconds)
+                for change, refusal in zip(changes, said, strict=True)
+            )
+        return tuple(results)
+
+    def lost(self) -> tuple[Route | Rule, ...]:
+        """What had been taken out by somebody else and is back, since this was last asked for."""
+        return self._placed.lost()
+
+    def withdraw(self, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
+        """Takes out all rules and routes of ours, in both families; what would not go.
+
+        What is left alone: everything of another protocol number or outside the claim, and
+        what the claim `but` owns as well.
+        """
+        self._placed.forget()
+        for _ in range(_TRIES):
+            changes = [Change(act=ChangeKind.REMOVE, what=what) for what in self._everything(but)]
+            if not changes:
+                break
+            said = self._carry_out(changes)
+        else:
+            left = set(map(_name, self._everything(but)))
+            return tuple(
+                KernelProblem(
+                    what=_name(change.what), because=refusal.text if refusal else "came back"
+                )
+                for change, refusal in zip(changes, said, strict=True)
+                if _name(change.what) in left
+            )
+        return ()
+
+    def remains(self, *, but: Claim | None = None) -> bool:
+        """Whether anything of ours is in the kernel, be it a leftover; `but` as in `withdraw`."""
+        return any(True for _ in self._everything(but))
+
+    def _everything(self, but: Claim | None) -> Iterator[Route | Rule]:
+        """All that is ours, in an order in which stopping anywhere is safe.
+
+        The rule that sends traffic to the steers goes first: from then on everything takes
+        the host's own ways. What the other rules jump to goes last.
+        """
+        claim = self.claim
+        if not claim.sites:
+            return  # a claim on nothing: see parts.NOTHING
+        rules = [rule for rule in self._rules() if is_our_rule(rule, claim)]
+        routes = [r for r in self._routes(*claim.tables) if r.protocol == claim.protocol]
+        if but is not None and but.sites:
+            rules = [rule for rule in rules if not is_our_rule(rule, but)]
+            routes = [r for r in routes if r.table not in but.tables or r.protocol != but.protocol]
+        steering = [r for r in rules if r.action is Action.TABLE and r.table == claim.table]
+        targets = [r for r in rules if r.action is Action.NOP]
+        yield from steering
+        yield from routes
+        yield from (rule for rule in rules if rule not in steering and rule not in targets)
+        yield from targets
+
+    def _carry_out(self, changes: Sequence[Change]) -> tuple[KernelRefusal | None, ...]:
+        said: list[KernelRefusal | None] = []
+        for at in range(0, len(changes), BATCH):
+            batch = changes[at : at + BATCH]
+            if self._may_write() or all(change.act is ChangeKind.REMOVE for change in batch):
+                orders = [_order(change) for change in batch]
+                done = iter(self._send([one for one in orders if isinstance(one, KernelRequest)]))
+                became = [one if isinstance(one, KernelRefusal) else next(done) for one in orders]
+                for change, refusal in zip(batch, became, strict=True):
+                    if refusal is None:
+                        self._placed.carried_out(change)
+                said += became
+            else:
+                said += [KernelRefusal(number=0, text=SWITCHED_OFF)] * len(batch)
+        return tuple(said)
+
+    def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
+        return self._writing.carry_out(orders)
+
+    def _result(
+        self,
+        change: Change,
+        refusal: KernelRefusal | None,
+        there: frozenset[Route],
+        seconds: Seconds,
+    ) -> Done | Refused:
+        assert isinstance(change.what, Route)
+        route = change.what
+        address = route.destination if route.length == route.family.bits else route.prefix
+        site = self.claim.site_of(route.hop)
+        if (route in there) is not (change.act is ChangeKind.REMOVE):
+            return Done(action=change.act, address=address, site=site, seconds=seconds)
+        because = refusal.text if refusal else "the kernel took it, but it is not so when read back"
+        return Refused(action=change.act, address=address, site=site, because=because)
+
+
+def _order(change: Change) -> KernelRequest | KernelRefusal:
+    """The order for one change, or why there can be none."""
+    try:
+        return order(change)
+    except OSError as error:
+        assert isinstance(change.what, Route)
+        because = f"there is no interface {change.what.dev}"
+        return KernelRefusal(number=error.errno or errno.ENODEV, text=because)
+
+
+def order(change: Change) -> KernelRequest:
+    """The netlink order for one change.
+
+    An addition is exclusive, so that it can't replace what someone else put there since the
+    table was read; nothing here forces a next hop that is not on the link. Raises OSError where
+    there is no such interface.
+    """
+    match change:
+        case Change(act=ChangeKind.REMOVE, what=Route() as route):
+            return KernelRequest(
+                kind=rtnetlink.DELROUTE, flags=0, body=rtnetlink.route_body(route, removal=True)
+            )
+        case Change(act=ChangeKind.REMOVE, what=Rule() as rule):
+            return KernelRequest(kind=rtnetlink.DELRULE, flags=0, body=rtnetlink.rule_body(rule))
+        case Change(act=ChangeKind.REPLACE, what=Route() as route):
+            flags = rtnetlink.CREATE | rtnetlink.REPLACE
+            return KernelRequest(
+                kind=rtnetlink.NEWROUTE, flags=flags, body=rtnetlink.route_body(route)
+            )
+        case Change(what=Route() as route):
+            flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+            return KernelRequest(
+                kind=rtnetlink.NEWROUTE, flags=flags, body=rtnetlink.route_body(route)
+            )
+        case Change(what=Rule() as rule):
+            flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+            return KernelRequest(
+                kind=rtnetlink.NEWRULE, flags=flags, body=rtnetlink.rule_body(rule)
+            )
+    raise AssertionError(change)
+
+
+def _by_table(
+    claim: Claim, addresses: Collection[str]
+) -> Mapping[tuple[Family, int], Sequence[Route]]:
+    """What each of the sites' tables is to hold, by family and number; nothing in some."""
+    found: dict[tuple[Family, int], list[Route]] = {
+        (family, table): [] for table in claim.tables[1:] for family in Family
+    }
+    for route in claim.probe_routes(askable(addresses, claim)):
+        found[route.family, route.table].append(route)
+    return found
+
+
+def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelProblem, ...]:
+    """What is wrong with each, in one word for many that have the same way and reason."""
+    alike: dict[tuple[object, ...], list[tuple[str, Route | Rule, str]]] = {}
+    for one in wrong:
+        act, what, because = one
+        way = (what.table, what.family, _way(what)) if isinstance(what, Route) else (what,)
+        alike.setdefault((act, because, *way), []).append(one)
+    return tuple(
+        KernelProblem(what=f"{act}{_name(what, len(many))}", because=because, family=what.family)
+        for many in alike.values()
+        for act, what, because in many[:1]
+    )
+
+
+def _name(what: Route | Rule, many: int = 1) -> str:
+    if isinstance(what, Route):
+        routes = f"route {what.prefix}" if many == 1 else f"{many} routes"
+        return f"{routes} {_way(what)} in table {what.table} ({what.family})"
+    return f"rule {what.priority} ({what.family})"
+
+
+def _way(route: Route) -> str:
+    return next_hop.words(route.hop) if route.hop else route.kind.name.lower()
+
+
+def _taken_by(route: Route) -> str:
+    return f"someone else's route stands there (protocol {route.protocol}, {_name(route)})"

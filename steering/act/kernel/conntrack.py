@@ -1,0 +1,194 @@
+"""What this host forwards to a nameserver and what came back: the kernel's table of connections.
+
+Where a host translates addresses (NAT), the kernel keeps an entry for each connection that it
+forwards: who sent the packet, as whom it left, and whether anything came back. That is read here
+for questions by UDP, with the kernel sorting out all others. Nothing is changed; where no
+rule of a firewall or of NAT asks for it, there is no such table and nothing is found. After
+linux/netfilter/nfnetlink_conntrack.h and nf_conntrack_common.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.netlink import QuerySocket
+from steering.model import Family, Seconds
+
+NETFILTER: Final = 12  # NETLINK_NETFILTER
+_GET: Final = 1 << 8 | 1  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET
+_HEAD: Final = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource
+_NESTED: Final = 0x8000
+_ORIGINAL, _REPLY, _STATUS, _TIMEOUT, _FILTER = 1, 2, 3, 7, 25  # CTA_*
+_ADDRESSES, _PORTS = 1, 2  # CTA_TUPLE_IP, CTA_TUPLE_PROTO
+_PROTOCOL, _TO_PORT = 1, 3  # CTA_PROTO_NUM, CTA_PROTO_DST_PORT
+_FROM: Final = {Family.IPV4: 1, Family.IPV6: 3}  # CTA_IP_V4_SRC, CTA_IP_V6_SRC
+_TO: Final = {Family.IPV4: 2, Family.IPV6: 4}
+_BY_SERVICE: Final = 1 << 3 | 1 << 5  # CTA_FILTER_F_CTA_PROTO_NUM, _PROTO_DST_PORT
+_SEEN_REPLY, _ASSURED = 1 << 1, 1 << 2  # IPS_*
+_UDP, _DNS = 17, 53
+_LIMITS: Final = Path("/proc/sys/net/netfilter")
+AT_ONCE: Final = 4096
+"""Entries of a family that are read, at the most."""
+SOURCES: Final = 256
+"""Sources among these, at the most: more say that somebody makes them up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConntrackEntry:
+    """One connection by UDP to port 53 of an address."""
+
+    address: str
+    source: str
+    apart: bool = False
+    """Not sent on for somebody behind this host: it sends this itself, or another site does, which
+    no detour takes. Told once for each source."""
+    translated: str
+    """What it leaves as; the same as `source` where nothing is translated."""
+    answered: bool
+    lasting: bool
+    """Packets have gone both ways for a while: a port that is used again and again."""
+    age: Seconds | None
+    """Since its latest packet, rounded up to seconds; None: that can't be told."""
+
+
+class Conntrack:
+    """Reads the table of this network namespace, which takes CAP_NET_ADMIN.
+
+    Whose a source is, the way back to it tells: who may bind to it says nothing where anybody may
+    bind to anything (net.ipv4.ip_nonlocal_bind).
+    """
+
+    def __init__(self, transit: Collection[str] = (), limits: Path = _LIMITS) -> None:
+        """`transit` are interfaces by which other sites' packets arrive: no detour takes these.
+        Which they are is known by the way back to their source.
+        """
+        self._transit, self._limits = frozenset(transit), limits
+
+    def questions(self, family: Family, addresses: Collection[str]) -> list[ConntrackEntry]:
+        """Those to the addresses of a family, some of them where there are very many.
+
+        None where the kernel has no such table. Raises OSError where it may not be read. The kernel
+        goes through its whole table for it, whoever is asked about: 9 ms for 262,144 buckets.
+        """
+        if not self._limits.parent.is_dir():
+            why = f"there is no {self._limits.parent} (ProcSubset= of the unit?)"
+            raise OSError(errno.ENOTDIR, why)
+        lasts = {lasting: self._limit(lasting=lasting) for lasting in (False, True)}
+        wanted = {rtnetlink.packed(a): a for a in addresses if Family.of(a) is family}
+        if lasts[False] is None or not wanted or self._number("nf_conntrack_count") == 0:
+            return []  # no connection is tracked, here at least
+        try:
+            with QuerySocket(NETFILTER) as asking:
+                found = asking.some(_GET, _request(family), AT_ONCE)
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.ENOENT}:
+                raise OSError(error.errno, "the kernel lists no connections") from error
+            raise
+        size = family.bits // 8
+        there = _HEAD.size + 4 + 4 + 4 + size + 4  # behind four attributes' heads and the source
+        entries = (
+            _entry(family, wanted, body, lasts)
+            for body in found
+            if body[there : there + size] in wanted  # most are not, and reading one takes 10 us
+        )
+        mine = [entry for entry in entries if entry is not None]
+        apart, behind = self._whose(dict.fromkeys(entry.source for entry in mine))
+        once = {entry.source: entry for entry in mine if entry.source in apart}
+        others = [entry for entry in mine if entry.source in behind]
+        return [*(replace(entry, apart=True) for entry in once.values()), *others]
+
+    def _whose(self, sources: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+        """Those that are addresses of this host, or reached by an interface by which other sites'
+        packets arrive; and those that are neither.
+        """
+        transit = set()
+        for name in self._transit:
+            with suppress(OSError):  # there is none now
+                transit.add(socket.if_nametoindex(name))
+        apart, behind, asked = set(), set(), list(islice(sources, SOURCES))
+        with QuerySocket() as asking:
+            back = asking.get_each(
+                rtnetlink.GETROUTE, [rtnetlink.lookup_of(source) for source in asked]
+            )
+        for source, way in zip(asked, back, strict=True):
+            if way is not None and (rtnetlink.is_local(way) or transit & rtnetlink.links_from(way)):
+                apart.add(source)
+            else:
+                behind.add(source)
+        return frozenset(apart), frozenset(behind)
+
+    def _limit(self, *, lasting: bool) -> int | None:
+        """Seconds after which the kernel forgets an entry; None: it keeps none."""
+        return self._number(f"nf_conntrack_udp_timeout{'_stream' if lasting else ''}")
+
+    def _number(self, name: str) -> int | None:
+        """What the kernel says of its tracking in this network namespace; None: nothing."""
+        with suppress(OSError, ValueError):
+            return int((self._limits / name).read_text())
+        return None
+
+
+def _nest(kind: int, *parts: bytes) -> bytes:
+    return rtnetlink.attribute(kind | _NESTED, b"".join(parts))
+
+
+def _request(family: Family) -> bytes:
+    """All entries by UDP to port 53, sorted out by the kernel since Linux 5.8.
+
+    Not by address: of IPv6 it takes what is equal for what is not, up to Linux 6.18 at the least.
+    """
+    port = rtnetlink.attribute(_TO_PORT, struct.pack("!H", _DNS))
+    by = _nest(_PORTS, rtnetlink.attribute(_PROTOCOL, bytes([_UDP])), port)
+    flags = rtnetlink.attribute(1, rtnetlink.u32(_BY_SERVICE))  # CTA_FILTER_ORIG_FLAGS
+    wanted = _nest(_FILTER, flags, rtnetlink.attribute(2, rtnetlink.u32(0)))
+    return _HEAD.pack(rtnetlink.family_number(family), 0, 0) + _nest(_ORIGINAL, by) + wanted
+
+
+def _entry(
+    family: Family, wanted: Mapping[bytes, str], body: bytes, lasts: Mapping[bool, int | None]
+) -> ConntrackEntry | None:
+    """What an entry says; None where it isn't one that was asked for: older kernels tell of all."""
+    said = rtnetlink.attributes(body, _HEAD.size)
+    original, reply = said.get(_ORIGINAL, b""), said.get(_REPLY, b"")
+    address = wanted.get(_end(original, _TO[family]))
+    if address is None or _service(original) != (_UDP, _DNS):
+        return None
+    if _end(reply, _FROM[family]) != rtnetlink.packed(address):
+        return None  # it is sent on to somebody else: a resolver that answers in its place
+    source, translated = _end(original, _FROM[family]), _end(reply, _TO[family])
+    if {len(source), len(translated)} != {family.bits // 8} or _STATUS not in said:
+        return None
+    flags = int.from_bytes(said[_STATUS], "big")
+    lasting = bool(flags & _ASSURED)
+    limit, left = lasts[lasting], said.get(_TIMEOUT)
+    age = None if limit is None or left is None else limit - int.from_bytes(left, "big")
+    return ConntrackEntry(
+        address=address,
+        source=rtnetlink.text(source),
+        translated=rtnetlink.text(translated),
+        answered=bool(flags & _SEEN_REPLY),
+        lasting=lasting,
+        age=age if age is not None and age >= 0 else None,
+    )
+
+
+def _end(spelled: bytes, kind: int) -> bytes:
+    """One of the addresses of a tuple; empty: there is none."""
+    within = rtnetlink.attributes(rtnetlink.attributes(spelled, 0).get(_ADDRESSES, b""), 0)
+    return within.get(kind, b"")
+
+
+def _service(spelled: bytes) -> tuple[int, int]:
+    """Protocol and port that a tuple leads to."""
+    within = rtnetlink.attributes(rtnetlink.attributes(spelled, 0).get(_PORTS, b""), 0)
+    protocol, port = within.get(_PROTOCOL, b""), within.get(_TO_PORT, b"")
+    return int.from_bytes(protocol, "big"), int.from_bytes(port, "big")

@@ -1,0 +1,226 @@
+"""Where a packet of this host goes first, and whether that is there: what its silence can't tell.
+
+The kernel knows from ARP and neighbour discovery whether the next hop answers, and from the
+driver whether the link is up. Without that a pulled cable of ours looks like a dead upstream.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from socket import IPPROTO_TCP, IPPROTO_UDP
+
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.foreign_rules import DNS, Flow
+from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.model import LOCAL, Family
+
+_UP, _LOWER_UP = 0x1, 0x10000  # IFF_UP, IFF_LOWER_UP of linux/if.h
+_INCOMPLETE, _FAILED = 0x01, 0x20  # NUD_* of linux/neighbour.h
+_LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change mask
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
+_NDA_DST = 1
+
+WITNESSES = 16
+"""Addresses of a family that stand for the others where each kind of packet is looked up."""
+_IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 1 << 3
+
+
+def gateway_dead(address: str, mark: int = 0) -> bool:
+    """Whether nothing can carry a packet with this mark to its first router on the way.
+
+    There is no route, its link is down, or its gateway does not answer. One that nobody asked for
+    lately counts as there. An address on a link of this host has no gateway: whether it answers
+    is its own affair. Raises OSError where the kernel can't be asked.
+    """
+    with QuerySocket() as asking:
+        way = way_of(asking, Flow(destination=address, mark=mark))
+        return way is None or not _carries(asking, way)
+
+
+def pinned(
+    asking: QuerySocket,
+    claim: Claim,
+    addresses: Mapping[str, Family],
+    *,
+    sources: Collection[str] = (),
+    beside_others: bool = False,
+    named: Collection[str] = (),
+    chosen: bool = True,
+) -> Mapping[tuple[str, str], int | None]:
+    """The (path, address) pairs whose mark leads over the path, and by which interface.
+
+    It is looked up in the kernel: a site's mark must lead to its next hop, the local mark out of
+    none of our tables. Whoever took a rule away, or a route out of a site's table, an answer to a
+    mark that pins nothing came over some other path, and counting it for this one would be a lie.
+    With `beside_others`, where rules of others come before ours, that has to be so by UDP and TCP,
+    and from each source (`variants`), for those that such a rule has `named` and for some of each
+    family; where it is so for none of these, it is for none at all.
+    """
+    found: dict[tuple[str, str], int | None] = {}
+    for path, family in product((LOCAL, *claim.sites), Family):
+        if path != LOCAL and claim.next_hop(path, family) is None:
+            continue
+        mine = [address for address, of in addresses.items() if of is family]
+        flows = [Flow(destination=address, mark=claim.mark_of(path)) for address in mine]
+        led = _led(asking, claim, path, family, flows)
+        if beside_others:
+            some = {*list(led)[:: -(-len(led) // WITNESSES) or 1]}
+            some |= {flow for flow in led if flow.destination in named}
+            every = [v for f in some for v in variants(asking, f, sources, chosen=chosen)]
+            astray = {
+                f.destination for f in set(every) - _led(asking, claim, path, family, every).keys()
+            }
+            if len(astray) == len(some):
+                continue
+            led = {flow: by for flow, by in led.items() if flow.destination not in astray}
+        found |= {(path, flow.destination): by for flow, by in led.items()}
+    return found
+
+
+def _led(
+    asking: QuerySocket, claim: Claim, path: str, family: Family, flows: Sequence[Flow]
+) -> dict[Flow, int | None]:
+    """Those of the packets that go over this path, and by which interface."""
+    return {
+        flow: way.oif
+        for flow, way in zip(flows, ways_of(asking, flows), strict=True)
+        if way is not None and leads(way, claim, path, family)
+    }
+
+
+def leads(way: Route | None, claim: Claim, path: str, family: Family) -> bool:
+    """Whether this way is that of a path."""
+    if way is None:
+        return False
+    if path == LOCAL:
+        return way.table not in claim.tables
+    return way.hop is not None and way.hop == claim.next_hop(path, family)
+
+
+def variants(
+    asking: QuerySocket, flow: Flow, sources: Collection[str] = (), *, chosen: bool = True
+) -> tuple[Flow, ...]:
+    """The packets that questions like this consist of: UDP and TCP, and from each source.
+
+    Without `sources`, or where one of them is empty, it is the one that the kernel chooses. A
+    socket that is not bound has none at the first look-up, and the chosen one at the second, which
+    `connect` does; not `chosen`: where no rule selects by the source, both find the same.
+    """
+    family = Family.of(flow.destination)
+    found: list[Flow] = []
+    for protocol in (IPPROTO_UDP, IPPROTO_TCP):
+        one = replace(flow, protocol=protocol)
+        mine: list[str | None] = [s for s in sources if s and Family.of(s) is family]
+        if not mine or "" in sources:
+            mine += dict.fromkeys((None, chosen_source(asking, one) if chosen else None))
+        found += (replace(one, source=source) for source in mine)
+    return tuple(found)
+
+
+def chosen_source(asking: QuerySocket, flow: Flow) -> str | None:
+    """The source address that the kernel gives to such packets; None: it finds no way."""
+    try:
+        return rtnetlink.source_from(asking.get(rtnetlink.GETROUTE, _question(flow)))
+    except OSError:
+        return None
+
+
+def way_of(asking: QuerySocket, flow: Flow, *, whole: bool = False) -> Route | None:
+    """The route that packets of this host to a nameserver take; None where there is none.
+
+    `whole`: the route with its own prefix, as it stands in its table.
+    """
+    try:
+        return rtnetlink.route_from(asking.get(rtnetlink.GETROUTE, _question(flow, whole=whole)))
+    except OSError:  # as in `way_to`
+        return None
+
+
+def ways_of(asking: QuerySocket, flows: Sequence[Flow]) -> list[Route | None]:
+    """As `way_of` for each of many."""
+    told = asking.get_each(rtnetlink.GETROUTE, [_question(flow) for flow in flows])
+    return [None if body is None else rtnetlink.route_from(body) for body in told]
+
+
+def _question(flow: Flow, *, whole: bool = False) -> bytes:
+    return rtnetlink.lookup_of(
+        flow.destination,
+        flow.mark,
+        protocol=flow.protocol,
+        source=flow.source,
+        source_port=flow.source_port,
+        destination_port=DNS,
+        uid=flow.uid,
+        whole=whole,
+    )
+
+
+def links(
+    asking: QuerySocket, claim: Claim, witnesses: Mapping[tuple[str, Family], str]
+) -> Mapping[tuple[str, Family], int]:
+    """The interface that a site's packets leave by, and its answers come in by, by (site, family).
+
+    As it is for the witness, an address that is asked through the site. Left out where it tells
+    nothing: a route of several links, or a link that the local path may use as well.
+    """
+    found: dict[tuple[str, Family], int] = {}
+    for pair, witness in witnesses.items():
+        used = _links_to(asking, witness, claim.mark_of(pair[0]))
+        if len(used) == 1 and not used & _links_to(asking, witness, claim.mark):
+            (found[pair],) = used
+    return found
+
+
+def _links_to(asking: QuerySocket, address: str, mark: int) -> frozenset[int]:
+    question = _question(Flow(destination=address, mark=mark), whole=True)
+    try:
+        return rtnetlink.links_from(asking.get(rtnetlink.GETROUTE, question))
+    except OSError:  # no way there
+        return frozenset()
+
+
+def way_to(asking: QuerySocket, address: str, mark: int = 0) -> Route | None:
+    """The route that a packet of this host takes; None where there is none."""
+    try:
+        return rtnetlink.route_from(
+            asking.get(rtnetlink.GETROUTE, rtnetlink.lookup_of(address, mark))
+        )
+    except OSError:  # ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: what the route's kind says
+        return None
+
+
+def _carries(asking: QuerySocket, way: Route) -> bool:
+    if way.kind is RouteKind.LOCAL:
+        return True
+    if way.oif is None or not _link_carries(asking, way.oif):
+        return False
+    return way.gateway is None or _answers(asking, way.gateway, way.oif)
+
+
+def _link_carries(asking: QuerySocket, index: int) -> bool:
+    body = _LINK.pack(0, 0, index, 0, 0) + rtnetlink.attribute(
+        _IFLA_EXT_MASK, rtnetlink.u32(_SKIP_STATISTICS)
+    )
+    try:
+        flags = _LINK.unpack_from(asking.get(rtnetlink.GETLINK, body))[3]
+    except OSError:
+        return False
+    return bool(flags & _UP and flags & _LOWER_UP)
+
+
+def _answers(asking: QuerySocket, gateway: str, index: int) -> bool:
+    # The gateway's own family: IPv4 may go by an IPv6 next hop (RFC 8950).
+    number = rtnetlink.family_number(Family.of(gateway))
+    body = _NEIGHBOUR.pack(number, index, 0, 0, 0) + rtnetlink.attribute(
+        _NDA_DST, rtnetlink.packed(gateway)
+    )
+    try:
+        state = _NEIGHBOUR.unpack_from(asking.get(rtnetlink.GETNEIGH, body))[2]
+    except OSError:  # ENOENT: nobody has asked for it lately
+        return True
+    return not state & (_INCOMPLETE | _FAILED)

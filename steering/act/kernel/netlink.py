@@ -1,0 +1,317 @@
+"""Three sockets to the kernel's routing: one that asks, one that listens, one that writes.
+
+All three are plain blocking or polled AF_NETLINK sockets, so they work inside an asyncio
+loop (an answer takes microseconds and needs no one else's turn), and leave no thread behind.
+They move messages and know nothing of what is in them; `rtnetlink` does.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import itertools
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from steering.act.kernel import rtnetlink
+
+# linux/netlink.h; the socket module has no names for these.
+_SOL_NETLINK = 270
+_EXT_ACK, _CAP_ACK, _STRICT_CHECK = 11, 10, 12
+_SO_RCVBUFFORCE = 33
+_SO_ATTACH_FILTER = 26
+_MESSAGE_ATTRIBUTE = 1  # NLMSGERR_ATTR_MSG
+
+_PATIENCE = struct.pack("ll", 1, 0)  # the kernel answers in microseconds; 1 s is for ever
+_DATAGRAM = 1 << 16  # the kernel's dumps come in pieces of at most 32 KiB
+_DUMP_TRIES = 5
+_ASKED_AT_ONCE = 64  # their answers fit into the receive buffer that a socket has by default
+
+BATCH = 256
+"""Most messages in one send: their acknowledgements fit into the receive buffer."""
+
+_RESTLESS = "the routing tables change faster than they can be read"
+
+# RTNLGRP_LINK 1, IPV4_ROUTE 7, IPV4_RULE 8, IPV6_ROUTE 11, IPV6_RULE 19: bit n-1 of the groups.
+_CHANGES = sum(1 << (group - 1) for group in (1, 7, 8, 11, 19))
+
+
+_BPF = struct.Struct("=HBBI")  # code, jump if true, jump if false, operand
+_LOAD_BYTE, _RETURN, _JUMP_EQUAL, _JUMP_GREATER_OR_EQUAL = 0x30, 0x06, 0x15, 0x35
+
+
+class _Socket:
+    def __init__(self, groups: int = 0, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
+        )
+        self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        self._socket.bind((0, groups))
+        self._sequence = 0
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class QuerySocket(_Socket):
+    """A socket that only ever sends requests to be told something."""
+
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        super().__init__(protocol=protocol)
+        self._protocol, self._torn = protocol, False
+        # Dumps filtered in the kernel: a host may carry a full BGP table beside ours.
+        self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
+
+    def dump(self, kind: int, body: bytes) -> list[bytes]:
+        """The bodies of everything that matches; none where the kernel has no such thing.
+
+        Raises OSError when it refuses, or when what it lists changes faster than it lists it.
+        """
+        for _ in range(_DUMP_TRIES):
+            found = self._dump_once(kind, body)
+            if found is not None:
+                return found
+        raise OSError(errno.EAGAIN, _RESTLESS)
+
+    def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
+        self._torn = False
+        bodies = list(self._listed(kind, body))
+        return None if self._torn else bodies
+
+    def _listed(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """The bodies as they come; whether they are torn is known when all have come."""
+        sequence = self._ask(kind, rtnetlink.DUMP, body)
+        while True:
+            for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
+                if message.sequence != sequence:
+                    continue
+                self._torn |= bool(message.flags & rtnetlink.DUMP_INTERRUPTED)
+                if message.kind in {rtnetlink.DONE, rtnetlink.ERROR}:
+                    refusal = _refusal(message)
+                    # No such table, no such family: nothing is there.
+                    if refusal and refusal.number not in {
+                        errno.ENOENT,
+                        errno.EAFNOSUPPORT,
+                        errno.EOPNOTSUPP,
+                    }:
+                        raise OSError(refusal.number, refusal.text)
+                    return
+                yield message.body
+
+    def some(self, kind: int, body: bytes, at_most: int) -> list[bytes]:
+        """Some of what matches, read by a socket of its own: the rest is never made.
+
+        A listing that changed meanwhile is as good. Raises OSError when the kernel refuses.
+        """
+        with QuerySocket(self._protocol) as asking:
+            return list(itertools.islice(asking._listed(kind, body), at_most))
+
+    def first(self, kind: int, body: bytes, at_most: int) -> tuple[list[bytes], bool]:
+        """The first so many of what matches, and whether that is all of it. Raises as `dump`."""
+        for _ in range(_DUMP_TRIES):
+            with QuerySocket(self._protocol) as asking:  # what is not read goes with it
+                found = list(itertools.islice(asking._listed(kind, body), at_most + 1))
+                if len(found) > at_most or not asking._torn:
+                    return found[:at_most], len(found) <= at_most
+        raise OSError(errno.EAGAIN, _RESTLESS)
+
+    def get(self, kind: int, body: bytes) -> bytes:
+        """The one thing asked for. Raises OSError where there is none."""
+        sequence = self._ask(kind, 0, body)
+        while True:
+            for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
+                if message.sequence != sequence:
+                    continue
+                if message.kind == rtnetlink.ERROR:
+                    refusal = _refusal(message)
+                    number = refusal.number if refusal else errno.ENODATA
+                    raise OSError(number, os.strerror(number))
+                return message.body
+
+    def get_each(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
+        """As `get` for each of them, in order; None where there is nothing, or it is refused."""
+        found: list[bytes | None] = []
+        for at in range(0, len(bodies), _ASKED_AT_ONCE):
+            found += self._get_some(kind, bodies[at : at + _ASKED_AT_ONCE])
+        return found
+
+    def _get_some(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
+        first = self._sequence + 1
+        self._sequence += len(bodies)
+        self._socket.send(
+            b"".join(
+                rtnetlink.message(kind, rtnetlink.REQUEST, first + i, b)
+                for i, b in enumerate(bodies)
+            )
+        )
+        found: list[bytes | None] = [None] * len(bodies)
+        waiting = set(range(len(bodies)))
+        while waiting:
+            for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
+                index = message.sequence - first
+                if index in waiting:
+                    waiting.discard(index)
+                    found[index] = None if message.kind == rtnetlink.ERROR else message.body
+        return found
+
+    def _ask(self, kind: int, flags: int, body: bytes) -> int:
+        self._sequence += 1
+        self._socket.send(rtnetlink.message(kind, rtnetlink.REQUEST | flags, self._sequence, body))
+        return self._sequence
+
+
+class NoticeSocket(_Socket):
+    """A socket on which the kernel tells of changes; it is never sent anything."""
+
+    def __init__(self, *, buffer: int | None = None) -> None:
+        super().__init__(_CHANGES)
+        self.overrun = False
+        """Messages were lost before the last call of `heard`: nobody knows of what."""
+        self._socket.setblocking(False)
+        if buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def ignore_system_tables(self) -> None:
+        """Leaves routes of the tables default, main and local (253 to 255) in the kernel.
+
+        A router that converges changes a million of them in a minute; a classic BPF program
+        on the socket (linux/filter.h) drops the messages before they are queued.
+        """
+        kind = 4 if sys.byteorder == "little" else 5  # the lower byte of nlmsg_type
+        code = array.array("B")
+        for step in (
+            (_LOAD_BYTE, 0, 0, kind),
+            (_JUMP_EQUAL, 1, 0, rtnetlink.NEWROUTE),
+            (_JUMP_EQUAL, 0, 2, rtnetlink.DELROUTE),
+            (_LOAD_BYTE, 0, 0, 16 + 4),  # rtm_table behind the message's header
+            (_JUMP_GREATER_OR_EQUAL, 1, 0, 253),
+            (_RETURN, 0, 0, _DATAGRAM),
+            (_RETURN, 0, 0, 0),
+        ):
+            code.frombytes(_BPF.pack(*step))
+        where, size = code.buffer_info()
+        program = struct.pack("HP", size // _BPF.size, where)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+    def heard(self, concerns: Callable[[rtnetlink.Message], bool], at_most: int = 1000) -> bool:
+        """Whether anything that concerns us came in since the last call; reads it away.
+
+        Each message is shown to `concerns`. When some were lost (ENOBUFS), anything may have
+        changed. At most so many
+        datagrams a call, so that a storm in other tables can't hold up the caller.
+        """
+        told = self.overrun = False
+        for _ in range(at_most):
+            try:
+                data = self._socket.recv(_DATAGRAM)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                told = self.overrun = True
+            else:
+                for message in rtnetlink.messages(data):
+                    told |= concerns(message)
+        return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRefusal:
+    """Why the kernel did not do one thing."""
+
+    number: int  # errno
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelRequest:
+    """One change for the kernel: message type, flags and body."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+class ChangeSocket(_Socket):
+    """A socket that changes the kernel's tables."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Where this is not permitted, the first order says so in the kernel's own words.
+        with contextlib.suppress(PermissionError):
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
+
+    def carry_out(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
+        """Sends at most BATCH orders at once; what the kernel said to each, in order.
+
+        A refused order doesn't keep the rest from being carried out. An acknowledgement that
+        gets lost is a refusal too: the caller's reading back tells what really happened.
+        Raises OSError when the batch could not be sent at all.
+        """
+        if not orders:
+            return ()
+        first = self._sequence + 1
+        self._sequence += len(orders)
+        flags = rtnetlink.REQUEST | rtnetlink.ACK
+        data = b"".join(
+            rtnetlink.message(order.kind, flags | order.flags, first + i, order.body)
+            for i, order in enumerate(orders)
+        )
+        self._socket.send(data)
+        lost = KernelRefusal(number=errno.ENOBUFS, text="no acknowledgement from the kernel")
+        said: list[KernelRefusal | None] = [lost] * len(orders)
+        waiting = set(range(len(orders)))
+        while waiting:
+            try:
+                answer = self._socket.recv(_DATAGRAM)
+            except OSError as error:
+                if error.errno in {errno.EAGAIN, errno.ENOBUFS}:
+                    break
+                raise
+            for message in rtnetlink.messages(answer):
+                index = message.sequence - first
+                if message.kind == rtnetlink.ERROR and index in waiting:
+                    waiting.discard(index)
+                    said[index] = _refusal(message)
+        return tuple(said)
+
+
+def _refusal(message: rtnetlink.Message) -> KernelRefusal | None:
+    """What an ERROR or DONE message says: None is an acknowledgement."""
+    if len(message.body) < 4:
+        return None
+    number = -struct.unpack_from("=i", message.body)[0]
+    if number <= 0:
+        return None
+    words = os.strerror(number)
+    if message.flags & rtnetlink.ACK_TLVS:
+        # An ERROR quotes the header of what it answers (RFC 3549, 2.3.2.2), a DONE doesn't.
+        start = 20 if message.kind == rtnetlink.ERROR else 4
+        more = rtnetlink.attributes(message.body, start).get(_MESSAGE_ATTRIBUTE)
+        if more:
+            words += f" ({more.rstrip(bytes(1)).decode(errors='replace')})"
+    return KernelRefusal(number=number, text=words)

@@ -1,0 +1,184 @@
+"""What this host's kernel says of packets from one source over one path, and of their answers.
+
+It is read, never guessed: by a look-up with the very mark, source and protocol, from the state of
+the link and of the next hop, and from the sysctls by which the kernel drops what comes back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steering.act.kernel import rtnetlink
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.foreign_rules import Flow
+from steering.act.kernel.gateways import gateway_dead, leads, way_of
+from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.rtnetlink import Action, RouteKind
+from steering.bounds import U32
+from steering.model import LOCAL, Family
+
+_SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921  # linux/sockios.h
+_UP, _RUNNING = 0x1, 0x40  # IFF_UP, IFF_RUNNING of linux/if.h
+_REQUEST = struct.Struct("=16si20x")  # struct ifreq, with a number in it
+_STRICT, _LOOSE = 1, 2  # rp_filter (RFC 3704 2.2, 2.4)
+_DROPPED = "IPReversePathFilter"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversePath:
+    """Why the kernel drops what comes back: rp_filter, as fib_validate_source applies it."""
+
+    interface: str
+    """By which the answers come in, where they come by the link that the questions left by."""
+    value: int
+    back: str | None
+    """The interface of the route back; None: there is no route back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathCheck:
+    """Where such packets go, and what would keep them or their answers from it."""
+
+    leads: bool = True
+    """They take the path that they are sent over."""
+    ruled: bool = True
+    """The rule that sends packets with this path's mark over it is there."""
+    before: str = ""
+    """The rule of somebody else that catches them first, and the remedy; empty: none does."""
+    routed: bool = True
+    """There is a route for them, whichever it is."""
+    interface: str | None = None
+    """By which they leave; None: none, or several."""
+    link: int | None = None
+    """Its index."""
+    gateway: str | None = None
+    up: bool = True
+    """Its link is up."""
+    reached: bool = True
+    """The next hop answers, or nobody has asked for it lately."""
+    mtu: int | None = None
+    """Of the link."""
+    reverse: ReversePath | None = None
+    """What drops the answers; None: nothing does."""
+
+    @property
+    def onward(self) -> str:
+        """Where they go, for people."""
+        if self.interface is None:
+            return "nowhere" if not self.routed else f"via {self.gateway or 'several links'}"
+        return f"{self.interface}, via {self.gateway}" if self.gateway else self.interface
+
+
+def passage(
+    asking: QuerySocket,
+    claim: Claim | None,
+    path: str,
+    flow: Flow,
+    *,
+    before: Mapping[tuple[str, str], str] | None = None,
+) -> PathCheck:
+    """What is so of these packets now. `before` has the rules that come first, by address and site.
+
+    Raises OSError where the kernel can't be asked at all.
+    """
+    way = way_of(asking, flow)
+    routed = way is not None and way.kind is not RouteKind.UNREACHABLE
+    family = Family.of(flow.destination)
+    link = way.oif if way is not None and routed else None
+    interface = _name(link)
+    return PathCheck(
+        leads=claim is None or (routed and leads(way, claim, path, family)),
+        ruled=claim is None or path == LOCAL or _has_rule(asking, claim, path, family),
+        before=(before or {}).get((flow.destination, path), ""),
+        routed=routed,
+        interface=interface,
+        link=link,
+        gateway=way.gateway if way is not None else None,
+        up=interface is None or _is_up(interface),
+        reached=not routed or not gateway_dead(flow.destination, flow.mark),
+        mtu=None if interface is None else _mtu(interface),
+        reverse=_reverse(asking, flow, link, interface) if family is Family.IPV4 else None,
+    )
+
+
+def dropped_on_return() -> int:
+    """How many packets rp_filter has dropped in this network namespace so far."""
+    try:
+        lines = Path("/proc/net/netstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    for names, numbers in zip(lines[::2], lines[1::2], strict=False):
+        found = dict(zip(names.split(), numbers.split(), strict=False))
+        if _DROPPED in found:
+            return int(found[_DROPPED])
+    return 0
+
+
+def _has_rule(asking: QuerySocket, claim: Claim, site: str, family: Family) -> bool:
+    mark, table = claim.mark_of(site), claim.table + claim.number(site)
+    rules = map(rtnetlink.rule_from, asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
+    return any(
+        rule is not None
+        and rule.action is Action.TABLE
+        and rule.table == table
+        and rule.mark is not None
+        and rule.mark == mark & (U32 if rule.mask is None else rule.mask)
+        for rule in rules
+    )
+
+
+def _reverse(
+    asking: QuerySocket, flow: Flow, link: int | None, interface: str | None
+) -> ReversePath | None:
+    """The kernel looks for the way back without the mark of the questions.
+
+    With `src_valid_mark` it takes that of the packet that came, which has none either.
+    """
+    if link is None or interface is None:
+        return None
+    value = max(_setting("all"), _setting(interface))
+    if value not in {_STRICT, _LOOSE}:
+        return None
+    back = way_of(asking, replace(flow, mark=0))
+    there = back is not None and back.kind is not RouteKind.UNREACHABLE
+    leaves_by = back.oif if back is not None and there else None
+    if (leaves_by == link) if value == _STRICT else there:
+        return None
+    return ReversePath(interface=interface, value=value, back=_name(leaves_by))
+
+
+def _setting(name: str) -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/conf", name, "rp_filter").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _name(link: int | None) -> str | None:
+    try:
+        return None if link is None else socket.if_indextoname(link)
+    except OSError:
+        return None
+
+
+def _is_up(interface: str) -> bool:
+    flags = _of_link(interface, _SIOCGIFFLAGS)
+    return flags is not None and flags & (_UP | _RUNNING) == _UP | _RUNNING
+
+
+def _mtu(interface: str) -> int | None:
+    return _of_link(interface, _SIOCGIFMTU)
+
+
+def _of_link(interface: str, request: int) -> int | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            told = fcntl.ioctl(sock, request, _REQUEST.pack(interface.encode(), 0))
+        except OSError:
+            return None
+    return int(_REQUEST.unpack(told)[1])

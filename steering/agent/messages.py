@@ -1,0 +1,44 @@
+"""What the agent says of itself: at its start, at its end, and while it is switched off."""
+
+from __future__ import annotations
+
+from steering.act.off_switch import OffSwitch
+from steering.agent.components import Components
+from steering.report.log import timestamp
+from steering.report.snapshot import Snapshot
+
+
+def summary(components: Components) -> str:
+    """What it measures, and what it acts by."""
+    setup, layout, actuators = components.setup, components.layout, components.actuators
+    config = setup.config
+    by_kernel = "kernel routes" if config.acts else "rules for its own questions alone"
+    ways = [by_kernel] if actuators and actuators.kernel.claim.sites else []
+    ways += ["BGP"] if actuators and actuators.bgp.speaker else []
+    if not config.compares:
+        ways = ["no actuator: no path is compared with another (`mode: rehearse` does)"]
+    return (
+        f"{config.site}, {config.mode}: {len(layout.targets)} addresses of "
+        f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, "
+        f"{' and '.join(ways) or 'no actuator'}"
+    )
+
+
+def stopped(components: Components, shown: Snapshot | None) -> str:
+    """What it leaves behind, by what was shown last, and how that ends."""
+    told = shown.speaking.announced if shown and shown.speaking else {}
+    left = len({**(shown.installed if shown else {}), **told})
+    if not (components.actuators and left):
+        return "nothing is steered"
+    return (
+        f"{left} steered addresses stay as they are for {components.setup.config.lease:g} s, "
+        "then the guard takes it back; `steering off` does at once"
+    )
+
+
+def switched_off(switch: OffSwitch) -> str:
+    """Who threw the switch, when and why."""
+    record = switch.record()
+    if record is None:
+        return "switched off"
+    return f"switched off by {record.by} at {timestamp(record.time)}: {record.reason or '-'}"

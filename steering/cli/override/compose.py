@@ -1,0 +1,82 @@
+"""What was typed, as the text of a file."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from difflib import get_close_matches
+
+from steering.cli.operator import author
+from steering.cli.override import NotDoneError
+from steering.cli.override.options import action_of
+from steering.config.overrides import Until, rfc3339
+from steering.config.problems import shown, suggestion
+from steering.config.scalars import Word
+from steering.config.units import seconds
+from steering.config.yaml_file import Value, write
+from steering.decide.remedies import EVERY_ALARM
+from steering.errors import WRONG_INPUT
+from steering.model import WallTime
+
+_KEYS = ("upstream", "nameserver", "address", "family")
+_LONGEST = 63
+_ALARMS = tuple(sorted(EVERY_ALARM))
+
+
+def alarm_of(options: argparse.Namespace) -> None:
+    """Raises NotDoneError where there is no such alarm, with those that it is nearest to."""
+    word = options.alarm
+    if word is not None and word not in EVERY_ALARM:
+        close = get_close_matches(word, _ALARMS, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else suggestion(word, _ALARMS)
+        raise NotDoneError(WRONG_INPUT, f"{shown(word)} is no alarm, {hint}")
+
+
+def name_of(options: argparse.Namespace) -> str:
+    """The name of the override, which is its file's too. Raises NotDoneError."""
+    try:
+        return Word().read(_made(options) if options.name is None else options.name, None)
+    except ValueError as error:
+        raise NotDoneError(WRONG_INPUT, f"name: {error}") from None
+
+
+def _made(options: argparse.Namespace) -> str:
+    """A name for an acknowledgement: `seen-unproven-gtld-servers`."""
+    parts = (getattr(options, key) for key in (*_KEYS, "site"))
+    name = "-".join(("seen", options.alarm, *filter(None, parts)))
+    return re.sub("[^A-Za-z0-9._-]", "-", name)[:_LONGEST].rstrip(".")
+
+
+def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
+    """The text of the file. Raises NotDoneError; what else is wrong shows when it is read."""
+    action, to = action_of(options)
+    match: dict[str, Value] = {k: v for k in _KEYS if (v := getattr(options, k)) is not None}
+    if options.alarm is None and bool(match) is options.all:
+        raise NotDoneError(
+            WRONG_INPUT, "wanted some of --upstream, --nameserver, --address, --family, or --all"
+        )
+    if options.site is not None:
+        match["site"] = options.site
+    values: dict[str, Value] = {
+        "name": name,
+        "match": match,
+        "action": str(action),
+        **({"to": to} if to is not None else {}),
+        **({"alarm": options.alarm} if options.alarm is not None else {}),
+        "until": _until(options, wall),
+        "reason": options.reason,
+        "by": options.by or author(),
+    }
+    head = f"# Written by `steering override {options.doing}` at {rfc3339(math.floor(wall))}.\n"
+    return head + write({"overrides": [values]})
+
+
+def _until(options: argparse.Namespace, wall: WallTime) -> str:
+    try:
+        if options.length is not None:
+            return rfc3339(math.ceil(wall + seconds(options.length)))
+        return Until().write(Until().read(options.until, None))
+    except (ValueError, OverflowError) as error:
+        given = "--for" if options.length is not None else "--until"
+        raise NotDoneError(WRONG_INPUT, f"{given}: {error}") from None

@@ -1,0 +1,130 @@
+"""The directory of the overrides that commands make: one file each, put there whole.
+
+A file is written beside its place under a name that is not read, is on the disk before it is
+renamed, and belongs to whom the directory belongs to. Whoever stops half-way leaves at most
+such a draft. Two who write at once wait for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from steering.config.override_files import FOLDER
+from steering.model import Seconds
+
+_PATIENCE: Seconds = 5.0
+_LOOK_AGAIN: Seconds = 0.02
+
+
+class OverrideDirectory:
+    """`overrides.d` below one directory of policies."""
+
+    def __init__(self, policies: Path) -> None:
+        self.folder = policies / FOLDER
+
+    def place(self, name: str) -> Path:
+        """Where the override of this name lies, or would."""
+        return self.folder / f"{name}.yaml"
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes anything meanwhile. Makes the directory if it is missing.
+
+        Raises TimeoutError where somebody has been at it for seconds, OSError where the
+        directory can't be had.
+        """
+        self._make()
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _lock(descriptor, self.folder)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def put(self, place: Path, text: str) -> None:
+        """Puts a file there, or another one in its place. Only within `exclusive`.
+
+        Raises OSError, and everything is as it was then; but for the last step, after which
+        the file is in place and only not known to be on the disk: the message says so.
+        """
+        draft = place.with_name(f".{place.stem}.draft")
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()  # of one that was killed
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(draft, flags, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                _as_its_directory(file.fileno(), self.folder)
+                os.fsync(file.fileno())
+            draft.replace(place)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise OSError(error.errno, error.strerror, str(place)) from error
+        self._settle(f"{place} is in force")
+
+    def take(self, place: Path) -> None:
+        """Removes a file. Raises OSError, as `put` does. Only within `exclusive`."""
+        place.unlink()
+        self._settle(f"{place} is gone")
+
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o700)
+        except FileExistsError:
+            return
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _as_its_directory(descriptor, self.folder.parent)
+        finally:
+            os.close(descriptor)
+        _sync(self.folder.parent)
+
+    def _settle(self, what: str) -> None:
+        try:
+            _sync(self.folder)
+        except OSError as error:
+            raise OSError(
+                error.errno, f"{what}, but may not be after a crash of this host: {error.strerror}"
+            ) from error
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise TimeoutError(f"somebody else has been writing in {folder} for long") from None
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return
+
+
+def _as_its_directory(descriptor: int, directory: Path) -> None:
+    """Gives what was made the owner and the permissions of the directory it lies in.
+
+    Who may read or replace the others may do so with this one: the agent, above all, must.
+    """
+    above = directory.stat()
+    mode = stat.S_IMODE(above.st_mode) & 0o777
+    os.fchmod(descriptor, mode if stat.S_ISDIR(os.fstat(descriptor).st_mode) else mode & 0o666)
+    if os.geteuid() == 0:
+        os.fchown(descriptor, above.st_uid, above.st_gid)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,128 @@
+"""What may be typed after `steering`: the commands, their options, and the help that says so."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from steering import __version__
+from steering.cli.override.options import add_commands
+
+DEFAULT = Path("/etc/steering/steering.yaml")
+
+
+_TIME = "RFC 3339, or UTC without an offset"
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="steering",
+        description="Keeps DNS resolution working when an upstream nameserver, seen from here, "
+        "goes bad.",
+        epilog="Exit codes: 0 fine, 1 failed at run time, 2 wrong input, 3 not permitted.",
+    )
+    top.add_argument("--version", action="version", version=f"steering {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+
+    def configured(name: str, text: str) -> argparse.ArgumentParser:
+        return with_config(command(name, text))
+
+    def with_config(
+        sub: argparse.ArgumentParser, default: Path | str = DEFAULT
+    ) -> argparse.ArgumentParser:
+        option = sub.add_argument(
+            "--config",
+            type=Path,
+            default=default,
+            metavar="FILE",
+            help=f"the configuration (default: {DEFAULT})",
+        )
+        option.complete = {"bash": "_shtab_compgen_files", "zsh": "_files"}  # type: ignore[attr-defined]
+        return sub
+
+    configured("run", "run the agent in the foreground")
+    check = configured("check", "validate configuration and policies, print every problem")
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 1, 2 or 3 for what is said of this host, or of overrides, as well",
+    )
+    check.add_argument(
+        "--prefix-list",
+        choices=("bird", "frr", "junos"),
+        help="print a filter for the routers that are told by BGP: the policies' addresses",
+    )
+    check.add_argument(
+        "--sites",
+        action="store_true",
+        help="ask over each site once, by UDP, TCP and with large answers, and say what fails and "
+        "why; takes 30 seconds at most, and exits 1 where something fails",
+    )
+    check.add_argument(
+        "--temporary-rules",
+        action="store_true",
+        help="with --sites, where no agent runs: put in what carries these questions, and nothing "
+        "else, while it asks",
+    )
+    check.add_argument("--json", action="store_true", help="with --sites: as data")
+    status = configured("status", "show what the running agent sees and does")
+    status.add_argument("--json", action="store_true", help="as /api/v1/status answers")
+    status.add_argument("--all", action="store_true", help="healthy addresses too")
+    explain = configured("explain", "say which rule decides for an address, and on what evidence")
+    explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
+    explain.add_argument("--json", action="store_true", help="as data")
+    explain.add_argument(
+        "--at", type=_moment, metavar="TIME", help=f"at a time in the journal: {_TIME}"
+    )
+    explain.add_argument(
+        "--journal", type=Path, metavar="FILE", help="for --at (default: that of the configuration)"
+    )
+    override = configured("override", "say by hand where addresses go, and until when")
+    # Said before or after the word that follows: the later one's default would undo the other.
+    add_commands(override, lambda sub: with_config(sub, argparse.SUPPRESS))
+    reload = configured("reload", "show what changed files would end, and let them pass")
+    reload.add_argument("--yes", action="store_true", help="without a question")
+    off = configured("off", "take everything back at once and stay off, agent running or not")
+    off.add_argument("--reason", default="", help="for those who find it off")
+    configured("on", "end `off`")
+    replay = configured("replay", "run a journal again, try policies on it, or tell a story")
+    replay.add_argument(
+        "journal",
+        type=Path,
+        nargs="?",
+        metavar="JOURNAL",
+        help="a journal.sqlite (default: that of the configuration)",
+    )
+    replay.add_argument("--scenario", type=Path, metavar="FILE", help="tell this story instead")
+    replay.add_argument(
+        "--policies", type=Path, metavar="DIR", help="try these instead of those recorded"
+    )
+    replay.add_argument(
+        "--from", dest="since", type=_moment, metavar="TIME", help=f"print from then on: {_TIME}"
+    )
+    replay.add_argument("--to", dest="until", type=_moment, metavar="TIME", help="and no further")
+    replay.add_argument("--json", action="store_true", help="as data")
+    demo = command("demo", "replay July 2023 live, in network namespaces of its own")
+    demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
+    demo.add_argument(
+        "--embedded",
+        action="store_true",
+        help="use the embedded servers and client even where NSD and Unbound are installed",
+    )
+    completion = command("completion", "print a completion script")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    return top
+
+
+def _moment(text: str) -> float:
+    """UNIX seconds of a time that was typed."""
+    from steering.replay.command import when
+
+    try:
+        return when(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

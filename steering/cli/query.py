@@ -1,0 +1,83 @@
+"""`steering status`, `explain` and `replay`: what an agent sees, saw, or would have done."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import sys
+from pathlib import Path
+
+from steering.errors import FINE, WRONG_INPUT, CommandError
+
+
+def status(options: argparse.Namespace) -> int:
+    """What the running agent sees and does."""
+    from steering.cli.api_client import fetch
+    from steering.config import load
+    from steering.report.status_text import status_text
+    from steering.report.terminal import coloured, width
+
+    answer = fetch(load(options.config).config, "/api/v1/status")
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        colour = coloured(sys.stdout)
+        print(status_text(answer, everything=options.all, columns=width(), colour=colour))
+    return FINE
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Which rule decides for an address, now or at a time in the journal."""
+    try:
+        address = str(ipaddress.ip_address(options.address))
+    except ValueError:
+        raise CommandError(WRONG_INPUT, f"{options.address!r} is not an address") from None
+    if options.at is not None:
+        from steering.replay.command import explain_at
+
+        return explain_at(_journal(options), address, options.at, as_json=options.json)
+    if options.journal is not None:
+        raise CommandError(WRONG_INPUT, "--journal is asked of a time: --at TIME")
+    from steering.cli.api_client import fetch
+    from steering.config import load
+    from steering.report.status_text import explain_text
+    from steering.report.terminal import coloured, width
+
+    answer = fetch(load(options.config).config, f"/api/v1/explain?address={address}")
+    if options.json:
+        print(json.dumps(answer))
+    else:
+        print(explain_text(answer, columns=width(), colour=coloured(sys.stdout)))
+    return FINE
+
+
+def replay(options: argparse.Namespace) -> int:
+    """A journal or a story, run again."""
+    from steering.replay.command import replay, scenario
+
+    if options.since and options.until and options.until < options.since:
+        raise CommandError(WRONG_INPUT, "--to is before --from")
+    if options.scenario is not None:
+        if any((options.journal, options.since, options.until)):
+            raise CommandError(
+                WRONG_INPUT, "--scenario is told whole, without JOURNAL, --from, --to"
+            )
+        return scenario(options.scenario, policies=options.policies, as_json=options.json)
+    return replay(
+        _journal(options),
+        policies=options.policies,
+        since=options.since,
+        until=options.until,
+        as_json=options.json,
+    )
+
+
+def _journal(options: argparse.Namespace) -> Path:
+    """The journal that was named, or that the configuration's agent writes."""
+    if options.journal is not None:
+        return Path(options.journal)
+    from steering.config import load
+    from steering.journal.journal import NAME
+
+    return load(options.config).config.state / NAME

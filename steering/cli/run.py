@@ -1,0 +1,50 @@
+"""`steering run` and `demo`: what stays in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from steering.errors import FINE
+
+
+def run(options: argparse.Namespace) -> int:
+    """The agent, until it is told to end."""
+    # One thread is all the arrays here ever need; a pool per core only costs memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import asyncio
+
+    from steering.agent.from_config import CannotRunError
+    from steering.agent.loop import Agent
+    from steering.config import fingerprint, load
+    from steering.observe.preload import load_everything
+    from steering.report.log import Log
+    from steering.report.terminal import coloured
+    from steering.system import descriptors
+    from steering.system.output import Output
+
+    # Without a descriptor nothing can be imported any more: what may be needed is there before.
+    load_everything()
+    if (allowed := descriptors.claim()) < descriptors.LEAST:
+        raise CannotRunError(
+            1,
+            f"nofile: {allowed} descriptors are allowed, wanted at least {descriptors.LEAST}: "
+            "LimitNOFILE= in the unit, or `ulimit -n`",
+        )
+    seen = fingerprint(options.config)
+    setup = load(options.config)
+    output = Output(2)
+    log = Log(output=output, readable=sys.stderr.isatty(), colour=coloured(sys.stderr))
+    agent = Agent(setup, log, options.config, seen)
+    # What libraries and the end by a bug have to say is not to hold it up either.
+    sys.stderr = output.stream()
+    asyncio.run(agent.run())
+    return FINE
+
+
+def demo(options: argparse.Namespace) -> int:
+    """July 2023, live."""
+    from steering.lab import demo
+
+    return demo.demo(timeline=options.json, embedded=options.embedded)

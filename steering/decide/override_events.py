@@ -1,0 +1,134 @@
+"""The overrides of one turn: taken up, frozen paths noted, and what there is to tell of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from steering.decide.override_state import OverrideState, OverrideStatus, read
+from steering.decide.reasons import spell
+from steering.decide.state import State
+from steering.model import Event, Facts, Frozen, Override
+
+SHOWN = 16
+"""Addresses that an event names; of the others it says how many."""
+TOLD = 100
+"""Events of one kind in one turn."""
+
+
+def apply_overrides(state: State, facts: Facts) -> tuple[State, tuple[Event, ...]]:
+    """The world with this turn's overrides in it, and which of them came, ended or clash."""
+    was = state.override_state
+    override_state = read(was, state.layout, facts.overrides, facts.wall)
+    frozen = _frozen(state, override_state)
+    if override_state is was:
+        return state if frozen == state.frozen else replace(state, frozen=frozen), ()
+    return replace(state, override_state=override_state, frozen=frozen), _bounded(
+        _told(state, was, override_state)
+    )
+
+
+def _frozen(state: State, override_state: OverrideState) -> Mapping[str, Frozen]:
+    """Where each frozen address stood when its freeze began.
+
+    What another freeze kept it at says nothing: that one may have ended while nobody looked.
+    """
+    layout, frozen = state.layout, dict[str, Frozen]()
+    for a in np.flatnonzero(override_state.frozen).tolist():
+        address, by = (
+            layout.targets[a].address,
+            override_state.overrides[override_state.decides[a]].name,
+        )
+        known = state.frozen.get(address)
+        path = known.path if known and known.by == by else layout.paths[state.plan[a]]
+        frozen[address] = Frozen(path=path, by=by)
+    return frozen
+
+
+def _bounded(told: Iterator[Event]) -> tuple[Event, ...]:
+    """The first of each kind, and how many more there are: a log holds so much at once."""
+    first: list[Event] = []
+    number = Counter[str]()
+    for event in told:
+        number[event.event] += 1
+        if number[event.event] <= TOLD:
+            first.append(event)
+    for kind, all_of_them in number.items():
+        if (more := all_of_them - TOLD) > 0:
+            why = f"and {more} more at once: `steering override list` has them all"
+            first.append(Event(event=kind, because=why, rule="override"))
+    return tuple(first)
+
+
+def _told(state: State, was: OverrideState, override_state: OverrideState) -> Iterator[Event]:
+    before = {override.name: (override, status, rows) for override, status, rows in _entries(was)}
+    for override, status, rows in _entries(override_state):
+        old = before.pop(override.name, None)
+        same = old is not None and old[:2] == (override, status)
+        if old is not None and same and (rows == old[2] or status is OverrideStatus.EXPIRED):
+            continue
+        about = _About(override=override, addresses=len(rows))
+        some = tuple(state.layout.targets[a].address for a in rows[:SHOWN])
+        covered = _listed(some, of=len(rows))
+        if status is OverrideStatus.ACTIVE:
+            yield about.tell("override_applied", f"{spell(override)}; {covered}")
+        elif status is OverrideStatus.EXPIRED:
+            yield about.tell("override_expired", f"its time is over; {covered}")
+        elif status is OverrideStatus.UNMATCHED:
+            yield about.tell("override_unmatched", f"{spell(override)}; no policy has such")
+    for override, status, rows in before.values():
+        if status is not OverrideStatus.EXPIRED:
+            about = _About(override=override, addresses=len(rows))
+            yield about.tell("override_removed", spell(override))
+    known = {(clash.loser, clash.winner): clash.addresses for clash in was.conflicts}
+    for clash in override_state.conflicts:
+        if known.get((clash.loser, clash.winner)) != clash.addresses:
+            covered = _listed(clash.addresses, of=len(clash.addresses))
+            why = f"{clash.winner} comes after {clash.loser} and holds; {covered}"
+            yield Event(
+                event="override_conflict",
+                because=why,
+                was=clash.loser,
+                now=clash.winner,
+                rule="override",
+                more={"addresses": len(clash.addresses)},
+            )
+
+
+def _entries(
+    override_state: OverrideState,
+) -> Iterator[tuple[Override, OverrideStatus, tuple[int, ...]]]:
+    return zip(override_state.overrides, override_state.states, override_state.covers, strict=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _About:
+    """Whom an event is about."""
+
+    override: Override
+    addresses: int
+
+    def tell(self, event: str, because: str) -> Event:
+        """One thing to tell of the override."""
+        return Event(
+            event=event,
+            because=because,
+            upstream=self.override.match.upstream,
+            path=self.override.to,
+            rule="override",
+            more={
+                "override": self.override.name,
+                "by": self.override.by,
+                "covered": self.addresses,
+            },
+        )
+
+
+def _listed(addresses: tuple[str, ...], *, of: int) -> str:
+    if not addresses:
+        return "covers no address"
+    more = of - SHOWN
+    return f"covers {', '.join(addresses[:SHOWN])}" + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,95 @@
+"""What outlives the process: what an agent can't measure, and the next one has to go by.
+
+Where an address stood when its freeze began, how often it moved and how often it was breached
+lately, and since when it goes where it goes. An agent that forgot the first three would, killed and
+started again and again, move a flapping address without end, and bring it home a little early each
+time.
+
+Pure. A file has them from one process to the next (`agent.notebook`); the engine takes them
+up in its first turn, as one of the facts, so a replay does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from steering.decide import damping
+from steering.decide.state import State
+from steering.judge.recovery import CALM, Hold
+from steering.model import Breaches, Event, Memory, Steered, WallTime
+
+
+def remember(state: State) -> Memory:
+    """What the next agent has to know of this world.
+
+    Where nothing is steered, a freeze is no word on where traffic stood: another agent's, which may
+    act, begins with how it is then.
+    """
+    targets, row, now = state.layout.targets, state.layout.row, state.now
+    level = damping.worn(state.worn, state.worn_at, state.layout, now)
+    return Memory(
+        at=state.wall,
+        frozen=dict(state.frozen) if state.layout.acts else {},
+        worn={targets[a].address: float(level[a]) for a in np.flatnonzero(level).tolist()},
+        breaches={
+            targets[a].address: Breaches(
+                number=hold.breaches,
+                since=max(0.0, now - hold.since),
+                ended=max(0.0, now - hold.ended),
+            )
+            for a, hold in state.ledger.holds.items()
+        },
+        moves=tuple((max(0.0, now - at), number) for at, number in state.moves),
+        steered={
+            address: Steered(site=site, ago=max(0.0, state.wall - float(state.since[row[address]])))
+            for address, site in state.steers().items()
+        },
+    )
+
+
+def steered_since(memory: Memory | None, wall: WallTime) -> Mapping[tuple[str, str], WallTime]:
+    """(address, site) -> since when it goes there, by what an agent before knew; not in future."""
+    if memory is None or memory.at > wall:
+        return {}
+    return {(a, past.site): memory.at - past.ago for a, past in memory.steered.items()}
+
+
+def recall(state: State, memory: Memory | None) -> tuple[State, tuple[Event, ...]]:
+    """The world with what an agent before it knew, and what there is to tell of that.
+
+    What was frozen holds for as long as that very freeze does. The rest is lengths of time: of a
+    time that has not come yet, or is over a day ago, nothing can be said, and less is held back.
+    """
+    if memory is None:
+        return state, ()
+    state = replace(state, frozen=dict(memory.frozen))
+    age = state.wall - memory.at
+    if age > CALM or not (memory.worn or memory.breaches or memory.moves):
+        return state, ()
+    if age < 0:
+        because = (
+            f"what moved and was breached before the start is not gone by: it was written down "
+            f"{-age:.0f} s in the future, so this host's clock was set meanwhile"
+        )
+        return state, (Event(event="notice", because=because),)
+    layout, then = state.layout, state.now - age
+    worn, holds = state.worn.copy(), dict(state.ledger.holds)
+    for address, level in memory.worn.items():
+        if (a := layout.row.get(address)) is not None:
+            worn[a] = level
+    for address, past in memory.breaches.items():
+        if (a := layout.row.get(address)) is not None:
+            holds[a] = Hold(breaches=past.number, since=then - past.since, ended=then - past.ended)
+    return (
+        replace(
+            state,
+            ledger=replace(state.ledger, holds=holds),
+            worn=damping.bounded(worn, layout),
+            worn_at=np.full_like(state.worn_at, then),
+            moves=tuple((then - ago, number) for ago, number in memory.moves),
+        ),
+        (),
+    )

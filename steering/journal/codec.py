@@ -1,0 +1,339 @@
+"""Values as text and back, driven by their type hints: one codec for facts, events and worlds.
+
+A frozen dataclass becomes a mapping without the fields that stand at their defaults, an enum
+its value, a mapping with other keys than text a list of pairs, an array a reference into a
+list of raw bytes beside the text. Nothing is executed and no type is named in what is read:
+the reader knows what it wants and refuses all else, since a journal may come from a stranger.
+
+What comes back equals what was written bit for bit: floats by their shortest repr, which
+names exactly one double (NaN and infinities as Python's `json` spells them), arrays as bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+import types
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.decide.situation import Situation
+
+T = TypeVar("T")
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Array = NDArray[Any]
+_ARRAYS = (np.ndarray, NDArray)
+"""What a hint of an array comes from: in NumPy 2.5 and later it is the alias itself."""
+Given = Mapping[object, object]
+"""Values that are not written, by their types: the reader is told them."""
+
+_Write = Callable[[Any, list[Array]], Json]
+_Read = Callable[[Json, list[bytes], Given], Any]
+
+_LATE: Mapping[str, type] = {"Situation": Situation}
+"""Types that are imported for the type checker alone where a hint names them."""
+
+_SCALARS = (type(None), bool, int, float, str)
+
+
+class ForeignError(ValueError):
+    """What was read is nothing of the kind that was wanted; says where and why."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Codec(Generic[T]):
+    """The codec of one type."""
+
+    kind: type[T]
+    given: tuple[object, ...] = ()
+    """Types whose values are left out."""
+
+    def write(self, value: T, arrays: list[Array] | None = None) -> Json:
+        """The value as JSON; its arrays are appended to `arrays`."""
+        kind: Any = self.kind
+        return _writer(kind, self.given)(value, [] if arrays is None else arrays)
+
+    def read(self, written: Json, arrays: list[bytes] | None = None, given: Given = {}) -> T:  # noqa: B006
+        """The value. Raises ForeignError for anything else than what `write` gives."""
+        kind: Any = self.kind
+        return cast("T", _reader(kind, self.given)(written, arrays or [], given))
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+@cache
+def _writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
+    """The function that writes values of a type. Raises TypeError for a type with no form."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        inner = [part for part in arguments if part is not type(None)]
+        if len(inner) > 1:
+            if not set(inner) <= set(_SCALARS):
+                raise TypeError(f"{kind} could be read in two ways")
+            return lambda value, _: value
+        some = _writer(inner[0], given)
+        return lambda value, arrays: None if value is None else some(value, arrays)
+    if kind is float:
+        return lambda value, _: value if type(value) in (float, int) else float(value)
+    if kind is int:
+        return lambda value, _: int(value)
+    if kind is bool:
+        return lambda value, _: bool(value)
+    if kind is str:
+        return lambda value, _: str(value)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return lambda value, _: value.value
+    if origin in _ARRAYS:
+        return _array_writer(_dtype(kind))
+    if origin is tuple and arguments[-1:] != (...,):
+        each = [_writer(part, given) for part in arguments]
+        return lambda value, arrays: [
+            write(item, arrays) for write, item in zip(each, value, strict=True)
+        ]
+    if origin is tuple:
+        one = _writer(arguments[0], given)
+        return lambda value, arrays: [one(item, arrays) for item in value]
+    if origin is frozenset:
+        one = _writer(arguments[0], given)
+        return lambda value, arrays: [one(item, arrays) for item in sorted(value)]
+    if origin is Mapping:
+        return _mapping_writer(arguments[0], arguments[1], given)
+    if dataclasses.is_dataclass(kind):
+        return _record_writer(kind, given)
+    raise TypeError(f"{kind} has no written form")
+
+
+def _array_writer(dtype: np.dtype[Any]) -> _Write:
+    def write(value: Array, arrays: list[Array]) -> Json:
+        arrays.append(np.ascontiguousarray(value, dtype=dtype))
+        return [len(arrays) - 1, *value.shape]
+
+    return write
+
+
+def _mapping_writer(key: Any, value: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
+    write_key, write_value = _writer(key, given), _writer(value, given)
+    if _is_text(key):
+        return lambda items, arrays: {
+            str(write_key(k, arrays)): write_value(v, arrays) for k, v in items.items()
+        }
+    return lambda items, arrays: [
+        [write_key(k, arrays), write_value(v, arrays)] for k, v in items.items()
+    ]
+
+
+def _record_writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
+    each = [
+        (name, _writer(hint, given), _omitted(field))
+        for name, hint, field in _fields(kind)
+        if hint not in given
+    ]
+
+    def write(value: object, arrays: list[Array]) -> Json:
+        made: dict[str, Json] = {}
+        for name, write_one, omitted in each:
+            item = getattr(value, name)
+            if not (omitted and omitted[0] == item):
+                made[name] = write_one(item, arrays)
+        return made
+
+    return write
+
+
+def _omitted(field: dataclasses.Field[Any]) -> tuple[object, ...]:
+    """The value that need not be written, in a tuple of one; empty: it always is.
+
+    No float: -0.0 equals 0.0 and is another one.
+    """
+    if field.default is not dataclasses.MISSING:
+        return () if isinstance(field.default, float) else (field.default,)
+    if field.default_factory is not dataclasses.MISSING:
+        return (field.default_factory(),)
+    return ()
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+@cache
+def _reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
+    """The function that reads values of a type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        inner = [part for part in arguments if part is not type(None)]
+        if len(inner) > 1:
+            return _scalar_reader(*arguments)
+        some = _reader(inner[0], given)
+        return lambda item, arrays, told: None if item is None else some(item, arrays, told)
+    if kind is float:
+        return _read_float
+    if kind in _SCALARS:
+        return _scalar_reader(kind)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _enum_reader(kind)
+    if origin in _ARRAYS:
+        return _array_reader(_dtype(kind))
+    if origin is tuple and arguments[-1:] != (...,):
+        return _tuple_reader([_reader(part, given) for part in arguments])
+    if origin in (tuple, frozenset):
+        return _items_reader(origin, _reader(arguments[0], given))
+    if origin is Mapping:
+        return _mapping_reader(arguments[0], arguments[1], given)
+    if dataclasses.is_dataclass(kind):
+        return _record_reader(kind, given)
+    raise TypeError(f"{kind} has no written form")
+
+
+def _scalar_reader(*kinds: type) -> _Read:
+    def read(item: Json, _arrays: list[bytes], _given: Given) -> object:
+        if type(item) not in kinds:
+            raise ForeignError(f"{_shown(item)}, wanted {' or '.join(k.__name__ for k in kinds)}")
+        return item
+
+    return read
+
+
+_read_number = _scalar_reader(float, int)
+
+
+def _read_float(item: Json, arrays: list[bytes], given: Given) -> object:
+    if type(item) is int and abs(item) > sys.float_info.max:
+        raise ForeignError(f"{_shown(item)} is more than any float")
+    return _read_number(item, arrays, given)
+
+
+def _enum_reader(kind: type[enum.Enum]) -> _Read:
+    members = {member.value: member for member in kind}
+
+    def read(item: Json, _arrays: list[bytes], _given: Given) -> object:
+        member = members.get(item) if isinstance(item, str | int) else None
+        if member is None:
+            raise ForeignError(f"{_shown(item)} is no {kind.__name__}")
+        return member
+
+    return read
+
+
+def _array_reader(dtype: np.dtype[Any]) -> _Read:
+    def read(item: Json, arrays: list[bytes], _given: Given) -> object:
+        match item:
+            case [int(at), *shape] if 0 <= at < len(arrays):
+                sizes = [size for size in shape if isinstance(size, int) and size >= 0]
+                if len(sizes) == len(shape) and len(arrays[at]) == _volume(sizes) * dtype.itemsize:
+                    # A copy, since what lies in bytes can't be written to.
+                    flat = np.frombuffer(arrays[at], dtype=dtype)
+                    return flat.reshape(sizes).astype(dtype.newbyteorder("="))
+        raise ForeignError(f"{_shown(item)} is no array of these")
+
+    return read
+
+
+def _volume(sizes: list[int]) -> int:
+    volume = 1
+    for size in sizes:
+        volume *= size
+    return volume
+
+
+def _tuple_reader(each: list[_Read]) -> _Read:
+    def read(item: Json, arrays: list[bytes], given: Given) -> object:
+        if not isinstance(item, list) or len(item) != len(each):
+            raise ForeignError(f"{_shown(item)}, wanted a list of {len(each)}")
+        return tuple(one(part, arrays, given) for one, part in zip(each, item, strict=True))
+
+    return read
+
+
+def _items_reader(made: type, one: _Read) -> _Read:
+    def read(item: Json, arrays: list[bytes], given: Given) -> object:
+        if not isinstance(item, list):
+            raise ForeignError(f"{_shown(item)}, wanted a list")
+        return made([one(part, arrays, given) for part in item])
+
+    return read
+
+
+def _mapping_reader(key: Any, value: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
+    read_key, read_value = _reader(key, given), _reader(value, given)
+    if _is_text(key):
+
+        def read_object(item: Json, arrays: list[bytes], told: Given) -> object:
+            if not isinstance(item, dict):
+                raise ForeignError(f"{_shown(item)}, wanted a mapping")
+            return {read_key(k, arrays, told): read_value(v, arrays, told) for k, v in item.items()}
+
+        return read_object
+    pair = _tuple_reader([read_key, read_value])
+
+    def read_pairs(item: Json, arrays: list[bytes], told: Given) -> object:
+        if not isinstance(item, list):
+            raise ForeignError(f"{_shown(item)}, wanted a list of pairs")
+        return dict(pair(part, arrays, told) for part in item)
+
+    return read_pairs
+
+
+def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
+    each = {name: _reader(hint, given) for name, hint, _ in _fields(kind) if hint not in given}
+    left_out = {name: hint for name, hint, _ in _fields(kind) if hint in given}
+    needed = {
+        name
+        for name, hint, field in _fields(kind)
+        if hint not in given
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    }
+
+    def read(item: Json, arrays: list[bytes], told: Given) -> object:
+        if not isinstance(item, dict):
+            raise ForeignError(f"{_shown(item)}, wanted {kind.__name__}")
+        if missing := needed - item.keys():
+            raise ForeignError(f"{kind.__name__} without {min(missing)}")
+        made: dict[str, object] = {name: told[hint] for name, hint in left_out.items()}
+        for name, part in item.items():
+            if (one := each.get(name)) is None:
+                raise ForeignError(f"{kind.__name__} has no {_shown(name)}")
+            try:
+                made[name] = one(part, arrays, told)
+            except ForeignError as error:
+                raise ForeignError(f"{name}: {error}") from None
+        try:
+            return kind(**made)
+        except ValueError as error:
+            raise ForeignError(str(error)) from None
+
+    return read
+
+
+# --- both -----------------------------------------------------------------------------------
+
+
+@cache
+def _fields(kind: Any) -> tuple[tuple[str, Any, dataclasses.Field[Any]], ...]:  # noqa: ANN401
+    hints = get_type_hints(kind, localns=dict(_LATE))
+    return tuple((field.name, hints[field.name], field) for field in dataclasses.fields(kind))
+
+
+def _dtype(kind: Any) -> np.dtype[Any]:  # noqa: ANN401
+    """The element type of an array's hint, little-endian as it is written."""
+    element = get_args(kind)[-1]
+    if get_origin(element) is np.dtype:
+        (element,) = get_args(element)
+    dtype: np.dtype[Any] = np.dtype(element)
+    return dtype.newbyteorder("<")
+
+
+def _is_text(kind: Any) -> bool:  # noqa: ANN401
+    return kind is str or (isinstance(kind, type) and issubclass(kind, enum.StrEnum))
+
+
+def _shown(item: Json) -> str:
+    text = repr(item)
+    return text if len(text) <= 60 else f"{text[:56]}..."

@@ -1,0 +1,413 @@
+"""Turns of a journal by columns: what the same field says in turn after turn stands together.
+
+A batch is a list of JSON values, all much alike. Each place in them (`facts.rounds[].at`) gets a
+column: what kind of value stands there, and the values. In a column there is little to tell:
+texts that were there before are numbers, numbers are whole ones where they can be, less the
+smallest or the one before, and of equal length, octet by octet. Then it is deflated, each column
+by a code of its own. That is a quarter of what the text takes deflated.
+
+What comes back equals what was given, bit for bit: each float is tried. Nothing that is read is
+trusted: each value takes an octet of what was unpacked, at the least, as in a text, and a
+value that stands for the one before it counts for as many.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steering.journal.codec import ForeignError, Json
+
+MAGIC: Final = b"\x03"
+"""What no deflated text begins with (RFC 1950: 0x78)."""
+LARGEST: Final = 1 << 26
+"""Octets that are still unpacked, and values that are still made of them."""
+LONGEST: Final = 1 << 22
+"""Numbers that runs may stand for: a few octets would else be made into a list of seconds."""
+_SCALES: Final = (0, 3, 4, 5, 6)
+"""Decimals that floats of ours have, where they have few."""
+_EXACT: Final = 1 << 53
+"""Whole numbers below it are floats."""
+_LONG: Final = 1 << 60
+_AGAIN, _NULL, _TRUE, _FALSE, _INT, _FLOAT, _TEXT, _LIST, _DICT = "=ntfidslo"
+_HEAD: Final = struct.Struct(">I")
+_WORTH: Final = 64
+"""A column of so many octets has a code of its own: its table costs about as many."""
+
+T = TypeVar("T")
+Ints = NDArray[np.int64]
+Shape = tuple[str, int | tuple[str, ...] | None]
+"""A kind of value; of a list its length, of a mapping its keys."""
+
+
+@dataclass(slots=True)
+class _Column:
+    """All that stands at one place."""
+
+    shapes: dict[Shape, int] = field(default_factory=dict)
+    """What stands there, numbered."""
+    kinds: list[int] = field(default_factory=list)
+    """Of each value, its shape."""
+    ints: list[int] = field(default_factory=list)
+    floats: list[float] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    below: dict[str, _Column] = field(default_factory=dict)
+    """By key; what is in a list, by the empty one."""
+    last: Json = None
+
+    def add(self, value: Json) -> None:
+        """One value more."""
+        kind: Shape
+        match value:
+            case None:
+                kind = _NULL, None
+            case bool():
+                kind = (_TRUE if value else _FALSE), None
+            case int():
+                kind = _INT, None
+                self.ints.append(value)
+            case float():
+                kind = _FLOAT, None
+                self.floats.append(value)
+            case str():
+                kind = _TEXT, None
+                self.texts.append(value)
+            case _ if value and value == self.last and _alike(value, self.last):
+                kind = _AGAIN, None
+            case list():
+                kind = _LIST, len(value)
+                self.last = value
+                inside = self._child("")
+                for item in value:
+                    inside.add(item)
+            case dict():
+                kind = _DICT, tuple(value)
+                self.last = value
+                for key, item in value.items():
+                    self._child(f".{key}").add(item)
+        self.kinds.append(self.shapes.setdefault(kind, len(self.shapes)))
+
+    def _child(self, name: str) -> _Column:
+        if (found := self.below.get(name)) is None:
+            found = self.below[name] = _Column()
+        return found
+
+
+def _alike(one: Json, other: Json) -> bool:
+    """Whether two equal values are the same to the bit: 1 equals 1.0 and true, and 0.0 -0.0."""
+    return repr(one) == repr(other)
+
+
+# --- writing --------------------------------------------------------------------------------
+
+
+class Packing:
+    """Values, much alike, as they come: most of the work is done with each of them."""
+
+    def __init__(self) -> None:
+        self._root = _Column()
+
+    def add(self, value: Json) -> None:
+        """One value more."""
+        self._root.add(value)
+
+    def packed(self) -> bytes:
+        """All of them, deflated."""
+        parts = [b""]
+        form = _written(self._root, parts)
+        head = json.dumps(form, separators=(",", ":")).encode(errors="surrogatepass")
+        parts[0] = _HEAD.pack(len(head)) + head
+        squeeze = zlib.compressobj(9, strategy=zlib.Z_FILTERED)
+        deflated = [MAGIC]
+        for part in parts:
+            deflated.append(squeeze.compress(part))
+            if len(part) >= _WORTH:
+                deflated.append(squeeze.flush(zlib.Z_BLOCK))
+        deflated.append(squeeze.flush())
+        return b"".join(deflated)
+
+
+def pack(values: Iterable[Json]) -> bytes:
+    """Values, much alike, deflated."""
+    packing = Packing()
+    for value in values:
+        packing.add(value)
+    return packing.packed()
+
+
+def _written(column: _Column, parts: list[bytes]) -> Json:
+    """Its form; its octets are appended to `parts`."""
+    form: list[Json] = [
+        [[kind, list(more) if isinstance(more, tuple) else more] for kind, more in column.shapes],
+        _numbers(column.kinds, parts),
+        _numbers(column.ints, parts),
+        _floats(column.floats, parts),
+        _texts(column.texts, parts),
+    ]
+    form.append({key: _written(one, parts) for key, one in column.below.items()})
+    return form
+
+
+def _numbers(values: list[int], parts: list[bytes]) -> Json:
+    """As they are; or, where most are the one before again, how often each comes, and each once."""
+    if not values:
+        return None
+    if any(abs(value) >= _LONG for value in values):
+        raw = json.dumps(values).encode()
+        parts.append(raw)
+        return [len(raw)]
+    plain = np.array(values, dtype=np.int64)
+    begins = np.flatnonzero(np.diff(plain, prepend=plain[0] - 1))
+    if 2 * len(begins) > len(plain):
+        return _octets(plain, parts)
+    lengths = np.diff(begins, append=len(plain))
+    return [_octets(lengths, parts), _octets(plain[begins], parts)]
+
+
+def _octets(plain: Ints, parts: list[bytes]) -> Json:
+    """[how many, octets of each, their least, whether each is less the one before]."""
+    steps = np.diff(plain, prepend=0)
+    # Zigzag: small ones are small whichever way they go.
+    steps = (steps << 1) ^ (steps >> 63)
+    least = int(plain.min())
+    whole = plain - least
+    stepped = _bits(steps) < _bits(whole)
+    chosen = steps if stepped else whole
+    width = max(1, (int(chosen.view(np.uint64).max()).bit_length() + 7) // 8)
+    octets = chosen.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width]
+    parts += [np.ascontiguousarray(plane).tobytes() for plane in octets.T]
+    return [len(plain), width, 0 if stepped else least, stepped]
+
+
+def _bits(values: Ints) -> float:
+    """About how many say these."""
+    return float(np.log2(values.view(np.uint64).astype(np.float64) + 1.0).sum())
+
+
+def _floats(values: list[float], parts: list[bytes]) -> Json:
+    """The decimals, and then as whole numbers; or the floats' own octets."""
+    if not values:
+        return None
+    plain = np.array(values, dtype=np.float64)
+    for scale in _SCALES:
+        with np.errstate(all="ignore"):
+            rounded = np.rint(plain * 10.0**scale)
+        if not (np.abs(rounded) < _EXACT).all():
+            continue
+        whole = rounded.astype(np.int64)
+        if ((whole / 10.0**scale).view(np.int64) == plain.view(np.int64)).all():
+            return [scale, _numbers(whole.tolist(), parts)]
+    octets = plain.astype("<f8").view(np.uint8).reshape(-1, 8)
+    parts += [np.ascontiguousarray(plane).tobytes() for plane in octets.T]
+    return [len(values)]
+
+
+def _texts(values: list[str], parts: list[bytes]) -> Json:
+    """Where each was seen before (0: it was not), and the new ones: their lengths, their letters.
+
+    Of a name the first label is apart: what is below which zone comes again.
+    """
+    if not values:
+        return None
+    split = [value.partition(".") for value in values]
+    heads, dots, tails = zip(*split, strict=True)
+    return [
+        _labels(heads, parts),
+        _labels([dot + tail for dot, tail in zip(dots, tails, strict=True)], parts),
+    ]
+
+
+def _labels(values: Iterable[str], parts: list[bytes]) -> Json:
+    seen: dict[str, int] = {}
+    places = []
+    for value in values:
+        place = seen.get(value, 0)
+        if not place:
+            seen[value] = len(seen) + 1
+        places.append(place)
+    new = [value.encode(errors="surrogatepass") for value in seen]
+    form = [_numbers(places, parts), _numbers([len(text) for text in new], parts)]
+    parts.append(b"".join(new))
+    return form
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def unpack(packed: bytes) -> list[Json]:
+    """The values. Raises ForeignError for anything else than what `pack` gives."""
+    unzip = zlib.decompressobj()
+    try:
+        raw = unzip.decompress(packed[len(MAGIC) :], LARGEST)
+        if not unzip.eof:
+            raise ForeignError("it ends too soon, or is far too large")
+        if packed[: len(MAGIC)] != MAGIC:
+            raise ForeignError("it does not begin as a batch does")
+        return _Reader(raw).values()
+    except zlib.error as error:  # its checksum, too
+        raise ForeignError(f"it can't be unpacked: {error}") from None
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        if isinstance(error, ForeignError):
+            raise
+        raise ForeignError(f"its columns do not fit: {error!r}") from None
+
+
+@dataclass(slots=True)
+class _Place:
+    """A column as it is read."""
+
+    shapes: list[tuple[str, Json]]
+    kinds: Iterator[int]
+    size: int
+    """Values in it."""
+    ints: Iterator[int]
+    floats: Iterator[float]
+    texts: Iterator[str]
+    below: dict[str, _Place]
+    last: Json = None
+    weight: int = 0
+    """Values that the last list or mapping was made of."""
+
+
+class _Reader:
+    def __init__(self, raw: bytes) -> None:
+        (length,) = _HEAD.unpack_from(raw) if len(raw) >= _HEAD.size else (0,)
+        self._raw = memoryview(raw)[_HEAD.size :]
+        self._form: Json = json.loads(bytes(self._cut(length)).decode(errors="surrogatepass"))
+        self._made = 0
+
+    def values(self) -> list[Json]:
+        root = self._column(self._form)
+        return [self._value(root) for _ in range(root.size)]
+
+    def _cut(self, size: int) -> memoryview:
+        if not 0 <= size <= len(self._raw):
+            raise ForeignError("it ends too soon")
+        cut, self._raw = self._raw[:size], self._raw[size:]
+        return cut
+
+    def _column(self, form: Json) -> _Place:
+        shapes, kinds, ints, floats, texts, below = _list(form)
+        known = [(str(kind), more) for kind, more in map(_list, _list(shapes))]
+        numbers = self._numbers(kinds)
+        place = _Place(
+            shapes=known,
+            kinds=iter(numbers),
+            size=len(numbers),
+            ints=iter(self._numbers(ints)),
+            floats=iter(self._floats(floats)),
+            texts=iter(self._texts(texts)),
+            below={},
+        )
+        if not isinstance(below, dict):
+            raise ForeignError("its columns do not fit")
+        place.below = {key: self._column(one) for key, one in below.items()}
+        return place
+
+    def _value(self, place: _Place) -> Json:
+        self._made += 1
+        if self._made > LARGEST:
+            raise ForeignError("it is far too large")
+        kind, more = place.shapes[_next(place.kinds)]
+        match kind:
+            case "n":
+                return None
+            case "t" | "f":
+                return kind == _TRUE
+            case "i":
+                return _next(place.ints)
+            case "d":
+                return _next(place.floats)
+            case "s":
+                return _next(place.texts)
+            case "=":
+                self._made += place.weight
+                return place.last
+        before = self._made
+        if kind == _LIST and isinstance(more, int):
+            inside = place.below[""] if more else place
+            place.last = [self._value(inside) for _ in range(more)]
+        elif kind == _DICT:
+            keys = [str(key) for key in _list(more)]
+            place.last = {key: self._value(place.below[f".{key}"]) for key in keys}
+        else:
+            raise ForeignError(f"there is no kind {kind[:9]!r}")
+        place.weight = self._made - before
+        return place.last
+
+    def _numbers(self, form: Json) -> list[int]:
+        if form is None:
+            return []
+        match _list(form):
+            case [int(length)]:
+                found = _list(json.loads(bytes(self._cut(length))))
+                return [number for number in found if type(number) is int]
+            case [list(lengths), list(values)]:
+                runs = self._octets(lengths)
+                if min(runs) < 0 or sum(runs) > LONGEST:
+                    raise ForeignError("it is far too large")
+                each = zip(runs, self._octets(values), strict=True)
+                return [value for run, value in each for _ in range(run)]
+            case plain:
+                return self._octets(plain)
+
+    def _octets(self, form: list[Json]) -> list[int]:
+        match form:
+            case [int(many), int(width), int(least), bool(stepped)] if 1 <= width <= 8:
+                planes = self._planes(many, width)
+                chosen = np.zeros((many, 8), dtype=np.uint8)
+                chosen[:, :width] = planes
+                numbers = chosen.view("<u8").reshape(many).tolist()
+                if not stepped:
+                    return [number + least for number in numbers]
+                return list(accumulate((n >> 1) ^ -(n & 1) for n in numbers))
+        raise ForeignError("its columns do not fit")
+
+    def _planes(self, many: int, width: int) -> NDArray[np.uint8]:
+        octets = np.frombuffer(self._cut(many * width), dtype=np.uint8)
+        return octets.reshape(width, many).T
+
+    def _floats(self, form: Json) -> list[float]:
+        if form is None:
+            return []
+        match _list(form):
+            case [int(many)]:
+                octets = np.ascontiguousarray(self._planes(many, 8))
+                floats: list[float] = octets.view("<f8").reshape(many).tolist()
+                return floats
+            case [int(scale), numbers] if scale in _SCALES:
+                return [number / 10**scale for number in self._numbers(numbers)]
+        raise ForeignError("its columns do not fit")
+
+    def _texts(self, form: Json) -> list[str]:
+        if form is None:
+            return []
+        heads, tails = _list(form)
+        both = zip(self._labels(heads), self._labels(tails), strict=True)
+        return [head + tail for head, tail in both]
+
+    def _labels(self, form: Json) -> list[str]:
+        places, lengths = map(self._numbers, _list(form))
+        new = [bytes(self._cut(size)).decode(errors="surrogatepass") for size in lengths]
+        coming = iter(new)
+        return [new[place - 1] if place > 0 else _next(coming) for place in places]
+
+
+def _list(form: Json) -> list[Json]:
+    if not isinstance(form, list):
+        raise ForeignError("its columns do not fit")
+    return form
+
+
+def _next(column: Iterator[T]) -> T:
+    for value in column:
+        return value
+    raise ForeignError("a column ends too soon")

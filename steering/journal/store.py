@@ -1,0 +1,237 @@
+"""The journal's file: SQLite, one writer, any number of readers.
+
+Turns come in compressed batches; between two batches stands a checkpoint now and then, the
+world before the next turn, from which a replay can begin. From one checkpoint to the next
+is a *segment*: the journal grows by segments and forgets by whole ones, oldest first, so
+that what is left can always be replayed from its beginning.
+
+Everything here raises sqlite3.Error or OSError; what becomes of the journal then is decided
+in `journal`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from steering import __version__
+from steering.journal.records import Batch, pack_batch
+from steering.model import Instant, Seconds, WallTime
+
+APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
+VERSION = 7
+"""Of the tables and of what is in them, down to each field of a world and of a turn's facts."""
+
+BUSY: Seconds = 2.0
+"""How long another process that locks the file is waited for."""
+PARTS = 16
+"""A segment takes at most this part of the room, so that forgetting one is no great loss."""
+
+_TABLES = """
+CREATE TABLE setups (id INTEGER PRIMARY KEY, version TEXT NOT NULL, text BLOB NOT NULL);
+CREATE TABLE checkpoints (
+    turn INTEGER PRIMARY KEY,       -- the world before this turn
+    setup INTEGER NOT NULL,
+    follows INTEGER NOT NULL,       -- 1: it is also the world after the turn before
+    wall REAL NOT NULL, now REAL NOT NULL,
+    world BLOB NOT NULL);
+CREATE TABLE batches (
+    first INTEGER PRIMARY KEY, last INTEGER NOT NULL,
+    wall REAL NOT NULL, until REAL NOT NULL,
+    turns BLOB NOT NULL);
+"""
+
+
+class VersionError(sqlite3.DatabaseError):
+    """A file of another version, or of another program."""
+
+
+class Store:
+    """The open file, for the writer."""
+
+    def __init__(self, path: Path, *, max_age: Seconds, max_size: int) -> None:
+        """Opens or creates it. Raises sqlite3.Error, OSError; VersionError for a stranger's."""
+        self.path, self.max_age, self.max_size = path, max_age, max_size
+        self.segment = 0
+        """Bytes written since the latest checkpoint."""
+        self._closing = contextlib.ExitStack()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._closing.enter_context(_only_writer(path))
+            self._base = self._closing.enter_context(contextlib.closing(_connect(path)))
+            self._inode = path.stat().st_ino
+            # A checkpoint at the end may have no turns yet: the next one takes its place.
+            last, start = "SELECT max(last) FROM batches", "SELECT max(turn) FROM checkpoints"
+            self.next = max(1, int(self._one(last)) + 1, int(self._one(start)))
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file, as it is."""
+        self._closing.close()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file is no longer the one at its place: somebody removed or replaced it."""
+        try:
+            return self.path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def setup(self, text: str) -> int:
+        """The number of a setup, new or known."""
+        packed = zlib.compress(text.encode())
+        known = self._one(
+            "SELECT max(id) FROM setups WHERE text = ? AND version = ?", packed, __version__
+        )
+        if known:
+            return int(known)
+        with self._base:
+            made = self._base.execute(
+                "INSERT INTO setups (version, text) VALUES (?, ?)", (__version__, packed)
+            )
+        return int(made.lastrowid or 0)
+
+    def checkpoint(
+        self, state: bytes, *, setup: int, follows: bool, wall: WallTime, now: Instant
+    ) -> None:
+        """Put down the world before the next turn, and forget what is too old or too much."""
+        with self._base:
+            self._base.execute(
+                "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)",
+                (self.next, setup, follows, wall, now, state),
+            )
+        self.segment = len(state)
+        self._forget(wall)
+
+    def append(
+        self, turns: Batch | Iterable[bytes], *, count: int, wall: WallTime, until: WallTime
+    ) -> int:
+        """One batch of turns, or the lines of one; the bytes it takes."""
+        packed = turns.packed() if isinstance(turns, Batch) else pack_batch(turns)
+        with self._base:
+            self._base.execute(
+                "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
+                (self.next, self.next + count - 1, wall, until, packed),
+            )
+        self.next += count
+        self.segment += len(packed)
+        return len(packed)
+
+    @property
+    def full_segment(self) -> bool:
+        """Whether it is time for a checkpoint, whatever the hour."""
+        return self.segment > self.max_size // PARTS
+
+    def _forget(self, wall: WallTime) -> None:
+        # Two at most for age, which is enough to come down to a shorter one: a clock that
+        # jumps ahead for a minute must not cost the whole journal.
+        for _ in range(2):
+            starts = self._starts()
+            if len(starts) < 2:
+                break
+            ended = self._one("SELECT max(until) FROM batches WHERE first < ?", starts[1])
+            if wall - ended <= self.max_age:
+                break
+            self._drop_before(starts[1])
+        while self._size() > self.max_size and len(starts := self._starts()) > 1:
+            self._drop_before(starts[1])
+
+    def _starts(self) -> list[int]:
+        rows = self._base.execute("SELECT turn FROM checkpoints ORDER BY turn LIMIT 2")
+        return [turn for (turn,) in rows]
+
+    def _drop_before(self, turn: int) -> None:
+        with self._base:
+            self._base.execute("DELETE FROM batches WHERE first < ?", (turn,))
+            self._base.execute("DELETE FROM checkpoints WHERE turn < ?", (turn,))
+            self._base.execute(
+                "DELETE FROM setups WHERE id NOT IN (SELECT setup FROM checkpoints)"
+                " AND id < (SELECT max(id) FROM setups)"
+            )
+        self._base.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def _size(self) -> int:
+        pages, free, size = (
+            int(self._one(f"PRAGMA {name}"))
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
+
+    def _one(self, query: str, *values: object) -> float:
+        """The number that a query gives; 0 for none."""
+        (value,) = self._base.execute(query, values).fetchone()
+        return value or 0
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The file and those that SQLite keeps beside it."""
+    return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Names that failed are in it, and clients asked for some of them: for its owner's eyes alone.
+    # SQLite gives the files beside it the same mode.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    # One thread opens it, uses it and closes it.
+    base = sqlite3.connect(path, timeout=BUSY)
+    try:
+        tables = known_tables(base)
+        if not tables:
+            base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in it
+        for setting in (
+            "journal_mode = WAL",  # readers never wait for the writer, nor it for them
+            "synchronous = NORMAL",  # what a loss of power costs is the last minutes, not the file
+            "cache_size = -512",
+            f"journal_size_limit = {1 << 20}",
+        ):
+            base.execute(f"PRAGMA {setting}").fetchall()
+        if not tables:
+            base.executescript(
+                f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION};"
+                f" PRAGMA application_id = {APPLICATION}; COMMIT;"
+            )
+    except BaseException:
+        base.close()
+        raise
+    return base
+
+
+def known_tables(base: sqlite3.Connection) -> int:
+    """How many tables there are. Raises VersionError where they are of another version."""
+    version, application, tables = (
+        base.execute(query).fetchone()[0]
+        for query in (
+            "PRAGMA user_version",
+            "PRAGMA application_id",
+            "SELECT count(*) FROM sqlite_schema",
+        )
+    )
+    if tables and (application != APPLICATION or version != VERSION):
+        whose = f"version {version}" if application == APPLICATION else "another program"
+        raise VersionError(f"it is of {whose}, wanted version {VERSION}")
+    return int(tables)
+
+
+@contextlib.contextmanager
+def _only_writer(path: Path) -> Iterator[None]:
+    """Raises BlockingIOError where another process writes this journal.
+
+    On a file of its own: closing any descriptor of the database would end SQLite's own locks
+    (sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    lock = os.open(
+        path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,151 @@
+"""What hangs on a change of health: recovery buckets, holds, and the events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from steering.judge.copy_on_write import own, write
+from steering.judge.edit import Draft
+from steering.judge.health import advance
+from steering.judge.ledger import Ledger, breached, reason
+from steering.judge.recovery import Bucket, Hold
+from steering.judge.signals import WELL
+from steering.judge.traffic_ledger import begin_anew
+from steering.layout import Layout
+from steering.model import Health, Instant
+
+KEPT = 2.0
+"""Bad answers of before its recovery that still count for a site's failing share."""
+
+
+def settle(draft: Draft) -> Ledger:
+    """Turn the signals into health, and start or end what hangs on it."""
+    was, book = draft.was.health, draft.book
+    told = np.nonzero(draft.signals)  # without a signal health stays what it is
+    write(book, "health", told, advance(was[told], draft.signals[told]))
+    for a, p in np.argwhere(book.health != was).tolist() if book.health is not was else ():
+        before, after = Health(int(was[a, p])), Health(int(book.health[a, p]))
+        keep_books(draft, a, p, before, after)
+        _tell(draft, a, p, before, after)
+    calm = (book.health[:, 0] <= Health.HEALTHY) & (book.run[:, 0] >= WELL)
+    calm &= ~(book.curious_until > draft.now) & ~np.isnan(book.first_bad)
+    if calm.any():
+        own(book, "first_bad")[calm] = np.nan
+    return draft.book
+
+
+def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
+    """Start or end what hangs on one key's health."""
+    key = (a, p)
+    left = p == 0 and breached(draft.layout, a, before)
+    leaves = p == 0 and breached(draft.layout, a, after)
+    if after >= Health.SUSPECT:
+        if leaves and not left:
+            draft.buckets[key] = Bucket.start(draft.layout.policy(a).recover.clean)
+            draft.holds[a] = draft.holds.get(a, Hold()).breach(draft.now)
+        elif not leaves:
+            draft.buckets[key] = Bucket.brief()
+    else:
+        draft.buckets.pop(key, None)
+        # Lateness that moved nobody says nothing of the bogus answers counted meanwhile.
+        if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
+            own(draft.book, "levels")[:, a, p] = 0
+            if left and draft.book.losses[a].any():
+                own(draft.book, "losses")[a] = 0
+            if not np.isnan(draft.book.traffic.at[key]):
+                own(draft.listen(), "levels")[:, a, p] = 0
+        if p and before in (Health.SUSPECT, Health.FAILING):
+            _forget_failures(draft, a, p)
+        if left:
+            hold = draft.holds.pop(a, Hold()).end(draft.now)
+            if not draft.away[a]:
+                hold = hold.unused()
+            if hold.breaches:
+                draft.holds[a] = hold
+            begin_anew(draft.listen(), a, int(draft.layout.group_of[a]))
+        if before >= Health.STALE:
+            _forget_lateness(draft, a, p)
+    if p == 0:
+        _date(draft, a, after)
+
+
+def _forget_failures(draft: Draft, a: int, p: int) -> None:
+    """A site that has recovered is compared by its good answers since; of what failed before, some
+    is kept, or one that fails often would be the best of all after a lucky spell.
+    """
+    book, key = draft.book, (a, p)
+    for value in ("recent_bad", "recent_dated"):
+        own(book, value)[key] = min(float(getattr(book, value)[key]), KEPT)
+    own(book, "recent_all")[key] = book.recent_bad[key] + book.run[key]
+
+
+def _forget_lateness(draft: Draft, a: int, p: int) -> None:
+    """What was seen before the recovery is not held against the path again."""
+    book = draft.book
+    draft.copies().forget_life(a, p)
+    own(book, "late")[a, p] = False
+    own(book, "late_count")[a, p] = 0
+    own(book, "late_since")[a, p] = np.nan
+
+
+def _date(draft: Draft, a: int, after: Health) -> None:
+    book, now = draft.book, draft.now
+    if after is Health.SUSPECT:
+        own(book, "suspected_at")[a] = now
+        draft.probe_group_fast(draft.layout.group_of[a])
+    elif after is not Health.FAILING:
+        own(book, "suspected_at")[a] = np.nan
+    own(book, "confirmed_at")[a] = now if after is Health.FAILING else np.nan
+    if after is not Health.FAILING:
+        own(book, "worst")[a] = np.nan
+
+
+def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
+    why = reason(draft.book, draft.layout, a, p, draft.now)
+    if p == 0 and after is Health.FAILING and a in draft.convicted:
+        why = f"{draft.convicted[a]}; {why}" if why else draft.convicted[a]
+    draft.tell("health_changed", a, why, p, was=before.word, now=after.word)
+    if p:
+        return
+    if after is Health.SUSPECT:
+        draft.tell("suspected", a, why)
+    elif after is Health.FAILING:
+        draft.tell("confirmed", a, why)
+    elif after is Health.HEALTHY and breached(draft.layout, a, before):
+        draft.tell("recovered", a, "enough clean answers, and the hold is over")
+
+
+def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
+    """The ledger of an agent that finds its predecessor's steers in place.
+
+    Those local paths count as failing from now on: only a full recovery, hold included,
+    brings them back. Anything less would release traffic on the first good answers. Since when
+    they fail is not known: they went bad together only as far as we have just been told of them.
+    """
+    draft = Draft(ledger, layout, 0.0, now)
+    for a in rows:
+        before = Health(int(ledger.health[a, 0]))
+        own(draft.book, "health")[a, 0] = Health.FAILING
+        keep_books(draft, a, 0, before, Health.FAILING)
+        own(draft.book, "confirmed_at")[a] = np.nan
+    return draft.book
+
+
+def relapse(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
+    """The ledger after a recovery that live answers have shown to be none.
+
+    To the bookkeeping this is a further breach, with its longer hold. It is no news: the fault
+    is as old as it was, so nobody else has to be heard before anybody moves; and the live answers
+    have shown it just now.
+    """
+    began = min((ledger.holds[a].since for a in rows if a in ledger.holds), default=now)
+    after = adopt(ledger, layout, rows, now)
+    confirmed, shown, since = (
+        array.copy() for array in (after.confirmed_at, after.shown, after.shown_since)
+    )
+    confirmed[list(rows)] = since[list(rows)] = began
+    shown[list(rows)] = now
+    return replace(after, confirmed_at=confirmed, shown=shown, shown_since=since)

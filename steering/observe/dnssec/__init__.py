@@ -1,0 +1,1 @@
+"""DNSSEC: the keys of the zones, and what an answer's signatures amount to."""

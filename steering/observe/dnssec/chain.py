@@ -1,0 +1,190 @@
+"""Questions to resolvers, for what lies between a trust anchor and a policy's zones.
+
+They are asked with CD and never believed: who asks verifies (keys.py). What a resolver holds in its
+cache may be old; where that matters the parent's own servers are asked, which it names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+import dns.rdtypes.ANY.NS
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
+import dns.rrset
+
+from steering.model import Kind, Question, Seconds
+from steering.observe.dnssec.response import Classified, parse
+from steering.observe.dnssec.signatures import RRSIG
+from steering.observe.dnssec.trust import name_of
+from steering.observe.nonce import unforeseen
+from steering.observe.probe.echo import Echo
+from steering.observe.query import inquire, query
+from steering.system.files import read_regular
+
+_LARGEST = 1 << 20
+"""Bytes of resolv.conf that are still read."""
+
+_PARENTS: Final = 3
+"""Servers of a parent zone that are tried."""
+
+
+class Lack(enum.StrEnum):
+    """Why keys could not be had, or what is the matter with them; each has its remedy."""
+
+    ANCHOR = "anchor"
+    RESOLVER = "resolver"
+    UNREACHABLE = "unreachable"
+    CHAIN = "chain"
+    DS = "ds"
+    SIGNATURE = "signature"
+    ALGORITHM = "algorithm"
+    SOURCES = "sources"
+    SERVERS = "servers"
+
+
+class Unobtainable(Exception):  # noqa: N818 - it is the world's fault, and says what is missing
+    """A link of the chain that could not be had just now."""
+
+    def __init__(self, because: str, lack: Lack = Lack.CHAIN) -> None:
+        super().__init__(because)
+        self.lack = lack
+
+
+class Resolvers:
+    """Some resolvers, asked in order until one answers, or one of them by itself."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        timeout: Seconds = 2.0,
+        port: int = 53,
+        parents_port: int = 53,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`timeout` is in seconds, for each resolver, and again where it takes TCP."""
+        self.addresses = tuple(addresses)
+        self._parents_port = parents_port
+        self._timeout, self._port = timeout, port
+        self.latest = b""
+        """The latest answer, whatever is in it."""
+        self._rng = rng or unforeseen()
+        self._echoes = {address: Echo() for address in self.addresses}
+
+    def __bool__(self) -> bool:
+        return bool(self.addresses)
+
+    async def ask(self, name: str, rdtype: str, by: str | None = None) -> dns.message.Message:
+        """The first usable answer, of all or of one. Raises Unobtainable if there is none."""
+        trouble = "no resolver to ask"
+        for address in self.addresses if by is None else (by,):
+            answer = await self._inquire(name, rdtype, address)
+            if isinstance(answer, dns.message.Message):
+                return answer
+            trouble = answer
+        raise Unobtainable(f"{name} {rdtype}: {trouble}", Lack.UNREACHABLE)
+
+    async def ask_parent(
+        self, parent: str, name: str, rdtype: str, by: str
+    ) -> tuple[dns.message.Message, str] | None:
+        """What a server of the parent zone says itself, and who that was; None: none does.
+
+        `by` is the resolver that is asked for the servers: nothing that it says of them is
+        verified, as what they answer is. Takes three times the timeout at most.
+        """
+        servers = await self._said(parent, "NS", by)
+        names = [r.target.to_text() for r in servers if isinstance(r, _NS)]
+        chosen = self._rng.sample(names, min(_PARENTS, len(names)))
+        wanted = [(server, family) for server in chosen for family in ("A", "AAAA")]
+        held = await asyncio.gather(*(self._said(*each, by) for each in wanted))
+        found = [r.address for records in held for r in records if isinstance(r, _IP)]
+        answers = await asyncio.gather(
+            *(self._inquire(name, rdtype, at, recursive=False) for at in found[:_PARENTS])
+        )
+        for answer, address in zip(answers, found, strict=False):
+            if isinstance(answer, dns.message.Message):
+                return answer, address
+        return None
+
+    async def _said(self, name: str, rdtype: str, by: str) -> list[dns.rdata.Rdata]:
+        """All records in an answer, none where there is none."""
+        answer = await self._inquire(name, rdtype, by)
+        if not isinstance(answer, dns.message.Message):
+            return []
+        return [record for rrset in answer.answer for record in rrset]
+
+    async def _inquire(
+        self, name: str, rdtype: str, address: str, *, recursive: bool = True
+    ) -> dns.message.Message | str:
+        """The answer, or why there is none."""
+        question = Question(zone=name, name=name, rdtype=rdtype, kind=Kind.DNSKEY)
+        query_id = self._rng.getrandbits(16)
+        reply = await inquire(
+            query(name, rdtype, recursive=recursive, rng=self._rng),
+            query_id,
+            address,
+            patience=self._timeout,
+            port=self._port if recursive else self._parents_port,
+            echo=self._echoes[address] if recursive else Echo(),
+        )
+        if reply.wire is None:
+            return f"{reply.detail} ({address})"
+        self.latest = reply.wire
+        message = parse(reply.wire, question, query_id)
+        if isinstance(message, Classified):
+            return f"{message.detail} ({address})"
+        if message.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+            return f"{dns.rcode.to_text(message.rcode())} ({address})"
+        return message
+
+
+_NS = dns.rdtypes.ANY.NS.NS
+_IP = (dns.rdtypes.IN.A.A, dns.rdtypes.IN.AAAA.AAAA)
+
+
+def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
+    """The resolvers of the host, none where the file is missing (resolv.conf(5))."""
+    try:
+        lines = read_regular(path, _LARGEST).decode(errors="replace").splitlines()
+    except OSError:
+        return ()
+    words = [line.split() for line in lines]
+    return tuple(line[1] for line in words if len(line) > 1 and line[0] == "nameserver")
+
+
+def dnskeys(message: dns.message.Message, zone: str) -> tuple[dns.rrset.RRset, list[RRSIG]] | None:
+    """The zone's DNSKEY set in an answer, with its signatures: what `KeyStore.offer` takes."""
+    rrset, rrsigs = answer_of(message, name_of(zone), dns.rdatatype.DNSKEY)
+    return None if rrset is None else (rrset, rrsigs)
+
+
+def answer_of(
+    message: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
+) -> tuple[dns.rrset.RRset | None, list[RRSIG]]:
+    """The RRset that was asked for, with the signatures over it."""
+    for rrset in message.answer:
+        if rrset.name == name and rrset.rdtype == rdtype:
+            return rrset, signers_of(message.answer, rrset)
+    return None, []
+
+
+def signers_of(section: Iterable[dns.rrset.RRset], covered: dns.rrset.RRset) -> list[RRSIG]:
+    """The signatures over an RRset in its section."""
+    return [
+        rdata
+        for rrset in section
+        if rrset.name == covered.name and rrset.covers == covered.rdtype
+        for rdata in rrset
+        if isinstance(rdata, RRSIG)
+    ]

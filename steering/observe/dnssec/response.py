@@ -1,0 +1,409 @@
+"""From the bytes of an answer to what it says of the nameserver. Pure.
+
+`parse` turns bytes into a message or says why they are none; `judge` looks at a message in
+four steps: the rcode, whether the server speaks for the zone at all, the signatures of
+every RRset that a resolver would use, and the proof where something is denied. The worst
+RRset decides. What a resolver uses is said in one place, `used_records`: nothing else counts, and
+a customer's zone on the same server says nothing of the upstream.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.SOA
+import dns.rrset
+
+from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
+from steering.observe.dnssec.aliases import AliasChain, Seen, chain_of, signatures_in
+from steering.observe.dnssec.denial import Cut, DenialProof
+from steering.observe.dnssec.response_kind import ResponseKind, shape_of
+from steering.observe.dnssec.signatures import GOOD, Finding, Signatures, soonest
+from steering.observe.dnssec.skim import skim
+from steering.observe.dnssec.tolerated import tolerated
+from steering.observe.dnssec.trust import Trust, below, name_of, text_of
+from steering.observe.dnssec.used_records import DENIALS, cut_of, delegated, used
+from steering.system.unreadable import printable
+
+MOST_RECORDS: Final = 400
+"""More records than any answer to our questions has; reading them would only cost time."""
+
+MOST_SIGNATURES: Final = 48
+"""More than any honest answer has: each may cost a verification (CVE-2023-50387, KeyTrap)."""
+
+LONGEST_NSID: Final = 128
+"""Octets of an NSID that are shown. Operators' are names of hosts; the longest that an answer can
+hold would be 128 kB in each status, event and line of the journal."""
+
+MOST_FAILED: Final = 16
+"""Signatures that fail the arithmetic before no more RRsets of an answer are looked at, as with
+BIND (max-validations-per-fetch): it is bad already."""
+
+_HEADER: Final = struct.Struct("!HHHHHH")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classified:
+    """One answer, classified."""
+
+    outcome: Outcome
+    judged: bool = True
+    nsid: str | None = None
+    serial: int | None = None
+    expires: WallTime | None = None
+    evidence: Evidence | None = None
+    detail: str = ""
+
+
+def classify(
+    wire: bytes,
+    question: Question,
+    query_id: int,
+    trust: Trust,
+    *,
+    wall: WallTime,
+    skew: Seconds,
+    signatures: Signatures,
+) -> Classified:
+    """What the bytes that came back say of the nameserver. Never raises over them.
+
+    `trust` is what is believed of keys; `wall` the time to judge dates by, in UNIX seconds;
+    `skew` the seconds by which clocks may differ.
+    """
+    message = parse(wire, question, query_id)
+    if isinstance(message, Classified):
+        return message
+    return judge(message, question, trust, wall=wall, skew=skew, signatures=signatures)
+
+
+def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message | Classified:
+    """The message in the bytes, or the reading `malformed` that says why they are none."""
+    if len(wire) >= _HEADER.size and int.from_bytes(wire[:2], "big") != query_id:
+        return _malformed("another query's id")
+    message = decode(wire)
+    if isinstance(message, Classified):
+        return message
+    if not message.question and message.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
+        return message  # servers may leave the question out of an error
+    if len(message.question) != 1 or not _same(message.question[0], question):
+        return _malformed("another question's answer")
+    return _whole(message)
+
+
+def decode(wire: bytes) -> dns.message.Message | Classified:
+    """The response in the bytes, whatever it answers, or why they are none."""
+    if len(wire) < _HEADER.size:
+        return _malformed("shorter than a header")
+    _, flags, *counts = _HEADER.unpack_from(wire)
+    if not flags & dns.flags.QR:
+        return _malformed("a query, not a response")
+    if flags & 0x7800:
+        return _malformed("another opcode than QUERY")
+    if sum(counts) > MOST_RECORDS:
+        return _malformed(f"oversized: {sum(counts)} records")
+    try:
+        message = _read(skim(wire))
+        message.rcode()
+    except (IndexError, struct.error):
+        return _malformed("cut short")
+    except (dns.exception.DNSException, ValueError) as error:
+        return _malformed(str(error) or type(error).__name__)
+    return message
+
+
+def _read(wire: bytes) -> dns.message.Message:
+    """The message in skimmed bytes. Raises dns.exception.DNSException or ValueError."""
+    try:
+        message = dns.message.from_wire(wire)
+    except (dns.exception.DNSException, ValueError):
+        message = _read_in_part(wire)
+    records = sum(_HEADER.unpack_from(wire)[3:5])
+    if sum(map(len, (*message.answer, *message.authority))) < records:
+        _restore(message, wire)
+    return message
+
+
+def _read_in_part(wire: bytes) -> dns.message.Message:
+    """What resolvers read of bytes that the parser refuses. Raises as `_read`."""
+    with suppress(dns.exception.DNSException, ValueError, struct.error, IndexError):
+        return tolerated(wire)
+    # They leave alone what they don't use, so what can't be read counts in the answer section
+    # only: by itself that must be whole, or this raises again.
+    header = _HEADER.pack(*_HEADER.unpack_from(wire)[:4], 0, 0)
+    dns.message.from_wire(header + wire[_HEADER.size :], ignore_trailing=True)
+    return dns.message.from_wire(wire, continue_on_error=True)
+
+
+def _restore(message: dns.message.Message, wire: bytes) -> None:
+    """Puts back what the parser dropped: of two CNAMEs at one name it keeps the last.
+
+    They are one RRset, which one signature covers or none does.
+    """
+    single = dns.message.from_wire(wire, one_rr_per_rrset=True, continue_on_error=True)
+    for section, records in (
+        (message.answer, single.answer),
+        (message.authority, single.authority),
+    ):
+        held = {(rrset.name, rrset.rdtype, rrset.covers): rrset for rrset in section}
+        for record in records:
+            # Not by its own method, which clears an RRset of such a type before.
+            held[record.name, record.rdtype, record.covers].items.update(record.items)
+
+
+def _whole(message: dns.message.Message) -> dns.message.Message | Classified:
+    if message.flags & dns.flags.TC:
+        return _malformed("truncated")
+    return message
+
+
+def judge(
+    message: dns.message.Message,
+    question: Question,
+    trust: Trust,
+    *,
+    wall: WallTime,
+    skew: Seconds,
+    signatures: Signatures,
+) -> Classified:
+    """What a well-formed response says of the nameserver; arguments as for `classify`."""
+    return weigh(
+        message,
+        zone=question.zone,
+        name=name_of(question.name),
+        rdtype=dns.rdatatype.from_text(question.rdtype),
+        kind=question.kind,
+        trust=trust,
+        wall=wall,
+        skew=skew,
+        signatures=signatures,
+    )
+
+
+def weigh(
+    message: dns.message.Message,
+    *,
+    zone: str,
+    name: dns.name.Name,
+    rdtype: dns.rdatatype.RdataType,
+    kind: Kind,
+    trust: Trust,
+    wall: WallTime,
+    skew: Seconds,
+    signatures: Signatures,
+) -> Classified:
+    """What a response to a question below `zone` says, whoever asked it; else like `judge`."""
+    apex = name_of(zone)
+    seen = signatures_in(message)
+    if sum(map(len, seen.values())) > MOST_SIGNATURES:
+        return _malformed("oversized: too many signatures")
+    zone_signatures = [rrsig for held in seen.values() for rrsig in held if rrsig.signer == apex]
+    reading = Classified(
+        outcome=Outcome.SECURE,
+        nsid=_nsid(message),
+        serial=_serial(message, apex),
+        expires=soonest(zone_signatures, wall),
+    )
+    if (trouble := _trouble(message)) is not None:
+        return replace(reading, outcome=trouble, detail=_rcode_text(message))
+    chain = chain_of(message, apex, name, rdtype, seen)
+    shape, detail = shape_of(message, chain, kind)
+    match shape:
+        case ResponseKind.LIE:
+            return replace(reading, outcome=Outcome.MALFORMED, detail=detail)
+        case ResponseKind.LAME:
+            return replace(reading, outcome=Outcome.LAME, detail=detail)
+    if shape is ResponseKind.FOREIGN or _foreign(shape, chain, kind, seen):
+        outside = detail or "an answer out of a zone below"
+        return replace(reading, outcome=Outcome.INSECURE, judged=False, detail=outside)
+    if zone in trust.insecure:
+        return replace(reading, outcome=Outcome.INSECURE, expires=None)
+
+    keys = trust.secure.get(zone)
+    found = _Found()
+    failed = signatures.failed
+    for rrset in used(message, shape, chain, seen, lambda: bool(found.expanded)):
+        if signatures.failed - failed >= MOST_FAILED:
+            break
+        own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == apex]
+        finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
+        found.note(rrset, finding, of_a_proof=rrset.rdtype in DENIALS and rrset not in chain.links)
+    if keys is None:
+        worst = max(found.worst, found.unproving, key=lambda finding: finding.rank)
+        if worst.outcome is Outcome.SECURE:  # nothing at all that could have been signed
+            detail = "no keys to judge by"
+            return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail=detail)
+        return _failing(reading, worst)
+    if found.worst.outcome is not Outcome.SECURE:
+        return _failing(reading, found.worst)
+    if any(link.rdtype == dns.rdatatype.CNAME and len(link) > 1 for link in chain.links):
+        # Signed or not: BIND and Unbound read none of them (RFC 2181 10.1).
+        return replace(reading, outcome=Outcome.MALFORMED, detail="two CNAME records at one name")
+    proof = DenialProof.of(apex, found.denials)
+    if proof.beyond_reach:
+        return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")
+    if missing := _missing(shape, message, chain, proof, found.expanded):
+        if found.unproving.outcome is not Outcome.SECURE:
+            return _failing(reading, found.unproving)
+        evidence = Evidence(owner=text_of(name), rdtype=proof.kind, detail=missing)
+        return replace(reading, outcome=Outcome.UNSIGNED, evidence=evidence, detail=str(evidence))
+    return reading
+
+
+def _failing(reading: Classified, finding: Finding) -> Classified:
+    return replace(
+        reading,
+        outcome=finding.outcome,
+        judged=finding.judged,
+        evidence=finding.evidence,
+        detail=str(finding.evidence or ""),
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the signatures of one answer's RRsets amount to."""
+
+    worst: Finding = GOOD
+    unproving: Finding = GOOD
+    """The worst of those of the denial's records that prove nothing. They don't matter where the
+    others are proof enough: BIND too goes on to the next."""
+    denials: list[tuple[dns.name.Name, dns.rdata.Rdata]] = field(default_factory=list)
+    expanded: list[tuple[dns.rrset.RRset, int]] = field(default_factory=list)
+    """The RRsets made from a wildcard, with the number of its labels."""
+
+    def note(self, rrset: dns.rrset.RRset, finding: Finding, *, of_a_proof: bool) -> None:
+        if not of_a_proof:
+            self.worst = max(self.worst, finding, key=lambda finding: finding.rank)
+            if finding.wildcard is not None:
+                self.expanded.append((rrset, finding.wildcard))
+        elif finding.outcome is not Outcome.SECURE:
+            self.unproving = max(self.unproving, finding, key=lambda finding: finding.rank)
+        elif finding.wildcard is None:  # one that a wildcard made denies nothing (RFC 4035 5.3.2)
+            self.denials += [(rrset.name, rdata) for rdata in rrset]
+
+
+def _malformed(detail: str) -> Classified:
+    return Classified(outcome=Outcome.MALFORMED, detail=printable(detail))
+
+
+def _same(asked: dns.rrset.RRset, question: Question) -> bool:
+    return (
+        asked.name == name_of(question.name)
+        and asked.rdtype == dns.rdatatype.from_text(question.rdtype)
+        and asked.rdclass == dns.rdataclass.IN
+    )
+
+
+def _trouble(message: dns.message.Message) -> Outcome | None:
+    match message.rcode():
+        case dns.rcode.NOERROR | dns.rcode.NXDOMAIN:
+            return None
+        case dns.rcode.YXDOMAIN if any(r.rdtype == dns.rdatatype.DNAME for r in message.answer):
+            return None  # what it made would be too long a name (RFC 6672 2.2)
+        case dns.rcode.REFUSED:
+            return Outcome.REFUSED
+        case dns.rcode.NOTAUTH:
+            return Outcome.LAME
+        case _:
+            return Outcome.SERVFAIL
+
+
+def _rcode_text(message: dns.message.Message) -> str:
+    """The rcode, with what an Extended DNS Error (RFC 8914) adds to it."""
+    errors = [option for option in message.options if isinstance(option, dns.edns.EDEOption)]
+    words = [f"EDE {int(error.code)} {error.text or ''}".strip() for error in errors[:2]]
+    return printable("; ".join([dns.rcode.to_text(message.rcode()), *words]))
+
+
+def _nsid(message: dns.message.Message) -> str | None:
+    for option in message.options:
+        if isinstance(option, dns.edns.NSIDOption):
+            return nsid_text(option.nsid)
+    return None
+
+
+def nsid_text(nsid: bytes) -> str | None:
+    """An NSID as text where it is one, else in hexadecimal digits; None if it is empty.
+
+    Of one too long to be shown its beginning and a digest stand for it.
+    """
+    if not nsid:
+        return None
+    text = nsid.decode("latin-1") if len(nsid) <= LONGEST_NSID else ""
+    if text.isascii() and text.isprintable() and text:
+        return text
+    if len(nsid) <= LONGEST_NSID:
+        return nsid.hex()
+    # Told apart still: every instance has a digest of its own.
+    digest = hashlib.blake2b(nsid, digest_size=16).hexdigest()
+    return f"{nsid[:16].hex()}…{digest}"
+
+
+def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
+    for rrset in (*message.answer, *message.authority):
+        if rrset.rdtype == dns.rdatatype.SOA and rrset.name == zone:
+            for rdata in rrset:
+                if isinstance(rdata, dns.rdtypes.ANY.SOA.SOA):
+                    return int(rdata.serial)
+    return None
+
+
+def _foreign(shape: ResponseKind, chain: AliasChain, kind: Kind, seen: Seen) -> bool:
+    """Whether a witness was answered out of a zone below, which the same server holds too.
+
+    What is there for the name then carries that zone's signatures, or none, even where an alias
+    in it leads back: it can't be told from what was stripped of them, and other questions show
+    that. But below a DNAME of the zone's own there is no other zone (RFC 6672 2.4).
+    """
+    zone = chain.zone
+    if shape is not ResponseKind.POSITIVE or kind is not Kind.WITNESS or chain.name == zone:
+        return False
+    signers = {
+        rrsig.signer for link in chain.links[:1] for rrsig in seen.get((link.name, link.rdtype), ())
+    }
+    if signers:
+        return all(below(zone, signer) for signer in signers)
+    return not any(
+        rdtype == dns.rdatatype.DNAME
+        and below(owner, chain.name)
+        and any(rrsig.signer == zone for rrsig in held)
+        for (owner, rdtype), held in seen.items()
+    )
+
+
+def _missing(
+    shape: ResponseKind,
+    message: dns.message.Message,
+    chain: AliasChain,
+    proof: DenialProof,
+    expanded: Sequence[tuple[dns.rrset.RRset, int]],
+) -> str:
+    """What a secure answer still lacks, "" if nothing."""
+    match shape:
+        case ResponseKind.NXDOMAIN:
+            return proof.no_name(chain.end)
+        case ResponseKind.NODATA:
+            return proof.no_type(chain.end, chain.rdtype)
+        case ResponseKind.REFERRAL if not delegated(message):
+            insecure = proof.no_ds(cut_of(message)) is Cut.INSECURE
+            return "" if insecure else "no DS or proof of none"
+    for rrset, labels in expanded:
+        if rrset.rdtype == dns.rdatatype.DNAME:  # RFC 4592 4.4: nobody can say what it means
+            return f"{rrset.name} DNAME is made from a wildcard"
+        if missing := proof.not_closer(rrset.name, labels):
+            return missing
+    return ""

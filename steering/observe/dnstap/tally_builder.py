@@ -1,0 +1,211 @@
+"""From the walker's counts to a tally, and the counts begin anew."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from steering.model import Instant, Outcome, Seconds
+from steering.observe.dnstap.counter import Failed, FrameCounter, Upstream, Zone
+from steering.observe.dnstap.redact import redacted
+from steering.observe.dnstap.tally import (
+    CANDIDATES,
+    MESSAGE_BYTES,
+    MESSAGES,
+    NAME_BYTES,
+    Failing,
+    Frames,
+    Interest,
+    Notice,
+    Reason,
+    Sample,
+    Signed,
+    Tally,
+    Traffic,
+)
+from steering.system.unreadable import Unread
+
+_UNSEEN = 1 << 62
+_SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after RFC 1035 5.1
+
+
+def upstreams(interest: Interest, known: Iterable[Upstream] = ()) -> dict[bytes, Upstream]:
+    """What to count, by address in network form. Counts of what was known before go on.
+
+    Both dates and the reader's time are whole seconds, and so is the skew, rounded up: what is
+    called bad is so for certain.
+    """
+    before = {upstream.address: upstream for upstream in known}
+    made = {}
+    for address, watched in interest.items():
+        zones, skew = (
+            [name_to_wire(zone) for zone in sorted(watched.zones)],
+            math.ceil(watched.skew),
+        )
+        upstream = before.get(address) or Upstream(address, zones, skew)
+        upstream.watch(zones, skew, watched.since)
+        made[ipaddress.ip_address(address).packed] = upstream
+    return made
+
+
+def hand_over(
+    walker: FrameCounter,
+    *,
+    began: Instant,
+    ended: Instant,
+    too_large: int = 0,
+    writers: int = 0,
+    longest_gap: Seconds = 0.0,
+    notices: Sequence[Notice] = (),
+    unnoticed: int = 0,
+    unreadable: Sequence[Unread] = (),
+) -> Tally:
+    """Everything counted since the last time; the counts begin anew."""
+    frames = {
+        Frames.OK: walker.ok,
+        Frames.OTHER: walker.other,
+        Frames.IGNORED: walker.ignored,
+        Frames.MALFORMED: walker.malformed,
+        Frames.TOO_LARGE: too_large,
+    }
+    known = list(walker.upstreams.values())
+    busy = [upstream for upstream in known if upstream.queries + upstream.forwarded]
+    busy += [u for u in known if u.responses and not u.queries + u.forwarded]
+    tally = Tally(
+        began=began,
+        ended=ended,
+        frames={result: count for result, count in frames.items() if count},
+        lost=walker.lost,
+        writers=writers,
+        longest_gap=longest_gap,
+        traffic=tuple(_traffic(upstream) for upstream in busy),
+        signed=tuple(
+            _signed(upstream.address, zone)
+            for upstream in busy
+            for zone in upstream.zones.values()
+            if zone.good + zone.expired + zone.early or zone.serial >= 0
+        ),
+        samples=tuple(_within(MESSAGE_BYTES, _samples(busy, walker))),
+        notices=tuple(notices),
+        unnoticed=unnoticed,
+        unreadable=tuple(unreadable),
+    )
+    walker.begin()
+    for upstream in busy:
+        upstream.begin()
+    return tally
+
+
+def forget(walker: FrameCounter) -> None:
+    """The counts begin anew, and nobody is told what they were."""
+    walker.begin()
+    for upstream in walker.upstreams.values():
+        upstream.begin()
+
+
+def _traffic(upstream: Upstream) -> Traffic:
+    rcodes = {0: upstream.noerror, 3: upstream.nxdomain}
+    rcodes |= {code: count for code, count in enumerate(upstream.rcodes) if count}
+    return Traffic(
+        address=upstream.address,
+        since=upstream.since,
+        queries=upstream.queries,
+        forwarded=upstream.forwarded,
+        responses=upstream.responses,
+        bare=upstream.bare,
+        truncated=upstream.truncated,
+        malformed=upstream.malformed,
+        rcodes={code: count for code, count in sorted(rcodes.items()) if count},
+    )
+
+
+def _signed(address: str, zone: Zone) -> Signed:
+    return Signed(
+        address=address,
+        zone=name_to_text(zone.signer),
+        good=zone.good,
+        expired=zone.expired,
+        not_yet_valid=zone.early,
+        expires=int(zone.expires) if zone.expires < _UNSEEN else None,
+        serial=zone.serial if zone.serial >= 0 else None,
+        failing=tuple(_short(NAME_BYTES, zone)),
+    )
+
+
+def _short(limit: int, zone: Zone) -> Iterator[Failing]:
+    """Failing RRsets, new ones first, without those whose names would be too much."""
+    for kept, new in ((zone.fresh, True), (zone.again, False)):
+        for failed in kept.values():
+            failing = _failing(failed, new=new)
+            if len(failing.owner) <= limit:
+                limit -= len(failing.owner)
+                yield failing
+
+
+def _failing(failed: Failed, *, new: bool) -> Failing:
+    return Failing(
+        owner=name_to_text(failed.owner),
+        rdtype=failed.rdtype,
+        outcome=Outcome.EXPIRED if failed.late else Outcome.NOT_YET_VALID,
+        key_tag=failed.key_tag,
+        inception=failed.inception,
+        expiration=failed.expiration,
+        new=new,
+    )
+
+
+def _samples(busy: Sequence[Upstream], walker: FrameCounter) -> Iterator[Sample]:
+    """In the order in which they are worth a look; of each kind the addresses take turns."""
+    failing = {u.address: [*u.failing_new, *u.failing_old][:CANDIDATES] for u in busy}
+    yield from _in_turn(Reason.FAILING, failing)
+    yield from _in_turn(Reason.BARE, {u.address: u.bare_ones for u in busy})
+    for upstream, message in walker.drawn:
+        yield Sample(address=upstream.address, reason=Reason.RANDOM, message=message)
+
+
+def _in_turn(reason: Reason, kept: dict[str, list[bytes]]) -> Iterator[Sample]:
+    given = 0
+    for place in range(CANDIDATES):
+        for address, messages in kept.items():
+            if place < len(messages) and given < MESSAGES:
+                yield Sample(address=address, reason=reason, message=messages[place])
+                given += 1
+
+
+def _within(limit: int, samples: Iterable[Sample]) -> Iterator[Sample]:
+    """Those that fit, redacted. One of two reasons is given once, for the first of them."""
+    seen: set[int] = set()
+    for sample in samples:
+        if id(sample.message) in seen:
+            continue
+        seen.add(id(sample.message))
+        message = redacted(sample.message)
+        if message is None:
+            continue
+        limit -= len(message)
+        if limit < 0:
+            return
+        yield replace(sample, message=message)
+
+
+def name_to_wire(name: str) -> bytes:
+    """A policy's zone in wire form. Zone names are plain letters, digits and hyphens."""
+    labels = [label.encode("ascii") for label in name.lower().rstrip(".").split(".") if label]
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+
+def name_to_text(wire: bytes) -> str:
+    """A name without pointers as it stands in zone files (RFC 1035 5.1)."""
+    labels, at = [], 0
+    while length := wire[at]:
+        labels.append("".join(map(_escaped, wire[at + 1 : at + 1 + length])))
+        at += 1 + length
+    return ".".join([*labels, ""]) if labels else "."
+
+
+def _escaped(byte: int) -> str:
+    if byte in _SPECIAL:
+        return "\\" + chr(byte)
+    return chr(byte) if 0x20 < byte < 0x7F else f"\\{byte:03d}"

@@ -1,0 +1,1 @@
+"""Probes: what is asked, when, over which path, and what came back."""

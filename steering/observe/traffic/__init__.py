@@ -1,0 +1,1 @@
+"""The resolvers' own traffic: where it comes from, which path it takes, how it is answered."""

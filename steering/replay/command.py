@@ -1,0 +1,339 @@
+"""`steering replay` and `steering explain --at`: what they print, and their exit codes.
+
+0: as recorded, or told to the end. 1: something came out otherwise than recorded. 2: what
+was given can't be used.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from steering.config import ConfigError
+from steering.config.overrides import moment
+from steering.journal.reader import DamagedError, Recording
+from steering.model import LOCAL, Family, Seconds, WallTime
+from steering.replay.incidents import STAGES, Incident, Incidents, moving
+from steering.replay.rerun import Difference, Rerun, rerun
+from steering.replay.scenario import LoadedScenario, tell
+from steering.replay.simulate import Simulation
+from steering.replay.timeline import Timeline, spell, told
+from steering.report.log import fields, timestamp
+from steering.report.snapshot import Snapshot
+from steering.report.status import explain
+from steering.report.status_text import explain_text
+from steering.report.terminal import coloured, width
+
+FINE, DIFFERS, WRONG_INPUT = 0, 1, 2
+
+TAKEN = (
+    "With other policies the facts are taken as they were recorded: what was measured while\n"
+    "traffic took the recorded way, how fast was asked, and what live answers showed."
+)
+
+
+def when(text: str) -> WallTime:
+    """A time from the command line; without an offset it is UTC. Raises ValueError."""
+    try:
+        return moment(text)
+    except ValueError:
+        pass
+    try:
+        found = dt.datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+    except (ValueError, OverflowError):
+        wanted = (
+            "wanted RFC 3339, or UTC without an offset (2026-11-24T05:12:00Z, 2026-11-24 05:12)"
+        )
+        raise ValueError(f"{text!r} is no time, {wanted}") from None
+
+
+@dataclass
+class _Progress:
+    """How far it is, on a terminal."""
+
+    since: WallTime
+    until: WallTime
+    _shown: float = field(default_factory=time.monotonic)
+
+    def at(self, wall: WallTime) -> None:
+        if sys.stderr.isatty() and time.monotonic() - self._shown > 0.5:
+            self._shown = time.monotonic()
+            part = (wall - self.since) / max(self.until - self.since, 1.0)
+            sys.stderr.write(f"\r{min(max(part, 0), 1):4.0%}  {timestamp(wall)[:19]} ")
+            sys.stderr.flush()
+
+    def done(self) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+
+# --- a journal ------------------------------------------------------------------------------
+
+
+def replay(
+    journal: Path,
+    *,
+    policies: Path | None = None,
+    since: WallTime | None = None,
+    until: WallTime | None = None,
+    as_json: bool = False,
+) -> int:
+    """Run a journal again; the exit code."""
+    try:
+        recording = Recording(journal)
+    except DamagedError as error:
+        return _wrong(error)
+    try:
+        return _replayed(recording, policies, since, until, as_json=as_json)
+    except (DamagedError, ConfigError) as error:
+        return _wrong(error)
+    finally:
+        recording.close()
+
+
+def _replayed(
+    recording: Recording,
+    policies: Path | None,
+    since: WallTime | None,
+    until: WallTime | None,
+    *,
+    as_json: bool,
+) -> int:
+    span = recording.span()
+    timeline = Timeline(colour=coloured(sys.stdout), columns=width())
+    progress = _Progress(since or span.since, until or span.until)
+    now, then = Incidents(), Incidents()
+    events: list[dict[str, object]] = []
+    difference: tuple[WallTime, Difference] | None = None
+    turns = 0
+    for again in rerun(recording, policies=policies, since=since, until=until):
+        progress.at(again.wall)
+        if turns == 0:
+            now.take_up(again.state)
+            then.take_up(again.state)
+        turns += 1
+        now.see(again.events, again.wall, again.turn.now, again.state)
+        then.see(again.turn.events, again.wall, again.turn.now, again.state)
+        if since is None or again.wall >= since:
+            events += [fields(event, again.wall) for event in again.events if as_json]
+            if not as_json:
+                _print(timeline.lines(again.events, again.wall))
+        if again.difference is not None:
+            difference = again.wall, again.difference
+            break
+    progress.done()
+    if turns == 0:
+        raise DamagedError(f"{recording.path}: no turn in that time")
+    if as_json:
+        found = {
+            "turns": turns,
+            "events": events,
+            "incidents": [as_data(one) for one in now.all],
+            **({"recorded_incidents": [as_data(one) for one in then.all]} if policies else {}),
+            "difference": _difference_data(difference),
+        }
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        _print(_after(now, then, difference, turns, other=policies is not None))
+    return DIFFERS if difference else FINE
+
+
+def _after(
+    now: Incidents,
+    then: Incidents,
+    difference: tuple[WallTime, Difference] | None,
+    turns: int,
+    *,
+    other: bool,
+) -> Iterator[str]:
+    """What is said below the timeline."""
+    yield ""
+    yield from _incidents("with these policies" if other else "", now)
+    if other:
+        yield ""
+        yield from _incidents("as it was recorded", then)
+        yield ""
+        yield TAKEN
+    elif difference is None:
+        yield f"{turns} turns: every decision came out as it was recorded"
+    else:
+        wall, what = difference
+        yield f"{timestamp(wall)}: another {what.what} than recorded"
+        yield f"  recorded: {what.recorded}"
+        yield f"  replayed: {what.replayed}"
+
+
+def _incidents(title: str, incidents: Incidents) -> Iterator[str]:
+    moved = list(moving(incidents.all))
+    if title:
+        yield f"=== {title}: {sum(one.moves for one in moved)} moves"
+    yield from told(moved)
+    others = len(incidents.all) - len(moved)
+    if others:
+        yield f"{others} incident{'' if others == 1 else 's'} in which nothing was moved"
+    elif not moved:
+        yield "no incident"
+
+
+# --- a story --------------------------------------------------------------------------------
+
+
+def scenario(file: Path, *, policies: Path | None = None, as_json: bool = False) -> int:
+    """Tell a story to the engine; the exit code."""
+    try:
+        story = tell(file, policies=policies)
+    except ConfigError as error:
+        return _wrong(error)
+    simulation, incidents = Simulation(story), Incidents()
+    timeline = Timeline(colour=coloured(sys.stdout), columns=width())
+    progress = _Progress(story.story.begins, story.story.ends)
+    events: list[dict[str, object]] = []
+    for turned in simulation:
+        progress.at(turned.at)
+        incidents.see(turned.events, turned.at, turned.now, turned.after)
+        events += [fields(event, turned.at) for event in turned.events if as_json]
+        if not as_json:
+            _print(timeline.lines(turned.events, turned.at))
+    progress.done()
+    if as_json:
+        found = {
+            "story": story.story.story,
+            "events": events,
+            "incidents": [as_data(one) for one in incidents.all],
+            "answers": round(simulation.answers),
+            "failed_share": _part(simulation.failed, simulation.answers),
+            "failed_share_unsteered": _part(simulation.would_fail, simulation.answers),
+        }
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        _print(summary(story, simulation, incidents))
+    return FINE
+
+
+def summary(story: LoadedScenario, simulation: Simulation, incidents: Incidents) -> Iterator[str]:
+    """What came of a story, beside what people did."""
+    moved = list(moving(incidents.all))
+    yield ""
+    yield f"=== {story.story.story}"
+    yield from _incidents("", incidents)
+    people = story.story.people
+    first = moved[0] if moved else None
+    for family, by_hand in ((Family.IPV4, people.ipv4), (Family.IPV6, people.ipv6)):
+        took = first.took(family) if first else None
+        if by_hand is not None:
+            mine = "never" if took is None else spell(took)
+            yield f"{family} installed after {mine}; people: {spell(by_hand)}"
+    counted = {a: sum(one.moved.get(a, 0) for one in moved) for one in moved for a in one.moved}
+    most = max(counted.values(), default=0)
+    number = f"{len(counted)} address{'' if len(counted) == 1 else 'es'}"
+    yield f"moves away: {sum(counted.values())} by {number}, {most} at most by one of them"
+    if simulation.answers:
+        failed, would = (
+            _part(bad, simulation.answers) for bad in (simulation.failed, simulation.would_fail)
+        )
+        yield f"failed answers to the resolvers: {failed:.4%}; had nothing been steered {would:.4%}"
+
+
+def _part(some: float, of: float) -> float:
+    return some / of if of else 0.0
+
+
+# --- explain --at ---------------------------------------------------------------------------
+
+
+def explain_at(journal: Path, address: str, at: WallTime, *, as_json: bool = False) -> int:
+    """Why an address went where it went at a time in the journal; the exit code."""
+    try:
+        recording = Recording(journal)
+    except DamagedError as error:
+        return _wrong(error)
+    last: Rerun | None = None
+    try:
+        for again in rerun(recording, since=at, until=at):
+            last = again
+    except DamagedError as error:
+        return _wrong(error)
+    finally:
+        recording.close()
+    if last is None or at - last.wall > _LONG_AGO:
+        return _wrong(f"{journal}: nothing is recorded of that time")
+    answer = explain(
+        Snapshot(
+            mode="replayed",
+            state=last.state,
+            installed=last.turn.facts.installed,
+            alarms=last.state.alarms,
+            ready=True,
+            turned_at=last.turn.now,
+        ),
+        address,
+    )
+    if answer is None:
+        return _wrong(f"{address} was in no policy then")
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        text = explain_text(answer, columns=width(), colour=coloured(sys.stdout))
+        print(f"{timestamp(last.wall)}\n{text}")
+    return FINE
+
+
+_LONG_AGO: Seconds = 60.0
+"""A turn comes every second: before a longer gap the agent was not there."""
+
+
+# --- all ------------------------------------------------------------------------------------
+
+
+def as_data(incident: Incident) -> dict[str, object]:
+    """One incident as JSON: times in RFC 3339, lengths in seconds."""
+    return {
+        "upstream": incident.upstream,
+        "first_bad": None if incident.first_bad is None else timestamp(incident.first_bad),
+        "began": timestamp(incident.began),
+        "ended": None if incident.ended is None else timestamp(incident.ended),
+        "after_s": {
+            stage: round(incident.first[stage] - incident.zero, 3)
+            for stage in STAGES
+            if stage in incident.first
+        },
+        "installed_after_s": {
+            str(family): round(took, 3)
+            for family in Family
+            if (took := incident.took(family)) is not None
+        },
+        "sites": [site for site in incident.sites if site != LOCAL],
+        "moves": incident.moves,
+        "moves_again": incident.again,
+        "carried_out": incident.carried_out,
+    }
+
+
+def _difference_data(difference: tuple[WallTime, Difference] | None) -> dict[str, str] | None:
+    if difference is None:
+        return None
+    wall, what = difference
+    return {
+        "time": timestamp(wall),
+        "what": what.what,
+        "recorded": what.recorded,
+        "replayed": what.replayed,
+    }
+
+
+def _print(lines: Iterator[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _wrong(error: object) -> int:
+    lines = map(str, error.problems) if isinstance(error, ConfigError) else [f"steering: {error}"]
+    for line in lines:
+        print(line, file=sys.stderr)
+    return WRONG_INPUT

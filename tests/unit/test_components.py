@@ -1,0 +1,98 @@
+"""What is built from a version of the files gives back what it holds; what writes is guarded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes import FakeActuator
+from simulation import CONFIG, policy
+
+from steering.act.kernel.claim import Claim
+from steering.act.kernel.state import KernelProblem
+from steering.act.off_switch import OffSwitch
+from steering.agent import components as fitting
+from steering.agent.components import Components, Lasting
+from steering.agent.reload import Version
+from steering.config import Config, Mode, fingerprint, load
+from steering.observe.strays import Strays
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Version:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    config = tmp_path / "steering.yaml"
+    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n")
+    return Version.of(load(config), fingerprint(config))
+
+
+@pytest.fixture
+def lasting(tmp_path: Path) -> Lasting:
+    return Lasting(
+        switch=OffSwitch(state=tmp_path, runtime=tmp_path),
+        kept_off=lambda: False,
+        deliver=lambda _: None,
+        strays=Strays(),
+    )
+
+
+def observing(version: Version) -> Version:
+    config = version.setup.config.model_copy(update={"mode": Mode.OBSERVE})
+    return replace(version, setup=replace(version.setup, config=config))
+
+
+def opened() -> int:
+    """How many descriptors this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_an_outfit_that_only_reads_gives_back_what_it_reads_by(
+    version: Version, lasting: Lasting
+) -> None:
+    Components(observing(version), lasting).close()  # what is kept open for good is open now
+    before = opened()
+    components = Components(observing(version), lasting)
+    assert components.actuators is None
+    assert opened() > before
+    components.close()
+    assert opened() <= before
+
+
+class Gloves:
+    """Actuators that touch nothing."""
+
+    notices = former = ()
+    adopted: list[bool]
+
+    def __init__(
+        self, _config: Config, claim: Claim, _switch: OffSwitch, _allowed: frozenset[str]
+    ) -> None:
+        self.kernel = FakeActuator(claim)
+
+    def adopt(self, *, young: bool = True) -> tuple[KernelProblem, ...]:
+        self.adopted.append(young)
+        return ()
+
+    def wait(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_who_acts_from_a_reload_on_has_a_guard_before_it_is_in_force(
+    version: Version, lasting: Lasting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "Actuators", Gloves)
+    monkeypatch.setattr(fitting, "preflight", lambda *_, **__: ())
+    monkeypatch.setattr(fitting, "_in_force", lambda *_: ())
+    monkeypatch.setattr(Gloves, "adopted", [], raising=False)
+    watching = Components(observing(version), lasting)
+    acting = Components(version, lasting, watching)
+    assert Gloves.adopted == [False]
+    begun = Components(version, lasting)
+    assert Gloves.adopted == [False], "one that starts takes over later, when all can be had"
+    begun.adopt()
+    assert Gloves.adopted == [False, True]
+    for components in (begun, acting, watching):
+        components.close()

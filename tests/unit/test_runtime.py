@@ -1,0 +1,201 @@
+"""What is in force is left for a successor when the files are dealt with, and at no other time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from simulation import CONFIG, policy
+
+from steering.agent import runtime as regimes
+from steering.agent.components import Components, Lasting
+from steering.agent.from_config import CannotRunError
+from steering.agent.inputs import Inputs
+from steering.agent.reload import Version
+from steering.agent.restart_state import RestartState
+from steering.agent.runtime import Runtime
+from steering.agent.tasks import Tasks
+from steering.config import fingerprint, load
+from steering.engine import engine
+from steering.model import Event
+from steering.report.metrics import Meters
+
+
+class Clothes:
+    """An outfit with hands, that touches nothing."""
+
+    claim = None
+    actuators = SimpleNamespace(removal_pending=False)
+    ways = SimpleNamespace(past=frozenset)
+    sources = SimpleNamespace(named={})
+    forwarding = None
+    notices = left = ()
+
+    def __init__(self, version: Version, _lasting: Lasting, was: Components | None = None) -> None:
+        del was
+        self.setup, self.layout = version.setup, version.layout
+
+    def adopt(self) -> None: ...
+
+
+class Nothing:
+    """Inputs that never have any."""
+
+    def use(self, components: Components, tasks: Tasks) -> None: ...
+
+    def installed(self) -> Mapping[str, str]:
+        return {}
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Version:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    config = tmp_path / "steering.yaml"
+    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n")
+    return Version.of(load(config), fingerprint(config))
+
+
+Make = Callable[[Callable[[], None]], Runtime]
+"""A regime with this for its turn."""
+
+
+@pytest.fixture
+def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setattr(regimes, "Components", Clothes)
+    monkeypatch.setattr(Runtime, "_set_going", lambda _regime, _was: None)
+    config = version.setup.config
+    switch = SimpleNamespace(engaged=lambda: False)
+    lasting = SimpleNamespace(switch=switch, kept_off=lambda: False)
+
+    def make(turn: Callable[[], None]) -> Runtime:
+        return Runtime(
+            version,
+            cast("Lasting", lasting),
+            restart_state=RestartState(config.state),
+            inputs=cast("Inputs", Nothing()),
+            meters=Meters(),
+            tell=lambda _event: None,
+            turn=turn,
+        )
+
+    return make
+
+
+def test_the_first_turn_alone_leaves_nothing_to_go_on_with(tmp_path: Path, made: Make) -> None:
+    left = tmp_path / "in-force"
+    left.write_text("of before")
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    assert not left.exists(), "who dies now is followed by one that goes by the files"
+    runtime.stand()
+    assert left.exists()
+
+
+def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> None:
+    left = tmp_path / "in-force"
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    runtime.stand()
+    left.unlink()
+    runtime.stand()
+    assert not left.exists()
+
+
+def test_an_older_version_is_spent_before_another_one_is_taken(
+    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "in-force"
+    there: list[bool] = []
+    runtime = made(lambda: there.append(left.exists()))
+    runtime.start(cast("Tasks", None))
+    runtime.stand()
+    monkeypatch.setattr(Runtime, "_change", lambda *_: there.append(left.exists()))
+    runtime.take(version, anew=True)
+    assert there == [False, False, False], "who dies of it is not followed by what it replaced"
+    runtime.stand()
+    assert left.exists()
+
+
+def test_after_a_lost_lease_all_begins_from_nothing_and_that_is_told(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    dropped: list[bool] = []
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    runtime.tell = told.append
+    runtime.state = replace(runtime.state, started=True, plan=runtime.state.plan + 1)
+    monkeypatch.setattr(Nothing, "drop", lambda _self: dropped.append(True), raising=False)
+    actuators = SimpleNamespace(
+        removal_pending=False, lost_lease=lambda: "no turn for longer than the lease"
+    )
+    monkeypatch.setattr(Clothes, "actuators", actuators)
+    runtime.handle_lost_lease()
+    assert not runtime.state.started
+    assert not runtime.steers
+    assert dropped, "what was asked before is not counted"
+    assert [event.event for event in told] == ["lease_lost"]
+    assert "no turn for longer" in told[0].because
+
+
+def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
+    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise CannotRunError(1, "the port is taken")
+
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    runtime.stand()
+    monkeypatch.setattr(Runtime, "_change", refused)
+    with pytest.raises(CannotRunError, match="the port is taken"):
+        runtime.take(version, anew=True)
+    runtime.stand()
+    assert (tmp_path / "in-force").exists()
+
+
+FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), MemoryError()]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("stage", ["built", "thought through"])
+def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goes_on(
+    made: Make, version: Version, monkeypatch: pytest.MonkeyPatch, stage: str, fault: Exception
+) -> None:
+    def stumbles(*_: object, **__: object) -> None:
+        raise fault
+
+    turns: list[Version] = []
+    runtime = made(lambda: turns.append(runtime.version))
+    runtime.start(cast("Tasks", None))
+    components, state = runtime.components, runtime.state
+    if stage == "built":
+        monkeypatch.setattr(regimes, "Components", stumbles)
+    else:
+        monkeypatch.setattr(engine, "turn", stumbles)
+    later = replace(version, fingerprint=())
+    with pytest.raises(CannotRunError, match=type(fault).__name__) as refused:
+        runtime.take(later, anew=True)
+    assert refused.value.__cause__ is fault
+    assert runtime.version is version
+    assert (runtime.components, runtime.state) == (components, state)
+    assert turns == [version], "of the start: there was no turn by the other one"
+
+
+def test_overrides_that_the_engine_stumbles_over_are_refused_as_well(
+    made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbles(*_: object, **__: object) -> None:
+        raise IndexError("out of bounds")
+
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    monkeypatch.setattr(engine, "turn", stumbles)
+    with pytest.raises(CannotRunError, match="can't be thought through: IndexError: out of bounds"):
+        runtime.take(replace(version, fingerprint=()), anew=False)
+    assert runtime.version is version
