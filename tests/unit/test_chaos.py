@@ -178,4 +178,4 @@ def test_two_worlds_that_hold_the_same_in_mappings_of_other_types_do_not_differ(
     assert differing(unpack_world(pack_world(state), state.layout), state) is None
     more = replace(heard, pooled={0: {"a.": 1.0}})
     other = replace(state, ledger=replace(state.ledger, traffic=more))
-    assert differing(state, other) == "ledger.hearsay.pooled"
+    assert differing(state, other) == "ledger.traffic.pooled"
