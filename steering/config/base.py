@@ -6,7 +6,13 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -88,12 +94,11 @@ def some(items: T) -> T:
     return items
 
 
-class OrOff:
-    """An annotation: a section of one kind, or the word `off`, which is None inside."""
+DISTINCT, SOME = AfterValidator(distinct), AfterValidator(some)
 
-    def __init__(self, wanted: str, kind: type[Section] | None) -> None:
-        self.wanted = wanted
-        self.kind = kind
+
+class OrOff:
+    """An annotation: a section, or the word `off`, which is None inside."""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -102,9 +107,8 @@ class OrOff:
             if value == "off" or value is False:
                 return None
             absent = value is None and not info.context
-            present = self.kind is not None and isinstance(value, dict | self.kind)
-            if not absent and not present:
-                raise ValueError(f"is {shown(value)}, wanted {self.wanted}")
+            if not absent and not isinstance(value, dict | Section):
+                raise ValueError(f"is {shown(value)}, wanted a mapping or off")
             return value
 
         def write(value: object, write_on: core_schema.SerializerFunctionWrapHandler) -> object:
@@ -121,4 +125,4 @@ class OrOff:
     ) -> dict[str, Any]:
         off = {"enum": ["off", False]}
         on = [part for part in handler(schema).get("anyOf", []) if part.get("type") != "null"]
-        return {"anyOf": [*on, off]} if on else off
+        return {"anyOf": [*on, off]}

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from steering import bounds
-from steering.config.addresses import Address, Endpoint, Interface, Listen, Prefix, Role, Stream
-from steering.config.base import MisfitError, OrOff, Section, distinct, some
-from steering.config.bgp import Bgp, FamilyName
-from steering.config.scalars import FilePath, Permissions, Whole, Word
-from steering.config.site import Site, SiteName
+from steering.config.address_types import (
+    Endpoint,
+    FamilyName,
+    IPv4,
+    IPv6,
+    Listen,
+    Prefix,
+    ResolverAddress,
+    Stream,
+    TransitInterface,
+)
+from steering.config.base import DISTINCT, SOME, MisfitError, OrOff, Section
+from steering.config.bgp import Bgp
+from steering.config.site import Site
 from steering.config.sources import ResolverSources
-from steering.config.units import Duration, Share, Size, duration
+from steering.config.types import (
+    FilePath,
+    Name,
+    Permissions,
+    SiteName,
+    duration,
+    duration_text,
+    percentage,
+    size,
+    whole,
+    whole_in,
+)
 from steering.model import Family
 
 # rtnetlink(7) and include/uapi/linux/rtnetlink.h. A routing daemon flushes the routes with
@@ -55,13 +74,13 @@ class Mode(enum.StrEnum):
 class Pin(Section):
     """How routers know a question that shall take one path, whatever they were told by BGP."""
 
-    ipv4: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV4)] | None = Field(
+    ipv4: IPv4 | None = Field(
         default=None, description="Source address of IPv4 questions, one of this host's."
     )
-    ipv6: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV6)] | None = Field(
+    ipv6: IPv6 | None = Field(
         default=None, description="Source address of IPv6 questions, one of this host's."
     )
-    dscp: Annotated[int, Whole(low=1, high=63, why="0 is all traffic's")] | None = Field(
+    dscp: Annotated[int, whole(1, 63, why="0 is all traffic's")] | None = Field(
         default=None, description="DSCP of the questions, of six bits (RFC 2474)."
     )
 
@@ -76,21 +95,21 @@ class Probe(Section):
     """How often the agent asks for itself."""
 
     interval: Annotated[
-        float, Duration(low="10ms", high="1h", why="slower finds nothing, faster is rude")
+        float, duration("10ms", "1h", why="slower finds nothing, faster is rude")
     ] = Field(
         default=10.0,
         description="Time between two questions to one address over one path, in calm times.",
     )
     fast_interval: Annotated[
-        float, Duration(low="10ms", high="1h", why="slower finds nothing, faster is rude")
+        float, duration("10ms", "1h", why="slower finds nothing, faster is rude")
     ] = Field(
         default=0.2,
         description="The same while the address is suspect or steered; at most `interval`.",
     )
-    timeout: Annotated[
-        float, Duration(low="10ms", high="10s", why="resolvers give up sooner than that")
-    ] = Field(default=1.0, description="How long an answer is waited for.")
-    pins: Mapping[Annotated[str, Word()], Pin] = Field(
+    timeout: Annotated[float, duration("10ms", "10s", why="resolvers give up sooner than that")] = (
+        Field(default=1.0, description="How long an answer is waited for.")
+    )
+    pins: Mapping[Name, Pin] = Field(
         default={},
         description="By path (`local` or a site): what routers send over this path by policy."
         " Besides the marks, or instead of them with `kernel: off`.",
@@ -98,7 +117,7 @@ class Probe(Section):
 
     @model_validator(mode="after")
     def _faster(self) -> Self:
-        fast, slow = duration(self.fast_interval), duration(self.interval)
+        fast, slow = duration_text(self.fast_interval), duration_text(self.interval)
         if self.fast_interval > self.interval:
             raise MisfitError("fast_interval", f"is {fast}, wanted at most the interval of {slow}")
         return self
@@ -107,17 +126,17 @@ class Probe(Section):
 class Observe(Section):
     """Where observations come from."""
 
-    dnstap: Annotated[tuple[Annotated[str, Stream()], ...], AfterValidator(distinct)] = Field(
+    dnstap: Annotated[tuple[Stream, ...], DISTINCT] = Field(
         default=(),
         description="Where the resolvers bring dnstap: unix sockets (created by the agent) or"
         " tcp://address:port. None: own probes alone.",
     )
-    dnstap_group: Annotated[str, Word()] | None = Field(
+    dnstap_group: Name | None = Field(
         default=None,
         description="Group of the unix sockets, which may write to them: the one that the resolver"
         " runs as. The agent's own if left out.",
     )
-    dnstap_mode: Annotated[str, Permissions()] = Field(
+    dnstap_mode: Permissions = Field(
         default="0660", description="Permissions of the unix sockets, in octal digits, quoted."
     )
     probe: Probe = Field(default=Probe(), description="The agent's own questions.")
@@ -127,22 +146,20 @@ class Kernel(Section):
     """What of the Linux routing tables is the agent's own."""
 
     table: Annotated[
-        int,
-        Whole.within(bounds.TABLES, why="what the kernel can count", taken=bounds.SYSTEM_TABLES),
+        int, whole_in(bounds.TABLES, why="what the kernel can count", taken=bounds.SYSTEM_TABLES)
     ] = Field(
         default=5353,
         description="The routing table of the steers. The next tables, one for each site, hold"
         " the way of its probes.",
     )
     protocol: Annotated[
-        int,
-        Whole.within(bounds.PROTOCOLS, why="0 to 4 are the kernel's own", taken=_PROTOCOLS),
+        int, whole_in(bounds.PROTOCOLS, why="0 to 4 are the kernel's own", taken=_PROTOCOLS)
     ] = Field(
         default=53, description="The protocol number on every route and rule of the agent's own."
     )
     priority: Annotated[
         int,
-        Whole.within(
+        whole_in(
             bounds.PRIORITIES,
             why="0 is the rule of the local table, and after 32766, the rule of the main table,"
             " nothing is steered; the agent has three rules before this one and one after it",
@@ -152,18 +169,18 @@ class Kernel(Section):
         description="Preference of the rule that looks up the steers; the three before it and the"
         " one after it are the agent's, too.",
     )
-    mark: Annotated[int, Whole.within(bounds.MARKS, why="0 is the mark of all traffic")] = Field(
+    mark: Annotated[int, whole_in(bounds.MARKS, why="0 is the mark of all traffic")] = Field(
         default=bounds.MARK,
         description="The mark (SO_MARK) on probes of the local path, 0x40 if left out. The"
         " next marks, one for each site, are those of the probes through it; they are counted in"
         " the lowest bit of `mask` and lie within it.",
     )
-    mask: (
-        Annotated[int, Whole.within(bounds.MASKS, why="two bits at least, of a mark's 32")] | None
-    ) = Field(
-        default=None,
-        description="The bits of a packet's mark that are the agent's: its rules match no"
-        " others. If left out, 0x7f where `mark` lies within it, else all 32.",
+    mask: Annotated[int, whole_in(bounds.MASKS, why="two bits at least, of a mark's 32")] | None = (
+        Field(
+            default=None,
+            description="The bits of a packet's mark that are the agent's: its rules match no"
+            " others. If left out, 0x7f where `mark` lies within it, else all 32.",
+        )
     )
 
     @property
@@ -178,10 +195,10 @@ class Kernel(Section):
 class Act(Section):
     """How a plan becomes true."""
 
-    kernel: Annotated[Kernel | None, OrOff("a mapping or off", Kernel)] = Field(
+    kernel: Annotated[Kernel | None, OrOff()] = Field(
         default=Kernel(), description="Host routes in a table of this host; `off` for none."
     )
-    bgp: Annotated[Bgp | None, OrOff("a mapping or off", Bgp)] = Field(
+    bgp: Annotated[Bgp | None, OrOff()] = Field(
         default=None, description="Host routes announced to routers; `off` for none."
     )
 
@@ -190,24 +207,24 @@ class Budget(Section):
     """How much may be changed at once, whatever was measured."""
 
     moves_per_minute: Annotated[
-        int, Whole(low=1, high=10**6, why="none at all is no steering, and no way back")
+        int, whole(1, 10**6, why="none at all is no steering, and no way back")
     ] = Field(
         default=120,
         description="Most addresses that change their path within a minute, away or back; the"
         " others wait. What an override or `off` says is not held up and uses none of them; the way"
         " back from a detour that is worse than the local path is not held up either.",
     )
-    at_once: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
-        Field(
-            default=None,
-            description="Most addresses steered at once, of all upstreams together; no limit if"
-            " left out.",
-        )
+    at_once: Annotated[int, whole(1, 10**6, why="none at all is no steering")] | None = Field(
+        default=None,
+        description="Most addresses steered at once, of all upstreams together; no limit if"
+        " left out.",
     )
-    capacity_share: Annotated[float, Share(low="1%", why="less would let nothing through")] = Field(
-        default=0.8,
-        description="Share of a site's `capacity` that steered traffic may take up, by the"
-        " policies' `steer.queries_per_second`.",
+    capacity_share: Annotated[float, percentage("1%", why="less would let nothing through")] = (
+        Field(
+            default=0.8,
+            description="Share of a site's `capacity` that steered traffic may take up, by the"
+            " policies' `steer.queries_per_second`.",
+        )
     )
 
 
@@ -215,10 +232,10 @@ class Journal(Section):
     """How long every turn is kept, for `steering replay`."""
 
     max_age: Annotated[
-        float, Duration(low="1h", high="365d", why="less holds no incident, more fills disks")
+        float, duration("1h", "365d", why="less holds no incident, more fills disks")
     ] = Field(default=604_800.0, description="What is older is forgotten, hour by hour.")
     max_size: Annotated[
-        int, Size(low="4MB", high="100GB", why="less holds no incident, more fills disks")
+        int, size("4MB", "100GB", why="less holds no incident, more fills disks")
     ] = Field(
         default=256_000_000, description="Room that it may take; then the oldest is forgotten."
     )
@@ -235,57 +252,42 @@ class Config(Section):
         " nothing at all.",
     )
     lease: Annotated[
-        float,
-        Duration(low="2s", high="1h", why="shorter flaps under load, longer outlives its agent"),
+        float, duration("2s", "1h", why="shorter flaps under load, longer outlives its agent")
     ] = Field(
         default=60.0,
         description="How long what the agent installed outlives the agent.",
     )
-    state: Annotated[Path, FilePath()] = Field(
+    state: FilePath = Field(
         default=Path("/var/lib/steering"),
         description="Directory of what outlasts a boot: the journal, the off switch. Created if"
         " missing.",
     )
-    journal: Annotated[Journal | None, OrOff("a mapping or off", Journal)] = Field(
+    journal: Annotated[Journal | None, OrOff()] = Field(
         default=Journal(),
         description="Every turn's facts and decisions, in `journal.sqlite` under `state`; `off`"
         " for none.",
     )
-    runtime: Annotated[Path, FilePath()] = Field(
+    runtime: FilePath = Field(
         default=Path("/run/steering"),
         description="Directory of what does not: sockets, the lease. Created if missing.",
     )
-    policies: Annotated[Path, FilePath()] = Field(
+    policies: FilePath = Field(
         default=Path("policies"),
         validate_default=True,
         description="Directory of the policies, one upstream a file, relative to this file.",
     )
-    families: (
-        Annotated[
-            tuple[Annotated[Family, FamilyName()], ...],
-            AfterValidator(some),
-            AfterValidator(distinct),
-        ]
-        | None
-    ) = Field(
+    families: Annotated[tuple[FamilyName, ...], SOME, DISTINCT] | None = Field(
         default=None,
         description="The address families that this host has: the policies' addresses of the other"
         " one are left out, and so are its rules. Left out: what has a route is asked, and one that"
         " never had any is told of and left alone.",
     )
-    trust_anchors: Annotated[Path, FilePath()] | None = Field(
+    trust_anchors: FilePath | None = Field(
         default=None,
         description="File of DS or DNSKEY records in zone-file form, for any zone, relative to"
         " this file; the root anchors of IANA if left out.",
     )
-    resolvers: (
-        Annotated[
-            tuple[Annotated[str, Address(role=Role.RESOLVER)], ...],
-            AfterValidator(some),
-            AfterValidator(distinct),
-        ]
-        | None
-    ) = Field(
+    resolvers: Annotated[tuple[ResolverAddress, ...], SOME, DISTINCT] | None = Field(
         default=None,
         description="Asked (with CD) for DS and DNSKEY records between a trust anchor and the"
         " policies' zones; those of /etc/resolv.conf if left out.",
@@ -297,9 +299,7 @@ class Config(Section):
         " in turn, and a site is taken only where answers come back to all of them. Left out: what"
         " the kernel chooses, and what other sockets of this host are seen to use.",
     )
-    forwarded_sources: Annotated[
-        tuple[Annotated[IPv4Network | IPv6Network, Prefix()], ...], AfterValidator(distinct)
-    ] = Field(
+    forwarded_sources: Annotated[tuple[Prefix, ...], DISTINCT] = Field(
         default=(),
         description="Prefixes of pods, containers and hosts that send through this one, and whose"
         " packets every site carries too: translated on the way to it as on the local path, or"
@@ -310,9 +310,7 @@ class Config(Section):
     sites: Mapping[SiteName, Site] = Field(
         description="The remote sites that this one can send upstream traffic through."
     )
-    transit_interfaces: Annotated[
-        tuple[Annotated[str, Interface()], ...], AfterValidator(distinct)
-    ] = Field(
+    transit_interfaces: Annotated[tuple[TransitInterface, ...], DISTINCT] = Field(
         default=(),
         description="Interfaces by which other sites' packets arrive: those leave here and are"
         " never steered on, so two sites cannot send each other in circles.",
@@ -322,7 +320,7 @@ class Config(Section):
         default=Budget(), description="How much may be changed at once, whatever was measured."
     )
     act: Act = Field(default=Act(), description="How a plan becomes true.")
-    status: Annotated[Listen, Endpoint()] = Field(
+    status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),
         description="Address and port of the page, the API and /metrics. Port 0: any free one.",
     )

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from steering.config.addresses import Address, Role
+from steering.config.address_types import Address
 from steering.config.base import MisfitError, Section
 from steering.config.problems import shown
-from steering.config.scalars import Name, Place, Scalar, Text, Word
+from steering.config.types import DomainName, Kind, Name, Place, Text, bare
 from steering.model import Action, Family, Match, Override, WallTime
 
 NEVER = "never"
@@ -47,47 +45,51 @@ def rfc3339(when: WallTime) -> str:
     return text.replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Until(Scalar[WallTime | None]):
-    """When something ends; None inside and the word `never` outside where it does not."""
+def until(text: str) -> WallTime | None:
+    """An end as it may be typed; None: never. Raises ValueError."""
+    if text == NEVER:
+        return None
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
 
-    word: ClassVar[str] = "time or `never`"
 
-    def read(self, value: object, place: Place | None, /) -> WallTime | None:
-        if value == NEVER or (value is None and place is None):
-            return None
-        if isinstance(value, int | float) and not isinstance(value, bool) and place is None:
-            return float(value)
-        if not isinstance(value, str):
-            raise ValueError(  # noqa: TRY004
-                f"is {shown(value)}, wanted a time such as 2026-11-24T06:00:00Z, or never"
-            )
-        try:
-            return moment(value)
-        except ValueError as error:
-            raise ValueError(f"{error}, or never") from None
+def until_text(end: WallTime | None) -> str:
+    """An end as it may be typed."""
+    return NEVER if end is None else rfc3339(end)
 
-    def write(self, value: WallTime | None) -> str:
-        return NEVER if value is None else rfc3339(value)
 
-    def schema(self) -> Mapping[str, object]:
-        return {"anyOf": [{"const": NEVER}, {"type": "string", "format": "date-time"}]}
+def _read_until(value: object, info: ValidationInfo[Place | None]) -> WallTime | None:
+    if isinstance(value, str):
+        return until(value)
+    when = bare(value, info)
+    if when is None and not (value is None and info.context is None):
+        raise ValueError(f"is {shown(value)}, wanted a time such as 2026-11-24T06:00:00Z, or never")
+    return when
+
+
+_Until = Annotated[
+    WallTime | None,
+    Kind(
+        "time or `never`",
+        _read_until,
+        {"anyOf": [{"const": NEVER}, {"type": "string", "format": "date-time"}]},
+        until_text,
+    ),
+]
 
 
 class Matched(Section):
     """Whom an override is about. What is left out matches everything: `{}` matches all."""
 
-    upstream: Annotated[str, Word()] | None = Field(
-        default=None, description="All addresses of this upstream."
-    )
-    nameserver: Annotated[str, Name()] | None = Field(
+    upstream: Name | None = Field(default=None, description="All addresses of this upstream.")
+    nameserver: DomainName | None = Field(
         default=None, description="All addresses of this nameserver."
     )
-    address: Annotated[str, Address(role=Role.NAMESERVER)] | None = Field(
-        default=None, description="This address."
-    )
+    address: Address | None = Field(default=None, description="This address.")
     family: Family | None = Field(default=None, description="All addresses of this family.")
-    site: Annotated[str, Word()] | None = Field(
+    site: Name | None = Field(
         default=None,
         description="Only the agent of this site obeys: one file may be given to all of them.",
     )
@@ -106,7 +108,7 @@ class Matched(Section):
 class Entry(Section):
     """One override: an operator's word on some addresses, whatever was measured."""
 
-    name: Annotated[str, Word()] = Field(
+    name: Name = Field(
         description="Its name, in the status, the metrics and the events: once in all files."
     )
     matched: Matched = Field(
@@ -117,19 +119,17 @@ class Entry(Section):
         description="`steer` through a site, keep `local`, `freeze` what is, `avoid` a site, or"
         " `acknowledge` an alarm."
     )
-    to: Annotated[str, Word()] | None = Field(
+    to: Name | None = Field(
         default=None,
         description="The remote site to steer to, or to avoid: with these two, and only then.",
     )
-    alarm: Annotated[str, Word()] | None = Field(
+    alarm: Name | None = Field(
         default=None,
         description="The alarm that was seen: with `acknowledge`, and only then.",
     )
-    until: Annotated[WallTime | None, Until()] = Field(
-        description="When it ends: RFC 3339 with an offset, or `never`."
-    )
-    reason: Annotated[str, Text()] = Field(description="Why, for those who find it in force.")
-    by: Annotated[str, Text()] = Field(description="Who said so.")
+    until: _Until = Field(description="When it ends: RFC 3339 with an offset, or `never`.")
+    reason: Text = Field(description="Why, for those who find it in force.")
+    by: Text = Field(description="Who said so.")
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:

@@ -8,18 +8,26 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
     model_validator,
 )
 
-from steering.config.addresses import Address, Role
-from steering.config.base import MisfitError, Section, distinct, some
-from steering.config.names import canonical_name
-from steering.config.scalars import Flag, Name, Place, Text, Whole, Word
-from steering.config.units import Duration, Share, duration
+from steering.config.address_types import Address
+from steering.config.base import DISTINCT, SOME, MisfitError, Section
+from steering.config.types import (
+    DomainName,
+    Flag,
+    Name,
+    Place,
+    Text,
+    canonical_name,
+    duration,
+    duration_text,
+    percentage,
+    whole,
+)
 from steering.model import Family, Target
 
 
@@ -51,8 +59,8 @@ class Together(enum.StrEnum):
 class Operator(Section):
     """Who runs the servers, and whom to tell."""
 
-    name: Annotated[str, Text()] = Field(description="Who runs these nameservers.")
-    contact: Annotated[str, Text()] | None = Field(
+    name: Text = Field(description="Who runs these nameservers.")
+    contact: Text | None = Field(
         default=None, description="Whom to tell: it is printed beside an alarm."
     )
 
@@ -61,18 +69,14 @@ class Stale(Section):
     """Limits of age that hold whatever the other paths show."""
 
     serial_lag: (
-        Annotated[
-            float,
-            Duration(low="1s", high="30d", why="zones are copied in seconds, never in months"),
-        ]
+        Annotated[float, duration("1s", "30d", why="zones are copied in seconds, never in months")]
         | None
     ) = Field(
         default=None,
         description="Stale when the zone is this far behind; by what other paths show if left out.",
     )
     signature_remaining: (
-        Annotated[float, Duration(low="1s", high="30d", why="signatures live for days or weeks")]
-        | None
+        Annotated[float, duration("1s", "30d", why="signatures live for days or weeks")] | None
     ) = Field(
         default=None,
         description="Stale when a signature runs out sooner than this; by what other paths show"
@@ -84,9 +88,9 @@ class Breach(Section):
     """When the local path is bad enough to leave it."""
 
     failure_rate: Annotated[
-        float, Share(low="0.3%", why="below that a fault is not told from the usual noise")
+        float, percentage("0.3%", why="below that a fault is not told from the usual noise")
     ] = Field(default=0.003, description="The least share of bogus answers worth acting on.")
-    on: Annotated[tuple[Counted, ...], AfterValidator(some), AfterValidator(distinct)] = Field(
+    on: Annotated[tuple[Counted, ...], SOME, DISTINCT] = Field(
         default=(Counted.BOGUS, Counted.TIMEOUT, Counted.ERROR),
         description="The classes that count. With `stale` the agent acts before the first answer"
         " fails.",
@@ -98,27 +102,25 @@ class Recover(Section):
     """When traffic may go back."""
 
     hold: Annotated[
-        float, Duration(low="0s", high="7d", why="a fault that lasts longer is not waited out")
+        float, duration("0s", "7d", why="a fault that lasts longer is not waited out")
     ] = Field(
         default=300.0,
         description="Traffic stays away at least this long after a first breach; doubled for each"
         " further one until a day passes without.",
     )
     max_hold: Annotated[
-        float, Duration(low="0s", high="7d", why="a fault that lasts longer is not waited out")
+        float, duration("0s", "7d", why="a fault that lasts longer is not waited out")
     ] = Field(default=3600.0, description="The longest hold, however often it was doubled.")
-    clean: Annotated[
-        int, Whole(low=3, high=10**6, why="fewer good answers in a row prove nothing")
-    ] = Field(
+    clean: Annotated[int, whole(3, 10**6, why="fewer good answers in a row prove nothing")] = Field(
         default=1600, description="Clean answers on the original path before traffic returns."
     )
-    gradual: Annotated[bool, Flag()] = Field(
+    gradual: Flag = Field(
         default=True,
         description="One address first, and the rest of what moves together when live answers"
         " have shown that it does well.",
     )
     moves_per_day: Annotated[
-        int, Whole(low=6, high=10**6, why="below that a second fault in a day may be left alone")
+        int, whole(6, 10**6, why="below that a second fault in a day may be left alone")
     ] = Field(
         default=12,
         description="Most moves of an address in a day, away and back; near that it stays on its"
@@ -127,7 +129,7 @@ class Recover(Section):
 
     @model_validator(mode="after")
     def _longest(self) -> Self:
-        longest, hold = duration(self.max_hold), duration(self.hold)
+        longest, hold = duration_text(self.max_hold), duration_text(self.hold)
         if self.max_hold < self.hold:
             raise MisfitError("max_hold", f"is {longest}, wanted at least the hold of {hold}")
         return self
@@ -136,7 +138,7 @@ class Recover(Section):
 class Steer(Section):
     """Where traffic may go, and how much of it at once."""
 
-    to: Annotated[tuple[Annotated[str, Word()], ...], AfterValidator(distinct)] = Field(
+    to: Annotated[tuple[Name, ...], DISTINCT] = Field(
         default=(),
         description="Sites to steer to, the best liked first. If left out, all are alike: failing"
         " share, room and round-trip time decide.",
@@ -146,12 +148,10 @@ class Steer(Section):
         description="What moves together when enough of it is breached: one `address`, all"
         " addresses of a `nameserver`, or the whole `upstream`.",
     )
-    at_most: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
-        Field(default=None, description="Most addresses steered at once; no limit if left out.")
+    at_most: Annotated[int, whole(1, 10**6, why="none at all is no steering")] | None = Field(
+        default=None, description="Most addresses steered at once; no limit if left out."
     )
-    queries_per_second: (
-        Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None
-    ) = Field(
+    queries_per_second: Annotated[int, whole(1, 10**9, why="queries per second")] | None = Field(
         default=None,
         description="The most queries that this host's resolvers send to all these addresses"
         " together, for the sites' `capacity`. If left out they count as none, whatever dnstap"
@@ -176,13 +176,11 @@ def _once(value: object) -> object:
 class Policy(Section):
     """One operator's nameservers for some zones, and what to do when they go bad from here."""
 
-    upstream: Annotated[str, Word()] = Field(
+    upstream: Name = Field(
         description="A name for these nameservers, in the status and the metrics."
     )
     operator: Operator | None = Field(default=None, description="Who runs them.")
-    zones: Annotated[
-        tuple[Annotated[str, Name()], ...], AfterValidator(some), AfterValidator(distinct)
-    ] = Field(
+    zones: Annotated[tuple[DomainName, ...], SOME, DISTINCT] = Field(
         description="The zones they serve. Only answers signed by these count for or against them."
     )
     serial: Serial = Field(
@@ -191,25 +189,18 @@ class Policy(Section):
         " (`date`) or nothing but an order (`opaque`).",
     )
     nameservers: Annotated[
-        Mapping[
-            Annotated[str, Name()],
-            Annotated[
-                tuple[Annotated[str, Address(role=Role.NAMESERVER)], ...], AfterValidator(some)
-            ],
-        ],
-        BeforeValidator(_once),
-        AfterValidator(some),
+        Mapping[DomainName, Annotated[tuple[Address, ...], SOME]], BeforeValidator(_once), SOME
     ] = Field(description="Each nameserver's addresses: what is measured and steered.")
     breach: Breach = Field(
         default=Breach(), description="When the local path is bad enough to leave it."
     )
     recover: Recover = Field(default=Recover(), description="When traffic may go back.")
     steer: Steer = Field(default=Steer(), description="Where traffic may go.")
-    skew: Annotated[
-        float, Duration(low="0s", high="1d", why="more would forgive the faults looked for")
-    ] = Field(
-        default=0.0,
-        description="Tolerance for signature dates. A resolver's own grace is not imitated.",
+    skew: Annotated[float, duration("0s", "1d", why="more would forgive the faults looked for")] = (
+        Field(
+            default=0.0,
+            description="Tolerance for signature dates. A resolver's own grace is not imitated.",
+        )
     )
 
     _file: Path = PrivateAttr(default=Path())

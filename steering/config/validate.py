@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from steering.config.base import MisfitError, Section, section_at
 from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
-from steering.config.scalars import Place
+from steering.config.types import Place
 from steering.config.yaml_file import Allowance, Document, decoded, parse, read
 
 if TYPE_CHECKING:
