@@ -1,4 +1,4 @@
-"""What every mapping in the files has in common."""
+"""What all mappings in the files have in common."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from steering.config.problems import Location, shown
 T = TypeVar("T")
 
 
-class MisfitError(ValueError):
-    """A value below the one being checked does not fit its neighbours."""
+class FieldError(ValueError):
+    """One key of the mapping being checked does not fit the others."""
 
     def __init__(self, key: str, message: str) -> None:
         self.key = key
@@ -30,13 +30,13 @@ class MisfitError(ValueError):
 
 
 class Section(BaseModel):
-    """A mapping whose keys are known, and which never changes once it is read."""
+    """A mapping with known keys. It does not change after it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     @classmethod
     def known(cls) -> tuple[str, ...]:
-        """Its keys as they are typed."""
+        """The keys as they are typed."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Overrides as they are written: whom they are about, what they say, until when.
+"""Overrides in the files: which addresses they cover, what they order, when they end.
 
-The same form serves `overrides.yaml` and each file in `overrides.d/`. Everything an operator
-could leave to chance is required: an end (or the word `never`), a reason, and who said it.
+`overrides.yaml` and each file in `overrides.d/` have the same form. An end (or the word `never`),
+a reason and an author are required.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from steering.config.address_types import Address
-from steering.config.base import MisfitError, Section
+from steering.config.base import FieldError, Section
 from steering.config.problems import shown
 from steering.config.types import DomainName, Kind, Name, Place, Text, bare
 from steering.model import Action, Family, Match, Override, WallTime
 
 NEVER = "never"
 
-# RFC 3339, section 5.6. Without an offset nobody knows whose time is meant.
+# RFC 3339, section 5.6. Without an offset the time zone would be a guess.
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -33,14 +33,14 @@ def moment(text: str) -> WallTime:
         raise ValueError(f"{shown(text)} is no time, {wanted}")
     try:
         when = dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC).timestamp()
-        rfc3339(when)  # the last of 9999, rounded to what a float holds, is a year without a name
+        rfc3339(when)  # the end of 9999, rounded to a float, is in a year that cannot be written
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{shown(text)} is no time ({error}), {wanted}") from None
     return when
 
 
 def rfc3339(when: WallTime) -> str:
-    """A time as one would type it, in UTC."""
+    """A time as it may be typed, in UTC."""
     text = dt.datetime.fromtimestamp(when, tz=dt.UTC).isoformat()
     return text.replace("+00:00", "Z")
 
@@ -81,7 +81,7 @@ _Until = Annotated[
 
 
 class Matched(Section):
-    """Whom an override is about. What is left out matches everything: `{}` matches all."""
+    """Which addresses an override covers. A key that is left out matches everything."""
 
     upstream: Name | None = Field(default=None, description="All addresses of this upstream.")
     nameserver: DomainName | None = Field(
@@ -91,11 +91,11 @@ class Matched(Section):
     family: Family | None = Field(default=None, description="All addresses of this family.")
     site: Name | None = Field(
         default=None,
-        description="Only the agent of this site obeys: one file may be given to all of them.",
+        description="Only the agent of this site applies it. So one file may serve all sites.",
     )
 
     def match(self) -> Match:
-        """The same as a value."""
+        """As a value of the engine."""
         return Match(
             upstream=self.upstream,
             nameserver=self.nameserver,
@@ -106,47 +106,47 @@ class Matched(Section):
 
 
 class Entry(Section):
-    """One override: an operator's word on some addresses, whatever was measured."""
+    """One override: an operator's order for some addresses, whatever was measured."""
 
     name: Name = Field(
-        description="Its name, in the status, the metrics and the events: once in all files."
+        description="Its name, in the status, the metrics and the events. Unique in all files."
     )
     matched: Matched = Field(
         alias="match",
-        description="Which addresses it is about: what fits all keys; `{}`, every address.",
+        description="Which addresses it covers: those that match all keys; `{}` is every address.",
     )
     action: Action = Field(
-        description="`steer` through a site, keep `local`, `freeze` what is, `avoid` a site, or"
-        " `acknowledge` an alarm."
+        description="`steer` through a site, keep `local`, `freeze` the current path, `avoid` a"
+        " site, or `acknowledge` an alarm."
     )
     to: Name | None = Field(
         default=None,
-        description="The remote site to steer to, or to avoid: with these two, and only then.",
+        description="The remote site: required with `steer` and `avoid`, refused otherwise.",
     )
     alarm: Name | None = Field(
         default=None,
-        description="The alarm that was seen: with `acknowledge`, and only then.",
+        description="The alarm that was seen: required with `acknowledge`, refused otherwise.",
     )
     until: _Until = Field(description="When it ends: RFC 3339 with an offset, or `never`.")
-    reason: Text = Field(description="Why, for those who find it in force.")
-    by: Text = Field(description="Who said so.")
+    reason: Text = Field(description="Why. Shown to everyone who looks at it.")
+    by: Text = Field(description="Who ordered it.")
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         needed = self.action in (Action.STEER, Action.AVOID)
         if needed and self.to is None:
-            raise MisfitError("to", f"is missing, wanted the site to {self.action}")
+            raise FieldError("to", f"is missing, wanted the site to {self.action}")
         if not needed and self.to is not None:
-            raise MisfitError("to", f"says nothing with action: {self.action}, wanted none")
+            raise FieldError("to", f"has no meaning with action: {self.action}, wanted none")
         seen = self.action is Action.ACKNOWLEDGE
         if seen and self.alarm is None:
-            raise MisfitError("alarm", "is missing, wanted the alarm that was seen")
+            raise FieldError("alarm", "is missing, wanted the alarm that was seen")
         if not seen and self.alarm is not None:
-            raise MisfitError("alarm", f"says nothing with action: {self.action}, wanted none")
+            raise FieldError("alarm", f"has no meaning with action: {self.action}, wanted none")
         return self
 
     def override(self) -> Override:
-        """The same as a value."""
+        """As a value of the engine."""
         return Override(
             name=self.name,
             match=self.matched.match(),
@@ -160,8 +160,9 @@ class Entry(Section):
 
 
 class Overrides(Section):
-    """What operators said, in order: where two match, the later one has the word."""
+    """The operators' orders, in sequence: where two match, the later one applies."""
 
     overrides: tuple[Entry, ...] = Field(
-        description="The overrides of this file. `[]`: none; an empty file may be half a file."
+        description="The overrides of this file; `[]` for none. An empty file is refused: it may be"
+        " half written."
     )

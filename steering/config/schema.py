@@ -1,7 +1,7 @@
-"""The JSON Schemas for editors and the reference for people, from the models themselves.
+"""Writes the JSON Schemas for editors and the reference for people from the models.
 
 `python -m steering.config.schema DIRECTORY` writes them into a directory (docs/reference if
-left out); a test holds the committed ones equal to what this writes.
+left out). A test compares the committed ones with what this writes.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ FILES: Mapping[str, type[Section]] = {
 _INTRODUCTION = """\
 # Configuration reference
 
-Written by `python -m steering.config.schema` from the schema itself: change it there.
+Written by `python -m steering.config.schema` from the models in `steering/config`: change it there.
 For editors: [steering.schema.json](steering.schema.json),
 [policy.schema.json](policy.schema.json) and [overrides.schema.json](overrides.schema.json).
 
 A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a
 percentage with its sign (`0.3%`): `0.3` is refused. A *name* is up to 63 letters, digits,
-`.`, `-`, `_`. Paths are relative to the file they stand in. YAML's booleans are `true` and
+`.`, `-`, `_`. Paths are relative to the file that they are in. YAML's booleans are `true` and
 `false` alone: `off` and `on` are words."""
 
 
 def rendered() -> Mapping[str, str]:
-    """Every generated file: name and text."""
+    """Name and text of every generated file."""
     schemas = {
         f"{name}.schema.json": json.dumps(schema(model), indent=2) + "\n"
         for name, model in FILES.items()
@@ -69,7 +69,7 @@ def schema(model: type[Section]) -> Schema:
 
 
 def _without_noise(node: Any) -> Any:  # noqa: ANN401
-    """Drop titles that repeat the key, and null: a key without a value is a slip."""
+    """Drop titles that repeat the key, and null: a key without a value is a mistake."""
     if isinstance(node, list):
         return [_without_noise(item) for item in node]
     if not isinstance(node, dict):
@@ -137,7 +137,7 @@ def _sections(model: type[Section], path: str = "") -> Iterator[tuple[str, type[
 
 
 def kind_of(annotation: object, metadata: list[Any]) -> Kind | None:
-    """What kind of single value a field holds, if it does."""
+    """The kind of single value in a field, if it holds one."""
     for mark in metadata:
         if isinstance(mark, Kind):
             return mark
@@ -150,7 +150,7 @@ def kind_of(annotation: object, metadata: list[Any]) -> Kind | None:
 
 
 def _word(annotation: object, metadata: list[Any]) -> str:
-    """The type of a value in the words of the reference."""
+    """The name of a value's type in the reference."""
     for mark in metadata:
         if isinstance(mark, Kind):
             return mark.word
@@ -178,7 +178,7 @@ def _bounds(field: FieldInfo) -> str:
 
 
 def _defaults(section: type[Section]) -> Schema:
-    """The default of each key as it would be typed; none for sections and mappings."""
+    """The default of each key as it may be typed; none for sections and mappings."""
     typed = section.model_construct().model_dump(mode="json")
     return {key: default for key, default in typed.items() if not isinstance(default, dict)}
 

@@ -15,7 +15,7 @@ from steering.model import Family
 
 
 class Return(enum.StrEnum):
-    """How answers to questions through a site come back."""
+    """How answers to probes through a site come back."""
 
     PATH = "path"
     ANY = "any"
@@ -27,23 +27,23 @@ class NextHop(Section):
     ipv4: IPv4NextHop | None = Field(
         default=None,
         description="Next hop of the IPv4 host routes: an address on a link of this host, or"
-        " `{dev: tun0}` where the interface alone says where packets go.",
+        " `{dev: tun0}` where the interface alone determines where packets go.",
     )
     ipv6: IPv6NextHop | None = Field(
         default=None,
-        description='The same for IPv6; also `{via: "fe80::1", dev: eth1}` for a router that is'
-        " known by a link-local address.",
+        description='The same for IPv6; also `{via: "fe80::1", dev: eth1}` for a router with a'
+        " link-local address.",
     )
 
     @property
     def by_family(self) -> Mapping[Family, str]:
-        """Those there are."""
+        """The next hops that are configured."""
         hops = {Family.IPV4: self.ipv4, Family.IPV6: self.ipv6}
         return {family: hop for family, hop in hops.items() if hop is not None}
 
 
 class Announced(NextHop):
-    """A next hop as routers are told of it."""
+    """A next hop as it is announced to routers."""
 
     ipv4: IPv4Router | None = Field(default=None, description="Next hop of the IPv4 host routes.")
     ipv6: IPv6Router | None = Field(default=None, description="Next hop of the IPv6 host routes.")
@@ -59,20 +59,20 @@ class Site(Section):
     """One remote site that this one can send upstream traffic through."""
 
     hops: Annotated[NextHop, AfterValidator(_reachable)] = Field(
-        alias="next_hop", description="How packets get there, by address family: one or both."
+        alias="next_hop", description="How packets get there, for one or both address families."
     )
     capacity: Annotated[int, whole(1, 10**9, why="queries per second")] | None = Field(
         default=None,
-        description="Queries per second that may be sent there; no limit if left out, nor for"
+        description="Queries per second that may be sent there. No limit if left out, nor for"
         " policies without `steer.queries_per_second`.",
     )
 
     returns: Return = Field(
         default=Return.PATH,
         alias="return",
-        description="How answers to questions through the site come back: by the link they went"
-        " by, or by any. With `path`, an answer by UDP that comes in by another link is passed"
-        " over, where the local path has another link than the site.",
+        description="How answers to probes through the site come back: `path`, by the link that the"
+        " probe left by, or `any`. With `path`, a UDP answer that arrives by another link is"
+        " ignored, where the local path and the site have different links.",
     )
 
     @property

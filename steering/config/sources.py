@@ -1,4 +1,4 @@
-"""What the resolvers of this host send from."""
+"""The addresses that the resolvers of this host send from."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def _few(sources: tuple[Source, ...]) -> tuple[Source, ...]:
 
 
 MOST = 16
-"""Sources of a family: they take turns, and each has to be heard of within seconds."""
+"""Sources of a family. They take turns, and each must have a result within seconds."""
 
 
 class ResolverSources(Section):
-    """What the resolvers of this host send from, where they choose it themselves."""
+    """The addresses that the resolvers of this host send from, where they choose them."""
 
     ipv4: Annotated[tuple[IPv4Source, ...], DISTINCT, AfterValidator(_few)] = Field(
-        default=(), description="Sources of IPv4 questions, addresses of this host."
+        default=(), description="Sources of IPv4 queries, addresses of this host."
     )
     ipv6: Annotated[tuple[IPv6Source, ...], DISTINCT, AfterValidator(_few)] = Field(
-        default=(), description="Sources of IPv6 questions, addresses of this host."
+        default=(), description="Sources of IPv6 queries, addresses of this host."
     )
 
     @model_validator(mode="after")
@@ -40,6 +40,6 @@ class ResolverSources(Section):
 
     @property
     def by_family(self) -> Mapping[Family, tuple[Source, ...]]:
-        """Those there are."""
+        """The sources of each family that has some."""
         both = {Family.IPV4: self.ipv4, Family.IPV6: self.ipv6}
         return {family: sources for family, sources in both.items() if sources}

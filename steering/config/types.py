@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, eq=False)  # hashed by identity, as a part of annotations
 class Kind:
-    """One kind of value: three of pydantic's annotations, and what the reference says of it."""
+    """One kind of value: three of pydantic's annotations, and its words in the reference."""
 
     word: str
     """Its name in the reference."""
@@ -105,7 +105,7 @@ def _read_path(value: object, info: ValidationInfo[Place | None]) -> Path:
 
 
 # Anything may be in a label (RFC 2181, section 11), but what would need escaping in a zone
-# file is here a slip of the keyboard. RFC 2317 zones have a slash.
+# file is a typing mistake here. RFC 2317 zones have a slash.
 _LABEL = re.compile(r"[A-Za-z0-9_/+*-]+")
 
 
@@ -224,7 +224,7 @@ def bare(value: object, info: ValidationInfo[Place | None]) -> float | None:
 
 
 def whole(low: int, high: int, *, why: str, taken: Mapping[int, str] | None = None) -> Kind:
-    """A whole number. `taken`: numbers within the bounds that are not free, and whose they are."""
+    """A whole number. `taken`: numbers within the bounds that are in use, and by what."""
     used = taken or {}
 
     def read(value: object) -> int:

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from steering.config import Config, Policy, Probe, Setup, cross_checks
-from steering.config.base import MisfitError, Section, some
+from steering.config.base import FieldError, Section, some
 from steering.config.overrides import Entry, moment
 from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
 from steering.config.types import (
@@ -93,7 +93,7 @@ class Spell(Section):
     def _repeats(self) -> Self:
         if (self.every is None) is not (self.lasting is None):
             missing = "for" if self.lasting is None else "every"
-            raise MisfitError(missing, "is missing, wanted both `every` and `for`, or neither")
+            raise FieldError(missing, "is missing, wanted both `every` and `for`, or neither")
         return self
 
 
