@@ -17,7 +17,7 @@ from steering.model import Family
 _AS = Annotated[
     int, whole(1, bounds.U32, why="AS numbers have 32 bits (RFC 6793), and 0 is reserved")
 ]
-_PORT = Annotated[int, whole(1, 0xFFFF, why="TCP's ports")]
+_PORT = Annotated[int, whole(1, 0xFFFF, why="these are the TCP ports")]
 _U32 = Annotated[int, whole(0, bounds.U32, why="it has 32 bits")]
 USER = "steering-bgp"
 """The user that `systemd/steering-bgp.conf` creates."""
@@ -42,7 +42,7 @@ class Neighbor(Section):
         " owner may read it. No password if left out.",
     )
     hold_time: Annotated[
-        float, duration("3s", "18h", why="RFC 4271 section 4.2 allows no less, or two octets")
+        float, duration("3s", "18h", why="RFC 4271 section 4.2: at least 3 s, in two octets")
     ] = Field(
         default=9.0,
         description="After this time without a message each side closes the session. Whole"

@@ -72,7 +72,7 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
     problems = reading.problems
     document = reading.document(path)
     config = reading.checked(Config, document) if document else None
-    directory = config.policies if config else _named(document, path, "policies", "policies")
+    directory = config.policies if config else _path_at(document, path, "policies", "policies")
     documents: dict[Path, Document] = {}
     policies: list[Policy] = []
     overrides: tuple[WrittenOverride, ...] = ()
@@ -84,7 +84,7 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
             if policy := reading.checked(Policy, found):
                 policies.append(policy)
         overrides = read_overrides(directory, reading)
-    anchors = config.trust_anchors if config else _named(document, path, "trust_anchors", None)
+    anchors = config.trust_anchors if config else _path_at(document, path, "trust_anchors", None)
     if anchors and document and (because := _unreadable(anchors)):
         message = f"{anchors} {because}, wanted a file of DS or DNSKEY records"
         problems.append(document.problem(("trust_anchors",), message))
@@ -188,7 +188,7 @@ def _as_typed(location: Location, policy: Policy, document: Document) -> Locatio
     return ("nameservers", names[str(location[1])], *location[2:])
 
 
-def _named(document: Document | None, path: Path, key: str, default: str | None) -> Path | None:
+def _path_at(document: Document | None, path: Path, key: str, default: str | None) -> Path | None:
     """A path in the configuration, known even if the rest of the file is wrong."""
     value = document.values.get(key, default) if document else default
     usable = isinstance(value, str) and value and value.isprintable()
@@ -221,8 +221,8 @@ def _other_places(path: Path, _seen: tuple[str, int, int, int]) -> tuple[Path, P
         document = parse(decoded(read(path), path), path)
     except ConfigError:
         document = None
-    directory = _named(document, path, "policies", "policies") or path.parent / "policies"
-    return directory, _named(document, path, "trust_anchors", None)
+    directory = _path_at(document, path, "policies", "policies") or path.parent / "policies"
+    return directory, _path_at(document, path, "trust_anchors", None)
 
 
 def _entries(directory: Path) -> list[tuple[str, int, int, int]]:

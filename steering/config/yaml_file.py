@@ -138,8 +138,8 @@ def read(file: Path, *, within: Path | None = None, allowance: Allowance | None 
     except (OSError, ValueError) as error:
         raise _error(file, 1, _unreadable(error)) from None
     if len(raw) > allowance.size:
-        message = f"with the files before it is too much, wanted at most {Allowance().size} bytes"
-        raise _error(file, 1, message)
+        limit = f"wanted at most {Allowance().size} bytes"
+        raise _error(file, 1, f"is too large together with the files before it, {limit}")
     allowance.size -= len(raw)
     return raw
 
@@ -184,10 +184,8 @@ def parse(text: str, file: Path, allowance: Allowance | None = None) -> Document
     except yaml.YAMLError as error:
         raise _syntax_error(text, file, error) from None
     except _TooManyError:
-        message = (
-            f"with the files before it is too much, wanted at most {Allowance().values} values"
-        )
-        raise _error(file, 1, message) from None
+        message = "has too many values together with the files before it, wanted at most"
+        raise _error(file, 1, f"{message} {Allowance().values} values") from None
     except RecursionError:
         raise _error(file, 1, f"is nested too deeply, wanted fewer than {DEEPEST} levels") from None
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
@@ -223,7 +221,7 @@ def _compose(text: str, allowance: Allowance) -> yaml.Node | None:
 def _syntax_error(text: str, file: Path, error: yaml.YAMLError) -> ConfigError:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        # PyYAML declares text and gives the code point.
+        # PyYAML's types say text, but this is the code point.
         code = int(error.character)
         return _error(file, line, f"the character U+{code:04X} is not allowed in YAML")
     assert isinstance(error, yaml.MarkedYAMLError)
