@@ -1,13 +1,13 @@
 """Configuration and policies: YAML in, checked values out.
 
-`yaml_file` turns text into values that know their lines; `scalars`, `units`, `addresses` and
-`names` define what a single value may be; `configuration`, `policy` and `overrides` are the kinds
-of files. `validate` checks one file against its model, `cross_checks` and `override_files` check
-what only shows between files, `load` does it all. `schema` writes the JSON Schemas and the
-reference from the same declarations.
+`yaml_file` turns text into values that know their lines. `types` and `address_types` define what
+a single value may be. `configuration`, `policy` and `overrides` are the kinds of files. `validate`
+checks one file against its model. `cross_checks` and `override_files` check what only shows
+between files. `load` does all of it. `schema` writes the JSON Schemas and the reference from the
+same declarations.
 """
 
-from steering.config.addresses import Listen
+from steering.config.address_types import Listen
 from steering.config.bgp import Bgp, Neighbor
 from steering.config.configuration import (
     Act,

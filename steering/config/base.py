@@ -1,4 +1,4 @@
-"""What every mapping in the files has in common."""
+"""What all mappings in the files have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -15,8 +21,8 @@ from steering.config.problems import Location, shown
 T = TypeVar("T")
 
 
-class MisfitError(ValueError):
-    """A value below the one being checked does not fit its neighbours."""
+class FieldError(ValueError):
+    """One key of the mapping being checked does not fit the others."""
 
     def __init__(self, key: str, message: str) -> None:
         self.key = key
@@ -24,13 +30,13 @@ class MisfitError(ValueError):
 
 
 class Section(BaseModel):
-    """A mapping whose keys are known, and which never changes once it is read."""
+    """A mapping with known keys. It does not change after it is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     @classmethod
     def known(cls) -> tuple[str, ...]:
-        """Its keys as they are typed."""
+        """The keys as they are typed."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
@@ -88,12 +94,11 @@ def some(items: T) -> T:
     return items
 
 
-class OrOff:
-    """An annotation: a section of one kind, or the word `off`, which is None inside."""
+DISTINCT, SOME = AfterValidator(distinct), AfterValidator(some)
 
-    def __init__(self, wanted: str, kind: type[Section] | None) -> None:
-        self.wanted = wanted
-        self.kind = kind
+
+class OrOff:
+    """An annotation: a section, or the word `off`, which is None inside."""
 
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
@@ -102,9 +107,8 @@ class OrOff:
             if value == "off" or value is False:
                 return None
             absent = value is None and not info.context
-            present = self.kind is not None and isinstance(value, dict | self.kind)
-            if not absent and not present:
-                raise ValueError(f"is {shown(value)}, wanted {self.wanted}")
+            if not absent and not isinstance(value, dict | Section):
+                raise ValueError(f"is {shown(value)}, wanted a mapping or off")
             return value
 
         def write(value: object, write_on: core_schema.SerializerFunctionWrapHandler) -> object:
@@ -121,4 +125,4 @@ class OrOff:
     ) -> dict[str, Any]:
         off = {"enum": ["off", False]}
         on = [part for part in handler(schema).get("anyOf", []) if part.get("type") != "null"]
-        return {"anyOf": [*on, off]} if on else off
+        return {"anyOf": [*on, off]}

@@ -1,27 +1,46 @@
-"""The agent's own file: who this site is, which other sites there are, how to act."""
+"""The agent's own file: this site, the remote sites, how to measure, how to act."""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from steering import bounds
-from steering.config.addresses import Address, Endpoint, Interface, Listen, Prefix, Role, Stream
-from steering.config.base import MisfitError, OrOff, Section, distinct, some
-from steering.config.bgp import Bgp, FamilyName
-from steering.config.scalars import FilePath, Permissions, Whole, Word
-from steering.config.site import Site, SiteName
+from steering.config.address_types import (
+    Endpoint,
+    FamilyName,
+    IPv4,
+    IPv6,
+    Listen,
+    Prefix,
+    ResolverAddress,
+    Stream,
+    TransitInterface,
+)
+from steering.config.base import DISTINCT, SOME, FieldError, OrOff, Section
+from steering.config.bgp import Bgp
+from steering.config.site import Site
 from steering.config.sources import ResolverSources
-from steering.config.units import Duration, Share, Size, duration
+from steering.config.types import (
+    FilePath,
+    Name,
+    Permissions,
+    SiteName,
+    duration,
+    duration_text,
+    percentage,
+    size,
+    whole,
+    whole_in,
+)
 from steering.model import Family
 
 # rtnetlink(7) and include/uapi/linux/rtnetlink.h. A routing daemon flushes the routes with
-# its own number when it starts: sharing one with it would cost the detours.
+# its own number when it starts. With a shared number it would remove the detours.
 _PROTOCOLS: Mapping[int, str] = {
     8: "gated's",
     9: "that of router advertisements",
@@ -53,16 +72,16 @@ class Mode(enum.StrEnum):
 
 
 class Pin(Section):
-    """How routers know a question that shall take one path, whatever they were told by BGP."""
+    """How routers recognise a probe that must take one path, whatever BGP announces."""
 
-    ipv4: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV4)] | None = Field(
-        default=None, description="Source address of IPv4 questions, one of this host's."
+    ipv4: IPv4 | None = Field(
+        default=None, description="Source address of IPv4 probes, one of this host's."
     )
-    ipv6: Annotated[str, Address(role=Role.NEIGHBOR, family=Family.IPV6)] | None = Field(
-        default=None, description="Source address of IPv6 questions, one of this host's."
+    ipv6: IPv6 | None = Field(
+        default=None, description="Source address of IPv6 probes, one of this host's."
     )
-    dscp: Annotated[int, Whole(low=1, high=63, why="0 is all traffic's")] | None = Field(
-        default=None, description="DSCP of the questions, of six bits (RFC 2474)."
+    dscp: Annotated[int, whole(1, 63, why="all other traffic has 0")] | None = Field(
+        default=None, description="DSCP of the probes, six bits (RFC 2474)."
     )
 
     @model_validator(mode="after")
@@ -73,154 +92,159 @@ class Pin(Section):
 
 
 class Probe(Section):
-    """How often the agent asks for itself."""
+    """How often the agent sends its own probes."""
 
     interval: Annotated[
-        float, Duration(low="10ms", high="1h", why="slower finds nothing, faster is rude")
+        float, duration("10ms", "1h", why="slower finds nothing, faster is rude")
     ] = Field(
         default=10.0,
-        description="Time between two questions to one address over one path, in calm times.",
+        description="Time between two probes to one address over one path while nothing is"
+        " suspected.",
     )
     fast_interval: Annotated[
-        float, Duration(low="10ms", high="1h", why="slower finds nothing, faster is rude")
+        float, duration("10ms", "1h", why="slower finds nothing, faster is rude")
     ] = Field(
         default=0.2,
         description="The same while the address is suspect or steered; at most `interval`.",
     )
-    timeout: Annotated[
-        float, Duration(low="10ms", high="10s", why="resolvers give up sooner than that")
-    ] = Field(default=1.0, description="How long an answer is waited for.")
-    pins: Mapping[Annotated[str, Word()], Pin] = Field(
+    timeout: Annotated[float, duration("10ms", "10s", why="resolvers give up sooner than that")] = (
+        Field(default=1.0, description="How long the agent waits for an answer.")
+    )
+    pins: Mapping[Name, Pin] = Field(
         default={},
-        description="By path (`local` or a site): what routers send over this path by policy."
-        " Besides the marks, or instead of them with `kernel: off`.",
+        description="For each path (`local` or a site) the source addresses or DSCP that routers"
+        " send over it by policy. Used besides the marks, or instead of them with `kernel: off`.",
     )
 
     @model_validator(mode="after")
     def _faster(self) -> Self:
-        fast, slow = duration(self.fast_interval), duration(self.interval)
+        fast, slow = duration_text(self.fast_interval), duration_text(self.interval)
         if self.fast_interval > self.interval:
-            raise MisfitError("fast_interval", f"is {fast}, wanted at most the interval of {slow}")
+            raise FieldError("fast_interval", f"is {fast}, wanted at most the interval of {slow}")
         return self
 
 
 class Observe(Section):
     """Where observations come from."""
 
-    dnstap: Annotated[tuple[Annotated[str, Stream()], ...], AfterValidator(distinct)] = Field(
+    dnstap: Annotated[tuple[Stream, ...], DISTINCT] = Field(
         default=(),
-        description="Where the resolvers bring dnstap: unix sockets (created by the agent) or"
-        " tcp://address:port. None: own probes alone.",
+        description="Where the resolvers send dnstap: unix sockets (created by the agent) or"
+        " tcp://address:port. If empty, the agent uses its own probes alone.",
     )
-    dnstap_group: Annotated[str, Word()] | None = Field(
+    dnstap_group: Name | None = Field(
         default=None,
-        description="Group of the unix sockets, which may write to them: the one that the resolver"
-        " runs as. The agent's own if left out.",
+        description="Group that may write to the unix sockets: the group that the resolver runs as."
+        " The agent's own group if left out.",
     )
-    dnstap_mode: Annotated[str, Permissions()] = Field(
+    dnstap_mode: Permissions = Field(
         default="0660", description="Permissions of the unix sockets, in octal digits, quoted."
     )
-    probe: Probe = Field(default=Probe(), description="The agent's own questions.")
+    probe: Probe = Field(default=Probe(), description="The agent's own probes.")
 
 
 class Kernel(Section):
-    """What of the Linux routing tables is the agent's own."""
+    """Which tables, marks and numbers of the Linux routing belong to the agent."""
 
     table: Annotated[
         int,
-        Whole.within(bounds.TABLES, why="what the kernel can count", taken=bounds.SYSTEM_TABLES),
+        whole_in(
+            bounds.TABLES,
+            why="table numbers have 32 bits, and 0 is no table",
+            taken=bounds.SYSTEM_TABLES,
+        ),
     ] = Field(
         default=5353,
-        description="The routing table of the steers. The next tables, one for each site, hold"
-        " the way of its probes.",
+        description="The routing table of the steers. The tables after it, one for each site, lead"
+        " that site's probes.",
     )
     protocol: Annotated[
-        int,
-        Whole.within(bounds.PROTOCOLS, why="0 to 4 are the kernel's own", taken=_PROTOCOLS),
-    ] = Field(
-        default=53, description="The protocol number on every route and rule of the agent's own."
-    )
+        int, whole_in(bounds.PROTOCOLS, why="0 to 4 are the kernel's own", taken=_PROTOCOLS)
+    ] = Field(default=53, description="The protocol number on every route and rule of the agent.")
     priority: Annotated[
         int,
-        Whole.within(
+        whole_in(
             bounds.PRIORITIES,
             why="0 is the rule of the local table, and after 32766, the rule of the main table,"
             " nothing is steered; the agent has three rules before this one and one after it",
         ),
     ] = Field(
         default=5353,
-        description="Preference of the rule that looks up the steers; the three before it and the"
-        " one after it are the agent's, too.",
+        description="Preference of the rule that looks up the steers. The three preferences before"
+        " it and the one after it belong to the agent, too.",
     )
-    mark: Annotated[int, Whole.within(bounds.MARKS, why="0 is the mark of all traffic")] = Field(
+    mark: Annotated[int, whole_in(bounds.MARKS, why="0 is the mark of all other traffic")] = Field(
         default=bounds.MARK,
-        description="The mark (SO_MARK) on probes of the local path, 0x40 if left out. The"
-        " next marks, one for each site, are those of the probes through it; they are counted in"
-        " the lowest bit of `mask` and lie within it.",
+        description="The mark (SO_MARK) on probes of the local path, 0x40 if left out. The marks"
+        " after it, one for each site, are on the probes through that site. They are counted in the"
+        " lowest bit of `mask` and lie within it.",
     )
-    mask: (
-        Annotated[int, Whole.within(bounds.MASKS, why="two bits at least, of a mark's 32")] | None
-    ) = Field(
-        default=None,
-        description="The bits of a packet's mark that are the agent's: its rules match no"
-        " others. If left out, 0x7f where `mark` lies within it, else all 32.",
+    mask: Annotated[int, whole_in(bounds.MASKS, why="two bits at least, of a mark's 32")] | None = (
+        Field(
+            default=None,
+            description="The bits of a packet's mark that belong to the agent. Its rules match no"
+            " others. If left out, 0x7f where `mark` lies within it, else all 32.",
+        )
     )
 
     @property
     def mark_bits(self) -> int:
-        """The mask that is used."""
+        """The mask in use."""
         if self.mask is not None:
             return self.mask
-        # A mark that was chosen for version 0.1.0 goes on to be matched whole.
+        # A mark that was chosen for version 0.1.0 is still matched as a whole.
         return bounds.U32 if self.mark & ~bounds.MASK else bounds.MASK
 
 
 class Act(Section):
-    """How a plan becomes true."""
+    """How steers are carried out."""
 
-    kernel: Annotated[Kernel | None, OrOff("a mapping or off", Kernel)] = Field(
+    kernel: Annotated[Kernel | None, OrOff()] = Field(
         default=Kernel(), description="Host routes in a table of this host; `off` for none."
     )
-    bgp: Annotated[Bgp | None, OrOff("a mapping or off", Bgp)] = Field(
+    bgp: Annotated[Bgp | None, OrOff()] = Field(
         default=None, description="Host routes announced to routers; `off` for none."
     )
 
 
 class Budget(Section):
-    """How much may be changed at once, whatever was measured."""
+    """Limits on changes, whatever was measured."""
 
     moves_per_minute: Annotated[
-        int, Whole(low=1, high=10**6, why="none at all is no steering, and no way back")
+        int, whole(1, 10**6, why="with none nothing could be steered or go back")
     ] = Field(
         default=120,
         description="Most addresses that change their path within a minute, away or back; the"
-        " others wait. What an override or `off` says is not held up and uses none of them; the way"
-        " back from a detour that is worse than the local path is not held up either.",
+        " others wait. Overrides and `off` do not wait and are not counted. An address on a detour"
+        " that is worse than the local path does not wait for its return either.",
     )
-    at_once: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
+    at_once: Annotated[int, whole(1, 10**6, why="with none nothing could be steered")] | None = (
         Field(
             default=None,
             description="Most addresses steered at once, of all upstreams together; no limit if"
             " left out.",
         )
     )
-    capacity_share: Annotated[float, Share(low="1%", why="less would let nothing through")] = Field(
-        default=0.8,
-        description="Share of a site's `capacity` that steered traffic may take up, by the"
-        " policies' `steer.queries_per_second`.",
+    capacity_share: Annotated[float, percentage("1%", why="less would let nothing through")] = (
+        Field(
+            default=0.8,
+            description="Share of a site's `capacity` that steered traffic may take up, by the"
+            " policies' `steer.queries_per_second`.",
+        )
     )
 
 
 class Journal(Section):
-    """How long every turn is kept, for `steering replay`."""
+    """How long the journal keeps turns, for `steering replay`."""
 
     max_age: Annotated[
-        float, Duration(low="1h", high="365d", why="less holds no incident, more fills disks")
-    ] = Field(default=604_800.0, description="What is older is forgotten, hour by hour.")
+        float, duration("1h", "365d", why="less holds no incident, more fills disks")
+    ] = Field(default=604_800.0, description="Older turns are deleted, hour by hour.")
     max_size: Annotated[
-        int, Size(low="4MB", high="100GB", why="less holds no incident, more fills disks")
+        int, size("4MB", "100GB", why="less holds no incident, more fills disks")
     ] = Field(
-        default=256_000_000, description="Room that it may take; then the oldest is forgotten."
+        default=256_000_000,
+        description="Most space on the disk. When it is full, the oldest turns are deleted.",
     )
 
 
@@ -230,112 +254,98 @@ class Config(Section):
     site: SiteName = Field(description="This site's name.")
     mode: Mode = Field(
         default=Mode.ENFORCE,
-        description="`enforce`; `rehearse`: put in what carries the agent's own marked questions,"
-        " decide, and say what it would do; or `observe`: measure the local path and report, change"
-        " nothing at all.",
+        description="`enforce`: steer. `rehearse`: install only what the agent's own marked probes"
+        " need, decide, and report what it would do. `observe`: measure the local path and report,"
+        " change nothing.",
     )
     lease: Annotated[
         float,
-        Duration(low="2s", high="1h", why="shorter flaps under load, longer outlives its agent"),
+        duration(
+            "2s", "1h", why="shorter ones flap under load, longer ones outlive the agent too long"
+        ),
     ] = Field(
         default=60.0,
-        description="How long what the agent installed outlives the agent.",
+        description="How long installed routes stay when the agent no longer renews the lease.",
     )
-    state: Annotated[Path, FilePath()] = Field(
+    state: FilePath = Field(
         default=Path("/var/lib/steering"),
-        description="Directory of what outlasts a boot: the journal, the off switch. Created if"
+        description="Directory of what must outlast a reboot: the journal, the off switch. Created"
+        " if missing.",
+    )
+    journal: Annotated[Journal | None, OrOff()] = Field(
+        default=Journal(),
+        description="The inputs and decisions of every turn, in `journal.sqlite` under `state`;"
+        " `off` for none.",
+    )
+    runtime: FilePath = Field(
+        default=Path("/run/steering"),
+        description="Directory of what need not outlast a reboot: sockets, the lease. Created if"
         " missing.",
     )
-    journal: Annotated[Journal | None, OrOff("a mapping or off", Journal)] = Field(
-        default=Journal(),
-        description="Every turn's facts and decisions, in `journal.sqlite` under `state`; `off`"
-        " for none.",
-    )
-    runtime: Annotated[Path, FilePath()] = Field(
-        default=Path("/run/steering"),
-        description="Directory of what does not: sockets, the lease. Created if missing.",
-    )
-    policies: Annotated[Path, FilePath()] = Field(
+    policies: FilePath = Field(
         default=Path("policies"),
         validate_default=True,
-        description="Directory of the policies, one upstream a file, relative to this file.",
+        description="Directory of the policies, one file for each upstream, relative to this file.",
     )
-    families: (
-        Annotated[
-            tuple[Annotated[Family, FamilyName()], ...],
-            AfterValidator(some),
-            AfterValidator(distinct),
-        ]
-        | None
-    ) = Field(
+    families: Annotated[tuple[FamilyName, ...], SOME, DISTINCT] | None = Field(
         default=None,
-        description="The address families that this host has: the policies' addresses of the other"
-        " one are left out, and so are its rules. Left out: what has a route is asked, and one that"
-        " never had any is told of and left alone.",
+        description="The address families that this host has. The policies' addresses of the other"
+        " family are ignored, and no rules of it are installed. If left out, the agent uses each"
+        " family that has a route, and reports one that never had any.",
     )
-    trust_anchors: Annotated[Path, FilePath()] | None = Field(
+    trust_anchors: FilePath | None = Field(
         default=None,
         description="File of DS or DNSKEY records in zone-file form, for any zone, relative to"
         " this file; the root anchors of IANA if left out.",
     )
-    resolvers: (
-        Annotated[
-            tuple[Annotated[str, Address(role=Role.RESOLVER)], ...],
-            AfterValidator(some),
-            AfterValidator(distinct),
-        ]
-        | None
-    ) = Field(
+    resolvers: Annotated[tuple[ResolverAddress, ...], SOME, DISTINCT] | None = Field(
         default=None,
-        description="Asked (with CD) for DS and DNSKEY records between a trust anchor and the"
-        " policies' zones; those of /etc/resolv.conf if left out.",
+        description="Resolvers that the agent asks (with CD) for the DS and DNSKEY records between"
+        " a trust anchor and the policies' zones; those of /etc/resolv.conf if left out.",
     )
     resolver_sources: ResolverSources | None = Field(
         default=None,
-        description="What the resolvers of this host send from, where they do not leave that to the"
-        " kernel (Unbound's `outgoing-interface`, BIND's `query-source`). The agent asks from each"
-        " in turn, and a site is taken only where answers come back to all of them. Left out: what"
-        " the kernel chooses, and what other sockets of this host are seen to use.",
+        description="Addresses that the resolvers of this host send from, where they do not leave"
+        " that to the kernel (Unbound's `outgoing-interface`, BIND's `query-source`). The agent"
+        " probes from each in turn, and uses a site only where answers come back to all of them. If"
+        " left out, the address that the kernel chooses, and those that other sockets of this host"
+        " use.",
     )
-    forwarded_sources: Annotated[
-        tuple[Annotated[IPv4Network | IPv6Network, Prefix()], ...], AfterValidator(distinct)
-    ] = Field(
+    forwarded_sources: Annotated[tuple[Prefix, ...], DISTINCT] = Field(
         default=(),
         description="Prefixes of pods, containers and hosts that send through this one, and whose"
         " packets every site carries too: translated on the way to it as on the local path, or"
-        " routed back. Who is seen to ask through this host and is in none of them keeps the"
-        " addresses of its family on the local path. For most pods: the prefix that they are given"
+        " routed back. A client that asks through this host and is in none of them keeps the"
+        " addresses of its family on the local path. For most pods it is the prefix that they get"
         " their addresses from.",
     )
     sites: Mapping[SiteName, Site] = Field(
         description="The remote sites that this one can send upstream traffic through."
     )
-    transit_interfaces: Annotated[
-        tuple[Annotated[str, Interface()], ...], AfterValidator(distinct)
-    ] = Field(
+    transit_interfaces: Annotated[tuple[TransitInterface, ...], DISTINCT] = Field(
         default=(),
-        description="Interfaces by which other sites' packets arrive: those leave here and are"
-        " never steered on, so two sites cannot send each other in circles.",
+        description="Interfaces by which other sites' packets arrive. These packets leave here and"
+        " are never steered again, so that two sites cannot send them in circles.",
     )
     observe: Observe = Field(default=Observe(), description="Where observations come from.")
     budget: Budget = Field(
-        default=Budget(), description="How much may be changed at once, whatever was measured."
+        default=Budget(), description="Limits on changes, whatever was measured."
     )
-    act: Act = Field(default=Act(), description="How a plan becomes true.")
-    status: Annotated[Listen, Endpoint()] = Field(
+    act: Act = Field(default=Act(), description="How steers are carried out.")
+    status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),
         description="Address and port of the page, the API and /metrics. Port 0: any free one.",
     )
 
     @property
     def acts(self) -> bool:
-        """Whether an agent by this configuration changes where any traffic goes."""
+        """Whether the agent changes where any traffic goes."""
         by_any = self.act.kernel is not None or self.act.bgp is not None
         return self.mode is Mode.ENFORCE and by_any
 
     @property
     def compares(self) -> bool:
-        """Whether an agent by this configuration asks over the sites as well, by marks or pins."""
+        """Whether the agent probes over the sites as well, by marks or pins."""
         by_pins = not self.observe.probe.pins.keys().isdisjoint(self.sites)
         return self.mode is not Mode.OBSERVE or by_pins
 
@@ -344,5 +354,7 @@ class Config(Section):
         """Site -> next hops as BGP announces them; empty without BGP."""
         if self.act.bgp is None:
             return {}
-        said = {name: hops.by_family for name, hops in self.act.bgp.next_hop.items()}
-        return {name: {**site.next_hop, **said.get(name, {})} for name, site in self.sites.items()}
+        configured = {name: hops.by_family for name, hops in self.act.bgp.next_hop.items()}
+        return {
+            name: {**site.next_hop, **configured.get(name, {})} for name, site in self.sites.items()
+        }

@@ -1,4 +1,4 @@
-"""What no single value can know: whether the values of all files fit each other."""
+"""Checks that need more than one value: whether the values of all files fit each other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from steering.config.policy import Policy
 from steering.config.problems import Location, suggestion
 from steering.model import LOCAL, Family
 
-Wrong = tuple[Location, str]
-"""Where, and the message."""
+Finding = tuple[Location, str]
+"""A location in the file, and the message."""
 
 
-def wrong_in(config: Config) -> Iterator[Wrong]:
-    """What in a configuration contradicts itself."""
+def wrong_in(config: Config) -> Iterator[Finding]:
+    """Contradictions within the configuration."""
     if config.site in config.sites:
         yield ("sites", config.site), "is this site itself, wanted remote sites only"
     if config.mode is not Mode.OBSERVE and not config.sites:
@@ -37,8 +37,8 @@ def wrong_in(config: Config) -> Iterator[Wrong]:
         yield from _wrong_numbers(config.act.kernel, len(config.sites))
 
 
-def _wrong_pins(config: Config) -> Iterator[Wrong]:
-    """Pins of no path, of two, and those that are missing where nothing else pins a path."""
+def _wrong_pins(config: Config) -> Iterator[Finding]:
+    """Pins of no path, pins of two paths, and missing pins where nothing else pins a path."""
     pins, paths = config.observe.probe.pins, (LOCAL, *config.sites)
     taken: dict[str | int, str] = {}
     for name, pin in pins.items():
@@ -55,17 +55,17 @@ def _wrong_pins(config: Config) -> Iterator[Wrong]:
         for name in paths:
             if name not in pins:
                 message = f"is missing, wanted a pin of {name}: with kernel: off nothing else"
-                yield ("observe", "probe", "pins", name), f"{message} leads a question over it"
+                yield ("observe", "probe", "pins", name), f"{message} sends a probe over it"
 
 
-def _wrong_announcing(config: Config, bgp: Bgp) -> Iterator[Wrong]:
-    """Next hops for BGP that belong to no site, or to two, and those that are a neighbour."""
+def _wrong_announcing(config: Config, bgp: Bgp) -> Iterator[Finding]:
+    """Next hops for BGP that belong to no site, or to two."""
     taken: dict[str, str] = {}
     for name, hops in config.announced_next_hops.items():
         for family, hop in hops.items():
             where = ("act", "bgp", "next_hop", name, family.value)
             if " " in hop:
-                yield where, f"is `{hop}`, which routers can't be told, wanted an address"
+                yield where, f"is `{hop}`, which cannot be announced, wanted an address"
             elif hop in taken and taken[hop] != name:
                 yield where, f"{hop} is the next hop of {taken[hop]} already, wanted one a site"
             taken.setdefault(hop, name)
@@ -75,8 +75,8 @@ def _wrong_announcing(config: Config, bgp: Bgp) -> Iterator[Wrong]:
             yield ("act", "bgp", "next_hop", name), message
 
 
-def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
-    """Table and mark each stand for a block, with one more number for each site."""
+def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Finding]:
+    """Table and mark each begin a block, with one more number for each site."""
     last, system = kernel.table + sites, bounds.SYSTEM_TABLES
     if last not in bounds.TABLES or any(kernel.table <= number <= last for number in system):
         message = (
@@ -89,15 +89,15 @@ def _wrong_numbers(kernel: Kernel, sites: int) -> Iterator[Wrong]:
         yield ("act", "kernel", "mark"), because
 
 
-def wrong_sites(to: Sequence[object], sites: tuple[str, ...]) -> Iterator[Wrong]:
-    """Sites a policy would steer to that are not there, of its `steer.to` as it was typed."""
+def wrong_sites(to: Sequence[object], sites: tuple[str, ...]) -> Iterator[Finding]:
+    """Sites in a policy's `steer.to`, as it was typed, that do not exist."""
     for at, name in enumerate(to):
         if isinstance(name, str) and name not in sites:
             yield ("steer", "to", at), f"{name} is no remote site, {suggestion(name, sites)}"
 
 
-def wrong_hops(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
-    """Next hops that a steer would redirect: the detour would lead into itself."""
+def wrong_hops(config: Config, policies: tuple[Policy, ...]) -> Iterator[Finding]:
+    """Next hops that a steer would redirect, so that the detour would lead into itself."""
     steered: Mapping[str, Policy] = {t.address: p for p in policies for t in p.targets}
     for name, site in config.sites.items():
         for family, hop in site.next_hop.items():
@@ -122,7 +122,7 @@ def wrong_hops(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
 
 
 def within(policy: Policy, families: tuple[Family, ...] | None) -> Policy:
-    """The policy with its addresses of these families alone; None: all of them."""
+    """The policy with only its addresses of these families; None: all families."""
     if families is None:
         return policy
     kept = {
@@ -133,8 +133,8 @@ def within(policy: Policy, families: tuple[Family, ...] | None) -> Policy:
     return policy.model_copy(update={"nameservers": kept})
 
 
-def left_empty(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
-    """Upstreams of which `families` leaves no address."""
+def left_empty(config: Config, policies: tuple[Policy, ...]) -> Iterator[Finding]:
+    """Upstreams that have no address of the configured `families`."""
     for policy in policies:
         if config.families is not None and not within(policy, config.families).nameservers:
             lacking = " and ".join(f for f in Family if f not in config.families)
@@ -145,8 +145,8 @@ def left_empty(config: Config, policies: tuple[Policy, ...]) -> Iterator[Wrong]:
             yield ("families",), message
 
 
-def wrong_between(policies: tuple[Policy, ...]) -> Iterator[tuple[Policy, Wrong]]:
-    """What two policies, or two lines of one, both claim. That zones overlap is fine."""
+def wrong_between(policies: tuple[Policy, ...]) -> Iterator[tuple[Policy, Finding]]:
+    """Names and addresses that two policies, or two lines of one, both have. Zones may overlap."""
     upstreams: dict[str, Policy] = {}
     addresses: dict[str, str] = {}
     for policy in policies:

@@ -1,7 +1,7 @@
-"""What is different between two versions of the files, in words: pure.
+"""The differences between two versions of the files, as text. It is pure.
 
-It tells which key was what and is what now, by the paths that messages about problems use, and
-which policies and overrides came or went.
+Each changed key is named by its path, as in problems, with its value before and now. Policies and
+overrides are reported as added or removed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from steering.config.problems import Location, path_of
 from steering.model import Override, WallTime
 
 _NAMED = 100
-"""Overrides whose order is told."""
+"""Overrides that are listed when the order changes."""
 
 Value = object
 """What a dump of a model holds: text, numbers, None, lists and mappings of these."""
 
 
 def changes(was: Setup, now: Setup) -> tuple[str, ...]:
-    """One line for each difference, in the order of the files; none where they say the same."""
+    """One line for each difference, in the order of the files."""
     return (*file_changes(was, now), *override_changes(was, now))
 
 
 def file_changes(was: Setup, now: Setup) -> tuple[str, ...]:
-    """Those in the configuration and the policies."""
+    """The differences in the configuration and the policies."""
     return (
         *_compared((), was.config.model_dump(mode="json"), now.config.model_dump(mode="json")),
         *_policies(was.policies, now.policies),
@@ -36,7 +36,7 @@ def file_changes(was: Setup, now: Setup) -> tuple[str, ...]:
 
 
 def override_changes(was: Setup, now: Setup) -> tuple[str, ...]:
-    """Those in the overrides."""
+    """The differences in the overrides."""
     return tuple(_overrides(was.overrides, now.overrides))
 
 
@@ -44,10 +44,10 @@ def _policies(was: Sequence[Policy], now: Sequence[Policy]) -> Iterator[str]:
     before, after = {p.upstream: p for p in was}, {p.upstream: p for p in now}
     for name, policy in before.items():
         if name not in after:
-            yield f"policy {name} went ({_counted(policy)})"
+            yield f"policy {name} removed ({_counted(policy)})"
     for name, policy in after.items():
         if name not in before:
-            yield f"policy {name} came ({_counted(policy)})"
+            yield f"policy {name} added ({_counted(policy)})"
         else:
             dumps = (p.model_dump(mode="json") for p in (before[name], policy))
             yield from (f"policy {name}: {line}" for line in _compared((), *dumps))
@@ -60,10 +60,10 @@ def _counted(policy: Policy) -> str:
 
 def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str]:
     before, after = {o.name: o for o in was}, {o.name: o for o in now}
-    yield from (f"override {name} went" for name in before if name not in after)
+    yield from (f"override {name} removed" for name in before if name not in after)
     for name, override in after.items():
         if name not in before:
-            yield f"override {name} came: {_said(override)}"
+            yield f"override {name} added: {_described(override)}"
         else:
             dumps = (_dump(o) for o in (before[name], override))
             yield from (f"override {name}: {line}" for line in _compared((), *dumps))
@@ -78,13 +78,13 @@ def _dump(override: Override) -> Mapping[str, Value]:
     return {**value, "until": _moment(override.until)}
 
 
-def _said(override: Override) -> str:
+def _described(override: Override) -> str:
     of = override.to or override.alarm
     to = f" {of}" if of else ""
     about = {key: str(v) for key, v in asdict(override.match).items() if v is not None}
-    whom = ", ".join(f"{key} {text}" for key, text in about.items()) or "everything"
+    which = ", ".join(f"{key} {text}" for key, text in about.items()) or "everything"
     until = _moment(override.until)
-    return f"{override.action}{to} for {whom} until {until}: {override.reason} ({override.by})"
+    return f"{override.action}{to} for {which} until {until}: {override.reason} ({override.by})"
 
 
 def _moment(until: WallTime | None) -> str:
@@ -100,19 +100,19 @@ def _compared(where: Location, was: Value, now: Value) -> Iterator[str]:
         return
     for key in was:
         if key not in now:
-            yield f"{path_of((*where, key))} went (was {_typed(was[key])})"
+            yield f"{path_of((*where, key))} removed (was {_typed(was[key])})"
     for key, value in now.items():
         if key in was:
             yield from _compared((*where, key), was[key], value)
         else:
-            yield f"{path_of((*where, key))} came: {_typed(value)}"
-    # Sites are numbered in their order, and mappings are equal in any.
+            yield f"{path_of((*where, key))} added: {_typed(value)}"
+    # Sites are numbered in their order. Mappings compare equal in any order.
     if list(was) != list(now) and was.keys() == now.keys():
         yield f"{path_of(where)}: the order is now {', '.join(map(str, now))}"
 
 
 def _typed(value: Value) -> str:
-    """A value about as one would type it."""
+    """A value about as it is typed."""
     match value:
         case None:
             return "not set"

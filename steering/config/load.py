@@ -1,8 +1,8 @@
-"""All files read and checked, whole or not at all.
+"""Reads and checks all files. The result is complete, or there is none.
 
-Every problem of every file is found in one go: the schema first, value by value, then what
-only shows between files. A file that has problems takes no part in the latter, except that
-the sites a policy names are looked up.
+All problems of all files are found at once: first each value by its schema, then what only shows
+between files. A file with problems takes no part in the second step, except that the sites that a
+policy names are looked up.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from steering.config.configuration import Config
 from steering.config.override_files import (
     FILE,
     FOLDER,
-    Written,
+    WrittenOverride,
+    read_overrides,
     remarks_on,
-    written,
     wrong_overrides,
 )
 from steering.config.policy import Policy
@@ -33,10 +33,10 @@ from steering.model import Override
 from steering.system.files import names_in, read_regular
 
 NOT_POLICIES = frozenset({FILE})
-"""Files in the directory of the policies that are something else."""
+"""Files in the directory of the policies that are no policies."""
 
 ENTRIES = 10_000
-"""Files that a directory may hold, whatever they are: so many are looked at twice a second."""
+"""Files of any kind that a directory may hold. The agent looks at all of them twice a second."""
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 """(path, modification time in ns, size, inode) of each file; zeros where there is none."""
@@ -44,16 +44,16 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """A configuration, its policies and the overrides, that fit each other."""
+    """A configuration, its policies and the overrides, checked against each other."""
 
     config: Config
     policies: tuple[Policy, ...]
     overrides: tuple[Override, ...] = ()
-    """In order: where two match, the later one has the word. Ended ones are among them."""
+    """In order: where two match, the later one applies. Ended ones are included."""
     override_files: Mapping[str, Path] = field(default_factory=dict)
-    """Override -> the file it stands in."""
+    """Override -> its file."""
     remarks: tuple[Problem, ...] = ()
-    """What is valid and may still be a slip: an override that matches nothing."""
+    """What is valid but may be a mistake: an override that matches nothing."""
 
 
 def load(path: Path, *, instead: Instead | None = None, reading: Validation | None = None) -> Setup:
@@ -61,21 +61,21 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
 
     Args:
         path: the configuration.
-        instead: texts that stand for files of overrides, to try a change before it is made.
-        reading: through which the files pass, for whoever asks later whether they still say so.
+        instead: texts used instead of files of overrides, to try a change before it is made.
+        reading: the validation to use, if the caller will ask it later whether the files changed.
 
     Raises:
         ConfigError: with all problems of all files, by file and line.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100  (a link's own directory is what counts)
+    path = Path(os.path.abspath(path))  # noqa: PTH100  (of a link its own directory counts)
     reading = reading or Validation(instead=instead or {})
     problems = reading.problems
     document = reading.document(path)
     config = reading.checked(Config, document) if document else None
-    directory = config.policies if config else _named(document, path, "policies", "policies")
+    directory = config.policies if config else _path_at(document, path, "policies", "policies")
     documents: dict[Path, Document] = {}
     policies: list[Policy] = []
-    overrides: tuple[Written, ...] = ()
+    overrides: tuple[WrittenOverride, ...] = ()
     if directory is not None and document is not None:
         for file in _policy_files(directory, document, problems):
             if (found := reading.document(file)) is None:
@@ -83,8 +83,8 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
             documents[file] = found
             if policy := reading.checked(Policy, found):
                 policies.append(policy)
-        overrides = written(directory, reading)
-    anchors = config.trust_anchors if config else _named(document, path, "trust_anchors", None)
+        overrides = read_overrides(directory, reading)
+    anchors = config.trust_anchors if config else _path_at(document, path, "trust_anchors", None)
     if anchors and document and (because := _unreadable(anchors)):
         message = f"{anchors} {because}, wanted a file of DS or DNSKEY records"
         problems.append(document.problem(("trust_anchors",), message))
@@ -104,14 +104,14 @@ def load(path: Path, *, instead: Instead | None = None, reading: Validation | No
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """What changes when a file that `load` would read does. Take it before loading.
+    """A value that changes when a file that `load` would read changes. Take it before loading.
 
-    It costs a few stat calls; the configuration is parsed again only when it changed itself.
-    Raises nothing: a file that cannot be looked at has zeros.
+    It costs a few stat calls. The configuration is parsed again only when it has changed.
+    Raises nothing: a file without a stat has zeros.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100
     own = _stat(path)
-    directory, anchors = _whereabouts(path, own)
+    directory, anchors = _other_places(path, own)
     folder = directory / FOLDER
     inside = sorted({*_entries(directory), *_entries(folder)})
     return (own, _stat(directory), *inside, *([_stat(anchors)] if anchors else []))
@@ -146,33 +146,33 @@ def _mismatches(
     documents: dict[Path, Document],
 ) -> Iterator[Problem]:
     if config and document:
-        for wrong in cross_checks.wrong_in(config):
-            yield document.problem(*wrong)
-        for wrong in cross_checks.wrong_hops(config, policies):
-            yield document.problem(*wrong)
-        for wrong in cross_checks.left_empty(config, policies):
-            yield document.problem(*wrong)
+        for finding in cross_checks.wrong_in(config):
+            yield document.problem(*finding)
+        for finding in cross_checks.wrong_hops(config, policies):
+            yield document.problem(*finding)
+        for finding in cross_checks.left_empty(config, policies):
+            yield document.problem(*finding)
     site, sites = _site_names(document)
     if site is not None:
         for found in documents.values():
-            for wrong in cross_checks.wrong_sites(_steered_to(found), sites):
-                yield found.problem(*wrong)
+            for finding in cross_checks.wrong_sites(_steered_to(found), sites):
+                yield found.problem(*finding)
     for policy, (location, message) in cross_checks.wrong_between(policies):
         found = documents[policy.file]
         yield found.problem(_as_typed(location, policy, found), message)
 
 
 def _steered_to(policy: Document) -> Sequence[object]:
-    """The sites that a policy's file names, which can be told where else about it is wrong."""
+    """The sites in a policy's file, known even if the rest of the file is wrong."""
     steer = policy.values.get("steer")
     to = steer.get("to") if isinstance(steer, dict) else None
     return to if isinstance(to, list) else ()
 
 
 def _site_names(document: Document | None) -> tuple[str | None, tuple[str, ...]]:
-    """This site's name and the remote ones', which serve even where else about them is wrong.
+    """The names of this site and of the remote ones, known even if the rest is wrong.
 
-    None: nobody can tell which sites there are.
+    None: the file does not show which sites there are.
     """
     values = document.values if document else {}
     sites = values.get("sites")
@@ -180,7 +180,7 @@ def _site_names(document: Document | None) -> tuple[str | None, tuple[str, ...]]
 
 
 def _as_typed(location: Location, policy: Policy, document: Document) -> Location:
-    """A location in a policy by the nameserver's name as it stands in the file."""
+    """A location in a policy, with the nameserver's name as it was typed."""
     typed = document.values.get("nameservers")
     if location[0] != "nameservers" or not isinstance(typed, dict):
         return location
@@ -188,8 +188,8 @@ def _as_typed(location: Location, policy: Policy, document: Document) -> Locatio
     return ("nameservers", names[str(location[1])], *location[2:])
 
 
-def _named(document: Document | None, path: Path, key: str, default: str | None) -> Path | None:
-    """A path the configuration names, where the rest of it may be wrong."""
+def _path_at(document: Document | None, path: Path, key: str, default: str | None) -> Path | None:
+    """A path in the configuration, known even if the rest of the file is wrong."""
     value = document.values.get(key, default) if document else default
     usable = isinstance(value, str) and value and value.isprintable()
     return Path(os.path.abspath(path.parent / str(value))) if usable else None  # noqa: PTH100
@@ -201,32 +201,32 @@ def _unreadable(file: Path) -> str | None:
     except FileNotFoundError:
         return "is not there"
     except (OSError, ValueError) as error:
-        told = isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EFBIG)
-        return str(error.strerror) if told else "cannot be read"  # type: ignore[union-attr]
+        explained = isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.EFBIG)
+        return str(error.strerror) if explained else "cannot be read"  # type: ignore[union-attr]
     return None
 
 
 def _stat(path: Path | str) -> tuple[str, int, int, int]:
     try:
-        found = os.stat(path)  # noqa: PTH116 - ten thousand of them are looked at twice a second
+        found = os.stat(path)  # noqa: PTH116 - faster, for ten thousand files twice a second
     except (OSError, ValueError):
         return (str(path), 0, 0, 0)
     return (str(path), found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 @lru_cache(maxsize=4)
-def _whereabouts(path: Path, _seen: tuple[str, int, int, int]) -> tuple[Path, Path | None]:
-    """Where the configuration at `path`, as last seen, says that the other files are."""
+def _other_places(path: Path, _seen: tuple[str, int, int, int]) -> tuple[Path, Path | None]:
+    """The directory of the policies and the file of the trust anchors, by the configuration."""
     try:
         document = parse(decoded(read(path), path), path)
     except ConfigError:
         document = None
-    directory = _named(document, path, "policies", "policies") or path.parent / "policies"
-    return directory, _named(document, path, "trust_anchors", None)
+    directory = _path_at(document, path, "policies", "policies") or path.parent / "policies"
+    return directory, _path_at(document, path, "trust_anchors", None)
 
 
 def _entries(directory: Path) -> list[tuple[str, int, int, int]]:
-    """The files of a directory that would be read; of one that holds too many, itself alone."""
+    """The stats of the files to read in a directory; of the directory if it has too many files."""
     try:
         names = names_in(directory, ENTRIES)
     except (OSError, ValueError) as error:

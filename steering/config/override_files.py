@@ -1,8 +1,8 @@
-"""The files of the overrides, in their order, and whether what they say fits all else.
+"""The files of the overrides, in their order, and whether they fit the other files.
 
-First `overrides.yaml`, then `overrides.d/*.yaml` by name. What refers to a site must refer to
-one that is there. What matches no address is only remarked on: its policy may come later, and
-a refusal would keep every other override from being heard.
+First `overrides.yaml`, then `overrides.d/*.yaml` by name. A site that is named must exist. An
+override that matches no address is only reported: its policy may be added later, and an error
+would keep all other overrides from being applied.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from steering.system.files import names_in
 
 FILE, FOLDER = "overrides.yaml", "overrides.d"
 MANY = 10_000
-"""Overrides in all files, and files in the directory: far beyond what people keep an eye on."""
+"""Overrides in all files, and files in the directory. Far more than people can oversee."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """One override, and where it stands."""
+class WrittenOverride:
+    """One override, and its place in the files."""
 
     override: Override
     document: Document
     at: int
-    """Its place in the file's list, from 0."""
+    """Its index in the file's list, from 0."""
 
     @property
     def file(self) -> Path:
-        """The file it stands in."""
+        """Its file."""
         return self.document.file
 
     def problem(self, message: str, *key: str) -> Problem:
@@ -44,12 +44,12 @@ class Written:
         return self.document.problem(("overrides", self.at, *key), message)
 
 
-def written(directory: Path, reading: Validation) -> tuple[Written, ...]:
-    """Every override below the directory of the policies, in order; problems go to `validate`."""
-    found: list[Written] = []
+def read_overrides(directory: Path, reading: Validation) -> tuple[WrittenOverride, ...]:
+    """Every override below the directory of the policies, in order; problems go to `reading`."""
+    found: list[WrittenOverride] = []
     counted, folder = 0, directory / FOLDER
     for file in _files(directory, reading):
-        # Who may write there shall not have files read, and quoted, that others keep to themselves.
+        # A user who may write there must not have other users' files read and quoted by a link.
         within = folder if file.parent == folder else None
         if (document := reading.document(file, within=within)) is None:
             continue
@@ -61,20 +61,20 @@ def written(directory: Path, reading: Validation) -> tuple[Written, ...]:
             break
         if checked := reading.checked(Overrides, document):
             found += (
-                Written(override=entry.override(), document=document, at=at)
+                WrittenOverride(override=entry.override(), document=document, at=at)
                 for at, entry in enumerate(checked.overrides)
             )
     return tuple(found)
 
 
 def wrong_overrides(
-    every: Sequence[Written], site: str | None, sites: tuple[str, ...]
+    every: Sequence[WrittenOverride], site: str | None, sites: tuple[str, ...]
 ) -> Iterator[Problem]:
-    """Names that are there twice, and sites that are not there at all.
+    """Names that are used twice, and sites that do not exist.
 
-    An override for another site's agent may send its traffic anywhere: to here as well.
+    An override for the agent of another site may send its traffic anywhere, also to this site.
     """
-    first: dict[str, Written] = {}
+    first: dict[str, WrittenOverride] = {}
     for one in every:
         override = one.override
         before = first.setdefault(override.name, one)
@@ -83,11 +83,11 @@ def wrong_overrides(
             yield one.problem(f"{override.name} is there already in {where}, wanted once", "name")
         if site is None:
             continue
-        whose = override.match.site
-        if whose is not None and whose not in (site, *sites):
-            message = f"{whose} is no site, {suggestion(whose, (site, *sites))}"
+        of_site = override.match.site
+        if of_site is not None and of_site not in (site, *sites):
+            message = f"{of_site} is no site, {suggestion(of_site, (site, *sites))}"
             yield one.problem(message, "match", "site")
-        if override.to is not None and whose in (None, site) and override.to not in sites:
+        if override.to is not None and of_site in (None, site) and override.to not in sites:
             if override.to == site:
                 message = f"{site} is this site itself, wanted a remote one (or match.site)"
             else:
@@ -96,15 +96,15 @@ def wrong_overrides(
 
 
 def remarks_on(
-    every: Sequence[Written], config: Config, targets: Sequence[Target]
+    every: Sequence[WrittenOverride], config: Config, targets: Sequence[Target]
 ) -> Iterator[Problem]:
-    """What of valid overrides comes to nothing, and may be a slip."""
+    """Valid overrides that have no effect, which may be a mistake."""
     if not every:
         return
     from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
-    from steering.matching import Matching  # it needs numpy, which `off` and the guard do without
+    from steering.matching import Matching  # with numpy, which `off` and the guard must not load
 
-    matching, known = Matching(targets, config.site), _Known.of(targets)
+    matching, known = Matching(targets, config.site), _Names.of(targets)
     for one in every:
         match = one.override.match
         if match.site not in (None, config.site):
@@ -132,15 +132,15 @@ def remarks_on(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    """The words by which the policies' addresses are known."""
+class _Names:
+    """The upstreams, nameservers and addresses of the policies."""
 
     upstreams: frozenset[str]
     nameservers: frozenset[str]
     addresses: frozenset[str]
 
     @classmethod
-    def of(cls, targets: Sequence[Target]) -> _Known:
+    def of(cls, targets: Sequence[Target]) -> _Names:
         return cls(
             upstreams=frozenset(t.upstream for t in targets),
             nameservers=frozenset(t.nameserver for t in targets),
@@ -148,7 +148,7 @@ class _Known:
         )
 
 
-def _matches_nothing(one: Written, policies: _Known) -> Problem:
+def _matches_nothing(one: WrittenOverride, policies: _Names) -> Problem:
     match = one.override.match
     for key, word, known in (
         ("upstream", match.upstream, policies.upstreams),
@@ -187,7 +187,7 @@ def _files(directory: Path, reading: Validation) -> Iterator[Path]:
 
 
 def _may_exist(path: Path) -> bool:
-    """What can't be looked at counts as there: unheard is not the same as unsaid."""
+    """False if it surely does not exist. A file that can't be looked at may exist."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

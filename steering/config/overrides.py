@@ -1,28 +1,26 @@
-"""Overrides as they are written: whom they are about, what they say, until when.
+"""Overrides in the files: which addresses they cover, what they order, when they end.
 
-The same form serves `overrides.yaml` and each file in `overrides.d/`. Everything an operator
-could leave to chance is required: an end (or the word `never`), a reason, and who said it.
+`overrides.yaml` and each file in `overrides.d/` have the same form. An end (or the word `never`),
+a reason and an author are required.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from steering.config.addresses import Address, Role
-from steering.config.base import MisfitError, Section
+from steering.config.address_types import Address
+from steering.config.base import FieldError, Section
 from steering.config.problems import shown
-from steering.config.scalars import Name, Place, Scalar, Text, Word
+from steering.config.types import DomainName, Kind, Name, Place, Text, bare
 from steering.model import Action, Family, Match, Override, WallTime
 
 NEVER = "never"
 
-# RFC 3339, section 5.6. Without an offset nobody knows whose time is meant.
+# RFC 3339, section 5.6. Without an offset the time zone would be a guess.
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -35,65 +33,69 @@ def moment(text: str) -> WallTime:
         raise ValueError(f"{shown(text)} is no time, {wanted}")
     try:
         when = dt.datetime.fromisoformat(text.upper()).astimezone(dt.UTC).timestamp()
-        rfc3339(when)  # the last of 9999, rounded to what a float holds, is a year without a name
+        rfc3339(when)  # the end of 9999, rounded to a float, is in a year that cannot be written
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{shown(text)} is no time ({error}), {wanted}") from None
     return when
 
 
 def rfc3339(when: WallTime) -> str:
-    """A time as one would type it, in UTC."""
+    """A time as it may be typed, in UTC."""
     text = dt.datetime.fromtimestamp(when, tz=dt.UTC).isoformat()
     return text.replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Until(Scalar[WallTime | None]):
-    """When something ends; None inside and the word `never` outside where it does not."""
+def until(text: str) -> WallTime | None:
+    """An end as it may be typed; None: never. Raises ValueError."""
+    if text == NEVER:
+        return None
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or never") from None
 
-    word: ClassVar[str] = "time or `never`"
 
-    def read(self, value: object, place: Place | None, /) -> WallTime | None:
-        if value == NEVER or (value is None and place is None):
-            return None
-        if isinstance(value, int | float) and not isinstance(value, bool) and place is None:
-            return float(value)
-        if not isinstance(value, str):
-            raise ValueError(  # noqa: TRY004
-                f"is {shown(value)}, wanted a time such as 2026-11-24T06:00:00Z, or never"
-            )
-        try:
-            return moment(value)
-        except ValueError as error:
-            raise ValueError(f"{error}, or never") from None
+def until_text(end: WallTime | None) -> str:
+    """An end as it may be typed."""
+    return NEVER if end is None else rfc3339(end)
 
-    def write(self, value: WallTime | None) -> str:
-        return NEVER if value is None else rfc3339(value)
 
-    def schema(self) -> Mapping[str, object]:
-        return {"anyOf": [{"const": NEVER}, {"type": "string", "format": "date-time"}]}
+def _read_until(value: object, info: ValidationInfo[Place | None]) -> WallTime | None:
+    if isinstance(value, str):
+        return until(value)
+    when = bare(value, info)
+    if when is None and not (value is None and info.context is None):
+        raise ValueError(f"is {shown(value)}, wanted a time such as 2026-11-24T06:00:00Z, or never")
+    return when
+
+
+_Until = Annotated[
+    WallTime | None,
+    Kind(
+        "time or `never`",
+        _read_until,
+        {"anyOf": [{"const": NEVER}, {"type": "string", "format": "date-time"}]},
+        until_text,
+    ),
+]
 
 
 class Matched(Section):
-    """Whom an override is about. What is left out matches everything: `{}` matches all."""
+    """Which addresses an override covers. A key that is left out matches everything."""
 
-    upstream: Annotated[str, Word()] | None = Field(
-        default=None, description="All addresses of this upstream."
-    )
-    nameserver: Annotated[str, Name()] | None = Field(
+    upstream: Name | None = Field(default=None, description="All addresses of this upstream.")
+    nameserver: DomainName | None = Field(
         default=None, description="All addresses of this nameserver."
     )
-    address: Annotated[str, Address(role=Role.NAMESERVER)] | None = Field(
-        default=None, description="This address."
-    )
+    address: Address | None = Field(default=None, description="This address.")
     family: Family | None = Field(default=None, description="All addresses of this family.")
-    site: Annotated[str, Word()] | None = Field(
+    site: Name | None = Field(
         default=None,
-        description="Only the agent of this site obeys: one file may be given to all of them.",
+        description="Only the agent of this site applies it. So one file may serve all sites.",
     )
 
     def match(self) -> Match:
-        """The same as a value."""
+        """As a value of the engine."""
         return Match(
             upstream=self.upstream,
             nameserver=self.nameserver,
@@ -104,49 +106,47 @@ class Matched(Section):
 
 
 class Entry(Section):
-    """One override: an operator's word on some addresses, whatever was measured."""
+    """One override: an operator's order for some addresses, whatever was measured."""
 
-    name: Annotated[str, Word()] = Field(
-        description="Its name, in the status, the metrics and the events: once in all files."
+    name: Name = Field(
+        description="Its name, in the status, the metrics and the events. Unique in all files."
     )
     matched: Matched = Field(
         alias="match",
-        description="Which addresses it is about: what fits all keys; `{}`, every address.",
+        description="Which addresses it covers: those that match all keys; `{}` is every address.",
     )
     action: Action = Field(
-        description="`steer` through a site, keep `local`, `freeze` what is, `avoid` a site, or"
-        " `acknowledge` an alarm."
+        description="`steer` through a site, keep `local`, `freeze` the current path, `avoid` a"
+        " site, or `acknowledge` an alarm."
     )
-    to: Annotated[str, Word()] | None = Field(
+    to: Name | None = Field(
         default=None,
-        description="The remote site to steer to, or to avoid: with these two, and only then.",
+        description="The remote site: required with `steer` and `avoid`, refused otherwise.",
     )
-    alarm: Annotated[str, Word()] | None = Field(
+    alarm: Name | None = Field(
         default=None,
-        description="The alarm that was seen: with `acknowledge`, and only then.",
+        description="The alarm that was seen: required with `acknowledge`, refused otherwise.",
     )
-    until: Annotated[WallTime | None, Until()] = Field(
-        description="When it ends: RFC 3339 with an offset, or `never`."
-    )
-    reason: Annotated[str, Text()] = Field(description="Why, for those who find it in force.")
-    by: Annotated[str, Text()] = Field(description="Who said so.")
+    until: _Until = Field(description="When it ends: RFC 3339 with an offset, or `never`.")
+    reason: Text = Field(description="Why. Shown to everyone who looks at it.")
+    by: Text = Field(description="Who ordered it.")
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         needed = self.action in (Action.STEER, Action.AVOID)
         if needed and self.to is None:
-            raise MisfitError("to", f"is missing, wanted the site to {self.action}")
+            raise FieldError("to", f"is missing, wanted the site to {self.action}")
         if not needed and self.to is not None:
-            raise MisfitError("to", f"says nothing with action: {self.action}, wanted none")
+            raise FieldError("to", f"has no meaning with action: {self.action}, wanted none")
         seen = self.action is Action.ACKNOWLEDGE
         if seen and self.alarm is None:
-            raise MisfitError("alarm", "is missing, wanted the alarm that was seen")
+            raise FieldError("alarm", "is missing, wanted the alarm that was seen")
         if not seen and self.alarm is not None:
-            raise MisfitError("alarm", f"says nothing with action: {self.action}, wanted none")
+            raise FieldError("alarm", f"has no meaning with action: {self.action}, wanted none")
         return self
 
     def override(self) -> Override:
-        """The same as a value."""
+        """As a value of the engine."""
         return Override(
             name=self.name,
             match=self.matched.match(),
@@ -160,8 +160,9 @@ class Entry(Section):
 
 
 class Overrides(Section):
-    """What operators said, in order: where two match, the later one has the word."""
+    """The operators' orders, in sequence: where two match, the later one applies."""
 
     overrides: tuple[Entry, ...] = Field(
-        description="The overrides of this file. `[]`: none; an empty file may be half a file."
+        description="The overrides of this file; `[]` for none. An empty file is refused: it may be"
+        " half written."
     )

@@ -1,4 +1,4 @@
-"""One upstream: whose servers these are, what counts as a breach, where to steer."""
+"""One upstream: its nameservers, what counts as a breach, where to steer."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
     model_validator,
 )
 
-from steering.config.addresses import Address, Role
-from steering.config.base import MisfitError, Section, distinct, some
-from steering.config.names import canonical_name
-from steering.config.scalars import Flag, Name, Place, Text, Whole, Word
-from steering.config.units import Duration, Share, duration
+from steering.config.address_types import Address
+from steering.config.base import DISTINCT, SOME, FieldError, Section
+from steering.config.types import (
+    DomainName,
+    Flag,
+    Name,
+    Place,
+    Text,
+    canonical_name,
+    duration,
+    duration_text,
+    percentage,
+    whole,
+)
 from steering.model import Family, Target
 
 
@@ -41,7 +49,7 @@ class Counted(enum.StrEnum):
 
 
 class Together(enum.StrEnum):
-    """How much moves when one address has to."""
+    """Which addresses move together with one that has to move."""
 
     ADDRESS = "address"
     NAMESERVER = "nameserver"
@@ -49,34 +57,31 @@ class Together(enum.StrEnum):
 
 
 class Operator(Section):
-    """Who runs the servers, and whom to tell."""
+    """Who runs the servers, and their contact."""
 
-    name: Annotated[str, Text()] = Field(description="Who runs these nameservers.")
-    contact: Annotated[str, Text()] | None = Field(
-        default=None, description="Whom to tell: it is printed beside an alarm."
+    name: Text = Field(description="Who runs these nameservers.")
+    contact: Text | None = Field(
+        default=None, description="Whom to contact. It is shown with an alarm."
     )
 
 
 class Stale(Section):
-    """Limits of age that hold whatever the other paths show."""
+    """Limits of age that apply whatever the other paths show."""
 
     serial_lag: (
-        Annotated[
-            float,
-            Duration(low="1s", high="30d", why="zones are copied in seconds, never in months"),
-        ]
+        Annotated[float, duration("1s", "30d", why="zones are copied in seconds, never in months")]
         | None
     ) = Field(
         default=None,
-        description="Stale when the zone is this far behind; by what other paths show if left out.",
+        description="Stale when the zone is this far behind; compared with other paths if left"
+        " out.",
     )
     signature_remaining: (
-        Annotated[float, Duration(low="1s", high="30d", why="signatures live for days or weeks")]
-        | None
+        Annotated[float, duration("1s", "30d", why="signatures live for days or weeks")] | None
     ) = Field(
         default=None,
-        description="Stale when a signature runs out sooner than this; by what other paths show"
-        " if left out.",
+        description="Stale when a signature expires sooner than this; compared with other paths if"
+        " left out.",
     )
 
 
@@ -84,12 +89,14 @@ class Breach(Section):
     """When the local path is bad enough to leave it."""
 
     failure_rate: Annotated[
-        float, Share(low="0.3%", why="below that a fault is not told from the usual noise")
-    ] = Field(default=0.003, description="The least share of bogus answers worth acting on.")
-    on: Annotated[tuple[Counted, ...], AfterValidator(some), AfterValidator(distinct)] = Field(
+        float, percentage("0.3%", why="below that a fault looks like the usual noise")
+    ] = Field(
+        default=0.003, description="The smallest share of bogus answers that the agent acts on."
+    )
+    on: Annotated[tuple[Counted, ...], SOME, DISTINCT] = Field(
         default=(Counted.BOGUS, Counted.TIMEOUT, Counted.ERROR),
-        description="The classes that count. With `stale` the agent acts before the first answer"
-        " fails.",
+        description="The classes of answers that count. With `stale` the agent acts before the"
+        " first answer fails.",
     )
     stale: Stale = Field(default=Stale(), description="When an upstream's data is too old.")
 
@@ -98,69 +105,65 @@ class Recover(Section):
     """When traffic may go back."""
 
     hold: Annotated[
-        float, Duration(low="0s", high="7d", why="a fault that lasts longer is not waited out")
+        float, duration("0s", "7d", why="a fault that lasts longer is not waited out")
     ] = Field(
         default=300.0,
-        description="Traffic stays away at least this long after a first breach; doubled for each"
-        " further one until a day passes without.",
+        description="Traffic stays away at least this long after a first breach. Each further"
+        " breach doubles it, until a day passes without one.",
     )
     max_hold: Annotated[
-        float, Duration(low="0s", high="7d", why="a fault that lasts longer is not waited out")
+        float, duration("0s", "7d", why="a fault that lasts longer is not waited out")
     ] = Field(default=3600.0, description="The longest hold, however often it was doubled.")
-    clean: Annotated[
-        int, Whole(low=3, high=10**6, why="fewer good answers in a row prove nothing")
-    ] = Field(
+    clean: Annotated[int, whole(3, 10**6, why="fewer good answers in a row show nothing")] = Field(
         default=1600, description="Clean answers on the original path before traffic returns."
     )
-    gradual: Annotated[bool, Flag()] = Field(
+    gradual: Flag = Field(
         default=True,
-        description="One address first, and the rest of what moves together when live answers"
-        " have shown that it does well.",
+        description="Whether one address returns first, and the rest of its group when live answers"
+        " have shown that it works.",
     )
     moves_per_day: Annotated[
-        int, Whole(low=6, high=10**6, why="below that a second fault in a day may be left alone")
+        int, whole(6, 10**6, why="below that a second fault in a day may be left alone")
     ] = Field(
         default=12,
-        description="Most moves of an address in a day, away and back; near that it stays on its"
-        " detour for hours, or where moving did not help, on the local path.",
+        description="Most moves of an address in a day, away and back. Near that limit it stays on"
+        " its detour for hours, or on the local path where moving did not help.",
     )
 
     @model_validator(mode="after")
     def _longest(self) -> Self:
-        longest, hold = duration(self.max_hold), duration(self.hold)
+        longest, hold = duration_text(self.max_hold), duration_text(self.hold)
         if self.max_hold < self.hold:
-            raise MisfitError("max_hold", f"is {longest}, wanted at least the hold of {hold}")
+            raise FieldError("max_hold", f"is {longest}, wanted at least the hold of {hold}")
         return self
 
 
 class Steer(Section):
     """Where traffic may go, and how much of it at once."""
 
-    to: Annotated[tuple[Annotated[str, Word()], ...], AfterValidator(distinct)] = Field(
+    to: Annotated[tuple[Name, ...], DISTINCT] = Field(
         default=(),
-        description="Sites to steer to, the best liked first. If left out, all are alike: failing"
-        " share, room and round-trip time decide.",
+        description="Sites to steer to, in order of preference. If left out, all are equal: failing"
+        " share, free capacity and round-trip time decide.",
     )
     together: Together = Field(
         default=Together.UPSTREAM,
-        description="What moves together when enough of it is breached: one `address`, all"
-        " addresses of a `nameserver`, or the whole `upstream`.",
+        description="The group that moves together when enough of it is breached: one `address`,"
+        " all addresses of a `nameserver`, or the whole `upstream`.",
     )
-    at_most: Annotated[int, Whole(low=1, high=10**6, why="none at all is no steering")] | None = (
+    at_most: Annotated[int, whole(1, 10**6, why="with none nothing could be steered")] | None = (
         Field(default=None, description="Most addresses steered at once; no limit if left out.")
     )
-    queries_per_second: (
-        Annotated[int, Whole(low=1, high=10**9, why="queries per second")] | None
-    ) = Field(
+    queries_per_second: Annotated[int, whole(1, 10**9, why="queries per second")] | None = Field(
         default=None,
         description="The most queries that this host's resolvers send to all these addresses"
-        " together, for the sites' `capacity`. If left out they count as none, whatever dnstap"
-        " shows: that orders sites, raises the alarm `capacity`, and forbids nothing.",
+        " together, for the sites' `capacity`. If left out they count as none. The load that dnstap"
+        " shows orders sites and raises the alarm `capacity`, but forbids nothing.",
     )
 
 
 def _once(value: object) -> object:
-    """Keeps names that differ only in case or the final dot from becoming one unnoticed."""
+    """A validator: names that differ only in case or the final dot are not merged."""
     seen: dict[str, str] = {}
     for key in value if isinstance(value, Mapping) else ():
         try:
@@ -168,22 +171,20 @@ def _once(value: object) -> object:
         except ValueError:
             continue  # reported at its own place
         if name in seen:
-            raise MisfitError(key, f"is {seen[name]} again, wanted each name once")
+            raise FieldError(key, f"is {seen[name]} again, wanted each name once")
         seen[name] = key
     return value
 
 
 class Policy(Section):
-    """One operator's nameservers for some zones, and what to do when they go bad from here."""
+    """One operator's nameservers for some zones, and what to do when they fail from here."""
 
-    upstream: Annotated[str, Word()] = Field(
+    upstream: Name = Field(
         description="A name for these nameservers, in the status and the metrics."
     )
     operator: Operator | None = Field(default=None, description="Who runs them.")
-    zones: Annotated[
-        tuple[Annotated[str, Name()], ...], AfterValidator(some), AfterValidator(distinct)
-    ] = Field(
-        description="The zones they serve. Only answers signed by these count for or against them."
+    zones: Annotated[tuple[DomainName, ...], SOME, DISTINCT] = Field(
+        description="The zones they serve. Only answers signed by these zones count."
     )
     serial: Serial = Field(
         default=Serial.OPAQUE,
@@ -191,42 +192,35 @@ class Policy(Section):
         " (`date`) or nothing but an order (`opaque`).",
     )
     nameservers: Annotated[
-        Mapping[
-            Annotated[str, Name()],
-            Annotated[
-                tuple[Annotated[str, Address(role=Role.NAMESERVER)], ...], AfterValidator(some)
-            ],
-        ],
-        BeforeValidator(_once),
-        AfterValidator(some),
-    ] = Field(description="Each nameserver's addresses: what is measured and steered.")
+        Mapping[DomainName, Annotated[tuple[Address, ...], SOME]], BeforeValidator(_once), SOME
+    ] = Field(description="The addresses of each nameserver. They are measured and steered.")
     breach: Breach = Field(
         default=Breach(), description="When the local path is bad enough to leave it."
     )
     recover: Recover = Field(default=Recover(), description="When traffic may go back.")
     steer: Steer = Field(default=Steer(), description="Where traffic may go.")
     skew: Annotated[
-        float, Duration(low="0s", high="1d", why="more would forgive the faults looked for")
+        float, duration("0s", "1d", why="more would hide the faults that are looked for")
     ] = Field(
         default=0.0,
-        description="Tolerance for signature dates. A resolver's own grace is not imitated.",
+        description="Tolerance for signature dates. It does not imitate the resolvers' own.",
     )
 
     _file: Path = PrivateAttr(default=Path())
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401
-        """Remember where the policy came from."""
+        """Keep the file that the policy comes from."""
         if isinstance(context, Place):
             self._file = context.file
 
     @property
     def file(self) -> Path:
-        """The file it was read from."""
+        """The file that it was read from."""
         return self._file
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Every address of it, in file order."""
+        """All its addresses, in file order."""
         return tuple(
             Target(
                 upstream=self.upstream,

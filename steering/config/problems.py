@@ -1,4 +1,4 @@
-"""What is wrong with the files, said so that it can be mended."""
+"""Problems of the files, with all that is needed to correct them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_KEY = 280
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong in one place."""
+    """One problem in one place."""
 
     file: Path
     line: int  # from 1
@@ -33,7 +33,7 @@ class Problem:
 
 
 class ConfigError(CommandError):
-    """The configuration cannot be used; `problems` holds every reason, by file and line."""
+    """The configuration cannot be used. `problems` has every reason, by file and line."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
@@ -41,7 +41,7 @@ class ConfigError(CommandError):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Each as an editor finds it."""
+        """One line for each problem, in the form that editors can jump to."""
         return self.reasons
 
 
@@ -62,14 +62,14 @@ def path_of(location: Location) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as it can be put on a terminal: what would move the cursor, and bytes that are no
-    text, as escapes. The names of files are whatever somebody called them.
+    """A text for a terminal: control characters, and bytes that are no text, are escaped. The name
+    of a file may contain any of them.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: object) -> str:
-    """A value from a document as a message quotes it: short, printable, with its type visible."""
+    """A value as messages quote it: short, printable, with its type visible."""
     match value:
         case None:
             return "empty"
@@ -85,7 +85,7 @@ def shown(value: object) -> str:
 
 
 def suggestion(word: str, known: tuple[str, ...]) -> str:
-    """The end of a message about a word that is none of those known."""
+    """The end of a message about an unknown word."""
     if close := get_close_matches(word, known, n=1):
         return f"did you mean {close[0]}?"
     return f"wanted one of: {', '.join(known)}" if known else "wanted none"

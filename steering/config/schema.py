@@ -1,7 +1,7 @@
-"""The JSON Schemas for editors and the reference for people, from the models themselves.
+"""Writes the JSON Schemas for editors and the reference for people from the models.
 
 `python -m steering.config.schema DIRECTORY` writes them into a directory (docs/reference if
-left out); a test holds the committed ones equal to what this writes.
+left out). A test compares the committed ones with what this writes.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from steering.config.addresses import Address
 from steering.config.base import OrOff, Section, section_in, values_of
 from steering.config.configuration import Config
 from steering.config.overrides import Overrides
 from steering.config.policy import Policy
-from steering.config.scalars import Scalar
+from steering.config.types import Kind
 
 Schema = dict[str, Any]
 """A JSON Schema, or a part of one."""
@@ -34,18 +33,18 @@ FILES: Mapping[str, type[Section]] = {
 _INTRODUCTION = """\
 # Configuration reference
 
-Written by `python -m steering.config.schema` from the schema itself: change it there.
+Written by `python -m steering.config.schema` from the models in `steering/config`: change it there.
 For editors: [steering.schema.json](steering.schema.json),
 [policy.schema.json](policy.schema.json) and [overrides.schema.json](overrides.schema.json).
 
 A *duration* is a number with a unit: `200ms`, `10s`, `1.5m`, `12h`, `7d`. A *share* is a
 percentage with its sign (`0.3%`): `0.3` is refused. A *name* is up to 63 letters, digits,
-`.`, `-`, `_`. Paths are relative to the file they stand in. YAML's booleans are `true` and
+`.`, `-`, `_`. Paths are relative to the file that they are in. YAML's booleans are `true` and
 `false` alone: `off` and `on` are words."""
 
 
 def rendered() -> Mapping[str, str]:
-    """Every generated file: name and text."""
+    """Name and text of every generated file."""
     schemas = {
         f"{name}.schema.json": json.dumps(schema(model), indent=2) + "\n"
         for name, model in FILES.items()
@@ -58,10 +57,10 @@ def schema(model: type[Section]) -> Schema:
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
     for name, section in _sections(model):
         part = made if section is model else made["$defs"][section.__name__]
+        defaults = _defaults(section)
         for key, declared in part["properties"].items():
             declared.pop("default", None)
-            field = section.field(key)
-            if (default := _default(field)) is not None:
+            if (default := defaults.get(key)) is not None:
                 declared["default"] = default
         part["title"] = name or model.__name__.lower()
     cleaned = _without_noise(made)
@@ -70,7 +69,7 @@ def schema(model: type[Section]) -> Schema:
 
 
 def _without_noise(node: Any) -> Any:  # noqa: ANN401
-    """Drop titles that repeat the key, and null: a key without a value is a slip."""
+    """Drop titles that repeat the key, and null: a key without a value is a mistake."""
     if isinstance(node, list):
         return [_without_noise(item) for item in node]
     if not isinstance(node, dict):
@@ -111,15 +110,16 @@ def _heading(model: type[Section], name: str) -> str:
 
 def _table(section: type[Section], path: str) -> str:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    defaults = _defaults(section)
     for key in section.known():
         field = section.field(key)
         below = f"{path}.{key}" if path else key
-        kind = _kind(field.annotation, field.metadata)
-        default = "required" if field.is_required() else _typed(_default(field))
+        word = _word(field.annotation, field.metadata)
+        default = "required" if field.is_required() else _typed(defaults.get(key))
         if isinstance(field.default, Section):
             default = f"see `{below}`"
         meaning = " ".join(filter(None, (field.description, _bounds(field))))
-        rows.append(f"| `{key}` | {kind} | {default} | {meaning} |")
+        rows.append(f"| `{key}` | {word} | {default} | {meaning} |")
     return "\n".join(rows)
 
 
@@ -136,26 +136,26 @@ def _sections(model: type[Section], path: str = "") -> Iterator[tuple[str, type[
             yield from _sections(section, f"{below}[]" if listed else f"{below}.NAME")
 
 
-def _scalar(annotation: object, metadata: list[Any]) -> Scalar[Any] | None:
-    """What kind of single value a field holds, if it does."""
+def kind_of(annotation: object, metadata: list[Any]) -> Kind | None:
+    """The kind of single value in a field, if it holds one."""
     for mark in metadata:
-        if isinstance(mark, Scalar):
+        if isinstance(mark, Kind):
             return mark
     for argument in get_args(annotation):
         if get_origin(argument) is Annotated:
             inner, *marks = get_args(argument)
-            if found := _scalar(inner, marks):
+            if found := kind_of(inner, marks):
                 return found
     return None
 
 
-def _kind(annotation: object, metadata: list[Any]) -> str:
-    """The type of a value in the words of the reference."""
+def _word(annotation: object, metadata: list[Any]) -> str:
+    """The name of a value's type in the reference."""
     for mark in metadata:
-        if isinstance(mark, Scalar):
-            return str(mark.word)
+        if isinstance(mark, Kind):
+            return mark.word
         if isinstance(mark, OrOff):
-            return "mapping or `off`" if mark.kind else "`off`"
+            return "mapping or `off`"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return ", ".join(f"`{member.value}`" for member in annotation)
     if annotation is bool:
@@ -164,33 +164,23 @@ def _kind(annotation: object, metadata: list[Any]) -> str:
         return "mapping"
     arguments = [part for part in get_args(annotation) if part is not type(None)]
     if get_origin(annotation) is Annotated:
-        return _kind(arguments[0], arguments[1:])
+        return _word(arguments[0], arguments[1:])
     if get_origin(annotation) is Mapping:
-        return f"mapping of {_kind(arguments[0], [])} to {_kind(arguments[1], [])}"
+        return f"mapping of {_word(arguments[0], [])} to {_word(arguments[1], [])}"
     if get_origin(annotation) is tuple:
-        return f"list of {_kind(arguments[0], [])}"
-    return _kind(arguments[0], [])
+        return f"list of {_word(arguments[0], [])}"
+    return _word(arguments[0], [])
 
 
 def _bounds(field: FieldInfo) -> str:
-    scalar = _scalar(field.annotation, field.metadata)
-    if scalar is None or isinstance(scalar, Address) or not hasattr(scalar, "low"):
-        return ""
-    return f"From {scalar.low} to {getattr(scalar, 'high', '100%')}."
+    kind = kind_of(field.annotation, field.metadata)
+    return "" if kind is None or kind.low is None else f"From {kind.low} to {kind.high}."
 
 
-def _default(field: FieldInfo) -> object:
-    """The default as it would be typed; None where there is none."""
-    if field.is_required():
-        return None
-    if any(isinstance(mark, OrOff) for mark in field.metadata) and field.default is None:
-        return "off"
-    if isinstance(field.default, Section | dict):
-        return None
-    scalar = _scalar(field.annotation, field.metadata)
-    if isinstance(field.default, tuple):
-        return [str(item) for item in field.default]
-    return field.default if scalar is None or field.default is None else scalar.write(field.default)
+def _defaults(section: type[Section]) -> Schema:
+    """The default of each key as it may be typed; none for sections and mappings."""
+    typed = section.model_construct().model_dump(mode="json")
+    return {key: default for key, default in typed.items() if not isinstance(default, dict)}
 
 
 def _typed(default: object) -> str:
@@ -200,7 +190,7 @@ def _typed(default: object) -> str:
         return f"`[{', '.join(default)}]`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
-    return f"`{str(default).lower()}`" if isinstance(default, bool) else f"`{default}`"
+    return f"`{default}`"
 
 
 if __name__ == "__main__":

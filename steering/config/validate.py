@@ -1,4 +1,4 @@
-"""The files of one load: each against its model, and what is wrong with any of them."""
+"""The files of one load: each is checked against its model, and all problems are collected."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from steering.config.base import MisfitError, Section, section_at
+from steering.config.base import FieldError, Section, section_at
 from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
-from steering.config.scalars import Place
+from steering.config.types import Place
 from steering.config.yaml_file import Allowance, Document, decoded, parse, read
 
 if TYPE_CHECKING:
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Section)
 
 MOST = 200
-"""Problems that are told of one kind in one file, and in all. Nobody reads more, and whoever
-writes the files could make a message of any length."""
+"""Problems that are reported of one kind in one file, and in all. It bounds the length of a message
+whatever is in the files."""
 
 Instead = Mapping[Path, str | None]
-"""Texts that stand for what is on the disk, to try a change before it is made; None: no file."""
+"""Texts used instead of the files on the disk, to try a change before it is made. None: no file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """Every file of one load passes through here, and leaves its problems."""
+    """Reads and checks every file of one load, and collects the problems."""
 
     instead: Instead = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     allowance: Allowance = field(default_factory=Allowance)
     digests: dict[Path, tuple[Path | None, int]] = field(default_factory=dict)
-    """What was read, by a hash of its bytes, and within which directory."""
+    """File -> the directory that it must lie in, and a hash of the bytes that were read."""
 
     def document(self, file: Path, *, within: Path | None = None) -> Document | None:
         """One file as values, or None where nothing in it can be checked further.
@@ -58,7 +58,7 @@ class Validation:
         return document
 
     def unchanged(self) -> bool:
-        """Whether each file holds what it held when it was read."""
+        """Whether each file still has the content that was read."""
         try:
             return all(
                 hash(read(file, within=within)) == digest
@@ -74,24 +74,24 @@ class Validation:
         except ValidationError as error:
             for detail in islice(error.errors(include_url=False), MOST + 1):
                 location = tuple(part for part in detail["loc"] if part != "[key]")
-                if isinstance(misfit := detail.get("ctx", {}).get("error"), MisfitError):
-                    location += (misfit.key,)
+                if isinstance(wrong := detail.get("ctx", {}).get("error"), FieldError):
+                    location += (wrong.key,)
                 problem = document.problem(location, _explained(model, location, detail))
                 if problem.path not in document.unread:
                     self.problems.append(problem)
             return None
 
     def refusal(self) -> ConfigError:
-        """What was wrong, each problem once, by file and line: the first `MOST` of them."""
+        """An exception with each problem once, by file and line: the first `MOST` of them."""
         problems = sorted(set(self.problems), key=_order)
         if len(problems) > MOST:
-            message = "more is wrong, here or elsewhere: mend what is said first"
+            message = "more is wrong, here or elsewhere: correct the above first"
             problems[MOST:] = [replace(problems[MOST], path="", message=message)]
         return ConfigError(tuple(problems))
 
 
 def check(model: type[S], document: Document) -> S:
-    """The values of one document as the model wants them, by themselves.
+    """The values of one document as its model, checked without other files.
 
     Raises:
         ConfigError: with all problems of the document.
@@ -104,7 +104,7 @@ def check(model: type[S], document: Document) -> S:
 
 
 def _explained(model: type[Section], location: Location, detail: ErrorDetails) -> str:
-    """One of pydantic's errors in the words of these files."""
+    """The message for one of pydantic's errors."""
     value = detail.get("input")
     section = section_at(model, location[:-1])
     match detail["type"]:

@@ -1,10 +1,10 @@
-"""One YAML document as plain values, of which each still knows its line.
+"""One YAML document as plain values, with the line of each value.
 
 YAML 1.1 reads `off`, `on`, `no` as booleans, `10:30` as a number in base 60 and `2026-11-24`
-as a date. Operators mean words, so the scalars are those of the YAML 1.2 core schema
+as a date. Operators mean text, so the scalars are those of the YAML 1.2 core schema
 (yaml.org/spec/1.2.2, section 10.3.2): true, false, null, numbers; everything else is text.
 
-What the keys and values mean is left to the models.
+The meaning of the keys and values is left to the models.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from steering.config.problems import ConfigError, Location, Problem, path_of, sh
 from steering.system.files import read_regular
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
-"""What a document is made of."""
+"""A value of a document."""
 
 LARGEST = 1 << 20
-"""Bytes of a file that is still read: far beyond any policy, and a bound on a reload's time."""
+"""Bytes of the largest file that is read. Far beyond any policy, and a bound on a reload's time."""
 
 
 DEEPEST = 64
-"""Levels of lists and mappings: for each token the parser goes through all that are open."""
+"""Levels of lists and mappings. The parser goes through all open levels for each token."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Allowance:
-    """What the files of one load may still be, all together.
+    """What is left of the limits for all files of one load together.
 
-    Ten thousand overrides and as many addresses fit in. The parser makes about 0.8 kB of each
-    value, and gives them back in one go, at which nothing else in the process runs: 0.15 s for
-    so many.
+    Ten thousand overrides and as many addresses fit in. The parser needs about 0.8 kB for each
+    value and frees all of them at once: 0.15 s at this limit, in which nothing else in the process
+    runs.
     """
 
     size: int = 4 * LARGEST
     """Bytes."""
     values: int = 250_000
-    """Keys, words, lists and mappings, each alias for one."""
+    """Keys, single values, lists and mappings; an alias counts as one."""
 
 
 class _TooManyError(Exception):
@@ -51,7 +51,7 @@ class _TooManyError(Exception):
 
 
 class _CoreLoader(yaml.SafeLoader):
-    """PyYAML's parser with the plain scalars of YAML 1.2, and an end."""
+    """PyYAML's parser with the plain scalars of YAML 1.2, and with limits."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own declaration)
 
@@ -85,24 +85,24 @@ for _kind, _pattern in _PLAIN.items():
 
 
 class _CoreDumper(yaml.SafeDumper):
-    """PyYAML's writer, which quotes what the loader above would not take for text."""
+    """PyYAML's writer. It quotes text that the loader above would not read as text."""
 
     yaml_implicit_resolvers = _CoreLoader.yaml_implicit_resolvers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One file: its values, where each stands, and what was already wrong with the YAML."""
+    """One file: its values, their lines, and what is wrong with the YAML."""
 
     file: Path
     root: yaml.MappingNode
     values: dict[str, Value]
     problems: tuple[Problem, ...]
     unread: frozenset[str]
-    """Paths of values that could not be read, and stand as None in `values`."""
+    """Paths of values that could not be read. They are None in `values`."""
 
     def line(self, location: Location) -> int:
-        """The line, from 1, of a value; of what encloses it where the value is missing."""
+        """The line of a value, from 1; of the enclosing value if it is missing."""
         node: yaml.Node = self.root
         line = _line(node)
         for part in location:
@@ -125,33 +125,33 @@ class Document:
 
 
 def read(file: Path, *, within: Path | None = None, allowance: Allowance | None = None) -> bytes:
-    """What is in one file. Raises ConfigError if it can't be had.
+    """The bytes of one file. Raises ConfigError if it can't be read.
 
-    `within`: links are followed within this directory alone. `allowance` is what this file and
-    those after it may be, and is used up.
+    `within`: links are followed within this directory alone. `allowance`: the limits for this file
+    and those after it; the size of this file is subtracted.
     """
     allowance = allowance or Allowance()
     try:
         raw = read_regular(file, LARGEST, within=within)
     except FileNotFoundError:
-        raise _refusal(file, 1, "does not exist, wanted a YAML file") from None
+        raise _error(file, 1, "does not exist, wanted a YAML file") from None
     except (OSError, ValueError) as error:
-        raise _refusal(file, 1, _unreadable(error)) from None
+        raise _error(file, 1, _unreadable(error)) from None
     if len(raw) > allowance.size:
-        message = f"with the files before it is too much, wanted at most {Allowance().size} bytes"
-        raise _refusal(file, 1, message)
+        limit = f"wanted at most {Allowance().size} bytes"
+        raise _error(file, 1, f"is too large together with the files before it, {limit}")
     allowance.size -= len(raw)
     return raw
 
 
 def decoded(raw: bytes, file: Path) -> str:
-    """The text in a file. Raises ConfigError if it is none."""
+    """The text in a file. Raises ConfigError if it is not UTF-8."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
-        raise _refusal(file, line, f"byte 0x{byte:02x} is not UTF-8, wanted UTF-8 text") from None
+        raise _error(file, line, f"byte 0x{byte:02x} is not UTF-8, wanted UTF-8 text") from None
 
 
 def _unreadable(error: OSError | ValueError) -> str:
@@ -172,30 +172,28 @@ def parse(text: str, file: Path, allowance: Allowance | None = None) -> Document
     try:
         root = _compose(text, allowance or Allowance())
         if isinstance(root, yaml.MappingNode):
-            turned = _Values(file)
-            values = turned.mapping(root, ())
+            converted = _Values(file)
+            values = converted.mapping(root, ())
             return Document(
                 file=file,
                 root=root,
                 values=values,
-                problems=tuple(turned.problems),
-                unread=frozenset(turned.unread),
+                problems=tuple(converted.problems),
+                unread=frozenset(converted.unread),
             )
     except yaml.YAMLError as error:
-        raise _broken(text, file, error) from None
+        raise _syntax_error(text, file, error) from None
     except _TooManyError:
-        message = (
-            f"with the files before it is too much, wanted at most {Allowance().values} values"
-        )
-        raise _refusal(file, 1, message) from None
+        message = "has too many values together with the files before it, wanted at most"
+        raise _error(file, 1, f"{message} {Allowance().values} values") from None
     except RecursionError:
-        raise _refusal(file, 1, "is nested too deeply, wanted a handful of levels") from None
+        raise _error(file, 1, f"is nested too deeply, wanted fewer than {DEEPEST} levels") from None
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
-        raise _refusal(file, 1, f"is not YAML ({error}), wanted a mapping of keys") from None
+        raise _error(file, 1, f"is not YAML ({error}), wanted a mapping of keys") from None
     if root is None:
-        raise _refusal(file, 1, "is empty, wanted a mapping of keys")
+        raise _error(file, 1, "is empty, wanted a mapping of keys")
     kind = "a list" if isinstance(root, yaml.SequenceNode) else "a single value"
-    raise _refusal(file, _line(root), f"is {kind}, wanted a mapping of keys")
+    raise _error(file, _line(root), f"is {kind}, wanted a mapping of keys")
 
 
 def write(values: dict[str, Value]) -> str:
@@ -205,7 +203,7 @@ def write(values: dict[str, Value]) -> str:
         Dumper=_CoreDumper,
         sort_keys=False,
         allow_unicode=True,
-        default_flow_style=None,  # what holds only single values stands on one line
+        default_flow_style=None,  # lists and mappings of single values are put on one line
         width=LARGEST,
     )
     return text
@@ -220,12 +218,12 @@ def _compose(text: str, allowance: Allowance) -> yaml.Node | None:
     return node
 
 
-def _broken(text: str, file: Path, error: yaml.YAMLError) -> ConfigError:
+def _syntax_error(text: str, file: Path, error: yaml.YAMLError) -> ConfigError:
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        # PyYAML declares text and gives the code point.
+        # PyYAML's types say text, but this is the code point.
         code = int(error.character)
-        return _refusal(file, line, f"the character U+{code:04X} is not allowed in YAML")
+        return _error(file, line, f"the character U+{code:04X} is not allowed in YAML")
     assert isinstance(error, yaml.MarkedYAMLError)
     mark = error.problem_mark or error.context_mark
     what = error.problem or error.context or "cannot be parsed"
@@ -235,14 +233,14 @@ def _broken(text: str, file: Path, error: yaml.YAMLError) -> ConfigError:
         what = "a second document starts here, wanted one to a file"
     else:
         what = f"is not YAML: {', '.join(filter(None, (error.context, error.problem)))}"
-    return _refusal(file, mark.line + 1 if mark else 1, what)
+    return _error(file, mark.line + 1 if mark else 1, what)
 
 
 class _Values:
-    """Turns the nodes of one file into values, collecting what is wrong with them.
+    """Converts the nodes of one file to values, and collects the problems.
 
-    Each node is turned once, however many aliases point at it, so that a file whose aliases
-    multiply (a "billion laughs") costs no more than its length.
+    Each node is converted once, however many aliases point at it. So a file whose aliases multiply
+    (a "billion laughs") costs no more than its length.
     """
 
     def __init__(self, file: Path) -> None:
@@ -259,10 +257,10 @@ class _Values:
         for key, value in node.value:
             name = key.value
             if not isinstance(key, yaml.ScalarNode) or not _encodable(name):
-                self._wrong(key, location, "a key that is not text, wanted a word")
+                self._add(key, location, "a key that is not text, wanted a word")
             elif name in first:
-                message = f"is here a second time (first in line {first[name]}), wanted once"
-                self._wrong(key, (*location, name), message)
+                message = f"is used a second time (first in line {first[name]}), wanted once"
+                self._add(key, (*location, name), message)
             else:
                 first[name] = _line(key)
                 values[name] = self._value(value, (*location, name))
@@ -272,13 +270,13 @@ class _Values:
     def _value(self, node: yaml.Node, location: Location) -> Value:
         if id(node) in self._open:
             self.unread.add(path_of(location))
-            self._wrong(node, location, "contains itself, wanted a tree of values")
+            self._add(node, location, "contains itself, wanted a tree of values")
             return None
         if id(node) not in self._done:
-            self._done[id(node)] = self._turned(node, location)
+            self._done[id(node)] = self._converted(node, location)
         return self._done[id(node)]
 
-    def _turned(self, node: yaml.Node, location: Location) -> Value:
+    def _converted(self, node: yaml.Node, location: Location) -> Value:
         if isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
             return self.mapping(node, location)
         if isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
@@ -290,10 +288,10 @@ class _Values:
             return _scalar(node)
         except ValueError as error:
             self.unread.add(path_of(location))
-            self._wrong(node, location, str(error))
+            self._add(node, location, str(error))
             return None
 
-    def _wrong(self, node: yaml.Node, location: Location, message: str) -> None:
+    def _add(self, node: yaml.Node, location: Location, message: str) -> None:
         self.problems.append(
             Problem(file=self._file, line=_line(node), path=path_of(location), message=message)
         )
@@ -303,7 +301,7 @@ def _scalar(node: yaml.Node) -> Value:
     """The value of a scalar by its tag. Raises ValueError with the message if it has none."""
     if not isinstance(node, yaml.ScalarNode):  # a list or a mapping, with the tag of another kind
         message = f"the tag {shown(node.tag)} does not fit here, wanted plain values"
-        raise ValueError(message)  # noqa: TRY004 - what was typed is wrong, not our own call
+        raise ValueError(message)  # noqa: TRY004 - the input is wrong, not our own call
     text: str = node.value
     match node.tag.removeprefix(_TAG):
         case "str":
@@ -325,7 +323,7 @@ def _scalar(node: yaml.Node) -> Value:
 
 
 def _encodable(text: object) -> bool:
-    """False for lone surrogates, which an escape can smuggle in and no terminal can print."""
+    """False for lone surrogates, which come from escapes and cannot be printed."""
     return isinstance(text, str) and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
@@ -333,5 +331,5 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _refusal(file: Path, line: int, message: str) -> ConfigError:
+def _error(file: Path, line: int, message: str) -> ConfigError:
     return ConfigError((Problem(file=file, line=line, path="", message=message),))

@@ -8,17 +8,27 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from steering.config import Config, Policy, Probe, Setup, cross_checks
-from steering.config.base import MisfitError, Section, some
+from steering.config.base import FieldError, Section, some
 from steering.config.overrides import Entry, moment
 from steering.config.problems import ConfigError, Location, Problem, shown, suggestion
-from steering.config.scalars import FilePath, Place, Scalar, Text, Whole, Word
-from steering.config.site import SiteName
-from steering.config.units import Duration, Share, seconds
+from steering.config.types import (
+    FilePath,
+    Kind,
+    Name,
+    Place,
+    SiteName,
+    Text,
+    bare,
+    duration,
+    percentage,
+    seconds,
+    whole,
+)
 from steering.config.validate import Validation
 from steering.config.yaml_file import Document
 from steering.model import LOCAL, Family, Outcome, Override, Seconds, WallTime
@@ -26,56 +36,56 @@ from steering.model import LOCAL, Family, Outcome, Override, Seconds, WallTime
 ALL = "all"
 """Every path."""
 
-_LONG = {"low": "0s", "high": "3650d", "why": "a story is of days"}
+_LONG = duration("0s", "3650d", why="a story is of days")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When(Scalar[float]):
+def _read_moment(value: object, info: ValidationInfo[Place | None]) -> float:
     """A moment of a story: seconds after its beginning, or UNIX seconds."""
-
-    absolute: bool = False
-    """Only a date will do."""
-
-    word: ClassVar[str] = "time, or duration after the beginning"
-
-    def read(self, value: object, place: Place | None, /) -> float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and place is None:
-            return float(value)
-        if not isinstance(value, str):
-            raise ValueError(f"is {shown(value)}, wanted 2023-07-08T21:10:00Z or 10m")  # noqa: TRY004
-        if not self.absolute and not value[:4].isdigit():
-            return seconds(value)
-        try:
-            return moment(value)
-        except ValueError:
-            if self.absolute:
-                raise
+    if (number := bare(value, info)) is not None:
+        return number
+    if isinstance(value, str) and not value[:4].isdigit():
         return seconds(value)
+    try:
+        return _read_date(value, info)
+    except ValueError:
+        if not isinstance(value, str):
+            raise
+    return seconds(value)
 
-    def schema(self) -> Mapping[str, object]:
-        return {"type": "string"}
+
+def _read_date(value: object, info: ValidationInfo[Place | None]) -> WallTime:
+    if (number := bare(value, info)) is not None:
+        return number
+    if not isinstance(value, str):
+        raise ValueError(f"is {shown(value)}, wanted 2023-07-08T21:10:00Z or 10m")  # noqa: TRY004
+    return moment(value)
+
+
+_WORD = "time, or duration after the beginning"
+_Moment = Annotated[float, Kind(_WORD, _read_moment, {"type": "string"})]
+_Date = Annotated[float, Kind(_WORD, _read_date, {"type": "string"})]
 
 
 class Spell(Section):
     """Something that is so for a while, to some addresses over some paths."""
 
-    since: Annotated[float, When()] = Field(
+    since: _Moment = Field(
         default=0.0, alias="from", description="When it begins; with the story if left out."
     )
-    until: Annotated[float, When()] | None = Field(
+    until: _Moment | None = Field(
         default=None, alias="to", description="When it ends; with the story if left out."
     )
-    every: (
-        Annotated[float, Duration(low="1s", high="365d", why="faster is all the time")] | None
-    ) = Field(default=None, description="It comes back so often, counted from `from`.")
-    lasting: Annotated[float, Duration(low="1s", high="365d", why="shorter is nothing")] | None = (
-        Field(default=None, alias="for", description="How long it lasts each time.")
+    every: Annotated[float, duration("1s", "365d", why="faster is all the time")] | None = Field(
+        default=None, description="It comes back so often, counted from `from`."
     )
-    upstream: Annotated[str, Word()] | None = Field(
+    lasting: Annotated[float, duration("1s", "365d", why="shorter is nothing")] | None = Field(
+        default=None, alias="for", description="How long it lasts each time."
+    )
+    upstream: Name | None = Field(
         default=None, description="At this upstream; at all, if left out."
     )
     family: Family | None = Field(default=None, description="At addresses of this family.")
-    paths: Annotated[tuple[Annotated[str, Word()], ...], AfterValidator(some)] = Field(
+    paths: Annotated[tuple[Name, ...], AfterValidator(some)] = Field(
         default=(LOCAL,), description="Over these paths: `local`, sites, or `all`."
     )
 
@@ -83,7 +93,7 @@ class Spell(Section):
     def _repeats(self) -> Self:
         if (self.every is None) is not (self.lasting is None):
             missing = "for" if self.lasting is None else "every"
-            raise MisfitError(missing, "is missing, wanted both `every` and `for`, or neither")
+            raise FieldError(missing, "is missing, wanted both `every` and `for`, or neither")
         return self
 
 
@@ -91,7 +101,7 @@ class Fault(Spell):
     """Some of the answers are bad."""
 
     outcome: Outcome = Field(description="How a bad answer ends.")
-    share: Annotated[float, Share(low="0%", why="none is no fault")] = Field(
+    share: Annotated[float, percentage("0%", why="none is no fault")] = Field(
         default=1.0,
         description="Share of the RRsets that are bad, the same ones at every address; for losses"
         " and errors, of the answers.",
@@ -101,33 +111,31 @@ class Fault(Spell):
 class Copy(Spell):
     """An outdated copy of the zones is served: its signatures run out one after the other."""
 
-    of: Annotated[float, When()] = Field(description="When it was last up to date.")
+    of: _Moment = Field(description="When it was last up to date.")
 
 
 class Instance(Spell):
     """Another anycast instance answers."""
 
-    nsid: Annotated[str, Text()] = Field(description="Its name (RFC 5001).")
+    nsid: Text = Field(description="Its name (RFC 5001).")
 
 
 class Clock(Section):
     """The agent's own clock is wrong."""
 
-    since: Annotated[float, When()] = Field(alias="from", description="When it jumps.")
-    until: Annotated[float, When()] | None = Field(
-        default=None, alias="to", description="When it is right again."
-    )
-    ahead: Annotated[float, Duration(**_LONG)] = Field(default=0.0, description="It is fast by.")
-    behind: Annotated[float, Duration(**_LONG)] = Field(default=0.0, description="It is slow by.")
+    since: _Moment = Field(alias="from", description="When it jumps.")
+    until: _Moment | None = Field(default=None, alias="to", description="When it is right again.")
+    ahead: Annotated[float, _LONG] = Field(default=0.0, description="It is fast by.")
+    behind: Annotated[float, _LONG] = Field(default=0.0, description="It is slow by.")
 
 
 class Signatures(Section):
     """How long the signatures are good for, on a copy that is up to date."""
 
-    lifetime: Annotated[float, Duration(low="1m", high="365d", why="a zone must be signed")] = (
-        Field(default=609_000.0, description="Of a fresh one.")
+    lifetime: Annotated[float, duration("1m", "365d", why="a zone must be signed")] = Field(
+        default=609_000.0, description="Of a fresh one."
     )
-    least: Annotated[float, Duration(low="0s", high="365d", why="it must be good")] = Field(
+    least: Annotated[float, duration("0s", "365d", why="it must be good")] = Field(
         default=293_760.0, description="The shortest remaining time that is seen on a good copy."
     )
 
@@ -135,7 +143,7 @@ class Signatures(Section):
 class Remote(Section):
     """A remote site."""
 
-    rtt: Annotated[float, Duration(low="1ms", high="2s", why="light is faster")] = Field(
+    rtt: Annotated[float, duration("1ms", "2s", why="light is faster")] = Field(
         default=0.15, description="Round-trip time through it."
     )
 
@@ -143,10 +151,10 @@ class Remote(Section):
 class People(Section):
     """What people achieved by hand, to be shown beside it."""
 
-    ipv4: Annotated[float, Duration(**_LONG)] | None = Field(
+    ipv4: Annotated[float, _LONG] | None = Field(
         default=None, description="First bad answer to IPv4 rerouted."
     )
-    ipv6: Annotated[float, Duration(**_LONG)] | None = Field(
+    ipv6: Annotated[float, _LONG] | None = Field(
         default=None, description="First bad answer to IPv6 rerouted."
     )
 
@@ -154,20 +162,20 @@ class People(Section):
 class Scenario(Section):
     """One story."""
 
-    story: Annotated[str, Text()] = Field(description="What it is about.")
-    begins: Annotated[float, When(absolute=True)] = Field(description="RFC 3339, with an offset.")
-    lasts: Annotated[float, Duration(low="1s", high="365d", why="it has to end")] = Field(
+    story: Text = Field(description="What it is about.")
+    begins: _Date = Field(description="RFC 3339, with an offset.")
+    lasts: Annotated[float, duration("1s", "365d", why="it has to end")] = Field(
         description="How long it is."
     )
     site: SiteName = Field(default="here", description="The agent's own site.")
     sites: Mapping[SiteName, Remote] = Field(description="The remote sites.")
-    policies: tuple[Annotated[Path, FilePath()], ...] = Field(
+    policies: tuple[FilePath, ...] = Field(
         default=(), description="Files of policies, relative to this one."
     )
     upstreams: tuple[Policy, ...] = Field(
         default=(), description="Policies written out here, in the same words."
     )
-    answers: Annotated[int, Whole(low=0, high=10**6, why="a host has no more")] = Field(
+    answers: Annotated[int, whole(0, 10**6, why="a host has no more")] = Field(
         default=1000,
         description="Answers per second that the resolvers get and dnstap shows, over all"
         " addresses; 0: there is no dnstap.",

@@ -467,8 +467,8 @@ def test_one_whose_alarm_is_over_gives_way_and_not_to_the_same_words(
     ("entry", "complaint"),
     [
         ("action: acknowledge", "alarm: is missing, wanted the alarm that was seen"),
-        ("action: local, alarm: reach", "alarm: says nothing with action: local, wanted none"),
-        ("action: acknowledge, alarm: reach, to: pao", "to: says nothing with action: acknow"),
+        ("action: local, alarm: reach", "alarm: has no meaning with action: local, wanted none"),
+        ("action: acknowledge, alarm: reach, to: pao", "to: has no meaning with action: ackn"),
     ],
 )
 def test_a_file_that_says_half_of_it_is_faulty(

@@ -28,25 +28,11 @@ from steering.agent import from_config
 from steering.agent.components import Components, Lasting
 from steering.agent.reload import Version
 from steering.config import ConfigError, Mode, Setup, fingerprint, load
-from steering.config.addresses import Address, Endpoint, Interface, Prefix, Stream
 from steering.config.base import section_in, some
-from steering.config.bgp import Community, FamilyName
 from steering.config.diff import file_changes
-from steering.config.overrides import Until
-from steering.config.scalars import (
-    FilePath,
-    Flag,
-    Name,
-    Permissions,
-    Scalar,
-    Text,
-    Whole,
-    Word,
-)
-from steering.config.schema import FILES, _scalar, _sections
-from steering.config.site import Hop
-from steering.config.sources import From
-from steering.config.units import Duration, Share, Size, duration, octets, seconds
+from steering.config.schema import FILES, _sections, kind_of
+from steering.config.types import Kind as ValueKind
+from steering.config.types import duration_text, octets, seconds
 from steering.decide.explain import explain
 from steering.decide.fast_probing import attention
 from steering.decide.state import State
@@ -131,70 +117,68 @@ class Limits:
     beyond: tuple[Json, ...]
 
 
-def _whole(kind: Whole) -> Limits:
-    return Limits(
-        at=(kind.low, kind.high), beyond=(kind.low - 1, kind.high + 1, *(kind.taken or ()))
-    )
+def _whole(low: int, high: int, schema: Json) -> Limits:
+    taken = schema.get("not", {}).get("enum", ())
+    return Limits(at=(low, high), beyond=(low - 1, high + 1, *taken))
 
 
-def _duration(kind: Duration) -> Limits:
-    low, high = seconds(kind.low), seconds(kind.high)
-    less = [f"{1000 * low - 1:.0f}ms"] if low else ["-1ms"]
-    return Limits(at=(kind.low, kind.high), beyond=(*less, f"{high * 1000 + 1:.0f}ms"))
+def _duration(low: str, high: str, _schema: Json) -> Limits:
+    least, most = seconds(low), seconds(high)
+    less = [f"{1000 * least - 1:.0f}ms"] if least else ["-1ms"]
+    return Limits(at=(low, high), beyond=(*less, f"{most * 1000 + 1:.0f}ms"))
 
 
-def _size(kind: Size) -> Limits:
-    return Limits(
-        at=(kind.low, kind.high), beyond=(f"{octets(kind.low) // 1000 - 1}kB", f"1{kind.high}")
-    )
+def _size(low: str, high: str, _schema: Json) -> Limits:
+    return Limits(at=(low, high), beyond=(f"{octets(low) // 1000 - 1}kB", f"1{high}"))
 
 
-def _share(kind: Share) -> Limits:
-    low = float(kind.low.removesuffix("%"))
-    return Limits(
-        at=(kind.low, "100%"),
-        beyond=(f"{low - 0.001:.3f}%", "100.001%", 1, low / 100),
-    )
+def _share(low: str, high: str, _schema: Json) -> Limits:
+    assert high == "100%"
+    least = float(low.removesuffix("%"))
+    return Limits(at=(low, high), beyond=(f"{least - 0.001:.3f}%", "100.001%", 1, least / 100))
 
 
-def _community(kind: Community) -> Limits:
-    at = [":".join([number] * kind.parts) for number in ("0", str(2**kind.bits - 1))]
-    one_more = ["1"] * (kind.parts - 1) + [str(2**kind.bits)]
+def _community(parts: int, bits: int) -> Limits:
+    at = [":".join([number] * parts) for number in ("0", str(2**bits - 1))]
+    one_more = ["1"] * (parts - 1) + [str(2**bits)]
     return Limits(at=(at[0], at[1]), beyond=(":".join(one_more), f"{at[0]}:0"))
 
 
 _LONGEST = ".".join(["a" * 63] * 3 + ["b" * 61])  # 255 octets on the wire
-LIMITS: Mapping[type[Scalar[Any]], Callable[[Any], Limits] | Limits | None] = {
-    Whole: _whole,
-    Duration: _duration,
-    Size: _size,
-    Share: _share,
-    Community: _community,
-    Word: Limits(at=("a", "b" * 63), beyond=("", "b" * 64)),
-    Name: Limits(at=(".", "a", "a" * 63, _LONGEST), beyond=("", "a" * 64, f"{_LONGEST}b")),
-    Text: Limits(at=("a", "a" * 100_000), beyond=("", " ")),
-    FilePath: Limits(at=("a",), beyond=("",)),
-    Permissions: Limits(at=("000", "0777"), beyond=("00", "1000", "0778")),
-    Interface: Limits(at=("b", "b" * 15), beyond=("", "b" * 16)),
-    Prefix: Limits(
+LIMITS: Mapping[str, Callable[[Any, Any, Json], Limits] | Limits | None] = {
+    "whole number": _whole,
+    "duration": _duration,
+    "size": _size,
+    "share": _share,
+    "community": _community(parts=2, bits=16),
+    "large community": _community(parts=3, bits=32),
+    "name": Limits(at=("a", "b" * 63), beyond=("", "b" * 64)),
+    "domain name": Limits(at=(".", "a", "a" * 63, _LONGEST), beyond=("", "a" * 64, f"{_LONGEST}b")),
+    "text": Limits(at=("a", "a" * 100_000), beyond=("", " ")),
+    "path": Limits(at=("a",), beyond=("",)),
+    "permissions": Limits(at=("000", "0777"), beyond=("00", "1000", "0778")),
+    "interface": Limits(at=("b", "b" * 15), beyond=("", "b" * 16)),
+    "prefix": Limits(
         at=("0.0.0.0/0", "10.88.0.7/32", "::/0", "fd88::7/128"),
         beyond=("", "10.88.0.0", "10.88.0.7/33", "fd88::/129", "10.88.0.7/16", "/8"),
     ),
-    Stream: Limits(
+    "socket path or tcp://address:port": Limits(
         at=("/" + "b" * 106, "tcp://127.0.0.1:0", "tcp://[::1]:65535"),
         beyond=("", "/" + "b" * 107, "tcp://127.0.0.1:65536"),
     ),
-    Endpoint: Limits(
+    "address:port": Limits(
         at=("127.0.0.1:0", "[::1]:65535"), beyond=("127.0.0.1", "127.0.0.1:", "127.0.0.1:65536")
     ),
-    Flag: None,
-    FamilyName: None,
-    Address: None,
-    From: None,
-    Hop: None,
-    Until: None,
+    "`true` or `false`": None,
+    "ipv4, ipv6": None,
+    "address": None,
+    "IPv4 address": None,
+    "IPv6 address": None,
+    "address or {address, interface}": None,
+    "address, {dev} or {via, dev}": None,
+    "time or `never`": None,
 }
-"""What is tried of each kind; None: there is nothing between two of its values."""
+"""What is tried of each kind, by its word in the reference; None: it has no bounds."""
 
 GIVES_WAY: Mapping[tuple[str, str], Callable[[Json], Mapping[str, Json]]] = {
     ("observe.probe", "interval"): lambda value: {
@@ -240,16 +224,16 @@ class Key:
     name: str
     form: type
     """What it holds: such a value (`str`), a list of them, or a mapping from them (`dict`)."""
-    kind: Scalar[Any]
+    kind: ValueKind
 
     @property
     def path(self) -> str:
         return f"{self.file}: {self.section}.{self.name}"
 
     def limits(self) -> Limits:
-        found = LIMITS[type(self.kind)]
+        kind, found = self.kind, LIMITS[self.kind.word]
         assert found is not None
-        return found if isinstance(found, Limits) else found(self.kind)
+        return found if isinstance(found, Limits) else found(kind.low, kind.high, kind.schema)
 
 
 def _keys() -> Iterator[Key]:
@@ -257,10 +241,10 @@ def _keys() -> Iterator[Key]:
         for section, declared in _sections(model):
             for name in declared.known():
                 field = declared.field(name)
-                kind = _scalar(field.annotation, field.metadata)
+                kind = kind_of(field.annotation, field.metadata)
                 if kind is None and section_in(field.annotation) is None:
                     kind = _in_list(field.annotation)
-                if kind is not None and LIMITS[type(kind)] is not None:
+                if kind is not None and LIMITS[kind.word] is not None:
                     if (section, name) in NOT_HERE and file == "steering":
                         continue
                     yield Key(
@@ -280,11 +264,11 @@ def _form(annotation: object) -> type:
     return next((f for part in get_args(annotation) if (f := _form(part)) is not str), str)
 
 
-def _in_list(annotation: object) -> Scalar[Any] | None:
+def _in_list(annotation: object) -> ValueKind | None:
     """The kind of the values of a list."""
     if get_origin(annotation) is Annotated:
         inner, *marks = get_args(annotation)
-        found = _scalar(inner, marks)
+        found = kind_of(inner, marks)
         return found or _in_list(inner)
     if get_origin(annotation) is tuple:
         return _in_list(get_args(annotation)[0])
@@ -361,7 +345,7 @@ def _renamed(files: Mapping[str, Json], name: str) -> dict[str, Json]:
 
 
 def test_every_kind_of_value_is_known_here() -> None:
-    assert {type(key.kind) for key in KEYS} == {kind for kind in LIMITS if LIMITS[kind]}
+    assert {key.kind.word for key in KEYS} == {kind for kind in LIMITS if LIMITS[kind]}
     assert len(KEYS) > 55
 
 
@@ -370,7 +354,7 @@ def test_what_is_tried_is_all_that_the_reference_gives_bounds_of() -> None:
     told = set(
         re.findall(r"^\| `(\w+)` .*From \S+ to \S+\. \|$", reference.read_text(), re.MULTILINE)
     )
-    assert told == {key.name for key in KEYS if hasattr(key.kind, "low")}
+    assert told == {key.name for key in KEYS if key.kind.low is not None}
 
 
 @pytest.mark.parametrize(("key", "value"), AT, ids=_named)
@@ -632,6 +616,6 @@ def _round(address: str, version: Version, now: float, *, bad: bool) -> Round:
 
 def test_a_bound_of_time_is_written_as_it_is_read() -> None:
     for key in KEYS:
-        if isinstance(key.kind, Duration):
-            for text in (key.kind.low, key.kind.high):
-                assert seconds(duration(seconds(text))) == seconds(text)
+        if key.kind.word == "duration":
+            for text in map(str, (key.kind.low, key.kind.high)):
+                assert seconds(duration_text(seconds(text))) == seconds(text)

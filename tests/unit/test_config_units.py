@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
-from steering.config.names import canonical_name
-from steering.config.units import Duration, duration, seconds
+from steering.config.types import canonical_name, duration, duration_text, seconds
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_nothing_else_is_a_duration(text: str) -> None:
 
 @given(st.integers(0, 10**9).map(lambda thousandths: thousandths / 1000))
 def test_a_duration_written_reads_as_it_was(length: float) -> None:
-    assert seconds(duration(length)) == length
+    assert seconds(duration_text(length)) == length
 
 
 @pytest.mark.parametrize(
@@ -44,13 +46,16 @@ def test_a_duration_written_reads_as_it_was(length: float) -> None:
     [(0.0, "0s"), (0.2, "200ms"), (1.5, "1500ms"), (60.0, "1m"), (90.0, "90s"), (86400.0, "1d")],
 )
 def test_a_duration_is_written_in_its_largest_whole_unit(length: float, text: str) -> None:
-    assert duration(length) == text
+    assert duration_text(length) == text
+
+
+LENGTH = Annotated[float, duration("1s", "1d", why="it is so")]
 
 
 @pytest.mark.parametrize("length", [float("inf"), float("nan"), 1e308, -1e300])
 def test_a_length_beyond_all_units_is_refused_as_any_other(length: float) -> None:
     with pytest.raises(ValueError, match="wanted 1s to 1d: it is so"):
-        Duration(low="1s", high="1d", why="it is so").read(length, None)
+        TypeAdapter(LENGTH).validate_python(length)
 
 
 @given(st.lists(st.from_regex(r"[a-zA-Z0-9_-]{1,20}", fullmatch=True), min_size=1, max_size=10))

@@ -189,7 +189,7 @@ WRONG = [
     ({"action": "drop"}, 4, "action", ['"drop"', "steer, local, freeze, avoid or acknowledge"]),
     ({"action": "steer"}, 2, "to", ["is missing", "the site to steer"]),
     ({"action": "avoid"}, 2, "to", ["is missing", "the site to avoid"]),
-    ({"to": "pao"}, 8, "to", ["says nothing with action: freeze"]),
+    ({"to": "pao"}, 8, "to", ["has no meaning with action: freeze"]),
     ({"action": "steer", "to": "poa"}, 8, "to", ["no remote site", "did you mean pao?"]),
     ({"action": "steer", "to": "sin"}, 8, "to", ["this site itself"]),
     ({"action": "steer", "to": "local"}, 8, "to", ["no remote site"]),

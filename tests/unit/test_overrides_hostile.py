@@ -132,10 +132,10 @@ def put_much(folder: Path) -> None:
         (put_loop, "cannot be read (Too many levels of symbolic links)"),
         (put_deep, "is nested too deeply"),
         (put_laughs, "unknown key"),
-        (put_values, f"is too much, wanted at most {Allowance().values} values"),
+        (put_values, f"wanted at most {Allowance().values} values"),
         (put_keys, "more is wrong, here or elsewhere"),
         (put_many, f"makes 10001 overrides, wanted at most {override_files.MANY}"),
-        (put_much, f"is too much, wanted at most {Allowance().size} bytes"),
+        (put_much, f"wanted at most {Allowance().size} bytes"),
     ],
     ids=lambda part: part.__name__ if callable(part) else "",
 )

@@ -10,10 +10,9 @@ from difflib import get_close_matches
 from steering.cli.operator import author
 from steering.cli.override import NotDoneError
 from steering.cli.override.options import action_of
-from steering.config.overrides import Until, rfc3339
+from steering.config.overrides import rfc3339, until, until_text
 from steering.config.problems import shown, suggestion
-from steering.config.scalars import Word
-from steering.config.units import seconds
+from steering.config.types import read_name, seconds
 from steering.config.yaml_file import Value, write
 from steering.decide.remedies import EVERY_ALARM
 from steering.errors import WRONG_INPUT
@@ -36,7 +35,7 @@ def alarm_of(options: argparse.Namespace) -> None:
 def name_of(options: argparse.Namespace) -> str:
     """The name of the override, which is its file's too. Raises NotDoneError."""
     try:
-        return Word().read(_made(options) if options.name is None else options.name, None)
+        return read_name(_made(options) if options.name is None else options.name)
     except ValueError as error:
         raise NotDoneError(WRONG_INPUT, f"name: {error}") from None
 
@@ -76,7 +75,7 @@ def _until(options: argparse.Namespace, wall: WallTime) -> str:
     try:
         if options.length is not None:
             return rfc3339(math.ceil(wall + seconds(options.length)))
-        return Until().write(Until().read(options.until, None))
+        return until_text(until(options.until))
     except (ValueError, OverflowError) as error:
         given = "--for" if options.length is not None else "--until"
         raise NotDoneError(WRONG_INPUT, f"{given}: {error}") from None
