@@ -21,7 +21,8 @@ from mutants.places import FOLDERS, Mutant
 from mutants.trial import Copy
 
 QUICKEST: Final = 40
-"""So many tests are tried first, of those that reach a line: most mutants end there."""
+"""So many tests are tried first, of those that reach a line: most mutants end there.
+They are those of files that import the module, by time."""
 PATIENCE: Final = 60.0
 """Seconds of CPU: of the others as many as take no more together."""
 
@@ -44,10 +45,10 @@ class Reach:
     """Seconds of CPU that a test took."""
     lines: dict[str, dict[int, set[str]]] = field(default_factory=dict)
     importers: dict[str, set[str]] = field(default_factory=dict)
-    """Of a file: which of the others import it."""
+    """Of a file: which of the others import it, files of tests among them."""
 
     def tests(self, mutant: Mutant, source: str) -> list[str]:
-        """Those that could notice this mutant, quickest first."""
+        """Those that could notice this mutant: those of files that import it first, by time."""
         lines = self.lines.get(mutant.file, {})
         at_import, first, last = _statement(source, mutant.line)
         if at_import:  # the value is used in the module, or where that is imported
@@ -55,20 +56,26 @@ class Reach:
             far = {
                 test for file in self.importers.get(mutant.file, ()) for test in self._whole(file)
             }
-            return [*self._sorted(near), *self._sorted(far - near)]
+            return [*self._sorted(near, mutant.file), *self._sorted(far - near, mutant.file)]
         found = lines.get(mutant.line, set())
         if not found:  # a line of a longer statement has no event of its own
             found = {test for line in range(first, last + 1) for test in lines.get(line, ())}
-        return self._sorted(found)
+        return self._sorted(found, mutant.file)
 
     def _whole(self, file: str) -> set[str]:
         return {test for tests in self.lines.get(file, {}).values() for test in tests}
 
-    def _sorted(self, tests: Iterable[str]) -> list[str]:
-        return sorted(tests, key=lambda test: (self.times[test], test))
+    def _sorted(self, tests: Iterable[str], file: str) -> list[str]:
+        """Tests of files that import the mutated one come first: others only pass by."""
+        direct = self.importers.get(file, set())
+
+        def worth(test: str) -> tuple[bool, float, str]:
+            return test.split("::", 1)[0] not in direct, self.times[test], test
+
+        return sorted(tests, key=worth)
 
     def batches(self, tests: Sequence[str], patience: float) -> Iterator[list[str]]:
-        """The quickest, then what patience is left for: one of each parametrised test first.
+        """The first ones, then what patience is left for: one of each parametrised test first.
 
         The twentieth parameter of a test shows less than a test that costs a little more.
         """
@@ -186,7 +193,7 @@ class Kept:
                 there = whole.lines.setdefault(source, {})
                 for line, tests in lines.items():
                     there.setdefault(int(line), set()).update(tests)
-        for file in (self._root / "steering").rglob("*.py"):
+        for file in (*(self._root / "steering").rglob("*.py"), *self._files):
             for imported in _imports(file.read_text(encoding="utf-8")):
                 whole.importers.setdefault(imported, set()).add(str(file.relative_to(self._root)))
         return whole

@@ -10,7 +10,7 @@ import dns.rrset
 import pytest
 from signedzone import Key, SignedZone
 
-from steering.observe.dnssec.denial import Cut, DenialProof
+from steering.observe.dnssec.denial import Cut, DenialProof, _gap
 
 _SAFE = Key(257).ds(dns.name.from_text("safe.com."))
 
@@ -234,3 +234,26 @@ def test_where_an_alias_is_there_is_no_proof_of_no_ds(nsec3: bool) -> None:
     made._types[name("www.com.")] = ["CNAME", "RRSIG"]
     assert proof(made, "www.com.").no_ds(name("www.com.")) is Cut.UNPROVEN
     assert proof(made, "www.com.").no_type(name("www.com."), dns.rdatatype.DS) != ""
+
+
+@pytest.mark.parametrize(
+    ("low", "digest", "high", "between"),
+    [
+        (b"b", b"c", b"d", True),
+        (b"b", b"b", b"d", False),  # the record's own name: it is there
+        (b"b", b"d", b"d", False),  # so is the next one
+        (b"b", b"a", b"d", False),
+        (b"d", b"e", b"b", True),  # the last record of the chain
+        (b"d", b"a", b"b", True),
+        (b"d", b"d", b"b", False),
+        (b"d", b"b", b"b", False),
+        (b"d", b"c", b"b", False),
+        (b"b", b"c", b"b", True),  # the only one of its chain
+        (b"b", b"b", b"b", False),
+    ],
+)
+def test_a_hash_lies_in_a_gap_only_between_its_ends(
+    low: bytes, digest: bytes, high: bytes, *, between: bool
+) -> None:
+    """RFC 5155, 1.3: a record covers what is between its owner's hash and the next, neither."""
+    assert _gap(low, digest, high) is between

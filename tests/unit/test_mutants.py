@@ -182,6 +182,21 @@ def test_a_constant_is_tried_by_the_tests_of_its_module_and_then_of_those_that_i
     assert reach.tests(mutant("judge", 6), source) == ["own"]  # of the same statement
 
 
+def test_tests_of_files_that_import_the_module_come_first() -> None:
+    reach = Reach(
+        times={"tests/unit/test_far.py::quick": 0.1, "tests/unit/test_near.py::slow": 5.0},
+        lines={
+            "steering/judge/small.py": {
+                5: {"tests/unit/test_far.py::quick", "tests/unit/test_near.py::slow"}
+            }
+        },
+        importers={"steering/judge/small.py": {"tests/unit/test_near.py"}},
+    )
+    source = "LIMIT = 3\n\n\ndef of():\n    return LIMIT\n"
+    found = reach.tests(mutant("judge", 5), source)
+    assert found == ["tests/unit/test_near.py::slow", "tests/unit/test_far.py::quick"]
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     for name, text in (

@@ -275,3 +275,14 @@ def test_where_the_sites_are_asked_no_more_nothing_is_known_of_them(tmp_path: Pa
     assert rerouted(one[Mode.REHEARSE], one[Mode.OBSERVE]) == {"pao", "fra"}
     assert rerouted(one[Mode.REHEARSE], one[Mode.ENFORCE]) == set()
     assert rerouted(one[Mode.ENFORCE], one[Mode.REHEARSE]) == set()
+
+
+def test_the_end_of_a_real_steer_is_told_once(tmp_path: Path) -> None:
+    layout = Layout.of(setup(tmp_path, config=REHEARSE))
+    state = State.blank(layout, 1000.0, WALL)
+    facts = Facts(wall=WALL, installed={layout.targets[0].address: "pao"})
+    state, _, first = engine.turn(state, facts, 1000.0)
+    assert "released" in {event.event for event in first}
+    for second in range(1, 4):
+        state, _, events = engine.turn(state, facts, 1000.0 + second)
+        assert "released" not in {event.event for event in events}

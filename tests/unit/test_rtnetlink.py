@@ -167,3 +167,29 @@ def test_a_route_that_does_anything_more_is_not_plain(family: Family, odd: str) 
     assert read is not None
     assert not read.plain
     assert read != plain
+
+
+@pytest.mark.parametrize(
+    ("family", "gateway", "dev", "scope"),
+    [
+        (Family.IPV4, None, "lo", 253),  # RT_SCOPE_LINK
+        (Family.IPV4, "192.0.2.1", "lo", 0),
+        (Family.IPV4, "192.0.2.1", None, 0),
+        (Family.IPV6, None, "lo", 0),  # IPv6 has no scopes of routes
+    ],
+)
+def test_an_ipv4_route_without_a_gateway_is_of_the_link(
+    family: Family, gateway: str | None, dev: str | None, scope: int
+) -> None:
+    """The kernel refuses one that says otherwise (fib_check_nh in net/ipv4/fib_semantics.c)."""
+    route = Route(
+        family=family,
+        table=5353,
+        protocol=76,
+        destination="198.51.100.7" if family is Family.IPV4 else "2001:db8::7",
+        length=family.bits,
+        gateway=gateway,
+        dev=dev,
+        kind=RouteKind.UNICAST,
+    )
+    assert rtnetlink.route_body(route)[6] == scope
