@@ -198,7 +198,7 @@ class Speaker(Driver):
             self._connect()
         self._now += 0.4
         self._link.pieces = [message] if message else []
-        self._talk._converse(select.EPOLLIN)
+        self._talk._exchange(select.EPOLLIN)
         self._talk.say(self._talk.sync.tick(self._now))
         for line in self._link.sent.splitlines():
             if not line.isascii() or len(line) > 100_000:
