@@ -220,7 +220,7 @@ def test_what_others_remove_comes_back(world: World) -> None:
 def test_where_a_foreign_route_stands_ours_is_refused(world: World) -> None:
     world.occupy("192.0.2.5")
     results = world.actuator.apply(ALL_PAO, ADDRESSES)
-    assert "someone else's route" in refused(results)["192.0.2.5"]
+    assert "another program's route" in refused(results)["192.0.2.5"]
     assert len(world.actuator.installed()) == 25
     assert len(world.actuator.foreign()) == 1
 

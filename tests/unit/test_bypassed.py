@@ -365,8 +365,8 @@ def test_of_many_addresses_some_are_looked_up_each_time_and_all_after_a_change(
 @pytest.mark.parametrize(
     ("priority", "remedy"),
     [
-        (5270, "`act.kernel.priority: 5268` or less, or a preference behind ours for it"),
-        (5, "a preference behind ours for it"),  # ours need four in front of it, and 0 is taken
+        (5270, "`act.kernel.priority: 5268` or less, or a preference after ours for it"),
+        (5, "a preference after ours for it"),  # ours need four in front of it, and 0 is taken
     ],
 )
 def test_the_remedy_is_one_that_can_be_had(priority: int, remedy: str) -> None:

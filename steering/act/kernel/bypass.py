@@ -1,10 +1,10 @@
-"""Rules of others that come before ours, and which packets they take past our rules.
+"""Foreign rules that come before ours, and which packets they keep from our rules.
 
-Whatever a rule of a lower preference catches never meets ours: the resolvers' packets miss the
-detour that stands in our table, or our marked questions take another path than they are asked
-for. What a rule selects by is read from the rule; whether anything comes of it (its table may have
-no route for the address, and then the kernel goes on with the next rule) is asked of the kernel,
-by a look-up for such a packet. A rule counts only where both agree.
+Packets that a rule of a lower preference catches never reach ours: the resolvers' packets miss the
+detour in our table, or our marked probes take another path than intended. What a rule selects is
+read from the rule. Whether it has an effect is found by a look-up in the kernel for such a packet:
+its table may have no route for the address, and then the kernel goes on with the next rule. A rule
+counts only if both agree.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ from steering.bounds import PRIORITIES, RULES_AFTER
 from steering.model import Family
 
 SAMPLE = 64
-"""Addresses of a family that are looked up; of the others what is so of all of these is so."""
+"""Addresses of a family that are looked up; what holds for all of these holds for the others."""
 LOOKED_UP = 512
-"""Look-ups for questions through sites: so many addresses and sites together, at the most."""
+"""Look-ups for probes through sites, at most: number of addresses times sites."""
 _ROUTES = 256
-"""Routes of another's table that are looked through for one that refuses packets."""
+"""Routes of a foreign table that are searched for one that rejects packets."""
 _UNPRIVILEGED = 1024
-"""Resolvers send from no port below."""
+"""Resolvers send from no lower port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypass:
-    """Packets that go by a rule of somebody else, and not by ours."""
+    """Packets that a foreign rule catches before ours."""
 
     rule: ForeignRule
     flow: Flow
     site: str | None = None
-    """Whose marked questions they are; None: packets without a mark, as the resolvers' are."""
+    """The site whose marked probes they are; None: unmarked packets, as the resolvers' are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypasses:
-    """All that goes past our rules at one time."""
+    """All packets that bypass our rules at one time."""
 
     claim: Claim
     traffic: Mapping[str, Bypass] = field(default_factory=dict)
-    """Address -> what takes the host's packets to it past the steers."""
+    """Address -> what lets this host's packets to it bypass the steers."""
     all_traffic: Mapping[Family, Bypass] = field(default_factory=dict)
-    """The same of each address of a family, also of those that were not looked up."""
+    """The same for all addresses of a family, also those that were not looked up."""
     perhaps: tuple[Bypass, ...] = ()
-    """What does so with packets from one address, port or user of this host: whether resolvers
-    send such packets is not known here."""
+    """The same for packets from one address, port or user of this host: it is not known whether
+    resolvers send such packets."""
     questions: Mapping[tuple[str, str], Bypass] = field(default_factory=dict)
-    """(address, site) -> what takes the questions to it through a site another way."""
+    """(address, site) -> what sends the probes to it through a site over another path."""
     watched: Mapping[Family, int] = field(default_factory=dict)
     """How many addresses were looked up."""
 
     def of(self, address: str) -> Bypass | None:
-        """What takes the host's packets to this address past the steers; None: nothing does."""
+        """What lets this host's packets to this address bypass the steers; None: nothing."""
         return self.traffic.get(address) or self.all_traffic.get(Family.of(address))
 
     def asking(self, site: str, family: Family) -> ForeignRule | None:
-        """The rule that takes all questions through a site another way; None: there is none."""
+        """The rule that sends all probes through a site over another path; None: there is none."""
         caught = [
             one.rule
             for (address, through), one in self.questions.items()
@@ -74,9 +74,9 @@ class Bypasses:
         return caught[0] if caught and len(caught) >= looked_up else None
 
     def texts(self) -> tuple[str, ...]:
-        """What is the matter, by rule, in the order of their preferences, and the remedy.
+        """One sentence for each rule, by preference: its effect and the remedy.
 
-        A rule that selects one of our marks is left out: `KernelReader.foreign` tells of it.
+        A rule that selects one of our marks is left out: `KernelReader.foreign` reports it.
         """
         every = (
             *self.traffic.values(),
@@ -95,21 +95,21 @@ class Bypasses:
             some = next(iter(traffic.values()))
             parts.append(
                 f"packets to {self._whom(traffic, rule.family)} ({some.flow}) bypass the steers, "
-                "so a detour does nothing for them and does not count as installed"
+                "so a detour has no effect on them and does not count as installed"
             )
         asked = {(a, s): one for (a, s), one in self.questions.items() if one.rule == rule}
         if asked:
             sites = sorted({site for _, site in asked})
             whom = self._whom(dict.fromkeys(a for a, _ in asked), rule.family)
             parts.append(
-                f"questions through {', '.join(sites)} to {whom} take another way, "
-                "so nothing is known of these paths"
+                f"probes through {', '.join(sites)} to {whom} take another path, "
+                "so these paths are not measured"
             )
         perhaps = next((one for one in self.perhaps if one.rule == rule), None)
         if perhaps is not None and not traffic:
             parts.append(
                 f"packets {_of_whom(perhaps)} bypass the steers: if resolvers send such packets, "
-                "a detour does nothing for them"
+                "a detour has no effect on them"
             )
         return (
             f"the rule `{rule}` ({rule.family}) comes before ours: {'; '.join(parts)}; "
@@ -128,7 +128,7 @@ class Bypasses:
             one.rule.priority
             for one in (*self.traffic.values(), *self.questions.values(), *self.perhaps)
         )
-        behind = f"a preference behind ours for it ({self.claim.preferences[-1] + 1} or more)"
+        behind = f"a preference after ours for it ({self.claim.preferences[-1] + 1} or more)"
         ours = first - RULES_AFTER - 1
         if ours in PRIORITIES:
             return f"`act.kernel.priority: {ours}` or less, or {behind}"
@@ -144,11 +144,11 @@ def bypasses(
     own: Collection[str] = (),
     sources: Collection[str] = (),
 ) -> Bypasses:
-    """What the rules of others take past ours, of packets to these addresses.
+    """Which packets to these addresses the foreign rules catch before ours.
 
-    `rules` are all that come before ours, in their order; `own` all addresses of this host;
-    `sources` those of them that the resolvers send from, the kernel's choice if left out. Raises
-    OSError where the kernel can't be asked at all.
+    `rules` are all that come before ours, in order; `own` all addresses of this host; `sources`
+    those of them that the resolvers send from, the kernel's choice if left out. Raises OSError if
+    the kernel can't be queried.
     """
     look = _Look(asking, claim, own, sources)
     concern = concerning(rules, addresses, own)
@@ -162,9 +162,9 @@ def bypasses(
 def concerning(
     rules: Iterable[ForeignRule], addresses: Iterable[str], own: Iterable[str]
 ) -> tuple[ForeignRule, ...]:
-    """Those of the rules that could do anything with packets from this host to these addresses.
+    """The rules that could catch packets from this host to these addresses.
 
-    Where each pod has rules of its own there are hundreds, and none of them is among these.
+    If each pod has its own rules there are hundreds, and none of those is returned.
     """
     there, here = _by_family(addresses), _by_family(own)
     return tuple(
@@ -175,7 +175,7 @@ def concerning(
 
 
 def named(rules: Iterable[ForeignRule], addresses: Iterable[str]) -> tuple[str, ...]:
-    """Those of the addresses that a rule selects by their prefix."""
+    """The addresses that a rule selects by their prefix."""
     prefixes = [r.destination for r in rules if r.destination and r.destination.prefixlen]
     if not prefixes:
         return ()
@@ -196,13 +196,13 @@ def _does_something(rule: ForeignRule) -> bool:
 def _sample(
     addresses: Iterable[str], family: Family, rules: Sequence[ForeignRule]
 ) -> tuple[str, ...]:
-    """So many addresses of a family, first of all those that a rule names."""
+    """At most SAMPLE addresses of a family; first those that a rule selects by prefix."""
     mine = sorted(a for a in addresses if Family.of(a) is family)
     return tuple(dict.fromkeys([*named(rules, mine), *mine]))[:SAMPLE]
 
 
 class _Look:
-    """One look at all of it."""
+    """One check of all rules."""
 
     def __init__(
         self, asking: QuerySocket, claim: Claim, own: Collection[str], sources: Collection[str]
@@ -228,7 +228,7 @@ class _Look:
         )
 
     def at(self, family: Family, rules: Sequence[ForeignRule], sample: Sequence[str]) -> None:
-        """Look up what these rules may catch of a family's packets."""
+        """Looks up which packets of a family these rules catch."""
         self._watched[family] = len(sample)
         sites = [s for s in self._claim.sites if self._claim.next_hop(s, family) is not None]
         for number, address in enumerate(sample):
@@ -247,15 +247,15 @@ class _Look:
             self._all[family] = self._traffic[sample[0]]
 
     def _named(self, family: Family) -> bool:
-        """Whether it is known what the resolvers send from."""
+        """Whether the resolvers' sources are known."""
         return any(source and Family.of(source) is family for source in self._sources)
 
     def _traffic_to(self, rules: Sequence[ForeignRule], address: str) -> Iterator[Flow]:
-        """What the resolvers send to an address.
+        """The packets that the resolvers send to an address.
 
-        Where their sources are not known, a socket of theirs may be bound to none. On a detour the
-        kernel then chooses the source by the way to the site; of an address that takes none, the
-        questions through a site show what it would be.
+        If their sources are not known, their sockets may be unbound. On a detour the kernel then
+        chooses the source by the route to the site. For an address without a detour, the probes
+        through a site show which source that would be.
         """
         flow = Flow(destination=address)
         if self._named(Family.of(address)):
@@ -270,7 +270,7 @@ class _Look:
                 yield replace(one, source=chosen_source(self._asking, one))
 
     def _suspect(self, rules: Sequence[ForeignRule], address: str) -> None:
-        """Rules for one source, port or user: whether a resolver has it is not known here."""
+        """Rules for one source, port or user: it is not known whether a resolver uses it."""
         for rule in rules:
             if rule in self._perhaps or rule.inverted:
                 continue
@@ -283,7 +283,7 @@ class _Look:
                 self._perhaps[rule] = one
 
     def _caught_by(self, rule: ForeignRule, address: str) -> Flow | None:
-        """Packets that differ from the usual ones by what this rule selects; None: none do."""
+        """Packets with the source, port or user that this rule selects; None: it selects none."""
         flow = Flow(destination=address)
         if rule.source is not None:
             inside = (a for a in self._own if _is_in(a, rule))
@@ -301,7 +301,7 @@ class _Look:
     def _first(
         self, rules: Sequence[ForeignRule], flows: Iterable[Flow], *, site: str | None = None
     ) -> Bypass | None:
-        """By which rule the first of these packets that miss ours go."""
+        """The first of these packets that miss our rules, with the foreign rule that catches it."""
         for flow in flows:
             caught = [rule for rule in rules if rule.catches(flow)]
             if caught and (rule := self._decides(caught, flow, site)) is not None:
@@ -311,7 +311,7 @@ class _Look:
     def _decides(
         self, caught: Sequence[ForeignRule], flow: Flow, site: str | None
     ) -> ForeignRule | None:
-        """The rule by which the kernel finds the way of these packets, if that is none of ours."""
+        """The rule by which the kernel routes these packets; None: a rule of ours."""
         claim, family = self._claim, Family.of(flow.destination)
         way = way_of(self._asking, flow)
         if way is not None and (
@@ -343,7 +343,7 @@ class _Look:
         return whole is not None and rule.suppresses(whole.length)
 
     def _refuses(self, rule: ForeignRule, address: str) -> bool:
-        """Whether the table that a rule looks up has a route that lets no packet out."""
+        """Whether the table that a rule looks up has a route that rejects these packets."""
         key = rule.family, rule.table
         if key not in self._refusing:
             body = rtnetlink.routes_of(rule.family, rule.table)
@@ -368,7 +368,7 @@ def _is_in(address: str, rule: ForeignRule) -> bool:
 
 
 def _of_whom(one: Bypass) -> str:
-    """By what the packets that a rule catches differ from the usual ones."""
+    """The source, user and port that a rule selects, as text."""
     said: Iterator[str] = iter(
         (
             *([f"from {one.flow.source}"] if one.rule.source is not None else []),

@@ -1,10 +1,10 @@
-"""Policy routing rules of others, with everything that they select packets by.
+"""Policy routing rules of other programs, with all attributes by which they select packets.
 
-`wire.Rule` has what our own rules are made of. Of others' rules it is to be known which packets
-they catch, so all attributes of linux/fib_rules.h are read here, and matched as `fib_rule_match`
-in net/core/fib_rules.c does. `str` of a rule is the line that `ip rule` prints. A test holds both
-against pyroute2 and `ip`; pyroute2 itself takes 15 MB and half a second to import, which neither
-the guard nor `steering off` may be made to wait for.
+`rtnetlink.Rule` has only what our own rules need. To find which packets a foreign rule catches, all
+attributes of linux/fib_rules.h are parsed here and matched as `fib_rule_match` in
+net/core/fib_rules.c does. `str` of a rule is the line that `ip rule` prints. A test compares both
+with pyroute2 and `ip`. pyroute2 itself is not used: it takes 15 MB and half a second to import,
+which is too much for the guard and `steering off`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 DNS = 53
 _LOOPBACK = "lo"
-"""What packets of this host itself come in by (flowi_iif)."""
+"""The input interface of this host's own packets (flowi_iif)."""
 _INVERT, _UNRESOLVED, _IIF_DETACHED, _OIF_DETACHED = 0x02, 0x04, 0x08, 0x10
-_HEAD = struct.Struct("=8BI")  # as in wire: family, dst_len, src_len, tos, table, -, -, action, …
+_HEAD = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, -, -, action, flags
 _RANGE32, _RANGE16 = struct.Struct("=II"), struct.Struct("=HH")
 _DST, _SRC, _FLOW, _TUN_ID, _SUPPRESS_GROUP = 1, 2, 11, 12, 13
 _OIF, _L3MDEV, _UID_RANGE = 17, 19, 20
@@ -77,13 +77,13 @@ class Does(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Packets of this host that the kernel can't tell apart when it looks for their way."""
+    """Packets of this host that are the same for a route look-up."""
 
     destination: str
     mark: int = 0
     protocol: int = IPPROTO_UDP
     source: str | None = None
-    """None: not chosen yet, as at the first look-up for a socket that is bound to none."""
+    """None: not chosen yet, as at the first look-up for an unbound socket."""
     source_port: int = 49152
     uid: int = field(default_factory=os.geteuid)
 
@@ -115,17 +115,17 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRule:
-    """One policy routing rule, with all that it selects by."""
+    """One policy routing rule, with all attributes."""
 
     family: Family
     priority: int
     does: Does
     protocol: int = 0
-    """Who put it there: RTPROT_*, 0 where nobody said."""
+    """RTPROT_*: which program installed it; 0 if not set."""
     table: int = 0
     goto: int | None = None
     resolved: bool = True
-    """False: what it jumps to is not there, so it does nothing."""
+    """False: the rule that it jumps to does not exist, so it does nothing."""
     inverted: bool = False
     source: Network | None = None
     destination: Network | None = None
@@ -144,18 +144,18 @@ class ForeignRule:
     destination_ports: Ports | None = None
     flow_label: bool = False
     suppress_length: int | None = None
-    """Routes of this prefix length or shorter don't count; None: all do."""
+    """Routes of this prefix length or shorter are ignored; None: none are."""
     suppress_group: int | None = None
     unknown: frozenset[int] = frozenset()
-    """Attributes of a kernel that is newer than this program."""
+    """Numbers of attributes that this program does not know (a newer kernel)."""
     detached: tuple[bool, bool] = field(default=(False, False), compare=False)
 
     def catches(self, flow: Flow) -> bool:
-        """Whether the kernel would do with these packets what the rule says."""
+        """Whether the rule applies to these packets."""
         return self._selects(flow) is not self.inverted
 
     def _selects(self, flow: Flow) -> bool:
-        # Nothing of ours is bound to a link or in a VRF, and the resolvers' traffic class is 0.
+        # Our sockets are bound to no link or VRF, and the resolvers' traffic class is 0.
         if self.l3mdev or self.oif or self.tunnel or self.tos or self.dscp or self.flow_label:
             return False
         return (
@@ -170,7 +170,7 @@ class ForeignRule:
         )
 
     def may_catch(self, destinations: Iterable[Address], own: Iterable[Address]) -> bool:
-        """Whether it could catch any packets of this host, of its addresses, to any of these."""
+        """Whether it could catch packets from addresses of this host to any of these."""
         if self.inverted:
             return True
         bound = self.l3mdev or self.oif or self.tunnel or self.tos or self.dscp or self.flow_label
@@ -184,10 +184,10 @@ class ForeignRule:
         )
 
     def suppresses(self, length: int) -> bool:
-        """Whether it passes over a route of this prefix length, as the kernel goes on then.
+        """Whether it ignores a route of this prefix length; the kernel then goes on.
 
-        Of a suppressed group of links nothing is known here, so it counts as passed over: what is
-        installed is looked up all the same.
+        The links of a suppressed group are not known here, so its routes count as ignored; what is
+        installed is looked up anyway.
         """
         short = self.suppress_length is not None and length <= self.suppress_length
         return short or self.suppress_group is not None
@@ -244,7 +244,7 @@ class ForeignRule:
 
 @functools.lru_cache(maxsize=4096)
 def foreign_rule_from(body: bytes) -> ForeignRule | None:
-    """The rule in a NEWRULE body; None for a family that is not ours to read."""
+    """The rule in a NEWRULE body; None if it is neither IPv4 nor IPv6."""
     number, to, source, tos, table, _, _, action, flags = _HEAD.unpack_from(body)
     family = {int(AF_INET): Family.IPV4, int(AF_INET6): Family.IPV6}.get(number)
     if family is None:
@@ -314,7 +314,7 @@ def _name(payload: bytes | None) -> str | None:
 
 
 def _wide(payload: bytes | None) -> int:
-    """A number of 64 bits in the network's order."""
+    """A number of 64 bits in network byte order."""
     return int.from_bytes(payload, "big") if payload else 0
 
 
@@ -335,6 +335,6 @@ def _ports(found: Mapping[int, bytes], kind: int, mask: int) -> Ports | None:
 
 
 def _said(payload: bytes | None) -> int | None:
-    """A number of which the kernel dumps -1 where none was given."""
+    """A number; None if the kernel dumps -1, which means that none was given."""
     value = rtnetlink.number(payload)
     return None if value is None or value == U32 else value

@@ -1,8 +1,8 @@
-"""Sockets that have a name in this network namespace, and whose they are.
+"""Abstract sockets by which agents of this network namespace find each other.
 
-Nobody can take a name that nobody can guess. So whoever wants to be known to others of his
-kind binds an abstract socket (unix(7)) with a random end to its name, and looks who else has
-one of that beginning. The kernel tells who owns each (sock_diag(7)), without a word from him.
+An agent binds an abstract socket (unix(7)) whose name ends with random characters, and lists the
+sockets whose names begin in the same way. A name that can't be guessed can't be taken by another
+process. The kernel reports the owner of each (sock_diag(7)), so the owner can't be forged.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ _ANY = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceSocket:
-    """A socket that has a name."""
+    """An abstract socket."""
 
     name: str
-    """Others may have the same: a name is one of its kind of socket (unix(7)), not of all."""
+    """Not unique: sockets of another type (unix(7)) may have the same name."""
     inode: int
     uid: int
-    """The user who made it, in truth."""
+    """The user who made it, as the kernel reports."""
 
     @property
     def pid(self) -> int | None:
-        """The process that it says it is of; None: it says nothing of the kind."""
+        """The process id in the name, which may be wrong; None: there is none."""
         said = self.name.split("/")[-2:][0]
         return int(said) if said.isdecimal() and len(said) < 10 else None
 
 
 def be_present(what: str) -> socket.socket:
-    """A socket with a name of this beginning, to which nothing can be sent."""
+    """Binds a socket with a name of this beginning. Nothing can be sent to it."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     sock.bind(f"\0{what}/{os.getpid()}/{secrets.token_hex(16)}")
     return sock
 
 
 def others(what: str, mine: socket.socket) -> tuple[PresenceSocket, ...]:
-    """All others of this beginning.
+    """All other sockets whose names begin so.
 
-    Raises OSError where the kernel does not tell: then not even `mine` is to be seen.
+    Raises OSError if the kernel can't list sockets: then not even `mine` is listed.
     """
     found = [one for one in _named() if one.name.startswith(f"\0{what}/")]
     inode = os.fstat(mine.fileno()).st_ino

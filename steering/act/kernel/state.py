@@ -1,8 +1,7 @@
-"""What the kernel has, read and never written.
+"""Reads routes, rules and addresses from the kernel. Nothing here writes.
 
-`KernelReader` owns an asking and a listening socket and nothing that could write; it is all
-that `mode: observe` ever gets. It remembers nothing: every call looks at the kernel as it is
-now.
+`KernelReader` has a query socket and a notification socket. It is all that `mode: observe` uses. It
+remembers nothing but caches of tables: every call gives the present state of the kernel.
 """
 
 from __future__ import annotations
@@ -28,63 +27,63 @@ from steering.model import Family
 _LOCAL = 255  # RT_TABLE_LOCAL
 
 MANY = 256
-"""Routes of a table, beside ours, that are looked through for those of others: nobody has any
-business there, and a hundred thousand of them took four seconds to read."""
+"""Routes of a table, besides ours, that are checked for foreign ones: there should be none, and a
+hundred thousand of them took four seconds to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """What one table has of one family."""
+    """The routes of one family in one table."""
 
     ours: tuple[Route, ...]
     others: tuple[Route, ...]
     more: bool
-    """There are more, of which nobody looked at those of others."""
+    """There are more foreign routes, which were not read."""
 
 
 _SOME = 8
-"""Addresses of a family that are looked up to see whether there is any route for it."""
+"""Addresses of a family that are looked up to find whether there is any route for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelProblem:
-    """One thing in the kernel that is not as it should be, and why."""
+    """One thing that is not as it should be, and why."""
 
     what: str
     because: str
     family: Family | None = None
-    """Of the route or rule that it is about; None: it is about something else."""
+    """Of the route or rule; None: it is about something else."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.because}"
 
 
 class KernelReader:
-    """What the kernel has, in the words of a claim. It has no socket that writes.
+    """What the kernel has, by the numbers of a claim. It has no socket that writes.
 
-    Every method raises OSError when the kernel refuses to be read.
+    Every method raises OSError when the kernel can't be read.
     """
 
     def __init__(self, claim: Claim) -> None:
         self.claim: Final = claim
         hops = (to for both in claim.next_hops.values() for to in both.values())
         self._by_name = any(next_hop.parts(to)[1] is not None for to in hops)
-        """Some next hops are known by their interface."""
+        """Some next hops name an interface."""
         self._tables: dict[tuple[Family, int], tuple[list[bytes], Table]] = {}
         self._asking = QuerySocket()
         self._listening = NoticeSocket()
         self._listening.ignore_system_tables()
         self.others_alone = False
-        """The change that `changed` told of last is of rules of others alone, beside ours."""
+        """The last change that `changed` reported is of foreign rules outside our block only."""
         self.others_changed = False
-        """It is of rules of others as well."""
+        """The last change includes foreign rules outside our block."""
         self.pins_changed = False
-        """It is of rules of ours: meanwhile any mark may have led elsewhere, also where all is now
-        as it was before."""
+        """The last change includes rules of ours: meanwhile any mark may have led to another path,
+        even if everything is now as before."""
         self.sites_changed: set[str] = set()
-        """The sites whose tables it is of: meanwhile their marks may have."""
+        """Sites with changed tables in the last change: their marks may have led elsewhere."""
         self.links_changed: set[int] = set()
-        """The interfaces that it is of."""
+        """Interfaces in the last change."""
 
     def close(self) -> None:
         self._asking.close()
@@ -102,10 +101,10 @@ class KernelReader:
         self.close()
 
     def installed(self) -> Mapping[str, str]:
-        """Address to site, for our host routes as they are in the kernel now.
+        """Address to site, for our host routes that are in the kernel now.
 
-        A route of ours that leads to no site of the claim is not among them; `apply` takes
-        it away or puts the right one in its place.
+        A route of ours that leads to no site of the claim is left out; `apply` removes or replaces
+        it.
         """
         return {
             route.destination: site
@@ -117,9 +116,9 @@ class KernelReader:
         }
 
     def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[KernelProblem, ...]:
-        """Routes and rules of others where the claim says that all is ours.
+        """Foreign routes and rules within the numbers of the claim.
 
-        What `besides`, our former claims, own is ours as well, and on its way out.
+        What `besides`, our former claims, own is ours as well, and will be removed.
         """
         claim = self.claim
         known = (claim, *besides)
@@ -128,7 +127,7 @@ class KernelReader:
         many = (
             KernelProblem(
                 what=f"table {number} ({family})",
-                because=f"others have so many routes in it that only {MANY} are looked through",
+                because=f"it has so many foreign routes that only {MANY} are checked",
             )
             for (number, family), table in tables.items()
             if table.more and table.others
@@ -152,12 +151,12 @@ class KernelReader:
         return (*many, *routes, *rules)
 
     def foreign_rules_within(self) -> tuple[KernelProblem, ...]:
-        """Rules of others at preferences of our block that no rule of ours has: they may stay."""
+        """Foreign rules at preferences of our block that no rule of ours uses: they may stay."""
         claim = self.claim
         return tuple(
             KernelProblem(
                 what=f"rule {rule.priority} ({rule.family}) of protocol {rule.protocol}",
-                because="its preference is in our block, where no rule of ours needs it now",
+                because="its preference is in our block, but no rule of ours uses it now",
             )
             for rule in self._rules()
             if rule.priority in claim.preferences
@@ -166,7 +165,7 @@ class KernelReader:
         )
 
     def own_addresses(self) -> frozenset[str]:
-        """Every address of this host, on whichever interface."""
+        """All addresses of this host, on all interfaces."""
         bodies = self._asking.dump(rtnetlink.GETADDR, bytes(8))
         return frozenset(filter(None, map(rtnetlink.address_from, bodies)))
 
@@ -175,7 +174,7 @@ class KernelReader:
     ) -> Mapping[tuple[str, str], int | None]:
         """The (path, address) pairs whose mark leads over the path now, and by which interface.
 
-        Also for questions from these sources.
+        It has to be so for probes from these sources too.
         """
         before = self._before_ours()
         own = self.own_addresses() if before else ()
@@ -191,7 +190,7 @@ class KernelReader:
         )
 
     def bypasses(self, addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
-        """What rules of others take past ours, of packets and questions to these addresses.
+        """Which packets and probes to these addresses foreign rules catch before ours.
 
         `sources` are those that the resolvers send from; the kernel's choice if left out.
         """
@@ -200,7 +199,7 @@ class KernelReader:
         return bypasses(self._asking, self.claim, rules, addresses, own=own, sources=sources)
 
     def routeless(self, addresses: Mapping[str, Family]) -> frozenset[Family]:
-        """The families for which this host has no route of its own: to the first few of these."""
+        """The families for which this host has no route: to the first few of these addresses."""
         some = {
             family: list(islice((a for a, of in addresses.items() if of is family), _SOME))
             for family in Family
@@ -214,20 +213,21 @@ class KernelReader:
     def links(
         self, witnesses: Mapping[tuple[str, Family], str]
     ) -> Mapping[tuple[str, Family], int]:
-        """By which interface the answers over a site come in, where that can be told.
+        """The interface by which answers over a site arrive, if it is unambiguous.
 
-        `witnesses` are addresses that are asked through the site, by (site, family).
+        `witnesses` are addresses for the look-up that are probed through the site, by
+        (site, family).
         """
         return links(self._asking, self.claim, witnesses)
 
     def fileno(self) -> int:
-        """Readable when `changed` has something to say."""
+        """Readable when `changed` has something to report."""
         return self._listening.fileno()
 
     def changed(self) -> bool:
-        """Whether links, rules or our tables changed since the last call, our doing or not.
+        """Whether links, rules or our tables changed since the last call, by us or others.
 
-        Also true when the kernel's messages overran their buffer. Never blocks.
+        Also true when the kernel's messages overran the buffer. Never blocks.
         """
         self.others_changed = self.pins_changed = False
         self.links_changed.clear()
@@ -258,24 +258,24 @@ class KernelReader:
         return True
 
     def _touches(self, rule: Rule) -> bool:
-        """Whether a rule is ours or stands among ours."""
+        """Whether a rule is ours or in our block of preferences."""
         return rule.protocol == self.claim.protocol or rule.priority in self.claim.preferences
 
     def _routes(self, *tables: int) -> list[Route]:
-        """Ours."""
+        """Our routes in these tables."""
         return [
             route for table in tables for family in Family for route in self._ours(family, table)
         ]
 
     def _ours(self, family: Family, table: int) -> list[Route]:
-        """The kernel leaves out the others: there may be a hundred thousand of them."""
+        """Our routes. The kernel filters out the others: there may be a hundred thousand."""
         number = self.claim.protocol
         request = rtnetlink.routes_of(family, table, number)
         bodies = self._asking.dump(rtnetlink.GETROUTE, request)
         return [r for r in self._read(family, table, bodies) if r.protocol == number]
 
     def _table(self, family: Family, number: int) -> Table:
-        """What is in one of our tables; the same object for as long as it is the same."""
+        """The content of one of our tables; the same object while it does not change."""
         read, known = self._tables.get((family, number), ([], None))
         mine, ours = rtnetlink.routes_of(family, number), len(known.ours) if known else 0
         bodies, whole = self._asking.first(rtnetlink.GETROUTE, mine, MANY + ours)
@@ -296,7 +296,7 @@ class KernelReader:
     def _read(self, family: Family, table: int, bodies: Iterable[bytes]) -> Iterator[Route]:
         for body in bodies:
             route = rtnetlink.route_from(body)
-            # A kernel without IPv6 answers for all the families it has.
+            # A kernel without IPv6 answers with all families that it has.
             if route is not None and (route.family, route.table) == (family, table):
                 yield route
 
@@ -309,10 +309,10 @@ class KernelReader:
         ]
 
     def _before_ours(self) -> list[ForeignRule]:
-        """The rules of others that packets meet before ours, in their order.
+        """The foreign rules that packets meet before ours, in order.
 
-        The look-up of the local table, with which every host begins, is left out: it holds this
-        host's own addresses, and those are steered nowhere.
+        The look-up of the local table, the first rule of every host, is left out: that table has
+        this host's own addresses, and those are never steered.
         """
         claim = self.claim
         return [
@@ -328,9 +328,9 @@ class KernelReader:
 def _spare(rule: Rule, claim: Claim) -> bool:
     """Whether no rule of ours has this preference in this family.
 
-    `ip rule add from ADDRESS lookup main` leaves it to the kernel to choose one, which takes that
-    before the second rule of all: before our first one, where the rule of the local table is first
-    (fib_default_rule_pref in net/core/fib_rules.c). Without `transit_interfaces` that is P-3.
+    With `ip rule add from ADDRESS lookup main` the kernel chooses the preference: one less than
+    that of the second rule (fib_default_rule_pref in net/core/fib_rules.c). If only the rule of the
+    local table is before our first one, that is P-3 without `transit_interfaces`.
     """
     needed = claim.rules(rule.family) if rule.family in claim.families else ()
     return all(rule.priority != ours.priority for ours in needed)
@@ -347,6 +347,6 @@ def _overlap(rule: Rule, claim: Claim) -> str | None:
 
 
 def _inverted(rule: Rule) -> bool:
-    """Whether it catches what it does *not* select: of those `bypasses` knows what comes of it."""
+    """Whether it catches what it does *not* select: `bypasses` deals with these."""
     read = foreign_rule_from(rule.body) if rule.body else None
     return read is not None and read.inverted
