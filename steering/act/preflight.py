@@ -22,14 +22,14 @@ from steering import bounds, next_hop
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import askable, objection, unfit
-from steering.act.kernel.gateways import way_to
+from steering.act.kernel.gateways import route_to
 from steering.act.kernel.marks import shared_with
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
 from steering.system.side_thread import within
 
-_PATIENCE: Seconds = 2.0
+_DISK_TIMEOUT: Seconds = 2.0
 """Time limit for a directory: its disk may hang."""
 # linux/capability.h
 _NET_ADMIN = 12  # SO_MARK needs it too
@@ -77,12 +77,12 @@ def preflight(
     found: list[Finding] = [*_capabilities(claim), *_directories(directories, create=create)]
     found += _shared_marks(claim)
     try:
-        with KernelReader(claim) as kernel, QuerySocket() as asking:
-            found += _families(claim, asking)
+        with KernelReader(claim) as kernel, QuerySocket() as query:
+            found += _families(claim, query)
             found += _occupied(kernel, former, Blame.NOTICE if leased else Blame.WRONG_INPUT)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _bypassed(kernel, addresses)
-            found += _ways_out(claim, addresses, asking)
+            found += _uplinks(claim, addresses, query)
     except OSError as error:
         found.append(
             Finding(
@@ -120,10 +120,10 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
 
 
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Finding]:
-    look = _try if create else _look_at
+    check = _try if create else _check
     for key, path in directories.items():
         try:
-            within(_PATIENCE, functools.partial(look, path), key)
+            within(_DISK_TIMEOUT, functools.partial(check, path), key)
         except TimeoutError as error:
             yield Finding(
                 # The agent can steer without `state`. Without `runtime` it has no lease.
@@ -145,7 +145,7 @@ def _try(path: Path) -> None:
         pass
 
 
-def _look_at(path: Path) -> None:
+def _check(path: Path) -> None:
     """Raises the OSError that making the directory, or a file in it, would raise."""
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     if not there.is_dir():
@@ -155,10 +155,10 @@ def _look_at(path: Path) -> None:
         raise OSError(denied, os.strerror(denied))
 
 
-def _families(claim: Claim, asking: QuerySocket) -> Iterator[Finding]:
+def _families(claim: Claim, query: QuerySocket) -> Iterator[Finding]:
     for family in claim.families:
         # With policy routing there is at least the rule that looks up the local table.
-        rules = asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+        rules = query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
         if not any(rule and rule.family is family for rule in map(rtnetlink.rule_from, rules)):
             yield Finding(
                 kind=Blame.FAILED,
@@ -171,16 +171,16 @@ def _occupied(kernel: KernelReader, former: Collection[Claim], kind: Blame) -> I
     claim = kernel.claim
     if not claim.sites:
         return
-    for trouble in kernel.foreign_rules_within():
+    for problem in kernel.foreign_rules_within():
         yield Finding(
             kind=Blame.NOTICE,
-            message=f"act.kernel: {trouble}: give that rule a preference outside "
+            message=f"act.kernel: {problem}: give that rule a preference outside "
             f"{claim.preferences[0]} to {claim.preferences[-1]} (`ip rule add pref ...`)",
         )
-    for trouble in kernel.foreign(besides=former):
+    for problem in kernel.foreign(besides=former):
         yield Finding(
             kind=kind,
-            message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "
+            message=f"act.kernel: {problem}: wanted tables {claim.tables[0]} to "
             f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
             f"and marks {_marks(claim)} that no other program uses",
         )
@@ -213,7 +213,7 @@ def _bypassed(kernel: KernelReader, addresses: Collection[str]) -> Iterator[Find
 
 def _addresses(claim: Claim, addresses: Collection[str], own: Collection[str]) -> Iterator[Finding]:
     allowed = frozenset(addresses if claim.sites else ())
-    without: Counter[Family] = Counter()
+    unsteerable: Counter[Family] = Counter()
     for address in sorted(allowed):
         sites = [s for s in claim.sites if _is_in(address, claim, s)]
         if because := (
@@ -224,8 +224,8 @@ def _addresses(claim: Claim, addresses: Collection[str], own: Collection[str]) -
             message = f"policies: {address} can't be steered: {because}"
             yield Finding(kind=Blame.WRONG_INPUT, message=message)
         elif not sites:
-            without[Family.of(address)] += 1
-    for family, count in without.items():
+            unsteerable[Family.of(address)] += 1
+    for family, count in unsteerable.items():
         message = f"policies: {count} addresses can't be steered: no site has an {family} next hop"
         yield Finding(kind=Blame.NOTICE, message=message)
     for site, hops in claim.next_hops.items():
@@ -245,7 +245,7 @@ def _is_in(address: str, claim: Claim, site: str) -> bool:
         return False
 
 
-def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> Iterator[Finding]:
+def _uplinks(claim: Claim, addresses: Collection[str], query: QuerySocket) -> Iterator[Finding]:
     for name in claim.transit_interfaces:
         try:
             if_nametoindex(name)
@@ -259,7 +259,7 @@ def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> 
     for site, hops in claim.next_hops.items():
         for family, to in hops.items():
             via, dev = next_hop.parts(to)
-            link = {dev} & _links() if dev else _link_of(via or "", asking, claim)
+            link = {dev} & _links() if dev else _link_of(via or "", query, claim)
             if not link:
                 yield Finding(
                     kind=Blame.NOTICE,
@@ -269,16 +269,16 @@ def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> 
             elif family is Family.IPV4:
                 interfaces |= link
     for family in Family:
-        mine = [a for a in askable(addresses, claim) if Family.of(a) is family]
-        way = way_to(asking, mine[0], claim.mark) if mine else None
-        if mine and way is None:
+        ours = [a for a in askable(addresses, claim) if Family.of(a) is family]
+        route = route_to(query, ours[0], claim.mark) if ours else None
+        if ours and route is None:
             yield Finding(
                 kind=Blame.NOTICE,
-                message=f"policies: this host has no route to their {len(mine)} {family} addresses "
+                message=f"policies: this host has no route to their {len(ours)} {family} addresses "
                 "now: they are not measured until it has one",
             )
-        elif way is not None and family is Family.IPV4:
-            interfaces |= _named(way.oif)
+        elif route is not None and family is Family.IPV4:
+            interfaces |= _name_of_index(route.oif)
     yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
 
 
@@ -286,13 +286,13 @@ def _links() -> set[str]:
     return {name for _, name in if_nameindex()}
 
 
-def _link_of(address: str, asking: QuerySocket, claim: Claim) -> set[str]:
+def _link_of(address: str, query: QuerySocket, claim: Claim) -> set[str]:
     """The link that an address is directly on; empty if there is none."""
-    way = way_to(asking, address, claim.mark)
-    return set() if way is None or way.gateway is not None else _named(way.oif)
+    route = route_to(query, address, claim.mark)
+    return set() if route is None or route.gateway is not None else _name_of_index(route.oif)
 
 
-def _named(index: int | None) -> set[str]:
+def _name_of_index(index: int | None) -> set[str]:
     try:
         return {if_indextoname(index)} if index else set()
     except OSError:

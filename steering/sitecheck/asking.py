@@ -18,7 +18,7 @@ from socket import IPPROTO_TCP, IPPROTO_UDP
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow
 from steering.act.kernel.netlink import QuerySocket
-from steering.act.kernel.path_check import PathCheck, dropped_on_return, passage
+from steering.act.kernel.path_check import PathCheck, check_path, dropped_on_return
 from steering.act.kernel.state import KernelReader
 from steering.agent import from_config
 from steering.config import Setup
@@ -75,8 +75,8 @@ def missing(setup: Setup, sources: Sources) -> tuple[str, ...]:
                 for leg in prepared(setup, sources)
                 if leg.path != LOCAL
                 for address in list(sample(setup.policies, leg.family))[:1]
-                if not (way := passage(asking, claim, leg.path, _flow(claim, leg, address))).ruled
-                and not way.leads
+                if not (p := check_path(asking, claim, leg.path, _flow(claim, leg, address))).ruled
+                and not p.leads
             )
         )
 
@@ -268,7 +268,7 @@ class _Asker:
     def _passage(self, one: _Under, flow: Flow) -> PathCheck:
         """By UDP and TCP: what keeps the one from its path keeps the leg from being asked."""
         found = [
-            passage(
+            check_path(
                 self._asking,
                 self._claim,
                 one.leg.path,
@@ -284,7 +284,7 @@ class _Asker:
         if one.leg.path == LOCAL or one.path.any_return or self._claim is None:
             return None
         local = replace(flow, mark=self._claim.mark_of(LOCAL))
-        used = passage(self._asking, self._claim, LOCAL, local).link
+        used = check_path(self._asking, self._claim, LOCAL, local).link
         return None if way.link == used else way.link
 
     async def _by_udp(

@@ -17,7 +17,7 @@ from steering.act.kernel.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
 from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
 from steering.act.kernel.gateways import chosen_source, pinned
 from steering.act.kernel.netlink import QuerySocket
-from steering.act.kernel.path_check import passage
+from steering.act.kernel.path_check import check_path
 from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
 from steering.model import LOCAL, Family
 
@@ -152,7 +152,7 @@ def test_a_rule_may_look_at_a_part_of_the_mark(
     )
     kernel = Kernel(lambda flow: way(flow, CLAIM.table + number, "10.255.1.2"), rules=[rule])
     flow = Flow(destination=ONE, mark=CLAIM.mark_of("pao"))
-    assert passage(cast("QuerySocket", kernel), CLAIM, "pao", flow).ruled is ruled
+    assert check_path(cast("QuerySocket", kernel), CLAIM, "pao", flow).ruled is ruled
 
 
 def test_this_host_s_own_kernel_is_asked_and_answers() -> None:

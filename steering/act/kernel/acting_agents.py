@@ -63,8 +63,8 @@ def _named(one: PresenceSocket) -> Iterator[ActingAgent]:
         command = b""
         with contextlib.suppress(OSError):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-        said = command.decode(errors="replace").strip()
-        yield ActingAgent(table=table, pid=pid, command=said[said.find("steering") :])
+        text = command.decode(errors="replace").strip()
+        yield ActingAgent(table=table, pid=pid, command=text[text.find("steering") :])
 
 
 def _of(pid: int, runtime: Path) -> bool:

@@ -55,7 +55,7 @@ class KernelActuator(KernelReader):
         self._wanted: Mapping[tuple[Family, int], Sequence[Route]] = {}
         self._right: dict[tuple[Family, int], Table] = {}
         """The sites' tables at the last reading that needed no change."""
-        self._placed = Expected()
+        self._expected = Expected()
 
     def close(self) -> None:
         self._writing.close()
@@ -76,18 +76,18 @@ class KernelActuator(KernelReader):
         rules = [rule for family in claim.families for rule in wanted(family)]
         there = self._rules()
         of_rules = rule_changes(rules, there, claim)
-        self._placed.found(rule for rule in rules if rule in there)
+        self._expected.found(rule for rule in rules if rule in there)
         # Tables before the rules that look them up; removals last.
         changes = sorted(
             (*of_routes, *of_rules), key=lambda change: change.act is ChangeKind.REMOVE
         )
-        said = self._carry_out(changes)
+        results = self._carry_out(changes)
         refused = (
             (f"{change.act} ", change.what, refusal.text)
-            for change, refusal in zip(changes, said, strict=True)
+            for change, refusal in zip(changes, results, strict=True)
             if refusal is not None
         )
-        return _troubles((*(("", o.wanted, _taken_by(o.by)) for o in occupied), *refused))
+        return _problems((*(("", o.wanted, _foreign_route_text(o.by)) for o in occupied), *refused))
 
     def _table_changes(
         self, addresses: Collection[str]
@@ -105,7 +105,7 @@ class KernelActuator(KernelReader):
             more, taken = route_changes(wanted, (*there.ours, *there.others), self.claim.protocol)
             if not more and not taken:
                 self._right[place] = there
-                self._placed.found(wanted)
+                self._expected.found(wanted)
             changes += more
             occupied += taken
         return changes, occupied
@@ -136,30 +136,30 @@ class KernelActuator(KernelReader):
         there = [self._table(family, claim.table) for family in Family]
         present = [route for table in there for route in (*table.ours, *table.others)]
         changes, occupied = route_changes(wanted, present, claim.protocol)
-        self._placed.keep_routes(claim.table, wanted)
-        self._placed.found(frozenset(wanted) & frozenset(present))
+        self._expected.keep_routes(claim.table, wanted)
+        self._expected.found(frozenset(wanted) & frozenset(present))
         results.extend(
             Refused(
                 action=ChangeKind.ADD,
                 address=o.wanted.destination,
                 site=claim.site_of(o.wanted.hop),
-                because=_taken_by(o.by),
+                because=_foreign_route_text(o.by),
             )
             for o in occupied
         )
         if changes:
-            said = self._carry_out(changes)
+            outcomes = self._carry_out(changes)
             shown = frozenset(self._routes(claim.table))
             seconds = time.monotonic() - started
             results.extend(
                 self._result(change, refusal, shown, seconds)
-                for change, refusal in zip(changes, said, strict=True)
+                for change, refusal in zip(changes, outcomes, strict=True)
             )
         return tuple(results)
 
     def lost(self) -> tuple[Route | Rule, ...]:
         """What was removed by another program and installed again, since the last call."""
-        return self._placed.lost()
+        return self._expected.lost()
 
     def withdraw(self, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
         """Removes all rules and routes of ours, in both families; what could not be removed.
@@ -167,12 +167,12 @@ class KernelActuator(KernelReader):
         Everything with another protocol number or outside the claim is left alone, and what the
         claim `but` owns as well.
         """
-        self._placed.forget()
+        self._expected.forget()
         for _ in range(_TRIES):
             changes = [Change(act=ChangeKind.REMOVE, what=what) for what in self._everything(but)]
             if not changes:
                 break
-            said = self._carry_out(changes)
+            results = self._carry_out(changes)
         else:
             left = set(map(_name, self._everything(but)))
             return tuple(
@@ -180,7 +180,7 @@ class KernelActuator(KernelReader):
                     what=_name(change.what),
                     because=refusal.text if refusal else "it was removed and came back",
                 )
-                for change, refusal in zip(changes, said, strict=True)
+                for change, refusal in zip(changes, results, strict=True)
                 if _name(change.what) in left
             )
         return ()
@@ -211,23 +211,23 @@ class KernelActuator(KernelReader):
         yield from targets
 
     def _carry_out(self, changes: Sequence[Change]) -> tuple[KernelRefusal | None, ...]:
-        said: list[KernelRefusal | None] = []
+        results: list[KernelRefusal | None] = []
         for at in range(0, len(changes), BATCH):
             batch = changes[at : at + BATCH]
             if self._may_write() or all(change.act is ChangeKind.REMOVE for change in batch):
-                orders = [_order(change) for change in batch]
-                done = iter(self._send([one for one in orders if isinstance(one, KernelRequest)]))
-                became = [one if isinstance(one, KernelRefusal) else next(done) for one in orders]
-                for change, refusal in zip(batch, became, strict=True):
+                requests = [_request_or_refusal(change) for change in batch]
+                done = iter(self._send([r for r in requests if isinstance(r, KernelRequest)]))
+                outcomes = [r if isinstance(r, KernelRefusal) else next(done) for r in requests]
+                for change, refusal in zip(batch, outcomes, strict=True):
                     if refusal is None:
-                        self._placed.carried_out(change)
-                said += became
+                        self._expected.carried_out(change)
+                results += outcomes
             else:
-                said += [KernelRefusal(number=0, text=SWITCHED_OFF)] * len(batch)
-        return tuple(said)
+                results += [KernelRefusal(number=0, text=SWITCHED_OFF)] * len(batch)
+        return tuple(results)
 
-    def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
-        return self._writing.carry_out(orders)
+    def _send(self, requests: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
+        return self._writing.carry_out(requests)
 
     def _result(
         self,
@@ -248,7 +248,7 @@ class KernelActuator(KernelReader):
         return Refused(action=change.act, address=address, site=site, because=because)
 
 
-def _order(change: Change) -> KernelRequest | KernelRefusal:
+def _request_or_refusal(change: Change) -> KernelRequest | KernelRefusal:
     """The netlink request for one change, or why it can't be made."""
     try:
         return order(change)
@@ -302,16 +302,18 @@ def _by_table(
     return found
 
 
-def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelProblem, ...]:
+def _problems(failures: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelProblem, ...]:
     """The problems; routes with the same next hop and reason are counted in one."""
-    alike: dict[tuple[object, ...], list[tuple[str, Route | Rule, str]]] = {}
-    for one in wrong:
+    groups: dict[tuple[object, ...], list[tuple[str, Route | Rule, str]]] = {}
+    for one in failures:
         act, what, because = one
-        way = (what.table, what.family, _way(what)) if isinstance(what, Route) else (what,)
-        alike.setdefault((act, because, *way), []).append(one)
+        key: tuple[object, ...] = (what,)
+        if isinstance(what, Route):
+            key = what.table, what.family, _next_hop_text(what)
+        groups.setdefault((act, because, *key), []).append(one)
     return tuple(
         KernelProblem(what=f"{act}{_name(what, len(many))}", because=because, family=what.family)
-        for many in alike.values()
+        for many in groups.values()
         for act, what, because in many[:1]
     )
 
@@ -319,13 +321,13 @@ def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelPro
 def _name(what: Route | Rule, many: int = 1) -> str:
     if isinstance(what, Route):
         routes = f"route {what.prefix}" if many == 1 else f"{many} routes"
-        return f"{routes} {_way(what)} in table {what.table} ({what.family})"
+        return f"{routes} {_next_hop_text(what)} in table {what.table} ({what.family})"
     return f"rule {what.priority} ({what.family})"
 
 
-def _way(route: Route) -> str:
+def _next_hop_text(route: Route) -> str:
     return next_hop.words(route.hop) if route.hop else route.kind.name.lower()
 
 
-def _taken_by(route: Route) -> str:
+def _foreign_route_text(route: Route) -> str:
     return f"another program's route is there (protocol {route.protocol}, {_name(route)})"

@@ -16,7 +16,7 @@ from ipaddress import ip_address, ip_network
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Address, Does, Flow, ForeignRule
-from steering.act.kernel.gateways import chosen_source, leads, variants, way_of
+from steering.act.kernel.gateways import chosen_source, leads, route_for, variants
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Route, RouteKind
 from steering.bounds import PRIORITIES, RULES_AFTER
@@ -94,13 +94,13 @@ class Bypasses:
         if traffic:
             some = next(iter(traffic.values()))
             parts.append(
-                f"packets to {self._whom(traffic, rule.family)} ({some.flow}) bypass the steers, "
-                "so a detour has no effect on them and does not count as installed"
+                f"packets to {self._targets(traffic, rule.family)} ({some.flow}) bypass the "
+                "steers, so a detour has no effect on them and does not count as installed"
             )
         asked = {(a, s): one for (a, s), one in self.questions.items() if one.rule == rule}
         if asked:
             sites = sorted({site for _, site in asked})
-            whom = self._whom(dict.fromkeys(a for a, _ in asked), rule.family)
+            whom = self._targets(dict.fromkeys(a for a, _ in asked), rule.family)
             parts.append(
                 f"probes through {', '.join(sites)} to {whom} take another path, "
                 "so these paths are not measured"
@@ -108,7 +108,7 @@ class Bypasses:
         perhaps = next((one for one in self.perhaps if one.rule == rule), None)
         if perhaps is not None and not traffic:
             parts.append(
-                f"packets {_of_whom(perhaps)} bypass the steers: if resolvers send such packets, "
+                f"packets {_selectors(perhaps)} bypass the steers: if resolvers send such packets, "
                 "a detour has no effect on them"
             )
         return (
@@ -116,7 +116,7 @@ class Bypasses:
             f"wanted {self._remedy()}"
         )
 
-    def _whom(self, addresses: Collection[str], family: Family) -> str:
+    def _targets(self, addresses: Collection[str], family: Family) -> str:
         of = self.watched.get(family, 0)
         if len(addresses) >= of > 1:
             return f"every {family} address"
@@ -136,7 +136,7 @@ class Bypasses:
 
 
 def bypasses(
-    asking: QuerySocket,
+    query: QuerySocket,
     claim: Claim,
     rules: Sequence[ForeignRule],
     addresses: Collection[str],
@@ -150,13 +150,13 @@ def bypasses(
     those of them that the resolvers send from, the kernel's choice if left out. Raises OSError if
     the kernel can't be queried.
     """
-    look = _Look(asking, claim, own, sources)
+    lookup = _Lookup(query, claim, own, sources)
     concern = concerning(rules, addresses, own)
     for family in claim.families:
         mine = [rule for rule in concern if rule.family is family]
         if mine:
-            look.at(family, mine, _sample(addresses, family, mine))
-    return look.found()
+            lookup.at(family, mine, _sample(addresses, family, mine))
+    return lookup.found()
 
 
 def concerning(
@@ -201,13 +201,13 @@ def _sample(
     return tuple(dict.fromkeys([*named(rules, mine), *mine]))[:SAMPLE]
 
 
-class _Look:
+class _Lookup:
     """One check of all rules."""
 
     def __init__(
-        self, asking: QuerySocket, claim: Claim, own: Collection[str], sources: Collection[str]
+        self, query: QuerySocket, claim: Claim, own: Collection[str], sources: Collection[str]
     ) -> None:
-        self._asking, self._claim = asking, claim
+        self._query, self._claim = query, claim
         self._own = sorted(own)
         self._sources = [source for source in sources if not source or source in own]
         self._refusing: dict[tuple[Family, int], list[Route]] = {}
@@ -240,7 +240,7 @@ class _Look:
                 continue
             for site in sites:
                 asked = Flow(destination=address, mark=self._claim.mark_of(site))
-                flows = variants(self._asking, asked, self._sources, chosen=by_source(rules))
+                flows = variants(self._query, asked, self._sources, chosen=by_source(rules))
                 if one := self._first(rules, flows, site=site):
                     self._questions[address, site] = one
         if sample and all(address in self._traffic for address in sample):
@@ -259,15 +259,15 @@ class _Look:
         """
         flow = Flow(destination=address)
         if self._named(Family.of(address)):
-            yield from variants(self._asking, flow, self._sources)
+            yield from variants(self._query, flow, self._sources)
             return
-        for one in variants(self._asking, flow, chosen=False):
+        for one in variants(self._query, flow, chosen=False):
             yield one
             if not by_source(rules):
                 continue
-            way = way_of(self._asking, one)
-            if way is not None and way.table in self._claim.tables:
-                yield replace(one, source=chosen_source(self._asking, one))
+            route = route_for(self._query, one)
+            if route is not None and route.table in self._claim.tables:
+                yield replace(one, source=chosen_source(self._query, one))
 
     def _suspect(self, rules: Sequence[ForeignRule], address: str) -> None:
         """Rules for one source, port or user: it is not known whether a resolver uses it."""
@@ -277,7 +277,7 @@ class _Look:
             flow = self._caught_by(rule, address)
             if flow is None:
                 continue
-            flows = variants(self._asking, flow, () if flow.source is None else (flow.source,))
+            flows = variants(self._query, flow, () if flow.source is None else (flow.source,))
             one = self._first(rules, flows)
             if one is not None and one.rule == rule:
                 self._perhaps[rule] = one
@@ -313,9 +313,9 @@ class _Look:
     ) -> ForeignRule | None:
         """The rule by which the kernel routes these packets; None: a rule of ours."""
         claim, family = self._claim, Family.of(flow.destination)
-        way = way_of(self._asking, flow)
-        if way is not None and (
-            way.table in claim.tables if site is None else leads(way, claim, site, family)
+        route = route_for(self._query, flow)
+        if route is not None and (
+            route.table in claim.tables if site is None else leads(route, claim, site, family)
         ):
             return None
         ours, at = claim.priority - (site is not None), 0
@@ -327,19 +327,19 @@ class _Look:
                 if at > ours:
                     return rule
             elif rule.does is not Does.LOOKUP:
-                if way is None:
+                if route is None:
                     return rule
-            elif way is None:
+            elif route is None:
                 if self._refuses(rule, flow.destination):
                     return rule
-            elif way.table == rule.table and not self._passed_over(rule, flow):
+            elif route.table == rule.table and not self._passed_over(rule, flow):
                 return rule
         return None
 
     def _passed_over(self, rule: ForeignRule, flow: Flow) -> bool:
         if rule.suppress_length is None and rule.suppress_group is None:
             return False
-        whole = way_of(self._asking, flow, whole=True)
+        whole = route_for(self._query, flow, whole=True)
         return whole is not None and rule.suppresses(whole.length)
 
     def _refuses(self, rule: ForeignRule, address: str) -> bool:
@@ -347,7 +347,7 @@ class _Look:
         key = rule.family, rule.table
         if key not in self._refusing:
             body = rtnetlink.routes_of(rule.family, rule.table)
-            routes = map(rtnetlink.route_from, self._asking.some(rtnetlink.GETROUTE, body, _ROUTES))
+            routes = map(rtnetlink.route_from, self._query.some(rtnetlink.GETROUTE, body, _ROUTES))
             self._refusing[key] = [
                 route
                 for route in routes
@@ -367,13 +367,13 @@ def _is_in(address: str, rule: ForeignRule) -> bool:
     return rule.source is not None and ip_address(address) in rule.source
 
 
-def _of_whom(one: Bypass) -> str:
+def _selectors(one: Bypass) -> str:
     """The source, user and port that a rule selects, as text."""
-    said: Iterator[str] = iter(
+    parts: Iterator[str] = iter(
         (
             *([f"from {one.flow.source}"] if one.rule.source is not None else []),
             *([f"of user {one.flow.uid}"] if one.rule.uids is not None else []),
             *([f"from port {one.rule.source_ports}"] if one.rule.source_ports is not None else []),
         )
     )
-    return " ".join(said)
+    return " ".join(parts)

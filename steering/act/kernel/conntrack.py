@@ -87,8 +87,8 @@ class Conntrack:
         if lasts[False] is None or not wanted or self._number("nf_conntrack_count") == 0:
             return []  # no connection is tracked in this namespace
         try:
-            with QuerySocket(NETFILTER) as asking:
-                found = asking.some(_GET, _request(family), AT_ONCE)
+            with QuerySocket(NETFILTER) as query:
+                found = query.some(_GET, _request(family), AT_ONCE)
         except OSError as error:
             if error.errno in {errno.EINVAL, errno.ENOENT}:
                 raise OSError(error.errno, "the kernel can't list connections") from error
@@ -100,25 +100,27 @@ class Conntrack:
             for body in found
             if body[there : there + size] in wanted  # most are not; parsing one takes 10 us
         )
-        mine = [entry for entry in entries if entry is not None]
-        apart, behind = self._whose(dict.fromkeys(entry.source for entry in mine))
-        once = {entry.source: entry for entry in mine if entry.source in apart}
-        others = [entry for entry in mine if entry.source in behind]
+        ours = [entry for entry in entries if entry is not None]
+        apart, behind = self._by_location(dict.fromkeys(entry.source for entry in ours))
+        once = {entry.source: entry for entry in ours if entry.source in apart}
+        others = [entry for entry in ours if entry.source in behind]
         return [*(replace(entry, apart=True) for entry in once.values()), *others]
 
-    def _whose(self, sources: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    def _by_location(self, sources: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
         """The sources that are this host, or are reached by a transit interface; and the others."""
         transit = set()
         for name in self._transit:
             with suppress(OSError):  # there is no such interface now
                 transit.add(socket.if_nametoindex(name))
         apart, behind, asked = set(), set(), list(islice(sources, SOURCES))
-        with QuerySocket() as asking:
-            back = asking.get_each(
+        with QuerySocket() as query:
+            replies = query.get_each(
                 rtnetlink.GETROUTE, [rtnetlink.lookup_of(source) for source in asked]
             )
-        for source, way in zip(asked, back, strict=True):
-            if way is not None and (rtnetlink.is_local(way) or transit & rtnetlink.links_from(way)):
+        for source, route in zip(asked, replies, strict=True):
+            if route is not None and (
+                rtnetlink.is_local(route) or transit & rtnetlink.links_from(route)
+            ):
                 apart.add(source)
             else:
                 behind.add(source)
@@ -156,19 +158,19 @@ def _entry(
     family: Family, wanted: Mapping[bytes, str], body: bytes, lasts: Mapping[bool, int | None]
 ) -> ConntrackEntry | None:
     """Parses an entry; None if it is not one of those requested: older kernels list all."""
-    said = rtnetlink.attributes(body, _HEAD.size)
-    original, reply = said.get(_ORIGINAL, b""), said.get(_REPLY, b"")
+    found = rtnetlink.attributes(body, _HEAD.size)
+    original, reply = found.get(_ORIGINAL, b""), found.get(_REPLY, b"")
     address = wanted.get(_end(original, _TO[family]))
     if address is None or _service(original) != (_UDP, _DNS):
         return None
     if _end(reply, _FROM[family]) != rtnetlink.packed(address):
         return None  # it is redirected to another server, which answers in its place
     source, translated = _end(original, _FROM[family]), _end(reply, _TO[family])
-    if {len(source), len(translated)} != {family.bits // 8} or _STATUS not in said:
+    if {len(source), len(translated)} != {family.bits // 8} or _STATUS not in found:
         return None
-    flags = int.from_bytes(said[_STATUS], "big")
+    flags = int.from_bytes(found[_STATUS], "big")
     lasting = bool(flags & _ASSURED)
-    limit, left = lasts[lasting], said.get(_TIMEOUT)
+    limit, left = lasts[lasting], found.get(_TIMEOUT)
     age = None if limit is None or left is None else limit - int.from_bytes(left, "big")
     return ConntrackEntry(
         address=address,
@@ -180,14 +182,14 @@ def _entry(
     )
 
 
-def _end(spelled: bytes, kind: int) -> bytes:
+def _end(encoded: bytes, kind: int) -> bytes:
     """One address of a tuple; empty: there is none."""
-    within = rtnetlink.attributes(rtnetlink.attributes(spelled, 0).get(_ADDRESSES, b""), 0)
+    within = rtnetlink.attributes(rtnetlink.attributes(encoded, 0).get(_ADDRESSES, b""), 0)
     return within.get(kind, b"")
 
 
-def _service(spelled: bytes) -> tuple[int, int]:
+def _service(encoded: bytes) -> tuple[int, int]:
     """Protocol and destination port of a tuple."""
-    within = rtnetlink.attributes(rtnetlink.attributes(spelled, 0).get(_PORTS, b""), 0)
+    within = rtnetlink.attributes(rtnetlink.attributes(encoded, 0).get(_PORTS, b""), 0)
     protocol, port = within.get(_PROTOCOL, b""), within.get(_TO_PORT, b"")
     return int.from_bytes(protocol, "big"), int.from_bytes(port, "big")

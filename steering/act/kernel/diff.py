@@ -50,24 +50,24 @@ def route_changes(
     multipath route (IPv6) or hide it (IPv4).
     """
     ours = [route for route in present if route.protocol == protocol]
-    places = {route.place: route for route in ours}
+    by_place = {route.place: route for route in ours}
     foreign = {_target(route): route for route in present if route.protocol != protocol}
-    put: list[Change] = []
+    added: list[Change] = []
     occupied: list[Occupied] = []
     keep: set[tuple[Family, int, str, int, int, int]] = set()
     for route in wanted:
-        stranger = foreign.get(_target(route))
-        if stranger is not None:
-            occupied.append(Occupied(wanted=route, by=stranger))
+        foreign_route = foreign.get(_target(route))
+        if foreign_route is not None:
+            occupied.append(Occupied(wanted=route, by=foreign_route))
             continue
         keep.add(route.place)
-        there = places.get(route.place)
+        there = by_place.get(route.place)
         if there is None:
-            put.append(Change(act=ChangeKind.ADD, what=route))
+            added.append(Change(act=ChangeKind.ADD, what=route))
         elif there != route:
-            put.append(Change(act=ChangeKind.REPLACE, what=route))
-    taken = [Change(act=ChangeKind.REMOVE, what=route) for route in ours if route.place not in keep]
-    return (*put, *taken), tuple(occupied)
+            added.append(Change(act=ChangeKind.REPLACE, what=route))
+    removed = [Change(act=ChangeKind.REMOVE, what=r) for r in ours if r.place not in keep]
+    return (*added, *removed), tuple(occupied)
 
 
 def _target(route: Route) -> tuple[Family, int, str, int]:
@@ -82,15 +82,15 @@ def rule_changes(
     The rule that looks up the steers is removed first: the rules that exempt other sites' packets
     and the local path's probes from the steers must stay as long as it does.
     """
-    left = [rule for rule in present if is_our_rule(rule, claim)]
-    put: list[Change] = []
+    surplus = [rule for rule in present if is_our_rule(rule, claim)]
+    added: list[Change] = []
     for rule in wanted:
-        if rule in left:
-            left.remove(rule)
+        if rule in surplus:
+            surplus.remove(rule)
         else:
-            put.append(Change(act=ChangeKind.ADD, what=rule))
-    left.sort(key=lambda rule: rule.table != claim.table)
-    return (*put, *(Change(act=ChangeKind.REMOVE, what=rule) for rule in left))
+            added.append(Change(act=ChangeKind.ADD, what=rule))
+    surplus.sort(key=lambda rule: rule.table != claim.table)
+    return (*added, *(Change(act=ChangeKind.REMOVE, what=rule) for rule in surplus))
 
 
 def is_our_rule(rule: Rule, claim: Claim) -> bool:

@@ -43,16 +43,16 @@ USERS = (
 
 def shared_with(claim: Claim) -> tuple[str, ...]:
     """The programs above that use bits or marks of this claim, each with its bits."""
-    return tuple(_said(user) for user in USERS if _meet(user, claim))
+    return tuple(_text(user) for user in USERS if _overlap_with(user, claim))
 
 
-def _meet(user: User, claim: Claim) -> bool:
+def _overlap_with(user: User, claim: Claim) -> bool:
     if user.value is None:
         return bool(user.bits & claim.mask)
     return user.value & claim.mask in claim.marks
 
 
-def _said(user: User) -> str:
+def _text(user: User) -> str:
     bits = user.bits if user.value is None else user.value
     return f"{user.name} ({bits:#x})"
 

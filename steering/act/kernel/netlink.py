@@ -29,15 +29,15 @@ _SO_RCVBUFFORCE = 33
 _SO_ATTACH_FILTER = 26
 _MESSAGE_ATTRIBUTE = 1  # NLMSGERR_ATTR_MSG
 
-_PATIENCE = struct.pack("ll", 1, 0)  # 1 s: far more than the kernel needs, microseconds
+_TIMEOUT = struct.pack("ll", 1, 0)  # 1 s: far more than the kernel needs, microseconds
 _DATAGRAM = 1 << 16  # the kernel's dumps come in pieces of at most 32 KiB
 _DUMP_TRIES = 5
-_ASKED_AT_ONCE = 64  # their answers fit into a socket's default receive buffer
+_REQUESTS_AT_ONCE = 64  # their answers fit into a socket's default receive buffer
 
 BATCH = 256
 """Most messages in one send: their acknowledgements fit into the receive buffer."""
 
-_RESTLESS = "the routing tables change faster than they can be read"
+_UNSTABLE = "the routing tables change faster than they can be read"
 
 # RTNLGRP_LINK 1, IPV4_ROUTE 7, IPV4_RULE 8, IPV6_ROUTE 11, IPV6_RULE 19: bit n-1 of the groups.
 _CHANGES = sum(1 << (group - 1) for group in (1, 7, 8, 11, 19))
@@ -54,7 +54,7 @@ class _Socket:
         )
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         self._socket.bind((0, groups))
         self._sequence = 0
 
@@ -91,7 +91,7 @@ class QuerySocket(_Socket):
             found = self._dump_once(kind, body)
             if found is not None:
                 return found
-        raise OSError(errno.EAGAIN, _RESTLESS)
+        raise OSError(errno.EAGAIN, _UNSTABLE)
 
     def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
         self._torn = False
@@ -123,17 +123,17 @@ class QuerySocket(_Socket):
 
         The table may have changed meanwhile. Raises OSError when the kernel refuses.
         """
-        with QuerySocket(self._protocol) as asking:
-            return list(itertools.islice(asking._listed(kind, body), at_most))
+        with QuerySocket(self._protocol) as query:
+            return list(itertools.islice(query._listed(kind, body), at_most))
 
     def first(self, kind: int, body: bytes, at_most: int) -> tuple[list[bytes], bool]:
         """The first `at_most` of what matches, and whether that is all. Raises as `dump`."""
         for _ in range(_DUMP_TRIES):
-            with QuerySocket(self._protocol) as asking:  # closing it drops what is not read
-                found = list(itertools.islice(asking._listed(kind, body), at_most + 1))
-                if len(found) > at_most or not asking._torn:
+            with QuerySocket(self._protocol) as query:  # closing it drops what is not read
+                found = list(itertools.islice(query._listed(kind, body), at_most + 1))
+                if len(found) > at_most or not query._torn:
                     return found[:at_most], len(found) <= at_most
-        raise OSError(errno.EAGAIN, _RESTLESS)
+        raise OSError(errno.EAGAIN, _UNSTABLE)
 
     def get(self, kind: int, body: bytes) -> bytes:
         """The one thing requested. Raises OSError if there is none."""
@@ -151,8 +151,8 @@ class QuerySocket(_Socket):
     def get_each(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
         """As `get` for each of them, in order; None if there is nothing, or it is refused."""
         found: list[bytes | None] = []
-        for at in range(0, len(bodies), _ASKED_AT_ONCE):
-            found += self._get_some(kind, bodies[at : at + _ASKED_AT_ONCE])
+        for at in range(0, len(bodies), _REQUESTS_AT_ONCE):
+            found += self._get_some(kind, bodies[at : at + _REQUESTS_AT_ONCE])
         return found
 
     def _get_some(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
@@ -216,14 +216,14 @@ class NoticeSocket(_Socket):
         program = struct.pack("HP", size // _BPF.size, where)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
-    def heard(self, concerns: Callable[[rtnetlink.Message], bool], at_most: int = 1000) -> bool:
+    def changed(self, concerns: Callable[[rtnetlink.Message], bool], at_most: int = 1000) -> bool:
         """Whether a relevant notification came since the last call. Reads all that are queued.
 
         `concerns` is called for each message. When some were lost (ENOBUFS), anything may have
         changed. It reads at most `at_most` datagrams, so that a storm of changes in other tables
         can't delay the caller.
         """
-        told = self.overrun = False
+        changed = self.overrun = False
         for _ in range(at_most):
             try:
                 data = self._socket.recv(_DATAGRAM)
@@ -232,11 +232,11 @@ class NoticeSocket(_Socket):
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                told = self.overrun = True
+                changed = self.overrun = True
             else:
                 for message in rtnetlink.messages(data):
-                    told |= concerns(message)
-        return told
+                    changed |= concerns(message)
+        return changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,25 +265,25 @@ class ChangeSocket(_Socket):
         with contextlib.suppress(PermissionError):
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
 
-    def carry_out(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
+    def carry_out(self, requests: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
         """Sends at most BATCH requests at once; the kernel's answer to each, in order.
 
         A refused request doesn't stop the rest. A lost acknowledgement counts as a refusal; the
         caller reads back what really happened. Raises OSError when the batch can't be sent.
         """
-        if not orders:
+        if not requests:
             return ()
         first = self._sequence + 1
-        self._sequence += len(orders)
+        self._sequence += len(requests)
         flags = rtnetlink.REQUEST | rtnetlink.ACK
         data = b"".join(
-            rtnetlink.message(order.kind, flags | order.flags, first + i, order.body)
-            for i, order in enumerate(orders)
+            rtnetlink.message(request.kind, flags | request.flags, first + i, request.body)
+            for i, request in enumerate(requests)
         )
         self._socket.send(data)
         lost = KernelRefusal(number=errno.ENOBUFS, text="no acknowledgement from the kernel")
-        said: list[KernelRefusal | None] = [lost] * len(orders)
-        waiting = set(range(len(orders)))
+        results: list[KernelRefusal | None] = [lost] * len(requests)
+        waiting = set(range(len(requests)))
         while waiting:
             try:
                 answer = self._socket.recv(_DATAGRAM)
@@ -295,8 +295,8 @@ class ChangeSocket(_Socket):
                 index = message.sequence - first
                 if message.kind == rtnetlink.ERROR and index in waiting:
                     waiting.discard(index)
-                    said[index] = _refusal(message)
-        return tuple(said)
+                    results[index] = _refusal(message)
+        return tuple(results)
 
 
 def _refusal(message: rtnetlink.Message) -> KernelRefusal | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow
-from steering.act.kernel.gateways import gateway_dead, leads, way_of
+from steering.act.kernel.gateways import gateway_dead, leads, route_for
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Action, RouteKind
 from steering.bounds import U32
@@ -74,8 +74,8 @@ class PathCheck:
         return f"{self.interface}, via {self.gateway}" if self.gateway else self.interface
 
 
-def passage(
-    asking: QuerySocket,
+def check_path(
+    query: QuerySocket,
     claim: Claim | None,
     path: str,
     flow: Flow,
@@ -86,23 +86,23 @@ def passage(
 
     Raises OSError if the kernel can't be queried.
     """
-    way = way_of(asking, flow)
-    routed = way is not None and way.kind is not RouteKind.UNREACHABLE
+    route = route_for(query, flow)
+    routed = route is not None and route.kind is not RouteKind.UNREACHABLE
     family = Family.of(flow.destination)
-    link = way.oif if way is not None and routed else None
+    link = route.oif if route is not None and routed else None
     interface = _name(link)
     return PathCheck(
-        leads=claim is None or (routed and leads(way, claim, path, family)),
-        ruled=claim is None or path == LOCAL or _has_rule(asking, claim, path, family),
+        leads=claim is None or (routed and leads(route, claim, path, family)),
+        ruled=claim is None or path == LOCAL or _has_rule(query, claim, path, family),
         before=(before or {}).get((flow.destination, path), ""),
         routed=routed,
         interface=interface,
         link=link,
-        gateway=way.gateway if way is not None else None,
+        gateway=route.gateway if route is not None else None,
         up=interface is None or _is_up(interface),
         reached=not routed or not gateway_dead(flow.destination, flow.mark),
         mtu=None if interface is None else _mtu(interface),
-        reverse=_reverse(asking, flow, link, interface) if family is Family.IPV4 else None,
+        reverse=_reverse(query, flow, link, interface) if family is Family.IPV4 else None,
     )
 
 
@@ -119,9 +119,9 @@ def dropped_on_return() -> int:
     return 0
 
 
-def _has_rule(asking: QuerySocket, claim: Claim, site: str, family: Family) -> bool:
+def _has_rule(query: QuerySocket, claim: Claim, site: str, family: Family) -> bool:
     mark, table = claim.mark_of(site), claim.table + claim.number(site)
-    rules = map(rtnetlink.rule_from, asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
+    rules = map(rtnetlink.rule_from, query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
     return any(
         rule is not None
         and rule.action is Action.TABLE
@@ -133,7 +133,7 @@ def _has_rule(asking: QuerySocket, claim: Claim, site: str, family: Family) -> b
 
 
 def _reverse(
-    asking: QuerySocket, flow: Flow, link: int | None, interface: str | None
+    query: QuerySocket, flow: Flow, link: int | None, interface: str | None
 ) -> ReversePath | None:
     """The kernel looks up the route back without the mark of the probes.
 
@@ -144,7 +144,7 @@ def _reverse(
     value = max(_setting("all"), _setting(interface))
     if value not in {_STRICT, _LOOSE}:
         return None
-    back = way_of(asking, replace(flow, mark=0))
+    back = route_for(query, replace(flow, mark=0))
     there = back is not None and back.kind is not RouteKind.UNREACHABLE
     leaves_by = back.oif if back is not None and there else None
     if (leaves_by == link) if value == _STRICT else there:
@@ -167,18 +167,18 @@ def _name(link: int | None) -> str | None:
 
 
 def _is_up(interface: str) -> bool:
-    flags = _of_link(interface, _SIOCGIFFLAGS)
+    flags = _ioctl(interface, _SIOCGIFFLAGS)
     return flags is not None and flags & (_UP | _RUNNING) == _UP | _RUNNING
 
 
 def _mtu(interface: str) -> int | None:
-    return _of_link(interface, _SIOCGIFMTU)
+    return _ioctl(interface, _SIOCGIFMTU)
 
 
-def _of_link(interface: str, request: int) -> int | None:
+def _ioctl(interface: str, request: int) -> int | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            told = fcntl.ioctl(sock, request, _REQUEST.pack(interface.encode(), 0))
+            reply = fcntl.ioctl(sock, request, _REQUEST.pack(interface.encode(), 0))
         except OSError:
             return None
-    return int(_REQUEST.unpack(told)[1])
+    return int(_REQUEST.unpack(reply)[1])

@@ -40,8 +40,8 @@ class PresenceSocket:
     @property
     def pid(self) -> int | None:
         """The process id in the name, which may be wrong; None: there is none."""
-        said = self.name.split("/")[-2:][0]
-        return int(said) if said.isdecimal() and len(said) < 10 else None
+        text = self.name.split("/")[-2:][0]
+        return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def be_present(what: str) -> socket.socket:
@@ -56,19 +56,19 @@ def others(what: str, mine: socket.socket) -> tuple[PresenceSocket, ...]:
 
     Raises OSError if the kernel can't list sockets: then not even `mine` is listed.
     """
-    found = [one for one in _named() if one.name.startswith(f"\0{what}/")]
+    matching = [one for one in _named() if one.name.startswith(f"\0{what}/")]
     inode = os.fstat(mine.fileno()).st_ino
-    if inode not in {one.inode for one in found}:
+    if inode not in {one.inode for one in matching}:
         raise OSError(errno.EOPNOTSUPP, "this kernel does not list sockets (unix_diag)")
-    return tuple(one for one in found if one.inode != inode)
+    return tuple(one for one in matching if one.inode != inode)
 
 
 def _named() -> Iterator[PresenceSocket]:
-    wanted = (socket.AF_UNIX, 0, 0, _ANY, 0, _SHOW_NAME | _SHOW_UID, _ANY, _ANY)
-    with QuerySocket(_NETLINK_SOCK_DIAG) as asking:
-        bodies = asking.dump(_BY_FAMILY, _REQUEST.pack(*wanted))
+    request = (socket.AF_UNIX, 0, 0, _ANY, 0, _SHOW_NAME | _SHOW_UID, _ANY, _ANY)
+    with QuerySocket(_NETLINK_SOCK_DIAG) as query:
+        bodies = query.dump(_BY_FAMILY, _REQUEST.pack(*request))
     for body in bodies:
-        told = rtnetlink.attributes(body, _ANSWER.size)
-        if _NAME in told and (uid := rtnetlink.number(told.get(_UID))) is not None:
+        found = rtnetlink.attributes(body, _ANSWER.size)
+        if _NAME in found and (uid := rtnetlink.number(found.get(_UID))) is not None:
             (inode,) = _ANSWER.unpack_from(body)
-            yield PresenceSocket(name=told[_NAME].decode(errors="replace"), inode=inode, uid=uid)
+            yield PresenceSocket(name=found[_NAME].decode(errors="replace"), inode=inode, uid=uid)

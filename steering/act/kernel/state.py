@@ -18,7 +18,7 @@ from steering.act.kernel.bypass import Bypasses, by_source, bypasses, concerning
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import is_our_rule
 from steering.act.kernel.foreign_rules import Does, ForeignRule, foreign_rule_from
-from steering.act.kernel.gateways import links, pinned, way_to
+from steering.act.kernel.gateways import links, pinned, route_to
 from steering.act.kernel.marks import collision
 from steering.act.kernel.netlink import NoticeSocket, QuerySocket
 from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
@@ -41,7 +41,7 @@ class Table:
     """There are more foreign routes, which were not read."""
 
 
-_SOME = 8
+_FIRST_FEW = 8
 """Addresses of a family that are looked up to find whether there is any route for it."""
 
 
@@ -70,9 +70,9 @@ class KernelReader:
         self._by_name = any(next_hop.parts(to)[1] is not None for to in hops)
         """Some next hops name an interface."""
         self._tables: dict[tuple[Family, int], tuple[list[bytes], Table]] = {}
-        self._asking = QuerySocket()
-        self._listening = NoticeSocket()
-        self._listening.ignore_system_tables()
+        self._query = QuerySocket()
+        self._notices = NoticeSocket()
+        self._notices.ignore_system_tables()
         self.others_alone = False
         """The last change that `changed` reported is of foreign rules outside our block only."""
         self.others_changed = False
@@ -86,8 +86,8 @@ class KernelReader:
         """Interfaces in the last change."""
 
     def close(self) -> None:
-        self._asking.close()
-        self._listening.close()
+        self._query.close()
+        self._notices.close()
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +123,7 @@ class KernelReader:
         claim = self.claim
         known = (claim, *besides)
         tables = {(t, f): self._table(f, t) for t in claim.tables for f in Family}
-        strangers = [route for table in tables.values() for route in table.others]
+        foreign_routes = [route for table in tables.values() for route in table.others]
         many = (
             KernelProblem(
                 what=f"table {number} ({family})",
@@ -137,7 +137,7 @@ class KernelReader:
                 what=f"route {route.prefix} in table {route.table} ({route.family})",
                 because=f"it has protocol {route.protocol}, ours is {claim.protocol}",
             )
-            for route in strangers
+            for route in foreign_routes
             if not any(route.protocol == c.protocol and route.table in c.tables for c in known)
         )
         rules = (
@@ -166,7 +166,7 @@ class KernelReader:
 
     def own_addresses(self) -> frozenset[str]:
         """All addresses of this host, on all interfaces."""
-        bodies = self._asking.dump(rtnetlink.GETADDR, bytes(8))
+        bodies = self._query.dump(rtnetlink.GETADDR, bytes(8))
         return frozenset(filter(None, map(rtnetlink.address_from, bodies)))
 
     def pinned(
@@ -180,7 +180,7 @@ class KernelReader:
         own = self.own_addresses() if before else ()
         rules = concerning(before, addresses, own) if before else ()
         return pinned(
-            self._asking,
+            self._query,
             self.claim,
             addresses,
             sources=[source for source in sources if not source or source in own],
@@ -196,33 +196,31 @@ class KernelReader:
         """
         rules = self._before_ours()
         own = self.own_addresses() if rules else ()
-        return bypasses(self._asking, self.claim, rules, addresses, own=own, sources=sources)
+        return bypasses(self._query, self.claim, rules, addresses, own=own, sources=sources)
 
     def routeless(self, addresses: Mapping[str, Family]) -> frozenset[Family]:
         """The families for which this host has no route: to the first few of these addresses."""
         some = {
-            family: list(islice((a for a, of in addresses.items() if of is family), _SOME))
+            family: list(islice((a for a, of in addresses.items() if of is family), _FIRST_FEW))
             for family in Family
         }
         return frozenset(
             family
             for family, few in some.items()
-            if few and all(way_to(self._asking, a, self.claim.mark) is None for a in few)
+            if few and all(route_to(self._query, a, self.claim.mark) is None for a in few)
         )
 
-    def links(
-        self, witnesses: Mapping[tuple[str, Family], str]
-    ) -> Mapping[tuple[str, Family], int]:
+    def links(self, targets: Mapping[tuple[str, Family], str]) -> Mapping[tuple[str, Family], int]:
         """The interface by which answers over a site arrive, if it is unambiguous.
 
         `witnesses` are addresses for the look-up that are probed through the site, by
         (site, family).
         """
-        return links(self._asking, self.claim, witnesses)
+        return links(self._query, self.claim, targets)
 
     def fileno(self) -> int:
         """Readable when `changed` has something to report."""
-        return self._listening.fileno()
+        return self._notices.fileno()
 
     def changed(self) -> bool:
         """Whether links, rules or our tables changed since the last call, by us or others.
@@ -232,9 +230,9 @@ class KernelReader:
         self.others_changed = self.pins_changed = False
         self.links_changed.clear()
         self.sites_changed.clear()
-        ours = self._listening.heard(self._concerns)
+        ours = self._notices.changed(self._concerns)
         self.others_alone = self.others_changed and not ours
-        self.pins_changed |= self._listening.overrun
+        self.pins_changed |= self._notices.overrun
         if self.links_changed and self._by_name:
             self._tables.clear()  # an interface may have another name
         return ours or self.others_changed
@@ -271,19 +269,19 @@ class KernelReader:
         """Our routes. The kernel filters out the others: there may be a hundred thousand."""
         number = self.claim.protocol
         request = rtnetlink.routes_of(family, table, number)
-        bodies = self._asking.dump(rtnetlink.GETROUTE, request)
+        bodies = self._query.dump(rtnetlink.GETROUTE, request)
         return [r for r in self._read(family, table, bodies) if r.protocol == number]
 
     def _table(self, family: Family, number: int) -> Table:
         """The content of one of our tables; the same object while it does not change."""
         read, known = self._tables.get((family, number), ([], None))
         mine, ours = rtnetlink.routes_of(family, number), len(known.ours) if known else 0
-        bodies, whole = self._asking.first(rtnetlink.GETROUTE, mine, MANY + ours)
+        bodies, whole = self._query.first(rtnetlink.GETROUTE, mine, MANY + ours)
         if known is not None and whole and not known.more and bodies == read:
             return known
         own = None if whole else self._ours(family, number)
         if own is not None and len(own) > ours:
-            bodies, whole = self._asking.first(rtnetlink.GETROUTE, mine, MANY + len(own))
+            bodies, whole = self._query.first(rtnetlink.GETROUTE, mine, MANY + len(own))
         found, protocol = list(self._read(family, number, bodies)), self.claim.protocol
         table = Table(
             ours=tuple(r for r in (found if own is None else own) if r.protocol == protocol),
@@ -304,7 +302,7 @@ class KernelReader:
         return [
             rule
             for family in Family
-            for body in self._asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+            for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
             if (rule := rtnetlink.rule_from(body)) and rule.family is family
         ]
 
@@ -318,7 +316,7 @@ class KernelReader:
         return [
             rule
             for family in Family
-            for body in self._asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+            for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
             if (rule := foreign_rule_from(body)) and rule.family is family
             if rule.priority <= claim.priority and rule.protocol != claim.protocol
             if rule.does is not Does.LOOKUP or rule.table != _LOCAL
