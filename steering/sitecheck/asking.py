@@ -75,8 +75,8 @@ def missing(setup: Setup, sources: Sources) -> tuple[str, ...]:
                 for leg in prepared(setup, sources)
                 if leg.path != LOCAL
                 for address in list(sample(setup.policies, leg.family))[:1]
-                if not (p := check_path(query, claim, leg.path, _flow(claim, leg, address))).ruled
-                and not p.leads
+                for now in [check_path(query, claim, leg.path, _flow(claim, leg, address))]
+                if not now.has_rule and not now.leads
             )
         )
 
@@ -181,8 +181,8 @@ def _foreign_rules(
 
 def _may_be_dropped(one: _LegState) -> bool:
     return any(
-        tried.way.leads
-        and tried.way.reverse is not None
+        tried.check.leads
+        and tried.check.reverse is not None
         and not any(each is not None and each.answered for each in (tried.udp, tried.tcp))
         for tried in one.tried
     )
@@ -212,12 +212,12 @@ class _Asker:
         small = self._small.setdefault(address, exchange.small(zones[0]))
         large = self._large.setdefault(address, exchange.large(zones, self._rng))
         flow = self._flow(one, address)
-        way = self._check_path(one, flow)
-        sending = self._sending(one, address, self._link(one, flow, way))
+        check = self._check_path(one, flow)
+        sending = self._sending(one, address, self._link(one, flow, check))
         one.sent_from = one.sent_from or exchange.source_of(sending)
-        if not way.leads or not way.up:
+        if not check.leads or not check.up:
             unsent = Exchange(ended=exchange.Ended.SILENT)
-            one.tried.append(Tried(address=address, way=way, udp=unsent, tcp=unsent))
+            one.tried.append(Tried(address=address, check=check, udp=unsent, tcp=unsent))
             return
         (udp, answers), (tcp, stream) = await asyncio.gather(
             self._by_udp(sending, small, large), self._by_tcp(sending, small, large)
@@ -226,7 +226,7 @@ class _Asker:
         one.tried.append(
             Tried(
                 address=address,
-                way=replace(after, leads=after.leads and way.leads),
+                check=replace(after, leads=after.leads and check.leads),
                 udp=udp,
                 tcp=tcp,
                 large=answers,
@@ -277,15 +277,15 @@ class _Asker:
             )
             for protocol in (IPPROTO_UDP, IPPROTO_TCP)
         ]
-        return next((way for way in found if not way.leads), found[0])
+        return next((check for check in found if not check.leads), found[0])
 
-    def _link(self, one: _LegState, flow: Flow, way: PathCheck) -> int | None:
+    def _link(self, one: _LegState, flow: Flow, check: PathCheck) -> int | None:
         """The interface that answers have to arrive by, as in the agent; None: any."""
         if one.leg.path == LOCAL or one.path.any_return or self._claim is None:
             return None
         local = replace(flow, mark=self._claim.mark_of(LOCAL))
         used = check_path(self._query, self._claim, LOCAL, local).link
-        return None if way.link == used else way.link
+        return None if check.link == used else check.link
 
     async def _by_udp(
         self, sending: Sending, small: bytes, large: Mapping[str, bytes]

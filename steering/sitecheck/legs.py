@@ -33,7 +33,7 @@ class Tried:
     """The results of the questions over one leg to one address."""
 
     address: str
-    way: PathCheck
+    check: PathCheck
     """Checked after the questions: then the kernel knows whether the next hop answers."""
     udp: Exchange | None = None
     """The small question; None: it was not asked."""

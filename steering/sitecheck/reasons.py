@@ -24,7 +24,7 @@ _HEADERS: Mapping[Family, int] = {Family.IPV4: 20 + 8, Family.IPV6: 40 + 8}
 """Octets around a message by UDP."""
 
 
-class Word(enum.StrEnum):
+class State(enum.StrEnum):
     """The text of a cell. Of several reasons the first one in this order is reported."""
 
     OK = "ok"
@@ -40,20 +40,20 @@ class Word(enum.StrEnum):
     NAT = "nat"
     RP_FILTER = "rp_filter"
     REFUSED = "refused"
-    TOLD = "icmp"
-    OURS = "error"
+    ICMP = "icmp"
+    ERROR = "error"
     NO_ANSWER = "no answer"
     NOT_TRIED = "not tried"
 
 
-_ORDER = tuple(Word)
+_ORDER = tuple(State)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why a cell is not as it should be."""
 
-    word: Word
+    state: State
     because: str
     remedy: str = ""
 
@@ -62,7 +62,7 @@ class Reason:
 class Cell:
     """The result of one leg for one kind of question."""
 
-    word: Word
+    state: State
     rtt: Seconds | None = None
     octets: int = 0
     """Octets of the largest answer in one packet; 0 if this cell is not about size."""
@@ -106,7 +106,7 @@ def _over_its_path(tried: Tried) -> Tried:
 
     The rules may have been removed meanwhile, for example by a guard.
     """
-    if tried.way.leads:
+    if tried.check.leads:
         return tried
     silent = Exchange(ended=Ended.SILENT)
     return replace(tried, udp=silent, tcp=silent, large={}, stream=None)
@@ -154,11 +154,11 @@ class _Judge:
         asked = [(t, exchange) for t in self._found.tried if (exchange := pick(t)) is not None]
         times = [e.rtt for _, e in asked if e.answered and e.rtt is not None]
         if times:
-            return Cell(word=Word.OK, rtt=min(times))
+            return Cell(state=State.OK, rtt=min(times))
         reasons = [self._reason(tried, exchange, pick, by) for tried, exchange in asked]
         if not reasons:
             reasons = [self._unsent()]
-        first = min(reasons, key=lambda reason: _ORDER.index(reason.word))
+        first = min(reasons, key=lambda reason: _ORDER.index(reason.state))
         return _failed(first)
 
     def _notes(self, pick: _Pick, by: str) -> Iterator[str]:
@@ -176,12 +176,12 @@ class _Judge:
     def _unsent(self) -> Reason:
         if self._found.lacking:
             return Reason(
-                word=Word.NO_ADDRESS,
+                state=State.NO_ADDRESS,
                 because=f"{self._leg.source}: {self._found.lacking}",
                 remedy="configure the address, or the interface, on this host, or remove it from "
                 "resolver_sources",
             )
-        return Reason(word=Word.NOT_TRIED, because="there was no time left to ask it")
+        return Reason(state=State.NOT_TRIED, because="there was no time left to ask it")
 
     def _reason(self, tried: Tried, exchange: Exchange, pick: _Pick, by: str) -> Reason:
         """Why this question got no answer."""
@@ -190,35 +190,35 @@ class _Judge:
 
     def _not_sent(self, tried: Tried) -> Reason | None:
         """Why the kernel does not send these packets over the path; None: it does."""
-        way, path = tried.way, self._leg.path
-        if way.before and not way.leads:
-            return Reason(word=Word.OTHER_RULE, because=way.before)
-        if not way.leads and not way.ruled:
+        check, path = tried.check, self._leg.path
+        if check.before and not check.leads:
+            return Reason(state=State.OTHER_RULE, because=check.before)
+        if not check.leads and not check.has_rule:
             return Reason(
-                word=Word.NO_RULE,
+                state=State.NO_RULE,
                 because=f"no rule of ours sends questions over {path}, so none was sent",
                 remedy="run the agent, or use `steering check --sites --temporary-rules`, which "
                 "installs the rules for these questions while it asks",
             )
-        if not way.routed:
+        if not check.routed:
             over = "" if path == LOCAL else f"over {path} "
             return Reason(
-                word=Word.NO_ROUTE,
+                state=State.NO_ROUTE,
                 because=f"the kernel has no route {over}to {tried.address}",
                 remedy="check that the link is up and the next hop is in its subnet: "
                 f"`ip route get {tried.address}{self._marked}`",
             )
-        if not way.leads:
+        if not check.leads:
             return Reason(
-                word=Word.NO_ROUTE,
-                because=f"packets for it leave by {way.onward}, and not over {path}",
+                state=State.NO_ROUTE,
+                because=f"packets for it leave by {check.onward}, and not over {path}",
                 remedy="find what sends them there: `ip rule`, `ip route show table all`",
             )
-        if not way.up:
+        if not check.up:
             return Reason(
-                word=Word.LINK_DOWN,
-                because=f"the link {way.interface} is down",
-                remedy=f"`ip link show {way.interface}`",
+                state=State.LINK_DOWN,
+                because=f"the link {check.interface} is down",
+                remedy=f"`ip link show {check.interface}`",
             )
         return None
 
@@ -229,42 +229,42 @@ class _Judge:
 
     def _seen(self, tried: Tried, exchange: Exchange) -> Reason | None:
         """What came instead of an answer, or prevented the question; None: nothing."""
-        way = tried.way
+        check = tried.check
         if exchange.ended is Ended.OURS and exchange.errno in {errno.EPERM, errno.EACCES}:
             return Reason(
-                word=Word.FIREWALL,
-                because=f"this host's own firewall does not let it out by {way.onward}",
+                state=State.FIREWALL,
+                because=f"this host's own firewall does not let it out by {check.onward}",
                 remedy="allow UDP and TCP port 53 to "
                 f"{tried.address} (`nft list ruleset`, `iptables-save`)",
             )
         if exchange.errno == errno.EMSGSIZE:
             return Reason(
-                word=Word.MTU,
+                state=State.MTU,
                 because=f"even a small question is too large for this path: {_mtus(tried)}",
                 remedy="check the MTU of the tunnel or link to the site at both ends",
             )
-        if not way.reached:
+        if not check.reached:
             return self._next_hop(tried)
         bound = self._leg.source.interface if self._leg.source is not None else None
         if bound and exchange.errno in {errno.ENETUNREACH, errno.EHOSTUNREACH}:
             return Reason(
-                word=Word.NO_ROUTE,
-                because=f"its sockets are bound to {bound}, and the path leaves by {way.onward}",
+                state=State.NO_ROUTE,
+                because=f"its sockets are bound to {bound}, and the path leaves by {check.onward}",
                 remedy=f"resolvers that are bound to {bound} can't use this path",
             )
         if exchange.ended is Ended.OURS:
-            return Reason(word=Word.OURS, because=f"error on this host: {exchange.detail}")
+            return Reason(state=State.ERROR, because=f"error on this host: {exchange.detail}")
         if exchange.ended is Ended.ASTRAY:
             return Reason(
-                word=Word.OTHER_WAY,
-                because=f"the answer came in by {exchange.detail}, not by {way.interface}, and "
+                state=State.OTHER_WAY,
+                because=f"the answer came in by {exchange.detail}, not by {check.interface}, and "
                 "does not count",
                 remedy="if your network works like that, set `return: any` for the site; otherwise "
                 "the site's network has to send answers back over it",
             )
         if exchange.ended is Ended.ELSEWHERE:
             return Reason(
-                word=Word.NAT,
+                state=State.NAT,
                 because=f"{tried.address}, port 53, was asked, and the answer came from "
                 f"{exchange.detail}",
                 remedy="a device on the path translates addresses of the questions, but not of the "
@@ -275,7 +275,7 @@ class _Judge:
         return None
 
     def _next_hop(self, tried: Tried) -> Reason:
-        way, link = tried.way, tried.way.interface
+        check, link = tried.check, tried.check.interface
         four = self._leg.family is Family.IPV4
         remedy = f"`ip neigh show dev {link}`: is the router up, and does it have this address?"
         if four and self._leg.source is not None:
@@ -284,8 +284,8 @@ class _Judge:
                 f" requests: sysctl -w net.ipv4.conf.{link}.arp_announce=2"
             )
         return Reason(
-            word=Word.NEXT_HOP,
-            because=f"the next hop {way.gateway} on {link} does not answer "
+            state=State.NEXT_HOP,
+            because=f"the next hop {check.gateway} on {link} does not answer "
             f"{'ARP' if four else 'neighbour discovery'}",
             remedy=remedy,
         )
@@ -293,23 +293,23 @@ class _Judge:
     def _icmp_or_refused(self, tried: Tried, exchange: Exchange) -> Reason:
         if exchange.errno in {errno.ECONNREFUSED, errno.ECONNRESET} or exchange.connected:
             return Reason(
-                word=Word.REFUSED,
+                state=State.REFUSED,
                 because=f"{tried.address} was asked, and it was refused: {exchange.detail}",
                 remedy="a firewall on the path, or the nameserver itself, may refuse port 53",
             )
         return Reason(
-            word=Word.TOLD,
+            state=State.ICMP,
             because=f"instead of an answer from {tried.address} came an ICMP error: "
             f"{exchange.detail}",
             remedy="ask the operator of that router why it has no route, or rejects it",
         )
 
     def _no_answer(self, tried: Tried, exchange: Exchange, pick: _Pick, by: str) -> Reason:
-        reverse = tried.way.reverse
+        reverse = tried.check.reverse
         if reverse is not None and self._found.dropped:
             back = f"by {reverse.back}" if reverse.back else "nowhere"
             return Reason(
-                word=Word.RP_FILTER,
+                state=State.RP_FILTER,
                 because=f"{reverse.interface} has rp_filter = {reverse.value}, the route back to "
                 f"{tried.address} leaves {back}, and the kernel dropped {self._found.dropped} "
                 "packets for that while only this path was asked",
@@ -323,7 +323,7 @@ class _Judge:
         seen, remedy = self._compared(tried.address, pick, by)
         if reverse is not None:
             seen += f"; and rp_filter = {reverse.value} on {reverse.interface} would drop it"
-        return Reason(word=Word.NO_ANSWER, because=because + seen, remedy=remedy)
+        return Reason(state=State.NO_ANSWER, because=because + seen, remedy=remedy)
 
     def _compared(self, address: str, pick: _Pick, by: str) -> tuple[str, str]:
         """The results of other legs for the same question, and the remedy that follows."""
@@ -370,7 +370,7 @@ class _Judge:
             for tried in self._found.tried
             for exchange in (tried.udp, tried.tcp)
         ):
-            return Cell(word=Word.NOT_TRIED)
+            return Cell(state=State.NOT_TRIED)
         best, lost = self._datagrams()
         if lost is not None and lost[0] > best:
             return _failed(self._too_large(lost[1], lost[0], best))
@@ -382,9 +382,9 @@ class _Judge:
                     return _failed(self._stream_lost(tried, stream))
         octets = max([best, *received])
         return (
-            Cell(word=Word.OK, octets=octets)
+            Cell(state=State.OK, octets=octets)
             if octets >= WITHOUT_EDNS
-            else Cell(word=Word.NOT_TRIED)
+            else Cell(state=State.NOT_TRIED)
         )
 
     def _datagrams(self) -> tuple[int, tuple[int, Tried] | None]:
@@ -424,7 +424,7 @@ class _Judge:
         size = octets + _HEADERS[self._leg.family]
         received = f"answers of up to {best} octets" if best else "small answers"
         return Reason(
-            word=Word.MTU,
+            state=State.MTU,
             because=f"{received} come back, one of {octets} (a packet of {size}) from "
             f"{tried.address} does not, and over another path it does; {_mtus(tried)}",
             remedy="packets of that size are dropped on the path: check the MTU of the tunnel or "
@@ -434,7 +434,7 @@ class _Judge:
     def _stream_lost(self, tried: Tried, stream: Exchange) -> Reason:
         in_segments = f", in segments of up to {stream.packet}," if stream.packet else ""
         return Reason(
-            word=Word.MTU,
+            state=State.MTU,
             because=f"by TCP a small answer comes from {tried.address}, and {stream.octets} octets "
             f"at once{in_segments} do not, as they do over another path; {_mtus(tried)}",
             remedy="full segments are dropped on the path: check the MTU of the tunnel or link to "
@@ -444,11 +444,11 @@ class _Judge:
 
 
 def _failed(reason: Reason) -> Cell:
-    return Cell(word=reason.word, reason=reason)
+    return Cell(state=reason.state, reason=reason)
 
 
 def _mtus(tried: Tried) -> str:
-    seen = [f"the MTU of {tried.way.interface} is {tried.way.mtu}"] if tried.way.mtu else []
-    if tried.route_mtu and tried.route_mtu != tried.way.mtu:
+    seen = [f"the MTU of {tried.check.interface} is {tried.check.mtu}"] if tried.check.mtu else []
+    if tried.route_mtu and tried.route_mtu != tried.check.mtu:
         seen.append(f"the path MTU that the kernel learnt is {tried.route_mtu}")
     return ", ".join(seen) or "the MTU of this path is not known"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from steering.report.terminal import WIDTH, table, wrapped
-from steering.sitecheck.reasons import Cell, Reason, Row, Word
+from steering.sitecheck.reasons import Cell, Reason, Row, State
 
 _ROOM = 3
 """Characters kept at each end of a text that is shortened."""
@@ -17,7 +17,7 @@ def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
     lines = [*(line for each in head for line in wrapped(each, WIDTH)), "", *_table(rows)]
     for (path, family, words, reason), sources in _grouped(rows).items():
         about = f"{path}, {family}, from {', '.join(sources)}, {words}"
-        lines += ["", *wrapped(f"{about}: {reason.word}: {reason.because}", WIDTH)]
+        lines += ["", *wrapped(f"{about}: {reason.state}: {reason.because}", WIDTH)]
         lines += wrapped(f"  -> {reason.remedy}", WIDTH, "     ") if reason.remedy else []
     notes = [f"{_where(row)}: {note}" for row in rows for note in row.notes]
     lines += [""] if notes else []
@@ -41,7 +41,7 @@ def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
 
 def _data(cell: Cell) -> Mapping[str, object]:
     return {
-        "state": cell.word.value,
+        "state": cell.state.value,
         "rtt_ms": None if cell.rtt is None else round(cell.rtt * 1e3, 1),
         "octets": cell.octets or None,
         "because": cell.reason.because if cell.reason else None,
@@ -72,8 +72,8 @@ def _source(row: Row) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    if cell.word is not Word.OK:
-        return cell.word.value
+    if cell.state is not State.OK:
+        return cell.state.value
     if cell.rtt is not None:
         return f"ok {cell.rtt * 1e3:.0f} ms"
     return f"ok {cell.octets} B"

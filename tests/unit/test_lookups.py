@@ -135,9 +135,9 @@ def test_what_has_no_way_is_kept_by_a_rule_whose_table_refuses_it(
     assert (ONE in past(RULE, lambda _flow: None, route).traffic) is refused
 
 
-@pytest.mark.parametrize(("mark", "ruled"), [(0, True), (1, False)])
+@pytest.mark.parametrize(("mark", "has_rule"), [(0, True), (1, False)])
 def test_a_rule_may_look_at_a_part_of_the_mark(
-    monkeypatch: pytest.MonkeyPatch, mark: int, ruled: bool
+    monkeypatch: pytest.MonkeyPatch, mark: int, has_rule: bool
 ) -> None:
     monkeypatch.setattr(passing, "gateway_dead", lambda *_: False)
     number = CLAIM.number("pao")
@@ -152,7 +152,7 @@ def test_a_rule_may_look_at_a_part_of_the_mark(
     )
     kernel = Kernel(lambda flow: way(flow, CLAIM.table + number, "10.255.1.2"), rules=[rule])
     flow = Flow(destination=ONE, mark=CLAIM.mark_of("pao"))
-    assert check_path(cast("QuerySocket", kernel), CLAIM, "pao", flow).ruled is ruled
+    assert check_path(cast("QuerySocket", kernel), CLAIM, "pao", flow).has_rule is has_rule
 
 
 def test_this_host_s_own_kernel_is_asked_and_answers() -> None:

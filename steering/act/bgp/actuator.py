@@ -120,7 +120,7 @@ class BgpActuator:
                 now=now,
             )
         )
-        self._link.say(self._sync.want(wanted, now))
+        self._link.send_lines(self._sync.want(wanted, now))
         self.pump()
         return (*refused, *self._done(time.monotonic()))
 

@@ -105,9 +105,9 @@ class Link:
                 self._exchange(event)
             else:
                 self._accept()
-        self.say(self.sync.tick(time.monotonic()))
+        self.send_lines(self.sync.tick(time.monotonic()))
 
-    def say(self, lines: Sequence[str]) -> None:
+    def send_lines(self, lines: Sequence[str]) -> None:
         """Writes as much as the link takes; the rest is written by the next call."""
         if self._link is None:
             return
@@ -163,21 +163,21 @@ class Link:
         self._link, self.met = link, True
         self._epoll.register(link, select.EPOLLIN)
         self.beat()
-        self.say(self.sync.connected(time.monotonic()))
+        self.send_lines(self.sync.connected(time.monotonic()))
 
     def _exchange(self, event: int) -> None:
         link = self._link
         assert link is not None
         try:
             if event & select.EPOLLOUT:
-                self.say([])
+                self.send_lines([])
             for _ in range(_CHUNKS):
                 if self._link is not link:
                     return  # writing found it closed
-                said = link.recv(_CHUNK)
-                if not said:
+                data = link.recv(_CHUNK)
+                if not data:
                     raise ConnectionResetError("the helper closed the connection")
-                *lines, self._in = (self._in + said).split(b"\n")
+                *lines, self._in = (self._in + data).split(b"\n")
                 if len(self._in) > _LONGEST:
                     raise ConnectionResetError(f"a line of more than {_LONGEST} octets")
                 for line in lines:
@@ -204,4 +204,4 @@ class Link:
         if answer is None:
             self.hang_up("an error while handling a line of the speaker")
         else:
-            self.say(answer)
+            self.send_lines(answer)

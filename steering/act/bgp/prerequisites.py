@@ -189,10 +189,10 @@ def _exists(user: str) -> bool:
 
 
 def shared(user: str) -> str:
-    """What is wrong with a user that exists, and that others run as too; empty if nothing is.
+    """Why this user should not run the speaker: other services run as it too; empty if not so.
 
-    What runs as the same user may end the speaker, stop it, or trace it and speak in its sessions
-    (kill(2), ptrace(2)): whatever breaks into one service that runs as `nobody` has them all.
+    A process of the same user may end or stop the speaker, or trace it and send in its sessions
+    (kill(2), ptrace(2)): an attacker of one service that runs as `nobody` controls them all.
     """
     if user not in _SHARED:
         return ""

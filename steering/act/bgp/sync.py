@@ -40,7 +40,7 @@ class Phase(enum.Enum):
     GREETING = "asking which ExaBGP it is"
     SESSIONS = "asking which sessions are established"
     READING = "reading adj-rib-out"
-    IDLE = "nothing to say"
+    IDLE = "nothing to send"
     ADDING = "announcing"
     REMOVING = "withdrawing"
     USELESS = "another version of ExaBGP"

@@ -186,7 +186,7 @@ class NoticeSocket(_Socket):
     def __init__(self, *, buffer: int | None = None) -> None:
         super().__init__(_CHANGES)
         self.overrun = False
-        """Messages were lost before the last call of `heard`: anything may have changed."""
+        """Messages were lost before the last call of `changed`: anything may have changed."""
         self._socket.setblocking(False)
         if buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)

@@ -46,7 +46,7 @@ class PathCheck:
 
     leads: bool = True
     """They take the intended path."""
-    ruled: bool = True
+    has_rule: bool = True
     """The rule for packets with this path's mark is there."""
     before: str = ""
     """The foreign rule that catches them first, and the remedy; empty: none does."""
@@ -93,7 +93,7 @@ def check_path(
     interface = _name(link)
     return PathCheck(
         leads=claim is None or (routed and leads(route, claim, path, family)),
-        ruled=claim is None or path == LOCAL or _has_rule(query, claim, path, family),
+        has_rule=claim is None or path == LOCAL or _has_rule(query, claim, path, family),
         before=(before or {}).get((flow.destination, path), ""),
         routed=routed,
         interface=interface,
