@@ -175,7 +175,8 @@ def _occupied(kernel: KernelReader, former: Collection[Claim], kind: Blame) -> I
         yield Finding(
             kind=Blame.NOTICE,
             message=f"act.kernel: {problem}: give that rule a preference outside "
-            f"{claim.preferences[0]} to {claim.preferences[-1]} (`ip rule add pref ...`)",
+            f"{claim.preferences[0]} to {claim.preferences[-1]} (`ip rule add pref ...`): "
+            "our rules may need this one later",
         )
     for problem in kernel.foreign(besides=former):
         yield Finding(

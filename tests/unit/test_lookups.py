@@ -14,7 +14,7 @@ from test_kernel_diff import CLAIM
 from steering.act.kernel import path_check as passing
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
-from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
+from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.act.kernel.gateways import chosen_source, pinned
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.path_check import check_path
@@ -23,7 +23,7 @@ from steering.model import LOCAL, Family
 
 ONE, SIX = "192.0.2.1", "2001:db8::1"
 MAIN, OTHERS = 254, 77
-RULE = ForeignRule(family=Family.IPV4, priority=100, does=Does.LOOKUP, table=OTHERS)
+RULE = ForeignRule(family=Family.IPV4, priority=100, action=ForeignAction.LOOKUP, table=OTHERS)
 USER = 4242
 
 Way = Callable[[Flow], Route | None]
@@ -94,7 +94,11 @@ def past(rule: ForeignRule, finds: Way, *routes: Route) -> Bypasses:
 
 def test_a_rule_for_one_user_may_take_the_resolvers_packets() -> None:
     rule = ForeignRule(
-        family=Family.IPV4, priority=100, does=Does.LOOKUP, table=OTHERS, uids=(USER, USER)
+        family=Family.IPV4,
+        priority=100,
+        action=ForeignAction.LOOKUP,
+        table=OTHERS,
+        uids=(USER, USER),
     )
     found = past(rule, lambda flow: way(flow, OTHERS if flow.uid == USER else CLAIM.table))
     assert [(one.rule, one.flow.uid) for one in found.perhaps] == [(rule, USER)]

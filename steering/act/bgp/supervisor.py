@@ -204,7 +204,7 @@ class Supervisor:
         self.starts += 1
         self._lives = True
         self._news.append(
-            Event(event="bgp_speaker", because=self.why or "there was none", now="started")
+            Event(event="bgp_speaker", because=self.why or "no speaker was running", now="started")
         )
 
     def _end(self, because: str) -> None:

@@ -15,7 +15,7 @@ from ipaddress import ip_address, ip_network
 
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Address, Does, Flow, ForeignRule
+from steering.act.kernel.foreign_rules import Address, Flow, ForeignAction, ForeignRule
 from steering.act.kernel.gateways import chosen_source, leads, route_for, variants
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Route, RouteKind
@@ -190,7 +190,9 @@ def _by_family(addresses: Iterable[str]) -> Mapping[Family, list[Address]]:
 
 
 def _does_something(rule: ForeignRule) -> bool:
-    return rule.does not in {Does.NOP, Does.OTHER} and (rule.does is not Does.GOTO or rule.resolved)
+    return rule.action not in {ForeignAction.NOP, ForeignAction.OTHER} and (
+        rule.action is not ForeignAction.GOTO or rule.resolved
+    )
 
 
 def _sample(
@@ -322,11 +324,11 @@ class _Lookup:
         for rule in caught:
             if rule.priority < at:
                 continue
-            if rule.does is Does.GOTO:
+            if rule.action is ForeignAction.GOTO:
                 at = rule.goto or 0
                 if at > ours:
                     return rule
-            elif rule.does is not Does.LOOKUP:
+            elif rule.action is not ForeignAction.LOOKUP:
                 if route is None:
                     return rule
             elif route is None:

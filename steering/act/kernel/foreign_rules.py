@@ -59,7 +59,7 @@ _TABLES = {253: "default", 254: "main", 255: "local"}
 _PROTOCOLS = {1: "icmp", IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", 58: "ipv6-icmp"}
 
 
-class Does(enum.IntEnum):
+class ForeignAction(enum.IntEnum):
     """What a rule does with the packets that it catches: FR_ACT_* of linux/fib_rules.h."""
 
     LOOKUP = 1
@@ -71,7 +71,7 @@ class Does(enum.IntEnum):
     OTHER = 255
 
     @classmethod
-    def _missing_(cls, _: object) -> Does:
+    def _missing_(cls, _: object) -> ForeignAction:
         return cls.OTHER
 
 
@@ -102,7 +102,7 @@ class Ports:
     last: int
     mask: int = 0xFFFF
 
-    def have(self, port: int) -> bool:
+    def contains(self, port: int) -> bool:
         if self.mask not in {0, 0xFFFF}:
             return (port ^ self.first) & self.mask == 0
         return self.first <= port <= self.last
@@ -119,7 +119,7 @@ class ForeignRule:
 
     family: Family
     priority: int
-    does: Does
+    action: ForeignAction
     protocol: int = 0
     """RTPROT_*: which program installed it; 0 if not set."""
     table: int = 0
@@ -163,8 +163,8 @@ class ForeignRule:
             and (self.mark ^ flow.mark) & self.mask == 0
             and (self.uids is None or self.uids[0] <= flow.uid <= self.uids[1])
             and self.ip_protocol in {0, flow.protocol}
-            and (self.source_ports is None or self.source_ports.have(flow.source_port))
-            and (self.destination_ports is None or self.destination_ports.have(DNS))
+            and (self.source_ports is None or self.source_ports.contains(flow.source_port))
+            and (self.destination_ports is None or self.destination_ports.contains(DNS))
             and _covers(self.destination, flow.destination)
             and _covers(self.source, flow.source)
         )
@@ -177,7 +177,7 @@ class ForeignRule:
         return (
             not bound
             and self.iif in {None, _LOOPBACK}
-            and (self.destination_ports is None or self.destination_ports.have(DNS))
+            and (self.destination_ports is None or self.destination_ports.contains(DNS))
             and self.ip_protocol in {0, IPPROTO_UDP, IPPROTO_TCP}
             and (self.source is None or any(address in self.source for address in own))
             and (self.destination is None or any(a in self.destination for a in destinations))
@@ -226,20 +226,20 @@ class ForeignRule:
         if self.tunnel:
             words += ["tun_id", str(self.tunnel)]
         words += [f"attribute {number}" for number in sorted(self.unknown)]
-        return words + self._deed()
+        return words + self._action_words()
 
-    def _deed(self) -> list[str]:
-        match self.does:
-            case Does.LOOKUP:
+    def _action_words(self) -> list[str]:
+        match self.action:
+            case ForeignAction.LOOKUP:
                 words = ["lookup", _TABLES.get(self.table, str(self.table))] if self.table else []
                 if self.suppress_length is not None:
                     words += ["suppress_prefixlength", str(self.suppress_length)]
                 if self.suppress_group is not None:
                     words += ["suppress_ifgroup", str(self.suppress_group)]
                 return words
-            case Does.GOTO:
+            case ForeignAction.GOTO:
                 return ["goto", str(self.goto), *([] if self.resolved else ["[unresolved]"])]
-        return [self.does.name.lower()]
+        return [self.action.name.lower()]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -257,7 +257,7 @@ def foreign_rule_from(body: bytes) -> ForeignRule | None:
     return ForeignRule(
         family=family,
         priority=rtnetlink.number(found.get(rtnetlink.FRA_PRIORITY)) or 0,
-        does=Does(action),
+        action=ForeignAction(action),
         protocol=found.get(rtnetlink.FRA_PROTOCOL, b"\0")[0],
         table=table if stated is None else stated,
         goto=rtnetlink.number(found.get(rtnetlink.FRA_GOTO)),
@@ -271,15 +271,15 @@ def foreign_rule_from(body: bytes) -> ForeignRule | None:
         mask=(U32 if mark else 0) if mask is None else mask,
         tos=tos,
         dscp=dscp[0] if dscp else None,
-        tunnel=_wide(found.get(_TUN_ID)),
+        tunnel=_u64(found.get(_TUN_ID)),
         l3mdev=bool(found.get(_L3MDEV, b"\0")[0]),
         uids=_pair(_RANGE32, found.get(_UID_RANGE)),
         ip_protocol=found.get(_IP_PROTO, b"\0")[0],
         source_ports=_ports(found, _SPORT, _SPORT_MASK),
         destination_ports=_ports(found, _DPORT, _DPORT_MASK),
         flow_label=_FLOWLABEL in found,
-        suppress_length=_said(found.get(rtnetlink.FRA_SUPPRESS_PREFIXLEN)),
-        suppress_group=_said(found.get(_SUPPRESS_GROUP)),
+        suppress_length=_given_number(found.get(rtnetlink.FRA_SUPPRESS_PREFIXLEN)),
+        suppress_group=_given_number(found.get(_SUPPRESS_GROUP)),
         unknown=frozenset(found.keys() - _KNOWN),
         detached=(bool(flags & _IIF_DETACHED), bool(flags & _OIF_DETACHED)),
     )
@@ -313,7 +313,7 @@ def _name(payload: bytes | None) -> str | None:
     return None if payload is None else payload.rstrip(b"\0").decode(errors="replace")
 
 
-def _wide(payload: bytes | None) -> int:
+def _u64(payload: bytes | None) -> int:
     """A number of 64 bits in network byte order."""
     return int.from_bytes(payload, "big") if payload else 0
 
@@ -334,7 +334,7 @@ def _ports(found: Mapping[int, bytes], kind: int, mask: int) -> Ports | None:
     return Ports(first=pair[0], last=pair[1], mask=by)
 
 
-def _said(payload: bytes | None) -> int | None:
+def _given_number(payload: bytes | None) -> int | None:
     """A number; None if the kernel dumps -1, which means that none was given."""
     value = rtnetlink.number(payload)
     return None if value is None or value == U32 else value

@@ -17,7 +17,7 @@ from steering.act.kernel import rtnetlink
 from steering.act.kernel.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import is_our_rule
-from steering.act.kernel.foreign_rules import Does, ForeignRule, foreign_rule_from
+from steering.act.kernel.foreign_rules import ForeignAction, ForeignRule, foreign_rule_from
 from steering.act.kernel.gateways import links, pinned, route_to
 from steering.act.kernel.marks import collision
 from steering.act.kernel.netlink import NoticeSocket, QuerySocket
@@ -319,7 +319,7 @@ class KernelReader:
             for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
             if (rule := foreign_rule_from(body)) and rule.family is family
             if rule.priority <= claim.priority and rule.protocol != claim.protocol
-            if rule.does is not Does.LOOKUP or rule.table != _LOCAL
+            if rule.action is not ForeignAction.LOOKUP or rule.table != _LOCAL
         ]
 
 
