@@ -26,7 +26,7 @@ from typing import NoReturn
 from steering.act.bgp.process import SWITCH
 from steering.act.guard import LOCK
 from steering.act.guard_client import GuardClient, found, start_guard
-from steering.act.kernel.actuator import KernelActuator, order
+from steering.act.kernel.actuator import KernelActuator, request_for
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import Change, ChangeKind, askable
 from steering.act.kernel.netlink import BATCH, ChangeSocket, KernelRequest
@@ -194,7 +194,7 @@ def _install(runtime: Path, what: Sequence[Route | Rule]) -> None:
 def _request(what: Route | Rule) -> KernelRequest | None:
     """The request that installs it; None if the route's interface does not exist."""
     with contextlib.suppress(OSError):
-        return order(Change(act=ChangeKind.ADD, what=what))
+        return request_for(Change(act=ChangeKind.ADD, what=what))
     return None
 
 

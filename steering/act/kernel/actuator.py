@@ -251,14 +251,14 @@ class KernelActuator(KernelReader):
 def _request_or_refusal(change: Change) -> KernelRequest | KernelRefusal:
     """The netlink request for one change, or why it can't be made."""
     try:
-        return order(change)
+        return request_for(change)
     except OSError as error:
         assert isinstance(change.what, Route)
         because = f"there is no interface {change.what.dev}"
         return KernelRefusal(number=error.errno or errno.ENODEV, text=because)
 
 
-def order(change: Change) -> KernelRequest:
+def request_for(change: Change) -> KernelRequest:
     """The netlink request for one change.
 
     An addition is exclusive, so it can't replace a route that another program added since the table
