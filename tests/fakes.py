@@ -89,7 +89,7 @@ class FakeActuator:
         keep: set[str] = set()
         for address, site in plan.items():
             because = objection(address, site, claim=self.claim, allowed=allowed, own=self.own) or (
-                "someone else's route stands there" if address in self.foreign_routes else None
+                "another program's route is there" if address in self.foreign_routes else None
             )
             act = ChangeKind.ADD
             if because is None:

@@ -1,1 +1,1 @@
-"""Makes the world match a plan, and takes everything back."""
+"""Carries out the plan: kernel routes, BGP, lease, guard and off switch."""

@@ -1,23 +1,22 @@
-"""The second process: takes everything back when the agent no longer renews its lease.
+"""The guard: a second process that removes all routes and rules when the lease ends.
 
-Started as ``python -m steering.act.guard RUNTIME``. It imports at its start all that it will ever
-need and touches nothing but that directory, so that neither a disk that is full or hangs nor a
-half-done upgrade can keep it from acting. It holds `guard.lock` for as long as it lives. Twice a
-second it looks at the lease; when that is over, or the off switch is thrown, nothing of ours may
-be in the kernel, and it takes out what is. It remembers the last good claim, so a lease file that
-vanishes ends no watch.
+It is started as ``python -m steering.act.guard RUNTIME``. It imports all its code at the start and
+uses only that directory, so a full or hanging disk or a half-done upgrade can't stop it. It holds
+`guard.lock` while it runs. Twice a second it checks the lease. When the lease has ended, or the off
+switch is set, it removes everything of ours from the kernel and ends the BGP speaker. It remembers
+the last valid claim, so it still works when the lease file vanishes.
 
-At each look it says so by the lock's modification time, which is CLOCK_BOOTTIME there: that takes
-no room, no descriptor, and can't be half written. A guard that holds the lock and no longer says
-so (it was stopped, it hangs) is none, and the agent has it replaced.
+At each check it sets the lock's modification time to CLOCK_BOOTTIME as a heartbeat. That needs no
+disk space and no descriptor, and can't be half written. A guard that holds the lock without a
+heartbeat was stopped or hangs; the agent replaces it.
 
-What its parent had open it lets go of, or whoever reads the agent's output would wait for the guard
-as well: what it says goes to the system log, and only what keeps it from starting to stderr.
+It closes all descriptors of its parent: otherwise a reader of the agent's output would wait for the
+guard too. It logs to the system log; only an error that prevents its start goes to stderr.
 
-It leaves by itself when there has been no lease for a minute, nothing of ours is left and the
-agent's process is gone: then no one is there who could install anything, and the next agent
-starts its own guard before it writes. A hanging agent may wake up in the middle of a write,
-so for as long as its process exists the guard stays.
+It exits when there was no lease for a minute, nothing of ours is left, and the agent's process is
+gone: then no process can install anything, and the next agent starts its own guard before it
+writes. A hanging agent may wake up in the middle of a write, so the guard stays while the agent's
+process exists.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ _SYSLOG = Syslog("steering-guard")
 
 
 class Watch:
-    """What the guard knows between two looks."""
+    """One lease, checked again and again; the state that is kept between two checks."""
 
     def __init__(self, *, runtime: Path) -> None:
         self._runtime = runtime
@@ -64,9 +63,9 @@ class Watch:
         self._words = SpeakerLog(runtime / process.FOLDER)
 
     def look(self) -> Seconds | None:
-        """Looks once, takes back what may not be; how long until the next look.
+        """Checks once, and removes everything if the lease is over; seconds to the next check.
 
-        None when there is nothing left to guard. Raises OSError when taking back fails.
+        None when there is nothing left to guard. Raises OSError when a removal fails.
         """
         now = boot_time()
         state = self._read()
@@ -86,21 +85,21 @@ class Watch:
         return LOOK
 
     def failed(self) -> Seconds:
-        """How long to wait after a look that failed: twice as long each time, to a limit."""
+        """Seconds to wait after a failed check: doubled each time, up to 5 s."""
         self._pause = min(2 * self._pause, _BACK_OFF[1])
         return self._pause
 
     def _read(self) -> LeaseState | None:
-        """The lease in force: the file's, or the last one seen when the file is gone.
+        """The lease of the file, or the last one read when the file is gone or unreadable.
 
-        What can't be read can't be trusted to be renewed: the last one runs on to its end.
+        A lease that can't be read is not taken as renewed: the last one runs to its end.
         """
         try:
             state = self._lease.read()
         except OSError as error:
             if self._last is None:
                 raise
-            _say(f"the lease can't be read: {error}")
+            _say(f"can't read the lease: {error}")
             return self._last
         if state is None:
             return self._last
@@ -109,11 +108,11 @@ class Watch:
         return state
 
     def _pass_on(self, now: Seconds) -> None:
-        """What the speaker says while there is no agent to tell it."""
+        """Logs what the speaker prints while there is no agent to report it."""
         if self._last is None or Path(f"/proc/{self._last.pid}").exists():
             self._words.skip()
         elif said := self._words.new(now):
-            _say(f"the BGP speaker says: {said}")
+            _say(f"message of the BGP speaker: {said}")
 
     def _take_back(self) -> None:
         try:
@@ -121,8 +120,8 @@ class Watch:
         finally:
             if process.end(self._runtime):
                 said = last(self._runtime / process.FOLDER)
-                words = f"; its last words: {said}" if said else ""
-                _say(f"the lease is over or the switch is off: ended the BGP speaker{words}")
+                words = f"; its last message: {said}" if said else ""
+                _say(f"the lease ended or steering is switched off: ended the BGP speaker{words}")
 
     def _take_back_from_kernel(self) -> None:
         if self._last is None:
@@ -136,14 +135,14 @@ class Watch:
         if left:
             raise OSError("; ".join(map(str, left)))
         if taken:
-            _say("the lease is over or the switch is off: took back all rules and routes")
+            _say("the lease ended or steering is switched off: removed all rules and routes")
         self._pause = _BACK_OFF[0]
 
 
 def guard(*, runtime: Path, lock: int) -> None:
-    """Watches until there is nothing left to guard, or another guard has taken the place.
+    """Checks the lease until there is nothing left to guard, or another guard has taken over.
 
-    `lock` is the open file that this process holds locked.
+    `lock` is the descriptor of the lock file, which this process holds locked.
     """
     watch = Watch(runtime=runtime)
     while True:
@@ -152,10 +151,10 @@ def guard(*, runtime: Path, lock: int) -> None:
                 return
             pause = watch.look()
         except Exception as error:  # noqa: BLE001
-            # Elsewhere a bug ends the process because the lease makes that safe. Here is the
-            # lease: whatever went wrong, the only safe thing is to try again.
+            # Elsewhere a bug ends the process, because the lease makes that safe. This process
+            # enforces the lease: whatever went wrong, the only safe thing is to try again.
             pause = watch.failed()
-            _say(f"could not take everything back, trying again in {pause:.1f} s: {error}")
+            _say(f"could not remove everything, trying again in {pause:.1f} s: {error}")
         if pause is None:
             return
         _sleep(pause, lock)
@@ -178,25 +177,25 @@ def _beat(lock: int) -> None:
 
 
 def _succeeded(lock: int, path: Path) -> bool:
-    """Whether the lock is another file now, since someone emptied the directory, and is held."""
+    """Whether the path is a new lock file (the directory was emptied) that another guard holds."""
     try:
         if os.path.samestat(os.fstat(lock), path.stat()):
             return False
         other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False  # whoever needs a guard starts one
+        return False  # an agent that needs a guard starts one
     try:
-        return not _try(other, fcntl.LOCK_SH)  # as in `guard_client`: it disturbs nobody
+        return not _try(other, fcntl.LOCK_SH)  # as in `guard_client`: disturbs no other check
     finally:
         os.close(other)
 
 
 @contextlib.contextmanager
 def holding(lock: Path, *, take_over: bool) -> Iterator[int | None]:
-    """Holds the lock and says so: its descriptor; None when another guard has it and may keep it.
+    """Takes the lock and writes the process id into it; its descriptor.
 
-    Taking over asks the other one to go only once this process is ready in its place, so the
-    time without a guard is that of one signal.
+    None when another guard holds it. With `take_over` the other guard is signalled to end. This
+    process is ready by then, so the time without a guard is that of one signal.
     """
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -225,7 +224,7 @@ def _try(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
 
 
 def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
-    """Signals the lock's holder, if what it wrote there still names a guard."""
+    """Signals the process whose id is in the lock file, if it is a guard."""
     written = os.pread(descriptor, 32, 0).strip()
     if not written.isdigit():
         return
@@ -236,14 +235,14 @@ def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
 
 
 def _fill_up() -> None:
-    """What an agent started without, say with `2>&-`, must not become the lock's descriptor."""
+    """Opens descriptors 0 to 2 if they are closed (`2>&-`): the lock must not become one."""
     while (null := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
         pass
     os.close(null)
 
 
 def _let_go() -> None:
-    """Holds nothing of the parent's any more: not its log, nor what it was started with."""
+    """Replaces standard input, output and error by /dev/null: they are the parent's."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
@@ -255,11 +254,11 @@ def _say(text: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status 0: nothing to guard any more, or another guard is there."""
+    """Exit status 0: nothing is left to guard, or another guard runs."""
     take_over = TAKE_OVER in arguments
-    # An agent of version 0.1.0, over whose files a newer one was installed, names `state` as well.
+    # An agent of version 0.1.0, with newer files installed over its own, names `state` as well.
     runtime, *_ = (Path(argument) for argument in arguments if argument != TAKE_OVER)
-    # The agent's terminal and its service manager's reload are not for us.
+    # An interrupt at the agent's terminal, and a reload of its unit, are not for the guard.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.chdir("/")

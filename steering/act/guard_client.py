@@ -1,8 +1,9 @@
-"""The agent's side of the guard: sees to it that there always is one.
+"""The agent's side of the guard: keeps one running.
 
-The guard is started in a session of its own, so a signal to the agent's group, its terminal's
-end or its own kill -9 don't reach it. It is there while it holds its lock and says so at each of
-its looks: one that only holds the lock was stopped or hangs, and is replaced.
+The guard is started in its own session. So a signal to the agent's process group, the end of its
+terminal and a kill -9 of the agent don't reach it. A guard counts as running while it holds its
+lock and its heartbeat goes on. One that holds the lock without a heartbeat was stopped or hangs,
+and is replaced.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from steering.model import Seconds
 
 _STARTING: Seconds = 5.0  # longer than an interpreter takes on a busy host
 SILENT: Seconds = 3.0
-"""Six looks: a guard that has not looked for so long looks no more."""
+"""Six checks: a guard without a heartbeat for this long hangs."""
 
 
 def start_guard(*, runtime: Path, take_over: bool = False) -> int:
-    """Starts a guard; its process id. Raises OSError where no process can be had.
+    """Starts a guard; its process id. Raises OSError if no process can be started.
 
-    Its standard error is the agent's until it watches. With -S and the path of this very package
-    it loads nothing but the standard library and the code that the agent runs.
+    Its standard error is the agent's until it holds the lock. With -S and the path of this package
+    it loads only the standard library and the same code as the agent.
     """
     root = str(Path(steering.__file__).resolve().parent.parent)
     arguments = [sys.executable, "-P", "-S", "-m", "steering.act.guard"]
@@ -51,12 +52,12 @@ def start_guard(*, runtime: Path, take_over: bool = False) -> int:
 
 
 class GuardClient:
-    """The guard as the agent sees it: a lock that some process holds, and shows that it lives."""
+    """The guard as the agent sees it: a lock that some process holds, and a heartbeat."""
 
     def __init__(self, *, runtime: Path) -> None:
         self._runtime = runtime
         self._children: list[int] = []
-        """Guards that we started and that were not seen to end, the youngest last."""
+        """Guards that this process started and has not reaped, the newest last."""
         self._started: Seconds = float("-inf")
         self._lock: int | None = None
         self._beat: int | None = None
@@ -64,19 +65,19 @@ class GuardClient:
         self._looked: Seconds = float("-inf")
 
     def close(self) -> None:
-        """Let go of what is open here. The guard goes on."""
+        """Closes the lock file. The guard goes on."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def present(self) -> bool:
-        """Whether a guard holds the lock now, and looks. Takes no new descriptor as a rule."""
+        """Whether a guard holds the lock now, with a heartbeat. Usually opens no new descriptor."""
         lock = self._open()
         if lock is None:
             return False
         try:
-            # A shared lock: it disturbs no other agent that looks, and a starting guard tries
-            # again within a hundredth of a second.
+            # A shared lock does not disturb another agent's check, and a starting guard tries
+            # again within 10 ms.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return self._looks(lock)
@@ -84,7 +85,7 @@ class GuardClient:
         return False
 
     def _open(self) -> int | None:
-        """The lock's file, as it is in the directory now; None where there is none."""
+        """The lock file that is in the directory now; None if there is none."""
         path = self._runtime / LOCK
         try:
             if self._lock is not None and os.path.samestat(os.fstat(self._lock), path.stat()):
@@ -96,9 +97,10 @@ class GuardClient:
         return self._lock
 
     def _looks(self, lock: int) -> bool:
-        """Whether it has shown itself within SILENT, of which no more counts than was seen here.
+        """Whether there was a heartbeat within SILENT.
 
-        So a host, or an agent, that slept for an hour does not take that for the guard's silence.
+        Only time that this process observed counts: a suspended host or agent must not take its
+        own pause for the guard's.
         """
         beat, now = os.fstat(lock).st_mtime_ns, time.monotonic()
         seen, self._looked = min(now - self._looked, 2 * LOOK), now
@@ -107,7 +109,7 @@ class GuardClient:
         return self._silent <= SILENT
 
     def ensure(self) -> bool:
-        """Whether a guard is there; starts one where none is. To be called each second.
+        """Whether a guard runs; starts one if not. To be called each second.
 
         Raises OSError when a guard can't be started: then nothing may be installed.
         """
@@ -116,15 +118,15 @@ class GuardClient:
             return True
         starting = time.monotonic() - self._started < _STARTING
         if self._silent > SILENT and not starting:
-            self._start(take_over=True)  # it holds the lock still
+            self._start(take_over=True)  # the hanging one still holds the lock
         elif not (alive and starting):
             self._start(take_over=False)
         return False
 
     def replace(self) -> None:
-        """Starts a guard of this version that takes the place of an older one.
+        """Starts a guard of this version in place of an older one.
 
-        The older one holds on until the new one is loaded. Raises OSError as `ensure`.
+        The older one runs until the new one is loaded. Raises OSError as `ensure`.
         """
         self._start(take_over=True)
 
@@ -134,7 +136,7 @@ class GuardClient:
         self._started = time.monotonic()
 
     def _youngest_runs(self) -> bool:
-        """Takes note of the end of those that we started, so that no zombie stays."""
+        """Reaps ended guards of this process; whether the newest one still runs."""
         youngest = self._children[-1:]
         self._children = [pid for pid in self._children if _lives(pid)]
         return bool(youngest) and youngest == self._children[-1:]
@@ -147,7 +149,7 @@ def _lives(child: int) -> bool:
 
 
 def found(lease: Lease, beside: Sequence[LeaseState] = ()) -> tuple[LeaseState, ...]:
-    """The leases in force: this one's, and those of other directories.
+    """The leases in force: that of `lease`, and those of other directories (`beside`).
 
     Raises OSError when the file can't be read.
     """
@@ -158,9 +160,9 @@ def found(lease: Lease, beside: Sequence[LeaseState] = ()) -> tuple[LeaseState, 
 def inherited(
     lease: Lease, claim: Claim, *, beside: Sequence[LeaseState] = ()
 ) -> tuple[Claim, ...]:
-    """Other claims that a valid lease covers: what they own goes when the present one is served.
+    """Other claims that a lease in force covers.
 
-    Raises as `found`.
+    What they own is removed once the present claim is installed. Raises as `found`.
     """
     covered = (before for state in found(lease, beside) for before in state.claims)
     return tuple(dict.fromkeys(before for before in covered if before != claim))
@@ -173,11 +175,11 @@ def leftovers(
     *,
     beside: Sequence[LeaseState] = (),
 ) -> tuple[KernelProblem, ...]:
-    """What an agent does first: leaves what a valid lease covers, takes back all else.
+    """Removes what no lease in force covers. An agent calls this first.
 
-    A restart within the lease touches no route; see `inherited`. Otherwise what the old claims
-    owned is taken out, and what the present one owns as well, whoever left it. Returns what
-    would not go. Raises OSError when the kernel or the file can't be read.
+    A restart within the lease changes no route; see `inherited`. Otherwise all that the old claims
+    and the present one own is removed. Returns what could not be removed. Raises OSError when the
+    kernel or the file can't be read.
     """
     if found(lease, beside):
         return ()

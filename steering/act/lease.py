@@ -1,11 +1,12 @@
-"""How long what we installed may stay: a file that the agent renews and the guard reads.
+"""The lease: a file that says how long installed routes may stay. The agent renews it, the guard
+reads it.
 
-The deadline is on CLOCK_BOOTTIME, which no one can set and which runs on through suspend,
-so setting the host's clock neither ends a lease early nor makes it last. The boot id voids
-a lease from before a restart of the host, when the kernel has forgotten our routes too.
+The deadline is on CLOCK_BOOTTIME, which can't be set and runs on through suspend. So setting the
+host's clock neither shortens nor extends a lease. The boot id makes a lease from before a restart
+of the host invalid; the kernel has lost the routes by then too.
 
-What is leased changes seldom, and is put in place as a new file then. The deadline is renewed in
-that file, in `slots`: it takes no descriptor, no room and no directory to go on.
+The leased claims change seldom; then a new file replaces the old one. The deadline is renewed in
+place, in `slots`: that needs no new descriptor, no disk space and no directory entry.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ from steering.system.files import write_atomically
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseState:
-    """A lease as the file has it."""
+    """The content of a lease file."""
 
     claim: Claim | None
-    """None: the file is damaged, so nobody knows what it allowed."""
+    """None: the file is damaged, so it is not known what it allowed."""
     boot: str
     deadline: Seconds  # on CLOCK_BOOTTIME
     pid: int
     former: tuple[Claim, ...] = ()
-    """What was claimed before, and may still have something in the kernel."""
+    """Earlier claims, which may still own something in the kernel."""
 
     @property
     def claims(self) -> tuple[Claim, ...]:
-        """Everything that is to go when the lease is over."""
+        """All claims whose routes and rules are removed when the lease ends."""
         return (*self.former, *([self.claim] if self.claim else []))
 
     def expired(self, now: Seconds, boot: str) -> bool:
-        """Whether it is over. `now` is on CLOCK_BOOTTIME, `boot` the present boot's id."""
+        """Whether it has ended. `now` is on CLOCK_BOOTTIME, `boot` is the id of this boot."""
         return self.claim is None or self.boot != boot or now >= self.deadline
 
 
 _READINGS = 3
-"""A reader that was held up while both slots were renewed reads again."""
+"""A reader reads again if both slots were renewed while it read."""
 _DAMAGED = LeaseState(claim=None, boot="", deadline=0.0, pid=0)
 
 
@@ -80,11 +81,11 @@ class Lease:
         former: Sequence[Claim] = (),
         until: Seconds = math.inf,
     ) -> Seconds:
-        """Lets what these claims own stay for so many seconds from now; the deadline.
+        """Extends the lease of these claims to so many seconds from now; the deadline.
 
-        That is `until`, on CLOCK_BOOTTIME as well, where it comes first. A file that was taken
-        away, with its directory or without, is put in place again. Raises OSError when the
-        file can't be written; the old lease then runs on to its end.
+        `until`, also on CLOCK_BOOTTIME, limits the deadline. If the file or its directory was
+        removed, it is made again. Raises OSError when the file can't be written; the old lease
+        then runs to its end.
         """
         deadline = min(boot_time() + seconds, until)
         if self._slots is not None and self._leased == (claim, *former) and self._in_place():
@@ -94,13 +95,13 @@ class Lease:
         return deadline
 
     def close(self) -> None:
-        """Let go of the file. The lease runs on to its end."""
+        """Closes the file. The lease runs to its end."""
         if self._file is not None:
             os.close(self._file)
         self._file = self._slots = None
 
     def _in_place(self) -> bool:
-        """Whether the file that is open here is the one that a reader finds."""
+        """Whether the open file is still the one at `path`, which readers open."""
         assert self._file is not None
         try:
             return os.path.samestat(os.fstat(self._file), self.path.stat())
@@ -112,7 +113,7 @@ class Lease:
         value = {
             "claim": _without_mask(claim),
             "boot": self._boot,
-            "deadline": deadline,  # for version 0.1.0, which knows of no slots
+            "deadline": deadline,  # for version 0.1.0, which has no slots
             "pid": os.getpid(),
             "former": [_without_mask(before) for before in former],
             "masks": [each.mask for each in (claim, *former)],
@@ -124,9 +125,9 @@ class Lease:
         self._slots, self._leased = Slots(self._file, len(head)), (claim, *former)
 
     def read(self) -> LeaseState | None:
-        """The lease, None where there is none. A damaged one reads as expired.
+        """The lease; None if there is no file. A damaged one reads as expired.
 
-        Raises OSError only when the file is there and can't be read.
+        Raises OSError only when the file exists and can't be read.
         """
         state = None
         for _ in range(_READINGS):
@@ -148,21 +149,21 @@ _SLOTS = "renewed"
 
 
 def _without_mask(claim: Claim) -> str:
-    """The claim as version 0.1.0 wrote it, which takes any other text for a damaged lease.
+    """The claim in the format of version 0.1.0, which takes any other text for a damaged lease.
 
-    Its guard runs on until this version's has taken its place, and would take all back. What a
-    mask is about does not concern it: it knows its rules by preference and protocol.
+    A guard of that version runs until one of this version has replaced it, and would remove
+    everything. It needs no mask: it finds its rules by preference and protocol.
     """
     return replace(claim, mask=bounds.U32).to_json()
 
 
 def _claims(value: Mapping[str, object]) -> list[Claim]:
-    """The claim and the former ones, with their masks; those of version 0.1.0 are full."""
+    """The claim, then the former ones, with their masks; those of version 0.1.0 have all bits."""
     former = value.get("former", ())
     texts = [value["claim"], *(former if isinstance(former, list) else ())]
     masks = value.get("masks", [bounds.U32] * len(texts))
     if not isinstance(masks, list) or not all(type(mask) is int for mask in masks):
-        raise TypeError("masks are whole numbers")
+        raise TypeError("masks: wanted a list of integers")
     return [
         replace(Claim.from_json(text), mask=mask) for text, mask in zip(texts, masks, strict=True)
     ]
@@ -174,7 +175,7 @@ def _state(data: bytes) -> LeaseState:
         deadline: float | None = value["deadline"]
         if _SLOTS in value:
             deadline = slots.read(value[_SLOTS].encode())
-        if deadline is None or not math.isfinite(deadline):  # JSON as Python reads it has these
+        if deadline is None or not math.isfinite(deadline):  # Python's JSON has NaN and Infinity
             return _DAMAGED
         claim, *former = _claims(value)
         return LeaseState(

@@ -1,9 +1,9 @@
-"""The lease is renewed by a thread of its own for as long as the loop turns.
+"""A thread that renews the lease while the agent's loop turns.
 
-A turn that takes long (a slow dump of the kernel's tables, a slow disk) does not age the lease.
-A loop that has not turned for HUNG hangs: from then on its lease runs out. So nothing but the
-loop's own end, or its hanging, ends a lease; a full disk or a lack of descriptors does not, since
-`Lease` renews in place.
+A slow turn (a slow dump of the kernel's tables, a slow disk) does not shorten the lease. A loop
+without a turn for HUNG seconds hangs: from then on the lease is not renewed. So a lease ends only
+when the loop ends or hangs. A full disk or a lack of descriptors does not end it, since `Lease`
+renews in place.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from steering.act.lease import Lease, boot_time
 from steering.model import Seconds
 
 HUNG: Seconds = 5.0
-"""A loop without a turn for longer than this hangs; where the lease is shorter, than the lease."""
+"""A loop without a turn for longer than this, or than a shorter lease, counts as hanging."""
 EVERY: Seconds = 1.0
 OFTEN = 1 / 4
-"""How often the thread renews: each second, or so often in a lease that is short."""
+"""The thread renews each second, or after this fraction of a lease that is short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Terms:
-    """What is to be renewed, and since when the loop has been silent."""
+    """What is renewed, and when the loop turned last."""
 
     claim: Claim
     seconds: Seconds
@@ -36,11 +36,11 @@ class _Terms:
 
 
 class LeaseRenewal:
-    """Renews one lease. All methods are the loop's; the thread is this object's own."""
+    """Renews one lease in its own thread. The loop calls all public methods."""
 
     def __init__(self, lease: Lease) -> None:
         self.deadline: Seconds = -math.inf
-        """When the lease that was written last ends, on CLOCK_BOOTTIME."""
+        """When the lease written last ends, on CLOCK_BOOTTIME."""
         self._lease = lease
         self._terms: _Terms | None = None
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class LeaseRenewal:
         former: Sequence[Claim] = (),
         until: Seconds = math.inf,
     ) -> None:
-        """Renew the lease now and go on with the same until the loop hangs; as `Lease.renew`."""
+        """Renews the lease now and keeps renewing it until the loop hangs; as `Lease.renew`."""
         with self._lock:
             self._terms = None
             self.deadline = self._lease.renew(claim, seconds, former=former, until=until)
@@ -67,12 +67,12 @@ class LeaseRenewal:
             self._thread.start()
 
     def pause(self) -> None:
-        """Renew no more until the next turn: the lease runs on to its end."""
+        """Stops renewing until the next turn: the lease runs to its end."""
         with self._lock:
             self._terms = None
 
     def close(self) -> None:
-        """Renew no more at all."""
+        """Stops renewing, and ends the thread."""
         self.pause()
         self._ended.set()
         if self._thread is not None:
@@ -80,21 +80,22 @@ class LeaseRenewal:
         self._lease.close()
 
     def renew(self) -> None:
-        """What the thread does each time. Never lets a lease live again that has run out."""
+        """One renewal by the thread. Never revives a lease that has ended."""
         with self._lock:
             terms, now = self._terms, boot_time()
             if terms is None or now > self.deadline:
                 return
             if now - terms.turned > min(HUNG, terms.seconds):
                 return
-            # Whoever is stopped right here, for longer than the lease, renews nothing any more.
+            # With this limit a process that is stopped here for longer than the lease can't revive
+            # it.
             until = min(terms.until, now + terms.seconds)
             try:
                 self.deadline = self._lease.renew(
                     terms.claim, terms.seconds, former=terms.former, until=until
                 )
             except OSError:
-                self._terms = None  # the next turn meets the same, and says so
+                self._terms = None  # the next turn gets the same error, and reports it
 
     def _run(self) -> None:
         while not self._ended.wait(self._pause()):

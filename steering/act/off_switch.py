@@ -1,11 +1,10 @@
-"""The off switch: a file that outlasts the agent, and taking everything back at once.
+"""The off switch: two files that prevent new routes, and the removal of everything at once.
 
-The switch lies in two places. What is in the runtime directory is in force: it is in memory, so
-neither a full disk nor one that hangs can keep it from being thrown. What is in the state
-directory keeps it off over a restart of the host; a child writes it meanwhile, and whoever
-switches waits for the disk only once nothing of ours is left. Nothing here needs a running
-agent, a guard or a configuration that still parses: the second incident's kill switch failed
-because it hung on what it was to stop.
+The file in the runtime directory is in force. That directory is in memory, so a full or hanging
+disk can't prevent the switch. The file in the state directory keeps steering off over a restart of
+the host. A child process writes it at the same time; the caller waits for the disk only after
+everything is removed. This needs no running agent, no guard and no valid configuration: in the
+second incident the kill switch failed because it depended on what it was to stop.
 """
 
 from __future__ import annotations
@@ -31,11 +30,13 @@ if TYPE_CHECKING:
     from steering.act.kernel.acting_agents import ActingAgent
 
 DISK: Seconds = 5.0
-"""How long the disk may take: one that is busy takes seconds to sync, one that hangs for ever."""
-_AT_MOST: Seconds = 0.8  # of the second that everything in memory may take
-_LOOK_AGAIN: Seconds = 0.05
-_CALM = 3  # so many looks in a row find nothing of ours: a racing agent's turn has ended
-_LARGEST = 65536  # bytes of a switch: a reason is typed into one line of a shell
+"""Time limit for the disk: a busy one takes seconds to sync, a hanging one never ends."""
+_TIME_LIMIT: Seconds = 0.8  # of the second that everything in memory may take
+_CHECK_EVERY: Seconds = 0.05
+_CLEAN_CHECKS = (
+    3  # so many checks in a row find nothing of ours: a turn that raced with us has ended
+)
+_LARGEST = 65536  # bytes of a switch file: the reason is typed into one line of a shell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,42 +49,44 @@ class OffRecord:
 
 
 class OffSwitch:
-    """The switch of one host. It is off while either of its two files is there."""
+    """The switch of one host. Steering is off while either of the two files exists."""
 
     def __init__(self, *, state: Path, runtime: Path) -> None:
         self._kept, self._in_force = state / "off", runtime / process.SWITCH
         self._places = (self._kept, self._in_force)
 
     def engage(self, reason: str, by: str) -> tuple[KernelProblem, ...]:
-        """Switches off and waits for the disk. Returns the places where it could not be put.
+        """Switches off and waits for the disk. Returns the files that could not be written.
 
-        None is fine; one means off for now, but for the state directory not beyond a restart
-        of the host; two means not off at all.
+        No problem: off over restarts. One problem: if it is the file in the state directory, off
+        only until a restart of the host. Two: not off.
         """
         thrown = self.throw(reason, by)
-        return tuple(trouble for trouble in (thrown.kept(), thrown.trouble) if trouble)
+        return tuple(problem for problem in (thrown.kept(), thrown.problem) if problem)
 
     def throw(self, reason: str, by: str) -> Thrown:
-        """Switches off; the disk is still at it."""
+        """Switches off, and starts to write the file on disk without waiting for it."""
         text = json.dumps({"time": time.time(), "by": by, "reason": reason})
-        trouble = None
+        problem = None
         try:
             self._in_force.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._in_force, text)
         except OSError as error:
-            trouble = _trouble(self._in_force, _words(error))
-        return Thrown(self._kept, text, trouble)
+            problem = _problem(self._in_force, _text_of(error))
+        return Thrown(self._kept, text, problem)
 
     def engaged(self) -> bool:
-        """Whether it is off: one stat call. A switch that can't be looked at counts as off.
+        """Whether steering is off: one stat call. A file that can't be checked counts as off.
 
-        In the runtime directory alone: the other one may hang with its disk. `agent.state_off`
-        looks at that one, and throws this one where it finds it.
+        Only the runtime directory is checked: the disk of the other one may hang. `agent.state_off`
+        checks that one, and sets this one when it finds it.
         """
         return _may_exist(self._places[1])
 
     def record(self) -> OffRecord | None:
-        """What was said when it was switched off; None where nobody can tell. As `engaged`."""
+        """Who switched off, when and why; None if that can't be read. Checks the same file as
+        `engaged`.
+        """
         for place in self._places[1:]:
             try:
                 value = json.loads(read_regular(place, _LARGEST))
@@ -97,14 +100,16 @@ class OffSwitch:
     def release(self) -> bool:
         """Switches on; whether it was off.
 
-        What is kept goes first, durably, and what is in force only then: whoever dies in between
-        leaves it off. Raises OSError, and TimeoutError where the disk does not answer, when a
-        file of the switch can't be removed: it is off still.
+        The file in the state directory is removed first, durably, then the one in force: a process
+        that dies in between leaves steering off. Raises OSError when a file can't be removed, and
+        TimeoutError when the disk does not answer: steering is then still off.
         """
-        said, ended = Child(lambda tell: _removed(self._kept, tell)).result(time.monotonic() + DISK)
+        result, ended = Child(lambda tell: _removed(self._kept, tell)).result(
+            time.monotonic() + DISK
+        )
         if not ended:
-            raise TimeoutError(f"{self._kept}: {_SILENT}")
-        was = json.loads(said or b'[5, "could not be removed"]')
+            raise TimeoutError(f"{self._kept}: {_NO_ANSWER}")
+        was = json.loads(result or b'[5, "could not be removed"]')
         if not isinstance(was, bool):
             raise OSError(*was, str(self._kept))
         try:
@@ -115,25 +120,27 @@ class OffSwitch:
 
 
 class Thrown:
-    """A switch that was just thrown."""
+    """A switch that was just set."""
 
-    def __init__(self, kept: Path, text: str, trouble: KernelProblem | None) -> None:
+    def __init__(self, kept: Path, text: str, problem: KernelProblem | None) -> None:
         self._kept = kept
-        self.trouble = trouble
-        """Why it is not in force now; None: it is."""
+        self.problem = problem
+        """Why it is not in force; None: it is."""
         self._until: Instant = time.monotonic() + DISK
         self._child = Child(lambda tell: _written(kept, text, tell))
 
     def kept(self) -> KernelProblem | None:
-        """Waits for the disk; why it is not kept over a restart of the host, None if it is."""
-        said, ended = self._child.result(self._until)
-        if said == _DONE:
+        """Waits for the disk; why steering does not stay off over a restart, None if it does."""
+        result, ended = self._child.result(self._until)
+        if result == _DONE:
             return None
-        return _trouble(self._kept, said.decode() or ("could not be written" if ended else _SILENT))
+        return _problem(
+            self._kept, result.decode() or ("could not be written" if ended else _NO_ANSWER)
+        )
 
 
 _DONE = b"done"
-_SILENT = f"the file system does not answer within {DISK:.0f} s"
+_NO_ANSWER = f"the file system does not answer within {DISK:.0f} s"
 
 
 def _written(place: Path, text: str, tell: Tell) -> None:
@@ -141,17 +148,17 @@ def _written(place: Path, text: str, tell: Tell) -> None:
         make_directory(place.parent)
         write_atomically(place, text, durable=True)
     except OSError as error:
-        tell(_words(error).encode())
+        tell(_text_of(error).encode())
     else:
         tell(_DONE)
 
 
 def _removed(place: Path, tell: Tell) -> None:
     try:
-        said: object = remove(place)
+        result: object = remove(place)
     except OSError as error:
-        said = (error.errno, _words(error))
-    tell(json.dumps(said).encode())
+        result = (error.errno, _text_of(error))
+    tell(json.dumps(result).encode())
 
 
 def _may_exist(path: Path) -> bool:
@@ -166,14 +173,14 @@ def _may_exist(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchedOff:
-    """What came of switching off."""
+    """The result of switching off."""
 
     engaged: bool
-    """The agent, if one runs, will install nothing any more."""
+    """A running agent will install nothing any more."""
     lasting: bool
-    """It stays off when the host restarts, be it by a power cut."""
+    """It stays off when the host restarts, also after a power cut."""
     gone: bool
-    """Nothing of ours is in the kernel, no BGP speaker of ours runs, and nobody puts it back."""
+    """Nothing of ours is in the kernel, our BGP speaker has ended, and no agent reinstalls it."""
     beside: tuple[ActingAgent, ...]
     """Agents of other configurations, which act on other tables and go on."""
     troubles: tuple[KernelProblem, ...]
@@ -189,25 +196,25 @@ def switch_off(
     actuator: Callable[[Claim], KernelActuator] = KernelActuator,
     taken_back: Callable[[Seconds], None] = lambda _seconds: None,
 ) -> SwitchedOff:
-    """Throws the switch, takes back all that the lease's claims own, and waits for the disk.
+    """Sets the switch, removes everything that the lease's claims own, and waits for the disk.
 
-    `configured` is asked for another claim once the switch is thrown, and only where the lease
-    names none: it may take its time, or fail, and the switch holds. `taken_back` is told, in
-    seconds, when nothing of ours is left and the switch is in force.
+    `configured` is called for another claim after the switch is set, and only if the lease names
+    none: it may be slow or fail, the switch holds. `taken_back` is called, with the seconds that it
+    took, when nothing of ours is left and the switch is in force.
 
-    Looks again until it has stayed away for a moment, since an agent may be in the middle of
-    a turn that began before the switch. Takes at most a second beside what `configured` takes
-    and the disk. Raises nothing of its own: what did not work is in the troubles.
+    The removal is checked several times, since an agent may be in the middle of a turn that began
+    before the switch. This takes at most a second, plus the time of `configured` and of the disk.
+    Raises nothing of its own: what failed is in `troubles`.
     """
     started = time.monotonic()
     thrown = OffSwitch(state=state, runtime=runtime).throw(reason, by)
-    troubles = [thrown.trouble] if thrown.trouble else []
+    troubles = [thrown.problem] if thrown.problem else []
     claims: list[Claim] = []
     lease = None
     try:
         lease = Lease(runtime).read()
     except OSError as error:
-        troubles.append(KernelProblem(what=f"lease in {runtime}", because=_words(error)))
+        troubles.append(KernelProblem(what=f"lease in {runtime}", because=_text_of(error)))
     else:
         if lease is not None:
             claims += lease.claims
@@ -224,13 +231,13 @@ def switch_off(
         )
     tables = {table for claim in claims for table in claim.tables}
     acting = _elsewhere(runtime)
-    left += tuple(_puts_back(one) for one in acting if one.table in tables)
+    left += tuple(_reinstalls(one) for one in acting if one.table in tables)
     gone = bool(claims) and not left
-    if gone and not thrown.trouble:
+    if gone and not thrown.problem:
         taken_back(time.monotonic() - started)
     unkept = thrown.kept()
     return SwitchedOff(
-        engaged=not thrown.trouble,
+        engaged=not thrown.problem,
         lasting=not unkept,
         gone=gone,
         beside=tuple(one for one in acting if one.table not in tables),
@@ -241,14 +248,14 @@ def switch_off(
 def _take_back(
     claims: list[Claim], runtime: Path, actuator: Callable[[Claim], KernelActuator]
 ) -> tuple[KernelProblem, ...]:
-    """Takes out what the claims own, ends the speaker, and looks whether both last."""
-    until = time.monotonic() + _AT_MOST
-    for claim in claims:  # at once: a speaker may take its time to end
+    """Removes what the claims own, ends the speaker, and checks that neither comes back."""
+    until = time.monotonic() + _TIME_LIMIT
+    for claim in claims:  # at once: a speaker may take a while to end
         with contextlib.suppress(OSError), actuator(claim) as kernel:
             kernel.withdraw()
     _end_speaker(runtime)
-    left = tuple(trouble for claim in claims for trouble in _settle(claim, actuator, until))
-    return _end_speaker(runtime) + left  # one that a racing agent's last turn was starting
+    left = tuple(problem for claim in claims for problem in _settle(claim, actuator, until))
+    return _end_speaker(runtime) + left  # again: a turn that raced with us may have started one
 
 
 def _settle(
@@ -256,47 +263,47 @@ def _settle(
 ) -> tuple[KernelProblem, ...]:
     try:
         with actuator(claim) as kernel:
-            calm = 0
+            clean = 0
             left = kernel.withdraw()
-            while calm < _CALM and time.monotonic() < until:
-                time.sleep(_LOOK_AGAIN)
-                calm = 0 if kernel.remains() else calm + 1
+            while clean < _CLEAN_CHECKS and time.monotonic() < until:
+                time.sleep(_CHECK_EVERY)
+                clean = 0 if kernel.remains() else clean + 1
                 left = kernel.withdraw()
             return left
     except OSError as error:
-        return (KernelProblem(what="routes and rules", because=_words(error)),)
+        return (KernelProblem(what="routes and rules", because=_text_of(error)),)
 
 
 def _end_speaker(runtime: Path) -> tuple[KernelProblem, ...]:
     try:
         process.end(runtime)
     except OSError as error:
-        return (KernelProblem(what="BGP speaker", because=_words(error)),)
+        return (KernelProblem(what="BGP speaker", because=_text_of(error)),)
     return ()
 
 
 def _elsewhere(runtime: Path) -> tuple[ActingAgent, ...]:
     from steering.act.kernel.acting_agents import (
-        elsewhere,  # loaded when everything is out
+        elsewhere,  # loaded when everything is removed
     )
 
     try:
         return elsewhere(runtime)
-    except OSError:  # this kernel does not list sockets: nobody can tell
+    except OSError:  # this kernel does not list sockets, so other agents can't be found
         return ()
 
 
-def _puts_back(one: ActingAgent) -> KernelProblem:
+def _reinstalls(one: ActingAgent) -> KernelProblem:
     return KernelProblem(
         what=f"table {one.table}",
-        because=f"{one} acts on it by another configuration, and puts back what was taken out: "
-        "`steering off --config` with that one's file, or end it",
+        because=f"{one} acts on it by another configuration, and reinstalls what was removed: "
+        "run `steering off --config` with that configuration, or end the process",
     )
 
 
-def _trouble(place: Path, because: str) -> KernelProblem:
+def _problem(place: Path, because: str) -> KernelProblem:
     return KernelProblem(what=f"off switch {place}", because=because)
 
 
-def _words(error: OSError) -> str:
+def _text_of(error: OSError) -> str:
     return error.strerror or str(error)

@@ -1,9 +1,9 @@
-"""Guards of other runtime directories that cover what we claim.
+"""Guards of other runtime directories whose claims overlap this agent's.
 
-An agent whose configuration names another `runtime` than before finds neither its old lease nor
-its old guard there, while that guard takes back whatever it sees of the old claim once the old
-lease is over. So it looks among the processes of this network namespace, goes on within the lease
-that it finds, and ends the old guard once its own is in place.
+After a change of `runtime` an agent finds neither its old lease nor its old guard in the new
+directory. The old guard would remove everything of the old claim when the old lease ends. So the
+agent looks for guards among the processes of this network namespace, goes on within the lease that
+it finds, and ends the old guard once its own runs.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ _LOOK: Seconds = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherGuard:
-    """Another directory's guard, and the lease that it holds."""
+    """The guard of another directory, and the lease that it guards."""
 
     pid: int
     runtime: Path
     lease: LeaseState | None
-    """None: nobody can tell what it covers."""
+    """None: it can't be read, so it is not known what it covers."""
 
     def __str__(self) -> str:
         return f"the guard of {self.runtime} (process {self.pid})"
 
 
 def other_guards(runtime: Path, claim: Claim) -> tuple[OtherGuard, ...]:
-    """All guards but that of `runtime` which cover something of this claim, or may."""
+    """All guards of other directories that cover, or may cover, part of this claim."""
     return tuple(found for found in _guards() if _other(found, runtime) and _covers(found, claim))
 
 
 def leases_of(found: Sequence[OtherGuard]) -> tuple[LeaseState, ...]:
-    """What these guards hold, as far as that can be told."""
+    """The leases of these guards that can be read."""
     return tuple(rival.lease for rival in found if rival.lease is not None)
 
 
 def end(rival: OtherGuard) -> None:
-    """Ends it, and the speaker of its directory. Raises OSError where that does not end.
+    """Ends it, and the BGP speaker of its directory. Raises OSError if one does not end.
 
-    To be called when another guard is in place and a lease written that covers the same.
+    Call this only when another guard runs and a lease that covers the same is written.
     """
     started = time.monotonic()
     while _is_guard(rival.pid):
@@ -78,7 +78,7 @@ def _guards() -> Iterator[OtherGuard]:
                 continue
             pid, uid = int(folder.name), folder.stat().st_uid
             named = [word for word in words[words.index(_GUARD) + 1 :] if word.startswith(b"/")]
-            # Anybody may call a process so; what it says is believed of one that may act.
+            # Any user can give a process this command line. Only one that may change routes counts.
             if named and (uid in {0, os.geteuid()} or may_change_routes(pid, uid=uid)):
                 runtime = Path(os.fsdecode(named[0]))
                 yield OtherGuard(pid=pid, runtime=runtime, lease=_lease(runtime))

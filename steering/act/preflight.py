@@ -1,7 +1,7 @@
-"""Everything that would keep the actuator from working, found before anything is installed.
+"""Checks of this host before anything is installed. All findings are reported at once.
 
-It only reads, and it reports all at once. What stops the agent is a complaint with an exit
-code; what it can live with, but an operator should know, is a notice.
+The checks only read. A finding that stops the agent has an exit code. A finding that the operator
+should know, but that does not stop the agent, is a notice.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from steering import bounds, next_hop
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import askable, objection, unfit
-from steering.act.kernel.gateways import way_to
+from steering.act.kernel.gateways import route_to
 from steering.act.kernel.marks import shared_with
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
 from steering.system.side_thread import within
 
-_PATIENCE: Seconds = 2.0
-"""For a directory that may be on a disk that hangs."""
+_DISK_TIMEOUT: Seconds = 2.0
+"""Time limit for a directory: its disk may hang."""
 # linux/capability.h
-_NET_ADMIN = 12  # SO_MARK asks for it too
-_STRICT = 1  # rp_filter: the answer must come in where the route back leaves (RFC 3704, 2.2)
+_NET_ADMIN = 12  # SO_MARK needs it too
+_STRICT = 1  # rp_filter: an answer must arrive where the route back leaves (RFC 3704, 2.2)
 
 
 class Blame(enum.IntEnum):
-    """Whose fault a complaint is: the exit code where it has one, 0 for a mere notice."""
+    """Whose fault a finding is: its exit code, or 0 for a notice."""
 
     NOTICE = 0
     FAILED = 1
@@ -47,7 +47,7 @@ class Blame(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is not as it must be, where, and what is wanted."""
+    """One thing that is wrong, where, and what is wanted."""
 
     kind: Blame
     message: str
@@ -66,23 +66,23 @@ def preflight(
     former: Collection[Claim] = (),
     leased: bool = False,
 ) -> tuple[Finding, ...]:
-    """All complaints about this host, worst first. Raises nothing.
+    """All findings about this host, worst first. Raises nothing.
 
-    With `create` the two directories are made where they are missing and tried with an empty
-    file each; without, nothing at all is written. What `former` claims own is about to go. While a
-    lease is in force (`leased`), what others have among what is ours is a notice: not to go on
-    would end the steers, and the agent's alarm says the same.
+    With `create`, missing directories are made, and each is tried with an empty file. Without it
+    nothing is written. What the claims in `former` own will be removed soon, so it is no finding.
+    While a lease is in force (`leased`), foreign routes and rules within the claim are a notice:
+    stopping would end the steers, and the agent has an alarm for them.
     """
     directories = {"state": state, "runtime": runtime}
     found: list[Finding] = [*_capabilities(claim), *_directories(directories, create=create)]
     found += _shared_marks(claim)
     try:
-        with KernelReader(claim) as kernel, QuerySocket() as asking:
-            found += _families(claim, asking)
+        with KernelReader(claim) as kernel, QuerySocket() as query:
+            found += _families(claim, query)
             found += _occupied(kernel, former, Blame.NOTICE if leased else Blame.WRONG_INPUT)
             found += _addresses(claim, addresses, kernel.own_addresses())
             found += _bypassed(kernel, addresses)
-            found += _ways_out(claim, addresses, asking)
+            found += _uplinks(claim, addresses, query)
     except OSError as error:
         found.append(
             Finding(
@@ -92,26 +92,26 @@ def preflight(
                 message=f"kernel: routing can't be read over netlink: {error.strerror}",
             )
         )
-    return tuple(sorted(found, key=lambda complaint: -complaint.kind))
+    return tuple(sorted(found, key=lambda finding: -finding.kind))
 
 
 def _capabilities(claim: Claim) -> Iterator[Finding]:
     if not claim.sites:
-        return  # nothing is put into this kernel
+        return  # nothing is installed in this kernel
     if not may_change_routes("self"):
         yield Finding(
             kind=Blame.NOT_PERMITTED,
-            message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root "
-            "or give it in the unit (AmbientCapabilities=), or set mode: observe",
+            message="act.kernel: routes, rules and marked probes need CAP_NET_ADMIN: run as root, "
+            "grant it in the unit (AmbientCapabilities=), or set mode: observe",
         )
 
 
 def may_change_routes(process: int | Literal["self"], *, uid: int | None = None) -> bool:
-    """Whether a process has CAP_NET_ADMIN, and is this user's, if one is named.
+    """Whether a process has CAP_NET_ADMIN and, if `uid` is given, runs as this user.
 
-    Raises OSError where there is no such process.
+    Raises OSError if there is no such process.
     """
-    # A process gives itself its name: in it the kernel escapes "\n", and no other end of a line.
+    # A process chooses its own name. The kernel escapes "\n" in it, but no other line separator.
     lines = Path(f"/proc/{process}/status").read_bytes().split(b"\n")
     status = {key: value for key, _, value in (line.partition(b":") for line in lines)}
     effective = int(status[b"CapEff"], 16)
@@ -120,13 +120,13 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
 
 
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Finding]:
-    look = _try if create else _look_at
+    check = _try if create else _check
     for key, path in directories.items():
         try:
-            within(_PATIENCE, functools.partial(look, path), key)
+            within(_DISK_TIMEOUT, functools.partial(check, path), key)
         except TimeoutError as error:
             yield Finding(
-                # An agent steers without `state`; without `runtime` there is no lease.
+                # The agent can steer without `state`. Without `runtime` it has no lease.
                 kind=Blame.NOTICE if key == "state" else Blame.FAILED,
                 message=f"{key}: {path}: {error.strerror}: wanted a file system that answers",
             )
@@ -139,14 +139,14 @@ def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[F
 
 
 def _try(path: Path) -> None:
-    """Makes the directory, and a file in it that nobody sees. Raises OSError."""
+    """Makes the directory, and an unnamed temporary file in it. Raises OSError."""
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
         pass
 
 
-def _look_at(path: Path) -> None:
-    """Raises the OSError that making the directory, or a file in it, would meet."""
+def _check(path: Path) -> None:
+    """Raises the OSError that making the directory, or a file in it, would raise."""
     there = next(parent for parent in (path, *path.parents) if parent.exists())
     if not there.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -155,10 +155,10 @@ def _look_at(path: Path) -> None:
         raise OSError(denied, os.strerror(denied))
 
 
-def _families(claim: Claim, asking: QuerySocket) -> Iterator[Finding]:
+def _families(claim: Claim, query: QuerySocket) -> Iterator[Finding]:
     for family in claim.families:
-        # Every table of rules has at least the one that looks up the local table.
-        rules = asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+        # With policy routing there is at least the rule that looks up the local table.
+        rules = query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
         if not any(rule and rule.family is family for rule in map(rtnetlink.rule_from, rules)):
             yield Finding(
                 kind=Blame.FAILED,
@@ -171,18 +171,19 @@ def _occupied(kernel: KernelReader, former: Collection[Claim], kind: Blame) -> I
     claim = kernel.claim
     if not claim.sites:
         return
-    for trouble in kernel.foreign_rules_within():
+    for problem in kernel.foreign_rules_within():
         yield Finding(
             kind=Blame.NOTICE,
-            message=f"act.kernel: {trouble}: give it one outside {claim.preferences[0]} to "
-            f"{claim.preferences[-1]} (`ip rule add pref ...`) before it is needed",
+            message=f"act.kernel: {problem}: give that rule a preference outside "
+            f"{claim.preferences[0]} to {claim.preferences[-1]} (`ip rule add pref ...`): "
+            "our rules may need this one later",
         )
-    for trouble in kernel.foreign(besides=former):
+    for problem in kernel.foreign(besides=former):
         yield Finding(
             kind=kind,
-            message=f"act.kernel: {trouble}: wanted tables {claim.tables[0]} to "
+            message=f"act.kernel: {problem}: wanted tables {claim.tables[0]} to "
             f"{claim.tables[-1]}, preferences {claim.preferences[0]} to {claim.preferences[-1]} "
-            f"and marks {_marks(claim)} that nobody else uses",
+            f"and marks {_marks(claim)} that no other program uses",
         )
 
 
@@ -195,16 +196,16 @@ def _shared_marks(claim: Claim) -> Iterator[Finding]:
     if users:
         yield Finding(
             kind=Blame.NOTICE,
-            message=f"act.kernel.mark: {_marks(claim)} share bits with those of "
-            f"{', '.join(users)}: where one of these runs, its rules may catch our questions: "
-            f"wanted the usual mark {bounds.MARK:#x} under the mask {bounds.MASK:#x}, or bits "
-            "that nobody else on this host uses",
+            message=f"act.kernel.mark: {_marks(claim)} share bits with the marks of "
+            f"{', '.join(users)}: if one of these runs here, its rules may catch our probes: "
+            f"wanted the default mark {bounds.MARK:#x} under the mask {bounds.MASK:#x}, or bits "
+            "that no other program on this host uses",
         )
 
 
 def _bypassed(kernel: KernelReader, addresses: Collection[str]) -> Iterator[Finding]:
-    """Rules of others come and go: the agent runs beside them, acts on nothing they take past it,
-    and has an alarm for it.
+    """Foreign rules come and go, so they don't stop the agent. It steers no address whose packets
+    they catch, and has an alarm for it.
     """
     if kernel.claim.sites:
         for text in kernel.bypasses(addresses).texts():
@@ -213,7 +214,7 @@ def _bypassed(kernel: KernelReader, addresses: Collection[str]) -> Iterator[Find
 
 def _addresses(claim: Claim, addresses: Collection[str], own: Collection[str]) -> Iterator[Finding]:
     allowed = frozenset(addresses if claim.sites else ())
-    without: Counter[Family] = Counter()
+    unsteerable: Counter[Family] = Counter()
     for address in sorted(allowed):
         sites = [s for s in claim.sites if _is_in(address, claim, s)]
         if because := (
@@ -224,8 +225,8 @@ def _addresses(claim: Claim, addresses: Collection[str], own: Collection[str]) -
             message = f"policies: {address} can't be steered: {because}"
             yield Finding(kind=Blame.WRONG_INPUT, message=message)
         elif not sites:
-            without[Family.of(address)] += 1
-    for family, count in without.items():
+            unsteerable[Family.of(address)] += 1
+    for family, count in unsteerable.items():
         message = f"policies: {count} addresses can't be steered: no site has an {family} next hop"
         yield Finding(kind=Blame.NOTICE, message=message)
     for site, hops in claim.next_hops.items():
@@ -234,7 +235,7 @@ def _addresses(claim: Claim, addresses: Collection[str], own: Collection[str]) -
                 yield Finding(
                     kind=Blame.WRONG_INPUT,
                     message=f"sites.{site}.next_hop.{family}: {to} is this host itself: "
-                    f"wanted the router that leads to {site}",
+                    f"wanted a router that forwards to {site}",
                 )
 
 
@@ -245,40 +246,40 @@ def _is_in(address: str, claim: Claim, site: str) -> bool:
         return False
 
 
-def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> Iterator[Finding]:
+def _uplinks(claim: Claim, addresses: Collection[str], query: QuerySocket) -> Iterator[Finding]:
     for name in claim.transit_interfaces:
         try:
             if_nametoindex(name)
         except OSError:
             yield Finding(
                 kind=Blame.NOTICE,
-                message=f"transit_interfaces: there is no interface {name} now: packets from "
-                "other sites are kept from our detours only on the interfaces named here",
+                message=f"transit_interfaces: there is no interface {name} now: only packets that "
+                "arrive by these interfaces are exempt from our detours",
             )
     interfaces: set[str] = set()
     for site, hops in claim.next_hops.items():
         for family, to in hops.items():
             via, dev = next_hop.parts(to)
-            link = {dev} & _links() if dev else _link_of(via or "", asking, claim)
+            link = {dev} & _links() if dev else _link_of(via or "", query, claim)
             if not link:
                 yield Finding(
                     kind=Blame.NOTICE,
                     message=f"sites.{site}.next_hop.{family}: {to} is on no link of this host "
-                    f"now: nothing can be sent through {site} over {family} until it is",
+                    f"now: no {family} packets can go through {site} until it is",
                 )
             elif family is Family.IPV4:
                 interfaces |= link
     for family in Family:
-        mine = [a for a in askable(addresses, claim) if Family.of(a) is family]
-        way = way_to(asking, mine[0], claim.mark) if mine else None
-        if mine and way is None:
+        ours = [a for a in askable(addresses, claim) if Family.of(a) is family]
+        route = route_to(query, ours[0], claim.mark) if ours else None
+        if ours and route is None:
             yield Finding(
                 kind=Blame.NOTICE,
-                message=f"policies: this host has no route to their {len(mine)} {family} addresses "
-                "now: nothing is known of these until it has",
+                message=f"policies: this host has no route to their {len(ours)} {family} addresses "
+                "now: they are not measured until it has one",
             )
-        elif way is not None and family is Family.IPV4:
-            interfaces |= _named(way.oif)
+        elif route is not None and family is Family.IPV4:
+            interfaces |= _name_of_index(route.oif)
     yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
 
 
@@ -286,13 +287,13 @@ def _links() -> set[str]:
     return {name for _, name in if_nameindex()}
 
 
-def _link_of(address: str, asking: QuerySocket, claim: Claim) -> set[str]:
-    """The link that an address is on, if any."""
-    way = way_to(asking, address, claim.mark)
-    return set() if way is None or way.gateway is not None else _named(way.oif)
+def _link_of(address: str, query: QuerySocket, claim: Claim) -> set[str]:
+    """The link that an address is directly on; empty if there is none."""
+    route = route_to(query, address, claim.mark)
+    return set() if route is None or route.gateway is not None else _name_of_index(route.oif)
 
 
-def _named(index: int | None) -> set[str]:
+def _name_of_index(index: int | None) -> set[str]:
     try:
         return {if_indextoname(index)} if index else set()
     except OSError:
@@ -311,7 +312,7 @@ def _reverse_path(interface: str) -> Iterator[Finding]:
     if strictest == _STRICT:
         yield Finding(
             kind=Blame.NOTICE,
-            message=f"rp_filter: {interface} drops answers that come in another way than the "
-            "route back leaves, as those of the probes do while an address is steered: wanted "
+            message=f"rp_filter: {interface} drops packets whose route back leaves by another "
+            "interface. While an address is steered, answers to probes are such packets: wanted "
             f"sysctl -w net.ipv4.conf.{interface}.rp_filter=2",
         )

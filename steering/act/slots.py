@@ -1,7 +1,7 @@
-"""A number in a file that is renewed in place: no new descriptor, no more room, no torn reading.
+"""A number in a file, renewed in place: no new descriptor, no more disk space, no torn read.
 
-Two slots of fixed size take turns, each with a count and a checksum. A reader that meets one
-half written takes the other one, which holds the number before.
+Two slots of fixed size are written in turn, each with a count and a checksum. A reader that finds
+one half written takes the other one, which has the previous number.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from steering.model import Seconds
 _SLOT = 50
 _TEXT = _SLOT - 9  # the checksum and a space before it
 SIZE = 2 * _SLOT
-"""What a file has to have room for, in bytes."""
+"""Bytes that both slots take in the file."""
 
 
 class Slots:
-    """The writer of one number, at some place of an open file that is its owner's to close."""
+    """The writer of one number at an offset of an open file. The caller closes the file."""
 
     def __init__(self, descriptor: int, at: int) -> None:
         self._descriptor, self._at, self._count = descriptor, at, 1
 
     def write(self, value: Seconds) -> None:
-        """Renews it. Raises OSError, and then the number before is still to be read."""
+        """Renews the number. Raises OSError; the previous number can then still be read."""
         slot = _slot(self._count, value)
         if os.pwrite(self._descriptor, slot, self._at + self._count % 2 * _SLOT) < _SLOT:
-            raise OSError(errno.EIO, "half a slot was written")  # the next try is at the same one
+            raise OSError(errno.EIO, "half a slot was written")  # the next try uses the same slot
         self._count += 1
 
 
 def fresh(value: Seconds) -> bytes:
-    """Both slots as they are in a new file."""
+    """Both slots of a new file."""
     return 2 * _slot(0, value)
 
 
 def read(data: bytes) -> Seconds | None:
-    """The number in SIZE bytes of such a file; None where there is none."""
+    """The number in SIZE bytes of such a file; None if there is none."""
     found = [
         (count, value)
         for at in (0, _SLOT)

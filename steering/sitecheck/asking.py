@@ -1,9 +1,9 @@
-"""Asks over each leg, once, all at the same time, and within a bound.
+"""Asks over all legs at the same time, within a time limit.
 
-The kernel is asked first whether packets with a leg's mark and source go over its path at all:
-where they don't, nothing is sent, as it would go another way. Each address then gets a small
-question by UDP and, where it answers, the large ones; and beside it a connection by TCP with the
-same. What is silent is asked once more.
+First a look-up in the kernel shows whether packets with a leg's mark and source take its path at
+all. If not, nothing is sent, as it would take another path. Otherwise each address gets a small
+question by UDP and, if it answers, the large ones, and the same by one TCP connection. A question
+without an answer is sent once more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from socket import IPPROTO_TCP, IPPROTO_UDP
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow
 from steering.act.kernel.netlink import QuerySocket
-from steering.act.kernel.path_check import PathCheck, dropped_on_return, passage
+from steering.act.kernel.path_check import PathCheck, check_path, dropped_on_return
 from steering.act.kernel.state import KernelReader
 from steering.agent import from_config
 from steering.config import Setup
@@ -29,24 +29,24 @@ from steering.observe.probe.prober import Path
 from steering.observe.traffic.resolver_sources import lacks
 from steering.sitecheck.legs import Findings, Leg, Tried, legs, sample
 
-PATIENCE: Seconds = 1.5
-"""For one datagram; more where the prober waits longer. A handshake gets twice as long, in which
-the kernel repeats it."""
+TIMEOUT: Seconds = 1.5
+"""Time limit for one datagram; longer if the probes' timeout is. A handshake gets twice as long, in
+which the kernel repeats it."""
 TRIES = 2
 FULL = 1200
-"""Octets of a segment that shows whether full ones pass: more than a tunnel leaves that has a way
-to lose them (IPv6 guarantees 1,280 with all headers)."""
+"""Octets of a segment that shows whether full ones pass: a tunnel that loses full segments passes
+only smaller ones (IPv6 guarantees 1,280 with all headers)."""
 AT_ONCE = 64
-"""Addresses that are asked over a leg at the same time."""
+"""Addresses that are asked at the same time."""
 WHOLE: Seconds = 20.0
-"""All of it takes no longer."""
+"""Time limit for everything."""
 
 Sources = Mapping[Family, Sequence[Source | None]]
 
 
 @dataclass(slots=True)
-class _Under:
-    """One leg while it is asked."""
+class _LegState:
+    """One leg, and its results so far."""
 
     leg: Leg
     path: Path
@@ -57,7 +57,7 @@ class _Under:
 
 
 def prepared(setup: Setup, sources: Sources) -> tuple[Leg, ...]:
-    """The legs that can be asked: those with a mark or a pin, and always the local path's."""
+    """The legs that can be asked: those with a mark or a pin, and those of the local path."""
     claim = from_config.claim_of(setup.config)
     paths = [path.name for path in from_config.probed_paths(claim, setup.config)]
     return tuple(legs(setup, paths, sources))
@@ -68,15 +68,15 @@ def missing(setup: Setup, sources: Sources) -> tuple[str, ...]:
     claim = from_config.claim_of(setup.config)
     if claim is None:
         return ()
-    with QuerySocket() as asking:
+    with QuerySocket() as query:
         return tuple(
             dict.fromkeys(
                 leg.path
                 for leg in prepared(setup, sources)
                 if leg.path != LOCAL
                 for address in list(sample(setup.policies, leg.family))[:1]
-                if not (way := passage(asking, claim, leg.path, _flow(claim, leg, address))).ruled
-                and not way.leads
+                for now in [check_path(query, claim, leg.path, _flow(claim, leg, address))]
+                if not now.has_rule and not now.leads
             )
         )
 
@@ -88,28 +88,28 @@ async def ask(
     rng: random.Random,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> tuple[Findings, ...]:
-    """Ask over every leg. Raises OSError where the kernel's routing can't be read."""
+    """Asks over every leg. Raises OSError if the kernel's routes can't be read."""
     claim, config = from_config.claim_of(setup.config), setup.config
     paths = {path.name: path for path in from_config.probed_paths(claim, config)}
-    under = [
-        _Under(leg, paths[leg.path], lacks(leg.source) if leg.source else "")
+    states = [
+        _LegState(leg, paths[leg.path], lacks(leg.source) if leg.source else "")
         for leg in prepared(setup, sources)
     ]
     addresses = {family: sample(setup.policies, family) for family in Family}
-    patience = max(PATIENCE, config.observe.probe.timeout)
+    timeout = max(TIMEOUT, config.observe.probe.timeout)
     until = time.monotonic() + WHOLE
-    with QuerySocket() as asking:
-        asker = _Asker(asking, claim, _first_rules(claim, addresses, sources), patience, rng)
+    with QuerySocket() as query:
+        asker = _Asker(query, claim, _foreign_rules(claim, addresses, sources), timeout, rng)
         jobs = [
             (one, address, zones)
             for nth in range(max(map(len, addresses.values()), default=0))
-            for one in under
+            for one in states
             for address, zones in list(addresses[one.leg.family].items())[nth : nth + 1]
             if not one.lacking
         ]
         room, done = asyncio.Semaphore(AT_ONCE), 0
 
-        async def run(one: _Under, address: str, zones: Sequence[str]) -> None:
+        async def run(one: _LegState, address: str, zones: Sequence[str]) -> None:
             nonlocal done
             try:
                 async with room:
@@ -119,7 +119,7 @@ async def ask(
                 progress(done, len(jobs))
 
         await _within(WHOLE, [run(*job) for job in jobs])
-        await asker.watch(under, until)
+        await asker.watch(states, until)
     return tuple(
         Findings(
             leg=one.leg,
@@ -129,12 +129,12 @@ async def ask(
             dropped=one.dropped,
             tried=tuple(one.tried),
         )
-        for one in under
+        for one in states
     )
 
 
 async def _within(seconds: Seconds, jobs: Sequence[Awaitable[None]]) -> None:
-    """Run all of these, and give up those that are not done by then."""
+    """Runs all of these, and cancels those that take longer."""
     if not jobs:
         return
     tasks = [asyncio.ensure_future(job) for job in jobs]
@@ -159,10 +159,10 @@ def _flow(claim: Claim | None, leg: Leg, address: str, mark: int | None = None) 
     )
 
 
-def _first_rules(
+def _foreign_rules(
     claim: Claim | None, addresses: Mapping[Family, Mapping[str, object]], sources: Sources
 ) -> Mapping[tuple[str, str], str]:
-    """By (address, site): the rule of somebody else that catches the questions, and a remedy."""
+    """(address, site) -> the foreign rule that catches the questions, and a remedy."""
     if claim is None:
         return {}
     every = [address for each in addresses.values() for address in each]
@@ -179,10 +179,10 @@ def _first_rules(
     }
 
 
-def _may_be_dropped(one: _Under) -> bool:
+def _may_be_dropped(one: _LegState) -> bool:
     return any(
-        tried.way.leads
-        and tried.way.reverse is not None
+        tried.check.leads
+        and tried.check.reverse is not None
         and not any(each is not None and each.answered for each in (tried.udp, tried.tcp))
         for tried in one.tried
     )
@@ -193,40 +193,40 @@ class _Asker:
 
     def __init__(
         self,
-        asking: QuerySocket,
+        query: QuerySocket,
         claim: Claim | None,
         before: Mapping[tuple[str, str], str],
-        patience: Seconds,
+        timeout: Seconds,
         rng: random.Random,
     ) -> None:
-        self._asking, self._claim, self._before = asking, claim, before
-        self._patience, self._rng = patience, rng
+        self._query, self._claim, self._before = query, claim, before
+        self._timeout, self._rng = timeout, rng
         self._small: dict[str, bytes] = {}
         self._large: dict[str, Mapping[str, bytes]] = {}
 
-    async def ask(self, one: _Under, address: str, zones: Sequence[str]) -> None:
-        """Ask it all, and note what came of it; also of what was not asked, for the kernel's sake.
+    async def ask(self, one: _LegState, address: str, zones: Sequence[str]) -> None:
+        """Asks everything and records the results; also if nothing is sent, with the path check.
 
-        Cancelled, it notes what it has: nothing.
+        If it is cancelled it records nothing.
         """
         small = self._small.setdefault(address, exchange.small(zones[0]))
         large = self._large.setdefault(address, exchange.large(zones, self._rng))
         flow = self._flow(one, address)
-        way = self._passage(one, flow)
-        sending = self._sending(one, address, self._link(one, flow, way))
+        check = self._check_path(one, flow)
+        sending = self._sending(one, address, self._link(one, flow, check))
         one.sent_from = one.sent_from or exchange.source_of(sending)
-        if not way.leads or not way.up:
+        if not check.leads or not check.up:
             unsent = Exchange(ended=exchange.Ended.SILENT)
-            one.tried.append(Tried(address=address, way=way, udp=unsent, tcp=unsent))
+            one.tried.append(Tried(address=address, check=check, udp=unsent, tcp=unsent))
             return
         (udp, answers), (tcp, stream) = await asyncio.gather(
             self._by_udp(sending, small, large), self._by_tcp(sending, small, large)
         )
-        after = self._passage(one, flow)
+        after = self._check_path(one, flow)
         one.tried.append(
             Tried(
                 address=address,
-                way=replace(after, leads=after.leads and way.leads),
+                check=replace(after, leads=after.leads and check.leads),
                 udp=udp,
                 tcp=tcp,
                 large=answers,
@@ -235,15 +235,15 @@ class _Asker:
             )
         )
 
-    async def watch(self, under: Sequence[_Under], until: Instant) -> None:
-        """See what rp_filter drops while a path is asked alone, where it may be what is silent.
+    async def watch(self, states: Sequence[_LegState], until: Instant) -> None:
+        """Counts what rp_filter drops on paths without answers where it may be the cause.
 
-        The kernel counts for all links together, so one path after the other is asked, as far as
-        there is time.
+        The kernel has one counter for all links, so the paths are asked one after the other, as
+        long as there is time.
         """
-        for path in dict.fromkeys(one.path.name for one in under):
-            mine = [one for one in under if one.path.name == path and _may_be_dropped(one)]
-            if not mine or time.monotonic() + self._patience > until:
+        for path in dict.fromkeys(one.path.name for one in states):
+            mine = [one for one in states if one.path.name == path and _may_be_dropped(one)]
+            if not mine or time.monotonic() + self._timeout > until:
                 continue
             address = mine[0].tried[0].address
             before = dropped_on_return()
@@ -251,25 +251,25 @@ class _Asker:
                 self._sending(mine[0], address),
                 self._small[address],
                 self._rng.getrandbits(16),
-                patience=self._patience,
+                patience=self._timeout,
             )
             for one in mine:
                 one.dropped = dropped_on_return() - before
 
-    def _sending(self, one: _Under, address: str, link: int | None = None) -> Sending:
+    def _sending(self, one: _LegState, address: str, link: int | None = None) -> Sending:
         pin = one.path.pin if one.leg.source is None else one.path.pin.sent_from(one.leg.source)
         return Sending(address=address, mark=one.path.mark, pin=pin, link=link)
 
-    def _flow(self, one: _Under, address: str) -> Flow:
+    def _flow(self, one: _LegState, address: str) -> Flow:
         own = one.path.pin.source(one.leg.family)
         flow = _flow(self._claim, one.leg, address, one.path.mark)
         return flow if own is None else replace(flow, source=own)
 
-    def _passage(self, one: _Under, flow: Flow) -> PathCheck:
-        """By UDP and TCP: what keeps the one from its path keeps the leg from being asked."""
+    def _check_path(self, one: _LegState, flow: Flow) -> PathCheck:
+        """Checks UDP and TCP: if one of them does not take the path, the leg is not asked."""
         found = [
-            passage(
-                self._asking,
+            check_path(
+                self._query,
                 self._claim,
                 one.leg.path,
                 replace(flow, protocol=protocol),
@@ -277,31 +277,31 @@ class _Asker:
             )
             for protocol in (IPPROTO_UDP, IPPROTO_TCP)
         ]
-        return next((way for way in found if not way.leads), found[0])
+        return next((check for check in found if not check.leads), found[0])
 
-    def _link(self, one: _Under, flow: Flow, way: PathCheck) -> int | None:
-        """The interface that answers have to come in by, as the agent has it."""
+    def _link(self, one: _LegState, flow: Flow, check: PathCheck) -> int | None:
+        """The interface that answers have to arrive by, as in the agent; None: any."""
         if one.leg.path == LOCAL or one.path.any_return or self._claim is None:
             return None
         local = replace(flow, mark=self._claim.mark_of(LOCAL))
-        used = passage(self._asking, self._claim, LOCAL, local).link
-        return None if way.link == used else way.link
+        used = check_path(self._query, self._claim, LOCAL, local).link
+        return None if check.link == used else check.link
 
     async def _by_udp(
         self, sending: Sending, small: bytes, large: Mapping[str, bytes]
     ) -> tuple[Exchange, Mapping[str, Exchange]]:
-        first = await self._again(sending, small)
+        first = await self._ask_twice(sending, small)
         if not first.answered:
             return first, {}
-        answers = await asyncio.gather(*(self._again(sending, body) for body in large.values()))
+        answers = await asyncio.gather(*(self._ask_twice(sending, body) for body in large.values()))
         return first, dict(zip(large, answers, strict=True))
 
-    async def _again(self, sending: Sending, body: bytes) -> Exchange:
-        """Ask, and once more where nothing came: a packet may be lost."""
+    async def _ask_twice(self, sending: Sending, body: bytes) -> Exchange:
+        """Asks, and once more if no answer comes: a packet may be lost."""
         found = Exchange(ended=exchange.Ended.SILENT)
         for _ in range(TRIES):
             asked = await exchange.by_udp(
-                sending, body, self._rng.getrandbits(16), patience=self._patience
+                sending, body, self._rng.getrandbits(16), patience=self._timeout
             )
             if asked.ended is not exchange.Ended.SILENT:
                 found = asked
@@ -318,14 +318,14 @@ class _Asker:
                 small,
                 list(large.values()),
                 self._rng.getrandbits(15),
-                patience=TRIES * self._patience,
+                patience=TRIES * self._timeout,
             )
 
         first, stream = await once()
         for _ in range(TRIES):
             if stream is None or not stream.answered or not stream.packet < FULL <= stream.octets:
                 break
-            # The server was slow to answer, and sent each as it had it: no segment was filled.
+            # The server was slow and sent each answer separately, so no segment was full.
             _, again = await once()
             if again is not None and (not again.answered or again.packet > stream.packet):
                 stream = again

@@ -1,4 +1,4 @@
-"""What is asked: each path, from each source, of some addresses; and what came of it."""
+"""What is asked (each path, from each source, some addresses), and the results: values."""
 
 from __future__ import annotations
 
@@ -11,64 +11,64 @@ from steering.model import LOCAL, Family, Source
 from steering.observe.exchange import Exchange
 
 ADDRESSES = 3
-"""So many are asked of a family: one that a site does not reach says nothing of the site."""
+"""Addresses asked of each family: several, since a site may fail to reach one of them."""
 ZONES = 2
-"""Of an upstream, for the large answers."""
+"""Zones of an upstream that are asked for the large answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leg:
-    """The way from one source over one path and back."""
+    """One source, one path and one family: one row of the table."""
 
     path: str
     family: Family
     source: Source | None
-    """None: what the kernel chooses."""
+    """None: the kernel chooses it."""
     shown: bool = True
-    """It is a row of the table; else it is only asked to be compared with."""
+    """It is a row of the table; otherwise it is asked only for comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What came of the questions over one leg to one address."""
+    """The results of the questions over one leg to one address."""
 
     address: str
-    way: PathCheck
-    """After they were asked: the kernel knows then whether the next hop answers."""
+    check: PathCheck
+    """Checked after the questions: then the kernel knows whether the next hop answers."""
     udp: Exchange | None = None
     """The small question; None: it was not asked."""
     tcp: Exchange | None = None
     large: Mapping[str, Exchange] = field(default_factory=dict)
-    """By UDP, by what was asked."""
+    """The large questions by UDP, by name."""
     stream: Exchange | None = None
-    """By TCP, all of these together."""
+    """The large questions by TCP, all together."""
     route_mtu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All that came of asking over one leg."""
+    """All results of one leg."""
 
     leg: Leg
     sent_from: str | None = None
-    """The address that the questions came from."""
+    """The source address of the questions."""
     lacking: str = ""
-    """Why nothing can be sent from its source on this host; empty: it can."""
+    """Why this host can't send from the source; empty: it can."""
     mark: int | None = None
-    """What its questions carry."""
+    """The mark of its questions."""
     dropped: int = 0
-    """Packets that rp_filter dropped on this host while this path alone was asked."""
+    """Packets that rp_filter dropped on this host while only this path was asked."""
     tried: Sequence[Tried] = ()
-    """Less than was wanted where the time was up."""
+    """Incomplete if there was not enough time."""
 
 
 def legs(
     setup: Setup, paths: Sequence[str], sources: Mapping[Family, Sequence[Source | None]]
 ) -> Iterator[Leg]:
-    """The rows, the local path first. A family that no site has a next hop for has none.
+    """The legs, the local path first. A family for which no site has a next hop has none.
 
-    Where the resolvers' sources are known, what the kernel chooses is asked beside them: that it
-    is answered where they are not says what the far side lacks.
+    If the resolvers' sources are known, the kernel's choice is asked as well, for comparison: if
+    only that is answered, the far side has no route back to the resolvers' sources.
     """
     sites = setup.config.sites
     for path in paths:
@@ -83,7 +83,7 @@ def legs(
 
 
 def sample(policies: Sequence[Policy], family: Family) -> Mapping[str, Sequence[str]]:
-    """Some addresses of a family with their zones, of as many upstreams as there are."""
+    """Some addresses of a family with their zones, from as many upstreams as possible."""
     columns = [
         [(t.address, policy.zones[:ZONES]) for t in policy.targets if t.family is family]
         for policy in policies

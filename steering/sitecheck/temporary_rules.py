@@ -1,13 +1,13 @@
-"""Rules that carry marked questions over the sites, for as long as they are asked.
+"""Temporary rules that send marked questions over the sites while `check --sites` asks.
 
-Where no agent runs there are none, and nothing can be asked over a site. These are the site rules
-that an agent would put in, with host routes to the addresses that are asked: they catch packets
-with our marks and nothing else. There is no rule for anything without a mark, and no steer.
+Without a running agent there are no such rules, and no site can be asked. These are the site rules
+that an agent would install, with host routes to the addresses that are asked. They catch only
+packets with our marks; there is no rule for unmarked packets, and no steer.
 
-They stand under the same law as whatever an agent installs. No agent runs meanwhile: this holds
-the agent's own lock and shows itself on its table, and gives way where another does. A lease says
-until when they may stay, and a guard of their own takes them out when that is over: however this
-ends, and be it by kill -9, nothing is left for longer than the lease.
+The same safety holds as for an agent. No agent runs meanwhile: this module holds the agent's lock
+and its presence socket on the table, and refuses if another process has them. A lease limits the
+time, and a separate guard removes the rules when the lease ends: however this process ends, also by
+kill -9, nothing is left for longer than the lease.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import NoReturn
 from steering.act.bgp.process import SWITCH
 from steering.act.guard import LOCK
 from steering.act.guard_client import GuardClient, found, start_guard
-from steering.act.kernel.actuator import KernelActuator, order
+from steering.act.kernel.actuator import KernelActuator, request_for
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import Change, ChangeKind, askable
 from steering.act.kernel.netlink import BATCH, ChangeSocket, KernelRequest
@@ -42,26 +42,26 @@ from steering.model import Seconds
 from steering.system.side_thread import within
 
 NAME = "check"
-"""The directory in `runtime` of this lease and its guard: those of an agent are not touched."""
+"""The directory in `runtime` of this lease and its guard, separate from those of an agent."""
 LEASE: Seconds = 40.0
-"""Longer than asking may take, and what is left behind at the most."""
-_GUARDED: Seconds = 8.0
-_LOOK: Seconds = 0.01
-_DISK: Seconds = 2.0
+"""Longer than asking may take; the longest time that anything can be left behind."""
+_GUARD_TIMEOUT: Seconds = 8.0
+_CHECK_EVERY: Seconds = 0.01
+_DISK_TIMEOUT: Seconds = 2.0
 
 
 class CannotInstallError(CommandError):
-    """Why the rules were not put in. Nothing has been installed."""
+    """Why the rules were not installed. Nothing has been installed."""
 
     def __init__(self, because: str) -> None:
         super().__init__(FAILED, f"--temporary-rules: {because}")
 
 
 def wanted(claim: Claim, addresses: Collection[str]) -> tuple[Route | Rule, ...]:
-    """What carries marked questions to these addresses over the sites: routes, then rules.
+    """The routes, then the rules, for marked questions to these addresses over the sites.
 
-    Behind each route stands one that says `unreachable`: where the link goes down meanwhile, a
-    question fails, and takes no other way.
+    Behind each route is an unreachable one: if the link goes down meanwhile, a question fails and
+    does not take another path.
     """
     rules = [rule for family in claim.families for rule in claim.questions(family)]
     return (*claim.probe_routes(askable(addresses, claim)), *rules)
@@ -69,62 +69,63 @@ def wanted(claim: Claim, addresses: Collection[str]) -> tuple[Route | Rule, ...]
 
 @contextlib.contextmanager
 def temporary(config: Config, claim: Claim, addresses: Collection[str]) -> Iterator[None]:
-    """Have them in the kernel inside. Raises CannotInstallError, and OSError.
+    """Installs the rules, and removes them at the end. Raises CannotInstallError and OSError.
 
-    What ends this process in an orderly way takes them out; what does not leaves that to the
-    guard.
+    An orderly end of this process removes them; otherwise the guard does.
     """
     alone = Exclusive()
     try:
         config.runtime.mkdir(parents=True, exist_ok=True)
-        _hold(alone, config, claim)
-        _look_around(config, claim)
-        with _guarded(config.runtime / NAME, claim) as guarded, _orderly():
+        _hold_agent_lock(alone, config, claim)
+        _check_host(config, claim)
+        with _guarded(config.runtime / NAME, claim) as guarded, _signals_raise():
             try:
-                _put_in(config.runtime, wanted(claim, addresses))
+                _install(config.runtime, wanted(claim, addresses))
                 yield
             finally:
-                _take_out(claim)
+                _remove(claim)
                 guarded.end()
     finally:
         alone.close()
 
 
-def _hold(alone: Exclusive, config: Config, claim: Claim) -> None:
+def _hold_agent_lock(alone: Exclusive, config: Config, claim: Claim) -> None:
     try:
         alone.hold(config.runtime, claim.table)
     except CannotRunError as error:
         because = "; ".join(error.reasons)
-        raise CannotInstallError(f"{because}; without this option its rules are used") from None
+        raise CannotInstallError(
+            f"{because}; without this option the check uses that agent's rules"
+        ) from None
 
 
-def _look_around(config: Config, claim: Claim) -> None:
-    """Raises CannotInstallError where an agent would not install anything either, or has."""
+def _check_host(config: Config, claim: Claim) -> None:
+    """Raises CannotInstallError if an agent could not install anything either, or already has."""
     if _switched_off(config):
         raise CannotInstallError("this host is switched off (`steering on` ends that)")
     beside = other_guards(config.runtime, claim)
     if found(Lease(config.runtime), leases_of(beside)):
         raise CannotInstallError(
-            "a lease is in force, of an agent that ran until just now or of an earlier check: what "
-            "stands under it is left alone, and taken back within a minute if no agent comes"
+            "a lease is in force, of an agent that has just ended or of an earlier check: what it "
+            "covers is left alone, and removed when it ends, if no agent starts before"
         )
     with KernelReader(claim) as kernel:
-        if strangers := kernel.foreign():
-            raise CannotInstallError("; ".join(map(str, strangers)))
+        if foreign := kernel.foreign():
+            raise CannotInstallError("; ".join(map(str, foreign)))
     with KernelActuator(claim) as actuator:
         if actuator.remains():
             raise CannotInstallError(
-                "something of ours is in the kernel, under no lease: `steering off`, then "
-                "`steering on`, takes it out"
+                "routes or rules of ours are in the kernel without a lease: `steering off`, then "
+                "`steering on`, removes them"
             )
 
 
 def _switched_off(config: Config) -> bool:
-    """In `runtime`, or in `state`, where it outlasts a restart of the host; no answer means off."""
+    """Whether a switch is in `runtime`, or in `state`; if a disk does not answer, it is off."""
     try:
         for place in (config.runtime, config.state):
             look = functools.partial(os.path.lexists, place / SWITCH)
-            if within(_DISK, look, "off switch"):
+            if within(_DISK_TIMEOUT, look, "off switch"):
                 return True
     except OSError:
         return True
@@ -133,14 +134,14 @@ def _switched_off(config: Config) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
-    """A guard of this check, and the lease that it looks at."""
+    """The guard of this check, and its lease."""
 
     pid: int
     directory: Path
     lease: Lease
 
     def end(self) -> None:
-        """End the guard, and leave nothing in its directory: nothing is left to guard."""
+        """Ends the guard and removes its directory. Call this when nothing is left to guard."""
         end(OtherGuard(pid=self.pid, runtime=self.directory, lease=None))
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
@@ -152,21 +153,21 @@ class _Guarded:
 
 @contextlib.contextmanager
 def _guarded(directory: Path, claim: Claim) -> Iterator[_Guarded]:
-    """A lease on all that this claim owns, and a guard that takes it out when that is over.
+    """A lease on all that this claim owns, and a guard that removes it when the lease ends.
 
-    Whoever has taken it out ends the guard; otherwise it stays for as long as it takes.
+    The caller ends the guard once everything is removed; otherwise the guard stays until it is.
     """
     directory.mkdir(mode=0o700, exist_ok=True)
     lease, guard = Lease(directory), GuardClient(runtime=directory)
     try:
         lease.renew(claim, LEASE)
         guarded = _Guarded(start_guard(runtime=directory, take_over=True), directory, lease)
-        until = time.monotonic() + _GUARDED
+        until = time.monotonic() + _GUARD_TIMEOUT
         while not guard.present():
             if time.monotonic() > until:
                 guarded.end()
-                raise CannotInstallError(f"no guard starts in {directory}, so nothing is put in")
-            time.sleep(_LOOK)
+                raise CannotInstallError(f"no guard starts in {directory}, so nothing is installed")
+            time.sleep(_CHECK_EVERY)
         lease.renew(claim, LEASE)
         yield guarded
     finally:
@@ -174,40 +175,41 @@ def _guarded(directory: Path, claim: Claim) -> Iterator[_Guarded]:
         guard.close()
 
 
-def _put_in(runtime: Path, what: Sequence[Route | Rule]) -> None:
-    """Raises CannotInstallError where a rule is refused; a route whose link is down is left out."""
+def _install(runtime: Path, what: Sequence[Route | Rule]) -> None:
+    """Raises CannotInstallError if a rule is refused; a route whose link is down is left out."""
     with ChangeSocket() as writing:
         for at in range(0, len(what), BATCH):
             if os.path.lexists(runtime / SWITCH):
                 raise CannotInstallError("this host was just switched off")
             batch = what[at : at + BATCH]
-            orders = [(each, one) for each in batch if (one := _order(each)) is not None]
-            said = writing.carry_out([one for _, one in orders])
-            for (each, _), refusal in zip(orders, said, strict=True):
+            requests = [(each, one) for each in batch if (one := _request(each)) is not None]
+            results = writing.carry_out([one for _, one in requests])
+            for (each, _), refusal in zip(requests, results, strict=True):
                 if refusal is not None and isinstance(each, Rule):
                     raise CannotInstallError(
                         f"rule {each.priority} ({each.family}): {refusal.text}"
                     )
 
 
-def _order(what: Route | Rule) -> KernelRequest | None:
-    """How to put it in; None where there is no such interface as the route is to have."""
+def _request(what: Route | Rule) -> KernelRequest | None:
+    """The request that installs it; None if the route's interface does not exist."""
     with contextlib.suppress(OSError):
-        return order(Change(act=ChangeKind.ADD, what=what))
+        return request_for(Change(act=ChangeKind.ADD, what=what))
     return None
 
 
-def _take_out(claim: Claim) -> None:
-    """Raises CannotInstallError where anything stays: the guard goes on at it."""
+def _remove(claim: Claim) -> None:
+    """Raises CannotInstallError if anything is left: the guard goes on trying."""
     with KernelActuator(claim) as kernel:
         if left := kernel.withdraw():
-            raise CannotInstallError(f"could not all be taken out: {'; '.join(map(str, left))}")
+            raise CannotInstallError(f"could not remove everything: {'; '.join(map(str, left))}")
 
 
 @contextlib.contextmanager
-def _orderly() -> Iterator[None]:
-    """Be told to end by SIGTERM and SIGHUP as by an interrupt, which runs what is to be undone."""
-    before = {number: signal.signal(number, _ended) for number in (signal.SIGTERM, signal.SIGHUP)}
+def _signals_raise() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP raise SystemExit, so that the clean-up runs."""
+    numbers = signal.SIGTERM, signal.SIGHUP
+    before = {number: signal.signal(number, _raise_exit) for number in numbers}
     try:
         yield
     finally:
@@ -215,5 +217,5 @@ def _orderly() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _ended(number: int, _frame: FrameType | None) -> NoReturn:
+def _raise_exit(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""The rows as an engineer would paste them into a ticket, or as data."""
+"""The results as a table of text, or as data."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from steering.report.terminal import WIDTH, table, wrapped
-from steering.sitecheck.reasons import Cell, Reason, Row, Word
+from steering.sitecheck.reasons import Cell, Reason, Row, State
 
 _ROOM = 3
-"""What is left of an address that has no room: at its beginning and at its end."""
+"""Characters kept at each end of a text that is shortened."""
 
 
 def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
@@ -17,7 +17,7 @@ def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
     lines = [*(line for each in head for line in wrapped(each, WIDTH)), "", *_table(rows)]
     for (path, family, words, reason), sources in _grouped(rows).items():
         about = f"{path}, {family}, from {', '.join(sources)}, {words}"
-        lines += ["", *wrapped(f"{about}: {reason.word}: {reason.because}", WIDTH)]
+        lines += ["", *wrapped(f"{about}: {reason.state}: {reason.because}", WIDTH)]
         lines += wrapped(f"  -> {reason.remedy}", WIDTH, "     ") if reason.remedy else []
     notes = [f"{_where(row)}: {note}" for row in rows for note in row.notes]
     lines += [""] if notes else []
@@ -25,7 +25,7 @@ def text_of(rows: Sequence[Row], head: Sequence[str]) -> str:
 
 
 def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
-    """The same for programs."""
+    """The same as data for JSON."""
     return [
         {
             "path": row.leg.path,
@@ -41,7 +41,7 @@ def data_of(rows: Sequence[Row]) -> list[Mapping[str, object]]:
 
 def _data(cell: Cell) -> Mapping[str, object]:
     return {
-        "state": cell.word.value,
+        "state": cell.state.value,
         "rtt_ms": None if cell.rtt is None else round(cell.rtt * 1e3, 1),
         "octets": cell.octets or None,
         "because": cell.reason.because if cell.reason else None,
@@ -55,7 +55,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
         for row in rows
     ]
     every = [["PATH", "FAMILY", "SOURCE", "UDP", "TCP", "LARGE"], *cells]
-    for column in (2, 0):  # what has room to give
+    for column in (2, 0):  # the columns that may be shortened: source, then path
         over = max(map(len, table(every))) - WIDTH
         widest = max(len(row[column]) for row in every)
         if over > 0:
@@ -65,15 +65,15 @@ def _table(rows: Sequence[Row]) -> list[str]:
 
 
 def _source(row: Row) -> str:
-    """What is sent from; in brackets the one that the kernel chose."""
+    """The source address; in brackets if the kernel chose it."""
     if row.leg.source is not None:
         return str(row.leg.source)
     return f"({row.sent_from})" if row.sent_from else "(kernel)"
 
 
 def _cell(cell: Cell) -> str:
-    if cell.word is not Word.OK:
-        return cell.word.value
+    if cell.state is not State.OK:
+        return cell.state.value
     if cell.rtt is not None:
         return f"ok {cell.rtt * 1e3:.0f} ms"
     return f"ok {cell.octets} B"
@@ -87,7 +87,7 @@ def _shortened(text: str, room: int) -> str:
 
 
 def _grouped(rows: Sequence[Row]) -> Mapping[tuple[str, str, str, Reason], Sequence[str]]:
-    """What failed, and why, with the sources of which the same is so."""
+    """Each failure with its reason, and the sources that have the same."""
     found: dict[tuple[str, str, str, Reason], list[str]] = {}
     for row in rows:
         for words, reason in _reasons(row):
@@ -97,7 +97,7 @@ def _grouped(rows: Sequence[Row]) -> Mapping[tuple[str, str, str, Reason], Seque
 
 
 def _reasons(row: Row) -> Iterator[tuple[str, Reason]]:
-    """Each reason once, with the cells that it stands for."""
+    """Each reason once, with the names of its cells."""
     failed = [(name, cell.reason) for name, cell in row.cells.items() if cell.reason is not None]
     for reason, group in groupby(failed, key=lambda pair: pair[1]):
         yield " and ".join(name for name, _ in group), reason
@@ -108,5 +108,5 @@ def _where(row: Row) -> str:
 
 
 def _sender(row: Row) -> str:
-    """What is sent from, in a sentence."""
+    """The source address, for a sentence."""
     return str(row.leg.source or row.sent_from or "the kernel's choice")

@@ -172,7 +172,7 @@ class Speaker(Driver):
     def _connect(self) -> None:
         self._link = _Link()
         self._talk._link = cast("socket.socket", self._link)
-        self._talk.say(self._talk.sync.connected(0.0))
+        self._talk.send_lines(self._talk.sync.connected(0.0))
 
     def seeds(self) -> Sequence[bytes]:
         calm = [b"exabgp 5.0.15", b"done", self._lines[7], b"done", b"done", b"done", b"done"]
@@ -198,8 +198,8 @@ class Speaker(Driver):
             self._connect()
         self._now += 0.4
         self._link.pieces = [message] if message else []
-        self._talk._converse(select.EPOLLIN)
-        self._talk.say(self._talk.sync.tick(self._now))
+        self._talk._exchange(select.EPOLLIN)
+        self._talk.send_lines(self._talk.sync.tick(self._now))
         for line in self._link.sent.splitlines():
             if not line.isascii() or len(line) > 100_000:
                 raise Wrong(f"a command that no speaker takes: {line[:80]!r}")

@@ -227,7 +227,7 @@ def test_a_killed_helper_is_replaced_and_nothing_is_lost(meet: Meet) -> None:
     host.until(lambda: network.routes() == host.wanted())
     told = router.updates()
     # An old speaker has no more need of its first seconds' indulgence, and gets it all the same.
-    host.speaker._life._started -= 2 * CONNECTED_WITHIN
+    host.speaker._supervisor._started -= 2 * CONNECTED_WITHIN
     os.kill(helper_of(host), signal.SIGKILL)
     host.until(lambda: not host.speaker.report().linked)
     host.until(lambda: host.speaker.report().linked and host.speaker.installed() == host.plan)

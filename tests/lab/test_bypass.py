@@ -129,7 +129,7 @@ def test_a_socket_bound_to_no_source_takes_that_of_the_detour_and_is_not_caught(
     run("ip rule add pref 101 from 10.255.1.1 lookup 77")  # now it is
     look(ways)
     assert f"packets to {IPV4[0]} (UDP from 10.255.1.1) bypass the steers" in ways.bypassed
-    assert "questions through pao to every ipv4 address take another way" in ways.bypassed
+    assert "probes through pao to every ipv4 address take another path" in ways.bypassed
     assert ways.installed() == {IPV6[0]: "pao"}
     assert not ways.leads("pao", IPV4[0])
     assert ways.leads("fra", IPV4[0])
@@ -159,7 +159,7 @@ def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: KernelPaths, 
     assert gateway(IPV4[1], kind=kind, mark=CLAIM.mark_of("pao")) == "10.255.0.9"
     look(ways)
     assert ways.bypassed.count(f"`100: from all ipproto {kind} dport 53 lookup 78`") == 2
-    assert "questions through fra, pao to every ipv6 address take another way" in ways.bypassed
+    assert "probes through fra, pao to every ipv6 address take another path" in ways.bypassed
     assert ways.installed() == {}
     assert not any(ways.leads(*pair) for pair in REMOTE)
     assert ways.leads(LOCAL, IPV4[0])  # the local path is what the host's own rules make it

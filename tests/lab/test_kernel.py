@@ -220,7 +220,7 @@ def test_what_others_remove_comes_back(world: World) -> None:
 def test_where_a_foreign_route_stands_ours_is_refused(world: World) -> None:
     world.occupy("192.0.2.5")
     results = world.actuator.apply(ALL_PAO, ADDRESSES)
-    assert "someone else's route" in refused(results)["192.0.2.5"]
+    assert "another program's route" in refused(results)["192.0.2.5"]
     assert len(world.actuator.installed()) == 25
     assert len(world.actuator.foreign()) == 1
 
@@ -480,13 +480,13 @@ def test_a_probe_whose_way_is_gone_takes_no_other(kernel: KernelActuator) -> Non
 @pytest.mark.lab
 def test_lost_messages_mean_that_anything_may_have_changed(host: None) -> None:
     with NoticeSocket(buffer=2048) as listening:
-        assert not listening.heard(lambda _: True)
+        assert not listening.changed(lambda _: True)
         for i in range(1, 40):
             run(f"ip route add 203.0.113.{i} via 10.255.0.9 table 77")
-        assert listening.heard(lambda _: False)
-        assert not listening.heard(lambda _: False)
+        assert listening.changed(lambda _: False)
+        assert not listening.changed(lambda _: False)
         run("ip route add 203.0.113.77 via 10.255.0.9 table 77")
-        assert listening.heard(lambda _: True)
+        assert listening.changed(lambda _: True)
 
 
 @pytest.mark.lab

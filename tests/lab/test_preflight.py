@@ -91,7 +91,7 @@ def test_a_rule_that_the_kernel_put_before_ours_is_noticed_and_may_stay(
         assert f"{claim.preferences[0]}:" in run(f"ip {family} rule show from {address}")
         (notice,) = complaints(tmp_path, claim=claim)
         assert notice.kind is Blame.NOTICE
-        assert "no rule of ours needs it now" in notice.message
+        assert "no rule of ours uses it now" in notice.message
         assert kernel.prepare(ADDRESSES) == kernel.foreign() == kernel.withdraw() == ()
         assert address in run(f"ip {family} rule")
     (needed, *_) = complaints(tmp_path)  # by a claim that has transit interfaces

@@ -209,7 +209,7 @@ def test_someone_elses_route_for_an_address_keeps_it_from_being_asked(
     run(f"ip {version} route add {route} table {PAO} proto static")
     (trouble, *_) = kernel.prepare(ADDRESSES)
     assert f"{one}/" in trouble.what
-    assert "someone else's route stands there" in trouble.because
+    assert "another program's route is there" in trouble.because
     assert [line for line in ours() if f" {one} " in line and f"table {PAO}" in line] == []
     ways.changed()
     assert led(ways) == PAIRS - {("pao", one)} == truly_led()
@@ -347,7 +347,7 @@ def test_routes_of_others_are_seen_behind_many_of_ours(kernel: KernelActuator) -
     )
     subprocess.run(["ip", "-batch", "-"], input=lines, text=True, check=True)
     assert kernel.prepare(many) == ()
-    assert "only 256 are looked through" in kernel.foreign()[0].because
+    assert "only 256 are checked" in kernel.foreign()[0].because
     run(f"ip route del {max(many)} table {PAO}")  # behind what is looked through
     assert kernel.prepare(many) == ()
     assert len([line for line in ours() if f"table {PAO}" in line]) == 4 * MANY

@@ -164,7 +164,7 @@ def test_a_hundred_thousand_foreign_routes_in_our_table_cost_no_lease_and_no_tur
             return "".join(a["because"] for a in stage.status()["alarms"] if a["name"] == "kernel")
 
         assert poll(
-            lambda: "so many routes in it that only 256 are looked through" in said(),
+            lambda: "so many foreign routes that only 256 are checked" in said(),
             timeout=PATIENCE,
         )
         seen, until = stage.status()["time"], time.monotonic() + 10.0

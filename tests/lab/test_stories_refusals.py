@@ -153,7 +153,7 @@ def test_what_others_use_already_is_not_taken(host: Stage, what: str, said: str)
         code, words = _refused(host)
     assert code == 2, words
     assert said in words
-    assert "nobody else uses" in words
+    assert "no other program uses" in words
 
 
 @pytest.mark.parametrize("key", ["state", "runtime"])
@@ -209,6 +209,6 @@ def test_the_table_of_another_configuration_s_agent_is_not_shared() -> None:
         )
         code, said = _run(stage)
         assert code == 2, said
-        assert "nobody else uses" in said
+        assert "no other program uses" in said
         assert ours(stage) == own
         assert foreign(stage) == others

@@ -122,7 +122,7 @@ def test_when_the_lease_is_over_all_that_was_ever_claimed_is_taken_back_and_said
     assert watch.look() == 0.5
     assert kernel.tables == [BEFORE.table, CLAIM.table]
     assert kernel.withdrawn == 1  # the second found nothing left
-    assert said == ["the lease is over or the switch is off: took back all rules and routes"]
+    assert said == ["the lease ended or steering is switched off: removed all rules and routes"]
     watch.look()
     assert len(said) == 1
     kernel.remaining = True  # who hung in the middle of a write goes on with it
@@ -218,7 +218,7 @@ def test_the_speaker_ends_even_where_the_kernel_refuses(
     with pytest.raises(OSError, match="not permitted"):
         watch.look()
     assert ended == [tmp_path]
-    assert said == ["the lease is over or the switch is off: ended the BGP speaker"]
+    assert said == ["the lease ended or steering is switched off: ended the BGP speaker"]
 
 
 def test_it_leaves_a_minute_after_the_lease_and_not_while_the_agent_lives(

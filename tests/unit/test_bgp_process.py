@@ -184,7 +184,7 @@ def test_the_guard_passes_on_what_it_says_when_there_is_no_agent(
         file.write("heard by nobody else\n")
     watch.look()
     watch.look()
-    assert said == ["the BGP speaker says: heard by nobody else"]
+    assert said == ["message of the BGP speaker: heard by nobody else"]
 
 
 def test_one_that_starts_while_all_is_switched_off_never_speaks(runtime: Path) -> None:

@@ -124,19 +124,19 @@ def test_what_is_wanted_is_told_as_wanted_until_it_is_taken_back(speaker: BgpAct
 def test_an_old_speaker_whose_helper_is_lost_has_time_to_replace_it(
     speaker: BgpActuator, runtime: Path
 ) -> None:
-    speaker._life._started -= 100 * CONNECTED_WITHIN
+    speaker._supervisor._started -= 100 * CONNECTED_WITHIN
     bridge(speaker, runtime).close()
     speaker.apply({}, (), ())
     assert not speaker.report().linked
     speaker.apply({}, (), ())
     assert process.running(runtime) is not None
-    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    speaker._link.apart_since -= CONNECTED_WITHIN + 0.1
     with bridge(speaker, runtime):
         speaker.apply({}, (), ())
         assert process.running(runtime) is not None
     silence(speaker)
     speaker.apply({}, (), ())
-    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    speaker._link.apart_since -= CONNECTED_WITHIN + 0.1
     speaker.apply({}, (), ())
     assert process.running(runtime) is None
     assert [(e.now, e.because) for e in speaker.news()] == [("ended", "it did not answer")]
@@ -153,7 +153,7 @@ def test_a_speaker_of_another_configuration_is_not_listened_to(
         assert end.recv(100) == b""
     assert not speaker.report().linked
     silence(speaker)
-    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    speaker._link.apart_since -= CONNECTED_WITHIN + 0.1
     speaker.apply({}, (), ())
     assert process.running(runtime) is None
 
@@ -171,7 +171,7 @@ def test_other_attributes_cost_no_link_and_other_neighbours_a_speaker(
         speaker.apply({}, (), ())
         assert not speaker.report().linked
         assert process.running(runtime) is None
-    assert [e.because for e in speaker.news()] == ["it is configured otherwise than is wanted"]
+    assert [e.because for e in speaker.news()] == ["its configuration is not the wanted one"]
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_another_version_is_ended_with_all_that_it_was_started_with_and_followed
         end.sendall(b"exabgp 4.2.25\ndone\n")
         until(lambda: pumped(speaker)._sync.version)
         for _ in range(3):
-            speaker._life._started -= 100 * CONNECTED_WITHIN
+            speaker._supervisor._started -= 100 * CONNECTED_WITHIN
             speaker.apply({}, (), ())
             assert process.running(runtime) is None
             assert any("this is ExaBGP 4.2.25, wanted 5.0" in what for what in speaker.troubles)
@@ -220,7 +220,7 @@ def test_a_socket_that_somebody_removed_is_there_for_the_next_speaker(
     speaker: BgpActuator, runtime: Path, sockets: list[int]
 ) -> None:
     (runtime / process.FOLDER / "socket").unlink()
-    speaker._talk.apart_since -= CONNECTED_WITHIN + 0.1
+    speaker._link.apart_since -= CONNECTED_WITHIN + 0.1
     speaker.apply({}, (), ())
     assert sockets == [os.geteuid()]
 
@@ -276,13 +276,13 @@ def test_an_agent_that_starts_waits_for_no_hung_speaker_for_long(
     if short == "patience":
         monkeypatch.setattr(speaking_for, "MET_WITHIN", 0.1)
     else:
-        speaker._life._lease = 0.3
+        speaker._supervisor._lease = 0.3
     began = time.monotonic()
     speaker.meet()
     assert time.monotonic() - began < 2.0
     assert process.running(runtime) is None
     [told] = speaker.news()
-    assert (told.now, told.because) == ("ended", "a speaker was found that does not answer")
+    assert (told.now, told.because) == ("ended", "the running speaker does not answer")
 
 
 def test_a_speaker_that_does_not_die_holds_up_no_turn_and_is_followed_by_none(
@@ -350,8 +350,8 @@ def test_a_speaker_that_is_ended_and_followed_at_once_leaves_no_zombie(
     speaker: BgpActuator, runtime: Path, started: list[int]
 ) -> None:
     for number in (1, 2):
-        speaker._life._started -= 100 * CONNECTED_WITHIN
-        speaker._talk.apart_since -= 100 * CONNECTED_WITHIN
+        speaker._supervisor._started -= 100 * CONNECTED_WITHIN
+        speaker._link.apart_since -= 100 * CONNECTED_WITHIN
         speaker.apply({}, (), ())
         assert len(started) == number
         until(lambda: process.running(runtime) is not None)
@@ -387,4 +387,4 @@ def there(pid: int) -> bool:
 
 def silence(speaker: BgpActuator) -> None:
     """From now on nothing more is started."""
-    speaker._life._may_speak = lambda: False
+    speaker._supervisor._may_speak = lambda: False

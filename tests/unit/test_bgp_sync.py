@@ -51,21 +51,21 @@ class Habits:
         words = line.split()
         match words[0]:
             case "version":
-                self.queue += [Version(text="5.0.15"), Answered(well=True)]
+                self.queue += [Version(text="5.0.15"), Answered(accepted=True)]
             case "show" if words[1] == "neighbor":
                 established = {PEER: frozenset(Family)} if self.up else {}
-                self.queue += [Sessions(established=established), Answered(well=True)]
+                self.queue += [Sessions(established=established), Answered(accepted=True)]
             case "show":
                 self.queue += [
                     Listed(peer=PEER, prefix=f"{a}/32", attributes=what)
                     for a, what in self.rib.items()
                 ]
-                self.queue.append(Answered(well=True))
+                self.queue.append(Answered(accepted=True))
             case "neighbor" if self.refuses:
-                self.queue.append(Answered(well=False))
+                self.queue.append(Answered(accepted=False))
             case "neighbor":
                 self._change(words)
-                self.queue.append(Answered(well=True))
+                self.queue.append(Answered(accepted=True))
 
     def _change(self, words: list[str]) -> None:
         announce, hop = words[2] == "announce", words[5]
@@ -131,7 +131,7 @@ class Talk:
 
     def step(self) -> bool:
         if self.exabgp.queue:
-            self.say(self.sync.heard(self.exabgp.queue.pop(0), self.now))
+            self.say(self.sync.receive(self.exabgp.queue.pop(0), self.now))
             return True
         if self.exabgp.pending and self.exabgp.up:
             self.exabgp.send()
@@ -208,10 +208,10 @@ def test_what_is_acknowledged_without_a_session_is_not_installed() -> None:
     talk.settle(60)
     assert talk.exabgp.rib
     assert talk.sync.announced() == {}
-    assert not talk.sync.everywhere(ADDRESSES[0], A)
+    assert not talk.sync.sent_everywhere(ADDRESSES[0], A)
     talk.exabgp.flap()
     talk.settle(60)
-    assert talk.sync.everywhere(ADDRESSES[0], A)
+    assert talk.sync.sent_everywhere(ADDRESSES[0], A)
 
 
 def test_a_lost_session_has_nothing_installed_from_that_moment() -> None:
@@ -220,7 +220,7 @@ def test_a_lost_session_has_nothing_installed_from_that_moment() -> None:
     talk.say(talk.sync.want({ADDRESSES[0]: A}, talk.now))
     talk.settle(60)
     assert talk.sync.announced()
-    talk.say(talk.sync.heard(Down(peer=PEER, because="hold time"), talk.now))
+    talk.say(talk.sync.receive(Down(peer=PEER, because="hold time"), talk.now))
     assert talk.sync.announced() == {}
     assert talk.sync.sessions[PEER].because == "hold time"
 
@@ -229,7 +229,7 @@ def test_a_shorter_prefix_is_never_left_there() -> None:
     talk = Talk()
     talk.say(talk.sync.want({}, talk.now))
     talk.settle(10)
-    talk.sync.heard(Listed(peer=PEER, prefix="192.0.2.0/24", attributes=A), talk.now)
+    talk.sync.receive(Listed(peer=PEER, prefix="192.0.2.0/24", attributes=A), talk.now)
     talk.now += 2
     talk.say(talk.sync.tick(talk.now))
     said = list(_until_calm(talk, Listed(peer=PEER, prefix="192.0.2.0/24", attributes=A)))
@@ -241,16 +241,16 @@ def _until_calm(talk: Talk, stray: Listed) -> Iterator[str]:
     while talk.sync.phase is not Phase.READING:
         talk.now += 1.1
         talk.sync.tick(talk.now)
-    talk.sync.heard(stray, talk.now)
-    yield from talk.sync.heard(Answered(well=True), talk.now)
+    talk.sync.receive(stray, talk.now)
+    yield from talk.sync.receive(Answered(accepted=True), talk.now)
 
 
 def test_another_version_is_told_nothing_at_all() -> None:
     sync = Sync((Peer(address=PEER, peer_as=1),))
     assert sync.connected(0.0) == ["version"]
     sync.want({ADDRESSES[0]: A}, 0.0)
-    sync.heard(Version(text="4.2.25"), 0.0)
-    assert sync.heard(Answered(well=True), 0.0) == []
+    sync.receive(Version(text="4.2.25"), 0.0)
+    assert sync.receive(Answered(accepted=True), 0.0) == []
     assert sync.phase is Phase.USELESS
     assert sync.tick(100.0) == []
     assert sync.want({ADDRESSES[1]: A}, 101.0) == []
@@ -289,14 +289,14 @@ def _withdrawn_but_not_sent(sync: Sync) -> None:
     """A route was announced and is in the router; its withdrawal is taken and does not go out."""
     families = frozenset(Family)
     sync.connected(0.0)
-    sync.heard(Version(text="5.0.15"), 0.0)
-    sync.heard(Answered(well=True), 0.0)
-    sync.heard(Sessions(established={PEER: families}), 0.0)
-    sync.heard(Answered(well=True), 0.0)
-    sync.heard(Listed(peer=PEER, prefix=f"{ADDRESSES[0]}/32", attributes=FULL), 0.0)
-    sync.heard(Answered(well=True), 0.0)
+    sync.receive(Version(text="5.0.15"), 0.0)
+    sync.receive(Answered(accepted=True), 0.0)
+    sync.receive(Sessions(established={PEER: families}), 0.0)
+    sync.receive(Answered(accepted=True), 0.0)
+    sync.receive(Listed(peer=PEER, prefix=f"{ADDRESSES[0]}/32", attributes=FULL), 0.0)
+    sync.receive(Answered(accepted=True), 0.0)
     assert [line.split()[2] for line in sync.want({}, 0.0)] == ["withdraw"]
-    sync.heard(Answered(well=True), 0.0)
+    sync.receive(Answered(accepted=True), 0.0)
 
 
 def _announced(sync: Sync, end: float) -> list[tuple[float, str]]:
@@ -307,7 +307,7 @@ def _announced(sync: Sync, end: float) -> list[tuple[float, str]]:
         lines = sync.tick(now)
         while lines:
             found += [(now, line) for line in lines if " announce " in line]
-            lines = sync.heard(Answered(well=True), now)
+            lines = sync.receive(Answered(accepted=True), now)
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.act.bgp.output import hear, host
+from steering.act.bgp.output import host, parse
 from steering.act.bgp.render import announcements, configuration, environment, prefix, withdrawals
 from steering.act.bgp.settings import NO_EXPORT, Attributes, BgpSettings, Peer
 from steering.model import Family
@@ -183,8 +183,8 @@ LISTED = (
 
 
 def test_a_route_of_adj_rib_out_is_read_whole() -> None:
-    seen = hear(LISTED)
-    assert seen == hear(LISTED + "\r\n")
+    seen = parse(LISTED)
+    assert seen == parse(LISTED + "\r\n")
     assert str(seen) == (
         "Listed(peer='10.9.0.2', prefix='192.0.2.9/32', attributes=Attributes("
         "next_hop='10.9.0.7', local_preference=500, med=7, communities="
@@ -212,12 +212,12 @@ def test_a_well_known_community_in_numbers_is_the_one_that_exabgp_lists(
 
 
 def test_a_route_that_no_command_could_take_back_is_not_heard_of() -> None:
-    assert hear(LISTED.replace("192.0.2.9/32", "192.0.2.9/32\u00e9")) is None
+    assert parse(LISTED.replace("192.0.2.9/32", "192.0.2.9/32\u00e9")) is None
 
 
 @given(st.text())
 def test_a_line_that_is_none_of_ours_moves_nothing(line: str) -> None:
-    assert hear("x" + line) is None
+    assert parse("x" + line) is None
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _json := lambda c: (
@@ -228,7 +228,7 @@ def test_a_line_that_is_none_of_ours_moves_nothing(line: str) -> None:
 def test_json_of_any_shape_is_heard_without_harm(value: object) -> None:
     import json
 
-    hear(json.dumps(value))
+    parse(json.dumps(value))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from test_kernel_diff import CLAIM
 
 from steering.act.kernel.bypass import Bypass, Bypasses
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
+from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.agent import kernel_paths as looking
 from steering.agent.kernel_paths import AT_ONCE, REST, UNASKED, KernelPaths
 from steering.decide.reasons import because
@@ -31,7 +31,7 @@ from steering.model import (
 )
 
 TOGETHER = policy(more="steer: {together: address}\n")
-TAILSCALE = ForeignRule(family=Family.IPV4, priority=5270, does=Does.LOOKUP, table=52)
+TAILSCALE = ForeignRule(family=Family.IPV4, priority=5270, action=ForeignAction.LOOKUP, table=52)
 ONE, SIX = "192.0.2.1", "2001:db8::1"
 NEW = "192.0.2.77"
 
@@ -365,8 +365,8 @@ def test_of_many_addresses_some_are_looked_up_each_time_and_all_after_a_change(
 @pytest.mark.parametrize(
     ("priority", "remedy"),
     [
-        (5270, "`act.kernel.priority: 5268` or less, or a preference behind ours for it"),
-        (5, "a preference behind ours for it"),  # ours need four in front of it, and 0 is taken
+        (5270, "`act.kernel.priority: 5268` or less, or a preference after ours for it"),
+        (5, "a preference after ours for it"),  # ours need four in front of it, and 0 is taken
     ],
 )
 def test_the_remedy_is_one_that_can_be_had(priority: int, remedy: str) -> None:

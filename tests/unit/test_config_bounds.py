@@ -21,7 +21,7 @@ from pydantic import AfterValidator
 from steering import bounds
 from steering.act.bgp import render as speaker
 from steering.act.kernel import rtnetlink
-from steering.act.kernel.actuator import order
+from steering.act.kernel.actuator import request_for
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import Change, ChangeKind
 from steering.agent import from_config
@@ -489,7 +489,7 @@ def _claimed(claim: Claim, setup: Setup) -> None:
         ours += claim.rules(family)
     for what in ours:
         for act in (ChangeKind.ADD, ChangeKind.REMOVE):
-            assert order(Change(act=act, what=what)).body
+            assert request_for(Change(act=act, what=what)).body
     for target in setup.policies[0].targets:
         for site in claim.sites:
             if claim.next_hop(site, target.family):

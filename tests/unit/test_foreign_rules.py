@@ -14,8 +14,8 @@ from pyroute2.netlink.rtnl.fibmsg import fibmsg
 
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.foreign_rules import (
-    Does,
     Flow,
+    ForeignAction,
     ForeignRule,
     Ports,
     foreign_rule_from,
@@ -24,7 +24,7 @@ from steering.model import Family
 
 ONE = "192.5.6.30"
 HERE = "10.255.0.1"
-RULE = ForeignRule(family=Family.IPV4, priority=100, does=Does.LOOKUP, table=77)
+RULE = ForeignRule(family=Family.IPV4, priority=100, action=ForeignAction.LOOKUP, table=77)
 FLOW = Flow(destination=ONE, uid=0)
 
 _U8, _U16, _U32 = st.integers(1, 255), st.integers(1, 2**16 - 1), st.integers(1, 2**32 - 2)
@@ -69,7 +69,7 @@ def test_pyroute2_reads_the_same_in_every_attribute(body: bytes) -> None:
     theirs = fibmsg(rtnetlink.message(rtnetlink.NEWRULE, 0, 1, body))
     theirs.decode()
     get = theirs.get_attr
-    assert ours.does == theirs["action"]
+    assert ours.action == theirs["action"]
     assert ours.inverted is bool(theirs["flags"] & 2)
     assert ours.resolved is not bool(theirs["flags"] & 4)
     assert ours.tos == theirs["tos"]

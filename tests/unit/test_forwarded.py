@@ -502,7 +502,7 @@ def test_a_kernel_without_the_table_has_nothing_and_one_that_refuses_says_so(
     reader = conntrack.Conntrack(limits=limits(tmp_path))
     for refusal in (OSError(22, "Invalid argument"), PermissionError(1, "not permitted")):
         monkeypatch.setattr(conntrack, "QuerySocket", Kernel(refusal))
-        with pytest.raises(OSError, match=r"lists no connections|not permitted"):
+        with pytest.raises(OSError, match=r"list connections|not permitted"):
             reader.questions(Family.IPV4, [A])
 
 

@@ -18,7 +18,7 @@ import dns.rrset
 import pytest
 from signedzone import DAY, NOW, SignedZone
 
-from steering.act.bgp.output import Down, Listed, hear
+from steering.act.bgp.output import Down, Listed, parse
 from steering.model import Kind, Outcome, Question
 from steering.observe.dnssec.denial import NSEC, NSEC3, DenialProof, types
 from steering.observe.dnssec.response import LONGEST_NSID, Classified, classify, nsid_text
@@ -252,10 +252,10 @@ def read_soa(wire: bytes) -> Classified:
 
 def test_numbers_and_texts_of_the_speaker_are_bounded() -> None:
     said = "neighbor 192.0.2.1 local-ip 192.0.2.2 family-allowed in-open ipv4 unicast 192.0.2.9/32"
-    listed = hear(f"{said} next-hop 192.0.2.3 local-preference {'9' * 5000} med 7")
+    listed = parse(f"{said} next-hop 192.0.2.3 local-preference {'9' * 5000} med 7")
     assert isinstance(listed, Listed)
     assert (listed.attributes.local_preference, listed.attributes.med) == (None, 7)
-    down = hear(
+    down = parse(
         '{"type": "state", "neighbor": {"address": {"peer": "192.0.2.1"}, "state": "down",'
         f' "reason": "\\u001b[2J{"x" * 9999}"}}}}'
     )

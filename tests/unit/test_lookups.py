@@ -14,16 +14,16 @@ from test_kernel_diff import CLAIM
 from steering.act.kernel import path_check as passing
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
-from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
+from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.act.kernel.gateways import chosen_source, pinned
 from steering.act.kernel.netlink import QuerySocket
-from steering.act.kernel.path_check import passage
+from steering.act.kernel.path_check import check_path
 from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
 from steering.model import LOCAL, Family
 
 ONE, SIX = "192.0.2.1", "2001:db8::1"
 MAIN, OTHERS = 254, 77
-RULE = ForeignRule(family=Family.IPV4, priority=100, does=Does.LOOKUP, table=OTHERS)
+RULE = ForeignRule(family=Family.IPV4, priority=100, action=ForeignAction.LOOKUP, table=OTHERS)
 USER = 4242
 
 Way = Callable[[Flow], Route | None]
@@ -94,7 +94,11 @@ def past(rule: ForeignRule, finds: Way, *routes: Route) -> Bypasses:
 
 def test_a_rule_for_one_user_may_take_the_resolvers_packets() -> None:
     rule = ForeignRule(
-        family=Family.IPV4, priority=100, does=Does.LOOKUP, table=OTHERS, uids=(USER, USER)
+        family=Family.IPV4,
+        priority=100,
+        action=ForeignAction.LOOKUP,
+        table=OTHERS,
+        uids=(USER, USER),
     )
     found = past(rule, lambda flow: way(flow, OTHERS if flow.uid == USER else CLAIM.table))
     assert [(one.rule, one.flow.uid) for one in found.perhaps] == [(rule, USER)]
@@ -135,9 +139,9 @@ def test_what_has_no_way_is_kept_by_a_rule_whose_table_refuses_it(
     assert (ONE in past(RULE, lambda _flow: None, route).traffic) is refused
 
 
-@pytest.mark.parametrize(("mark", "ruled"), [(0, True), (1, False)])
+@pytest.mark.parametrize(("mark", "has_rule"), [(0, True), (1, False)])
 def test_a_rule_may_look_at_a_part_of_the_mark(
-    monkeypatch: pytest.MonkeyPatch, mark: int, ruled: bool
+    monkeypatch: pytest.MonkeyPatch, mark: int, has_rule: bool
 ) -> None:
     monkeypatch.setattr(passing, "gateway_dead", lambda *_: False)
     number = CLAIM.number("pao")
@@ -152,7 +156,7 @@ def test_a_rule_may_look_at_a_part_of_the_mark(
     )
     kernel = Kernel(lambda flow: way(flow, CLAIM.table + number, "10.255.1.2"), rules=[rule])
     flow = Flow(destination=ONE, mark=CLAIM.mark_of("pao"))
-    assert passage(cast("QuerySocket", kernel), CLAIM, "pao", flow).ruled is ruled
+    assert check_path(cast("QuerySocket", kernel), CLAIM, "pao", flow).has_rule is has_rule
 
 
 def test_this_host_s_own_kernel_is_asked_and_answers() -> None:

@@ -13,7 +13,7 @@ from steering.model import LOCAL, Family, Source
 from steering.observe.exchange import Ended, Exchange
 from steering.report.terminal import WIDTH
 from steering.sitecheck.legs import Findings, Leg, Tried
-from steering.sitecheck.reasons import Row, Word, judged
+from steering.sitecheck.reasons import Row, State, judged
 from steering.sitecheck.text import data_of, text_of
 
 A, B = "192.0.2.1", "192.0.2.2"
@@ -29,7 +29,7 @@ def answer(octets: int) -> Exchange:
 
 
 def tried(
-    way: PathCheck,
+    check: PathCheck,
     udp: Exchange = GOOD,
     tcp: Exchange = GOOD,
     *,
@@ -40,7 +40,7 @@ def tried(
 ) -> Tried:
     return Tried(
         address=address,
-        way=way,
+        check=check,
         udp=udp,
         tcp=tcp,
         large=large or {},
@@ -75,7 +75,7 @@ def because(row: Row, cell: str) -> str:
 def test_what_is_answered_is_well_and_says_how_soon() -> None:
     slower = tried(THERE, replace(GOOD, rtt=0.2), address=B)
     row = over_pao(leg("pao", tried(THERE), slower))
-    assert (row.udp.word, row.udp.rtt, row.tcp.word) == (Word.OK, 0.0123, Word.OK)
+    assert (row.udp.state, row.udp.rtt, row.tcp.state) == (State.OK, 0.0123, State.OK)
     assert not row.failed
 
 
@@ -85,94 +85,99 @@ def test_an_address_that_a_site_does_not_reach_is_a_note_and_no_failure() -> Non
     row = judged((here, there))[1]
     assert not row.failed
     assert row.notes == tuple(
-        f"{B} is not answered by {by}; over another path it is" for by in ("UDP", "TCP")
+        f"{B} does not answer by {by}; over another path it does" for by in ("UDP", "TCP")
     )
 
 
 @pytest.mark.parametrize(
-    ("way", "udp", "word", "says"),
+    ("check", "udp", "state", "says"),
     [
         (
             replace(THERE, leads=False, before="the rule `100: from all lookup 7` comes first"),
             SILENT,
-            Word.OTHER_RULE,
+            State.OTHER_RULE,
             "`100: from all lookup 7`",
         ),
-        (replace(THERE, leads=False, ruled=False), SILENT, Word.NO_RULE, "none was sent"),
-        (PathCheck(leads=False, routed=False), SILENT, Word.NO_ROUTE, f"no route over pao to {A}"),
+        (replace(THERE, leads=False, has_rule=False), SILENT, State.NO_RULE, "none was sent"),
+        (PathCheck(leads=False, routed=False), SILENT, State.NO_ROUTE, f"no route over pao to {A}"),
         (
             replace(HERE, leads=False),
             SILENT,
-            Word.NO_ROUTE,
+            State.NO_ROUTE,
             "leave by isp, via 10.255.0.2, and not over pao",
         ),
-        (replace(THERE, up=False), SILENT, Word.LINK_DOWN, "bb-pao is down"),
-        (replace(THERE, reached=False), SILENT, Word.NEXT_HOP, "10.255.1.2 on bb-pao"),
+        (replace(THERE, up=False), SILENT, State.LINK_DOWN, "bb-pao is down"),
+        (replace(THERE, reached=False), SILENT, State.NEXT_HOP, "10.255.1.2 on bb-pao"),
         (
             THERE,
             Exchange(ended=Ended.OURS, errno=errno.EPERM),
-            Word.FIREWALL,
+            State.FIREWALL,
             "own firewall does not let it out",
         ),
-        (THERE, Exchange(ended=Ended.OURS, errno=errno.EMSGSIZE), Word.MTU, "bb-pao takes 1400"),
+        (
+            THERE,
+            Exchange(ended=Ended.OURS, errno=errno.EMSGSIZE),
+            State.MTU,
+            "MTU of bb-pao is 1400",
+        ),
         (
             THERE,
             Exchange(ended=Ended.OURS, errno=errno.EIO, detail="input/output error"),
-            Word.OURS,
+            State.ERROR,
             "input/output error",
         ),
         (
             THERE,
             Exchange(ended=Ended.ASTRAY, detail="isp"),
-            Word.OTHER_WAY,
+            State.OTHER_WAY,
             "came in by isp, not by bb-pao",
         ),
         (
             THERE,
             Exchange(ended=Ended.ELSEWHERE, detail="198.51.100.9, port 53"),
-            Word.NAT,
-            f"asked was {A}, port 53, and the answer came from 198.51.100.9, port 53",
+            State.NAT,
+            f"{A}, port 53, was asked, and the answer came from 198.51.100.9, port 53",
         ),
         (
             THERE,
             Exchange(ended=Ended.TOLD, errno=errno.ECONNREFUSED, detail="10.255.1.2: port"),
-            Word.REFUSED,
+            State.REFUSED,
             "10.255.1.2: port",
         ),
         (
             THERE,
             Exchange(ended=Ended.TOLD, errno=errno.EHOSTUNREACH, detail="10.9.9.9: no route"),
-            Word.TOLD,
+            State.ICMP,
             "10.9.9.9: no route",
         ),
-        (THERE, SILENT, Word.NO_ANSWER, f"nothing came back from {A}"),
+        (THERE, SILENT, State.NO_ANSWER, f"nothing came back from {A}"),
     ],
 )
 def test_a_failure_has_the_reason_that_was_seen(
-    way: PathCheck, udp: Exchange, word: Word, says: str
+    check: PathCheck, udp: Exchange, state: State, says: str
 ) -> None:
-    row = over_pao(leg("pao", tried(way, udp, udp)))
-    assert row.udp.word is word
+    row = over_pao(leg("pao", tried(check, udp, udp)))
+    assert row.udp.state is state
     assert says in because(row, "udp")
-    assert row.large.word is Word.NOT_TRIED
+    assert row.large.state is State.NOT_TRIED
 
 
 def test_what_is_surer_is_told_of_several_addresses() -> None:
     refused = Exchange(ended=Ended.TOLD, errno=errno.ECONNREFUSED, detail="10.255.1.2: port")
     row = over_pao(leg("pao", tried(THERE, SILENT), tried(THERE, refused, address=B)))
-    assert row.udp.word is Word.REFUSED
+    assert row.udp.state is State.REFUSED
 
 
 def test_a_source_that_this_host_lacks_is_not_asked_from() -> None:
     found = replace(leg("pao", source=OWN), lacking="this host has no such address now")
     row = over_pao(found)
-    assert {cell.word for cell in (row.udp, row.tcp)} == {Word.NO_ADDRESS}
+    assert {cell.state for cell in (row.udp, row.tcp)} == {State.NO_ADDRESS}
     assert str(OWN) in because(row, "udp")
 
 
 def test_what_was_not_reached_in_time_is_not_called_well() -> None:
     row = over_pao(leg("pao"))
-    assert row.udp.word is Word.NOT_TRIED
+    assert row.udp.state is State.NOT_TRIED
     assert row.failed
 
 
@@ -183,7 +188,7 @@ def test_another_source_that_is_answered_says_whose_way_back_is_missing() -> Non
     own = leg("pao", tried(THERE, SILENT, SILENT), source=OWN)
     at_home = leg(LOCAL, tried(HERE), source=OWN)
     row = over_pao(own, at_home, leg("pao", tried(THERE)))
-    assert row.udp.word is Word.NO_ANSWER
+    assert row.udp.state is State.NO_ANSWER
     assert "10.255.1.1 gets answers to the same question" in because(row, "udp")
     assert row.udp.reason
     assert "it has to do so for this one" in row.udp.reason.remedy
@@ -192,34 +197,34 @@ def test_another_source_that_is_answered_says_whose_way_back_is_missing() -> Non
 def test_silence_over_every_path_may_be_the_nameservers() -> None:
     quiet = leg("pao", tried(THERE, SILENT, SILENT))
     row = judged((leg(LOCAL, tried(HERE, SILENT, SILENT)), quiet))[1]
-    assert "nor does anything over the other paths" in because(row, "udp")
+    assert "nor over the other paths" in because(row, "udp")
 
 
 def test_tcp_alone_that_is_lost_is_a_matter_of_tcp() -> None:
     row = over_pao(leg("pao", tried(THERE, GOOD, SILENT)))
-    assert row.tcp.word is Word.NO_ANSWER
+    assert row.tcp.state is State.NO_ANSWER
     assert "by UDP it is answered" in because(row, "tcp")
     stands = over_pao(leg("pao", tried(THERE, GOOD, replace(SILENT, connected=True))))
-    assert "took the connection, and its answer did not come" in because(stands, "tcp")
+    assert "accepted the connection, but no answer came" in because(stands, "tcp")
 
 
 @pytest.mark.parametrize(
-    ("reverse", "dropped", "word"),
+    ("reverse", "dropped", "state"),
     [
-        (ReversePath(interface="bb-pao", value=1, back="isp"), 7, Word.RP_FILTER),
-        (ReversePath(interface="bb-pao", value=2, back=None), 7, Word.RP_FILTER),
+        (ReversePath(interface="bb-pao", value=1, back="isp"), 7, State.RP_FILTER),
+        (ReversePath(interface="bb-pao", value=2, back=None), 7, State.RP_FILTER),
         # It would drop them: but nothing was dropped, so nothing came.
-        (ReversePath(interface="bb-pao", value=1, back="isp"), 0, Word.NO_ANSWER),
+        (ReversePath(interface="bb-pao", value=1, back="isp"), 0, State.NO_ANSWER),
         # Something was dropped, and nothing of these.
-        (None, 7, Word.NO_ANSWER),
+        (None, 7, State.NO_ANSWER),
     ],
 )
 def test_rp_filter_takes_the_sysctl_and_the_way_back_and_packets_that_were_dropped(
-    reverse: ReversePath | None, dropped: int, word: Word
+    reverse: ReversePath | None, dropped: int, state: State
 ) -> None:
-    way = replace(THERE, reverse=reverse)
-    row = over_pao(leg("pao", tried(way, SILENT, SILENT), dropped=dropped))
-    assert row.udp.word is word
+    check = replace(THERE, reverse=reverse)
+    row = over_pao(leg("pao", tried(check, SILENT, SILENT), dropped=dropped))
+    assert row.udp.state is state
     assert ("rp_filter" in because(row, "udp")) is (reverse is not None)
 
 
@@ -227,45 +232,45 @@ def test_a_large_answer_that_is_lost_alone_is_the_mtu() -> None:
     here = leg(LOCAL, tried(HERE, large={"com. DNSKEY": answer(1100), "com. SOA": answer(300)}))
     there = tried(THERE, large={"com. DNSKEY": SILENT, "com. SOA": answer(300)}, route_mtu=1000)
     row = judged((here, leg("pao", there)))[1]
-    assert (row.udp.word, row.large.word) == (Word.OK, Word.MTU)
-    for said in ("up to 300 octets", "one of 1100 (a packet of 1128)", "takes 1400", "of 1000"):
+    assert (row.udp.state, row.large.state) == (State.OK, State.MTU)
+    for said in ("up to 300 octets", "one of 1100 (a packet of 1128)", "is 1400", "is 1000"):
         assert said in because(row, "large")
 
 
 def test_a_lost_answer_that_is_smaller_than_one_that_came_is_not_the_mtu() -> None:
     here = leg(LOCAL, tried(HERE, large={"a": answer(700), "b": answer(900)}))
     row = judged((here, leg("pao", tried(THERE, large={"a": SILENT, "b": answer(900)}))))[1]
-    assert (row.large.word, row.large.octets) == (Word.OK, 900)
+    assert (row.large.state, row.large.octets) == (State.OK, 900)
 
 
 def test_a_source_that_is_bound_to_a_link_leaves_by_no_other() -> None:
     source = replace(OWN, interface="eth1")
     unreachable = Exchange(ended=Ended.OURS, errno=errno.EHOSTUNREACH, detail="no route to host")
     row = over_pao(leg("pao", tried(THERE, unreachable, unreachable), source=source))
-    assert row.udp.word is Word.NO_ROUTE
-    assert "bound to eth1, and the way leaves by bb-pao" in because(row, "udp")
+    assert row.udp.state is State.NO_ROUTE
+    assert "bound to eth1, and the path leaves by bb-pao" in because(row, "udp")
 
 
 def test_many_small_segments_are_not_large() -> None:
     row = over_pao(leg("pao", tried(THERE, stream=replace(GOOD, octets=3000, packet=0))))
-    assert row.large.word is Word.NOT_TRIED
+    assert row.large.state is State.NOT_TRIED
     row = over_pao(leg("pao", tried(THERE, stream=replace(GOOD, octets=3000, packet=1400))))
-    assert (row.large.word, row.large.octets) == (Word.OK, 1400)
+    assert (row.large.state, row.large.octets) == (State.OK, 1400)
 
 
 def test_a_stream_that_stalls_is_the_mtu_where_others_have_it() -> None:
     here = leg(LOCAL, tried(HERE, stream=answer(4000)))
     row = judged((here, leg("pao", tried(THERE, stream=SILENT))))[1]
-    assert row.large.word is Word.MTU
+    assert row.large.state is State.MTU
     assert "4000 octets at once, in segments of up to 4000, do not" in because(row, "large")
     nobody = judged((leg(LOCAL, tried(HERE, stream=SILENT)), leg("pao", tried(THERE))))
-    assert {row.large.word for row in nobody} == {Word.NOT_TRIED}
+    assert {row.large.state for row in nobody} == {State.NOT_TRIED}
     assert not any(row.failed for row in nobody)
 
 
 def test_where_no_answer_is_large_nothing_is_said_of_it() -> None:
     row = over_pao(leg("pao", tried(THERE, large={"com. SOA": answer(300)})))
-    assert (row.large.word, row.failed) == (Word.NOT_TRIED, False)
+    assert (row.large.state, row.failed) == (State.NOT_TRIED, False)
 
 
 # --- how it is printed ----------------------------------------------------------------------
@@ -309,11 +314,11 @@ def test_the_same_as_data() -> None:
 
 def test_what_came_while_the_rules_went_is_not_the_sites() -> None:
     """It may have come over the local path."""
-    gone = replace(HERE, leads=False, ruled=False)
+    gone = replace(HERE, leads=False, has_rule=False)
     here = leg(LOCAL, tried(HERE))
     large = {"com. DNSKEY": answer(1200)}
     found = judged([here, leg("pao", tried(gone, large=large, stream=answer(1448)))])[1]
-    assert {cell.word for cell in (found.udp, found.tcp)} == {Word.NO_RULE}
-    assert found.large.word is Word.NOT_TRIED
+    assert {cell.state for cell in (found.udp, found.tcp)} == {State.NO_RULE}
+    assert found.large.state is State.NOT_TRIED
     some = judged([here, leg("pao", tried(THERE), tried(gone, address=B))])[1]
-    assert some.udp.word is Word.OK
+    assert some.udp.state is State.OK

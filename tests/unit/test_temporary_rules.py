@@ -88,7 +88,7 @@ def test_a_site_whose_interface_is_not_there_keeps_no_other_from_being_asked(
     monkeypatch.setattr(temporary_rules, "ChangeSocket", lambda: written)
     hops = {**CLAIM.next_hops, "fra": {Family.IPV4: "dev no-such-link"}}
     what = wanted(replace(CLAIM, next_hops=hops), ADDRESSES)
-    temporary_rules._put_in(tmp_path, what)
+    temporary_rules._install(tmp_path, what)
     assert any(one.dev for one in what if isinstance(one, Route))
     assert (
         written.kinds.count(rtnetlink.NEWROUTE) == sum(isinstance(one, Route) for one in what) - 1

@@ -21,7 +21,7 @@ from test_traffic_verify import Bench, answer, served
 
 from steering.act.bgp import link
 from steering.act.bgp.actuator import BgpActuator
-from steering.act.bgp.output import hear
+from steering.act.bgp.output import parse
 from steering.agent.loop import _dropped
 from steering.judge.probe_columns import NOTHING, Answers, waves
 from steering.layout import Layout
@@ -236,7 +236,7 @@ def test_a_message_that_cannot_be_looked_at_is_passed_over(monkeypatch: pytest.M
             fail()
         return true(wire, *words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(verify, "overheard", look)
+    monkeypatch.setattr(verify, "verify_response", look)
     heard = Bench().see(b"poison", answer(served(), "nobody.com."), b"poison")
     assert [item.proved for item in heard] == [1]
     assert dropped(Where.SECOND_LOOK) == before + 2
@@ -267,11 +267,11 @@ def test_a_line_of_the_speaker_that_cannot_be_read_says_nothing(
     runtime: Path, speaker: BgpActuator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dropped(Where.BGP)
-    monkeypatch.setattr(link, "hear", lambda line: fail() if "?" in line else hear(line))
+    monkeypatch.setattr(link, "parse", lambda line: fail() if "?" in line else parse(line))
     with contextlib.closing(bridge(speaker, runtime)) as peer:
         peer.sendall(b"what?\nexabgp 5.0.1\n")
         until(lambda: speaker.pump() or speaker._sync.version == "5.0.1")  # type: ignore[func-returns-value]
-        assert speaker._talk.linked
+        assert speaker._link.linked
     assert dropped(Where.BGP) == before + 1
 
 
@@ -279,9 +279,9 @@ def test_a_line_that_cannot_be_taken_in_costs_the_link(
     runtime: Path, speaker: BgpActuator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with contextlib.closing(bridge(speaker, runtime)) as peer:
-        monkeypatch.setattr(speaker._sync, "heard", fail)
+        monkeypatch.setattr(speaker._sync, "receive", fail)
         peer.sendall(b"exabgp 5.0.1\n")
-        until(lambda: speaker.pump() or not speaker._talk.linked)  # type: ignore[func-returns-value]
+        until(lambda: speaker.pump() or not speaker._link.linked)  # type: ignore[func-returns-value]
     assert not speaker._sync.ready
 
 
@@ -294,8 +294,8 @@ def test_a_line_without_end_costs_the_link_and_no_memory(
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
             peer.setblocking(False)
             sent = 0
-            while sent < 1 << 20 and speaker._talk.linked:
+            while sent < 1 << 20 and speaker._link.linked:
                 with contextlib.suppress(BlockingIOError):
                     sent += peer.send(b"x" * 4096)
                 speaker.pump()
-        assert not speaker._talk.linked
+        assert not speaker._link.linked

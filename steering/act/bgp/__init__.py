@@ -1,9 +1,9 @@
-"""Routers told by BGP. ExaBGP is the speaker, in a process of its own.
+"""Steering by BGP: routes are announced to routers. ExaBGP is the speaker, in its own process.
 
-`settings` are the values; `render` writes what ExaBGP reads and `output` parses what it prints.
-`session` is what is known of one neighbour, `sync` decides which commands come next; all these are
-pure. `bridge` runs inside ExaBGP and `link` has the other end of its socket. `prerequisites` finds
-what a speaker needs of the host, `process` starts and ends one, `supervisor` keeps one running.
-`actuator` stands over all this; `status` and `problems` are what is shown of it. The pitfalls of
-ExaBGP 5.0 are avoided in these files, each with its reason.
+Pure: `settings` has the values, `render` writes the text that ExaBGP reads, `output` parses what it
+prints, `session` has the state of one neighbour, `sync` decides which commands come next. `bridge`
+runs inside ExaBGP; `link` is the agent's end of its socket. `prerequisites` checks what a speaker
+needs on the host, `process` starts and ends one, `supervisor` keeps one running. `actuator` uses
+all of these; `status` and `problems` report. Where the code avoids a fault of ExaBGP 5.0, a comment
+says which.
 """

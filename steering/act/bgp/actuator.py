@@ -1,9 +1,9 @@
-"""The BGP actuator: a plan in, a speaker that tells it, and what really stands out.
+"""The BGP actuator: announces a plan to the routers, and reports what is really announced.
 
-`supervisor` sees to the process, `link` to what is said; here a plan becomes routes with
-attributes, and what became of it is told. Nothing waits: each call moves what can be moved.
-What is announced is never remembered, it is what ExaBGP reports; so an agent that finds a
-speaker running goes on with it.
+`supervisor` runs the process, `link` exchanges lines with it. This module makes routes with
+attributes from a plan, and reports what became of them. No call waits, except `meet` and `wait`.
+What is announced is never remembered: it is read from ExaBGP, so an agent that finds a running
+speaker can go on with it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from steering.act.bgp.problems import complaints
+from steering.act.bgp.problems import problems_of
 from steering.act.bgp.settings import Attributes, BgpSettings
-from steering.act.bgp.status import BgpStatus, speaking
+from steering.act.bgp.status import BgpStatus, bgp_status
 from steering.act.bgp.supervisor import Supervisor
 from steering.act.kernel.diff import ChangeKind
 from steering.model import Done, Event, Instant, Refused, Seconds
 
 MET_WITHIN: Seconds = 3.0
-"""A speaker that was found says what it announces within milliseconds, or hangs."""
+"""A running speaker reports what it announces within milliseconds, or it hangs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """A change that is on its way to the routers."""
+class _Pending:
+    """A change that is not yet sent to all routers."""
 
     action: ChangeKind
     site: str | None
@@ -35,64 +35,64 @@ class _Asked:
 
 
 class BgpActuator:
-    """Tells the routers. `fileno` is readable when `pump` has something to do."""
+    """Announces plans to the routers. `fileno` is readable when `pump` has something to do."""
 
     def __init__(
         self, terms: BgpSettings, runtime: Path, *, lease: Seconds, may_speak: Callable[[], bool]
     ) -> None:
-        """`may_speak` is asked before anything is started or announced."""
+        """`may_speak` is called before anything is started or announced."""
         self.troubles: tuple[str, ...] = ()
         self._terms = terms
-        self._life = Supervisor(terms, runtime, lease=lease, may_speak=may_speak)
-        self._talk = self._life.talk
-        self._sync = self._talk.sync
+        self._supervisor = Supervisor(terms, runtime, lease=lease, may_speak=may_speak)
+        self._link = self._supervisor.talk
+        self._sync = self._link.sync
         self._wanted: dict[str, Attributes] = {}
-        self._asked: dict[str, _Asked] = {}
+        self._pending: dict[str, _Pending] = {}
         self._up: dict[str, bool] = {}
 
     def fileno(self) -> int:
-        return self._talk.fileno()
+        return self._link.fileno()
 
     def close(self) -> None:
-        """Lets go of the speaker, which goes on for the lease."""
-        self._talk.close()
+        """Closes the link. The speaker goes on for the lease."""
+        self._link.close()
 
     def adopt(self) -> None:
-        """Goes on with a speaker of the same configuration; ends any other.
+        """Goes on with a running speaker of the same configuration; ends any other.
 
-        Raises OSError when a speaker that is not to go on can't be ended.
+        Raises OSError when the other one can't be ended.
         """
-        self._life.adopt()
+        self._supervisor.adopt()
 
     def meet(self) -> None:
-        """Waits for a moment until it is known what an adopted speaker announces.
+        """Waits at most MET_WITHIN until it is known what an adopted speaker announces.
 
         Raises OSError as `adopt` does.
         """
-        self._life.meet(MET_WITHIN)
+        self._supervisor.meet(MET_WITHIN)
 
     def change(self, terms: BgpSettings, lease: Seconds) -> None:
-        """Goes by other terms; no session ends where the speaker need not be another."""
-        self._life.change(terms, lease)
+        """Takes new settings; sessions stay up unless they need another speaker."""
+        self._supervisor.change(terms, lease)
         self._terms = terms
-        self._sync.speak_to(terms.peers)
+        self._sync.set_peers(terms.peers)
 
     def withdraw(self) -> bool:
-        """Takes back everything, at once, by ending the speaker; whether one ran.
+        """Withdraws everything at once by ending the speaker; whether one ran.
 
-        Raises OSError where it would not go.
+        Raises OSError if it does not end.
         """
         self._wanted.clear()
-        self._asked.clear()
-        return self._life.end()
+        self._pending.clear()
+        return self._supervisor.end()
 
     def apply(
         self, plan: Mapping[str, str], allowed: Collection[str], own: Collection[str]
     ) -> tuple[Done | Refused, ...]:
-        """Wants this plan (address to site) from now on; what has become of earlier ones.
+        """Takes this plan (address to site); the results of this and earlier ones.
 
-        A Done comes once every session that can carry the route has been sent it; its seconds
-        run from the plan to then.
+        A Done comes once the route is sent in every session that can carry it; its seconds run from
+        the plan to then.
         """
         now = time.monotonic()
         wanted: dict[str, Attributes] = {}
@@ -105,35 +105,35 @@ class BgpActuator:
                 refused.append(
                     Refused(action=ChangeKind.ADD, address=address, site=site, because=because)
                 )
-        self._ask(wanted, now)
-        self.pump()  # a bridge that has come already is not missed
-        self._life.keep_up(now, wanted)
-        ended = "" if self._talk.linked else self._life.why
+        self._note_changes(wanted, now)
+        self.pump()  # accepts a bridge that has connected meanwhile
+        self._supervisor.keep_up(now, wanted)
+        ended = "" if self._link.linked else self._supervisor.why
         self.troubles = tuple(
-            complaints(
+            problems_of(
                 self._terms,
                 refused,
-                self._life.home,
+                self._supervisor.home,
                 ended=ended,
                 sync=self._sync,
-                settled=self._life.settled(now),
+                settled=self._supervisor.settled(now),
                 now=now,
             )
         )
-        self._talk.say(self._sync.want(wanted, now))
+        self._link.send_lines(self._sync.want(wanted, now))
         self.pump()
         return (*refused, *self._done(time.monotonic()))
 
     def wait(self, patience: Seconds) -> None:
-        """Until there is something to `pump`, so long at most."""
-        self._talk.wait(patience)
+        """Waits until there is something to `pump`, at most this long."""
+        self._link.wait(patience)
 
     def pump(self) -> None:
-        """Takes what the speaker said, and answers. Never waits."""
-        self._talk.pump()
+        """Reads what the speaker sent, and answers. Never waits."""
+        self._link.pump()
 
     def installed(self) -> Mapping[str, str]:
-        """Address to site, of what some established session has been sent."""
+        """Address to site, of the routes sent in at least one established session."""
         return {
             address: site
             for address, hop in self._sync.announced().items()
@@ -142,37 +142,37 @@ class BgpActuator:
 
     @property
     def known(self) -> bool:
-        """Whether `installed` is all there is: without a link it is empty, whatever stands."""
-        return self._life.known
+        """Whether `installed` is complete: without a link it is empty, whatever is announced."""
+        return self._supervisor.known
 
     def news(self) -> tuple[Event, ...]:
-        """What changed since the last call: sessions, and the speaker itself."""
-        told = self._life.news()
+        """Events since the last call: of the sessions, and of the speaker itself."""
+        events = self._supervisor.news()
         sessions = self._sync.sessions
         for peer, session in sessions.items():
             if self._up.get(peer, False) is not session.up:
                 self._up[peer] = session.up
-                told.append(_changed(peer, session.up, session.because or "established"))
+                events.append(_session_event(peer, session.up, session.because or "established"))
         for peer in self._up.keys() - sessions:
             if self._up.pop(peer):
-                told.append(_changed(peer, False, "it is no neighbour any more"))
-        return tuple(told)
+                events.append(_session_event(peer, False, "the neighbour was removed"))
+        return tuple(events)
 
     def report(self) -> BgpStatus:
-        """Everything there is to tell, now."""
-        return speaking(
+        """The status of the speaker and its sessions now."""
+        return bgp_status(
             self._sync,
             wanted=len(self._wanted),
             announced=self.installed(),
-            starts=self._life.starts,
-            linked=self._talk.linked,
+            starts=self._supervisor.starts,
+            linked=self._link.linked,
         )
 
-    def _ask(self, wanted: dict[str, Attributes], now: Instant) -> None:
+    def _note_changes(self, wanted: dict[str, Attributes], now: Instant) -> None:
         for address in {*wanted, *self._wanted}:
             was, to = self._wanted.get(address), wanted.get(address)
             if was != to:
-                self._asked[address] = _Asked(
+                self._pending[address] = _Pending(
                     action=ChangeKind.REMOVE
                     if to is None
                     else ChangeKind.ADD
@@ -186,20 +186,20 @@ class BgpActuator:
 
     def _done(self, now: Instant) -> list[Done]:
         done: list[Done] = []
-        for address, asked in list(self._asked.items()):
-            if self._sync.everywhere(address, asked.attributes):
-                del self._asked[address]
+        for address, pending in list(self._pending.items()):
+            if self._sync.sent_everywhere(address, pending.attributes):
+                del self._pending[address]
                 done.append(
                     Done(
-                        action=asked.action,
+                        action=pending.action,
                         address=address,
-                        site=asked.site,
-                        seconds=now - asked.at,
+                        site=pending.site,
+                        seconds=now - pending.at,
                     )
                 )
         return done
 
 
-def _changed(peer: str, up: bool, because: str) -> Event:
+def _session_event(peer: str, up: bool, because: str) -> Event:
     was, now = ("down", "up") if up else ("up", "down")
     return Event(event="bgp_session", because=because, was=was, now=now, more={"neighbor": peer})

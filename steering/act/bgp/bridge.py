@@ -1,13 +1,13 @@
-"""The helper inside ExaBGP: lines between its pipes and the agent's socket.
+"""The helper inside ExaBGP: passes lines between ExaBGP's pipes and the agent's socket.
 
-ExaBGP starts it, as whoever ExaBGP runs as, with a Python of its own and nothing but the
-standard library; the file is copied to where that user may read it. Three duties:
+ExaBGP starts it as the user that ExaBGP runs as. It uses only the standard library; the file is
+copied to where that user may read it. It has three tasks:
 
-- always drain: 64 KiB that nobody reads would stall ExaBGP until the hold time. What the
-  agent does not take in time is dropped with the connection, and it begins again;
-- wait for the agent, whichever it is: when one goes, the next one's socket is looked for;
-- be the dead man's switch: without a word of the agent's for the lease, ExaBGP is ended, and
-  with it its sessions and routes. The guard does the same from outside.
+- it always reads ExaBGP's output: 64 KiB unread would stall ExaBGP until the hold time ends. If the
+  agent is too slow, the bridge drops the connection with its lines, and the agent starts again;
+- it waits for an agent: when one disconnects, it connects to the next one's socket;
+- it is a dead man's switch: without a heartbeat of the agent for the lease it ends ExaBGP, and with
+  it the sessions and routes. The guard does the same from outside.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import sys
 import time
 
 BEAT = b"!"
-"""What an agent's line begins with that is for the bridge: it is still there."""
-_MOST = 1 << 20  # bytes kept for an agent that is slow to read
-_LOOK = 0.05  # seconds between two looks for an agent
+"""The agent's heartbeat: the beginning of a line that is for the bridge."""
+_MOST = 1 << 20  # bytes kept for an agent that reads slowly
+_RETRY = 0.05  # seconds between two tries to connect to an agent
 
 
 def _now() -> float:
@@ -41,46 +41,46 @@ class Bridge:
         self._to_agent = b""
         self._from_agent = b""
         self._to_exabgp = b""
-        self._half_said = b""
-        self._owed = 0
+        self._partial = b""
+        self._unanswered = 0
         """Commands without an answer yet."""
         self._stale = 0
-        """Of these, an earlier agent's: their answers are for nobody."""
+        """Of these, those of an earlier agent: their answers are dropped."""
         for pipe in (0, 1):
             os.set_blocking(pipe, False)
 
     def run(self) -> None:
-        """Until ExaBGP ends, or is ended."""
+        """Runs until ExaBGP ends, or the lease is over and the bridge ends ExaBGP."""
         while _now() < self._deadline:
             if self._agent is None:
-                self._look_for_agent()
-            if not self._turn(min(_LOOK if self._agent is None else 0.5, self._lease / 4)):
+                self._connect_to_agent()
+            if not self._turn(min(_RETRY if self._agent is None else 0.5, self._lease / 4)):
                 return
         self._end()
 
-    def _turn(self, patience: float) -> bool:
+    def _turn(self, timeout: float) -> bool:
         poll = select.poll()
         poll.register(0, select.POLLIN)
         if self._to_exabgp:
             poll.register(1, select.POLLOUT)
         agent = self._agent
         if agent is not None:
-            # What ExaBGP has not taken yet is not added to.
-            hears = 0 if self._to_exabgp else select.POLLIN
-            poll.register(agent, hears | (select.POLLOUT if self._to_agent else 0))
-        for descriptor, event in poll.poll(patience * 1000):
+            # Reads no more from the agent until ExaBGP has taken everything.
+            wanted_events = 0 if self._to_exabgp else select.POLLIN
+            poll.register(agent, wanted_events | (select.POLLOUT if self._to_agent else 0))
+        for descriptor, event in poll.poll(timeout * 1000):
             if descriptor == 0:
-                if not self._hear_exabgp():
+                if not self._read_exabgp():
                     return False
             elif descriptor == 1:
-                self._tell_exabgp()
+                self._write_exabgp()
             elif agent is not None and event & select.POLLHUP and self._to_exabgp:
                 self._lose_agent()
             elif agent is not None:
                 self._serve(agent)
         return True
 
-    def _look_for_agent(self) -> None:
+    def _connect_to_agent(self) -> None:
         agent = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             agent.connect(self._path)
@@ -89,22 +89,22 @@ class Bridge:
             return
         agent.setblocking(False)
         self._agent, self._to_agent, self._from_agent = agent, b"", b""
-        self._stale = self._owed
+        self._stale = self._unanswered
 
     def _lose_agent(self) -> None:
         if self._agent is not None:
             self._agent.close()
         self._agent = None
 
-    def _hear_exabgp(self) -> bool:
-        said = os.read(0, 1 << 16)
-        if not said:
+    def _read_exabgp(self) -> bool:
+        data = os.read(0, 1 << 16)
+        if not data:
             return False
-        *lines, self._half_said = (self._half_said + said).split(b"\n")
+        *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
-            wanted = not self._stale or line.startswith(b"{")  # an event is for everybody
+            wanted = not self._stale or line.startswith(b"{")  # an event is for any agent
             if line.strip() in (b"done", b"error"):
-                self._owed = max(0, self._owed - 1)
+                self._unanswered = max(0, self._unanswered - 1)
                 self._stale = max(0, self._stale - 1)
             if wanted and self._agent is not None:
                 self._to_agent += line + b"\n"
@@ -120,30 +120,30 @@ class Bridge:
             if self._to_exabgp:
                 return
             with contextlib.suppress(BlockingIOError):
-                said = agent.recv(1 << 16)
-                if not said:
+                data = agent.recv(1 << 16)
+                if not data:
                     raise ConnectionResetError
-                *lines, self._from_agent = (self._from_agent + said).split(b"\n")
-                self._take(lines)
+                *lines, self._from_agent = (self._from_agent + data).split(b"\n")
+                self._take_lines(lines)
         except OSError:
             self._lose_agent()
 
-    def _take(self, lines: list[bytes]) -> None:
+    def _take_lines(self, lines: list[bytes]) -> None:
         for line in lines:
             if line.startswith(BEAT):
                 self._deadline = _now() + self._lease
             else:
-                self._owed += 1
+                self._unanswered += 1
                 self._to_exabgp += line + b"\n"
         if self._to_exabgp:
-            self._tell_exabgp()
+            self._write_exabgp()
 
-    def _tell_exabgp(self) -> None:
+    def _write_exabgp(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._to_exabgp = self._to_exabgp[os.write(1, self._to_exabgp) :]
 
     def _end(self) -> None:
-        """A child of nobody's, after ExaBGP died, has no parent to end."""
+        """Kills ExaBGP, unless it has ended: then this process has another parent."""
         if os.getppid() == self._parent:
             os.kill(self._parent, signal.SIGKILL)
 

@@ -1,8 +1,8 @@
-"""The talk with one speaker: lines to the bridge inside it, and what comes back.
+"""The agent's end of the link to one speaker: lines to the bridge inside it, and its lines.
 
-A socket of ours that the bridge connects to, and `sync` that knows what to say. Nothing here
-waits: each call moves what can be moved. A link that breaks costs the link alone; the bridge
-comes again, and is asked everything anew.
+The agent listens on a Unix socket, and the bridge connects to it. `sync` decides which lines to
+send. No call waits, except `wait`. If the link breaks, the bridge connects again, and everything is
+asked again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from steering.act.bgp.bridge import BEAT
-from steering.act.bgp.output import hear
+from steering.act.bgp.output import parse
 from steering.act.bgp.settings import Peer
 from steering.act.bgp.sync import Sync
 from steering.model import Instant, Seconds
@@ -27,7 +27,7 @@ from steering.system.unreadable import HERE, Where
 _CHUNK = 1 << 16
 _CHUNKS = 16
 _LONGEST = 1 << 22
-"""Octets of a line: an UPDATE of ten thousand routes, as ExaBGP tells of it, is half of that."""
+"""Octets of a line: ExaBGP's report of an UPDATE of ten thousand routes is half of that."""
 _PEER = struct.Struct("=iII")  # struct ucred of unix(7): process, user, group
 
 
@@ -41,12 +41,12 @@ class Link:
         welcome: Callable[[int], bool],
         may_speak: Callable[[], bool],
     ) -> None:
-        """`welcome` says whether a process is the bridge; `may_speak` is asked before each line."""
+        """`welcome`: whether a process is the bridge. `may_speak` is called before each line."""
         self.sync = Sync(peers)
         self.met = False
-        """Whether the bridge of the present speaker ever came."""
+        """Whether the bridge of the present speaker has connected at least once."""
         self.apart_since: Instant = float("-inf")
-        """Since when a bridge is waited for, where there is none."""
+        """Since when there is no bridge, while there is none."""
         self._welcome, self._may_speak = welcome, may_speak
         self._epoll = select.epoll()
         self._listener: socket.socket | None = None
@@ -56,14 +56,14 @@ class Link:
 
     @property
     def linked(self) -> bool:
-        """Whether there is a bridge."""
+        """Whether a bridge is connected."""
         return self._link is not None
 
     def fileno(self) -> int:
         return self._epoll.fileno()
 
     def close(self) -> None:
-        """Hangs up, and listens no more. The bridge waits for another agent for the lease."""
+        """Closes the link and the listener. The bridge waits a lease long for another agent."""
         if self._link is not None:
             self._link.close()
         self._link = None
@@ -73,8 +73,8 @@ class Link:
     def await_bridge(self, place: Path, user: str, now: Instant) -> None:
         """Listens for the bridge of a speaker that has just been started, or found.
 
-        `user` may connect, besides our own. The socket is another one each time: the last one may
-        have been another user's, or somebody removed it. Raises OSError where none can be had.
+        `user` may connect, besides our own. A new socket is made each time: the last one may belong
+        to another user, or may have been removed. Raises OSError if none can be made.
         """
         self.met, self.apart_since = False, now
         self._close_listener()
@@ -94,25 +94,25 @@ class Link:
         self._listener = listener
         self._epoll.register(listener, select.EPOLLIN)
 
-    def wait(self, patience: Seconds) -> None:
-        """Until there is something to `pump`, so long at most."""
-        self._epoll.poll(patience)
+    def wait(self, timeout: Seconds) -> None:
+        """Waits until there is something to `pump`, at most this long."""
+        self._epoll.poll(timeout)
 
     def pump(self) -> None:
-        """Takes what was said, and answers."""
+        """Reads what has come, and answers."""
         for descriptor, event in self._epoll.poll(0):
             if self._link is not None and descriptor == self._link.fileno():
-                self._converse(event)
+                self._exchange(event)
             else:
                 self._accept()
-        self.say(self.sync.tick(time.monotonic()))
+        self.send_lines(self.sync.tick(time.monotonic()))
 
-    def say(self, lines: Sequence[str]) -> None:
-        """Writes as much as the link takes; the rest goes with the next call."""
+    def send_lines(self, lines: Sequence[str]) -> None:
+        """Writes as much as the link takes; the rest is written by the next call."""
         if self._link is None:
             return
         if lines and not self._may_speak():
-            return  # the turn that follows ends the speaker; nothing more is said to it
+            return  # the next turn ends the speaker, so it gets no more commands
         self._out += "".join(f"{line}\n" for line in lines).encode("ascii")
         try:
             if self._out:
@@ -125,19 +125,19 @@ class Link:
         self._epoll.modify(self._link, select.EPOLLIN | (select.EPOLLOUT if self._out else 0))
 
     def beat(self) -> None:
-        """Says that we are still here, with the next line."""
+        """Adds a heartbeat, which is sent with the next line."""
         if self._link is not None and len(self._out) < _CHUNK:
             self._out += BEAT + b"\n"
 
     def hang_up(self, because: str) -> None:
-        """Lets go of the link; nothing is known from now on."""
+        """Closes the link; nothing is known from now on."""
         if self._link is not None:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(self._link)
             self._link.close()
             self.apart_since = time.monotonic()
         self._link, self._in, self._out = None, b"", b""
-        self.sync.apart(because)
+        self.sync.disconnected(because)
 
     def _close_listener(self) -> None:
         if self._listener is not None:
@@ -145,7 +145,7 @@ class Link:
         self._listener = None
 
     def _lose_link(self, error: OSError) -> None:
-        self.hang_up(f"the speaker is out of reach: {error}")
+        self.hang_up(f"lost the link to the speaker: {error}")
 
     def _accept(self) -> None:
         if self._listener is None:
@@ -159,29 +159,29 @@ class Link:
             link.close()
             return
         link.setblocking(False)
-        self.hang_up("another bridge came")  # the newer one is the one that ExaBGP has
+        self.hang_up("another helper connected")  # ExaBGP uses the newer one
         self._link, self.met = link, True
         self._epoll.register(link, select.EPOLLIN)
         self.beat()
-        self.say(self.sync.connected(time.monotonic()))
+        self.send_lines(self.sync.connected(time.monotonic()))
 
-    def _converse(self, event: int) -> None:
+    def _exchange(self, event: int) -> None:
         link = self._link
         assert link is not None
         try:
             if event & select.EPOLLOUT:
-                self.say([])
+                self.send_lines([])
             for _ in range(_CHUNKS):
                 if self._link is not link:
-                    return  # it was found dead while we wrote to it
-                said = link.recv(_CHUNK)
-                if not said:
-                    raise ConnectionResetError("the bridge hung up")
-                *lines, self._in = (self._in + said).split(b"\n")
+                    return  # writing found it closed
+                data = link.recv(_CHUNK)
+                if not data:
+                    raise ConnectionResetError("the helper closed the connection")
+                *lines, self._in = (self._in + data).split(b"\n")
                 if len(self._in) > _LONGEST:
                     raise ConnectionResetError(f"a line of more than {_LONGEST} octets")
                 for line in lines:
-                    self._take_in(line)
+                    self._handle_line(line)
                     if self._link is not link:
                         return
         except BlockingIOError:
@@ -189,19 +189,19 @@ class Link:
         except OSError as error:
             self._lose_link(error)
 
-    def _take_in(self, line: bytes) -> None:
-        """One line. One that can't be read says nothing.
+    def _handle_line(self, line: bytes) -> None:
+        """One line. One that can't be parsed is ignored.
 
-        Where it was read and can't be taken in, nobody knows how far that got: all is asked anew.
+        If handling a parsed line fails, the state may be half changed: everything is asked again.
         """
         message, answer = None, None
         with HERE.reading(Where.BGP, line):
-            message = hear(line.decode("utf-8", "replace"))
+            message = parse(line.decode("utf-8", "replace"))
         if message is None:
             return
         with HERE.reading(Where.BGP, line):
-            answer = self.sync.heard(message, time.monotonic())
+            answer = self.sync.receive(message, time.monotonic())
         if answer is None:
-            self.hang_up("what the speaker said can't be taken in")
+            self.hang_up("an error while handling a line of the speaker")
         else:
-            self.say(answer)
+            self.send_lines(answer)

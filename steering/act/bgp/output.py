@@ -1,8 +1,7 @@
-"""What ExaBGP says, line by line, as values. Pure.
+"""Parses the lines that ExaBGP prints. Pure.
 
-The order of the events is its own: `done` says that a command reached ExaBGP's table, `Sent`
-that an UPDATE went out. A line that is none of ours is `None`: what isn't understood moves
-nothing.
+`done` means that a command has reached ExaBGP's table, `Sent` that an UPDATE was sent. Their order
+is ExaBGP's. A line that is not understood gives None, and changes nothing.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from steering.system.unreadable import printable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The end of a command: ExaBGP took it, or did not."""
+    """The end of a command: ExaBGP accepted it, or did not."""
 
-    well: bool
+    accepted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """Which ExaBGP this is."""
+    """The version of ExaBGP."""
 
     text: str
 
@@ -50,7 +49,7 @@ class Down:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Negotiated:
-    """What both sides of a session can."""
+    """The families that both sides of a session support."""
 
     peer: str
     families: frozenset[Family]
@@ -58,7 +57,7 @@ class Negotiated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """An UPDATE that went out."""
+    """An UPDATE that was sent."""
 
     peer: str
     announced: Mapping[str, str]
@@ -80,7 +79,7 @@ class Listed:
 
     peer: str
     prefix: str
-    """As ExaBGP has it: perhaps no host route, and then not ours."""
+    """As ExaBGP prints it. If it is not a host route it is not ours."""
     attributes: Attributes
 
 
@@ -105,11 +104,11 @@ _MANY = {
 }
 
 
-def hear(line: str) -> Message | None:
-    """One line; None for what concerns us not, or is not understood."""
+def parse(line: str) -> Message | None:
+    """Parses one line; None if it is not relevant or not understood."""
     line = line.strip()
     if line in {"done", "error"}:
-        return Answered(well=line == "done")
+        return Answered(accepted=line == "done")
     if line.startswith("exabgp "):
         return Version(text=printable(line.removeprefix("exabgp ")))
     if line.startswith("neighbor "):
@@ -117,14 +116,14 @@ def hear(line: str) -> Message | None:
     if line[:1] not in {"{", "["}:
         return None
     try:
-        said = json.loads(line)
-        return _sessions(said) if isinstance(said, list) else _event(said)
+        value = json.loads(line)
+        return _sessions(value) if isinstance(value, list) else _event(value)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
 def _listed(line: str) -> Listed | None:
-    # What is listed may be said back to ExaBGP, which reads ASCII alone.
+    # What is listed may be sent back to ExaBGP, which reads ASCII alone.
     if not line.isascii() or not (found := _LISTED.fullmatch(line)):
         return None
     peer, prefix, next_hop, rest = found.groups()
@@ -151,27 +150,27 @@ def _many(text: str, name: str) -> frozenset[str]:
     return frozenset((found[1] or found[2] or "").split()) if found else frozenset()
 
 
-def _sessions(said: list[Any]) -> Sessions:
+def _sessions(value: list[Any]) -> Sessions:
     return Sessions(
         established={
             str(one["peer"]["address"]): _families(one["families"])
-            for one in said
-            # Its `state` says down in the first second of a session.
+            for one in value
+            # `state` is still down in the first second of a session.
             if one["fsm"] == "ESTABLISHED"
         }
     )
 
 
-def _event(said: Any) -> Message | None:  # noqa: ANN401 - JSON of another program
-    neighbor = said["neighbor"]
+def _event(value: Any) -> Message | None:  # noqa: ANN401 - JSON of another program
+    neighbor = value["neighbor"]
     peer = str(neighbor["address"]["peer"])
-    match said["type"]:
+    match value["type"]:
         case "state":
             if neighbor["state"] == "up":
                 return Up(peer=peer)
             if neighbor["state"] == "down":
                 return Down(peer=peer, because=printable(str(neighbor.get("reason", ""))))
-            return None  # `connected` comes for refused connections, too
+            return None  # `connected` comes for refused connections too
         case "negotiated":
             return Negotiated(peer=peer, families=_families(neighbor["negotiated"]["families"]))
         case "update" if neighbor["direction"] == "send":
@@ -202,9 +201,9 @@ def _hosts(routes: Any) -> Iterator[str]:  # noqa: ANN401
 
 
 def host(prefix: str) -> str | None:
-    """The address of a host route; None for anything shorter, and for one with a zone (RFC 4007).
+    """The address of a host route; None for a shorter prefix, and for one with a zone (RFC 4007).
 
-    That may be any text, and what is sent is said back to ExaBGP, which reads ASCII alone.
+    A zone may be any text, and the address is sent back to ExaBGP, which reads ASCII alone.
     """
     if "%" in prefix:
         return None

@@ -1,6 +1,6 @@
-"""What the speaker needs before it can start: secrets, addresses, files, somebody to be.
+"""What the speaker needs before it can start: passwords, addresses, files, a user.
 
-Everything that could be wrong on this host is found here, and said in whole sentences.
+Everything that could be wrong with these on this host is found here and reported in full sentences.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ SOCKET = "socket"
 _SHARED = frozenset({"nobody", "daemon", "bin", "www-data"})
 _HELPER = "bridge.py"
 _LONGEST = 80  # bytes of a key, TCP_MD5SIG_MAXKEYLEN in linux/tcp.h
-_TO_BE_ANOTHER = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
-"""Capabilities by number (linux/capability.h), to start somebody else and to end him again."""
+_TO_CHANGE_USER = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
+"""Capabilities by number (linux/capability.h), to start and end a process of another user."""
 _NET_BIND_SERVICE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prerequisites:
-    """All that was found out for one start."""
+    """The result of the checks for one start."""
 
     terms: BgpSettings
-    """With the neighbours that can be spoken to."""
+    """With the usable neighbours only."""
     command: tuple[str, ...]
     helper: tuple[str, ...]
     passwords: Mapping[str, bytes]
     local: Mapping[str, str]
     troubles: tuple[str, ...]
-    """What keeps the speaker, or one neighbour, from being told."""
+    """What prevents the speaker, or the session to one neighbour."""
     usable: bool
 
     def text(self, routes: Table) -> str:
@@ -61,16 +61,16 @@ class Prerequisites:
 
     @property
     def fingerprint(self) -> str:
-        """Names what runs, and as whom, without a way back to the secrets in it."""
+        """Identifies configuration, command and user; the secrets can't be derived from it."""
         what = (self.text({}), self.terms.user, *self.command)
         return hashlib.sha256("\0".join(what).encode()).hexdigest()
 
     def write_files(self, runtime: Path, routes: Table) -> None:
         """Writes the files. Raises OSError.
 
-        The folder is ours and the others may only pass: in a folder of the speaker's, it could
-        lead our writing astray. The configuration, with the secrets, is read by ExaBGP while it
-        is still root.
+        The folder is ours, and others may only enter it: in a folder of its own the speaker could
+        redirect our writes by links. ExaBGP reads the configuration, with the secrets, while it is
+        still root.
         """
         folder = runtime / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Prerequisites:
 
 
 def look_around(terms: BgpSettings, runtime: Path, lease: Seconds) -> Prerequisites:
-    """What can be used, and what is wrong. Raises nothing; writes nothing."""
+    """Checks what is needed; what is usable, and what is wrong. Raises nothing, writes nothing."""
     troubles: list[str] = []
     passwords: dict[str, bytes] = {}
     peers = []
@@ -93,7 +93,7 @@ def look_around(terms: BgpSettings, runtime: Path, lease: Seconds) -> Prerequisi
                 continue
             passwords[peer.address] = secret
         peers.append(peer)
-    local = {p.address: o for p in peers if (o := p.local_address or _towards(p.address))}
+    local = {p.address: o for p in peers if (o := p.local_address or _local_address_to(p.address))}
     command = _command(terms)
     if isinstance(command, str):
         troubles.append(command)
@@ -103,8 +103,8 @@ def look_around(terms: BgpSettings, runtime: Path, lease: Seconds) -> Prerequisi
     lacking = _lacking(terms)
     if lacking:
         troubles.append(
-            f"the agent has not {', '.join(lacking)}: without, the speaker would not start as user"
-            f" {terms.user}, not listen, or not end"
+            f"the agent has not {', '.join(lacking)}: without it, it can't start the speaker as"
+            f" user {terms.user}, let it listen, or end it"
         )
     folder = runtime.absolute() / FOLDER
     return Prerequisites(
@@ -121,7 +121,7 @@ def look_around(terms: BgpSettings, runtime: Path, lease: Seconds) -> Prerequisi
 
 
 def _secret(file: Path) -> bytes | str:
-    """The password in a file, or what is wrong with it. Nothing of it is ever in a message."""
+    """The password in a file, or what is wrong with the file. No message contains the password."""
     try:
         with open_regular(file) as stream:
             found = os.fstat(stream.fileno())
@@ -140,11 +140,8 @@ def _secret(file: Path) -> bytes | str:
     return secret
 
 
-def _towards(address: str) -> str | None:
-    """Our own address by the route to a neighbour; None while there is no route.
-
-    Nor is there one where the host has not even got the family.
-    """
+def _local_address_to(address: str) -> str | None:
+    """Our own address on the route to a neighbour; None if there is no route, or no such family."""
     number = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
     try:
         with socket.socket(number, socket.SOCK_DGRAM) as probe:
@@ -165,14 +162,14 @@ def _command(terms: BgpSettings) -> tuple[str, ...] | str:
 
 
 def _no_user(user: str) -> str:
-    """Why nothing can run as this user, and what to do about it."""
+    """Why the speaker can't run as this user, and what to do."""
     if not _exists(user):
         return (
             f"user {user}: there is none on this host, so the speaker does not start: {_make(user)}"
         )
     return (
-        f"user {user}: wanted one who may run {sys.executable} or /usr/bin/python3: the helper"
-        " inside the speaker is run as this user"
+        f"user {user}: wanted one who may run {sys.executable} or /usr/bin/python3: the speaker's"
+        " helper runs as this user"
     )
 
 
@@ -192,10 +189,10 @@ def _exists(user: str) -> bool:
 
 
 def shared(user: str) -> str:
-    """What is wrong with a user that exists, and that others run as too; empty if nothing is.
+    """Why this user should not run the speaker: other services run as it too; empty if not so.
 
-    What runs as the same user may end the speaker, stop it, or trace it and speak in its sessions
-    (kill(2), ptrace(2)): whatever breaks into one service that runs as `nobody` has them all.
+    A process of the same user may end or stop the speaker, or trace it and send in its sessions
+    (kill(2), ptrace(2)): an attacker of one service that runs as `nobody` controls them all.
     """
     if user not in _SHARED:
         return ""
@@ -220,37 +217,37 @@ def _python(user: str) -> str | None:
 
 
 def _may_run(program: Path, uid: int, gid: int) -> bool:
-    """Whether the program, and each directory of it and of what it links to, lets them."""
+    """Whether this user may run the program: each directory on its path, and on its links' path."""
     try:
         real = program.resolve(strict=True)
         places = {program, real, *program.absolute().parents, *real.parents}
-        return all(_lets(place.stat(), uid, gid) for place in places)
+        return all(_may_execute(place.stat(), uid, gid) for place in places)
     except OSError:
         return False
 
 
-def _lets(found: os.stat_result, uid: int, gid: int) -> bool:
+def _may_execute(found: os.stat_result, uid: int, gid: int) -> bool:
     if found.st_uid == uid:
         return bool(found.st_mode & 0o100)
     return bool(found.st_mode & (0o010 if found.st_gid == gid else 0o001))
 
 
 def _lacking(terms: BgpSettings) -> list[str]:
-    """The capabilities that we would need for these terms, and have not.
+    """The capabilities that these settings need and this process has not.
 
-    Without CAP_KILL a speaker would start and nobody here could end it.
+    Without CAP_KILL a speaker would start, and this process could not end it.
     """
     have = _capabilities()
     lacking = []
     if os.geteuid() == 0 and terms.user != "root":
-        lacking = [name for name, number in _TO_BE_ANOTHER.items() if not have >> number & 1]
+        lacking = [name for name, number in _TO_CHANGE_USER.items() if not have >> number & 1]
     if terms.listen is not None and terms.listen < _first_free_port():
         lacking += [] if have >> _NET_BIND_SERVICE & 1 else ["CAP_NET_BIND_SERVICE"]
     return lacking
 
 
 def _capabilities() -> int:
-    """What this process may do, as bits; all where /proc does not tell."""
+    """The capabilities of this process, as bits; all if /proc can't be read."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
         return int(status.split("\nCapEff:")[1].split()[0], 16)
@@ -258,7 +255,7 @@ def _capabilities() -> int:
 
 
 def _first_free_port() -> int:
-    """The first port that everybody may listen on (ip-sysctl, ip_unprivileged_port_start)."""
+    """The first port that any user may listen on (ip-sysctl, ip_unprivileged_port_start)."""
     with contextlib.suppress(OSError, ValueError):
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     return 1024

@@ -1,4 +1,4 @@
-"""What keeps the routers from having what they should have, in whole sentences. Pure."""
+"""What prevents the routers from having the wanted routes, in full sentences. Pure."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from steering.act.bgp.sync import Phase, Sync
 from steering.model import Instant, Refused
 
 
-def complaints(
+def problems_of(
     terms: BgpSettings,
-    objections: Sequence[Refused],
-    home: Prerequisites | None,
+    refused: Sequence[Refused],
+    prerequisites: Prerequisites | None,
     *,
     ended: str,
     sync: Sync,
     settled: bool,
     now: Instant,
 ) -> Iterator[str]:
-    """All that is the matter, the most general first.
+    """All problems, the most general first.
 
     Args:
-        terms: what was to be told, and to whom.
-        objections: routes that must never be told.
-        home: what this host has for a speaker; None before anybody looked.
+        terms: settings and neighbours.
+        refused: routes that must never be announced.
+        prerequisites: what this host has; None before the first check.
         ended: why there is no speaker; empty while there is one.
-        sync: what is known of the sessions.
-        settled: whether the speaker had the time to get them up.
-        now: the instant of all this.
+        sync: the state of the sessions.
+        settled: whether the speaker had enough time to establish them.
+        now: the present instant.
     """
-    yield from (f"{r.address} to {r.site}: {r.because}" for r in objections)
-    if home is not None:
-        yield from home.troubles
+    yield from (f"{r.address} to {r.site}: {r.because}" for r in refused)
+    if prerequisites is not None:
+        yield from prerequisites.troubles
     if ended:
         yield f"the speaker: {ended}"
-    spoken_to = {peer.address for peer in (home.terms if home is not None else terms).peers}
+    checked = prerequisites.terms if prerequisites is not None else terms
+    usable = {peer.address for peer in checked.peers}
     for peer, session in sync.sessions.items():
-        if peer not in spoken_to:
+        if peer not in usable:
             continue
-        if not session.up and sync.phase is not Phase.APART and settled:
+        if not session.up and sync.phase is not Phase.DISCONNECTED and settled:
             yield f"neighbour {peer} is not established: {session.because or '-'}"
         if session.up and (lacking := session.families - session.negotiated):
             names = " and ".join(sorted(lacking))
             yield f"neighbour {peer} did not negotiate {names}: not installable there"
     for address, peer in sync.refused(now).items():
-        yield f"{address}: the speaker would not take it for neighbour {peer}"
-    for address, peer in sync.unmended().items():
-        yield f"{address}: what neighbour {peer} was sent can't be mended"
+        yield f"{address}: the speaker refused the route for neighbour {peer}"
+    for address, peer in sync.uncorrectable().items():
+        yield f"{address}: can't correct the route that neighbour {peer} was sent"

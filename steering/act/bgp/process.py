@@ -1,13 +1,12 @@
-"""ExaBGP as a process: started so that it outlives the agent, ended so that nothing is left.
+"""ExaBGP as a process: starts it so that it outlives the agent, and ends it completely.
 
-Like the guard it runs in a session of its own. It holds `speaker.lock` for as long as it
-lives, so there is one at a time, and whoever has to end it (the guard, `steering off`, another
-agent) finds it without having started it. It takes the lock and writes its process id before
-it becomes ExaBGP: there is no moment at which it runs and nobody could know.
+Like the guard it runs in its own session. It holds `speaker.lock` while it runs, so only one runs
+at a time, and the guard, `steering off` and another agent can find and end it without having
+started it. It takes the lock and writes its process id before it becomes ExaBGP, so it can be found
+at any time.
 
-Of what its parent had open it keeps nothing, or whoever reads the agent's output would wait for the
-speaker as well, for a lease longer than the agent lives. Its standard error is a file
-(`speaker_log`).
+It closes all descriptors of its parent: otherwise a reader of the agent's output would wait for the
+speaker too, a lease longer than the agent runs. Its standard error is a file (`speaker_log`).
 
 This module loads nothing but the standard library: the guard imports it.
 """
@@ -31,9 +30,9 @@ LOCK = "speaker.lock"
 FOLDER = "bgp"
 CONFIGURATION = "speaker.conf"
 SWITCH = "off"
-"""The off switch's file in the runtime directory; while it is there no speaker becomes ExaBGP."""
+"""The off switch's file in the runtime directory; while it exists no speaker becomes ExaBGP."""
 _FINGERPRINT = "STEERING_FINGERPRINT"
-"""In the environment, which others can't read: the password could be guessed by it."""
+"""Passed in the environment, which other users can't read: it helps to guess the password."""
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
@@ -42,10 +41,10 @@ _LOCK_LOOK: Seconds = 0.01
 def start(
     runtime: Path, fingerprint: str, command: Sequence[str], environment: Mapping[str, str]
 ) -> int:
-    """Starts the speaker; its process id. Raises OSError where no process can be had.
+    """Starts the speaker; its process id. Raises OSError if no process can be started.
 
-    `command` is ExaBGP's, with the path of its configuration in it. `fingerprint` says what
-    was configured, for an agent that finds it running.
+    `command` is ExaBGP's command line, with the path of its configuration. `fingerprint` identifies
+    the configuration, for an agent that finds the speaker running.
     """
     root = str(Path(__file__).resolve().parents[3])
     arguments = [sys.executable, "-P", "-S", "-m", "steering.act.bgp.process"]
@@ -65,9 +64,9 @@ def start(
 
 
 def running(runtime: Path) -> str | None:
-    """The fingerprint of the speaker that runs; None where none does.
+    """The fingerprint of the running speaker; None if none runs.
 
-    Raises OSError where the lock can't be looked at.
+    Raises OSError if the lock can't be checked.
     """
     try:
         descriptor = os.open(runtime / LOCK, os.O_RDONLY | os.O_CLOEXEC)
@@ -83,7 +82,7 @@ def running(runtime: Path) -> str | None:
 
 
 def is_helper(runtime: Path, pid: int) -> bool:
-    """Whether this process was started by the speaker: others may run as the same user."""
+    """Whether the speaker started this process: others may run as the same user."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         return int(stat.rpartition(") ")[2].split()[1]) == _written_in(runtime / LOCK)
@@ -92,10 +91,10 @@ def is_helper(runtime: Path, pid: int) -> bool:
 
 
 def end(runtime: Path, within: Seconds = 0.5) -> bool:
-    """Ends the speaker, if one runs; whether one did. Its sessions and routes go with it.
+    """Ends the speaker, if one runs; whether one did. Its sessions and routes end with it.
 
-    SIGKILL, since nothing it might still do is better than its sessions' end now. Raises
-    OSError where it may not be ended, TimeoutError where it is not gone within this time.
+    It sends SIGKILL, since an orderly end would only delay the end of the sessions. Raises OSError
+    if it may not signal the speaker, TimeoutError if that has not ended within this time.
     """
     until, found = time.monotonic() + within, False
     while running(runtime) is not None:
@@ -125,7 +124,7 @@ def _written(descriptor: int) -> tuple[int | None, str]:
 
 
 def _is_speaker(pid: int, runtime: Path) -> bool:
-    """Whether this process is what the lock says: numbers are used again."""
+    """Whether this process is the speaker in the lock file: process ids are reused."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -134,7 +133,7 @@ def _is_speaker(pid: int, runtime: Path) -> bool:
 
 
 def switched_off(runtime: Path) -> bool:
-    """Whether the switch is there; one that can't be looked at counts."""
+    """Whether steering is switched off; a switch that can't be checked counts as off."""
     try:
         (runtime / SWITCH).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -145,7 +144,7 @@ def switched_off(runtime: Path) -> bool:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Takes the lock and becomes ExaBGP; returns where another one runs, or all is off."""
+    """Takes the lock and becomes ExaBGP; returns if another one runs or steering is off."""
     close_inherited()
     runtime, command = Path(arguments[0]), list(arguments[1:])
     fingerprint = os.environ.pop(_FINGERPRINT)
@@ -161,16 +160,16 @@ def main(arguments: Sequence[str]) -> None:
             time.sleep(_LOCK_LOOK)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n{fingerprint}\n".encode("ascii"), 0)
-    # Who switches off puts the switch first and ends the holder of the lock then: a speaker is
-    # either seen there, or sees the switch here.
+    # `steering off` first sets the switch, then ends the holder of the lock: so either it finds
+    # this speaker, or this check finds the switch.
     if switched_off(runtime):
         return
     os.set_inheritable(lock, True)
-    # ExaBGP changes its user and group by itself, but keeps the other groups.
+    # ExaBGP changes its user and group itself, but keeps the supplementary groups.
     with contextlib.suppress(PermissionError):
         os.setgroups([])
     os.umask(0o077)
-    os.ftruncate(2, 0)  # what the one before said was told
+    os.ftruncate(2, 0)  # what the previous speaker printed is reported by now
     del os.environ["PYTHONPATH"]
     os.execv(command[0], command)  # noqa: S606 - there is no shell to it
 

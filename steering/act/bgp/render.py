@@ -1,9 +1,8 @@
-"""What ExaBGP reads: its configuration, its environment and its commands. Pure.
+"""Renders what ExaBGP reads: its configuration, its environment and its commands. Pure.
 
-Everything in here is rendered from checked values, so that no text of somebody else's can end
-a line or a bracket. Commands are `announce attributes … nlri …` alone: with `announce ipv4
-unicast` a mistaken family is acknowledged, kills the session and is sent again at each
-reconnect.
+Everything is rendered from checked values, so no foreign text can end a line or a bracket. Routes
+are announced by `announce attributes … nlri …` only: with `announce ipv4 unicast` a wrong family is
+acknowledged, ends the session, and is sent again at each reconnect.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from steering.act.bgp.settings import Attributes, BgpSettings, Peer, Table
 from steering.model import Family
 
 HELPER = "bridge"
-_TOGETHER = 400
-"""Prefixes in one command: far below ExaBGP's limit of a MiB a line."""
+_PREFIXES_PER_COMMAND = 400
+"""Prefixes in one command: far below ExaBGP's limit of 1 MiB for a line."""
 
 
 def configuration(
@@ -27,18 +26,18 @@ def configuration(
     local: Mapping[str, str],
     routes: Table,
 ) -> str:
-    """The whole configuration.
+    """The complete configuration.
 
     Args:
-        terms: what to say to whom.
+        terms: settings and neighbours.
         helper: the command line of the bridge; words without blanks.
         passwords: by the neighbour's address, as bytes.
         local: our address on each session, by the neighbour's address.
-        routes: announced with the session, before its End-of-RIB: a speaker that is started
-            anew never lets go of what stands.
+        routes: announced with the session, before its End-of-RIB, so that a restarted speaker
+            does not withdraw what is installed.
     """
     lines = [f"process {HELPER} {{", f"    run {' '.join(helper)};", "    encoder json;"]
-    # Without it the next flap after the helper's death crashes ExaBGP (KeyError).
+    # Without it the next flap after the end of the helper crashes ExaBGP (KeyError).
     lines += ["    respawn true;", "}"]
     for peer in terms.peers:
         lines += _neighbor(terms, peer, passwords.get(peer.address), local, routes)
@@ -64,7 +63,7 @@ def _neighbor(
         yield f"    listen {terms.listen};"
     yield f"    passive {'true' if peer.passive else 'false'};"
     if password is not None:
-        # In base64 no letter of it can end the quotes.
+        # In base64 no character of it can end the quotes.
         yield "    md5-base64 true;"
         yield f'    md5-password "{base64.b64encode(password).decode()}";'
     yield "    group-updates true;"
@@ -79,23 +78,23 @@ def _neighbor(
     )
     if own := {a: what for a, what in routes.items() if Family.of(a) in peer.families}:
         yield "    static {"
-        yield from (f"        route {prefix(a)} {said_of(what)};" for a, what in own.items())
+        yield from (f"        route {prefix(a)} {attribute_text(what)};" for a, what in own.items())
         yield "    }"
     yield "}"
 
 
 def environment(terms: BgpSettings) -> Mapping[str, str]:
-    """ExaBGP's environment: nothing of ours is inherited but what is named here."""
+    """ExaBGP's environment: it inherits nothing else of ours."""
     return {
         "EXABGP_ENVFILE": "/dev/null",
-        # Else it waits on named pipes and starts a second child.
+        # Otherwise it waits on named pipes and starts a second child.
         "exabgp_api_cli": "false",
         "exabgp_daemon_daemonize": "false",
         "exabgp_daemon_user": terms.user,
         "exabgp_log_destination": "stderr",
         # At INFO it writes 230 bytes for each route.
         "exabgp_log_level": "CRITICAL",
-        # It takes 50 changes at a time and rests for a hundredth of this, in seconds, between
+        # ExaBGP takes 50 changes at a time, and sleeps a hundredth of this, in seconds, between
         # them: a thousand routes take 2.2 s at 5.0 and 1.0 s at 2.0. At 1.0, its default, it
         # uses 2 % of a core while nothing happens.
         "exabgp_reactor_speed": "2.0",
@@ -104,12 +103,12 @@ def environment(terms: BgpSettings) -> Mapping[str, str]:
 
 
 def announcements(peer: str, table: Table) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The commands that announce these routes to one neighbour, and the addresses in each."""
+    """The commands that announce these routes to one neighbour, each with its addresses."""
     return tuple(_commands("announce", peer, table))
 
 
 def withdrawals(peer: str, table: Table) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The commands that withdraw these routes from one neighbour, and the addresses in each."""
+    """The commands that withdraw these routes from one neighbour, each with its addresses."""
     return tuple(_commands("withdraw", peer, table))
 
 
@@ -118,10 +117,10 @@ def _commands(verb: str, peer: str, table: Table) -> Iterator[tuple[str, tuple[s
     for address, attributes in table.items():
         groups.setdefault((attributes, Family.of(address)), []).append(address)
     for (attributes, _), addresses in groups.items():
-        for at in range(0, len(addresses), _TOGETHER):
-            some = tuple(addresses[at : at + _TOGETHER])
-            said = f"neighbor {peer} {verb} attributes {said_of(attributes)} nlri {_all(some)}"
-            yield said, some
+        for at in range(0, len(addresses), _PREFIXES_PER_COMMAND):
+            some = tuple(addresses[at : at + _PREFIXES_PER_COMMAND])
+            what = f"attributes {attribute_text(attributes)} nlri {_all(some)}"
+            yield f"neighbor {peer} {verb} {what}", some
 
 
 def _all(addresses: Iterable[str]) -> str:
@@ -129,12 +128,12 @@ def _all(addresses: Iterable[str]) -> str:
 
 
 def prefix(address: str) -> str:
-    """The host route's prefix. Raises ValueError for what is no address."""
+    """The host route's prefix. Raises ValueError if this is no address."""
     return f"{address}/{Family.of(address).bits}"
 
 
-def said_of(attributes: Attributes) -> str:
-    """Attributes as ExaBGP takes them."""
+def attribute_text(attributes: Attributes) -> str:
+    """Attributes in ExaBGP's syntax."""
     words = [f"next-hop {attributes.next_hop}"]
     if attributes.local_preference is not None:
         words.append(f"local-preference {attributes.local_preference}")

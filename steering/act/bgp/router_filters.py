@@ -1,7 +1,7 @@
-"""Filters for the routers' side: host routes of the policies' addresses and nothing else. Pure.
+"""Prefix lists for the routers: host routes of the policies' addresses and nothing else. Pure.
 
-Whatever a speaker might be made to announce, a router with these takes no more than what the
-policies name. They change only when a policy does.
+A router with such a list accepts only what the policies name, whatever the speaker announces. The
+lists change only when a policy does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ KINDS: Mapping[str, Callable[[Family, Sequence[str]], Iterable[str]]] = {
 
 
 def prefix_list(kind: str, addresses: Iterable[str]) -> str:
-    """The filter as this kind of router reads it, a list a family. Raises KeyError."""
+    """The filter in the syntax of this kind of router, one list a family. Raises KeyError."""
     lines: list[str] = []
     every = sorted(set(addresses), key=_by_number)
     for family in Family:

@@ -1,4 +1,4 @@
-"""What is said with a route, and to whom: values."""
+"""Settings of the speaker, its neighbours, and the attributes of routes: values."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WELL_KNOWN = {
     "65535:65284": "no-peer",
     "65535:666": "blackhole",
 }
-"""Those that ExaBGP 5.0 lists by name, whatever they were announced as (RFC 1997, 3765, 7999)."""
+"""Those that ExaBGP 5.0 always lists by name (RFC 1997, 3765, 7999)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What is announced of a host route besides its address."""
+    """The attributes of one host route."""
 
     next_hop: str
     local_preference: int | None = None
@@ -33,18 +33,18 @@ class Attributes:
 
 
 Table = Mapping[str, Attributes]
-"""Address -> attributes: host routes and nothing else."""
+"""Address -> attributes, of host routes only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """One neighbour. Its address is its name: no two neighbours share one."""
+    """One neighbour, identified by its address: no two neighbours share one."""
 
     address: str
     peer_as: int
     port: int = 179
     local_address: str | None = None
-    """None: by the route to the neighbour."""
+    """None: the one on the route to the neighbour."""
     password_file: Path | None = None
     hold_time: int = 9
     families: tuple[Family, ...] = tuple(Family)
@@ -53,24 +53,24 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpSettings:
-    """All that the speaker is to know."""
+    """All settings of the speaker."""
 
     local_as: int
     router_id: str
     peers: tuple[Peer, ...]
     next_hops: Mapping[str, Mapping[Family, str]] = field(hash=False)
-    """Site -> its next hop of each family, as the routers know it."""
+    """Site -> its next hop of each family, as announced to the routers."""
     local_preference: int | None = None
     med: int | None = None
     communities: frozenset[str] = frozenset({NO_EXPORT})
     large_communities: frozenset[str] = frozenset()
     listen: int | None = None
     exabgp: Path | None = None
-    """The program; None: the package of this interpreter."""
+    """The program; None: the package in this Python environment."""
     user: str = "steering-bgp"
 
     def attributes(self, address: str, site: str) -> Attributes:
-        """What to announce of one address. Raises KeyError where the site lacks the family."""
+        """The attributes for one address. Raises KeyError if the site lacks the family."""
         return Attributes(
             next_hop=self.next_hops[site][Family.of(address)],
             local_preference=self.local_preference,
@@ -80,7 +80,7 @@ class BgpSettings:
         )
 
     def site_of(self, next_hop: str) -> str | None:
-        """The site that a next hop stands for; None for a stranger."""
+        """The site with this next hop; None if there is none."""
         for site, hops in self.next_hops.items():
             if next_hop in hops.values():
                 return site
@@ -89,10 +89,10 @@ class BgpSettings:
     def objection(
         self, address: str, site: str, *, allowed: Collection[str], own: Collection[str]
     ) -> str | None:
-        """Why this address must never be announced through this site; None where it may.
+        """Why this address must never be announced through this site; None if it may.
 
-        The last gate before the speaker: host routes of the policies' addresses, never one
-        that the routers need themselves to get there or to talk to us.
+        The last check before the speaker: only host routes of the policies' addresses, and never
+        one that the routers need to reach a site or to talk BGP with this host.
         """
         if because := unfit(address, allowed=allowed, own=own):
             return because

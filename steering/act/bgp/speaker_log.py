@@ -1,9 +1,9 @@
-"""What the speaker says on its standard error, read from the file that is: nobody holds it up.
+"""Reads the speaker's log: its standard error is a file.
 
-Its words are few: what ExaBGP takes for critical, and what ends it. A pipe to the agent would be a
-worse place for them: it would end with the agent, whom the speaker outlives, and whoever reads the
-agent's own output would wait for the speaker. So they go to a file, and are told from there: by the
-agent while it lives (event `bgp_speaker`), by the guard to the system log after.
+The log is short: messages that ExaBGP calls critical, and the error that ended it. A pipe to the
+agent would not do: it would end with the agent, which the speaker outlives, and a reader of the
+agent's output would wait for the speaker. So the speaker writes to a file. The agent reports from
+it while it runs (event `bgp_speaker`); after that the guard does, to the system log.
 
 This module loads nothing but the standard library: the guard imports it.
 """
@@ -18,35 +18,35 @@ from steering.system.files import open_regular
 
 LOG = "log"
 EVERY: Seconds = 10.0
-"""One that says a lot is told of once in so long."""
+"""At most one report in this time."""
 _LAST = 4096
-"""Bytes of the log in which its last words are looked for: it may have said a lot."""
+"""Bytes at the end of the log in which the last line is searched: it may be long."""
 _LONGEST = 200
 
 
 class SpeakerLog:
-    """What was told of one file already."""
+    """One log, and how much of it is reported."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / LOG
-        self._told = 0
+        self._reported = 0
         """Octets."""
-        self._at: Instant = float("-inf")
+        self._reported_at: Instant = float("-inf")
 
     def skip(self) -> None:
-        """What is there was told by somebody else."""
-        self._told = self._size()
+        """Takes the present content as already reported."""
+        self._reported = self._size()
 
     def new(self, now: Instant) -> str:
-        """The last line of what came since, where that is to be told now; else empty."""
+        """The last of the new lines, if one may be reported now; else empty."""
         size = self._size()
-        if size < self._told:  # another speaker began it anew
-            self._told = 0
-        if size == self._told or now - self._at < EVERY:
+        if size < self._reported:  # a new speaker has emptied it
+            self._reported = 0
+        if size == self._reported or now - self._reported_at < EVERY:
             return ""
-        said = last(self._file.parent, since=self._told)
-        self._told, self._at = size, now
-        return said
+        line = last(self._file.parent, since=self._reported)
+        self._reported, self._reported_at = size, now
+        return line
 
     def _size(self) -> int:
         try:
@@ -56,15 +56,15 @@ class SpeakerLog:
 
 
 def last(folder: Path, since: int = 0) -> str:
-    """The last line that was written from this octet on; empty where there is none."""
+    """The last line written from this octet on; empty if there is none."""
     try:
         with open_regular(folder / LOG) as file:
             file.seek(max(since, os.fstat(file.fileno()).st_size - _LAST))
             lines = file.read(_LAST).decode(errors="replace").split("\n")
     except OSError:
         return ""
-    said = [text for line in lines if (text := _printable(line))]
-    return said[-1][:_LONGEST] if said else ""
+    texts = [text for line in lines if (text := _printable(line))]
+    return texts[-1][:_LONGEST] if texts else ""
 
 
 def _printable(line: str) -> str:

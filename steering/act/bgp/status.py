@@ -1,4 +1,4 @@
-"""What there is to tell of the speaker at one moment: values, for the status and the metrics."""
+"""The state of the speaker at one moment: values for the status and the metrics."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ class SessionStatus:
     because: str
     """Why it is down."""
     routes: int
-    """Announced in it now."""
+    """Number of routes announced in it now."""
     lacking: tuple[str, ...]
-    """Families that were asked for and not negotiated."""
+    """Families that are configured and not negotiated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BgpStatus:
-    """What there is to tell of the speaker at one moment."""
+    """The state of the speaker at one moment."""
 
     sessions: Mapping[str, SessionStatus]
     wanted: int
     announced: Mapping[str, str]
-    """Address -> site, in some established session."""
+    """Address -> site, of the routes in at least one established session."""
     updates: int
     starts: int
     acknowledged: tuple[Seconds, ...]
-    """How long answers took since the last report."""
+    """Delays of the answers since the last report."""
     version: str
     linked: bool
     """Whether its helper is connected."""
     read: int
-    """How often its table was read back, of all speakers."""
+    """How often adj-rib-out was read back, of all speakers."""
 
 
-def speaking(
+def bgp_status(
     sync: Sync, *, wanted: int, announced: Mapping[str, str], starts: int, linked: bool
 ) -> BgpStatus:
-    """The values at this moment. Takes the times of answers away: they are told once."""
+    """The values at this moment. Empties `sync.acknowledged`: each delay is reported once."""
     sessions = {
         peer: SessionStatus(
             up=session.up,
@@ -64,5 +64,5 @@ def speaking(
         acknowledged=times,
         version=sync.version,
         linked=linked,
-        read=sync.looks,
+        read=sync.readings,
     )

@@ -1,8 +1,8 @@
-"""A speaker that lives: started, watched, ended when it hangs or is another than is wanted.
+"""Keeps one speaker running: starts it, watches it, ends it when it hangs or is not the wanted one.
 
-Called each turn, it does what is due and never waits for a process: a kill takes a moment, and
-longer where the kernel has hold of the killed, so an end that isn't there yet is looked for at
-the next turn. Until then nothing else is started and no link is let in.
+It is called each turn, does what is due, and never waits long for a process. A killed process may
+take a moment to end, longer if the kernel is busy with it: then its end is checked again at the
+next turn. Until then no other one is started and no link is accepted.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from steering.act.bgp.sync import KNOWN, Phase
 from steering.model import Event, Instant, Seconds
 
 CONNECTED_WITHIN: Seconds = 5.0
-"""ExaBGP whose helper can't be run stays alive and does nothing; one that died is replaced."""
+"""Time limit for the helper: if it can't run, ExaBGP stays alive and does nothing."""
 BACK_OFF: tuple[Seconds, Seconds] = (0.5, 30.0)
 ENDED_WITHIN: Seconds = 0.05
-"""What a turn waits at most for a killed speaker to be gone; most are within 10 ms."""
+"""How long a turn waits at most for a killed speaker to end; most end within 10 ms."""
 _LOOK: Seconds = 0.002
 _CALM: Seconds = 60.0
-"""A speaker that lived so long is started anew at once when it dies."""
+"""A speaker that ran this long and then ends is restarted without a pause."""
 _DYING: Seconds = 0.5
-"""For one that takes longer to die somebody should look."""
+"""If a killed speaker takes longer to end, an error is raised."""
 
 
 class Supervisor:
@@ -43,22 +43,22 @@ class Supervisor:
         self.terms = terms
         self.talk = Link(terms.peers, welcome=self._is_ours, may_speak=may_speak)
         self.home: Prerequisites | None = None
-        """As it was when somebody last looked."""
+        """As they were at the last check."""
         self.starts = 0
         self.why = ""
-        """Why the last speaker ended, until another one is met."""
+        """Why the last speaker ended, until another one is connected."""
         self._runtime, self._lease = runtime, lease
         self._may_speak = may_speak
         self._fingerprint: str | None = None
-        """Of the configuration that is wanted; None: it can't be had on this host."""
+        """Of the wanted configuration; None: this host can't run it."""
         self._children = set[int]()
-        """Ours whose end nobody took note of yet. The last one may not hold the lock yet."""
+        """Processes started here and not reaped yet. The newest may not hold the lock yet."""
         self._lives = False
-        """Whether one was started or found, and its end is not told yet."""
+        """Whether one was started or found, and its end is not reported yet."""
         self._foreign = False
-        """Whether the last one was another version: nobody follows it until something changes."""
+        """Whether the last one was another version: none is started until the settings change."""
         self._doomed: str | None = None
-        """Why it is being ended, until it is gone."""
+        """Why it is being ended, until it has ended."""
         self._doomed_at: Instant = 0.0
         self._started: Instant = float("-inf")
         self._pause: Seconds = 0.0
@@ -68,7 +68,7 @@ class Supervisor:
 
     @property
     def known(self) -> bool:
-        """Whether it is known what is announced: the speaker said so, or none runs."""
+        """Whether it is known what is announced: the speaker reported it, or none runs."""
         if self.talk.sync.ready:
             return True
         try:
@@ -77,25 +77,25 @@ class Supervisor:
             return False
 
     def settled(self, now: Instant) -> bool:
-        """Whether it had the time to get its sessions up."""
+        """Whether it had enough time to establish its sessions."""
         return now - self._started > CONNECTED_WITHIN
 
     def news(self) -> list[Event]:
-        """Starts and ends since the last call."""
+        """Events since the last call: starts, ends, and messages of the speaker."""
         told, self._news = self._news, []
         return told
 
     def adopt(self) -> None:
-        """Goes on with a speaker of the same configuration; ends any other.
+        """Goes on with a running speaker of the same configuration; ends any other.
 
-        Raises OSError when one that is not to go on can't be ended.
+        Raises OSError when the other one can't be ended.
         """
         found = process.running(self._runtime)
         if found is None:
             return
         self._look_around()
         if found != self._fingerprint:
-            self._end("a speaker was found that is configured otherwise")
+            self._end("the running speaker has another configuration")
             return
         now = time.monotonic()
         self._await_bridge(now)
@@ -103,28 +103,28 @@ class Supervisor:
         self._words.skip()
 
     def meet(self, within: Seconds) -> None:
-        """Waits until it is known what an adopted speaker announces; ends one that won't say.
+        """Waits until it is known what an adopted speaker announces; ends one that does not answer.
 
-        For an agent that has nothing else to do yet, and a third of the lease at most, since it
-        can't be renewed meanwhile. Raises OSError as `adopt` does.
+        Only for the start of the agent, and for a third of the lease at most, since the lease can't
+        be renewed meanwhile. Raises OSError as `adopt` does.
         """
         until = time.monotonic() + min(within, self._lease / 3)
         while self._lives and not self.talk.sync.ready:
             if (left := until - time.monotonic()) <= 0:
-                self._end("a speaker was found that does not answer")
+                self._end("the running speaker does not answer")
                 return
             self.talk.wait(min(left, 0.05))
             self.talk.pump()
 
     def change(self, terms: BgpSettings, lease: Seconds) -> None:
-        """Goes by other terms: `keep_up` goes on with what runs, or ends it."""
+        """Takes new settings: `keep_up` then keeps the running speaker, or replaces it."""
         self.terms, self._lease, self._pause, self._foreign = terms, lease, 0.0, False
         self._look_around()
 
     def end(self) -> bool:
-        """Ends it at once; whether one ran. Raises OSError where it would not go.
+        """Ends it at once; whether one ran. Raises OSError if it does not end.
 
-        One that has just been started holds no lock yet, and would come up after all.
+        A speaker that has just been started may not hold the lock yet, so children are killed too.
         """
         self._reap()
         young = bool(self._children)
@@ -137,15 +137,14 @@ class Supervisor:
             time.sleep(_LOOK)
             self._reap()
         if ran:
-            self._lose("taken back")
+            self._lose("all routes were withdrawn")
             self._started = float("-inf")
         return ran
 
     def keep_up(self, now: Instant, routes: Table) -> None:
-        """Sees to it that one speaker runs, answers, and hears that we are here.
+        """Makes sure that one speaker runs and answers, and sends it the heartbeat.
 
-        `routes` are what another one is to begin with. Raises OSError where one that is of no
-        use won't go.
+        `routes` are those that a new one starts with. Raises OSError if one that must end does not.
         """
         self._reap()
         if said := self._words.new(now):
@@ -165,20 +164,20 @@ class Supervisor:
                 self._pause = 0.0
 
     def _useless(self, now: Instant) -> str:
-        """Why the speaker that runs is not to go on; empty if it is, or none runs."""
+        """Why the running speaker must end; empty if it may go on, or none runs."""
         found = process.running(self._runtime)
         if found is None:
             return ""
         if self.talk.sync.phase is Phase.USELESS:
-            # It holds what it was started with, and can be told to withdraw nothing of it.
+            # It announces what it was started with, and no command of ours could withdraw that.
             version = self.talk.sync.version
-            return f"this is ExaBGP {version}, wanted {KNOWN[:-1]}: the words of others differ"
+            return f"this is ExaBGP {version}, wanted {KNOWN[:-1]}: others have another interface"
         if self.talk.linked and found != self._fingerprint:
-            return "it is configured otherwise than is wanted"
+            return "its configuration is not the wanted one"
         waited = not self.talk.linked and now - self.talk.apart_since > CONNECTED_WITHIN
         if not waited and not self.talk.sync.silent(now):
             return ""
-        never = "" if self.talk.met else "its helper never came: "
+        never = "" if self.talk.met else "its helper did not connect: "
         return f"{never}it did not answer{self._last_words()}"
 
     def _start(self, now: Instant, routes: Table) -> None:
@@ -199,13 +198,13 @@ class Supervisor:
                 self._runtime, home.fingerprint, home.command, environment(home.terms)
             )
         except OSError as error:
-            self.why = f"it can't be started: {error}"
+            self.why = f"can't start it: {error}"
             return
         self._children.add(child)
         self.starts += 1
         self._lives = True
         self._news.append(
-            Event(event="bgp_speaker", because=self.why or "there was none", now="started")
+            Event(event="bgp_speaker", because=self.why or "no speaker was running", now="started")
         )
 
     def _end(self, because: str) -> None:
@@ -227,7 +226,7 @@ class Supervisor:
         self._lives, self.why = False, because
 
     def _reap(self) -> None:
-        """Takes note of the end of speakers that we started, so that no zombie stays."""
+        """Reaps ended speakers that this process started."""
         self._children = {pid for pid in self._children if not _is_over(pid)}
 
     def _look_around(self) -> Prerequisites:

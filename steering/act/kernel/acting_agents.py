@@ -1,7 +1,7 @@
-"""Who acts on the tables of this network namespace, by the sockets that agents show (`presence`).
+"""The agents that act on tables of this network namespace, found by their sockets (`presence`).
 
-An agent of another configuration goes on acting while this one's is switched off: it has another
-`runtime`, and looks for the switch there.
+`steering off` does not stop an agent of another configuration: that has another `runtime`, and
+checks the switch there.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from steering.act.kernel.presence import PresenceSocket, be_present, others
 from steering.act.preflight import may_change_routes
 
 SHOWN = "steering/table"
-"""What the names of these sockets begin with; the table's number follows."""
+"""The beginning of these sockets' names; the table's number follows."""
 LOCK = "agent.lock"
-"""The file in `runtime` that an agent has open, locked, for as long as it acts."""
+"""The file in `runtime` that an agent has open and locked while it acts."""
 _NAME = re.compile(rf"\0{SHOWN}/([0-9]{{1,10}})/([0-9]{{1,9}})/")
 
 
@@ -30,16 +30,16 @@ class ActingAgent:
     table: int
     pid: int
     command: str
-    """How it was called; empty where that can't be told."""
+    """Its command line; empty if that can't be read."""
 
     def __str__(self) -> str:
         return f"process {self.pid}{f' ({self.command})' if self.command else ''}"
 
 
 def elsewhere(runtime: Path) -> tuple[ActingAgent, ...]:
-    """All that act by another directory than this one, by table.
+    """All agents that act with another runtime directory than this one, by table.
 
-    Raises OSError where the kernel does not tell.
+    Raises OSError if the kernel can't list sockets.
     """
     with be_present(SHOWN + "/none") as mine:
         shown = [one for one in others(SHOWN, mine) if may_act(one)]
@@ -48,7 +48,7 @@ def elsewhere(runtime: Path) -> tuple[ActingAgent, ...]:
 
 
 def may_act(one: PresenceSocket) -> bool:
-    """Whether it may be an agent: any user may give a socket such a name."""
+    """Whether it may belong to an agent: any user can give a socket such a name."""
     if one.uid in (0, os.geteuid()):
         return True
     try:
@@ -63,12 +63,12 @@ def _named(one: PresenceSocket) -> Iterator[ActingAgent]:
         command = b""
         with contextlib.suppress(OSError):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-        said = command.decode(errors="replace").strip()
-        yield ActingAgent(table=table, pid=pid, command=said[said.find("steering") :])
+        text = command.decode(errors="replace").strip()
+        yield ActingAgent(table=table, pid=pid, command=text[text.find("steering") :])
 
 
 def _of(pid: int, runtime: Path) -> bool:
-    """Whether it has this directory's lock open."""
+    """Whether this process has the lock of this directory open."""
     with contextlib.suppress(OSError):
         lock = (runtime / LOCK).stat()
         for open_file in Path(f"/proc/{pid}/fd").iterdir():

@@ -1,7 +1,7 @@
-"""The Linux actuator: makes the kernel match a plan, and takes everything back.
+"""The Linux actuator: makes routes and rules match a plan, and removes them all.
 
-It adds the one writing socket to the reader. It does not remember what it did: each call
-reads the kernel, makes up the difference and reads again.
+It adds a writing socket to the reader. It does not remember what it did: each call reads the
+kernel, makes the missing changes, and reads again.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from steering.act.kernel.rtnetlink import Action, Route, Rule
 from steering.act.kernel.state import KernelProblem, KernelReader, Table
 from steering.model import Done, Family, Refused, Seconds
 
-SWITCHED_OFF: Final = "switched off: this host is not to be written to"
+SWITCHED_OFF: Final = "switched off: nothing may be installed on this host"
 _TRIES = 3
 
 
 class KernelActuator(KernelReader):
-    """Makes the kernel match a plan, and takes everything of ours back.
+    """Makes routes and rules match a plan, and removes all that are ours.
 
-    `may_write` is asked immediately before each batch; while it says no, nothing is put in.
-    Taking back is always allowed.
+    `may_write` is called immediately before each batch; while it returns False nothing is
+    installed. Removing is always allowed.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class KernelActuator(KernelReader):
         self._may_write = may_write
         self._writing = ChangeSocket()
         self._asked: Collection[str] = ()
-        """The addresses that `_wanted` is made of."""
+        """The addresses that `_wanted` was computed for."""
         self._wanted: Mapping[tuple[Family, int], Sequence[Route]] = {}
         self._right: dict[tuple[Family, int], Table] = {}
-        """The sites' tables as they were when nothing had to change in them."""
-        self._placed = Expected()
+        """The sites' tables at the last reading that needed no change."""
+        self._expected = Expected()
 
     def close(self) -> None:
         self._writing.close()
@@ -64,12 +64,11 @@ class KernelActuator(KernelReader):
     def prepare(
         self, addresses: Collection[str], *, steering: bool = True
     ) -> tuple[KernelProblem, ...]:
-        """Makes the sites' tables hold the ways to these addresses; and all our rules be there.
+        """Installs our rules, and the routes to these addresses in the sites' tables.
 
-        Without `steering` no rule is there but those that carry marked questions over the sites.
-        Returns what can't be had, and why. Changes nothing where all is there. The routes through
-        a site whose link is down are such a trouble: questions through it fail until they can be
-        put in.
+        Without `steering` only the rules for marked probes over the sites are installed. Returns
+        what could not be installed, and why. Changes nothing if all is there. Routes through a site
+        whose link is down are such a problem: probes through it fail until they can be installed.
         """
         claim = self.claim
         of_routes, occupied = self._table_changes(addresses)
@@ -77,23 +76,23 @@ class KernelActuator(KernelReader):
         rules = [rule for family in claim.families for rule in wanted(family)]
         there = self._rules()
         of_rules = rule_changes(rules, there, claim)
-        self._placed.found(rule for rule in rules if rule in there)
-        # Tables before the rules that look them up, and removals last of all.
+        self._expected.found(rule for rule in rules if rule in there)
+        # Tables before the rules that look them up; removals last.
         changes = sorted(
             (*of_routes, *of_rules), key=lambda change: change.act is ChangeKind.REMOVE
         )
-        said = self._carry_out(changes)
+        results = self._carry_out(changes)
         refused = (
             (f"{change.act} ", change.what, refusal.text)
-            for change, refusal in zip(changes, said, strict=True)
+            for change, refusal in zip(changes, results, strict=True)
             if refusal is not None
         )
-        return _troubles((*(("", o.wanted, _taken_by(o.by)) for o in occupied), *refused))
+        return _problems((*(("", o.wanted, _foreign_route_text(o.by)) for o in occupied), *refused))
 
     def _table_changes(
         self, addresses: Collection[str]
     ) -> tuple[Sequence[Change], Sequence[Occupied]]:
-        """What must change in the sites' tables. One that is as it was when it was right, is."""
+        """The changes to the sites' tables. Tables unchanged since they were right are skipped."""
         if addresses != self._asked or not self._wanted:
             self._asked, self._wanted = addresses, _by_table(self.claim, addresses)
             self._right.clear()
@@ -106,7 +105,7 @@ class KernelActuator(KernelReader):
             more, taken = route_changes(wanted, (*there.ours, *there.others), self.claim.protocol)
             if not more and not taken:
                 self._right[place] = there
-                self._placed.found(wanted)
+                self._expected.found(wanted)
             changes += more
             occupied += taken
         return changes, occupied
@@ -114,13 +113,12 @@ class KernelActuator(KernelReader):
     def apply(
         self, plan: Mapping[str, str], allowed: Collection[str]
     ) -> tuple[Done | Refused, ...]:
-        """Makes our host routes be this plan (address to site), both families at once.
+        """Makes our host routes match this plan (address to site), both families at once.
 
-        Additions and replacements go first, removals last, in one batch; then the table is
-        read back, and what it shows is what counts. Only addresses in `allowed` are ever put
-        in. One refusal doesn't stop the rest. Where nothing has to change, nothing is sent
-        and only refusals are returned. Seconds in a Done run from the call to the reading
-        back.
+        Additions and replacements come first, removals last, in one batch. Then the table is read
+        back, and that decides the result. Only addresses in `allowed` are ever installed. A refusal
+        doesn't stop the rest. If nothing has to change, nothing is sent, and only refusals are
+        returned. Seconds in a Done run from the call to the reading back.
         """
         started = time.monotonic()
         claim = self.claim
@@ -138,67 +136,68 @@ class KernelActuator(KernelReader):
         there = [self._table(family, claim.table) for family in Family]
         present = [route for table in there for route in (*table.ours, *table.others)]
         changes, occupied = route_changes(wanted, present, claim.protocol)
-        self._placed.keep_routes(claim.table, wanted)
-        self._placed.found(frozenset(wanted) & frozenset(present))
+        self._expected.keep_routes(claim.table, wanted)
+        self._expected.found(frozenset(wanted) & frozenset(present))
         results.extend(
             Refused(
                 action=ChangeKind.ADD,
                 address=o.wanted.destination,
                 site=claim.site_of(o.wanted.hop),
-                because=_taken_by(o.by),
+                because=_foreign_route_text(o.by),
             )
             for o in occupied
         )
         if changes:
-            said = self._carry_out(changes)
+            outcomes = self._carry_out(changes)
             shown = frozenset(self._routes(claim.table))
             seconds = time.monotonic() - started
             results.extend(
                 self._result(change, refusal, shown, seconds)
-                for change, refusal in zip(changes, said, strict=True)
+                for change, refusal in zip(changes, outcomes, strict=True)
             )
         return tuple(results)
 
     def lost(self) -> tuple[Route | Rule, ...]:
-        """What had been taken out by somebody else and is back, since this was last asked for."""
-        return self._placed.lost()
+        """What was removed by another program and installed again, since the last call."""
+        return self._expected.lost()
 
     def withdraw(self, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
-        """Takes out all rules and routes of ours, in both families; what would not go.
+        """Removes all rules and routes of ours, in both families; what could not be removed.
 
-        What is left alone: everything of another protocol number or outside the claim, and
-        what the claim `but` owns as well.
+        Everything with another protocol number or outside the claim is left alone, and what the
+        claim `but` owns as well.
         """
-        self._placed.forget()
+        self._expected.forget()
         for _ in range(_TRIES):
             changes = [Change(act=ChangeKind.REMOVE, what=what) for what in self._everything(but)]
             if not changes:
                 break
-            said = self._carry_out(changes)
+            results = self._carry_out(changes)
         else:
             left = set(map(_name, self._everything(but)))
             return tuple(
                 KernelProblem(
-                    what=_name(change.what), because=refusal.text if refusal else "came back"
+                    what=_name(change.what),
+                    because=refusal.text if refusal else "it was removed and came back",
                 )
-                for change, refusal in zip(changes, said, strict=True)
+                for change, refusal in zip(changes, results, strict=True)
                 if _name(change.what) in left
             )
         return ()
 
     def remains(self, *, but: Claim | None = None) -> bool:
-        """Whether anything of ours is in the kernel, be it a leftover; `but` as in `withdraw`."""
+        """Whether anything of ours is in the kernel, leftovers included; `but` as in `withdraw`."""
         return any(True for _ in self._everything(but))
 
     def _everything(self, but: Claim | None) -> Iterator[Route | Rule]:
         """All that is ours, in an order in which stopping anywhere is safe.
 
-        The rule that sends traffic to the steers goes first: from then on everything takes
-        the host's own ways. What the other rules jump to goes last.
+        The rule that looks up the steers comes first: without it all packets take the host's own
+        routes. The rule that other rules jump to comes last.
         """
         claim = self.claim
         if not claim.sites:
-            return  # a claim on nothing: see parts.NOTHING
+            return  # an empty claim: see from_config.NOTHING
         rules = [rule for rule in self._rules() if is_our_rule(rule, claim)]
         routes = [r for r in self._routes(*claim.tables) if r.protocol == claim.protocol]
         if but is not None and but.sites:
@@ -212,23 +211,23 @@ class KernelActuator(KernelReader):
         yield from targets
 
     def _carry_out(self, changes: Sequence[Change]) -> tuple[KernelRefusal | None, ...]:
-        said: list[KernelRefusal | None] = []
+        results: list[KernelRefusal | None] = []
         for at in range(0, len(changes), BATCH):
             batch = changes[at : at + BATCH]
             if self._may_write() or all(change.act is ChangeKind.REMOVE for change in batch):
-                orders = [_order(change) for change in batch]
-                done = iter(self._send([one for one in orders if isinstance(one, KernelRequest)]))
-                became = [one if isinstance(one, KernelRefusal) else next(done) for one in orders]
-                for change, refusal in zip(batch, became, strict=True):
+                requests = [_request_or_refusal(change) for change in batch]
+                done = iter(self._send([r for r in requests if isinstance(r, KernelRequest)]))
+                outcomes = [r if isinstance(r, KernelRefusal) else next(done) for r in requests]
+                for change, refusal in zip(batch, outcomes, strict=True):
                     if refusal is None:
-                        self._placed.carried_out(change)
-                said += became
+                        self._expected.carried_out(change)
+                results += outcomes
             else:
-                said += [KernelRefusal(number=0, text=SWITCHED_OFF)] * len(batch)
-        return tuple(said)
+                results += [KernelRefusal(number=0, text=SWITCHED_OFF)] * len(batch)
+        return tuple(results)
 
-    def _send(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
-        return self._writing.carry_out(orders)
+    def _send(self, requests: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
+        return self._writing.carry_out(requests)
 
     def _result(
         self,
@@ -243,26 +242,28 @@ class KernelActuator(KernelReader):
         site = self.claim.site_of(route.hop)
         if (route in there) is not (change.act is ChangeKind.REMOVE):
             return Done(action=change.act, address=address, site=site, seconds=seconds)
-        because = refusal.text if refusal else "the kernel took it, but it is not so when read back"
+        because = (
+            refusal.text if refusal else "the kernel accepted it, but reading back shows no effect"
+        )
         return Refused(action=change.act, address=address, site=site, because=because)
 
 
-def _order(change: Change) -> KernelRequest | KernelRefusal:
-    """The order for one change, or why there can be none."""
+def _request_or_refusal(change: Change) -> KernelRequest | KernelRefusal:
+    """The netlink request for one change, or why it can't be made."""
     try:
-        return order(change)
+        return request_for(change)
     except OSError as error:
         assert isinstance(change.what, Route)
         because = f"there is no interface {change.what.dev}"
         return KernelRefusal(number=error.errno or errno.ENODEV, text=because)
 
 
-def order(change: Change) -> KernelRequest:
-    """The netlink order for one change.
+def request_for(change: Change) -> KernelRequest:
+    """The netlink request for one change.
 
-    An addition is exclusive, so that it can't replace what someone else put there since the
-    table was read; nothing here forces a next hop that is not on the link. Raises OSError where
-    there is no such interface.
+    An addition is exclusive, so it can't replace a route that another program added since the table
+    was read. No request forces a next hop that is not on the link. Raises OSError if there is no
+    such interface.
     """
     match change:
         case Change(act=ChangeKind.REMOVE, what=Route() as route):
@@ -292,7 +293,7 @@ def order(change: Change) -> KernelRequest:
 def _by_table(
     claim: Claim, addresses: Collection[str]
 ) -> Mapping[tuple[Family, int], Sequence[Route]]:
-    """What each of the sites' tables is to hold, by family and number; nothing in some."""
+    """The routes of each of the sites' tables, by family and number; some are empty."""
     found: dict[tuple[Family, int], list[Route]] = {
         (family, table): [] for table in claim.tables[1:] for family in Family
     }
@@ -301,16 +302,18 @@ def _by_table(
     return found
 
 
-def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelProblem, ...]:
-    """What is wrong with each, in one word for many that have the same way and reason."""
-    alike: dict[tuple[object, ...], list[tuple[str, Route | Rule, str]]] = {}
-    for one in wrong:
+def _problems(failures: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelProblem, ...]:
+    """The problems; routes with the same next hop and reason are counted in one."""
+    groups: dict[tuple[object, ...], list[tuple[str, Route | Rule, str]]] = {}
+    for one in failures:
         act, what, because = one
-        way = (what.table, what.family, _way(what)) if isinstance(what, Route) else (what,)
-        alike.setdefault((act, because, *way), []).append(one)
+        key: tuple[object, ...] = (what,)
+        if isinstance(what, Route):
+            key = what.table, what.family, _next_hop_text(what)
+        groups.setdefault((act, because, *key), []).append(one)
     return tuple(
         KernelProblem(what=f"{act}{_name(what, len(many))}", because=because, family=what.family)
-        for many in alike.values()
+        for many in groups.values()
         for act, what, because in many[:1]
     )
 
@@ -318,13 +321,13 @@ def _troubles(wrong: Iterable[tuple[str, Route | Rule, str]]) -> tuple[KernelPro
 def _name(what: Route | Rule, many: int = 1) -> str:
     if isinstance(what, Route):
         routes = f"route {what.prefix}" if many == 1 else f"{many} routes"
-        return f"{routes} {_way(what)} in table {what.table} ({what.family})"
+        return f"{routes} {_next_hop_text(what)} in table {what.table} ({what.family})"
     return f"rule {what.priority} ({what.family})"
 
 
-def _way(route: Route) -> str:
+def _next_hop_text(route: Route) -> str:
     return next_hop.words(route.hop) if route.hop else route.kind.name.lower()
 
 
-def _taken_by(route: Route) -> str:
-    return f"someone else's route stands there (protocol {route.protocol}, {_name(route)})"
+def _foreign_route_text(route: Route) -> str:
+    return f"another program's route is there (protocol {route.protocol}, {_name(route)})"

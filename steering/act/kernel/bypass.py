@@ -1,10 +1,10 @@
-"""Rules of others that come before ours, and which packets they take past our rules.
+"""Foreign rules that come before ours, and which packets they keep from our rules.
 
-Whatever a rule of a lower preference catches never meets ours: the resolvers' packets miss the
-detour that stands in our table, or our marked questions take another path than they are asked
-for. What a rule selects by is read from the rule; whether anything comes of it (its table may have
-no route for the address, and then the kernel goes on with the next rule) is asked of the kernel,
-by a look-up for such a packet. A rule counts only where both agree.
+Packets that a rule of a lower preference catches never reach ours: the resolvers' packets miss the
+detour in our table, or our marked probes take another path than intended. What a rule selects is
+read from the rule. Whether it has an effect is found by a look-up in the kernel for such a packet:
+its table may have no route for the address, and then the kernel goes on with the next rule. A rule
+counts only if both agree.
 """
 
 from __future__ import annotations
@@ -15,56 +15,56 @@ from ipaddress import ip_address, ip_network
 
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Address, Does, Flow, ForeignRule
-from steering.act.kernel.gateways import chosen_source, leads, variants, way_of
+from steering.act.kernel.foreign_rules import Address, Flow, ForeignAction, ForeignRule
+from steering.act.kernel.gateways import chosen_source, leads, route_for, variants
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Route, RouteKind
 from steering.bounds import PRIORITIES, RULES_AFTER
 from steering.model import Family
 
 SAMPLE = 64
-"""Addresses of a family that are looked up; of the others what is so of all of these is so."""
+"""Addresses of a family that are looked up; what holds for all of these holds for the others."""
 LOOKED_UP = 512
-"""Look-ups for questions through sites: so many addresses and sites together, at the most."""
+"""Look-ups for probes through sites, at most: number of addresses times sites."""
 _ROUTES = 256
-"""Routes of another's table that are looked through for one that refuses packets."""
+"""Routes of a foreign table that are searched for one that rejects packets."""
 _UNPRIVILEGED = 1024
-"""Resolvers send from no port below."""
+"""Resolvers send from no lower port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypass:
-    """Packets that go by a rule of somebody else, and not by ours."""
+    """Packets that a foreign rule catches before ours."""
 
     rule: ForeignRule
     flow: Flow
     site: str | None = None
-    """Whose marked questions they are; None: packets without a mark, as the resolvers' are."""
+    """The site whose marked probes they are; None: unmarked packets, as the resolvers' are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bypasses:
-    """All that goes past our rules at one time."""
+    """All packets that bypass our rules at one time."""
 
     claim: Claim
     traffic: Mapping[str, Bypass] = field(default_factory=dict)
-    """Address -> what takes the host's packets to it past the steers."""
+    """Address -> what lets this host's packets to it bypass the steers."""
     all_traffic: Mapping[Family, Bypass] = field(default_factory=dict)
-    """The same of each address of a family, also of those that were not looked up."""
+    """The same for all addresses of a family, also those that were not looked up."""
     perhaps: tuple[Bypass, ...] = ()
-    """What does so with packets from one address, port or user of this host: whether resolvers
-    send such packets is not known here."""
+    """The same for packets from one address, port or user of this host: it is not known whether
+    resolvers send such packets."""
     questions: Mapping[tuple[str, str], Bypass] = field(default_factory=dict)
-    """(address, site) -> what takes the questions to it through a site another way."""
+    """(address, site) -> what sends the probes to it through a site over another path."""
     watched: Mapping[Family, int] = field(default_factory=dict)
     """How many addresses were looked up."""
 
     def of(self, address: str) -> Bypass | None:
-        """What takes the host's packets to this address past the steers; None: nothing does."""
+        """What lets this host's packets to this address bypass the steers; None: nothing."""
         return self.traffic.get(address) or self.all_traffic.get(Family.of(address))
 
     def asking(self, site: str, family: Family) -> ForeignRule | None:
-        """The rule that takes all questions through a site another way; None: there is none."""
+        """The rule that sends all probes through a site over another path; None: there is none."""
         caught = [
             one.rule
             for (address, through), one in self.questions.items()
@@ -74,9 +74,9 @@ class Bypasses:
         return caught[0] if caught and len(caught) >= looked_up else None
 
     def texts(self) -> tuple[str, ...]:
-        """What is the matter, by rule, in the order of their preferences, and the remedy.
+        """One sentence for each rule, by preference: its effect and the remedy.
 
-        A rule that selects one of our marks is left out: `KernelReader.foreign` tells of it.
+        A rule that selects one of our marks is left out: `KernelReader.foreign` reports it.
         """
         every = (
             *self.traffic.values(),
@@ -94,29 +94,29 @@ class Bypasses:
         if traffic:
             some = next(iter(traffic.values()))
             parts.append(
-                f"packets to {self._whom(traffic, rule.family)} ({some.flow}) bypass the steers, "
-                "so a detour does nothing for them and does not count as installed"
+                f"packets to {self._targets(traffic, rule.family)} ({some.flow}) bypass the "
+                "steers, so a detour has no effect on them and does not count as installed"
             )
         asked = {(a, s): one for (a, s), one in self.questions.items() if one.rule == rule}
         if asked:
             sites = sorted({site for _, site in asked})
-            whom = self._whom(dict.fromkeys(a for a, _ in asked), rule.family)
+            whom = self._targets(dict.fromkeys(a for a, _ in asked), rule.family)
             parts.append(
-                f"questions through {', '.join(sites)} to {whom} take another way, "
-                "so nothing is known of these paths"
+                f"probes through {', '.join(sites)} to {whom} take another path, "
+                "so these paths are not measured"
             )
         perhaps = next((one for one in self.perhaps if one.rule == rule), None)
         if perhaps is not None and not traffic:
             parts.append(
-                f"packets {_of_whom(perhaps)} bypass the steers: if resolvers send such packets, "
-                "a detour does nothing for them"
+                f"packets {_selectors(perhaps)} bypass the steers: if resolvers send such packets, "
+                "a detour has no effect on them"
             )
         return (
             f"the rule `{rule}` ({rule.family}) comes before ours: {'; '.join(parts)}; "
             f"wanted {self._remedy()}"
         )
 
-    def _whom(self, addresses: Collection[str], family: Family) -> str:
+    def _targets(self, addresses: Collection[str], family: Family) -> str:
         of = self.watched.get(family, 0)
         if len(addresses) >= of > 1:
             return f"every {family} address"
@@ -128,7 +128,7 @@ class Bypasses:
             one.rule.priority
             for one in (*self.traffic.values(), *self.questions.values(), *self.perhaps)
         )
-        behind = f"a preference behind ours for it ({self.claim.preferences[-1] + 1} or more)"
+        behind = f"a preference after ours for it ({self.claim.preferences[-1] + 1} or more)"
         ours = first - RULES_AFTER - 1
         if ours in PRIORITIES:
             return f"`act.kernel.priority: {ours}` or less, or {behind}"
@@ -136,7 +136,7 @@ class Bypasses:
 
 
 def bypasses(
-    asking: QuerySocket,
+    query: QuerySocket,
     claim: Claim,
     rules: Sequence[ForeignRule],
     addresses: Collection[str],
@@ -144,27 +144,27 @@ def bypasses(
     own: Collection[str] = (),
     sources: Collection[str] = (),
 ) -> Bypasses:
-    """What the rules of others take past ours, of packets to these addresses.
+    """Which packets to these addresses the foreign rules catch before ours.
 
-    `rules` are all that come before ours, in their order; `own` all addresses of this host;
-    `sources` those of them that the resolvers send from, the kernel's choice if left out. Raises
-    OSError where the kernel can't be asked at all.
+    `rules` are all that come before ours, in order; `own` all addresses of this host; `sources`
+    those of them that the resolvers send from, the kernel's choice if left out. Raises OSError if
+    the kernel can't be queried.
     """
-    look = _Look(asking, claim, own, sources)
+    lookup = _Lookup(query, claim, own, sources)
     concern = concerning(rules, addresses, own)
     for family in claim.families:
         mine = [rule for rule in concern if rule.family is family]
         if mine:
-            look.at(family, mine, _sample(addresses, family, mine))
-    return look.found()
+            lookup.at(family, mine, _sample(addresses, family, mine))
+    return lookup.found()
 
 
 def concerning(
     rules: Iterable[ForeignRule], addresses: Iterable[str], own: Iterable[str]
 ) -> tuple[ForeignRule, ...]:
-    """Those of the rules that could do anything with packets from this host to these addresses.
+    """The rules that could catch packets from this host to these addresses.
 
-    Where each pod has rules of its own there are hundreds, and none of them is among these.
+    If each pod has its own rules there are hundreds, and none of those is returned.
     """
     there, here = _by_family(addresses), _by_family(own)
     return tuple(
@@ -175,7 +175,7 @@ def concerning(
 
 
 def named(rules: Iterable[ForeignRule], addresses: Iterable[str]) -> tuple[str, ...]:
-    """Those of the addresses that a rule selects by their prefix."""
+    """The addresses that a rule selects by their prefix."""
     prefixes = [r.destination for r in rules if r.destination and r.destination.prefixlen]
     if not prefixes:
         return ()
@@ -190,24 +190,26 @@ def _by_family(addresses: Iterable[str]) -> Mapping[Family, list[Address]]:
 
 
 def _does_something(rule: ForeignRule) -> bool:
-    return rule.does not in {Does.NOP, Does.OTHER} and (rule.does is not Does.GOTO or rule.resolved)
+    return rule.action not in {ForeignAction.NOP, ForeignAction.OTHER} and (
+        rule.action is not ForeignAction.GOTO or rule.resolved
+    )
 
 
 def _sample(
     addresses: Iterable[str], family: Family, rules: Sequence[ForeignRule]
 ) -> tuple[str, ...]:
-    """So many addresses of a family, first of all those that a rule names."""
+    """At most SAMPLE addresses of a family; first those that a rule selects by prefix."""
     mine = sorted(a for a in addresses if Family.of(a) is family)
     return tuple(dict.fromkeys([*named(rules, mine), *mine]))[:SAMPLE]
 
 
-class _Look:
-    """One look at all of it."""
+class _Lookup:
+    """One check of all rules."""
 
     def __init__(
-        self, asking: QuerySocket, claim: Claim, own: Collection[str], sources: Collection[str]
+        self, query: QuerySocket, claim: Claim, own: Collection[str], sources: Collection[str]
     ) -> None:
-        self._asking, self._claim = asking, claim
+        self._query, self._claim = query, claim
         self._own = sorted(own)
         self._sources = [source for source in sources if not source or source in own]
         self._refusing: dict[tuple[Family, int], list[Route]] = {}
@@ -228,7 +230,7 @@ class _Look:
         )
 
     def at(self, family: Family, rules: Sequence[ForeignRule], sample: Sequence[str]) -> None:
-        """Look up what these rules may catch of a family's packets."""
+        """Looks up which packets of a family these rules catch."""
         self._watched[family] = len(sample)
         sites = [s for s in self._claim.sites if self._claim.next_hop(s, family) is not None]
         for number, address in enumerate(sample):
@@ -240,50 +242,50 @@ class _Look:
                 continue
             for site in sites:
                 asked = Flow(destination=address, mark=self._claim.mark_of(site))
-                flows = variants(self._asking, asked, self._sources, chosen=by_source(rules))
+                flows = variants(self._query, asked, self._sources, chosen=by_source(rules))
                 if one := self._first(rules, flows, site=site):
                     self._questions[address, site] = one
         if sample and all(address in self._traffic for address in sample):
             self._all[family] = self._traffic[sample[0]]
 
     def _named(self, family: Family) -> bool:
-        """Whether it is known what the resolvers send from."""
+        """Whether the resolvers' sources are known."""
         return any(source and Family.of(source) is family for source in self._sources)
 
     def _traffic_to(self, rules: Sequence[ForeignRule], address: str) -> Iterator[Flow]:
-        """What the resolvers send to an address.
+        """The packets that the resolvers send to an address.
 
-        Where their sources are not known, a socket of theirs may be bound to none. On a detour the
-        kernel then chooses the source by the way to the site; of an address that takes none, the
-        questions through a site show what it would be.
+        If their sources are not known, their sockets may be unbound. On a detour the kernel then
+        chooses the source by the route to the site. For an address without a detour, the probes
+        through a site show which source that would be.
         """
         flow = Flow(destination=address)
         if self._named(Family.of(address)):
-            yield from variants(self._asking, flow, self._sources)
+            yield from variants(self._query, flow, self._sources)
             return
-        for one in variants(self._asking, flow, chosen=False):
+        for one in variants(self._query, flow, chosen=False):
             yield one
             if not by_source(rules):
                 continue
-            way = way_of(self._asking, one)
-            if way is not None and way.table in self._claim.tables:
-                yield replace(one, source=chosen_source(self._asking, one))
+            route = route_for(self._query, one)
+            if route is not None and route.table in self._claim.tables:
+                yield replace(one, source=chosen_source(self._query, one))
 
     def _suspect(self, rules: Sequence[ForeignRule], address: str) -> None:
-        """Rules for one source, port or user: whether a resolver has it is not known here."""
+        """Rules for one source, port or user: it is not known whether a resolver uses it."""
         for rule in rules:
             if rule in self._perhaps or rule.inverted:
                 continue
             flow = self._caught_by(rule, address)
             if flow is None:
                 continue
-            flows = variants(self._asking, flow, () if flow.source is None else (flow.source,))
+            flows = variants(self._query, flow, () if flow.source is None else (flow.source,))
             one = self._first(rules, flows)
             if one is not None and one.rule == rule:
                 self._perhaps[rule] = one
 
     def _caught_by(self, rule: ForeignRule, address: str) -> Flow | None:
-        """Packets that differ from the usual ones by what this rule selects; None: none do."""
+        """Packets with the source, port or user that this rule selects; None: it selects none."""
         flow = Flow(destination=address)
         if rule.source is not None:
             inside = (a for a in self._own if _is_in(a, rule))
@@ -301,7 +303,7 @@ class _Look:
     def _first(
         self, rules: Sequence[ForeignRule], flows: Iterable[Flow], *, site: str | None = None
     ) -> Bypass | None:
-        """By which rule the first of these packets that miss ours go."""
+        """The first of these packets that miss our rules, with the foreign rule that catches it."""
         for flow in flows:
             caught = [rule for rule in rules if rule.catches(flow)]
             if caught and (rule := self._decides(caught, flow, site)) is not None:
@@ -311,43 +313,43 @@ class _Look:
     def _decides(
         self, caught: Sequence[ForeignRule], flow: Flow, site: str | None
     ) -> ForeignRule | None:
-        """The rule by which the kernel finds the way of these packets, if that is none of ours."""
+        """The rule by which the kernel routes these packets; None: a rule of ours."""
         claim, family = self._claim, Family.of(flow.destination)
-        way = way_of(self._asking, flow)
-        if way is not None and (
-            way.table in claim.tables if site is None else leads(way, claim, site, family)
+        route = route_for(self._query, flow)
+        if route is not None and (
+            route.table in claim.tables if site is None else leads(route, claim, site, family)
         ):
             return None
         ours, at = claim.priority - (site is not None), 0
         for rule in caught:
             if rule.priority < at:
                 continue
-            if rule.does is Does.GOTO:
+            if rule.action is ForeignAction.GOTO:
                 at = rule.goto or 0
                 if at > ours:
                     return rule
-            elif rule.does is not Does.LOOKUP:
-                if way is None:
+            elif rule.action is not ForeignAction.LOOKUP:
+                if route is None:
                     return rule
-            elif way is None:
+            elif route is None:
                 if self._refuses(rule, flow.destination):
                     return rule
-            elif way.table == rule.table and not self._passed_over(rule, flow):
+            elif route.table == rule.table and not self._passed_over(rule, flow):
                 return rule
         return None
 
     def _passed_over(self, rule: ForeignRule, flow: Flow) -> bool:
         if rule.suppress_length is None and rule.suppress_group is None:
             return False
-        whole = way_of(self._asking, flow, whole=True)
+        whole = route_for(self._query, flow, whole=True)
         return whole is not None and rule.suppresses(whole.length)
 
     def _refuses(self, rule: ForeignRule, address: str) -> bool:
-        """Whether the table that a rule looks up has a route that lets no packet out."""
+        """Whether the table that a rule looks up has a route that rejects these packets."""
         key = rule.family, rule.table
         if key not in self._refusing:
             body = rtnetlink.routes_of(rule.family, rule.table)
-            routes = map(rtnetlink.route_from, self._asking.some(rtnetlink.GETROUTE, body, _ROUTES))
+            routes = map(rtnetlink.route_from, self._query.some(rtnetlink.GETROUTE, body, _ROUTES))
             self._refusing[key] = [
                 route
                 for route in routes
@@ -367,13 +369,13 @@ def _is_in(address: str, rule: ForeignRule) -> bool:
     return rule.source is not None and ip_address(address) in rule.source
 
 
-def _of_whom(one: Bypass) -> str:
-    """By what the packets that a rule catches differ from the usual ones."""
-    said: Iterator[str] = iter(
+def _selectors(one: Bypass) -> str:
+    """The source, user and port that a rule selects, as text."""
+    parts: Iterator[str] = iter(
         (
             *([f"from {one.flow.source}"] if one.rule.source is not None else []),
             *([f"of user {one.flow.uid}"] if one.rule.uids is not None else []),
             *([f"from port {one.rule.source_ports}"] if one.rule.source_ports is not None else []),
         )
     )
-    return " ".join(said)
+    return " ".join(parts)

@@ -1,8 +1,8 @@
-"""What the agent owns in the kernel, as a value that outlives the agent.
+"""What the agent owns in the kernel: table, protocol number, rules, marks, next hops.
 
-A claim is enough to take everything back without the configuration: the guard and
-`steering off` read it from the lease file. It says which rules and probe tables belong
-there; `actuator` makes them so, and `lease` keeps the text.
+A claim is enough to remove everything without the configuration: the guard and `steering off` read
+it from the lease file. It says which rules and probe tables there should be; `actuator` installs
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAST_RESORT = 2**31
 
 
 class ClaimError(ValueError):
-    """A claim that cannot be: says which part and what is wanted."""
+    """An invalid claim: the message says which part, and what is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class Claim:
     """One agent's table, protocol number, rules and next hops.
 
     Site number i (1, 2, …, in the order of `sites`) has the probe table `table + i` and the
-    i-th probe mark after `mark`, counted in the lowest bit of `mask`. Raises ClaimError where two
-    owned numbers would collide or leave the kernel's range, or a next hop is none of its family
+    i-th probe mark after `mark`, counted in the lowest bit of `mask`. Raises ClaimError if two
+    owned numbers collide or are out of the kernel's range, or a next hop is not one of its family
     (`steering.next_hop`).
     """
 
@@ -47,10 +47,10 @@ class Claim:
     def __post_init__(self) -> None:
         n = len(self.sites)
         if len(set(self.sites)) != n or not set(self.next_hops) <= set(self.sites):
-            raise ClaimError("sites: each name once, and next hops for these names only")
+            raise ClaimError("sites: wanted each name once, and next hops for these names only")
         self._check("table", self.table, bounds.TABLES, more=n)
         if bounds.SYSTEM_TABLES.keys() & set(self.tables):
-            raise ClaimError(f"table: {self.table} to {self.table + n} takes in the system's own")
+            raise ClaimError(f"table: {self.table} to {self.table + n} includes system tables")
         self._check("mark", self.mark, bounds.MARKS)
         self._check("mask", self.mask, bounds.MASKS)
         if because := bounds.unfit_mark(self.mark, self.mask, n):
@@ -63,7 +63,7 @@ class Claim:
 
     @staticmethod
     def _check(name: str, number: int, allowed: range, *, more: int = 0) -> None:
-        """That a number, and so many after it, are within bounds."""
+        """Raises ClaimError unless the number, and `more` after it, are in bounds."""
         if number not in allowed or number + more not in allowed:
             wanted = f"{allowed[0]} to {allowed[-1] - more}"
             raise ClaimError(f"{name}: {number} is out of range, wanted {wanted}")
@@ -84,18 +84,18 @@ class Claim:
 
     @property
     def tables(self) -> range:
-        """The table of the steers and, after it, one probe table a site."""
+        """The table of the steers, then one probe table for each site."""
         return range(self.table, self.table + len(self.sites) + 1)
 
     @property
     def preferences(self) -> range:
-        """The rules' preferences, all of which are ours."""
+        """The block of rule preferences that is ours."""
         first, last = self.priority - bounds.RULES_BEFORE, self.priority + bounds.RULES_AFTER
         return range(first, last + 1)
 
     @property
     def marks(self) -> range:
-        """The mark of the local path's probes and, after it, one a site."""
+        """The mark of the local path's probes, then one for each site."""
         return bounds.marks(self.mark, self.mask, len(self.sites))
 
     @property
@@ -104,35 +104,35 @@ class Claim:
         return tuple(f for f in Family if any(f in hops for hops in self.next_hops.values()))
 
     def number(self, site: str) -> int:
-        """1 for the first site, 2 for the second. Raises ValueError for a stranger."""
+        """1 for the first site, 2 for the second. Raises ValueError for an unknown site."""
         return self.sites.index(site) + 1
 
     def next_hop(self, site: str, family: Family) -> str | None:
         return self.next_hops.get(site, {}).get(family)
 
     def site_of(self, hop: str | None) -> str | None:
-        """The site that this next hop leads to; None for a stranger."""
+        """The site with this next hop; None if there is none."""
         for site, hops in self.next_hops.items():
             if hop is not None and hop in hops.values():
                 return site
         return None
 
     def mark_of(self, path: str) -> int:
-        """What a probe's socket over this path must carry (SO_MARK)."""
+        """The mark (SO_MARK) of a probe's socket over this path."""
         return self.marks[self.number(path) if path in self.sites else 0]
 
     def steer(self, address: str, site: str) -> Route:
-        """The host route for one steer. Raises KeyError where the site lacks the family."""
+        """The host route for one steer. Raises KeyError if the site lacks the family."""
         family = Family.of(address)
         return self._route(family, self.table, address, self.next_hops[site][family])
 
     def rules(self, family: Family) -> tuple[Rule, ...]:
-        """The rules of one family, in an order in which any beginning is safe.
+        """The rules of one family, in an order in which any prefix of them is safe.
 
-        Transit and the local path's probes *jump over* the steers to the rule behind them.
-        Sending them to the main table would do the same only while main has a route: when
-        the uplink's default route goes, the lookup would fall through to the steers, and
-        the local path would look well because its probes took the detour.
+        Transit packets and the local path's probes *jump over* the steers to the rule behind them.
+        To send them to the main table would do the same only while that has a route: when the
+        uplink's default route goes, the look-up would go on to the steers, and the local path would
+        look healthy because its probes took the detour.
         """
         beyond = self.priority + 1
         return (
@@ -150,22 +150,22 @@ class Claim:
         )
 
     def questions(self, family: Family) -> tuple[Rule, ...]:
-        """Those of the rules that carry marked questions over the sites.
+        """The rules for marked probes over the sites.
 
-        They catch packets with our marks and nothing else: beside them, and the sites' tables that
-        they look up, all other packets go as they went.
+        They catch only packets with our marks. They, and the sites' tables that they look up, don't
+        affect any other packets.
         """
         sites = self.marks[1:]
         return tuple(rule for rule in self.rules(family) if rule.mark in sites)
 
     def probe_routes(self, addresses: Iterable[str]) -> tuple[Route, ...]:
-        """What the sites' tables hold for the questions to these addresses.
+        """The routes of the sites' tables for the probes to these addresses.
 
-        Host routes and no default, since a mark survives encapsulation: the outer packets of a
-        tunnel to a site that ends on this host carry it as well, find nothing in here, and take
-        the host's own ways. Behind each host route is an unreachable one, so that a question fails
-        when the site's link is down instead of quietly going another way. It stands alone where
-        the site has no next hop of the family.
+        Host routes and no default route, since a mark survives encapsulation: the outer packets of
+        a tunnel to a site that ends on this host carry it too. They match nothing here and take the
+        host's own routes. Behind each host route is an unreachable one: if the site's link is down
+        a probe fails, and does not take another path unnoticed. If the site has no next hop of the
+        family there is only the unreachable one.
         """
         routes: list[Route] = []
         families = self.families
@@ -198,7 +198,7 @@ class Claim:
             length=family.bits,
             gateway=via,
             dev=dev,
-            # What the kernel takes where none is given (IP6_RT_PRIO_USER in net/ip6_route.h).
+            # The kernel's default for IPv6 (IP6_RT_PRIO_USER in net/ip6_route.h).
             metric=0 if family is Family.IPV4 else 1024,
         )
 
@@ -226,7 +226,7 @@ class Claim:
         )
 
     def to_json(self) -> str:
-        """A text for `from_json`; that of a full mask is as version 0.1.0 wrote and reads it."""
+        """The text for `from_json`; with a mask of all bits it is the format of version 0.1.0."""
         return json.dumps(
             {
                 "table": self.table,
@@ -264,12 +264,12 @@ class Claim:
         except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ClaimError(f"not a claim: {error!r}") from error
         if len(value) != (8 if "mask" in value else 7):
-            raise ClaimError("not a claim: it says more than a claim does")
+            raise ClaimError("not a claim: it has unknown keys")
         return claim
 
 
 def _unfit(text: str, family: Family) -> str | None:
-    """Why this is no next hop of a family. Raises ValueError where it is none at all."""
+    """Why this is no next hop of this family. Raises ValueError if it is no next hop at all."""
     via, dev = next_hop.parts(text)
     if dev is not None and len(dev.encode()) > bounds.INTERFACE:
         return f"an interface's name has 1 to {bounds.INTERFACE} bytes"
@@ -285,13 +285,13 @@ def _unfit(text: str, family: Family) -> str | None:
 
 def _number(value: object) -> int:
     if type(value) is not int:
-        raise TypeError(f"{value!r} is not a whole number")
+        raise TypeError(f"{value!r} is not an integer")
     return value
 
 
 def _text(value: object) -> str:
     if type(value) is not str:
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 

@@ -1,7 +1,7 @@
-"""What must change so that a table holds what it shall hold: pure.
+"""The changes that make a table or the rules equal to the wanted ones. Pure.
 
-Additions and replacements come first and removals last, so that stopping anywhere leaves
-every address on its old way or its new one, never on none.
+Additions and replacements come first and removals last. So wherever the changes stop, each address
+has its old route or its new one, never none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from steering.model import Family
 
 
 class ChangeKind(enum.StrEnum):
-    """What is done to one route or rule."""
+    """The kind of change to one route or rule."""
 
     ADD = "add"
     REPLACE = "replace"
@@ -26,7 +26,7 @@ class ChangeKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One route or rule to put in, put over another, or take out."""
+    """One route or rule to add, replace or remove."""
 
     act: ChangeKind
     what: Route | Rule
@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupied:
-    """A place in our table where someone else's route stands: left as it is."""
+    """A wanted route that a foreign route in our table prevents. The foreign one is left alone."""
 
     wanted: Route
     by: Route
@@ -43,31 +43,31 @@ class Occupied:
 def route_changes(
     wanted: Iterable[Route], present: Sequence[Route], protocol: int
 ) -> tuple[tuple[Change, ...], tuple[Occupied, ...]]:
-    """The changes, and the wanted routes that can't be because of someone else's.
+    """The changes, and the wanted routes that foreign routes prevent.
 
-    Only routes of our protocol number are ever replaced or removed. A foreign route to the
-    same destination stops ours whatever its metric: adding a second one beside it could turn
-    it into a multipath route or hide it (IPv6 does the first, IPv4 the second).
+    Only routes of our protocol number are ever replaced or removed. A foreign route to the same
+    destination prevents ours whatever its metric: a second one beside it could turn it into a
+    multipath route (IPv6) or hide it (IPv4).
     """
     ours = [route for route in present if route.protocol == protocol]
-    places = {route.place: route for route in ours}
+    by_place = {route.place: route for route in ours}
     foreign = {_target(route): route for route in present if route.protocol != protocol}
-    put: list[Change] = []
+    added: list[Change] = []
     occupied: list[Occupied] = []
     keep: set[tuple[Family, int, str, int, int, int]] = set()
     for route in wanted:
-        stranger = foreign.get(_target(route))
-        if stranger is not None:
-            occupied.append(Occupied(wanted=route, by=stranger))
+        foreign_route = foreign.get(_target(route))
+        if foreign_route is not None:
+            occupied.append(Occupied(wanted=route, by=foreign_route))
             continue
         keep.add(route.place)
-        there = places.get(route.place)
+        there = by_place.get(route.place)
         if there is None:
-            put.append(Change(act=ChangeKind.ADD, what=route))
+            added.append(Change(act=ChangeKind.ADD, what=route))
         elif there != route:
-            put.append(Change(act=ChangeKind.REPLACE, what=route))
-    taken = [Change(act=ChangeKind.REMOVE, what=route) for route in ours if route.place not in keep]
-    return (*put, *taken), tuple(occupied)
+            added.append(Change(act=ChangeKind.REPLACE, what=route))
+    removed = [Change(act=ChangeKind.REMOVE, what=r) for r in ours if r.place not in keep]
+    return (*added, *removed), tuple(occupied)
 
 
 def _target(route: Route) -> tuple[Family, int, str, int]:
@@ -77,20 +77,20 @@ def _target(route: Route) -> tuple[Family, int, str, int]:
 def rule_changes(
     wanted: Iterable[Rule], present: Sequence[Rule], claim: Claim
 ) -> tuple[Change, ...]:
-    """The changes to our block of rules; rules of others don't enter into it.
+    """The changes to our rules; foreign rules are not considered.
 
-    The first to go is the one that leads to the steers: while it is there, those that keep other
-    sites' packets and questions to the local path off them are.
+    The rule that looks up the steers is removed first: the rules that exempt other sites' packets
+    and the local path's probes from the steers must stay as long as it does.
     """
-    left = [rule for rule in present if is_our_rule(rule, claim)]
-    put: list[Change] = []
+    surplus = [rule for rule in present if is_our_rule(rule, claim)]
+    added: list[Change] = []
     for rule in wanted:
-        if rule in left:
-            left.remove(rule)
+        if rule in surplus:
+            surplus.remove(rule)
         else:
-            put.append(Change(act=ChangeKind.ADD, what=rule))
-    left.sort(key=lambda rule: rule.table != claim.table)
-    return (*put, *(Change(act=ChangeKind.REMOVE, what=rule) for rule in left))
+            added.append(Change(act=ChangeKind.ADD, what=rule))
+    surplus.sort(key=lambda rule: rule.table != claim.table)
+    return (*added, *(Change(act=ChangeKind.REMOVE, what=rule) for rule in surplus))
 
 
 def is_our_rule(rule: Rule, claim: Claim) -> bool:
@@ -98,10 +98,9 @@ def is_our_rule(rule: Rule, claim: Claim) -> bool:
 
 
 def askable(addresses: Collection[str], claim: Claim) -> tuple[str, ...]:
-    """Those of the addresses that may have routes in the sites' tables, in order.
+    """The addresses that may have routes in the sites' tables, in order.
 
-    Not what packets to a site need themselves. Whether one is this host is no matter there: the
-    local table comes first.
+    The next hops of sites may not. An address of this host may: the local table is looked up first.
     """
     return tuple(
         address
@@ -113,10 +112,10 @@ def askable(addresses: Collection[str], claim: Claim) -> tuple[str, ...]:
 def objection(
     address: str, site: str, *, claim: Claim, allowed: Collection[str], own: Collection[str]
 ) -> str | None:
-    """Why this address must never go through this site; None where it may.
+    """Why this address must never go through this site; None if it may.
 
-    The last gate before the kernel: host routes only, for addresses that the policies name,
-    never one that packets to a site need themselves, never one that is this host.
+    The last check before the kernel: only host routes, only for addresses that the policies name,
+    never for a next hop of a site, never for an address of this host.
     """
     if because := unfit(address, allowed=allowed, own=own):
         return because
@@ -131,7 +130,7 @@ def objection(
 
 
 def unfit(address: str, *, allowed: Collection[str], own: Collection[str]) -> str | None:
-    """Why this address must never be steered, by whatever means; None where it may."""
+    """Why this address must never be steered, by routes or BGP; None if it may."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

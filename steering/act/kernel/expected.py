@@ -1,7 +1,8 @@
-"""What of ours should be in the kernel, since it was put there or found right: pure.
+"""What of ours should be in the kernel, because it was installed or found there. Pure.
 
-Who has to put the same thing in again was meddled with: somebody, or a link that went down, took
-it out. It comes back within a second, and nobody would ever learn of a fight over it.
+If the same route or rule has to be installed again, another program removed it, or a link went
+down. The agent reinstalls it within a second; without this record nobody would notice a conflict
+between two programs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from steering.act.kernel.rtnetlink import Route, Rule
 
 
 class Expected:
-    """What was there when it was last compared."""
+    """The routes and rules that were there at the last comparison."""
 
     def __init__(self) -> None:
         self._there: dict[Hashable, Route | Rule] = {}
@@ -24,7 +25,7 @@ class Expected:
         self._there |= {_key(what): what for what in right}
 
     def carried_out(self, change: Change) -> None:
-        """This was done."""
+        """This change was made."""
         key = _key(change.what)
         if change.act is ChangeKind.REMOVE:
             self._there.pop(key, None)
@@ -34,7 +35,7 @@ class Expected:
         self._there[key] = change.what
 
     def keep_routes(self, table: int, wanted: Collection[Route]) -> None:
-        """Others than these are not wanted in this table any more."""
+        """Forgets all routes of this table but these: they are not wanted any more."""
         keys = {_key(route) for route in wanted}
         self._there = {
             key: what
@@ -43,11 +44,11 @@ class Expected:
         }
 
     def forget(self) -> None:
-        """Nothing is there any more, by our own doing."""
+        """We removed everything."""
         self._there.clear()
 
     def lost(self) -> tuple[Route | Rule, ...]:
-        """What was gone and is back, since this was last asked for."""
+        """What was lost and installed again since the last call."""
         lost, self._lost = tuple(self._lost), []
         return lost
 

@@ -1,10 +1,10 @@
-"""Policy routing rules of others, with everything that they select packets by.
+"""Policy routing rules of other programs, with all attributes by which they select packets.
 
-`wire.Rule` has what our own rules are made of. Of others' rules it is to be known which packets
-they catch, so all attributes of linux/fib_rules.h are read here, and matched as `fib_rule_match`
-in net/core/fib_rules.c does. `str` of a rule is the line that `ip rule` prints. A test holds both
-against pyroute2 and `ip`; pyroute2 itself takes 15 MB and half a second to import, which neither
-the guard nor `steering off` may be made to wait for.
+`rtnetlink.Rule` has only what our own rules need. To find which packets a foreign rule catches, all
+attributes of linux/fib_rules.h are parsed here and matched as `fib_rule_match` in
+net/core/fib_rules.c does. `str` of a rule is the line that `ip rule` prints. A test compares both
+with pyroute2 and `ip`. pyroute2 itself is not used: it takes 15 MB and half a second to import,
+which is too much for the guard and `steering off`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 DNS = 53
 _LOOPBACK = "lo"
-"""What packets of this host itself come in by (flowi_iif)."""
+"""The input interface of this host's own packets (flowi_iif)."""
 _INVERT, _UNRESOLVED, _IIF_DETACHED, _OIF_DETACHED = 0x02, 0x04, 0x08, 0x10
-_HEAD = struct.Struct("=8BI")  # as in wire: family, dst_len, src_len, tos, table, -, -, action, …
+_HEAD = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, -, -, action, flags
 _RANGE32, _RANGE16 = struct.Struct("=II"), struct.Struct("=HH")
 _DST, _SRC, _FLOW, _TUN_ID, _SUPPRESS_GROUP = 1, 2, 11, 12, 13
 _OIF, _L3MDEV, _UID_RANGE = 17, 19, 20
@@ -59,7 +59,7 @@ _TABLES = {253: "default", 254: "main", 255: "local"}
 _PROTOCOLS = {1: "icmp", IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", 58: "ipv6-icmp"}
 
 
-class Does(enum.IntEnum):
+class ForeignAction(enum.IntEnum):
     """What a rule does with the packets that it catches: FR_ACT_* of linux/fib_rules.h."""
 
     LOOKUP = 1
@@ -71,19 +71,19 @@ class Does(enum.IntEnum):
     OTHER = 255
 
     @classmethod
-    def _missing_(cls, _: object) -> Does:
+    def _missing_(cls, _: object) -> ForeignAction:
         return cls.OTHER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Packets of this host that the kernel can't tell apart when it looks for their way."""
+    """Packets of this host that are the same for a route look-up."""
 
     destination: str
     mark: int = 0
     protocol: int = IPPROTO_UDP
     source: str | None = None
-    """None: not chosen yet, as at the first look-up for a socket that is bound to none."""
+    """None: not chosen yet, as at the first look-up for an unbound socket."""
     source_port: int = 49152
     uid: int = field(default_factory=os.geteuid)
 
@@ -102,7 +102,7 @@ class Ports:
     last: int
     mask: int = 0xFFFF
 
-    def have(self, port: int) -> bool:
+    def contains(self, port: int) -> bool:
         if self.mask not in {0, 0xFFFF}:
             return (port ^ self.first) & self.mask == 0
         return self.first <= port <= self.last
@@ -115,17 +115,17 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRule:
-    """One policy routing rule, with all that it selects by."""
+    """One policy routing rule, with all attributes."""
 
     family: Family
     priority: int
-    does: Does
+    action: ForeignAction
     protocol: int = 0
-    """Who put it there: RTPROT_*, 0 where nobody said."""
+    """RTPROT_*: which program installed it; 0 if not set."""
     table: int = 0
     goto: int | None = None
     resolved: bool = True
-    """False: what it jumps to is not there, so it does nothing."""
+    """False: the rule that it jumps to does not exist, so it does nothing."""
     inverted: bool = False
     source: Network | None = None
     destination: Network | None = None
@@ -144,18 +144,18 @@ class ForeignRule:
     destination_ports: Ports | None = None
     flow_label: bool = False
     suppress_length: int | None = None
-    """Routes of this prefix length or shorter don't count; None: all do."""
+    """Routes of this prefix length or shorter are ignored; None: none are."""
     suppress_group: int | None = None
     unknown: frozenset[int] = frozenset()
-    """Attributes of a kernel that is newer than this program."""
+    """Numbers of attributes that this program does not know (a newer kernel)."""
     detached: tuple[bool, bool] = field(default=(False, False), compare=False)
 
     def catches(self, flow: Flow) -> bool:
-        """Whether the kernel would do with these packets what the rule says."""
+        """Whether the rule applies to these packets."""
         return self._selects(flow) is not self.inverted
 
     def _selects(self, flow: Flow) -> bool:
-        # Nothing of ours is bound to a link or in a VRF, and the resolvers' traffic class is 0.
+        # Our sockets are bound to no link or VRF, and the resolvers' traffic class is 0.
         if self.l3mdev or self.oif or self.tunnel or self.tos or self.dscp or self.flow_label:
             return False
         return (
@@ -163,31 +163,31 @@ class ForeignRule:
             and (self.mark ^ flow.mark) & self.mask == 0
             and (self.uids is None or self.uids[0] <= flow.uid <= self.uids[1])
             and self.ip_protocol in {0, flow.protocol}
-            and (self.source_ports is None or self.source_ports.have(flow.source_port))
-            and (self.destination_ports is None or self.destination_ports.have(DNS))
+            and (self.source_ports is None or self.source_ports.contains(flow.source_port))
+            and (self.destination_ports is None or self.destination_ports.contains(DNS))
             and _covers(self.destination, flow.destination)
             and _covers(self.source, flow.source)
         )
 
     def may_catch(self, destinations: Iterable[Address], own: Iterable[Address]) -> bool:
-        """Whether it could catch any packets of this host, of its addresses, to any of these."""
+        """Whether it could catch packets from addresses of this host to any of these."""
         if self.inverted:
             return True
         bound = self.l3mdev or self.oif or self.tunnel or self.tos or self.dscp or self.flow_label
         return (
             not bound
             and self.iif in {None, _LOOPBACK}
-            and (self.destination_ports is None or self.destination_ports.have(DNS))
+            and (self.destination_ports is None or self.destination_ports.contains(DNS))
             and self.ip_protocol in {0, IPPROTO_UDP, IPPROTO_TCP}
             and (self.source is None or any(address in self.source for address in own))
             and (self.destination is None or any(a in self.destination for a in destinations))
         )
 
     def suppresses(self, length: int) -> bool:
-        """Whether it passes over a route of this prefix length, as the kernel goes on then.
+        """Whether it ignores a route of this prefix length; the kernel then goes on.
 
-        Of a suppressed group of links nothing is known here, so it counts as passed over: what is
-        installed is looked up all the same.
+        The links of a suppressed group are not known here, so its routes count as ignored; what is
+        installed is looked up anyway.
         """
         short = self.suppress_length is not None and length <= self.suppress_length
         return short or self.suppress_group is not None
@@ -226,25 +226,25 @@ class ForeignRule:
         if self.tunnel:
             words += ["tun_id", str(self.tunnel)]
         words += [f"attribute {number}" for number in sorted(self.unknown)]
-        return words + self._deed()
+        return words + self._action_words()
 
-    def _deed(self) -> list[str]:
-        match self.does:
-            case Does.LOOKUP:
+    def _action_words(self) -> list[str]:
+        match self.action:
+            case ForeignAction.LOOKUP:
                 words = ["lookup", _TABLES.get(self.table, str(self.table))] if self.table else []
                 if self.suppress_length is not None:
                     words += ["suppress_prefixlength", str(self.suppress_length)]
                 if self.suppress_group is not None:
                     words += ["suppress_ifgroup", str(self.suppress_group)]
                 return words
-            case Does.GOTO:
+            case ForeignAction.GOTO:
                 return ["goto", str(self.goto), *([] if self.resolved else ["[unresolved]"])]
-        return [self.does.name.lower()]
+        return [self.action.name.lower()]
 
 
 @functools.lru_cache(maxsize=4096)
 def foreign_rule_from(body: bytes) -> ForeignRule | None:
-    """The rule in a NEWRULE body; None for a family that is not ours to read."""
+    """The rule in a NEWRULE body; None if it is neither IPv4 nor IPv6."""
     number, to, source, tos, table, _, _, action, flags = _HEAD.unpack_from(body)
     family = {int(AF_INET): Family.IPV4, int(AF_INET6): Family.IPV6}.get(number)
     if family is None:
@@ -257,7 +257,7 @@ def foreign_rule_from(body: bytes) -> ForeignRule | None:
     return ForeignRule(
         family=family,
         priority=rtnetlink.number(found.get(rtnetlink.FRA_PRIORITY)) or 0,
-        does=Does(action),
+        action=ForeignAction(action),
         protocol=found.get(rtnetlink.FRA_PROTOCOL, b"\0")[0],
         table=table if stated is None else stated,
         goto=rtnetlink.number(found.get(rtnetlink.FRA_GOTO)),
@@ -271,15 +271,15 @@ def foreign_rule_from(body: bytes) -> ForeignRule | None:
         mask=(U32 if mark else 0) if mask is None else mask,
         tos=tos,
         dscp=dscp[0] if dscp else None,
-        tunnel=_wide(found.get(_TUN_ID)),
+        tunnel=_u64(found.get(_TUN_ID)),
         l3mdev=bool(found.get(_L3MDEV, b"\0")[0]),
         uids=_pair(_RANGE32, found.get(_UID_RANGE)),
         ip_protocol=found.get(_IP_PROTO, b"\0")[0],
         source_ports=_ports(found, _SPORT, _SPORT_MASK),
         destination_ports=_ports(found, _DPORT, _DPORT_MASK),
         flow_label=_FLOWLABEL in found,
-        suppress_length=_said(found.get(rtnetlink.FRA_SUPPRESS_PREFIXLEN)),
-        suppress_group=_said(found.get(_SUPPRESS_GROUP)),
+        suppress_length=_given_number(found.get(rtnetlink.FRA_SUPPRESS_PREFIXLEN)),
+        suppress_group=_given_number(found.get(_SUPPRESS_GROUP)),
         unknown=frozenset(found.keys() - _KNOWN),
         detached=(bool(flags & _IIF_DETACHED), bool(flags & _OIF_DETACHED)),
     )
@@ -313,8 +313,8 @@ def _name(payload: bytes | None) -> str | None:
     return None if payload is None else payload.rstrip(b"\0").decode(errors="replace")
 
 
-def _wide(payload: bytes | None) -> int:
-    """A number of 64 bits in the network's order."""
+def _u64(payload: bytes | None) -> int:
+    """A number of 64 bits in network byte order."""
     return int.from_bytes(payload, "big") if payload else 0
 
 
@@ -334,7 +334,7 @@ def _ports(found: Mapping[int, bytes], kind: int, mask: int) -> Ports | None:
     return Ports(first=pair[0], last=pair[1], mask=by)
 
 
-def _said(payload: bytes | None) -> int | None:
-    """A number of which the kernel dumps -1 where none was given."""
+def _given_number(payload: bytes | None) -> int | None:
+    """A number; None if the kernel dumps -1, which means that none was given."""
     value = rtnetlink.number(payload)
     return None if value is None or value == U32 else value

@@ -1,7 +1,7 @@
-"""Where a packet of this host goes first, and whether that is there: what its silence can't tell.
+"""The route and the first gateway of a packet of this host, and whether that gateway answers.
 
-The kernel knows from ARP and neighbour discovery whether the next hop answers, and from the
-driver whether the link is up. Without that a pulled cable of ours looks like a dead upstream.
+The kernel knows from ARP and neighbour discovery whether the next hop answers, and from the driver
+whether the link is up. Without that, a pulled cable here would look like a dead upstream.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change ma
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
 _NDA_DST = 1
 
-WITNESSES = 16
-"""Addresses of a family that stand for the others where each kind of packet is looked up."""
+LOOKUP_TARGETS = 16
+"""Lookup targets of a family: the addresses for which each kind of packet is looked up."""
 _IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 1 << 3
 
 
 def gateway_dead(address: str, mark: int = 0) -> bool:
-    """Whether nothing can carry a packet with this mark to its first router on the way.
+    """Whether a packet with this mark can't reach its first router.
 
-    There is no route, its link is down, or its gateway does not answer. One that nobody asked for
-    lately counts as there. An address on a link of this host has no gateway: whether it answers
-    is its own affair. Raises OSError where the kernel can't be asked.
+    There is no route, its link is down, or its gateway does not answer ARP or neighbour discovery.
+    A gateway that was not asked for recently counts as alive. An address on a link of this host has
+    no gateway; whether it answers is not checked. Raises OSError if the kernel can't be queried.
     """
-    with QuerySocket() as asking:
-        way = way_of(asking, Flow(destination=address, mark=mark))
-        return way is None or not _carries(asking, way)
+    with QuerySocket() as query:
+        route = route_for(query, Flow(destination=address, mark=mark))
+        return route is None or not _carries(query, route)
 
 
 def pinned(
-    asking: QuerySocket,
+    query: QuerySocket,
     claim: Claim,
     addresses: Mapping[str, Family],
     *,
@@ -54,100 +54,99 @@ def pinned(
 ) -> Mapping[tuple[str, str], int | None]:
     """The (path, address) pairs whose mark leads over the path, and by which interface.
 
-    It is looked up in the kernel: a site's mark must lead to its next hop, the local mark out of
-    none of our tables. Whoever took a rule away, or a route out of a site's table, an answer to a
-    mark that pins nothing came over some other path, and counting it for this one would be a lie.
-    With `beside_others`, where rules of others come before ours, that has to be so by UDP and TCP,
-    and from each source (`variants`), for those that such a rule has `named` and for some of each
-    family; where it is so for none of these, it is for none at all.
+    It is looked up in the kernel: a site's mark must lead to its next hop, the local mark must use
+    none of our tables. If a rule, or a route of a site's table, was removed, answers to probes with
+    that mark come over another path and must not count for this one.
+    With `beside_others`, if foreign rules come before ours, that has to hold by UDP and TCP and
+    from each source (`variants`), for the addresses that such a rule has `named` and for some of
+    each family; if it holds for none of these, no address of the family counts.
     """
     found: dict[tuple[str, str], int | None] = {}
     for path, family in product((LOCAL, *claim.sites), Family):
         if path != LOCAL and claim.next_hop(path, family) is None:
             continue
-        mine = [address for address, of in addresses.items() if of is family]
-        flows = [Flow(destination=address, mark=claim.mark_of(path)) for address in mine]
-        led = _led(asking, claim, path, family, flows)
+        ours = [address for address, of in addresses.items() if of is family]
+        flows = [Flow(destination=address, mark=claim.mark_of(path)) for address in ours]
+        leading = _leading(query, claim, path, family, flows)
         if beside_others:
-            some = {*list(led)[:: -(-len(led) // WITNESSES) or 1]}
-            some |= {flow for flow in led if flow.destination in named}
-            every = [v for f in some for v in variants(asking, f, sources, chosen=chosen)]
-            astray = {
-                f.destination for f in set(every) - _led(asking, claim, path, family, every).keys()
-            }
-            if len(astray) == len(some):
+            some = {*list(leading)[:: -(-len(leading) // LOOKUP_TARGETS) or 1]}
+            some |= {flow for flow in leading if flow.destination in named}
+            every = [v for f in some for v in variants(query, f, sources, chosen=chosen)]
+            right = _leading(query, claim, path, family, every).keys()
+            misled = {f.destination for f in set(every) - right}
+            if len(misled) == len(some):
                 continue
-            led = {flow: by for flow, by in led.items() if flow.destination not in astray}
-        found |= {(path, flow.destination): by for flow, by in led.items()}
+            leading = {flow: by for flow, by in leading.items() if flow.destination not in misled}
+        found |= {(path, flow.destination): by for flow, by in leading.items()}
     return found
 
 
-def _led(
-    asking: QuerySocket, claim: Claim, path: str, family: Family, flows: Sequence[Flow]
+def _leading(
+    query: QuerySocket, claim: Claim, path: str, family: Family, flows: Sequence[Flow]
 ) -> dict[Flow, int | None]:
-    """Those of the packets that go over this path, and by which interface."""
+    """The packets that take this path, and by which interface."""
     return {
-        flow: way.oif
-        for flow, way in zip(flows, ways_of(asking, flows), strict=True)
-        if way is not None and leads(way, claim, path, family)
+        flow: route.oif
+        for flow, route in zip(flows, routes_for(query, flows), strict=True)
+        if route is not None and leads(route, claim, path, family)
     }
 
 
-def leads(way: Route | None, claim: Claim, path: str, family: Family) -> bool:
-    """Whether this way is that of a path."""
-    if way is None:
+def leads(route: Route | None, claim: Claim, path: str, family: Family) -> bool:
+    """Whether this route leads over a path."""
+    if route is None:
         return False
     if path == LOCAL:
-        return way.table not in claim.tables
-    return way.hop is not None and way.hop == claim.next_hop(path, family)
+        return route.table not in claim.tables
+    return route.hop is not None and route.hop == claim.next_hop(path, family)
 
 
 def variants(
-    asking: QuerySocket, flow: Flow, sources: Collection[str] = (), *, chosen: bool = True
+    query: QuerySocket, flow: Flow, sources: Collection[str] = (), *, chosen: bool = True
 ) -> tuple[Flow, ...]:
-    """The packets that questions like this consist of: UDP and TCP, and from each source.
+    """The packets of such a probe: by UDP and TCP, and from each source.
 
-    Without `sources`, or where one of them is empty, it is the one that the kernel chooses. A
-    socket that is not bound has none at the first look-up, and the chosen one at the second, which
-    `connect` does; not `chosen`: where no rule selects by the source, both find the same.
+    Without `sources`, or if one of them is empty, the kernel chooses the source. An unbound socket
+    has no source at the first look-up, and the chosen one at the second, which `connect` makes.
+    With `chosen` false the second is left out: if no rule selects by source, both find the same.
     """
     family = Family.of(flow.destination)
     found: list[Flow] = []
     for protocol in (IPPROTO_UDP, IPPROTO_TCP):
         one = replace(flow, protocol=protocol)
-        mine: list[str | None] = [s for s in sources if s and Family.of(s) is family]
-        if not mine or "" in sources:
-            mine += dict.fromkeys((None, chosen_source(asking, one) if chosen else None))
-        found += (replace(one, source=source) for source in mine)
+        ours: list[str | None] = [s for s in sources if s and Family.of(s) is family]
+        if not ours or "" in sources:
+            ours += dict.fromkeys((None, chosen_source(query, one) if chosen else None))
+        found += (replace(one, source=source) for source in ours)
     return tuple(found)
 
 
-def chosen_source(asking: QuerySocket, flow: Flow) -> str | None:
-    """The source address that the kernel gives to such packets; None: it finds no way."""
+def chosen_source(query: QuerySocket, flow: Flow) -> str | None:
+    """The source address that the kernel chooses for such packets; None: there is no route."""
     try:
-        return rtnetlink.source_from(asking.get(rtnetlink.GETROUTE, _question(flow)))
+        return rtnetlink.source_from(query.get(rtnetlink.GETROUTE, _lookup(flow)))
     except OSError:
         return None
 
 
-def way_of(asking: QuerySocket, flow: Flow, *, whole: bool = False) -> Route | None:
-    """The route that packets of this host to a nameserver take; None where there is none.
+def route_for(query: QuerySocket, flow: Flow, *, whole: bool = False) -> Route | None:
+    """The route that packets of this host to a nameserver take; None if there is none.
 
-    `whole`: the route with its own prefix, as it stands in its table.
+    `whole`: the route with its own prefix, as it is in its table.
     """
     try:
-        return rtnetlink.route_from(asking.get(rtnetlink.GETROUTE, _question(flow, whole=whole)))
+        return rtnetlink.route_from(query.get(rtnetlink.GETROUTE, _lookup(flow, whole=whole)))
     except OSError:  # as in `way_to`
         return None
 
 
-def ways_of(asking: QuerySocket, flows: Sequence[Flow]) -> list[Route | None]:
-    """As `way_of` for each of many."""
-    told = asking.get_each(rtnetlink.GETROUTE, [_question(flow) for flow in flows])
-    return [None if body is None else rtnetlink.route_from(body) for body in told]
+def routes_for(query: QuerySocket, flows: Sequence[Flow]) -> list[Route | None]:
+    """As `way_of`, for each of many."""
+    replies = query.get_each(rtnetlink.GETROUTE, [_lookup(flow) for flow in flows])
+    return [None if body is None else rtnetlink.route_from(body) for body in replies]
 
 
-def _question(flow: Flow, *, whole: bool = False) -> bytes:
+def _lookup(flow: Flow, *, whole: bool = False) -> bytes:
     return rtnetlink.lookup_of(
         flow.destination,
         flow.mark,
@@ -161,66 +160,66 @@ def _question(flow: Flow, *, whole: bool = False) -> bytes:
 
 
 def links(
-    asking: QuerySocket, claim: Claim, witnesses: Mapping[tuple[str, Family], str]
+    query: QuerySocket, claim: Claim, targets: Mapping[tuple[str, Family], str]
 ) -> Mapping[tuple[str, Family], int]:
-    """The interface that a site's packets leave by, and its answers come in by, by (site, family).
+    """The interface that a site's packets leave by, and its answers arrive by, by (site, family).
 
-    As it is for the witness, an address that is asked through the site. Left out where it tells
-    nothing: a route of several links, or a link that the local path may use as well.
+    It is looked up for one address that is probed through the site. A pair is left out if the
+    interface says nothing: a route of several links, or a link that the local path may use too.
     """
     found: dict[tuple[str, Family], int] = {}
-    for pair, witness in witnesses.items():
-        used = _links_to(asking, witness, claim.mark_of(pair[0]))
-        if len(used) == 1 and not used & _links_to(asking, witness, claim.mark):
+    for pair, target in targets.items():
+        used = _links_to(query, target, claim.mark_of(pair[0]))
+        if len(used) == 1 and not used & _links_to(query, target, claim.mark):
             (found[pair],) = used
     return found
 
 
-def _links_to(asking: QuerySocket, address: str, mark: int) -> frozenset[int]:
-    question = _question(Flow(destination=address, mark=mark), whole=True)
+def _links_to(query: QuerySocket, address: str, mark: int) -> frozenset[int]:
+    question = _lookup(Flow(destination=address, mark=mark), whole=True)
     try:
-        return rtnetlink.links_from(asking.get(rtnetlink.GETROUTE, question))
-    except OSError:  # no way there
+        return rtnetlink.links_from(query.get(rtnetlink.GETROUTE, question))
+    except OSError:  # no route there
         return frozenset()
 
 
-def way_to(asking: QuerySocket, address: str, mark: int = 0) -> Route | None:
-    """The route that a packet of this host takes; None where there is none."""
+def route_to(query: QuerySocket, address: str, mark: int = 0) -> Route | None:
+    """The route that a packet of this host takes; None if there is none."""
     try:
         return rtnetlink.route_from(
-            asking.get(rtnetlink.GETROUTE, rtnetlink.lookup_of(address, mark))
+            query.get(rtnetlink.GETROUTE, rtnetlink.lookup_of(address, mark))
         )
     except OSError:  # ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: what the route's kind says
         return None
 
 
-def _carries(asking: QuerySocket, way: Route) -> bool:
-    if way.kind is RouteKind.LOCAL:
+def _carries(query: QuerySocket, route: Route) -> bool:
+    if route.kind is RouteKind.LOCAL:
         return True
-    if way.oif is None or not _link_carries(asking, way.oif):
+    if route.oif is None or not _link_carries(query, route.oif):
         return False
-    return way.gateway is None or _answers(asking, way.gateway, way.oif)
+    return route.gateway is None or _answers(query, route.gateway, route.oif)
 
 
-def _link_carries(asking: QuerySocket, index: int) -> bool:
+def _link_carries(query: QuerySocket, index: int) -> bool:
     body = _LINK.pack(0, 0, index, 0, 0) + rtnetlink.attribute(
         _IFLA_EXT_MASK, rtnetlink.u32(_SKIP_STATISTICS)
     )
     try:
-        flags = _LINK.unpack_from(asking.get(rtnetlink.GETLINK, body))[3]
+        flags = _LINK.unpack_from(query.get(rtnetlink.GETLINK, body))[3]
     except OSError:
         return False
     return bool(flags & _UP and flags & _LOWER_UP)
 
 
-def _answers(asking: QuerySocket, gateway: str, index: int) -> bool:
-    # The gateway's own family: IPv4 may go by an IPv6 next hop (RFC 8950).
+def _answers(query: QuerySocket, gateway: str, index: int) -> bool:
+    # The gateway's own family: IPv4 may use an IPv6 next hop (RFC 8950).
     number = rtnetlink.family_number(Family.of(gateway))
     body = _NEIGHBOUR.pack(number, index, 0, 0, 0) + rtnetlink.attribute(
         _NDA_DST, rtnetlink.packed(gateway)
     )
     try:
-        state = _NEIGHBOUR.unpack_from(asking.get(rtnetlink.GETNEIGH, body))[2]
-    except OSError:  # ENOENT: nobody has asked for it lately
+        state = _NEIGHBOUR.unpack_from(query.get(rtnetlink.GETNEIGH, body))[2]
+    except OSError:  # ENOENT: it was not asked for recently
         return True
     return not state & (_INCOMPLETE | _FAILED)

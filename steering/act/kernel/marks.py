@@ -1,8 +1,8 @@
-"""Who else is known to set and match packet marks, and in which bits.
+"""Other programs that set and match packet marks, and the bits that they use.
 
-A mark is shared by all that runs on a host: what one program means by a bit another may take for
-its own word to masquerade the packet. So the usual marks keep clear of these, and where an operator
-chose others, it is said whose bits they are.
+All programs of a host share the bits of a mark: a bit that one program sets may make another
+masquerade the packet. So the default marks avoid the bits of these programs. If an operator
+configured others, preflight reports whose bits they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class User:
     name: str
     bits: int
     value: int | None = None
-    """The one mark it sets, in all of these bits; None: it sets each of them as it needs."""
+    """The one mark it sets, in all of these bits; None: it may set each bit."""
 
 
 USERS = (
@@ -34,7 +34,7 @@ USERS = (
     User(name="Tailscale", bits=0xFF0000),
     # mmx_mask in mwan3's configuration.
     User(name="mwan3", bits=0x3F00),
-    # OUTBOUND_MARK, 1337, of istio's TPROXY mode, which is matched whole.
+    # OUTBOUND_MARK, 1337, of istio's TPROXY mode, which is matched in all bits.
     User(name="Istio", bits=bounds.U32, value=1337),
     # AWS_VPC_K8S_CNI_CONNMARK.
     User(name="AWS VPC CNI", bits=0x80),
@@ -42,26 +42,26 @@ USERS = (
 
 
 def shared_with(claim: Claim) -> tuple[str, ...]:
-    """The known users of bits or marks that this claim takes, each with its bits."""
-    return tuple(_said(user) for user in USERS if _meet(user, claim))
+    """The programs above that use bits or marks of this claim, each with its bits."""
+    return tuple(_text(user) for user in USERS if _overlap_with(user, claim))
 
 
-def _meet(user: User, claim: Claim) -> bool:
+def _overlap_with(user: User, claim: Claim) -> bool:
     if user.value is None:
         return bool(user.bits & claim.mask)
     return user.value & claim.mask in claim.marks
 
 
-def _said(user: User) -> str:
+def _text(user: User) -> str:
     bits = user.bits if user.value is None else user.value
     return f"{user.name} ({bits:#x})"
 
 
 def collision(mark: int, mask: int, claim: Claim) -> str | None:
-    """Why a rule of another that matches this mark under this mask meets ours; None: it does not.
+    """Why a foreign rule with this mark and mask can match our packets; None: it can't.
 
-    A packet can carry both marks where they agree in the bits that both look at. Where they look
-    at no bit in common, only a packet that both of them marked meets both, and it is meant to.
+    A packet can match both rules if the marks agree in the bits of both masks. If the masks have no
+    bit in common, only a packet that both programs marked matches both, which is intended.
     """
     common = mask & claim.mask
     for ours in claim.marks if common else ():

@@ -1,8 +1,8 @@
-"""Three sockets to the kernel's routing: one that asks, one that listens, one that writes.
+"""Three netlink sockets: one for queries, one for notifications, one for changes.
 
-All three are plain blocking or polled AF_NETLINK sockets, so they work inside an asyncio
-loop (an answer takes microseconds and needs no one else's turn), and leave no thread behind.
-They move messages and know nothing of what is in them; `rtnetlink` does.
+All three are plain blocking or polled AF_NETLINK sockets. They work inside an asyncio loop, since
+an answer takes microseconds, and need no thread. They send and receive messages; `rtnetlink`
+encodes and decodes the bodies.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _SO_RCVBUFFORCE = 33
 _SO_ATTACH_FILTER = 26
 _MESSAGE_ATTRIBUTE = 1  # NLMSGERR_ATTR_MSG
 
-_PATIENCE = struct.pack("ll", 1, 0)  # the kernel answers in microseconds; 1 s is for ever
+_TIMEOUT = struct.pack("ll", 1, 0)  # 1 s: far more than the kernel needs, microseconds
 _DATAGRAM = 1 << 16  # the kernel's dumps come in pieces of at most 32 KiB
 _DUMP_TRIES = 5
-_ASKED_AT_ONCE = 64  # their answers fit into the receive buffer that a socket has by default
+_REQUESTS_AT_ONCE = 64  # their answers fit into a socket's default receive buffer
 
 BATCH = 256
 """Most messages in one send: their acknowledgements fit into the receive buffer."""
 
-_RESTLESS = "the routing tables change faster than they can be read"
+_UNSTABLE = "the routing tables change faster than they can be read"
 
 # RTNLGRP_LINK 1, IPV4_ROUTE 7, IPV4_RULE 8, IPV6_ROUTE 11, IPV6_RULE 19: bit n-1 of the groups.
 _CHANGES = sum(1 << (group - 1) for group in (1, 7, 8, 11, 19))
@@ -54,7 +54,7 @@ class _Socket:
         )
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _PATIENCE)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
         self._socket.bind((0, groups))
         self._sequence = 0
 
@@ -74,24 +74,24 @@ class _Socket:
 
 
 class QuerySocket(_Socket):
-    """A socket that only ever sends requests to be told something."""
+    """A socket that only sends requests that change nothing."""
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
         super().__init__(protocol=protocol)
         self._protocol, self._torn = protocol, False
-        # Dumps filtered in the kernel: a host may carry a full BGP table beside ours.
+        # The kernel filters dumps: a host may have a full BGP table beside ours.
         self._socket.setsockopt(_SOL_NETLINK, _STRICT_CHECK, 1)
 
     def dump(self, kind: int, body: bytes) -> list[bytes]:
-        """The bodies of everything that matches; none where the kernel has no such thing.
+        """The bodies of everything that matches; empty if the kernel has no such table or family.
 
-        Raises OSError when it refuses, or when what it lists changes faster than it lists it.
+        Raises OSError when the kernel refuses, or when the table changes faster than it is listed.
         """
         for _ in range(_DUMP_TRIES):
             found = self._dump_once(kind, body)
             if found is not None:
                 return found
-        raise OSError(errno.EAGAIN, _RESTLESS)
+        raise OSError(errno.EAGAIN, _UNSTABLE)
 
     def _dump_once(self, kind: int, body: bytes) -> list[bytes] | None:
         self._torn = False
@@ -99,7 +99,7 @@ class QuerySocket(_Socket):
         return None if self._torn else bodies
 
     def _listed(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """The bodies as they come; whether they are torn is known when all have come."""
+        """The bodies as they come; at the end `_torn` is true if the table changed meanwhile."""
         sequence = self._ask(kind, rtnetlink.DUMP, body)
         while True:
             for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
@@ -119,24 +119,24 @@ class QuerySocket(_Socket):
                 yield message.body
 
     def some(self, kind: int, body: bytes, at_most: int) -> list[bytes]:
-        """Some of what matches, read by a socket of its own: the rest is never made.
+        """Some of what matches, read by a separate socket, so the rest is never listed.
 
-        A listing that changed meanwhile is as good. Raises OSError when the kernel refuses.
+        The table may have changed meanwhile. Raises OSError when the kernel refuses.
         """
-        with QuerySocket(self._protocol) as asking:
-            return list(itertools.islice(asking._listed(kind, body), at_most))
+        with QuerySocket(self._protocol) as query:
+            return list(itertools.islice(query._listed(kind, body), at_most))
 
     def first(self, kind: int, body: bytes, at_most: int) -> tuple[list[bytes], bool]:
-        """The first so many of what matches, and whether that is all of it. Raises as `dump`."""
+        """The first `at_most` of what matches, and whether that is all. Raises as `dump`."""
         for _ in range(_DUMP_TRIES):
-            with QuerySocket(self._protocol) as asking:  # what is not read goes with it
-                found = list(itertools.islice(asking._listed(kind, body), at_most + 1))
-                if len(found) > at_most or not asking._torn:
+            with QuerySocket(self._protocol) as query:  # closing it drops what is not read
+                found = list(itertools.islice(query._listed(kind, body), at_most + 1))
+                if len(found) > at_most or not query._torn:
                     return found[:at_most], len(found) <= at_most
-        raise OSError(errno.EAGAIN, _RESTLESS)
+        raise OSError(errno.EAGAIN, _UNSTABLE)
 
     def get(self, kind: int, body: bytes) -> bytes:
-        """The one thing asked for. Raises OSError where there is none."""
+        """The one thing requested. Raises OSError if there is none."""
         sequence = self._ask(kind, 0, body)
         while True:
             for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
@@ -149,10 +149,10 @@ class QuerySocket(_Socket):
                 return message.body
 
     def get_each(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
-        """As `get` for each of them, in order; None where there is nothing, or it is refused."""
+        """As `get` for each of them, in order; None if there is nothing, or it is refused."""
         found: list[bytes | None] = []
-        for at in range(0, len(bodies), _ASKED_AT_ONCE):
-            found += self._get_some(kind, bodies[at : at + _ASKED_AT_ONCE])
+        for at in range(0, len(bodies), _REQUESTS_AT_ONCE):
+            found += self._get_some(kind, bodies[at : at + _REQUESTS_AT_ONCE])
         return found
 
     def _get_some(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
@@ -181,12 +181,12 @@ class QuerySocket(_Socket):
 
 
 class NoticeSocket(_Socket):
-    """A socket on which the kernel tells of changes; it is never sent anything."""
+    """A socket on which the kernel reports changes; nothing is ever sent by it."""
 
     def __init__(self, *, buffer: int | None = None) -> None:
         super().__init__(_CHANGES)
         self.overrun = False
-        """Messages were lost before the last call of `heard`: nobody knows of what."""
+        """Messages were lost before the last call of `changed`: anything may have changed."""
         self._socket.setblocking(False)
         if buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -195,10 +195,10 @@ class NoticeSocket(_Socket):
         return self._socket.fileno()
 
     def ignore_system_tables(self) -> None:
-        """Leaves routes of the tables default, main and local (253 to 255) in the kernel.
+        """Drops notifications of routes in the tables default, main and local (253 to 255).
 
-        A router that converges changes a million of them in a minute; a classic BPF program
-        on the socket (linux/filter.h) drops the messages before they are queued.
+        A converging router changes a million of them in a minute; a classic BPF program on the
+        socket (linux/filter.h) drops the messages before they are queued.
         """
         kind = 4 if sys.byteorder == "little" else 5  # the lower byte of nlmsg_type
         code = array.array("B")
@@ -216,14 +216,14 @@ class NoticeSocket(_Socket):
         program = struct.pack("HP", size // _BPF.size, where)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
-    def heard(self, concerns: Callable[[rtnetlink.Message], bool], at_most: int = 1000) -> bool:
-        """Whether anything that concerns us came in since the last call; reads it away.
+    def changed(self, concerns: Callable[[rtnetlink.Message], bool], at_most: int = 1000) -> bool:
+        """Whether a relevant notification came since the last call. Reads all that are queued.
 
-        Each message is shown to `concerns`. When some were lost (ENOBUFS), anything may have
-        changed. At most so many
-        datagrams a call, so that a storm in other tables can't hold up the caller.
+        `concerns` is called for each message. When some were lost (ENOBUFS), anything may have
+        changed. It reads at most `at_most` datagrams, so that a storm of changes in other tables
+        can't delay the caller.
         """
-        told = self.overrun = False
+        changed = self.overrun = False
         for _ in range(at_most):
             try:
                 data = self._socket.recv(_DATAGRAM)
@@ -232,16 +232,16 @@ class NoticeSocket(_Socket):
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                told = self.overrun = True
+                changed = self.overrun = True
             else:
                 for message in rtnetlink.messages(data):
-                    told |= concerns(message)
-        return told
+                    changed |= concerns(message)
+        return changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelRefusal:
-    """Why the kernel did not do one thing."""
+    """Why the kernel refused one change."""
 
     number: int  # errno
     text: str
@@ -261,30 +261,29 @@ class ChangeSocket(_Socket):
 
     def __init__(self) -> None:
         super().__init__()
-        # Where this is not permitted, the first order says so in the kernel's own words.
+        # If this is not permitted, the first change is refused with the kernel's own message.
         with contextlib.suppress(PermissionError):
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 1 << 20)
 
-    def carry_out(self, orders: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
-        """Sends at most BATCH orders at once; what the kernel said to each, in order.
+    def carry_out(self, requests: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
+        """Sends at most BATCH requests at once; the kernel's answer to each, in order.
 
-        A refused order doesn't keep the rest from being carried out. An acknowledgement that
-        gets lost is a refusal too: the caller's reading back tells what really happened.
-        Raises OSError when the batch could not be sent at all.
+        A refused request doesn't stop the rest. A lost acknowledgement counts as a refusal; the
+        caller reads back what really happened. Raises OSError when the batch can't be sent.
         """
-        if not orders:
+        if not requests:
             return ()
         first = self._sequence + 1
-        self._sequence += len(orders)
+        self._sequence += len(requests)
         flags = rtnetlink.REQUEST | rtnetlink.ACK
         data = b"".join(
-            rtnetlink.message(order.kind, flags | order.flags, first + i, order.body)
-            for i, order in enumerate(orders)
+            rtnetlink.message(request.kind, flags | request.flags, first + i, request.body)
+            for i, request in enumerate(requests)
         )
         self._socket.send(data)
         lost = KernelRefusal(number=errno.ENOBUFS, text="no acknowledgement from the kernel")
-        said: list[KernelRefusal | None] = [lost] * len(orders)
-        waiting = set(range(len(orders)))
+        results: list[KernelRefusal | None] = [lost] * len(requests)
+        waiting = set(range(len(requests)))
         while waiting:
             try:
                 answer = self._socket.recv(_DATAGRAM)
@@ -296,12 +295,12 @@ class ChangeSocket(_Socket):
                 index = message.sequence - first
                 if message.kind == rtnetlink.ERROR and index in waiting:
                     waiting.discard(index)
-                    said[index] = _refusal(message)
-        return tuple(said)
+                    results[index] = _refusal(message)
+        return tuple(results)
 
 
 def _refusal(message: rtnetlink.Message) -> KernelRefusal | None:
-    """What an ERROR or DONE message says: None is an acknowledgement."""
+    """The refusal in an ERROR or DONE message; None: it is an acknowledgement."""
     if len(message.body) < 4:
         return None
     number = -struct.unpack_from("=i", message.body)[0]
@@ -309,7 +308,7 @@ def _refusal(message: rtnetlink.Message) -> KernelRefusal | None:
         return None
     words = os.strerror(number)
     if message.flags & rtnetlink.ACK_TLVS:
-        # An ERROR quotes the header of what it answers (RFC 3549, 2.3.2.2), a DONE doesn't.
+        # An ERROR contains the header of the request (RFC 3549, 2.3.2.2), a DONE doesn't.
         start = 20 if message.kind == rtnetlink.ERROR else 4
         more = rtnetlink.attributes(message.body, start).get(_MESSAGE_ATTRIBUTE)
         if more:

@@ -1,7 +1,7 @@
-"""What this host's kernel says of packets from one source over one path, and of their answers.
+"""What this host's kernel does with packets from one source over one path, and with their answers.
 
-It is read, never guessed: by a look-up with the very mark, source and protocol, from the state of
-the link and of the next hop, and from the sysctls by which the kernel drops what comes back.
+Everything is read from the kernel: by a look-up with the same mark, source and protocol, from the
+state of the link and of the next hop, and from the sysctls by which the kernel drops answers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow
-from steering.act.kernel.gateways import gateway_dead, leads, way_of
+from steering.act.kernel.gateways import gateway_dead, leads, route_for
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Action, RouteKind
 from steering.bounds import U32
@@ -24,17 +24,17 @@ from steering.model import LOCAL, Family
 
 _SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921  # linux/sockios.h
 _UP, _RUNNING = 0x1, 0x40  # IFF_UP, IFF_RUNNING of linux/if.h
-_REQUEST = struct.Struct("=16si20x")  # struct ifreq, with a number in it
+_REQUEST = struct.Struct("=16si20x")  # struct ifreq with an integer
 _STRICT, _LOOSE = 1, 2  # rp_filter (RFC 3704 2.2, 2.4)
 _DROPPED = "IPReversePathFilter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversePath:
-    """Why the kernel drops what comes back: rp_filter, as fib_validate_source applies it."""
+    """Why the kernel drops the answers: rp_filter, as fib_validate_source applies it."""
 
     interface: str
-    """By which the answers come in, where they come by the link that the questions left by."""
+    """The interface that the probes leave by, and the answers should arrive by."""
     value: int
     back: str | None
     """The interface of the route back; None: there is no route back."""
@@ -42,67 +42,67 @@ class ReversePath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathCheck:
-    """Where such packets go, and what would keep them or their answers from it."""
+    """Where such packets go, and what would drop them or their answers on this host."""
 
     leads: bool = True
-    """They take the path that they are sent over."""
-    ruled: bool = True
-    """The rule that sends packets with this path's mark over it is there."""
+    """They take the intended path."""
+    has_rule: bool = True
+    """The rule for packets with this path's mark is there."""
     before: str = ""
-    """The rule of somebody else that catches them first, and the remedy; empty: none does."""
+    """The foreign rule that catches them first, and the remedy; empty: none does."""
     routed: bool = True
-    """There is a route for them, whichever it is."""
+    """There is some route for them."""
     interface: str | None = None
-    """By which they leave; None: none, or several."""
+    """The interface that they leave by; None: none, or several."""
     link: int | None = None
     """Its index."""
     gateway: str | None = None
     up: bool = True
     """Its link is up."""
     reached: bool = True
-    """The next hop answers, or nobody has asked for it lately."""
+    """The next hop answers ARP or neighbour discovery, or was not asked for recently."""
     mtu: int | None = None
     """Of the link."""
     reverse: ReversePath | None = None
-    """What drops the answers; None: nothing does."""
+    """Why rp_filter drops the answers; None: it does not."""
 
     @property
     def onward(self) -> str:
-        """Where they go, for people."""
+        """Where they go, as text."""
         if self.interface is None:
             return "nowhere" if not self.routed else f"via {self.gateway or 'several links'}"
         return f"{self.interface}, via {self.gateway}" if self.gateway else self.interface
 
 
-def passage(
-    asking: QuerySocket,
+def check_path(
+    query: QuerySocket,
     claim: Claim | None,
     path: str,
     flow: Flow,
     *,
     before: Mapping[tuple[str, str], str] | None = None,
 ) -> PathCheck:
-    """What is so of these packets now. `before` has the rules that come first, by address and site.
+    """Checks the path of these packets now. `before`: (address, site) -> foreign rule before ours.
 
-    Raises OSError where the kernel can't be asked at all.
+    Raises OSError if the kernel can't be queried.
     """
-    way = way_of(asking, flow)
-    routed = way is not None and way.kind is not RouteKind.UNREACHABLE
+    route = route_for(query, flow)
+    routed = route is not None and route.kind is not RouteKind.UNREACHABLE
     family = Family.of(flow.destination)
-    link = way.oif if way is not None and routed else None
+    link = route.oif if route is not None and routed else None
     interface = _name(link)
     return PathCheck(
-        leads=claim is None or (routed and leads(way, claim, path, family)),
-        ruled=claim is None or path == LOCAL or _has_rule(asking, claim, path, family),
+        leads=claim is None or (routed and leads(route, claim, path, family)),
+        has_rule=claim is None or path == LOCAL or _has_rule(query, claim, path, family),
         before=(before or {}).get((flow.destination, path), ""),
         routed=routed,
         interface=interface,
         link=link,
-        gateway=way.gateway if way is not None else None,
+        gateway=route.gateway if route is not None else None,
         up=interface is None or _is_up(interface),
         reached=not routed or not gateway_dead(flow.destination, flow.mark),
         mtu=None if interface is None else _mtu(interface),
-        reverse=_reverse(asking, flow, link, interface) if family is Family.IPV4 else None,
+        reverse=_reverse(query, flow, link, interface) if family is Family.IPV4 else None,
     )
 
 
@@ -119,9 +119,9 @@ def dropped_on_return() -> int:
     return 0
 
 
-def _has_rule(asking: QuerySocket, claim: Claim, site: str, family: Family) -> bool:
+def _has_rule(query: QuerySocket, claim: Claim, site: str, family: Family) -> bool:
     mark, table = claim.mark_of(site), claim.table + claim.number(site)
-    rules = map(rtnetlink.rule_from, asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
+    rules = map(rtnetlink.rule_from, query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
     return any(
         rule is not None
         and rule.action is Action.TABLE
@@ -133,18 +133,18 @@ def _has_rule(asking: QuerySocket, claim: Claim, site: str, family: Family) -> b
 
 
 def _reverse(
-    asking: QuerySocket, flow: Flow, link: int | None, interface: str | None
+    query: QuerySocket, flow: Flow, link: int | None, interface: str | None
 ) -> ReversePath | None:
-    """The kernel looks for the way back without the mark of the questions.
+    """The kernel looks up the route back without the mark of the probes.
 
-    With `src_valid_mark` it takes that of the packet that came, which has none either.
+    With `src_valid_mark` it uses the mark of the arriving packet, which has none either.
     """
     if link is None or interface is None:
         return None
     value = max(_setting("all"), _setting(interface))
     if value not in {_STRICT, _LOOSE}:
         return None
-    back = way_of(asking, replace(flow, mark=0))
+    back = route_for(query, replace(flow, mark=0))
     there = back is not None and back.kind is not RouteKind.UNREACHABLE
     leaves_by = back.oif if back is not None and there else None
     if (leaves_by == link) if value == _STRICT else there:
@@ -167,18 +167,18 @@ def _name(link: int | None) -> str | None:
 
 
 def _is_up(interface: str) -> bool:
-    flags = _of_link(interface, _SIOCGIFFLAGS)
+    flags = _ioctl(interface, _SIOCGIFFLAGS)
     return flags is not None and flags & (_UP | _RUNNING) == _UP | _RUNNING
 
 
 def _mtu(interface: str) -> int | None:
-    return _of_link(interface, _SIOCGIFMTU)
+    return _ioctl(interface, _SIOCGIFMTU)
 
 
-def _of_link(interface: str, request: int) -> int | None:
+def _ioctl(interface: str, request: int) -> int | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
-            told = fcntl.ioctl(sock, request, _REQUEST.pack(interface.encode(), 0))
+            reply = fcntl.ioctl(sock, request, _REQUEST.pack(interface.encode(), 0))
         except OSError:
             return None
-    return int(_REQUEST.unpack(told)[1])
+    return int(_REQUEST.unpack(reply)[1])

@@ -1,8 +1,8 @@
-"""Sockets that have a name in this network namespace, and whose they are.
+"""Abstract sockets by which agents of this network namespace find each other.
 
-Nobody can take a name that nobody can guess. So whoever wants to be known to others of his
-kind binds an abstract socket (unix(7)) with a random end to its name, and looks who else has
-one of that beginning. The kernel tells who owns each (sock_diag(7)), without a word from him.
+An agent binds an abstract socket (unix(7)) whose name ends with random characters, and lists the
+sockets whose names begin in the same way. A name that can't be guessed can't be taken by another
+process. The kernel reports the owner of each (sock_diag(7)), so the owner can't be forged.
 """
 
 from __future__ import annotations
@@ -29,46 +29,46 @@ _ANY = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresenceSocket:
-    """A socket that has a name."""
+    """An abstract socket."""
 
     name: str
-    """Others may have the same: a name is one of its kind of socket (unix(7)), not of all."""
+    """Not unique: sockets of another type (unix(7)) may have the same name."""
     inode: int
     uid: int
-    """The user who made it, in truth."""
+    """The user who made it, as the kernel reports."""
 
     @property
     def pid(self) -> int | None:
-        """The process that it says it is of; None: it says nothing of the kind."""
-        said = self.name.split("/")[-2:][0]
-        return int(said) if said.isdecimal() and len(said) < 10 else None
+        """The process id in the name, which may be wrong; None: there is none."""
+        text = self.name.split("/")[-2:][0]
+        return int(text) if text.isdecimal() and len(text) < 10 else None
 
 
 def be_present(what: str) -> socket.socket:
-    """A socket with a name of this beginning, to which nothing can be sent."""
+    """Binds a socket with a name of this beginning. Nothing can be sent to it."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     sock.bind(f"\0{what}/{os.getpid()}/{secrets.token_hex(16)}")
     return sock
 
 
 def others(what: str, mine: socket.socket) -> tuple[PresenceSocket, ...]:
-    """All others of this beginning.
+    """All other sockets whose names begin so.
 
-    Raises OSError where the kernel does not tell: then not even `mine` is to be seen.
+    Raises OSError if the kernel can't list sockets: then not even `mine` is listed.
     """
-    found = [one for one in _named() if one.name.startswith(f"\0{what}/")]
+    matching = [one for one in _named() if one.name.startswith(f"\0{what}/")]
     inode = os.fstat(mine.fileno()).st_ino
-    if inode not in {one.inode for one in found}:
+    if inode not in {one.inode for one in matching}:
         raise OSError(errno.EOPNOTSUPP, "this kernel does not list sockets (unix_diag)")
-    return tuple(one for one in found if one.inode != inode)
+    return tuple(one for one in matching if one.inode != inode)
 
 
 def _named() -> Iterator[PresenceSocket]:
-    wanted = (socket.AF_UNIX, 0, 0, _ANY, 0, _SHOW_NAME | _SHOW_UID, _ANY, _ANY)
-    with QuerySocket(_NETLINK_SOCK_DIAG) as asking:
-        bodies = asking.dump(_BY_FAMILY, _REQUEST.pack(*wanted))
+    request = (socket.AF_UNIX, 0, 0, _ANY, 0, _SHOW_NAME | _SHOW_UID, _ANY, _ANY)
+    with QuerySocket(_NETLINK_SOCK_DIAG) as query:
+        bodies = query.dump(_BY_FAMILY, _REQUEST.pack(*request))
     for body in bodies:
-        told = rtnetlink.attributes(body, _ANSWER.size)
-        if _NAME in told and (uid := rtnetlink.number(told.get(_UID))) is not None:
+        found = rtnetlink.attributes(body, _ANSWER.size)
+        if _NAME in found and (uid := rtnetlink.number(found.get(_UID))) is not None:
             (inode,) = _ANSWER.unpack_from(body)
-            yield PresenceSocket(name=told[_NAME].decode(errors="replace"), inode=inode, uid=uid)
+            yield PresenceSocket(name=found[_NAME].decode(errors="replace"), inode=inode, uid=uid)

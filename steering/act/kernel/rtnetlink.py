@@ -1,9 +1,8 @@
-"""Routes and rules as the kernel spells them: rtnetlink messages to values and back.
+"""Encodes and decodes rtnetlink messages of routes and rules. Pure functions over bytes.
 
-Pure functions over bytes, after linux/netlink.h, linux/rtnetlink.h and linux/fib_rules.h.
-Only what the agent says and needs to understand is here. The guard must have all of this in
-memory before anything goes wrong, so it is small and leans on the standard library alone;
-a test holds it against pyroute2's rendering of the same messages.
+After linux/netlink.h, linux/rtnetlink.h and linux/fib_rules.h. Only what the agent sends and parses
+is here. The guard must have all of this in memory before anything goes wrong, so it is small and
+uses only the standard library. A test compares it with pyroute2's encoding of the same messages.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ _U32 = struct.Struct("=I")
 
 _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
 _TABLE_ABOVE_255 = 252  # RT_TABLE_COMPAT: the number is in the attribute
-_ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: in a removal, whatever the scope
-_LINK_SCOPE = 253  # RT_SCOPE_LINK: there is no router in between
+_ANY_SCOPE = 255  # RT_SCOPE_NOWHERE: in a removal, any scope
+_LINK_SCOPE = 253  # RT_SCOPE_LINK: no router in between
 _ONLINK = 4  # RTNH_F_ONLINK
 _LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH
 _NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop: length, flags, hops, interface
@@ -93,7 +92,7 @@ class Action(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route of one table. Two are equal when packets and owners can't tell them apart."""
+    """One route of one table. Two are equal when they differ in nothing that matters here."""
 
     family: Family
     table: int
@@ -107,18 +106,17 @@ class Route:
     plain: bool = True
     """False: several next hops, a next hop object, an encapsulation, a forced link, a source."""
     dev: str | None = None
-    """The interface, of a route without a gateway or by a link-local one: these mean nothing
-    without it."""
+    """The interface, if the route has no gateway or a link-local one: these need it."""
     oif: int | None = field(default=None, compare=False)
 
     @property
     def place(self) -> tuple[Family, int, str, int, int, int]:
-        """Where the kernel keeps one route, so that another one there replaces it."""
+        """The key under which the kernel keeps one route; another one with it replaces this."""
         return self.family, self.table, self.destination, self.length, self.metric, self.tos
 
     @property
     def hop(self) -> str | None:
-        """Its next hop, as in `steering.next_hop`; None where it has none, or several."""
+        """Its next hop, as in `steering.next_hop`; None if it has none, or several."""
         return next_hop.written(self.gateway, self.dev)
 
     @property
@@ -140,13 +138,13 @@ class Rule:
     mask: int | None = None
     iif: str | None = None
     plain: bool = True
-    """False: it selects by, or does, something more than is written here."""
+    """False: it has more attributes than these fields."""
     body: bytes = field(default=b"", compare=False, repr=False)
-    """As the kernel dumped it: sent back, it removes exactly this rule."""
+    """As the kernel dumped it: a removal with it removes exactly this rule."""
 
 
 class Message(NamedTuple):
-    """One netlink message, taken apart no further. A tuple: there are thousands in a listing."""
+    """One netlink message, with an undecoded body. A tuple: a dump has thousands."""
 
     kind: int
     flags: int
@@ -159,7 +157,7 @@ def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 
 
 def messages(data: bytes) -> Iterator[Message]:
-    """The messages in one received datagram. A torn one ends it."""
+    """The messages in one received datagram, up to a truncated one."""
     at = 0
     while at + _HEADER.size <= len(data):
         length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
@@ -176,7 +174,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 
 def attributes(data: bytes, at: int) -> Mapping[int, bytes]:
-    """Kind to payload, for the attributes from an offset on."""
+    """Kind to payload, of the attributes from an offset on."""
     found: dict[int, bytes] = {}
     while at + _ATTRIBUTE.size <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)
@@ -200,11 +198,11 @@ def packed(address: str) -> bytes:
 
 
 def text(payload: bytes) -> str:
-    """An address in the form that `ipaddress` gives it, as everywhere in the project."""
+    """An address as text, in the form of `ipaddress`, as everywhere in the project."""
     if len(payload) == 4:
         return inet_ntop(AF_INET, payload)
     written = inet_ntop(AF_INET6, payload)
-    # The C library ends some addresses in dotted quads where ipaddress does not.
+    # The C library ends some addresses in dotted quads, ipaddress does not.
     return str(ipaddress.IPv6Address(payload)) if "." in written else written
 
 
@@ -214,9 +212,9 @@ def family_number(family: Family) -> int:
 
 
 def routes_of(family: Family, table: int, protocol: int = 0) -> bytes:
-    """The body of a dump request for one table, and one protocol number if it is named.
+    """The body of a dump request for one table, and for one protocol number if not 0.
 
-    NETLINK_GET_STRICT_CHK makes it a filter.
+    With NETLINK_GET_STRICT_CHK the kernel filters by it.
     """
     head = _ROUTE.pack(_FAMILIES[family], 0, 0, 0, 0, protocol, 0, 0, 0)
     return head + attribute(RTA_TABLE, u32(table))
@@ -238,11 +236,11 @@ def lookup_of(
     uid: int | None = None,
     whole: bool = False,
 ) -> bytes:
-    """The body of the question which way a packet of this host would go.
+    """The body of a route look-up for a packet of this host.
 
-    What is left out, a packet does not have yet when the kernel looks for its way; the user is
-    this process's then. `whole`: by which route, with all its next hops and its prefix, and not
-    by which of them.
+    What is left out is not yet known when the kernel looks up the route; without `uid` it is this
+    process's. `whole`: the answer is the route with all its next hops and its prefix, and not the
+    one next hop that the packet takes.
     """
     family = Family.of(address)
     # IPv4 names the main table, whichever it was found in, without a flag that IPv6 refuses.
@@ -267,9 +265,8 @@ def lookup_of(
 def route_body(route: Route, *, removal: bool = False) -> bytes:
     """The body of NEWROUTE or DELROUTE for a route.
 
-    A removal names everything that tells ours from another's route in the same place; only
-    of a route that isn't plain it leaves out how it leaves the host. Raises OSError where there is
-    no such interface as the route is to have.
+    A removal has all that distinguishes our route from a foreign one at the same place; if the
+    route isn't plain, it leaves out the gateway. Raises OSError if there is no such interface.
     """
     on_link = route.family is Family.IPV4 and route.dev is not None and route.gateway is None
     head = _ROUTE.pack(
@@ -296,7 +293,7 @@ def route_body(route: Route, *, removal: bool = False) -> bytes:
 
 
 def route_from(body: bytes) -> Route | None:
-    """The route in a NEWROUTE body; None for a family that is not ours to read."""
+    """The route in a NEWROUTE body; None if it is neither IPv4 nor IPv6."""
     family_no, length, source, tos, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
     family = next((f for f, no in _FAMILIES.items() if no == family_no), None)
     if family is None:
@@ -326,14 +323,14 @@ def route_from(body: bytes) -> Route | None:
 
 
 def _needs_link(gateway: bytes | None) -> bool:
-    """Whether a next hop is known by its interface alone, or not without it."""
+    """Whether a next hop is an interface, or an address that needs one (link-local)."""
     return gateway is None or (
         len(gateway) == 16 and gateway[:1] == b"\xfe" and gateway[1] >> 6 == 2
     )
 
 
 def _name_of(index: int | None) -> str | None:
-    with contextlib.suppress(OSError):  # it has gone meanwhile
+    with contextlib.suppress(OSError):  # it was removed meanwhile
         return if_indextoname(index) if index else None
     return None
 
@@ -384,7 +381,7 @@ def rule_body(rule: Rule) -> bytes:
 
 
 def rule_from(body: bytes) -> Rule | None:
-    """The rule in a NEWRULE body; None for a family that is not ours to read."""
+    """The rule in a NEWRULE body; None if it is neither IPv4 nor IPv6."""
     family_no, to, source, tos, table, _, _, action, flags = _RULE.unpack_from(body)
     family = next((f for f, no in _FAMILIES.items() if no == family_no), None)
     if family is None:

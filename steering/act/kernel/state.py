@@ -1,8 +1,7 @@
-"""What the kernel has, read and never written.
+"""Reads routes, rules and addresses from the kernel. Nothing here writes.
 
-`KernelReader` owns an asking and a listening socket and nothing that could write; it is all
-that `mode: observe` ever gets. It remembers nothing: every call looks at the kernel as it is
-now.
+`KernelReader` has a query socket and a notification socket. It is all that `mode: observe` uses. It
+remembers nothing but caches of tables: every call gives the present state of the kernel.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from steering.act.kernel import rtnetlink
 from steering.act.kernel.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import is_our_rule
-from steering.act.kernel.foreign_rules import Does, ForeignRule, foreign_rule_from
-from steering.act.kernel.gateways import links, pinned, way_to
+from steering.act.kernel.foreign_rules import ForeignAction, ForeignRule, foreign_rule_from
+from steering.act.kernel.gateways import links, pinned, route_to
 from steering.act.kernel.marks import collision
 from steering.act.kernel.netlink import NoticeSocket, QuerySocket
 from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
@@ -28,67 +27,67 @@ from steering.model import Family
 _LOCAL = 255  # RT_TABLE_LOCAL
 
 MANY = 256
-"""Routes of a table, beside ours, that are looked through for those of others: nobody has any
-business there, and a hundred thousand of them took four seconds to read."""
+"""Routes of a table, besides ours, that are checked for foreign ones: there should be none, and a
+hundred thousand of them took four seconds to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """What one table has of one family."""
+    """The routes of one family in one table."""
 
     ours: tuple[Route, ...]
     others: tuple[Route, ...]
     more: bool
-    """There are more, of which nobody looked at those of others."""
+    """There are more foreign routes, which were not read."""
 
 
-_SOME = 8
-"""Addresses of a family that are looked up to see whether there is any route for it."""
+_FIRST_FEW = 8
+"""Addresses of a family that are looked up to find whether there is any route for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelProblem:
-    """One thing in the kernel that is not as it should be, and why."""
+    """One thing that is not as it should be, and why."""
 
     what: str
     because: str
     family: Family | None = None
-    """Of the route or rule that it is about; None: it is about something else."""
+    """Of the route or rule; None: it is about something else."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.because}"
 
 
 class KernelReader:
-    """What the kernel has, in the words of a claim. It has no socket that writes.
+    """What the kernel has, by the numbers of a claim. It has no socket that writes.
 
-    Every method raises OSError when the kernel refuses to be read.
+    Every method raises OSError when the kernel can't be read.
     """
 
     def __init__(self, claim: Claim) -> None:
         self.claim: Final = claim
         hops = (to for both in claim.next_hops.values() for to in both.values())
         self._by_name = any(next_hop.parts(to)[1] is not None for to in hops)
-        """Some next hops are known by their interface."""
+        """Some next hops name an interface."""
         self._tables: dict[tuple[Family, int], tuple[list[bytes], Table]] = {}
-        self._asking = QuerySocket()
-        self._listening = NoticeSocket()
-        self._listening.ignore_system_tables()
+        self._query = QuerySocket()
+        self._notices = NoticeSocket()
+        self._notices.ignore_system_tables()
         self.others_alone = False
-        """The change that `changed` told of last is of rules of others alone, beside ours."""
+        """The last change that `changed` reported is of foreign rules outside our block only."""
         self.others_changed = False
-        """It is of rules of others as well."""
+        """The last change includes foreign rules outside our block."""
         self.pins_changed = False
-        """It is of rules of ours: meanwhile any mark may have led elsewhere, also where all is now
-        as it was before."""
+        """The last change includes rules of ours: meanwhile any mark may have led to another path,
+        even if everything is now as before."""
         self.sites_changed: set[str] = set()
-        """The sites whose tables it is of: meanwhile their marks may have."""
+        """Sites with changed tables in the last change: their marks may have led elsewhere."""
         self.links_changed: set[int] = set()
-        """The interfaces that it is of."""
+        """Interfaces in the last change."""
 
     def close(self) -> None:
-        self._asking.close()
-        self._listening.close()
+        self._query.close()
+        self._notices.close()
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +101,10 @@ class KernelReader:
         self.close()
 
     def installed(self) -> Mapping[str, str]:
-        """Address to site, for our host routes as they are in the kernel now.
+        """Address to site, for our host routes that are in the kernel now.
 
-        A route of ours that leads to no site of the claim is not among them; `apply` takes
-        it away or puts the right one in its place.
+        A route of ours that leads to no site of the claim is left out; `apply` removes or replaces
+        it.
         """
         return {
             route.destination: site
@@ -117,18 +116,18 @@ class KernelReader:
         }
 
     def foreign(self, *, besides: Collection[Claim] = ()) -> tuple[KernelProblem, ...]:
-        """Routes and rules of others where the claim says that all is ours.
+        """Foreign routes and rules within the numbers of the claim.
 
-        What `besides`, our former claims, own is ours as well, and on its way out.
+        What `besides`, our former claims, own is ours as well, and will be removed.
         """
         claim = self.claim
         known = (claim, *besides)
         tables = {(t, f): self._table(f, t) for t in claim.tables for f in Family}
-        strangers = [route for table in tables.values() for route in table.others]
+        foreign_routes = [route for table in tables.values() for route in table.others]
         many = (
             KernelProblem(
                 what=f"table {number} ({family})",
-                because=f"others have so many routes in it that only {MANY} are looked through",
+                because=f"it has so many foreign routes that only {MANY} are checked",
             )
             for (number, family), table in tables.items()
             if table.more and table.others
@@ -138,7 +137,7 @@ class KernelReader:
                 what=f"route {route.prefix} in table {route.table} ({route.family})",
                 because=f"it has protocol {route.protocol}, ours is {claim.protocol}",
             )
-            for route in strangers
+            for route in foreign_routes
             if not any(route.protocol == c.protocol and route.table in c.tables for c in known)
         )
         rules = (
@@ -152,12 +151,12 @@ class KernelReader:
         return (*many, *routes, *rules)
 
     def foreign_rules_within(self) -> tuple[KernelProblem, ...]:
-        """Rules of others at preferences of our block that no rule of ours has: they may stay."""
+        """Foreign rules at preferences of our block that no rule of ours uses: they may stay."""
         claim = self.claim
         return tuple(
             KernelProblem(
                 what=f"rule {rule.priority} ({rule.family}) of protocol {rule.protocol}",
-                because="its preference is in our block, where no rule of ours needs it now",
+                because="its preference is in our block, but no rule of ours uses it now",
             )
             for rule in self._rules()
             if rule.priority in claim.preferences
@@ -166,8 +165,8 @@ class KernelReader:
         )
 
     def own_addresses(self) -> frozenset[str]:
-        """Every address of this host, on whichever interface."""
-        bodies = self._asking.dump(rtnetlink.GETADDR, bytes(8))
+        """All addresses of this host, on all interfaces."""
+        bodies = self._query.dump(rtnetlink.GETADDR, bytes(8))
         return frozenset(filter(None, map(rtnetlink.address_from, bodies)))
 
     def pinned(
@@ -175,13 +174,13 @@ class KernelReader:
     ) -> Mapping[tuple[str, str], int | None]:
         """The (path, address) pairs whose mark leads over the path now, and by which interface.
 
-        Also for questions from these sources.
+        It has to be so for probes from these sources too.
         """
         before = self._before_ours()
         own = self.own_addresses() if before else ()
         rules = concerning(before, addresses, own) if before else ()
         return pinned(
-            self._asking,
+            self._query,
             self.claim,
             addresses,
             sources=[source for source in sources if not source or source in own],
@@ -191,50 +190,49 @@ class KernelReader:
         )
 
     def bypasses(self, addresses: Collection[str], sources: Collection[str] = ()) -> Bypasses:
-        """What rules of others take past ours, of packets and questions to these addresses.
+        """Which packets and probes to these addresses foreign rules catch before ours.
 
         `sources` are those that the resolvers send from; the kernel's choice if left out.
         """
         rules = self._before_ours()
         own = self.own_addresses() if rules else ()
-        return bypasses(self._asking, self.claim, rules, addresses, own=own, sources=sources)
+        return bypasses(self._query, self.claim, rules, addresses, own=own, sources=sources)
 
     def routeless(self, addresses: Mapping[str, Family]) -> frozenset[Family]:
-        """The families for which this host has no route of its own: to the first few of these."""
+        """The families for which this host has no route: to the first few of these addresses."""
         some = {
-            family: list(islice((a for a, of in addresses.items() if of is family), _SOME))
+            family: list(islice((a for a, of in addresses.items() if of is family), _FIRST_FEW))
             for family in Family
         }
         return frozenset(
             family
             for family, few in some.items()
-            if few and all(way_to(self._asking, a, self.claim.mark) is None for a in few)
+            if few and all(route_to(self._query, a, self.claim.mark) is None for a in few)
         )
 
-    def links(
-        self, witnesses: Mapping[tuple[str, Family], str]
-    ) -> Mapping[tuple[str, Family], int]:
-        """By which interface the answers over a site come in, where that can be told.
+    def links(self, targets: Mapping[tuple[str, Family], str]) -> Mapping[tuple[str, Family], int]:
+        """The interface by which answers over a site arrive, if it is unambiguous.
 
-        `witnesses` are addresses that are asked through the site, by (site, family).
+        `witnesses` are addresses for the look-up that are probed through the site, by
+        (site, family).
         """
-        return links(self._asking, self.claim, witnesses)
+        return links(self._query, self.claim, targets)
 
     def fileno(self) -> int:
-        """Readable when `changed` has something to say."""
-        return self._listening.fileno()
+        """Readable when `changed` has something to report."""
+        return self._notices.fileno()
 
     def changed(self) -> bool:
-        """Whether links, rules or our tables changed since the last call, our doing or not.
+        """Whether links, rules or our tables changed since the last call, by us or others.
 
-        Also true when the kernel's messages overran their buffer. Never blocks.
+        Also true when the kernel's messages overran the buffer. Never blocks.
         """
         self.others_changed = self.pins_changed = False
         self.links_changed.clear()
         self.sites_changed.clear()
-        ours = self._listening.heard(self._concerns)
+        ours = self._notices.changed(self._concerns)
         self.others_alone = self.others_changed and not ours
-        self.pins_changed |= self._listening.overrun
+        self.pins_changed |= self._notices.overrun
         if self.links_changed and self._by_name:
             self._tables.clear()  # an interface may have another name
         return ours or self.others_changed
@@ -258,32 +256,32 @@ class KernelReader:
         return True
 
     def _touches(self, rule: Rule) -> bool:
-        """Whether a rule is ours or stands among ours."""
+        """Whether a rule is ours or in our block of preferences."""
         return rule.protocol == self.claim.protocol or rule.priority in self.claim.preferences
 
     def _routes(self, *tables: int) -> list[Route]:
-        """Ours."""
+        """Our routes in these tables."""
         return [
             route for table in tables for family in Family for route in self._ours(family, table)
         ]
 
     def _ours(self, family: Family, table: int) -> list[Route]:
-        """The kernel leaves out the others: there may be a hundred thousand of them."""
+        """Our routes. The kernel filters out the others: there may be a hundred thousand."""
         number = self.claim.protocol
         request = rtnetlink.routes_of(family, table, number)
-        bodies = self._asking.dump(rtnetlink.GETROUTE, request)
+        bodies = self._query.dump(rtnetlink.GETROUTE, request)
         return [r for r in self._read(family, table, bodies) if r.protocol == number]
 
     def _table(self, family: Family, number: int) -> Table:
-        """What is in one of our tables; the same object for as long as it is the same."""
+        """The content of one of our tables; the same object while it does not change."""
         read, known = self._tables.get((family, number), ([], None))
         mine, ours = rtnetlink.routes_of(family, number), len(known.ours) if known else 0
-        bodies, whole = self._asking.first(rtnetlink.GETROUTE, mine, MANY + ours)
+        bodies, whole = self._query.first(rtnetlink.GETROUTE, mine, MANY + ours)
         if known is not None and whole and not known.more and bodies == read:
             return known
         own = None if whole else self._ours(family, number)
         if own is not None and len(own) > ours:
-            bodies, whole = self._asking.first(rtnetlink.GETROUTE, mine, MANY + len(own))
+            bodies, whole = self._query.first(rtnetlink.GETROUTE, mine, MANY + len(own))
         found, protocol = list(self._read(family, number, bodies)), self.claim.protocol
         table = Table(
             ours=tuple(r for r in (found if own is None else own) if r.protocol == protocol),
@@ -296,7 +294,7 @@ class KernelReader:
     def _read(self, family: Family, table: int, bodies: Iterable[bytes]) -> Iterator[Route]:
         for body in bodies:
             route = rtnetlink.route_from(body)
-            # A kernel without IPv6 answers for all the families it has.
+            # A kernel without IPv6 answers with all families that it has.
             if route is not None and (route.family, route.table) == (family, table):
                 yield route
 
@@ -304,33 +302,33 @@ class KernelReader:
         return [
             rule
             for family in Family
-            for body in self._asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+            for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
             if (rule := rtnetlink.rule_from(body)) and rule.family is family
         ]
 
     def _before_ours(self) -> list[ForeignRule]:
-        """The rules of others that packets meet before ours, in their order.
+        """The foreign rules that packets meet before ours, in order.
 
-        The look-up of the local table, with which every host begins, is left out: it holds this
-        host's own addresses, and those are steered nowhere.
+        The look-up of the local table, the first rule of every host, is left out: that table has
+        this host's own addresses, and those are never steered.
         """
         claim = self.claim
         return [
             rule
             for family in Family
-            for body in self._asking.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+            for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
             if (rule := foreign_rule_from(body)) and rule.family is family
             if rule.priority <= claim.priority and rule.protocol != claim.protocol
-            if rule.does is not Does.LOOKUP or rule.table != _LOCAL
+            if rule.action is not ForeignAction.LOOKUP or rule.table != _LOCAL
         ]
 
 
 def _spare(rule: Rule, claim: Claim) -> bool:
     """Whether no rule of ours has this preference in this family.
 
-    `ip rule add from ADDRESS lookup main` leaves it to the kernel to choose one, which takes that
-    before the second rule of all: before our first one, where the rule of the local table is first
-    (fib_default_rule_pref in net/core/fib_rules.c). Without `transit_interfaces` that is P-3.
+    With `ip rule add from ADDRESS lookup main` the kernel chooses the preference: one less than
+    that of the second rule (fib_default_rule_pref in net/core/fib_rules.c). If only the rule of the
+    local table is before our first one, that is P-3 without `transit_interfaces`.
     """
     needed = claim.rules(rule.family) if rule.family in claim.families else ()
     return all(rule.priority != ours.priority for ours in needed)
@@ -347,6 +345,6 @@ def _overlap(rule: Rule, claim: Claim) -> str | None:
 
 
 def _inverted(rule: Rule) -> bool:
-    """Whether it catches what it does *not* select: of those `bypasses` knows what comes of it."""
+    """Whether it catches what it does *not* select: `bypasses` deals with these."""
     read = foreign_rule_from(rule.body) if rule.body else None
     return read is not None and read.inverted
