@@ -105,11 +105,11 @@ def run() -> None:
 def _copy(tree: Path, *, compiled: bool) -> None:
     """The package and the benchmarks, with the hot path in one build or the other."""
     skip = shutil.ignore_patterns("__pycache__", "*.so")
-    for part in ("steering", "benchmarks"):
+    for part in ("steering", "benchmarks", "scripts"):
         shutil.copytree(ROOT / part, tree / part, ignore=skip)
     if compiled:
         subprocess.run(
-            [sys.executable, "-m", "steering.observe.dnstap.build"],
+            [sys.executable, "scripts/compile_counter.py"],
             cwd=tree,
             check=True,
             stdout=subprocess.DEVNULL,
