@@ -251,7 +251,7 @@ class _Asker:
                 self._sending(mine[0], address),
                 self._small[address],
                 self._rng.getrandbits(16),
-                patience=self._patience,
+                time_limit=self._patience,
             )
             for one in mine:
                 one.dropped = dropped_on_return() - before
@@ -301,7 +301,7 @@ class _Asker:
         found = Exchange(ended=exchange.Ended.SILENT)
         for _ in range(TRIES):
             asked = await exchange.by_udp(
-                sending, body, self._rng.getrandbits(16), patience=self._patience
+                sending, body, self._rng.getrandbits(16), time_limit=self._patience
             )
             if asked.ended is not exchange.Ended.SILENT:
                 found = asked
@@ -318,7 +318,7 @@ class _Asker:
                 small,
                 list(large.values()),
                 self._rng.getrandbits(15),
-                patience=TRIES * self._patience,
+                time_limit=TRIES * self._patience,
             )
 
         first, stream = await once()
