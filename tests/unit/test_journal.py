@@ -273,7 +273,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
     assert aside.read_bytes()[100:4096] == before[100:4096]
     assert writer.lost <= 1
     assert any(isinstance(item, Turn) for item in read(path))
-    assert "set aside" in because(writer)[0]
+    assert "is renamed to" in because(writer)[0]
 
 
 def test_only_two_damaged_files_are_kept(
@@ -296,8 +296,8 @@ def test_a_full_disk_gets_its_room_back_and_a_new_file_is_begun(
     assert store is not None
     store._base.execute("PRAGMA max_page_count = 1")  # raised to what there is
     write(writer, story, turns[20:60])
-    assert any("dropped" in text for text in because(writer))
-    assert "dropped" in writer.trouble
+    assert any("is removed" in text for text in because(writer))
+    assert "is removed" in writer.trouble
     assert 0 < writer.lost < 10
     writer.close()
     assert begins(path)[0].number == 1  # another file

@@ -291,7 +291,7 @@ def test_the_real_list_of_sockets_is_read_as_this_kernel_writes_it(
 ) -> None:
     """IPv4 and IPv6, by connected sockets of this very test."""
     anybody = re.compile(rb"^ *\d+: \S+ \S+ \S+ \S+ \S+ \S+ +(\d+) ", re.MULTILINE)
-    monkeypatch.setattr(resolver_sources, "_SERVES", anybody)
+    monkeypatch.setattr(resolver_sources, "_SERVING", anybody)
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six,
