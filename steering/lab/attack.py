@@ -50,10 +50,10 @@ class TurnWatch:
     def _receive(self) -> None:
         while True:
             try:
-                said, more, _, _ = self._socket.recvmsg(256, 64)
+                message, more, _, _ = self._socket.recvmsg(256, 64)
             except OSError:
                 return
-            if b"WATCHDOG=1" in said:
+            if b"WATCHDOG=1" in message:
                 for level, kind, data in more:
                     if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
                         whole, nano = _TIMESPEC.unpack(data[: _TIMESPEC.size])

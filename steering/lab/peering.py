@@ -187,10 +187,10 @@ def terms(
 class Host:
     """The BGP half of an agent, which runs a turn at each call."""
 
-    def __init__(self, said: BgpSettings, runtime: Path, *, lease: float = 20.0) -> None:
+    def __init__(self, settings: BgpSettings, runtime: Path, *, lease: float = 20.0) -> None:
         runtime.mkdir(parents=True, exist_ok=True)
         passable(runtime)  # for the speaker's user
-        self.terms, self.runtime, self.lease = said, runtime, lease
+        self.terms, self.runtime, self.lease = settings, runtime, lease
         self.plan: dict[str, str] = {}
         self.allowed = frozenset(ALL)
         self.results: list[object] = []

@@ -190,8 +190,8 @@ class Varied:
 
     def asked(self) -> dict[str, int]:
         """The number of packets that each resolver has sent to nameservers."""
-        told = json.loads(self.world.run(EDGE, ["nft", "-j", "list", "counters"]).stdout)
-        counters = [one["counter"] for one in told["nftables"] if "counter" in one]
+        listed = json.loads(self.world.run(EDGE, ["nft", "-j", "list", "counters"]).stdout)
+        counters = [one["counter"] for one in listed["nftables"] if "counter" in one]
         return {name: c["packets"] for name in RESOLVERS for c in counters if c["name"] == name}
 
     def routes(self) -> str:

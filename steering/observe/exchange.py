@@ -57,9 +57,9 @@ class Ended(enum.StrEnum):
     """An answer came from another address or port than the question went to."""
     ASTRAY = "astray"
     """An answer came in by another link than the path's."""
-    TOLD = "told"
+    ERROR = "error"
     """An ICMP error, or a TCP reset, came instead."""
-    OURS = "ours"
+    LOCAL_ERROR = "local_error"
     """This host's own stack refused to send it, or reported the error."""
 
 
@@ -269,7 +269,7 @@ async def _stream(sock: socket.socket, messages: Sequence[bytes], time_limit: Se
         while await _ready(sock, asked + time_limit):
             piece = sock.recv(65537)
             if not piece:
-                return replace(silent, ended=Ended.TOLD, detail="closed before the answer")
+                return replace(silent, ended=Ended.ERROR, detail="closed before the answer")
             buffer += piece
             while len(buffer) >= 2 and len(buffer) >= (end := 2 + int.from_bytes(buffer[:2])):
                 octets, got = octets + end, got + 1
@@ -314,7 +314,7 @@ async def _ready(sock: socket.socket, until: Instant, *, writing: bool = False) 
 
 def _icmp_ended(error: IcmpError) -> Exchange:
     return Exchange(
-        ended=Ended.OURS if error.ours else Ended.TOLD,
+        ended=Ended.LOCAL_ERROR if error.ours else Ended.ERROR,
         detail=f"{error.by}: {error.what}",
         errno=error.errno,
     )
@@ -323,7 +323,7 @@ def _icmp_ended(error: IcmpError) -> Exchange:
 def _reset(code: int) -> Exchange:
     silent = code == errno.ETIMEDOUT
     return Exchange(
-        ended=Ended.SILENT if silent else Ended.TOLD,
+        ended=Ended.SILENT if silent else Ended.ERROR,
         detail="" if silent else os.strerror(code).lower(),
         errno=code,
     )
@@ -331,5 +331,7 @@ def _reset(code: int) -> Exchange:
 
 def _ours(error: OSError) -> Exchange:
     return Exchange(
-        ended=Ended.OURS, detail=(error.strerror or str(error)).lower(), errno=error.errno or 0
+        ended=Ended.LOCAL_ERROR,
+        detail=(error.strerror or str(error)).lower(),
+        errno=error.errno or 0,
     )

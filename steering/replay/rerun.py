@@ -91,7 +91,7 @@ def _with_policies(policies: Path, begin: Checkpoint, state: State | None) -> St
     """The state with other policies: of the first checkpoint, later the one that has evolved."""
     layout = Layout.of(setups.with_policies(begin.setup, policies))
     if not begin.state.started:
-        return State.blank(layout, begin.now, begin.wall)  # the agent was started anew
+        return State.blank(layout, begin.now, begin.wall)  # the agent was restarted
     if state is None or not _same_time(state.now, begin.now):
         state = begin.state
     carried, _ = migrate(state, layout, begin.now, begin.wall)

@@ -191,7 +191,7 @@ class Simulation:
         if not self.scenario.answers or passed <= 0:
             return ()
         each = self.scenario.answers * passed / len(self.layout.targets)
-        heard = []
+        tallies = []
         for target in self.layout.targets:
             number = int(each + self._rng.random())
             if number:
@@ -199,8 +199,8 @@ class Simulation:
                 self.answers += number
                 self.failed += number * self.servers.fault(target, path, self.at).share
                 self.would_fail += number * self.servers.fault(target, LOCAL, self.at).share
-                heard.append(self.servers.traffic(target, path, self._turned_at, self.at, number))
-        return tuple(heard)
+                tallies.append(self.servers.traffic(target, path, self._turned_at, self.at, number))
+        return tuple(tallies)
 
     # --- by leaps ---
 

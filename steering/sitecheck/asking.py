@@ -305,7 +305,7 @@ class _Asker:
             )
             if asked.ended is not exchange.Ended.SILENT:
                 found = asked
-            if asked.answered or asked.ended is exchange.Ended.OURS:
+            if asked.answered or asked.ended is exchange.Ended.LOCAL_ERROR:
                 break
         return found
 

@@ -230,7 +230,7 @@ class _Judge:
     def _seen(self, tried: Tried, exchange: Exchange) -> Reason | None:
         """What came instead of an answer, or kept the question from leaving."""
         way = tried.way
-        if exchange.ended is Ended.OURS and exchange.errno in {errno.EPERM, errno.EACCES}:
+        if exchange.ended is Ended.LOCAL_ERROR and exchange.errno in {errno.EPERM, errno.EACCES}:
             return Reason(
                 word=Word.FIREWALL,
                 because=f"this host's own firewall does not let it out by {way.onward}",
@@ -252,7 +252,7 @@ class _Judge:
                 because=f"its sockets are bound to {bound}, and the way leaves by {way.onward}",
                 remedy=f"resolvers that are bound to {bound} can't be sent over this path",
             )
-        if exchange.ended is Ended.OURS:
+        if exchange.ended is Ended.LOCAL_ERROR:
             return Reason(word=Word.OURS, because=f"this host says: {exchange.detail}")
         if exchange.ended is Ended.ASTRAY:
             return Reason(
@@ -270,7 +270,7 @@ class _Judge:
                 remedy="something on the way translates addresses, and not the answers back: look "
                 "at NAT on the site's router and on this host",
             )
-        if exchange.ended is Ended.TOLD:
+        if exchange.ended is Ended.ERROR:
             return self._told(tried, exchange)
         return None
 

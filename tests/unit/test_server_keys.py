@@ -325,13 +325,13 @@ def test_unknown_keys_are_not_judged_at_first_and_ask_for_the_set_out_of_turn_on
 
     async def run() -> None:
         async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
-            wants = watching.keys.wants
+            wants = watching.keys.needs_keys_from
 
             def counted(zone: str, address: str) -> bool:
                 asked.append(wants(zone, address))
                 return asked[-1]
 
-            watching.keys.wants = counted  # type: ignore[method-assign]
+            watching.keys.needs_keys_from = counted  # type: ignore[method-assign]
             await until(lambda: len(watching.rounds) >= 40)
             bad = [one for one in watching.observations if one.outcome is Outcome.NO_KEY]
             assert not bad[0].judged

@@ -228,7 +228,7 @@ class KeyStore:
             self._unconfirmed_keys[zone] = (held, made)
         return made
 
-    def wants(self, zone: str, address: str) -> bool:
+    def needs_keys_from(self, zone: str, address: str) -> bool:
         """Whether an address must be asked for a zone's keys now, before anything else.
 
         A true result counts as asked: the caller has to ask.

@@ -236,7 +236,7 @@ class Prober:
         Before it has shown its set, the signature does not count against it.
         """
         target, zone = round_.target, round_.question.zone
-        if self._keys.wants(zone, target.address):
+        if self._keys.needs_keys_from(zone, target.address):
             question, now = self._questions[target.address].keys(zone), self._monotonic()
             self._schedule.repeated(target.address, path, now)
             self._start_round(_OpenRound(target, question, _asked(now), (path,), round_.source))
@@ -260,7 +260,7 @@ class Prober:
             ):
                 self._keys_asked[zone] = now
                 return questions.keys(zone)
-            if self._keys.wants(zone, target.address):
+            if self._keys.needs_keys_from(zone, target.address):
                 return questions.keys(zone)
         # Questions and transports both take turns, and the two cycles might never meet at a large
         # answer by TCP. So chance decides.
