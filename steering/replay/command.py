@@ -234,7 +234,7 @@ def summary(loaded: LoadedScenario, simulation: Simulation, incidents: Incidents
     counted = {a: sum(one.moved.get(a, 0) for one in moved) for one in moved for a in one.moved}
     most = max(counted.values(), default=0)
     number = f"{len(counted)} address{'' if len(counted) == 1 else 'es'}"
-    yield f"moves away: {sum(counted.values())} by {number}, at most {most} of one address"
+    yield f"moves away: {sum(counted.values())} by {number}, at most {most} per address"
     if simulation.answers:
         failed, would = (
             _share(bad, simulation.answers) for bad in (simulation.failed, simulation.would_fail)
