@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from benchmarks import report
 from benchmarks.detect import TAPPED
-from steering.lab.attack import Attack, say, watched
+from steering.lab.attack import Attack, say, under_watch
 from steering.lab.resolver import Unbound
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
@@ -85,7 +85,7 @@ def run() -> None:
         scene.resolver.start()
         scene.clients.start()
         fresh, ill = scene.zones(), [scene.zones(fault) for fault in FAULTS]
-        with watched(scene) as attack:
+        with under_watch(scene) as attack:
             calm = time.time()
             found = Found()
             _listen(attack, found, 60.0 if MINUTES >= 10 else 10.0)
@@ -93,7 +93,7 @@ def run() -> None:
             attack.begin()
             _play(attack, found, fresh, ill, began + MINUTES * 60)
             over = time.time()
-            attack.lives()
+            attack.check_running()
             _print(attack, found, (calm, began, over))
 
 
@@ -139,7 +139,7 @@ def _listen(attack: Attack, found: Found, lasts: Seconds) -> None:
 
 
 def _hear(attack: Attack, found: Found) -> bool:
-    attack.lives()
+    attack.check_running()
     found.events += attack.scene.events()
     if any(event["event"] == "lease_lost" for event in found.events):
         raise LabError(f"the lease was lost: {found.events[-1]}")

@@ -104,7 +104,7 @@ def lay(lab: Varied) -> Figures:
 
 
 def _healths(lab: Varied) -> set[str]:
-    told = lab.seat.api()["addresses"]
+    told = lab.agent_host.api()["addresses"]
     return {path["health"] for address in told for path in address["paths"].values()}
 
 
@@ -125,7 +125,7 @@ def figures(lab: Varied) -> Figures:
     servers = {a: s for s in SERVERS for u in UPSTREAMS for a in addresses_of(s, u)}
     if lab.agent and not lab.agent.running:
         raise LabError(f"the agent ended{lab.agent.tail(40)}")
-    _, text = lab.seat.get("/metrics")
+    _, text = lab.agent_host.get("/metrics")
     for match in _OBSERVED.finditer(text):
         of = dict(_LABEL.findall(match["labels"]))
         key = (servers[of["address"]], of["path"], of["source"], of["outcome"])
@@ -186,7 +186,7 @@ def print_tables(found: Figures, clients: Mixture, asked: dict[str, int]) -> Non
             *((name, f"{number:,.0f}") for name, number in found.looked.items()),
         ],
     )
-    answered = {name: Counter(dict(told)) for name, told in clients.told.items()}  # they go on
+    answered = {name: Counter(dict(told)) for name, told in clients.counts.items()}  # they go on
     rcodes = sorted({rcode for told in answered.values() for rcode in told} - {SILENT})
     report.table(
         "what clients were answered, and what the resolvers asked for it",

@@ -27,7 +27,7 @@ from steering.lab.addresses import GTLD_SERVERS, addresses_of
 from steering.observe.dnstap import counter
 from steering.observe.dnstap.counter import FrameCounter
 from steering.observe.dnstap.framestream import FrameStream
-from steering.observe.dnstap.ipc import TAKEN, IpcMessages, interest_letter, read_tally
+from steering.observe.dnstap.ipc import TAKEN, IpcMessages, interest_message, read_tally
 from steering.observe.dnstap.tally import Interest, Tally, Watched
 from steering.observe.dnstap.tally_builder import upstreams
 
@@ -105,11 +105,11 @@ def run() -> None:
 def _copy(tree: Path, *, compiled: bool) -> None:
     """The package and the benchmarks, with the hot path in one build or the other."""
     skip = shutil.ignore_patterns("__pycache__", "*.so")
-    for part in ("steering", "benchmarks"):
+    for part in ("steering", "benchmarks", "scripts"):
         shutil.copytree(ROOT / part, tree / part, ignore=skip)
     if compiled:
         subprocess.run(
-            [sys.executable, "-m", "steering.observe.dnstap.build"],
+            [sys.executable, "scripts/compile_counter.py"],
             cwd=tree,
             check=True,
             stdout=subprocess.DEVNULL,
@@ -171,7 +171,7 @@ def _through_socket(file: Path, *, turns: int, count: int) -> dict[str, float]:
         words = ("benchmarks.feed", "read", str(theirs.fileno()), str(listener.fileno()))
         reader = feed.pinned(*words, core=0, passed=(theirs, listener))
         theirs.close()
-        ours.sendall(interest_letter(_INTEREST))
+        ours.sendall(interest_message(_INTEREST))
         ours.recv(1, socket.MSG_PEEK)  # the first tally: it runs
         name = "@" + listener.getsockname()[1:].decode()
         with feed.writer(name, file, turns) as started:

@@ -28,8 +28,8 @@ from steering.journal.writer import Item, Writer
 from steering.model import Facts, Observation, Round
 from steering.replay import simulate
 from steering.replay.pacing import Pacing
-from steering.replay.scenario import tell
-from steering.replay.simulate import Simulation, Turned
+from steering.replay.scenario import load_scenario
+from steering.replay.simulate import SimulatedTurn, Simulation
 
 LASTS, SETTLED = 300, 100
 """Seconds of the story, and from when on it is measured: all 26 are steered by then."""
@@ -98,11 +98,13 @@ def measure(
     """Write a story's turns into a journal, and weigh those from `settled` on."""
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        story = Simulation(tell(_told(place, bad=bad, answers=answers, lasts=lasts, begins=begins)))
-        with mock.patch.object(simulate, "haste", return_value=Pacing.DETAIL):
+        story = Simulation(
+            load_scenario(_told(place, bad=bad, answers=answers, lasts=lasts, begins=begins))
+        )
+        with mock.patch.object(simulate, "choose_pacing", return_value=Pacing.DETAIL):
             turns = [(turned, _turn(turned)) for turned in _noisy(story)]
         kept = [
-            (turned, turn) for turned, turn in turns if turned.at - story.story.begins >= settled
+            (turned, turn) for turned, turn in turns if turned.at - story.scenario.begins >= settled
         ]
         as_text = [line(turn) for _, turn in kept]
         text = sum(
@@ -132,7 +134,9 @@ def _told(place: Path, *, bad: bool, answers: int, lasts: int, begins: int) -> P
     return file
 
 
-def _written(place: Path, setup: Setup, kept: list[tuple[Turned, Turn]]) -> tuple[int, float]:
+def _written(
+    place: Path, setup: Setup, kept: list[tuple[SimulatedTurn, Turn]]
+) -> tuple[int, float]:
     """The octets of all batches, and the CPU time that they took."""
     sizes: list[int] = []
     append = Store.append
@@ -151,7 +155,7 @@ def _written(place: Path, setup: Setup, kept: list[tuple[Turned, Turn]]) -> tupl
     return sum(sizes), time.process_time() - began
 
 
-def _turn(turned: Turned) -> Turn:
+def _turn(turned: SimulatedTurn) -> Turn:
     return Turn(
         now=turned.now,
         facts=turned.facts,
@@ -161,7 +165,7 @@ def _turn(turned: Turned) -> Turn:
     )
 
 
-def _noisy(story: Simulation) -> Iterator[Turned]:
+def _noisy(story: Simulation) -> Iterator[SimulatedTurn]:
     """The turns with what a network and a clock add. It is nothing that the engine goes by."""
     rng = random.Random(1)
     for turned in story:

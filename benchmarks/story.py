@@ -16,7 +16,7 @@ from benchmarks import report
 from steering.act.lease import Lease, boot_time
 from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
-from steering.lab.timeline import first_told
+from steering.lab.timeline import route_times
 from steering.lab.topology import EDGE
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
@@ -76,7 +76,7 @@ def _incident(scene: Scene, fault: Fault, figures: Figures) -> None:
     scene.serve(fault, paths=[LOCAL])
     _wait(lambda: len(scene.routes(TABLE)) == len(addresses), "steered")
     _settle(scene)
-    added = first_told(_told(scene), TABLE)
+    added = route_times(_told(scene), TABLE)
     tally = scene.clients.totals()
     first = next(seconds(e["time"]) for e in scene.events() if e["event"] == "suspected")
     by_family = {
@@ -151,7 +151,7 @@ def _told(scene: Scene) -> list[str]:
 
 def _last_gone(scene: Scene) -> float:
     gone = [line.replace("Deleted ", "", 1) for line in _told(scene) if "] Deleted " in line]
-    return max(first_told(reversed(gone), TABLE).values())
+    return max(route_times(reversed(gone), TABLE).values())
 
 
 def _wait(until: Callable[[], object], what: str) -> None:

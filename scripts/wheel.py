@@ -1,6 +1,6 @@
-"""The build hook of the wheel: with a compiler at hand, the dnstap reader's hot path is compiled.
+"""The build hook of the wheel: compiles the dnstap reader's hot path if there is a compiler.
 
-Without one the wheel is pure Python, and the build says so.
+Without a compiler the wheel is pure Python, and the build prints a warning.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ class Compiled(BuildHookInterface):  # type: ignore[type-arg]
     _place: tempfile.TemporaryDirectory[str] | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """An editable install stays interpreted: what is compiled there would hide changes."""
+        """An editable install stays interpreted: a compiled module there would hide changes."""
         if version == "editable":
             return
         self._place = tempfile.TemporaryDirectory(prefix="steering-wheel-")
         command = [
             sys.executable,
-            "-m",
-            "steering.observe.dnstap.build",
+            "scripts/compile_counter.py",
             "--into",
             self._place.name,
         ]
@@ -41,6 +40,6 @@ class Compiled(BuildHookInterface):  # type: ignore[type-arg]
         build_data["infer_tag"] = True
 
     def finalize(self, *_: object) -> None:
-        """What was compiled is in the wheel now."""
+        """Remove the compiled module: it is in the wheel now."""
         if self._place:
             self._place.cleanup()

@@ -24,7 +24,7 @@ from steering.model import (
     Seconds,
     WallTime,
 )
-from steering.observe.dnstap.ipc import tally_letter
+from steering.observe.dnstap.ipc import tally_message
 from steering.observe.dnstap.listeners import Place
 from steering.observe.dnstap.reader_client import ReaderClient
 from steering.observe.dnstap.tally import (
@@ -109,7 +109,7 @@ class DnstapSource:
     def listen(self, now: Instant) -> tuple[Event, ...]:
         """Take what the reader has, if anything; what there is to tell of the writers."""
         told: list[Event] = []
-        self.tap.mend(now)
+        self.tap.repair_sockets(now)
         for tally in self.tap.take(now):
             self._tallies.append(tally)
             self._keep_count(tally, now)
@@ -131,12 +131,12 @@ class DnstapSource:
 
     def hear(self, installed: Mapping[str, str], now: Instant) -> tuple[Heard, ...]:
         """What was heard since the last call. `installed` is what the kernel has now."""
-        if self._where.see(installed, now, self._wall()):
+        if self._where.note_installed(installed, now, self._wall()):
             self._watch()
         tallies, self._tallies = self._tallies, []
         heard: list[Heard] = []
         for tally in tallies:
-            with HERE.reading(Where.DNSTAP, partial(tally_letter, tally)):
+            with HERE.reading(Where.DNSTAP, partial(tally_message, tally)):
                 heard += self._read(tally)
         return (*heard, *self.look.take())
 
@@ -191,7 +191,7 @@ class DnstapSource:
         heard = []
         traffic = {item.address: item for item in tally.traffic}
         for mine in tally.traffic:
-            self._where.counted(mine.address, mine.since)
+            self._where.reader_counts_since(mine.address, mine.since)
         for address in traffic.keys() | set(self._losses.addresses):
             paths[address] = path = self._where.path(address, tally.began)
             if path is None:

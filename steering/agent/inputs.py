@@ -89,7 +89,7 @@ class Inputs:
         forwarding = self.components.forwarding
         if forwarding is None:
             return ()
-        forwarding.stand(installed, time.monotonic())
+        forwarding.note_installed(installed, time.monotonic())
         return forwarding.take()
 
     def _meter(self, rounds: Iterable[Round]) -> None:

@@ -22,7 +22,7 @@ from steering.agent.tasks import Tasks
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.migrate import migrate
-from steering.journal.journal import kept
+from steering.journal.journal import journal_for
 from steering.model import Event, Facts, Instant
 from steering.report.metrics import Meters
 
@@ -76,7 +76,7 @@ class Runtime:
         """The version in force is left for whoever is started within the lease."""
         self.version, self.components = self._begin(files)
         self.state = State.blank(self.components.layout, time.monotonic(), time.time())
-        self.journal = kept(None, self.version.setup.config)
+        self.journal = journal_for(None, self.version.setup.config)
 
     def _begin(self, files: Version) -> tuple[Version, Components]:
         before = in_force.take_up(files)
@@ -209,7 +209,7 @@ class Runtime:
         self._senses.use(components, self.tasks)
         rerouted = from_config.rerouted(was.setup.config, config)
         self.state, ended = self._relayed(version, time.monotonic())
-        self.journal = kept(self.journal, config)
+        self.journal = journal_for(self.journal, config)
         for event in ended:
             self.tell(event)
         self._tell_of(components)

@@ -71,7 +71,7 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
     from steering.agent.in_force import leased
     from steering.config import Mode
     from steering.observe.dnssec.algorithms import refusal, refused
-    from steering.observe.dnstap.listeners import objections
+    from steering.observe.dnstap.listeners import place_problems
 
     def failed(message: str) -> Finding:
         return Finding(kind=Blame.FAILED, message=message)
@@ -105,7 +105,7 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
         said = f"{refusal(algorithm)}; nothing that is signed by it alone is judged"
         yield failed(f"DNSSEC: {said}")
     for place in from_config.places_of(config):
-        for objection in objections(place):
+        for objection in place_problems(place):
             yield failed(f"observe.dnstap: {objection}")
 
 

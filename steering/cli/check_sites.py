@@ -26,7 +26,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
 
     from steering.act.preflight import may_change_routes
     from steering.agent import from_config
-    from steering.observe.nonce import unforeseen
+    from steering.observe.nonce import system_random
     from steering.sitecheck import asking
     from steering.sitecheck.legs import sample
     from steering.sitecheck.reasons import judged
@@ -52,7 +52,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
             stack.enter_context(temporary(setup.config, claim, addresses))
             by = "by temporary rules"
         report = stack.enter_context(_progress(asking.WHOLE))
-        found = asyncio.run(asking.ask(setup, sources, rng=unforeseen(), progress=report))
+        found = asyncio.run(asking.ask(setup, sources, rng=system_random(), progress=report))
     rows = judged(found)
     asked = {path.name for path in from_config.probed_paths(claim, setup.config)}
     unasked = [site for site in setup.config.sites if site not in asked]

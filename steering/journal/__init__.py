@@ -1,1 +1,1 @@
-"""The journal: every turn written down, so that it can be run again."""
+"""The journal: a file with the inputs and decisions of every turn, for `steering replay`."""

@@ -1,12 +1,12 @@
-"""Values as text and back, driven by their type hints: one codec for facts, events and worlds.
+"""Writes values as JSON and reads them back by their type hints: facts, events and states.
 
-A frozen dataclass becomes a mapping without the fields that stand at their defaults, an enum
-its value, a mapping with other keys than text a list of pairs, an array a reference into a
-list of raw bytes beside the text. Nothing is executed and no type is named in what is read:
-the reader knows what it wants and refuses all else, since a journal may come from a stranger.
+A frozen dataclass becomes a mapping without the fields at their defaults, an enum its value, a
+mapping whose keys are not text a list of pairs, an array a reference into a list of raw bytes
+beside the text. The text names no types and nothing in it is executed: the reader accepts only
+what the type hints allow, since a journal may come from an untrusted source.
 
-What comes back equals what was written bit for bit: floats by their shortest repr, which
-names exactly one double (NaN and infinities as Python's `json` spells them), arrays as bytes.
+Values are read back bit for bit: floats by their shortest repr, which denotes exactly one double
+(NaN and infinities as Python's `json` writes them), arrays as bytes.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ T = TypeVar("T")
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Array = NDArray[Any]
 _ARRAYS = (np.ndarray, NDArray)
-"""What a hint of an array comes from: in NumPy 2.5 and later it is the alias itself."""
+"""The origins of an array's type hint: in NumPy 2.5 and later it is the alias itself."""
 Given = Mapping[object, object]
-"""Values that are not written, by their types: the reader is told them."""
+"""Values that are not written, by their types: the caller gives them to the reader."""
 
 _Write = Callable[[Any, list[Array]], Json]
 _Read = Callable[[Json, list[bytes], Given], Any]
 
-_LATE: Mapping[str, type] = {"Situation": Situation}
-"""Types that are imported for the type checker alone where a hint names them."""
+_LATE_TYPES: Mapping[str, type] = {"Situation": Situation}
+"""Types that a module with such a hint imports only for the type checker."""
 
 _SCALARS = (type(None), bool, int, float, str)
 
 
 class ForeignError(ValueError):
-    """What was read is nothing of the kind that was wanted; says where and why."""
+    """The data do not fit the expected type; the text has the place and the reason."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Codec(Generic[T]):
         return _writer(kind, self.given)(value, [] if arrays is None else arrays)
 
     def read(self, written: Json, arrays: list[bytes] | None = None, given: Given = {}) -> T:  # noqa: B006
-        """The value. Raises ForeignError for anything else than what `write` gives."""
+        """The value. Raises ForeignError for anything that `write` does not make."""
         kind: Any = self.kind
         return cast("T", _reader(kind, self.given)(written, arrays or [], given))
 
@@ -137,20 +137,20 @@ def _record_writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN
     ]
 
     def write(value: object, arrays: list[Array]) -> Json:
-        made: dict[str, Json] = {}
+        built: dict[str, Json] = {}
         for name, write_one, omitted in each:
             item = getattr(value, name)
             if not (omitted and omitted[0] == item):
-                made[name] = write_one(item, arrays)
-        return made
+                built[name] = write_one(item, arrays)
+        return built
 
     return write
 
 
 def _omitted(field: dataclasses.Field[Any]) -> tuple[object, ...]:
-    """The value that need not be written, in a tuple of one; empty: it always is.
+    """The default that need not be written, in a tuple of one; empty: it is always written.
 
-    No float: -0.0 equals 0.0 and is another one.
+    Floats are always written: -0.0 equals 0.0 and is another value.
     """
     if field.default is not dataclasses.MISSING:
         return () if isinstance(field.default, float) else (field.default,)
@@ -171,7 +171,9 @@ def _reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
         if len(inner) > 1:
             return _scalar_reader(*arguments)
         some = _reader(inner[0], given)
-        return lambda item, arrays, told: None if item is None else some(item, arrays, told)
+        return lambda item, arrays, from_caller: (
+            None if item is None else some(item, arrays, from_caller)
+        )
     if kind is float:
         return _read_float
     if kind in _SCALARS:
@@ -205,7 +207,7 @@ _read_number = _scalar_reader(float, int)
 
 def _read_float(item: Json, arrays: list[bytes], given: Given) -> object:
     if type(item) is int and abs(item) > sys.float_info.max:
-        raise ForeignError(f"{_shown(item)} is more than any float")
+        raise ForeignError(f"{_shown(item)} is too large for a float")
     return _read_number(item, arrays, given)
 
 
@@ -227,10 +229,10 @@ def _array_reader(dtype: np.dtype[Any]) -> _Read:
             case [int(at), *shape] if 0 <= at < len(arrays):
                 sizes = [size for size in shape if isinstance(size, int) and size >= 0]
                 if len(sizes) == len(shape) and len(arrays[at]) == _volume(sizes) * dtype.itemsize:
-                    # A copy, since what lies in bytes can't be written to.
+                    # A copy: an array over `bytes` is read-only.
                     flat = np.frombuffer(arrays[at], dtype=dtype)
                     return flat.reshape(sizes).astype(dtype.newbyteorder("="))
-        raise ForeignError(f"{_shown(item)} is no array of these")
+        raise ForeignError(f"{_shown(item)} is no array in the file")
 
     return read
 
@@ -251,11 +253,11 @@ def _tuple_reader(each: list[_Read]) -> _Read:
     return read
 
 
-def _items_reader(made: type, one: _Read) -> _Read:
+def _items_reader(built: type, one: _Read) -> _Read:
     def read(item: Json, arrays: list[bytes], given: Given) -> object:
         if not isinstance(item, list):
             raise ForeignError(f"{_shown(item)}, wanted a list")
-        return made([one(part, arrays, given) for part in item])
+        return built([one(part, arrays, given) for part in item])
 
     return read
 
@@ -264,18 +266,21 @@ def _mapping_reader(key: Any, value: Any, given: tuple[object, ...]) -> _Read:  
     read_key, read_value = _reader(key, given), _reader(value, given)
     if _is_text(key):
 
-        def read_object(item: Json, arrays: list[bytes], told: Given) -> object:
+        def read_object(item: Json, arrays: list[bytes], from_caller: Given) -> object:
             if not isinstance(item, dict):
                 raise ForeignError(f"{_shown(item)}, wanted a mapping")
-            return {read_key(k, arrays, told): read_value(v, arrays, told) for k, v in item.items()}
+            return {
+                read_key(k, arrays, from_caller): read_value(v, arrays, from_caller)
+                for k, v in item.items()
+            }
 
         return read_object
     pair = _tuple_reader([read_key, read_value])
 
-    def read_pairs(item: Json, arrays: list[bytes], told: Given) -> object:
+    def read_pairs(item: Json, arrays: list[bytes], from_caller: Given) -> object:
         if not isinstance(item, list):
             raise ForeignError(f"{_shown(item)}, wanted a list of pairs")
-        return dict(pair(part, arrays, told) for part in item)
+        return dict(pair(part, arrays, from_caller) for part in item)
 
     return read_pairs
 
@@ -291,21 +296,21 @@ def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN4
         and field.default_factory is dataclasses.MISSING
     }
 
-    def read(item: Json, arrays: list[bytes], told: Given) -> object:
+    def read(item: Json, arrays: list[bytes], from_caller: Given) -> object:
         if not isinstance(item, dict):
             raise ForeignError(f"{_shown(item)}, wanted {kind.__name__}")
         if missing := needed - item.keys():
             raise ForeignError(f"{kind.__name__} without {min(missing)}")
-        made: dict[str, object] = {name: told[hint] for name, hint in left_out.items()}
+        built: dict[str, object] = {name: from_caller[hint] for name, hint in left_out.items()}
         for name, part in item.items():
             if (one := each.get(name)) is None:
                 raise ForeignError(f"{kind.__name__} has no {_shown(name)}")
             try:
-                made[name] = one(part, arrays, told)
+                built[name] = one(part, arrays, from_caller)
             except ForeignError as error:
                 raise ForeignError(f"{name}: {error}") from None
         try:
-            return kind(**made)
+            return kind(**built)
         except ValueError as error:
             raise ForeignError(str(error)) from None
 
@@ -317,12 +322,12 @@ def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN4
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, Any, dataclasses.Field[Any]], ...]:  # noqa: ANN401
-    hints = get_type_hints(kind, localns=dict(_LATE))
+    hints = get_type_hints(kind, localns=dict(_LATE_TYPES))
     return tuple((field.name, hints[field.name], field) for field in dataclasses.fields(kind))
 
 
 def _dtype(kind: Any) -> np.dtype[Any]:  # noqa: ANN401
-    """The element type of an array's hint, little-endian as it is written."""
+    """The element type of an array's hint, little-endian as in the file."""
     element = get_args(kind)[-1]
     if get_origin(element) is np.dtype:
         (element,) = get_args(element)

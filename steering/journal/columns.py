@@ -1,14 +1,14 @@
-"""Turns of a journal by columns: what the same field says in turn after turn stands together.
+"""Packs the turns of a journal by columns: the values of one field over many turns stand together.
 
-A batch is a list of JSON values, all much alike. Each place in them (`facts.rounds[].at`) gets a
-column: what kind of value stands there, and the values. In a column there is little to tell:
-texts that were there before are numbers, numbers are whole ones where they can be, less the
-smallest or the one before, and of equal length, octet by octet. Then it is deflated, each column
-by a code of its own. That is a quarter of what the text takes deflated.
+A batch is a list of similar JSON values. Each place in them (`facts.rounds[].at`) gets a column
+with the kinds of its values and the values. A column compresses well: a repeated text is a number;
+a number is an integer if possible, less the smallest one or the one before, and all have the same
+length and are stored octet by octet. Then each column is deflated with its own code. The result is
+a quarter of the size of deflated text.
 
-What comes back equals what was given, bit for bit: each float is tried. Nothing that is read is
-trusted: each value takes an octet of what was unpacked, at the least, as in a text, and a
-value that stands for the one before it counts for as many.
+Unpacking returns equal values, bit for bit: each float is checked. Input is not trusted: the number
+of values is limited by the unpacked octets, as each value takes at least one, and a repeated value
+counts for all its parts.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ from numpy.typing import NDArray
 from steering.journal.codec import ForeignError, Json
 
 MAGIC: Final = b"\x03"
-"""What no deflated text begins with (RFC 1950: 0x78)."""
+"""The first octet; deflated text begins with another one (RFC 1950: 0x78)."""
 LARGEST: Final = 1 << 26
-"""Octets that are still unpacked, and values that are still made of them."""
+"""The most octets that are unpacked, and the most values that are made of them."""
 LONGEST: Final = 1 << 22
-"""Numbers that runs may stand for: a few octets would else be made into a list of seconds."""
+"""The most numbers that runs may expand to: otherwise a few octets could take seconds."""
 _SCALES: Final = (0, 3, 4, 5, 6)
-"""Decimals that floats of ours have, where they have few."""
+"""The numbers of decimals that are tried for floats."""
 _EXACT: Final = 1 << 53
-"""Whole numbers below it are floats."""
+"""Integers below it are exact as floats."""
 _LONG: Final = 1 << 60
-_AGAIN, _NULL, _TRUE, _FALSE, _INT, _FLOAT, _TEXT, _LIST, _DICT = "=ntfidslo"
+_SAME, _NULL, _TRUE, _FALSE, _INT, _FLOAT, _TEXT, _LIST, _DICT = "=ntfidslo"
 _HEAD: Final = struct.Struct(">I")
-_WORTH: Final = 64
-"""A column of so many octets has a code of its own: its table costs about as many."""
+_OWN_CODE: Final = 64
+"""A column of at least so many octets gets its own code, whose table costs about as many."""
 
 T = TypeVar("T")
 Ints = NDArray[np.int64]
 Shape = tuple[str, int | tuple[str, ...] | None]
-"""A kind of value; of a list its length, of a mapping its keys."""
+"""A kind of value; with a list's length, or a mapping's keys."""
 
 
 @dataclass(slots=True)
 class _Column:
-    """All that stands at one place."""
+    """All values at one place."""
 
     shapes: dict[Shape, int] = field(default_factory=dict)
-    """What stands there, numbered."""
+    """The shapes that occur, numbered."""
     kinds: list[int] = field(default_factory=list)
-    """Of each value, its shape."""
+    """The shape of each value."""
     ints: list[int] = field(default_factory=list)
     floats: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     below: dict[str, _Column] = field(default_factory=dict)
-    """By key; what is in a list, by the empty one."""
+    """Columns of a mapping's values by key; that of a list's items by the empty key."""
     last: Json = None
 
     def add(self, value: Json) -> None:
-        """One value more."""
+        """Add a value."""
         kind: Shape
         match value:
             case None:
@@ -81,7 +81,7 @@ class _Column:
                 kind = _TEXT, None
                 self.texts.append(value)
             case _ if value and value == self.last and _alike(value, self.last):
-                kind = _AGAIN, None
+                kind = _SAME, None
             case list():
                 kind = _LIST, len(value)
                 self.last = value
@@ -102,7 +102,7 @@ class _Column:
 
 
 def _alike(one: Json, other: Json) -> bool:
-    """Whether two equal values are the same to the bit: 1 equals 1.0 and true, and 0.0 -0.0."""
+    """Whether two equal values are identical: in Python 1 equals 1.0 and true, and 0.0 -0.0."""
     return repr(one) == repr(other)
 
 
@@ -110,17 +110,17 @@ def _alike(one: Json, other: Json) -> bool:
 
 
 class Packing:
-    """Values, much alike, as they come: most of the work is done with each of them."""
+    """Packs similar values as they come; most of the work is done at each `add`."""
 
     def __init__(self) -> None:
         self._root = _Column()
 
     def add(self, value: Json) -> None:
-        """One value more."""
+        """Add a value."""
         self._root.add(value)
 
     def packed(self) -> bytes:
-        """All of them, deflated."""
+        """All values, deflated."""
         parts = [b""]
         form = _written(self._root, parts)
         head = json.dumps(form, separators=(",", ":")).encode(errors="surrogatepass")
@@ -129,14 +129,14 @@ class Packing:
         deflated = [MAGIC]
         for part in parts:
             deflated.append(squeeze.compress(part))
-            if len(part) >= _WORTH:
+            if len(part) >= _OWN_CODE:
                 deflated.append(squeeze.flush(zlib.Z_BLOCK))
         deflated.append(squeeze.flush())
         return b"".join(deflated)
 
 
 def pack(values: Iterable[Json]) -> bytes:
-    """Values, much alike, deflated."""
+    """Similar values, deflated."""
     packing = Packing()
     for value in values:
         packing.add(value)
@@ -144,7 +144,7 @@ def pack(values: Iterable[Json]) -> bytes:
 
 
 def _written(column: _Column, parts: list[bytes]) -> Json:
-    """Its form; its octets are appended to `parts`."""
+    """A column's description; its octets are appended to `parts`."""
     form: list[Json] = [
         [[kind, list(more) if isinstance(more, tuple) else more] for kind, more in column.shapes],
         _numbers(column.kinds, parts),
@@ -157,7 +157,7 @@ def _written(column: _Column, parts: list[bytes]) -> Json:
 
 
 def _numbers(values: list[int], parts: list[bytes]) -> Json:
-    """As they are; or, where most are the one before again, how often each comes, and each once."""
+    """Numbers as they are; or as lengths of runs and their values, if most repeat."""
     if not values:
         return None
     if any(abs(value) >= _LONG for value in values):
@@ -173,9 +173,9 @@ def _numbers(values: list[int], parts: list[bytes]) -> Json:
 
 
 def _octets(plain: Ints, parts: list[bytes]) -> Json:
-    """[how many, octets of each, their least, whether each is less the one before]."""
+    """[count, octets of each, the least number, whether they are differences]."""
     steps = np.diff(plain, prepend=0)
-    # Zigzag: small ones are small whichever way they go.
+    # Zigzag encoding: a small difference of either sign is a small number.
     steps = (steps << 1) ^ (steps >> 63)
     least = int(plain.min())
     whole = plain - least
@@ -188,12 +188,12 @@ def _octets(plain: Ints, parts: list[bytes]) -> Json:
 
 
 def _bits(values: Ints) -> float:
-    """About how many say these."""
+    """About how many bits these values need."""
     return float(np.log2(values.view(np.uint64).astype(np.float64) + 1.0).sum())
 
 
 def _floats(values: list[float], parts: list[bytes]) -> Json:
-    """The decimals, and then as whole numbers; or the floats' own octets."""
+    """The number of decimals and then integers; or the floats' own octets."""
     if not values:
         return None
     plain = np.array(values, dtype=np.float64)
@@ -211,9 +211,9 @@ def _floats(values: list[float], parts: list[bytes]) -> Json:
 
 
 def _texts(values: list[str], parts: list[bytes]) -> Json:
-    """Where each was seen before (0: it was not), and the new ones: their lengths, their letters.
+    """The place where each text was seen before (0: new), and the lengths and octets of new ones.
 
-    Of a name the first label is apart: what is below which zone comes again.
+    The first label of a name is stored separately, since the rest often repeats.
     """
     if not values:
         return None
@@ -243,7 +243,7 @@ def _labels(values: Iterable[str], parts: list[bytes]) -> Json:
 
 
 def unpack(packed: bytes) -> list[Json]:
-    """The values. Raises ForeignError for anything else than what `pack` gives."""
+    """The values. Raises ForeignError for anything that `pack` does not make."""
     unzip = zlib.decompressobj()
     try:
         raw = unzip.decompress(packed[len(MAGIC) :], LARGEST)
@@ -261,20 +261,20 @@ def unpack(packed: bytes) -> list[Json]:
 
 
 @dataclass(slots=True)
-class _Place:
+class _ReadColumn:
     """A column as it is read."""
 
     shapes: list[tuple[str, Json]]
     kinds: Iterator[int]
     size: int
-    """Values in it."""
+    """Number of values."""
     ints: Iterator[int]
     floats: Iterator[float]
     texts: Iterator[str]
-    below: dict[str, _Place]
+    below: dict[str, _ReadColumn]
     last: Json = None
     weight: int = 0
-    """Values that the last list or mapping was made of."""
+    """Number of values in the last list or mapping."""
 
 
 class _Reader:
@@ -294,11 +294,11 @@ class _Reader:
         cut, self._raw = self._raw[:size], self._raw[size:]
         return cut
 
-    def _column(self, form: Json) -> _Place:
+    def _column(self, form: Json) -> _ReadColumn:
         shapes, kinds, ints, floats, texts, below = _list(form)
         known = [(str(kind), more) for kind, more in map(_list, _list(shapes))]
         numbers = self._numbers(kinds)
-        place = _Place(
+        place = _ReadColumn(
             shapes=known,
             kinds=iter(numbers),
             size=len(numbers),
@@ -312,7 +312,7 @@ class _Reader:
         place.below = {key: self._column(one) for key, one in below.items()}
         return place
 
-    def _value(self, place: _Place) -> Json:
+    def _value(self, place: _ReadColumn) -> Json:
         self._made += 1
         if self._made > LARGEST:
             raise ForeignError("it is far too large")

@@ -1,11 +1,11 @@
-"""The journal: every turn written down, by a thread of its own, and never at the agent's cost.
+"""The journal as the agent uses it: a thread writes every turn, so that the agent never waits.
 
-The agent hands over each turn and goes on; a slow disk fills a queue, a full queue loses
-turns, and each loss is counted. What becomes of a file that can't be written, `writer` knows.
+The agent hands over each turn and goes on. A slow disk fills the queue, a full queue drops turns,
+and each dropped turn is counted. `writer` handles a file that can't be written.
 
-A turn that does not follow from the one handed over before (the first, the one after a loss,
-a reload or a lost lease) begins with a checkpoint: the world before it. So what is written
-can always be run again, and what is not is no more than a gap.
+A turn that does not follow from the one handed over before (the first one, or the one after a loss,
+a reload or a lost lease) begins with a checkpoint: the state before it. So everything that is
+written can be replayed, and a loss is only a gap.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from steering.model import Event, Facts, Instant, Seconds, Step
 NAME = "journal.sqlite"
 
 CHECKPOINT: Seconds = 3600.0
-"""A world is put down at least this often."""
+"""Seconds between two checkpoints at the most."""
 QUEUED = 5_000
-"""Turns, questions and tallies that may wait to be written: some 20 MB at the most."""
+"""Turns, questions and tallies that may wait to be written: at most some 20 MB."""
 
 
 class Journal:
-    """Takes turns from the agent's loop. Nothing here raises, and nothing waits but `close`."""
+    """Takes turns from the agent's loop. No method raises, and only `close` waits."""
 
     def __init__(self, path: Path, *, max_age: Seconds, max_size: int) -> None:
         """Begins writing to `path`.
 
         Args:
             path: the file, created if missing.
-            max_age: seconds after which a turn may be forgotten.
-            max_size: bytes that the file takes, but for the segment being written.
+            max_age: seconds after which a turn may be deleted.
+            max_size: bytes that the file may take, without the segment being written.
         """
         self._writer = Writer(path, max_age=max_age, max_size=max_size)
         self._queue: deque[Item] = deque()
         self._weight = 0
-        self._overflown = 0
+        self._dropped = 0
         self._changed = threading.Condition()
         self._ending = False
         self._after: State | None = None
-        self._put_down: Instant = float("-inf")
-        # A disk that hangs must not hold up the agent's end.
+        self._checkpoint_at: Instant = float("-inf")
+        # A daemon thread: a disk that hangs must not delay the agent's end.
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -62,9 +62,9 @@ class Journal:
         steps: tuple[Step, ...],
         events: tuple[Event, ...],
     ) -> None:
-        """Hand over one turn of the engine: what went in and what came out."""
+        """Hand over one turn of the engine: its inputs and results."""
         follows = before is self._after
-        due = now - self._put_down >= CHECKPOINT or self._writer.wants_world
+        due = now - self._checkpoint_at >= CHECKPOINT or self._writer.wants_checkpoint
         item = Item(
             setup=setup,
             turn=Turn(now=now, facts=facts, steps=steps, events=events, plan=digest(after)),
@@ -73,36 +73,36 @@ class Journal:
         )
         with self._changed:
             if self._queue and self._weight + item.weight > QUEUED:
-                self._overflown += 1
+                self._dropped += 1
                 self._after = None
                 return
             if item.before is not None:
-                self._put_down, self._writer.wants_world = now, False
+                self._checkpoint_at, self._writer.wants_checkpoint = now, False
             self._after = after
             self._queue.append(item)
             self._weight += item.weight
             self._changed.notify()
 
-    def bound(self, *, max_age: Seconds, max_size: int) -> None:
-        """Keep to other bounds from the next checkpoint on."""
-        self._writer.bound(max_age, max_size)
+    def set_limits(self, *, max_age: Seconds, max_size: int) -> None:
+        """Set other limits, from the next checkpoint on."""
+        self._writer.set_limits(max_age, max_size)
 
     @property
     def lost(self) -> int:
         """Turns that were not written."""
-        return self._overflown + self._writer.lost
+        return self._dropped + self._writer.lost
 
     @property
     def trouble(self) -> str:
-        """What is wrong now; empty if nothing is."""
+        """The problem now; empty if there is none."""
         if self._thread.is_alive() or self._ending:
             return self._writer.trouble
-        return "the journal's writer has died of a bug: nothing more is written"
+        return "the journal's writer has ended by a bug: nothing more is written"
 
     def news(self) -> tuple[Event, ...]:
-        """What became of the file since the last call."""
-        told = self._writer.news
-        return tuple(told.popleft() for _ in range(len(told)))
+        """Events about the file since the last call."""
+        events = self._writer.news
+        return tuple(events.popleft() for _ in range(len(events)))
 
     def close(self, patience: Seconds = 2.0) -> None:
         """Write what is left, unless the disk takes longer than `patience` for it."""
@@ -127,8 +127,8 @@ class Journal:
             self._writer.tick()
 
 
-def kept(journal: Journal | None, config: Config) -> Journal | None:
-    """The journal as a configuration wants it: begun, ended, or within other bounds."""
+def journal_for(journal: Journal | None, config: Config) -> Journal | None:
+    """The journal for a configuration: a new one, the same with its limits, or None."""
     wanted = config.journal
     if wanted is None:
         if journal is not None:
@@ -136,5 +136,5 @@ def kept(journal: Journal | None, config: Config) -> Journal | None:
         return None
     if journal is None:
         return Journal(config.state / NAME, max_age=wanted.max_age, max_size=wanted.max_size)
-    journal.bound(max_age=wanted.max_age, max_size=wanted.max_size)
+    journal.set_limits(max_age=wanted.max_age, max_size=wanted.max_size)
     return journal

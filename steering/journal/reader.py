@@ -1,8 +1,8 @@
-"""A journal read back: checkpoints and turns, in order, while somebody may be writing it.
+"""Reads a journal: checkpoints and turns in order, also while an agent writes it.
 
-Opened read-only. Every query is a transaction of its own, so that a long replay holds up
-neither the writer nor its forgetting. Nothing in it is trusted: what can't be read is said
-with its place, as a DamagedError.
+It is opened read-only. Every query is a transaction of its own, so that a long replay delays
+neither writing nor deleting. The content is not trusted: a part that can't be read raises a
+DamagedError with its place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from steering.config import Setup
 from steering.decide.state import State
 from steering.journal import setups
 from steering.journal.codec import ForeignError
-from steering.journal.records import Turn, unpack_batch, unpack_world
+from steering.journal.records import Turn, unpack_batch, unpack_state
 from steering.journal.store import VersionError, known_tables
 from steering.layout import Layout
 from steering.model import Instant, WallTime
@@ -35,16 +35,16 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint: the world before the next turn, and the setup from then on."""
+    """A checkpoint: the state before the next turn, and the setup from then on."""
 
     number: int
-    """Of the turn that comes next."""
+    """The number of the next turn."""
     wall: WallTime
     now: Instant
     follows: bool
-    """It is also the world after the turn before."""
+    """Whether it is also the state after the turn before."""
     version: str
-    """Of the program that wrote it."""
+    """Version of the program that wrote it."""
     setup: Setup
     layout: Layout
     state: State
@@ -52,7 +52,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """What a journal covers."""
+    """The period and the number of turns of a journal."""
 
     since: WallTime
     until: WallTime
@@ -63,9 +63,9 @@ class Recording:
     """An open journal."""
 
     def __init__(self, path: Path) -> None:
-        """Opens it. Raises DamagedError where there is none to be read."""
+        """Opens it. Raises DamagedError if there is no readable journal."""
         self.path = path
-        self._base = _opened(path)
+        self._base = _open(path)
         self._setups: dict[int, tuple[str, Setup, Layout]] = {}
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Recording:
         self._base.close()
 
     def span(self) -> Span:
-        """From the first turn to the last. Raises DamagedError if there is none."""
+        """From the first turn to the last. Raises DamagedError if there is no turn."""
         row = self._one("SELECT min(wall), max(until), sum(last - first + 1) FROM batches", "rri")
         if row is None:
             raise DamagedError(f"{self.path}: there is no turn in it")
@@ -82,9 +82,9 @@ class Recording:
     def read(
         self, since: WallTime | None = None, until: WallTime | None = None
     ) -> Iterator[Checkpoint | Turn]:
-        """Checkpoints and turns: from the latest checkpoint before `since`, if there is one.
+        """Checkpoints and turns, from the latest checkpoint before `since`, if there is one.
 
-        Raises DamagedError at what can't be read.
+        Raises DamagedError at a part that can't be read.
         """
         number = self._start(since)
         while (begin := self._checkpoint(number)) is not None:
@@ -122,7 +122,7 @@ class Recording:
         if row is None:
             return None
         turn, setup, follows, wall, now, packed = row
-        with self._telling(f"the checkpoint before turn {turn}"):
+        with self._damage_in(f"the checkpoint before turn {turn}"):
             version, known, layout = self._setup(setup)
             return Checkpoint(
                 number=turn,
@@ -132,11 +132,11 @@ class Recording:
                 version=version,
                 setup=known,
                 layout=layout,
-                state=unpack_world(packed, layout),
+                state=unpack_state(packed, layout),
             )
 
     def _batches(self, start: int, end: int) -> Iterator[Iterator[Turn]]:
-        """The batches between two checkpoints. Each is asked for when the last one is done."""
+        """The batches between two checkpoints. Each is read after the one before is used."""
         at = start
         while True:
             row = self._one(
@@ -151,13 +151,13 @@ class Recording:
             first, last, packed = row
             if first != at:
                 raise DamagedError(
-                    f"{self.path}: turn {at} is missing (forgotten meanwhile, or never written)"
+                    f"{self.path}: turn {at} is missing (deleted meanwhile, or never written)"
                 )
             yield self._batch(first, last, packed)
             at = last + 1
 
     def _batch(self, first: int, last: int, packed: bytes) -> Iterator[Turn]:
-        with self._telling(f"turns {first} to {last}"):
+        with self._damage_in(f"turns {first} to {last}"):
             turns = list(unpack_batch(packed))
             if len(turns) != last - first + 1:
                 raise ForeignError(f"{len(turns)} turns are in it")
@@ -177,7 +177,7 @@ class Recording:
         return self._setups[number]
 
     def _one(self, query: str, kinds: str, *values: object) -> tuple[Any, ...] | None:
-        """One row, of columns of these kinds, a letter each (`_KINDS`); None: there is none."""
+        """One row whose columns have these types, a letter each (`_KINDS`); None: no row."""
         try:
             row: tuple[Any, ...] | None = self._base.execute(query, values).fetchone()
         except sqlite3.Error as error:
@@ -185,23 +185,23 @@ class Recording:
         if row is None or row[0] is None:  # an aggregate of nothing
             return None
         if not all(isinstance(v, _KINDS[kind]) for v, kind in zip(row, kinds, strict=True)):
-            raise DamagedError(f"{self.path}: can't be read: it holds what no journal does")
+            raise DamagedError(f"{self.path}: can't be read: it has a value of a wrong type")
         return row
 
     @contextlib.contextmanager
-    def _telling(self, part: str) -> Iterator[None]:
-        """What is wrong in a part of it, with the part's name."""
+    def _damage_in(self, part: str) -> Iterator[None]:
+        """Turn a ForeignError into a DamagedError with the name of the part."""
         try:
             yield
         except ForeignError as error:
             raise DamagedError(f"{self.path}: {part}: {error}") from None
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise DamagedError(f"{path}: there is no such file")
-    troubles = []
-    # `immutable` reads a copy in a place where SQLite may not put down its files beside it.
+    problems = []
+    # `immutable` reads a copy in a directory where SQLite can't create its other files.
     for how in ("mode=ro", "mode=ro&immutable=1"):
         base = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, timeout=5.0)
         try:
@@ -209,10 +209,10 @@ def _opened(path: Path) -> sqlite3.Connection:
                 raise VersionError("it is empty")
         except sqlite3.OperationalError as error:
             base.close()
-            troubles.append(str(error))
+            problems.append(str(error))
         except sqlite3.Error as error:
             base.close()
-            raise DamagedError(f"{path}: is no journal of ours: {error}") from None
+            raise DamagedError(f"{path}: is no journal of steering: {error}") from None
         else:
             return base
-    raise DamagedError(f"{path}: can't be opened: {troubles[0]}")
+    raise DamagedError(f"{path}: can't be opened: {problems[0]}")

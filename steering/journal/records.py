@@ -1,4 +1,4 @@
-"""What the journal holds, as values: turns, and the bytes that worlds and batches become."""
+"""The journal's records: turns, and states and batches as bytes."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from steering.journal.codec import Array, Codec, ForeignError, Json
 from steering.layout import Layout
 from steering.model import Event, Facts, Instant, Step
 
-LARGEST_WORLD = 1 << 30
+LARGEST_STATE = 1 << 30
 LARGEST_BATCH = 1 << 28
-"""Bytes that are still unpacked: many times what the largest layout makes."""
+"""The most bytes that are unpacked: many times the size with the largest layout."""
 _HEAD = 8
-"""Bytes of the length of the text in front of a world's arrays."""
+"""Bytes of a length field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One turn as it was: what came in, and what was decided."""
+    """One turn: its inputs and decisions."""
 
     now: Instant
     facts: Facts
     steps: tuple[Step, ...] = ()
     events: tuple[Event, ...] = ()
     plan: str
-    """Digest of the plan and the rules that decided it (`digest`)."""
+    """Digest of the plan and of the rules that decided it (`digest`)."""
     as_before: bool = False
-    """In a batch: the overrides are those of the turn before, and not written again."""
+    """In a batch: the overrides are those of the turn before, and are left out."""
 
 
-_BOARD = Situation | None
-"""What the latest decision was made from: the next turn makes its own."""
-_TURN, _WORLD = Codec(Turn), Codec(State, (Layout, _BOARD))
+_SITUATION = Situation | None
+"""Not written: each turn makes its own."""
+_TURN, _STATE = Codec(Turn), Codec(State, (Layout, _SITUATION))
 
 
 def digest(state: State) -> str:
-    """What two worlds share that want the same for the same reasons."""
+    """A digest that is equal for two states with the same plan and rules."""
     both = np.ascontiguousarray(state.plan).tobytes() + np.ascontiguousarray(state.rule).tobytes()
     return hashlib.blake2b(both, digest_size=8).hexdigest()
 
 
 def lines(turns: Iterable[Turn]) -> Iterator[bytes]:
-    """Turns as the lines of a batch. Thousands of overrides are in it once, while they stay."""
+    """Turns as the lines of a batch. Unchanged overrides are in it once."""
     before: Turn | None = None
     for turn in turns:
         yield line(_shortened(turn, before))
@@ -58,7 +58,7 @@ def lines(turns: Iterable[Turn]) -> Iterator[bytes]:
 
 
 def _shortened(turn: Turn, before: Turn | None) -> Turn:
-    """Without the overrides, where they are those of the turn before in the batch."""
+    """The turn without its overrides, if they are those of the turn before in the batch."""
     facts = turn.facts
     if before is None or not facts.overrides or facts.overrides is not before.facts.overrides:
         return turn
@@ -66,18 +66,18 @@ def _shortened(turn: Turn, before: Turn | None) -> Turn:
 
 
 class Batch:
-    """Turns on their way into the file, packed as they come."""
+    """Turns that will be written together, packed as they come."""
 
     def __init__(self) -> None:
         self.count = self.weight = 0
-        """Turns; and with them the questions and tallies."""
+        """Turns; and turns, questions and tallies together."""
         self.wall = self.until = 0.0
-        """Of the first turn and of the last."""
+        """Wall times of the first turn and of the last."""
         self._packing = columns.Packing()
         self._before: Turn | None = None
 
     def add(self, turn: Turn) -> None:
-        """One turn more."""
+        """Add a turn."""
         self._packing.add(_TURN.write(_shortened(turn, self._before)))
         self._before = turn
         self.until = turn.facts.wall
@@ -97,7 +97,7 @@ def line(turn: Turn) -> bytes:
 
 
 def pack_batch(lines: Iterable[bytes]) -> bytes:
-    """The lines, compressed: by columns, or as they are where they are none of ours."""
+    """The lines, compressed: by columns, or as they are if they can't be parsed."""
     kept = list(lines)
     try:
         return columns.pack(map(_parsed, kept))
@@ -122,15 +122,15 @@ def unpack_batch(packed: bytes) -> Iterator[Turn]:
 def _unpacked(packed: bytes) -> Iterator[Json]:
     if packed.startswith(columns.MAGIC):
         yield from columns.unpack(packed)
-    else:  # as they came
+    else:  # plain lines
         yield from map(_parsed, _inflated(packed, LARGEST_BATCH).splitlines())
 
 
-def pack_world(state: State) -> bytes:
-    """A world without its layout, compressed: text, then the bytes of its arrays."""
+def pack_state(state: State) -> bytes:
+    """A state without its layout, compressed: text, then the bytes of its arrays."""
     arrays: list[Array] = []
-    text = json.dumps(_WORLD.write(state, arrays), separators=(",", ":")).encode()
-    # Most of it is zeros and NaN, where the fastest level does nearly as well as the best.
+    text = json.dumps(_STATE.write(state, arrays), separators=(",", ":")).encode()
+    # Most bytes are zeros and NaN: the fastest level compresses nearly as well as the best.
     squeeze = zlib.compressobj(1)
     parts = [squeeze.compress(len(text).to_bytes(_HEAD, "big") + text)]
     sizes = np.array([array.nbytes for array in arrays], dtype="<i8")
@@ -140,22 +140,22 @@ def pack_world(state: State) -> bytes:
     return b"".join(parts)
 
 
-def unpack_world(packed: bytes, layout: Layout) -> State:
-    """A world of this layout. Raises ForeignError."""
-    raw = memoryview(_inflated(packed, LARGEST_WORLD))
+def unpack_state(packed: bytes, layout: Layout) -> State:
+    """A state with this layout. Raises ForeignError."""
+    raw = memoryview(_inflated(packed, LARGEST_STATE))
     text, raw = _cut(raw, _length(raw))
     sizes, raw = _cut(raw, 8 * _length(raw))
     arrays: list[bytes] = []
     for size in np.frombuffer(sizes, dtype="<i8").tolist():
         array, raw = _part(raw, size)
         arrays.append(bytes(array))
-    state = _WORLD.read(_parsed(bytes(text)), arrays, {Layout: layout, _BOARD: None})
+    state = _STATE.read(_parsed(bytes(text)), arrays, {Layout: layout, _SITUATION: None})
     _check_shapes(state, layout)
     return state
 
 
 def differing(one: State, other: State) -> str | None:
-    """The first field in which two worlds of one layout differ; None: they are equal."""
+    """The first field in which two states with one layout differ; None: they are equal."""
     return _differing(one, other)
 
 
@@ -164,7 +164,7 @@ def _differing(one: object, other: object) -> str | None:
         return None if one.shape == other.shape and one.tobytes() == other.tobytes() else ""
     if isinstance(one, Layout | Situation) or isinstance(other, Layout | Situation):
         return None
-    if isinstance(one, Mapping) and isinstance(other, Mapping):  # of whichever type
+    if isinstance(one, Mapping) and isinstance(other, Mapping):  # of any type
         same = [*map(repr, one)] == [*map(repr, other)]
         return None if same and all(_differing(one[k], other[k]) is None for k in one) else ""
     names = getattr(one, "__dataclass_fields__", None)
@@ -178,20 +178,20 @@ def _differing(one: object, other: object) -> str | None:
 
 
 def _check_shapes(state: State, layout: Layout) -> None:
-    """Refuse arrays that are not as large as the layout wants them, and plans that lead nowhere."""
+    """Refuse arrays that do not fit the layout, and numbers of unknown paths or addresses."""
     blank = State.blank(layout, state.now, state.wall)
     wrong = _misshapen(state, blank)
     if wrong is not None:
-        raise ForeignError(f"{wrong} has not the shape of this layout")
+        raise ForeignError(f"{wrong} does not have the shape of this layout")
     columns, rows = len(layout.paths), len(layout.targets)
     if state.plan.size and not 0 <= int(state.plan.min()) <= int(state.plan.max()) < columns:
-        raise ForeignError("plan: leads over paths that are not there")
+        raise ForeignError("plan: it has unknown paths")
     keys = (*state.verifications, *state.ledger.trials, *state.ledger.controls, *state.ledger.holds)
     pairs = (*state.ledger.buckets, *state.ledger.instances, *state.ledger.evidence)
     if not all(0 <= row < rows for row in keys) or not all(
         0 <= row < rows and 0 <= column < columns for row, column in pairs
     ):
-        raise ForeignError("it tells of addresses or paths that are not there")
+        raise ForeignError("it has unknown addresses or paths")
 
 
 def _misshapen(one: object, like: object) -> str | None:
@@ -214,7 +214,7 @@ def _length(raw: memoryview) -> int:
 
 
 def _cut(raw: memoryview, size: int) -> tuple[memoryview, memoryview]:
-    """What a length in front of it covers, and the rest."""
+    """The part after a length field, and the rest."""
     return _part(raw[_HEAD:], size)
 
 

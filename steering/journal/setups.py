@@ -1,8 +1,8 @@
-"""A setup as text, and setups with other policies.
+"""A setup as text in the journal, and setups with other policies for a replay.
 
-Written down are the values in force, not the files they came from: a file may change between
-its reading and its recording, and a replay must know exactly what the turn knew. Overrides
-are not among them, being facts of each turn.
+The journal has the values in force, not the files: a file may change between its loading and its
+recording, and a replay needs exactly the values of the turn. Overrides are not part of a setup;
+they are facts of each turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from steering.journal.codec import ForeignError
 
 
 def write(setup: Setup) -> str:
-    """The configuration and policies as JSON, in the words of their files."""
+    """The configuration and policies as JSON, with the keys of their files."""
     return json.dumps(
         {"config": _typed(setup.config), "policies": [_typed(policy) for policy in setup.policies]},
         separators=(",", ":"),
@@ -44,10 +44,10 @@ def read(text: str) -> Setup:
 def with_policies(setup: Setup, directory: Path) -> Setup:
     """The same configuration with the policies of another directory.
 
-    Raises ConfigError with all that is wrong in them, by file and line.
+    Raises ConfigError with all problems in them, by file and line.
     """
     config = _typed(setup.config)
-    config.pop("trust_anchors", None)  # answers are recorded as they were judged
+    config.pop("trust_anchors", None)  # not needed: recorded answers are already classified
     config["policies"] = str(directory.absolute())
     with tempfile.TemporaryDirectory(prefix="steering-replay-") as place:
         file = Path(place, "recorded-configuration.yaml")

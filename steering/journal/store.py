@@ -1,12 +1,10 @@
 """The journal's file: SQLite, one writer, any number of readers.
 
-Turns come in compressed batches; between two batches stands a checkpoint now and then, the
-world before the next turn, from which a replay can begin. From one checkpoint to the next
-is a *segment*: the journal grows by segments and forgets by whole ones, oldest first, so
-that what is left can always be replayed from its beginning.
+Turns come in compressed batches. Between batches there are checkpoints: the state before the next
+turn, from which a replay can begin. From one checkpoint to the next is a *segment*. The oldest
+segments are deleted as a whole, so that the rest can always be replayed from its beginning.
 
-Everything here raises sqlite3.Error or OSError; what becomes of the journal then is decided
-in `journal`.
+All methods raise sqlite3.Error or OSError; `writer` handles these.
 """
 
 from __future__ import annotations
@@ -23,21 +21,21 @@ from steering import __version__
 from steering.journal.records import Batch, pack_batch
 from steering.model import Instant, Seconds, WallTime
 
-APPLICATION = 0x53544A31  # "STJ1": what file(1) and we know it by
+APPLICATION = 0x53544A31  # "STJ1": SQLite's application_id, also shown by file(1)
 VERSION = 7
-"""Of the tables and of what is in them, down to each field of a world and of a turn's facts."""
+"""Version of the tables and of their content, including each field of a state and of facts."""
 
 BUSY: Seconds = 2.0
-"""How long another process that locks the file is waited for."""
+"""How long to wait for another process that locks the file."""
 PARTS = 16
-"""A segment takes at most this part of the room, so that forgetting one is no great loss."""
+"""A segment takes at most this fraction of the size, so that deleting one loses little."""
 
 _TABLES = """
 CREATE TABLE setups (id INTEGER PRIMARY KEY, version TEXT NOT NULL, text BLOB NOT NULL);
 CREATE TABLE checkpoints (
-    turn INTEGER PRIMARY KEY,       -- the world before this turn
+    turn INTEGER PRIMARY KEY,       -- the state before this turn
     setup INTEGER NOT NULL,
-    follows INTEGER NOT NULL,       -- 1: it is also the world after the turn before
+    follows INTEGER NOT NULL,       -- 1: it is also the state after the turn before
     wall REAL NOT NULL, now REAL NOT NULL,
     world BLOB NOT NULL);
 CREATE TABLE batches (
@@ -55,7 +53,7 @@ class Store:
     """The open file, for the writer."""
 
     def __init__(self, path: Path, *, max_age: Seconds, max_size: int) -> None:
-        """Opens or creates it. Raises sqlite3.Error, OSError; VersionError for a stranger's."""
+        """Opens or creates it. Raises sqlite3.Error, OSError; VersionError for a foreign file."""
         self.path, self.max_age, self.max_size = path, max_age, max_size
         self.segment = 0
         """Bytes written since the latest checkpoint."""
@@ -65,7 +63,7 @@ class Store:
             self._closing.enter_context(_only_writer(path))
             self._base = self._closing.enter_context(contextlib.closing(_connect(path)))
             self._inode = path.stat().st_ino
-            # A checkpoint at the end may have no turns yet: the next one takes its place.
+            # A checkpoint at the end may have no turns yet: the next one replaces it.
             last, start = "SELECT max(last) FROM batches", "SELECT max(turn) FROM checkpoints"
             self.next = max(1, int(self._one(last)) + 1, int(self._one(start)))
         except BaseException:
@@ -73,12 +71,12 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Close the file, as it is."""
+        """Close the file."""
         self._closing.close()
 
     @property
-    def gone(self) -> bool:
-        """Whether the file is no longer the one at its place: somebody removed or replaced it."""
+    def replaced(self) -> bool:
+        """Whether the file at the path was removed or replaced."""
         try:
             return self.path.stat().st_ino != self._inode
         except FileNotFoundError:
@@ -101,19 +99,19 @@ class Store:
     def checkpoint(
         self, state: bytes, *, setup: int, follows: bool, wall: WallTime, now: Instant
     ) -> None:
-        """Put down the world before the next turn, and forget what is too old or too much."""
+        """Write the state before the next turn, and delete segments above the limits."""
         with self._base:
             self._base.execute(
                 "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)",
                 (self.next, setup, follows, wall, now, state),
             )
         self.segment = len(state)
-        self._forget(wall)
+        self._delete_old(wall)
 
     def append(
         self, turns: Batch | Iterable[bytes], *, count: int, wall: WallTime, until: WallTime
     ) -> int:
-        """One batch of turns, or the lines of one; the bytes it takes."""
+        """Write one batch of turns, or the lines of one. Returns its size in bytes."""
         packed = turns.packed() if isinstance(turns, Batch) else pack_batch(turns)
         with self._base:
             self._base.execute(
@@ -126,12 +124,12 @@ class Store:
 
     @property
     def full_segment(self) -> bool:
-        """Whether it is time for a checkpoint, whatever the hour."""
+        """Whether the segment is large enough for a checkpoint before the hour is over."""
         return self.segment > self.max_size // PARTS
 
-    def _forget(self, wall: WallTime) -> None:
-        # Two at most for age, which is enough to come down to a shorter one: a clock that
-        # jumps ahead for a minute must not cost the whole journal.
+    def _delete_old(self, wall: WallTime) -> None:
+        # At most two segments for age, which is enough to reach a shorter limit over time: a clock
+        # that jumps ahead for a minute must not delete the whole journal.
         for _ in range(2):
             starts = self._starts()
             if len(starts) < 2:
@@ -165,30 +163,30 @@ class Store:
         return (pages - free) * size
 
     def _one(self, query: str, *values: object) -> float:
-        """The number that a query gives; 0 for none."""
+        """The number that a query returns; 0 for none."""
         (value,) = self._base.execute(query, values).fetchone()
         return value or 0
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The file and those that SQLite keeps beside it."""
+    """The file and the others that SQLite keeps beside it."""
     return tuple(path.with_name(path.name + end) for end in ("", "-wal", "-shm"))
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Names that failed are in it, and clients asked for some of them: for its owner's eyes alone.
-    # SQLite gives the files beside it the same mode.
+    # It contains failed names, some of which clients asked for: only its owner may read it. SQLite
+    # gives the files beside it the same mode.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    # One thread opens it, uses it and closes it.
+    # A single thread opens, uses and closes it.
     base = sqlite3.connect(path, timeout=BUSY)
     try:
         tables = known_tables(base)
         if not tables:
-            base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is in it
+            base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must precede the first table
         for setting in (
-            "journal_mode = WAL",  # readers never wait for the writer, nor it for them
-            "synchronous = NORMAL",  # what a loss of power costs is the last minutes, not the file
+            "journal_mode = WAL",  # readers and the writer don't wait for each other
+            "synchronous = NORMAL",  # a loss of power costs the last minutes, not the file
             "cache_size = -512",
             f"journal_size_limit = {1 << 20}",
         ):
@@ -205,7 +203,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def known_tables(base: sqlite3.Connection) -> int:
-    """How many tables there are. Raises VersionError where they are of another version."""
+    """The number of tables. Raises VersionError if they are of another version."""
     version, application, tables = (
         base.execute(query).fetchone()[0]
         for query in (
@@ -222,10 +220,10 @@ def known_tables(base: sqlite3.Connection) -> int:
 
 @contextlib.contextmanager
 def _only_writer(path: Path) -> Iterator[None]:
-    """Raises BlockingIOError where another process writes this journal.
+    """Lock the journal. Raises BlockingIOError if another process writes it.
 
-    On a file of its own: closing any descriptor of the database would end SQLite's own locks
-    (sqlite.org/howtocorrupt.html, section 2.2).
+    The lock is on a separate file: closing any descriptor of the database would end SQLite's own
+    locks (sqlite.org/howtocorrupt.html, section 2.2).
     """
     lock = os.open(
         path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600

@@ -1,4 +1,4 @@
-"""Whose nameserver addresses the lab puts behind every path."""
+"""The nameserver addresses that the lab has behind every path."""
 
 from __future__ import annotations
 

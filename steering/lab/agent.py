@@ -1,4 +1,4 @@
-"""The agent as its users run it: `steering run` in a namespace of the world, told by nothing."""
+"""Runs the agent as operators do: `steering run` in a namespace, without any special mode."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ STATUS_PORT = 9353
 Answer = dict[str, Any]
 """Decoded JSON of the agent's API."""
 
-_PATIENCE: Seconds = 30.0
-_ANSWER: Seconds = 15.0
-"""An agent of many addresses on a busy host takes seconds to render its status."""
+_READY_LIMIT: Seconds = 30.0
+_ANSWER_LIMIT: Seconds = 15.0
+"""An agent with many addresses on a busy host takes seconds to render its status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
-    """Where one agent runs, to be started and asked there."""
+class AgentHost:
+    """The namespace of one agent: starts it there, and asks it."""
 
     world: Topology
     namespace: str
-    door: Path | None = None
-    """The socket at which it is asked, as the commands do; left out: the port."""
+    status_socket: Path | None = None
+    """The local status socket to ask at, as the commands do; None: the port."""
 
     def start(self, config: Path, *, log: str | Path, prefix: Sequence[str] = ()) -> Program:
         """Run an agent; its events go to `log`."""
@@ -39,7 +39,7 @@ class Seat:
         return self.world.start(self.namespace, argv, log=log)
 
     def await_ready(self, agent: Program) -> None:
-        """Until its first round of probes is done. Raises LabError if it ends, or never is."""
+        """Wait for its first round of probes. Raises LabError if it ends, or takes too long."""
 
         def ready() -> bool:
             if not agent.running:
@@ -49,28 +49,32 @@ class Seat:
             except OSError:
                 return False
 
-        if not poll(ready, timeout=_PATIENCE, every=0.05):
+        if not poll(ready, timeout=_READY_LIMIT, every=0.05):
             raise LabError(f"{agent.name} does not become ready{agent.tail()}")
 
     def api(self, path: str = "/api/v1/status") -> Answer:
-        """One answer of its API. Raises OSError while nobody listens."""
-        status, body = self.get(path) if self.door is None else self._knock(self.door, path)
+        """One answer of its API. Raises OSError while it does not listen."""
+        status, body = (
+            self.get(path)
+            if self.status_socket is None
+            else self._get_local(self.status_socket, path)
+        )
         if status != http.client.OK:
             raise LabError(f"{path}: {status} {body}")
         value: Answer = json.loads(body)
         return value
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status code and body of one HTTP request. Raises OSError while nobody listens."""
+        """Status code and body of one HTTP request. Raises OSError while it does not listen."""
         with self.world.socket(self.namespace, Family.IPV4, socket.SOCK_STREAM) as sock:
-            sock.settimeout(_ANSWER)
+            sock.settimeout(_ANSWER_LIMIT)
             sock.connect(("127.0.0.1", STATUS_PORT))
             return _get(sock, path)
 
-    def _knock(self, door: Path, path: str) -> tuple[int, str]:
+    def _get_local(self, status_socket: Path, path: str) -> tuple[int, str]:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_ANSWER)
-            sock.connect(str(door))
+            sock.settimeout(_ANSWER_LIMIT)
+            sock.connect(str(status_socket))
             return _get(sock, path)
 
 

@@ -1,12 +1,12 @@
-"""What an authoritative server says: from a signed zone and a question to an answer's bytes.
+"""The answers of the small authoritative server: from a signed zone and a question to bytes.
 
-Every RRset is rendered once, with its signatures beside it; an answer is a header, the
-question as it came, and rendered RRsets behind each other. No name is compressed, which
-costs a few bytes and saves nearly all the time: some ten thousand answers a second from one
-Python process. Denials are NSEC3 alone (RFC 5155 7.2), with opt-out; delegations are one
-label below the zone, so the closest encloser of what does not exist is always the apex.
+Every RRset is rendered once, together with its signatures. An answer is a header, the question as
+received, and the rendered RRsets. Names are not compressed, which costs a few bytes and saves
+nearly all the time: one Python process gives some ten thousand answers a second. Denials are by
+NSEC3 only (RFC 5155 7.2), with opt-out. Delegations are one label below the zone, so the closest
+encloser of a missing name is always the apex.
 
-Left to others: sockets (``mini_authority``), and making zones (``zone``).
+Other modules: sockets (``mini_authority``), zones (``zone``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Asked:
     flags: int
     name: Wire
     question: bytes
-    """The question as it came, letters' case included."""
+    """The question as received, in its letter case."""
     rdtype: int
     rdclass: int
     edns: bool = False
@@ -56,7 +56,7 @@ class Asked:
 
     @classmethod
     def parse(cls, packet: bytes) -> Asked | None:
-        """The query in a packet; None if it is none (an answer, or not one plain question)."""
+        """The query in a packet; None for an answer, or without exactly one question."""
         try:
             number, flags, questions, answers, authority, additional = _HEADER.unpack_from(packet)
             if flags & _QR or questions != 1 or answers or authority:
@@ -98,18 +98,18 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The sections of an answer, before it is known how much of it may be sent."""
+    """The sections of an answer, before its size limit is applied."""
 
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
     authoritative: bool = False
     answer: Sequence[Rendered] = ()
     authority: Sequence[Rendered] = ()
     proof: Sequence[Rendered] = ()
-    """What goes into the authority section only for those who asked with DO (RFC 4035 3.1)."""
+    """Records for the authority section if the query has DO (RFC 4035 3.1)."""
     additional: Sequence[Rendered] = ()
 
     def render(self, asked: Asked, *, nsid: bytes = b"", limit: int = 65_535) -> bytes:
-        """The packet. Beyond ``limit`` bytes glue is left out; if that is not enough, TC is set."""
+        """The packet. Above ``limit`` bytes glue is left out; if that is not enough, TC is set."""
         authority = (*self.authority, *self.proof) if asked.do else self.authority
         sections = [_section(part, signed=asked.do) for part in (self.answer, authority)]
         opt = _opt(asked, nsid)
@@ -133,7 +133,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Answers:
-    """What a server with these zones replies to any question."""
+    """The replies of a server with these zones."""
 
     zones: dict[Wire, ServedZone] = field(default_factory=dict)
 
@@ -143,10 +143,10 @@ class Answers:
         return cls({zone.apex: zone for zone in served})
 
     def reply(self, asked: Asked) -> Reply:
-        """The reply to a question; REFUSED where no zone of ours holds its name."""
+        """The reply to a question; REFUSED if no zone here contains its name."""
         if asked.flags & _OPCODE:
             return Reply(rcode=dns.rcode.NOTIMP)
-        # The DS of a zone stands in its parent (RFC 4035 3.1.4.1), if that is here too.
+        # The DS of a zone belongs to its parent (RFC 4035 3.1.4.1), if that is here too.
         above = asked.rdtype == _DS and asked.name != b"\0"
         names = _ancestors(asked.name)
         zone = next((self.zones[n] for n in names[above:] if n in self.zones), None)
@@ -207,7 +207,7 @@ class ServedZone:
             return self._denial(dns.rcode.NXDOMAIN, proof)
         if asked.rdtype in node:
             return Reply(authoritative=True, answer=[node[asked.rdtype]])
-        if asked.rdtype == _ANY:  # one RRset is answer enough (RFC 8482 4.1)
+        if asked.rdtype == _ANY:  # one RRset is a sufficient answer (RFC 8482 4.1)
             return Reply(authoritative=True, answer=[next(iter(node.values()))])
         return self._denial(dns.rcode.NOERROR, self._absence(asked.name))
 
@@ -221,7 +221,7 @@ class ServedZone:
         return Reply(rcode=rcode, authoritative=True, authority=[soa], proof=proof)
 
     def _absence(self, name: Wire) -> list[Rendered]:
-        """That an existing name lacks a type: its own NSEC3, or what opts it out."""
+        """The proof that an existing name lacks a type: its NSEC3, or the opt-out records."""
         own = self._matching(name)
         if own is not None:
             return self._proof(own)
@@ -233,7 +233,7 @@ class ServedZone:
         return at if at < len(self.hashes) and self.hashes[at] == digest else None
 
     def _covering(self, name: Wire) -> int | None:
-        """Where the last hash before the name's stands, counted round the end of the chain."""
+        """The place of the last hash before the name's; the chain wraps around."""
         if not self.hashes:
             return None
         return (bisect.bisect_right(self.hashes, _nsec3(name)) - 1) % len(self.hashes)
@@ -244,7 +244,7 @@ class ServedZone:
 
 
 def _section(rrsets: Iterable[Rendered], *, signed: bool) -> tuple[int, bytes]:
-    """How many records, and their bytes."""
+    """The number of records, and their bytes."""
     count, parts = 0, []
     for rrset in rrsets:
         count += rrset.count
@@ -275,7 +275,7 @@ def _options(options: bytes) -> set[int]:
 
 
 def _skip(packet: bytes, at: int) -> int:
-    """Where a name without compression ends. Raises IndexError or struct.error if it does not."""
+    """The offset after a name without compression. Raises IndexError or struct.error."""
     start = at
     while length := packet[at]:
         if length > 63 or at - start > 254:  # RFC 1035 2.3.4
@@ -304,7 +304,7 @@ def _hash_of(owner: Wire) -> bytes:
 
 
 def _wire(rrset: dns.rrset.RRset) -> bytes:
-    """An RRset as it stands in a packet, without compression."""
+    """An RRset in wire format, without compression."""
     owner, head = rrset.name.to_wire(), struct.pack("!HHI", rrset.rdtype, _IN, rrset.ttl)
     assert owner is not None
     parts = []
@@ -318,7 +318,7 @@ def _wire(rrset: dns.rrset.RRset) -> bytes:
 def _glue(
     zone: SignedZone, nodes: Mapping[Wire, Mapping[int, Rendered]]
 ) -> dict[Wire, list[Rendered]]:
-    """The addresses, as far as the zone has them, of every delegation's nameservers."""
+    """The addresses in the zone of every delegation's nameservers."""
     return {
         rrset.name.to_digestable(): [
             rendered

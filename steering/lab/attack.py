@@ -1,9 +1,9 @@
-"""Every attacker of ``attackers`` at once on one agent, and witnesses of what it does meanwhile.
+"""Runs all attackers of ``attackers`` at once against one agent, and measures what it does.
 
-The witnesses are not the agent's own figures. When it turned is told by the service manager's
-socket: it sends WATCHDOG=1 at the end of each turn (sd_notify(3)), and the kernel stamps the time.
-What is left of the lease is read from the lease. Which moves were right is told by the faults that
-the scene really had.
+The measurements don't use the agent's own figures. The times of its turns come from the service
+manager's socket: it sends WATCHDOG=1 at the end of each turn (sd_notify(3)), and the kernel stamps
+the time. The remaining time of the lease is read from the lease file. Which moves were right
+follows from the faults in the scene.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from steering.model import Seconds, WallTime
 from steering.report.http.listeners import NAME
 
 POWERS: Final = ("names", "answers", "status", "dnstap", "files")
-DUE: Seconds = 1.0
-"""A turn comes so long after the one before, at the latest."""
+TURN_INTERVAL: Seconds = 1.0
+"""Seconds after a turn in which the next one is due."""
 
 _SO_TIMESTAMPNS: Final = 35  # asm-generic/socket.h; the socket module has no name for it
 _TIMESPEC: Final = struct.Struct("qq")
 
 
-class Turns:
-    """When the agent turned: its messages to the service manager, by the kernel's clock."""
+class TurnWatch:
+    """The times of the agent's turns, from its messages to the service manager."""
 
     def __init__(self, path: Path) -> None:
         self.at: list[WallTime] = []
@@ -45,43 +45,43 @@ class Turns:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._socket.bind(str(path))
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._receive, daemon=True).start()
 
-    def _listen(self) -> None:
+    def _receive(self) -> None:
         while True:
             try:
-                said, more, _, _ = self._socket.recvmsg(256, 64)
+                message, more, _, _ = self._socket.recvmsg(256, 64)
             except OSError:
                 return
-            if b"WATCHDOG=1" in said:
+            if b"WATCHDOG=1" in message:
                 for level, kind, data in more:
                     if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
                         whole, nano = _TIMESPEC.unpack(data[: _TIMESPEC.size])
                         self.at.append(whole + nano * 1e-9)
 
     def late(self, since: WallTime, until: WallTime) -> list[Seconds]:
-        """By how much each turn between two times came later than it was due."""
+        """How late each turn between two times was, in seconds."""
         at = [one for one in self.at if since <= one <= until]
-        return [max(0.0, b - a - DUE) for a, b in pairwise((since, *at, until))]
+        return [max(0.0, b - a - TURN_INTERVAL) for a, b in pairwise((since, *at, until))]
 
     def close(self) -> None:
         self._socket.close()
 
 
-class Remaining:
-    """The least that was left of the lease, looked at ten times a second."""
+class LeaseWatch:
+    """The least remaining time of the lease, read ten times a second."""
 
     def __init__(self, runtime: Path) -> None:
         self.least: Seconds = float("inf")
         self.missing = 0
-        """Looks at which there was none that can be read."""
+        """Readings without a readable lease."""
         self._lease = Lease(runtime)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
         self._thread.start()
 
-    def _look(self) -> None:
-        while not self._over.wait(0.1):
+    def _poll(self) -> None:
+        while not self._ended.wait(0.1):
             state = self._lease.read()
             if state is None or state.claim is None:
                 self.missing += 1
@@ -89,21 +89,21 @@ class Remaining:
                 self.least = min(self.least, state.deadline - boot_time())
 
     def close(self) -> None:
-        self._over.set()
+        self._ended.set()
         self._thread.join(5.0)
 
 
 @dataclass(slots=True)
 class Attack:
-    """One agent under attack, and what is known of it."""
+    """One agent under attack, with the measurements."""
 
     scene: Scene
-    turns: Turns
-    remaining: Remaining
+    turns: TurnWatch
+    remaining: LeaseWatch
     attackers: dict[str, Program] = field(default_factory=dict)
 
     def begin(self, powers: Sequence[str] = POWERS, *, connections: int = 400) -> None:
-        """Let these attackers loose. Raises LabError where one can't begin."""
+        """Start these attackers. Raises LabError if one can't start."""
         world = self.scene.world
         overrides = self.scene.config.parent / "policies" / "overrides.d"
         words = {
@@ -118,30 +118,30 @@ class Attack:
             argv = [PYTHON, "-m", "steering.lab.attackers", power, *arguments]
             self.attackers[power] = world.start(namespace, argv, log=f"attack-{power}.log")
 
-    def lives(self) -> None:
-        """Raises LabError where the agent or one of the attackers has ended."""
+    def check_running(self) -> None:
+        """Raises LabError if the agent or one of the attackers has ended."""
         assert self.scene.agent is not None
         for program in (self.scene.agent, *self.attackers.values()):
             if not program.running:
                 raise LabError(f"{program.name} ended{program.tail(40)}")
 
     def end(self) -> None:
-        """Call the attackers off."""
+        """Stop the attackers."""
         for program in self.attackers.values():
             program.kill()
         self.attackers.clear()
 
 
 @contextmanager
-def watched(scene: Scene) -> Iterator[Attack]:
-    """Start the agent of a configured scene, with the witnesses listening."""
+def under_watch(scene: Scene) -> Iterator[Attack]:
+    """Start the agent of a configured scene, with the measurements running."""
     notify = scene.world.work / "notify"
-    turns = Turns(notify)
+    turns = TurnWatch(notify)
     remaining = None
     try:
         scene.start_agent(prefix=["env", f"NOTIFY_SOCKET={notify}"])
-        scene.door = scene.world.work / "run" / NAME
-        remaining = Remaining(scene.world.work / "run")
+        scene.status_socket = scene.world.work / "run" / NAME
+        remaining = LeaseWatch(scene.world.work / "run")
         attack = Attack(scene=scene, turns=turns, remaining=remaining)
         try:
             yield attack
@@ -154,5 +154,5 @@ def watched(scene: Scene) -> Iterator[Attack]:
 
 
 def say(text: str) -> None:
-    """Progress, for whoever waits for an hour."""
+    """Print a line of progress; a run may take an hour."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)

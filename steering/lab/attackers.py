@@ -1,4 +1,4 @@
-"""Attackers of the lab, each with one power that a stranger, or a local user, may have.
+"""Attackers of the lab, each with one capability that a remote or local attacker may have.
 
     python -m steering.lab.attackers names    SERVER RATE ZONE...
     python -m steering.lab.attackers answers  INTERFACE RATE
@@ -6,14 +6,14 @@
     python -m steering.lab.attackers dnstap   SOCKET RATE ADDRESS...
     python -m steering.lab.attackers files    OVERRIDES-FOLDER RATE
 
-Each goes on until it is killed, prints a line when it has begun and one a minute after that. What
-it sends is drawn from a seed (the environment's ATTACK_SEED), so that a finding can be had again.
-They stand aside for others on this machine (nice 10): strangers bring their own processors.
+Each runs until it is killed, prints a line when it has begun and then one a minute. What it sends
+depends on a seed (ATTACK_SEED in the environment), so that a finding can be reproduced. They run at
+nice 10, since real attackers have processors of their own.
 
-``answers`` listens on a router's link to the edge host and forges nameservers' answers. To the
-resolver's questions it sends hostile ones with the right id and port. To the agent's (they ask for
-an NSID) only ones with a wrong id: whoever can give the agent itself bad answers over the local
-path makes that path bad, and moving traffic away from it would be right.
+``answers`` listens on a router's link to the edge host and forges nameservers' answers. For the
+resolver's questions it sends hostile ones with the right id and port. For the agent's (which ask
+for an NSID) it uses a wrong id: an attacker who can give the agent itself bad answers over the
+local path makes that path bad, and to move traffic away from it would be right.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ _QR_AA = 0x8400
 _NSID_OPTION = b"\0\3\0\0"
 _IPV4, _IPV6, _ALL, _UDP = 0x0800, 0x86DD, 0x0003, 17
 _LONG = ".".join(["x" * 63] * 3 + ["y" * 55]) + "."
-"""An owner of 249 octets: no label can be put in front of it within 255 (RFC 1035 2.3.4)."""
+"""An owner of 249 octets: no label fits in front of it within 255 (RFC 1035 2.3.4)."""
 
 
-class Pace:
-    """Says when the next thing is due, at a steady rate; what was missed is not caught up."""
+class Rate:
+    """A steady rate: waits until the next step is due; missed steps are not made up for."""
 
     def __init__(self, rate: float) -> None:
         self._every: Seconds = 1.0 / rate
         self._due: Instant = time.monotonic()
-        self._told: Instant = self._due
+        self._printed_at: Instant = self._due
         self.done = 0
 
     def wait(self) -> None:
-        """Until one more is due."""
+        """Wait until the next step is due."""
         now = time.monotonic()
         if now < self._due:
             time.sleep(self._due - now)
@@ -64,10 +64,10 @@ class Pace:
         self.count()
 
     def count(self) -> None:
-        """One more is done."""
+        """Count one step."""
         self.done += 1
-        if time.monotonic() - self._told >= 60:
-            self._told = time.monotonic()
+        if time.monotonic() - self._printed_at >= 60:
+            self._printed_at = time.monotonic()
             print(f"{self.done} so far", flush=True)
 
 
@@ -75,7 +75,7 @@ class Pace:
 
 
 def _record(owner: str, rdtype: str, text: str) -> bytes:
-    """One record as it stands in a message, without compression."""
+    """One record in wire format, without compression."""
     rdata = dns.rdata.from_text("IN", rdtype, text)
     wire = dns.rrset.from_rdata(dns.name.from_text(owner), 900, rdata).to_rdataset()
     name, data = dns.name.from_text(owner).to_wire(), rdata.to_wire()
@@ -89,7 +89,7 @@ def _rrsig(covered: str, labels: int, signer: str, *, now: int, ends: int = -360
 
 
 def parts(now: int) -> tuple[bytes, ...]:
-    """Hostile records: each alone, or in any company, in any section."""
+    """Hostile records, for any section and in any combination."""
     sha1 = "0" * 32
     return (
         _record(".", "NSEC", "a. NS SOA"),
@@ -140,7 +140,7 @@ def message(
 
 
 def name(rng: random.Random, zone: str) -> bytes:
-    """A name at or below a zone, at one limit or another; in wire form."""
+    """A name at or below a zone that reaches some limit, in wire form."""
     tail = b"".join(
         bytes([len(label)]) + label.encode() for label in zone.rstrip(".").split(".") if label
     )
@@ -169,7 +169,7 @@ def name(rng: random.Random, zone: str) -> bytes:
 
 def names(server: str, rate: str, *zones: str) -> None:
     """A client that asks the resolver for names at every limit, of every type."""
-    rng, pace = _rng(), Pace(float(rate))
+    rng, pace = _rng(), Rate(float(rate))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.connect((server, 53))
         udp.setblocking(False)
@@ -190,9 +190,9 @@ def names(server: str, rate: str, *zones: str) -> None:
 
 
 def answers(interface: str, rate: str) -> None:
-    """Forges answers on a link to the edge host: see the module."""
+    """Forge answers on a link to the edge host: see the module."""
     rng, allowed, every = _rng(), 0.0, float(rate)
-    records, told, sent = parts(int(time.time())), time.monotonic(), 0
+    records, printed_at, sent = parts(int(time.time())), time.monotonic(), 0
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ALL)) as wire:
         wire.bind((interface, _ALL))
         print("forging", flush=True)
@@ -221,8 +221,8 @@ def answers(interface: str, rate: str) -> None:
                     _packet(kind, target, source, datagram), (interface, kind, 0, 0, sender)
                 )
                 sent += 1
-            if now - told >= 60:
-                told = now
+            if now - printed_at >= 60:
+                printed_at = now
                 print(f"{sent} so far", flush=True)
 
 
@@ -280,11 +280,11 @@ _REQUESTS = (
 
 
 def status(host: str, port: str, connections: str) -> None:
-    """So many connections at once: half ask as fast as they are answered, half are slow.
+    """Many connections at once: half ask as fast as they are answered, half are slow.
 
-    The slow ones send an octet now and then, or ask and never read.
+    The slow ones send an octet from time to time, or ask and never read.
     """
-    rng, pace, wanted = _rng(), Pace(1e6), int(connections)
+    rng, pace, wanted = _rng(), Rate(1e6), int(connections)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     open_: dict[int, tuple[socket.socket, bool, Instant]] = {}
     poll = select.epoll()
@@ -302,7 +302,7 @@ def status(host: str, port: str, connections: str) -> None:
             poll.register(sock, select.EPOLLOUT if slow else select.EPOLLOUT | select.EPOLLIN)
         for number, events in poll.poll(0.05):
             sock, slow, ends = open_[number]
-            if not _pester(sock, events, rng, slow=slow) or time.monotonic() > ends:
+            if not _step(sock, events, rng, slow=slow) or time.monotonic() > ends:
                 poll.unregister(number)
                 del open_[number]
                 sock.close()
@@ -310,8 +310,8 @@ def status(host: str, port: str, connections: str) -> None:
         time.sleep(0.002)
 
 
-def _pester(sock: socket.socket, events: int, rng: random.Random, *, slow: bool) -> bool:
-    """One step of one connection; False when it is over."""
+def _step(sock: socket.socket, events: int, rng: random.Random, *, slow: bool) -> bool:
+    """One step of one connection; False if it has ended."""
     try:
         if events & (select.EPOLLHUP | select.EPOLLERR):
             return False
@@ -347,7 +347,7 @@ def _field(number: int, value: int | bytes) -> bytes:
 
 
 def frame(rng: random.Random, address: str, records: tuple[bytes, ...]) -> bytes:
-    """A dnstap frame: somebody claims that this nameserver gave the resolver a hostile answer."""
+    """A dnstap frame that claims that this nameserver gave the resolver a hostile answer."""
     six = ":" in address
     packed = socket.inet_pton(socket.AF_INET6 if six else socket.AF_INET, address)
     zone = rng.choice(("com.", "net.", "com.", "example.org."))
@@ -377,8 +377,8 @@ def frame(rng: random.Random, address: str, records: tuple[bytes, ...]) -> bytes
 
 
 def dnstap(path: str, rate: str, *addresses: str) -> None:
-    """A writer that claims bad answers of every address, and breaks every rule of the protocol."""
-    rng, pace, records = _rng(), Pace(float(rate)), parts(int(time.time()))
+    """A writer that reports bad answers of every address, and violates the protocol."""
+    rng, pace, records = _rng(), Rate(float(rate)), parts(int(time.time()))
     print("claiming", flush=True)
     while True:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as tap:
@@ -390,7 +390,7 @@ def dnstap(path: str, rate: str, *addresses: str) -> None:
             while True:
                 pace.wait()
                 tap.sendall(frame(rng, rng.choice(addresses), records))
-                if rng.random() < 1e-4:  # out of step: that is the end of this connection
+                if rng.random() < 1e-4:  # out of step: the reader closes this connection
                     tap.sendall(rng.choice((b"\xff" * 8, b"\0\0\0\0\xff\xff\xff\xff", b"\0" * 64)))
         time.sleep(0.2)
 
@@ -399,11 +399,11 @@ def dnstap(path: str, rate: str, *addresses: str) -> None:
 
 
 def files(folder: str, rate: str) -> None:
-    """Who may write in `overrides.d` and gives no order: rubbish, and files that are none.
+    """A user who may write in `overrides.d`: invalid content, and files of other types.
 
-    (An order would be obeyed, and rightly: who may write there may send traffic elsewhere.)
+    (A valid override would rightly be obeyed: this user may redirect traffic.)
     """
-    rng, pace, place = _rng(), Pace(float(rate)), Path(folder)
+    rng, pace, place = _rng(), Rate(float(rate)), Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     spare = place / ".spare"
     print("swapping", flush=True)

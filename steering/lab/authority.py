@@ -1,6 +1,6 @@
-"""Authoritative servers of the lab: NSD where it is installed, else our own.
+"""Authoritative servers of the lab: NSD if it is installed, else the embedded one.
 
-Both have one interface (``Authority``), and the tests hold both to the same answers.
+Both have one interface (``Authority``), and tests require the same answers of both.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import ClassVar
 import dns.message
 import dns.rcode
 
-from steering.lab.mini_authority import Orders
+from steering.lab.mini_authority import ServerConfig
 from steering.lab.sandbox import PYTHON, LabError, Program, find, poll
 from steering.lab.topology import Topology
 from steering.lab.zone import SignedZone
 from steering.model import Family
 
-_PATIENCE = 15.0  # seconds for a program to come up on a busy machine
+_START_LIMIT = 15.0  # seconds for a program to come up on a busy machine
 
 
 class Authority(abc.ABC):
     """One nameserver instance in one namespace, on all of its addresses.
 
-    It serves from the first ``serve`` until ``stop``; every method returns when the change is
-    in force and raises LabError, with the end of the program's log, if it does not come about.
+    It serves from the first ``serve`` until ``stop``. Every method returns when the change is in
+    force. If that fails it raises LabError, with the end of the program's log.
     """
 
     kind: ClassVar[str]
@@ -51,7 +51,7 @@ class Authority(abc.ABC):
 
     @property
     def log(self) -> Path:
-        """What the program says."""
+        """The program's output."""
         return self.work / "log"
 
     def serve(self, zones: Iterable[SignedZone]) -> None:
@@ -64,7 +64,7 @@ class Authority(abc.ABC):
         self._apply(rcode)
 
     def silence(self) -> None:
-        """Freeze the server: its addresses are there, nothing answers."""
+        """Stop the process (SIGSTOP): its addresses exist, but nothing answers."""
         if self._program:
             self._program.freeze()
 
@@ -74,7 +74,7 @@ class Authority(abc.ABC):
             self._program.thaw()
 
     def stop(self) -> None:
-        """End the server: its host refuses the port."""
+        """End the server: its host then refuses the port."""
         if self._program:
             self._program.stop()
             self._program = None
@@ -88,26 +88,26 @@ class Authority(abc.ABC):
     def _start(self, argv: Sequence[str]) -> Program:
         return self.world.start(self.namespace, argv, log=self.log)
 
-    def _await(self, rcode: str | None) -> None:
-        """Ask all addresses until every one answers as told to.
+    def _await_in_force(self, rcode: str | None) -> None:
+        """Ask all addresses until every one answers as configured.
 
-        A freshly signed SOA tells copies apart even where the serial is the same.
+        The signature of the SOA distinguishes copies even with the same serial.
         """
 
         def in_force() -> bool:
             if self._program and not self._program.running:
                 raise LabError(f"{self.kind} in {self.namespace} ended{self._program.tail()}")
             return all(
-                self._says(address, zone, rcode)
+                self._answers_as_configured(address, zone, rcode)
                 for zone in self._zones
                 for address in self.addresses
             )
 
-        if not poll(in_force, timeout=_PATIENCE):
+        if not poll(in_force, timeout=_START_LIMIT):
             tail = self._program.tail() if self._program else ""
-            raise LabError(f"{self.kind} in {self.namespace} does not answer as told{tail}")
+            raise LabError(f"{self.kind} in {self.namespace} does not answer as configured{tail}")
 
-    def _says(self, address: str, zone: SignedZone, rcode: str | None) -> bool:
+    def _answers_as_configured(self, address: str, zone: SignedZone, rcode: str | None) -> bool:
         question = dns.message.make_query(zone.name, "SOA", want_dnssec=True)
         with self.world.socket(self.namespace, Family.of(address)) as udp:
             udp.settimeout(0.5)
@@ -122,29 +122,29 @@ class Authority(abc.ABC):
         return [r.to_text() for r in answer.answer] == [r.to_text() for r in zone.soa]
 
 
-class Embedded(Authority):
-    """Our own small server (``mini_authority``)."""
+class MiniAuthority(Authority):
+    """The embedded small server (``mini_authority``)."""
 
     kind = "embedded"
     before: Sequence[bytes] = ()
-    """Records to put before the authority section of every answer, from the next change on."""
+    """Records to insert before the authority section of every answer, from the next change on."""
 
     def _apply(self, rcode: str | None) -> None:
-        Orders(
+        ServerConfig(
             addresses=self.addresses,
             zones=tuple((z.name, str(z.write(self._zone_file(z)))) for z in self._zones),
             nsid=self.nsid,
             rcode=rcode,
             before=b"".join(self.before).hex(),
             before_count=len(self.before),
-        ).write(self.work / "orders.json")
+        ).write(self.work / "config.json")
         if self._program and self.running:
             self._program.thaw()
             self._program.signal(signal.SIGHUP)
         else:
-            path = str(self.work / "orders.json")
+            path = str(self.work / "config.json")
             self._program = self._start([PYTHON, "-m", "steering.lab.mini_authority", path])
-        self._await(rcode)
+        self._await_in_force(rcode)
 
 
 class Nsd(Authority):
@@ -152,7 +152,7 @@ class Nsd(Authority):
 
     kind = "nsd"
     limit = 0
-    """Answers a second to one source, beyond which it is silent (its own rate limit); 0: none."""
+    """Answers per second to one source, above which it is silent (rate limit); 0: no limit."""
     _configuration = ""
 
     def _apply(self, rcode: str | None) -> None:
@@ -169,16 +169,16 @@ class Nsd(Authority):
             path.write_text(configuration)
             self._configuration = configuration
             self._program = self._start(["nsd", "-d", "-c", str(path)])
-        self._await(rcode)
+        self._await_in_force(rcode)
 
     def _await_new_mtime(self, zone: SignedZone) -> None:
-        """NSD reads a zone file again when its time of change differs."""
+        """NSD reads a zone file again only if its modification time differs."""
         path = self._zone_file(zone)
         if path.exists():
             poll(lambda: time.time() > path.stat().st_mtime + 0.005, timeout=1.0, every=0.001)
 
     def _configured(self, rcode: str | None) -> str:
-        """REFUSED is a server without the zone, SERVFAIL one that could not load it."""
+        """The configuration. For REFUSED it has no zone, for SERVFAIL the zone file is missing."""
         server = [
             "server:",
             "  server-count: 1",
@@ -214,6 +214,6 @@ class Nsd(Authority):
 def authority(
     world: Topology, namespace: str, *, addresses: Sequence[str] | None = None, nsid: str
 ) -> Authority:
-    """NSD if it is installed, else our own server."""
-    kind = Nsd if find("nsd") else Embedded
+    """NSD if it is installed, else the embedded server."""
+    kind = Nsd if find("nsd") else MiniAuthority
     return kind(world, namespace, addresses=addresses, nsid=nsid)

@@ -1,8 +1,8 @@
 """Clients of the edge host's resolver: random names at a steady rate, counted exactly.
 
-A process in the edge namespace asks; a few times a second it adds one JSON line of totals to
-a file. A name below com. or net. that nobody has makes every question a cache miss and every
-answer a signed denial, so what fails upstream is seen here at once.
+A process in the edge namespace asks, and appends one JSON line of totals to a file a few times a
+second. Random names below com. or net. don't exist, so every question is a cache miss and every
+answer a signed denial: failures upstream appear here at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HEADER = struct.Struct("!6H")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Totals since the clients began. Instants are UNIX seconds, kept to the millisecond."""
+    """Totals since the start. Times are UNIX seconds, rounded to the millisecond."""
 
     time: WallTime = 0.0
     asked: int = 0
@@ -75,19 +75,19 @@ class Clients:
             raise LabError(f"the clients do not ask{self._program.tail()}")
 
     def tallies(self) -> list[Tally]:
-        """Those added since the last call, oldest first."""
+        """The totals written since the last call, the oldest first."""
         lines, self._read = added(self.path, self._read)
         found = [Tally(**json.loads(line)) for line in lines]
         self._last = found[-1] if found else self._last
         return found
 
     def totals(self) -> Tally:
-        """The totals as of the last fraction of a second."""
+        """The latest totals, at most a fraction of a second old."""
         self.tallies()
         return self._last
 
     def stop(self) -> Tally:
-        """Stop asking, wait for what is under way, and give the exact totals."""
+        """Stop asking, wait for open questions, and return the exact totals."""
         if self._program:
             self._program.stop(self.timeout + 3.0)
             self._program = None
@@ -115,7 +115,7 @@ class Load:
     _stopping: bool = False
 
     def run(self) -> None:
-        """Ask until SIGTERM, then until everything is answered or given up."""
+        """Ask until SIGTERM, then wait until every question is answered or timed out."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "_stopping", True))
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.connect((self.server, 53))
@@ -132,7 +132,7 @@ class Load:
                     write_at = now + 0.25
                 udp.settimeout(max(0.001, min(ask_at - time.monotonic(), 0.05)))
                 with contextlib.suppress(TimeoutError, ConnectionRefusedError):
-                    self._hear(udp.recv(65_535))
+                    self._receive(udp.recv(65_535))
             self._write(file)
 
     def _ask(self, udp: socket.socket, now: Instant) -> None:
@@ -148,7 +148,7 @@ class Load:
         with contextlib.suppress(ConnectionRefusedError):
             udp.send(packet)
 
-    def _hear(self, packet: bytes) -> None:
+    def _receive(self, packet: bytes) -> None:
         number, flags = struct.unpack_from("!HH", packet)
         if self._waiting.pop(number, None) is None:
             return  # too late: counted as a timeout already

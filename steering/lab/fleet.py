@@ -1,7 +1,7 @@
-"""Several sites of one scene as full edge hosts: each with its own agent, policy and table.
+"""Several sites of one scene as edge hosts, each with its own agent, policy and table.
 
-What one calls its local path is a remote path of the others: `auth-pao` behind `pao` answers
-pao's own traffic, and that of whoever steers through pao.
+The local path of one site is a remote path of the others: `auth-pao` behind `pao` answers pao's own
+traffic, and that of sites that steer through pao.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from steering.lab.agent import STATUS_PORT, Answer, Seat
+from steering.lab.agent import STATUS_PORT, AgentHost, Answer
 from steering.lab.sandbox import Program
 from steering.lab.scene import Scene, Settings
 from steering.model import LOCAL, Family
 
 HERE = "sin"
-"""Name of the site that the scene calls local, where others speak of it."""
+"""The other sites' name for the site that the scene calls local."""
 
-_CIRCLING = 55
-"""A packet that goes straight has lost two or three of its 64 hops when it arrives."""
+_TTL_OF_LOOPS = 55
+"""A packet that does not loop has used two or three of its 64 hops when it arrives."""
 
 
 @dataclass(slots=True)
@@ -29,9 +29,9 @@ class Host:
 
     scene: Scene
     path: str
-    """What the scene calls it: `local`, or its name."""
+    """The scene's name for it: `local`, or the site's name."""
     transit: bool = True
-    """Whether it names the links to the others as `transit_interfaces`."""
+    """Whether its configuration lists the links to the others as `transit_interfaces`."""
     agent: Program | None = field(init=False, default=None)
 
     @property
@@ -41,11 +41,11 @@ class Host:
 
     @property
     def namespace(self) -> str:
-        """Where it runs."""
+        """Its namespace."""
         return self.scene.world.namespace(self.path)
 
     def configure(self, order: Sequence[str], settings: Settings, overrides: str = "") -> None:
-        """Write its configuration: the sites it may steer to, the best liked first."""
+        """Write its configuration, with the sites that it may steer to, in order of preference."""
         scene, directory = self.scene, self.directory
         (directory / "policies").mkdir(parents=True, exist_ok=True)
         (directory / "anchors").write_text(
@@ -88,52 +88,52 @@ class Host:
         return self.directory / "steering.yaml"
 
     @property
-    def seat(self) -> Seat:
-        """Where its agent runs."""
-        return Seat(world=self.scene.world, namespace=self.namespace)
+    def agent_host(self) -> AgentHost:
+        """The namespace of its agent, to start and ask it."""
+        return AgentHost(world=self.scene.world, namespace=self.namespace)
 
     def start(self) -> None:
         """Start its agent and wait for its first round of probes. Raises LabError."""
-        self.agent = self.seat.start(self.config, log=f"agent-{self.name}.log")
-        self.seat.await_ready(self.agent)
+        self.agent = self.agent_host.start(self.config, log=f"agent-{self.name}.log")
+        self.agent_host.await_ready(self.agent)
 
     def status(self) -> Answer:
-        """What its agent's API says. Raises OSError while nobody listens."""
-        return self.seat.api()
+        """Its agent's status. Raises OSError while the agent does not listen."""
+        return self.agent_host.api()
 
     def health(self, site: str) -> set[str]:
-        """The health of its paths through a site; `local` for its own."""
+        """The health of its paths through a site; `local` for its local path."""
         return {a["paths"][site]["health"] for a in self.status()["addresses"]}
 
     def alarms(self) -> set[str]:
         """The names of its alarms."""
         return {alarm["name"] for alarm in self.status()["alarms"]}
 
-    def ways(self) -> Mapping[str, str]:
-        """Address -> site, as its kernel has it."""
+    def installed(self) -> Mapping[str, str]:
+        """Address -> site, by the routes in its kernel."""
         return {
             a["address"]: site
             for a in self.status()["addresses"]
             if (site := a["installed"]["kernel"]) is not None
         }
 
-    def count_circling(self) -> None:
-        """Count from now on what passes here with a TTL that no straight way leaves."""
+    def count_looping(self) -> None:
+        """Count from now on the packets here whose TTL shows a loop."""
         tests = "\n".join(
-            f"{family} < {_CIRCLING} {kind} dport 53 counter name circling"
+            f"{family} < {_TTL_OF_LOOPS} {kind} dport 53 counter name looping"
             for family in ("ip ttl", "ip6 hoplimit")
             for kind in ("udp", "tcp")
         )
         self.scene.world.run(
             self.namespace,
             ["nft", "-f", "-"],
-            stdin="table inet lab {\ncounter circling { }\nchain passing {\n"
+            stdin="table inet lab {\ncounter looping { }\nchain passing {\n"
             f"type filter hook prerouting priority -500;\n{tests}\n}}\n}}\n",
         )
 
-    def circling(self) -> int:
+    def looping(self) -> int:
         """Packets counted so far."""
-        argv = ["nft", "-j", "list", "counter", "inet", "lab", "circling"]
+        argv = ["nft", "-j", "list", "counter", "inet", "lab", "looping"]
         listed = json.loads(self.scene.world.run(self.namespace, argv).stdout)["nftables"]
         return next(int(entry["counter"]["packets"]) for entry in listed if "counter" in entry)
 

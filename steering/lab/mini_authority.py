@@ -1,7 +1,7 @@
 """A small authoritative server, for machines without NSD.
 
-One process, one thread, one selector; UDP and TCP on every address. It reads its orders from
-a JSON file (``Orders``) at the start and at every SIGHUP.
+One process, one thread, one selector; UDP and TCP on every address. It reads its configuration from
+a JSON file (``ServerConfig``) at the start and at every SIGHUP.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _CONNECTIONS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """What the server shall do."""
+class ServerConfig:
+    """The configuration of the server."""
 
     addresses: tuple[str, ...]
     zones: tuple[tuple[str, str], ...]
@@ -38,11 +38,11 @@ class Orders:
     rcode: str | None = None
     """Answer everything with this rcode."""
     before: str = ""
-    """Records in hexadecimal digits, to be put before the authority section of every answer."""
+    """Records in hexadecimal digits, to insert before the authority section of every answer."""
     before_count: int = 0
 
     @classmethod
-    def read(cls, path: Path) -> Orders:
+    def read(cls, path: Path) -> ServerConfig:
         text = json.loads(path.read_text())
         return cls(
             addresses=tuple(text["addresses"]),
@@ -54,14 +54,14 @@ class Orders:
         )
 
     def write(self, path: Path) -> None:
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self)))
-        fresh.rename(path)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(asdict(self)))
+        temporary.rename(path)
 
 
 @dataclass(slots=True)
 class Connection:
-    """One TCP connection and what has arrived on it."""
+    """One TCP connection, and the bytes received on it."""
 
     socket: socket.socket
     received: bytes = b""
@@ -72,33 +72,35 @@ class Server:
     """The server: ``run`` until SIGTERM."""
 
     path: Path
-    _orders: Orders = field(init=False)
+    _config: ServerConfig = field(init=False)
     _answers: Answers = field(default_factory=Answers)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _connections: int = 0
 
     def run(self) -> None:
-        """Serve for ever. Raises OSError if an address cannot be had."""
-        ours, theirs = socket.socketpair()
-        for end in (ours, theirs):
+        """Serve until SIGTERM. Raises OSError if an address can't be bound."""
+        wakeup_read, wakeup_write = socket.socketpair()
+        for end in (wakeup_read, wakeup_write):
             end.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno())
+        signal.set_wakeup_fd(wakeup_write.fileno())
         signal.signal(signal.SIGHUP, lambda *_: None)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._told(ours))
-        self._take_up()
-        for address in self._orders.addresses:
+        self._selector.register(
+            wakeup_read, selectors.EVENT_READ, lambda: self._on_signal(wakeup_read)
+        )
+        self._load()
+        for address in self._config.addresses:
             self._listen(address)
         while True:
             for key, _ in self._selector.select():
                 key.data()
 
-    def _told(self, signals: socket.socket) -> None:
+    def _on_signal(self, signals: socket.socket) -> None:
         signals.recv(4096)
-        self._take_up()
+        self._load()
 
-    def _take_up(self) -> None:
-        self._orders = Orders.read(self.path)
-        self._answers = Answers.of(read_zone(Path(f), name) for name, f in self._orders.zones)
+    def _load(self) -> None:
+        self._config = ServerConfig.read(self.path)
+        self._answers = Answers.of(read_zone(Path(f), name) for name, f in self._config.zones)
 
     def _listen(self, address: str) -> None:
         family = socket.AF_INET if Family.of(address) is Family.IPV4 else socket.AF_INET6
@@ -156,17 +158,17 @@ class Server:
         asked = Asked.parse(packet)
         if asked is None:
             return None
-        if self._orders.rcode:
-            reply = Reply(rcode=dns.rcode.from_text(self._orders.rcode))
+        if self._config.rcode:
+            reply = Reply(rcode=dns.rcode.from_text(self._config.rcode))
         else:
             reply = self._answers.reply(asked)
-            if self._orders.before_count:
+            if self._config.before_count:
                 put = Rendered(
-                    count=self._orders.before_count, records=bytes.fromhex(self._orders.before)
+                    count=self._config.before_count, records=bytes.fromhex(self._config.before)
                 )
                 reply = replace(reply, authority=(put, *reply.authority))
         limit = asked.payload if udp else 65_535
-        return reply.render(asked, nsid=self._orders.nsid.encode(), limit=limit)
+        return reply.render(asked, nsid=self._config.nsid.encode(), limit=limit)
 
 
 if __name__ == "__main__":

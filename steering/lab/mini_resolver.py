@@ -1,9 +1,9 @@
 """A small validating resolver, for machines without Unbound.
 
-It answers on 127.0.0.1 port 53 over UDP. Each question goes to the zone's addresses in turn,
-from sockets without a mark, so where the host's own traffic goes. What does not validate is
-asked again at the next address; after three tries the client gets SERVFAIL. Only keys are
-cached; referrals are not followed but given on as they are.
+It answers on 127.0.0.1 port 53 by UDP. Each question goes to the zone's addresses in turn, from
+sockets without a mark, so it takes the path of the host's own traffic. If an answer does not
+validate, the next address is asked; after three tries the client gets SERVFAIL. Only keys are
+cached. Referrals are not followed but passed on.
 """
 
 from __future__ import annotations
@@ -66,26 +66,26 @@ class Resolver:
         self._turn = itertools.cycle(self.settings.addresses)
 
     def resolve(self, query: dns.message.Message) -> dns.message.Message:
-        """The answer a client gets."""
+        """The answer for a client."""
         answer = dns.message.make_response(query, recursion_available=True)
         question = query.question[0]
         zones = [(dns.name.from_text(zone), ds) for zone, ds in self.settings.anchors]
-        holding = [(zone, ds) for zone, ds in zones if question.name.is_subdomain(zone)]
-        if not holding:
+        enclosing = [(zone, ds) for zone, ds in zones if question.name.is_subdomain(zone)]
+        if not enclosing:
             answer.set_rcode(dns.rcode.REFUSED)
             return answer
-        zone, ds = max(holding, key=lambda found: len(found[0]))
+        zone, ds = max(enclosing, key=lambda found: len(found[0]))
         for _ in range(_TRIES):
             try:
                 keys = self._keys_of(zone, ds)
-                heard = self._ask(question.name, question.rdtype)
-                validate(heard, keys, now=time.time())
+                answer_ = self._ask(question.name, question.rdtype)
+                validate(answer_, keys, now=time.time())
             except (BogusError, OSError, dns.exception.DNSException) as error:
                 print(f"{question.name}: {error}", flush=True)
                 continue
-            answer.set_rcode(heard.rcode())
+            answer.set_rcode(answer_.rcode())
             answer.flags |= dns.flags.AD
-            answer.answer, answer.authority = heard.answer, heard.authority
+            answer.answer, answer.authority = answer_.answer, answer_.authority
             return answer
         answer.set_rcode(dns.rcode.SERVFAIL)
         return answer
@@ -93,22 +93,22 @@ class Resolver:
     def _keys_of(self, zone: dns.name.Name, ds: str) -> dns.rrset.RRset:
         until, keys = self._keys.get(zone, (0.0, None))
         if keys is None or until < time.monotonic():
-            heard = self._ask(zone, dns.rdatatype.DNSKEY)
-            keys = trusted_keys(heard, [ds], zone, now=time.time())
+            answer_ = self._ask(zone, dns.rdatatype.DNSKEY)
+            keys = trusted_keys(answer_, [ds], zone, now=time.time())
             self._keys[zone] = (time.monotonic() + _KEYS_LIVE, keys)
         return keys
 
     def _ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message:
         query = dns.message.make_query(name, rdtype, want_dnssec=True, payload=1232)
         query.flags &= ~dns.flags.RD
-        heard, _ = dns.query.udp_with_fallback(query, next(self._turn), timeout=_TIMEOUT)
-        if heard.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            raise BogusError(dns.rcode.to_text(heard.rcode()))
-        return heard
+        answer_, _ = dns.query.udp_with_fallback(query, next(self._turn), timeout=_TIMEOUT)
+        if answer_.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            raise BogusError(dns.rcode.to_text(answer_.rcode()))
+        return answer_
 
 
 def serve(settings: Settings) -> None:
-    """Answer for ever. Raises OSError if port 53 cannot be had."""
+    """Answer until killed. Raises OSError if port 53 can't be bound."""
     resolver = Resolver(settings)
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 53))

@@ -1,8 +1,8 @@
-"""What a small validating client believes: every RRset of a zone signed, now, by its keys.
+"""The validator of the small resolver: every RRset must have a valid signature by the zone's keys.
 
-It checks signatures, and that a denial or an unsigned delegation comes with signed proof; it
-does not check which names an NSEC3 covers. That is enough to fail where a resolver fails when
-an instance is stale, and no reason to use it for anything else.
+It checks signatures, and that a denial or an unsigned delegation comes with a signed proof. It does
+not check which names an NSEC3 covers. That is enough to fail as a resolver does when an instance is
+stale; don't use it for anything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PROOF = (dns.rdatatype.NSEC3, dns.rdatatype.DS)
 
 
 class BogusError(Exception):
-    """An answer that must not be believed; the text says which RRset and why."""
+    """An answer that does not validate; the text has the RRset and the reason."""
 
 
 def validate(message: dns.message.Message, keys: dns.rrset.RRset, *, now: WallTime) -> None:

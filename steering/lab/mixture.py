@@ -1,7 +1,7 @@
-"""Clients that ask several resolvers for every name of the tangled zones, again and again.
+"""Clients that repeatedly ask several resolvers for every name of the tangled zones.
 
-Each resolver is asked all questions in a mixed order, at a steady rate. What nothing is there for
-gets a name that nobody has asked for, so that not all is answered out of caches.
+Each resolver gets all questions in a random order at a steady rate. For missing names and wildcards
+the name is random, so that not all answers come from caches.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from steering.lab.topology import EDGE, Topology
 from steering.model import Family, Instant, Seconds
 
 SILENT = "silent"
-_PATIENCE: Seconds = 10.0
-"""Recursors try for a few seconds before they give up."""
+_TIMEOUT: Seconds = 10.0
+"""Seconds; longer than resolvers try before they give up."""
 _DRAWN: Final = re.compile("-[0-9a-f]{8}")
 
 
@@ -37,30 +37,30 @@ class Mixture:
 
     world: Topology
     resolvers: Mapping[str, str]
-    """Name -> where it listens in the edge namespace."""
+    """Name -> its address in the edge namespace."""
     rate: float
-    """Questions a second to each."""
-    told: dict[str, Counter[str]] = field(init=False)
-    """Resolver -> rcode, or silence -> answers."""
+    """Questions per second to each."""
+    counts: dict[str, Counter[str]] = field(init=False)
+    """Resolver -> rcode, or SILENT -> number."""
     failed: Counter[tuple[str, str, str]] = field(init=False, default_factory=Counter)
-    """Resolver, name (what is drawn at random left out) and type of each SERVFAIL."""
-    _over: threading.Event = field(init=False, default_factory=threading.Event)
-    _asking: list[_Asking] = field(init=False, default_factory=list)
+    """Resolver, name (without its random part) and type of each SERVFAIL."""
+    _ended: threading.Event = field(init=False, default_factory=threading.Event)
+    _clients: list[_Client] = field(init=False, default_factory=list)
     _thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
-        self.told = {name: Counter() for name in self.resolvers}
+        self.counts = {name: Counter() for name in self.resolvers}
         self._thread = threading.Thread(target=self._ask, daemon=True)
 
     def __enter__(self) -> Self:
         rng = random.Random(7)  # noqa: S311 - a mixed order
         for name, at in self.resolvers.items():
-            # Not in the thread: two at once would be handed each other's sockets by the world.
-            self._asking.append(
-                _Asking(
+            # Not in the thread: two threads would get each other's sockets from the lab.
+            self._clients.append(
+                _Client(
                     udp=_connected(self.world, at),
                     name=name,
-                    told=self.told[name],
+                    counts=self.counts[name],
                     failed=self.failed,
                     questions=_questions(random.Random(rng.random())),  # noqa: S311
                 )
@@ -69,29 +69,29 @@ class Mixture:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._ended.set()
         self._thread.join()
-        for one in self._asking:
-            one.udp.close()
+        for client in self._clients:
+            client.udp.close()
 
     def answered(self) -> int:
-        """The fewest answers that one of them gave."""
-        return min(c.total() - c[SILENT] for c in self.told.values())
+        """The fewest answers that one of the resolvers gave."""
+        return min(c.total() - c[SILENT] for c in self.counts.values())
 
     def _ask(self) -> None:
-        while not self._over.wait(1.0 / self.rate):
+        while not self._ended.wait(1.0 / self.rate):
             now = time.monotonic()
-            for one in self._asking:
-                one.hear(now)
-                one.ask(now)
+            for client in self._clients:
+                client.receive(now)
+                client.ask(now)
 
 
 @dataclass(slots=True)
-class _Asking:
+class _Client:
     """One resolver's client."""
 
     udp: socket.socket
-    told: Counter[str]
+    counts: Counter[str]
     name: str
     failed: Counter[tuple[str, str, str]]
     questions: Iterator[tuple[str, str]]
@@ -108,19 +108,19 @@ class _Asking:
         self._waiting[self._number] = (name, rdtype)
         self._order.append((self._number, now))
 
-    def hear(self, now: Instant) -> None:
+    def receive(self, now: Instant) -> None:
         with contextlib.suppress(OSError):
             while packet := self.udp.recv(65_535):
                 number, flags = struct.unpack_from("!HH", packet)
                 if (asked := self._waiting.pop(number, None)) is None:
                     continue
                 rcode = dns.rcode.to_text(dns.rcode.Rcode(flags & 0xF))
-                self.told[rcode] += 1
+                self.counts[rcode] += 1
                 if rcode == "SERVFAIL":
                     self.failed[self.name, _DRAWN.sub("", asked[0]), asked[1]] += 1
-        while self._order and self._order[0][1] < now - _PATIENCE:
+        while self._order and self._order[0][1] < now - _TIMEOUT:
             if self._waiting.pop(self._order.popleft()[0], None):
-                self.told[SILENT] += 1
+                self.counts[SILENT] += 1
 
 
 def _connected(world: Topology, at: str) -> socket.socket:
@@ -131,7 +131,7 @@ def _connected(world: Topology, at: str) -> socket.socket:
 
 
 def _questions(rng: random.Random) -> Iterator[tuple[str, str]]:
-    """All questions in a mixed order, and then again."""
+    """All questions in a random order, repeatedly."""
     both = [(name, rdtype) for name in names() for rdtype in TYPES]
     while True:
         rng.shuffle(both)

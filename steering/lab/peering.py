@@ -1,7 +1,7 @@
-"""An edge host, a router that it tells by BGP, and a site behind the router.
+"""An edge host, a router that it sends routes by BGP, and a site behind the router.
 
-The present namespace is the edge. The router and the site have namespaces of their own, each
-held by a sleeping child; all of it ends with `close`. What runs on the router: ``routers``.
+The present namespace is the edge. The router and the site have namespaces of their own, each held
+by a sleeping child process; all end with `close`. The router's programs are in ``routers``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def run(command: str, *, check: bool = True) -> str:
 
 
 def until(true: Callable[[], object], within: float = 20.0, *, tell: object = "") -> float:
-    """Polls until it is true; the seconds that took."""
+    """Poll until it is true; returns the seconds that it took."""
     started = time.monotonic()
     while not true():
         what = tell() if callable(tell) else tell
@@ -51,7 +51,7 @@ def until(true: Callable[[], object], within: float = 20.0, *, tell: object = ""
 
 
 def passable(place: Path) -> None:
-    """Let others pass through the test's own directories."""
+    """Let other users enter the test's own directories."""
     for folder in (place, *place.parents):
         if folder.is_relative_to(tempfile.gettempdir()) and not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o011)
@@ -121,7 +121,7 @@ class Network:
         return run(" ".join([*(self.enter(name) if name else []), command]), check=check)
 
     def routes(self) -> dict[str, str]:
-        """Host routes that the router's kernel has by a routing protocol: address to next hop."""
+        """Host routes of a routing protocol in the router's kernel: address -> next hop."""
         found: dict[str, str] = {}
         for family in ("-4", "-6"):
             for route in json.loads(self.run("router", f"ip -j {family} route show") or "[]"):
@@ -131,7 +131,7 @@ class Network:
 
     @contextlib.contextmanager
     def program(self, name: str, source: str) -> Iterator[Callable[[], int]]:
-        """Runs a Python program there; the function counts the lines that it printed."""
+        """Run a Python program there; the function returns how many lines it has printed."""
         process = subprocess.Popen(
             [*self.enter(name), sys.executable, "-c", source], stdout=subprocess.PIPE
         )
@@ -179,18 +179,18 @@ def terms(
         local_preference=500,
         communities=frozenset({"64512:5353", NO_EXPORT}),
         large_communities=frozenset({"64512:5353:1"}),
-        user=more.pop("user", "nobody"),  # who is there on every host; nothing else runs in a lab
+        user=more.pop("user", "nobody"),  # exists on every host; nothing else uses it in a lab
         **more,
     )
 
 
 class Host:
-    """The acting half of an agent, by BGP alone: turns as often as it is asked to."""
+    """The BGP half of an agent, which runs a turn at each call."""
 
-    def __init__(self, said: BgpSettings, runtime: Path, *, lease: float = 20.0) -> None:
+    def __init__(self, settings: BgpSettings, runtime: Path, *, lease: float = 20.0) -> None:
         runtime.mkdir(parents=True, exist_ok=True)
         passable(runtime)  # for the speaker's user
-        self.terms, self.runtime, self.lease = said, runtime, lease
+        self.terms, self.runtime, self.lease = settings, runtime, lease
         self.plan: dict[str, str] = {}
         self.allowed = frozenset(ALL)
         self.results: list[object] = []
@@ -201,7 +201,7 @@ class Host:
         return BgpActuator(self.terms, self.runtime, lease=self.lease, may_speak=lambda: True)
 
     def restart(self) -> None:
-        """An agent that ended, and another."""
+        """End the speaker's agent and start another one."""
         self.speaker.close()
         self.speaker = self._new()
         self.speaker.adopt()

@@ -1,7 +1,7 @@
-"""Validating resolvers of the lab: Unbound where it is installed, else our own small one.
+"""Validating resolvers of the lab: Unbound if it is installed, else the embedded small one.
 
-Both answer on 127.0.0.1 port 53 in their namespace, depend on the same anycast addresses and
-have one interface (``Resolving``).
+All answer on 127.0.0.1 port 53 in their namespace, ask the same anycast addresses and have one
+interface (``Resolving``).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from steering.lab.zone import Keys
 from steering.model import Family
 
 LISTENS = "127.0.0.1"
-_PATIENCE = 15.0  # seconds for a program to come up on a busy machine
+_START_LIMIT = 15.0  # seconds for a program to come up on a busy machine
 
 
 class Resolving(abc.ABC):
     """A resolver in one namespace, for the zones whose keys are given.
 
-    ``addresses`` are the nameservers of them all, the world's anycast addresses if left out.
+    ``addresses`` are the nameservers of all zones; by default the lab's anycast addresses.
     """
 
     kind: ClassVar[str]
@@ -48,7 +48,7 @@ class Resolving(abc.ABC):
         self.extra = tuple(extra)
         """Lines for the ``server:`` clause of Unbound's configuration."""
         self.dnstap = dnstap
-        """What its page in the docs says to configure; empty: no dnstap."""
+        """The dnstap configuration from the resolver's page in the docs; empty: no dnstap."""
         self.work = world.work / f"{self.kind}-{namespace}"
         self.work.mkdir(exist_ok=True)
         self._program: Program | None = None
@@ -62,7 +62,7 @@ class Resolving(abc.ABC):
                 raise LabError(f"{self.kind} in {self.namespace} ended{self._program.tail()}")
             return self.ask("resolver.invalid.", "A", timeout=0.3) is not None
 
-        if not poll(answers, timeout=_PATIENCE):
+        if not poll(answers, timeout=_START_LIMIT):
             raise LabError(f"{self.kind} in {self.namespace} is silent{self._program.tail()}")
 
     def stop(self) -> None:
@@ -73,7 +73,7 @@ class Resolving(abc.ABC):
     def ask(
         self, name: str, rdtype: str, *, timeout: float = 5.0, cd: bool = False
     ) -> dns.message.Message | None:
-        """What a client in the same namespace hears; None if nothing within ``timeout`` s."""
+        """The answer to a client in the same namespace; None if none came in ``timeout`` s."""
         query = dns.message.make_query(name, rdtype, want_dnssec=True)
         query.flags |= dns.flags.CD if cd else 0
         with self.world.socket(self.namespace, Family.IPV4) as udp:
@@ -90,10 +90,10 @@ class Resolving(abc.ABC):
 
 
 class Unbound(Resolving):
-    """Unbound, as strict about dates as BIND and Knot are.
+    """Unbound, configured to be as strict about dates as BIND and Knot.
 
-    Out of the box it accepts a signature for a tenth of its lifetime beyond its end (at least
-    an hour, at most a day), which for com. and net. hides the fault for 16.9 hours.
+    By default it accepts a signature for a tenth of its lifetime after its end (at least an hour,
+    at most a day), which for com. and net. hides the fault for 16.9 hours.
     """
 
     kind = "unbound"
@@ -140,7 +140,7 @@ class Unbound(Resolving):
 
 
 _LOCAL_ZONE = "@ 60 IN SOA ns. host. 1 60 60 60 60\n@ 60 IN NS ns.\n"
-"""A zone that each has for itself, so that it answers a first question without upstreams."""
+"""A local zone of each resolver, so that it can answer a first question without upstreams."""
 
 
 class Bind(Resolving):
@@ -218,7 +218,7 @@ class Recursor(Resolving):
 
 
 class MiniResolver(Resolving):
-    """Our own small resolver (``mini_resolver``)."""
+    """The embedded small resolver (``mini_resolver``)."""
 
     kind = "mini"
 
@@ -232,6 +232,6 @@ class MiniResolver(Resolving):
 
 
 def resolver(world: Topology, *, keys: Mapping[str, Keys]) -> Resolving:
-    """Unbound if it is installed, else our own; not started yet."""
+    """Unbound if it is installed, else the embedded one; not started yet."""
     kind = Unbound if find("unbound") else MiniResolver
     return kind(world, keys=keys)

@@ -1,8 +1,8 @@
-"""Validating resolvers of others as they come, for a root of our own.
+"""Commands for the common validating resolvers with their default configuration, for a lab's root.
 
-Each is a function from a folder, the address to listen at, the root's key (a DS record as a line
-of a zone file), the root's address, and what its page in the docs says to configure for dnstap, to
-the command that runs it in the foreground. They are told that and nothing else.
+Each function takes a folder, the address to listen at, the root's key (a DS record as a line of a
+zone file), the root's address, and the dnstap configuration from the resolver's page in the docs.
+It returns the command that runs the resolver in the foreground. Nothing else is configured.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def recursor(folder: Path, listens: str, anchor: str, root: str, dnstap: str) ->
 
 
 def knot(folder: Path, listens: str, anchor: str, root: str, _dnstap: str) -> list[str]:
-    """Knot Resolver, whose dnstap tells nothing of upstreams."""
+    """Knot Resolver, whose dnstap has no upstream messages."""
     path = folder / "conf"
     path.write_text(
         f"net.listen('{listens}', 53, {{ kind = 'dns' }})\nmodules.load('hints')\n"

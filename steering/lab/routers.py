@@ -1,4 +1,4 @@
-"""BIRD, FRR and GoBGP in the router's namespace: started, asked what they believe, stopped."""
+"""BIRD, FRR and GoBGP in the router's namespace: starts them, reads their routes, stops them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from steering.model import Family
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class RouterRoute:
     """One route as a router has it."""
 
     next_hop: str
@@ -37,7 +37,7 @@ class Router(ABC):
         self.peer_as, self.over = peer_as, over
         self.password = ""
         self.announces = 0
-        """Routes of its own that it sends the edge."""
+        """Number of routes of its own that it sends to the edge."""
         self.families: tuple[Family, ...] = tuple(Family)
         self.processes: list[subprocess.Popen[bytes]] = []
         work.mkdir(parents=True, exist_ok=True)
@@ -73,18 +73,18 @@ class Router(ABC):
     def start(self) -> None: ...
 
     @abstractmethod
-    def route(self, address: str) -> Seen | None: ...
+    def route(self, address: str) -> RouterRoute | None: ...
 
     @abstractmethod
     def updates(self) -> int:
-        """What came from the edge since the session is up, of both families.
+        """The UPDATEs from the edge since the session is up, of both families.
 
-        UPDATEs; where a router counts routes instead, these, announced and withdrawn.
+        If a router counts routes instead: the announced and withdrawn ones.
         """
 
     @abstractmethod
     def drop_session(self) -> None:
-        """The router ends the session and lets it come again."""
+        """Let the router end the session; it comes up again."""
 
 
 class Bird(Router):
@@ -123,7 +123,7 @@ class Bird(Router):
     def _ask(self, command: str) -> str:
         return run(f"birdc -s {self.work}/ctl {command}", check=False)
 
-    def route(self, address: str) -> Seen | None:
+    def route(self, address: str) -> RouterRoute | None:
         bits = Family.of(address).bits
         table = "master4" if bits == 32 else "master6"
         text = self._ask(f"show route all {address}/{bits} table {table}")
@@ -137,7 +137,7 @@ class Bird(Router):
         names = {"65535,65281": NO_EXPORT}
         communities = words.get("community", "").strip("()").split(") (")
         communities += words.get("large_community", "").strip("()").split(") (")
-        return Seen(
+        return RouterRoute(
             next_hop=words["next_hop"].split()[0],
             local_preference=int(words["local_pref"]) if "local_pref" in words else None,
             communities=frozenset(
@@ -217,12 +217,12 @@ class Frr(Router):
         )
         return done.stdout
 
-    def route(self, address: str) -> Seen | None:
+    def route(self, address: str) -> RouterRoute | None:
         family = Family.of(address)
         text = self._ask(f"show bgp {family} unicast {address}/{family.bits} json")
         with contextlib.suppress(json.JSONDecodeError):
             for path in json.loads(text or "{}").get("paths", []):
-                return Seen(
+                return RouterRoute(
                     next_hop=path["nexthops"][0]["ip"],
                     local_preference=path.get("locPrf"),
                     communities=frozenset(
@@ -245,9 +245,9 @@ class Frr(Router):
 
 
 class GoBgp(Router):
-    """It keeps a RIB and leaves the kernel to others: here to a BIRD that it reflects to.
+    """GoBGP, which has only a RIB: a BIRD, to which it reflects the routes, installs them.
 
-    Not to FRR's zebra, as it can by itself: 3.10 and the 8.4 of Debian 12 don't speak the same
+    It could use FRR's zebra, but its version 3.10 and the 8.4 of Debian 12 don't work together
     (osrg/gobgp#2681, docs/bgp.md).
     """
 
@@ -301,14 +301,14 @@ class GoBgp(Router):
     def _ask(self, command: str) -> str:
         return self.network.run("router", f"gobgp -p 50051 {command}", check=False)
 
-    def route(self, address: str) -> Seen | None:
+    def route(self, address: str) -> RouterRoute | None:
         family = Family.of(address)
         text = self._ask(f"-j global rib {address}/{family.bits} -a {family}")
         try:
             found: Mapping[str, list[dict[str, Any]]] = json.loads(text or "{}")
         except json.JSONDecodeError:
             return None
-        # While it starts, and when it refuses, the values are no lists of paths.
+        # While it starts, and when it refuses, the values are not lists of paths.
         for path in (p for paths in found.values() if isinstance(paths, list) for p in paths):
             by_type: Mapping[int, Mapping[str, Any]] = {a["type"]: a for a in path["attrs"]}
             reach = by_type.get(14, {}).get("nexthop")
@@ -321,7 +321,7 @@ class GoBgp(Router):
                 f"{c['ASN']}:{c['LocalData1']}:{c['LocalData2']}"
                 for c in by_type.get(32, {}).get("value", [])
             }
-            return Seen(
+            return RouterRoute(
                 next_hop=reach or by_type.get(3, {}).get("nexthop", ""),
                 local_preference=by_type.get(5, {}).get("value"),
                 communities=frozenset(communities),

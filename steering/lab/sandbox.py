@@ -1,12 +1,12 @@
-"""Namespaces that cannot outlive us: where the lab's programs run.
+"""The namespaces in which the lab's programs run; they end with this process.
 
-One init process holds a mount, network and PID namespace (and, for those who are not root,
-a user namespace in which they are). It reads a pipe that only this process writes. However
-this process ends, the pipe closes, the init ends, and the kernel ends every process and
-network namespace inside with it (pid_namespaces(7)). ``/run`` inside is a private tmpfs, so
-named network namespaces are seen by nobody else.
+One init process holds a mount, network and PID namespace; without root also a user namespace with
+a root of its own. It reads a pipe that only this process writes. However this process ends, the
+pipe closes, the init ends, and with it the kernel ends every process and network namespace inside
+(pid_namespaces(7)). ``/run`` inside is a private tmpfs, so named network namespaces are not visible
+outside.
 
-Left to others: what the network looks like (``topology``), what runs in it.
+Other modules: the network (``topology``) and the programs in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 _INIT = "mount -t tmpfs lab /run && echo ready && exec cat >/dev/null"
-_TRIAL = (
+_ATTEMPT = (
     "mount -t tmpfs lab /run && ip netns add a && ip link add x netns a type veth peer name y"
     " && ip -n a rule add pref 9 fwmark 9 table 9 && ip -6 -n a rule add pref 9 fwmark 9 table 9"
 )
@@ -38,23 +38,23 @@ _PROGRAMS = {
     "sh": "dash",
     "cat": "coreutils",
 }
-# What forbids user namespaces to people who are not root, and the value that does.
+# Sysctls that forbid user namespaces to users other than root, and the value that does.
 _FORBIDDING = {
     "kernel/apparmor_restrict_unprivileged_userns": "1",  # Ubuntu 24.04
     "kernel/unprivileged_userns_clone": "0",  # Debian's patch
     "user/max_user_namespaces": "0",  # every kernel
 }
-_SBIN = "/usr/sbin:/sbin"  # not in the PATH of people who are not root
+_SBIN = "/usr/sbin:/sbin"  # often not in the PATH of users other than root
 
 
 class LabError(Exception):
-    """A program of the lab could not do its work; the text holds the end of its log."""
+    """A program of the lab has failed; the text has the end of its log."""
 
 
 class Program:
-    """A program that runs in the lab, known by its process id as seen from outside.
+    """A program in the lab, with its process id as seen from outside.
 
-    It stands for two processes: ``nsenter`` waits outside for the program inside.
+    It consists of two processes: ``nsenter`` waits outside for the program inside.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], *, name: str, log: Path) -> None:
@@ -85,14 +85,14 @@ class Program:
         os.kill(self.pid, number)
 
     def freeze(self) -> None:
-        """Stop the program and its children where they are (SIGSTOP)."""
+        """Stop the program and its children (SIGSTOP)."""
         os.killpg(self._outer.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen program go on (SIGCONT).
+        """Let a frozen program continue (SIGCONT).
 
-        nsenter stops itself when it notices that its child was stopped, which may be after
-        the first SIGCONT; so it is told until it waits again.
+        nsenter stops itself when it notices that its child was stopped, which may be after the
+        first SIGCONT; so the signal is repeated until it waits again.
         """
 
         def waiting() -> bool:
@@ -123,7 +123,7 @@ class Program:
         self._outer.wait()
 
     def tail(self, lines: int = 12) -> str:
-        """The last lines of its log, ready to be put behind an error's text."""
+        """The last lines of its log, to append to an error's text."""
         try:
             text = self.log.read_text(errors="replace").rstrip().splitlines()[-lines:]
         except OSError:
@@ -134,7 +134,7 @@ class Program:
 class Sandbox:
     """The namespaces, from entering the context until leaving it.
 
-    Raises LabError on entering if the machine does not allow them; ``missing`` says why.
+    Raises LabError on entering if the machine does not allow them; ``missing`` has the reason.
     """
 
     def __init__(self, *, work: Path | None = None) -> None:
@@ -157,7 +157,7 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=_environment(),
-            start_new_session=True,  # the terminal's Ctrl-C is for us, not for the lab
+            start_new_session=True,  # the terminal's Ctrl-C is for this process, not for the lab
         )
         if not self._init.stdout or self._init.stdout.readline() != b"ready\n":
             self.close()
@@ -213,8 +213,8 @@ class Sandbox:
             check=False,
         )
         if check and done.returncode:
-            said = (done.stderr or done.stdout).strip()
-            raise LabError(f"{' '.join(argv)} in {namespace or 'the lab'}: {said}")
+            text = (done.stderr or done.stdout).strip()
+            raise LabError(f"{' '.join(argv)} in {namespace or 'the lab'}: {text}")
         return done
 
     def start(
@@ -226,7 +226,7 @@ class Sandbox:
         env: dict[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Program:
-        """Start a program; what it prints goes to ``log`` in the work directory."""
+        """Start a program; its output goes to ``log`` in the work directory."""
         name = Path(argv[0]).name
         path = self.work / (log or f"{name}-{len(self._programs)}.log")
         with path.open("ab") as file:
@@ -245,41 +245,41 @@ class Sandbox:
 
 
 def missing() -> tuple[str, ...]:
-    """What this machine lacks for a lab, in plain words; empty if nothing."""
-    lacks = [
+    """What this machine lacks for a lab, as text; empty if nothing."""
+    lacking = [
         f"the program {program} (package {package}) is not installed"
         for program, package in _PROGRAMS.items()
         if not find(program)
     ]
-    if lacks:
-        return tuple(lacks)
-    trial = subprocess.run(
-        [*_unshare(), "sh", "-c", _TRIAL],
+    if lacking:
+        return tuple(lacking)
+    attempt = subprocess.run(
+        [*_unshare(), "sh", "-c", _ATTEMPT],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         env=_environment(),
         check=False,
     )
-    if trial.returncode == 0:
+    if attempt.returncode == 0:
         return ()
-    said = trial.stderr.strip().splitlines() or [f"exit status {trial.returncode}"]
+    text = attempt.stderr.strip().splitlines() or [f"exit status {attempt.returncode}"]
     if os.geteuid():
         for sysctl, value in _FORBIDDING.items():
             setting = Path("/proc/sys") / sysctl
             if setting.exists() and setting.read_text().strip() == value:
                 name = sysctl.replace("/", ".")
-                return (f"user namespaces are forbidden by the sysctl {name}={value}: {said[-1]}",)
-    return (f"no namespaces can be made here: {said[-1]}",)
+                return (f"user namespaces are forbidden by the sysctl {name}={value}: {text[-1]}",)
+    return (f"namespaces can't be created here: {text[-1]}",)
 
 
 def find(program: str) -> str | None:
-    """Where a program is, also looking where administrators' programs live."""
+    """The path of a program, searched in the sbin directories too; None if there is none."""
     return shutil.which(program, path=_environment()["PATH"])
 
 
 def poll(what: Callable[[], T], *, timeout: float, every: float = 0.01) -> T:
-    """Ask until the answer is true, at most ``timeout`` seconds; the last answer."""
+    """Call until the result is true, for at most ``timeout`` seconds; returns the last result."""
     until = time.monotonic() + timeout
     while not (answer := what()) and time.monotonic() < until:
         time.sleep(every)
@@ -287,7 +287,7 @@ def poll(what: Callable[[], T], *, timeout: float, every: float = 0.01) -> T:
 
 
 def only_child(process: subprocess.Popen[bytes]) -> int | None:
-    """The one child of a process that forks once, or None if it ended before it did."""
+    """The child of a process that forks once, or None if it ended before."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
 
     def child() -> int | None:

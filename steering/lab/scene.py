@@ -1,8 +1,8 @@
-"""A scene: the small internet with everything in it that a story needs.
+"""The small internet with servers, resolver, clients and agent, for the demo and the lab tests.
 
-Authoritative servers behind every path, zones signed like com. and net., a validating
-resolver, clients, and the agent itself as its users run it: `steering run` in the edge
-namespace, told apart from the rest by nothing. The demo and the lab tests play on it.
+Authoritative servers behind every path, zones signed like com. and net., a validating resolver,
+clients, and the agent as operators run it: `steering run` in the edge namespace, without any
+special mode.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.agent import STATUS_PORT, Answer, Seat
-from steering.lab.authority import Authority, Embedded, authority
+from steering.lab.agent import STATUS_PORT, AgentHost, Answer
+from steering.lab.authority import Authority, MiniAuthority, authority
 from steering.lab.clients import Clients
 from steering.lab.resolver import MiniResolver, Resolving, resolver
 from steering.lab.sandbox import PYTHON, LabError, Program
@@ -33,7 +33,7 @@ ZONES = ("com.", "net.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The parts of the agent's configuration that stories vary."""
+    """The parts of the agent's configuration that tests vary."""
 
     interval: str = "1s"
     fast_interval: str = "100ms"
@@ -52,32 +52,32 @@ class Settings:
     policy: str = ""
     """Lines added to the policy."""
     dnstap: bool = False
-    """Listen to the resolver."""
+    """Listen for the resolver's dnstap."""
 
 
 @dataclass(slots=True)
 class Scene:
-    """One story's stage. Enter it, then `serve`, `start_agent` and so on; leaving ends all."""
+    """One such internet. Enter it, then `serve`, `start_agent` and so on; leaving ends all."""
 
     nameservers: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: dict(GTLD_SERVERS))
     sites: Sequence[str] = ("pao", "fra")
     embedded: bool = False
-    """Use the embedded servers and client even where NSD and Unbound are installed."""
+    """Use the embedded servers and client even if NSD and Unbound are installed."""
     count: int = 300
     """Delegations per zone."""
     secure: float = 0.1
-    """Share of them that have a DS, and with it an NSEC3 record of their own."""
+    """Share of the delegations with a DS, and so with an NSEC3 record of their own."""
     load: float = 50.0
     """Client questions per second."""
     spare_keys: int = 0
     """Keys of each zone that sign nothing: ten make a large answer of its DNSKEY RRset."""
     root: bool = False
-    """Serve a root zone as well, and give its key alone to agent and resolver as an anchor."""
+    """Also serve a root zone, and give only its key as an anchor to agent and resolver."""
     mesh: bool = False
     """Links between the remote sites, so that each can run an agent (`fleet`)."""
     work: Path | None = None
-    door: Path | None = None
-    """Ask the agent at this socket: at its port strangers may hold all the places."""
+    status_socket: Path | None = None
+    """Ask the agent at this socket: attackers may use up all connections to its port."""
     world: Topology = field(init=False)
     keys: dict[str, Keys] = field(init=False)
     specs: dict[str, ZoneSpec] = field(init=False)
@@ -103,10 +103,10 @@ class Scene:
         if self.root:
             self.specs["."] = ZoneSpec.root(self.keys.items(), serial=serial)
             self.keys["."] = Keys.fresh()
-        kind = Embedded if self.embedded else authority
+        kind = MiniAuthority if self.embedded else authority
         self.authorities = {
-            path: kind(self.world, way.auth, nsid=f"ns1-{'sin' if path == LOCAL else path}")
-            for path, way in self.world.paths.items()
+            path: kind(self.world, path_.auth, nsid=f"ns1-{'sin' if path == LOCAL else path}")
+            for path, path_ in self.world.paths.items()
         }
         self.resolver = (
             MiniResolver(self.world, keys=self.anchors)
@@ -126,11 +126,11 @@ class Scene:
 
     @property
     def anchors(self) -> dict[str, Keys]:
-        """The keys that are given away as trust anchors: the root's alone, or those of all."""
+        """The keys that are given as trust anchors: only the root's, or those of all zones."""
         return {".": self.keys["."]} if self.root else self.keys
 
     def zones(self, fault: Fault = FRESH, validity: Validity | None = None) -> list[SignedZone]:
-        """All zones, signed now, with a fault if so wished; a root zone is always well."""
+        """All zones, signed now, optionally with a fault; a root zone never has one."""
         return [
             sign(spec, self.keys[zone], validity, fault if zone in ZONES else FRESH)
             for zone, spec in self.specs.items()
@@ -143,7 +143,7 @@ class Scene:
         paths: Iterable[str] | None = None,
         validity: Validity | None = None,
     ) -> WallTime:
-        """Serve the zones behind these paths, all if left out; when the last one does."""
+        """Serve the zones behind these paths, or all; returns the time when all serve them."""
         zones = self.zones(fault, validity)
         for path in self.authorities if paths is None else paths:
             self.authorities[path].serve(zones)
@@ -186,25 +186,25 @@ class Scene:
         return self.config
 
     @property
-    def seat(self) -> Seat:
-        """Where the agent runs."""
-        return Seat(world=self.world, namespace=EDGE, door=self.door)
+    def agent_host(self) -> AgentHost:
+        """The namespace of the agent, to start and ask it."""
+        return AgentHost(world=self.world, namespace=EDGE, status_socket=self.status_socket)
 
     def start_agent(self, *, prefix: Sequence[str] = (), ready: bool = True) -> Program:
         """Run the agent in the edge namespace; by default wait for its first round of probes."""
-        self.agent = self.seat.start(self.config, log=self.log, prefix=prefix)
+        self.agent = self.agent_host.start(self.config, log=self.log, prefix=prefix)
         if ready:
             self.await_ready()
         return self.agent
 
     def await_ready(self) -> None:
-        """Until the agent's first round of probes is done. Raises LabError if it never is."""
+        """Wait for the agent's first round of probes. Raises LabError if it does not come."""
         assert self.agent is not None
-        self.seat.await_ready(self.agent)
+        self.agent_host.await_ready(self.agent)
 
     @property
     def tap(self) -> Path:
-        """The socket of the agent to which a resolver brings dnstap."""
+        """The agent's socket for dnstap."""
         return self.world.work / "run" / "tap"
 
     @property
@@ -219,23 +219,23 @@ class Scene:
         return self.agent.wait(10.0)
 
     def steering(self, *words: str, check: bool = False) -> str:
-        """What a `steering` command prints in the edge namespace, both streams."""
+        """The output of a `steering` command in the edge namespace, both streams."""
         argv = [PYTHON, "-m", "steering", words[0], "--config", str(self.config), *words[1:]]
         done = self.world.run(EDGE, argv, check=check)
         return done.stdout + done.stderr
 
     def api(self, path: str = "/api/v1/status") -> Answer:
-        """One answer of the agent's API. Raises OSError while nobody listens."""
-        return self.seat.api(path)
+        """One answer of the agent's API. Raises OSError while the agent does not listen."""
+        return self.agent_host.api(path)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status code and body of one HTTP request. Raises OSError while nobody listens."""
-        return self.seat.get(path)
+        """Status code and body of one HTTP request. Raises OSError as `api`."""
+        return self.agent_host.get(path)
 
     def events(self) -> list[Answer]:
-        """The events since the last call, one for each address that they are about.
+        """The events since the last call, one for each of their addresses.
 
-        Lines that are no JSON (a traceback) raise LabError.
+        A line that is not JSON (a traceback) raises LabError.
         """
         lines, self._read = added(self.log, self._read)
         try:
@@ -252,14 +252,14 @@ class Scene:
             text = self.world.run(
                 EDGE, ["ip", "-j", family, "route", "show", "table", table], check=False
             ).stdout
-            # Of a table that does not exist `ip` prints an opening bracket and gives up.
+            # For a table that does not exist `ip` prints an opening bracket only.
             for route in json.loads(text) if text.rstrip().endswith("]") else []:
                 found[str(route["dst"])] = str(route.get("gateway", ""))
         return found
 
 
 def _of_each(event: Answer) -> list[Answer]:
-    """An event of several addresses as one of each."""
+    """An event of several addresses as one event for each."""
     addresses = event.pop("addresses", None)
     return [event] if addresses is None else [{**event, "address": a} for a in addresses]
 

@@ -1,9 +1,8 @@
-"""Authoritative servers of others as they come, for the zones that `tangled` has made.
+"""Commands for the common authoritative servers with their default configuration, for `tangled`.
 
-Each is a function from where the zones lie and where to listen to the command that serves them,
-in the foreground; what it needs to be told is written beside the zones. Told is only what it
-can't serve them without. NSD and BIND have signed zones, Knot DNS and PowerDNS as well, or the
-keys to sign by themselves.
+Each function takes a `Place` and returns the command that serves its zones in the foreground. The
+configuration is written beside the zones and has only what the server needs. NSD and BIND get
+signed zones; Knot DNS and PowerDNS get signed zones, or the keys to sign by themselves.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from steering.lab.tangled import UNSIGNED, ZONES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where zones lie, and where they are to be served."""
+    """The folder of the zones, and the addresses to serve them at."""
 
     folder: Path
-    """Of the zones."""
+    """The folder of the zones."""
     signer: str
-    """How they are, or have to be, signed: NSEC, NSEC3, opt-out, or one of a server's own ways."""
+    """How they are, or must be, signed: NSEC, NSEC3, opt-out, or a method of the server itself."""
     addresses: Sequence[str] = ("127.0.0.1",)
     port: int = 53
 
     def own(self, kind: str) -> Path:
-        """A folder for what one server keeps."""
+        """A folder for the files of one server."""
         folder = self.folder / kind
         folder.mkdir(exist_ok=True)
         return folder
@@ -72,7 +71,7 @@ def knot(place: Place) -> list[str]:
 
 
 def knot_signing(place: Place) -> list[str]:
-    """Knot DNS, which signs the zones, or with the signer `lies` each answer."""
+    """Knot DNS, which signs the zones itself, or with the signer `lies` each answer."""
     kind = f"knot-{place.signer}"
     live, nsec3 = place.signer == "lies", place.signer in {"NSEC3", "opt-out"}
     policy = [
@@ -95,26 +94,26 @@ def knot_signing(place: Place) -> list[str]:
 
 
 def pdns(place: Place) -> list[str]:
-    """PowerDNS with its BIND backend, which has the zones signed."""
-    argv, tell = _pdns(place, "pdns", "signed")
+    """PowerDNS with its BIND backend and signed zones."""
+    argv, pdnsutil = _pdns(place, "pdns", "signed")
     for zone in ZONES:
         if zone != UNSIGNED:
-            tell("set-presigned", zone)
+            pdnsutil("set-presigned", zone)
             if place.signer != "NSEC":
-                tell("set-nsec3", zone, f"1 {int(place.signer == 'opt-out')} 0 aabb")
+                pdnsutil("set-nsec3", zone, f"1 {int(place.signer == 'opt-out')} 0 aabb")
     return argv
 
 
 def pdns_signing(place: Place) -> list[str]:
-    """PowerDNS that signs each answer; with the signer `narrow` it makes the gaps up, too."""
-    argv, tell = _pdns(place, f"pdns-{place.signer}", "plain")
+    """PowerDNS, which signs each answer; with the signer `narrow` it also invents the gaps."""
+    argv, pdnsutil = _pdns(place, f"pdns-{place.signer}", "plain")
     for key in sorted(place.folder.glob("K*.private")):
         zone = key.name[1:].partition("+")[0]
         flags = key.with_suffix(".key").read_text().split("DNSKEY")[1].split()[0]
-        tell("import-zone-key", zone, str(key), "active", "ksk" if flags == "257" else "zsk")
+        pdnsutil("import-zone-key", zone, str(key), "active", "ksk" if flags == "257" else "zsk")
         if place.signer != "NSEC":
             more = ("narrow",) if place.signer == "narrow" else ()
-            tell("set-nsec3", zone, f"1 {int(place.signer == 'opt-out')} 0 aabb", *more)
+            pdnsutil("set-nsec3", zone, f"1 {int(place.signer == 'opt-out')} 0 aabb", *more)
     return argv
 
 
@@ -131,7 +130,7 @@ def _knot(place: Place, kind: str, zones: Sequence[str], more: Sequence[str] = (
 
 
 def _pdns(place: Place, kind: str, ending: str) -> tuple[list[str], Callable[..., None]]:
-    """The command that serves, and how its data base is told of a zone."""
+    """The command that serves, and a function that runs pdnsutil on its database."""
     own = place.own(kind)
     (own / "zones").write_text(
         "".join(
@@ -147,12 +146,12 @@ def _pdns(place: Place, kind: str, ending: str) -> tuple[list[str], Callable[...
         ["dname-processing=yes\nreceiver-threads=1\ndistributor-threads=1"],
     )
 
-    def tell(*words: str) -> None:
+    def pdnsutil(*words: str) -> None:
         _run("pdnsutil", "--config-dir", str(own), *words)
 
     (own / "keys").unlink(missing_ok=True)
-    tell("create-bind-db", str(own / "keys"))
-    return [argv[0], f"--config-dir={own}"], tell
+    pdnsutil("create-bind-db", str(own / "keys"))
+    return [argv[0], f"--config-dir={own}"], pdnsutil
 
 
 def _configured(path: Path, argv: Sequence[str], *parts: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
-"""The same zones, signed by BIND's dnssec-signzone instead of by us.
+"""Signs the lab's zones by BIND's dnssec-signzone.
 
-A second, independent signer: what ``zone`` makes is held against it, and the lab tests that
-need many signatures running out at different seconds take its jitter.
+It is a second, independent signer: tests compare the zones of ``zone`` with it. Lab tests that need
+many signatures which expire at different seconds use its jitter.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from steering.model import WallTime
 def signzone(spec: ZoneSpec, keys: Keys, validity: Validity, directory: Path) -> SignedZone:
     """Sign a zone with dnssec-signzone (NSEC3, opt-out, no salt, serial kept).
 
-    ``directory`` takes keys and files. Raises LabError with the program's words if it fails
-    or is not installed.
+    ``directory`` is for keys and files. Raises LabError if the program fails, with its output, or
+    is not installed.
     """
     program = find("dnssec-signzone")
     if program is None:
@@ -49,7 +49,7 @@ def signzone(spec: ZoneSpec, keys: Keys, validity: Validity, directory: Path) ->
 
 
 def read_zone(path: Path, name: str) -> SignedZone:
-    """A zone from its file. Raises dns.exception.DNSException if it is none."""
+    """A zone from its file. Raises dns.exception.DNSException if it is invalid."""
     zone = dns.zone.from_file(str(path), origin=name, relativize=False)
     rrsets = [
         dns.rrset.from_rdata_list(owner, rdataset.ttl, list(rdataset))
@@ -60,5 +60,5 @@ def read_zone(path: Path, name: str) -> SignedZone:
 
 
 def when(instant: WallTime) -> str:
-    """YYYYMMDDHHMMSS in UTC, as RRSIGs write their dates (RFC 4034 3.2)."""
+    """YYYYMMDDHHMMSS in UTC, the text form of dates in RRSIGs (RFC 4034 3.2)."""
     return time.strftime("%Y%m%d%H%M%S", time.gmtime(instant))

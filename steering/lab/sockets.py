@@ -1,8 +1,8 @@
-"""Sockets of another network namespace, handed out.
+"""Makes sockets in another network namespace for this process.
 
-A socket keeps for life the network namespace it was made in. So one small process inside
-makes them on request and passes them out over a UNIX socket (SCM_RIGHTS, unix(7)); the
-caller then speaks from inside a namespace it never entered.
+A socket keeps the network namespace it was made in. So a small process inside makes sockets on
+request and passes them out over a UNIX socket (SCM_RIGHTS, unix(7)); the caller can use a namespace
+that it never entered.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class SocketFactory:
         return socket.socket(fileno=descriptors[0])
 
     def close(self) -> None:
-        """End the process inside: it ends when its request socket closes."""
+        """End the process inside, which ends when its request socket closes."""
         self._ours.close()
 
 
 def serve(requests: socket.socket) -> None:
-    """Make the sockets asked for until nobody asks any more."""
+    """Make sockets on request until the request socket closes."""
     while request := requests.recv(_REQUEST.size, socket.MSG_WAITALL):
         family, kind, mark = _REQUEST.unpack(request)
         with socket.socket(family, kind) as made:

@@ -1,4 +1,4 @@
-"""A file that somebody else writes to, read on from where it was left."""
+"""Reads new lines of a file that another program appends to."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def added(path: Path, since: int) -> tuple[list[bytes], int]:
-    """The whole lines behind so many bytes, and behind how many the next ones come.
+    """The complete lines after an offset, and the offset after them.
 
-    None of a file that is not there yet; the line that is being written waits for its end.
+    A missing file has no lines. An incomplete last line is returned by a later call.
     """
     if not path.exists():
         return [], since

@@ -1,9 +1,9 @@
-"""Zones that are full of what is hard to answer, for servers that nobody here wrote.
+"""Zones with many difficult cases, for real authoritative servers.
 
-Four zones on one server: DNAMEs, aliases into zones below and beside and back, wildcards, empty
-non-terminals that an opt-out gap hides, and a zone below that is not signed. Signed by BIND's
-dnssec-signzone, in three ways. Beside each signed zone lies the same without signatures, with the
-DS records in it, and the keys: for servers that sign what they answer themselves.
+Four zones on one server: DNAMEs, aliases into zones below, beside and back, wildcards, empty
+non-terminals that an opt-out gap hides, and a zone below that is not signed. BIND's dnssec-signzone
+signs them in three ways. Beside each signed zone are the zone without signatures, but with DS
+records, and the keys: for servers that sign by themselves.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ d.ent.e NS ns.other.
 mx MX 10 www.sub
 """,
 }
-"""What each zone holds beside its apex and the nameserver. Children before their parent."""
+"""The content of each zone without its apex and nameserver. Children before their parent."""
 
 ZONES: Final = tuple(TEXTS)
 UNSIGNED: Final = "plain.example."
@@ -56,7 +56,7 @@ _MONTH: Final[Seconds] = 30 * 86_400
 
 
 def names() -> list[str]:
-    """Every owner, a name in its wildcard's place, and what is beside and below."""
+    """Every owner, a name that its wildcard covers, and names beside and below it."""
     found = set()
     for zone, text in TEXTS.items():
         for line in ["ns", *text.splitlines()]:
@@ -90,7 +90,7 @@ def sign(
         keys: of each zone but the unsigned one.
         addresses: of their nameserver.
         ttl: of all records and of denials, in seconds.
-        until: when the signatures run out, a month from now if left out.
+        until: when the signatures expire; by default in a month.
 
     Raises:
         LabError: dnssec-signzone is not installed, or fails.

@@ -1,4 +1,4 @@
-"""The timeline of an incident: ours as measured, beside July 2023 as people lived it."""
+"""The timeline of the demo as measured, beside that of July 2023 with operators acting by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from steering.model import Family, Seconds, WallTime
 
-PEOPLE: Mapping[str, str] = {
+BY_HAND: Mapping[str, str] = {
     "suspected": "66 min (first alert)",
     "confirmed": "9 h 14 min (instance found)",
     "ipv4": "9 h 40 min",
@@ -23,7 +23,7 @@ operator switched its router off on 07-10 18:23 (public incident reports)."""
 
 @dataclass(slots=True, kw_only=True)
 class Timeline:
-    """Instants in UNIX seconds, filled in as they are seen; None: not (yet) seen."""
+    """Times in UNIX seconds, filled in as they are seen; None: not seen (yet)."""
 
     first_expired: WallTime | None = None
     suspected: WallTime | None = None
@@ -40,12 +40,12 @@ class Timeline:
     resolver: str = ""
 
     def after(self, instant: WallTime | None, since: WallTime | None = None) -> Seconds | None:
-        """Seconds from the first expired signature, or from `since`, to an instant."""
+        """Seconds from the first expired signature, or from `since`, to a time."""
         start = self.first_expired if since is None else since
         return None if instant is None or start is None else round(instant - start, 3)
 
     def seconds(self) -> dict[str, object]:
-        """The timeline as it is written: seconds from the first expired signature."""
+        """The timeline for JSON: seconds from the first expired signature."""
         return {
             "suspected_s": self.after(self.suspected),
             "confirmed_s": self.after(self.confirmed),
@@ -65,29 +65,29 @@ class Timeline:
     def rows(self) -> list[tuple[str, str, str]]:
         """(what, here, July 2023) for the closing table."""
         return [
-            ("suspected", _span(self.after(self.suspected)), PEOPLE["suspected"]),
+            ("suspected", _span(self.after(self.suspected)), BY_HAND["suspected"]),
             (
                 "confirmed: bad here, good there",
                 _span(self.after(self.confirmed)),
-                PEOPLE["confirmed"],
+                BY_HAND["confirmed"],
             ),
-            ("IPv4 goes another way", self._family(Family.IPV4), PEOPLE["ipv4"]),
-            ("IPv6 goes another way", self._family(Family.IPV6), PEOPLE["ipv6"]),
+            ("IPv4 steered", self._family(Family.IPV4), BY_HAND["ipv4"]),
+            ("IPv6 steered", self._family(Family.IPV6), BY_HAND["ipv6"]),
             (
                 "last failed client answer",
                 _span(self.after(self.last_failure)),
-                PEOPLE["last_failure"],
+                BY_HAND["last_failure"],
             ),
             (
-                "undone, after the fix",
+                "rolled back, after the fix",
                 _span(self.after(self.rolled_back, self.fixed)),
-                PEOPLE["rollback"],
+                BY_HAND["rollback"],
             ),
         ]
 
     @property
     def complete(self) -> bool:
-        """The incident was seen to begin, to be steered around in both families, and to end."""
+        """Whether the incident began, was steered around in both families, and ended."""
         return None not in (self.suspected, self.confirmed, self.fixed, self.rolled_back) and set(
             self.installed
         ) == set(Family)
@@ -100,10 +100,10 @@ def _span(seconds: Seconds | None) -> str:
     return "not seen" if seconds is None else f"{seconds:.2f} s"
 
 
-def first_told(lines: Iterable[str], table: str) -> dict[str, WallTime]:
-    """Address -> when the kernel told of its route in a table, from `ip -ts monitor route`.
+def route_times(lines: Iterable[str], table: str) -> dict[str, WallTime]:
+    """Address -> time of the kernel's message about its route, from `ip -ts monitor route`.
 
-    Of several messages for one address the first counts; deletions are passed over.
+    Of several messages about one address the first counts; deletions are ignored.
     """
     from datetime import UTC, datetime
 
@@ -115,6 +115,6 @@ def first_told(lines: Iterable[str], table: str) -> dict[str, WallTime]:
             continue
         if f"table {table} " not in f"{rest} ":
             continue
-        moment = datetime.fromisoformat(stamp[1:]).replace(tzinfo=UTC).timestamp()
-        found.setdefault(words[0], moment)
+        time_ = datetime.fromisoformat(stamp[1:]).replace(tzinfo=UTC).timestamp()
+        found.setdefault(words[0], time_)
     return found

@@ -1,4 +1,4 @@
-r"""A small internet: one edge host, its provider, its own backbone, and anycast behind each.
+r"""A small internet: an edge host, its provider, its own backbone, and anycast behind each.
 
 ::
 
@@ -6,22 +6,21 @@ r"""A small internet: one edge host, its provider, its own backbone, and anycast
                       |
                      edge                        resolver, agent, clients
                     /    \
-              bb-pao      bb-fra                 our own links to our remote sites
+              bb-pao      bb-fra                 links to the remote sites
                  |          |
                 pao        fra                   their routers
                  |          |
              auth-pao    auth-fra                the instances *they* reach
 
-With ``mesh`` the remote sites have links between them as well (``bb-fra`` at pao and ``bb-pao``
-at fra), so that each can be an edge host of its own, with an agent that steers through the
-others.
+With ``mesh`` the remote sites also have links between them (``bb-fra`` at pao and ``bb-pao`` at
+fra), so that each can be an edge host of its own, with an agent that steers through the others.
 
-Every ``auth-…`` namespace has the same addresses on its loopback, as anycast does. All links
-are veth pairs with IPv4 and IPv6, without duplicate address detection, so addresses work at
-once. Every namespace's addresses and routes are one list of idempotent ``ip`` commands: it
-builds the world, and it mends a link that was down.
+Every ``auth-…`` namespace has the same addresses on its loopback, as with anycast. All links are
+veth pairs with IPv4 and IPv6, without duplicate address detection, so that addresses work at once.
+The addresses and routes of a namespace are one list of idempotent ``ip`` commands, which builds it
+and also repairs a link that was down.
 
-Left to others: what answers (``authority``), what asks (``resolver``, ``clients``).
+Other modules: the servers (``authority``), the resolver and clients (``resolver``, ``clients``).
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ from steering.model import LOCAL, Family
 EDGE = "edge"
 ISP = "isp"
 
-# Linux asks for these before a link comes up. Loose reverse path filtering (RFC 3704 2.4):
-# an answer may come back another way than the question went.
+# They must be set before a link comes up. Loose reverse path filtering (RFC 3704 2.4): an answer
+# may come back by another link than the question left by.
 _SYSCTLS = {
     "net/ipv4/ip_forward": 1,
     "net/ipv4/conf/all/rp_filter": 2,
@@ -58,12 +57,12 @@ _SYSCTLS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """One way out of the edge host: a link, a router, and the instance behind it."""
+class LabPath:
+    """One path out of the edge host: a link, a router, and the instance behind it."""
 
     name: str
     number: int
-    """0 for the provider, 1, 2, … for our remote sites in their order."""
+    """0 for the provider, 1, 2, … for the remote sites in their order."""
 
     @property
     def router(self) -> str:
@@ -93,13 +92,13 @@ class Way:
 
     @property
     def next_hop(self) -> Mapping[Family, str]:
-        """Where the edge host sends packets that shall go this way."""
+        """The next hop of the edge host for this path."""
         return self.link(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
-    """Another site of ours, as seen from one of them."""
+    """Another site, as seen from one of the sites."""
 
     interface: str
     """The link to it."""
@@ -127,7 +126,7 @@ class Topology:
         self.addresses = tuple(addresses)
         self.sites = tuple(sites)
         self.paths = {
-            name: Way(name=name, number=number) for number, name in enumerate((LOCAL, *sites))
+            name: LabPath(name=name, number=number) for number, name in enumerate((LOCAL, *sites))
         }
         """``local`` and the remote sites by name."""
         self._pairs = tuple(combinations(self.sites, 2)) if mesh else ()
@@ -136,7 +135,7 @@ class Topology:
 
     @staticmethod
     def missing() -> tuple[str, ...]:
-        """What this machine lacks for a world, in plain words; empty if nothing."""
+        """What this machine lacks for the lab, as text; empty if nothing."""
         return missing()
 
     @property
@@ -146,7 +145,7 @@ class Topology:
 
     @property
     def pid(self) -> int:
-        """Process id, seen from outside, of the init process of the world."""
+        """Process id, seen from outside, of the lab's init process."""
         return self._sandbox.pid
 
     def __enter__(self) -> Self:
@@ -167,7 +166,7 @@ class Topology:
         self.close()
 
     def close(self) -> None:
-        """End every process and namespace of the world."""
+        """End every process and namespace of the lab."""
         for factory in self._sockets.values():
             factory.close()
         self._sockets.clear()
@@ -194,11 +193,11 @@ class Topology:
         env: dict[str, str] | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Program:
-        """Start a program that ends with the world at the latest."""
+        """Start a program; it ends with the lab at the latest."""
         return self._sandbox.start(namespace, argv, log=log, env=env, pass_fds=pass_fds)
 
     def ip(self, namespace: str, *words: str) -> str:
-        """What ``ip`` prints in a namespace. Raises LabError if it fails."""
+        """The output of ``ip`` in a namespace. Raises LabError if it fails."""
         return self.run(namespace, ["ip", *words]).stdout
 
     def ip_batch(self, namespace: str, lines: Iterable[str]) -> None:
@@ -213,10 +212,10 @@ class Topology:
         *,
         mark: int = 0,
     ) -> socket.socket:
-        """A socket that lives in a namespace of the world, for use out here.
+        """A socket of a namespace of the lab, for use in this process.
 
-        A socket keeps the network namespace it was made in, so one made inside and handed
-        out sends and receives there. ``mark`` is its SO_MARK.
+        A socket keeps the network namespace it was made in. So a socket that is made inside and
+        passed out sends and receives there. ``mark`` is its SO_MARK.
         """
         if namespace not in self._sockets:
             self._sockets[namespace] = SocketFactory(self._sandbox, namespace)
@@ -228,16 +227,16 @@ class Topology:
 
     def link_up(self, path: str) -> None:
         """Bring a link up again at both ends, with its addresses and routes."""
-        way = self._path(path)
-        for namespace in (way.router, EDGE):
+        path_ = self._path(path)
+        for namespace in (path_.router, EDGE):
             self.ip_batch(namespace, self._configuration(namespace))
 
     def cut(self, path: str) -> None:
-        """Take the far end of a link down: the edge host loses the carrier."""
+        """Take the far end of a link down: the edge host loses carrier."""
         self.ip(self._path(path).router, "link", "set", "dev", EDGE, "down")
 
     def blackhole(self, path: str, *, addresses: Iterable[str] | None = None) -> None:
-        """Let a path's router drop what goes to the addresses, in silence."""
+        """Let a path's router silently drop packets to the addresses."""
         self.ip_batch(
             self._path(path).router,
             (f"route replace blackhole {_host(a)}" for a in self._anycast(addresses)),
@@ -245,23 +244,27 @@ class Topology:
 
     def unblackhole(self, path: str, *, addresses: Iterable[str] | None = None) -> None:
         """End ``blackhole``."""
-        way = self._path(path)
-        self.ip_batch(way.router, (_towards(a, way.inner(2)) for a in self._anycast(addresses)))
+        path_ = self._path(path)
+        self.ip_batch(
+            path_.router, (_route_to(a, path_.inner(2)) for a in self._anycast(addresses))
+        )
 
     def namespace(self, path: str) -> str:
-        """Where the host of a site is: its router, or the edge host for ``local``."""
+        """The namespace of a site's host: its router, or the edge host for ``local``."""
         return EDGE if path == LOCAL else self.paths[path].router
 
     def neighbours(self, path: str) -> Mapping[str, Neighbour]:
         """The other sites, by name, that the host of a site has a link to."""
         if path == LOCAL:
             return {
-                name: Neighbour(interface=way.interface, own=way.link(1), next_hop=way.link(2))
-                for name, way in self.paths.items()
+                name: Neighbour(
+                    interface=path_.interface, own=path_.link(1), next_hop=path_.link(2)
+                )
+                for name, path_ in self.paths.items()
                 if name != LOCAL
             }
-        way = self.paths[path]
-        found = {LOCAL: Neighbour(interface=EDGE, own=way.link(2), next_hop=way.link(1))}
+        path_ = self.paths[path]
+        found = {LOCAL: Neighbour(interface=EDGE, own=path_.link(2), next_hop=path_.link(1))}
         for number, pair in enumerate(self._pairs, start=200):
             if path in pair:
                 end = pair.index(path) + 1
@@ -276,7 +279,7 @@ class Topology:
     def _anycast(self, addresses: Iterable[str] | None) -> tuple[str, ...]:
         return self.addresses if addresses is None else tuple(addresses)
 
-    def _path(self, name: str) -> Way:
+    def _path(self, name: str) -> LabPath:
         return self.paths[LOCAL if name == ISP else name]
 
     def _build(self) -> None:
@@ -311,30 +314,30 @@ class Topology:
         """Addresses and routes of one namespace, as commands that may be repeated."""
         if namespace == EDGE:
             lines = ["link set lo up"]
-            for way in self.paths.values():
-                lines += _interface(way.interface, way.link(1))
+            for path_ in self.paths.values():
+                lines += _interface(path_.interface, path_.link(1))
             return lines + _default(self.paths[LOCAL].next_hop)
-        for way in self.paths.values():
-            if namespace == way.router:
+        for path_ in self.paths.values():
+            if namespace == path_.router:
                 lines = ["link set lo up"]
-                lines += _interface("auth", way.inner(1))
-                if way.name == LOCAL:
-                    lines += _interface(EDGE, way.link(2))
+                lines += _interface("auth", path_.inner(1))
+                if path_.name == LOCAL:
+                    lines += _interface(EDGE, path_.link(2))
                 else:
-                    for other in self.neighbours(way.name).values():
+                    for other in self.neighbours(path_.name).values():
                         lines += _interface(other.interface, other.own)
                 if self._pairs:
-                    lines += _default(way.inner(2))  # where a host of its own has its provider
+                    lines += _default(path_.inner(2))  # its provider, as a host of its own
                 lines += [
-                    f"route replace 10.255.0.0/16 via {way.link(1)[Family.IPV4]}",
-                    f"route replace fd00:ff::/32 via {way.link(1)[Family.IPV6]}",
+                    f"route replace 10.255.0.0/16 via {path_.link(1)[Family.IPV4]}",
+                    f"route replace fd00:ff::/32 via {path_.link(1)[Family.IPV6]}",
                 ]
-                return lines + [_towards(a, way.inner(2)) for a in self.addresses]
-            if namespace == way.auth:
-                lines = ["link set lo up", *_interface("router", way.inner(2))]
-                lines += _default(way.inner(1))
+                return lines + [_route_to(a, path_.inner(2)) for a in self.addresses]
+            if namespace == path_.auth:
+                lines = ["link set lo up", *_interface("router", path_.inner(2))]
+                lines += _default(path_.inner(1))
                 return lines + [f"addr replace {_host(a)} dev lo nodad" for a in self.addresses]
-        raise LabError(f"the world has no namespace {namespace}")
+        raise LabError(f"the lab has no namespace {namespace}")
 
 
 def _addresses(number: int, end: int) -> Mapping[Family, str]:
@@ -360,5 +363,5 @@ def _default(next_hop: Mapping[Family, str]) -> list[str]:
     ]
 
 
-def _towards(address: str, next_hop: Mapping[Family, str]) -> str:
+def _route_to(address: str, next_hop: Mapping[Family, str]) -> str:
     return f"route replace {_host(address)} via {next_hop[Family.of(address)]}"

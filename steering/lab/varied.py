@@ -1,10 +1,10 @@
-"""An edge host with every resolver that we know of, in front of every server that we know of.
+"""An edge host with all common resolvers, and all common authoritative servers behind its paths.
 
 Servers of six kinds (`servers`), each at four addresses, have the zones of `tangled` behind every
-path, and a root above them. Unbound, BIND, PowerDNS Recursor and Knot Resolver run on the edge host
-as they come, told nothing but the root, its key, where to listen and, if they can, to bring their
-dnstap to the agent. Half of each server's addresses belong to an upstream of which the policy names
-one zone, the other half to one with all of them.
+path, and there is a root above them. Unbound, BIND, PowerDNS Recursor and Knot Resolver run on the
+edge host with their default configuration, except for the root, its key, the address to listen at
+and, if they can, dnstap to the agent. Half of each server's addresses belong to an upstream whose
+policy has one zone, the other half to one with all zones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import dns.message
 import dns.rcode
 
 from steering.lab import servers
-from steering.lab.agent import STATUS_PORT, Seat
+from steering.lab.agent import STATUS_PORT, AgentHost
 from steering.lab.resolvers import RESOLVING
 from steering.lab.sandbox import LabError, Program, find, missing, poll
 from steering.lab.servers import Place
@@ -33,33 +33,33 @@ from steering.lab.zone import Keys
 from steering.model import LOCAL, Family, WallTime
 
 SIGNED: Final = ("nsd", "named", "knot", "pdns")
-"""Servers of zones that come signed."""
+"""Servers that get signed zones."""
 SIGNING: Final = {"knot_signing": "opt-out", "pdns_signing": "narrow"}
 """Servers that sign by themselves, and how."""
 SERVERS: Final = (*SIGNED, *SIGNING)
 UPSTREAMS: Final = {"one-zone": ("example.",), "all-zones": tuple(reversed(ZONES))}
 """Upstream -> the zones that its policy names."""
 RESOLVERS: Final = {name: f"127.0.0.{n}" for n, name in enumerate(RESOLVING, start=1)}
-"""Where each listens."""
+"""The address of each resolver."""
 SITE: Final = "pao"
 _PROGRAMS: Final = (
     *("nsd", "named", "knotd", "pdns_server", "dnssec-signzone"),
     *("unbound", "pdns_recursor", "kresd", "nft", "setpriv"),
 )
 TTL: Final = 20
-"""Seconds: resolvers soon ask again."""
+"""Seconds; short, so that resolvers soon ask again."""
 _ROOT: Final = "198.41.0.4"
 _GROUPS: Final = {name: 61_000 + n for n, name in enumerate(RESOLVERS)}
-"""A group for each resolver, by which the kernel counts what it asks."""
+"""A group for each resolver, by which nftables counts its questions."""
 
 
 def lacks() -> tuple[str, ...]:
-    """What this machine has not; empty if nothing."""
+    """What this machine lacks; empty if nothing."""
     return missing() + tuple(f"no {program}" for program in _PROGRAMS if not find(program))
 
 
 def addresses_of(server: str, upstream: str) -> tuple[str, str]:
-    """Where a server of an upstream is."""
+    """The addresses of a server for an upstream."""
     number = 1 + 2 * SERVERS.index(server) + list(UPSTREAMS).index(upstream)
     return f"198.51.100.{number}", f"2001:db8:51::{number}"
 
@@ -71,25 +71,25 @@ def both_of(server: str) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class Varied:
-    """The whole of it. Enter it, then `serve`, `resolve`, `start_agent`; leaving ends all."""
+    """The whole lab. Enter it, then `serve`, `resolve`, `start_agent`; leaving ends all."""
 
     signer: str = "opt-out"
     probe: str = "interval: 10s, fast_interval: 200ms, timeout: 1s"
     dnstap: Mapping[str, str] = field(default_factory=dict)
-    """Resolver -> what its page in the docs says to configure, with the socket of `tap`."""
+    """Resolver -> the dnstap configuration from its page in the docs, with the socket `tap`."""
     world: Topology = field(init=False)
     keys: Mapping[str, Keys] = field(init=False, default_factory=fresh_keys)
     root: Keys = field(init=False, default_factory=Keys.fresh)
     agent: Program | None = field(init=False, default=None)
-    seat: Seat = field(init=False)
+    agent_host: AgentHost = field(init=False)
     programs: dict[tuple[str, str], Program] = field(init=False, default_factory=dict)
-    """Path and server, or edge and resolver."""
+    """(path, server) or (edge, resolver) -> its program."""
     _stack: ExitStack = field(init=False, default_factory=ExitStack)
 
     def __enter__(self) -> Self:
         everywhere = [a for server in SERVERS for a in both_of(server)]
         self.world = self._stack.enter_context(Topology(addresses=everywhere, sites=(SITE,)))
-        self.seat = Seat(world=self.world, namespace=EDGE)
+        self.agent_host = AgentHost(world=self.world, namespace=EDGE)
         for resolver, group in _GROUPS.items():
             self._count(resolver, group)
         for address in list(RESOLVERS.values())[1:]:  # BIND listens at what an interface has
@@ -106,7 +106,7 @@ class Varied:
 
     @property
     def tap(self) -> Path:
-        """The agent's socket."""
+        """The agent's socket for dnstap."""
         return self.world.work / "run" / "tap"
 
     @property
@@ -115,7 +115,7 @@ class Varied:
         return self.world.work / "agent.log"
 
     def serve_root(self) -> None:
-        """A root zone, at the local provider's."""
+        """Serve a root zone behind the local path."""
         local = self.world.paths[LOCAL]
         self.world.ip(local.auth, "addr", "add", f"{_ROOT}/32", "dev", "lo")
         hop = local.inner(2)[Family.IPV4]
@@ -144,7 +144,7 @@ class Varied:
         kinds: Iterable[str] = SERVERS,
         until: WallTime | None = None,
     ) -> None:
-        """Start these servers behind these paths, anew where they run: zones signed until then."""
+        """Start or restart these servers behind these paths, with zones signed until `until`."""
         kinds = tuple(kinds)
         for path in paths:
             folder = self._folder(f"zones-{path}")
@@ -177,25 +177,25 @@ class Varied:
             program = self.world.start(EDGE, [*group, *argv], log=f"{name}.log")
             self.programs[EDGE, name] = program
         for name, listens in RESOLVERS.items():
-            asked = partial(self._says, EDGE, listens, "www.example.", rd=True)
+            asked = partial(self._has_answer, EDGE, listens, "www.example.", rd=True)
             if not poll(asked, timeout=30):
                 tail = self.programs[EDGE, name].tail()
                 raise LabError(f"{name} does not answer{tail}")
 
     def start_agent(self) -> Program:
-        """Run the agent, until its first round of probes is done."""
-        self.agent = self.seat.start(self._configure(), log=self.log)
-        self.seat.await_ready(self.agent)
+        """Start the agent, and wait for its first round of probes."""
+        self.agent = self.agent_host.start(self._configure(), log=self.log)
+        self.agent_host.await_ready(self.agent)
         return self.agent
 
     def asked(self) -> dict[str, int]:
-        """Packets to name servers that each resolver has sent."""
-        told = json.loads(self.world.run(EDGE, ["nft", "-j", "list", "counters"]).stdout)
-        counters = [one["counter"] for one in told["nftables"] if "counter" in one]
+        """The number of packets that each resolver has sent to nameservers."""
+        listed = json.loads(self.world.run(EDGE, ["nft", "-j", "list", "counters"]).stdout)
+        counters = [one["counter"] for one in listed["nftables"] if "counter" in one]
         return {name: c["packets"] for name in RESOLVERS for c in counters if c["name"] == name}
 
     def routes(self) -> str:
-        """The steers' table as `ip` shows it, both families."""
+        """The table of the steers as `ip` shows it, both families."""
         return "".join(
             self.world.run(
                 EDGE, ["ip", family, "route", "show", "table", "5353"], check=False
@@ -247,11 +247,11 @@ class Varied:
 
     def _await_answer(self, path: str, address: str, zone: str) -> None:
         auth = self.world.paths[path].auth
-        if not poll(lambda: self._says(auth, address, zone), timeout=30, every=0.05):
+        if not poll(lambda: self._has_answer(auth, address, zone), timeout=30, every=0.05):
             tails = "".join(program.tail(4) for program in self.programs.values())
             raise LabError(f"{address} behind {path} does not answer{tails}")
 
-    def _says(self, namespace: str, address: str, name: str, *, rd: bool = False) -> bool:
+    def _has_answer(self, namespace: str, address: str, name: str, *, rd: bool = False) -> bool:
         """Whether NOERROR comes back from an address as seen in a namespace."""
         query = dns.message.make_query(name, "SOA", flags=0x100 if rd else 0)
         with self.world.socket(namespace, Family.of(address)) as udp:

@@ -1,13 +1,13 @@
-"""Signed zones like com. and net., and every way in which a copy of one goes bad.
+"""Signed zones like com. and net., and the faults that a copy of one may have.
 
-A zone is planned as a ``ZoneSpec``, signed by ``sign`` with keys made once (``Keys``), and
-handed on as a ``SignedZone``: its RRsets, each with its RRSIGs, as a zone file that any
-server loads. Signed as Verisign signs com. and net.: algorithm 13 (RFC 6605), NSEC3 with
-opt-out, no salt, no iterations (RFC 5155, RFC 9276), a KSK and a ZSK, and a DNSKEY signature
-that outlives those over the data (609,000 s and 15 d 5 min).
+A ``ZoneSpec`` describes a zone, ``sign`` signs it with keys that are made once (``Keys``), and the
+result is a ``SignedZone``: its RRsets, each with its RRSIGs, as a zone file for any server. The
+signing is that of Verisign for com. and net.: algorithm 13 (RFC 6605), NSEC3 with opt-out, no salt,
+no iterations (RFC 5155, RFC 9276), a KSK and a ZSK, and a DNSKEY signature that lasts longer than
+those over the data (609,000 s and 15 d 5 min).
 
-A ``Fault`` is what an instance serves when it is ill. The same RRsets fail on every run: which
-ones is a hash of owner and type, as a copy that froze loses its signatures one RRset at a time.
+A ``Fault`` describes what a faulty instance serves. The same RRsets fail in every run: a hash of
+owner and type selects them, as the signatures of an outdated copy expire one RRset at a time.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Delegation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneSpec:
-    """What a zone holds, before it is signed."""
+    """The content of a zone before it is signed."""
 
     name: str
     serial: int
@@ -73,7 +73,7 @@ class ZoneSpec:
         The serial is the time of the last edit in UNIX seconds, now if left out.
         """
         children = [_delegation(f"d{n:04}.{name}", secure=n < secure * count) for n in range(count)]
-        if name == "net.":  # the home of the nameservers' own names
+        if name == "net.":  # the nameservers' own names are below net.
             children.append(
                 Delegation(
                     name="gtld-servers.net.", nameservers=tuple(GTLD_SERVERS), glue=_GTLD_GLUE
@@ -87,7 +87,7 @@ class ZoneSpec:
 
     @classmethod
     def root(cls, children: Iterable[tuple[str, Keys]], *, serial: int) -> Self:
-        """A root zone above zones on the gTLD servers, which are expected to serve it too."""
+        """A root zone above zones on the gTLD servers, which must serve it too."""
         return cls(
             name=".",
             serial=serial,
@@ -150,17 +150,17 @@ class FaultKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What is wrong, in which share of the RRsets, and whether the apex is spared."""
+    """The kind of fault, the share of affected RRsets, and whether the apex is exempt."""
 
     kind: FaultKind = FaultKind.FRESH
     share: float = 1.0
     spare_apex: bool = False
-    """Leave alone what nearly every denial carries: the apex's RRsets and the NSEC3 records
-    that prove it exists and that it has no wildcard. Without, one in two small shares fails
-    either nothing or nearly everything."""
+    """Exempt what nearly every denial contains: the apex's RRsets, and the NSEC3 records that prove
+    that it exists and has no wildcard. Otherwise a small share often affects either nothing or
+    nearly everything."""
 
     def hits(self, owner: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> bool:
-        """Whether it meets this RRset; the same answer always."""
+        """Whether it affects this RRset; always the same result."""
         digest = hashlib.sha256(owner.to_digestable() + rdtype.to_bytes(2, "big")).digest()
         return int.from_bytes(digest[:4], "big") < self.share * 2**32
 
@@ -170,15 +170,15 @@ FRESH = Fault()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """When signatures are made and how long they live."""
+    """When signatures begin and how long they are valid."""
 
     inception: WallTime
     life: Seconds = DATA_LIFE
     dnskey_life: Seconds = DNSKEY_LIFE
     jitter: Seconds = 0.0
-    """Lives are shortened by up to this much, by hash of the owner."""
+    """Validities are shortened by up to this much, by a hash of the owner."""
     expired_for: Seconds = 3_600
-    """How long ago an expired signature ran out, counted back from ``now``."""
+    """How long before ``now`` an expired signature ended."""
     now: WallTime
 
     @classmethod
@@ -208,7 +208,7 @@ class SignedZone:
         return tuple(r for r in self.rrsets if r.name == apex and soa in (r.rdtype, r.covers))
 
     def write(self, path: Path) -> Path:
-        """Write the zone file whole or not at all."""
+        """Write the zone file atomically."""
         fresh = path.with_suffix(".new")
         fresh.write_text(self.text)
         return fresh.rename(path)
@@ -217,7 +217,7 @@ class SignedZone:
 def sign(
     spec: ZoneSpec, keys: Keys, validity: Validity | None = None, fault: Fault = FRESH
 ) -> SignedZone:
-    """Sign a zone, with a fault if so wished. A few hundred RRsets take well under a second."""
+    """Sign a zone, optionally with a fault. A few hundred RRsets take well below a second."""
     validity = validity or Validity.since()
     apex = dns.name.from_text(spec.name)
     plain = list(unsigned(spec))
@@ -232,10 +232,10 @@ def sign(
         made.append(rrset)
         below = rrset.name.split(len(apex) + 1)[1] if len(rrset.name) > len(apex) else apex
         if below in cuts and rrset.rdtype != dns.rdatatype.DS:
-            continue  # the child's NS and glue are not ours to sign (RFC 4035 2.2)
+            continue  # the child's NS and glue are not signed (RFC 4035 2.2)
         healthy = fault.spare_apex and rrset.name in spared
-        ill = not healthy and fault.hits(rrset.name, rrset.rdtype)
-        kind = fault.kind if ill else FaultKind.FRESH
+        affected = not healthy and fault.hits(rrset.name, rrset.rdtype)
+        kind = fault.kind if affected else FaultKind.FRESH
         made.append(_signatures(rrset, apex, keys, validity, kind))
     return SignedZone(name=spec.name, serial=spec.serial, rrsets=tuple(made))
 
@@ -260,7 +260,7 @@ def unsigned(spec: ZoneSpec) -> Iterator[dns.rrset.RRset]:
 def gtld_servers_zone(*, serial: int) -> SignedZone:
     """The zone of the nameservers' own names, unsigned as the real one is.
 
-    Whoever walks down from a root zone asks for them; who has stub addresses does not.
+    A resolver that starts from a root zone asks for them; one with stub addresses does not.
     """
     spec = ZoneSpec(name="gtld-servers.net.", serial=serial, delegations=())
     hosts = (
@@ -313,7 +313,7 @@ def _apex_proofs(apex: dns.name.Name, chain: list[dns.rrset.RRset]) -> set[dns.n
 def _signatures(
     rrset: dns.rrset.RRset, apex: dns.name.Name, keys: Keys, validity: Validity, kind: FaultKind
 ) -> dns.rrset.RRset:
-    """The RRSIG over one RRset, ill in the way wanted."""
+    """The RRSIG over one RRset, with a fault of this kind."""
     of_keys = rrset.rdtype == dns.rdatatype.DNSKEY
     private, public = (keys.ksk, keys.dnskeys[0]) if of_keys else (keys.zsk, keys.dnskeys[1])
     digest = hashlib.sha256(b"jitter" + rrset.name.to_digestable()).digest()
@@ -339,7 +339,7 @@ def _signatures(
 
 
 def _flipped(rrsig: RRSIG) -> RRSIG:
-    """The signature with one bit turned over."""
+    """The signature with one bit flipped."""
     wrong = bytes([rrsig.signature[0] ^ 1]) + rrsig.signature[1:]
     flipped = rrsig.replace(signature=wrong)
     assert isinstance(flipped, RRSIG)

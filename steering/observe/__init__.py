@@ -1,1 +1,3 @@
-"""Asks the upstreams over every path and classifies what comes back."""
+"""Measures the upstreams: sends probes over every path, reads the resolvers' traffic by dnstap, and
+classifies the answers.
+"""

@@ -1,9 +1,9 @@
-"""One question, and all that can be told of what came of it: for people who look for a cause.
+"""One question and what became of it in detail, for `steering check --sites`.
 
-The prober (`query`) wants answers, and keeps strangers out. This asks what happened instead of
-an answer: its UDP sockets are not connected, so what comes from another address or port, or by
-another link, is seen and told apart. None of that counts as an answer. Over TCP one connection
-carries a question, and when that was answered all others at once, whose answers fill several
+The prober (`query`) needs answers and ignores all else. This module finds out what happened instead
+of an answer: its UDP sockets are not connected, so a packet from another address or port, or by
+another link, is seen and reported. None of those counts as an answer. By TCP one connection carries
+a first question and, when that was answered, all others at once, whose answers fill several
 segments.
 """
 
@@ -23,7 +23,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from steering.model import Family, Instant, Seconds
-from steering.observe.icmp_errors import IcmpError, arrival, complaints, decline, invite
+from steering.observe.icmp_errors import (
+    IcmpError,
+    arrival,
+    disable_errors,
+    enable_errors,
+    read_errors,
+)
 from steering.observe.nonce import random_label
 from steering.observe.probe.echo import Likeness, likeness
 from steering.observe.query import SO_MARK, UNPINNED, ProbePin, query
@@ -31,11 +37,11 @@ from steering.observe.strays import link_name
 
 _HEADER: Final = 12
 _OPT: Final = 11 + 4  # with the empty NSID option that `query` asks by
-_ADDITIONAL: Final = slice(8, 10)  # of a body without its id: how many records follow
+_ADDITIONAL: Final = slice(8, 10)  # ARCOUNT, in a message without its id
 _PORT: Final = 53
 _ROOM: Final = 64
 _TCP_INFO: Final = struct.Struct("=20xI")  # struct tcp_info of linux/tcp.h up to tcpi_rcv_mss
-_GUESS: Final = 536  # TCP_MIN_RCVMSS and TCP_MSS_DEFAULT of net/tcp.h: rcv_mss is that at first
+_GUESS: Final = 536  # TCP_MIN_RCVMSS and TCP_MSS_DEFAULT of net/tcp.h: where rcv_mss begins
 _MTU: Final = {
     Family.IPV4: (socket.IPPROTO_IP, 14),  # IP_MTU of linux/in.h
     Family.IPV6: (socket.IPPROTO_IPV6, 24),  # IPV6_MTU of linux/in6.h
@@ -48,31 +54,31 @@ class Ended(enum.StrEnum):
     ANSWERED = "answered"
     SILENT = "silent"
     ELSEWHERE = "elsewhere"
-    """An answer came from another address or port than was asked."""
+    """An answer came from another address or port than the question went to."""
     ASTRAY = "astray"
     """An answer came in by another link than the path's."""
-    TOLD = "told"
+    ERROR = "error"
     """An ICMP error, or a TCP reset, came instead."""
-    OURS = "ours"
-    """This host's own stack would not have it."""
+    LOCAL_ERROR = "local_error"
+    """This host's own stack refused to send it, or reported the error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """What became of one question, or over TCP of several together."""
+    """What became of one question, or by TCP of several together."""
 
     ended: Ended
     rtt: Seconds | None = None
     octets: int = 0
     """Of the answers."""
     packet: int = 0
-    """Of the largest packet that brought them, without its headers, as far as that is known."""
+    """Of the largest packet that brought them, without its headers; 0 if not known."""
     connected: bool = False
     """By TCP: the handshake was answered."""
     detail: str = ""
     """What came, from where or by which link, for people."""
     errno: int = 0
-    """What the kernel made of it."""
+    """The errno that the kernel derived."""
 
     @property
     def answered(self) -> bool:
@@ -87,7 +93,7 @@ class Sending:
     mark: int | None = None
     pin: ProbePin = UNPINNED
     link: int | None = None
-    """Index of the interface that answers by UDP have to come in by; None for any."""
+    """Index of the interface that answers by UDP must come in by; None for any."""
 
     @property
     def family(self) -> Family:
@@ -95,30 +101,30 @@ class Sending:
 
     @contextlib.contextmanager
     def socket(self, kind: socket.SocketKind) -> Iterator[socket.socket]:
-        """A socket that sends so. Raises OSError: no such source or link, or not permitted."""
+        """A socket set up so. Raises OSError: no such source or link, or not permitted."""
         four = self.family is Family.IPV4
         with socket.socket(socket.AF_INET if four else socket.AF_INET6, kind) as sock:
             sock.setblocking(False)
             if self.mark is not None:
                 sock.setsockopt(socket.SOL_SOCKET, SO_MARK, self.mark)
             self.pin.put_on(sock)
-            invite(sock)
+            enable_errors(sock)
             yield sock
 
 
 def small(zone: str) -> bytes:
-    """The body of a question with a small answer: for the SOA, without EDNS, so 512 octets at most.
+    """The body of a question with a small answer: the SOA, without EDNS, so at most 512 octets.
 
-    A body is what follows the id.
+    The body of a message is what follows its id.
     """
     body = query(zone, "SOA")[:-_OPT]
     return body[: _ADDITIONAL.start] + b"\0\0" + body[_ADDITIONAL.stop :]
 
 
 def large(zones: Sequence[str], rng: random.Random) -> Mapping[str, bytes]:
-    """The bodies of the questions whose answers are the largest that probes get, by what they ask.
+    """The bodies of the questions with the largest answers that probes get, by what they ask.
 
-    The same for all paths, so that their answers can be compared.
+    They are the same for all paths, so that their answers can be compared.
     """
     found: dict[str, bytes] = {}
     for zone in zones:
@@ -130,7 +136,7 @@ def large(zones: Sequence[str], rng: random.Random) -> Mapping[str, bytes]:
 
 
 def route_mtu(sending: Sending) -> int | None:
-    """The size that the kernel believes to fit on this way, which routers may have told it."""
+    """The path MTU that the kernel assumes, perhaps from a router's ICMP; None without a route."""
     try:
         with sending.socket(socket.SOCK_DGRAM) as sock:
             sock.connect((sending.address, _PORT))
@@ -140,7 +146,7 @@ def route_mtu(sending: Sending) -> int | None:
 
 
 def source_of(sending: Sending) -> str | None:
-    """The address that such questions are sent from; None: there is no way there."""
+    """The address that such questions are sent from; None: there is no route."""
     try:
         with sending.socket(socket.SOCK_DGRAM) as sock:
             sock.connect((sending.address, _PORT))
@@ -149,12 +155,12 @@ def source_of(sending: Sending) -> str | None:
         return None
 
 
-async def by_udp(sending: Sending, body: bytes, query_id: int, *, patience: Seconds) -> Exchange:
-    """Ask once, and wait so long for an answer."""
+async def by_udp(sending: Sending, body: bytes, query_id: int, *, time_limit: Seconds) -> Exchange:
+    """Ask once. `time_limit` is how long to wait for an answer."""
     try:
         with sending.socket(socket.SOCK_DGRAM) as sock:
             sock.sendto(_message(query_id, body), (sending.address, _PORT))
-            return await _datagram(sock, sending, _message(query_id, body), patience)
+            return await _datagram(sock, sending, _message(query_id, body), time_limit)
     except OSError as error:
         return _ours(error)
 
@@ -165,19 +171,20 @@ async def by_tcp(
     others: Sequence[bytes],
     query_id: int,
     *,
-    patience: Seconds,
+    time_limit: Seconds,
 ) -> tuple[Exchange, Exchange | None]:
-    """Ask by TCP: the first question, and when that is answered the others all at once.
+    """Ask by TCP: the first question and, when that is answered, all others at once.
 
-    `patience` is for each of the two. The second is None where the first was not answered.
+    `time_limit` is for each of the two steps. The second result is None if the first question was
+    not answered.
     """
     try:
         with sending.socket(socket.SOCK_STREAM) as sock:
-            one = await _first(sock, sending, _message(query_id, first), patience)
+            one = await _first(sock, sending, _message(query_id, first), time_limit)
             if not one.answered or not others:
                 return one, None
             messages = [_message(query_id + n, body) for n, body in enumerate(others, start=1)]
-            return one, await _stream(sock, messages, patience)
+            return one, await _stream(sock, messages, time_limit)
     except OSError as error:
         return _ours(error), None
 
@@ -187,41 +194,41 @@ def _message(query_id: int, body: bytes) -> bytes:
 
 
 def _question(message: bytes) -> bytes:
-    """The question section: all but the header, and the OPT record where there is one."""
+    """The question section: all but the header, and the OPT record if there is one."""
     has_opt = message[10:12] != b"\0\0"
     return message[_HEADER : -_OPT if has_opt else None]
 
 
 def _answers(wire: bytes, message: bytes) -> bool:
-    """Whether it is an answer to this question, whoever sent it."""
+    """Whether it is an answer to this question, from any sender."""
     if len(wire) < _HEADER or wire[:2] != message[:2] or not wire[2] & 0x80:
         return False
     return likeness(wire, _question(message)) is not Likeness.ANOTHER
 
 
 async def _datagram(
-    sock: socket.socket, sending: Sending, message: bytes, patience: Seconds
+    sock: socket.socket, sending: Sending, message: bytes, time_limit: Seconds
 ) -> Exchange:
     asked = time.monotonic()
     instead = Exchange(ended=Ended.SILENT)
-    while await _ready(sock, asked + patience):
-        for said in complaints(sock):
-            if said.ours:
-                return _complained(said)
+    while await _ready(sock, asked + time_limit):
+        for error in read_errors(sock):
+            if error.ours:
+                return _icmp_ended(error)
             if instead.ended is Ended.SILENT:
-                instead = _complained(said)
+                instead = _icmp_ended(error)
         try:
             wire, ancillary, _, peer = sock.recvmsg(65535, _ROOM)
         except OSError:
-            continue  # nothing came, or what was said just now
+            continue  # nothing came, or another error came just now
         if not _answers(wire, message):
             continue
         if peer[:2] != (sending.address, _PORT):
             instead = Exchange(ended=Ended.ELSEWHERE, detail=f"{peer[0]}, port {peer[1]}")
             continue
-        came_by = arrival(ancillary)
-        if sending.link is not None and came_by != sending.link:
-            instead = Exchange(ended=Ended.ASTRAY, detail=link_name(came_by or 0))
+        arrived_by = arrival(ancillary)
+        if sending.link is not None and arrived_by != sending.link:
+            instead = Exchange(ended=Ended.ASTRAY, detail=link_name(arrived_by or 0))
             continue
         return Exchange(
             ended=Ended.ANSWERED,
@@ -233,36 +240,36 @@ async def _datagram(
 
 
 async def _first(
-    sock: socket.socket, sending: Sending, message: bytes, patience: Seconds
+    sock: socket.socket, sending: Sending, message: bytes, time_limit: Seconds
 ) -> Exchange:
     asked = time.monotonic()
-    until = asked + patience
+    until = asked + time_limit
     with contextlib.suppress(BlockingIOError):
         sock.connect((sending.address, _PORT))
     if not await _ready(sock, until, writing=True):
-        said = next(complaints(sock), None)
-        return Exchange(ended=Ended.SILENT) if said is None else _complained(said)
+        error = next(read_errors(sock), None)
+        return Exchange(ended=Ended.SILENT) if error is None else _icmp_ended(error)
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    for said in complaints(sock):
-        return _complained(said)
+    for error in read_errors(sock):
+        return _icmp_ended(error)
     if code:
         return _reset(code)
-    decline(sock)
+    disable_errors(sock)
     found = await _stream(sock, [message], until - time.monotonic())
     return replace(found, rtt=time.monotonic() - asked) if found.answered else found
 
 
-async def _stream(sock: socket.socket, messages: Sequence[bytes], patience: Seconds) -> Exchange:
-    """Send these on a connection that stands, and wait for as many answers."""
+async def _stream(sock: socket.socket, messages: Sequence[bytes], time_limit: Seconds) -> Exchange:
+    """Send these on an established connection, and wait for as many answers."""
     asked = time.monotonic()
     silent = Exchange(ended=Ended.SILENT, connected=True)
     octets, got, buffer = 0, 0, bytearray()
     try:
         sock.send(b"".join(struct.pack("!H", len(each)) + each for each in messages))
-        while await _ready(sock, asked + patience):
+        while await _ready(sock, asked + time_limit):
             piece = sock.recv(65537)
             if not piece:
-                return replace(silent, ended=Ended.TOLD, detail="closed before the answer")
+                return replace(silent, ended=Ended.ERROR, detail="closed before the answer")
             buffer += piece
             while len(buffer) >= 2 and len(buffer) >= (end := 2 + int.from_bytes(buffer[:2])):
                 octets, got = octets + end, got + 1
@@ -281,14 +288,14 @@ async def _stream(sock: socket.socket, messages: Sequence[bytes], patience: Seco
 
 
 def _largest_segment(sock: socket.socket) -> int:
-    """What the kernel has seen come in one segment; it begins with a guess, which is left out."""
-    told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    (seen,) = _TCP_INFO.unpack(told)
+    """The largest segment that the kernel has received; 0 while it has only its initial guess."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    (seen,) = _TCP_INFO.unpack(info)
     return seen if seen > _GUESS else 0
 
 
 async def _ready(sock: socket.socket, until: Instant, *, writing: bool = False) -> bool:
-    """Whether there is something to read, or room to write, until then."""
+    """Whether the socket becomes readable, or writable, before `until`."""
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
     add, remove = (
@@ -305,18 +312,18 @@ async def _ready(sock: socket.socket, until: Instant, *, writing: bool = False) 
     return True
 
 
-def _complained(said: IcmpError) -> Exchange:
+def _icmp_ended(error: IcmpError) -> Exchange:
     return Exchange(
-        ended=Ended.OURS if said.ours else Ended.TOLD,
-        detail=f"{said.by}: {said.what}",
-        errno=said.errno,
+        ended=Ended.LOCAL_ERROR if error.ours else Ended.ERROR,
+        detail=f"{error.by}: {error.what}",
+        errno=error.errno,
     )
 
 
 def _reset(code: int) -> Exchange:
     silent = code == errno.ETIMEDOUT
     return Exchange(
-        ended=Ended.SILENT if silent else Ended.TOLD,
+        ended=Ended.SILENT if silent else Ended.ERROR,
         detail="" if silent else os.strerror(code).lower(),
         errno=code,
     )
@@ -324,5 +331,7 @@ def _reset(code: int) -> Exchange:
 
 def _ours(error: OSError) -> Exchange:
     return Exchange(
-        ended=Ended.OURS, detail=(error.strerror or str(error)).lower(), errno=error.errno or 0
+        ended=Ended.LOCAL_ERROR,
+        detail=(error.strerror or str(error)).lower(),
+        errno=error.errno or 0,
     )

@@ -1,9 +1,9 @@
-"""What an answer to one question has to be like, so that a stranger's packet is not taken for it.
+"""Checks whether a datagram is the answer to one question, so that a forged packet does not count.
 
-The id and the question have to be right (RFC 5452 9.1), the case of the question's letters as it
-was sent where the server gives it back (`echo`), and the link by which it came the one that its
-path uses, where there is only one. What is otherwise is passed over, not taken for a bad answer:
-who sent it is not known.
+The id and the question must match (RFC 5452 9.1). The letter case must be as sent if the server
+echoes it (`echo`). The packet must arrive by the link that its path uses, if that is only one.
+A packet that fails a check is ignored. It does not count as a bad answer, since its sender is
+unknown.
 """
 
 from __future__ import annotations
@@ -18,46 +18,46 @@ from steering.observe.strays import Stray, link_name
 
 _HEADER: Final = 12
 ROOM: Final = 64
-"""Bytes for what tells of a datagram's link: more than struct in6_pktinfo takes (RFC 3542 6)."""
+"""Bytes for ancillary data with a datagram's link: more than struct in6_pktinfo (RFC 3542 6)."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Expected:
-    """The answer that is waited for, and what came instead."""
+    """The answer that a question waits for, and what came instead."""
 
     query_id: bytes
     question: bytes
-    """The question section as it was sent."""
+    """The question section as sent."""
     echo: Echo | None
-    """None: no case is required."""
+    """None: no letter case is required."""
     link: int | None
-    """Index of the interface that it has to come in by; None for any."""
+    """Index of the interface that the answer must come in by; None for any."""
     strays: int = 0
     astray: str = ""
-    """By which link an answer came that was passed over for it."""
-    said: str = ""
-    """What is worth telling of the strays."""
-    _kept: tuple[bytes, Seconds] | None = None
+    """The link of an answer that was ignored because it came by that link."""
+    detail: str = ""
+    """Text about an ignored answer, for people."""
+    _other_case: tuple[bytes, Seconds] | None = None
 
     def stray(self, wire: bytes, rtt: Seconds, ancillary: Ancillary) -> Stray | None:
-        """Why a datagram is not taken for the answer; None: it is the answer."""
+        """Why a datagram is not the answer; None: it is the answer."""
         why = self._why(wire, ancillary)
         if why is not None:
             self.strays += 1
-        if why is Stray.CASE and self._kept is None:
-            self._kept = wire, rtt
+        if why is Stray.CASE and self._other_case is None:
+            self._other_case = wire, rtt
         return why
 
     def second_best(self) -> tuple[bytes, Seconds] | None:
-        """The time is up: an answer in another case, where the server may be one that gives such;
-        and its round-trip time.
+        """When the time is up: an answer in another letter case and its round-trip time, if the
+        server may be one that does not echo the case.
         """
-        if self._kept is None or self.echo is None:
+        if self._other_case is None or self.echo is None:
             return None
-        kept, self._kept = self._kept, None
+        kept, self._other_case = self._other_case, None
         if self.echo.other():
             return kept
-        self.said = "an answer in another case than the question's"
+        self.detail = "an answer in another case than the question's"
         return None
 
     def _why(self, wire: bytes, ancillary: Ancillary) -> Stray | None:
@@ -65,11 +65,11 @@ class Expected:
             return Stray.ID
         like = likeness(wire, self.question)
         if like is Likeness.ANOTHER:
-            self.said = "an answer to another question"
+            self.detail = "an answer to another question"
             return Stray.QUESTION
-        if self.link is not None and (came_by := arrival(ancillary)) != self.link:
-            self.astray = f"{link_name(came_by or 0)}, not by {link_name(self.link)}"
-            self.said = f"an answer came in by {self.astray}"
+        if self.link is not None and (arrived_by := arrival(ancillary)) != self.link:
+            self.astray = f"{link_name(arrived_by or 0)}, not by {link_name(self.link)}"
+            self.detail = f"an answer came in by {self.astray}"
             return Stray.LINK
         if self.echo is None:
             return None

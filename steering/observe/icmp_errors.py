@@ -1,14 +1,14 @@
-"""What is said of a packet of ours on its way: ICMP errors, read from the kernel's queue.
+"""ICMP errors about packets that this program sent, read from the socket's error queue.
 
-Anybody may say so. A router far away that has no route or forbids the port, the nameserver's
-own host, and whoever guesses a socket's random port and makes it up: the kernel checks both
-addresses and both ports, and for TCP the sequence number (RFC 5927 4), but not who sent it.
-Only what comes by the loopback interface is certain: no stranger's packet does, so this host's
-own stack says it. All else is hearsay of a silence. A path's own gateway is no exception, as its
-address can be forged like any other. Nor are we ourselves: where a neighbour does not answer,
-our stack says so by the loopback interface in IPv4, but in IPv6 as if it had come by the link,
-from our own address, which a stranger may write there as well. Whether the gateway is dead the
-kernel knows better, and is asked at every silence.
+Anyone can send such an error: a distant router that has no route or forbids the port, the
+nameserver's own host, or an attacker who guesses the socket's random port. The kernel checks both
+addresses and both ports, and for TCP the sequence number (RFC 5927 4), but not the sender.
+Only an error that arrives by the loopback interface is certain: it comes from this host's own
+stack, since no packet from outside arrives there. Every other error counts as silence. The
+gateway's address can be forged like any other. So can this host's own: if a neighbour does not
+answer, the stack reports it by the loopback interface in IPv4, but in IPv6 by the link, from this
+host's address. Whether the gateway is dead is read from the kernel's neighbour table at every
+silence.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _ARRIVAL: Final = {
     (socket.IPPROTO_IP, 8): struct.Struct("=i8x"),
     (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO): struct.Struct("=16xi"),
 }
-"""struct in_pktinfo, struct in6_pktinfo: the interface that it came by."""
-_MOST: Final = 16
-_LOOPBACK: Final = 1  # LOOPBACK_IFINDEX: of every network namespace
+"""struct in_pktinfo, struct in6_pktinfo: the interface of arrival."""
+_MOST_ERRORS: Final = 16
+_LOOPBACK: Final = 1  # LOOPBACK_IFINDEX, the same in every network namespace
 _ERROR: Final = struct.Struct("=iBBBxII")  # struct sock_extended_err of linux/errqueue.h
 _OFFENDER: Final[dict[int, slice]] = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 _BY_LOCAL, _BY_ICMP, _BY_ICMP6 = 1, 2, 3
 
 _PROHIBITED: Final = "administratively prohibited"
-_WORDS: Final = {
+_MEANINGS: Final = {
     (_BY_ICMP, 3, 0): "network unreachable",
     (_BY_ICMP, 3, 1): "host unreachable",
     (_BY_ICMP, 3, 2): "protocol unreachable",
@@ -60,33 +60,33 @@ _WORDS: Final = {
     (_BY_ICMP6, 1, 6): "route rejected",
     (_BY_ICMP6, 3, 0): "time exceeded in transit",
 }
-"""Origin, type, code -> what it means (RFC 792, RFC 1812 5.2.7.1, RFC 4443 3)."""
+"""(origin, type, code) -> meaning (RFC 792, RFC 1812 5.2.7.1, RFC 4443 3)."""
 
 Ancillary = Iterable[tuple[int, int, bytes]]
-"""What comes beside a message: level, type, value."""
+"""Ancillary data of a received message (cmsg(3)): level, type, value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IcmpError:
-    """One word on a packet of ours: who says what."""
+    """One error about a packet that this program sent."""
 
     by: str
-    """Address of who says so, or "kernel"."""
+    """Address of the sender of the error, or "kernel"."""
     what: str
     errno: int
-    """What the kernel makes of it."""
+    """The errno that the kernel derives from it."""
     ours: bool
-    """It is this host's own stack that says so, for certain."""
+    """Whether this host's own stack reports it, for certain."""
 
 
-def invite(sock: socket.socket) -> None:
-    """Let the kernel keep for a socket what is said of its packets."""
+def enable_errors(sock: socket.socket) -> None:
+    """Let the kernel queue ICMP errors for a socket, and note the interface of each packet."""
     sock.setsockopt(*_RECVERR[sock.family], 1)
     sock.setsockopt(*_PKTINFO[sock.family], 1)
 
 
 def arrival(ancillary: Ancillary) -> int | None:
-    """The index of the interface by which a datagram came to a socket after `invite`."""
+    """The index of the interface that a datagram arrived by, after `enable_errors`."""
     for level, kind, value in ancillary:
         if (shape := _ARRIVAL.get((level, kind))) is not None and len(value) == shape.size:
             (index,) = shape.unpack(value)
@@ -94,27 +94,28 @@ def arrival(ancillary: Ancillary) -> int | None:
     return None
 
 
-def decline(sock: socket.socket) -> None:
-    """End `invite`. On a TCP connection that stands, it would turn hints into its end."""
+def disable_errors(sock: socket.socket) -> None:
+    """Undo `enable_errors`: on an established TCP connection each ICMP error would end it."""
     sock.setsockopt(*_RECVERR[sock.family], 0)
 
 
-def complaints(sock: socket.socket) -> Iterator[IcmpError]:
-    """What has been said meanwhile, the oldest first; taking it clears the socket's error.
+def read_errors(sock: socket.socket) -> Iterator[IcmpError]:
+    """The errors queued so far, the oldest first. Reading them clears the socket's error.
 
-    Only so much at a time: what is left wakes the reader again, and a flood holds up nobody.
+    At most `_MOST_ERRORS` at a time, so that a flood delays nothing: the rest wakes the reader
+    again.
     """
-    for _ in range(_MOST):
+    for _ in range(_MOST_ERRORS):
         try:
             _, ancillary, _, _ = sock.recvmsg(0, 256, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        if (said := complaint(ancillary)) is not None:
-            yield said
+        if (error := parse_error(ancillary)) is not None:
+            yield error
 
 
-def complaint(ancillary: Ancillary) -> IcmpError | None:
-    """The complaint in what came from the error queue; None: there is none in it."""
+def parse_error(ancillary: Ancillary) -> IcmpError | None:
+    """The ICMP error in ancillary data from the error queue; None if it holds none."""
     held = list(ancillary)
     errors = [v for level, kind, v in held if (level, kind) in _ERRORS and len(v) >= _ERROR.size]
     if not errors:
@@ -123,14 +124,14 @@ def complaint(ancillary: Ancillary) -> IcmpError | None:
     number, origin, kind, code, _, _ = _ERROR.unpack_from(error)
     return IcmpError(
         by=_offender(error[_ERROR.size :]),
-        what=_WORDS.get((origin, kind, code)) or os.strerror(number).lower(),
+        what=_MEANINGS.get((origin, kind, code)) or os.strerror(number).lower(),
         errno=number,
         ours=origin == _BY_LOCAL or arrival(held) == _LOOPBACK,
     )
 
 
 def _offender(address: bytes) -> str:
-    """SO_EE_OFFENDER: a socket address, of no family where nobody is known."""
+    """SO_EE_OFFENDER as text: a socket address, whose family is 0 if the sender is unknown."""
     family = int.from_bytes(address[:2], sys.byteorder)
     part = _OFFENDER.get(family)
     if part is None or len(address) < part.stop:

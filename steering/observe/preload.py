@@ -1,9 +1,8 @@
-"""What other packages would import when they first need it: loaded before anything depends on it.
+"""Loads at the start the modules that libraries would import only when they first need them.
 
-dnspython imports the module of a record type with the first record of it, which is whatever an
-upstream puts into an answer; the standard library its codecs and its pool of threads. A process
-that has no descriptor left, or whose files were replaced by an upgrade, can't import, and the
-error comes up wherever that was.
+dnspython imports the module of a record type with the first record of that type, so an upstream's
+answer decides when. The standard library does the same for codecs and for its thread pool. Such an
+import fails if the process has no descriptor left, or if an upgrade has replaced its files.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _LOADED: Final = (concurrent.futures.thread, encodings.idna, encodings.latin_1, 
 
 
 def load_everything() -> None:
-    """Import what is imported late elsewhere. Takes some ten milliseconds and 0.5 MB."""
+    """Import these modules now. Takes some ten milliseconds and 0.5 MB."""
     for module in _LOADED:
         importlib.import_module(module.__name__)
     dns.rdata.load_all_types()  # type: ignore[no-untyped-call]

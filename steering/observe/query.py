@@ -1,16 +1,19 @@
-"""One question on its way: a fresh UDP socket, TCP where the answer was truncated.
+"""Sends one question and waits for its answer: by UDP, and by TCP if the answer was truncated.
 
-Callbacks of the event loop and no tasks: hundreds of questions may be under way while a
-server is silent. Each socket has its own random port, is connected (so strangers' packets
-do not come in) and marked before it is connected (so the mark chooses the route and the
-source address). Datagrams that are not like its answer (`expected_answer`) are passed over, since
-a stranger's packet must not end the wait: one a turn of the loop, so that a flood of them delays
-nothing, and after some of them the question goes by TCP, where a handshake shows that whoever
-answers also gets what is sent to the address. That is why a stream's packets may come by any
-link. Nor does an ICMP error end the wait, of whoever it be, which is only
-remembered: an answer that comes all the same counts, and where none comes it is the silence
-that a router spoke of. So a forged one does nothing that silence does not. TCP alone is
-ended by one, as the kernel gives up (it has checked the sequence number): a silence as well.
+It uses callbacks of the event loop, not tasks: hundreds of questions may be under way while a
+server is silent. Each question has a socket of its own with a random port. The socket is marked
+before it is connected, so that the mark chooses the route and the source address. It is connected,
+so that packets from other addresses do not come in.
+
+A datagram that is not the answer (`expected_answer`) is ignored: a forged packet must not end the
+wait. One datagram is read in each turn of the loop, so that a flood delays nothing. After
+MOST_STRAYS of them the question goes by TCP: the handshake shows that the one who answers also
+receives what is sent to the address. That is why packets of a stream may come by any link.
+
+An ICMP error does not end the wait either. It is only remembered: an answer that still comes
+counts, and without one the error explains the silence. So a forged error has no more effect than
+silence. By TCP an error ends the question, as the kernel gives up after it has checked the sequence
+number; that counts as silence too.
 """
 
 from __future__ import annotations
@@ -32,20 +35,21 @@ import dns.rdatatype
 from steering.model import Family, Instant, Seconds, Source
 from steering.observe.dnssec.trust import name_of
 from steering.observe.expected_answer import ROOM, Expected
-from steering.observe.icmp_errors import complaints, decline, invite
+from steering.observe.icmp_errors import disable_errors, enable_errors, read_errors
 from steering.observe.nonce import mixed_case
 from steering.observe.probe.echo import Echo
 from steering.observe.strays import Stray
 
 PAYLOAD: Final = 1232
-"""Bytes of UDP payload we take: what passes everywhere without fragments (DNS flag day 2020)."""
+"""Bytes of UDP payload that are accepted: they pass without fragments (DNS flag day 2020)."""
 
 MOST_STRAYS: Final = 16
-"""Packets that are passed over before a question goes by TCP. Who guesses ids has so many tries
-at a port; who sends that many to each of 28,000 ports within a round trip could bring it about."""
+"""Packets that are ignored before a question goes by TCP. An attacker who guesses ids has so many
+tries at a port. To cause the change to TCP takes that many packets to each of 28,000 ports within a
+round trip."""
 
 _RESET: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE})
-"""What TCP makes of the other end's RST, unless an ICMP error brought it about."""
+"""Errors of TCP after an RST from the other end, unless an ICMP error caused them."""
 SO_MARK: Final = 36  # asm-generic/socket.h; the socket module has no name for it
 _TRAFFIC_CLASS: Final = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)
 _RD, _CD = 0x0100, 0x0010
@@ -59,22 +63,22 @@ class Reply:
 
     wire: bytes | None = None
     error: OSError | None = None
-    """Our own stack or firewall would not have it: it says nothing of the address."""
-    said: str = ""
+    """This host's stack or firewall refused to send; it is no evidence about the address."""
+    instead: str = ""
     """What came instead of an answer, for people."""
     reached: bool = False
     """Something came back from the address itself: a packet of its own, not ICMP."""
     stalled: bool = False
-    """A connection was made, and the answer did not come over it in the time that was left: as long
-    as making it took, at the least. Where it took longer, the path may just be slow."""
+    """A connection was made, but no answer came over it in the rest of the time, which was at least
+    as long as the handshake took. After a longer handshake the path may just be slow."""
     rtt: Seconds | None = None
     over_tcp: bool = False
     astray: str = ""
-    """By which link an answer came that was passed over for it."""
+    """The link of an answer that was ignored because it came by that link."""
 
     @property
     def ours(self) -> bool:
-        """Whether it failed on this host, so that it says nothing of the address."""
+        """Whether it failed on this host, so that it is no evidence about the address."""
         return self.error is not None
 
     @property
@@ -82,29 +86,29 @@ class Reply:
         """What happened, for people."""
         if self.wire is not None:
             return ""
-        way = "TCP: " if self.over_tcp else ""
+        transport = "TCP: " if self.over_tcp else ""
         if self.error is not None:
-            return way + (self.error.strerror or str(self.error))
-        return way + (self.said or "no answer")
+            return transport + (self.error.strerror or str(self.error))
+        return transport + (self.instead or "no answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbePin:
-    """What routers know a question's path by."""
+    """The source address or DSCP by which routers choose a question's path."""
 
     ipv4: str | None = None
-    """Source address of the one family."""
+    """Source address for IPv4."""
     ipv6: str | None = None
     dscp: int | None = None
     interface: str | None = None
-    """Of this host's, to bind to; no router sees it."""
+    """An interface of this host to bind to; routers don't see it."""
 
     def source(self, family: Family) -> str | None:
-        """Source address of this family, where it has one."""
+        """The source address for this family, None if it has none."""
         return self.ipv4 if family is Family.IPV4 else self.ipv6
 
     def sent_from(self, source: Source) -> ProbePin:
-        """The same from this source, unless it has one of its own."""
+        """The same pin with this source, unless it has a source of its own."""
         if self.source(source.family) is not None:
             return self
         if source.family is Family.IPV4:
@@ -112,7 +116,9 @@ class ProbePin:
         return replace(self, ipv6=source.address, interface=source.interface)
 
     def put_on(self, sock: socket.socket) -> None:
-        """Pin a socket not connected yet. Raises OSError: no address or link of this host's."""
+        """Pin a socket before it is connected. Raises OSError: this host has no such address or
+        link.
+        """
         four = sock.family == socket.AF_INET
         if self.dscp is not None:
             # The upper six bits of the field (RFC 2474 section 3).
@@ -130,10 +136,10 @@ UNPINNED: Final = ProbePin()
 def query(
     name: str, rdtype: str, *, recursive: bool = False, rng: random.Random | None = None
 ) -> bytes:
-    """A query's bytes after the id: DO, NSID asked for (RFC 5001), 1232 bytes.
+    """A query's bytes after the id: with DO, a request for the NSID (RFC 5001), 1232 bytes.
 
-    `recursive` is for resolvers: RD and CD, as we check ourselves. The case of the name's letters
-    is drawn from `rng`; without one they are small.
+    `recursive` is for resolvers: it sets RD, and CD, since the answer is validated here. `rng`
+    draws the case of the name's letters; without it they are lower case.
     """
     flags = _RD | _CD if recursive else 0
     asked = name_of(name).to_digestable()
@@ -144,7 +150,7 @@ def query(
 
 
 class Query:
-    """One question under way. `done` is called once, perhaps before the constructor returns."""
+    """One question under way. It calls `done` once, perhaps before the constructor returns."""
 
     def __init__(
         self,
@@ -160,17 +166,18 @@ class Query:
         tcp: bool = False,
         echo: Echo | None = None,
         link: int | None = None,
-        yielding: bool = False,
-        retried: Callable[[], None] | None = None,
-        strayed: Callable[[Stray], None] | None = None,
+        error_ends_wait: bool = False,
+        on_retry: Callable[[], None] | None = None,
+        on_stray: Callable[[Stray], None] | None = None,
         monotonic: Callable[[], Instant] = time.monotonic,
     ) -> None:
-        """Asks at once; `body` is of `query`. `timeout` is in seconds, for UDP and TCP each;
-        `retried` is called when it asks again by TCP. `echo` is what is known of the server,
-        None for one of whom no case is required; `link` the index of the interface that answers
-        have to come in by, None for any; `strayed` is told of each packet that is passed over.
-        `yielding` lets an ICMP error end the wait after all, where somebody else can be asked.
-        Raises no error of a socket's: those are replies.
+        """Asks at once. `body` comes from `query`. `timeout` is in seconds, for UDP and for TCP.
+
+        `on_retry` is called when it asks again by TCP, `on_stray` for each ignored packet. `echo`
+        is what is known of the server's letter case, None if no case is required. `link` is the
+        index of the interface that answers must come in by, None for any. With `error_ends_wait`
+        an ICMP error ends the wait, for callers that can ask another server. Socket errors are not
+        raised: they become replies.
         """
         self._loop = asyncio.get_running_loop()
         self._query = struct.pack("!H", query_id) + body
@@ -181,19 +188,19 @@ class Query:
             link=link,
         )
         self._room = 0 if link is None else ROOM
-        self._strayed = strayed
+        self._on_stray = on_stray
         self._where = (address, port)
         self._mark = mark
         self._pin = pin
         self._done: Callable[[Reply], None] | None = done
-        self._retried = retried
-        self._yielding = yielding
+        self._on_retry = on_retry
+        self._error_ends_wait = error_ends_wait
         self._timeout = timeout
         self._monotonic = monotonic
         self._rtt: Seconds | None = None
         self._reached = False
         self._established = False
-        """A connection was made, in half of the time or less."""
+        """A connection was made, within half of the time."""
         self._tcp = tcp
         self._buffer = bytearray()
         self._socket: socket.socket | None = None
@@ -207,17 +214,17 @@ class Query:
 
     def _start(self) -> None:
         self._asked = self._monotonic()
-        self._said = ""
+        self._icmp = ""
         self._timer = self._loop.call_later(self._timeout, self._give_up)
         try:
             sock = self._open()
             if self._tcp:
-                self._loop.add_writer(sock, self._guarded, self._connected, sock)
+                self._loop.add_writer(sock, self._run_step, self._connected, sock)
             else:
                 sock.send(self._query)
-                self._loop.add_reader(sock, self._guarded, self._datagram, sock)
+                self._loop.add_reader(sock, self._run_step, self._datagram, sock)
         except OSError as error:
-            self._end(error=error)  # nothing has left yet: it is our own
+            self._end(error=error)  # nothing was sent yet: the fault is on this host
 
     def _open(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
@@ -226,53 +233,53 @@ class Query:
         if self._mark is not None:
             sock.setsockopt(socket.SOL_SOCKET, SO_MARK, self._mark)
         self._pin.put_on(sock)
-        invite(sock)
+        enable_errors(sock)
         with contextlib.suppress(BlockingIOError):  # a handshake takes its time
             sock.connect(self._where)
         return sock
 
-    def _guarded(self, step: Callable[[socket.socket], None], sock: socket.socket) -> None:
+    def _run_step(self, step: Callable[[socket.socket], None], sock: socket.socket) -> None:
         try:
             with contextlib.suppress(BlockingIOError):
                 step(sock)
         except OSError as error:
-            if not self._said:
+            if not self._icmp:
                 self._reached |= error.errno in _RESET
-                self._said = error.strerror or str(error)
+                self._icmp = error.strerror or str(error)
             self._end()
 
-    def _listen(self, sock: socket.socket) -> bool:
-        """Take in what was said of our packets; False: that ended it, as our own stack's does."""
-        for said in complaints(sock):
-            if said.ours and said.by != self._where[0]:  # but where the nameserver is this host
-                self._end(error=OSError(said.errno, f"{said.what}, says this host"))
+    def _take_errors(self, sock: socket.socket) -> bool:
+        """Read ICMP errors; False if one ended the question, as those of this host's stack do."""
+        for error in read_errors(sock):
+            if error.ours and error.by != self._where[0]:  # unless the nameserver is this host
+                self._end(error=OSError(error.errno, f"{error.what}, reported by this host"))
                 return False
-            self._said = f"{said.by}: {said.what}"
-        if self._said and self._yielding:
+            self._icmp = f"{error.by}: {error.what}"
+        if self._icmp and self._error_ends_wait:
             self._give_up()
             return False
         return True
 
     def _datagram(self, sock: socket.socket) -> None:
-        if not self._listen(sock):
+        if not self._take_errors(sock):
             return
         try:
             wire, ancillary, _, _ = sock.recvmsg(65535, self._room)
         except OSError:
-            return  # one more was said just now, and wakes us again; or nothing came
+            return  # another error came just now, and wakes the reader again; or nothing came
         rtt = self._monotonic() - self._asked
         why = self._expected.stray(wire, rtt, ancillary)
         self._reached |= why is not Stray.LINK
         if why is None:
             self._take(wire, rtt)
             return
-        if self._strayed is not None:
-            self._strayed(why)
+        if self._on_stray is not None:
+            self._on_stray(why)
         if self._expected.strays >= MOST_STRAYS:
             self._by_tcp()
 
     def _give_up(self) -> None:
-        """The time is up, or nobody will answer."""
+        """The time is up, or no answer will come."""
         if not self._tcp and (kept := self._expected.second_best()) is not None:
             self._take(*kept)
             return
@@ -288,23 +295,23 @@ class Query:
     def _by_tcp(self) -> None:
         self._close()
         self._tcp = True
-        if self._retried is not None:
-            self._retried()
+        if self._on_retry is not None:
+            self._on_retry()
         self._start()
 
     def _connected(self, sock: socket.socket) -> None:
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not self._listen(sock):
+        if not self._take_errors(sock):
             return
         if code:
             raise OSError(code, os.strerror(code))
-        # Fits any send buffer; raises BlockingIOError where there is no connection yet.
+        # It fits any send buffer. Raises BlockingIOError if there is no connection yet.
         sock.send(struct.pack("!H", len(self._query)) + self._query)
-        decline(sock)
+        disable_errors(sock)
         self._reached = True
         self._established = 2 * (self._monotonic() - self._asked) <= self._timeout
         self._loop.remove_writer(sock)
-        self._loop.add_reader(sock, self._guarded, self._stream, sock)
+        self._loop.add_reader(sock, self._run_step, self._stream, sock)
 
     def _stream(self, sock: socket.socket) -> None:
         piece = sock.recv(65537)
@@ -328,7 +335,7 @@ class Query:
             Reply(
                 wire=wire,
                 error=error,
-                said=self._said or ("" if self._tcp else self._expected.said),
+                instead=self._icmp or ("" if self._tcp else self._expected.detail),
                 reached=self._reached,
                 stalled=stalled,
                 rtt=self._rtt,
@@ -347,28 +354,28 @@ class Query:
             self._socket = None
 
 
-async def inquire(
+async def send_query(
     body: bytes,
     query_id: int,
     address: str,
     *,
-    patience: Seconds,
+    time_limit: Seconds,
     port: int = 53,
     echo: Echo | None = None,
 ) -> Reply:
-    """One question, awaited: for the few that are asked of resolvers."""
+    """Send one question and await its reply: for the few questions to resolvers."""
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-    inquiry = Query(
+    under_way = Query(
         body,
         query_id,
         address,
         done=answer.set_result,
-        timeout=patience,
+        timeout=time_limit,
         port=port,
         echo=echo,
-        yielding=True,
+        error_ends_wait=True,
     )
     try:
         return await answer
     finally:
-        inquiry.cancel()
+        under_way.cancel()

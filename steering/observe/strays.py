@@ -1,7 +1,7 @@
-"""Packets that came to a probe's socket and were no answer to its question.
+"""Counts packets that reach a probe's socket and are no answer to its question.
 
-A stray now and then is an answer that came late. Many are somebody who tries to be taken for a
-nameserver, or a network that brings answers back another way than the questions went.
+A few strays are answers that came late. Many strays mean an attacker who forges answers, or a
+network that returns answers over another link than the questions left by.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from collections.abc import Collection
 from typing import Final
 
 SURE: Final = 3
-"""Questions in a row whose answers came by another link before that is told."""
+"""Questions in a row whose answers came by another link, before that is reported."""
 
 
 class Stray(enum.StrEnum):
-    """Why a packet was passed over."""
+    """Why a packet was ignored."""
 
     ID = "id"
-    """No DNS message, or another query's id."""
+    """Not a DNS message, or the id of another query."""
     QUESTION = "question"
     LINK = "link"
-    """It came in by another link than the one its path uses."""
+    """It came in by another link than the one that its path uses."""
     CASE = "case"
 
 
 class Strays:
-    """What was passed over since the start, by path; and which paths' answers come another way."""
+    """Counts of ignored packets by path since the start; paths whose answers use another link."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, Stray]] = Counter()
@@ -40,30 +40,30 @@ class Strays:
         self.counts[path, why] += 1
 
     def end(self, path: str, family: str, astray: str) -> None:
-        """How a question by UDP ended. `astray`: it has no answer but one by that link."""
+        """Note how a question by UDP ended. `astray`: its only answer came by that link."""
         if astray:
             self._astray[path, family] = (self._astray.get((path, family), (0, ""))[0] + 1, astray)
         else:
             self._astray.pop((path, family), None)
 
     def keep(self, paths: Collection[str]) -> None:
-        """Forget which way the answers came over paths that are there no more."""
+        """Forget the links of paths that no longer exist."""
         self._astray = {pair: seen for pair, seen in self._astray.items() if pair[0] in paths}
 
     @property
     def trouble(self) -> str:
-        """Which paths' answers come another way; empty if none."""
-        told = [
+        """Text of the alarm: paths whose answers come by another link; empty if none."""
+        texts = [
             f"{path} ({family}): answers come in by {astray}, and don't count. If that is how your"
-            f" network works, say `return: any` for the site; else somebody forges them"
+            f" network works, set `return: any` for the site; otherwise they may be forged"
             for (path, family), (times, astray) in sorted(self._astray.items())
             if times >= SURE
         ]
-        return "; ".join(told)
+        return "; ".join(texts)
 
 
 def link_name(index: int) -> str:
-    """The name of a network interface, or its number where it is gone."""
+    """The name of a network interface, or its number if it no longer exists."""
     try:
         return socket.if_indextoname(index)
     except OSError:

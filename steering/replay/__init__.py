@@ -1,1 +1,1 @@
-"""Replay: every turn written down, and run again: as it was, by other policies, by a story."""
+"""Runs a journal again, with its own or other policies; and runs scenarios."""

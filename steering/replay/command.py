@@ -1,7 +1,7 @@
 """`steering replay` and `steering explain --at`: what they print, and their exit codes.
 
-0: as recorded, or told to the end. 1: something came out otherwise than recorded. 2: what
-was given can't be used.
+0: as recorded, or the scenario has ended. 1: a result differs from the recorded one. 2: the input
+can't be used.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from steering.config import ConfigError
 from steering.config.overrides import moment
 from steering.journal.reader import DamagedError, Recording
 from steering.model import LOCAL, Family, Seconds, WallTime
-from steering.replay.incidents import STAGES, Incident, Incidents, moving
+from steering.replay.incidents import STAGES, Incident, Incidents, with_moves
 from steering.replay.rerun import Difference, Rerun, rerun
-from steering.replay.scenario import LoadedScenario, tell
+from steering.replay.scenario import LoadedScenario, load_scenario
 from steering.replay.simulate import Simulation
-from steering.replay.timeline import Timeline, spell, told
+from steering.replay.timeline import Timeline, duration, incident_lines
 from steering.report.log import fields, timestamp
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain
@@ -32,8 +32,8 @@ from steering.report.terminal import coloured, width
 FINE, DIFFERS, WRONG_INPUT = 0, 1, 2
 
 TAKEN = (
-    "With other policies the facts are taken as they were recorded: what was measured while\n"
-    "traffic took the recorded way, how fast was asked, and what live answers showed."
+    "With other policies the facts are used as recorded: what was measured while traffic took\n"
+    "the recorded paths, the rate of probing, and what live answers showed."
 )
 
 
@@ -55,7 +55,7 @@ def when(text: str) -> WallTime:
 
 @dataclass
 class _Progress:
-    """How far it is, on a terminal."""
+    """The progress, on a terminal."""
 
     since: WallTime
     until: WallTime
@@ -88,11 +88,11 @@ def replay(
     try:
         recording = Recording(journal)
     except DamagedError as error:
-        return _wrong(error)
+        return _refuse(error)
     try:
         return _replayed(recording, policies, since, until, as_json=as_json)
     except (DamagedError, ConfigError) as error:
-        return _wrong(error)
+        return _refuse(error)
     finally:
         recording.close()
 
@@ -112,20 +112,22 @@ def _replayed(
     events: list[dict[str, object]] = []
     difference: tuple[WallTime, Difference] | None = None
     turns = 0
-    for again in rerun(recording, policies=policies, since=since, until=until):
-        progress.at(again.wall)
+    for rerun_turn in rerun(recording, policies=policies, since=since, until=until):
+        progress.at(rerun_turn.wall)
         if turns == 0:
-            now.take_up(again.state)
-            then.take_up(again.state)
+            now.begin_at(rerun_turn.state)
+            then.begin_at(rerun_turn.state)
         turns += 1
-        now.see(again.events, again.wall, again.turn.now, again.state)
-        then.see(again.turn.events, again.wall, again.turn.now, again.state)
-        if since is None or again.wall >= since:
-            events += [fields(event, again.wall) for event in again.events if as_json]
+        now.add_turn(rerun_turn.events, rerun_turn.wall, rerun_turn.turn.now, rerun_turn.state)
+        then.add_turn(
+            rerun_turn.turn.events, rerun_turn.wall, rerun_turn.turn.now, rerun_turn.state
+        )
+        if since is None or rerun_turn.wall >= since:
+            events += [fields(event, rerun_turn.wall) for event in rerun_turn.events if as_json]
             if not as_json:
-                _print(timeline.lines(again.events, again.wall))
-        if again.difference is not None:
-            difference = again.wall, again.difference
+                _print(timeline.lines(rerun_turn.events, rerun_turn.wall))
+        if rerun_turn.difference is not None:
+            difference = rerun_turn.wall, rerun_turn.difference
             break
     progress.done()
     if turns == 0:
@@ -140,11 +142,11 @@ def _replayed(
         }
         print(json.dumps(found, ensure_ascii=False))
     else:
-        _print(_after(now, then, difference, turns, other=policies is not None))
+        _print(_conclusion(now, then, difference, turns, other=policies is not None))
     return DIFFERS if difference else FINE
 
 
-def _after(
+def _conclusion(
     now: Incidents,
     then: Incidents,
     difference: tuple[WallTime, Difference] | None,
@@ -152,28 +154,28 @@ def _after(
     *,
     other: bool,
 ) -> Iterator[str]:
-    """What is said below the timeline."""
+    """The lines below the timeline."""
     yield ""
     yield from _incidents("with these policies" if other else "", now)
     if other:
         yield ""
-        yield from _incidents("as it was recorded", then)
+        yield from _incidents("as recorded", then)
         yield ""
         yield TAKEN
     elif difference is None:
-        yield f"{turns} turns: every decision came out as it was recorded"
+        yield f"{turns} turns: every decision is as recorded"
     else:
         wall, what = difference
-        yield f"{timestamp(wall)}: another {what.what} than recorded"
+        yield f"{timestamp(wall)}: {what.what} differs from the recorded one"
         yield f"  recorded: {what.recorded}"
         yield f"  replayed: {what.replayed}"
 
 
 def _incidents(title: str, incidents: Incidents) -> Iterator[str]:
-    moved = list(moving(incidents.all))
+    moved = list(with_moves(incidents.all))
     if title:
         yield f"=== {title}: {sum(one.moves for one in moved)} moves"
-    yield from told(moved)
+    yield from incident_lines(moved)
     others = len(incidents.all) - len(moved)
     if others:
         yield f"{others} incident{'' if others == 1 else 's'} in which nothing was moved"
@@ -181,66 +183,66 @@ def _incidents(title: str, incidents: Incidents) -> Iterator[str]:
         yield "no incident"
 
 
-# --- a story --------------------------------------------------------------------------------
+# --- a scenario -----------------------------------------------------------------------------
 
 
 def scenario(file: Path, *, policies: Path | None = None, as_json: bool = False) -> int:
-    """Tell a story to the engine; the exit code."""
+    """Run a scenario; the exit code."""
     try:
-        story = tell(file, policies=policies)
+        loaded = load_scenario(file, policies=policies)
     except ConfigError as error:
-        return _wrong(error)
-    simulation, incidents = Simulation(story), Incidents()
+        return _refuse(error)
+    simulation, incidents = Simulation(loaded), Incidents()
     timeline = Timeline(colour=coloured(sys.stdout), columns=width())
-    progress = _Progress(story.story.begins, story.story.ends)
+    progress = _Progress(loaded.scenario.begins, loaded.scenario.ends)
     events: list[dict[str, object]] = []
     for turned in simulation:
         progress.at(turned.at)
-        incidents.see(turned.events, turned.at, turned.now, turned.after)
+        incidents.add_turn(turned.events, turned.at, turned.now, turned.after)
         events += [fields(event, turned.at) for event in turned.events if as_json]
         if not as_json:
             _print(timeline.lines(turned.events, turned.at))
     progress.done()
     if as_json:
         found = {
-            "story": story.story.story,
+            "story": loaded.scenario.story,
             "events": events,
             "incidents": [as_data(one) for one in incidents.all],
             "answers": round(simulation.answers),
-            "failed_share": _part(simulation.failed, simulation.answers),
-            "failed_share_unsteered": _part(simulation.would_fail, simulation.answers),
+            "failed_share": _share(simulation.failed, simulation.answers),
+            "failed_share_unsteered": _share(simulation.would_fail, simulation.answers),
         }
         print(json.dumps(found, ensure_ascii=False))
     else:
-        _print(summary(story, simulation, incidents))
+        _print(summary(loaded, simulation, incidents))
     return FINE
 
 
-def summary(story: LoadedScenario, simulation: Simulation, incidents: Incidents) -> Iterator[str]:
-    """What came of a story, beside what people did."""
-    moved = list(moving(incidents.all))
+def summary(loaded: LoadedScenario, simulation: Simulation, incidents: Incidents) -> Iterator[str]:
+    """The results of a scenario, beside those of operators by hand."""
+    moved = list(with_moves(incidents.all))
     yield ""
-    yield f"=== {story.story.story}"
+    yield f"=== {loaded.scenario.story}"
     yield from _incidents("", incidents)
-    people = story.story.people
+    people = loaded.scenario.people
     first = moved[0] if moved else None
     for family, by_hand in ((Family.IPV4, people.ipv4), (Family.IPV6, people.ipv6)):
         took = first.took(family) if first else None
         if by_hand is not None:
-            mine = "never" if took is None else spell(took)
-            yield f"{family} installed after {mine}; people: {spell(by_hand)}"
+            mine = "never" if took is None else duration(took)
+            yield f"{family} installed after {mine}; by hand: {duration(by_hand)}"
     counted = {a: sum(one.moved.get(a, 0) for one in moved) for one in moved for a in one.moved}
     most = max(counted.values(), default=0)
     number = f"{len(counted)} address{'' if len(counted) == 1 else 'es'}"
-    yield f"moves away: {sum(counted.values())} by {number}, {most} at most by one of them"
+    yield f"moves away: {sum(counted.values())} by {number}, at most {most} per address"
     if simulation.answers:
         failed, would = (
-            _part(bad, simulation.answers) for bad in (simulation.failed, simulation.would_fail)
+            _share(bad, simulation.answers) for bad in (simulation.failed, simulation.would_fail)
         )
-        yield f"failed answers to the resolvers: {failed:.4%}; had nothing been steered {would:.4%}"
+        yield f"failed answers to the resolvers: {failed:.4%}; without steering {would:.4%}"
 
 
-def _part(some: float, of: float) -> float:
+def _share(some: float, of: float) -> float:
     return some / of if of else 0.0
 
 
@@ -248,21 +250,21 @@ def _part(some: float, of: float) -> float:
 
 
 def explain_at(journal: Path, address: str, at: WallTime, *, as_json: bool = False) -> int:
-    """Why an address went where it went at a time in the journal; the exit code."""
+    """Explain the path of an address at a time in the journal; the exit code."""
     try:
         recording = Recording(journal)
     except DamagedError as error:
-        return _wrong(error)
+        return _refuse(error)
     last: Rerun | None = None
     try:
-        for again in rerun(recording, since=at, until=at):
-            last = again
+        for rerun_turn in rerun(recording, since=at, until=at):
+            last = rerun_turn
     except DamagedError as error:
-        return _wrong(error)
+        return _refuse(error)
     finally:
         recording.close()
-    if last is None or at - last.wall > _LONG_AGO:
-        return _wrong(f"{journal}: nothing is recorded of that time")
+    if last is None or at - last.wall > _LONGEST_GAP:
+        return _refuse(f"{journal}: no turn is recorded for that time")
     answer = explain(
         Snapshot(
             mode="replayed",
@@ -275,7 +277,7 @@ def explain_at(journal: Path, address: str, at: WallTime, *, as_json: bool = Fal
         address,
     )
     if answer is None:
-        return _wrong(f"{address} was in no policy then")
+        return _refuse(f"{address} was in no policy then")
     if as_json:
         print(json.dumps(answer))
     else:
@@ -284,22 +286,22 @@ def explain_at(journal: Path, address: str, at: WallTime, *, as_json: bool = Fal
     return FINE
 
 
-_LONG_AGO: Seconds = 60.0
-"""A turn comes every second: before a longer gap the agent was not there."""
+_LONGEST_GAP: Seconds = 60.0
+"""Turns come every second: in a longer gap no agent was running."""
 
 
 # --- all ------------------------------------------------------------------------------------
 
 
 def as_data(incident: Incident) -> dict[str, object]:
-    """One incident as JSON: times in RFC 3339, lengths in seconds."""
+    """One incident as JSON: times in RFC 3339, durations in seconds."""
     return {
         "upstream": incident.upstream,
         "first_bad": None if incident.first_bad is None else timestamp(incident.first_bad),
         "began": timestamp(incident.began),
         "ended": None if incident.ended is None else timestamp(incident.ended),
         "after_s": {
-            stage: round(incident.first[stage] - incident.zero, 3)
+            stage: round(incident.first[stage] - incident.start, 3)
             for stage in STAGES
             if stage in incident.first
         },
@@ -310,7 +312,7 @@ def as_data(incident: Incident) -> dict[str, object]:
         },
         "sites": [site for site in incident.sites if site != LOCAL],
         "moves": incident.moves,
-        "moves_again": incident.again,
+        "moves_again": incident.repeated_moves,
         "carried_out": incident.carried_out,
     }
 
@@ -332,7 +334,7 @@ def _print(lines: Iterator[str]) -> None:
         print(line)
 
 
-def _wrong(error: object) -> int:
+def _refuse(error: object) -> int:
     lines = map(str, error.problems) if isinstance(error, ConfigError) else [f"steering: {error}"]
     for line in lines:
         print(line, file=sys.stderr)

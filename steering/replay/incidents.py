@@ -1,4 +1,4 @@
-"""Incidents: from the events of one upstream, how long each stage of its trouble took."""
+"""Incidents: the stages of one upstream's fault and their times, from its events."""
 
 from __future__ import annotations
 
@@ -13,84 +13,84 @@ from steering.rehearsed_events import decision
 
 STAGES = ("suspected", "confirmed", "steered", "proved", "recovered", "released")
 """The events of an incident, in the order of a good one."""
-_ILL = {Health.SUSPECT.word, Health.FAILING.word}
+_BAD = {Health.SUSPECT.word, Health.FAILING.word}
 
 
 @dataclass(slots=True, kw_only=True)
 class Incident:
-    """One upstream's trouble, from the first bad answer until nothing of it is left."""
+    """One upstream's fault, from the first bad answer until nothing is bad or steered."""
 
     upstream: str
     began: WallTime
-    """When it was told of first."""
+    """When its first event came."""
     first_bad: WallTime | None = None
     """The first bad answer over the local path; None: it is not known."""
     ended: WallTime | None = None
     first: dict[str, WallTime] = field(default_factory=dict)
-    """Stage -> when it was reached first."""
+    """Stage -> when an address first reached it."""
     last: dict[str, WallTime] = field(default_factory=dict)
-    """Stage -> when it was reached last."""
-    away: dict[Family, WallTime] = field(default_factory=dict)
+    """Stage -> when an address last reached it."""
+    steered_at: dict[Family, WallTime] = field(default_factory=dict)
     """Family -> when the last of its addresses that ever moved was first steered."""
     moved: dict[str, int] = field(default_factory=dict)
-    """Address -> how often it was steered away from the local path."""
+    """Address -> how often it was steered steered_at from the local path."""
     sites: tuple[str, ...] = ()
     carried_out: bool = True
-    """What was decided in it; False: the agent did not act, and its moves are what would be."""
+    """False: the agent did not act, so the moves are those that it would have made."""
 
     @property
-    def zero(self) -> WallTime:
-        """What its times are counted from."""
+    def start(self) -> WallTime:
+        """The time from which its durations count."""
         return self.began if self.first_bad is None else self.first_bad
 
     @property
     def moves(self) -> int:
-        """Moves away from the local path, of all addresses."""
+        """Moves steered_at from the local path, of all addresses."""
         return sum(self.moved.values())
 
     @property
-    def again(self) -> int:
-        """Moves of addresses that had come back within it."""
+    def repeated_moves(self) -> int:
+        """Moves of addresses that had returned within the incident."""
         return self.moves - len(self.moved)
 
     def took(self, family: Family) -> Seconds | None:
         """From the first bad answer to the last address of a family steered; None: none was."""
-        at = self.away.get(family)
-        return None if at is None else at - self.zero
+        at = self.steered_at.get(family)
+        return None if at is None else at - self.start
 
 
 class Incidents:
-    """Collects them, turn by turn."""
+    """Collects the incidents, turn by turn."""
 
     def __init__(self) -> None:
         self.all: list[Incident] = []
         self._open: dict[str, Incident] = {}
-        self._ill: set[tuple[str, str]] = set()
+        self._bad: set[tuple[str, str]] = set()
         self._steered: dict[str, str] = {}
 
-    def take_up(self, state: State) -> None:
-        """Begin in the middle: what is under way already is no news."""
+    def begin_at(self, state: State) -> None:
+        """Begin at a state: incidents that are under way there."""
         layout = state.layout
         for a, target in enumerate(layout.targets):
             health = Health(int(state.ledger.health[a, 0]))
-            if health.word in _ILL:
-                self._ill.add((target.upstream, target.address))
+            if health.word in _BAD:
+                self._bad.add((target.upstream, target.address))
             if state.plan[a]:
                 self._steered[target.address] = target.upstream
-            if health.word in _ILL or state.plan[a]:
+            if health.word in _BAD or state.plan[a]:
                 self._begin(target.upstream, state.wall)
 
-    def see(self, events: Iterable[Event], wall: WallTime, now: Instant, state: State) -> None:
-        """One turn's events."""
+    def add_turn(self, events: Iterable[Event], wall: WallTime, now: Instant, state: State) -> None:
+        """Add the events of one turn."""
         ending: set[str] = set()
-        for told in events:
-            event = replace(told, event=decision(told.event))  # carried out or not
+        for event_ in events:
+            event = replace(event_, event=decision(event_.event))  # carried out or not
             upstream = event.upstream
             if upstream is None:
                 continue
             if event.event in STAGES:
                 self._reach(event, upstream, wall, now, state)
-                self._open[upstream].carried_out &= told.event == event.event
+                self._open[upstream].carried_out &= event_.event == event.event
             if event.event == "health_changed" and event.path == LOCAL and event.address:
                 self._change(event, upstream)
                 ending.add(upstream)
@@ -122,7 +122,7 @@ class Incidents:
             if event.was == LOCAL:
                 incident.moved[event.address] = incident.moved.get(event.address, 0) + 1
                 if incident.moved[event.address] == 1:
-                    incident.away[Family.of(event.address)] = wall
+                    incident.steered_at[Family.of(event.address)] = wall
             incident.sites = tuple(dict.fromkeys((*incident.sites, event.now)))
             self._steered[event.address] = upstream
         elif event.event == "released":
@@ -130,13 +130,13 @@ class Incidents:
 
     def _change(self, event: Event, upstream: str) -> None:
         key = (upstream, event.address or "")
-        if event.now in _ILL:
-            self._ill.add(key)
+        if event.now in _BAD:
+            self._bad.add(key)
         else:
-            self._ill.discard(key)
+            self._bad.discard(key)
 
     def _going_on(self, upstream: str) -> bool:
-        return upstream in self._steered.values() or any(u == upstream for u, _ in self._ill)
+        return upstream in self._steered.values() or any(u == upstream for u, _ in self._bad)
 
 
 def _first_bad(state: State, upstream: str, wall: WallTime, now: Instant) -> WallTime | None:
@@ -145,6 +145,6 @@ def _first_bad(state: State, upstream: str, wall: WallTime, now: Instant) -> Wal
     return None if np.isnan(first).all() else wall - (now - float(np.nanmin(first)))
 
 
-def moving(incidents: Iterable[Incident]) -> Iterator[Incident]:
-    """Those in which something was steered, or is."""
+def with_moves(incidents: Iterable[Incident]) -> Iterator[Incident]:
+    """The incidents in which an address was or is steered."""
     return (i for i in incidents if i.moved or "proved" in i.first or "released" in i.first)

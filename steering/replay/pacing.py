@@ -1,18 +1,18 @@
-"""How finely a span of a story has to be simulated for its verdicts to stay what they are.
+"""How finely a part of a scenario must be simulated so that the decisions stay the same.
 
-In detail, turn by turn as the agent runs, wherever something is being found out: while
-somebody is suspect or on trial, a proof is open, an address is asked out of curiosity,
-something is ill that is not known to be, or has just changed.
+*Detail*: turn by turn as the agent runs. Used while something is undecided: an address is suspect
+or on trial, a verification is open, an address is probed fast for another reason, a fault is not
+found yet, or something has just changed.
 
-At a *stroll* while traffic is away and a recovery is under way: every question is asked and
-every answer counted, but a turn comes once a second. Recoveries count answers, not turns.
+*Coarse*: every question is asked and every answer counted, but there is one turn a second. Used
+while addresses are steered and a recovery is under way. Recoveries count answers, not turns.
 
-By *leaps* while all that is wrong is known and answered, and nothing recovers: what is steered
-away from is still ill and its bucket as full as at the breach, or its bucket is empty and only
-the hold is waited for. Then a turn comes every two and a half slow rounds, just often enough
-for no answer to grow stale, and each brings one question to every address over every path.
-What is left out are answers that say once more what is known already. Leaps end half a minute
-before the story changes or a hold is over.
+*Leap*: one turn every two and a half slow rounds, just often enough for answers to stay recent,
+with one question to every address over every path. Used while every fault is known and answered,
+and no recovery makes progress: the fault that was steered away from goes on and its bucket is as
+full as at the breach, or the bucket is empty and only the hold remains. The answers that are left
+out would repeat what is known. Leaps end half a minute before the scenario changes or a hold is
+over.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from steering.model import Health, Instant, Seconds, WallTime
 from steering.replay.scenario_answers import ScenarioAnswers
 
 QUIET: Final[Seconds] = 60.0
-"""So long must nothing have happened before the first leap."""
+"""Seconds without an event or step before the first leap."""
 LEAD: Final[Seconds] = 30.0
-
+"""Seconds before a change at which leaps end."""
 
 LEAP: Final = 2.5
-"""Slow rounds to a leap: three are as long as an answer stands for the present."""
+"""Slow rounds in a leap: after three an answer is no longer recent."""
 
 
 class Pacing(enum.Enum):
-    """How fast to go on."""
+    """How finely to simulate."""
 
     DETAIL = enum.auto()
-    STROLL = enum.auto()
+    COARSE = enum.auto()
     LEAP = enum.auto()
 
 
-def pace(
-    state: State, internet: ScenarioAnswers, at: WallTime, *, quiet: Seconds, ahead: Seconds
+def choose_pacing(
+    state: State, servers: ScenarioAnswers, at: WallTime, *, quiet: Seconds, ahead: Seconds
 ) -> Pacing:
-    """How fast the story may go on.
+    """How finely the scenario must be simulated now.
 
     Args:
-        state: as it is.
-        internet: the story's.
-        at: the story's time.
-        quiet: seconds since something happened.
-        ahead: seconds until the story changes.
+        state: the engine's state.
+        servers: the scenario's nameservers.
+        at: the scenario's time.
+        quiet: seconds since the last event or step.
+        ahead: seconds until the scenario changes.
     """
     layout, now = state.layout, state.now
-    if not _settled(state) or not all(
-        _known(state, internet, a, p, at)
+    if not _nothing_open(state) or not all(
+        _as_expected(state, servers, a, p, at)
         for a, p in np.ndindex(layout.shape)
         if p or not state.plan[a]
     ):
@@ -68,48 +68,48 @@ def pace(
     if (
         quiet < QUIET
         or ahead < LEAD + leap(state)
-        or not all(_rests(state, internet, a, at) for a in steered)
+        or not all(_recovery_stands_still(state, servers, a, at) for a in steered)
     ):
-        return Pacing.STROLL if steered else Pacing.DETAIL
+        return Pacing.COARSE if steered else Pacing.DETAIL
     soon = now + LEAD + leap(state)
     waiting = (a for a in steered if _empty(state, a))
-    return Pacing.LEAP if all(_held_until(state, a) > soon for a in waiting) else Pacing.STROLL
+    return Pacing.LEAP if all(_held_until(state, a) > soon for a in waiting) else Pacing.COARSE
 
 
 def leap(state: State) -> Seconds:
-    """What a leap takes."""
+    """The length of a leap."""
     return LEAP * state.layout.interval
 
 
-def _settled(state: State) -> bool:
-    """Nobody is being found out about."""
+def _nothing_open(state: State) -> bool:
+    """Whether no trial and no verification is open, and only steered addresses are probed fast."""
     ledger = state.ledger
     if ledger.trials or ledger.group_trials or (ledger.curious_until > state.now).any():
         return False
-    if not all(proof.proved for proof in state.verifications.values()):
+    if not all(verification.proved for verification in state.verifications.values()):
         return False
     steered = {state.layout.targets[a].address for a in np.flatnonzero(state.plan).tolist()}
     return attention(state).keys() == steered
 
 
-def _known(state: State, internet: ScenarioAnswers, a: int, p: int, at: WallTime) -> bool:
-    """Whether what is so is what is believed of it."""
+def _as_expected(state: State, servers: ScenarioAnswers, a: int, p: int, at: WallTime) -> bool:
+    """Whether the health of an address over a path agrees with the scenario."""
     layout = state.layout
     health = Health(int(state.ledger.health[a, p]))
-    if internet.ill(layout.targets[a], layout.paths[p], at).share == 0:
+    if servers.fault(layout.targets[a], layout.paths[p], at).share == 0:
         late = health is Health.STALE and not breached(layout, a, health)
         return late or health in (Health.HEALTHY, Health.UNKNOWN)
     return health >= Health.SUSPECT
 
 
-def _rests(state: State, internet: ScenarioAnswers, a: int, at: WallTime) -> bool:
-    """Whether nothing moves in the recovery of a steered address."""
+def _recovery_stands_still(state: State, servers: ScenarioAnswers, a: int, at: WallTime) -> bool:
+    """Whether the recovery of a steered address makes no progress."""
     target, local = state.layout.targets[a], state.layout.paths[0]
     bucket = state.ledger.buckets.get((a, 0))
     if bucket is None or bucket.empty:
         return True
-    ill = internet.ill(target, local, at).share > 0 or internet.outdated(target, local, at)
-    return ill and bucket.points >= bucket.clean
+    bad = servers.fault(target, local, at).share > 0 or servers.outdated(target, local, at)
+    return bad and bucket.points >= bucket.clean
 
 
 def _empty(state: State, a: int) -> bool:

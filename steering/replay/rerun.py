@@ -1,10 +1,9 @@
-"""A journal run again through the engine: the same facts, and what comes of them.
+"""Runs a journal through the engine again: the same facts, and the decisions that follow.
 
-With the recorded policies every decision must come out bit for bit as it was written down:
-steps, events and plan at every turn, and at every checkpoint the whole world. With other
-policies the facts are taken as they are: what was measured while traffic went another way
-than it would have gone, how fast was asked, and what live answers showed belong to the plan
-that was in force then.
+With the recorded policies every decision must be equal to the recorded one, bit for bit: steps,
+events and plan of every turn, and the whole state at every checkpoint. With other policies the
+recorded facts are used unchanged: the measurements over a path, the rate of probing, and the live
+answers belong to the plan that was in force then.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from steering.model import Event, Instant, Step, WallTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """The first thing that came out otherwise than it was recorded."""
+    """The first result that differs from the recorded one."""
 
     what: str
     recorded: str
@@ -37,16 +36,16 @@ class Rerun:
     """One turn, run again."""
 
     turn: Turn
-    """As it was recorded."""
+    """The recorded turn."""
     state: State
-    """After it."""
+    """The state after it."""
     steps: tuple[Step, ...]
     events: tuple[Event, ...]
     difference: Difference | None = None
 
     @property
     def wall(self) -> WallTime:
-        """When it was."""
+        """The wall time of the turn."""
         return self.turn.facts.wall
 
 
@@ -60,17 +59,17 @@ def rerun(
     """Every turn from the last checkpoint before `since`.
 
     Raises:
-        DamagedError: where the journal can't be read on, or the engine can't run what it says.
-        ConfigError: where the other policies are wrong.
+        DamagedError: the journal can't be read on, or the engine can't run its facts.
+        ConfigError: the other policies have problems.
     """
     state: State | None = None
-    unlike: Difference | None = None
+    differs: Difference | None = None
     for item in recording.read(since, until):
         if isinstance(item, Checkpoint):
             if policies is not None:
-                state = _under(policies, item, state)
+                state = _with_policies(policies, item, state)
             else:
-                unlike = _unlike(item, state)
+                differs = _state_difference(item, state)
                 state = item.state
             continue
         if state is None:
@@ -81,18 +80,18 @@ def rerun(
             raise DamagedError(
                 f"{recording.path}: the engine can't run these facts: {error!r}"
             ) from error
-        difference = unlike
+        difference = differs
         if policies is None and difference is None:
             difference = _difference(item, state, steps, events)
-        unlike = None
+        differs = None
         yield Rerun(turn=item, state=state, steps=steps, events=events, difference=difference)
 
 
-def _under(policies: Path, begin: Checkpoint, state: State | None) -> State:
-    """The world under other policies: at first what was known then, later what it became."""
+def _with_policies(policies: Path, begin: Checkpoint, state: State | None) -> State:
+    """The state with other policies: of the first checkpoint, later the one that has evolved."""
     layout = Layout.of(setups.with_policies(begin.setup, policies))
     if not begin.state.started:
-        return State.blank(layout, begin.now, begin.wall)  # the agent was started anew
+        return State.blank(layout, begin.now, begin.wall)  # the agent was restarted
     if state is None or not _same_time(state.now, begin.now):
         state = begin.state
     carried, _ = migrate(state, layout, begin.now, begin.wall)
@@ -100,18 +99,18 @@ def _under(policies: Path, begin: Checkpoint, state: State | None) -> State:
 
 
 def _same_time(one: Instant, other: Instant) -> bool:
-    """Whether both are of one clock: it goes on, and begins anew when a host starts."""
+    """Whether both can be of one clock: it goes on, and begins anew when a host starts."""
     return one <= other
 
 
-def _unlike(begin: Checkpoint, state: State | None) -> Difference | None:
+def _state_difference(begin: Checkpoint, state: State | None) -> Difference | None:
     if state is None or not begin.follows:
         return None
     where = differing(state, begin.state)
     if where is None:
         return None
     return Difference(
-        what=f"the world at a checkpoint: {where}", recorded="another", replayed="than this one"
+        what=f"the state at a checkpoint ({where})", recorded="another value", replayed="this one"
     )
 
 

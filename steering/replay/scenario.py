@@ -1,5 +1,5 @@
-"""A story as it is written: upstreams, sites, and what goes wrong when. YAML, checked like
-the policies: every problem at once, by file and line.
+"""The scenario file: upstreams, sites, and their faults over time. It is YAML, checked like the
+policies: all problems at once, by file and line.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from steering.model import LOCAL, Family, Outcome, Override, Seconds, WallTime
 ALL = "all"
 """Every path."""
 
-_LONG = duration("0s", "3650d", why="a story is of days")
+_LONG = duration("0s", "3650d", why="a scenario lasts some days")
 
 
 def _read_moment(value: object, info: ValidationInfo[Place | None]) -> float:
-    """A moment of a story: seconds after its beginning, or UNIX seconds."""
+    """A time in a scenario: seconds after its beginning, or UNIX seconds."""
     if (number := bare(value, info)) is not None:
         return number
     if isinstance(value, str) and not value[:4].isdigit():
@@ -66,17 +66,17 @@ _Moment = Annotated[float, Kind(_WORD, _read_moment, {"type": "string"})]
 _Date = Annotated[float, Kind(_WORD, _read_date, {"type": "string"})]
 
 
-class Spell(Section):
-    """Something that is so for a while, to some addresses over some paths."""
+class Period(Section):
+    """A condition that holds for a time, for some addresses over some paths."""
 
     since: _Moment = Field(
-        default=0.0, alias="from", description="When it begins; with the story if left out."
+        default=0.0, alias="from", description="When it begins; by default at the beginning."
     )
     until: _Moment | None = Field(
-        default=None, alias="to", description="When it ends; with the story if left out."
+        default=None, alias="to", description="When it ends; by default at the end."
     )
     every: Annotated[float, duration("1s", "365d", why="faster is all the time")] | None = Field(
-        default=None, description="It comes back so often, counted from `from`."
+        default=None, description="The interval at which it repeats, from `from` on."
     )
     lasting: Annotated[float, duration("1s", "365d", why="shorter is nothing")] | None = Field(
         default=None, alias="for", description="How long it lasts each time."
@@ -97,8 +97,8 @@ class Spell(Section):
         return self
 
 
-class Fault(Spell):
-    """Some of the answers are bad."""
+class Fault(Period):
+    """Some answers are bad."""
 
     outcome: Outcome = Field(description="How a bad answer ends.")
     share: Annotated[float, percentage("0%", why="none is no fault")] = Field(
@@ -108,20 +108,20 @@ class Fault(Spell):
     )
 
 
-class Copy(Spell):
-    """An outdated copy of the zones is served: its signatures run out one after the other."""
+class Copy(Period):
+    """An outdated copy of the zones is served: its signatures expire one after the other."""
 
     of: _Moment = Field(description="When it was last up to date.")
 
 
-class Instance(Spell):
+class Instance(Period):
     """Another anycast instance answers."""
 
     nsid: Text = Field(description="Its name (RFC 5001).")
 
 
 class Clock(Section):
-    """The agent's own clock is wrong."""
+    """The agent's clock is wrong."""
 
     since: _Moment = Field(alias="from", description="When it jumps.")
     until: _Moment | None = Field(default=None, alias="to", description="When it is right again.")
@@ -130,7 +130,7 @@ class Clock(Section):
 
 
 class Signatures(Section):
-    """How long the signatures are good for, on a copy that is up to date."""
+    """The validity of signatures on an up-to-date copy."""
 
     lifetime: Annotated[float, duration("1m", "365d", why="a zone must be signed")] = Field(
         default=609_000.0, description="Of a fresh one."
@@ -149,7 +149,7 @@ class Remote(Section):
 
 
 class People(Section):
-    """What people achieved by hand, to be shown beside it."""
+    """What operators achieved by hand, for comparison."""
 
     ipv4: Annotated[float, _LONG] | None = Field(
         default=None, description="First bad answer to IPv4 rerouted."
@@ -160,7 +160,7 @@ class People(Section):
 
 
 class Scenario(Section):
-    """One story."""
+    """One scenario."""
 
     story: Text = Field(description="What it is about.")
     begins: _Date = Field(description="RFC 3339, with an offset.")
@@ -173,56 +173,56 @@ class Scenario(Section):
         default=(), description="Files of policies, relative to this one."
     )
     upstreams: tuple[Policy, ...] = Field(
-        default=(), description="Policies written out here, in the same words."
+        default=(), description="Policies in this file, with the same keys."
     )
     answers: Annotated[int, whole(0, 10**6, why="a host has no more")] = Field(
         default=1000,
         description="Answers per second that the resolvers get and dnstap shows, over all"
         " addresses; 0: there is no dnstap.",
     )
-    probe: Probe = Field(default=Probe(), description="How often the agent asks for itself.")
-    signatures: Signatures = Field(default=Signatures(), description="How long they live.")
-    faults: tuple[Fault, ...] = Field(default=(), description="What is bad.")
-    copies: tuple[Copy, ...] = Field(default=(), description="What is outdated.")
-    instances: tuple[Instance, ...] = Field(default=(), description="Who answers instead.")
+    probe: Probe = Field(default=Probe(), description="How often the agent probes.")
+    signatures: Signatures = Field(default=Signatures(), description="Their validity.")
+    faults: tuple[Fault, ...] = Field(default=(), description="Which answers are bad, and when.")
+    copies: tuple[Copy, ...] = Field(default=(), description="Where copies are outdated.")
+    instances: tuple[Instance, ...] = Field(default=(), description="Where others answer.")
     clock: tuple[Clock, ...] = Field(default=(), description="When the agent's clock is wrong.")
     overrides: tuple[Entry, ...] = Field(
         default=(), description="Overrides in force, as in `overrides.yaml`."
     )
-    people: People = Field(default=People(), description="What people achieved by hand.")
+    people: People = Field(default=People(), description="What operators achieved by hand.")
 
     @property
     def ends(self) -> WallTime:
-        """When it is over."""
+        """When it ends, in UNIX seconds."""
         return self.begins + self.lasts
 
     def when(self, moment_: float) -> WallTime:
-        """UNIX seconds of a moment of the story."""
+        """UNIX seconds of a time in the scenario."""
         return moment_ if moment_ > _YEARS else self.begins + moment_
 
-    def spoken(self) -> tuple[Override, ...]:
+    def override_values(self) -> tuple[Override, ...]:
         """The overrides as values."""
         return tuple(entry.override() for entry in self.overrides)
 
 
 _YEARS: Seconds = 3650 * 86_400.0
-"""More than this after its beginning is no moment of a story: it is a date."""
+"""A larger number is not a time after the beginning but a date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedScenario:
-    """A story, and the setup of the agent in it."""
+    """A scenario, and the setup of the agent in it."""
 
-    story: Scenario
+    scenario: Scenario
     setup: Setup
 
 
-def tell(file: Path, *, policies: Path | None = None) -> LoadedScenario:
-    """Read a story and the policies it names.
+def load_scenario(file: Path, *, policies: Path | None = None) -> LoadedScenario:
+    """Read a scenario and the policies that it names.
 
     Args:
-        file: the story.
-        policies: a directory of policies to take instead of the story's.
+        file: the scenario.
+        policies: a directory of policies to use instead of the scenario's.
 
     Raises:
         ConfigError: with all problems of all files, by file and line.
@@ -230,15 +230,17 @@ def tell(file: Path, *, policies: Path | None = None) -> LoadedScenario:
     file = Path(os.path.abspath(file))  # noqa: PTH100
     reading = Validation()
     document = reading.document(file)
-    story = reading.checked(Scenario, document) if document else None
-    if story is None or document is None:
+    scenario = reading.checked(Scenario, document) if document else None
+    if scenario is None or document is None:
         raise reading.refusal()
     if policies and not policies.is_dir():
         message = "is no directory, wanted one of policies"
         raise ConfigError((Problem(file=policies, line=1, path="", message=message),))
-    files = sorted(policies.glob("*.yaml")) if policies else list(story.policies)
-    written = () if policies else story.upstreams
-    known: list[_Known] = [(document, ("upstreams", at), one) for at, one in enumerate(written)]
+    files = sorted(policies.glob("*.yaml")) if policies else list(scenario.policies)
+    written = () if policies else scenario.upstreams
+    known: list[_LoadedPolicy] = [
+        (document, ("upstreams", at), one) for at, one in enumerate(written)
+    ]
     for one in files:
         if one.name == "overrides.yaml":
             continue
@@ -246,38 +248,41 @@ def tell(file: Path, *, policies: Path | None = None) -> LoadedScenario:
         policy = reading.checked(Policy, found) if found else None
         if found and policy:
             known.append((found, (), policy))
-    reading.problems.extend(_misfits(story, document, known))
+    reading.problems.extend(_inconsistencies(scenario, document, known))
     if reading.problems:
         raise reading.refusal()
-    return LoadedScenario(story=story, setup=_setup(story, [policy for _, _, policy in known]))
+    setup = _setup(scenario, [policy for _, _, policy in known])
+    return LoadedScenario(scenario=scenario, setup=setup)
 
 
-_Known = tuple[Document, Location, Policy]
+_LoadedPolicy = tuple[Document, Location, Policy]
 
 
-def _misfits(story: Scenario, document: Document, known: Sequence[_Known]) -> Iterator[Problem]:
-    """What only shows between the parts of a story."""
+def _inconsistencies(
+    scenario: Scenario, document: Document, known: Sequence[_LoadedPolicy]
+) -> Iterator[Problem]:
+    """Problems between the parts of a scenario."""
     if not known:
         yield document.problem((), "has no upstream, wanted `policies` or `upstreams`")
     names = tuple(policy.upstream for _, _, policy in known)
-    paths = (LOCAL, *story.sites, ALL)
+    paths = (LOCAL, *scenario.sites, ALL)
     for key in ("faults", "copies", "instances"):
-        for at, spell in enumerate(getattr(story, key)):
-            if spell.upstream not in (None, *names):
+        for at, period in enumerate(getattr(scenario, key)):
+            if period.upstream not in (None, *names):
                 message = (
-                    f"{spell.upstream} is no upstream here, {suggestion(spell.upstream, names)}"
+                    f"{period.upstream} is no upstream here, {suggestion(period.upstream, names)}"
                 )
                 yield document.problem((key, at, "upstream"), message)
-            for place, path in enumerate(spell.paths):
+            for place, path in enumerate(period.paths):
                 if path not in paths:
                     message = f"{path} is no path here, {suggestion(path, paths)}"
                     yield document.problem((key, at, "paths", place), message)
-    for at, entry in enumerate(story.overrides):
-        if entry.to is not None and entry.to not in story.sites:
-            message = f"{entry.to} is no remote site, {suggestion(entry.to, tuple(story.sites))}"
+    for at, entry in enumerate(scenario.overrides):
+        if entry.to is not None and entry.to not in scenario.sites:
+            message = f"{entry.to} is no remote site, {suggestion(entry.to, tuple(scenario.sites))}"
             yield document.problem(("overrides", at, "to"), message)
     for found, location, policy in known:
-        for where, message in cross_checks.wrong_sites(policy.steer.to, tuple(story.sites)):
+        for where, message in cross_checks.wrong_sites(policy.steer.to, tuple(scenario.sites)):
             yield found.problem((*location, *where), message)
     of = {id(policy): (found, location) for found, location, policy in known}
     for policy, (where, message) in cross_checks.wrong_between(tuple(p for _, _, p in known)):
@@ -285,13 +290,13 @@ def _misfits(story: Scenario, document: Document, known: Sequence[_Known]) -> It
         yield found.problem((*location, *where), message)
 
 
-def _setup(story: Scenario, policies: Sequence[Policy]) -> Setup:
-    """The agent's configuration: what a story leaves open is as by default."""
+def _setup(scenario: Scenario, policies: Sequence[Policy]) -> Setup:
+    """The agent's configuration: defaults for everything that a scenario does not set."""
     hops = {
         name: {"next_hop": {"ipv4": f"10.255.{at}.2", "ipv6": f"fd00:ff:{at:x}::2"}}
-        for at, name in enumerate(story.sites, start=1)
+        for at, name in enumerate(scenario.sites, start=1)
     }
     config = Config.model_validate(
-        {"site": story.site, "sites": hops, "observe": {"probe": story.probe.model_dump()}}
+        {"site": scenario.site, "sites": hops, "observe": {"probe": scenario.probe.model_dump()}}
     )
-    return Setup(config=config, policies=tuple(policies), overrides=story.spoken())
+    return Setup(config=config, policies=tuple(policies), overrides=scenario.override_values())

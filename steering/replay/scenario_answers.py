@@ -1,10 +1,9 @@
-"""What the nameservers of a story answer, at any time, over any path. Deterministic.
+"""The answers of a scenario's nameservers at any time over any path. Deterministic.
 
-Every RRset has a number from 0 to 1 by which it is bad or good: at a share of 13 % those
-below 0.13 are bad, at every address and on every path that is ill. So a share that grows
-keeps what was bad, as a stale copy does. What the resolvers ask for are so many RRsets with
-the numbers spread evenly over them; what the agent makes up itself is hashed. Losses and
-errors are drawn for each packet.
+Every RRset has a number from 0 to 1 that decides whether it is bad: at a share of 13 % those below
+0.13 are bad, at every address and on every path with the fault. So a growing share keeps the same
+RRsets bad, as an outdated copy does. The resolvers ask for RRSETS names, whose numbers are spread
+evenly; a name that the agent makes up is hashed. Losses and errors are drawn for each packet.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ from steering.model import (
     Verdict,
     WallTime,
 )
-from steering.replay.scenario import ALL, Clock, Scenario, Spell
+from steering.replay.scenario import ALL, Clock, Period, Scenario
 
 RRSETS: Final = 20_000
-"""That the resolvers ask for, of each zone."""
+"""RRsets of each zone that the resolvers ask for."""
 SAMPLED: Final = 0.05
-"""Share of the answers whose signatures are verified, as far as that is done in time."""
+"""Share of the answers whose signatures are verified in time."""
 FAILURES: Final = 32
-"""Failing names that are told of at once."""
+"""Failing names that one tally reports."""
 BY_DATE: Final = frozenset({Outcome.EXPIRED, Outcome.NOT_YET_VALID})
 LOCAL_RTT: Final[Seconds] = 0.005
 
@@ -58,55 +57,55 @@ class BadShare:
 
     @property
     def signed(self) -> bool:
-        """It is certain RRsets that are bad; else it is any packet."""
+        """Whether certain RRsets are bad; otherwise any packet may be."""
         return self.outcome.verdict is Verdict.BOGUS
 
 
-WELL: Final = BadShare(outcome=Outcome.SECURE, share=0.0)
+NO_FAULT: Final = BadShare(outcome=Outcome.SECURE, share=0.0)
 
 
 class ScenarioAnswers:
-    """The story as something that can be asked."""
+    """The nameservers of a scenario."""
 
-    def __init__(self, story: Scenario, layout: Layout) -> None:
-        self.story, self.layout = story, layout
-        self._rng = random.Random(story.story)
+    def __init__(self, scenario: Scenario, layout: Layout) -> None:
+        self.scenario, self.layout = scenario, layout
+        self._rng = random.Random(scenario.story)
 
     def clock(self, wall: WallTime) -> WallTime:
-        """What the agent's own clock shows."""
-        for wrong in self.story.clock:
-            if _during(self.story, wrong.since, wrong.until, wall):
+        """The time of the agent's clock."""
+        for wrong in self.scenario.clock:
+            if _is_during(self.scenario, wrong.since, wrong.until, wall):
                 return wall + wrong.ahead - wrong.behind
         return wall
 
     def changes(self) -> Iterator[WallTime]:
-        """When anything is different from then on, in no order."""
-        story = self.story
-        spells: tuple[Spell | Clock, ...] = (
-            *story.faults,
-            *story.copies,
-            *story.instances,
-            *story.clock,
+        """The times at which anything changes, in no order."""
+        scenario = self.scenario
+        periods: tuple[Period | Clock, ...] = (
+            *scenario.faults,
+            *scenario.copies,
+            *scenario.instances,
+            *scenario.clock,
         )
-        for spell in spells:
-            begins = story.when(spell.since)
-            ends = story.ends if spell.until is None else story.when(spell.until)
+        for period in periods:
+            begins = scenario.when(period.since)
+            ends = scenario.ends if period.until is None else scenario.when(period.until)
             yield begins
             yield ends
-            every = spell.every if isinstance(spell, Spell) else None
-            if every is not None and isinstance(spell, Spell) and spell.lasting is not None:
-                for number in range(math.ceil((min(ends, story.ends) - begins) / every)):
+            every = period.every if isinstance(period, Period) else None
+            if every is not None and isinstance(period, Period) and period.lasting is not None:
+                for number in range(math.ceil((min(ends, scenario.ends) - begins) / every)):
                     yield begins + number * every
-                    yield min(ends, begins + number * every + spell.lasting)
-        for override in story.spoken():
+                    yield min(ends, begins + number * every + period.lasting)
+        for override in scenario.override_values():
             if override.until is not None:
                 yield override.until
 
-    def ill(self, target: Target, path: str, wall: WallTime) -> BadShare:
-        """What is wrong with an address over a path: of several faults the greatest."""
-        found = WELL
-        for fault in self.story.faults:
-            if self._in(fault, target, path, wall) and fault.share > found.share:
+    def fault(self, target: Target, path: str, wall: WallTime) -> BadShare:
+        """The fault of an address over a path: of several ones the greatest."""
+        found = NO_FAULT
+        for fault in self.scenario.faults:
+            if self._applies(fault, target, path, wall) and fault.share > found.share:
                 found = BadShare(outcome=fault.outcome, share=fault.share)
         dated = self._by_date(target, path, wall)
         return dated if dated.share > found.share else found
@@ -114,75 +113,77 @@ class ScenarioAnswers:
     def answer(
         self, target: Target, path: str, question: Question, at: WallTime, *, live: bool
     ) -> Observation:
-        """The answer to one of the agent's own questions."""
-        ill = self.ill(target, path, at)
-        number = _number(question)
-        bad = number < ill.share if ill.signed else self._rng.random() < ill.share
-        outcome = ill.outcome if bad else Outcome.SECURE
-        came = outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
+        """The answer to one of the agent's probes."""
+        fault = self.fault(target, path, at)
+        number = _position(question)
+        bad = number < fault.share if fault.signed else self._rng.random() < fault.share
+        outcome = fault.outcome if bad else Outcome.SECURE
+        answered = outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
         signed = outcome in BY_DATE or not bad
         return Observation(
             address=target.address,
             path="live" if live else path,
             live=live,
             outcome=outcome,
-            reached=came,
-            rtt=self.rtt(path) if came else None,
-            nsid=self._nsid(target, path, at) if came else None,
-            serial=self._serial(target, path, at) if came and question.kind is Kind.SOA else None,
-            expires=self._expires(target, path, at, number) if came and signed else None,
-            evidence=_evidence(question.name, outcome) if bad and ill.signed else None,
+            reached=answered,
+            rtt=self.rtt(path) if answered else None,
+            nsid=self._nsid(target, path, at) if answered else None,
+            serial=self._serial(target, path, at)
+            if answered and question.kind is Kind.SOA
+            else None,
+            expires=self._expires(target, path, at, number) if answered and signed else None,
+            evidence=_evidence(question.name, outcome) if bad and fault.signed else None,
         )
 
     def traffic(
         self, target: Target, path: str, began: Instant, at: WallTime, number: int
     ) -> Heard:
-        """What the resolvers were answered: so many answers, of RRsets drawn at random."""
-        ill = self.ill(target, path, at)
-        bad = _binomial(self._rng, number, ill.share)
-        # Bad by its dates, or no answer of use: that shows in each. A signature that does not
-        # hold shows in those that are verified.
-        shows = ill.outcome in BY_DATE or not ill.signed
-        counts = {Outcome.SECURE: number - bad, ill.outcome: bad} if shows else {}
+        """A number of answers to the resolvers, of RRsets drawn at random."""
+        fault = self.fault(target, path, at)
+        bad = _binomial(self._rng, number, fault.share)
+        # Bad dates and errors are seen in every answer. A bad signature is seen only in answers
+        # that are verified.
+        shows = fault.outcome in BY_DATE or not fault.signed
+        counts = {Outcome.SECURE: number - bad, fault.outcome: bad} if shows else {}
         sampled = 0 if shows and bad else _binomial(self._rng, number, SAMPLED)
-        disproved = 0 if shows else _binomial(self._rng, sampled, ill.share)
+        disproved = 0 if shows else _binomial(self._rng, sampled, fault.share)
         return Heard(
             address=target.address,
             path=path,
             at=began,
-            answers=number - (bad if ill.outcome is Outcome.TIMEOUT else 0),
+            answers=number - (bad if fault.outcome is Outcome.TIMEOUT else 0),
             counts={outcome: n for outcome, n in (counts or {Outcome.SECURE: number}).items() if n},
-            failures=self._failures(target, ill, bad if ill.outcome in BY_DATE else 0),
+            failures=self._failures(target, fault, bad if fault.outcome in BY_DATE else 0),
             expires=self._expires(target, path, at, self._rng.random()),
             proved=sampled - disproved,
-            disproved=self._failures(target, ill, disproved),
+            disproved=self._failures(target, fault, disproved),
         )
 
     def outdated(self, target: Target, path: str, wall: WallTime) -> bool:
         """Whether an outdated copy is served there."""
-        return self._copied(target, path, wall) != wall
+        return self._copied_at(target, path, wall) != wall
 
     def rtt(self, path: str) -> Seconds:
         """Round-trip time over a path."""
-        return LOCAL_RTT if path == LOCAL else self.story.sites[path].rtt
+        return LOCAL_RTT if path == LOCAL else self.scenario.sites[path].rtt
 
-    def _in(self, spell: Spell, target: Target, path: str, wall: WallTime) -> bool:
-        if path not in spell.paths and ALL not in spell.paths:
+    def _applies(self, period: Period, target: Target, path: str, wall: WallTime) -> bool:
+        if path not in period.paths and ALL not in period.paths:
             return False
-        if spell.upstream not in (None, target.upstream):
+        if period.upstream not in (None, target.upstream):
             return False
-        if spell.family not in (None, target.family):
+        if period.family not in (None, target.family):
             return False
-        if not _during(self.story, spell.since, spell.until, wall):
+        if not _is_during(self.scenario, period.since, period.until, wall):
             return False
-        if spell.every is None or spell.lasting is None:
+        if period.every is None or period.lasting is None:
             return True
-        return (wall - self.story.when(spell.since)) % spell.every < spell.lasting
+        return (wall - self.scenario.when(period.since)) % period.every < period.lasting
 
     def _by_date(self, target: Target, path: str, wall: WallTime) -> BadShare:
         """Which share of the signatures is out of date, by the agent's clock."""
-        life, clock = self.story.signatures, self.clock(wall)
-        signed = self._copied(target, path, wall)
+        life, clock = self.scenario.signatures, self.clock(wall)
+        signed = self._copied_at(target, path, wall)
         spread = max(life.lifetime - life.least, 1.0)
         # Of RRset u the signature ends at signed + least + u * spread, and began a lifetime before.
         ended = (clock - signed - life.least) / spread
@@ -190,22 +191,22 @@ class ScenarioAnswers:
             return BadShare(outcome=Outcome.EXPIRED, share=min(1.0, ended))
         if clock < signed + life.least - life.lifetime:
             return BadShare(outcome=Outcome.NOT_YET_VALID, share=1.0)
-        return WELL
+        return NO_FAULT
 
-    def _copied(self, target: Target, path: str, wall: WallTime) -> WallTime:
-        """When the copy that this path shows was up to date."""
-        for copy in self.story.copies:
-            if self._in(copy, target, path, wall):
-                return self.story.when(copy.of)
+    def _copied_at(self, target: Target, path: str, wall: WallTime) -> WallTime:
+        """When the copy over this path was up to date."""
+        for copy in self.scenario.copies:
+            if self._applies(copy, target, path, wall):
+                return self.scenario.when(copy.of)
         return wall
 
     def _expires(self, target: Target, path: str, wall: WallTime, number: float) -> WallTime:
-        life = self.story.signatures
+        life = self.scenario.signatures
         spread = life.lifetime - life.least
-        return float(int(self._copied(target, path, wall) + life.least + number * spread))
+        return float(int(self._copied_at(target, path, wall) + life.least + number * spread))
 
     def _serial(self, target: Target, path: str, wall: WallTime) -> int:
-        copied = int(self._copied(target, path, wall))
+        copied = int(self._copied_at(target, path, wall))
         match self.layout.policy(self.layout.row[target.address]).serial:
             case Serial.EPOCH:
                 return copied - copied % 15
@@ -216,32 +217,34 @@ class ScenarioAnswers:
                 return copied // 900
 
     def _nsid(self, target: Target, path: str, wall: WallTime) -> str:
-        for instance in self.story.instances:
-            if self._in(instance, target, path, wall):
+        for instance in self.scenario.instances:
+            if self._applies(instance, target, path, wall):
                 return instance.nsid
         return f"{path}1"
 
-    def _failures(self, target: Target, ill: BadShare, number: int) -> tuple[Failure, ...]:
+    def _failures(self, target: Target, fault: BadShare, number: int) -> tuple[Failure, ...]:
         zones = self.layout.policy(self.layout.row[target.address]).zones
-        most = max(1, int(ill.share * RRSETS))
+        most = max(1, int(fault.share * RRSETS))
         drawn = (
             f"rr{self._rng.randrange(most)}.{_below(self._rng.choice(zones))}"
             for _ in range(min(number, FAILURES))
         )
         return tuple(
-            Failure(name=name, outcome=ill.outcome, evidence=_evidence(name, ill.outcome), ask=name)
+            Failure(
+                name=name, outcome=fault.outcome, evidence=_evidence(name, fault.outcome), ask=name
+            )
             for name in dict.fromkeys(drawn)
         )
 
 
-def _during(story: Scenario, since: float, until: float | None, wall: WallTime) -> bool:
-    return story.when(since) <= wall and (until is None or wall < story.when(until))
+def _is_during(scenario: Scenario, since: float, until: float | None, wall: WallTime) -> bool:
+    return scenario.when(since) <= wall and (until is None or wall < scenario.when(until))
 
 
-def _number(question: Question) -> float:
+def _position(question: Question) -> float:
     """The RRset's number, which decides whether it is bad."""
     if question.kind in (Kind.SOA, Kind.DNSKEY):
-        return 1.0 - 1e-9  # signed anew at every edit: the last to run out
+        return 1.0 - 1e-9  # signed again at every change: the last one to expire
     if found := _NUMBERED.match(question.name):
         return int(found[1]) / RRSETS
     text = f"{question.name} {question.rdtype}".encode()
@@ -257,7 +260,7 @@ def _below(zone: str) -> str:
 
 
 def _binomial(rng: random.Random, number: int, share: float) -> int:
-    """How many of so many, each with this chance; by its normal form where they are many."""
+    """A binomial random number; for large numbers by its normal approximation."""
     if share <= 0 or number <= 0:
         return 0
     if share >= 1:

@@ -1,4 +1,4 @@
-"""What happened, as lines for people: one for each kind of event of a turn, by day and hour."""
+"""Events and incidents as lines of text; similar events of one turn share a line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from steering.replay.incidents import STAGES, Incident
 from steering.report.log import sentence, timestamp
 from steering.report.terminal import WIDTH
 
-_DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
+_UNREMARKABLE = {Health.UNKNOWN.word, Health.HEALTHY.word}
 
 
 class Timeline:
-    """Writes the lines; a day is written where it changes."""
+    """Makes the lines of turns, with a line for each new day."""
 
     def __init__(self, *, colour: bool, columns: int = WIDTH) -> None:
         self.colour, self.columns = colour, columns
@@ -23,7 +23,7 @@ class Timeline:
 
     def lines(self, events: Iterable[Event], wall: WallTime) -> Iterator[str]:
         """The lines of one turn."""
-        for event in _gathered(events):
+        for event in _grouped(events):
             day = timestamp(wall)[:10]
             if day != self._day:
                 self._day = day
@@ -31,11 +31,11 @@ class Timeline:
             yield sentence(event, wall, colour=self.colour, columns=self.columns)
 
 
-def _gathered(events: Iterable[Event]) -> Iterator[Event]:
-    """One event for all that say the same of several addresses of an upstream."""
+def _grouped(events: Iterable[Event]) -> Iterator[Event]:
+    """One event for all equal events about several addresses of an upstream."""
     alike: dict[tuple[str | None, ...], list[Event]] = {}
     for event in events:
-        if event.event == "health_changed" and _dull(event):
+        if event.event == "health_changed" and _is_unremarkable(event):
             continue
         key = (event.event, event.upstream, event.path, event.was, event.now, event.rule)
         alike.setdefault(key, []).append(event)
@@ -44,32 +44,33 @@ def _gathered(events: Iterable[Event]) -> Iterator[Event]:
         yield replace(first, address=several) if others and first.address else first
 
 
-def _dull(event: Event) -> bool:
-    """That an address answers, or is not asked any more, is no news of an incident.
+def _is_unremarkable(event: Event) -> bool:
+    """Whether an event is left out: that an address answers, or is no longer asked.
 
-    Of the local path `suspected`, `confirmed` and `recovered` tell, but not that it is outdated.
+    The changes of the local path are shown by `suspected`, `confirmed` and `recovered`, except that
+    it became stale.
     """
     if event.path == LOCAL:
         return event.now != Health.STALE.word
-    return {event.was, event.now} <= _DULL
+    return {event.was, event.now} <= _UNREMARKABLE
 
 
-def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
-    """Each incident in a few lines: how long each stage took."""
+def incident_lines(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
+    """A few lines for each incident: how long each stage took."""
     for incident in incidents[:most]:
-        since = timestamp(incident.zero)[:19]
-        what = "first bad answer" if incident.first_bad is not None else "first told of"
+        since = timestamp(incident.start)[:19]
+        what = "first bad answer" if incident.first_bad is not None else "first event"
         yield f"{incident.upstream}: {what} {since.replace('T', ' ')}"
         for stage in STAGES:
             if stage in incident.first:
                 name = named(stage, acts=incident.carried_out)
                 first, last = incident.first[stage], incident.last[stage]
-                begun, done = spell(first - incident.zero), spell(last - incident.zero)
+                begun, done = duration(first - incident.start), duration(last - incident.start)
                 until = f" to {done}" if done != begun else ""
                 reached = f"{begun}{until}{_more(incident, stage)}"
                 yield f"  {name:<10} after {reached}"
         if incident.ended is None:
-            yield "  not over"
+            yield "  not ended"
     if len(incidents) > most:
         yield f"and {len(incidents) - most} more"
 
@@ -78,17 +79,19 @@ def _more(incident: Incident, stage: str) -> str:
     if stage != "steered":
         return ""
     families = ", ".join(
-        f"{family} after {spell(took)}"
+        f"{family} after {duration(took)}"
         for family in Family
         if (took := incident.took(family)) is not None
     )
-    again = f", {incident.again} of them again" if incident.again else ""
+    repeated = f", {incident.repeated_moves} of them again" if incident.repeated_moves else ""
     by = ", ".join(incident.sites)
-    return f": {len(incident.moved)} addresses by {by} ({families}; {incident.moves} moves{again})"
+    return (
+        f": {len(incident.moved)} addresses by {by} ({families}; {incident.moves} moves{repeated})"
+    )
 
 
-def spell(length: Seconds) -> str:
-    """A length of time as people say it: 2.4 s, 8 min 20 s, 45 h 21 min."""
+def duration(length: Seconds) -> str:
+    """A duration as text: 2.4 s, 8 min 20 s, 45 h 21 min."""
     if length < 60:
         return f"{length:.1f} s"
     minutes, seconds = divmod(round(length), 60)

@@ -251,7 +251,7 @@ class _Asker:
                 self._sending(mine[0], address),
                 self._small[address],
                 self._rng.getrandbits(16),
-                patience=self._timeout,
+                time_limit=self._timeout,
             )
             for one in mine:
                 one.dropped = dropped_on_return() - before
@@ -301,11 +301,11 @@ class _Asker:
         found = Exchange(ended=exchange.Ended.SILENT)
         for _ in range(TRIES):
             asked = await exchange.by_udp(
-                sending, body, self._rng.getrandbits(16), patience=self._timeout
+                sending, body, self._rng.getrandbits(16), time_limit=self._timeout
             )
             if asked.ended is not exchange.Ended.SILENT:
                 found = asked
-            if asked.answered or asked.ended is exchange.Ended.OURS:
+            if asked.answered or asked.ended is exchange.Ended.LOCAL_ERROR:
                 break
         return found
 
@@ -318,7 +318,7 @@ class _Asker:
                 small,
                 list(large.values()),
                 self._rng.getrandbits(15),
-                patience=TRIES * self._timeout,
+                time_limit=TRIES * self._timeout,
             )
 
         first, stream = await once()

@@ -230,7 +230,7 @@ class _Judge:
     def _seen(self, tried: Tried, exchange: Exchange) -> Reason | None:
         """What came instead of an answer, or prevented the question; None: nothing."""
         check = tried.check
-        if exchange.ended is Ended.OURS and exchange.errno in {errno.EPERM, errno.EACCES}:
+        if exchange.ended is Ended.LOCAL_ERROR and exchange.errno in {errno.EPERM, errno.EACCES}:
             return Reason(
                 state=State.FIREWALL,
                 because=f"this host's own firewall does not let it out by {check.onward}",
@@ -252,7 +252,7 @@ class _Judge:
                 because=f"its sockets are bound to {bound}, and the path leaves by {check.onward}",
                 remedy=f"resolvers that are bound to {bound} can't use this path",
             )
-        if exchange.ended is Ended.OURS:
+        if exchange.ended is Ended.LOCAL_ERROR:
             return Reason(state=State.ERROR, because=f"error on this host: {exchange.detail}")
         if exchange.ended is Ended.ASTRAY:
             return Reason(
@@ -270,7 +270,7 @@ class _Judge:
                 remedy="a device on the path translates addresses of the questions, but not of the "
                 "answers: check NAT on the site's router and on this host",
             )
-        if exchange.ended is Ended.TOLD:
+        if exchange.ended is Ended.ERROR:
             return self._icmp_or_refused(tried, exchange)
         return None
 

@@ -171,7 +171,7 @@ MEANT: Final[tuple[Meant, ...]] = (
         Word.REFUSED,
         "a signature over a wildcard's own name that counts the asterisk (RFC 4034 3.1.3)",
         r"wildcard: labels \+1 .*\[asterisk",
-        because="does not fit",
+        because="does not verify",
     ),
     Meant(
         Word.REFUSED,

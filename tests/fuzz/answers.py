@@ -19,7 +19,7 @@ from steering.observe.dnssec import anchors, chain
 from steering.observe.dnssec.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust
-from steering.observe.probe.prober import Path, Prober, _Flight
+from steering.observe.probe.prober import Path, Prober, _OpenRound
 from steering.observe.probe.questions import QuestionSet
 from steering.observe.probe.schedule import Pace
 from steering.observe.query import Reply, query
@@ -114,10 +114,10 @@ class Probe(Driver):
 
     def take(self, message: bytes) -> None:
         question = _ASKED[message[0] % len(_ASKED)] if message else _ASKED[0]
-        flight = _Flight(_TARGET, question, 1000.0, (LOCAL,))
-        self._prober._open[id(flight)] = flight
+        round_ = _OpenRound(_TARGET, question, 1000.0, (LOCAL,))
+        self._prober._rounds[id(round_)] = round_
         reply = Reply(wire=message[1:], reached=True, rtt=0.01)
-        self._prober._land(flight, LOCAL, ID, reply)
+        self._prober._take_reply(round_, LOCAL, ID, reply)
         if self._keys.trust is not signed.TRUST:  # a set was shown that verifies
             self._keys.trust = signed.TRUST
         (landed,), self._rounds[:] = list(self._rounds), []
@@ -212,7 +212,7 @@ class Resolved(Driver):
             ("com.", "DNSKEY"): signed.ZONE.ask("com.", "DNSKEY", ID).to_wire(want_shuffle=False),
         }
         self._said: Mapping[bytes, bytes] = {}
-        self.closing.enter_context(mock.patch.object(chain, "inquire", self._inquire))
+        self.closing.enter_context(mock.patch.object(chain, "send_query", self._send_query))
 
     def seeds(self) -> Sequence[bytes]:
         return [bytes([number]) + wire for number, wire in self._messages.seeds()]
@@ -238,9 +238,9 @@ class Resolved(Driver):
         if "com." in store.trust.insecure and "com." in store.trust.secure:
             raise Wrong("a zone is both signed and not")
 
-    async def _inquire(self, body: bytes, *_: object, **__: object) -> Reply:
+    async def _send_query(self, body: bytes, *_: object, **__: object) -> Reply:
         wire = self._said.get(body)
-        return Reply(said="not asked before") if wire is None else Reply(wire=wire, reached=True)
+        return Reply(instead="not asked before") if wire is None else Reply(wire=wire, reached=True)
 
 
 def finished(coroutine: Coroutine[object, object, None]) -> None:

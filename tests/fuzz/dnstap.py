@@ -32,9 +32,9 @@ from steering.observe.dnstap.framestream import (
     GarbageError,
     control,
 )
-from steering.observe.dnstap.ipc import IpcMessages, read_tally, tally_letter
+from steering.observe.dnstap.ipc import IpcMessages, read_tally, tally_message
 from steering.observe.dnstap.tally import Interest, Watched
-from steering.observe.dnstap.tally_builder import hand_over, upstreams
+from steering.observe.dnstap.tally_builder import build_tally, upstreams
 from steering.observe.traffic.verify import SampleVerifier
 
 if TYPE_CHECKING:
@@ -168,8 +168,8 @@ class _Counted(Driver):
         if self._since < _HAND_OVER:
             return
         self._since = 0
-        tally = hand_over(self.walker, began=0.0, ended=1.0)
-        (letter,) = IpcMessages().receive(tally_letter(tally))
+        tally = build_tally(self.walker, began=0.0, ended=1.0)
+        (letter,) = IpcMessages().receive(tally_message(tally))
         if read_tally(letter) != tally:
             raise Wrong("the agent reads another tally than was written")
         for item in tally.signed:
@@ -296,7 +296,7 @@ class Tallies(Driver):
             walker = FrameCounter(upstreams(_INTEREST), 1)
             for _ in range(1 + below(draw, 6)):
                 walker.walk(behind_length(frames.next(draw)), 0, NOW)
-            letter = tally_letter(hand_over(walker, began=0.0, ended=1.0))
+            letter = tally_message(build_tally(walker, began=0.0, ended=1.0))
             if len(letter) < 6_000:
                 self._letters.append(letter)
         self._pipe = _Pipe()
@@ -330,7 +330,7 @@ class Tallies(Driver):
             _HEARD.write(heard)
         self._ears.hearing()
         self._ears.troubles(self._now)
-        if self._ears.tap._letters._held or self._now > 500.0:
+        if self._ears.tap._messages._buffer or self._now > 500.0:
             self._begin()
 
 

@@ -44,7 +44,7 @@ def test_no_answer_of_any_server_to_any_resolver_moves_anything() -> None:
                     for (path, source), number in _ENOUGH.items()
                 )
 
-            assert poll(enough, timeout=180, every=0.5), (clients.told, told)
+            assert poll(enough, timeout=180, every=0.5), (clients.counts, told)
             assert not told.alarms, told.because
             assert not told.events["suspected"], told.because
             assert told.looked["verified_total"] > 0

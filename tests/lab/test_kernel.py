@@ -38,7 +38,7 @@ from steering.act.kernel.netlink import KernelRefusal, KernelRequest, NoticeSock
 from steering.act.kernel.state import KernelReader
 from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Done, Refused
-from steering.observe.query import inquire, query
+from steering.observe.query import query, send_query
 
 ONE, ONE_6 = "192.0.2.1", "2001:db8::1"
 ALL_PAO = dict.fromkeys(sorted(ADDRESSES), "pao")
@@ -689,7 +689,7 @@ def test_a_gateway_that_does_not_answer_makes_silence_our_own_in_both_families(
         ways = KernelPaths(None, acting=False)
         body = query("com.", "SOA")
         assert not any(ways.gateway_dead(address, None) for address in (ONE, ONE_6))
-        silent = [inquire(body, 7, address, patience=1.1) for address in (ONE, ONE_6)]
+        silent = [send_query(body, 7, address, time_limit=1.1) for address in (ONE, ONE_6)]
         assert {reply.detail for reply in await asyncio.gather(*silent)} == {"no answer"}
         assert all(ways.gateway_dead(address, None) for address in (ONE, ONE_6))
 
@@ -703,9 +703,9 @@ def test_what_our_own_stack_says_of_a_gateway_is_sure_in_ipv4_and_hearsay_in_ipv
     async def story() -> None:
         body = query("com.", "SOA")
         four, six = await asyncio.gather(
-            *(inquire(body, 7, address, patience=10) for address in (ONE, ONE_6))
+            *(send_query(body, 7, address, time_limit=10) for address in (ONE, ONE_6))
         )
-        assert (four.ours, four.detail) == (True, "host unreachable, says this host")
+        assert (four.ours, four.detail) == (True, "host unreachable, reported by this host")
         assert (six.ours, six.detail) == (False, "fd00:ff::1: address unreachable")
         assert gateway_dead(ONE_6)
 

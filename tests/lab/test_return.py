@@ -15,7 +15,7 @@ from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip, run, until
 from steering.act.kernel.actuator import KernelActuator
 from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Family
-from steering.observe.nonce import unforeseen
+from steering.observe.nonce import system_random
 from steering.observe.probe.echo import Echo
 from steering.observe.query import Query, Reply, query
 from steering.observe.strays import Stray
@@ -128,15 +128,15 @@ def test_an_answer_forged_on_the_local_link_is_not_the_sites(
         strays: list[Stray] = []
         with wire("bb-pao") as router, wire("eth0") as stranger:
             inquiry = Query(
-                query("abcdefghijkl.com.", "A", rng=unforeseen()),
-                unforeseen().getrandbits(16),
+                query("abcdefghijkl.com.", "A", rng=system_random()),
+                system_random().getrandbits(16),
                 ADDRESS[family],
                 done=replies.append,
                 timeout=10.0,
                 mark=MARK,
                 echo=Echo(),
                 link=link if checked else None,
-                strayed=strays.append,
+                on_stray=strays.append,
             )
             try:
                 question = await seen_at(router, family)
@@ -166,8 +166,8 @@ def test_an_answer_by_the_wrong_link_alone_is_silence_that_says_which(
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         with wire("bb-pao") as router, wire("eth0") as stranger:
             Query(
-                query("abcdefghijkl.com.", "A", rng=unforeseen()),
-                unforeseen().getrandbits(16),
+                query("abcdefghijkl.com.", "A", rng=system_random()),
+                system_random().getrandbits(16),
                 ADDRESS[family],
                 done=answer.set_result,
                 timeout=1.5,

@@ -11,7 +11,7 @@ import pytest
 from stage import EXPIRED, Stage, on_stage, slack
 from test_stories_dnstap import UNBOUND, await_traffic
 
-from steering.lab.attack import Attack, watched
+from steering.lab.attack import Attack, under_watch
 from steering.lab.sandbox import find
 from steering.lab.scene import Settings
 from steering.model import LOCAL, Seconds
@@ -29,7 +29,7 @@ def bear(stage: Stage, attack: Attack, span: Seconds) -> None:
     routes = stage.scene.routes()
 
     def still() -> bool:
-        attack.lives()
+        attack.check_running()
         assert stage.scene.routes() == routes, stage.story()
         return True
 
@@ -41,7 +41,7 @@ def bear(stage: Stage, attack: Attack, span: Seconds) -> None:
 def test_a_minute_of_every_attack_makes_no_turn_late_and_no_move_wrong() -> None:
     with on_stage(UNDER_ATTACK, count=500, agent=False, resolver=UNBOUND) as stage:
         ill, fresh = stage.scene.zones(EXPIRED), stage.scene.zones()
-        with watched(stage.scene) as attack:
+        with under_watch(stage.scene) as attack:
             for path in stage.scene.world.paths:
                 stage.await_health("healthy", path=path)
             await_traffic(stage)

@@ -397,7 +397,7 @@ def test_one_that_rehearses_beside_one_that_acts_leaves_its_speaker_alone() -> N
         assert "mode: enforce" in text
         other.write_text(text.replace("mode: enforce", "mode: rehearse"))
         (stage.scene.world.work / "run" / "in-force").unlink()
-        beside = stage.scene.seat.start(other, log=stage.scene.world.work / "other.log")
+        beside = stage.scene.agent_host.start(other, log=stage.scene.world.work / "other.log")
         try:
             said = stage.scene.world.work / "other.log"
             assert poll(lambda: "config_loaded" in said.read_text(), timeout=30.0)

@@ -16,7 +16,7 @@ from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.sandbox import find
 from steering.lab.scene import Settings
 from steering.lab.signzone import signzone
-from steering.lab.timeline import first_told
+from steering.lab.timeline import route_times
 from steering.lab.zone import Fault, FaultKind, SignedZone, Validity
 from steering.model import LOCAL, Family, Seconds, WallTime
 
@@ -41,7 +41,7 @@ def test_july_2023_takes_seconds_and_ends_by_itself() -> None:
         scene.authorities[LOCAL].serve(zones)
         stage.await_routes(pao)
 
-        told = first_told(kernel.lines(), "5353")
+        told = route_times(kernel.lines(), "5353")
         assert set(told) == set(stage.addresses)
         assert max(told.values()) - began <= DETECTED + slack()
         last = {family: max(told[a] for a in stage.family(family)) for family in Family}

@@ -213,7 +213,7 @@ def ours(lab: Lab, store: KeyStore, zone: str, number: int) -> str:
     server, seen = (HERE, LOCAL), []
     todo = [Kind.SOA, Kind.WITNESS, Kind.DENIAL, Kind.DNSKEY, Kind.WITNESS, Kind.DENIAL]
     while todo:
-        kind = Kind.DNSKEY if store.wants(zone, HERE) else todo.pop(0)
+        kind = Kind.DNSKEY if store.needs_keys_from(zone, HERE) else todo.pop(0)
         name = {Kind.WITNESS: f"w{number}.{zone}", Kind.DENIAL: f"nx.{zone}"}.get(kind, zone)
         rdtype = kind.value.upper() if name == zone else "A"
         question = Question(zone=zone, name=name, rdtype=rdtype, kind=kind)

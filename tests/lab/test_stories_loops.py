@@ -37,7 +37,7 @@ class Fleet:
     def all_by(self, site: str, way: str | None) -> Callable[[], bool]:
         """Whether all addresses go from a site by a way; None: by its own path."""
         wanted = dict.fromkeys(self.scene.world.addresses, way) if way else {}
-        return lambda: self.hosts[site].ways() == wanted
+        return lambda: self.hosts[site].installed() == wanted
 
     def until(self, true: Callable[[], object], what: str) -> None:
         """Until it is so, with traffic from every site all the while."""
@@ -62,12 +62,12 @@ class Fleet:
                     for _ in range(each):
                         sock.send(body)
 
-    def circling(self) -> int:
-        return sum(host.circling() for host in self.hosts.values())
+    def looping(self) -> int:
+        return sum(host.looping() for host in self.hosts.values())
 
     def story(self) -> str:
         return "; ".join(
-            f"{name}: {set(host.ways().values())}, local {host.health('local')}, {host.alarms()}"
+            f"{name}: {set(host.installed().values())}, {host.health('local')}, {host.alarms()}"
             for name, host in self.hosts.items()
         )
 
@@ -92,7 +92,7 @@ def fleet(
         }
         for name, host in hosts.items():
             host.configure(orders[name], QUICK, (overrides or {}).get(name, ""))
-            host.count_circling()
+            host.count_looping()
             host.start()
         mine = Fleet(scene, hosts)
         for name, host in hosts.items():
@@ -115,11 +115,11 @@ def test_two_sites_bad_at_home_both_go_to_the_third_and_nothing_circles() -> Non
         sites.until(sites.all_by("sin", "fra"), "sin by fra")
         sites.until(sites.all_by("pao", "fra"), "pao by fra")
         assert sites.all_by("fra", None)()
-        assert sites.circling() == 0
+        assert sites.looping() == 0
         sites.mend_at("sin", "pao")
         sites.until(sites.all_by("sin", None), "sin at home")
         sites.until(sites.all_by("pao", None), "pao at home")
-        assert sites.circling() == 0
+        assert sites.looping() == 0
 
 
 def test_a_target_that_is_itself_steering_is_not_chosen_while_another_is_proven() -> None:
@@ -132,7 +132,7 @@ def test_a_target_that_is_itself_steering_is_not_chosen_while_another_is_proven(
         sites.break_at("sin")
         sites.until(sites.all_by("sin", "fra"), "sin by fra")
         sites.until(sites.all_by("pao", "fra"), "pao leaves sin for fra")
-        assert sites.circling() == 0
+        assert sites.looping() == 0
 
 
 def test_a_target_that_goes_bad_later_is_left_and_nothing_circles_meanwhile() -> None:
@@ -142,7 +142,7 @@ def test_a_target_that_goes_bad_later_is_left_and_nothing_circles_meanwhile() ->
         sites.break_at("pao")
         sites.until(sites.all_by("sin", "fra"), "sin by fra")
         sites.until(sites.all_by("pao", "fra"), "pao by fra")
-        assert sites.circling() == 0
+        assert sites.looping() == 0
 
 
 def test_two_that_have_only_each_other_stay_at_home_when_both_are_bad() -> None:
@@ -153,10 +153,10 @@ def test_two_that_have_only_each_other_stay_at_home_when_both_are_bad() -> None:
             sites.until(partial(_alarmed, host), f"alarm at {name}")
         assert sites.all_by("sin", None)()
         assert sites.all_by("pao", None)()
-        assert sites.circling() == 0
+        assert sites.looping() == 0
         sites.mend_at("pao")
         sites.until(sites.all_by("sin", "pao"), "sin by pao")
-        assert sites.circling() == 0
+        assert sites.looping() == 0
 
 
 def _well(host: Host, path: str) -> bool:
@@ -186,9 +186,9 @@ def test_even_two_that_are_ordered_to_each_other_do_not_circle_by_the_transit_ru
         if transit:
             before = {name: _answered(sites, host) for name, host in sites.hosts.items()}
             assert all(before.values()), before
-            assert sites.circling() == 0
+            assert sites.looping() == 0
         else:
-            sites.until(lambda: sites.circling() > 100, "packets in circles")
+            sites.until(lambda: sites.looping() > 100, "looping packets")
 
 
 def _answered(sites: Fleet, host: Host) -> bool:

@@ -14,7 +14,7 @@ import dns.name
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
-from steering.lab.authority import Embedded
+from steering.lab.authority import MiniAuthority
 from steering.lab.sandbox import poll
 from steering.lab.scene import Settings
 from steering.model import LOCAL, Family
@@ -137,7 +137,7 @@ def test_answers_made_to_end_the_agent_count_neither_way_where_it_asks_itself() 
     with on_stage(QUICK, agent=False) as stage:
         scene = stage.scene
         scene.authorities[LOCAL].stop()
-        hostile = Embedded(scene.world, scene.world.paths[LOCAL].auth, nsid="ns1-sin")
+        hostile = MiniAuthority(scene.world, scene.world.paths[LOCAL].auth, nsid="ns1-sin")
         hostile.before = [part for owner in OUTSIDE for part in expired(owner)]
         scene.authorities[LOCAL] = hostile
         hostile.serve(scene.zones())

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from steering.model import Event, Family
-from steering.replay.incidents import Incident, Incidents, moving
-from steering.replay.scenario import tell
+from steering.replay.incidents import Incident, Incidents, with_moves
+from steering.replay.scenario import load_scenario
 from steering.replay.simulate import Simulation
 
 pytestmark = pytest.mark.lab
@@ -17,12 +17,12 @@ SHIPPED = Path(__file__).parents[2] / "scenarios"
 
 
 def told(name: str) -> tuple[Simulation, list[Incident], list[Event]]:
-    simulation, incidents = Simulation(tell(SHIPPED / f"{name}.yaml")), Incidents()
+    simulation, incidents = Simulation(load_scenario(SHIPPED / f"{name}.yaml")), Incidents()
     events: list[Event] = []
     for turned in simulation:
-        incidents.see(turned.events, turned.at, turned.now, turned.after)
+        incidents.add_turn(turned.events, turned.at, turned.now, turned.after)
         events += turned.events
-    return simulation, list(moving(incidents.all)), events
+    return simulation, list(with_moves(incidents.all)), events
 
 
 def test_july_2023_from_the_first_bad_answer_to_the_way_home() -> None:
@@ -31,10 +31,10 @@ def test_july_2023_from_the_first_bad_answer_to_the_way_home() -> None:
         took = incident.took(family)
         assert took is not None
         assert took <= 10
-    assert (incident.moves, incident.again, incident.sites) == (26, 0, ("fra",))
-    until = simulation.story.faults[-1].until
+    assert (incident.moves, incident.repeated_moves, incident.sites) == (26, 0, ("fra",))
+    until = simulation.scenario.faults[-1].until
     assert until is not None
-    fixed = simulation.story.when(until)
+    fixed = simulation.scenario.when(until)
     # The hold is long over; at five probes a second the bucket takes eight minutes to empty.
     assert fixed + 300 <= incident.first["released"] <= incident.last["released"] <= fixed + 600
     assert incident.ended is not None
@@ -52,8 +52,8 @@ def test_de_2026_moves_nothing_from_beginning_to_end() -> None:
 def test_the_root_copy_of_october_2023_is_left_two_days_before_it_fails() -> None:
     simulation, (incident,), _ = told("root-copy-october-2023")
     assert incident.first_bad is None
-    copy = simulation.story.copies[0]
-    assert incident.first["steered"] - simulation.story.when(copy.since) < 15 * 60
+    copy = simulation.scenario.copies[0]
+    assert incident.first["steered"] - simulation.scenario.when(copy.since) < 15 * 60
     assert simulation.failed == 0
     assert simulation.would_fail > 0
 

@@ -22,7 +22,7 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from steering.lab.authority import Authority, Embedded, Nsd
+from steering.lab.authority import Authority, MiniAuthority, Nsd
 from steering.lab.clients import Clients
 from steering.lab.resolver import MiniResolver, Resolving, Unbound
 from steering.lab.sandbox import LabError, find, poll
@@ -110,9 +110,9 @@ def internet(possible: None) -> Iterator[tuple[Topology, dict[str, Authority]]]:
     """A world with fresh zones everywhere: NSD here if it is installed, ours at the sites."""
     with Topology() as world:
         servers: dict[str, Authority] = {}
-        here = Nsd if find("nsd") else Embedded
+        here = Nsd if find("nsd") else MiniAuthority
         for name, path in world.paths.items():
-            kind = here if name == LOCAL else Embedded
+            kind = here if name == LOCAL else MiniAuthority
             servers[name] = kind(world, path.auth, nsid=f"{name}-1")
             servers[name].serve(zones())
         yield world, servers
@@ -222,7 +222,7 @@ def test_our_own_server_answers_as_nsd_does(make_world: Callable[..., Topology])
     ours, theirs = "192.5.6.30", "2001:503:a83e::2:30"
     world = make_world(addresses=(ours, theirs))
     same = zones()
-    Embedded(world, "auth-local", addresses=[ours], nsid="same").serve(same)
+    MiniAuthority(world, "auth-local", addresses=[ours], nsid="same").serve(same)
     Nsd(world, "auth-local", addresses=[theirs], nsid="same").serve(same)
     for name, rdtype in QUESTIONS:
         for tcp in (False, True):
@@ -240,7 +240,7 @@ def _told(message: dns.message.Message) -> tuple[object, ...]:
     return message.flags, message.rcode(), message.ednsflags, options, sections
 
 
-@pytest.mark.parametrize("kind", [Nsd, Embedded])
+@pytest.mark.parametrize("kind", [Nsd, MiniAuthority])
 def test_a_server_gives_the_letters_of_a_question_back_as_they_came(
     make_world: Callable[..., Topology], kind: type[Authority]
 ) -> None:
@@ -266,7 +266,7 @@ def test_a_server_gives_the_letters_of_a_question_back_as_they_came(
         assert _told(dns.message.from_wire(answer)) == _told(dns.message.from_wire(heard(plain)))
 
 
-@pytest.mark.parametrize("kind", [Nsd, Embedded])
+@pytest.mark.parametrize("kind", [Nsd, MiniAuthority])
 def test_an_answer_that_does_not_fit_is_truncated_and_whole_over_tcp(
     make_world: Callable[..., Topology], kind: type[Authority]
 ) -> None:
@@ -284,7 +284,7 @@ def test_an_answer_that_does_not_fit_is_truncated_and_whole_over_tcp(
     assert len(signed) >= 3  # the SOA and at least two NSEC3 RRsets
 
 
-@pytest.mark.parametrize("kind", [Nsd, Embedded])
+@pytest.mark.parametrize("kind", [Nsd, MiniAuthority])
 def test_a_server_refuses_fails_falls_silent_and_recovers(
     make_world: Callable[..., Topology], kind: type[Authority]
 ) -> None:
@@ -321,7 +321,7 @@ def test_a_resolver_believes_the_healthy_copy_and_no_ill_one(
 ) -> None:
     program(kind)
     world = make_world()
-    server = Embedded(world, "auth-local", nsid="local-1")
+    server = MiniAuthority(world, "auth-local", nsid="local-1")
     server.serve(zones())
     resolver = kind(world, keys=KEYS)
     resolver.start()
@@ -338,7 +338,7 @@ def test_a_resolver_believes_the_healthy_copy_and_no_ill_one(
         assert not failed(resolver, f"after-{ill.replace('_', '-')}.com."), ill
 
 
-@pytest.mark.parametrize("kind", [Nsd, Embedded])
+@pytest.mark.parametrize("kind", [Nsd, MiniAuthority])
 @pytest.mark.skipif(not find("unbound"), reason="unbound is not installed")
 def test_a_resolver_follows_the_chain_from_a_root_anchor_alone(
     make_world: Callable[..., Topology], kind: type[Authority]
@@ -364,7 +364,7 @@ def test_clients_count_every_question_and_see_the_detour_end_the_failures(
 ) -> None:
     world = make_world()
     servers = {
-        name: Embedded(world, path.auth, nsid=name)
+        name: MiniAuthority(world, path.auth, nsid=name)
         for name, path in world.paths.items()
         if name in (LOCAL, "pao")
     }
@@ -390,7 +390,7 @@ def test_clients_count_every_question_and_see_the_detour_end_the_failures(
 
 def test_a_program_that_does_not_start_says_why(make_world: Callable[..., Topology]) -> None:
     world = make_world(addresses=("192.5.6.30",))
-    stray = Embedded(world, "auth-local", addresses=["192.0.2.1"], nsid="x")
+    stray = MiniAuthority(world, "auth-local", addresses=["192.0.2.1"], nsid="x")
     with pytest.raises(LabError, match="Cannot assign requested address"):
         stray.serve(zones())
     with pytest.raises(LabError, match="nonsense"):
@@ -399,11 +399,11 @@ def test_a_program_that_does_not_start_says_why(make_world: Callable[..., Topolo
 
 BUILD = textwrap.dedent("""
     import sys
-    from steering.lab.authority import Embedded
+    from steering.lab.authority import MiniAuthority
     from steering.lab.topology import Topology
     from steering.lab.zone import Keys, ZoneSpec, sign
     with Topology() as world:
-        server = Embedded(world, "auth-local", nsid="x")
+        server = MiniAuthority(world, "auth-local", nsid="x")
         server.serve([sign(ZoneSpec.like_com("com.", count=20), Keys.fresh())])
         print(world.pid, world.work, flush=True)
         sys.stdin.read()

@@ -29,9 +29,9 @@ from steering.journal.records import (
     digest,
     line,
     pack_batch,
-    pack_world,
+    pack_state,
     unpack_batch,
-    unpack_world,
+    unpack_state,
 )
 from steering.layout import Layout
 from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Override, Round, Verdict
@@ -187,7 +187,7 @@ class Trial(Checked):
         """What was written down comes out again, bit for bit."""
         if not self.records or self.start is None or not self.record:
             return
-        state = unpack_world(pack_world(self.start), self.layout)
+        state = unpack_state(pack_state(self.start), self.layout)
         if self.start.situation is None:
             other = differing(state, self.start)
             need(other is None, f"a world read back is another in {other}")

@@ -22,7 +22,7 @@ from steering.observe.dnssec.trust import Trust
 from steering.observe.dnstap import counter
 from steering.observe.dnstap.counter import FrameCounter
 from steering.observe.dnstap.tally import Watched
-from steering.observe.dnstap.tally_builder import hand_over, upstreams
+from steering.observe.dnstap.tally_builder import build_tally, upstreams
 from steering.observe.traffic.classify import _zone_of
 
 _FIXED: Final = struct.Struct("!HHIH")
@@ -43,7 +43,7 @@ def counted(wire: bytes, zones: Collection[str], now: int) -> tuple[Word, frozen
     walker = FrameCounter(upstreams({ADDRESS: Watched(zones=frozenset(zones))}), 1)
     chunk = frame(payload(4, message=wire))
     assert walker.walk(chunk, 0, now) == len(chunk)
-    tally = hand_over(walker, began=0, ended=1)
+    tally = build_tally(walker, began=0, ended=1)
     (traffic,) = tally.traffic
     if traffic.malformed:
         return Word.NO_MESSAGE, frozenset()

@@ -46,7 +46,7 @@ from steering.model import Kind
 from steering.observe.dnssec.algorithms import ALGORITHMS
 from steering.observe.dnssec.aliases import CNAME, DNAME, chain_of, signatures_in
 from steering.observe.dnssec.response import MOST_RECORDS, MOST_SIGNATURES, _foreign
-from steering.observe.dnssec.response_kind import ResponseKind, shape_of
+from steering.observe.dnssec.response_kind import ResponseKind, kind_of_response
 from steering.observe.dnssec.used_records import used
 from steering.observe.dnstap import counter
 from steering.observe.traffic.classify import _zone_of
@@ -258,7 +258,7 @@ def judged(
         return "none", ()
     seen = signatures_in(message)
     chain = chain_of(message, zone, question.name, question.rdtype, seen)
-    shape, _ = shape_of(message, chain, Kind.WITNESS)
+    shape, _ = kind_of_response(message, chain, Kind.WITNESS)
     if shape in {ResponseKind.LIE, ResponseKind.LAME, ResponseKind.FOREIGN}:
         return "none", ()
     if _foreign(shape, chain, Kind.WITNESS, seen):

@@ -11,7 +11,7 @@ from simulation import WALL, Answer, Ask, Shown, Simulation, policy, setup
 
 from steering.engine import engine
 from steering.engine.migrate import migrate
-from steering.journal.records import differing, pack_world, unpack_world
+from steering.journal.records import differing, pack_state, unpack_state
 from steering.judge.failed_names import NONE
 from steering.layout import Layout
 from steering.model import (
@@ -152,7 +152,7 @@ def test_the_world_after_a_reload_can_be_put_down_in_a_journal(tmp_path: Path) -
     sim = Simulation(setup(tmp_path, policy()), lambda _: GOOD).run(5)
     layout = Layout.of(setup(tmp_path, policy(letters=2), policy("root", net=6)))
     state, _ = migrate(sim.state, layout, sim.now, WALL + sim.now)
-    assert differing(unpack_world(pack_world(state), layout), state) is None
+    assert differing(unpack_state(pack_state(state), layout), state) is None
 
 
 def test_an_override_is_not_told_again_because_its_addresses_got_other_numbers(
@@ -175,7 +175,7 @@ def test_two_worlds_that_hold_the_same_in_mappings_of_other_types_do_not_differ(
     state = Simulation(setup(tmp_path), lambda _: GOOD).run(3).state
     heard = replace(state.ledger.traffic, pooled={0: NONE})
     state = replace(state, ledger=replace(state.ledger, traffic=heard))
-    assert differing(unpack_world(pack_world(state), state.layout), state) is None
+    assert differing(unpack_state(pack_state(state), state.layout), state) is None
     more = replace(heard, pooled={0: {"a.": 1.0}})
     other = replace(state, ledger=replace(state.ledger, traffic=more))
     assert differing(state, other) == "ledger.traffic.pooled"

@@ -182,9 +182,7 @@ def test_a_next_hop_without_an_address_needs_one_for_the_routers(tmp_path: Path,
     if said.endswith("10.1.0.1}"):
         assert load(file).config.announced_next_hops["lax"] == {Family.IPV4: "10.1.0.1"}
         return
-    wanted = (
-        "cannot be announced, wanted an address" if not said else "no address, wanted an IPv4"
-    )
+    wanted = "cannot be announced, wanted an address" if not said else "no address, wanted an IPv4"
     with pytest.raises(ConfigError, match=wanted) as caught:
         load(file)
     assert {problem.path for problem in caught.value.problems} == {"act.bgp.next_hop.lax.ipv4"}

@@ -39,7 +39,7 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import recall, remember
 from steering.journal import setups
-from steering.journal.records import pack_world, unpack_world
+from steering.journal.records import pack_state, unpack_state
 from steering.model import (
     LOCAL,
     Evidence,
@@ -591,7 +591,7 @@ def _turned(version: Version) -> None:
         )
     )
     recall(State.blank(layout, now, WALL + now + 1), remember(state))
-    assert unpack_world(pack_world(state), layout).now == state.now
+    assert unpack_state(pack_state(state), layout).now == state.now
 
 
 def _round(address: str, version: Version, now: float, *, bad: bool) -> Round:

@@ -60,7 +60,7 @@ def test_compiled_and_interpreted_give_the_same_results(compiled: Path) -> None:
 
 def test_without_a_compiler_there_is_a_notice_and_plain_python(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "steering.observe.dnstap.build", "--into", str(tmp_path)],
+        [sys.executable, "scripts/compile_counter.py", "--into", str(tmp_path)],
         cwd=ROOT,
         env=os.environ | {"CC": "/bin/false"},
         check=False,
@@ -76,5 +76,5 @@ def test_what_is_compiled_in_place_is_not_older_than_its_source() -> None:
     source = ROOT / "steering/observe/dnstap/counter.py"
     for made in source.parent.glob("counter*.so"):
         assert made.stat().st_mtime >= source.stat().st_mtime, (
-            "counter.py changed: python -m steering.observe.dnstap.build, or with --remove"
+            "counter.py changed: python scripts/compile_counter.py, or with --remove"
         )

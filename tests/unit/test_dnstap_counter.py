@@ -41,7 +41,7 @@ from steering.observe.dnstap.tally import (
     Tally,
     Watched,
 )
-from steering.observe.dnstap.tally_builder import hand_over, name_to_text, name_to_wire, upstreams
+from steering.observe.dnstap.tally_builder import build_tally, name_to_text, name_to_wire, upstreams
 
 INTEREST: Interest = {ADDRESS: Watched(zones=frozenset(ZONES))}
 PLAIN = interpreted()
@@ -74,7 +74,7 @@ EARLY = ("early.com.", "com.", 1, 700_000)
 def tally(*messages: bytes, kind: int = 4) -> Tally:
     walker = FrameCounter(upstreams(INTEREST), 1)
     count(walker, *messages, kind=kind)
-    return hand_over(walker, began=0, ended=1)
+    return build_tally(walker, began=0, ended=1)
 
 
 def count(walker: FrameCounter, *messages: bytes, kind: int = 4) -> None:
@@ -164,7 +164,7 @@ def test_the_end_of_the_32_bit_clock_is_no_end_of_validity() -> None:
     for now in (late, late + 200, late + 701):
         chunk = frame(payload(4, message=answer.to_wire()))
         walker.walk(chunk, 0, now)
-    (found,) = hand_over(walker, began=0, ended=1).signed
+    (found,) = build_tally(walker, began=0, ended=1).signed
     assert (found.good, found.expired, found.not_yet_valid) == (2, 1, 0)
 
 
@@ -232,7 +232,7 @@ def test_clocks_may_differ_by_the_policys_skew() -> None:
     walker = FrameCounter(upstreams({ADDRESS: Watched(zones=frozenset({"com."}), skew=1.0)}), 1)
     older = ("old.com.", "com.", -700_000, -2)
     count(walker, signed(OLD, EARLY), signed(older))
-    (com,) = hand_over(walker, began=0, ended=1).signed
+    (com,) = build_tally(walker, began=0, ended=1).signed
     assert (com.good, com.expired) == (1, 1)
 
 
@@ -247,7 +247,7 @@ def test_only_the_resolvers_own_questions_are_looked_at() -> None:
     walker = FrameCounter(upstreams(INTEREST), 1)
     for kind in range(15):
         count(walker, signed(GOOD), kind=kind)
-    found = hand_over(walker, began=0, ended=1)
+    found = build_tally(walker, began=0, ended=1)
     assert found.frames == {Frames.OK: 4, Frames.IGNORED: 11}
     (traffic,) = found.traffic
     assert (traffic.queries, traffic.forwarded, traffic.responses) == (1, 1, 2)
@@ -257,14 +257,14 @@ def test_a_new_domain_that_powerdns_tells_of_is_no_answer() -> None:
     walker = FrameCounter(upstreams(INTEREST), 1)
     chunk = frame(payload(4, message=signed(OLD), answered=False))
     walker.walk(chunk, 0, NOW)
-    assert hand_over(walker, began=0, ended=1).frames == {Frames.IGNORED: 1}
+    assert build_tally(walker, began=0, ended=1).frames == {Frames.IGNORED: 1}
 
 
 def test_other_upstreams_are_counted_and_not_kept() -> None:
     walker = FrameCounter(upstreams(INTEREST), 1)
     chunk = frame(payload(4, message=signed(OLD), address=bytes(16)))
     walker.walk(chunk, 0, NOW)
-    found = hand_over(walker, began=0, ended=1)
+    found = build_tally(walker, began=0, ended=1)
     assert found.frames == {Frames.OTHER: 1}
     assert (found.traffic, found.signed, found.samples) == ((), (), ())
 
@@ -276,10 +276,10 @@ def test_names_told_before_come_after_new_ones() -> None:
         return [signed((f"n{n}.com.", "com.", -700_000, -1)) for n in numbers]
 
     count(walker, *failing(range(NAMES + 5)))
-    (first,) = hand_over(walker, began=0, ended=1).signed
+    (first,) = build_tally(walker, began=0, ended=1).signed
     assert [f.owner for f in first.failing] == [f"n{n}.com." for n in range(NAMES)]
     count(walker, *failing(range(NAMES + 5)))
-    (second,) = hand_over(walker, began=1, ended=2).signed
+    (second,) = build_tally(walker, began=1, ended=2).signed
     assert [f.owner for f in second.failing[:5]] == [f"n{n}.com." for n in range(NAMES, NAMES + 5)]
     assert [f.new for f in second.failing] == [True] * 5 + [False] * NAMES
     assert second.expired == NAMES + 5
@@ -291,7 +291,7 @@ def test_a_tally_stays_small_whatever_comes() -> None:
     huge = signed(*many)
     for n in range(300):
         count(walker, huge, signed((f"m{n}.com.", "com.", -9, -1)), b"broken", signed(GOOD))
-    found = hand_over(walker, began=0, ended=1)
+    found = build_tally(walker, began=0, ended=1)
     assert len(found.signed[0].failing) <= 2 * NAMES
     assert sum(len(sample.message) for sample in found.samples) <= 1 << 17
     reasons = [sample.reason for sample in found.samples]
@@ -305,7 +305,7 @@ def test_random_samples_are_drawn_evenly() -> None:
     total = [0, 0]
     for _ in range(40):
         walker.walk(chunk, 0, NOW)
-        for sample in hand_over(walker, began=0, ended=1).samples:
+        for sample in build_tally(walker, began=0, ended=1).samples:
             total[sample.message[3] & 15 == 3] += 1
     assert sum(total) == 40 * 48
     assert abs(total[0] - total[1]) < 5 * (40 * 48) ** 0.5, total
@@ -317,7 +317,7 @@ def test_what_is_of_interest_may_change_and_counts_go_on() -> None:
     wider = {**INTEREST, "2001:db8::1": Watched(zones=frozenset({"net."}))}
     walker.upstreams = upstreams(wider, walker.upstreams.values())
     count(walker, signed(GOOD))
-    found = hand_over(walker, began=0, ended=1)
+    found = build_tally(walker, began=0, ended=1)
     assert [s.good for s in found.signed] == [2]
     assert found.traffic[0].responses == 2
 
@@ -360,11 +360,11 @@ def test_counts_begin_anew_with_a_move_and_say_since_when() -> None:
     walker.upstreams = upstreams(moved, walker.upstreams.values())
     count(walker, signed(GOOD), signed(GOOD))
     walker.upstreams = upstreams(moved, walker.upstreams.values())
-    (traffic,) = hand_over(walker, began=0, ended=1).traffic
+    (traffic,) = build_tally(walker, began=0, ended=1).traffic
     assert (traffic.responses, traffic.since) == (2, ASKED)
     count(walker, signed(GOOD))
     walker.upstreams = upstreams(INTEREST, walker.upstreams.values())
-    (traffic,) = hand_over(walker, began=1, ended=2).traffic
+    (traffic,) = build_tally(walker, began=1, ended=2).traffic
     assert (traffic.responses, traffic.since) == (1, 0), "a minute later they go on"
 
 

@@ -87,7 +87,7 @@ def test_it_does_not_matter_how_the_bytes_are_cut(sizes: list[int], drop: bool) 
         (STOP, "control frame 3 before the handshake"),
         (FINISH, "control frame 5 before the handshake"),
         (ACCEPT, "control frame 1 before the handshake"),
-        (START + START, "control frame 2 amid the data"),
+        (START + START, "control frame 2 after START"),
         (START + STOP + QUERY, "data after STOP"),
         (START + STOP + STOP, "control frame 3 after STOP"),
         (bytes(4) + bytes(4), "a control frame of 0 bytes"),
@@ -130,4 +130,4 @@ def test_a_writer_of_single_bytes_costs_no_more_than_their_number() -> None:
     for byte in START + big:
         writer.receive(bytes([byte]), NOW)
     assert walker.ok == 1
-    assert max(map(len, writer._parts)) <= 4
+    assert max(map(len, writer._pieces)) <= 4

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from steering.observe.dnstap.listeners import Listener, Place, objections
+from steering.observe.dnstap.listeners import Listener, Place, place_problems
 
 
 def about(place: Place) -> str:
-    return "; ".join(objections(place))
+    return "; ".join(place_problems(place))
 
 
 def test_a_place_that_can_be_had_is_not_objected_to_and_not_made(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ from steering.observe.dnstap.ipc import (
     TAKEN,
     IpcError,
     IpcMessages,
-    interest_letter,
+    interest_message,
     read_interest,
     read_tally,
-    tally_letter,
+    tally_message,
 )
 from steering.observe.dnstap.listeners import Listener, Place
 from steering.observe.dnstap.reader import Reader
@@ -150,7 +150,7 @@ def test_a_stale_socket_is_replaced_and_one_in_use_is_not(tmp_path: Path) -> Non
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     with Listener(Place(at=str(path))) as first:
-        with pytest.raises(FileExistsError, match="somebody listens"):
+        with pytest.raises(FileExistsError, match="another process listens"):
             Listener(Place(at=str(path)))
         connect(str(path)).close()
         path.unlink()
@@ -212,7 +212,7 @@ FULL = Tally(
 def test_a_tally_arrives_as_it_was_sent_however_it_is_cut() -> None:
     letters = IpcMessages()
     moved = {a: replace(watched, since=5) for a, watched in INTEREST.items()}
-    data = tally_letter(FULL) + TAKEN + interest_letter(moved)
+    data = tally_message(FULL) + TAKEN + interest_message(moved)
     got = [letter for n in range(len(data)) for letter in letters.receive(data[n : n + 1])]
     assert read_tally(got[0]) == FULL
     assert read_interest(got[1]) is None
@@ -239,7 +239,7 @@ def test_a_tally_arrives_as_it_was_sent_however_it_is_cut() -> None:
     ],
 )
 def test_a_tally_of_other_values_than_tallies_have_is_none(changed: dict[str, object]) -> None:
-    said = json.loads(tally_letter(FULL)[4:])
+    said = json.loads(tally_message(FULL)[4:])
     with pytest.raises(IpcError):
         read_tally(json.dumps({**said, **changed}).encode())
 
@@ -460,7 +460,7 @@ class Slow:
         self.listener.listen()
         theirs.setblocking(False)
         self.reader = Reader(theirs, {"here": self.listener}, held=held)
-        monkeypatch.setattr(self.reader, "_walker", self)
+        monkeypatch.setattr(self.reader, "_counter", self)
         self._walker = FrameCounter(upstreams(interest), 1)
         self._theirs = theirs
         self._thread = threading.Thread(target=self.reader.run)

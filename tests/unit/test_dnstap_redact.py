@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from steering.observe.dnstap.counter import FrameCounter
 from steering.observe.dnstap.redact import redacted
 from steering.observe.dnstap.tally import Reason, Sample, Watched
-from steering.observe.dnstap.tally_builder import hand_over, upstreams
+from steering.observe.dnstap.tally_builder import build_tally, upstreams
 
 CLIENT = "203.0.113.0"
 SUBNET = dns.edns.ECSOption(CLIENT, 24)
@@ -45,7 +45,7 @@ def samples(*messages: bytes) -> tuple[Sample, ...]:
     for message in messages:
         chunk = frame(payload(4, message=message))
         assert walker.walk(chunk, 0, NOW) == len(chunk)
-    return hand_over(walker, began=0, ended=1).samples
+    return build_tally(walker, began=0, ended=1).samples
 
 
 def record(kind: int, rdata: bytes, owner: bytes = b"\0") -> bytes:

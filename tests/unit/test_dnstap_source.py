@@ -66,36 +66,36 @@ def tally(began: float, *traffic: Traffic, **more: object) -> Tally:
 
 def test_an_address_is_local_until_the_kernel_says_otherwise() -> None:
     where = Attribution()
-    where.see({}, 100.0)
+    where.note_installed({}, 100.0)
     assert where.path(ADDRESS, 100.0 + GRACE) == LOCAL
 
 
 def test_nothing_is_known_of_before_the_first_look() -> None:
     where = Attribution()
     assert where.path(ADDRESS, 100.0) is None
-    where.see({}, 100.0)
+    where.note_installed({}, 100.0)
     assert where.path(ADDRESS, 100.0 + GRACE - 0.1) is None
 
 
 def test_answers_under_way_at_a_move_are_nobodys() -> None:
     where = Attribution()
-    where.see({}, 0.0)
-    where.see({ADDRESS: "pao"}, 100.0)
+    where.note_installed({}, 0.0)
+    where.note_installed({ADDRESS: "pao"}, 100.0)
     assert where.path(ADDRESS, 99.9) is None, "seen partly after the move"
     assert where.path(ADDRESS, 100.0 + GRACE - 0.1) is None
     assert where.path(ADDRESS, 100.0 + GRACE) == "pao"
-    where.see({}, 200.0)
+    where.note_installed({}, 200.0)
     assert where.path(ADDRESS, 200.0) is None
-    where.see({}, 200.0 + 3 * GRACE)
+    where.note_installed({}, 200.0 + 3 * GRACE)
     assert where.path(ADDRESS, 200.0 + 3 * GRACE) == LOCAL
-    assert not where._moved, "nothing is kept of what is over"
+    assert not where._path_since, "nothing is kept of what is over"
 
 
 def test_a_move_to_another_site_counts_anew() -> None:
     where = Attribution()
-    where.see({}, 0.0)
-    where.see({ADDRESS: "pao"}, 100.0)
-    where.see({ADDRESS: "fra"}, 110.0)
+    where.note_installed({}, 0.0)
+    where.note_installed({ADDRESS: "pao"}, 100.0)
+    where.note_installed({ADDRESS: "fra"}, 110.0)
     assert where.path(ADDRESS, 111.0) is None
     assert where.path(ADDRESS, 120.0) == "fra"
 

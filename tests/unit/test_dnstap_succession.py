@@ -67,7 +67,7 @@ def served(tap: ReaderClient, so: Callable[[], bool]) -> None:
     while not so():
         assert time.monotonic() < deadline
         now = time.monotonic()
-        tap.mend(now)
+        tap.repair_sockets(now)
         tap.take(now)
         select.select([tap.fileno()], [], [], 0.05)
 

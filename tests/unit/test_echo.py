@@ -8,7 +8,7 @@ import dns.message
 import dns.name
 import pytest
 
-from steering.observe.nonce import mixed_case, unforeseen
+from steering.observe.nonce import mixed_case, system_random
 from steering.observe.probe.echo import LIMIT, Echo, Likeness, likeness
 from steering.observe.query import query
 
@@ -22,7 +22,7 @@ def answer(question: bytes, count: int = 1) -> bytes:
 def test_letters_alone_change_their_case_each_as_often_as_not() -> None:
     name = dns.name.from_text(r"a1-\065\200zzzzzzzz.COM.").to_wire()
     assert name is not None
-    drawn = {mixed_case(name, unforeseen()) for _ in range(400)}
+    drawn = {mixed_case(name, system_random()) for _ in range(400)}
     assert {one.lower() for one in drawn} == {name.lower()}
     assert len(drawn) > 350
     for at, octet in enumerate(name):
@@ -35,7 +35,7 @@ def test_a_label_as_long_as_a_letters_code_stays_as_long() -> None:
     name = dns.name.from_text(f"{'x' * 63}.{'y' * 33}.{'.'.join('abc')}.").to_wire()
     assert name is not None
     for _ in range(50):
-        read, _ = dns.name.from_wire(mixed_case(name, unforeseen()), 0)
+        read, _ = dns.name.from_wire(mixed_case(name, system_random()), 0)
         assert [len(label) for label in read.labels] == [63, 33, 1, 1, 1, 0]
 
 

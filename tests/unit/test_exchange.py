@@ -37,7 +37,7 @@ async def answered(server: socket.socket, by: socket.socket, patience: float) ->
     """What comes of a question that this socket answers."""
     address, loop = server.getsockname()[0], asyncio.get_running_loop()
     asking = asyncio.create_task(
-        by_udp(Sending(address=address), small("com."), 7, patience=patience)
+        by_udp(Sending(address=address), small("com."), 7, time_limit=patience)
     )
     message, peer = await loop.sock_recvfrom(server, 512)
     by.sendto(message[:2] + b"\x84" + message[3:], peer)
@@ -64,5 +64,5 @@ def test_an_answer_from_elsewhere_is_none(server: socket.socket, address: str) -
 def test_where_nothing_comes_it_is_silence_after_the_patience(
     server: socket.socket, address: str
 ) -> None:
-    found = asyncio.run(by_udp(Sending(address=address), small("com."), 7, patience=0.05))
+    found = asyncio.run(by_udp(Sending(address=address), small("com."), 7, time_limit=0.05))
     assert found.ended is Ended.SILENT

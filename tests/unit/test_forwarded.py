@@ -70,7 +70,7 @@ def looked(
     """After so many looks, beginning then; the instant of the last one."""
     for number in range(times):
         now = begin + number * every
-        seen.stand({A: site} if site else {}, now)
+        seen.note_installed({A: site} if site else {}, now)
         look(seen, now)
     return now
 
@@ -108,7 +108,7 @@ def test_one_dig_makes_no_source_and_one_that_was_there_before_us_does_at_once()
 def test_what_is_asked_over_a_detour_is_booked_to_it_and_makes_a_source_soon() -> None:
     table = Table()
     seen = Forwarding([A], table, now=100.0)
-    seen.stand({A: "pao"}, LATER)
+    seen.note_installed({A: "pao"}, LATER)
     table.entries = [Entry(answered=False, translated=POD)] * (MUCH // LOOKS)
     look(seen, LATER + WAITS - 0.5)
     assert seen.take() == (), "it may have been asked before the move"
@@ -133,7 +133,7 @@ def test_what_was_asked_before_a_site_was_rerouted_is_not_booked_to_it() -> None
     table = Table()
     table.entries = [Entry(answered=False)]
     seen = Forwarding([A], table, now=100.0)
-    seen.stand({A: "pao"}, 100.0)
+    seen.note_installed({A: "pao"}, 100.0)
     seen.reroute(["fra"], 110.0)
     look(seen, 110.0)
     assert [passed.path for passed in seen.take()] == ["pao"]
@@ -199,8 +199,8 @@ def test_sources_that_are_made_up_are_kept_to_a_number() -> None:
     table.entries = [Entry(source=f"10.{n // 250}.{n % 250}.1") for n in range(1000)]
     seen = Forwarding([A], table, now=100.0)
     looked(seen, 100.0, 2)
-    assert len(seen.habits) == MOST * len(Family)
-    assert "of the others nobody knows" in seen.trouble
+    assert len(seen.records) == MOST * len(Family)
+    assert "whether a site carries the others" in seen.trouble
     table.entries = []
     now = looked(seen, 102.0, 2, every=PASSING)
     assert seen.trouble == ""

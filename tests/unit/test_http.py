@@ -377,7 +377,7 @@ def test_the_socket_of_one_that_was_killed_is_replaced_and_of_another_agent_is_n
         assert said(first, b"GET /healthz HTTP/1.0\r\n\r\n", local=True).endswith(b"ok\n")
         inode = (tmp_path / NAME).stat().st_ino
         with serving(tmp_path) as second:
-            until(lambda: "somebody listens" in second.service.trouble)
+            until(lambda: "another process listens" in second.service.trouble)
             assert second.get("/healthz")[0] == HTTPStatus.OK
         assert (tmp_path / NAME).stat().st_ino == inode
     assert not (tmp_path / NAME).exists()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from steering.observe.icmp_errors import IcmpError, complaint
+from steering.observe.icmp_errors import IcmpError, parse_error
 
 V4, V4_ARRIVAL = (socket.IPPROTO_IP, 11), (socket.IPPROTO_IP, 8)
 V6, V6_ARRIVAL = (socket.IPPROTO_IPV6, 25), (socket.IPPROTO_IPV6, 50)
@@ -54,7 +54,7 @@ def test_a_router_is_named_with_its_word(
     said: tuple[int, int, bytes], by: str, what: str, number: int
 ) -> None:
     came = [arrival(LINK, four=said[0] == socket.IPPROTO_IP), said]
-    assert complaint(came) == IcmpError(by=by, what=what, errno=number, ours=False)
+    assert parse_error(came) == IcmpError(by=by, what=what, errno=number, ours=False)
 
 
 @pytest.mark.parametrize("said", [UNREACHABLE, NO_ROUTE])
@@ -62,40 +62,40 @@ def test_what_came_by_the_loopback_interface_is_our_own_word(
     said: tuple[int, int, bytes],
 ) -> None:
     came = [said, arrival(LO, four=said[0] == socket.IPPROTO_IP)]
-    seen = complaint(came)
+    seen = parse_error(came)
     assert seen is not None
     assert seen.ours
 
 
 def test_of_unknown_arrival_it_is_a_strangers_word() -> None:
-    seen = complaint([UNREACHABLE])
+    seen = parse_error([UNREACHABLE])
     assert seen is not None
     assert not seen.ours
 
 
 def test_what_the_kernel_says_without_a_packet_is_our_own_word() -> None:
-    seen = complaint([four("5a0000000100000000000000dc05000000000000" + "00" * 12)])
+    seen = parse_error([four("5a0000000100000000000000dc05000000000000" + "00" * 12)])
     assert seen == IcmpError(by="kernel", what="message too long", errno=errno.EMSGSIZE, ours=True)
 
 
 def test_a_word_without_a_name_of_its_own_is_the_kernels() -> None:
-    seen = complaint([four("7100000002030c000000000000000000020000000a0200020000000000000000")])
+    seen = parse_error([four("7100000002030c000000000000000000020000000a0200020000000000000000")])
     assert seen is not None
     assert seen.what == "no route to host"
 
 
 @pytest.mark.parametrize("said", [UNREACHABLE, NO_ROUTE])
 def test_a_word_that_is_cut_short_names_nobody_or_is_none(said: tuple[int, int, bytes]) -> None:
-    whole = complaint([said])
+    whole = parse_error([said])
     assert whole is not None
-    cut = [complaint([(*said[:2], said[2][:size])]) for size in range(len(said[2]))]
+    cut = [parse_error([(*said[:2], said[2][:size])]) for size in range(len(said[2]))]
     assert {one and one.by for one in cut} <= {None, "kernel", whole.by}
     assert cut[:16] == [None] * 16
 
 
 @example([(0, 11, bytes([0, 0, 0, 0x80]) + bytes(12))])  # a number beyond those of errors
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 41]), st.integers(0, 60), st.binary(max_size=48))))
-def test_whatever_the_queue_holds_is_a_complaint_or_none(
+def test_whatever_the_queue_holds_is_an_error_or_none(
     came: list[tuple[int, int, bytes]],
 ) -> None:
-    assert isinstance(complaint(came), IcmpError | None)
+    assert isinstance(parse_error(came), IcmpError | None)

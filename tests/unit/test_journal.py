@@ -17,10 +17,10 @@ from steering.journal import setups
 from steering.journal import writer as writing
 from steering.journal.journal import Journal
 from steering.journal.reader import Checkpoint, DamagedError, Recording
-from steering.journal.records import Turn, differing, digest, line, pack_world
+from steering.journal.records import Turn, differing, digest, line, pack_state
 from steering.journal.store import Store
 from steering.journal.writer import Item, Writer
-from steering.replay.simulate import Simulation, Turned
+from steering.replay.simulate import SimulatedTurn, Simulation
 
 DAY = 86_400.0
 HOURS = 20
@@ -32,7 +32,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 
 @pytest.fixture(scope="module")
-def turns(story: Simulation) -> list[Turned]:
+def turns(story: Simulation) -> list[SimulatedTurn]:
     return list(story)
 
 
@@ -69,19 +69,19 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def hand_over(journal: Journal, story: Simulation, turns: list[Turned]) -> None:
+def hand_over(journal: Journal, story: Simulation, turns: list[SimulatedTurn]) -> None:
     for turned in turns:
         note(journal, story, turned)
 
 
-def items(story: Simulation, turns: list[Turned]) -> Iterator[Item]:
+def items(story: Simulation, turns: list[SimulatedTurn]) -> Iterator[Item]:
     """The turns as the writer gets them, each with the world before it."""
     for t in turns:
         turn = Turn(now=t.now, facts=t.facts, steps=t.steps, events=t.events, plan=digest(t.after))
         yield Item(setup=story.setup, turn=turn, before=t.before, follows=False)
 
 
-def write(writer: Writer, story: Simulation, turns: list[Turned]) -> None:
+def write(writer: Writer, story: Simulation, turns: list[SimulatedTurn]) -> None:
     for item in items(story, turns):
         writer.take(item)
         writer.tick()
@@ -101,7 +101,7 @@ def test_every_turn_is_in_it_as_it_was_after_one_checkpoint(path: Path, tmp_path
 
 
 def test_a_turn_that_does_not_follow_begins_with_the_world_before_it(
-    path: Path, journal: Journal, story: Simulation, turns: list[Turned]
+    path: Path, journal: Journal, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     hand_over(journal, story, turns[:5])
     until(path.exists)
@@ -116,7 +116,7 @@ def test_a_world_is_put_down_every_hour(
     path: Path,
     journal: Journal,
     story: Simulation,
-    turns: list[Turned],
+    turns: list[SimulatedTurn],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("steering.journal.journal.CHECKPOINT", 10.0)
@@ -131,7 +131,7 @@ def test_a_world_is_put_down_every_hour(
 
 
 def test_what_tells_of_something_is_on_the_disk_at_once(
-    path: Path, story: Simulation, turns: list[Turned]
+    path: Path, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     loud = next(at for at, t in enumerate(turns) if t.events)
     journal = Journal(path, max_age=DAY, max_size=1 << 28)
@@ -148,7 +148,7 @@ def read_or_none(path: Path) -> list[Checkpoint | Turn]:
 
 
 def test_nobody_else_may_read_the_names_in_it(
-    path: Path, journal: Journal, story: Simulation, turns: list[Turned]
+    path: Path, journal: Journal, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     note(journal, story, turns[0])
     journal.close(patience=30)
@@ -157,7 +157,7 @@ def test_nobody_else_may_read_the_names_in_it(
 
 
 def test_a_new_agent_writes_on_in_the_same_file(
-    path: Path, story: Simulation, turns: list[Turned]
+    path: Path, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     for part in (turns[:10], turns[10:20]):
         journal = Journal(path, max_age=DAY, max_size=1 << 28)
@@ -171,12 +171,12 @@ def test_a_new_agent_writes_on_in_the_same_file(
 
 
 def filled(
-    path: Path, story: Simulation, turns: list[Turned], *, max_age: float, max_size: int
+    path: Path, story: Simulation, turns: list[SimulatedTurn], *, max_age: float, max_size: int
 ) -> Store:
     """A store of so many segments, an hour each."""
     store = Store(path, max_age=max_age, max_size=max_size)
     number = store.setup(setups.write(story.setup))
-    state = pack_world(turns[-1].after)
+    state = pack_state(turns[-1].after)
     for hour in range(HOURS):
         wall = 1e9 + hour * 3600.0
         store.checkpoint(state, setup=number, follows=hour > 0, wall=wall, now=hour * 3600.0)
@@ -186,7 +186,7 @@ def filled(
 
 
 def test_it_forgets_whole_segments_by_age(
-    path: Path, story: Simulation, turns: list[Turned]
+    path: Path, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     filled(path, story, turns, max_age=5 * 3600.0, max_size=1 << 30).close()
     recording = Recording(path)
@@ -197,7 +197,7 @@ def test_it_forgets_whole_segments_by_age(
 
 
 def test_it_forgets_whole_segments_by_size_and_the_file_shrinks(
-    path: Path, story: Simulation, turns: list[Turned]
+    path: Path, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     room = 100_000
     filled(path, story, turns, max_age=365 * DAY, max_size=room).close()
@@ -208,10 +208,10 @@ def test_it_forgets_whole_segments_by_size_and_the_file_shrinks(
 
 
 def test_a_clock_that_jumps_ahead_for_a_moment_does_not_cost_the_journal(
-    path: Path, story: Simulation, turns: list[Turned]
+    path: Path, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     store = filled(path, story, turns, max_age=365 * DAY, max_size=1 << 30)
-    store.checkpoint(pack_world(turns[0].before), setup=1, follows=False, wall=4e9, now=0.0)
+    store.checkpoint(pack_state(turns[0].before), setup=1, follows=False, wall=4e9, now=0.0)
     store.close()
     assert len(begins(path)) >= HOURS - 2
 
@@ -261,7 +261,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
     path: Path,
     writer: Writer,
     story: Simulation,
-    turns: list[Turned],
+    turns: list[SimulatedTurn],
 ) -> None:
     filled(path, story, turns, max_age=DAY, max_size=1 << 30).close()
     harm(path)
@@ -273,11 +273,11 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
     assert aside.read_bytes()[100:4096] == before[100:4096]
     assert writer.lost <= 1
     assert any(isinstance(item, Turn) for item in read(path))
-    assert "set aside" in because(writer)[0]
+    assert "is renamed to" in because(writer)[0]
 
 
 def test_only_two_damaged_files_are_kept(
-    path: Path, story: Simulation, turns: list[Turned]
+    path: Path, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     path.parent.mkdir()
     for _ in range(4):
@@ -289,22 +289,22 @@ def test_only_two_damaged_files_are_kept(
 
 
 def test_a_full_disk_gets_its_room_back_and_a_new_file_is_begun(
-    path: Path, writer: Writer, story: Simulation, turns: list[Turned]
+    path: Path, writer: Writer, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     write(writer, story, turns[:20])
     store = writer._store
     assert store is not None
     store._base.execute("PRAGMA max_page_count = 1")  # raised to what there is
     write(writer, story, turns[20:60])
-    assert any("dropped" in text for text in because(writer))
-    assert "dropped" in writer.trouble
+    assert any("is removed" in text for text in because(writer))
+    assert "is removed" in writer.trouble
     assert 0 < writer.lost < 10
     writer.close()
     assert begins(path)[0].number == 1  # another file
 
 
 def test_where_nothing_can_be_written_it_is_tried_again_until_it_can(
-    path: Path, writer: Writer, story: Simulation, turns: list[Turned]
+    path: Path, writer: Writer, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     path.parent.write_text("a file where the directory should be")
     write(writer, story, turns[:5])
@@ -320,20 +320,20 @@ def test_where_nothing_can_be_written_it_is_tried_again_until_it_can(
 
 
 def test_an_alarm_is_over_when_it_was_there_to_be_seen_and_writing_goes_on(
-    path: Path, writer: Writer, story: Simulation, turns: list[Turned]
+    path: Path, writer: Writer, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     path.parent.mkdir()
     path.write_bytes(b"no database" * 1000)
     write(writer, story, turns[:20])
     assert writer.trouble
-    writer._troubled_until = 0.0
+    writer._alarm_until = 0.0
     write(writer, story, turns[20:60])
     writer.close()
     assert not writer.trouble
 
 
 def test_a_file_that_another_process_writes_is_left_alone(
-    path: Path, writer: Writer, story: Simulation, turns: list[Turned]
+    path: Path, writer: Writer, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     path.parent.mkdir()
     with path.with_name("journal.sqlite.lock").open("w") as lock:
@@ -346,7 +346,7 @@ def test_a_file_that_another_process_writes_is_left_alone(
 
 
 def test_a_locked_file_loses_turns_and_is_not_set_aside(
-    path: Path, writer: Writer, story: Simulation, turns: list[Turned]
+    path: Path, writer: Writer, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     write(writer, story, turns[:5])
     writer._flush()
@@ -362,7 +362,7 @@ def test_a_locked_file_loses_turns_and_is_not_set_aside(
 
 
 def test_a_file_removed_under_the_writer_is_begun_anew(
-    path: Path, writer: Writer, story: Simulation, turns: list[Turned]
+    path: Path, writer: Writer, story: Simulation, turns: list[SimulatedTurn]
 ) -> None:
     write(writer, story, turns[:5])
     writer._flush()
@@ -376,7 +376,7 @@ def test_a_file_removed_under_the_writer_is_begun_anew(
 def test_a_disk_that_hangs_costs_turns_and_no_time(
     path: Path,
     story: Simulation,
-    turns: list[Turned],
+    turns: list[SimulatedTurn],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hangs = threading.Event()

@@ -23,7 +23,7 @@ from steering.journal.reader import Checkpoint, DamagedError, Recording
 from steering.journal.records import Turn, digest, lines, pack_batch, unpack_batch
 from steering.journal.store import VERSION
 from steering.journal.writer import Item, Writer
-from steering.replay.simulate import Turned
+from steering.replay.simulate import SimulatedTurn
 
 FLAT = (
     st.none()
@@ -141,18 +141,18 @@ def test_a_little_that_becomes_a_lot_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="module")
-def turns(tmp_path_factory: pytest.TempPathFactory) -> list[Turned]:
+def turns(tmp_path_factory: pytest.TempPathFactory) -> list[SimulatedTurn]:
     return list(simulation(tmp_path_factory.mktemp("story"), lasts="40s"))
 
 
-def _kept(turns: list[Turned]) -> list[Turn]:
+def _kept(turns: list[SimulatedTurn]) -> list[Turn]:
     return [
         Turn(now=t.now, facts=t.facts, steps=t.steps, events=t.events, plan=digest(t.after))
         for t in turns
     ]
 
 
-def test_a_flipped_byte_of_a_batch_is_found_or_changes_nothing(turns: list[Turned]) -> None:
+def test_a_flipped_byte_of_a_batch_is_found_or_changes_nothing(turns: list[SimulatedTurn]) -> None:
     kept = _kept(turns)
     packed, whole = bytearray(pack_batch(lines(kept))), list(map(repr, kept))
     for at in range(0, len(packed), 13):
@@ -191,7 +191,7 @@ def test_a_journal_of_the_version_before_is_set_aside_and_not_written_on(tmp_pat
 
 @pytest.mark.parametrize("cut", [1, 3_000, 20_000, 60_000])
 def test_what_was_written_before_a_half_written_end_is_read(
-    tmp_path: Path, turns: list[Turned], cut: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, turns: list[SimulatedTurn], cut: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host goes down in the midst of a write: the end of SQLite's log is not there."""
     monkeypatch.setattr(writing, "BATCH", 20)
@@ -216,7 +216,7 @@ def test_what_was_written_before_a_half_written_end_is_read(
 
 
 def test_of_a_batch_that_is_damaged_what_stands_before_it_is_read(
-    tmp_path: Path, turns: list[Turned]
+    tmp_path: Path, turns: list[SimulatedTurn]
 ) -> None:
     path = tmp_path / "journal.sqlite"
     record(path, simulation(tmp_path, lasts="40s"))
@@ -250,7 +250,7 @@ def test_a_question_to_one_of_26_steered_addresses_takes_two_dozen_octets() -> N
 
 @pytest.mark.parametrize("make", [list, lambda some: some[::-1]])
 def test_turns_in_any_order_come_back(
-    turns: list[Turned], make: Callable[[list[Turn]], list[Turn]]
+    turns: list[SimulatedTurn], make: Callable[[list[Turn]], list[Turn]]
 ) -> None:
     kept = make(_kept(turns))
     assert list(map(repr, unpack_batch(pack_batch(lines(kept))))) == list(map(repr, kept))

@@ -10,7 +10,7 @@ import pytest
 from steering.model import Family, Target
 from steering.observe.dnssec.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
-from steering.observe.nonce import LABEL, random_label, unforeseen
+from steering.observe.nonce import LABEL, random_label, system_random
 from steering.observe.probe.prober import Path, Prober
 from steering.observe.probe.schedule import Pace
 from steering.observe.traffic.verify import SampleVerifier
@@ -43,11 +43,11 @@ def test_by_default_ids_labels_and_names_come_from_the_systems_generator() -> No
 
 def test_the_systems_generator_has_no_state_to_be_learnt() -> None:
     with pytest.raises(NotImplementedError):
-        unforeseen().getstate()
+        system_random().getstate()
 
 
 def test_labels_are_as_long_as_they_say_and_use_every_letter_equally() -> None:
-    labels = [random_label(unforeseen()) for _ in range(4000)]
+    labels = [random_label(system_random()) for _ in range(4000)]
     assert {len(label) for label in labels} == {LABEL}
     assert len(set(labels)) == 4000
     letters = Counter("".join(labels))

@@ -33,7 +33,7 @@ from steering.observe.dnssec.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.probe.prober import Path, Prober
 from steering.observe.probe.schedule import LIVE, Pace
-from steering.observe.query import SO_MARK, ProbePin, Query, Reply, inquire, query
+from steering.observe.query import SO_MARK, ProbePin, Query, Reply, query, send_query
 from steering.observe.strays import Strays
 
 COM = SignedZone("com.", children={"safe": (Key(257).ds(SignedZone("safe.com.").name),)})
@@ -362,7 +362,7 @@ def test_an_answer_that_comes_after_an_icmp_error_is_an_answer(address: str) -> 
         inquiry = Query(query("com.", "SOA"), 7, address, done=replies.append, timeout=5, port=port)
         assert inquiry._socket is not None
         asker = inquiry._socket.getsockname()
-        await until(lambda: inquiry._said == f"{address}: port unreachable")
+        await until(lambda: inquiry._icmp == f"{address}: port unreachable")
         assert not replies
         with socket.socket(inquiry._socket.family, socket.SOCK_DGRAM) as late:
             late.bind((address, port))
@@ -381,7 +381,7 @@ def test_a_resolver_that_is_not_there_keeps_nobody_waiting(address: str) -> None
     async def story() -> None:
         port = _unused_port(address)
         async with asyncio.timeout(5):
-            reply = await inquire(query("com.", "DS"), 7, address, patience=60, port=port)
+            reply = await send_query(query("com.", "DS"), 7, address, time_limit=60, port=port)
         assert (reply.wire, reply.ours, reply.detail) == (
             None,
             False,
@@ -488,7 +488,7 @@ def test_over_a_path_that_its_mark_does_not_lead_to_nothing_is_sent() -> None:
             assert len(server.asked) <= len(watching.rounds) + 1
             local, pao = watching.rounds[-1].observations
             assert (local.outcome, pao.outcome) == (Outcome.SECURE, Outcome.LOCAL_ERROR)
-            assert (pao.reached, pao.detail) == (False, "nothing leads over this path now")
+            assert (pao.reached, pao.detail) == (False, "no route over this path now")
 
     asyncio.run(story())
 
@@ -547,7 +547,7 @@ def test_many_silent_questions_hold_a_bounded_number_of_sockets() -> None:
             most = 0
             while len(seen.rounds) < 40:
                 await asyncio.sleep(0.01)
-                most = max(most, len(seen.prober._open))
+                most = max(most, len(seen.prober._rounds))
             assert 2 <= most <= 0.2 / 0.02 + 2
 
     asyncio.run(story())
@@ -557,8 +557,8 @@ def test_ending_it_leaves_no_socket_open() -> None:
     async def story() -> None:
         async with serving(Server("127.0.0.1", silent)) as port:
             async with probing("127.0.0.1", port=port, patience=30) as watching:
-                await until(lambda: watching.prober._open)
-                inquiry = next(iter(watching.prober._open.values())).inquiries["local"]
+                await until(lambda: watching.prober._rounds)
+                inquiry = next(iter(watching.prober._rounds.values())).queries["local"]
                 assert inquiry._socket is not None
             assert inquiry._socket is None
 
@@ -575,7 +575,7 @@ def test_targets_and_paths_that_cannot_be_are_refused() -> None:
             targets, [Upstream()], paths, pace, keys=keys, signatures=Signatures(), deliver=print
         )
 
-    with pytest.raises(ValueError, match="upstreams that are not there: x"):
+    with pytest.raises(ValueError, match="unknown upstreams: x"):
         prober([target], LOCAL_ONLY)
     with pytest.raises(ValueError, match="live"):
         prober([], [Path(name="live")])

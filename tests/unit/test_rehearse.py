@@ -228,12 +228,12 @@ def test_an_incident_is_one_whether_it_was_acted_on_or_not(tmp_path: Path) -> No
         sim = Simulation(setup(tmp_path, config=config), bad_here(until=FAULT + 60)).run(160)
         incidents = Incidents()
         for at, event in sim.events:
-            incidents.see([event], WALL + at, at, sim.state)
+            incidents.add_turn([event], WALL + at, at, sim.state)
         found.append([(i.upstream, sorted(i.first), i.moves) for i in incidents.all])
         (incident,) = incidents.all
         assert incident.carried_out is (config == CONFIG)
         word = "steered " if incident.carried_out else "would_steer "
-        assert any(line.strip().startswith(word) for line in timeline.told(incidents.all))
+        assert any(line.strip().startswith(word) for line in timeline.incident_lines(incidents.all))
     assert found[0] == found[1]
 
 

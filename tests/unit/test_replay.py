@@ -18,16 +18,16 @@ from steering import cli
 from steering.decide.verification import Verification
 from steering.journal.journal import Journal
 from steering.journal.reader import Checkpoint, Recording
-from steering.journal.records import Turn, line, pack_batch, pack_world, unpack_batch, unpack_world
+from steering.journal.records import Turn, line, pack_batch, pack_state, unpack_batch, unpack_state
 from steering.journal.store import VERSION
 from steering.replay.rerun import rerun
-from steering.replay.simulate import Turned
+from steering.replay.simulate import SimulatedTurn
 
 ADDRESS = "192.5.0.30"
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Turned]]:
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[SimulatedTurn]]:
     """An incident of less than a minute, with a checkpoint every ten."""
     place = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:
@@ -38,7 +38,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Turne
 
 
 @pytest.fixture
-def journal(recorded: tuple[Path, list[Turned]], tmp_path: Path) -> Path:
+def journal(recorded: tuple[Path, list[SimulatedTurn]], tmp_path: Path) -> Path:
     """A copy of it, to be harmed."""
     return Path(shutil.copy(recorded[0], tmp_path / "copy.sqlite"))
 
@@ -65,12 +65,12 @@ def change(journal: Path, table: str, key: str, alter: Callable[[bytes], bytes],
 
 
 def test_unchanged_policies_give_every_decision_again_and_every_checkpoint(
-    recorded: tuple[Path, list[Turned]], capsys: pytest.CaptureFixture[str]
+    recorded: tuple[Path, list[SimulatedTurn]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, turns = recorded
     assert cli.main(["replay", str(path)]) == cli.FINE
     said = capsys.readouterr().out
-    assert f"{len(turns)} turns: every decision came out as it was recorded" in said
+    assert f"{len(turns)} turns: every decision is as recorded" in said
     assert [word for word in ("steered", "proved", "released") if word not in said] == []
     recording = Recording(path)
     assert sum(isinstance(item, Checkpoint) and item.follows for item in recording.read()) >= 4
@@ -78,7 +78,7 @@ def test_unchanged_policies_give_every_decision_again_and_every_checkpoint(
 
 
 def test_it_begins_at_the_checkpoint_before_the_time_asked_for(
-    recorded: tuple[Path, list[Turned]],
+    recorded: tuple[Path, list[SimulatedTurn]],
 ) -> None:
     path, turns = recorded
     recording = Recording(path)
@@ -156,20 +156,20 @@ def test_the_first_decision_that_differs_is_shown_from_both_sides(
     change(journal, "batches", "first", lie, steered)
     assert cli.main(["replay", str(journal)]) == cli.FAILED
     said = capsys.readouterr().out
-    assert "another step than recorded" in said
+    assert "step differs from the recorded one" in said
     assert "recorded: nothing" in said
     assert "replayed: Step(address=" in said
 
 
 def test_another_world_at_a_checkpoint_is_a_difference(
-    journal: Path, recorded: tuple[Path, list[Turned]], capsys: pytest.CaptureFixture[str]
+    journal: Path, recorded: tuple[Path, list[SimulatedTurn]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     layout = recorded[1][0].before.layout
 
     def lie(blob: bytes) -> bytes:
-        state = unpack_world(blob, layout)
+        state = unpack_state(blob, layout)
         state.ledger.rtt[1, 1] += 1e-12
-        return pack_world(state)
+        return pack_state(state)
 
     change(journal, "checkpoints", "turn", lie, 2)
     assert cli.main(["replay", str(journal)]) == cli.FAILED
@@ -180,19 +180,19 @@ def test_another_world_at_a_checkpoint_is_a_difference(
 
 
 def test_other_policies_are_tried_on_the_same_facts(
-    recorded: tuple[Path, list[Turned]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recorded: tuple[Path, list[SimulatedTurn]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calm = policies(tmp_path, "{on: [timeout]}")
     assert cli.main(["replay", str(recorded[0]), "--policies", str(calm)]) == cli.FINE
     said = capsys.readouterr().out
     assert "with these policies: 0 moves" in said
-    assert "as it was recorded: 4 moves" in said
-    assert "facts are taken as they were recorded" in said
+    assert "as recorded: 4 moves" in said
+    assert "facts are used as recorded" in said
     assert " steered " not in said.split("===")[0]
 
 
 def test_wrong_policies_are_told_of_by_file_and_line(
-    recorded: tuple[Path, list[Turned]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recorded: tuple[Path, list[SimulatedTurn]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = policies(tmp_path, "{on: [nothing]}")
     assert cli.main(["replay", str(recorded[0]), "--policies", str(wrong)]) == cli.WRONG_INPUT
@@ -223,8 +223,8 @@ def test_explain_says_how_it_was_at_a_time(
 @pytest.mark.parametrize(
     ("address", "at", "complaint"),
     [
-        (ADDRESS, "2026-11-24 05:00", "nothing is recorded of that time"),
-        (ADDRESS, "2026-11-25 05:00", "nothing is recorded of that time"),
+        (ADDRESS, "2026-11-24 05:00", "no turn is recorded for that time"),
+        (ADDRESS, "2026-11-25 05:00", "no turn is recorded for that time"),
         ("198.51.100.1", "2026-11-24 06:00:30", "was in no policy then"),
     ],
 )
@@ -255,17 +255,17 @@ def flip(path: Path) -> None:
     ("harm", "complaint"),
     [
         (lambda path: path.unlink(), "there is no such file"),
-        (lambda path: path.write_bytes(b""), "is no journal of ours"),
-        (lambda path: path.write_bytes(b"rubbish" * 999), "is no journal of ours"),
+        (lambda path: path.write_bytes(b""), "is no journal of steering"),
+        (lambda path: path.write_bytes(b"rubbish" * 999), "is no journal of steering"),
         (lambda path: path.write_bytes(path.read_bytes()[:9000]), "copy.sqlite"),
         (sql("PRAGMA user_version = 0"), f"it is of version 0, wanted version {VERSION}"),
         (sql("PRAGMA application_id = 7"), "it is of another program"),
         (sql("DELETE FROM batches"), "there is no turn in it"),
         (sql("DELETE FROM checkpoints"), "there is nothing in it to begin from"),
         (sql("DELETE FROM setups"), "setup 1 is missing"),
-        (sql("UPDATE setups SET text = 'text'"), "holds what no journal does"),
+        (sql("UPDATE setups SET text = 'text'"), "has a value of a wrong type"),
         (sql("UPDATE setups SET text = x'00'"), "can't be unpacked"),
-        (sql("UPDATE checkpoints SET wall = 'soon'"), "it holds what no journal does"),
+        (sql("UPDATE checkpoints SET wall = 'soon'"), "it has a value of a wrong type"),
         (sql("DELETE FROM batches WHERE first = (SELECT first FROM batches LIMIT 1 OFFSET 2)"),
          "is missing"),
         (sql("UPDATE batches SET last = last + 1 WHERE first = 1"), "turns are in it"),
@@ -286,13 +286,13 @@ def test_a_journal_that_cannot_be_read_says_why(
 
 
 def test_facts_that_the_engine_cannot_run_are_no_crash(
-    journal: Path, recorded: tuple[Path, list[Turned]], capsys: pytest.CaptureFixture[str]
+    journal: Path, recorded: tuple[Path, list[SimulatedTurn]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     layout = recorded[1][0].before.layout
 
     def lie(blob: bytes) -> bytes:
-        state = unpack_world(blob, layout)
-        return pack_world(replace(state, verifications={0: Verification(column=99)}))
+        state = unpack_state(blob, layout)
+        return pack_state(replace(state, verifications={0: Verification(column=99)}))
 
     change(journal, "checkpoints", "turn", lie, 3)
     with contextlib.closing(sqlite3.connect(journal)) as base, base:

@@ -14,7 +14,14 @@ from steering.config import ConfigError, load
 from steering.model import Family, Source
 from steering.observe.query import ProbePin
 from steering.observe.traffic import resolver_sources
-from steering.observe.traffic.resolver_sources import EVERY, LASTING, LOOKS, Sources, chosen, lacks
+from steering.observe.traffic.resolver_sources import (
+    EVERY,
+    LASTING,
+    LOOKS,
+    Sources,
+    kernel_source,
+    lacks,
+)
 
 SERVER = "192.5.6.30"
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout"
@@ -51,7 +58,7 @@ def looked(found: Sources, looks: int, *, begin: float = 100.0, fresh: bool = Tr
 @pytest.fixture(autouse=True)
 def _every_address_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resolver_sources, "lacks", lambda _source: "")
-    monkeypatch.setattr(resolver_sources, "chosen", lambda _to: "198.51.100.1")
+    monkeypatch.setattr(resolver_sources, "kernel_source", lambda _to: "198.51.100.1")
 
 
 def test_what_a_resolver_is_seen_to_send_from_is_a_source_after_several_looks(
@@ -81,10 +88,12 @@ def test_questions_under_way_at_each_move_make_no_source_however_many_moves_ther
 ) -> None:
     found, now = Sources({}, [SERVER], proc=tmp_path), 100.0
     for number in range(20):
-        monkeypatch.setattr(resolver_sources, "chosen", lambda _to: "192.0.2.7")
+        monkeypatch.setattr(resolver_sources, "kernel_source", lambda _to: "192.0.2.7")
         proc(tmp_path, *UDP, inode=5000 + number)
         found.look(now)
-        monkeypatch.setattr(resolver_sources, "chosen", lambda _to: "198.51.100.1")  # a detour
+        monkeypatch.setattr(
+            resolver_sources, "kernel_source", lambda _to: "198.51.100.1"
+        )  # a detour
         for _ in range(3):
             found.look(now := now + 4.0)
         proc(tmp_path, *UDP[1:])
@@ -101,7 +110,7 @@ def test_thousands_of_sockets_cost_one_look_at_our_own_and_one_at_each_address(
         asked.append(to)
         return "198.51.100.1"
 
-    monkeypatch.setattr(resolver_sources, "chosen", choice)
+    monkeypatch.setattr(resolver_sources, "kernel_source", choice)
     lines = [UDP[0].replace("{inode}", str(number)) for number in range(1, 4000)]
     found = Sources({}, [SERVER], proc=proc(tmp_path, *lines, UDP[1], user=os.geteuid()))
     own: list[int] = []
@@ -130,7 +139,7 @@ def test_where_the_kernel_chooses_nothing_a_socket_shows_nothing_and_ends_nothin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The default route is gone, and a resolver's socket is still there."""
-    monkeypatch.setattr(resolver_sources, "chosen", lambda _to: None)
+    monkeypatch.setattr(resolver_sources, "kernel_source", lambda _to: None)
     found = Sources({}, [SERVER], proc=proc(tmp_path, *UDP))
     looked(found, 20)
     assert found.named == {}
@@ -140,7 +149,7 @@ def test_without_a_descriptor_nothing_is_found_and_no_source_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resolver_sources, "lacks", lacks)
-    monkeypatch.setattr(resolver_sources, "chosen", chosen)
+    monkeypatch.setattr(resolver_sources, "kernel_source", kernel_source)
     said = Source(address="127.0.0.1")
     found = Sources({Family.IPV4: (said,)}, [SERVER], proc=proc(tmp_path, *UDP))
 
@@ -151,7 +160,7 @@ def test_without_a_descriptor_nothing_is_found_and_no_source_is_given_up(
     looked(found, 20)
     assert found.in_use(Family.IPV4) == (said,)
     assert found.trouble == ""
-    assert chosen(SERVER) is None
+    assert kernel_source(SERVER) is None
 
 
 def test_where_our_own_sockets_cannot_be_listed_none_is_taken_for_a_resolvers(
@@ -187,7 +196,7 @@ def test_a_dig_of_somebody_is_no_source(tmp_path: Path) -> None:
 def test_what_the_kernel_chooses_is_no_source_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resolver_sources, "chosen", lambda _to: "192.0.2.7")
+    monkeypatch.setattr(resolver_sources, "kernel_source", lambda _to: "192.0.2.7")
     found = Sources({}, [SERVER], proc=proc(tmp_path, *UDP))
     looked(found, 20)
     assert found.in_use(Family.IPV4) == ()
@@ -282,7 +291,7 @@ def test_the_real_list_of_sockets_is_read_as_this_kernel_writes_it(
 ) -> None:
     """IPv4 and IPv6, by connected sockets of this very test."""
     anybody = re.compile(rb"^ *\d+: \S+ \S+ \S+ \S+ \S+ \S+ +(\d+) ", re.MULTILINE)
-    monkeypatch.setattr(resolver_sources, "_SERVES", anybody)
+    monkeypatch.setattr(resolver_sources, "_SERVING", anybody)
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six,
@@ -302,8 +311,8 @@ def test_the_real_list_of_sockets_is_read_as_this_kernel_writes_it(
 
 
 def test_the_kernel_says_what_it_would_choose() -> None:
-    assert chosen("127.0.0.9") == "127.0.0.1"
-    assert chosen("::1") == "::1"
+    assert kernel_source("127.0.0.9") == "127.0.0.1"
+    assert kernel_source("::1") == "::1"
 
 
 # --- the files --------------------------------------------------------------------------------

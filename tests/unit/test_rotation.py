@@ -18,13 +18,13 @@ def rotation(*sources: Source | None) -> Rotation:
     return Rotation(lambda family: sources if family is Family.IPV4 else (), [WHOM.address])
 
 
-def turns(made: Rotation, number: int, *, mute: Source | None = None) -> list[Source | None]:
-    """So many rounds; nothing comes back to `mute`."""
+def turns(made: Rotation, number: int, *, unanswered: Source | None = None) -> list[Source | None]:
+    """So many rounds; nothing comes back to `unanswered`."""
     drawn = []
     for _ in range(number):
         source = made.source(WHOM)
-        heard = mute is None or source != mute
-        made.landed(WHOM, source, came=heard, answered=heard)
+        any_reply = unanswered is None or source != unanswered
+        made.finished(WHOM, source, any_reply=any_reply, answered=any_reply)
         drawn.append(source)
     return drawn
 
@@ -42,8 +42,8 @@ def test_one_that_gets_nothing_is_asked_from_seldom_and_has_its_turns_back_once_
     sources: tuple[Source | None, ...],
 ) -> None:
     made = rotation(*sources)
-    turns(made, 200, mute=TWO)
-    later = Counter(turns(made, 320, mute=TWO))
+    turns(made, 200, unanswered=TWO)
+    later = Counter(turns(made, 320, unanswered=TWO))
     assert later[TWO] == 20
     assert sum(later.values()) - later[TWO] == 300
     again = Counter(turns(made, 320))
@@ -53,7 +53,7 @@ def test_one_that_gets_nothing_is_asked_from_seldom_and_has_its_turns_back_once_
 def test_where_nothing_comes_back_to_any_they_all_have_their_turns() -> None:
     made = rotation(ONE, TWO)
     for _ in range(100):
-        made.landed(WHOM, made.source(WHOM), came=False, answered=False)
+        made.finished(WHOM, made.source(WHOM), any_reply=False, answered=False)
     assert Counter(turns(made, 2)) == {ONE: 1, TWO: 1}
 
 
@@ -73,7 +73,7 @@ def test_every_address_has_its_turn_by_tcp(fast: bool, number: int) -> None:
     every = [replace(WHOM, address=f"192.0.2.{n}") for n in range(number)]
     made = Rotation(lambda _family: (), [target.address for target in every])
     for target in every:
-        made.landed(target, None, came=True, answered=True)
+        made.finished(target, None, any_reply=True, answered=True)
     tried = Counter(t.address for _ in range(100) for t in every if made.by_tcp(t, None, fast=fast))
     assert tried.keys() == {target.address for target in every}
     assert max(tried.values()) - min(tried.values()) <= 3
@@ -84,5 +84,5 @@ def test_tcp_is_not_tried_where_datagrams_are_not_answered() -> None:
     assert not any(made.by_tcp(WHOM, ONE, fast=False) for _ in range(100))
     turns(made, 1)
     assert made.by_tcp(WHOM, ONE, fast=False)
-    turns(made, 1, mute=ONE)
+    turns(made, 1, unanswered=ONE)
     assert not any(made.by_tcp(WHOM, ONE, fast=False) for _ in range(100))

@@ -13,18 +13,18 @@ from steering import cli
 from steering.config import ConfigError
 from steering.model import Event, Family
 from steering.replay.incidents import Incident, Incidents
-from steering.replay.scenario import LoadedScenario, tell
-from steering.replay.simulate import Simulation, Turned
+from steering.replay.scenario import LoadedScenario, load_scenario
+from steering.replay.simulate import SimulatedTurn, Simulation
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 JULY = SHIPPED / "july-2023.yaml"
 
 
-def told(story: Simulation, until: Callable[[Turned], bool]) -> Incident:
+def told(story: Simulation, until: Callable[[SimulatedTurn], bool]) -> Incident:
     """The one incident of a story, as far as it has come when `until` holds."""
     incidents = Incidents()
     for turned in story:
-        incidents.see(turned.events, turned.at, turned.now, turned.after)
+        incidents.add_turn(turned.events, turned.at, turned.now, turned.after)
         if until(turned):
             break
     (incident,) = incidents.all
@@ -33,13 +33,13 @@ def told(story: Simulation, until: Callable[[Turned], bool]) -> Incident:
 
 def july(answers: int, *, before: float = 60.0) -> Simulation:
     """July 2023 from shortly before the first bad answer."""
-    shipped = tell(JULY)
-    first = shipped.story.when(shipped.story.faults[0].since)
-    story = shipped.story.model_copy(update={"begins": first - before, "answers": answers})
-    return Simulation(LoadedScenario(story=story, setup=shipped.setup))
+    shipped = load_scenario(JULY)
+    first = shipped.scenario.when(shipped.scenario.faults[0].since)
+    story = shipped.scenario.model_copy(update={"begins": first - before, "answers": answers})
+    return Simulation(LoadedScenario(scenario=story, setup=shipped.setup))
 
 
-def all_away(turned: Turned) -> bool:
+def all_away(turned: SimulatedTurn) -> bool:
     return len(turned.after.steers()) == len(turned.after.layout.targets)
 
 
@@ -53,7 +53,7 @@ def test_july_at_a_thousand_answers_a_second_has_both_families_away_within_ten_s
         assert took is not None
         assert took <= 10
     assert incident.first_bad == pytest.approx(1_688_850_600, abs=0.5)  # 21:10:00
-    assert (incident.moves, incident.again) == (26, 0)
+    assert (incident.moves, incident.repeated_moves) == (26, 0)
 
 
 def test_july_at_ten_answers_a_second_takes_minutes_not_hours() -> None:
@@ -75,41 +75,41 @@ def test_traffic_stays_away_until_the_fix_and_returns_after_it_without_a_flap(
 ) -> None:
     story = simulation(tmp_path, SHORT_JULY, lasts="90s")
     incident = told(story, lambda _: False)
-    assert (incident.moves, incident.again) == (4, 0)
-    fixed = story.story.begins + 70
+    assert (incident.moves, incident.repeated_moves) == (4, 0)
+    fixed = story.scenario.begins + 70
     assert fixed <= incident.first["released"] < fixed + 15
     assert incident.ended == incident.last["released"]
 
 
 def test_what_is_bad_everywhere_moves_nothing(tmp_path: Path) -> None:
-    shipped = tell(SHIPPED / "de-2026.yaml")
-    first = shipped.story.when(shipped.story.faults[0].since)
-    story = shipped.story.model_copy(update={"begins": first - 35, "lasts": 100.0})
+    shipped = load_scenario(SHIPPED / "de-2026.yaml")
+    first = shipped.scenario.when(shipped.scenario.faults[0].since)
+    story = shipped.scenario.model_copy(update={"begins": first - 35, "lasts": 100.0})
     events = [
-        e for t in Simulation(LoadedScenario(story=story, setup=shipped.setup)) for e in t.events
+        e for t in Simulation(LoadedScenario(scenario=story, setup=shipped.setup)) for e in t.events
     ]
     assert not [e for e in events if e.event == "steered"]
     assert [e.now for e in events if e.event == "alarm_raised"] == ["everywhere"]
 
 
 def test_an_outdated_copy_is_left_before_its_first_signature_runs_out() -> None:
-    shipped = tell(SHIPPED / "root-copy-october-2023.yaml")
-    frozen = shipped.story.when(shipped.story.copies[0].since)
-    story = shipped.story.model_copy(update={"begins": frozen - 120})
-    simulated = Simulation(LoadedScenario(story=story, setup=shipped.setup))
+    shipped = load_scenario(SHIPPED / "root-copy-october-2023.yaml")
+    frozen = shipped.scenario.when(shipped.scenario.copies[0].since)
+    story = shipped.scenario.model_copy(update={"begins": frozen - 120})
+    simulated = Simulation(LoadedScenario(scenario=story, setup=shipped.setup))
     incident = told(simulated, all_away)
     assert simulated.would_fail == 0
     assert incident.first["steered"] - frozen < 15 * 60
 
 
 def test_a_maintenance_goes_by_its_override_and_ends_with_it(tmp_path: Path) -> None:
-    shipped = tell(SHIPPED / "maintenance.yaml")
+    shipped = load_scenario(SHIPPED / "maintenance.yaml")
     (override,) = shipped.setup.overrides
     assert override.until is not None
-    story = shipped.story.model_copy(update={"begins": override.until - 40, "lasts": 50.0})
+    story = shipped.scenario.model_copy(update={"begins": override.until - 40, "lasts": 50.0})
     events: list[tuple[float, Event]] = [
         (t.at, e)
-        for t in Simulation(LoadedScenario(story=story, setup=shipped.setup))
+        for t in Simulation(LoadedScenario(scenario=story, setup=shipped.setup))
         for e in t.events
     ]
     assert {e.rule for _, e in events if e.event == "steered"} == {"override"}
@@ -204,9 +204,9 @@ def shipped() -> Iterator[Path]:
 
 @pytest.mark.parametrize("file", list(shipped()), ids=lambda file: file.stem)
 def test_every_shipped_story_is_well_formed(file: Path) -> None:
-    story = tell(file).story
+    story = load_scenario(file).scenario
     assert story.faults or story.copies
-    for change in Simulation(tell(file)).internet.changes():
+    for change in Simulation(load_scenario(file)).servers.changes():
         assert story.begins <= change <= story.ends
 
 
@@ -231,7 +231,7 @@ def test_a_wrong_story_is_told_of_by_file_and_line(
 ) -> None:
     file = written(tmp_path, more)
     with pytest.raises(ConfigError):
-        tell(file)
+        load_scenario(file)
     assert cli.main(["replay", "--scenario", str(file)]) == cli.WRONG_INPUT
     assert complaint in capsys.readouterr().err
 
@@ -241,5 +241,5 @@ def test_other_policies_take_the_place_of_the_storys(tmp_path: Path) -> None:
     place.mkdir()
     policy = (SHIPPED.parent / "policies/root-servers.yaml").read_text()
     (place / "root.yaml").write_text(policy)
-    story = tell(written(tmp_path, more=""), policies=place)
+    story = load_scenario(written(tmp_path, more=""), policies=place)
     assert [one.upstream for one in story.setup.policies] == ["root-servers"]

@@ -66,14 +66,14 @@ def test_a_set_that_nobody_trusts_proves_nothing_before_the_parent_has_spoken() 
     """.nz in 2023: it may be the DS set that is old."""
     held = ServerKeys()
     held.miss("com.", HERE, 100.0)
-    assert held.doubts("com.", 101.0, 99.0)
-    assert not held.doubts("com.", 101.0, 100.0)
+    assert held.is_undecided("com.", 101.0, 99.0)
+    assert not held.is_undecided("com.", 101.0, 100.0)
     look(held, 101.0, good=False)
     assert not held.proves("com.", HERE, 102.0, 99.0)
     assert held.proves("com.", HERE, 102.0, 100.0)
     held.reconsider("com.")  # the DS set is another now
     assert not held.proves("com.", HERE, 102.0, 100.0)
-    assert not held.doubts("com.", 102.0, NEVER)
+    assert not held.is_undecided("com.", 102.0, NEVER)
 
 
 def test_one_word_of_the_parent_is_enough_for_servers_that_change_one_after_the_other() -> None:
@@ -86,7 +86,7 @@ def test_one_word_of_the_parent_is_enough_for_servers_that_change_one_after_the_
     held.miss("com.", late, 102.0 + PARENT)
     held.take("com.", late, keys=KEYS_OF_COM, good=False, now=103.0 + PARENT, wall=NOW)
     assert not held.proves("com.", late, 103.0 + PARENT, 101.0)
-    assert held.doubts("com.", 103.0 + PARENT, 101.0)
+    assert held.is_undecided("com.", 103.0 + PARENT, 101.0)
     assert held.proves("com.", late, 104.0 + PARENT, 104.0 + PARENT)
 
 
@@ -325,13 +325,13 @@ def test_unknown_keys_are_not_judged_at_first_and_ask_for_the_set_out_of_turn_on
 
     async def run() -> None:
         async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
-            wants = watching.keys.wants
+            wants = watching.keys.needs_keys_from
 
             def counted(zone: str, address: str) -> bool:
                 asked.append(wants(zone, address))
                 return asked[-1]
 
-            watching.keys.wants = counted  # type: ignore[method-assign]
+            watching.keys.needs_keys_from = counted  # type: ignore[method-assign]
             await until(lambda: len(watching.rounds) >= 40)
             bad = [one for one in watching.observations if one.outcome is Outcome.NO_KEY]
             assert not bad[0].judged

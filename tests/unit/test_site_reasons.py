@@ -110,19 +110,19 @@ def test_an_address_that_a_site_does_not_reach_is_a_note_and_no_failure() -> Non
         (replace(THERE, reached=False), SILENT, State.NEXT_HOP, "10.255.1.2 on bb-pao"),
         (
             THERE,
-            Exchange(ended=Ended.OURS, errno=errno.EPERM),
+            Exchange(ended=Ended.LOCAL_ERROR, errno=errno.EPERM),
             State.FIREWALL,
             "own firewall does not let it out",
         ),
         (
             THERE,
-            Exchange(ended=Ended.OURS, errno=errno.EMSGSIZE),
+            Exchange(ended=Ended.LOCAL_ERROR, errno=errno.EMSGSIZE),
             State.MTU,
             "MTU of bb-pao is 1400",
         ),
         (
             THERE,
-            Exchange(ended=Ended.OURS, errno=errno.EIO, detail="input/output error"),
+            Exchange(ended=Ended.LOCAL_ERROR, errno=errno.EIO, detail="input/output error"),
             State.ERROR,
             "input/output error",
         ),
@@ -140,13 +140,13 @@ def test_an_address_that_a_site_does_not_reach_is_a_note_and_no_failure() -> Non
         ),
         (
             THERE,
-            Exchange(ended=Ended.TOLD, errno=errno.ECONNREFUSED, detail="10.255.1.2: port"),
+            Exchange(ended=Ended.ERROR, errno=errno.ECONNREFUSED, detail="10.255.1.2: port"),
             State.REFUSED,
             "10.255.1.2: port",
         ),
         (
             THERE,
-            Exchange(ended=Ended.TOLD, errno=errno.EHOSTUNREACH, detail="10.9.9.9: no route"),
+            Exchange(ended=Ended.ERROR, errno=errno.EHOSTUNREACH, detail="10.9.9.9: no route"),
             State.ICMP,
             "10.9.9.9: no route",
         ),
@@ -163,7 +163,7 @@ def test_a_failure_has_the_reason_that_was_seen(
 
 
 def test_what_is_surer_is_told_of_several_addresses() -> None:
-    refused = Exchange(ended=Ended.TOLD, errno=errno.ECONNREFUSED, detail="10.255.1.2: port")
+    refused = Exchange(ended=Ended.ERROR, errno=errno.ECONNREFUSED, detail="10.255.1.2: port")
     row = over_pao(leg("pao", tried(THERE, SILENT), tried(THERE, refused, address=B)))
     assert row.udp.state is State.REFUSED
 
@@ -245,7 +245,9 @@ def test_a_lost_answer_that_is_smaller_than_one_that_came_is_not_the_mtu() -> No
 
 def test_a_source_that_is_bound_to_a_link_leaves_by_no_other() -> None:
     source = replace(OWN, interface="eth1")
-    unreachable = Exchange(ended=Ended.OURS, errno=errno.EHOSTUNREACH, detail="no route to host")
+    unreachable = Exchange(
+        ended=Ended.LOCAL_ERROR, errno=errno.EHOSTUNREACH, detail="no route to host"
+    )
     row = over_pao(leg("pao", tried(THERE, unreachable, unreachable), source=source))
     assert row.udp.state is State.NO_ROUTE
     assert "bound to eth1, and the path leaves by bb-pao" in because(row, "udp")

@@ -220,7 +220,7 @@ def test_after_so_many_strays_the_question_goes_by_tcp() -> None:
         strays: list[Stray] = []
         server = Server("127.0.0.1", respond)
         async with serving(server) as port:
-            reply = await ask(port, Echo(), strayed=strays.append)
+            reply = await ask(port, Echo(), on_stray=strays.append)
         assert reply.wire is not None
         assert reply.over_tcp
         assert strays == [Stray.ID] * MOST_STRAYS
@@ -361,7 +361,7 @@ async def ask(
     *,
     address: str = "127.0.0.1",
     patience: float = 1.0,
-    strayed: Callable[[Stray], None] | None = None,
+    on_stray: Callable[[Stray], None] | None = None,
 ) -> Reply:
     """One question for a name of many letters."""
     answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -373,7 +373,7 @@ async def ask(
         timeout=patience,
         port=port,
         echo=echo,
-        strayed=strayed,
+        on_stray=on_stray,
     )
     try:
         return await answer

@@ -320,4 +320,4 @@ def test_long_messages_that_wait_are_bounded_by_their_octets() -> None:
     assert bench.look.dropped == 2 * QUEUE - len(waiting)
     for _ in range(2 * QUEUE):
         bench.look.work()
-    assert bench.look._held == 0
+    assert bench.look._octets == 0

@@ -139,7 +139,7 @@ def test_an_answer_that_cannot_be_read_closes_its_round_and_counts_for_nobody(
             probing("127.0.0.1", port=port) as watching,
         ):
             await watching.first(lambda one: one.outcome is Outcome.SECURE)
-            assert not watching.prober._open or len(watching.prober._open) < 5
+            assert not watching.prober._rounds or len(watching.prober._rounds) < 5
             return watching.observations
 
     seen = asyncio.run(story())
@@ -218,9 +218,9 @@ def test_counts_that_cannot_be_handed_over_are_lost_and_the_next_are_not(
 ) -> None:
     made, agent = reading
     with monkeypatch.context() as patched:
-        patched.setattr(reader, "hand_over", fail)
-        made._hand_over(1.0)
-    made._hand_over(2.0)
+        patched.setattr(reader, "build_tally", fail)
+        made._send_tally(1.0)
+    made._send_tally(2.0)
     letters = [read_tally(letter) for letter in IpcMessages().receive(agent.recv(1 << 16))]
     assert [tally.ended for tally in letters] == [1.0, 2.0]
     (unread,) = letters[0].unreadable

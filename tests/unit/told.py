@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from steering.journal.journal import Journal
-from steering.replay.scenario import tell
-from steering.replay.simulate import Simulation, Turned
+from steering.replay.scenario import load_scenario
+from steering.replay.simulate import SimulatedTurn, Simulation
 
 SHORT = """\
 story: {name}
@@ -42,10 +42,10 @@ def simulation(
     place: Path, more: str = INCIDENT, *, lasts: str = "75s", answers: int = 50
 ) -> Simulation:
     """A story about to be run."""
-    return Simulation(tell(written(place, more, lasts=lasts, answers=answers)))
+    return Simulation(load_scenario(written(place, more, lasts=lasts, answers=answers)))
 
 
-def note(journal: Journal, story: Simulation, turned: Turned) -> None:
+def note(journal: Journal, story: Simulation, turned: SimulatedTurn) -> None:
     """Hand a turn to a journal, as the agent does."""
     journal.note(
         story.setup,
@@ -58,7 +58,7 @@ def note(journal: Journal, story: Simulation, turned: Turned) -> None:
     )
 
 
-def record(path: Path, story: Simulation) -> list[Turned]:
+def record(path: Path, story: Simulation) -> list[SimulatedTurn]:
     """Run a story to its end, and write it down."""
     journal = Journal(path, max_age=7 * 86_400.0, max_size=1 << 28)
     turns = list(story)

@@ -1,1 +1,1 @@
-"""DNSSEC: the keys of the zones, and what an answer's signatures amount to."""
+"""DNSSEC: the keys of the zones, and the validation of an answer's signatures."""

@@ -1,9 +1,9 @@
-"""The algorithms that signatures are judged by, and which of them this host can do.
+"""The DNSSEC algorithms that count, and which of them this host can verify.
 
-A cryptographic library may refuse what it knows: SHA-1 by the policy of the distribution, the
-Edwards curves in FIPS mode. A refusal looks like a bad signature now and then, and there would be
-no end to those. So each algorithm is tried once on a signature that is known to be good; by one
-that fails nothing is judged, and that is told.
+A cryptographic library may refuse an algorithm: SHA-1 by the policy of the distribution, the
+Edwards curves in FIPS mode. Some refusals look like a bad signature, so every answer would seem
+bad. Therefore each algorithm is tried once on a signature that is known to be good. Nothing is
+judged by an algorithm that fails this, and the reason is reported.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from steering.observe.dnssec.trust import name_of
 
 ALGORITHMS: Final = frozenset({5, 7, 8, 10, 13, 14, 15, 16})
-"""What a validator must or may know (RFC 8624 3.1). In a zone that is secure by one of these no
-signature by another counts, for or against it (RFC 4035 2.2, RFC 6840 5.4)."""
+"""The algorithms that a validator must or may implement (RFC 8624 3.1). In a zone that is secure by
+one of these, signatures by other algorithms are ignored (RFC 4035 2.2, RFC 6840 5.4)."""
 
 REFUSALS: Final = (dns.exception.UnsupportedAlgorithm, UnsupportedAlgorithm, InternalError)
-"""What the library raises over what it won't do, where it does not call it a bad signature."""
+"""What the library raises for a refused algorithm, unless it reports a bad signature."""
 
 DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
 RRSIG = dns.rdtypes.ANY.RRSIG.RRSIG
@@ -41,17 +41,17 @@ _NEVER: Final = float("nan")
 
 @functools.cache
 def refused() -> frozenset[int]:
-    """The algorithms by which this host verifies nothing. Takes some milliseconds, once."""
+    """The algorithms that this host can't verify. Takes some milliseconds, once."""
     return frozenset(algorithm for algorithm in ALGORITHMS if not _works(algorithm))
 
 
 def refusal(algorithm: int) -> str:
-    """Why nothing is judged by an algorithm."""
+    """The text for an algorithm that this host can't verify."""
     return f"this host's cryptographic library refuses algorithm {algorithm}"
 
 
 def _works(algorithm: int) -> bool:
-    """Whether a signature that is good is found so."""
+    """Whether a good signature verifies."""
     key, signature = _KNOWN[algorithm]
     signer = name_of(_SIGNER)
     dnskey = dns.rdata.from_text("IN", "DNSKEY", f"256 3 {algorithm} {key}")
@@ -154,4 +154,4 @@ _KNOWN: Final[Mapping[int, tuple[str, str]]] = {
         ),
     ),
 }
-"""Key and signature over ``steering. 0 IN A 192.0.2.1``, made for this; the secrets are gone."""
+"""Key and signature over ``steering. 0 IN A 192.0.2.1``; the private keys were discarded."""

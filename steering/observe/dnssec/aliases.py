@@ -1,9 +1,9 @@
-"""The way of an answer, from the name in the question over its aliases. Pure.
+"""Follows the aliases in an answer from the name in the question. Pure.
 
-Aliases are followed in whatever order they stand (RFC 1034 4.3.2, RFC 6672 3.2), as far as the
-zone speaks for them: behind an alias a resolver asks again, of whoever it is that speaks there.
-So an RRset behind an alias counts if the zone signed it, and is left out otherwise: it may be
-out of a zone below, or out of another one that the same server holds.
+Aliases may stand in any order (RFC 1034 4.3.2, RFC 6672 3.2). They are followed as far as the zone
+has authority: behind an alias a resolver asks again, the servers of the zone there. So an RRset
+behind an alias counts if the zone signed it. Otherwise it is left out: it may come from a zone
+below, or from another zone on the same server.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ CNAME = dns.rdtypes.ANY.CNAME.CNAME
 DNAME = dns.rdtypes.ANY.DNAME.DNAME
 
 MOST_ALIASES: Final = 16
-"""Aliases that are followed in one answer: BIND follows as many, Unbound eleven. A DNAME that leads
-below itself is a hundred, and each would be looked at anew."""
+"""Aliases that are followed in one answer: BIND follows as many, Unbound eleven. A DNAME with a
+target below itself gives a hundred, each of which would be examined."""
 
 Covered = tuple[dns.name.Name, dns.rdatatype.RdataType]
-Seen = Mapping[Covered, Sequence[RRSIG]]
-"""The signatures in an answer, by what they cover."""
+SignaturesByRRset = Mapping[Covered, Sequence[RRSIG]]
+"""The signatures in an answer, by the RRset that they cover."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasChain:
-    """The RRsets from a question to its answer, as far as the zone speaks for them."""
+    """The RRsets from a question to its answer, as far as the zone has authority."""
 
     zone: dns.name.Name
     name: dns.name.Name
     rdtype: dns.rdatatype.RdataType
     links: tuple[dns.rrset.RRset, ...]
     end: dns.name.Name
-    """The last name on the way, which need not be the zone's."""
+    """The last name of the chain, which need not be in the zone."""
     answered: bool
-    """Whether what was asked for stands there."""
+    """Whether the type that was asked for is there."""
 
 
 def chain_of(
@@ -53,21 +53,21 @@ def chain_of(
     zone: dns.name.Name,
     name: dns.name.Name,
     rdtype: dns.rdatatype.RdataType,
-    seen: Seen,
+    seen: SignaturesByRRset,
 ) -> AliasChain:
-    """Follows an answer from the name that was asked for."""
-    held: dict[dns.name.Name, list[dns.rrset.RRset]] = {}
+    """Follow an answer's aliases from the name that was asked for."""
+    by_name: dict[dns.name.Name, list[dns.rrset.RRset]] = {}
     dnames: list[dns.rrset.RRset] = []
     for rrset in message.answer:
-        held.setdefault(rrset.name, []).append(rrset)
+        by_name.setdefault(rrset.name, []).append(rrset)
         if rrset.rdtype == dns.rdatatype.DNAME:
             dnames.append(rrset)
     links: list[dns.rrset.RRset] = []
     passed: set[dns.name.Name] = set()
     end, answered = name, False
 
-    def speaks(rrset: dns.rrset.RRset) -> bool:
-        """Whether the zone does for this RRset: for the first one it is asked itself."""
+    def has_authority(rrset: dns.rrset.RRset) -> bool:
+        """Whether the zone has it over this RRset: over the first one always."""
         if not links:
             return True
         return any(rrsig.signer == zone for rrsig in seen.get((rrset.name, rrset.rdtype), ()))
@@ -76,28 +76,28 @@ def chain_of(
         end not in passed and (not passed or end.is_subdomain(zone)) and len(links) < MOST_ALIASES
     ):
         passed.add(end)
-        here = held.get(end, ())
+        here = by_name.get(end, ())
         wanted = [rrset for rrset in here if _answers(rrset, rdtype)]
         alias = next((rrset for rrset in here if rrset.rdtype == dns.rdatatype.CNAME), None)
         dname = next((rrset for rrset in dnames if below(rrset.name, end)), None)
         target = _target(alias)
         if dname is not None:
             made = _made(dname, end)
-            # The CNAME made out of a DNAME is not signed itself (RFC 6672 5.3.1): one that
-            # says something else is none of these.
+            # The CNAME that a server makes from a DNAME is not signed itself (RFC 6672 5.3.1). A
+            # CNAME with another target is an ordinary one.
             if alias is None or target == made:
                 wanted = [dname if rrset is alias else rrset for rrset in wanted]
                 alias, target = dname, made
         if wanted:
-            if all(map(speaks, wanted)):
+            if all(map(has_authority, wanted)):
                 answered = True
                 links += [rrset for rrset in wanted if rrset.rdtype != dns.rdatatype.RRSIG]
-                # Nothing may stand beside an alias (RFC 2181 10.1), and where it does, validators
-                # want both rightly signed.
+                # No other data may stand beside an alias (RFC 2181 10.1). If it does, validators
+                # require good signatures over both.
                 if alias is not None and all(rrset is not alias for rrset in wanted):
                     links.append(alias)
             break
-        if alias is None or not speaks(alias):
+        if alias is None or not has_authority(alias):
             break
         links.append(alias)
         if target is None:
@@ -108,16 +108,16 @@ def chain_of(
     )
 
 
-def signatures_in(message: dns.message.Message) -> Seen:
-    """All signatures in an answer that stand in the section of what they cover (RFC 4035 3.1.1)."""
+def signatures_in(message: dns.message.Message) -> SignaturesByRRset:
+    """All signatures in an answer that stand in the section of their RRset (RFC 4035 3.1.1)."""
     seen: dict[Covered, list[RRSIG]] = {}
     for section in (message.answer, message.authority):
         there = {(rrset.name, rrset.rdtype, rrset.rdclass) for rrset in section}
         for rrset in section:
             covered = rrset.name, rrset.covers, rrset.rdclass
             if rrset.rdtype == dns.rdatatype.RRSIG and covered in there:
-                held = seen.setdefault((rrset.name, rrset.covers), [])
-                held += [rdata for rdata in rrset if isinstance(rdata, RRSIG)]
+                signatures = seen.setdefault((rrset.name, rrset.covers), [])
+                signatures += [rdata for rdata in rrset if isinstance(rdata, RRSIG)]
     return seen
 
 
@@ -128,12 +128,12 @@ def _answers(rrset: dns.rrset.RRset, rdtype: dns.rdatatype.RdataType) -> bool:
 
 
 def _target(alias: dns.rrset.RRset | None) -> dns.name.Name | None:
-    """Where a CNAME leads; of two, the first: they are judged together."""
+    """The target of a CNAME; of two records the first, as both are judged together."""
     return next((rdata.target for rdata in alias or () if isinstance(rdata, CNAME)), None)
 
 
 def _made(dname: dns.rrset.RRset, name: dns.name.Name) -> dns.name.Name | None:
-    """The name that a DNAME turns another into (RFC 6672 2.2); None where that is too long."""
+    """The name after substitution by a DNAME (RFC 6672 2.2); None if it is too long."""
     rest = name.relativize(dname.name)
     for rdata in dname:
         if isinstance(rdata, DNAME):

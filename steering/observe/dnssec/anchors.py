@@ -1,4 +1,4 @@
-"""Trust anchors: the DS and DNSKEY records that belief starts from.
+"""Trust anchors: the DS and DNSKEY records from which validation starts.
 
 A file holds records in zone-file form (RFC 1035 5.1) for any zones; Unbound's and BIND's
 ``root.key``, ``dnssec-signzone``'s ``dsset-`` files and ``dig +short``-less output all fit.
@@ -35,7 +35,7 @@ IANA = """\
 
 
 LARGEST = 1 << 20
-"""Bytes of a file of anchors."""
+"""Largest size of an anchor file in bytes."""
 
 
 class AnchorError(CommandError):
@@ -46,13 +46,13 @@ class AnchorError(CommandError):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """As an editor finds it."""
+        """The problems with file and line, one each."""
         return self.reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchor:
-    """What is trusted at one zone's apex: keys, or digests of keys."""
+    """The trusted keys of one zone's apex, or digests of them."""
 
     zone: str
     ds: tuple[dns.rdtypes.ANY.DS.DS, ...] = ()
@@ -75,7 +75,7 @@ def read(path: Path) -> Anchors:
     except OSError as error:
         raise AnchorError(f"{path}: {error.strerror}; wanted DS or DNSKEY records") from error
     except UnicodeDecodeError as error:
-        raise AnchorError(f"{path}: not a text; wanted DS or DNSKEY records") from error
+        raise AnchorError(f"{path}: not a text file; wanted DS or DNSKEY records") from error
     return parse(text, source=str(path))
 
 
@@ -88,7 +88,7 @@ def parse(text: str, *, source: str) -> Anchors:
         try:
             owner, rdata = _record(tokens, first)
         except (dns.exception.DNSException, ValueError) as error:
-            raise AnchorError(f"{source}:{line}: {_complaint(error)}") from error
+            raise AnchorError(f"{source}:{line}: {_reason(error)}") from error
         found.setdefault(text_of(owner), []).append(rdata)
     if not found:
         raise AnchorError(f"{source}:1: no anchor in it; wanted DS or DNSKEY records")
@@ -116,7 +116,7 @@ def _firsts(tokens: dns.tokenizer.Tokenizer, source: str) -> Iterator[dns.tokeni
             elif token.is_whitespace():
                 tokens.unget(after)
         except dns.exception.DNSException as error:
-            raise AnchorError(f"{source}:{line}: {_complaint(error)}") from error
+            raise AnchorError(f"{source}:{line}: {_reason(error)}") from error
         if token.is_eof():
             return
         if not token.is_eol():
@@ -152,7 +152,7 @@ def _anchor(zone: str, rdatas: Iterable[dns.rdata.Rdata]) -> Anchor:
     return Anchor(
         zone=zone,
         ds=tuple(rdata for rdata in held if isinstance(rdata, dns.rdtypes.ANY.DS.DS)),
-        # A revoked key (RFC 5011 2.1) stays in Unbound's file for a while: it anchors nothing.
+        # Unbound keeps a revoked key in its file for a while (RFC 5011 2.1): it is no anchor.
         dnskey=tuple(
             rdata
             for rdata in held
@@ -161,6 +161,6 @@ def _anchor(zone: str, rdatas: Iterable[dns.rdata.Rdata]) -> Anchor:
     )
 
 
-def _complaint(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     text = str(error) or type(error).__doc__ or type(error).__name__
     return text if "wanted" in text else f"{text.rstrip('.')}; wanted a DS or DNSKEY record"

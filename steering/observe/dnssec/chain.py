@@ -1,7 +1,8 @@
-"""Questions to resolvers, for what lies between a trust anchor and a policy's zones.
+"""Questions to resolvers for the chain from a trust anchor to a policy's zones.
 
-They are asked with CD and never believed: who asks verifies (keys.py). What a resolver holds in its
-cache may be old; where that matters the parent's own servers are asked, which it names.
+They are asked with CD, and their answers are not trusted: the caller verifies them (key_store.py).
+A resolver's cache may hold old records. Where that matters, the servers of the parent zone are
+asked, whose addresses the resolver gives.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from steering.model import Kind, Question, Seconds
 from steering.observe.dnssec.response import Classified, parse
 from steering.observe.dnssec.signatures import RRSIG
 from steering.observe.dnssec.trust import name_of
-from steering.observe.nonce import unforeseen
+from steering.observe.nonce import system_random
 from steering.observe.probe.echo import Echo
-from steering.observe.query import inquire, query
+from steering.observe.query import query, send_query
 from steering.system.files import read_regular
 
 _LARGEST = 1 << 20
-"""Bytes of resolv.conf that are still read."""
+"""Largest size of resolv.conf in bytes."""
 
 _PARENTS: Final = 3
-"""Servers of a parent zone that are tried."""
+"""Servers of a parent zone that are asked."""
 
 
 class Lack(enum.StrEnum):
-    """Why keys could not be had, or what is the matter with them; each has its remedy."""
+    """Why keys are missing, or what is wrong with them; each has its remedy."""
 
     ANCHOR = "anchor"
     RESOLVER = "resolver"
@@ -53,8 +54,8 @@ class Lack(enum.StrEnum):
     SERVERS = "servers"
 
 
-class Unobtainable(Exception):  # noqa: N818 - it is the world's fault, and says what is missing
-    """A link of the chain that could not be had just now."""
+class Unobtainable(Exception):  # noqa: N818 - not a fault of this program; it names what is missing
+    """A link of the chain that is not available now."""
 
     def __init__(self, because: str, lack: Lack = Lack.CHAIN) -> None:
         super().__init__(because)
@@ -62,7 +63,7 @@ class Unobtainable(Exception):  # noqa: N818 - it is the world's fault, and says
 
 
 class Resolvers:
-    """Some resolvers, asked in order until one answers, or one of them by itself."""
+    """Several resolvers, asked in order until one answers; or one of them alone."""
 
     def __init__(
         self,
@@ -73,68 +74,68 @@ class Resolvers:
         parents_port: int = 53,
         rng: random.Random | None = None,
     ) -> None:
-        """`timeout` is in seconds, for each resolver, and again where it takes TCP."""
+        """`timeout` is in seconds, for each resolver, and once more if TCP is needed."""
         self.addresses = tuple(addresses)
         self._parents_port = parents_port
         self._timeout, self._port = timeout, port
         self.latest = b""
-        """The latest answer, whatever is in it."""
-        self._rng = rng or unforeseen()
+        """The bytes of the latest answer."""
+        self._rng = rng or system_random()
         self._echoes = {address: Echo() for address in self.addresses}
 
     def __bool__(self) -> bool:
         return bool(self.addresses)
 
     async def ask(self, name: str, rdtype: str, by: str | None = None) -> dns.message.Message:
-        """The first usable answer, of all or of one. Raises Unobtainable if there is none."""
-        trouble = "no resolver to ask"
+        """The first usable answer, of all resolvers or of `by`. Raises Unobtainable if none is."""
+        reason = "no resolver to ask"
         for address in self.addresses if by is None else (by,):
-            answer = await self._inquire(name, rdtype, address)
+            answer = await self._ask_one(name, rdtype, address)
             if isinstance(answer, dns.message.Message):
                 return answer
-            trouble = answer
-        raise Unobtainable(f"{name} {rdtype}: {trouble}", Lack.UNREACHABLE)
+            reason = answer
+        raise Unobtainable(f"{name} {rdtype}: {reason}", Lack.UNREACHABLE)
 
     async def ask_parent(
         self, parent: str, name: str, rdtype: str, by: str
     ) -> tuple[dns.message.Message, str] | None:
-        """What a server of the parent zone says itself, and who that was; None: none does.
+        """The answer of a server of the parent zone, and its address; None if none answers.
 
-        `by` is the resolver that is asked for the servers: nothing that it says of them is
-        verified, as what they answer is. Takes three times the timeout at most.
+        `by` is the resolver that is asked for the servers. Their names and addresses need not be
+        verified, since their answer is. Takes at most three times the timeout.
         """
-        servers = await self._said(parent, "NS", by)
+        servers = await self._records(parent, "NS", by)
         names = [r.target.to_text() for r in servers if isinstance(r, _NS)]
         chosen = self._rng.sample(names, min(_PARENTS, len(names)))
         wanted = [(server, family) for server in chosen for family in ("A", "AAAA")]
-        held = await asyncio.gather(*(self._said(*each, by) for each in wanted))
+        held = await asyncio.gather(*(self._records(*each, by) for each in wanted))
         found = [r.address for records in held for r in records if isinstance(r, _IP)]
         answers = await asyncio.gather(
-            *(self._inquire(name, rdtype, at, recursive=False) for at in found[:_PARENTS])
+            *(self._ask_one(name, rdtype, at, recursive=False) for at in found[:_PARENTS])
         )
         for answer, address in zip(answers, found, strict=False):
             if isinstance(answer, dns.message.Message):
                 return answer, address
         return None
 
-    async def _said(self, name: str, rdtype: str, by: str) -> list[dns.rdata.Rdata]:
-        """All records in an answer, none where there is none."""
-        answer = await self._inquire(name, rdtype, by)
+    async def _records(self, name: str, rdtype: str, by: str) -> list[dns.rdata.Rdata]:
+        """All records in the answer section; empty if no answer came."""
+        answer = await self._ask_one(name, rdtype, by)
         if not isinstance(answer, dns.message.Message):
             return []
         return [record for rrset in answer.answer for record in rrset]
 
-    async def _inquire(
+    async def _ask_one(
         self, name: str, rdtype: str, address: str, *, recursive: bool = True
     ) -> dns.message.Message | str:
-        """The answer, or why there is none."""
+        """The answer, or the reason why there is none."""
         question = Question(zone=name, name=name, rdtype=rdtype, kind=Kind.DNSKEY)
         query_id = self._rng.getrandbits(16)
-        reply = await inquire(
+        reply = await send_query(
             query(name, rdtype, recursive=recursive, rng=self._rng),
             query_id,
             address,
-            patience=self._timeout,
+            time_limit=self._timeout,
             port=self._port if recursive else self._parents_port,
             echo=self._echoes[address] if recursive else Echo(),
         )
@@ -154,7 +155,7 @@ _IP = (dns.rdtypes.IN.A.A, dns.rdtypes.IN.AAAA.AAAA)
 
 
 def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
-    """The resolvers of the host, none where the file is missing (resolv.conf(5))."""
+    """The addresses of the host's resolvers; none if the file is missing (resolv.conf(5))."""
     try:
         lines = read_regular(path, _LARGEST).decode(errors="replace").splitlines()
     except OSError:
@@ -164,7 +165,7 @@ def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:
 
 
 def dnskeys(message: dns.message.Message, zone: str) -> tuple[dns.rrset.RRset, list[RRSIG]] | None:
-    """The zone's DNSKEY set in an answer, with its signatures: what `KeyStore.offer` takes."""
+    """The zone's DNSKEY set in an answer and its signatures, as `KeyStore.offer` takes them."""
     rrset, rrsigs = answer_of(message, name_of(zone), dns.rdatatype.DNSKEY)
     return None if rrset is None else (rrset, rrsigs)
 
@@ -172,7 +173,7 @@ def dnskeys(message: dns.message.Message, zone: str) -> tuple[dns.rrset.RRset, l
 def answer_of(
     message: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
 ) -> tuple[dns.rrset.RRset | None, list[RRSIG]]:
-    """The RRset that was asked for, with the signatures over it."""
+    """The RRset that was asked for, and the signatures over it."""
     for rrset in message.answer:
         if rrset.name == name and rrset.rdtype == rdtype:
             return rrset, signers_of(message.answer, rrset)
@@ -180,7 +181,7 @@ def answer_of(
 
 
 def signers_of(section: Iterable[dns.rrset.RRset], covered: dns.rrset.RRset) -> list[RRSIG]:
-    """The signatures over an RRset in its section."""
+    """The signatures over an RRset that stand in the same section."""
     return [
         rdata
         for rrset in section

@@ -1,8 +1,8 @@
-"""Proofs that something is not there, by NSEC (RFC 4035 5.4) and NSEC3 (RFC 5155 8).
+"""Proofs that a name or type does not exist, by NSEC (RFC 4035 5.4) and NSEC3 (RFC 5155 8).
 
-The records come with their signatures verified; here only what they prove is read. Each
-question is answered with what is missing from the proof, in words, or "" when it is whole.
-An NSEC3 record with opt-out is taken as a cover, as validators take it.
+The signatures of the records are already verified; this module determines what the records prove.
+Each method returns what is missing from the proof, in words, or "" if it is complete. An NSEC3
+record with opt-out counts as a cover, as it does for validators.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ NSEC = dns.rdtypes.ANY.NSEC.NSEC
 NSEC3 = dns.rdtypes.ANY.NSEC3.NSEC3
 
 MOST_ITERATIONS: Final = 150
-"""Extra hash iterations beyond which a validator need not follow (RFC 9276 3.2): what such
-records deny counts as insecure, and a server can't make us hash for ever."""
+"""The most additional hash iterations. Above it a validator may treat the answer as insecure (RFC
+9276 3.2); so a server can't cause endless hashing."""
 
 _SHA1: Final = 1
 _OPT_OUT: Final = 1
@@ -36,7 +36,7 @@ _NXNAME: Final = 128  # RFC 9824: "this name does not exist" in a bitmap
 
 
 class Cut(enum.Enum):
-    """What a proof without a DS record says of a name."""
+    """What the absence of a DS record at a name means, by the proof."""
 
     INSECURE = "a delegation without DS"
     NONE = "no delegation"
@@ -67,14 +67,14 @@ class DenialProof:
     nsec: Sequence[tuple[dns.name.Name, NSEC]] = ()
     nsec3: Sequence[tuple[bytes, NSEC3]] = ()
     beyond_reach: bool = False
-    """Whether a record is hashed more often than anybody need follow."""
+    """Whether a record has more iterations than MOST_ITERATIONS."""
     _hashes: dict[dns.name.Name, bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
         cls, zone: dns.name.Name, records: Iterable[tuple[dns.name.Name, dns.rdata.Rdata]]
     ) -> DenialProof:
-        """The records that can say something of the zone, out of all in an answer."""
+        """The proof made of those records in an answer that belong to the zone."""
         held = list(records)
         hashed = [
             (unhashed(owner.labels[0]), rdata)
@@ -109,8 +109,8 @@ class DenialProof:
 
     @property
     def _kinds(self) -> tuple[DenialProof, ...]:
-        """Where both kinds of records are there, a proof of each by itself. A zone has one kind
-        (RFC 5155 10.4), so a record of the other says nothing, and takes nothing away.
+        """If both NSEC and NSEC3 records came: a proof by each kind alone. A zone uses one kind
+        (RFC 5155 10.4), so records of the other one are ignored.
         """
         if self.nsec and self.nsec3:
             return replace(self, nsec3=(), _hashes={}), replace(self, nsec=(), _hashes={})
@@ -149,8 +149,8 @@ class DenialProof:
                 return missing
             wildcard = _wildcard(closest)
             at = None if wildcard is None else self._at(wildcard)
-            # Signers leave out what there is only through insecure delegations below it (RFC
-            # 5155 7.1), so an opt-out gap is all that can be shown of such a name.
+            # Signers leave out names that exist only because of insecure delegations below them
+            # (RFC 5155 7.1). Of such a name only an opt-out gap can be shown.
             if at is None and self._opted_out(closest, name):
                 return ""
         if at is None:
@@ -161,14 +161,14 @@ class DenialProof:
         return "the proof is of a delegation" if cut else ""
 
     def no_ds(self, name: dns.name.Name) -> Cut:
-        """What the proof says of a name for which no DS came: what kind of cut it is.
+        """What kind of cut a name without a DS record is, by the proof.
 
         RFC 4035 5.2 and RFC 5155 8.9: a delegation is insecure if the parent's own record
         shows NS and neither DS nor SOA, or if an opt-out record covers the next closer name.
         """
         if kinds := self._kinds:
-            said = [proof.no_ds(name) for proof in kinds]
-            return next((cut for cut in said if cut is not Cut.UNPROVEN), Cut.UNPROVEN)
+            results = [proof.no_ds(name) for proof in kinds]
+            return next((cut for cut in results if cut is not Cut.UNPROVEN), Cut.UNPROVEN)
         if (at := self._at(name)) is not None:
             if {dns.rdatatype.DS, dns.rdatatype.CNAME} & at or (
                 dns.rdatatype.SOA in at and name != self.zone
@@ -187,9 +187,10 @@ class DenialProof:
         return Cut.NONE
 
     def not_closer(self, name: dns.name.Name, labels: int) -> str:
-        """What is missing from the proof that a wildcard of so many labels had to answer.
+        """What is missing from the proof that no closer name than the wildcard exists.
 
-        `labels` is the RRSIG's count, without the root and the asterisk (RFC 4035 5.3.4).
+        `labels` is the RRSIG's count of the wildcard's labels, without the root and the asterisk
+        (RFC 4035 5.3.4).
         """
         if kinds := self._kinds:
             return min((proof.not_closer(name, labels) for proof in kinds), key=len)
@@ -198,19 +199,19 @@ class DenialProof:
         next_closer = name.split(labels + 2)[1] if len(name) > labels + 2 else name
         if self._cover(next_closer) is None:
             return f"no cover of {next_closer}"
-        # The names on both sides of a gap of NSEC show the closest encloser: if that is higher,
-        # the gap holds the wildcard as well, and it could not answer (RFC 4592 3.3.1).
+        # The names on both sides of an NSEC gap show the closest encloser. If that is higher, the
+        # gap covers the wildcard as well, so it does not exist (RFC 4592 3.3.1).
         if self.nsec and self._closest(next_closer) != next_closer.parent():
             return f"the wildcard {_wildcard(next_closer.parent())} is shown not to exist"
         return ""
 
     def _opted_out(self, closest: dns.name.Name, name: dns.name.Name) -> bool:
-        """Whether insecure delegations may be in the gap that covers the next closer name."""
+        """Whether the gap that covers the next closer name may hold insecure delegations."""
         cover = self._cover(_longer(closest, name))
         return isinstance(cover, NSEC3) and bool(cover.flags & _OPT_OUT)
 
     def _uncovered(self, name: dns.name.Name) -> tuple[dns.name.Name | None, str]:
-        """The closest encloser of a name that is proven absent, or what is missing."""
+        """The closest encloser of a name that is proven not to exist, or what is missing."""
         closest = self._closest(name)
         if closest is None:
             return None, f"no closest encloser of {name}"
@@ -240,7 +241,7 @@ class DenialProof:
         return None
 
     def _at(self, name: dns.name.Name) -> frozenset[int] | None:
-        """The types at a name, None where no record speaks of it."""
+        """The types at a name; None if no record covers or matches it."""
         for owner, rdata in self.nsec:
             if owner == name:
                 return types(rdata)
@@ -254,10 +255,10 @@ class DenialProof:
         return None
 
     def _cover(self, name: dns.name.Name) -> NSEC | NSEC3 | None:
-        """The record in whose gap the name would have to be."""
+        """The record whose gap covers the name."""
         for owner, rdata in self.nsec:
-            # If the next name lies below this one, this one is there: an empty non-terminal,
-            # which no wildcard answers for (RFC 4592 2.2.2).
+            # If the next name lies below this one, this one exists as an empty non-terminal, and
+            # no wildcard applies to it (RFC 4592 2.2.2).
             if self._between(owner, rdata, name) and not rdata.next.is_subdomain(name):
                 return rdata
         if self.nsec3:
@@ -268,12 +269,12 @@ class DenialProof:
         return None
 
     def _between(self, owner: dns.name.Name, rdata: NSEC, name: dns.name.Name) -> bool:
-        # The last record of the chain leads back to the apex, or at least to a name above it: so
-        # far BIND goes along.
+        # The last record of the chain points back to the apex, or at least to a name above the
+        # owner: BIND accepts that too.
         if not (owner < name and (name < rdata.next or owner.is_subdomain(rdata.next))):
             return False
         if name.is_subdomain(owner):
-            at = types(rdata)  # a delegation's record says nothing of what lies below it
+            at = types(rdata)  # a delegation's record proves nothing about names below it
             if dns.rdatatype.DNAME in at or (
                 dns.rdatatype.NS in at and dns.rdatatype.SOA not in at
             ):
@@ -301,7 +302,7 @@ def _parameters(rdata: NSEC3) -> tuple[bytes, int]:
 
 
 def _wildcard(closest: dns.name.Name) -> dns.name.Name | None:
-    """The wildcard below a closest encloser; None: that would be too long a name."""
+    """The wildcard below a closest encloser; None if its name would be too long."""
     if octets(closest) + 2 > LONGEST_NAME:
         return None
     return dns.name.Name((b"*", *closest.labels))
@@ -313,7 +314,7 @@ def _longer(closest: dns.name.Name, name: dns.name.Name) -> dns.name.Name:
 
 
 def unhashed(label: bytes) -> bytes:
-    """The hash in an owner's first label; empty where it is none."""
+    """The hash in an owner's first label; empty if it is no base32hex."""
     try:
         return base64.b32hexdecode(label.upper())
     except ValueError:

@@ -1,9 +1,10 @@
-"""The key sets of zones that are believed: the newest, and those that others show beside it.
+"""The trusted key sets of zones: the newest one, and others that servers still show.
 
-In the midst of a change servers show different sets, and each is right for who holds it (RFC 7583
-3). So one that verifies is believed for as long as somebody shows it, but when the newest has been
-there for an hour, only those of its keys that the parent names: a zone's operators may each have
-such a key of their own (RFC 8901 2.1.2), and what else is not in the newest set was removed.
+During a rollover servers show different sets, and each set is right for its holder (RFC 7583 3). So
+every set that verifies is trusted as long as some server shows it. Once the newest set is an hour
+old, only those keys of the other sets remain trusted that the parent names: each operator of a
+zone may have such a key of its own (RFC 8901 2.1.2). All other keys that are not in the newest set
+were removed from the zone.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from steering.observe.dnssec.signatures import FRESH
 from steering.observe.dnssec.trust import Keys
 
 _MOST_SETS: Final = 3
-"""Sets of one zone that are believed at once: before, after, and that of a second operator. The
-newest ones, so that those of long ago drive out none when they are played back."""
+"""Sets of one zone that are trusted at once: that before a rollover, that after it, and that of a
+second operator. The newest ones are kept, so that a replay of old sets displaces none."""
 BESIDE: Final[Seconds] = 3600.0
-"""For which a server may be late with a zone's newest set. Its signature over the one of before may
-be good for weeks after a key was removed, and resolvers that have the newest take what that key
-signs for bogus."""
+"""How long a server may be late with a zone's newest set. Its signature over the earlier set may be
+valid for weeks after a key was removed, and resolvers that have the newest set take signatures by
+that key for bogus."""
 RECHECK: Final[Seconds] = 60.0
-"""An unchanged set is noted as seen this often."""
+"""The least interval between two updates of the time at which an unchanged set was seen."""
 
 
 @dataclass(slots=True)
@@ -40,32 +41,31 @@ class KeySets:
     newest: dict[str, Keys] = field(default_factory=dict)
     _others: dict[str, list[Keys]] = field(default_factory=dict)
     _since: dict[str, Instant] = field(default_factory=dict)
-    """When the newest set of a zone became that."""
+    """When the newest set of a zone became the newest."""
     _outdated: set[str] = field(default_factory=set)
-    """Zones whose newest set was verified against a DS set that is not the present one."""
+    """Zones whose newest set was verified against an earlier DS set."""
 
-    def inherit(self, other: KeySets) -> None:
-        """Hold what another one holds."""
+    def copy_from(self, other: KeySets) -> None:
         self.newest = dict(other.newest)
         self._others = {zone: list(sets) for zone, sets in other._others.items()}
         self._since, self._outdated = dict(other._since), set(other._outdated)
 
     def forget(self, zone: str) -> None:
-        """The zone has no keys."""
+        """Drop all sets of a zone that has no keys."""
         self.newest.pop(zone, None)
         self._others.pop(zone, None)
         self._since.pop(zone, None)
         self._outdated.discard(zone)
 
     def outdate(self, zone: str) -> None:
-        """What the zone's sets are verified against is another: whichever verifies next leads."""
+        """The zone's DS set has changed: the next set that verifies becomes the newest."""
         self._outdated.add(zone)
 
-    def leads(self, keys: Keys, again: Seconds, *, by_server: bool) -> bool:
-        """Whether a set becomes the newest; one that is so is noted once in `again` seconds.
+    def leads(self, keys: Keys, interval: Seconds, *, by_server: bool) -> bool:
+        """Whether a set becomes the newest. The newest counts again after `interval` seconds.
 
-        One that no server has shown for a while gives way to one that is shown `by_server`: a zone
-        may have gone back to its set of before, with the signature of then.
+        If no server has shown the newest set for a while, one that is shown `by_server` replaces
+        it: a zone may have gone back to an earlier set with its earlier signature.
         """
         held = self.newest.get(keys.zone)
         if held is None or keys.zone in self._outdated:
@@ -75,11 +75,11 @@ class KeySets:
         return keys.inception >= held.inception and (
             keys.digest != held.digest
             or keys.inception > held.inception
-            or abs(keys.checked - held.checked) >= again  # the clock may have been set back
+            or abs(keys.checked - held.checked) >= interval  # the clock may have been set back
         )
 
     def lead(self, keys: Keys) -> None:
-        """Take a set for the newest; the one of before stays beside it."""
+        """Make a set the newest; the one before it stays trusted beside it."""
         held = self.newest.get(keys.zone)
         self.newest[keys.zone] = keys
         self._outdated.discard(keys.zone)
@@ -89,7 +89,7 @@ class KeySets:
             self._put_beside(held)
 
     def put_beside(self, keys: Keys) -> bool:
-        """Believe a set beside the newest one. Whether that was news."""
+        """Trust a set beside the newest one. Returns whether that changed anything."""
         if keys.digest == self.newest[keys.zone].digest:
             return False
         others = self._others.get(keys.zone, ())
@@ -100,13 +100,11 @@ class KeySets:
         return True
 
     def digests(self, zone: str) -> frozenset[bytes]:
-        """Of all sets of a zone that are believed."""
+        """The digests of all trusted sets of a zone."""
         return frozenset(keys.digest for keys in (self.newest[zone], *self._others.get(zone, ())))
 
-    def believed(self, zone: str) -> Keys:
-        """The keys of a zone's newest set, and what still counts of those that others showed
-        lately.
-        """
+    def trusted_keys(self, zone: str) -> Keys:
+        """The keys of a zone's newest set, with the keys of other recent sets that still count."""
         newest, wall = self.newest[zone], self.wall()
         others = [
             keys

@@ -1,17 +1,17 @@
-"""The zones' key sets, chained from trust anchors, and kept fresh.
+"""The zones' key sets: validated from trust anchors down, and refreshed.
 
-From the closest enclosing anchor down, each zone cut is followed: the DS records signed by
-the parent, the DNSKEY set signed by a key that a DS names (RFC 4035 5.2). They are asked of
-resolvers with CD, so a resolver's own opinion does not matter, and every answer is verified
-here. What our probes see of a zone's DNSKEY set is offered too and taken up if it verifies
-against the same DS or anchor, so a zone with an anchor of its own needs no resolver.
+From the closest enclosing anchor down, each zone cut is followed: the DS records signed by the
+parent, then the DNSKEY set signed by a key that a DS names (RFC 4035 5.2). Resolvers are asked for
+them with CD, so that they don't validate, and every answer is verified here. DNSKEY sets that
+probes see are offered too, and used if they verify against the same DS or anchor. So a zone with an
+anchor of its own needs no resolver.
 
-A set is looked at again before it runs out; when that fails the old one is kept: keys
-outlive the signatures over them, and without keys nothing can be told good.
+A set is refreshed before it expires. If that fails, the old one stays in use: keys live longer than
+the signatures over them, and without keys no answer can be verified.
 
-In the midst of a change servers show different sets, and each is right for who holds it. So a set
-that was shown lately, and verifies, is believed beside the newest one; and a key that is in none
-proves nothing until the server has shown its own set (shown.py).
+During a rollover servers show different sets, and each is right for its holder. So a set that was
+shown lately and verifies is trusted beside the newest one. A signature by a key that is in no set
+proves nothing until the server has shown its own set (server_keys.py).
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from steering.observe.dnssec.anchors import Anchors, closest
 from steering.observe.dnssec.chain import Lack, Resolvers, Unobtainable, answer_of, dnskeys
 from steering.observe.dnssec.denial import Cut
 from steering.observe.dnssec.key_sets import RECHECK, KeySets
-from steering.observe.dnssec.server_keys import PARENT, Server, ServerKeys, told
+from steering.observe.dnssec.server_keys import PARENT, Server, ServerKeys, describe
 from steering.observe.dnssec.signatures import RRSIG, Signatures
 from steering.observe.dnssec.trust import Keys, Trust, name_of, text_of
 from steering.observe.dnssec.verify import Verifier
-from steering.observe.dnssec.zone_entry import ZoneEntry, said, untrusted, usable
+from steering.observe.dnssec.zone_entry import ZoneEntry, entry_of, untrusted, usable
 from steering.system.unreadable import HERE, Where, printable
 from steering.system.wakeup import Wakeup
 
 LONGEST: Final = 3600.0
-"""Seconds after which a set is looked at again, whatever its TTL allows."""
+"""Seconds after which a set is refreshed at the latest, even with a longer TTL."""
 
 _SHORTEST: Final = 10.0
-_RETRY_WITHOUT: Final = 30.0  # the longest back-off while there is no set at all
+_RETRY_WITHOUT: Final = 30.0  # the longest back-off while there is no set
 _RETRY_WITH: Final = 300.0
 _LONGEST_TEXT: Final = 600
-_BEFORE: Final = "; judged by the keys of before"
+_EARLIER_KEYS: Final = "; judged by the earlier keys"
 
 
 @dataclass(slots=True)
 class _Watch:
-    """When a policy's zone is to be looked at again."""
+    """When a policy's zone is due for a refresh, and what failed the last time."""
 
     zone: dns.name.Name
     due: Instant
@@ -68,7 +68,7 @@ class _Watch:
     since: WallTime = 0.0
 
     def fail(self, lack: Lack, trouble: str, wall: WallTime) -> None:
-        """It went wrong; since when is that of the first time."""
+        """Note a failure; `since` stays the time of the first one."""
         if not self.trouble:
             self.since = wall
         self.lack, self.trouble = lack, printable(trouble, _LONGEST_TEXT)
@@ -76,7 +76,7 @@ class _Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyProblem:
-    """What is the matter with one zone's keys."""
+    """A problem with one zone's keys."""
 
     zone: str
     lack: Lack
@@ -85,7 +85,7 @@ class KeyProblem:
 
 
 class KeyStore:
-    """What is believed of the zones' keys, and the task that keeps it true."""
+    """The trusted keys of the zones, and the task that refreshes them."""
 
     def __init__(
         self,
@@ -103,28 +103,27 @@ class KeyStore:
         monotonic: Callable[[], Instant] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
-        """`resolvers` are addresses (see `system_resolvers`); `skew` and `timeout` in seconds.
+        """`resolvers` are addresses (see `system_resolvers`); `skew` and `timeout` are in seconds.
         `port` is the resolvers', `parents_port` that of the servers of parent zones.
 
-        `known`: what another store believes by the same anchors is believed at once; by other
-        anchors nothing is.
+        `known` is another store, whose keys are taken over if it has the same anchors.
         """
         self.trust = Trust()
-        """Everything believed now, replaced whole when something changes."""
+        """All trusted keys now; replaced as a whole at each change."""
         self.anchors = anchors
         self._resolvers = Resolvers(
             resolvers, timeout=timeout, port=port, parents_port=parents_port, rng=rng
         )
         self._verifier = Verifier(signatures, wall, skew)
         self._wall, self._monotonic = wall, monotonic
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._sets = KeySets(wall, monotonic, skew)  # of policy zones and of those above them
         self._set_due: dict[str, Instant] = {}
         self._entries: dict[str, ZoneEntry] = {}  # what a zone's own set is verified against
         self._parent_asked: dict[str, Instant] = {}
-        self._shown = ServerKeys()
-        self._doubting: dict[frozenset[str], tuple[Trust, Trust]] = {}
-        self._aged: dict[str, tuple[Keys, Keys]] = {}
+        self._server_keys = ServerKeys()
+        self._cautious_trust: dict[frozenset[str], tuple[Trust, Trust]] = {}
+        self._unconfirmed_keys: dict[str, tuple[Keys, Keys]] = {}
         self._watches: dict[str, _Watch] = {}
         for zone in zones:
             name = name_of(zone)
@@ -135,7 +134,7 @@ class KeyStore:
                 watch.fail(Lack.ANCHOR, "no trust anchor encloses the zone", wall())
                 continue
             if name_of(anchor.zone) == name:
-                self._entries[zone] = ZoneEntry(anchor=usable(anchor) or anchor, said=math.inf)
+                self._entries[zone] = ZoneEntry(anchor=usable(anchor) or anchor, as_of=math.inf)
             if not self._resolvers:
                 watch.due = math.inf
                 watch.fail(Lack.RESOLVER, "no resolver to ask", wall())
@@ -143,9 +142,9 @@ class KeyStore:
             self._inherit(known)
 
     def _inherit(self, known: KeyStore) -> None:
-        """Believe what another store has proved. What is due is due then, as it was."""
-        self._sets.inherit(known._sets)
-        self._shown = known._shown
+        """Take over what another store has verified, with its times of refresh."""
+        self._sets.copy_from(known._sets)
+        self._server_keys = known._server_keys
         self._parent_asked = dict(known._parent_asked)
         self._set_due = dict(known._set_due)
         self._entries |= known._entries
@@ -158,86 +157,86 @@ class KeyStore:
         self._publish(known.trust.insecure & self._watches.keys())
 
     def keys_for(self, zone: str) -> Keys | None:
-        """A zone's validated set; None where it could not be had, or the zone has none."""
+        """A zone's validated keys; None if they are not available or the zone is unsigned."""
         return self.trust.secure.get(zone)
 
     def is_insecure(self, zone: str) -> bool:
-        """Whether it is proven that the zone is not signed."""
+        """Whether the zone is proven to be unsigned."""
         return zone in self.trust.insecure
 
     def lacks_keys(self, zone: str) -> bool:
-        """Whether seeing the zone's DNSKEY set would help: none is held and one can be verified."""
+        """Whether the zone's DNSKEY set is needed: none is held, and it could be verified."""
         return zone in self._entries and zone not in self.trust.secure
 
     @property
     def troubles(self) -> dict[str, str]:
-        """Zone -> why its keys could not be had at the last try."""
+        """Zone -> why its keys could not be refreshed at the last try."""
         return {zone: watch.trouble for zone, watch in self._watches.items() if watch.trouble}
 
     def wrong(self) -> tuple[KeyProblem, ...]:
-        """What is the matter with zones' keys, and since when, for people."""
+        """The problems with zones' keys, and since when, for people."""
         found = [
             KeyProblem(
                 zone=zone,
                 lack=watch.lack,
-                because=watch.trouble + (_BEFORE if zone in self._sets.newest else ""),
+                because=watch.trouble + (_EARLIER_KEYS if zone in self._sets.newest else ""),
                 since=watch.since,
             )
             for zone, watch in self._watches.items()
             if watch.trouble
         ]
         for zone, held in self._sets.newest.items():
-            believed = self._sets.digests(zone)
-            servers = self._shown.differing(zone, believed, held.digest, self._monotonic())
+            digests = self._sets.digests(zone)
+            servers = self._server_keys.differing(zone, digests, held.digest, self._monotonic())
             if servers:
-                text = f"not all servers show the zone's keys, {held.text}: {told(servers)}"
+                text = f"not all servers show the zone's keys, {held.text}: {describe(servers)}"
                 since = min(one.since for one in servers)
                 found.append(KeyProblem(zone=zone, lack=Lack.SERVERS, because=text, since=since))
         return tuple(sorted(found, key=lambda wrong: wrong.zone))
 
     def trust_for(self, zones: Iterable[str], server: Server) -> Trust:
-        """What a server's answers are judged by: of zones for which it has not shown its own keys
-        since it signed by an unknown one, no key's absence proves anything.
+        """The trust to judge a server's answers by. In a zone for which the server has not shown
+        its own keys yet, a signature by an unknown key proves nothing.
         """
         now = self._monotonic()
-        doubted = frozenset(
+        undecided = frozenset(
             zone
             for zone in zones
             if zone in self.trust.secure
-            and not self._shown.proves(zone, server, now, self._said(zone))
+            and not self._server_keys.proves(zone, server, now, self._ds_as_of(zone))
         )
-        if not doubted:
+        if not undecided:
             return self.trust
-        of, doubting = self._doubting.get(doubted, (None, self.trust))
+        of, cautious = self._cautious_trust.get(undecided, (None, self.trust))
         if of is not self.trust:
             secure = dict(self.trust.secure)
-            for zone in doubted:
-                secure[zone] = self._of_long_ago(zone)
-            doubting = replace(self.trust, secure=secure)
-            self._doubting[doubted] = (self.trust, doubting)
-        return doubting
+            for zone in undecided:
+                secure[zone] = self._unconfirmed(zone)
+            cautious = replace(self.trust, secure=secure)
+            self._cautious_trust[undecided] = (self.trust, cautious)
+        return cautious
 
-    def _of_long_ago(self, zone: str) -> Keys:
-        """A zone's keys as if nobody had shown them lately.
+    def _unconfirmed(self, zone: str) -> Keys:
+        """A zone's keys as if no server had shown them lately, so that no absent key is proven bad.
 
-        Kept: by policies of hundreds of zones they are wanted after each set that is taken up.
+        The value is cached: with policies of hundreds of zones it is needed after each new set.
         """
         held = self.trust.secure[zone]
-        of, made = self._aged.get(zone, (None, held))
+        of, made = self._unconfirmed_keys.get(zone, (None, held))
         if of is not held:
             made = replace(held, checked=-math.inf)
-            self._aged[zone] = (held, made)
+            self._unconfirmed_keys[zone] = (held, made)
         return made
 
-    def wants(self, zone: str, address: str) -> bool:
-        """Whether an address is to show a zone's keys now, before it is asked for anything else.
+    def needs_keys_from(self, zone: str, address: str) -> bool:
+        """Whether an address must be asked for a zone's keys now, before anything else.
 
-        Who asks for that counts as having asked.
+        A true result counts as asked: the caller has to ask.
         """
         now = self._monotonic()
-        wanted = self._shown.wanted(zone, address, now)
+        wanted = self._server_keys.wanted(zone, address, now)
         if wanted:
-            self._shown.asked(zone, address, now)
+            self._server_keys.asked(zone, address, now)
         return wanted
 
     @property
@@ -252,11 +251,13 @@ class KeyStore:
         rrsigs: Iterable[RRSIG],
         server: Server | None = None,
     ) -> bool:
-        """Takes up a DNSKEY set that somebody showed, if no newer is held. Whether it verified."""
+        """Take a DNSKEY set that a server showed, if no newer one is held; whether it verified."""
         entry = self._entries.get(zone)
-        good = entry is not None and self._take(entry, rrset, rrsigs, again=RECHECK, by_server=True)
+        good = entry is not None and self._take(
+            entry, rrset, rrsigs, interval=RECHECK, by_server=True
+        )
         if server is not None and zone not in self.trust.insecure:
-            self._shown.take(
+            self._server_keys.take(
                 zone,
                 server,
                 keys=rrset,
@@ -267,27 +268,27 @@ class KeyStore:
         return good
 
     def miss(self, zone: str, server: Server | None = None) -> None:
-        """Somebody met a key that is not in the zone's set: looks again soon."""
+        """A signature by a key that is not in the zone's set was seen: refresh soon."""
         watch = self._watches.get(zone)
         if watch is None:
             return
         if server is not None:
-            self._shown.miss(zone, server, self._monotonic())
+            self._server_keys.miss(zone, server, self._monotonic())
         if self._resolvers and watch.due != math.inf:
             watch.due = min(watch.due, max(self._monotonic(), watch.tried + _SHORTEST))
-            self._bell.ring()
+            self._wakeup.ring()
 
     async def run(self) -> None:
-        """Refreshes what is due, for ever."""
+        """Refresh what is due, until cancelled."""
         while True:
             now = self._monotonic()
             for zone, watch in self._watches.items():
                 if watch.due <= now:
                     await self.refresh(zone)
-            await self._bell.wait(self.wake_at - self._monotonic())
+            await self._wakeup.wait(self.wake_at - self._monotonic())
 
     async def refresh(self, zone: str) -> None:
-        """Looks at one policy zone's chain now, by one resolver after the other until it is whole.
+        """Follow one policy zone's chain now, by one resolver after the other until it is complete.
 
         A failure is noted and tried again later.
         """
@@ -318,7 +319,7 @@ class KeyStore:
         watch.due = self._monotonic() + pause
 
     async def _chain(self, zone: dns.name.Name, resolver: str) -> Seconds:
-        """Follows the chain to a zone. The seconds until it should be followed again."""
+        """Follow the chain to a zone. Returns the seconds until the next refresh."""
         enclosing = closest(self.anchors, zone)
         if enclosing is None:
             raise Unobtainable("no trust anchor encloses the zone", Lack.ANCHOR)
@@ -327,7 +328,7 @@ class KeyStore:
             self._note_insecure(text_of(zone))
             return LONGEST
         apex = name_of(anchor.zone)
-        keys = await self._fetch(ZoneEntry(anchor=anchor, said=math.inf), apex == zone, resolver)
+        keys = await self._fetch(ZoneEntry(anchor=anchor, as_of=math.inf), apex == zone, resolver)
         for depth in range(len(apex) + 1, len(zone) + 1):
             cut = zone.split(depth)[1]
             match await self._delegation(cut, keys, resolver, last=cut == zone):
@@ -345,42 +346,42 @@ class KeyStore:
         return max(self._set_due[keys.zone] - self._monotonic(), _SHORTEST)
 
     def _replace(self, entry: ZoneEntry) -> ZoneEntry:
-        """The DS set to go by: the one held, if what came is an older one out of a cache."""
+        """The DS set to use: the one held, if the one that came is older, from a cache."""
         held = self._entries.get(entry.anchor.zone)
         if held is None or held.gives_way(entry, self._wall()):
             if held is not None and set(held.anchor.ds) != set(entry.anchor.ds):
-                self._shown.reconsider(entry.anchor.zone)
+                self._server_keys.reconsider(entry.anchor.zone)
                 self._sets.outdate(entry.anchor.zone)
             self._entries[entry.anchor.zone] = held = entry
         return held
 
-    def _said(self, zone: str) -> Instant:
-        """When the parent said the DS set that a zone's keys are verified against."""
+    def _ds_as_of(self, zone: str) -> Instant:
+        """When the parent gave the DS set that a zone's keys are verified against."""
         entry = self._entries.get(zone)
-        return -math.inf if entry is None else entry.said
+        return -math.inf if entry is None else entry.as_of
 
     async def _fetch(self, entry: ZoneEntry, wanted: bool, resolver: str) -> Keys:
-        """A zone's set: the one held, if it is young enough and not just what is `wanted`."""
+        """A zone's set: the one held if it is not due, unless a refresh is `wanted`."""
         zone = entry.anchor.zone
         held = self._sets.newest.get(zone)
         if held is not None and not wanted and self._set_due[zone] > self._monotonic():
-            return self._sets.believed(zone)
+            return self._sets.trusted_keys(zone)
         try:
             shown = dnskeys(await self._resolvers.ask(zone, "DNSKEY", resolver), zone)
         except Unobtainable:
             if held is None or wanted:
                 raise
-            return self._sets.believed(zone)
+            return self._sets.trusted_keys(zone)
         if shown is None:
-            raise Unobtainable(f"{zone} DNSKEY: {resolver} gives none")
-        if not self._take(entry, *shown, again=0.0):
+            raise Unobtainable(f"{zone} DNSKEY: {resolver} returns none")
+        if not self._take(entry, *shown, interval=0.0):
             raise untrusted(entry, *shown, resolver)
-        return self._sets.believed(zone)
+        return self._sets.trusted_keys(zone)
 
     async def _delegation(
         self, cut: dns.name.Name, parent: Keys, resolver: str, *, last: bool
     ) -> ZoneEntry | Cut:
-        """What the parent says of a name: its DS records, or what their absence means."""
+        """The parent's DS records for a name, or what their absence means."""
         zone, by = text_of(cut), resolver
         message = None
         if last and self._needs_parent(zone):
@@ -397,10 +398,10 @@ class KeyStore:
                 raise Unobtainable(f"{cut} DS: made from a wildcard")
             if not (good := self._verifier.good(rrset, rrsigs, parent)):
                 raise Unobtainable(f"{cut} DS: too many signatures")
-            entry = said(rrset, good, by, self._monotonic(), self._wall())
+            entry = entry_of(rrset, good, by, self._monotonic(), self._wall())
             return Cut.INSECURE if entry is None else entry
         alias, rrsigs = answer_of(message, cut, dns.rdatatype.CNAME)
-        if alias is not None:  # no other records stand beside it (RFC 2181 10.1), so no cut does
+        if alias is not None:  # no other data stands beside an alias (RFC 2181 10.1), so no cut
             made = self._verifier.require(alias, rrsigs, parent)
             missing = made is not None and self._verifier.proof(message, parent).not_closer(
                 cut, made
@@ -410,13 +411,13 @@ class KeyStore:
         return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
 
     def _needs_parent(self, zone: str) -> bool:
-        """Whether what resolvers hold of a zone's DS set may be too old to judge a server by."""
+        """Whether the resolvers' copy of a zone's DS set may be too old to judge a server by."""
         now, watch = self._monotonic(), self._watches.get(zone)
         if now - self._parent_asked.get(zone, -math.inf) < PARENT:
             return False
         if watch is not None and watch.trouble and watch.lack is Lack.DS:
             return True
-        return self._shown.doubts(zone, now, self._said(zone))
+        return self._server_keys.is_undecided(zone, now, self._ds_as_of(zone))
 
     def _take(
         self,
@@ -424,14 +425,14 @@ class KeyStore:
         rrset: dns.rrset.RRset,
         rrsigs: Iterable[RRSIG],
         *,
-        again: Seconds,
+        interval: Seconds,
         by_server: bool = False,
     ) -> bool:
-        """Whether a set verified. An unchanged one is noted once in `again` seconds."""
+        """Whether a set verified. An unchanged set is noted once in `interval` seconds."""
         keys = self._verifier.key_set(entry.anchor, rrset, rrsigs)
         if keys is None:
             return False
-        if self._sets.leads(keys, again, by_server=by_server):
+        if self._sets.leads(keys, interval, by_server=by_server):
             self._sets.lead(keys)
             self._adopt(keys, rrset.ttl)
         elif self._sets.put_beside(keys):
@@ -444,9 +445,9 @@ class KeyStore:
         self._set_due[keys.zone] = due = self._monotonic() + pause
         if keys.zone in self._watches:
             watch = self._watches[keys.zone]
-            if math.isinf(self._said(keys.zone)):
+            if math.isinf(self._ds_as_of(keys.zone)):
                 watch.trouble = ""
-            else:  # no server can tell what the parent says by now
+            else:  # the parent may have changed the DS set meanwhile
                 due = min(due, max(watch.tried + LONGEST, self._monotonic() + _SHORTEST))
                 if watch.trouble and watch.lack is Lack.UNREACHABLE:
                     due = watch.due
@@ -463,7 +464,9 @@ class KeyStore:
 
     def _publish(self, insecure: frozenset[str]) -> None:
         secure = {
-            zone: self._sets.believed(zone) for zone in self._sets.newest if zone in self._watches
+            zone: self._sets.trusted_keys(zone)
+            for zone in self._sets.newest
+            if zone in self._watches
         }
         self.trust = Trust(secure=secure, insecure=insecure)
-        self._doubting = {}
+        self._cautious_trust = {}

@@ -1,10 +1,10 @@
-"""From the bytes of an answer to what it says of the nameserver. Pure.
+"""Classifies an answer: from its bytes to an outcome for the nameserver. Pure.
 
-`parse` turns bytes into a message or says why they are none; `judge` looks at a message in
-four steps: the rcode, whether the server speaks for the zone at all, the signatures of
-every RRset that a resolver would use, and the proof where something is denied. The worst
-RRset decides. What a resolver uses is said in one place, `used_records`: nothing else counts, and
-a customer's zone on the same server says nothing of the upstream.
+`parse` turns bytes into a message, or gives the reason why they are none. `judge` checks a message
+in four steps: the rcode, whether the server is authoritative for the zone, the signatures of every
+RRset that a resolver would use, and the proof if something is denied. The worst RRset decides.
+`used_records` alone determines what a resolver uses. Nothing else counts, and other zones on the
+same server are no evidence about the upstream.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import dns.rdtypes.ANY.SOA
 import dns.rrset
 
 from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
-from steering.observe.dnssec.aliases import AliasChain, Seen, chain_of, signatures_in
+from steering.observe.dnssec.aliases import AliasChain, SignaturesByRRset, chain_of, signatures_in
 from steering.observe.dnssec.denial import Cut, DenialProof
-from steering.observe.dnssec.response_kind import ResponseKind, shape_of
+from steering.observe.dnssec.response_kind import ResponseKind, kind_of_response
 from steering.observe.dnssec.signatures import GOOD, Finding, Signatures, soonest
 from steering.observe.dnssec.skim import skim
 from steering.observe.dnssec.tolerated import tolerated
@@ -40,18 +40,18 @@ from steering.observe.dnssec.used_records import DENIALS, cut_of, delegated, use
 from steering.system.unreadable import printable
 
 MOST_RECORDS: Final = 400
-"""More records than any answer to our questions has; reading them would only cost time."""
+"""More records than any real answer to a probe has; an answer with more is not parsed."""
 
 MOST_SIGNATURES: Final = 48
-"""More than any honest answer has: each may cost a verification (CVE-2023-50387, KeyTrap)."""
+"""More than any real answer has: each may cost a verification (CVE-2023-50387, KeyTrap)."""
 
 LONGEST_NSID: Final = 128
-"""Octets of an NSID that are shown. Operators' are names of hosts; the longest that an answer can
-hold would be 128 kB in each status, event and line of the journal."""
+"""Octets of an NSID that are shown in full. Operators use host names. The longest that fits into
+an answer would be 128 kB in each status, event and line of the journal."""
 
 MOST_FAILED: Final = 16
-"""Signatures that fail the arithmetic before no more RRsets of an answer are looked at, as with
-BIND (max-validations-per-fetch): it is bad already."""
+"""Signatures that may fail cryptographically before other RRsets of an answer are skipped, as in
+BIND (max-validations-per-fetch): the answer is bad already."""
 
 _HEADER: Final = struct.Struct("!HHHHHH")
 
@@ -79,10 +79,10 @@ def classify(
     skew: Seconds,
     signatures: Signatures,
 ) -> Classified:
-    """What the bytes that came back say of the nameserver. Never raises over them.
+    """Classify the bytes of an answer. Bytes never make it raise.
 
-    `trust` is what is believed of keys; `wall` the time to judge dates by, in UNIX seconds;
-    `skew` the seconds by which clocks may differ.
+    `trust` holds the trusted keys. `wall` is the time for dates in UNIX seconds. `skew` is by how
+    many seconds clocks may differ.
     """
     message = parse(wire, question, query_id)
     if isinstance(message, Classified):
@@ -91,7 +91,7 @@ def classify(
 
 
 def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message | Classified:
-    """The message in the bytes, or the reading `malformed` that says why they are none."""
+    """The message in the bytes, or the outcome `malformed` with its reason."""
     if len(wire) >= _HEADER.size and int.from_bytes(wire[:2], "big") != query_id:
         return _malformed("another query's id")
     message = decode(wire)
@@ -101,11 +101,11 @@ def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message
         return message  # servers may leave the question out of an error
     if len(message.question) != 1 or not _same(message.question[0], question):
         return _malformed("another question's answer")
-    return _whole(message)
+    return _not_truncated(message)
 
 
 def decode(wire: bytes) -> dns.message.Message | Classified:
-    """The response in the bytes, whatever it answers, or why they are none."""
+    """The response in the bytes, to any question, or the reason why they are none."""
     if len(wire) < _HEADER.size:
         return _malformed("shorter than a header")
     _, flags, *counts = _HEADER.unpack_from(wire)
@@ -138,20 +138,20 @@ def _read(wire: bytes) -> dns.message.Message:
 
 
 def _read_in_part(wire: bytes) -> dns.message.Message:
-    """What resolvers read of bytes that the parser refuses. Raises as `_read`."""
+    """The part that resolvers read, of bytes that the parser refuses. Raises as `_read`."""
     with suppress(dns.exception.DNSException, ValueError, struct.error, IndexError):
         return tolerated(wire)
-    # They leave alone what they don't use, so what can't be read counts in the answer section
-    # only: by itself that must be whole, or this raises again.
+    # Resolvers ignore records that they don't use, so unreadable records matter in the answer
+    # section only. If that section can't be parsed by itself, this raises again.
     header = _HEADER.pack(*_HEADER.unpack_from(wire)[:4], 0, 0)
     dns.message.from_wire(header + wire[_HEADER.size :], ignore_trailing=True)
     return dns.message.from_wire(wire, continue_on_error=True)
 
 
 def _restore(message: dns.message.Message, wire: bytes) -> None:
-    """Puts back what the parser dropped: of two CNAMEs at one name it keeps the last.
+    """Restore records that the parser dropped: of two CNAMEs at one name it keeps the last.
 
-    They are one RRset, which one signature covers or none does.
+    Both belong to one RRset, which a signature covers as a whole.
     """
     single = dns.message.from_wire(wire, one_rr_per_rrset=True, continue_on_error=True)
     for section, records in (
@@ -160,11 +160,11 @@ def _restore(message: dns.message.Message, wire: bytes) -> None:
     ):
         held = {(rrset.name, rrset.rdtype, rrset.covers): rrset for rrset in section}
         for record in records:
-            # Not by its own method, which clears an RRset of such a type before.
+            # The RRset's own method would first clear an RRset of such a type.
             held[record.name, record.rdtype, record.covers].items.update(record.items)
 
 
-def _whole(message: dns.message.Message) -> dns.message.Message | Classified:
+def _not_truncated(message: dns.message.Message) -> dns.message.Message | Classified:
     if message.flags & dns.flags.TC:
         return _malformed("truncated")
     return message
@@ -179,7 +179,7 @@ def judge(
     skew: Seconds,
     signatures: Signatures,
 ) -> Classified:
-    """What a well-formed response says of the nameserver; arguments as for `classify`."""
+    """Classify a well-formed response; arguments as for `classify`."""
     return weigh(
         message,
         zone=question.zone,
@@ -205,7 +205,7 @@ def weigh(
     skew: Seconds,
     signatures: Signatures,
 ) -> Classified:
-    """What a response to a question below `zone` says, whoever asked it; else like `judge`."""
+    """Classify a response to any question below `zone`, also a resolver's; else like `judge`."""
     apex = name_of(zone)
     seen = signatures_in(message)
     if sum(map(len, seen.values())) > MOST_SIGNATURES:
@@ -217,17 +217,17 @@ def weigh(
         serial=_serial(message, apex),
         expires=soonest(zone_signatures, wall),
     )
-    if (trouble := _trouble(message)) is not None:
-        return replace(reading, outcome=trouble, detail=_rcode_text(message))
+    if (bad_rcode := _bad_rcode(message)) is not None:
+        return replace(reading, outcome=bad_rcode, detail=_rcode_text(message))
     chain = chain_of(message, apex, name, rdtype, seen)
-    shape, detail = shape_of(message, chain, kind)
-    match shape:
+    kind_found, detail = kind_of_response(message, chain, kind)
+    match kind_found:
         case ResponseKind.LIE:
             return replace(reading, outcome=Outcome.MALFORMED, detail=detail)
         case ResponseKind.LAME:
             return replace(reading, outcome=Outcome.LAME, detail=detail)
-    if shape is ResponseKind.FOREIGN or _foreign(shape, chain, kind, seen):
-        outside = detail or "an answer out of a zone below"
+    if kind_found is ResponseKind.FOREIGN or _foreign(kind_found, chain, kind, seen):
+        outside = detail or "an answer from a zone below"
         return replace(reading, outcome=Outcome.INSECURE, judged=False, detail=outside)
     if zone in trust.insecure:
         return replace(reading, outcome=Outcome.INSECURE, expires=None)
@@ -235,29 +235,29 @@ def weigh(
     keys = trust.secure.get(zone)
     found = _Found()
     failed = signatures.failed
-    for rrset in used(message, shape, chain, seen, lambda: bool(found.expanded)):
+    for rrset in used(message, kind_found, chain, seen, lambda: bool(found.expanded)):
         if signatures.failed - failed >= MOST_FAILED:
             break
         own = [rrsig for rrsig in seen.get((rrset.name, rrset.rdtype), ()) if rrsig.signer == apex]
         finding = signatures.examine(rrset, own, keys, wall=wall, skew=skew)
-        found.note(rrset, finding, of_a_proof=rrset.rdtype in DENIALS and rrset not in chain.links)
+        found.note(rrset, finding, of_denial=rrset.rdtype in DENIALS and rrset not in chain.links)
     if keys is None:
-        worst = max(found.worst, found.unproving, key=lambda finding: finding.rank)
-        if worst.outcome is Outcome.SECURE:  # nothing at all that could have been signed
-            detail = "no keys to judge by"
+        worst = max(found.worst, found.bad_denial, key=lambda finding: finding.rank)
+        if worst.outcome is Outcome.SECURE:  # the answer holds nothing that could be signed
+            detail = "no keys to verify with"
             return replace(reading, outcome=Outcome.NO_KEY, judged=False, detail=detail)
         return _failing(reading, worst)
     if found.worst.outcome is not Outcome.SECURE:
         return _failing(reading, found.worst)
     if any(link.rdtype == dns.rdatatype.CNAME and len(link) > 1 for link in chain.links):
-        # Signed or not: BIND and Unbound read none of them (RFC 2181 10.1).
+        # Signed or not: BIND and Unbound accept neither of them (RFC 2181 10.1).
         return replace(reading, outcome=Outcome.MALFORMED, detail="two CNAME records at one name")
     proof = DenialProof.of(apex, found.denials)
     if proof.beyond_reach:
         return replace(reading, outcome=Outcome.INSECURE, detail="NSEC3 with too many iterations")
-    if missing := _missing(shape, message, chain, proof, found.expanded):
-        if found.unproving.outcome is not Outcome.SECURE:
-            return _failing(reading, found.unproving)
+    if missing := _missing(kind_found, message, chain, proof, found.expanded):
+        if found.bad_denial.outcome is not Outcome.SECURE:
+            return _failing(reading, found.bad_denial)
         evidence = Evidence(owner=text_of(name), rdtype=proof.kind, detail=missing)
         return replace(reading, outcome=Outcome.UNSIGNED, evidence=evidence, detail=str(evidence))
     return reading
@@ -275,24 +275,24 @@ def _failing(reading: Classified, finding: Finding) -> Classified:
 
 @dataclass(slots=True)
 class _Found:
-    """What the signatures of one answer's RRsets amount to."""
+    """The findings about the RRsets of one answer."""
 
     worst: Finding = GOOD
-    unproving: Finding = GOOD
-    """The worst of those of the denial's records that prove nothing. They don't matter where the
-    others are proof enough: BIND too goes on to the next."""
+    bad_denial: Finding = GOOD
+    """The worst finding among the denial's records that prove nothing. It does not matter if the
+    other records are a complete proof: BIND too tries the next one."""
     denials: list[tuple[dns.name.Name, dns.rdata.Rdata]] = field(default_factory=list)
     expanded: list[tuple[dns.rrset.RRset, int]] = field(default_factory=list)
     """The RRsets made from a wildcard, with the number of its labels."""
 
-    def note(self, rrset: dns.rrset.RRset, finding: Finding, *, of_a_proof: bool) -> None:
-        if not of_a_proof:
+    def note(self, rrset: dns.rrset.RRset, finding: Finding, *, of_denial: bool) -> None:
+        if not of_denial:
             self.worst = max(self.worst, finding, key=lambda finding: finding.rank)
             if finding.wildcard is not None:
                 self.expanded.append((rrset, finding.wildcard))
         elif finding.outcome is not Outcome.SECURE:
-            self.unproving = max(self.unproving, finding, key=lambda finding: finding.rank)
-        elif finding.wildcard is None:  # one that a wildcard made denies nothing (RFC 4035 5.3.2)
+            self.bad_denial = max(self.bad_denial, finding, key=lambda finding: finding.rank)
+        elif finding.wildcard is None:  # one made from a wildcard proves nothing (RFC 4035 5.3.2)
             self.denials += [(rrset.name, rdata) for rdata in rrset]
 
 
@@ -308,12 +308,12 @@ def _same(asked: dns.rrset.RRset, question: Question) -> bool:
     )
 
 
-def _trouble(message: dns.message.Message) -> Outcome | None:
+def _bad_rcode(message: dns.message.Message) -> Outcome | None:
     match message.rcode():
         case dns.rcode.NOERROR | dns.rcode.NXDOMAIN:
             return None
         case dns.rcode.YXDOMAIN if any(r.rdtype == dns.rdatatype.DNAME for r in message.answer):
-            return None  # what it made would be too long a name (RFC 6672 2.2)
+            return None  # the substituted name would be too long (RFC 6672 2.2)
         case dns.rcode.REFUSED:
             return Outcome.REFUSED
         case dns.rcode.NOTAUTH:
@@ -323,7 +323,7 @@ def _trouble(message: dns.message.Message) -> Outcome | None:
 
 
 def _rcode_text(message: dns.message.Message) -> str:
-    """The rcode, with what an Extended DNS Error (RFC 8914) adds to it."""
+    """The rcode, and any Extended DNS Errors (RFC 8914)."""
     errors = [option for option in message.options if isinstance(option, dns.edns.EDEOption)]
     words = [f"EDE {int(error.code)} {error.text or ''}".strip() for error in errors[:2]]
     return printable("; ".join([dns.rcode.to_text(message.rcode()), *words]))
@@ -337,9 +337,9 @@ def _nsid(message: dns.message.Message) -> str | None:
 
 
 def nsid_text(nsid: bytes) -> str | None:
-    """An NSID as text where it is one, else in hexadecimal digits; None if it is empty.
+    """An NSID as text if it is printable ASCII, else in hexadecimal digits; None if it is empty.
 
-    Of one too long to be shown its beginning and a digest stand for it.
+    A very long one is replaced by its beginning and a digest.
     """
     if not nsid:
         return None
@@ -348,7 +348,7 @@ def nsid_text(nsid: bytes) -> str | None:
         return text
     if len(nsid) <= LONGEST_NSID:
         return nsid.hex()
-    # Told apart still: every instance has a digest of its own.
+    # The digest keeps instances apart.
     digest = hashlib.blake2b(nsid, digest_size=16).hexdigest()
     return f"{nsid[:16].hex()}…{digest}"
 
@@ -362,15 +362,17 @@ def _serial(message: dns.message.Message, zone: dns.name.Name) -> int | None:
     return None
 
 
-def _foreign(shape: ResponseKind, chain: AliasChain, kind: Kind, seen: Seen) -> bool:
-    """Whether a witness was answered out of a zone below, which the same server holds too.
+def _foreign(
+    kind_found: ResponseKind, chain: AliasChain, kind: Kind, seen: SignaturesByRRset
+) -> bool:
+    """Whether a failed name was answered from a zone below, which the same server holds too.
 
-    What is there for the name then carries that zone's signatures, or none, even where an alias
-    in it leads back: it can't be told from what was stripped of them, and other questions show
-    that. But below a DNAME of the zone's own there is no other zone (RFC 6672 2.4).
+    Such an answer carries that zone's signatures, or none, even if an alias in it leads back. One
+    without signatures can't be distinguished from one that lost them; other questions show that.
+    But below a DNAME of the zone itself there is no other zone (RFC 6672 2.4).
     """
     zone = chain.zone
-    if shape is not ResponseKind.POSITIVE or kind is not Kind.WITNESS or chain.name == zone:
+    if kind_found is not ResponseKind.POSITIVE or kind is not Kind.WITNESS or chain.name == zone:
         return False
     signers = {
         rrsig.signer for link in chain.links[:1] for rrsig in seen.get((link.name, link.rdtype), ())
@@ -386,14 +388,14 @@ def _foreign(shape: ResponseKind, chain: AliasChain, kind: Kind, seen: Seen) -> 
 
 
 def _missing(
-    shape: ResponseKind,
+    kind_found: ResponseKind,
     message: dns.message.Message,
     chain: AliasChain,
     proof: DenialProof,
     expanded: Sequence[tuple[dns.rrset.RRset, int]],
 ) -> str:
-    """What a secure answer still lacks, "" if nothing."""
-    match shape:
+    """What is missing from a secure answer; "" if nothing."""
+    match kind_found:
         case ResponseKind.NXDOMAIN:
             return proof.no_name(chain.end)
         case ResponseKind.NODATA:
@@ -402,7 +404,7 @@ def _missing(
             insecure = proof.no_ds(cut_of(message)) is Cut.INSECURE
             return "" if insecure else "no DS or proof of none"
     for rrset, labels in expanded:
-        if rrset.rdtype == dns.rdatatype.DNAME:  # RFC 4592 4.4: nobody can say what it means
+        if rrset.rdtype == dns.rdatatype.DNAME:  # its meaning is undefined (RFC 4592 4.4)
             return f"{rrset.name} DNAME is made from a wildcard"
         if missing := proof.not_closer(rrset.name, labels):
             return missing

@@ -1,4 +1,4 @@
-"""What kind of answer a message is, by its sections alone (RFC 2308 2, RFC 1034 4.3.2)."""
+"""Determines the kind of a response by its sections alone (RFC 2308 2, RFC 1034 4.3.2)."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ class ResponseKind(enum.Enum):
     NXDOMAIN = enum.auto()
     NODATA = enum.auto()
     REFERRAL = enum.auto()
-    FOREIGN = enum.auto()  # out of a zone that is none of the policy's
+    FOREIGN = enum.auto()  # from a zone that the policy does not have
     LAME = enum.auto()
     LIE = enum.auto()
 
 
-def shape_of(
+def kind_of_response(
     message: dns.message.Message,
     chain: AliasChain,
     kind: Kind,
 ) -> tuple[ResponseKind, str]:
-    """The kind of answer, and why where it is none."""
+    """The kind of response, and the reason if it is no proper answer."""
     zone, name, rdtype = chain.zone, chain.name, chain.rdtype
     authoritative = bool(message.flags & dns.flags.AA)
     denied = message.rcode() == dns.rcode.NXDOMAIN
     if chain.links or chain.answered:
         if not authoritative:
             return ResponseKind.LAME, WITHOUT_AUTHORITY
-        # Beside an alias NXDOMAIN is said of its target (RFC 6604 3), which has to be asked for;
-        # beside anything else that was asked for it needs the proof that this does not exist.
+        # Beside an alias, NXDOMAIN is about the alias's target (RFC 6604 3), which a resolver asks
+        # for separately. Beside other data NXDOMAIN needs a proof that the name does not exist.
         there = chain.answered and chain.links[-1:] and chain.links[-1].rdtype not in _ALIASES
         return (ResponseKind.NXDOMAIN if denied and there else ResponseKind.POSITIVE), ""
     apexes = [rrset.name for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
@@ -74,7 +74,7 @@ def shape_of(
 
 
 def _denied(message: dns.message.Message, zone: dns.name.Name) -> bool:
-    """Whether records of a denial came, which need no SOA to be one (RFC 2308 2.2.1)."""
+    """Whether NSEC or NSEC3 records of the zone came; a denial needs no SOA (RFC 2308 2.2.1)."""
     return any(
         rrset.rdtype in {dns.rdatatype.NSEC, dns.rdatatype.NSEC3} and rrset.name.is_subdomain(zone)
         for rrset in message.authority

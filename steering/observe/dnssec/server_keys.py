@@ -1,15 +1,15 @@
-"""Which key set each server shows, and when a key that is in none proves a signature bad.
+"""Which key set each server shows, and when a signature by an unknown key counts as bad.
 
-A server here is an address over a path. A new key signs before everybody has the set that holds
-it: a zone's servers get it one after the other, and caches keep the old one for its TTL (RFC 7583
-3.2). So a signature by a key that nobody showed is held against a server only after the server was
-asked for its own set, then or later, and shows none that holds the key. If its set is not signed by
-a key that we trust, it may be the DS set that is old here (.nz in 2023): then the parent has to
-have said it since the first server of the zone did so; or others show a trusted set so long after
-that it is no change under way.
+A server here is an address over a path. A new key signs before all servers and caches have the set
+with it: the servers of a zone get the set one after the other, and caches keep the old one for its
+TTL (RFC 7583 3.2). So a signature by an unknown key counts against a server only after that server
+was asked for its own set, at that time or later, and its set lacks the key. If its set is not
+signed by a trusted key, the DS set on this side may be old (.nz in 2023). Then it counts only if
+the parent has given the DS set since the first server of the zone signed so; or if other servers
+still show a trusted set after so long a time that no rollover can be under way.
 
-That asks nothing more of a server than one question in ten seconds, whatever it answers. Pure: time
-is an argument.
+This costs a server at most one question in ten seconds, whatever it answers. Pure: time is an
+argument.
 """
 
 from __future__ import annotations
@@ -29,35 +29,36 @@ Server = tuple[str, str]
 """An address, and the path to it."""
 
 PATIENCE: Final[Seconds] = 60.0
-"""For a server to show its key set, after which it is judged without."""
+"""Seconds that a server has to show its key set; afterwards it is judged without it."""
 
 PARENT: Final[Seconds] = 60.0
-"""Between two questions to a parent, and for so long its word holds: servers change one after the
-other, and each would have to wait for a question of its own."""
+"""Seconds between two questions to a parent, and how long its answer holds: servers change one
+after the other, and each of them would otherwise need a question to the parent."""
 
 AGAIN: Final[Seconds] = 10.0
-"""Between two questions for a zone's keys that are put to an address out of turn."""
+"""Seconds between two questions out of turn for a zone's keys, to one address."""
 
-_TOLD: Final = 3
-"""Sets, and servers of each, that are named."""
+_MOST_LISTED: Final = 3
+"""Sets that a text lists, and servers of each."""
 
 LASTS: Final[Seconds] = 60.0
-"""For which a server shows a set that can't be verified while others do not, before it is told of,
-and held against it where the parent can't be asked: a change reaches all of them sooner."""
+"""Seconds for which a server shows a set that can't be verified while others show good ones, before
+it is reported, and counts against it if the parent can't be asked. A rollover reaches all servers
+sooner."""
 
 
 @dataclass(slots=True)
 class _Record:
     """What one server showed of one zone."""
 
-    missed: Instant = math.inf
-    """When it began to sign by keys that nobody had shown; infinity: it does not."""
-    met: Instant = -math.inf
+    unknown_since: Instant = math.inf
+    """When it began to sign by keys that are in no known set; infinity: it does not."""
+    unknown_last: Instant = -math.inf
     """When it did so last."""
-    looked: Instant = -math.inf
-    """When it showed its set last, whatever that was."""
+    shown_at: Instant = -math.inf
+    """When it last showed a set."""
     asked: Instant = -math.inf
-    """When it was asked for it out of turn."""
+    """When it was last asked for its set out of turn."""
     good: bool = False
     """Whether the set that it showed is signed by a trusted key."""
     digest: bytes = b""
@@ -68,11 +69,11 @@ class _Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differing:
-    """A server that shows another set than the zone's."""
+    """A server that shows another set than the zone's newest."""
 
     server: Server
     good: bool
-    """Whether it is signed by a trusted key all the same."""
+    """Whether that set is signed by a trusted key too."""
     text: str
     """Its keys, for people."""
     since: WallTime
@@ -80,16 +81,16 @@ class Differing:
 
 @dataclass(slots=True)
 class ServerKeys:
-    """What all servers showed. Bounded by those that are asked at all."""
+    """The key sets of all servers. Its size is bounded by the addresses that are probed."""
 
     _records: dict[str, dict[str, dict[str, _Record]]] = field(default_factory=dict)
     """By zone, address and path."""
-    _opened: dict[str, Instant] = field(default_factory=dict)
-    """When the first of a zone's servers began to sign by unknown keys."""
-    _met: dict[str, Instant] = field(default_factory=dict)
-    """When one of them did so last."""
+    _unknown_first: dict[str, Instant] = field(default_factory=dict)
+    """By zone: when the first of its servers began to sign by unknown keys."""
+    _unknown_last: dict[str, Instant] = field(default_factory=dict)
+    """By zone: when one of its servers did so last."""
     _good: dict[str, Instant] = field(default_factory=dict)
-    """When somebody last showed a zone's set that verified."""
+    """By zone: when a server last showed a set that verified."""
 
     def take(
         self,
@@ -101,83 +102,88 @@ class ServerKeys:
         now: Instant,
         wall: WallTime,
     ) -> None:
-        """A server showed a key set just now."""
+        """Note that a server showed a key set now."""
         record, digest = self._record(zone, server), digest_of(keys)
         if (record.digest, record.good) != (digest, good):
             record.digest, record.good, record.text = digest, good, named(keys)
             record.since, record.since_wall = now, wall
-        record.looked = now
+        record.shown_at = now
         if good:
             self._good[zone] = now
 
     def miss(self, zone: str, server: Server, now: Instant) -> None:
-        """A server signed by a key that is in no set."""
+        """Note that a server signed by a key that is in no known set."""
         record = self._record(zone, server)
-        if record.missed == math.inf or _lapsed(record, now):
-            record.missed = now
-        if now - self._met.get(zone, -math.inf) > FRESH:
-            self._opened[zone] = now
-        record.met = self._met[zone] = now
+        if record.unknown_since == math.inf or _lapsed(record, now):
+            record.unknown_since = now
+        if now - self._unknown_last.get(zone, -math.inf) > FRESH:
+            self._unknown_first[zone] = now
+        record.unknown_last = self._unknown_last[zone] = now
 
-    def proves(self, zone: str, server: Server, now: Instant, said: Instant) -> bool:
-        """Whether a signature of this server by a key in no set is bad for certain.
+    def proves(self, zone: str, server: Server, now: Instant, parent_said: Instant) -> bool:
+        """Whether this server's signature by an unknown key is certainly bad.
 
-        `said` is when the parent said the zone's DS set.
+        `parent_said` is when the parent gave the zone's DS set.
         """
         record = self._at(zone, server[0]).get(server[1])
-        if record is None or record.missed == math.inf or _lapsed(record, now):
+        if record is None or record.unknown_since == math.inf or _lapsed(record, now):
             return False
-        if record.looked >= record.missed and record.good:
+        if record.shown_at >= record.unknown_since and record.good:
             return True
-        shown = record.looked >= record.missed or now - record.missed >= PATIENCE
-        others = self._good.get(zone, -math.inf) >= record.missed + LASTS
-        return shown and (said >= self._needed(zone, record) or others)
+        shown = record.shown_at >= record.unknown_since or now - record.unknown_since >= PATIENCE
+        others = self._good.get(zone, -math.inf) >= record.unknown_since + LASTS
+        return shown and (parent_said >= self._needed(zone, record) or others)
 
     def _needed(self, zone: str, record: _Record) -> Instant:
-        """Since when the parent must have said the DS set, for a server's keys to be foreign."""
-        return max(self._opened[zone], record.missed - PARENT)
+        """The time since which the parent must have given the DS set, to judge a server by it."""
+        return max(self._unknown_first[zone], record.unknown_since - PARENT)
 
     def wanted(self, zone: str, address: str, now: Instant) -> bool:
-        """Whether an address is to be asked for a zone's keys before anything else."""
-        return any(_open(record, now) for record in self._at(zone, address).values())
+        """Whether an address must be asked for a zone's keys before anything else."""
+        return any(_key_set_due(record, now) for record in self._at(zone, address).values())
 
     def asked(self, zone: str, address: str, now: Instant) -> None:
-        """An address is asked for a zone's keys just now, out of turn."""
+        """Note that an address is asked for a zone's keys now, out of turn."""
         for record in self._at(zone, address).values():
             record.asked = now
 
     def reconsider(self, zone: str) -> None:
-        """What the zone's sets are verified against has changed: those that failed may be good."""
+        """The zone's DS set has changed: sets that failed before may be good now."""
         for paths in self._records.get(zone, {}).values():
             for record in paths.values():
                 if not record.good:
-                    record.missed, record.looked, record.asked = math.inf, -math.inf, -math.inf
+                    record.unknown_since, record.shown_at, record.asked = (
+                        math.inf,
+                        -math.inf,
+                        -math.inf,
+                    )
 
-    def doubts(self, zone: str, now: Instant, said: Instant) -> bool:
-        """Whether a server signs by unknown keys and has shown no trusted set, and what the parent
-        said, at `said`, is too old to tell. It is after a minute: the parent may name them by then.
+    def is_undecided(self, zone: str, now: Instant, parent_said: Instant) -> bool:
+        """Whether a server signs by unknown keys and has shown no trusted set, and the parent's DS
+        set, given at `parent_said`, is too old to decide. It is too old after a minute: the parent
+        may name the keys by then.
         """
         return any(
-            said < max(self._needed(zone, record), now - PARENT)
+            parent_said < max(self._needed(zone, record), now - PARENT)
             for paths in self._records.get(zone, {}).values()
             for record in paths.values()
-            if record.missed != math.inf
-            and not (record.good and record.looked >= record.missed)
+            if record.unknown_since != math.inf
+            and not (record.good and record.shown_at >= record.unknown_since)
             and not _lapsed(record, now)
         )
 
     def differing(
-        self, zone: str, believed: Collection[bytes], newest: bytes, now: Instant
+        self, zone: str, trusted: Collection[bytes], newest: bytes, now: Instant
     ) -> list[Differing]:
-        """The servers that show other keys than the zone's newest set, for long enough to tell.
+        """The servers that have long shown other keys than the zone's newest set.
 
-        A change reaches them one after the other: a set that can be verified may last as long as
-        ours counts as fresh. `believed` are the digests of the sets that are.
+        A rollover reaches servers one after the other, so a set that verifies may differ for FRESH
+        seconds. `trusted` are the digests of the trusted sets.
         """
         found = [
             Differing(
                 server=(address, path),
-                good=record.digest in believed,
+                good=record.digest in trusted,
                 text=record.text,
                 since=record.since_wall,
             )
@@ -185,8 +191,8 @@ class ServerKeys:
             for path, record in paths.items()
             if record.digest
             and record.digest != newest
-            and now - record.looked <= FRESH
-            and now - record.since >= (FRESH if record.digest in believed else LASTS)
+            and now - record.shown_at <= FRESH
+            and now - record.since >= (FRESH if record.digest in trusted else LASTS)
         ]
         return sorted(found, key=lambda differing: differing.server)
 
@@ -199,35 +205,36 @@ class ServerKeys:
         return paths.setdefault(path, _Record())
 
 
-def told(servers: Iterable[Differing]) -> str:
-    """Which servers show which keys, those with the same in one breath."""
+def describe(servers: Iterable[Differing]) -> str:
+    """Text: which servers show which keys; servers with the same keys are grouped."""
     groups: dict[tuple[str, bool], list[str]] = {}
     for one in servers:
         names = groups.setdefault((one.text, one.good), [])
         names.append(f"{one.server[0]} over {one.server[1]}")
-    said = []
-    for (text, good), names in list(groups.items())[:_TOLD]:
-        more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
+    texts = []
+    for (text, good), names in list(groups.items())[:_MOST_LISTED]:
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
         signed = "signed by a key that is trusted" if good else "signed by no key that is trusted"
-        said.append(f"{text}, {signed}, at {', '.join(names[:_TOLD])}{more}")
-    if len(groups) > _TOLD:
-        said.append(f"and {len(groups) - _TOLD} sets more")
-    return "; ".join(said)
+        texts.append(f"{text}, {signed}, at {', '.join(names[:_MOST_LISTED])}{more}")
+    if len(groups) > _MOST_LISTED:
+        texts.append(f"and {len(groups) - _MOST_LISTED} more sets")
+    return "; ".join(texts)
 
 
-def _open(record: _Record, now: Instant) -> bool:
-    """Whether a server is still to show its set."""
+def _key_set_due(record: _Record, now: Instant) -> bool:
+    """Whether a server must still show its set."""
     return (
-        record.missed != math.inf
-        and record.looked < record.missed
-        and now - record.missed < PATIENCE
+        record.unknown_since != math.inf
+        and record.shown_at < record.unknown_since
+        and now - record.unknown_since < PATIENCE
         and now - record.asked >= AGAIN
     )
 
 
 def _lapsed(record: _Record, now: Instant) -> bool:
-    """Whether it is over that a server signs by unknown keys, so that the next one is a new matter.
+    """Whether a server has not signed by unknown keys for a while, so that the next one is new.
 
-    Who once had a key before its set was seen would be judged at once at its next rollover.
+    Otherwise a server that once had a key before its set was known would be judged at once at its
+    next rollover.
     """
-    return now - record.met > FRESH
+    return now - record.unknown_last > FRESH

@@ -1,10 +1,10 @@
-"""Whether an RRset is rightly signed: the dates first, then the key, then the arithmetic.
+"""Examines the signatures over an RRset: first the dates, then the key, then the cryptography.
 
-Dates need no keys, so a stale copy is recognised even when no key could be had. The dates
-are compared as serial numbers (RFC 4034 3.1.5 on RFC 1982), which stay right past 2038 and
-2106. Arithmetic is dear and repeats itself: most answers about a zone carry the same SOA and
-the same apex NSEC3, and one question goes over several paths at once, so verified
-(RRset, signature, key set) triples are remembered, good and bad alike, up to a bound.
+Dates need no keys, so expired copies are recognised even without the zone's keys. Dates are
+compared as serial numbers (RFC 4034 3.1.5 on RFC 1982), which works past 2038 and 2106.
+Cryptography is expensive and often repeated: most answers about a zone carry the same SOA and the
+same apex NSEC3, and one question goes over several paths at once. So the results for
+(RRset, signature, key set) are cached, good and bad alike, up to a bound.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from steering.observe.dnssec.trust import Keys, name_of, text_of
 RRSIG = dns.rdtypes.ANY.RRSIG.RRSIG
 
 FRESH: Final = 600.0
-"""Seconds for which a key set that lacks a key proves that the key is none of the zone's.
+"""Seconds for which a key set without a key shows that the key does not belong to the zone.
 
-A new key is in the set for at least a TTL before it signs (RFC 7583 3.2), so an older look
-proves nothing; a younger one does."""
+A new key is in the set for at least a TTL before it signs (RFC 7583 3.2). So a set that was seen
+earlier shows nothing about a new key."""
 
 MOST_TRIED: Final = 8
-"""Signatures over one RRset that may fail the arithmetic before the rest is passed over, as with
-Unbound (CVE-2023-50387): whoever sends thousands would keep a validator busy for minutes."""
+"""Signatures over one RRset that may fail cryptographically before the rest is skipped, as in
+Unbound (CVE-2023-50387): thousands of them would keep a validator busy for minutes."""
 MOST_WORK: Final = 256
-"""Records in all RRsets that are put in canonical form for one that fails so."""
+"""Records to put in canonical form over all failing tries of one RRset: a large RRset has fewer
+tries."""
 
 _HALF: Final = 1 << 31
 _WHOLE: Final = 1 << 32
 _NEVER: Final = float("nan")
-"""A `now` that dnspython's own test of dates, in plain integers, finds neither late nor early:
-NaN compares false with everything. The dates were judged here before."""
+"""The time to give dnspython: NaN compares false with everything, so its own check of the dates, by
+plain integers, never fails. The dates are checked here before."""
 
 
 def instant(stamp: int, wall: WallTime) -> int:
@@ -54,19 +55,19 @@ def instant(stamp: int, wall: WallTime) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one RRset's signatures amount to."""
+    """The result of examining one RRset's signatures."""
 
     outcome: Outcome
     judged: bool = True
     evidence: Evidence | None = None
     wildcard: int | None = None
-    """Of a good RRset that was made from a wildcard: the labels of that, by the signature that
-    says so (RFC 4035 5.3.2)."""
+    """If a good RRset was made from a wildcard: the number of the wildcard's labels, as in the
+    signature (RFC 4035 5.3.2)."""
 
     @property
     def rank(self) -> int:
-        """From good to worst. Among an RRset's signatures the least rank counts, among an
-        answer's RRsets the greatest.
+        """Rank from good to worst. Of an RRset's signatures the lowest rank counts, of an answer's
+        RRsets the highest.
         """
         return _RANKS[self.outcome, self.judged]
 
@@ -89,15 +90,15 @@ _RANKS: Final = {
 
 
 GOOD: Final = Finding(outcome=Outcome.SECURE)
-"""Of an RRset that is nobody's fault."""
+"""The finding for an RRset without a fault."""
 
 
 class Signatures:
-    """The signatures verified so far, the oldest forgotten first."""
+    """Verifies signatures, and caches the results; the oldest is dropped first."""
 
     def __init__(self, capacity: int = 4096) -> None:
         self.failed = 0
-        """How often the arithmetic said no."""
+        """How often the cryptographic check of a signature failed."""
         self._known: dict[bytes, bool | None] = {}
         self._capacity = capacity
 
@@ -110,14 +111,14 @@ class Signatures:
         wall: WallTime,
         skew: Seconds,
     ) -> Finding:
-        """What the signatures by one zone over one of its RRsets amount to.
+        """Examine the signatures by one zone over one of its RRsets.
 
-        `keys` is that zone's set, None where it could not be had; `skew` the seconds by which
-        our clock and the signer's may differ.
+        `keys` is that zone's set, None if it is not available. `skew` is in seconds: by how much
+        this host's clock and the signer's may differ.
         """
         known = [rrsig for rrsig in signatures if rrsig.algorithm in ALGORITHMS]
         if not known:
-            which = " that validators know the algorithm of" if signatures else ""
+            which = " by an algorithm that validators know" if signatures else ""
             return Finding(
                 outcome=Outcome.UNSIGNED,
                 judged=keys is not None,
@@ -154,10 +155,10 @@ class Signatures:
         if (early := instant(rrsig.inception, wall) - wall - skew) > 0:
             return found(Outcome.NOT_YET_VALID, f"signature begins in {early:.0f} s")
         if (rrsig.expiration - rrsig.inception) % _WHOLE >= _HALF:
-            # By serial arithmetic (RFC 4034 3.1.5) the end lies before the beginning.
+            # By serial number arithmetic (RFC 4034 3.1.5) the end is before the beginning.
             return found(Outcome.EXPIRED, "signature ends before it begins")
         if keys is None:
-            return found(Outcome.NO_KEY, "the zone's keys could not be had", judged=False)
+            return found(Outcome.NO_KEY, "the zone's keys are not available", judged=False)
         if (rrsig.algorithm, rrsig.key_tag) not in keys.tags:
             fresh = abs(wall - keys.checked) <= FRESH
             return found(
@@ -175,7 +176,7 @@ class Signatures:
                     return Finding(outcome=Outcome.SECURE, wildcard=rrsig.labels)
                 return GOOD
             case False:
-                return found(Outcome.BAD_SIGNATURE, "the signature does not fit")
+                return found(Outcome.BAD_SIGNATURE, "the signature does not verify")
             case None:
                 return found(Outcome.NO_KEY, refusal(rrsig.algorithm), judged=False)
 
@@ -201,7 +202,7 @@ def _verify(rrset: dns.rrset.RRset, rrsig: RRSIG, keys: Keys) -> bool | None:
     except REFUSALS:
         return None
     except (dns.exception.DNSException, ValueError, struct.error, IndexError):
-        return False  # the last three: a key cut short, numbers that no curve or ring has
+        return False  # the last three: a truncated key, numbers outside the curve or modulus
     return True
 
 
@@ -216,7 +217,7 @@ def _digest(rrset: dns.rrset.RRset, rrsig: RRSIG, keys: Keys) -> bytes:
 
 
 def soonest(signatures: Iterable[RRSIG], wall: WallTime) -> WallTime | None:
-    """The first moment at which one of the signatures runs out, in UNIX seconds."""
+    """When the first of the signatures expires, in UNIX seconds."""
     return min((float(instant(rrsig.expiration, wall)) for rrsig in signatures), default=None)
 
 

@@ -1,4 +1,4 @@
-"""What is believed of zones' keys: values, made by the key store, read by the classifier."""
+"""The trusted keys of zones, as values: made by the key store, read by the classifier."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from steering.model import WallTime
 DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
 DS = dns.rdtypes.ANY.DS.DS
 
-_MOST_TOLD: Final = 8
-"""Keys that a text names one by one."""
+_MOST_NAMED: Final = 8
+"""Keys that a text lists one by one."""
 
 LONGEST_NAME: Final = 255
 """Octets of a name on the wire (RFC 1035 2.3.4)."""
@@ -30,7 +30,7 @@ LONGEST_NAME: Final = 255
 
 @functools.lru_cache(maxsize=1024)
 def name_of(text: str) -> dns.name.Name:
-    """The name in a text, without parsing it anew each time. Raises dns.exception.DNSException."""
+    """The name in a text, cached. Raises dns.exception.DNSException."""
     return dns.name.from_text(text)
 
 
@@ -50,13 +50,13 @@ def below(zone: dns.name.Name, name: dns.name.Name) -> bool:
 
 
 def named(records: Iterable[dns.rdata.Rdata]) -> str:
-    """Keys for people, by tag, algorithm and role: ``20326 (KSK, algorithm 8)``; or those of DS.
+    """Keys or DS records for people, by tag, role and algorithm: ``20326 (KSK, algorithm 8)``.
 
-    A revoked key says so (RFC 5011 2.1): its tag is another one than before.
+    A revoked key (RFC 5011 2.1) is marked, as its tag differs from the one before.
     """
-    said = sorted({_named(record) for record in records if isinstance(record, DS | DNSKEY)})
-    more = f" and {len(said) - _MOST_TOLD} more" if len(said) > _MOST_TOLD else ""
-    return ", ".join(said[:_MOST_TOLD]) + more or "none"
+    texts = sorted({_named(record) for record in records if isinstance(record, DS | DNSKEY)})
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more or "none"
 
 
 def _named(record: DS | DNSKEY) -> str:
@@ -68,7 +68,7 @@ def _named(record: DS | DNSKEY) -> str:
 
 
 def digest_of(records: Iterable[dns.rdata.Rdata]) -> bytes:
-    """Stands for a set of keys, whatever their order."""
+    """A digest of a set of keys, independent of their order."""
     digest = hashlib.blake2b(digest_size=16)
     for key in sorted(rdata.to_digestable() for rdata in records):
         digest.update(len(key).to_bytes(2, "big") + key)
@@ -77,22 +77,21 @@ def digest_of(records: Iterable[dns.rdata.Rdata]) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """A zone's DNSKEY RRset, validated up to a trust anchor.
-
-    Or the keys of some such sets, where servers show different ones.
+    """A zone's DNSKEY RRset, validated up to a trust anchor; or the keys of several such sets, if
+    servers show different ones.
     """
 
     zone: str
     rdataset: dns.rdataset.Rdataset
     inception: WallTime
-    """Of the signature over the set: the newer of two sets is the zone's present one."""
+    """Of the signature over the set: of two sets the newer one is the current one."""
     expiration: WallTime
     checked: WallTime
-    """When the zone, or someone for it, last showed this very set with good signatures."""
+    """When a server or resolver last showed this set with good signatures."""
     trusted: tuple[DNSKEY, ...] = ()
-    """Those of them that the parent's DS set names, or a trust anchor."""
+    """Those of the keys that the parent's DS set or a trust anchor names."""
     digest: bytes = field(init=False)
-    """Stands for the set in the cache of verified signatures."""
+    """Identifies the set in the cache of verified signatures."""
     tags: frozenset[tuple[int, int]] = field(init=False)
     """Algorithm and tag of each key (RFC 4034 appendix B)."""
     text: str = field(init=False)
@@ -108,7 +107,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """All that is believed at one moment: the zones with keys, and those proven to have none."""
+    """The trust at one moment: the zones with keys, and the zones proven to be unsigned."""
 
     secure: Mapping[str, Keys] = field(default_factory=dict)
     insecure: frozenset[str] = frozenset()

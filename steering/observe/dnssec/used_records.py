@@ -1,11 +1,11 @@
-"""The reading rule: what a resolver uses of an answer, and nothing else of it is judged. Pure.
+"""Selects the RRsets of an answer that a resolver uses; only these are judged. Pure.
 
-An answer is read by the zone whose server was asked. Of the answer section the way from the
-question counts (`aliases`), whatever stands beside it. Of the authority section counts what is
-needed: in a denial the SOA and the zone's NSEC and NSEC3 records (RFC 4035 3.1.3), in a
-referral what is said of the DS (3.1.4), and beside RRsets made from a wildcard the proof that
-they had to be (5.3.4). The names of servers at the apex are hints in all of them, and the
-additional section is hints alone (RFC 2181 5.4.1).
+The zone whose server was asked is the reference. Of the answer section the chain of aliases from
+the question counts (`aliases`); other records there are ignored. Of the authority section only
+what is needed counts: in a denial the SOA and the zone's NSEC and NSEC3 records (RFC 4035 3.1.3),
+in a referral the DS or its denial (3.1.4), and beside RRsets made from a wildcard the proof that no
+closer name exists (5.3.4). NS records at the apex are hints in all answers, and the additional
+section holds only hints (RFC 2181 5.4.1).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import dns.name
 import dns.rdatatype
 import dns.rrset
 
-from steering.observe.dnssec.aliases import AliasChain, Seen
+from steering.observe.dnssec.aliases import AliasChain, SignaturesByRRset
 from steering.observe.dnssec.response_kind import ResponseKind
 
 DENIALS: Final = frozenset({dns.rdatatype.NSEC, dns.rdatatype.NSEC3})
@@ -26,17 +26,17 @@ DENIALS: Final = frozenset({dns.rdatatype.NSEC, dns.rdatatype.NSEC3})
 
 def used(
     message: dns.message.Message,
-    shape: ResponseKind,
+    kind: ResponseKind,
     chain: AliasChain,
-    seen: Seen,
+    seen: SignaturesByRRset,
     wild: Callable[[], bool],
 ) -> Iterator[dns.rrset.RRset]:
     """The RRsets that a resolver uses of an answer, those of the answer section first.
 
-    `wild` says of these, once they were taken, whether one is made from a wildcard.
+    `wild` is called after these: whether one of them was made from a wildcard.
     """
     yield from chain.links
-    match shape:
+    match kind:
         case ResponseKind.POSITIVE:
             needed = wild()
         case ResponseKind.REFERRAL:
@@ -53,13 +53,13 @@ def used(
 
 
 def denials(
-    message: dns.message.Message, zone: dns.name.Name, seen: Seen
+    message: dns.message.Message, zone: dns.name.Name, seen: SignaturesByRRset
 ) -> Iterator[dns.rrset.RRset]:
-    """The NSEC and NSEC3 RRsets that are the zone's: those signed by others alone are not."""
+    """The zone's NSEC and NSEC3 RRsets, without those that only other zones signed."""
     for rrset in message.authority:
         if rrset.rdtype in DENIALS and rrset.name.is_subdomain(zone):
-            held = seen.get((rrset.name, rrset.rdtype))
-            if not held or any(rrsig.signer == zone for rrsig in held):
+            signatures = seen.get((rrset.name, rrset.rdtype))
+            if not signatures or any(rrsig.signer == zone for rrsig in signatures):
                 yield rrset
 
 

@@ -1,4 +1,4 @@
-"""What the signatures of one zone prove over RRsets of an answer: good, or why not."""
+"""Verifies the signatures of one zone over RRsets of an answer, for the key store's chain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from steering.observe.dnssec.denial import DenialProof
 from steering.observe.dnssec.signatures import RRSIG, Signatures, instant
 from steering.observe.dnssec.trust import DNSKEY, Keys, name_of
 from steering.observe.dnssec.used_records import denials
-from steering.observe.dnssec.zone_entry import names
+from steering.observe.dnssec.zone_entry import lists
 
 _MOST_KEYS: Final = 48
 _MOST_SIGNATURES: Final = 16
@@ -27,16 +27,16 @@ _MOST_SIGNATURES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Verifies by keys that are given, at the time that it is."""
+    """Verifies by given keys, at the current time of `wall`. `skew` is in seconds."""
 
     signatures: Signatures
     wall: Callable[[], WallTime]
     skew: Seconds
 
     def proof(self, message: dns.message.Message, parent: Keys) -> DenialProof:
-        """What the parent's own denial records in an answer can prove, as far as they are good.
+        """The parent's denial records in an answer whose signatures are good.
 
-        Raises Unobtainable over the first bad one if none is.
+        Raises Unobtainable for the first bad one if none is good.
         """
         signer, seen = name_of(parent.zone), signatures_in(message)
         records, bad = [], None
@@ -46,14 +46,14 @@ class Verifier:
             except Unobtainable as error:
                 bad = bad or error
                 continue
-            if made is None:  # one made from a wildcard denies nothing (CVE-2017-15105)
+            if made is None:  # a record made from a wildcard denies nothing (CVE-2017-15105)
                 records += [(rrset.name, rdata) for rdata in rrset]
         if bad is not None and not records:
             raise bad
         return DenialProof.of(signer, records)
 
     def require(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> int | None:
-        """Raises Unobtainable unless the zone signed the RRset; else see `Finding.wildcard`."""
+        """Raises Unobtainable unless the zone signed the RRset. Returns `Finding.wildcard`."""
         signer = name_of(keys.zone)
         own = [rrsig for rrsig in rrsigs if rrsig.signer == signer]
         finding = self.signatures.examine(rrset, own, keys, wall=self.wall(), skew=self.skew)
@@ -64,11 +64,11 @@ class Verifier:
     def key_set(
         self, anchor: Anchor, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG]
     ) -> Keys | None:
-        """The set, if a key that `anchor` names signed it and the dates are right."""
+        """The set, if a key that `anchor` names signed it and the signature is in its period."""
         wall, signer = self.wall(), name_of(anchor.zone)
         if rrset.name != signer or len(rrset) > _MOST_KEYS:
             return None
-        trusting = [key for key in rrset if isinstance(key, DNSKEY) and names(anchor, key)]
+        trusting = [key for key in rrset if isinstance(key, DNSKEY) and lists(anchor, key)]
         if not trusting:
             return None
         trusted = Keys(
@@ -90,7 +90,7 @@ class Verifier:
         )
 
     def good(self, rrset: dns.rrset.RRset, rrsigs: Iterable[RRSIG], keys: Keys) -> list[RRSIG]:
-        """The signatures of a zone over an RRset that are good, of as many as are looked at."""
+        """A zone's good signatures over an RRset; at most `_MOST_SIGNATURES` are examined."""
         signer, wall = name_of(keys.zone), self.wall()
         return [
             rrsig

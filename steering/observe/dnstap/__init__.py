@@ -1,1 +1,1 @@
-"""Passive measurement: what upstreams answer the resolvers, counted in a process of its own."""
+"""The upstreams' answers to the resolvers, read by dnstap and counted in a separate process."""

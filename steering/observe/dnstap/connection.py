@@ -1,4 +1,4 @@
-"""One connection of a resolver: its socket, how far its stream got, and what is read ahead."""
+"""One resolver's connection: its socket, the state of its stream, and the bytes read ahead."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ PIECE = 1 << 16
 
 
 class WriterConnection:
-    """One connection, and what was read of it ahead of the counting."""
+    """One connection, and the bytes that were read but not counted yet."""
 
     def __init__(self, made: socket.socket, name: str, stream: FrameStream) -> None:
         self.socket = made
         self.name = name
         self.stream = stream
-        self.gone = False
-        """Nothing more will come."""
+        self.closed = False
+        """The writer has closed the connection."""
         self.size = 0
         """Bytes that are held."""
         self._pieces: deque[bytes] = deque()
 
     def hold(self, data: bytes) -> None:
-        """Hold what came, little ones together: each piece has its price."""
+        """Hold received bytes. Small pieces are joined, since each piece has a fixed cost."""
         if self._pieces and len(self._pieces[-1]) + len(data) <= PIECE:
             self._pieces[-1] += data
         else:
@@ -33,12 +33,12 @@ class WriterConnection:
         self.size += len(data)
 
     def next(self) -> bytes:
-        """The oldest piece, held no more."""
+        """Remove and return the oldest piece."""
         piece = self._pieces.popleft()
         self.size -= len(piece)
         return piece
 
-    def forget(self) -> None:
-        """Hold nothing."""
+    def clear(self) -> None:
+        """Drop all held bytes."""
         self._pieces.clear()
         self.size = 0

@@ -1,24 +1,25 @@
-"""The hot path: from a chunk of Frame Streams to counts, without an object for each message.
+"""The hot path: counts a chunk of Frame Streams, without an object for each message.
 
-One pass a frame: its length, the protobuf fields that are needed (dnstap.proto), then the
-records of the DNS message inside. Only answers of upstreams of interest get that far. Where
-the type and class of a signature stand nowhere in the bytes, there is none and no more is read;
-else the answer and authority sections are, and never the glue.
+Each frame is read in one pass: its length, the needed protobuf fields (dnstap.proto), then the
+records of the DNS message inside. The records are read only in answers of watched upstreams. If the
+type and class of a signature occur nowhere in the bytes, there is no signature and reading ends.
+Otherwise the answer and authority sections are read, never the additional section.
 
-What counts of a message is what a resolver would use of it, as the classifier reads it
-(`dnssec/used_records.py`): an answer counts for the zone that was asked, by the dates of
-the zone's signatures over what answers the question. Nearly every answer has all its signatures
-within their dates, and one where it is looked for first: `_read` sees that in passing. All
-others are read again, RRset by RRset (`_weigh`), to the same rule and at some ten times the price.
+What counts of a message is what a resolver would use of it, as in the classifier
+(`dnssec/used_records.py`): an answer counts for the zone that was asked, by the dates of the zone's
+signatures over the RRsets that answer the question. In nearly every answer all signatures are in
+their validity period, and one of them is where it is expected first: `_read` finds that in its
+pass. All other answers are read again, RRset by RRset (`_weigh`), by the same rule and at some ten
+times the cost.
 
-Exact: names are followed as a resolver would (RFC 1035 4.1.4, pointers only to before), so
-bytes in a TXT record that look like a signature are none, and a message that goes wrong
-anywhere in what was read counts for nothing but `malformed`.
+The reading is exact: names are followed as a resolver would (RFC 1035 4.1.4, pointers only to
+earlier octets), so bytes in a TXT record that look like a signature are none. A message with an
+error anywhere in the part that was read counts only as `malformed`.
 
-Plain Python that mypyc also compiles, to the same results. Hence the 64-bit integers in the
-annotations, and bytes read one by one. Where that is slow without a compiler, a shortcut
-stands beside it, for the same result.
-Left to others: control frames (``framestream``), sockets (``reader``), tallies (``tally_builder``).
+It is plain Python that mypyc also compiles, with the same results. That is why annotations have
+64-bit integers and bytes are read one by one. Where this is slow without a compiler, there is a
+shortcut beside it with the same result.
+Other modules: control frames (``framestream``), sockets (``reader``), tallies (``tally_builder``).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 FRAME_LIMIT: Final = 1 << 18
 """Bytes of a frame's payload: two DNS messages of 64 KiB, and as much again for the rest."""
 
-_TOLD: Final = 256  # names remembered as told before, of each (address, zone)
+_TOLD: Final = 256  # names remembered as reported before, for each (address, zone)
 _NEVER: Final = 1 << 62
 _STRANGE: Final = 1 << 40  # added to a number whose upper bits were cut off
 _RRSIG: Final = b"\0\x2e\0\1"  # type 46 (RFC 4034 3), class IN
@@ -50,7 +51,7 @@ _SIG: Final = 46  # RRSIG
 _NSEC: Final = 47
 _NSEC3: Final = 50
 _ANY: Final = 255
-_IN_NS: Final = 0x00020001  # with their class
+_IN_NS: Final = 0x00020001  # type and class together
 _IN_CNAME: Final = 0x00050001
 _IN_SOA: Final = 0x00060001
 _IN_DNAME: Final = 0x00270001
@@ -61,23 +62,24 @@ _IN_NSEC3: Final = 0x00320001
 _HALF: Final = 0x80000000
 _ALL: Final = 0xFFFFFFFF
 _POINTER: Final = 0xC000
-_QNAME: Final = 12  # where the question's name stands in nearly every message
+_QNAME: Final = 12  # the offset of the question's name in nearly every message
 _LONGEST: Final = 255  # octets of a name (RFC 1035 2.3.4)
 MOST_POINTERS: Final = 256
-"""In one name, as with Unbound (MAX_COMPRESS_PTRS): 400 names of thousands took seconds."""
+"""Pointers in one name, as in Unbound (MAX_COMPRESS_PTRS): 400 names with thousands of pointers
+took seconds."""
 _NXDOMAIN: Final = 3
 _YXDOMAIN: Final = 6
 
-# As the classifier has them, and a test holds them together: importing it would bring dnspython.
+# The same values as the classifier's; a test compares them. Importing it would load dnspython.
 ALGORITHMS: Final = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 16
-"""A bit for each that validators know (RFC 8624 3.1)."""
+"""A bit for each algorithm that validators implement (RFC 8624 3.1)."""
 MOST_RECORDS: Final = 400
-"""With the question. What has more is no answer, and is not read."""
+"""Including the question. A message with more records is no real answer, and is not read."""
 MOST_SIGNATURES: Final = 48
 MOST_ALIASES: Final = 16
 
-# What an RRset, or a whole answer, amounts to by dates: of an answer's RRsets the greatest
-# counts, of an RRset's signatures the least but `_NOTHING`.
+# The result for an RRset, or a whole answer, by dates. Of an answer's RRsets the greatest value
+# counts, of an RRset's signatures the least above `_NOTHING`.
 _NOTHING: Final = 0
 _GOOD: Final = 1
 _EXPIRED: Final = 2
@@ -93,11 +95,11 @@ _WORD: Final = struct.Struct("!I").unpack_from
 _COUNTS: Final = struct.Struct("!4H").unpack_from
 _DATES: Final = struct.Struct("!II").unpack_from
 _FIXED: Final = struct.Struct("!I4xH").unpack_from  # type and class, RDLENGTH
-_POINTED: Final = struct.Struct("!HI4xH").unpack_from  # the same behind a pointer
+_POINTED: Final = struct.Struct("!HI4xH").unpack_from  # the same after a pointer
 _NUMBER: Final = rb"[\x80-\xff]{0,4}+[\x00-\x7f]"
-# How all resolvers begin Dnstap.message, its length up to 16,383: kind, family, protocol, both
-# addresses, ports, the time of the query. And how they end that of a response. What may be left
-# out is one of two branches: `re` tries those twice as fast as a repetition of none or one.
+# The fields with which all resolvers begin Dnstap.message, whose length is up to 16,383: kind,
+# family, protocol, both addresses, ports, the time of the query; and the fields at the end of a
+# response. An optional field is one of two branches: `re` matches that twice as fast as `?`.
 _OPENING: Final = (
     rb"\x72[\x80-\xff]?[\x00-\x7f]\x08([\x01-\x7f])(?:\x10[\x00-\x7f]|)(?:\x18[\x00-\x7f]|)"
     rb"(?:\x22(?:\x04.{4}|\x10.{16})|)\x2a(?:\x04(.{4})|\x10(.{16}))"
@@ -110,31 +112,31 @@ _TYPE: Final = b"\x78\x01"  # Dnstap.type: MESSAGE
 
 
 class MalformedError(Exception):
-    """The bytes are not what they should be."""
+    """The bytes are malformed."""
 
 
 class RRset:
-    """One RRset of a message, and what the signatures over it amount to, whichever come first."""
+    """One RRset of a message, and the result of its signatures, in any order of records."""
 
     def __init__(self, owner: bytes, rdtype: int) -> None:
         self.owner = owner
         self.rdtype = rdtype
         self.answer = False
-        """Whether a record of it stands in the answer section, and was asked for or leads on."""
+        """Whether one of its records is in the answer section, and was asked for or is an alias."""
         self.authority = False
         self.sections: i64 = 0
-        """Where it stands: 1 the answer section, 2 authority, 3 both."""
+        """The sections with its records: 1 answer, 2 authority, 3 both."""
         self.start: i64 = 0
-        """Where the RDATA begins of its last record in the answer section."""
+        """The offset of the RDATA of its last record in the answer section."""
         self.end: i64 = 0
         self.signed = False
         self.by_zone = False
-        """Whether one of its signatures is by the zone that was asked, and below: by none else
-        than zones below that."""
+        """Whether one of its signatures is by the zone that was asked."""
         self.by_lower = True
+        """Whether all its signatures are by zones below that one."""
         self.word: i64 = _NOTHING
         self.away: i64 = 0
-        """Seconds to the dates of the signature that is the least bad one."""
+        """Seconds from now to the validity period of the least bad signature."""
         self.key_tag: i64 = 0
         self.inception: i64 = 0
         self.expiration: i64 = 0
@@ -156,7 +158,7 @@ class RRset:
 
 
 class Failed:
-    """One RRset out of its dates: of all its signatures by the zone the least bad one."""
+    """One RRset without a valid date: the least bad one of its signatures by the zone."""
 
     def __init__(
         self, owner: bytes, rdtype: int, key_tag: int, inception: int, expiration: int, late: bool
@@ -170,7 +172,7 @@ class Failed:
 
 
 class Zone:
-    """What was counted of one zone at one address since the last tally."""
+    """The counts of one zone at one address since the last tally."""
 
     def __init__(self, signer: bytes) -> None:
         self.signer = signer
@@ -185,7 +187,7 @@ class Zone:
         self.told: dict[bytes, None] = {}
 
     def note(self, failed: Failed) -> bool:
-        """Keep a failing RRset, if there is room; whether it is a new one."""
+        """Keep a failing RRset if there is room. Returns whether it is a new one."""
         key = failed.owner + failed.rdtype.to_bytes(2, "big")
         if key in self.told:
             if len(self.again) < NAMES:
@@ -197,7 +199,7 @@ class Zone:
         return new
 
     def begin(self) -> None:
-        """Count from nothing, but remember which names were told."""
+        """Reset the counts, but remember which names were reported."""
         for key in self.fresh:
             self.told[key] = None
         while len(self.told) > _TOLD:
@@ -208,7 +210,7 @@ class Zone:
 
 
 class Upstream:
-    """What was counted of one address of interest since the last tally."""
+    """The counts of one watched address since the last tally."""
 
     def __init__(self, address: str, signers: list[bytes], skew: int) -> None:
         self.address = address
@@ -219,9 +221,9 @@ class Upstream:
         self.begin()
 
     def watch(self, signers: list[bytes], skew: int, since: int = 0) -> None:
-        """Which zones are of interest from now on; counts of those that were go on.
+        """Set the watched zones; counts of zones that stay go on.
 
-        Counts since another instant begin anew: they are of one path.
+        With another `since` all counts are reset: they belong to one path.
         """
         self.skew = skew
         if since != self.since:
@@ -229,12 +231,12 @@ class Upstream:
             if since:
                 self.begin()
         self.zones = {signer: self.zones.get(signer) or Zone(signer) for signer in signers}
-        self.last = next(iter(self.zones.values()), Zone(b"\xff"))  # that is no name
+        self.last = next(iter(self.zones.values()), Zone(b"\xff"))  # \xff is no name
         self.apart = not any(_enclosed(signer, self.zones) for signer in signers)
-        """Whether no zone lies in another: then whatever is in one is in no other."""
+        """Whether no zone is below another: then a name is in at most one of them."""
 
     def begin(self) -> None:
-        """Count from nothing."""
+        """Reset the counts."""
         for zone in self.zones.values():
             zone.begin()
         self.queries: i64 = 0
@@ -242,7 +244,7 @@ class Upstream:
         self.responses: i64 = 0
         self.noerror: i64 = 0
         self.nxdomain: i64 = 0
-        self.rcodes: list[int] = [0] * 16  # all but those two
+        self.rcodes: list[int] = [0] * 16  # all other rcodes
         self.bare: i64 = 0
         self.truncated: i64 = 0
         self.malformed: i64 = 0
@@ -252,7 +254,7 @@ class Upstream:
 
 
 class FrameCounter:
-    """Counts what is in chunks of frames."""
+    """Counts the frames in chunks of bytes."""
 
     def __init__(self, upstreams: dict[bytes, Upstream], seed: int) -> None:
         """`upstreams` by address in network form. `seed` decides which messages are drawn."""
@@ -260,12 +262,12 @@ class FrameCounter:
         self.broken_run: i64 = 0
         """Malformed frames since the last well-formed one."""
         self.failed_at: i64 = -1
-        """Where the frame begins over which `walk` raised what it should not."""
+        """The offset of the frame at which `walk` raised an unexpected exception."""
         self._random = random.Random(seed)
-        # The last writer's name and version, which stand before Dnstap.message, and what follows.
+        # Matches the last writer's name and version, which precede Dnstap.message, and `_OPENING`.
         self._usual = re.compile(_OPENING, re.DOTALL).match
         self._named: i64 = 0
-        # Of the message being read:
+        # About the message being read:
         self._zone: Zone | None = None
         self._soonest: i64 = 0
         self._failed: list[Failed] = []
@@ -273,7 +275,7 @@ class FrameCounter:
         self.begin()
 
     def begin(self) -> None:
-        """Count frames from nothing, and begin a new even sample of all responses."""
+        """Reset the counts of frames, and begin a new even sample of all responses."""
         self.ok: i64 = 0
         self.other: i64 = 0
         self.ignored: i64 = 0
@@ -284,10 +286,10 @@ class FrameCounter:
         self._weight = 1.0
 
     def walk(self, chunk: bytes, start: i64, now: i64) -> i64:
-        """Count all whole frames from `start` on, at `now` in UNIX seconds.
+        """Count all complete frames from `start` on, at `now` in UNIX seconds.
 
-        Returns where it stopped: at a control frame, at one that is too long, or at one that
-        is not all there yet.
+        Returns the offset where it stopped: at a control frame, at a frame that is too long, or at
+        an incomplete one.
         """
         at = start
         size: i64 = len(chunk)
@@ -310,7 +312,7 @@ class FrameCounter:
         return at
 
     def drop(self, chunk: bytes, start: i64) -> i64:
-        """As `walk`, but only counts the frames, as lost."""
+        """As `walk`, but count all frames as lost without reading them."""
         at = start
         size: i64 = len(chunk)
         while size - at > 4:
@@ -322,9 +324,9 @@ class FrameCounter:
         return at
 
     def _frame(self, chunk: bytes, start: i64, end: i64, now: i64) -> None:
-        """One Dnstap message (dnstap.proto): what is in it, and to whom it belongs."""
+        """Read one Dnstap message (dnstap.proto), and count it for its upstream."""
         at = start
-        stop = end  # of the message being read: Dnstap, or the Message in it
+        stop = end  # of the protobuf message being read: Dnstap, or the Message in it
         inside = False
         outer: i64 = 0
         kind: i64 = 0
@@ -332,7 +334,7 @@ class FrameCounter:
         message: bytes | None = None
         asked = False
         answered = False
-        seconds: i64 = 0  # when it was asked
+        seconds: i64 = 0  # the time of the query
         moment: i64 = 0
         first = True
         while True:
@@ -385,7 +387,7 @@ class FrameCounter:
             elif key == 0x78:  # Dnstap.type
                 outer = value
                 first = False
-            elif key == 0x72:  # Dnstap.message; one of several is merged into those before
+            elif key == 0x72:  # Dnstap.message; several of them are merged
                 stop = at
                 at -= value
                 inside = True
@@ -399,7 +401,7 @@ class FrameCounter:
         self._belongs(kind, who, asked and not answered, message, now, seconds, moment)
 
     def _shortcut(self, chunk: bytes, start: i64, end: i64, now: i64) -> bool:
-        """As `_frame` for a frame in the usual order; False, and nothing done, for another."""
+        """As `_frame`, for a frame with the usual order of fields; else False, and nothing done."""
         usual = self._usual(chunk, start, end)
         if usual is None or chunk[end - 2 : end] != _TYPE:
             return False
@@ -447,7 +449,7 @@ class FrameCounter:
         seconds: i64 = 0
         moment: i64 = 0
         known = self.upstreams.get(who)
-        if known is not None and known.since:  # lately moved: few are, so it is read for those
+        if known is not None and known.since:  # the time is read only for recently moved addresses
             seconds = _varint(asked, 1)[0] if asked else 0
             moment = _little(split, 1) if split else 0
         unanswered = bool(asked) and not answered
@@ -464,12 +466,12 @@ class FrameCounter:
         seconds: i64,
         moment: i64,
     ) -> None:
-        """To whom a frame's message belongs, and what to do with it.
+        """Count a frame's message for its upstream.
 
-        `seconds` and nanoseconds (`moment`) of UNIX time: when it was asked, where that matters.
+        `seconds` and `moment` (nanoseconds): UNIX time of the query, if that matters.
         """
         if kind == _RESOLVER_RESPONSE or kind == _FORWARDER_RESPONSE:
-            if unanswered:  # PowerDNS's notice of a domain not seen before
+            if unanswered:  # PowerDNS's notice of a new domain
                 self.ignored += 1
                 return
             if message is None:
@@ -483,7 +485,7 @@ class FrameCounter:
             return
         self.ok += 1
         if upstream.since > 0 and seconds * 1_000_000 + moment // 1000 < upstream.since:
-            return  # asked over another path, or nobody knows when
+            return  # asked over another path, or at an unknown time
         if kind == _RESOLVER_QUERY:
             upstream.queries += 1
         elif kind == _FORWARDER_QUERY:
@@ -492,7 +494,7 @@ class FrameCounter:
             self._response(message, upstream, now)
 
     def _response(self, message: bytes, upstream: Upstream, now: i64) -> None:
-        """One response, all or nothing."""
+        """Count one response: completely, or only as malformed."""
         upstream.responses += 1
         self._wait -= 1
         if self._wait < 0:
@@ -538,7 +540,7 @@ class FrameCounter:
             kept.append(message)
 
     def _draw(self, message: bytes, upstream: Upstream) -> None:
-        """Algorithm L (Li 1994): an even sample, with a random number for few messages only."""
+        """Algorithm L (Li 1994): an even sample that needs random numbers for few messages only."""
         if len(self.drawn) < MESSAGES:
             self.drawn.append((upstream, message))
             if len(self.drawn) < MESSAGES:
@@ -551,14 +553,14 @@ class FrameCounter:
         self._wait = int(min(gap, 1e15))
 
     def _read(self, message: bytes, upstream: Upstream, now: i64) -> i64:
-        """Walk answer and authority; what they amount to for the zone that was asked, by dates.
+        """Read answer and authority: the result for the zone that was asked, by dates.
 
-        It is `_GOOD` at once if all signatures by the zone are, and one of them is over what a
-        resolver uses for certain: names that compare equal by a pointer alone, each signature
-        behind its RRset. In doubt `_weigh` says it.
+        It is `_GOOD` at once if all signatures by the zone are good, and one of them covers an
+        RRset that a resolver certainly uses: names are equal by the same pointer, and the signature
+        follows its RRset. Otherwise `_weigh` decides.
         """
         size: i64 = len(message)
-        if size < _QNAME or message[2] & 0xF8 != 0x80:  # no response to a query
+        if size < _QNAME or message[2] & 0xF8 != 0x80:  # not a response to a query
             raise MalformedError
         if message.find(_RRSIG) < 0:
             return _NOTHING
@@ -581,7 +583,7 @@ class FrameCounter:
             return _NOTHING
         at: i64 = _QNAME
         asked: i64 = 0  # type and class
-        root: i64 = -1  # where the zone's name begins in the question
+        root: i64 = -1  # the offset of the zone's name in the question
         zone: Zone | None = None
         code: i64 = message[3]
         code &= 15
@@ -605,27 +607,27 @@ class FrameCounter:
         records = at
         signer = zone.signer if zone is not None else b"\xff"
         extent: i64 = zone.size if zone is not None else 1
-        # Names followed before are not followed again: by the two bytes of a pointer to them, or
-        # of one behind a label that was no shorter.
+        # A name that was followed before is not followed again. It is recognised by the two bytes
+        # of a pointer to it, or of a pointer after a label that was not shorter.
         known: i64 = _POINTER + _QNAME if questions == 1 else -1
         recent: i64 = 0
         tail: i64 = 0
         longest: i64 = 0
         apex: i64 = _POINTER + root if root > 0 else -1
-        place: i64  # of an owner: the pointer that it is, else 0
-        behind: i64  # the pointer that it ends with, else 0
+        place: i64  # the owner, if it is just a pointer, else 0
+        behind: i64  # the pointer at the owner's end, else 0
         signatures: i64 = 0
         soonest: i64 = _NEVER
         bad = False
-        # Where the owner is, and the type, whose signature is looked for; the last one found.
+        # Owner and type of the RRset whose signature is needed; the type of the last one found.
         name: i64 = -1
         covered: i64 = 0
         good: i64 = 0
-        first_soa: i64 = -1  # where their owners are
+        first_soa: i64 = -1  # the owners' places
         first_ns: i64 = -1
         answered = False
         alias = False
-        beside = False  # a CNAME beside the answer, or one that has to be looked at
+        beside = False  # a CNAME beside the answer, or one that `_weigh` has to follow
         doubt = False
         skew = upstream.skew
         past = now - _HALF
@@ -678,7 +680,7 @@ class FrameCounter:
                     start = at + 10
                     behind = 0
                     if count == 0 and extent == 1:
-                        place = apex  # the root's own name, which nobody compresses
+                        place = apex  # the root's own name, which is never compressed
             at = start + length
             if at > size:
                 raise MalformedError
@@ -696,7 +698,7 @@ class FrameCounter:
                     expiration = _number(message, start + 8)
                     inception = _number(message, start + 12)
                 if past < inception <= now <= expiration < future:
-                    remaining = expiration - now  # no date is half a cycle away
+                    remaining = expiration - now  # no date is more than half a cycle away
                     if expiration - inception >= _HALF:
                         bad = bad or _supported(message, start)
                 else:
@@ -793,10 +795,10 @@ class FrameCounter:
         return self._weigh(message, zone, now, skew, records, answers, left)
 
     def _asked(self, upstream: Upstream, message: bytes, end: i64, asked: i64) -> i64:
-        """Find the zone that a question's name, which ends here, lies in: the closest one.
+        """Find the closest watched zone of a question's name, which ends here.
 
-        Returns where the zone's name begins, -1 if that stands behind a pointer. A DS record is
-        its parent's (RFC 4035 2.4).
+        Returns the offset of the zone's name, -1 if that is behind a pointer. A DS record belongs
+        to the parent zone (RFC 4035 2.4).
         """
         self._zone = None
         zone = upstream.last
@@ -842,10 +844,10 @@ class FrameCounter:
         answers: i64,
         left: i64,
     ) -> i64:
-        """What a response says by dates; its records begin at `at`, and were read before.
+        """The result of a response by dates; its records begin at `at`, and were read before.
 
-        The same four steps as the classifier's: the records, the way from the question over its
-        aliases (`aliases`), the kind of answer (`response_kind`), and what of it is used
+        The four steps are the classifier's: the records, the chain of aliases from the question
+        (`aliases`), the kind of response (`response_kind`), and the RRsets that are used
         (`used_records`).
         """
         size: i64 = len(message)
@@ -886,7 +888,7 @@ class FrameCounter:
                 rrset.authority = True
                 authority.append(rrset)
         for rrset, start, end, section in signatures:
-            if rrset.sections & section:  # where what it covers stands (RFC 4035 3.1.1)
+            if rrset.sections & section:  # in the section of its RRset (RFC 4035 3.1.1)
                 _sign(rrset, message, start, end, zone.signer, now, skew)
         code: i64 = message[3]
         code &= 15
@@ -901,7 +903,7 @@ class FrameCounter:
         used = links
         if links or answered:
             needed = False
-            if code == _NXDOMAIN and answered and links:  # that it is not there, as is said
+            if code == _NXDOMAIN and answered and links:  # the proof that the name does not exist
                 needed = links[-1].rdtype != _CNAME and links[-1].rdtype != _DNAME
             if not authoritative or (not needed and _lower(links, held, name, zone.signer)):
                 return _NOTHING
@@ -950,7 +952,7 @@ class FrameCounter:
 
 
 def _names(message: bytes, at: i64, limit: i64, signer: bytes) -> bool:
-    """Whether the signer that stands here is this one. Raises as `skip`, and if compressed."""
+    """Whether the signer's name here is this one. Raises as `skip`, and if it is compressed."""
     name = _expand(message, at, limit)
     if skip(message, at, limit) - at != len(name):
         raise MalformedError  # RFC 4034 3.1.7
@@ -958,13 +960,13 @@ def _names(message: bytes, at: i64, limit: i64, signer: bytes) -> bool:
 
 
 def _supported(message: bytes, start: i64) -> bool:
-    """Whether a signature's algorithm is one of those that validators know."""
+    """Whether a signature's algorithm is one that validators implement."""
     algorithm: i64 = message[start + 2]
     return algorithm <= 16 and ALGORITHMS >> algorithm & 1 == 1
 
 
 def _held(held: dict[tuple[bytes, int], RRset], owner: bytes, rdtype: i64) -> RRset:
-    """The RRset of this name and type."""
+    """The RRset of this name and type; a new one if there is none yet."""
     rrset = held.get((owner, rdtype))
     if rrset is None:
         rrset = held[owner, rdtype] = RRset(owner, rdtype)
@@ -985,7 +987,7 @@ def _those(rrsets: list[RRset], rdtype: i64, owner: bytes) -> list[RRset]:
 def _sign(
     rrset: RRset, message: bytes, start: i64, end: i64, zone: bytes, now: i64, skew: i64
 ) -> None:
-    """Take a signature, whose RDATA stands here, into account for what it covers."""
+    """Note a signature, whose RDATA is here, in its RRset."""
     signer = _expand(message, start + 18, end)
     rrset.signed = True
     if signer == zone or not _within(signer, zone):
@@ -1004,7 +1006,7 @@ def _sign(
         word = _EXPIRED
     elif early > skew:
         word = _EARLY
-    elif _ahead(expiration, inception) < 0:  # it ends before it begins (RFC 4034 3.1.5)
+    elif _ahead(expiration, inception) < 0:  # the end is before the beginning (RFC 4034 3.1.5)
         word = _EXPIRED
     away = max(late, early)
     if rrset.word != _NOTHING:
@@ -1031,9 +1033,9 @@ def _follow(
     dnames: list[RRset],
     links: list[RRset],
 ) -> bool:
-    """Puts the way from a name to its answer into `links`; whether what was asked for is there.
+    """Put the aliases from a name, and the answer, into `links`; whether there is an answer.
 
-    As `chain_of` of the classifier does, where the reasons stand.
+    It works as the classifier's `chain_of`, which has the reasons.
     """
     passed: set[bytes] = set()
     while name not in passed and len(links) < MOST_ALIASES:
@@ -1078,7 +1080,7 @@ def _follow(
 
 
 def _target(message: bytes, alias: RRset | None) -> bytes:
-    """Where a CNAME or DNAME leads, by its last record; empty where that can't be read."""
+    """The target of a CNAME or DNAME, by its last record; empty if it can't be read."""
     if alias is None:
         return b""
     try:
@@ -1094,9 +1096,9 @@ def _target(message: bytes, alias: RRset | None) -> bytes:
 def _lower(
     links: list[RRset], held: dict[tuple[bytes, int], RRset], name: bytes, zone: bytes
 ) -> bool:
-    """Whether an answer may be out of a zone below, which the same server holds too.
+    """Whether an answer may come from a zone below, which the same server holds too.
 
-    As `_foreign` of the classifier says it.
+    It works as the classifier's `_foreign`.
     """
     if name == zone:
         return False
@@ -1110,7 +1112,7 @@ def _lower(
 
 
 def _varint(chunk: bytes, at: i64) -> tuple[i64, i64]:
-    """A base-128 number of at most ten bytes and where it ends; 35 bits of it."""
+    """The lower 35 bits of a base-128 number of at most ten bytes, and the offset after it."""
     value: i64 = 0
     shift: i64 = 0
     while shift < 70:
@@ -1127,7 +1129,7 @@ def _varint(chunk: bytes, at: i64) -> tuple[i64, i64]:
 
 
 def _number(message: bytes, at: i64) -> i64:
-    """Four bytes."""
+    """The big-endian number in four bytes."""
     if _INTERPRETED:
         return int(_WORD(message, at)[0])
     first: i64 = message[at]
@@ -1138,7 +1140,7 @@ def _number(message: bytes, at: i64) -> i64:
 
 
 def _little(chunk: bytes, at: i64) -> i64:
-    """Four bytes, the lowest first, as protobuf has them."""
+    """The little-endian number in four bytes, as in protobuf."""
     first: i64 = chunk[at]
     second: i64 = chunk[at + 1]
     third: i64 = chunk[at + 2]
@@ -1147,20 +1149,20 @@ def _little(chunk: bytes, at: i64) -> i64:
 
 
 def _ahead(date: i64, now: i64) -> i64:
-    """By how many seconds a date lies ahead of now (RFC 4034 3.1.5, RFC 1982 3.2)."""
+    """How many seconds a date is after now (RFC 4034 3.1.5, RFC 1982 3.2)."""
     return ((date - now + _HALF) & _ALL) - _HALF
 
 
 def skip(message: bytes, at: i64, limit: i64) -> i64:
-    """Where a name ends. Raises MalformedError or IndexError if it is none (RFC 1035 4.1.4).
+    """The offset after a name. Raises MalformedError or IndexError if invalid (RFC 1035 4.1.4).
 
-    Nothing of it may lie at or behind `limit`, and what a pointer leads to lies wholly before
-    all of it that was read so far.
+    No part of it may be at or after `limit`, and the target of a pointer must lie completely before
+    everything that was read so far.
     """
     end: i64 = -1
     hops: i64 = 0
     lowest = at
-    length: i64 = 1  # of the name, but for labels since the last pointer
+    length: i64 = 1  # of the name, without the labels since the last pointer
     while True:
         count: i64 = message[at]
         if count == 0:
@@ -1189,7 +1191,7 @@ def skip(message: bytes, at: i64, limit: i64) -> i64:
 
 
 def _enclosed(name: bytes, zones: dict[bytes, Zone]) -> bool:
-    """Whether one of the zones lies above a name without pointers."""
+    """Whether one of the zones is above a name without pointers."""
     at: i64 = 0
     while name[at] != 0:
         count: i64 = name[at]

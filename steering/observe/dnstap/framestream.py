@@ -1,10 +1,10 @@
-"""One writer's Frame Streams connection, from its bytes to counts; no socket in here.
+"""The protocol of one writer's Frame Streams connection: from bytes to counts, without a socket.
 
-Frame Streams (farsightsec/fstrm, ``fstrm/control.h``): a frame is its length in four bytes
-and its payload; the length 0 announces a control frame. A writer that can listen opens with
-READY, is told ACCEPT, and then sends START; one that cannot begins with START. After its data
-comes STOP, which a reader answers with FINISH: BIND hangs for a minute without. Whatever else
-comes is garbage, and ends this connection alone.
+Frame Streams (farsightsec/fstrm, ``fstrm/control.h``): a frame is its length in four bytes and its
+payload; the length 0 announces a control frame. A bidirectional writer opens with READY, gets
+ACCEPT, and then sends START; a unidirectional one begins with START. After its data comes STOP,
+which the reader answers with FINISH: without it BIND hangs for a minute. Anything else is garbage,
+and ends this connection only.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from steering.system.unreadable import HERE, Where
 CONTENT_TYPE: Final = b"protobuf:dnstap.Dnstap"
 
 _CONTROL_LIMIT: Final = 512  # FSTRM_CONTROL_FRAME_LENGTH_MAX
-_PATIENCE: Final = 64
-"""Malformed frames in a row that are taken for a writer out of step. A few are only counted:
-a connection that is closed for each of them would lose more."""
+_MOST_BROKEN: Final = 64
+"""Malformed frames in a row after which the writer counts as out of step. Fewer are only counted:
+closing the connection for each would lose more frames."""
 
 _WORD: Final = struct.Struct("!I")
 _FIELD: Final = struct.Struct("!II")
@@ -39,7 +39,7 @@ class Control(enum.IntEnum):
 
 
 class Phase(enum.Enum):
-    """How far a connection has got."""
+    """The phases of a connection."""
 
     NEW = enum.auto()
     ACCEPTED = enum.auto()
@@ -48,11 +48,11 @@ class Phase(enum.Enum):
 
 
 class GarbageError(Exception):
-    """What came is not Frame Streams, or not dnstap. The connection can only be closed."""
+    """The bytes are not Frame Streams, or not dnstap. The connection can only be closed."""
 
 
 class TooLargeError(GarbageError):
-    """A frame that says it is longer than any can be."""
+    """A frame whose length is larger than any frame's can be."""
 
 
 def control(kind: Control, *, content_type: bytes | None = None) -> bytes:
@@ -64,73 +64,73 @@ def control(kind: Control, *, content_type: bytes | None = None) -> bytes:
 
 
 class FrameStream:
-    """What is known of one connection."""
+    """The state of one connection."""
 
-    def __init__(self, walker: FrameCounter) -> None:
+    def __init__(self, counter: FrameCounter) -> None:
         self.phase = Phase.NEW
-        self._walker = walker
+        self._counter = counter
         self._answers = False
-        self._parts: list[bytes] = []
-        self._held = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
         self._needed = 0
         self._broken_run = 0
 
     def receive(self, data: bytes, now: int, *, drop: bool = False) -> bytes:
-        """Count what came, at `now` in UNIX seconds; what is to be sent back.
+        """Count received bytes, at `now` in UNIX seconds. Returns the bytes to send back.
 
         With `drop`, frames are only counted as lost. Raises GarbageError.
         """
-        if self._held:
-            # Bytes are put together once per frame, not once per read: a writer that sends
-            # them one by one costs no more than their number.
-            self._parts.append(data)
-            self._held += len(data)
-            if self._held < self._needed:
+        if self._size:
+            # Bytes are joined once per frame, not once per read. So a writer that sends single
+            # bytes does not cause quadratic cost.
+            self._pieces.append(data)
+            self._size += len(data)
+            if self._size < self._needed:
                 return b""
-            data, self._parts = b"".join(self._parts), []
+            data, self._pieces = b"".join(self._pieces), []
         reply = b""
         at = 0
         while True:
             if self.phase is Phase.DATA:
-                at = self._walk(data, at, now, drop=drop)
+                at = self._count(data, at, now, drop=drop)
             end = self._next(data, at)
             if end > len(data):
                 break
             reply += self._control(data[at + 8 : end])
             at = end
-        self._parts, self._held, self._needed = [data[at:]], len(data) - at, end - at
+        self._pieces, self._size, self._needed = [data[at:]], len(data) - at, end - at
         return reply
 
-    def _walk(self, data: bytes, at: int, now: int, *, drop: bool) -> int:
+    def _count(self, data: bytes, at: int, now: int, *, drop: bool) -> int:
         if drop:
-            return self._walker.drop(data, at)
-        self._walker.broken_run = self._broken_run
+            return self._counter.drop(data, at)
+        self._counter.broken_run = self._broken_run
         stopped = -1
         while stopped < 0:
-            self._walker.failed_at = len(data)
+            self._counter.failed_at = len(data)
             with HERE.reading(Where.DNSTAP, lambda: self._failed(data)):
-                stopped = self._walker.walk(data, at, now)
-            at = self._walker.failed_at + 4 + len(self._failed(data))  # behind that frame
+                stopped = self._counter.walk(data, at, now)
+            at = self._counter.failed_at + 4 + len(self._failed(data))  # after that frame
         at = stopped
-        self._broken_run = self._walker.broken_run
-        if self._broken_run >= _PATIENCE:
-            raise GarbageError(f"{self._broken_run} frames in a row are no dnstap")
+        self._broken_run = self._counter.broken_run
+        if self._broken_run >= _MOST_BROKEN:
+            raise GarbageError(f"{self._broken_run} frames in a row are not dnstap")
         return at
 
     def _failed(self, data: bytes) -> bytes:
-        """The frame over which the walker failed."""
-        at = self._walker.failed_at
+        """The frame at which the counter raised an exception."""
+        at = self._counter.failed_at
         length = int.from_bytes(data[at : at + 4], "big")
         return data[at + 4 : at + 4 + length]
 
     def _next(self, data: bytes, at: int) -> int:
-        """Where the control frame ends that begins here, or what has not come of any frame."""
+        """The end of the control frame that begins here, or of the bytes needed to go on."""
         if len(data) < at + 4:
             return at + 4
         (length,) = _WORD.unpack_from(data, at)
         if length:
             if self.phase is not Phase.DATA:
-                raise GarbageError(f"data {self._where()}")
+                raise GarbageError(f"data {self._phase_name()}")
             if length > FRAME_LIMIT:
                 raise TooLargeError(f"a frame of {length} bytes")
             return at + 4 + int(length)
@@ -156,16 +156,16 @@ class FrameStream:
             case Phase.DATA, Control.STOP:
                 self.phase = Phase.DONE
                 return control(Control.FINISH) if self._answers else b""
-        raise GarbageError(f"control frame {number} {self._where()}")
+        raise GarbageError(f"control frame {number} {self._phase_name()}")
 
-    def _where(self) -> str:
+    def _phase_name(self) -> str:
         match self.phase:
             case Phase.NEW:
                 return "before the handshake"
             case Phase.ACCEPTED:
                 return "before START"
             case Phase.DATA:
-                return "amid the data"
+                return "after START"
             case Phase.DONE:
                 return "after STOP"
 
@@ -186,6 +186,6 @@ def _content_types(body: bytes) -> list[bytes]:
 
 
 def _check(offered: list[bytes]) -> None:
-    """A writer that names no content type takes any (fstrm_control_match_field_content_type)."""
+    """A writer without a content type accepts any (fstrm_control_match_field_content_type)."""
     if offered and CONTENT_TYPE not in offered:
         raise GarbageError(f"content type {b', '.join(offered)[:80]!r}")

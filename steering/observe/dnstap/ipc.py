@@ -1,8 +1,8 @@
-"""What the agent and its reader write to each other: JSON behind a length, on one socket pair.
+"""Messages between the agent and its dnstap reader: a length and JSON, over one socket pair.
 
-The agent says what it is interested in, and each time it has taken a tally; only then comes
-the next. Both ends are ours, of the same version. Still the reader is who meets the bytes of
-strangers, so the agent takes nothing from it but values of the types that a tally has.
+The agent sends what to count, and a message each time it has taken a tally; only then the reader
+sends the next one. Both ends are of the same version. But the reader handles untrusted bytes, so
+the agent accepts only values of the types that a tally has.
 """
 
 from __future__ import annotations
@@ -30,109 +30,112 @@ from steering.observe.dnstap.tally import (
 from steering.system.unreadable import Unread, Where
 
 TAKEN: Final = b"\0\0\0\x04null"
-"""From the agent: the last tally was taken."""
+"""From the agent: it has taken the last tally."""
 
 _LENGTH: Final = struct.Struct("!I")
-_MOST: Final = 1 << 63
+_LIMIT: Final = 1 << 63
 T = TypeVar("T")
 
 
 class IpcError(ValueError):
-    """A letter that the reader does not write."""
+    """A message that a reader never writes."""
 
 
 class IpcMessages:
-    """Takes apart what comes in pieces."""
+    """Splits received bytes into messages."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """The letters that are whole by now."""
-        self._held += data
-        while len(self._held) >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._held)
+        """The messages that are complete by now."""
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
             end = _LENGTH.size + length
-            if len(self._held) < end:
+            if len(self._buffer) < end:
                 return
-            letter = bytes(self._held[_LENGTH.size : end])
-            del self._held[:end]
-            yield letter
+            message = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            yield message
 
 
-def interest_letter(interest: Interest) -> bytes:
+def interest_message(interest: Interest) -> bytes:
     """From the agent: what to count from now on."""
-    return _letter({a: [sorted(w.zones), w.skew, w.since] for a, w in interest.items()})
+    return _message({a: [sorted(w.zones), w.skew, w.since] for a, w in interest.items()})
 
 
-def read_interest(letter: bytes) -> Interest | None:
-    """What to count; None if the letter says that a tally was taken."""
-    said = json.loads(letter)
-    if said is None:
+def read_interest(message: bytes) -> Interest | None:
+    """What to count; None if the message means that a tally was taken."""
+    values = json.loads(message)
+    if values is None:
         return None
     return {
         a: Watched(zones=frozenset(zones), skew=skew, since=since)
-        for a, (zones, skew, since) in said.items()
+        for a, (zones, skew, since) in values.items()
     }
 
 
-def tally_letter(tally: Tally) -> bytes:
+def tally_message(tally: Tally) -> bytes:
     """From the reader: one tally."""
-    said = asdict(tally)
-    for sample in said["samples"]:
+    values = asdict(tally)
+    for sample in values["samples"]:
         sample["message"] = base64.b64encode(sample["message"]).decode()
-    return _letter(said)
+    return _message(values)
 
 
-def read_tally(letter: bytes) -> Tally:
-    """The tally in a letter. Raises LetterError where there is none, or one of wrong values."""
+def read_tally(message: bytes) -> Tally:
+    """The tally in a message. Raises IpcError if it is none or has wrong values."""
     try:
-        said: dict[str, Any] = json.loads(letter)
-        return _made(
+        values: dict[str, Any] = json.loads(message)
+        return _value(
             Tally,
-            said,
-            frames={Frames(name): _count(number) for name, number in said["frames"].items()},
-            traffic=tuple(map(_traffic, said["traffic"])),
+            values,
+            frames={Frames(name): _count(number) for name, number in values["frames"].items()},
+            traffic=tuple(map(_traffic, values["traffic"])),
             signed=tuple(
-                _made(Signed, s, failing=tuple(map(_failing, s["failing"]))) for s in said["signed"]
+                _value(Signed, s, failing=tuple(map(_failing, s["failing"])))
+                for s in values["signed"]
             ),
-            samples=tuple(map(_sample, said["samples"])),
-            notices=tuple(_made(Notice, notice) for notice in said["notices"]),
-            unreadable=tuple(_made(Unread, u, where=Where(u["where"])) for u in said["unreadable"]),
+            samples=tuple(map(_sample, values["samples"])),
+            notices=tuple(_value(Notice, notice) for notice in values["notices"]),
+            unreadable=tuple(
+                _value(Unread, u, where=Where(u["where"])) for u in values["unreadable"]
+            ),
         )
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise IpcError(f"no tally: {error}") from error
 
 
-def _traffic(said: dict[str, Any]) -> Traffic:
-    rcodes = {int(code): _count(number) for code, number in said["rcodes"].items()}
-    return _made(Traffic, said, rcodes=rcodes)
+def _traffic(values: dict[str, Any]) -> Traffic:
+    rcodes = {int(code): _count(number) for code, number in values["rcodes"].items()}
+    return _value(Traffic, values, rcodes=rcodes)
 
 
-def _failing(said: dict[str, Any]) -> Failing:
-    return _made(Failing, said, outcome=Outcome(said["outcome"]))
+def _failing(values: dict[str, Any]) -> Failing:
+    return _value(Failing, values, outcome=Outcome(values["outcome"]))
 
 
-def _sample(said: dict[str, Any]) -> Sample:
-    message = base64.b64decode(said["message"])
-    return _made(Sample, said, reason=Reason(said["reason"]), message=message)
+def _sample(values: dict[str, Any]) -> Sample:
+    message = base64.b64decode(values["message"])
+    return _value(Sample, values, reason=Reason(values["reason"]), message=message)
 
 
-def _made(kind: type[T], said: dict[str, Any], **made: object) -> T:
-    """A value of this kind; `made` are the fields that are more than a number or a text.
+def _value(kind: type[T], values: dict[str, Any], **given: object) -> T:
+    """A value of this kind; `given` has the fields that are not plain numbers or text.
 
     Raises LookupError and ValueError.
     """
     for field in fields(kind):  # type: ignore[arg-type]
-        if field.name not in made:
-            made[field.name] = value = said[field.name]
+        if field.name not in given:
+            given[field.name] = value = values[field.name]
             if not any(_is(value, name) for name in str(field.type).split(" | ")):
                 raise ValueError(f"{kind.__name__}.{field.name} is no {field.type}")
-    return kind(**made)
+    return kind(**given)
 
 
 def _is(value: object, name: str) -> bool:
-    """Whether a value is of a type that is called so in an annotation."""
+    """Whether a value is of the type with this name in an annotation."""
     match name:
         case "None":
             return value is None
@@ -141,17 +144,17 @@ def _is(value: object, name: str) -> bool:
         case "bool":
             return type(value) is bool
         case "int":
-            return type(value) is int and abs(value) < _MOST
-        case _:  # a length of time, or an instant
-            return type(value) in {int, float} and -_MOST < cast("float", value) < _MOST
+            return type(value) is int and abs(value) < _LIMIT
+        case _:  # a duration, or an instant
+            return type(value) in {int, float} and -_LIMIT < cast("float", value) < _LIMIT
 
 
 def _count(value: object) -> int:
-    if type(value) is not int or not 0 <= value < _MOST:
-        raise ValueError(f"{str(value)[:60]} is no number of anything")
+    if type(value) is not int or not 0 <= value < _LIMIT:
+        raise ValueError(f"{str(value)[:60]} is not a count")
     return value
 
 
-def _letter(said: object) -> bytes:
-    body = json.dumps(said, separators=(",", ":")).encode()
+def _message(values: object) -> bytes:
+    body = json.dumps(values, separators=(",", ":")).encode()
     return _LENGTH.pack(len(body)) + body

@@ -1,8 +1,8 @@
-"""The sockets that resolvers connect to: made before they start, kept while the reader changes.
+"""The sockets that resolvers connect to for dnstap.
 
-The agent makes them and holds them, so a writer that connects while the reader is being
-restarted waits in the queue. A unix socket of a process that is no more is replaced; one on
-which somebody listens is not ours to take.
+The agent creates and holds them, so a writer that connects while the reader is being restarted
+waits in the queue. The unix socket of a process that has ended is replaced; one on which another
+process listens is left alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BACKLOG = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to listen, and for a unix socket who may write to it."""
+    """Where to listen, and the owner, group and mode of a unix socket."""
 
     at: str
     """An absolute path, or tcp://address:port."""
@@ -39,10 +39,10 @@ class Listener:
     """A socket that listens at a place."""
 
     def __init__(self, place: Place) -> None:
-        """Raises OSError where nobody can listen, LookupError for an unknown owner or group."""
+        """Raises OSError if it can't listen there, LookupError for an unknown owner or group."""
         self.place = place
         self.owns: tuple[int, int] | None = None
-        """The socket's file, if it is this one's to remove."""
+        """Device and inode of the socket's file, if this listener has to remove it."""
         if place.at.startswith("tcp://"):
             self.socket = _tcp(place.at)
         else:
@@ -52,25 +52,25 @@ class Listener:
 
     @property
     def name(self) -> str:
-        """Where it listens: the place, with the port in full where any was asked for."""
+        """Where it listens: the place, with the actual port if port 0 was asked for."""
         if self.socket.family == socket.AF_UNIX:
             return self.place.at
         host, port = self.socket.getsockname()[:2]
         return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
     def share(self) -> Listener:
-        """A second hold on the same socket; the file stays this one's until `hand_over_to`."""
+        """A second listener on the same socket; this one owns the file until `hand_over_to`."""
         other = copy.copy(self)
         other.socket, other.owns = self.socket.dup(), None
         other.socket.setblocking(False)
         return other
 
-    def hand_over_to(self, heir: Listener) -> None:
-        """Leave the socket's file to a shared one: closing this one does not end it."""
-        heir.owns, self.owns = self.owns, None
+    def hand_over_to(self, successor: Listener) -> None:
+        """Give the socket's file to a shared listener, so that closing this one leaves it."""
+        successor.owns, self.owns = self.owns, None
 
     def in_place(self) -> bool:
-        """Whether who connects at the place comes here: its file may be gone, or another's."""
+        """Whether connections to the place come here: the file may be missing or replaced."""
         if self.socket.family != socket.AF_UNIX or self._inode is None:
             return True
         try:
@@ -79,12 +79,12 @@ class Listener:
             return False
 
     def replace(self, other: Listener) -> None:
-        """Listen with the other's socket from now on; the one that was lost is closed."""
+        """Listen with the other's socket from now on, and close the present one."""
         self.close()
         self.socket, self.owns, self._inode = other.socket, other.owns, other._inode
 
     def close(self) -> None:
-        """Stop listening, and remove the socket's file if it is still the one made here."""
+        """Stop listening, and remove the socket's file if it is still the one created here."""
         self.socket.close()
         if self.owns:
             with contextlib.suppress(OSError):
@@ -101,22 +101,22 @@ class Listener:
     def _unix(self, path: Path) -> socket.socket:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            made.bind(str(path))
-            # Nobody can connect before it listens, so not before owner and mode are right.
+            sock.bind(str(path))
+            # No writer can connect before `listen`, so not before owner and mode are set.
             try:
                 path.chmod(self.place.mode)
                 _give(path, self.place)
-                made.listen(_BACKLOG)
+                sock.listen(_BACKLOG)
             except BaseException:
                 path.unlink()
                 raise
         except BaseException:
-            made.close()
+            sock.close()
             raise
         self.owns = _inode(path)
-        return made
+        return sock
 
 
 def _give(path: Path, place: Place) -> None:
@@ -125,7 +125,7 @@ def _give(path: Path, place: Place) -> None:
     try:
         shutil.chown(path, place.owner, place.group)  # type: ignore[arg-type]
     except PermissionError as error:
-        # Without CAP_CHOWN a file goes to a group of which its owner is a member (chown(2)).
+        # Without CAP_CHOWN the owner must be a member of the file's new group (chown(2)).
         whom = " and ".join(filter(None, (place.owner, place.group)))
         raise PermissionError(
             error.errno,
@@ -134,10 +134,10 @@ def _give(path: Path, place: Place) -> None:
         ) from None
 
 
-def objections(place: Place) -> Iterator[str]:
-    """What would keep a socket from being made at a place, or its group from it; makes nothing.
+def place_problems(place: Place) -> Iterator[str]:
+    """What would prevent a socket at a place, or its group from reaching it; creates nothing.
 
-    Whether somebody listens there already is not among them: it may be the agent itself.
+    It is no problem here if a process listens there already: that may be the agent itself.
     """
     if place.at.startswith("tcp://"):
         return
@@ -148,21 +148,21 @@ def objections(place: Place) -> Iterator[str]:
         except KeyError:
             yield f"{path}: there is no group {place.group}"
     try:
-        there = next(parent for parent in path.parents if parent.exists())
-        if not there.is_dir():
-            yield f"{path}: {there} is no directory"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            yield f"{path}: {there} can't be written in"
+        parent = next(parent for parent in path.parents if parent.exists())
+        if not parent.is_dir():
+            yield f"{path}: {parent} is no directory"
+        elif not os.access(parent, os.W_OK | os.X_OK):
+            yield f"{path}: no permission to write in {parent}"
         elif path.exists() and not path.is_socket():
-            yield f"{path}: something is there that is no socket"
+            yield f"{path}: it exists and is no socket"
         for parent in path.parents if group is not None else ():
-            if parent.exists() and not _lets_in(parent.stat(), group):
+            if parent.exists() and not _may_enter(parent.stat(), group):
                 yield f"{path}: {place.group} can't enter {parent}"
     except OSError as error:
         yield f"{path}: {error.strerror}"
 
 
-def _lets_in(directory: os.stat_result, group: int | None) -> bool:
+def _may_enter(directory: os.stat_result, group: int | None) -> bool:
     bit = stat.S_IXGRP if directory.st_gid == group else stat.S_IXOTH
     return bool(directory.st_mode & bit)
 
@@ -172,35 +172,38 @@ def _tcp(at: str) -> socket.socket:
     host, port = parts.hostname or "", parts.port or 0
     version = ipaddress.ip_address(host).version
     family = socket.AF_INET if version == 4 else socket.AF_INET6
-    made = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(_BACKLOG)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(_BACKLOG)
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock
 
 
 def _remove_stale(path: Path) -> None:
-    """Raises OSError if something is at the path that is not a socket nobody listens on."""
+    """Remove a unix socket on which no process listens.
+
+    Raises OSError if a process listens on it, or if the path is no socket.
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise FileExistsError(f"{path} is there and is no socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
-        trial.setblocking(False)  # a full queue is somebody's too
+        raise FileExistsError(f"{path} exists and is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full queue shows a listener too
         try:
-            trial.connect(str(path))
+            probe.connect(str(path))
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
         except FileNotFoundError:
             return
         else:
-            raise FileExistsError(f"somebody listens on {path}")
+            raise FileExistsError(f"another process listens on {path}")
 
 
 def _inode(path: Path) -> tuple[int, int]:

@@ -1,11 +1,11 @@
-"""A message for a second look, without what its options tell of clients.
+"""Removes EDNS options, which may identify clients, from a sampled message.
 
-Upstreams echo the client's network that a resolver sent them (ECS, RFC 7871 7.2.1), and there
-are options that nobody wrote down. A second look needs none of them, so all become padding,
-in place: nothing else moves, and a pointer to anything but an option leads where it led.
+Upstreams echo the client's network that a resolver sent (ECS, RFC 7871 7.2.1), and undocumented
+options exist. Verification needs none of them. So each option becomes padding in place: nothing
+else moves, and compression pointers stay valid.
 
-A message that can't be read to its very end might hold an option where none is looked for. It
-is not handed over: no second look could read it either.
+A message that can't be parsed to its end might hold an option in an unexpected place. It is not
+handed over: the verification could not parse it either.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PADDING = 12  # RFC 7830 3
 
 
 def redacted(message: bytes) -> bytes | None:
-    """The message with every EDNS option made padding; None if it can't be read to its end."""
+    """The message with every EDNS option turned to padding; None if it can't be parsed."""
     try:
         places = list(_options(message))
     except (IndexError, struct.error, MalformedError):
@@ -38,7 +38,7 @@ def redacted(message: bytes) -> bytes | None:
 
 
 def _options(message: bytes) -> Iterator[tuple[int, int]]:
-    """Where options stand, in whatever section. Raises as `skip`, and struct.error."""
+    """Start and end of all options, in any section. Raises as `skip`, and struct.error."""
     size = len(message)
     questions, *others = _COUNTS.unpack_from(message, 4)
     at = 12

@@ -1,13 +1,13 @@
-"""What the reader of dnstap hands over: counts, names that fail, and a few whole messages.
+"""What the dnstap reader hands to the agent: counts, failing names, and a few whole messages.
 
-The reader is a process of its own. About five times a second it hands the agent one `Tally`
-of everything since the last one. Its size is bounded by the interest alone, never by the
-traffic. While the agent is slow nothing queues: the next tally just covers more time.
+The reader is a separate process. About five times a second it hands the agent one `Tally` of
+everything since the last one. The number of watched addresses and zones bounds its size, not the
+traffic. If the agent is slow, nothing queues: the next tally covers a longer time.
 
-Nothing about clients is in it. Only frames of kind RESOLVER_* and FORWARDER_* are looked at,
-so the names are those of RRsets that an upstream sent, and only of those that fail. A message
-in a sample is as the upstream sent it, but without options (``redact``). The name that was asked
-for is in it: look, and drop it.
+It holds nothing about clients. Only frames of kind RESOLVER_* and FORWARDER_* are read, so the
+names are those of RRsets that an upstream sent, and only of failing ones. A sampled message is as
+the upstream sent it, but without options (``redact``). It contains the name in the question, so
+drop it after use.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from steering.model import Instant, Outcome, Seconds, WallTime
 from steering.system.unreadable import Unread
 
 NAMES = 16
-"""Failing RRsets told of one (address, zone) in one tally; and as many again told before."""
+"""New failing RRsets of one (address, zone) in one tally; and as many that were reported before."""
 
 NAME_BYTES = 4096
-"""Characters of the names told of one (address, zone) in one tally: they may have 1,000 each, and
-agent and reader take tallies apart five times a second."""
+"""Characters of the names of one (address, zone) in one tally: a name may have 1,000, and agent and
+reader encode and decode a tally five times a second."""
 
 CANDIDATES = 4
-"""Messages of one address in one tally, for each reason there is to look at them again."""
+"""Messages of one address in one tally, for each reason to verify them."""
 
 MESSAGES = 48
 """Messages in one tally for each reason, over all addresses."""
@@ -38,59 +38,59 @@ MESSAGE_BYTES = 1 << 17
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """What is of interest at one address: the zones it serves in the policies."""
+    """What to count at one address: the zones that it serves in the policies."""
 
     zones: frozenset[str]
     skew: Seconds = 0.0
-    """By how much our clock and a signer's may differ before a date is called bad."""
+    """By how much this host's clock and a signer's may differ before a date is bad."""
     since: int = 0
-    """Microseconds of UNIX time: what was asked before went another way, and is only counted as a
-    frame, as is what does not say when it was asked. 0: everything counts."""
+    """Microseconds of UNIX time: earlier questions took another path and are only counted as
+    frames, as are those without a time. 0: everything counts."""
 
 
 Interest = Mapping[str, Watched]
-"""Address -> what is of interest there. Frames of other addresses are only counted."""
+"""Address -> what to count there. Frames of other addresses are only counted as frames."""
 
 
 class Frames(enum.StrEnum):
     """What became of a frame: the label `result` of steering_dnstap_frames_total."""
 
     OK = "ok"
-    """A query to an address of interest, or an answer from one."""
+    """A query to a watched address, or an answer from one."""
     OTHER = "other"
     """A query to another upstream, or an answer from one."""
     IGNORED = "ignored"
-    """Of a kind that is not looked at (client side), or PowerDNS's notice of a new domain."""
+    """Of a kind that is not read (client side), or PowerDNS's notice of a new domain."""
     MALFORMED = "malformed"
-    """No dnstap: the writer's fault. A malformed DNS message is an upstream's: see `Traffic`."""
+    """Not dnstap: the writer's fault. A malformed DNS message is an upstream's: see `Traffic`."""
     TOO_LARGE = "too_large"
-    """Longer than any DNS message can make it. The connection is closed: it is out of step."""
+    """Longer than any DNS message requires. The connection is out of step and is closed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """One RRset of which no signature by the zone is within its dates (RFC 4035 5.3.1)."""
+    """One RRset without any signature by the zone within its validity period (RFC 4035 5.3.1)."""
 
     owner: str
     """Lower case, with a final dot, escaped as in zone files (RFC 4343 2.1)."""
     rdtype: int
     outcome: Outcome
-    """EXPIRED or NOT_YET_VALID, by the signature that comes nearest to being valid."""
+    """EXPIRED or NOT_YET_VALID, by the signature that is nearest to its validity period."""
     key_tag: int
     inception: WallTime
     expiration: WallTime
     new: bool
-    """Not among the last few hundred that were told of this address and zone."""
+    """Not among the last few hundred that were reported for this address and zone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """What one address answered for one of its zones, by the dates of the zone's signatures.
+    """The answers of one address for one of its zones, by the dates of the zone's signatures.
 
-    One answer counts once, for the zone that was asked, by the worst of the RRsets that a
-    resolver uses of it (`dnssec/used_records.py`) and the zone signed. That the signatures
-    were within their dates is all that is known of `good` ones. What has none that counts, does
-    not speak for the zone or is truncated counts for nothing here.
+    One answer counts once, for the zone that was asked, by the worst of those RRsets that a
+    resolver uses of it (`dnssec/used_records.py`) and that the zone signed. `good` means only that
+    the signatures were in their validity period. An answer without such signatures, one that is
+    not authoritative for the zone, and a truncated one are not counted here.
     """
 
     address: str
@@ -99,22 +99,22 @@ class Signed:
     expired: int = 0
     not_yet_valid: int = 0
     expires: WallTime | None = None
-    """The soonest expiration seen in answers that count, of all signatures by the zone in their
-    answer and authority sections: in the past if one is over."""
+    """The earliest expiration of all signatures by the zone in the answer and authority sections of
+    these answers; in the past if one has expired."""
     serial: int | None = None
-    """Serial of the last SOA record of the zone that was seen where the zone was asked."""
+    """Serial of the last SOA record of the zone that was seen in an answer for the zone."""
     failing: tuple[Failing, ...] = ()
-    """New ones first, at most `NAMES` of them, then at most as many that were told before; fewer
-    where their names are long."""
+    """First new ones, at most `NAMES`, then at most as many that were reported before; fewer if
+    their names are long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What was asked of one address, and what came back."""
+    """Queries to one address, and its responses."""
 
     address: str
     since: int = 0
-    """`Watched.since`, as it was for all of this."""
+    """The `Watched.since` that held for these counts."""
     queries: int = 0
     """RESOLVER_QUERY frames. Queries without a response are losses, if the writer logs both."""
     forwarded: int = 0
@@ -122,12 +122,12 @@ class Traffic:
     responses: int = 0
     """RESOLVER_RESPONSE and FORWARDER_RESPONSE frames."""
     bare: int = 0
-    """Complete NOERROR and NXDOMAIN answers without any signature in answer and authority: as it
-    should be where DO was not set, a sign of stripped signatures elsewhere."""
+    """Complete NOERROR and NXDOMAIN answers without any signature in answer and authority: normal
+    if DO was not set, otherwise a sign of stripped signatures."""
     truncated: int = 0
-    """Responses with TC set: no resolver uses their records (RFC 2181 9)."""
+    """Responses with TC set: resolvers don't use their records (RFC 2181 9)."""
     malformed: int = 0
-    """Responses that are no DNS message as far as they were read. Not in `rcodes`."""
+    """Responses that are not valid DNS messages in the part that was read. Not in `rcodes`."""
     rcodes: Mapping[int, int] = field(default_factory=dict)
     """Responses by the four bits of the header (RFC 1035 4.1.1)."""
 
@@ -135,14 +135,14 @@ class Traffic:
 class Reason(enum.StrEnum):
     """Why a message is handed over."""
 
-    FAILING = "failing"  # what a resolver uses of it is out of its dates
-    BARE = "bare"  # it holds no signature at all
-    RANDOM = "random"  # drawn evenly from all responses of addresses of interest
+    FAILING = "failing"  # a used RRset has no signature within its validity period
+    BARE = "bare"  # it has no signatures
+    RANDOM = "random"  # drawn evenly from all responses of watched addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One response as it came but for its options, for a second look with keys."""
+    """One response, without its options, to be verified with keys."""
 
     address: str
     reason: Reason
@@ -151,7 +151,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something about the writers that an operator should hear of: one event."""
+    """Something about the writers that an operator should see: one event."""
 
     listener: str
     """The socket as it is configured."""
@@ -163,23 +163,23 @@ class Tally:
     """Everything that was counted since the last one."""
 
     began: Instant
-    """Whatever came before was counted before: a little before the last one ended."""
+    """Everything before it is in the last tally; it lies a little before that one's end."""
     ended: Instant
     frames: Mapping[Frames, int] = field(default_factory=dict)
     lost: int = 0
     """Frames dropped unread because more was waiting than the reader holds."""
     writers: int = 0
-    """Connections whose handshake is done, at the end."""
+    """Connections after their handshake, at `ended`."""
     longest_gap: Seconds = 0.0
-    """The longest time for which no socket was read although something had come: a resolver's
-    queue lasts for about 0.2 s."""
+    """The longest time without reading a socket although data was there: a resolver's queue lasts
+    for about 0.2 s."""
     traffic: tuple[Traffic, ...] = ()
-    """Only addresses of interest, and only those that had any."""
+    """Only watched addresses with traffic."""
     signed: tuple[Signed, ...] = ()
     samples: tuple[Sample, ...] = ()
-    """Candidates of trouble first, new names before others; then random ones."""
+    """First suspicious messages, those with new names before others; then random ones."""
     notices: tuple[Notice, ...] = ()
     unnoticed: int = 0
     """Notices left out because there were too many."""
     unreadable: tuple[Unread, ...] = ()
-    """Frames over which the reader failed: its own fault, whatever was in them."""
+    """Frames that raised an exception in the reader: a bug of the reader."""

@@ -1,4 +1,4 @@
-"""From the walker's counts to a tally, and the counts begin anew."""
+"""Makes a tally of the counter's counts, and resets the counts."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after R
 
 
 def upstreams(interest: Interest, known: Iterable[Upstream] = ()) -> dict[bytes, Upstream]:
-    """What to count, by address in network form. Counts of what was known before go on.
+    """What to count, by address in network form. Counts of addresses in `known` go on.
 
-    Both dates and the reader's time are whole seconds, and so is the skew, rounded up: what is
-    called bad is so for certain.
+    Dates and the reader's time are whole seconds. The skew is rounded up, so that a date that
+    counts as bad certainly is.
     """
     before = {upstream.address: upstream for upstream in known}
     made = {}
@@ -50,8 +50,8 @@ def upstreams(interest: Interest, known: Iterable[Upstream] = ()) -> dict[bytes,
     return made
 
 
-def hand_over(
-    walker: FrameCounter,
+def build_tally(
+    counter: FrameCounter,
     *,
     began: Instant,
     ended: Instant,
@@ -62,22 +62,22 @@ def hand_over(
     unnoticed: int = 0,
     unreadable: Sequence[Unread] = (),
 ) -> Tally:
-    """Everything counted since the last time; the counts begin anew."""
+    """The tally of everything counted since the last one; resets the counts."""
     frames = {
-        Frames.OK: walker.ok,
-        Frames.OTHER: walker.other,
-        Frames.IGNORED: walker.ignored,
-        Frames.MALFORMED: walker.malformed,
+        Frames.OK: counter.ok,
+        Frames.OTHER: counter.other,
+        Frames.IGNORED: counter.ignored,
+        Frames.MALFORMED: counter.malformed,
         Frames.TOO_LARGE: too_large,
     }
-    known = list(walker.upstreams.values())
+    known = list(counter.upstreams.values())
     busy = [upstream for upstream in known if upstream.queries + upstream.forwarded]
     busy += [u for u in known if u.responses and not u.queries + u.forwarded]
     tally = Tally(
         began=began,
         ended=ended,
         frames={result: count for result, count in frames.items() if count},
-        lost=walker.lost,
+        lost=counter.lost,
         writers=writers,
         longest_gap=longest_gap,
         traffic=tuple(_traffic(upstream) for upstream in busy),
@@ -87,21 +87,21 @@ def hand_over(
             for zone in upstream.zones.values()
             if zone.good + zone.expired + zone.early or zone.serial >= 0
         ),
-        samples=tuple(_within(MESSAGE_BYTES, _samples(busy, walker))),
+        samples=tuple(_within(MESSAGE_BYTES, _samples(busy, counter))),
         notices=tuple(notices),
         unnoticed=unnoticed,
         unreadable=tuple(unreadable),
     )
-    walker.begin()
+    counter.begin()
     for upstream in busy:
         upstream.begin()
     return tally
 
 
-def forget(walker: FrameCounter) -> None:
-    """The counts begin anew, and nobody is told what they were."""
-    walker.begin()
-    for upstream in walker.upstreams.values():
+def reset(counter: FrameCounter) -> None:
+    """Reset the counts without a tally."""
+    counter.begin()
+    for upstream in counter.upstreams.values():
         upstream.begin()
 
 
@@ -130,14 +130,14 @@ def _signed(address: str, zone: Zone) -> Signed:
         not_yet_valid=zone.early,
         expires=int(zone.expires) if zone.expires < _UNSEEN else None,
         serial=zone.serial if zone.serial >= 0 else None,
-        failing=tuple(_short(NAME_BYTES, zone)),
+        failing=tuple(_failing_within(NAME_BYTES, zone)),
     )
 
 
-def _short(limit: int, zone: Zone) -> Iterator[Failing]:
-    """Failing RRsets, new ones first, without those whose names would be too much."""
-    for kept, new in ((zone.fresh, True), (zone.again, False)):
-        for failed in kept.values():
+def _failing_within(limit: int, zone: Zone) -> Iterator[Failing]:
+    """Failing RRsets, new ones first, as many as the limit of characters allows."""
+    for failed_rrsets, new in ((zone.fresh, True), (zone.again, False)):
+        for failed in failed_rrsets.values():
             failing = _failing(failed, new=new)
             if len(failing.owner) <= limit:
                 limit -= len(failing.owner)
@@ -156,26 +156,26 @@ def _failing(failed: Failed, *, new: bool) -> Failing:
     )
 
 
-def _samples(busy: Sequence[Upstream], walker: FrameCounter) -> Iterator[Sample]:
-    """In the order in which they are worth a look; of each kind the addresses take turns."""
+def _samples(busy: Sequence[Upstream], counter: FrameCounter) -> Iterator[Sample]:
+    """Samples, the most useful first; within each reason the addresses take turns."""
     failing = {u.address: [*u.failing_new, *u.failing_old][:CANDIDATES] for u in busy}
     yield from _in_turn(Reason.FAILING, failing)
     yield from _in_turn(Reason.BARE, {u.address: u.bare_ones for u in busy})
-    for upstream, message in walker.drawn:
+    for upstream, message in counter.drawn:
         yield Sample(address=upstream.address, reason=Reason.RANDOM, message=message)
 
 
-def _in_turn(reason: Reason, kept: dict[str, list[bytes]]) -> Iterator[Sample]:
+def _in_turn(reason: Reason, failed_rrsets: dict[str, list[bytes]]) -> Iterator[Sample]:
     given = 0
     for place in range(CANDIDATES):
-        for address, messages in kept.items():
+        for address, messages in failed_rrsets.items():
             if place < len(messages) and given < MESSAGES:
                 yield Sample(address=address, reason=reason, message=messages[place])
                 given += 1
 
 
 def _within(limit: int, samples: Iterable[Sample]) -> Iterator[Sample]:
-    """Those that fit, redacted. One of two reasons is given once, for the first of them."""
+    """The samples that fit, redacted. One with two reasons is given once, for the first."""
     seen: set[int] = set()
     for sample in samples:
         if id(sample.message) in seen:
@@ -191,13 +191,13 @@ def _within(limit: int, samples: Iterable[Sample]) -> Iterator[Sample]:
 
 
 def name_to_wire(name: str) -> bytes:
-    """A policy's zone in wire form. Zone names are plain letters, digits and hyphens."""
+    """A policy's zone in wire form. Zone names have only letters, digits and hyphens."""
     labels = [label.encode("ascii") for label in name.lower().rstrip(".").split(".") if label]
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
 
 def name_to_text(wire: bytes) -> str:
-    """A name without pointers as it stands in zone files (RFC 1035 5.1)."""
+    """A name without pointers in the text form of zone files (RFC 1035 5.1)."""
     labels, at = [], 0
     while length := wire[at]:
         labels.append("".join(map(_escaped, wire[at + 1 : at + 1 + length])))

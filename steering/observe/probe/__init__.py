@@ -1,1 +1,1 @@
-"""Probes: what is asked, when, over which path, and what came back."""
+"""Probes: which questions are asked, when and over which path, and what came back."""

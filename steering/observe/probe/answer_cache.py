@@ -1,9 +1,9 @@
-"""Answers that differ only in who gives them.
+"""Reuses the classification of answers that differ only in the query id and the NSID.
 
-One question over several paths mostly brings the same octets back, but for the query's id
-and the NSID. Reading the second like the first saves most of the prober's work. Equal octets
-up to and with the OPT record's fixed part (RFC 6891 6.1.2) parse equally, the extended
-rcode among them; of what is left only the NSID (RFC 5001) is taken.
+One question over several paths mostly brings back the same octets, except for these two. Reusing
+the first classification saves most of the prober's work. Octets that are equal up to and including
+the OPT record's fixed part (RFC 6891 6.1.2) parse equally, extended rcode included. From the
+options only the NSID (RFC 5001) is taken.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from steering.observe.dnssec.trust import Trust
 
 _OPT: Final = b"\x00\x00\x29"  # the root's name, type 41
 _NSID: Final = 3
-_MOST: Final = 1024  # octets of options: for more it is not worth while
-_SAME: Final = frozenset({Verdict.GOOD, Verdict.BOGUS})
+_MOST: Final = 1024  # octets of options; a longer answer is not cached
+_CACHED: Final = frozenset({Verdict.GOOD, Verdict.BOGUS})
 
 
 @dataclass(slots=True)
 class AnswerCache:
-    """The readings of one question's answers so far, by what they share."""
+    """The classified answers to one question so far, by the octets that answers share."""
 
-    _held: dict[bytes, tuple[Trust, Classified]] = field(default_factory=dict)
+    _readings: dict[bytes, tuple[Trust, Classified]] = field(default_factory=dict)
 
     def find(self, wire: bytes, trust: Trust) -> Classified | None:
-        """The reading of an answer like this one, with this one's NSID."""
+        """The classification of an equal answer, with this one's NSID; None if there is none."""
         parts = _parts(wire)
         if parts is None:
             return None
         shared, nsid = parts
-        believed, reading = self._held.get(shared, (None, None))
+        believed, reading = self._readings.get(shared, (None, None))
         return replace(reading, nsid=nsid) if reading and believed is trust else None
 
     def keep(self, wire: bytes, trust: Trust, reading: Classified) -> None:
-        """Remembers a reading that rests on the shared part alone."""
+        """Remember a classification that depends on the shared part alone."""
         parts = _parts(wire)
-        if parts is not None and reading.outcome.verdict in _SAME:
-            self._held[parts[0]] = (trust, reading)
+        if parts is not None and reading.outcome.verdict in _CACHED:
+            self._readings[parts[0]] = (trust, reading)
 
 
 def _parts(wire: bytes) -> tuple[bytes, str | None] | None:
-    """All but the id and the options, and the NSID; None unless options end the message."""
+    """The octets without id and options, and the NSID; None unless options end the message."""
     at = wire.rfind(_OPT)
     if at < 0 or at + 11 + int.from_bytes(wire[at + 9 : at + 11], "big") != len(wire):
         return None

@@ -1,19 +1,19 @@
-"""Whether a nameserver gives the letters of a question back in the case they were sent in.
+"""Learns whether a nameserver echoes the letter case of a question.
 
-Nearly all do, as they copy the question (draft-vixie-dnsext-dns0x20 2.2). So a question's name
-goes out in a case that is drawn anew, and an answer in another case is not the answer to it:
-each letter is one more bit for a forger to guess. A server, or a middlebox before it, that writes
-the name anew would seem silent by that. So it is learnt, for each address and path by itself:
+Nearly all servers do, as they copy the question (draft-vixie-dnsext-dns0x20 2.2). So each question
+is sent with random letter case, and an answer in another case is not its answer: each letter is one
+more bit that an attacker must guess. A server or middlebox that rewrites the name would then seem
+silent. So it is learnt for each address and path separately:
 
-* Nothing known yet: an answer in another case is kept until the question's time is up. The right
-  one is taken where it comes, the other one where none does.
-* Once the drawn case came back, an answer in another one is passed over.
-* After three questions that brought nothing else, the case is not required any more. Each of the
-  three is an answer that hit port and id while the right one never came, so who forges cannot
-  bring this about. It is required again after some hundred right ones, and not before, so that
-  some servers of many that don't give it back are not taken for silent.
+* At first an answer in another case is kept until the question's time is up. If an answer in the
+  right case comes, that one is used; if none comes, the kept one.
+* Once the case was echoed, an answer in another case is ignored.
+* After three questions that brought nothing else, the case is no longer required. Each of the three
+  is an answer that hit port and id while the right one never came, so an attacker can't cause this.
+  The case is required again only after some hundred right answers. If only some of many servers at
+  an address don't echo it, they are then not taken for silent.
 
-An answer without a question, as some servers send with an error, is one in another case.
+An answer without a question, as some servers send with an error, counts as one in another case.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _ONE: Final = b"\0\1"
 _NONE: Final = b"\0\0"
 
 LIMIT: Final = 3.0
-"""Questions that brought nothing but answers in another case, before it is not required."""
+"""Questions with nothing but answers in another case, before the case is no longer required."""
 _MOST: Final = LIMIT + 1
 _FADING: Final = 1 / 256
-"""Of one such question, with each right answer."""
+"""Each right answer takes this much from the count of such questions."""
 
 
 class Likeness(enum.Enum):
-    """What the question section of an answer has to do with the question."""
+    """How the question section of an answer compares with the question."""
 
     SAME = enum.auto()
     OTHER_CASE = enum.auto()
-    """Or left out."""
+    """Or the question was left out."""
     ANOTHER = enum.auto()
 
 
 def likeness(wire: bytes, question: bytes) -> Likeness:
-    """Of an answer that has a header. `question` is the section that was sent."""
+    """Compare an answer, at least a header long, with the question section that was sent."""
     count, end = wire[4:6], _HEADER + len(question)
     if count == _NONE:
         return Likeness.OTHER_CASE
@@ -58,26 +58,26 @@ def likeness(wire: bytes, question: bytes) -> Likeness:
 
 @dataclass(slots=True)
 class Echo:
-    """What is known of one server over one path."""
+    """What is known about one server over one path."""
 
     _seen: bool = False
-    """The drawn case came back at least once."""
-    _others: float = 0.0
-    """Questions that brought nothing but another case, the earlier ones fading."""
+    """The case was echoed at least once."""
+    _other_cases: float = 0.0
+    """Questions that brought nothing but another case; right answers reduce the count."""
 
     @property
     def required(self) -> bool:
-        """Whether an answer in another case has to wait for the right one."""
-        return self._others < LIMIT
+        """Whether an answer in another case must not be taken at once."""
+        return self._other_cases < LIMIT
 
     def same(self, question: bytes) -> None:
-        """The right answer came. A name all in one case may have been written so by anybody."""
+        """The right answer came. A name all in one case shows nothing: it may be rewritten so."""
         name = question[:-_TYPE_AND_CLASS]
         if name not in (name.lower(), name.upper()):
             self._seen = True
-            self._others = max(0.0, self._others - _FADING)
+            self._other_cases = max(0.0, self._other_cases - _FADING)
 
     def other(self) -> bool:
-        """A question brought nothing but another case; whether that may count as its answer."""
-        self._others = min(self._others + 1, _MOST)
+        """A question brought nothing but another case; whether that counts as its answer."""
+        self._other_cases = min(self._other_cases + 1, _MOST)
         return not self._seen or not self.required

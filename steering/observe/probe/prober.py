@@ -1,10 +1,10 @@
 """The prober: asks every address over every path, and delivers the answers by rounds.
 
-One task drives everything: it starts the questions that are due and classifies the answers
-that have come in. The event loop's callbacks only time an answer and put it down, so a burst
-of answers can't starve the questions, and an error in the classifier ends the prober rather
-than a line in a log. A round is delivered when its last answer is in or given up: within the
-timeout, twice that where an answer came truncated.
+One task drives everything: it starts the questions that are due and classifies the answers that
+came in. The event loop's callbacks only note an answer and its time. So a burst of answers does not
+delay the questions, and an error in the classifier ends the prober; it is not just a line in a log.
+A round is delivered when its last answer came or timed out: within the timeout, or twice that if an
+answer was truncated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from steering.observe.dnssec.chain import dnskeys
 from steering.observe.dnssec.key_store import KeyStore
 from steering.observe.dnssec.response import Classified, judge, parse
 from steering.observe.dnssec.signatures import Signatures
-from steering.observe.nonce import unforeseen
+from steering.observe.nonce import system_random
 from steering.observe.probe.answer_cache import AnswerCache
 from steering.observe.probe.echo import Echo
 from steering.observe.probe.questions import QuestionSet, delegations
@@ -53,18 +53,18 @@ from steering.system.unreadable import HERE, Where, printable
 from steering.system.wakeup import Wakeup
 
 _SILENT: Final = 2
-"""Questions in a row without a sign of life, after which the next one goes by TCP: a handshake
-or a reset tells a nameserver that ignores us from an address that nothing answers for."""
+"""Unanswered questions in a row, after which the next one goes by TCP: a handshake or a reset shows
+that the address is reachable and that the nameserver ignores the questions."""
 
 _LARGE: Final = 0.5
-"""The share of the questions by TCP that are those with the largest answer."""
+"""Of the questions by TCP, the share that asks for the largest answer."""
 
-_NO_WAY: Final = Reply(error=OSError(errno.ENETUNREACH, "nothing leads over this path now"))
+_NO_ROUTE: Final = Reply(error=OSError(errno.ENETUNREACH, "no route over this path now"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """One way to reach the addresses: its name, and what routes packets there."""
+    """One path to the addresses: its name, and by what packets are routed over it."""
 
     name: str
     mark: int | None = None
@@ -72,11 +72,11 @@ class Path:
     pin: ProbePin = UNPINNED
     """For the routers behind it."""
     any_return: bool = False
-    """Answers may come in by whichever link."""
+    """Answers may come in by any link."""
 
 
 class Upstream(Protocol):
-    """What the prober needs to know of a policy."""
+    """What the prober needs of a policy."""
 
     @property
     def name(self) -> str: ...
@@ -87,7 +87,7 @@ class Upstream(Protocol):
 
 
 @dataclass(slots=True)
-class _Flight:
+class _OpenRound:
     """A round under way."""
 
     target: Target
@@ -96,9 +96,9 @@ class _Flight:
     paths: tuple[str, ...]
     source: Source | None = None
     by_tcp: bool = False
-    landed: dict[str, Observation] = field(default_factory=dict)
-    inquiries: dict[str, Query] = field(default_factory=dict)
-    twins: AnswerCache = field(default_factory=AnswerCache)
+    observations: dict[str, Observation] = field(default_factory=dict)
+    queries: dict[str, Query] = field(default_factory=dict)
+    cache: AnswerCache = field(default_factory=AnswerCache)
 
 
 class Prober:
@@ -126,21 +126,20 @@ class Prober:
         at_once: int = sys.maxsize,
         known: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """`gateway_dead` tells whether a silence of this address, asked with this mark, is of our
-        own making. `leads` tells whether a path's mark leads to an address over that path now, from
-        a socket that is bound to an interface, or to none; where it does not, nothing is sent: the
-        question would go over another one. `link` is the index of the interface that answers over a
-        path have to come in by, None where that can't be told. `sources` are what the resolvers
-        send from: rounds take them in turns; where there are none the kernel chooses. `strays`
-        counts what is passed over. So many questions are under way `at_once`; others wait until one
-        of them is over. `known` are the `delegations` of all zones, where they are worked out
-        already.
+        """`gateway_dead`: whether the gateway to an address, asked with a mark, is dead, so that
+        silence is no evidence. `leads`: whether a path's mark routes to an address over that path
+        now, from a socket bound to an interface or to none; if not, nothing is sent, as the
+        question would take another path. `link`: the index of the interface that answers over a
+        path must come in by, None if not known. `sources`: what the resolvers send from; rounds
+        use them in turn, and if there are none the kernel chooses. `strays` counts the ignored
+        packets. `at_once`: how many questions may be under way; others wait. `known`: the
+        `delegations` of all zones, if already computed.
 
-        Raises ValueError for a target of no upstream, or a path named like the live one.
+        Raises ValueError for a target of no upstream, or a path that is called like the live one.
         """
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
         if lost := sorted({t.upstream for t in targets} - self._upstreams.keys()):
-            raise ValueError(f"targets of upstreams that are not there: {', '.join(lost)}")
+            raise ValueError(f"targets of unknown upstreams: {', '.join(lost)}")
         self._marks: dict[str, int | None] = {path.name: path.mark for path in paths}
         if LIVE in self._marks:
             raise ValueError(f"no path may be called {LIVE!r}")
@@ -155,9 +154,9 @@ class Prober:
         self._strays.keep(self._marks)
         self._echoes: defaultdict[tuple[str, str], Echo] = defaultdict(Echo)
         self._wall, self._monotonic = wall, monotonic
-        self._rng = rng or unforeseen()
+        self._rng = rng or system_random()
         self._targets = {target.address: target for target in targets}
-        self._cadence = Schedule(
+        self._schedule = Schedule(
             list(self._targets),
             [path.name for path in paths],
             pace,
@@ -174,130 +173,130 @@ class Prober:
             for address, target in self._targets.items()
         }
         self._silence: dict[tuple[str, str], int] = {}
-        self._fed: dict[str, Instant] = {}
-        self._open: dict[int, _Flight] = {}
-        self._arrived: deque[tuple[_Flight, str, int, Reply]] = deque()
-        self._bell = Wakeup()
-        self._at_once, self._under_way = at_once, 0
-        self._unknown: deque[tuple[_Flight, str]] = deque()
-        """Flights whose answer over a path was signed by a key that is in no set."""
+        self._keys_asked: dict[str, Instant] = {}
+        self._rounds: dict[int, _OpenRound] = {}
+        self._replies: deque[tuple[_OpenRound, str, int, Reply]] = deque()
+        self._wakeup = Wakeup()
+        self._at_once, self._questions_open = at_once, 0
+        self._unknown_keys: deque[tuple[_OpenRound, str]] = deque()
+        """Rounds and paths whose answer was signed by a key that is in no known set."""
         self._waiting: deque[DueProbe] = deque()
-        """Turns that are due and have not been asked for want of room."""
+        """Probes that are due and wait until fewer questions are under way."""
 
     def attend(self, attention: Mapping[str, Attention]) -> None:
-        """Replaces what is asked at the fast interval, by address."""
-        self._cadence.attend(attention, self._monotonic())
-        self._bell.ring()
+        """Replace what is probed at the fast interval, by address."""
+        self._schedule.attend(attention, self._monotonic())
+        self._wakeup.ring()
 
     async def run(self) -> None:
-        """Probes until cancelled; then no socket of it stays open."""
+        """Probe until cancelled; then all sockets are closed."""
         try:
             while True:
-                # What came is judged before more is asked. A host short of CPU so asks less often;
-                # else it would judge ever older answers, and a detour would wait for all of them.
-                if not self._arrived:
+                # Answers are classified before more is asked. So a host that is short of CPU asks
+                # less often. Otherwise the backlog would grow, and a detour would wait for it.
+                if not self._replies:
                     self._ask_due()
-                if self._arrived:
-                    self._land(*self._arrived.popleft())
-                    await asyncio.sleep(0)  # answers that wait in sockets are timed in between
+                if self._replies:
+                    self._take_reply(*self._replies.popleft())
+                    await asyncio.sleep(0)  # lets callbacks time the answers that wait in sockets
                 else:
-                    await self._bell.wait(
+                    await self._wakeup.wait(
                         self._pace.timeout
                         if self._waiting
-                        else self._cadence.wake_at - self._monotonic()
+                        else self._schedule.wake_at - self._monotonic()
                     )
         finally:
-            for flight in self._open.values():
-                for inquiry in flight.inquiries.values():
-                    inquiry.cancel()
+            for round_ in self._rounds.values():
+                for query_ in round_.queries.values():
+                    query_.cancel()
 
     def _ask_due(self) -> None:
-        """Ask what is due, as far as there is room; the rest stays due."""
-        while self._unknown and self._has_room(1):
-            self._ask_for_keys(*self._unknown.popleft())
+        """Ask what is due, as far as there is room; the rest waits."""
+        while self._unknown_keys and self._has_room(1):
+            self._ask_for_keys(*self._unknown_keys.popleft())
         if not self._waiting:
-            self._waiting.extend(self._cadence.due(self._monotonic()))
+            self._waiting.extend(self._schedule.due(self._monotonic()))
         while self._waiting and self._has_room(len(self._waiting[0].paths)):
             self._ask(self._waiting.popleft())
 
     def _has_room(self, questions: int) -> bool:
-        return not self._under_way or self._under_way + questions <= self._at_once
+        return not self._questions_open or self._questions_open + questions <= self._at_once
 
-    def _ask(self, turn: DueProbe) -> None:
-        target = self._targets[turn.address]
+    def _ask(self, due: DueProbe) -> None:
+        target = self._targets[due.address]
         source = self._rotation.source(target)
-        by_tcp = self._rotation.by_tcp(target, source, fast=turn.fast)
-        question = self._question(turn, target, by_tcp=by_tcp)
+        by_tcp = self._rotation.by_tcp(target, source, fast=due.fast)
+        question = self._question(due, target, by_tcp=by_tcp)
         at = _asked(self._monotonic())
-        self._launch(_Flight(target, question, at, turn.paths, source, by_tcp))
+        self._start_round(_OpenRound(target, question, at, due.paths, source, by_tcp))
 
-    def _ask_for_keys(self, flight: _Flight, path: str) -> None:
-        """Ask a server for its own keys, as it signed by one that is in no set (shown.py).
+    def _ask_for_keys(self, round_: _OpenRound, path: str) -> None:
+        """Ask a server at once for its DNSKEY set, as it signed by an unknown key (server_keys.py).
 
-        Nothing can be held against it before; so that does not wait for its turn.
+        Before it has shown its set, the signature does not count against it.
         """
-        target, zone = flight.target, flight.question.zone
-        if self._keys.wants(zone, target.address):
+        target, zone = round_.target, round_.question.zone
+        if self._keys.needs_keys_from(zone, target.address):
             question, now = self._questions[target.address].keys(zone), self._monotonic()
-            self._cadence.repeated(target.address, path, now)
-            self._launch(_Flight(target, question, _asked(now), (path,), flight.source))
+            self._schedule.repeated(target.address, path, now)
+            self._start_round(_OpenRound(target, question, _asked(now), (path,), round_.source))
 
-    def _launch(self, flight: _Flight) -> None:
-        question = flight.question
-        self._open[id(flight)] = flight
-        # One case over all paths: equal answers stay equal octets (`answer_cache`), and each path's
-        # question still has an id and a port of its own.
+    def _start_round(self, round_: _OpenRound) -> None:
+        question = round_.question
+        self._rounds[id(round_)] = round_
+        # The letter case is the same over all paths, so that equal answers have equal octets
+        # (`answer_cache`). Each path's question still has an id and a port of its own.
         body = query(question.name, question.rdtype, rng=self._rng)
-        for path in flight.paths:
-            self._send(flight, path, body)
+        for path in round_.paths:
+            self._send(round_, path, body)
 
-    def _question(self, turn: DueProbe, target: Target, *, by_tcp: bool) -> Question:
+    def _question(self, due: DueProbe, target: Target, *, by_tcp: bool) -> Question:
         questions, now = self._questions[target.address], self._monotonic()
         for zone in self._upstreams[target.upstream].zones:
-            # Without keys nothing can be judged: they come first, but not with every question.
+            # Without keys nothing can be judged: they come first, at most once in a timeout.
             if (
                 self._keys.lacks_keys(zone)
-                and now - self._fed.get(zone, -1e9) >= self._pace.timeout
+                and now - self._keys_asked.get(zone, -1e9) >= self._pace.timeout
             ):
-                self._fed[zone] = now
+                self._keys_asked[zone] = now
                 return questions.keys(zone)
-            if self._keys.wants(zone, target.address):
+            if self._keys.needs_keys_from(zone, target.address):
                 return questions.keys(zone)
-        # Questions and transports come in turns, and what is large might never have its turn when
-        # TCP has: by chance it does.
+        # Questions and transports both take turns, and the two cycles might never meet at a large
+        # answer by TCP. So chance decides.
         if by_tcp and self._rng.random() < _LARGE:
             return questions.large()
-        return questions.fast(turn.witnesses) if turn.fast else questions.fresh()
+        return questions.fast(due.witnesses) if due.fast else questions.fresh()
 
-    def _send(self, flight: _Flight, path: str, body: bytes) -> None:
-        address, family = flight.target.address, flight.target.family
+    def _send(self, round_: _OpenRound, path: str, body: bytes) -> None:
+        address, family = round_.target.address, round_.target.family
         query_id = self._rng.getrandbits(16)
-        pin = self._pin(path, flight.source)
+        pin = self._pin(path, round_.source)
         if path != LIVE and not self._leads(path, address, pin.interface):
-            self._arrived.append((flight, path, query_id, _NO_WAY))
+            self._replies.append((round_, path, query_id, _NO_ROUTE))
             return
         silence = self._silence.get((address, path), 0)
-        by_tcp = flight.by_tcp or silence >= _SILENT
+        by_tcp = round_.by_tcp or silence >= _SILENT
         if silence >= _SILENT:
             self._silence[address, path] = 0
 
-        def landed(reply: Reply) -> None:
+        def finished(reply: Reply) -> None:
             if not reply.over_tcp:
                 self._strays.end(path, family, reply.astray)
-            self._under_way -= 1
-            self._arrived.append((flight, path, query_id, reply))
-            self._bell.ring()
+            self._questions_open -= 1
+            self._replies.append((round_, path, query_id, reply))
+            self._wakeup.ring()
 
         def repeated() -> None:
-            self._cadence.repeated(address, path, self._monotonic())
+            self._schedule.repeated(address, path, self._monotonic())
 
-        self._under_way += 1
-        flight.inquiries[path] = Query(
+        self._questions_open += 1
+        round_.queries[path] = Query(
             body,
             query_id,
             address,
-            done=landed,
-            retried=repeated,
+            done=finished,
+            on_retry=repeated,
             timeout=self._pace.timeout,
             port=self._port,
             mark=self._marks[path],
@@ -305,7 +304,7 @@ class Prober:
             tcp=by_tcp,
             echo=self._echoes[address, path],
             link=None if path in self._any_return else self._link(path, family),
-            strayed=functools.partial(self._strays.pass_over, path),
+            on_stray=functools.partial(self._strays.pass_over, path),
             monotonic=self._monotonic,
         )
 
@@ -313,41 +312,43 @@ class Prober:
         pin = self._pins.get(path, UNPINNED)
         return pin if source is None else pin.sent_from(source)
 
-    def _sent_from(self, flight: _Flight, path: str) -> str:
-        """The source of a question as the ledger names it."""
-        own = self._pins.get(path, UNPINNED).source(flight.target.family)
-        return own or ("" if flight.source is None else str(flight.source))
+    def _sent_from(self, round_: _OpenRound, path: str) -> str:
+        """The source of a question, as observations name it."""
+        own = self._pins.get(path, UNPINNED).source(round_.target.family)
+        return own or ("" if round_.source is None else str(round_.source))
 
-    def _land(self, flight: _Flight, path: str, query_id: int, reply: Reply) -> None:
-        silence = (flight.target.address, path)
+    def _take_reply(self, round_: _OpenRound, path: str, query_id: int, reply: Reply) -> None:
+        silence = (round_.target.address, path)
         if reply.reached:
             self._silence[silence] = 0
-        elif not reply.ours and not flight.by_tcp:
+        elif not reply.ours and not round_.by_tcp:
             self._silence[silence] = self._silence.get(silence, 0) + 1
         seen = None
         with HERE.reading(Where.PROBE, reply.wire or b""):
-            seen = self._observation(flight, path, query_id, reply)
-        flight.landed[path] = seen or _dropped(flight.target, path)
-        if len(flight.landed) < len(flight.paths):
+            seen = self._observation(round_, path, query_id, reply)
+        round_.observations[path] = seen or _dropped(round_.target, path)
+        if len(round_.observations) < len(round_.paths):
             return
-        del self._open[id(flight)]
-        self._rotation.landed(
-            flight.target,
-            flight.source,
-            came=any(seen.reached for seen in flight.landed.values()),
-            answered=LOCAL in flight.landed and _is_answer(flight.landed[LOCAL]),
+        del self._rounds[id(round_)]
+        self._rotation.finished(
+            round_.target,
+            round_.source,
+            any_reply=any(seen.reached for seen in round_.observations.values()),
+            answered=LOCAL in round_.observations and _answered(round_.observations[LOCAL]),
         )
         self._deliver(
             Round(
-                address=flight.target.address,
-                question=flight.question,
-                at=flight.at,
-                observations=tuple(flight.landed[path] for path in flight.paths),
+                address=round_.target.address,
+                question=round_.question,
+                at=round_.at,
+                observations=tuple(round_.observations[path] for path in round_.paths),
             )
         )
 
-    def _observation(self, flight: _Flight, path: str, query_id: int, reply: Reply) -> Observation:
-        target = flight.target
+    def _observation(
+        self, round_: _OpenRound, path: str, query_id: int, reply: Reply
+    ) -> Observation:
+        target = round_.target
         if reply.wire is None:
             ours = reply.ours or (
                 not reply.reached and self._gateway_dead(target.address, self._marks[path])
@@ -359,21 +360,21 @@ class Prober:
                 address=target.address,
                 path=path,
                 live=path == LIVE,
-                source=self._sent_from(flight, path),
+                source=self._sent_from(round_, path),
                 tcp=reply.over_tcp,
                 outcome=Outcome.LOCAL_ERROR if ours else Outcome.TIMEOUT,
-                # That a server would not have a stream says nothing of what it answers.
-                judged=not flight.by_tcp,
+                # A server that refuses TCP may still answer well by UDP.
+                judged=not round_.by_tcp,
                 reached=reply.reached,
                 stalled=reply.stalled,
                 detail=detail,
             )
-        reading = self._read(flight, path, reply.wire, query_id)
+        reading = self._read(round_, path, reply.wire, query_id)
         return Observation(
             address=target.address,
             path=path,
             live=path == LIVE,
-            source=self._sent_from(flight, path),
+            source=self._sent_from(round_, path),
             tcp=reply.over_tcp,
             outcome=reading.outcome,
             judged=reading.judged,
@@ -387,11 +388,11 @@ class Prober:
             detail=printable(reading.detail),
         )
 
-    def _read(self, flight: _Flight, path: str, wire: bytes, query_id: int) -> Classified:
-        question, server = flight.question, (flight.target.address, path)
+    def _read(self, round_: _OpenRound, path: str, wire: bytes, query_id: int) -> Classified:
+        question, server = round_.question, (round_.target.address, path)
         trust = self._keys.trust_for((question.zone,), server)
-        if wire[:2] == query_id.to_bytes(2, "big") and (twin := flight.twins.find(wire, trust)):
-            return twin
+        if wire[:2] == query_id.to_bytes(2, "big") and (cached := round_.cache.find(wire, trust)):
+            return cached
         message = parse(wire, question, query_id)
         if isinstance(message, Classified):
             return message
@@ -403,40 +404,40 @@ class Prober:
             question,
             trust,
             wall=self._wall(),
-            skew=self._upstreams[flight.target.upstream].skew,
+            skew=self._upstreams[round_.target.upstream].skew,
             signatures=self._signatures,
         )
         if reading.outcome is Outcome.NO_KEY:
             self._keys.miss(question.zone, server)
-            self._unknown.append((flight, path))
-        flight.twins.keep(wire, trust, reading)
+            self._unknown_keys.append((round_, path))
+        round_.cache.keep(wire, trust, reading)
         return reading
 
 
 def _asked(at: Instant) -> Instant:
-    """An instant to a tenth of a millisecond, never later than it was.
+    """An instant rounded down to a tenth of a millisecond.
 
-    The journal has each question's, and what is beyond that is noise, of which no octet is spared.
+    The journal holds it for each question. Finer digits are noise and would cost octets.
     """
     return math.floor(at * 1e4) / 1e4
 
 
-def _is_answer(seen: Observation) -> bool:
+def _answered(seen: Observation) -> bool:
     return seen.outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
 
 
 def _took(rtt: Seconds | None) -> Seconds | None:
-    """A round-trip time to ten microseconds, never shorter than it was; for the same reason."""
+    """A round-trip time rounded up to ten microseconds, for the same reason."""
     return None if rtt is None else math.ceil(rtt * 1e5) / 1e5
 
 
 def _dropped(target: Target, path: str) -> Observation:
-    """What stands for an answer that this program failed to read: it says nothing of anybody.
+    """The observation for an answer that this program failed to read: it is not judged.
 
-    Not against the upstream: the fault is ours, and a path would be left for it. Nor for it. And
-    it is no `local_error`: many of those are taken for a fault of this host, so an upstream could
-    bring every move to a halt by what it answers. It is a sign of life, and no more. Whoever can
-    answer a question of ours gains nothing that a good answer would not give as well.
+    It does not count against the upstream, since the fault is in this program and a path would be
+    left for it; nor for the upstream. It is no `local_error` either: many of those count as a fault
+    of this host, so an upstream could stop all moves by its answers. It only shows that the address
+    is reachable. So an attacker who answers gains no more than by a good answer.
     """
     return Observation(
         address=target.address,
@@ -445,5 +446,5 @@ def _dropped(target: Target, path: str) -> Observation:
         outcome=Outcome.MALFORMED,
         judged=False,
         reached=True,
-        detail="an error of ours in reading it; see the event `unreadable`",
+        detail="this program failed to read it; see the event `unreadable`",
     )

@@ -1,7 +1,7 @@
-"""What to ask: the question set, in an order without end.
+"""The questions that probes ask, in an endless cycle.
 
-About half of all questions are denials: their NSEC3 records are drawn from the whole zone,
-so they see the one signature in a hundred that ran out, which the apex never shows.
+About half of them ask for names that don't exist. The NSEC3 records in those answers come from the
+whole zone, so they also find a single expired signature among hundreds; those at the apex don't.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _ORDER: Final = (
 
 
 def delegations(zones: Iterable[str], nameservers: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Zone -> the names delegated right below it, as far as the policies' own names tell.
+    """Zone -> the names delegated directly below it, as far as the policies contain them.
 
-    Those are the other zones and the parents of the nameservers' names: ``gtld-servers.net.``
+    These are the other zones, and the parents of the nameservers' names: ``gtld-servers.net.``
     in ``net.``, ``com.`` in the root.
     """
     known = {name_of(zone) for zone in zones}
@@ -47,7 +47,7 @@ def delegations(zones: Iterable[str], nameservers: Iterable[str]) -> dict[str, t
 
 @dataclass(slots=True)
 class QuestionSet:
-    """The questions for one address, one after the other over its upstream's zones."""
+    """The questions for one address, in turn over its upstream's zones."""
 
     zones: Sequence[str]
     delegations: Mapping[str, Sequence[str]]
@@ -59,7 +59,7 @@ class QuestionSet:
     def __post_init__(self) -> None:
         if not self.zones:
             raise ValueError("an upstream needs a zone to be asked about")
-        # Addresses start at different places, so that together they see everything soon.
+        # Addresses start at different places, so that together they soon ask everything.
         self._asked = self.rng.randrange(len(_ORDER) * len(self.zones))
 
     def fresh(self) -> Question:
@@ -70,23 +70,23 @@ class QuestionSet:
         return self._make(kind, zone)
 
     def fast(self, witnesses: Sequence[str]) -> Question:
-        """The next question while attended: every second one asks a witness again."""
+        """The next question of fast probing: every second one asks a failed name again."""
         self._fast += 1
         if self._fast % 2 or not witnesses:
             return self.fresh()
         name = witnesses[self._fast // 2 % len(witnesses)]
         zone = self._enclosing(name)
-        if zone is None:  # a name of another upstream's: not ours to ask here
+        if zone is None:  # a name of another upstream, which this server does not serve
             return self.fresh()
         return Question(zone=zone, name=name, rdtype="A", kind=Kind.WITNESS)
 
     def large(self) -> Question:
-        """The one with the largest answer of each zone in turn, which is that for its keys."""
+        """The question with the largest answer, that for the DNSKEY set; of each zone in turn."""
         self._large += 1
         return self.keys(self.zones[self._large % len(self.zones)])
 
     def keys(self, zone: str) -> Question:
-        """The question for a zone's keys, out of turn."""
+        """The question for a zone's DNSKEY set, out of turn."""
         return self._make(Kind.DNSKEY, zone)
 
     def _make(self, kind: Kind, zone: str) -> Question:

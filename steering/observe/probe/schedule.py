@@ -1,12 +1,11 @@
-"""When to ask which address over which paths, politely. Pure: time is an argument.
+"""When to probe which address over which paths. Pure: time is an argument.
 
-One timeline per address. Unattended it ticks once an interval and asks over every path in
-the same instant, so that the answers can be compared; attended it ticks at the fast interval,
-or at a longer one that was asked for, over the attended paths, and the others join whenever
-their slow turn has come. Over each path, whatever is attended, forgotten and attended again, one
-law holds:
+Each address has a timeline. Normally it is due once an interval, over every path in the same
+instant, so that the answers can be compared. During fast probing it is due at the fast interval, or
+at a longer one that was asked for, over the attended paths; the other paths join when their slow
+interval is over. This limits the load on each server over each path, however attention changes:
 
-* never two questions within the fast interval, or the longer one that is wanted
+* never two questions within the fast interval, or within the longer one that was asked for
   (a repeat by TCP is a question),
 * and, while the path is not attended, none within nine tenths of the slow interval.
 """
@@ -24,14 +23,14 @@ from typing import Final
 from steering.model import Attention, Instant, Seconds
 
 LIVE: Final = "live"
-"""The path of unmarked questions: wherever the host's own traffic to the address goes."""
+"""The path of questions without a mark: the one that the host's own traffic takes now."""
 
 _JITTER: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The intervals of probing and the patience with an answer, in seconds."""
+    """The intervals of probing, and the time to wait for an answer, in seconds."""
 
     interval: Seconds = 10.0
     fast_interval: Seconds = 0.2
@@ -57,7 +56,7 @@ class _Timeline:
     slow_due: Instant
     attention: Attention | None = None
     asked: dict[str, Instant] = field(default_factory=dict)  # path -> the last question
-    entry: int = -1  # the heap entry that counts; older ones are passed over
+    entry: int = -1  # the heap entry that counts; older ones are skipped
 
 
 class Schedule:
@@ -72,7 +71,7 @@ class Schedule:
         rng: random.Random,
         now: Instant,
     ) -> None:
-        """The first ticks are spread over the interval from `now` on."""
+        """The first probes are spread over the interval from `now` on."""
         self._paths = tuple(paths)
         self._pace = pace
         self._rng = rng
@@ -86,13 +85,13 @@ class Schedule:
 
     @property
     def wake_at(self) -> Instant:
-        """When the next tick is due; infinity for never."""
+        """When the next probe is due; infinity for never."""
         while self._heap and self._heap[0][1] != self._timelines[self._heap[0][2]].entry:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
     def attend(self, attention: Mapping[str, Attention], now: Instant) -> None:
-        """Replaces what is asked fast. Addresses not named go back to the slow interval."""
+        """Replace what is probed fast. Addresses not named go back to the slow interval."""
         for address, timeline in self._timelines.items():
             wanted = attention.get(address)
             if wanted is not None and not wanted.paths and not wanted.live:
@@ -103,27 +102,27 @@ class Schedule:
             self._push(address, timeline, max(now, self._next(timeline)))
 
     def repeated(self, address: str, path: str, now: Instant) -> None:
-        """A question was repeated by TCP: the next one has to wait for that one as well."""
+        """A question was repeated by TCP: the interval counts from the repeat."""
         self._timelines[address].asked[path] = now
 
     def due(self, now: Instant) -> list[DueProbe]:
-        """The turns whose time has come. Each is taken to be asked at `now`."""
-        turns = []
+        """The probes that are due. Each counts as asked at `now`."""
+        probes = []
         while self._heap and self._heap[0][0] <= now:
             _, entry, address = heapq.heappop(self._heap)
             timeline = self._timelines[address]
             if entry != timeline.entry:
                 continue
-            turn = self._turn(address, timeline, now)
-            if turn is not None:
-                turns.append(turn)
+            probe = self._turn(address, timeline, now)
+            if probe is not None:
+                probes.append(probe)
             self._push(address, timeline, self._next(timeline))
-        return turns
+        return probes
 
     def _turn(self, address: str, timeline: _Timeline, now: Instant) -> DueProbe | None:
         fast = self._fast_paths(timeline)
         if any(self._free_at(timeline, path, fast) > now for path in fast):
-            return None  # a repeat by TCP came in between: all of them wait, to stay a pair
+            return None  # a repeat by TCP came in between: all paths wait, to stay a pair
         paths = fast
         if timeline.slow_due <= now:
             slow = [path for path in self._paths if path not in fast]
@@ -144,12 +143,12 @@ class Schedule:
         return attended + ((LIVE,) if attention.live else ())
 
     def _free_at(self, timeline: _Timeline, path: str, fast: tuple[str, ...]) -> Instant:
-        """From when on a path may be asked again."""
+        """When a path may be asked again."""
         gap = self._gap(timeline) if path in fast else self._least_slow
         return timeline.asked.get(path, -math.inf) + gap
 
     def _gap(self, timeline: _Timeline) -> Seconds:
-        """Between two questions over an attended path."""
+        """The interval between two questions over an attended path."""
         wanted = timeline.attention.every if timeline.attention is not None else 0.0
         return max(self._pace.fast_interval, min(wanted, self._least_slow))
 

@@ -1,1 +1,1 @@
-"""The resolvers' own traffic: where it comes from, which path it takes, how it is answered."""
+"""The resolvers' traffic: its sources, its paths, and the answers to it."""

@@ -1,8 +1,8 @@
-"""What an answer says of the upstream that was given to somebody else. Pure.
+"""Classifies an answer that an upstream gave to a resolver. Pure.
 
-It is read like one of our own, with keys, and told of less: whether the question was fair is
-not known, so only signatures count, and their absence only where signatures were asked for.
-The name in the question is a client's: it takes part in nothing that leaves this module.
+It is verified with keys like the answer to a probe, but less of it counts. The question may have
+been a bad one, so only signatures count, and missing ones only if the question asked for them.
+The name in the question comes from a client: nothing that leaves this module contains it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust, name_of, text_of
 
 SHOWN_BY_A: Final = frozenset({"A", "CNAME", "DS", "SOA"})
-"""RRsets that the answer to a question for their owner's A record brings along."""
-_META: Final = range(128, 256)  # RFC 6895 3.1: no types of records
+"""Types that a question for the A record of the same owner returns, themselves or in a denial."""
+_META: Final = range(128, 256)  # question types and meta types (RFC 6895 3.1)
 _RRSIG: Final = 46
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What the signatures of one overheard answer amount to."""
+    """The result of verifying one answer to a resolver."""
 
     zone: str
     failure: Failure | None = None
     """None: they are good."""
     denial: NSEC | NSEC3 | None = None
-    """The failing record, where it is one of a denial."""
+    """The failing record, if it is an NSEC or NSEC3."""
     serial: int | None = None
-    """Of the zone's SOA record, if good."""
+    """Serial of the zone's SOA record, if the answer is good."""
     unknown_key: bool = False
-    """Signed by a key that nobody has shown yet: nothing is judged by it so far."""
+    """Signed by a key in no known set: it is not judged yet."""
 
 
 def verify_response(
@@ -55,9 +55,10 @@ def verify_response(
     signatures: Signatures,
     secret: bytes,
 ) -> Verified | None:
-    """What the bytes of a response say; None: nothing of these zones. Never raises over them.
+    """Verify the bytes of a response; None: it shows nothing about these zones.
 
-    `secret` makes the counting name of what must not be told; else like `classify`.
+    Bytes never make it raise. `secret` keys the digest that replaces a client's name; the other
+    arguments are as for `classify`.
     """
     message = decode(wire)
     if (
@@ -95,7 +96,7 @@ def verify_response(
 def _zone_of(
     name: dns.name.Name, rdtype: dns.rdatatype.RdataType, zones: Collection[str]
 ) -> str | None:
-    """The closest zone around a name; a DS record is its parent's (RFC 4035 2.4)."""
+    """The closest zone around a name; a DS record belongs to the parent (RFC 4035 2.4)."""
     apexes = ((name_of(zone), zone) for zone in zones)
     around = [
         (len(apex), zone)
@@ -106,7 +107,7 @@ def _zone_of(
 
 
 def _wanted(message: dns.message.Message, outcome: Outcome, rdtype: int) -> bool:
-    """Whether a signature that is not there was due: servers copy the DO bit (RFC 3225 3)."""
+    """Whether a missing signature was asked for: servers copy the DO bit (RFC 3225 3)."""
     if outcome is not Outcome.UNSIGNED:
         return True
     return bool(message.ednsflags & dns.flags.DO) and rdtype not in _META and rdtype != _RRSIG
@@ -117,17 +118,17 @@ def _failed(
 ) -> Verified:
     rrset = next(
         (
-            held
-            for held in (*message.answer, *message.authority)
-            if text_of(held.name) == evidence.owner
-            and dns.rdatatype.to_text(held.rdtype) == evidence.rdtype
+            candidate
+            for candidate in (*message.answer, *message.authority)
+            if text_of(candidate.name) == evidence.owner
+            and dns.rdatatype.to_text(candidate.rdtype) == evidence.rdtype
         ),
         None,
     )
-    if rrset is None:  # a proof is missing of the very name that was asked for
+    if rrset is None:  # the proof for the name in the question is missing
         digest = hashlib.blake2b(evidence.owner.encode(), key=secret, digest_size=8).hexdigest()
-        told = replace(evidence, owner=zone)
-        return Verified(zone=zone, failure=Failure(name=digest, outcome=outcome, evidence=told))
+        shown = replace(evidence, owner=zone)
+        return Verified(zone=zone, failure=Failure(name=digest, outcome=outcome, evidence=shown))
     first = rrset[0]
     return Verified(
         zone=zone,

@@ -1,9 +1,9 @@
-"""A name that shows a failing denial again, without any name that a client asked for.
+"""Finds a name that reproduces a failing denial, without using a client's name.
 
-An NSEC or NSEC3 record denies all that lies between its owner and the next one. A question
-for any name in between brings that record back, with its signature. For NSEC such a name is
-written down; for NSEC3 (RFC 5155) random names are hashed until one falls into a gap. A gap
-of com. is one in some millions, and each name tried is tried on all gaps at once.
+An NSEC or NSEC3 record denies all names between its owner and the next one. A question for any of
+these names returns that record with its signature. For NSEC such a name can be constructed. For
+NSEC3 (RFC 5155) random names are hashed until one falls into a gap. A gap of com. is one of some
+millions, so each name is tried on all gaps at once.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from steering.observe.dnssec.trust import LONGEST_NAME, name_of, octets
 from steering.observe.nonce import LABEL, random_label
 
 OPEN: Final = 64
-"""Gaps of one zone that are looked for at once; the oldest gives way."""
+"""Gaps of one zone that are searched at once; the oldest is dropped."""
 LASTING: Final[Seconds] = 600.0
-"""A gap is given up after so long."""
+"""Seconds after which the search for a gap ends."""
 _MOST_ITERATIONS: Final = 10
 _LONGEST: Final = 63  # octets in a label (RFC 1035 2.3.4)
 _TRIES: Final = 16
 
 
 def within(owner: str, record: NSEC, zone: str, rng: random.Random) -> str | None:
-    """A name right after the owner of an NSEC record, and before the next (RFC 4034 6.1).
+    """A name just after the owner of an NSEC record, and before its next name (RFC 4034 6.1).
 
-    None where there is hardly one, or the owner is no name of the zone's.
+    None if there is hardly any, or if the owner is not in the zone.
     """
     first, apex, last = name_of(owner), name_of(zone), record.next
     if not first.is_subdomain(apex) or not first.labels[0].isascii():
@@ -61,7 +61,7 @@ class _Gap:
 
 @dataclass(slots=True)
 class DeniedNames:
-    """The gaps of one zone's hash order for which names are looked for."""
+    """The gaps in one zone's hash order for which a name is searched."""
 
     zone: str
     rng: random.Random
@@ -75,11 +75,11 @@ class DeniedNames:
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """Whose gaps are open."""
+        """The owners of the open gaps."""
         return tuple(gap.owner for gap in self._open.values())
 
     def open(self, owner: str, record: NSEC3, now: Instant) -> None:
-        """Begin to look for a name in the gap after `owner`."""
+        """Begin to search a name in the gap after `owner`."""
         name = name_of(owner)
         if len(name) != len(name_of(self.zone)) + 1:
             return
@@ -88,23 +88,23 @@ class DeniedNames:
             return
         if (record.salt, record.iterations) != (self._salt, self._iterations):
             self._salt, self._iterations = record.salt, record.iterations
-            self._open.clear()  # the zone was hashed anew
+            self._open.clear()  # the zone has new NSEC3 parameters
         while len(self._open) >= OPEN:
             del self._open[next(iter(self._open))]
         self._open[first] = _Gap(record.next, owner, now)
         self._order = sorted(self._open)
 
-    def search(self, tries: int, now: Instant) -> Iterator[tuple[str, str]]:
-        """Try so many names; each owner of a gap that one fell into, and the name."""
+    def search(self, attempts: int, now: Instant) -> Iterator[tuple[str, str]]:
+        """Try a number of names; yields the owner of each gap that was hit, and the name."""
         for first in [f for f, gap in self._open.items() if now - gap.since > LASTING]:
             self._close(first)
         suffix = b"".join(bytes([len(x)]) + x.lower() for x in name_of(self.zone).labels)
-        for _ in range(tries):
+        for _ in range(attempts):
             if not self._open:
                 return
             label = random_label(self.rng)
             value = self._hash(bytes([LABEL]) + label.encode() + suffix)
-            # A gap that goes round the end is the last one, or begins there.
+            # A gap that wraps around the end is the last one.
             first = self._order[bisect_right(self._order, value) - 1]
             gap = self._open[first]
             inside = first < value < gap.last

@@ -1,13 +1,14 @@
-"""Who sends questions through this host: pods, containers, hosts behind it.
+"""The sources whose questions this host forwards: pods, containers, hosts behind it.
 
-Our own questions leave from this host, and say nothing of packets that it only forwards: where it
-translates them on one link alone, they leave by another as they came, and no answer finds its way
-back. Where addresses are translated the kernel keeps an entry for each connection, and shows who
-asks, as whom that leaves, and whether anything came back.
+Probes leave from this host and don't test packets that it only forwards. If it translates their
+addresses (NAT) on one link only, they leave by another link untranslated, and no answer comes back.
+With NAT the kernel keeps an entry for each connection, which shows the source, the translated
+source, and whether anything came back.
 
-Seen in several looks, over longer than a person's `dig` lives, a source is in use; sooner where it
-was there when this agent began, or asks much over a detour. What became of its questions is told
-once for each, some seconds after it was asked, with the path that it took.
+A source is in use if it was seen in several readings, over longer than an operator's `dig` runs. It
+is in use sooner if it was there when this agent began, or sends many questions over a detour. Each
+question is counted once, some seconds after it was asked, with its path and whether it was
+answered.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from steering.observe.traffic.resolver_sources import FORGOTTEN, LASTING, LOOKS,
 Network = IPv4Network | IPv6Network
 
 EVERY: Final[Seconds] = 1.0
-"""Between two looks."""
+"""Seconds between two readings of the table."""
 WAITS: Final[Seconds] = 3.0
-"""A question is looked at in the one look that finds it so old, rounded up: answers come sooner.
-A port that is used again and again may never be so old, and shows who asks before."""
-_PART, _PART_AWAY = 200, 20
-"""Looking may take so small a part of the time, in calm times and while somebody is steered: the
-kernel's table is long, and is looked at less often then."""
+"""A question is counted in the one reading that finds it so old, rounded up: answers come sooner.
+An entry whose port is used again may never be so old; it shows its source before."""
+_TIME_FACTOR, _TIME_FACTOR_STEERED = 200, 20
+"""A reading may take at most this fraction of the time, normally and while an address is steered: a
+long table is read less often."""
 AT_THE_START: Final[Seconds] = 5.0
-"""What is seen so soon was there before this agent was."""
+"""A source that is seen within this time was there before the agent started."""
 MUCH: Final = 8
-"""So many questions over a detour make a source, however short the time."""
+"""So many questions over a detour confirm a source at once."""
 
 
 class TrackedConnection(Protocol):
-    """One connection by UDP to a nameserver, as the kernel has it (`act.conntrack.Entry`)."""
+    """One UDP connection to a nameserver in the kernel's table (`act.conntrack.Entry`)."""
 
     @property
     def address(self) -> str: ...
@@ -59,28 +60,28 @@ class TrackedConnection(Protocol):
 
 
 @dataclass(slots=True)
-class _Habit:
-    """How a source was seen."""
+class _Record:
+    """When and how often a source was seen."""
 
     first: Instant
     last: Instant
     looks: int = 0
-    away: int = 0
+    by_detour: int = 0
     """Questions over a detour."""
     translated: str = ""
-    """What it leaves as by the local path."""
+    """Its translated address on the local path."""
 
 
 @dataclass(slots=True)
-class _Way:
-    """Where an address is reached, and since when."""
+class _PathSince:
+    """The path of an address, and since when."""
 
     path: str
     since: Instant = field(default=float("-inf"))
 
 
 class Forwarding:
-    """The sources that this host forwards for, and how their questions fare."""
+    """The sources that this host forwards for, and the results of their questions."""
 
     def __init__(
         self,
@@ -91,126 +92,135 @@ class Forwarding:
         was: Forwarding | None = None,
         now: Instant | None = None,
     ) -> None:
-        """`addresses` are those watched; `questions` lists the connections to those of a family,
-        or raises OSError. `carried` is what the configuration says that every site carries; what
-        `was` has seen is known at once.
+        """`addresses` are the watched ones; `questions` lists the connections to those of a family,
+        or raises OSError. `carried` are the networks that every site carries, as configured.
+        Records of `was` are taken over.
         """
         self._addresses, self._questions = tuple(addresses), questions
         self._carried = tuple(carried)
         self.begun: Instant = was.begun if was else time.monotonic() if now is None else now
-        self.habits: dict[tuple[Family, str], _Habit] = dict(was.habits) if was else {}
-        self.ways: dict[str, _Way] = dict(was.ways) if was else {}
+        self.records: dict[tuple[Family, str], _Record] = dict(was.records) if was else {}
+        self.paths: dict[str, _PathSince] = dict(was.paths) if was else {}
         self._passed: Counter[tuple[str, str, str, bool]] = Counter()
         """(address, path, source, answered) -> questions since they were last taken."""
-        self._troubles: dict[Family, str] = {}
-        self._passed_over: Instant = float("-inf")
-        """When a source was left out, as there are too many."""
+        self._problems: dict[Family, str] = {}
+        self._left_out_at: Instant = float("-inf")
+        """When a source was last left out because there are too many."""
 
     @property
     def trouble(self) -> str:
-        """Why it can't be seen who sends through this host; empty: it can."""
-        return next(filter(None, self._troubles.values()), "")
+        """Why the forwarded sources are not known; empty if they are."""
+        return next(filter(None, self._problems.values()), "")
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
+        """Read the table repeatedly until cancelled."""
         while True:
-            part = _PART_AWAY if any(way.path != LOCAL for way in self.ways.values()) else _PART
+            part = (
+                _TIME_FACTOR_STEERED
+                if any(path_since.path != LOCAL for path_since in self.paths.values())
+                else _TIME_FACTOR
+            )
             for family in Family:
                 began = time.thread_time()
                 self.look(time.monotonic(), family)
-                # Each at its turn: to look takes some milliseconds, in which nothing else is done.
+                # One family at a time: a reading blocks everything else for some milliseconds.
                 await asyncio.sleep(max(EVERY, part * (time.thread_time() - began)) / len(Family))
 
-    def stand(self, installed: Mapping[str, str], now: Instant) -> None:
-        """What the kernel has now: address -> site, all others are reached locally."""
-        for address in self.ways.keys() | installed.keys():
-            path, was = installed.get(address, LOCAL), self.ways.get(address)
+    def note_installed(self, installed: Mapping[str, str], now: Instant) -> None:
+        """Note the installed routes: address -> site; all others use the local path."""
+        for address in self.paths.keys() | installed.keys():
+            path, was = installed.get(address, LOCAL), self.paths.get(address)
             if was is None or was.path != path:
-                self.ways[address] = _Way(path, now)
+                self.paths[address] = _PathSince(path, now)
 
     def reroute(self, sites: Collection[str], now: Instant) -> None:
-        """These are reached another way from now on: what was asked before went by the old one."""
-        for address, way in self.ways.items():
-            if way.path in sites:
-                self.ways[address] = _Way(way.path, now)
+        """The route to these sites has changed: earlier questions took the old one."""
+        for address, path_since in self.paths.items():
+            if path_since.path in sites:
+                self.paths[address] = _PathSince(path_since.path, now)
 
     def look(self, now: Instant, family: Family) -> None:
-        """See what is so now in a family."""
+        """Read the table for one family."""
         seen: defaultdict[str, list[TrackedConnection]] = defaultdict(list)
-        unsure: set[str] = set()
-        self._troubles[family] = ""
+        age_unknown: set[str] = set()
+        self._problems[family] = ""
         try:
             for entry in self._questions(family, self._addresses):
-                if entry.apart:  # by now: it went and came back, or the files say so
-                    self.habits.pop((family, entry.source), None)
+                if entry.apart:  # by now it is this host's own, or another site's by the files
+                    self.records.pop((family, entry.source), None)
                 elif entry.age is None:
-                    unsure.add(entry.source)
+                    age_unknown.add(entry.source)
                 elif entry.age == WAITS or (entry.lasting and entry.age < WAITS):
                     seen[entry.source].append(entry)
         except OSError as error:
-            self._troubles[family] = (
-                f"who sends through this host can't be seen: {error.strerror or error} (it takes"
+            self._problems[family] = (
+                f"can't see which sources send through this host: {error.strerror or error} (needs"
                 " CAP_NET_ADMIN and the module nf_conntrack_netlink)"
             )
         for source, entries in seen.items():
-            if (habit := self._habit((family, source), now)) is not None:
-                self._count(habit, entries, now, sure=source not in unsure)
+            if (record := self._record((family, source), now)) is not None:
+                self._count(record, entries, now, age_known=source not in age_unknown)
             else:
-                self._passed_over = now
-        if now - self._passed_over < PASSING and not self._troubles[family]:
-            self._troubles[family] = (
+                self._left_out_at = now
+        if now - self._left_out_at < PASSING and not self._problems[family]:
+            self._problems[family] = (
                 f"more than {MOST * len(Family)} sources send through this host, or did within a"
-                " day: of the others nobody knows whether a site carries them"
+                " day: it is not known whether a site carries the others"
             )
-        self.habits = {key: h for key, h in self.habits.items() if self._holds(h, now)}
+        self.records = {key: h for key, h in self.records.items() if self._is_kept(h, now)}
 
     def _path(self, address: str) -> str:
-        return self.ways[address].path if address in self.ways else LOCAL
+        return self.paths[address].path if address in self.paths else LOCAL
 
-    def _habit(self, key: tuple[Family, str], now: Instant) -> _Habit | None:
-        if key not in self.habits and len(self.habits) >= MOST * len(Family):
-            return None  # more than that are made up
-        habit = self.habits.setdefault(key, _Habit(now, now))
-        habit.looks, habit.last = habit.looks + 1, now
-        return habit
+    def _record(self, key: tuple[Family, str], now: Instant) -> _Record | None:
+        if key not in self.records and len(self.records) >= MOST * len(Family):
+            return None  # more of them are probably made up
+        record = self.records.setdefault(key, _Record(now, now))
+        record.looks, record.last = record.looks + 1, now
+        return record
 
     def _count(
-        self, habit: _Habit, entries: Sequence[TrackedConnection], now: Instant, *, sure: bool
+        self,
+        record: _Record,
+        entries: Sequence[TrackedConnection],
+        now: Instant,
+        *,
+        age_known: bool,
     ) -> None:
-        """Note what these tell; not `sure`: nobody knows when they were asked (a flow table takes
-        answers past the kernel's clock, a rule has a clock of its own).
+        """Count connections. Not `age_known`: the time of the questions is unknown, since a flow
+        table does not update the kernel's timeout, and a rule may set its own.
         """
         for entry in entries:
             address, source = entry.address, entry.source
-            way = self.ways.get(address)
-            if way is not None and way.since > now - WAITS:
+            path_since = self.paths.get(address)
+            if path_since is not None and path_since.since > now - WAITS:
                 continue  # it may have been asked over the path before this one
             path = self._path(address)
             if path == LOCAL:
-                habit.translated = "" if entry.translated == source else entry.translated
+                record.translated = "" if entry.translated == source else entry.translated
             elif entry.age == WAITS:
-                habit.away += 1
-            # Whether anything came back of late, a port that is used again does not say.
-            if sure and not entry.lasting:
+                record.by_detour += 1
+            # An entry whose port is used again does not show if the last question was answered.
+            if age_known and not entry.lasting:
                 self._passed[address, path, source, entry.answered] += 1
 
     @property
     def in_use(self) -> Mapping[Family, tuple[Forwarded, ...]]:
-        """The sources that are in use, by family; one that nobody uses is left out."""
+        """The sources in use, by family; families without any are left out."""
         found: dict[Family, list[Forwarded]] = {}
-        for (family, source), habit in sorted(self.habits.items()):
-            if self._lasts(habit):
+        for (family, source), record in sorted(self.records.items()):
+            if self._is_confirmed(record):
                 found.setdefault(family, []).append(
                     Forwarded(
                         source=source,
-                        translated=habit.translated,
+                        translated=record.translated,
                         carried=carried(source, self._carried),
                     )
                 )
         return {family: tuple(sources) for family, sources in found.items()}
 
     def take(self) -> tuple[Passed, ...]:
-        """What became of questions since this was last asked for."""
+        """The results of questions since the last call."""
         counted, self._passed = self._passed, Counter()
         return tuple(
             Passed(
@@ -223,14 +233,14 @@ class Forwarding:
             for address, path, source in sorted({key[:3] for key in counted})
         )
 
-    def _lasts(self, habit: _Habit) -> bool:
-        enough = habit.last - habit.first >= LASTING or habit.away >= MUCH
-        return habit.looks >= LOOKS and (enough or habit.first - self.begun <= AT_THE_START)
+    def _is_confirmed(self, record: _Record) -> bool:
+        enough = record.last - record.first >= LASTING or record.by_detour >= MUCH
+        return record.looks >= LOOKS and (enough or record.first - self.begun <= AT_THE_START)
 
-    def _holds(self, habit: _Habit, now: Instant) -> bool:
-        return now - habit.last <= (FORGOTTEN if self._lasts(habit) else PASSING)
+    def _is_kept(self, record: _Record, now: Instant) -> bool:
+        return now - record.last <= (FORGOTTEN if self._is_confirmed(record) else PASSING)
 
 
 def carried(source: str, networks: Iterable[Network]) -> bool:
-    """Whether it is in one of these."""
+    """Whether a source is in one of these networks."""
     return any(ip_address(source) in network for network in networks)

@@ -1,9 +1,10 @@
-"""Questions of the resolvers that stay unanswered, told from counts alone.
+"""Counts the resolvers' unanswered questions, from the numbers of questions and answers alone.
 
-Each address has a queue of what was asked when; an answer takes one from its old end. What
-has waited for too long is lost. Nothing is matched one by one: over a second or two the
-counts say the same. A resolver that reports no queries has no losses here, and one that
-reports no answers, as nobody gets any, is not believed.
+Each address has a queue of numbers of questions with their times; an answer takes one from the
+oldest. A question that has waited for too long is lost. Questions and answers are not matched
+individually: over a second or two the counts give the same result. A resolver that reports no
+queries has no losses here. If no address has answers, only queries are reported, and nothing counts
+as lost.
 """
 
 from __future__ import annotations
@@ -14,27 +15,27 @@ from dataclasses import dataclass, field
 from steering.model import Instant, Seconds
 
 PATIENCE: Seconds = 5.0
-"""Longer than an answer takes that is of any use to a resolver."""
+"""Longer than any answer takes that a resolver can use."""
 SOON: Seconds = 2.0
-"""Longer than nearly all answers take: a second, and another for which a resolver may keep frames
-to itself (Unbound, where there are few of them)."""
+"""Longer than nearly all answers take: one second, and another during which a resolver may buffer
+frames (Unbound, if there are few)."""
 HALF: Seconds = 60.0
-"""Without a single answer to anybody for so long, only queries are being reported."""
+"""After so long without any answer from any address, only queries are being reported."""
 
 
 @dataclass(slots=True)
 class Losses:
-    """What is waited for, by address."""
+    """The unanswered questions by address."""
 
     patience: Seconds = PATIENCE
     _waiting: dict[str, deque[tuple[Instant, int]]] = field(default_factory=dict)
     _answered: Instant = float("-inf")
-    """When anybody answered anything."""
+    """When any address last answered."""
 
     def count(self, address: str, *, asked: int, answered: int, now: Instant) -> int:
-        """How many questions have become lost, after so many more were asked and answered.
+        """Add questions and answers; returns how many questions have become lost.
 
-        `now` is the end of the time that the counts are about.
+        `now` is the end of the period of the counts.
         """
         queue = self._waiting.get(address)
         if queue is None:
@@ -57,11 +58,11 @@ class Losses:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Those of which answers are waited for."""
+        """The addresses with unanswered questions."""
         return tuple(address for address, queue in self._waiting.items() if queue)
 
     def forget(self, address: str | None = None) -> None:
-        """Wait for nothing any more, of one address or of any: some of it was not counted."""
+        """Drop the questions to one address, or to all: some were not counted."""
         if address is None:
             self._waiting.clear()
         else:

@@ -1,8 +1,8 @@
-"""Compiles the hot path by mypyc: `python -m steering.observe.dnstap.build` does it in place.
+"""Compiles the dnstap reader's hot path by mypyc: `python scripts/compile_counter.py`, in place.
 
-A wheel gets the compiled module where mypyc, a C compiler and Python's headers are at hand,
-and plain Python where they are not: the same results, some fifteen times slower. After a
-change of ``counter`` what was compiled in place has to be compiled again, or removed.
+The build hook of the wheel (`wheel.py`) calls it. The wheel gets the compiled module if mypyc, a C
+compiler and Python's headers are installed, else plain Python: the same results, some fifteen
+times slower. After a change of `counter.py` compile it again, or remove what was compiled in place.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import tempfile
 from pathlib import Path
 
 MODULE = Path("steering/observe/dnstap/counter.py")
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".so", ".pyd")
 
 
 class NoCompilerError(Exception):
-    """Something that compiling needs is missing; the text is the end of what was said."""
+    """Something that compiling needs is missing; the text is the last line of the output."""
 
 
 def build(into: Path) -> tuple[Path, ...]:
-    """Compile to a directory; the files made. Raises NoCompilerError."""
+    """Compile into a directory; returns the files made. Raises NoCompilerError."""
     with tempfile.TemporaryDirectory(prefix="steering-build-") as place:
-        # In a copy: mypyc writes beside the source and needs no setting of the project's.
+        # In a copy: mypyc writes beside the source, and must not read the project's settings.
         unwanted = shutil.ignore_patterns("__pycache__", *(f"*{suffix}" for suffix in _SUFFIXES))
         shutil.copytree(_ROOT / MODULE.parts[0], Path(place) / MODULE.parts[0], ignore=unwanted)
         done = subprocess.run(
@@ -38,21 +38,21 @@ def build(into: Path) -> tuple[Path, ...]:
         )
         made = [p for p in (Path(place) / MODULE.parent).iterdir() if p.suffix in _SUFFIXES]
         if done.returncode or not made:
-            said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
-            raise NoCompilerError(said[-1])
+            output = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
+            raise NoCompilerError(output[-1])
         into.mkdir(parents=True, exist_ok=True)
         return tuple(Path(shutil.copy2(path, into)) for path in made)
 
 
 def remove(where: Path) -> None:
-    """Remove what was compiled."""
+    """Remove the compiled module from a directory."""
     for path in where.glob(f"{MODULE.stem}*"):
         if path.suffix in _SUFFIXES:
             path.unlink()
 
 
 def main() -> int:
-    """Exit status 1 where nothing could be compiled: the notice says why."""
+    """Exit status 1 if nothing could be compiled; the message on stderr has the reason."""
     parser = argparse.ArgumentParser(description="Compile the dnstap reader's hot path.")
     parser.add_argument("--into", type=Path, default=_ROOT / MODULE.parent)
     parser.add_argument("--remove", action="store_true", help="go back to plain Python")
