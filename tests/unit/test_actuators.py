@@ -20,7 +20,7 @@ from steering.act.lease_renewal import LeaseRenewal
 from steering.act.off_switch import OffSwitch
 from steering.act.other_guards import OtherGuard
 from steering.agent import actuators as handling
-from steering.agent.actuators import TRIAL, UNGUARDED, Actuators
+from steering.agent.actuators import UNGUARDED, UNRENEWED, Actuators
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse
 from steering.model import Instant, Seconds
@@ -53,7 +53,7 @@ class Sole:
 
     def hold(self, runtime: Path, table: int) -> None: ...
 
-    def leave_all_but(self, tables: Collection[int]) -> None: ...
+    def release_all_but(self, tables: Collection[int]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -116,7 +116,7 @@ Make = Callable[[Seconds], Actuators]
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Make:
     monkeypatch.setattr(handling, "KernelActuator", Kernel)
     monkeypatch.setattr(handling, "leftovers", lambda *_, **_named: ())
-    monkeypatch.setattr(handling, "rivals", lambda *_: ())
+    monkeypatch.setattr(handling, "other_guards", lambda *_: ())
     monkeypatch.setattr(
         lease_renewal.LeaseRenewal, "_run", lambda _renewal: None
     )  # its clock is another
@@ -169,10 +169,10 @@ def test_a_kernel_that_cannot_be_read_is_told_and_tried_again_at_once(
     kernel = kernel_of(actuators)
     kernel.failing = OSError(errno.ENOBUFS, "No buffer space available")
     assert not act(actuators, clock, off=off)
-    assert "No buffer space" in actuators.troubles[0]
+    assert "No buffer space" in actuators.problems[0]
     kernel.failing = None
     assert act(actuators, clock, after=0.01, off=off), "without waiting for a change or a second"
-    assert not actuators.troubles
+    assert not actuators.problems
     assert kernel.installed() == ({} if off else PLAN)
 
 
@@ -192,7 +192,7 @@ def test_without_a_guard_the_lease_is_renewed_no_longer_than_a_guard_takes_to_st
     for _ in range(30):
         assert not act(actuators, clock, after=0.5), "nothing is touched without a guard"
     assert renewed[-1] <= began + UNGUARDED
-    assert "guard" in actuators.troubles[0]
+    assert "guard" in actuators.problems[0]
     Watchman.present = True
     assert act(actuators, clock)
     assert renewed[-1] == clock.now
@@ -238,7 +238,7 @@ def test_what_a_lost_lease_left_goes_before_anything_is_installed(
     assert actuators.lost_lease() == "no turn for longer than the lease"
     assert not act(actuators, clock)
     assert actuators.removal_pending
-    assert "lost lease" in actuators.troubles[0]
+    assert "an expired lease" in actuators.problems[0]
     kernel.failing = None
     Watchman.present = False  # nor does it take a guard to take back
     act(actuators, clock)
@@ -256,7 +256,7 @@ def test_agents_that_die_young_keep_nothing_for_longer_than_one_lease(
     act(worked, clock, after=length)
     ends = deadline(tmp_path)
     assert ends == clock.now + length
-    life = min(TRIAL, length / 4) * 0.9
+    life = min(UNRENEWED, length / 4) * 0.9
     while clock.now < ends:
         young = make(length)
         young.adopt()
@@ -307,7 +307,7 @@ def test_what_acts_from_a_change_of_files_on_is_not_young(
 ) -> None:
     act(make(60.0), clock)
     clock.now += 58.0
-    make(60.0).adopt(young=False)
+    make(60.0).adopt(starting=False)
     assert deadline(tmp_path) == clock.now + 60.0
 
 
@@ -321,7 +321,7 @@ def test_without_a_guard_no_lease_is_renewed_at_the_start(
     Watchman.present = False
     for young in (True, False):
         with pytest.raises(OSError, match="unavailable"):
-            actuators.adopt(young=young)
+            actuators.adopt(starting=young)
         assert deadline(tmp_path) == ends
 
 
@@ -333,7 +333,7 @@ def test_hands_that_rehearse_put_in_no_steer_whatever_plan_they_are_given(
     kernel, config = kernel_of(actuators), hands_config(tmp_path)
     assert (kernel.installed(), kernel.steering) == (PLAN, True)
     for mode, there in ((Mode.REHEARSE, {}), (Mode.ENFORCE, PLAN)):
-        actuators.serve(config.model_copy(update={"mode": mode}), actuators.kernel, {ADDRESS})
+        actuators.reconfigure(config.model_copy(update={"mode": mode}), actuators.kernel, {ADDRESS})
         assert act(actuators, clock)
         assert kernel_of(actuators) is kernel
         assert (kernel.installed(), kernel.steering) == (there, mode is Mode.ENFORCE)
@@ -360,7 +360,7 @@ def test_every_guard_that_covers_the_same_is_ended_once_ours_is_there(
 ) -> None:
     others = [OtherGuard(pid=pid, runtime=Path(f"/run/{pid}"), lease=None) for pid in (71, 72, 73)]
     ended: list[OtherGuard] = []
-    monkeypatch.setattr(handling, "rivals", lambda *_: tuple(others))
+    monkeypatch.setattr(handling, "other_guards", lambda *_: tuple(others))
     monkeypatch.setattr(handling, "end", ended.append)
     actuators = make(60.0)
     actuators.adopt()

@@ -32,11 +32,11 @@ def test_a_word_is_for_the_files_as_they_were_when_it_was_given(config: Path) ->
 def test_a_word_serves_once(config: Path) -> None:
     runtime, shown = config.parent, fingerprint(config)
     approval.accept(runtime, shown)
-    approval.settle(runtime, fingerprint(config.with_name("other.yaml")))
+    approval.clear(runtime, fingerprint(config.with_name("other.yaml")))
     assert approval.accepted(runtime, shown), "that of others is not used up"
-    approval.settle(runtime, shown)
+    approval.clear(runtime, shown)
     assert not approval.accepted(runtime, shown)
-    approval.settle(runtime)
+    approval.clear(runtime)
 
 
 def test_that_files_are_whole_lets_nothing_pass(config: Path) -> None:
@@ -44,7 +44,7 @@ def test_that_files_are_whole_lets_nothing_pass(config: Path) -> None:
     approval.mark_whole(runtime, shown)
     assert approval.whole(runtime, shown)
     assert not approval.accepted(runtime, shown)
-    approval.settle(runtime, shown)
+    approval.clear(runtime, shown)
     assert not approval.whole(runtime, shown)
 
 
@@ -53,7 +53,7 @@ def test_what_waits_is_told_until_it_does_not(tmp_path: Path) -> None:
     assert approval.waiting(tmp_path / "nowhere") is None
     approval.hold(tmp_path, HELD)
     assert approval.waiting(tmp_path) == HELD
-    approval.settle(tmp_path)
+    approval.clear(tmp_path)
     assert approval.waiting(tmp_path) is None
 
 

@@ -32,7 +32,7 @@ def version(tmp_path: Path) -> Version:
 def lasting(tmp_path: Path) -> Lasting:
     return Lasting(
         switch=OffSwitch(state=tmp_path, runtime=tmp_path),
-        kept_off=lambda: False,
+        state_off=lambda: False,
         deliver=lambda _: None,
         strays=Strays(),
     )
@@ -63,7 +63,7 @@ def test_an_outfit_that_only_reads_gives_back_what_it_reads_by(
 class Gloves:
     """Actuators that touch nothing."""
 
-    notices = former = ()
+    notices = former_claims = ()
     adopted: list[bool]
 
     def __init__(
@@ -71,8 +71,8 @@ class Gloves:
     ) -> None:
         self.kernel = FakeActuator(claim)
 
-    def adopt(self, *, young: bool = True) -> tuple[KernelProblem, ...]:
-        self.adopted.append(young)
+    def adopt(self, *, starting: bool = True) -> tuple[KernelProblem, ...]:
+        self.adopted.append(starting)
         return ()
 
     def wait(self) -> None: ...
@@ -85,7 +85,7 @@ def test_who_acts_from_a_reload_on_has_a_guard_before_it_is_in_force(
 ) -> None:
     monkeypatch.setattr(fitting, "Actuators", Gloves)
     monkeypatch.setattr(fitting, "preflight", lambda *_, **__: ())
-    monkeypatch.setattr(fitting, "_in_force", lambda *_: ())
+    monkeypatch.setattr(fitting, "_leases_in_force", lambda *_: ())
     monkeypatch.setattr(Gloves, "adopted", [], raising=False)
     watching = Components(observing(version), lasting)
     acting = Components(version, lasting, watching)

@@ -90,7 +90,7 @@ def alarms() -> set[str]:
         for tree in trees()
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
-        and function.name in ("_now", "_matters", "matters")
+        and function.name in ("_now", "_problems", "component_problems")
         for node in ast.walk(function)
         for name in stored_under(node)
     }

@@ -51,13 +51,15 @@ def test_our_own_changes_are_nobodys_meddling() -> None:
 
 def test_a_fight_is_counted_and_told_of_once_a_minute() -> None:
     external_changes = ExternalChanges()
-    assert external_changes.news(0.0) == ()
+    assert external_changes.events(0.0) == ()
     told: list[Event] = []
     for second in range(int(2 * PAUSE) + 1):
         external_changes.put_back([ONE, RULE] if second else [ONE])
-        told += external_changes.news(float(second))
+        told += external_changes.events(float(second))
     assert external_changes.counts == {"route": 121, "rule": 120}
     assert [event.event for event in told] == ["put_back"] * 3
-    assert told[0].because.startswith("1 route of ours had been taken out, and are back")
-    assert told[1].because.startswith("60 routes and 60 rules of ours had been taken out, in 60 r")
+    assert told[0].because.startswith("1 route of this agent was removed and is installed again")
+    assert told[1].because.startswith(
+        "60 routes and 60 rules of this agent were removed in 60 rounds"
+    )
     assert told[1].more == {"routes": 60, "rules": 60}

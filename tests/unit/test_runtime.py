@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from simulation import CONFIG, policy
 
-from steering.agent import runtime as regimes
+from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
 from steering.agent.inputs import Inputs
@@ -25,15 +25,15 @@ from steering.model import Event
 from steering.report.metrics import Meters
 
 
-class Clothes:
-    """An outfit with hands, that touches nothing."""
+class FakeComponents:
+    """Components with actuators, that touch nothing."""
 
     claim = None
     actuators = SimpleNamespace(removal_pending=False)
-    ways = SimpleNamespace(past=frozenset)
+    kernel_paths = SimpleNamespace(past_steers=frozenset)
     sources = SimpleNamespace(named={})
     forwarding = None
-    notices = left = ()
+    notices = leftovers = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Components | None = None) -> None:
         del was
@@ -61,16 +61,16 @@ def version(tmp_path: Path) -> Version:
 
 
 Make = Callable[[Callable[[], None]], Runtime]
-"""A regime with this for its turn."""
+"""A runtime with this for its turn."""
 
 
 @pytest.fixture
 def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setattr(regimes, "Components", Clothes)
-    monkeypatch.setattr(Runtime, "_set_going", lambda _regime, _was: None)
+    monkeypatch.setattr(runtime_module, "Components", FakeComponents)
+    monkeypatch.setattr(Runtime, "_start_tasks", lambda _runtime, _was: None)
     config = version.setup.config
     switch = SimpleNamespace(engaged=lambda: False)
-    lasting = SimpleNamespace(switch=switch, kept_off=lambda: False)
+    lasting = SimpleNamespace(switch=switch, state_off=lambda: False)
 
     def make(turn: Callable[[], None]) -> Runtime:
         return Runtime(
@@ -79,7 +79,7 @@ def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
             restart_state=RestartState(config.state),
             inputs=cast("Inputs", Nothing()),
             meters=Meters(),
-            tell=lambda _event: None,
+            log_event=lambda _event: None,
             turn=turn,
         )
 
@@ -92,7 +92,7 @@ def test_the_first_turn_alone_leaves_nothing_to_go_on_with(tmp_path: Path, made:
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
     assert not left.exists(), "who dies now is followed by one that goes by the files"
-    runtime.stand()
+    runtime.save_in_force()
     assert left.exists()
 
 
@@ -100,9 +100,9 @@ def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> No
     left = tmp_path / "in-force"
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.stand()
+    runtime.save_in_force()
     left.unlink()
-    runtime.stand()
+    runtime.save_in_force()
     assert not left.exists()
 
 
@@ -113,11 +113,11 @@ def test_an_older_version_is_spent_before_another_one_is_taken(
     there: list[bool] = []
     runtime = made(lambda: there.append(left.exists()))
     runtime.start(cast("Tasks", None))
-    runtime.stand()
+    runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", lambda *_: there.append(left.exists()))
-    runtime.take(version, anew=True)
+    runtime.apply(version, rebuild=True)
     assert there == [False, False, False], "who dies of it is not followed by what it replaced"
-    runtime.stand()
+    runtime.save_in_force()
     assert left.exists()
 
 
@@ -128,13 +128,13 @@ def test_after_a_lost_lease_all_begins_from_nothing_and_that_is_told(
     dropped: list[bool] = []
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.tell = told.append
+    runtime.log_event = told.append
     runtime.state = replace(runtime.state, started=True, plan=runtime.state.plan + 1)
     monkeypatch.setattr(Nothing, "drop", lambda _self: dropped.append(True), raising=False)
     actuators = SimpleNamespace(
         removal_pending=False, lost_lease=lambda: "no turn for longer than the lease"
     )
-    monkeypatch.setattr(Clothes, "actuators", actuators)
+    monkeypatch.setattr(FakeComponents, "actuators", actuators)
     runtime.handle_lost_lease()
     assert not runtime.state.started
     assert not runtime.steers
@@ -151,11 +151,11 @@ def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
 
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.stand()
+    runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", refused)
     with pytest.raises(CannotRunError, match="the port is taken"):
-        runtime.take(version, anew=True)
-    runtime.stand()
+        runtime.apply(version, rebuild=True)
+    runtime.save_in_force()
     assert (tmp_path / "in-force").exists()
 
 
@@ -163,7 +163,7 @@ FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), Memor
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
-@pytest.mark.parametrize("stage", ["built", "thought through"])
+@pytest.mark.parametrize("stage", ["built", "a first turn"])
 def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goes_on(
     made: Make, version: Version, monkeypatch: pytest.MonkeyPatch, stage: str, fault: Exception
 ) -> None:
@@ -175,12 +175,12 @@ def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goe
     runtime.start(cast("Tasks", None))
     components, state = runtime.components, runtime.state
     if stage == "built":
-        monkeypatch.setattr(regimes, "Components", stumbles)
+        monkeypatch.setattr(runtime_module, "Components", stumbles)
     else:
         monkeypatch.setattr(engine, "turn", stumbles)
     later = replace(version, fingerprint=())
     with pytest.raises(CannotRunError, match=type(fault).__name__) as refused:
-        runtime.take(later, anew=True)
+        runtime.apply(later, rebuild=True)
     assert refused.value.__cause__ is fault
     assert runtime.version is version
     assert (runtime.components, runtime.state) == (components, state)
@@ -196,6 +196,6 @@ def test_overrides_that_the_engine_stumbles_over_are_refused_as_well(
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
     monkeypatch.setattr(engine, "turn", stumbles)
-    with pytest.raises(CannotRunError, match="can't be thought through: IndexError: out of bounds"):
-        runtime.take(replace(version, fingerprint=()), anew=False)
+    with pytest.raises(CannotRunError, match="a first turn failed: IndexError: out of bounds"):
+        runtime.apply(replace(version, fingerprint=()), rebuild=False)
     assert runtime.version is version
