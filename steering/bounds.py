@@ -1,7 +1,7 @@
-"""How far the numbers of this host reach: each bound once, for the files and for what acts.
+"""The limits of numbers on this host (tables, marks, preferences), each defined once.
 
-The configuration refuses what lies beyond, with the key's name; the claim on the kernel, which is
-read from a lease as well, refuses the same. A bound that stood in two places would one day be two.
+The configuration refuses values beyond them, with the key's name. The claim on the kernel, which is
+also read from a lease, refuses the same values.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ TABLES: Final = range(1, U32 + 1)
 SYSTEM_TABLES: Final[Mapping[int, str]] = {253: "`default`", 254: "`main`", 255: "`local`"}
 """RT_TABLE_* in include/uapi/linux/rtnetlink.h."""
 MARKS: Final = range(1, U32 + 1)
-"""0 is the mark of all traffic."""
+"""0 is the mark of all other traffic."""
 MASKS: Final = range(3, U32 + 1)
-"""Of one bit there is no second mark for a site."""
+"""A mask of one bit leaves no second mark for a site."""
 MARK: Final = 0x40
 MASK: Final = 0x7F
-"""The usual marks and the bits they are matched by: those that none of `act.marks.USERS` claims,
-and no mark from 0x40 on has Istio's low bits."""
+"""The default marks and the bits they are matched by: none of `act.marks.USERS` uses them, and no
+mark from 0x40 on has Istio's low bits."""
 PROTOCOLS: Final = range(5, 256)
-"""Below are the kernel's and iproute2's own marks of origin (rtnetlink.h); it is one octet."""
+"""Smaller values are the kernel's and iproute2's (rtnetlink.h); the field is one octet."""
 
 RULES_BEFORE: Final = 3
 RULES_AFTER: Final = 1
-"""Preferences of ours in front of the rule that looks up the steers, and behind it."""
+"""Our preferences before the rule that looks up the steers, and after it."""
 _LOCAL, _MAIN = 0, 32766
-"""Preferences of the rules of the local table and of the main table, behind which nothing is
-steered."""
+"""Preferences of the rules of the local table and of the main table. A rule after the latter steers
+nothing."""
 PRIORITIES: Final = range(_LOCAL + 1 + RULES_BEFORE, _MAIN - RULES_AFTER)
-"""Of the rule that looks up the steers, so that all of ours lie between those two."""
+"""For the rule that looks up the steers, so that all of ours lie between those two."""
 
 INTERFACE: Final = 15
 """Octets of an interface's name (IFNAMSIZ less the final zero)."""
@@ -47,7 +47,7 @@ def marks(mark: int, mask: int, sites: int) -> range:
 
 
 def unfit_mark(mark: int, mask: int, sites: int) -> str | None:
-    """Why not every path can have its mark from this one on; None: it can."""
+    """Why not every path can have a mark, beginning with this one; None: every path can."""
     if mark & ~mask:
         return f"is {mark:#x} and has bits outside the mask {mask:#x}, wanted a mark within it"
     fit = next((i for i, each in enumerate(marks(mark, mask, sites)) if each & ~mask), sites + 1)
@@ -64,8 +64,8 @@ def unfit(
 ) -> str | None:
     """Why this is no address of one host that packets can be sent to; None: it is one.
 
-    A next hop is neither this host nor link-local, other roles may be. A link-local address of
-    IPv4 needs no interface: the kernel finds the one link it is on.
+    A next hop is neither this host nor link-local; addresses in other roles may be. A link-local
+    address of IPv4 needs no interface: the kernel finds the one link it is on.
     """
     if address.is_multicast:
         return "is multicast, wanted one host's address"

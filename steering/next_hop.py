@@ -1,14 +1,14 @@
-"""A next hop as text, in the words of `ip route`: what packets to a site leave this host by.
+"""A next hop as text, in the syntax of `ip route`: how packets to a site leave this host.
 
-An address on a link (`10.255.1.2`), an interface where no address is needed (`dev tun0`), or an
-address that means nothing without one (`via fe80::1 dev eth1`).
+It is an address on a link (`10.255.1.2`), an interface that needs no address (`dev tun0`), or an
+address with its interface (`via fe80::1 dev eth1`).
 """
 
 from __future__ import annotations
 
 
 def written(via: str | None, dev: str | None) -> str | None:
-    """The text of a next hop; None where there is neither address nor interface."""
+    """The text of a next hop; None if it has neither address nor interface."""
     if via is None:
         return None if dev is None else f"dev {dev}"
     return via if dev is None else f"via {via} dev {dev}"
@@ -27,5 +27,5 @@ def parts(hop: str) -> tuple[str | None, str | None]:
 
 
 def words(hop: str) -> str:
-    """What follows the destination in a command."""
+    """The next hop in an `ip route` command, after the destination."""
     return hop if " " in hop else f"via {hop}"

@@ -245,7 +245,7 @@ class Actuators:
             self._remove_pending()
             if self.removal_pending:
                 return Acted()
-        covered = self._renew_lease(now)
+        covered = self._ensure_covered(now)
         by_bgp = self.bgp.apply(
             plan, self._allowed, self.kernel.own_addresses, off=off, covered=covered
         )
@@ -309,7 +309,7 @@ class Actuators:
         self._exclusive.release_all_but([owned.table for owned in (claim, *self.former_claims)])
         return tuple(left)
 
-    def _renew_lease(self, now: Instant) -> bool:
+    def _ensure_covered(self, now: Instant) -> bool:
         """Renew the lease and check the guard. Returns whether there are both."""
         if self._ran_out():
             return False  # the turn took too long: its plan is old, and the next turn starts over

@@ -48,9 +48,9 @@ def turn(
     situation = look(state)
     after = commit(state, situation, *decide(situation))
     moves = steps(before, after)
-    told = tell(before, after, moves)
+    planned = tell(before, after, moves)
     after, alarmed = alarms(after, situation)
-    return after, moves, (*adopted, *judged, *ordered, *proved, *told, *alarmed)
+    return after, moves, (*adopted, *judged, *ordered, *proved, *planned, *alarmed)
 
 
 def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[Event, ...]]:

@@ -43,7 +43,7 @@ DOUBLED = 3
 two, a second would see six probes now and then, one more than without verification."""
 
 
-def weigh(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lost: bool) -> Trial:
+def pair_bad_here(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lost: bool) -> Trial:
     """The trial after a bad answer here and a good one there.
 
     Args:
@@ -53,7 +53,7 @@ def weigh(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lost: bool
         now: this instant.
         lost: it was a loss or an error, which fast probing may have caused.
     """
-    if not lost or _leisurely(layout, trial.eased, at):
+    if not lost or _is_slow(layout, trial.eased, at):
         return trial.pair(bad_here=True, bad_there=False)
     if trial.eased is not None:  # under way when it was decided to ask slowly
         return replace(trial, pairs=trial.pairs + 1)
@@ -61,14 +61,14 @@ def weigh(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lost: bool
     return replace(after, eased=now) if after.hasty >= HASTY else after
 
 
-def ease(trial: Trial, layout: Layout, at: Instant) -> Trial:
+def pair_good_here(trial: Trial, layout: Layout, at: Instant) -> Trial:
     """The trial after a good answer here: a slow one takes back the score of fast probes."""
-    if trial.hasty and _leisurely(layout, trial.eased, at):
+    if trial.hasty and _is_slow(layout, trial.eased, at):
         return replace(trial, score=trial.score - trial.hasty, hasty=0)
     return trial
 
 
-def _leisurely(layout: Layout, since: Instant | None, at: Instant) -> bool:
+def _is_slow(layout: Layout, since: Instant | None, at: Instant) -> bool:
     if layout.fast_interval >= GENTLE:
         return True
     return since is not None and at >= since + GENTLE
@@ -118,12 +118,12 @@ def gap(layout: Layout, ledger: Ledger, a: int, now: Instant, *, proving: bool) 
     return min(DOUBLED * layout.fast_interval, GENTLE) if proving else 0.0
 
 
-def without_haste(item: Round, layout: Layout, ledger: Ledger) -> Round:
+def without_fast_refusals(item: Round, layout: Layout, ledger: Ledger) -> Round:
     """The round without refusals of live probes that were sent fast."""
     known = ledger.backoffs.get(layout.row[item.address])
     if not any(o.live and o.outcome is Outcome.REFUSED for o in item.observations):
         return item
-    if known is None or _leisurely(layout, known.since, item.at):
+    if known is None or _is_slow(layout, known.since, item.at):
         return item
     kept = (o for o in item.observations if not (o.live and o.outcome is Outcome.REFUSED))
     return replace(item, observations=tuple(kept))

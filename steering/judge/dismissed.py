@@ -68,4 +68,4 @@ def dismiss(draft: Draft, a: int, because: str) -> None:
     )
     own(draft.book, "levels")[:, a, 0] = 0
     draft.signals[a, 0] = Signal.REJECTED
-    draft.tell("rejected", a, because)
+    draft.add_event("rejected", a, because)

@@ -132,7 +132,7 @@ class Draft:
         rows = self.layout.group_of == group
         self.probe_fast(rows if self.layout.operators == 1 else rows | self.layout.sample)
 
-    def tell(
+    def add_event(
         self,
         event: str,
         a: int,

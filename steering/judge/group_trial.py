@@ -94,7 +94,7 @@ def begin(draft: Draft, group: int) -> None:
         draft.group_trials[group] = GroupTrial(trial=trial, failed=frozenset())
         draft.probe_group_fast(group)
         because = f"bogus answers from its {len(rows)} addresses together: trial against "
-        _tell(draft, "suspected", group, because + draft.layout.paths[first])
+        _report(draft, "suspected", group, because + draft.layout.paths[first])
 
 
 def pair_group(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
@@ -125,7 +125,7 @@ def try_groups(draft: Draft) -> None:
             draft.probe_fast(rows)
             continue
         else:
-            _tell(
+            _report(
                 draft,
                 "rejected",
                 group,
@@ -149,7 +149,7 @@ def _goes_on(trial: Trial, now: Instant) -> bool:
     return trial.pairs < enough and now - trial.since < LONGEST
 
 
-def _tell(draft: Draft, event: str, group: int, because: str) -> None:
+def _report(draft: Draft, event: str, group: int, because: str) -> None:
     first = draft.layout.targets[int(np.argmax(draft.layout.group_of == group))]
     draft.events.append(Event(event=event, because=because, upstream=first.upstream, path=LOCAL))
 

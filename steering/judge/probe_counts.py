@@ -223,7 +223,7 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
         draft.meet(key, instance)
     if sight is Sight.ANOTHER:
         _begin_anew(draft, a, p)
-        draft.tell(
+        draft.add_event(
             "instance_changed",
             a,
             "three answers in a row had another NSID: earlier counts are dropped",
@@ -232,7 +232,7 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
             now=instance.name,
         )
     elif sight is Sight.MIXED:
-        draft.tell(
+        draft.add_event(
             "instances_mixed",
             a,
             "too many NSIDs, or changes of them, to tell instances apart: for a day all answers"

@@ -29,7 +29,7 @@ def settle(draft: Draft) -> Ledger:
     for a, p in np.argwhere(book.health != was).tolist() if book.health is not was else ():
         before, after = Health(int(was[a, p])), Health(int(book.health[a, p]))
         keep_books(draft, a, p, before, after)
-        _tell(draft, a, p, before, after)
+        _report(draft, a, p, before, after)
     calm = (book.health[:, 0] <= Health.HEALTHY) & (book.run[:, 0] >= WELL)
     calm &= ~(book.curious_until > draft.now) & ~np.isnan(book.first_bad)
     if calm.any():
@@ -103,19 +103,19 @@ def _date(draft: Draft, a: int, after: Health) -> None:
         own(book, "worst")[a] = np.nan
 
 
-def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
+def _report(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
     why = reason(draft.book, draft.layout, a, p, draft.now)
     if p == 0 and after is Health.FAILING and a in draft.confirmed_by:
         why = f"{draft.confirmed_by[a]}; {why}" if why else draft.confirmed_by[a]
-    draft.tell("health_changed", a, why, p, was=before.word, now=after.word)
+    draft.add_event("health_changed", a, why, p, was=before.word, now=after.word)
     if p:
         return
     if after is Health.SUSPECT:
-        draft.tell("suspected", a, why)
+        draft.add_event("suspected", a, why)
     elif after is Health.FAILING:
-        draft.tell("confirmed", a, why)
+        draft.add_event("confirmed", a, why)
     elif after is Health.HEALTHY and breached(draft.layout, a, before):
-        draft.tell("recovered", a, "enough clean answers, and the hold is over")
+        draft.add_event("recovered", a, "enough clean answers, and the hold is over")
 
 
 def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:

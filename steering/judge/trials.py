@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steering.judge import failed_names
-from steering.judge.backoff import ease, weigh
+from steering.judge.backoff import pair_bad_here, pair_good_here
 from steering.judge.copy_on_write import own
 from steering.judge.dismissed import dismiss
 from steering.judge.edit import Draft
@@ -31,10 +31,10 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         return
     if here and not there:
         lost = seen[0].verdict is not Verdict.BOGUS
-        draft.trials[a] = weigh(trial, draft.layout, item.at, draft.now, lost=lost)
+        draft.trials[a] = pair_bad_here(trial, draft.layout, item.at, draft.now, lost=lost)
     else:
         after = trial.pair(bad_here=here, bad_there=there)
-        draft.trials[a] = after if here else ease(after, draft.layout, item.at)
+        draft.trials[a] = after if here else pair_good_here(after, draft.layout, item.at)
 
 
 def bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:

@@ -18,7 +18,7 @@ from steering.act.kernel.foreign_rules import foreign_rule_from
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import GETRULE, rules_of
 from steering.act.preflight import Blame, preflight
-from steering.agent import kernel_paths as looking
+from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Round
 
@@ -165,7 +165,7 @@ def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: KernelPaths, 
     assert ways.leads(LOCAL, IPV4[0])  # the local path is what the host's own rules make it
     now = time.monotonic()
     assert ways.unasked(now) == ""
-    said = ways.unasked(now + looking.UNPROBED)
+    said = ways.unasked(now + kernel_paths_module.UNPROBED)
     assert "no site can be probed over ipv4" in said
     assert f"pao, fra: the rule `100: from all ipproto {kind} dport 53 lookup 78`" in said
 

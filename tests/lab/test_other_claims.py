@@ -16,7 +16,7 @@ from steering.act.kernel.claim import Claim
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch
-from steering.agent import actuators as handling
+from steering.agent import actuators as actuators_module
 from steering.agent.actuators import Actuators
 from steering.config import Config, check
 from steering.config.yaml_file import parse
@@ -49,7 +49,7 @@ class Killed(Exception):  # noqa: N818
     """What a kill -9 is to the process that it ends."""
 
 
-class Watchman:
+class FakeGuard:
     """A guard that is there. What it would do is tried apart from it."""
 
     def __init__(self, **_where: object) -> None: ...
@@ -93,7 +93,7 @@ def _sent(
 def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
     made = Fate()
     monkeypatch.setattr(KernelActuator, "_send", partialmethod(_sent, made))
-    monkeypatch.setattr(handling, "GuardClient", Watchman)
+    monkeypatch.setattr(actuators_module, "GuardClient", FakeGuard)
     return made
 
 
@@ -205,7 +205,7 @@ def test_a_lease_that_cannot_be_written_takes_up_no_other_claim(
     assert run("ip -d route show table all proto 53") == before
     assert "No space left" in actuators.problems[0]
     monkeypatch.undo()
-    monkeypatch.setattr(handling, "GuardClient", Watchman)
+    monkeypatch.setattr(actuators_module, "GuardClient", FakeGuard)
     turn(actuators)
     turn(actuators)
     assert actuators.former_claims == ()

@@ -14,7 +14,7 @@ from test_kernel_diff import CLAIM
 from steering.act.kernel.bypass import Bypass, Bypasses
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Does, Flow, ForeignRule
-from steering.agent import kernel_paths as looking
+from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import BATCH, PAUSE_FACTOR, UNPROBED, KernelPaths
 from steering.decide.reasons import because
 from steering.model import (
@@ -143,7 +143,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(looking, "time", made)
+    monkeypatch.setattr(kernel_paths_module, "time", made)
     return made
 
 
@@ -413,4 +413,4 @@ def test_a_family_that_has_no_route_is_known_at_once_and_forgotten_a_little_late
     assert "over ipv4" in ways.unasked(later)
     assert "ipv6" not in ways.unasked(later), "its ten seconds begin when it has a route again"
     assert "over ipv4" not in ways.unasked(later, {Family.IPV4})
-    assert ways.routeless(time.monotonic() + looking.RETURNING) == frozenset()
+    assert ways.routeless(time.monotonic() + kernel_paths_module.RETURNING) == frozenset()

@@ -1,4 +1,4 @@
-"""What somebody took out of the kernel is counted when it is back, and told of once a minute."""
+"""What others removed from the kernel is counted when it is back, with an event once a minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(placed: Expected, what: Route | Rule) -> None:
     placed.carried_out(Change(act=ChangeKind.ADD, what=what))
 
 
-def test_what_is_put_in_twice_had_been_taken_out() -> None:
+def test_what_is_installed_twice_had_been_removed() -> None:
     placed = Expected()
     for what in (ONE, RULE):
         add(placed, what)
@@ -36,7 +36,7 @@ def test_what_was_found_right_counts_as_well() -> None:
     assert placed.lost() == (RULE,)
 
 
-def test_our_own_changes_are_nobodys_meddling() -> None:
+def test_our_own_changes_are_not_counted() -> None:
     placed = Expected()
     add(placed, ONE)
     placed.carried_out(Change(act=ChangeKind.REPLACE, what=OTHER))
@@ -49,7 +49,7 @@ def test_our_own_changes_are_nobodys_meddling() -> None:
     assert placed.lost() == ()
 
 
-def test_a_fight_is_counted_and_told_of_once_a_minute() -> None:
+def test_repeated_removals_are_counted_with_an_event_once_a_minute() -> None:
     external_changes = ExternalChanges()
     assert external_changes.events(0.0) == ()
     told: list[Event] = []

@@ -1,4 +1,4 @@
-"""A restart is no word for changed files: what was in force goes on, within a lease."""
+"""A restart does not approve changed files: within a lease the version in force goes on."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_without_a_lease_or_beyond_it_the_files_count(config: Path) -> None:
     assert in_force.load(files) is files
 
 
-def test_what_is_spent_is_gone(config: Path) -> None:
+def test_a_removed_version_is_gone(config: Path) -> None:
     in_force.save(config.parent, version(config))
     leased(config.parent)
     in_force.remove(config.parent)
@@ -132,7 +132,7 @@ def test_what_cannot_be_written_leaves_no_older_version(
     assert in_force.load(taken) is taken
     (config.parent / "policies" / "gtld.yaml").write_text(policy(letters=3))
     files = version(config)
-    assert in_force.load(files) is files, "what was given up comes back at no restart"
+    assert in_force.load(files) is files, "an older version does not come back with a restart"
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,7 @@ def test_a_damaged_file_is_no_version(config: Path, damage: bytes) -> None:
 @pytest.mark.parametrize(
     ("seen", "until"), [(math.inf, None), (math.nan, None), (1, 10**400)], ids=["inf", "nan", "int"]
 )
-def test_a_number_that_counts_nothing_is_no_version(
-    config: Path, seen: float, until: int | None
-) -> None:
+def test_an_impossible_number_is_no_version(config: Path, seen: float, until: int | None) -> None:
     in_force.save(config.parent, version(config))
     leased(config.parent)
     file = config.parent / "in-force"
@@ -183,7 +181,7 @@ def test_what_another_program_left_is_no_version(config: Path, key: str) -> None
     assert in_force.load(files) is not files, "it was the damage"
 
 
-def test_anchors_that_are_rubbish_now_are_no_reason_to_stop(config: Path) -> None:
+def test_anchors_that_are_faulty_now_are_no_reason_to_stop(config: Path) -> None:
     in_force.save(config.parent, version(config))
     leased(config.parent)
     files = replace(change(config), fingerprint=())
@@ -191,7 +189,7 @@ def test_anchors_that_are_rubbish_now_are_no_reason_to_stop(config: Path) -> Non
     assert in_force.load(files) is files
 
 
-def test_what_somebody_else_may_have_written_is_no_version(config: Path) -> None:
+def test_what_another_user_may_have_written_is_no_version(config: Path) -> None:
     in_force.save(config.parent, version(config))
     leased(config.parent)
     file, files = config.parent / "in-force", change(config)

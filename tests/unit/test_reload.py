@@ -1,4 +1,4 @@
-"""Files that change: read when they lie still, taken whole or not at all, or held for a word."""
+"""Changed files: read when they are stable, applied whole or not at all, or held for approval."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class FakeApplier:
 
 @dataclass
 class Desk:
-    """An operator's files, and the agent that looks at them."""
+    """An operator's files, and the part of the agent that checks them."""
 
     config: Path
     applier: FakeApplier
@@ -111,13 +111,13 @@ def desk(tmp_path: Path) -> Desk:
 
 
 @pytest.mark.parametrize("stage", ["load", "override_changes"])
-def test_text_that_we_stumble_over_is_rejected_and_ends_nothing(
+def test_text_that_raises_is_rejected_and_ends_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    def stumbles(*_: object, **__: object) -> None:
+    def raises(*_: object, **__: object) -> None:
         raise TypeError("expected text")
 
-    monkeypatch.setattr(reload, stage, stumbles)
+    monkeypatch.setattr(reload, stage, raises)
     desk.write(other())
     desk.look()
     assert desk.applier.told == ["config_rejected"]
@@ -134,7 +134,7 @@ def other(hold: str = "11s") -> str:
 
 
 @pytest.mark.parametrize("stage", ["ended_by", "apply"])
-def test_what_cannot_be_thought_through_or_built_is_rejected_with_an_alarm_and_not_tried_again(
+def test_what_cannot_be_tried_or_built_is_rejected_with_an_alarm_and_not_tried_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     tried: list[str] = []
@@ -155,7 +155,7 @@ def test_what_cannot_be_thought_through_or_built_is_rejected_with_an_alarm_and_n
     assert desk.applier.told == ["config_rejected"]
     assert "priority: 32765; the last good version stays in force" in desk.reload.problem(1e9)
     assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
-    assert desk.applier.saved[-1] == was.fingerprint, "a restart goes on by what is in force"
+    assert desk.applier.saved[-1] == was.fingerprint, "a restart goes on with what is in force"
     monkeypatch.undo()
     desk.write(other("12s"))
     desk.look()
@@ -170,7 +170,7 @@ def test_files_that_do_not_change_are_not_read_again(
     assert not desk.applier.events
 
 
-def test_a_change_is_taken_at_the_second_look_and_told_as_a_difference(desk: Desk) -> None:
+def test_a_change_is_applied_at_the_second_check_and_logged_as_a_difference(desk: Desk) -> None:
     desk.write(other())
     desk.look(1)
     assert not desk.applier.applied, "it may be half a file"
@@ -210,7 +210,7 @@ def test_files_that_change_while_they_are_read_are_read_again(
     assert desk.applier.version.setup.policies[0].recover.hold == 12
 
 
-def test_an_override_alone_needs_nothing_built_anew(desk: Desk) -> None:
+def test_an_override_alone_rebuilds_nothing(desk: Desk) -> None:
     (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
     desk.look()
     assert desk.applier.applied == [False]
@@ -218,7 +218,7 @@ def test_an_override_alone_needs_nothing_built_anew(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("number", "held"), [(1, False), (2, True)])
-def test_one_override_that_went_is_a_word_and_several_at_once_may_be_a_lost_directory(
+def test_one_removed_override_is_an_order_and_several_at_once_may_be_a_lost_directory(
     desk: Desk, number: int, held: bool
 ) -> None:
     folder = desk.policy.parent / "overrides.d"
@@ -251,7 +251,7 @@ def test_a_directory_of_overrides_may_be_missing_and_a_directory_of_policies_not
     assert desk.ok == 0.0
 
 
-def test_a_faulty_file_changes_nothing_and_every_problem_is_told_once(desk: Desk) -> None:
+def test_a_faulty_file_changes_nothing_and_every_problem_is_logged_once(desk: Desk) -> None:
     good = desk.policy.read_text()
     desk.write(other() + "nonsense: 1\nserial: sideways\n")
     desk.look(4)
@@ -266,7 +266,7 @@ def test_a_faulty_file_changes_nothing_and_every_problem_is_told_once(desk: Desk
     assert (desk.reload.rejected, desk.ok) == ("", 1.0)
 
 
-def test_rubbish_among_the_anchors_is_a_fault_of_the_files(desk: Desk) -> None:
+def test_faulty_anchors_are_a_fault_of_the_files(desk: Desk) -> None:
     anchors = desk.config.parent / "anchors"
     anchors.write_text("gtld. IN DS 1 13 2 " + "00" * 32 + "\n")
     desk.config.write_text(desk.config.read_text() + "trust_anchors: anchors\n")
@@ -281,7 +281,7 @@ def test_rubbish_among_the_anchors_is_a_fault_of_the_files(desk: Desk) -> None:
     assert "anchors:" in desk.reload.rejected
 
 
-def test_what_cannot_be_had_here_is_rejected_and_tried_again_when_asked(desk: Desk) -> None:
+def test_what_this_host_lacks_is_rejected_and_tried_again_when_asked(desk: Desk) -> None:
     desk.applier.refuses = "status: port 9353 can't be listened on"
     desk.write(other())
     desk.look(4)
@@ -289,7 +289,7 @@ def test_what_cannot_be_had_here_is_rejected_and_tried_again_when_asked(desk: De
     assert desk.counted("rejected") == 1.0
     desk.applier.refuses = ""
     desk.look(3)
-    assert not desk.applier.applied, "nobody said that anything is better now"
+    assert not desk.applier.applied, "no operator said that anything is better now"
     desk.look(1, asked=True)
     assert desk.applier.applied == [True]
     assert not desk.reload.rejected
@@ -303,7 +303,7 @@ def test_more_than_half_of_the_steers_are_most(gone: int, of: int, held: bool) -
     assert Ended(gone=("a",) * gone, of=of).most is held
 
 
-def test_what_would_end_most_steers_waits_and_passes_by_a_word_for_it(desk: Desk) -> None:
+def test_what_would_end_most_steers_waits_until_it_is_approved(desk: Desk) -> None:
     desk.applier.would_end = STEERS
     desk.write(other())
     desk.look(5)
@@ -318,11 +318,11 @@ def test_what_would_end_most_steers_waits_and_passes_by_a_word_for_it(desk: Desk
     desk.look(1)
     assert desk.applier.applied == [True]
     assert approval.waiting(desk.config.parent) is None
-    assert not approval.accepted(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert not approval.accepted(desk.config.parent, fingerprint(desk.config)), "it is used once"
     assert not desk.reload.held
 
 
-def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
+def test_an_approval_of_other_files_approves_nothing(desk: Desk) -> None:
     desk.applier.would_end = STEERS
     desk.write(other())
     desk.look()
@@ -332,16 +332,16 @@ def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
     assert not desk.applier.applied
 
 
-def test_what_a_command_put_in_place_whole_is_taken_at_the_first_look(desk: Desk) -> None:
+def test_files_that_a_command_marked_as_whole_are_applied_at_the_first_check(desk: Desk) -> None:
     desk.write(other())
     approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
     assert desk.applier.applied == [True]
-    assert not approval.whole(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert not approval.whole(desk.config.parent, fingerprint(desk.config)), "it is used once"
 
 
-def test_files_that_are_whole_wait_for_a_word_like_others(desk: Desk) -> None:
-    """A policy changed beside an override that a command put there is nobody's word."""
+def test_whole_files_wait_for_approval_like_others(desk: Desk) -> None:
+    """A policy that changed beside an override by a command is not approved."""
     desk.applier.would_end = STEERS
     desk.write(other())
     approval.mark_whole(desk.config.parent, fingerprint(desk.config))
@@ -377,7 +377,7 @@ def test_it_waits_for_as_long_as_that_is_what_it_would_do(
     assert approval.waiting(desk.config.parent) is None
 
 
-def test_fewer_steers_that_would_still_end_are_told_in_the_alarm_alone(desk: Desk) -> None:
+def test_fewer_steers_that_would_still_end_show_in_the_alarm_alone(desk: Desk) -> None:
     desk.applier.would_end = STEERS
     desk.write(other())
     desk.look()
@@ -402,13 +402,13 @@ def test_a_full_runtime_directory_holds_all_the_same(
     assert not desk.applier.applied
 
 
-def test_a_word_from_before_the_start_is_forgotten(desk: Desk) -> None:
+def test_an_approval_from_before_the_start_is_removed(desk: Desk) -> None:
     approval.accept(desk.config.parent, fingerprint(desk.config))
     Reload(desk.config, desk.applier, Meters())
     assert not approval.accepted(desk.config.parent, fingerprint(desk.config))
 
 
-def test_files_changed_between_the_start_and_the_first_look_are_seen(desk: Desk) -> None:
+def test_files_changed_between_the_start_and_the_first_check_are_seen(desk: Desk) -> None:
     before: Fingerprint = fingerprint(desk.config)
     applier = FakeApplier(Version.of(load(desk.config), before))
     desk.write(other())
@@ -418,13 +418,13 @@ def test_files_changed_between_the_start_and_the_first_look_are_seen(desk: Desk)
     assert applier.applied == [True]
 
 
-def test_a_version_outlives_a_restart_when_the_files_are_dealt_with_and_not_before(
+def test_a_version_outlives_a_restart_when_the_files_are_handled_and_not_before(
     desk: Desk,
 ) -> None:
     before = desk.applier.version.fingerprint
     desk.write(other())
     desk.look(1)
-    assert not desk.applier.saved, "who dies of it now is followed by one that goes by the files"
+    assert not desk.applier.saved, "after a crash by it now the next agent uses the files"
     desk.look(1)
     assert desk.applier.saved == [fingerprint(desk.config)] != [before]
 
@@ -444,11 +444,11 @@ def test_files_that_are_the_same_or_rejected_or_held_let_the_version_outlive_a_r
     assert desk.applier.told == ["config_rejected", "config_held"]
 
 
-# --- files that move, hang, or never lie still --------------------------------------------------
+# --- files that change, hang, or are never stable ------------------------------------------------
 
 
 def unstable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the files have been moving for long enough to be read all the same."""
+    """From now on the files have been changing for long enough to be read all the same."""
     monkeypatch.setattr(reload, "UNSTABLE", 0.0)
     desk.look(1)
 
@@ -457,7 +457,7 @@ def touched(file: Path, times: int) -> None:
     os.utime(file, (times, times))
 
 
-def test_who_touches_a_file_all_the_time_keeps_nobody_else_from_being_heard(
+def test_a_file_that_is_touched_all_the_time_prevents_no_change(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
@@ -471,7 +471,7 @@ def test_who_touches_a_file_all_the_time_keeps_nobody_else_from_being_heard(
     assert desk.applier.applied == [False]
 
 
-def test_what_says_something_else_when_it_is_read_again_is_not_taken(
+def test_files_with_another_content_when_read_again_are_not_applied(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds = iter(range(11, 60))
@@ -545,7 +545,7 @@ def test_a_stuck_thread_does_not_keep_the_process_from_its_end() -> None:
     assert ran.stdout == "ended\n"
 
 
-def test_after_a_long_reading_there_is_as_long_a_rest(
+def test_after_a_long_reading_there_is_as_long_a_pause(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(path: Path, *, reading: Validation) -> object:
@@ -566,7 +566,7 @@ def test_after_a_long_reading_there_is_as_long_a_rest(
     assert time.monotonic() - started >= 0.15
 
 
-def test_nothing_said_of_the_files_is_longer_than_people_read(desk: Desk) -> None:
+def test_no_message_about_the_files_is_too_long_to_read(desk: Desk) -> None:
     folder = desk.policy.parent / "overrides.d"
     folder.mkdir()
     lines = "".join(f"{'k' * 300}{number}: x\n" for number in range(2000))

@@ -1,4 +1,4 @@
-"""What is remembered outlives the agent that knew it, whatever happens to the file."""
+"""The memory outlives the agent, whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def test_a_move_waits_for_a_disk_that_hangs_and_then_no_longer(
     assert memory == kept.memory
 
 
-def test_a_move_is_made_when_it_is_written_down(
+def test_a_move_is_made_when_it_is_written(
     tmp_path: Path, used: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[bool] = []
@@ -328,7 +328,7 @@ def test_killed_between_two_writes_it_leaves_one_or_the_other(tmp_path: Path) ->
         assert len(set(found.memory.worn.values())) == 1
 
 
-def test_what_no_policy_names_any_more_is_passed_over(used: State, tmp_path: Path) -> None:
+def test_what_no_policy_names_any_more_is_left_out(used: State, tmp_path: Path) -> None:
     keep(RestartState(tmp_path), used)
     memory = RestartState(tmp_path).memory
     assert memory is not None

@@ -1,4 +1,4 @@
-"""What is in force is left for a successor when the files are dealt with, and at no other time."""
+"""The version in force is saved for a restart when the files are handled, and at no other time."""
 
 from __future__ import annotations
 
@@ -86,17 +86,17 @@ def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
-def test_the_first_turn_alone_leaves_nothing_to_go_on_with(tmp_path: Path, made: Make) -> None:
+def test_the_first_turn_alone_saves_no_version(tmp_path: Path, made: Make) -> None:
     left = tmp_path / "in-force"
     left.write_text("of before")
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    assert not left.exists(), "who dies now is followed by one that goes by the files"
+    assert not left.exists(), "after a crash now the next agent uses the files"
     runtime.save_in_force()
     assert left.exists()
 
 
-def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> None:
+def test_it_is_saved_once_and_not_at_every_check(tmp_path: Path, made: Make) -> None:
     left = tmp_path / "in-force"
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
@@ -106,7 +106,7 @@ def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> No
     assert not left.exists()
 
 
-def test_an_older_version_is_spent_before_another_one_is_taken(
+def test_an_older_version_is_removed_before_another_one_is_applied(
     tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = tmp_path / "in-force"
@@ -116,12 +116,14 @@ def test_an_older_version_is_spent_before_another_one_is_taken(
     runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", lambda *_: there.append(left.exists()))
     runtime.apply(version, rebuild=True)
-    assert there == [False, False, False], "who dies of it is not followed by what it replaced"
+    assert there == [False, False, False], (
+        "after a crash by it the next agent does not use the older one"
+    )
     runtime.save_in_force()
     assert left.exists()
 
 
-def test_after_a_lost_lease_all_begins_from_nothing_and_that_is_told(
+def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
     made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Event] = []
@@ -138,12 +140,12 @@ def test_after_a_lost_lease_all_begins_from_nothing_and_that_is_told(
     runtime.handle_lost_lease()
     assert not runtime.state.started
     assert not runtime.steers
-    assert dropped, "what was asked before is not counted"
+    assert dropped, "answers to earlier probes are not counted"
     assert [event.event for event in told] == ["lease_lost"]
     assert "no turn for longer" in told[0].because
 
 
-def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
+def test_a_version_that_cannot_be_applied_leaves_the_one_in_force(
     tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
@@ -164,10 +166,10 @@ FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), Memor
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
 @pytest.mark.parametrize("stage", ["built", "a first turn"])
-def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goes_on(
+def test_any_error_with_a_version_refuses_it_and_the_one_before_goes_on(
     made: Make, version: Version, monkeypatch: pytest.MonkeyPatch, stage: str, fault: Exception
 ) -> None:
-    def stumbles(*_: object, **__: object) -> None:
+    def raises(*_: object, **__: object) -> None:
         raise fault
 
     turns: list[Version] = []
@@ -175,27 +177,27 @@ def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goe
     runtime.start(cast("Tasks", None))
     components, state = runtime.components, runtime.state
     if stage == "built":
-        monkeypatch.setattr(runtime_module, "Components", stumbles)
+        monkeypatch.setattr(runtime_module, "Components", raises)
     else:
-        monkeypatch.setattr(engine, "turn", stumbles)
+        monkeypatch.setattr(engine, "turn", raises)
     later = replace(version, fingerprint=())
     with pytest.raises(CannotRunError, match=type(fault).__name__) as refused:
         runtime.apply(later, rebuild=True)
     assert refused.value.__cause__ is fault
     assert runtime.version is version
     assert (runtime.components, runtime.state) == (components, state)
-    assert turns == [version], "of the start: there was no turn by the other one"
+    assert turns == [version], "that of the start: there was no turn with the other one"
 
 
-def test_overrides_that_the_engine_stumbles_over_are_refused_as_well(
+def test_overrides_that_raise_in_the_engine_are_refused_as_well(
     made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumbles(*_: object, **__: object) -> None:
+    def raises(*_: object, **__: object) -> None:
         raise IndexError("out of bounds")
 
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    monkeypatch.setattr(engine, "turn", stumbles)
+    monkeypatch.setattr(engine, "turn", raises)
     with pytest.raises(CannotRunError, match="a first turn failed: IndexError: out of bounds"):
         runtime.apply(replace(version, fingerprint=()), rebuild=False)
     assert runtime.version is version

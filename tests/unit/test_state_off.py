@@ -1,4 +1,4 @@
-"""The off switch that lasts is found by a thread, and thrown where loop and guard look."""
+"""The off switch in `state` is found by a thread, and engaged where loop and guard look."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def until(true: Callable[[], object]) -> None:
 
 @dataclass
 class Host:
-    """The two directories, and who looks."""
+    """The two directories, and the threads that look."""
 
     state: Path
     runtime: Path
@@ -73,7 +73,7 @@ def test_one_that_was_not_is_on(host: Host) -> None:
     assert not host.switch.engaged()
 
 
-def test_a_switch_made_by_hand_is_found_and_one_released_is_not_thrown_again(host: Host) -> None:
+def test_a_switch_made_by_hand_is_found_and_one_released_is_not_engaged_again(host: Host) -> None:
     kept = host.look()
     kept.wait(5.0)
     for text in (b"", b"\xff", json.dumps({"time": 1, "by": "me", "reason": "x"}).encode()):
@@ -129,7 +129,7 @@ def test_no_answer_means_off_but_within_a_lease(
     until(lambda: not kept.problem(time.monotonic()))
 
 
-def test_what_can_no_longer_be_looked_at_changes_nothing(host: Host) -> None:
+def test_what_can_no_longer_be_read_changes_nothing(host: Host) -> None:
     kept = host.look()
     kept.wait(5.0)
     (host.state / "off").symlink_to("off")

@@ -1,4 +1,4 @@
-"""Tasks side by side: one can give way to another, and the first that fails ends them all."""
+"""Parallel tasks: one can be replaced by another, and the first that fails ends them all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_bug_in_one_ends_all_and_is_raised() -> None:
     assert ended == ["steady"]
 
 
-def test_what_gives_way_ends_nothing_but_itself() -> None:
+def test_a_replaced_task_ends_no_other() -> None:
     seen: list[str] = []
 
     async def work(name: str) -> None:
@@ -63,7 +63,7 @@ def test_what_gives_way_ends_nothing_but_itself() -> None:
     assert seen == ["first", "third", "second"]
 
 
-def test_a_bug_in_what_gave_way_ends_all_the_same() -> None:
+def test_a_bug_in_a_replaced_task_ends_all() -> None:
     async def spiteful() -> None:
         try:
             await asyncio.Event().wait()
@@ -81,7 +81,7 @@ def test_a_bug_in_what_gave_way_ends_all_the_same() -> None:
         asyncio.run(story())
 
 
-def test_descriptors_wake_until_nobody_hears_them() -> None:
+def test_descriptors_wake_until_they_are_watched_no_more() -> None:
     heard: list[bytes] = []
 
     async def story() -> None:
