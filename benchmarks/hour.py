@@ -100,15 +100,15 @@ class Listening:
         """What came in a twentieth of a second."""
         await asyncio.sleep(0.05)
         now = time.monotonic()
-        told = self.dnstap.listen(now)
+        told = self.dnstap.read(now)
         assert not told, told
-        facts = Facts(wall=time.time(), heard=self.dnstap.hear({}, now))
+        facts = Facts(wall=time.time(), heard=self.dnstap.evidence({}, now))
         self._world, steps, events = engine.turn(self._world, facts, now)
         self.suspected += sum(event.event == "suspected" for event in events)
         self.moves += len(steps)
         self.longest_gap = max(self.longest_gap, self.dnstap.longest_gap)
-        if self.dnstap.tap.pid:
-            self.memory.append(feed.resident(self.dnstap.tap.pid))
+        if self.dnstap.reader.pid:
+            self.memory.append(feed.resident(self.dnstap.reader.pid))
 
 
 async def _listen(file: Path, keys: Path, frames: int, rate: float) -> dict[str, float]:

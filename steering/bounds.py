@@ -17,7 +17,7 @@ TABLES: Final = range(1, U32 + 1)
 SYSTEM_TABLES: Final[Mapping[int, str]] = {253: "`default`", 254: "`main`", 255: "`local`"}
 """RT_TABLE_* in include/uapi/linux/rtnetlink.h."""
 MARKS: Final = range(1, U32 + 1)
-"""0 is the mark of all traffic."""
+"""0 is the mark of all other traffic."""
 MASKS: Final = range(3, U32 + 1)
 """One bit would leave no second mark for a site."""
 MARK: Final = 0x40
@@ -34,7 +34,7 @@ _LOCAL, _MAIN = 0, 32766
 """Preferences of the rules that look up the local and the main table. After the latter nothing is
 steered."""
 PRIORITIES: Final = range(_LOCAL + 1 + RULES_BEFORE, _MAIN - RULES_AFTER)
-"""Of the rule that looks up the steers, so that all of ours lie between those two."""
+"""For the rule that looks up the steers, so that all of ours lie between those two."""
 
 INTERFACE: Final = 15
 """Octets of an interface's name (IFNAMSIZ minus the final zero)."""

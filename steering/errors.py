@@ -1,4 +1,4 @@
-"""Why a command did not do what it was asked to, and whose fault that is: the exit code."""
+"""The error of a command: its reasons, and an exit code that says whose fault it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ FINE, FAILED, WRONG_INPUT, NOT_PERMITTED = 0, 1, 2, 3
 
 
 class CommandError(Exception):
-    """An expected end of a command that did not do its work, and what to say of it."""
+    """An expected failure of a command, with its exit code and the reasons to print."""
 
     def __init__(self, code: int, *reasons: str) -> None:
         super().__init__("\n".join(reasons))
@@ -16,5 +16,5 @@ class CommandError(Exception):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """What is printed."""
+        """The lines to print."""
         return tuple(f"steering: {reason}" for reason in self.reasons)

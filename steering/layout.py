@@ -1,7 +1,7 @@
-"""What is watched, numbered: every address of every policy, over every path.
+"""The index of all that is measured: every address of every policy, over every path.
 
-The thinking part works on arrays of shape (addresses, paths). This is the one place that
-says which row and which column is what; path 0 is always the local one.
+judge and decide work on arrays of shape (addresses, paths). Only this module assigns rows to
+addresses and columns to paths. Path 0 is always the local one.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from steering.judge.buckets import scale_for
 from steering.model import LOCAL, Family, Seconds, Target, Verdict
 
 CLASSES: tuple[Verdict, ...] = (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
-"""The classes of failure that have buckets of their own, in array order."""
+"""The classes of failure with buckets of their own, in array order."""
 
 NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03)
-"""The tolerated share of each class: packets get lost, signatures do not."""
+"""The tolerated share of each class. Packets get lost; signatures do not fail by themselves."""
 
 FAMILIES = (0, 1)
 """IPv4 and IPv6, as numbered in `Layout.family_of`."""
 
 SAMPLE = 96
-"""Addresses that can be asked fast beside those in question."""
+"""Addresses that can be probed fast beside those in question."""
 LEAST = 3
-"""Addresses of an operator and family that say how he does."""
+"""Addresses of one operator and family that are enough to judge it."""
 
 FRESH_ROUNDS = 3
-"""After this many slow rounds without an answer that counts, nothing is known."""
+"""After this many slow rounds without an answer that counts, the state is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layout:
-    """Rows, columns, and what the policies say of each."""
+    """Rows, columns, and the policies' settings for each."""
 
     site: str
     acts: bool
-    """Whether decisions are carried out; where not, they are told as what would be done."""
+    """Decisions are carried out. If not, they are reported as what would be done."""
     compares: bool
-    """Whether the sites are asked as well; where not, nothing is known but the local path."""
+    """The sites are probed as well. If not, only the local path is measured."""
     targets: tuple[Target, ...]
     policies: tuple[Policy, ...]
     paths: tuple[str, ...]
@@ -59,8 +59,8 @@ class Layout:
     """(A,) number of the operator: policies that name the same one count as one."""
     operators: int
     sample: NDArray[np.bool_]
-    """(A,) the addresses by which the operators are judged when all are asked at once
-    (`common_cause`): of each, and of each family, as many as can be."""
+    """(A,) the addresses by which the operators are judged when all are probed at once
+    (`common_cause`): as many of each operator and family as possible."""
     family_of: NDArray[np.int64]
     """(A,) 0: IPv4, 1: IPv6."""
     group_of: NDArray[np.int64]
@@ -68,7 +68,7 @@ class Layout:
     order: NDArray[np.int64]
     """(A, P) the policy's rank of a site for this address, from 0; -1: not to be used."""
     hop: NDArray[np.bool_]
-    """(A, P) whether a site has a next hop of the address's family, liked by the policy or not."""
+    """(A, P) whether a site has a next hop of the address's family, used by the policy or not."""
     acts_on: NDArray[np.bool_]
     """(3, A) whether the policy counts this class as a breach."""
     acts_on_stale: NDArray[np.bool_]
@@ -78,7 +78,7 @@ class Layout:
     epoch: NDArray[np.bool_]
     """(A,) whether serials are UNIX seconds."""
     lag_limit: NDArray[np.float64]
-    """(A,) the policy's limit of serial lag in seconds; NaN: by what the other paths show."""
+    """(A,) the policy's limit of serial lag in seconds; NaN: derived from the other paths."""
     life_limit: NDArray[np.float64]
     """(A,) the policy's least remaining signature lifetime in seconds; NaN likewise."""
     at_most: NDArray[np.int64]
@@ -89,11 +89,11 @@ class Layout:
     estimate: NDArray[np.float64]
     """(A,) queries per second by the policy's estimate, its total spread evenly; NaN: none."""
     gradual: NDArray[np.bool_]
-    """(A,) whether one address goes back before the others of its group."""
+    """(A,) whether one address returns before the others of its group."""
     clean: NDArray[np.int64]
     """(A,) clean answers before traffic returns."""
     moves_per_day: NDArray[np.int64]
-    """(A,) moves of one address, away and back, that a day may see."""
+    """(A,) moves of one address, to a site and back, that are allowed in a day."""
 
     @classmethod
     def of(cls, setup: Setup) -> Layout:
@@ -200,7 +200,7 @@ class Layout:
 
     @property
     def fresh(self) -> Seconds:
-        """How long an answer stands for the present."""
+        """How long an answer counts as current."""
         return FRESH_ROUNDS * self.interval + self.timeout
 
     def policy(self, a: int) -> Policy:
@@ -208,7 +208,7 @@ class Layout:
         return self.policies[int(self.upstream_of[a])]
 
     def zone(self, a: int, name: str) -> int | None:
-        """The place of a zone in the policy of row `a`; None: it is none of the policy's."""
+        """The index of a zone in the policy of row `a`; None: the policy does not have it."""
         zones = self.policy(a).zones
         return zones.index(name) if name in zones else None
 

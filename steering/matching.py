@@ -1,8 +1,8 @@
-"""Which addresses an override is about, looked up by its words.
+"""Which addresses an override covers, found by an index of names.
 
-Pure. What `Match.covers` says of each address, without asking each address of each override: the
-addresses of an upstream, of a nameserver and one by itself are known by name, and whoever asks
-for the same again is given the same tuple.
+Pure. The result is that of `Match.covers` for each address, without a test of each address for each
+override: addresses are indexed by upstream, by nameserver and by themselves. The same match always
+gives the same tuple.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ class Matching:
         """The rows of the addresses it covers, in order."""
         if (known := self._known.get(match)) is not None:
             return known
-        among: Sequence[int] = self._all
-        for word, by_word in (
+        candidates: Sequence[int] = self._all
+        for name, by_name in (
             (match.address, self._addresses),
             (match.nameserver, self._nameservers),
             (match.upstream, self._upstreams),
         ):
-            if word is not None:
-                among = by_word.get(word, ())
-                break  # the narrowest: its few are asked for the rest
+            if name is not None:
+                candidates = by_name.get(name, ())
+                break  # the narrowest; the rest of the match is tested for its few rows
         targets, here = self._targets, self._here
-        found = tuple(row for row in among if match.covers(targets[row], here=here))
+        found = tuple(row for row in candidates if match.covers(targets[row], here=here))
         self._known[match] = found
         return found
 
     def array(self, rows: Rows) -> Array:
-        """The same as an array: one for each tuple that `rows` gave."""
+        """The same as an array; one array for each tuple of `rows`."""
         known = self._arrays.get(id(rows))
         if known is None:
             known = self._arrays[id(rows)] = (rows, np.array(rows, dtype=np.int64))

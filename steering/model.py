@@ -1,8 +1,8 @@
-"""The words of the project as values: what an answer, a round, a plan *is*.
+"""The values that the stages hand to each other: an answer, a round, a step of the plan.
 
 Everything here is immutable and checked where it is made. The stages (observe, judge,
-decide, act, report) hand these values to each other and nothing else. Addresses are
-canonical text (``ipaddress`` form), zones and names are lower-case with a final dot.
+decide, act, report) exchange these values only. Addresses are canonical text (``ipaddress``
+form). Zones and names are lower-case with a final dot.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ LOCAL = "local"
 """The name of the path that needs no detour."""
 
 LARGE = 1000
-"""Octets from which on an answer is large. What carries such a datagram carries about the most that
-resolvers take in one (1,232); by TCP it fills most of a segment, or several.
+"""An answer of this many octets or more is large. A path that carries such a datagram carries about
+the largest that resolvers accept (1,232). By TCP it fills most of a segment, or several.
 """
 
 
@@ -49,22 +49,22 @@ class Family(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What one outcome says about the upstream: the classes that are counted apart."""
+    """The class in which an outcome is counted for the upstream."""
 
     GOOD = "good"
     BOGUS = "bogus"
     TIMEOUT = "timeout"
     ERROR = "error"
-    NOTHING = "nothing"  # ours: never counted for or against an upstream
+    NOTHING = "nothing"  # this host's own fault: never counted for or against an upstream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where the resolvers of this host send from. Raises ValueError for what is no address."""
+    """Where the resolvers of this host send from. Raises ValueError if it is no address."""
 
     address: str
     interface: str | None = None
-    """The one their sockets are bound to, or the VRF."""
+    """The interface, or VRF, that their sockets are bound to."""
 
     def __post_init__(self) -> None:
         Family.of(self.address)
@@ -122,7 +122,7 @@ OUTCOMES: tuple[Outcome, ...] = tuple(Outcome)
 
 
 class Health(enum.IntEnum):
-    """What is believed of one (address, path). The numbers are codes in arrays."""
+    """The state of one address over one path. The numbers are codes in arrays."""
 
     UNKNOWN = 0
     HEALTHY = 1
@@ -152,8 +152,8 @@ class Evidence:
 
 
 WITHOUT_AUTHORITY = "not authoritative"
-"""The detail of an answer that has what was asked for and no AA (RFC 1035, 4.1.1), as caches answer
-and nameservers do not."""
+"""The detail of an answer with the records asked for and without AA (RFC 1035 4.1.1). Caches answer
+like that; nameservers do not."""
 
 
 class Kind(enum.StrEnum):
@@ -161,7 +161,7 @@ class Kind(enum.StrEnum):
 
     SOA = "soa"
     DNSKEY = "dnskey"
-    DENIAL = "denial"  # a random name below the zone: NXDOMAIN with proof
+    DENIAL = "denial"  # a random name below the zone: NXDOMAIN with NSEC or NSEC3
     DELEGATION = "delegation"  # the DS of a known delegation
     WITNESS = "witness"  # a name that failed at breach, asked again
 
@@ -184,19 +184,19 @@ class Observation:
     path: str
     outcome: Outcome
     live: bool = False
-    """Sent without a mark, so it went where the host's traffic to this address goes."""
+    """The probe was sent without a mark, so it took the path of the host's traffic."""
     source: str = ""
     """Where it was sent from (`Source`); empty: from the address that the kernel chose."""
     tcp: bool = False
-    """How it was asked in the end."""
+    """The last attempt was by TCP."""
     judged: bool = True
-    """False: it says nothing of the upstream (the zone's key set could not be had)."""
+    """False: no evidence about the upstream (the zone's key set was not available)."""
     reached: bool = False
     """Something came back from the address itself: an answer, or its host's refusal of the port."""
     stalled: bool = False
-    """A connection by TCP was made, and the answer did not come over it in time."""
+    """A TCP connection was made, and the answer did not come over it in time."""
     large: int = 0
-    """Octets of the answer where it is a large one (`LARGE`)."""
+    """Octets of the answer if it is large (`LARGE`), else 0."""
     rtt: Seconds | None = None
     nsid: str | None = None
     serial: int | None = None
@@ -205,7 +205,7 @@ class Observation:
     """The soonest expiration among the RRSIGs of the zone in this answer."""
     evidence: Evidence | None = None
     detail: str = ""
-    """What happened, for people: the socket's error, the parser's complaint."""
+    """What happened, as text: the error of the socket or the parser."""
 
     @property
     def verdict(self) -> Verdict:
@@ -227,10 +227,10 @@ class Round:
     observations: tuple[Observation, ...]
 
     @property
-    def moot(self) -> bool:
-        """A name asked again that fails over the local path and another: its fault, not theirs.
+    def name_is_bad(self) -> bool:
+        """Whether a name asked again fails over the local path and another one.
 
-        Somebody may have planted it.
+        The fault is then the name's and not a path's. An attacker may have planted the name.
         """
         if self.question.kind is not Kind.WITNESS:
             return False
@@ -238,11 +238,11 @@ class Round:
         return LOCAL in failed and len(failed) > 1
 
     @property
-    def telling(self) -> bool:
-        """Whether its answers speak for or against a path.
+    def is_evidence(self) -> bool:
+        """Whether its answers are evidence for or against a path.
 
-        Those to a name asked again do where some path answers it well. Where none does, the
-        name may be planted, whatever the others do instead of failing: be silent, or refuse.
+        For a name asked again they are if some path answers it well. If none does, the name may
+        be planted, even if other paths do not fail but are silent or refuse.
         """
         return self.question.kind is not Kind.WITNESS or any(
             o.verdict is Verdict.GOOD for o in self.observations if not o.live
@@ -251,60 +251,60 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One RRset that came to the resolvers with signatures that do not hold."""
+    """One RRset in an answer to the resolvers whose signatures do not verify."""
 
     name: str
-    """What counts once an hour: the RRset's owner, or what stands for a name not to be told."""
+    """What is counted once an hour: the RRset's owner, or a substitute for a private name."""
     outcome: Outcome
     evidence: Evidence
     ask: str | None = None
-    """The name whose A record to ask for to see it again; None: there is none, or none yet."""
+    """The name whose A record a probe can ask for to see it again; None: none, or none yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What one address answered the resolvers over one path within a moment, counted.
+    """Counts of what one address answered to the resolvers over one path in a short time.
 
-    It comes from traffic that others caused: it may raise suspicion and nothing more.
+    It comes from traffic that others caused, so it may raise suspicion and nothing more.
     """
 
     address: str
     path: str
     at: Instant
-    """When that moment began."""
+    """When that time began."""
     answers: int = 0
-    """Responses, whatever is in them."""
+    """All responses."""
     counts: Mapping[Outcome, int] = field(default_factory=dict)
     """By outcome. SECURE is by the dates of the signatures alone."""
     failures: tuple[Failure, ...] = ()
-    """Some of those that are bad by their dates: new ones first."""
+    """Some of the RRsets that are bad by their dates: new ones first."""
     expires: WallTime | None = None
     """The soonest expiration among the signatures."""
     proved: int = 0
     """Answers of a sample whose signatures were verified, and are good."""
     disproved: tuple[Failure, ...] = ()
-    """Those of the sample that are bad although their dates are good."""
+    """RRsets of the sample that are bad although their dates are good."""
     serials: Mapping[str, int] = field(default_factory=dict)
     """Zone -> SOA serial, from the sample, verified."""
     overdue: int = 0
-    """Questions over a detour that wait for their answer for longer than one takes. Sooner known
-    than those that `counts` has as TIMEOUT, which are the same ones some seconds later."""
+    """Queries over a detour that have waited for longer than an answer takes. `counts` has the same
+    ones as TIMEOUT some seconds later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attention:
-    """What the judging stage wants to see more of, for one address.
+    """Which paths of one address are to be probed fast.
 
-    The paths named are asked at the fast interval; all others keep the slow one.
+    The paths named are probed at the fast interval; all others keep the slow one.
     """
 
     paths: frozenset[str]
     live: bool = False
-    """Ask without a mark as well: where does the host's own traffic end up?"""
+    """Probe without a mark as well, to follow the path of the host's own traffic."""
     witnesses: tuple[str, ...] = ()
     """Names that failed lately, to ask again besides fresh ones."""
     every: Seconds = 0.0
-    """The least time between two questions; never less than the fast interval."""
+    """The least time between two probes; never less than the fast interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,33 +318,33 @@ class Target:
 
 
 class Action(enum.StrEnum):
-    """What an override says of the addresses it matches."""
+    """What an override does with the addresses it matches."""
 
     STEER = "steer"  # through a site, whatever was measured
     LOCAL = "local"  # no detour
-    FREEZE = "freeze"  # whatever it is now stays
-    AVOID = "avoid"  # anything but this site
-    ACKNOWLEDGE = "acknowledge"  # an alarm was seen: nothing goes another way for it
+    FREEZE = "freeze"  # the path of now stays
+    AVOID = "avoid"  # any path but through this site
+    ACKNOWLEDGE = "acknowledge"  # an alarm was seen: no path changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """Whom an override is about: what is left out matches everything."""
+    """Which addresses an override covers. What is left out matches everything."""
 
     upstream: str | None = None
     nameserver: str | None = None
     address: str | None = None
     family: Family | None = None
     site: str | None = None
-    """The site whose agent is to obey: one file may be given to all of them."""
+    """The site whose agent is to obey: one file may be given to all agents."""
 
     @property
     def narrow(self) -> bool:
-        """Whether it is about some addresses, and not about whatever there is."""
+        """Whether it covers some addresses, and not all."""
         return any((self.upstream, self.nameserver, self.address, self.family))
 
     def covers(self, target: Target, *, here: str) -> bool:
-        """Whether it is about this address, for the agent of the site `here`."""
+        """Whether it covers this address, for the agent of the site `here`."""
         return all(
             wanted is None or wanted == there
             for wanted, there in (
@@ -359,7 +359,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
-    """An operator's word on some addresses, until it ends."""
+    """An operator's order for some addresses, until it ends."""
 
     name: str
     match: Match
@@ -371,61 +371,61 @@ class Override:
     reason: str
     by: str
     alarm: str | None = None
-    """The alarm that was seen, for ACKNOWLEDGE."""
+    """The name of the alarm, for ACKNOWLEDGE."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frozen:
-    """Where an address stood when a freeze began."""
+    """The path of an address when a freeze began."""
 
     path: str
     by: str
-    """Name of the override that froze it: another one's freeze begins anew."""
+    """Name of the override that froze it. A freeze by another override begins anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaches:
-    """How often an address was breached without a day's calm between, and when last."""
+    """How many breaches an address had without a calm day between them, and when the last was."""
 
     number: int
     since: Seconds
-    """How long before the moment of the memory it is in the latest one began."""
+    """How long before `Memory.at` the latest breach began."""
     ended: Seconds
-    """How long before it the latest one was over; while it lasts, began."""
+    """How long before `Memory.at` the latest breach ended; while it lasts, began."""
 
     def __post_init__(self) -> None:
         if self.number < 1 or not (_is_length(self.since) and _is_length(self.ended)):
-            raise ValueError(f"{self} is no row of breaches")
+            raise ValueError(f"{self}: there is no such history of breaches")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steered:
-    """Through which site an address goes, and how long before the memory it is in that began."""
+    """Through which site an address is steered, and how long before `Memory.at` that began."""
 
     site: str
     ago: Seconds
 
     def __post_init__(self) -> None:
         if not _is_length(self.ago):
-            raise ValueError(f"{self} began at no time")
+            raise ValueError(f"{self}: there is no such time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What an agent knows that the one after it can't find out. Raises ValueError for rubbish."""
+    """What the next agent needs and can't measure. Raises ValueError for impossible values."""
 
     at: WallTime
     frozen: Mapping[str, Frozen] = field(default_factory=dict)
     """By address."""
     worn: Mapping[str, float] = field(default_factory=dict)
-    """Address -> moves that are not worn off."""
+    """Address -> penalty of its recent moves (RFC 2439 figure of merit)."""
     breaches: Mapping[str, Breaches] = field(default_factory=dict)
     moves: tuple[tuple[Seconds, int], ...] = ()
-    """How long before `at`, how many addresses changed their path, within a minute."""
+    """(how long before `at`, how many addresses changed their path) for the last minute."""
     steered: Mapping[str, Steered] = field(default_factory=dict)
     """By address."""
     spent: frozenset[str] = frozenset()
-    """Acknowledgements whose alarms were over, by what they say (`decide.acknowledge`)."""
+    """Acknowledgements whose alarms have ended, by their content (`decide.acknowledge`)."""
 
     def __post_init__(self) -> None:
         for address in (*self.frozen, *self.worn, *self.breaches, *self.steered):
@@ -436,7 +436,7 @@ class Memory:
             and all(map(_is_length, self.worn.values()))
             and all(_is_length(ago) and number >= 0 for ago, number in self.moves)
         ):
-            raise ValueError("there are numbers in it that count nothing")
+            raise ValueError("it has numbers that are negative or not finite")
 
 
 def _is_length(number: float) -> bool:
@@ -445,19 +445,19 @@ def _is_length(number: float) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """Somebody behind this host whose questions it forwards: a pod, a container, another host."""
+    """A source behind this host whose queries it forwards: a pod, a container, another host."""
 
     source: str
-    """The address that it sends from, as it arrives here."""
+    """Its source address as packets arrive here."""
     translated: str = ""
-    """What this host makes of it on the local path; empty: it leaves as it came."""
+    """The source address after this host's NAT on the local path; empty: not translated."""
     carried: bool = False
-    """The configuration says that every site carries its packets as well."""
+    """By the configuration, every site carries its packets as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passed:
-    """What became of the questions that this host forwarded for one source, to one address."""
+    """What became of the queries that this host forwarded from one source to one address."""
 
     address: str
     path: str
@@ -465,38 +465,38 @@ class Passed:
     source: str
     answered: int = 0
     lost: int = 0
-    """Questions that nothing had come back to after `observe.forwarded.WAITS`."""
+    """Queries without an answer after `observe.forwarded.WAITS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What the world told since the last turn."""
+    """What was measured and read since the last turn."""
 
     wall: WallTime
     rounds: tuple[Round, ...] = ()
     heard: tuple[Heard, ...] = ()
-    """What the resolvers' own traffic showed."""
+    """Counts of the resolvers' traffic, from dnstap."""
     installed: Mapping[str, str] = field(default_factory=dict)
-    """Address -> site, as the kernel has it now: read, never remembered."""
+    """Address -> site, as the kernel has it now: always read, never remembered."""
     sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
-    """What the resolvers of this host send from, as far as it is known; a family that is left out
-    goes by the address that the kernel chooses."""
+    """What the resolvers of this host send from, as far as it is known. In a family that is left
+    out, the kernel chooses the address."""
     bypassed: frozenset[str] = frozenset()
-    """Addresses to which this host's packets go past any steer, by a rule of somebody else."""
+    """Addresses to which this host's packets go past any steer, by another program's rule."""
     forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
-    """Who sends through this host, as far as it is seen."""
+    """Sources that send through this host, as far as they are seen."""
     passed: tuple[Passed, ...] = ()
-    """What became of that."""
+    """What became of their queries."""
     off: bool = False
     overrides: tuple[Override, ...] = ()
     """In the order of the files; those that have ended or match nothing are among them."""
     memory: Memory | None = None
-    """What an agent before this one knew: a fact of the first turn alone."""
+    """The memory of an earlier agent: in the first turn only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One change of the plan: the address goes from where it was to where it shall go."""
+    """One change of the plan: the path of one address before and after."""
 
     address: str
     was: str | None  # site, None: local

@@ -1,1 +1,1 @@
-"""The running agent: what drives the stages, and all that it holds open meanwhile."""
+"""The running agent: drives observe, judge, decide and act, and owns their sockets and files."""

@@ -1,4 +1,4 @@
-"""What became of a plan, counted: each action, how long it took, and how long detection took."""
+"""Metrics of carried-out plans: each action, how long it took, and how long detection took."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from steering.report.metrics import Meters
 
 
 def count(meters: Meters, acted: Acted, state: State, now: Instant, *, by_kernel: bool) -> None:
-    """Count what was done after the turn at `now` led to this world.
+    """Count what was done after the turn at `now`, which led to `state`.
 
-    `by_kernel`: this host's packets go by its own table, and not by what routers are told.
+    `by_kernel`: this host's packets go by its own table, and not by what is announced by BGP.
     """
-    for actuator, results in (("kernel", acted.results), ("bgp", acted.told)):
+    for actuator, results in (("kernel", acted.by_kernel), ("bgp", acted.by_bgp)):
         for result in results:
-            became = "done" if isinstance(result, Done) else "refused"
-            meters.actions.labels(actuator, result.action, became).inc()
-    _time(meters, acted.results if by_kernel else acted.told, state, now)
+            outcome = "done" if isinstance(result, Done) else "refused"
+            meters.actions.labels(actuator, result.action, outcome).inc()
+    _time(meters, acted.by_kernel if by_kernel else acted.by_bgp, state, now)
 
 
 def _time(meters: Meters, results: Sequence[Done | Refused], state: State, now: Instant) -> None:
@@ -31,7 +31,7 @@ def _time(meters: Meters, results: Sequence[Done | Refused], state: State, now: 
         if result.action == "remove" or row is None:
             continue  # perhaps of an address that no policy names any more
         first = float(state.ledger.first_bad[row])
-        proof = state.verifications.get(row)
-        # A route that came back is no detection. NaN: none was bad.
-        if proof is not None and not proof.proved and first <= now:
+        verification = state.verifications.get(row)
+        # A route that is installed again is no detection. `first` is NaN where no answer was bad.
+        if verification is not None and not verification.proved and first <= now:
             meters.detection_seconds.observe(now - first)

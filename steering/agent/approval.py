@@ -1,9 +1,9 @@
-"""What the agent and an operator's commands say of changed files: three small files between them.
+"""Approval of changed files: three small files between the agent and the commands.
 
-`held` is written by the agent and says what waits, and what it would take out; `accepted` is
-written by `steering reload` and names the one version of the files that may pass. A word that
-was given for other files than those that wait is no word. `whole` is written by commands that
-put a file in place: that version need not be seen to lie still, and may pass no more than another.
+The agent writes `held`: which version of the files waits, and which steers it would end.
+`steering reload` writes `accepted`: the version that the operator approves. An approval holds
+only for the version of the files that it names. Commands that put a file in place write `whole`:
+that version is complete, so the agent reads it at once; it may still be held.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from steering.config import Fingerprint
 from steering.system.files import read_regular, write_atomically
 
 _HELD, _ACCEPTED, _WHOLE = "held", "accepted", "whole"
-_WORD, _LARGEST = 64, 1 << 24
-"""Bytes of a word, and of what ten thousand changed overrides come to."""
+_LONGEST_NAME, _LARGEST = 64, 1 << 24
+"""Bytes of a version's name, and of `held` for ten thousand changed overrides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A version of the files that is not taken up without a word."""
+    """A version of the files that waits for approval."""
 
     version: str
     because: str
-    """What would go."""
+    """Which steers it would end."""
     changes: tuple[str, ...]
     """What is different in the files."""
 
@@ -39,52 +39,52 @@ def version_of(fingerprint: Fingerprint) -> str:
 
 
 def accept(runtime: Path, fingerprint: Fingerprint) -> None:
-    """Let these files pass, whatever they would take out. Raises OSError."""
+    """Approve these files, whichever steers they end. Raises OSError."""
     write_atomically(runtime / _ACCEPTED, version_of(fingerprint))
 
 
 def accepted(runtime: Path, fingerprint: Fingerprint) -> bool:
-    """Whether somebody let these files pass. What can't be read is no word."""
+    """Whether these files are approved. A file that can't be read approves nothing."""
     return _names(runtime / _ACCEPTED, fingerprint)
 
 
 def mark_whole(runtime: Path, fingerprint: Fingerprint) -> None:
-    """Say that nobody is in the middle of writing these files. Raises OSError."""
+    """Note that these files are complete, and not just being written. Raises OSError."""
     write_atomically(runtime / _WHOLE, version_of(fingerprint))
 
 
 def whole(runtime: Path, fingerprint: Fingerprint) -> bool:
-    """Whether somebody said that these files are written to their end."""
+    """Whether a command has noted that these files are complete."""
     return _names(runtime / _WHOLE, fingerprint)
 
 
-def _names(word: Path, fingerprint: Fingerprint) -> bool:
+def _names(file: Path, fingerprint: Fingerprint) -> bool:
     try:
-        return read_regular(word, _WORD).decode("ascii") == version_of(fingerprint)
+        return read_regular(file, _LONGEST_NAME).decode("ascii") == version_of(fingerprint)
     except (OSError, ValueError):
         return False
 
 
 def hold(runtime: Path, held: Held) -> None:
-    """Say what waits. Raises OSError."""
+    """Write what waits. Raises OSError."""
     value = {"version": held.version, "because": held.because, "changes": held.changes}
     write_atomically(runtime / _HELD, json.dumps(value))
 
 
-def settle(runtime: Path, fingerprint: Fingerprint | None = None) -> None:
-    """Nothing waits any more, and the words for these files have served; None: any have.
+def clear(runtime: Path, fingerprint: Fingerprint | None = None) -> None:
+    """Remove `held`, and the approval of these files; None: of any.
 
-    A word for other files may have been given while these were read.
+    An approval of other files stays: it may have been written while these were read.
     """
-    words = (_ACCEPTED, _WHOLE)
-    served = (w for w in words if fingerprint is None or _names(runtime / w, fingerprint))
-    for name in (_HELD, *served):
+    names = (_ACCEPTED, _WHOLE)
+    used = (name for name in names if fingerprint is None or _names(runtime / name, fingerprint))
+    for name in (_HELD, *used):
         with contextlib.suppress(OSError):
             (runtime / name).unlink()
 
 
 def waiting(runtime: Path) -> Held | None:
-    """What the agent holds now; None: nothing. Raises OSError where that can't be read."""
+    """What the agent holds now; None: nothing. Raises OSError if that can't be read."""
     try:
         value = json.loads(read_regular(runtime / _HELD, _LARGEST))
         return Held(
@@ -95,4 +95,4 @@ def waiting(runtime: Path) -> Held | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (KeyError, TypeError, ValueError, RecursionError):
-        return None  # half of a file that nobody writes in halves: there is nothing to let pass
+        return None  # not written by an agent: there is nothing to approve

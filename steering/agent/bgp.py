@@ -1,7 +1,7 @@
-"""The part of the hands that tells routers by BGP; it says nothing where that is off.
+"""The BGP part of the actuators: one speaker that announces the plan, or none with `bgp: off`.
 
-What goes wrong here is told and is no matter of the kernel's: the routes of this host are
-served all the same.
+A failure here is reported and does not concern the kernel: this host's routes are installed
+all the same.
 """
 
 from __future__ import annotations
@@ -20,61 +20,63 @@ from steering.model import Done, Event, Refused, Seconds
 
 
 class BgpSpeaker:
-    """One speaker at a time, by the terms in force."""
+    """One speaker at a time, by the settings in force."""
 
     def __init__(self, runtime: Path, *, may_speak: Callable[[], bool]) -> None:
         self.speaker: BgpActuator | None = None
-        self.troubles: tuple[str, ...] = ()
-        """What is not as it should be, for the `bgp` alarm."""
+        self.problems: tuple[str, ...] = ()
+        """What is wrong, for the alarm `bgp`."""
         self._runtime, self._may_speak = runtime, may_speak
-        self._terms: tuple[BgpSettings | None, Seconds] = (None, 0.0)
-        """What is gone by."""
-        self._wanted: tuple[BgpSettings | None, Seconds] = self._terms
-        """What is to be gone by: the same, but where a change has failed."""
+        self._used: tuple[BgpSettings | None, Seconds] = (None, 0.0)
+        """Settings and lease in use."""
+        self._wanted: tuple[BgpSettings | None, Seconds] = self._used
+        """Settings and lease to be used: others than those in use only after a failed change."""
         self._removal_pending = False
-        """A speaker runs that nobody is to be told by any more, and would not end."""
+        """A speaker still runs that is to be ended, and could not be."""
 
-    def serve(self, terms: BgpSettings | None, lease: Seconds) -> None:
-        """Go by these terms from now on; None: tell nobody. What runs is ended by `adopt`."""
-        self._wanted = terms, lease
-        if self._wanted == self._terms:
+    def configure(self, settings: BgpSettings | None, lease: Seconds) -> None:
+        """Use these settings; None: announce nothing. `adopt` ends a speaker that still runs."""
+        self._wanted = settings, lease
+        if self._wanted == self._used:
             return
         self.close()
-        if terms is not None:
-            self.speaker = BgpActuator(terms, self._runtime, lease=lease, may_speak=self._may_speak)
-        self._terms, self.troubles = self._wanted, ()
+        if settings is not None:
+            self.speaker = BgpActuator(
+                settings, self._runtime, lease=lease, may_speak=self._may_speak
+            )
+        self._used, self.problems = self._wanted, ()
 
-    def change(self, terms: BgpSettings | None, lease: Seconds) -> None:
-        """Go by other terms: on with what is announced, if the sessions are the same.
+    def change(self, settings: BgpSettings | None, lease: Seconds) -> None:
+        """Use other settings. If the sessions are the same, the announcements stay.
 
-        Raises nothing, in the middle of a reload: what fails is tried again each turn.
+        Raises nothing, as a reload is under way: what fails is tried again each turn.
         """
-        self._wanted = terms, lease
+        self._wanted = settings, lease
         try:
             self._change()
         except OSError as error:
-            self.troubles = (f"the speaker can't be changed: {error}",)
+            self.problems = (f"can't change the BGP speaker: {error}",)
 
     def _change(self) -> None:
-        """Raises OSError, and then goes by the terms before, or by none."""
-        terms, lease = self._wanted
-        if self._wanted == self._terms:
+        """Raises OSError, and then keeps the settings of before, or has none."""
+        settings, lease = self._wanted
+        if self._wanted == self._used:
             return
-        if self.speaker is not None and terms is not None:
-            self.speaker.change(terms, lease)
-            self._terms = self._wanted
+        if self.speaker is not None and settings is not None:
+            self.speaker.change(settings, lease)
+            self._used = self._wanted
         else:
             if self.speaker is not None:
-                # It alone knows of one that it has just started; `adopt` ends every other.
+                # Only `withdraw` ends one that it has just started; `adopt` ends all others.
                 with contextlib.suppress(OSError):
                     self.speaker.withdraw()
-            self.serve(terms, lease)
+            self.configure(settings, lease)
             self.adopt(held=False)
 
     def adopt(self, *, held: bool) -> None:
-        """Go on with a speaker found within a lease that is held; end any other.
+        """Adopt a running speaker if a lease is in force (`held`); end any other.
 
-        Raises nothing: what would not end is tried again each turn.
+        Raises nothing: what can't be ended is tried again each turn.
         """
         try:
             if self.speaker is None or not held:
@@ -83,46 +85,50 @@ class BgpSpeaker:
                 self.speaker.adopt()
             self._removal_pending = False
         except OSError as error:
-            # A speaker of ours ends by itself in `apply` what it does not know.
+            # With a speaker of our own, `apply` ends any other.
             self._removal_pending = self.speaker is None
-            self.troubles = (str(error),)
+            self.problems = (str(error),)
 
-    def meet(self) -> None:
+    def wait_known(self) -> None:
         """Wait until it is known what an adopted speaker announces. Raises nothing."""
         try:
             if self.speaker is not None:
                 self.speaker.meet()
         except OSError as error:
-            self.troubles = (str(error),)
+            self.problems = (str(error),)
 
-    def tell(
+    def apply(
         self,
         plan: Mapping[str, str],
         allowed: Collection[str],
         own: Callable[[], Collection[str]],
         *,
         off: bool,
-        holding: bool,
+        covered: bool,
     ) -> tuple[Done | Refused, ...]:
-        """Want this plan; what has become of it and of earlier ones. `off`: take it all back."""
+        """Announce this plan. Returns what has become of it and of earlier ones.
+
+        `off`: withdraw everything. `covered`: there are a lease and a guard; without them
+        nothing new is announced.
+        """
         try:
             if not off:
                 self._change()
             if self.speaker is None:
                 self._remove_pending()
             elif off:
-                self.troubles = ()
+                self.problems = ()
                 self.speaker.withdraw()
-            elif holding:
-                told = self.speaker.apply(plan, allowed, own())
-                self.troubles = self.speaker.troubles
-                return told
+            elif covered:
+                results = self.speaker.apply(plan, allowed, own())
+                self.problems = self.speaker.troubles
+                return results
         except OSError as error:
-            self.troubles = (f"the speaker can't be started, changed or ended: {error}",)
+            self.problems = (f"can't start, change or end the BGP speaker: {error}",)
         return ()
 
-    def take_back(self) -> tuple[KernelProblem, ...]:
-        """Take everything back; what would not go. Raises nothing."""
+    def withdraw(self) -> tuple[KernelProblem, ...]:
+        """Withdraw everything. Returns what could not be withdrawn. Raises nothing."""
         try:
             if self.speaker is not None:
                 self.speaker.withdraw()
@@ -130,38 +136,38 @@ class BgpSpeaker:
             return (KernelProblem(what="BGP speaker", because=str(error)),)
         self._remove_pending()
         return tuple(
-            KernelProblem(what="BGP speaker", because=t)
-            for t in self.troubles
+            KernelProblem(what="BGP speaker", because=problem)
+            for problem in self.problems
             if self._removal_pending
         )
 
     def _remove_pending(self) -> None:
-        """End what `adopt` could not."""
+        """End the speaker that `adopt` could not end."""
         if self._removal_pending:
-            self.troubles = ()
+            self.problems = ()
             self.adopt(held=False)
 
     def installed(self) -> Mapping[str, str]:
-        """Address to site, as the routers were told."""
+        """Address to site, as announced to the routers."""
         return {} if self.speaker is None else self.speaker.installed()
 
-    def told(self) -> Mapping[str, str] | None:
-        """`installed`, as of this instant; None while nobody knows what is announced."""
+    def announced(self) -> Mapping[str, str] | None:
+        """`installed`, as of this instant; None while it is not known what is announced."""
         if self.speaker is None:
             return {}
         self.speaker.pump()
         return self.speaker.installed() if self.speaker.known else None
 
-    def news(self) -> tuple[Event, ...]:
+    def events(self) -> tuple[Event, ...]:
         """What changed since the last call."""
         return () if self.speaker is None else self.speaker.news()
 
-    def report(self) -> BgpStatus | None:
-        """Everything there is to tell; None where nobody is told anything."""
+    def status(self) -> BgpStatus | None:
+        """The status of the speaker; None without one."""
         return None if self.speaker is None else self.speaker.report()
 
     def close(self) -> None:
-        """Let go of the speaker. Withdraws nothing: the lease does."""
+        """Disconnect from the speaker. Withdraws nothing: the lease does."""
         if self.speaker is not None:
             self.speaker.close()
         self.speaker = None

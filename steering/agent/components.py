@@ -1,9 +1,9 @@
-"""What an agent thinks, asks, listens and acts with: all that is built from one version of files.
+"""All that is built from one version of the files: prober, keys, dnstap, kernel, BGP.
 
-A successor is built beside the outfit in use and shares with it what the files say nothing new
-of: sockets that resolvers write to, keys that are known, the hold on the kernel.
-Building may fail, and then nothing has changed; `succeed` does not, and gives back what the
-other one had for itself.
+After a change of the files new components are built beside those in use. They share what the
+change does not concern: the sockets that resolvers write to, known keys, the kernel actuator.
+Building may fail, and then nothing has changed. `take_over` does not fail; it closes what only
+the old components used.
 """
 
 from __future__ import annotations
@@ -43,27 +43,31 @@ from steering.system import descriptors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lasting:
-    """What an agent has from its start to its end, whatever the files say."""
+    """What an agent has from its start to its end, whatever the files hold."""
 
     switch: OffSwitch
-    kept_off: Callable[[], bool]
-    """Whether what lasts over a restart of the host says off, beside the switch."""
+    state_off: Callable[[], bool]
+    """Whether the off switch in `state` is on, which lasts over a restart of the host."""
     deliver: Callable[[Round], None]
     strays: Strays
 
 
 class Components:
-    """Everything built from one setup. Raises CannotRunError where something can't be had."""
+    """Everything built from one version. Raises CannotRunError where this host lacks something."""
 
     def __init__(self, version: Version, lasting: Lasting, was: Components | None = None) -> None:
-        self.setup, self.layout, self.chain = version.setup, version.layout, version.chain
+        self.setup, self.layout, self.key_sources = (
+            version.setup,
+            version.layout,
+            version.key_sources,
+        )
         setup, layout = self.setup, self.layout
         self.claim = from_config.claim_of(setup.config)
         self.allowed = from_config.addresses_of(setup)
         self.notices: tuple[str, ...] = ()
-        """What of this host the agent can live with."""
-        self.left: tuple[KernelProblem, ...] = ()
-        """What others had left and would not go."""
+        """What the agent found on this host and can run with."""
+        self.leftovers: tuple[KernelProblem, ...] = ()
+        """What an earlier agent or claim left and could not be removed."""
         self._lasting = lasting
         self.sources: Sources = Sources(
             from_config.sources_of(setup.config),
@@ -73,7 +77,7 @@ class Components:
         )
         self.forwarding: Forwarding | None = (
             None
-            if self.claim is None  # routers see what this host has made of it
+            if self.claim is None  # routers see packets after this host's translation (NAT)
             else Forwarding(
                 self.allowed,
                 Conntrack(setup.config.transit_interfaces).questions,
@@ -82,82 +86,82 @@ class Components:
             )
         )
         self.signatures: Signatures = was.signatures if was else Signatures()
-        self.keys = self._believe(was)
-        with ExitStack() as made:  # what is new is given back if the rest can't be had
-            self.dnstap = self._listen(was, made)
-            self._kernel, self.actuators = self._take_hold(was, made)
+        self.keys = self._key_store(was)
+        with ExitStack() as opened:  # what is new is closed if building the rest fails
+            self.dnstap = self._dnstap_source(was, opened)
+            self._kernel, self.actuators = self._build_actuators(was, opened)
             # An agent that acts by BGP alone has no marks, and nothing in the kernel to read.
             held = self._kernel if self.claim is not None else None
-            self.reader = held or self._read(was, made)
-            self.ways: KernelPaths = (
-                was.ways
+            self.reader = held or self._build_reader(was, opened)
+            self.kernel_paths: KernelPaths = (
+                was.kernel_paths
                 if was and (was.reader, was.actuators) == (self.reader, self.actuators)
                 else KernelPaths(self.reader, acting=held is not None, watched=self.allowed)
             )
             self.prober = Prober(
                 layout.targets,
-                from_config.asked_of(setup.policies),
-                from_config.probed_paths(self.claim if self.ways.marked else None, setup.config),
+                from_config.probed_policies(setup.policies),
+                from_config.probed_paths(
+                    self.claim if self.kernel_paths.marked else None, setup.config
+                ),
                 from_config.pace_of(setup.config),
                 keys=self.keys,
                 signatures=self.signatures,
                 deliver=lasting.deliver,
-                gateway_dead=self.ways.gateway_dead,
-                leads=self.ways.leads,
-                link=self.ways.link,
+                gateway_dead=self.kernel_paths.gateway_dead,
+                leads=self.kernel_paths.leads,
+                link=self.kernel_paths.link,
                 sources=self.sources.in_use,
                 strays=lasting.strays,
                 at_once=descriptors.for_questions(),
                 known=version.delegations,
             )
-            made.pop_all()
+            opened.pop_all()
 
     def adopt(self) -> None:
-        """Take hold of what is installed within its lease. Raises CannotRunError."""
+        """Adopt what is installed within its lease. Raises CannotRunError."""
         if self.actuators is not None:
-            self.left = _adopt(self.actuators, young=True)
+            self.leftovers = _adopt(self.actuators, starting=True)
             self.notices += self.actuators.notices
             self.actuators.wait()
         elif self.setup.config.mode is Mode.REHEARSE:
             self._end_speaker(self.setup.config.runtime)
 
     def _end_speaker(self, runtime: Path) -> None:
-        """End what an agent that is dead has left to tell routers: this one tells them nothing.
+        """End the BGP speaker of an agent that has ended: this one announces nothing.
 
-        One whose agent lives is that one's.
+        A speaker whose agent still runs is left alone.
         """
         try:
             state = Lease(runtime).read()
             if state is None or Path(f"/proc/{state.pid}").exists():
                 return
             if process.end(runtime):
-                ended = (
-                    "a BGP speaker was found within its lease, and ended, and its routes with it"
-                )
+                ended = "ended a BGP speaker that an earlier agent left, and with it its routes"
                 self.notices += (f"{ended}: this agent steers nothing",)
         except OSError as error:
-            self.left += (KernelProblem(what="BGP speaker", because=str(error)),)
+            self.leftovers += (KernelProblem(what="BGP speaker", because=str(error)),)
 
-    def succeed(self, was: Components) -> None:
-        """Take the place of another one, which ends but for what is shared. Raises nothing."""
+    def take_over(self, was: Components) -> None:
+        """Replace these components, and close what is not shared with them. Raises nothing."""
         if self.dnstap is was.dnstap and self.dnstap is not None:
             self.dnstap.watch(self.layout)
         elif was.dnstap is not None and self.dnstap is not None:
-            self.dnstap.succeed(was.dnstap)
+            self.dnstap.take_over(was.dnstap)
         elif was.dnstap is not None:
             was.dnstap.close()
         if self.dnstap is not None:
-            self.dnstap.look.keys = self.keys
-        self.ways.watch(self.allowed)
+            self.dnstap.verifier.keys = self.keys
+        self.kernel_paths.watch(self.allowed)
         if self.actuators is not None and self._kernel is not None:
-            self.actuators.serve(self.setup.config, self._kernel, self.allowed)
+            self.actuators.reconfigure(self.setup.config, self._kernel, self.allowed)
         elif was.actuators is not None:
-            self.left = was.actuators.retire()
+            self.leftovers = was.actuators.shut_down()
         if was.actuators is None and was.reader is not None and was.reader is not self.reader:
             was.reader.close()
 
     def close(self) -> None:
-        """Give back what is open. Takes nothing out of the kernel: the lease does."""
+        """Close what is open. Removes nothing from the kernel: the lease does."""
         if self.dnstap is not None:
             self.dnstap.close()
         if self.actuators is not None:
@@ -165,22 +169,22 @@ class Components:
         elif self.reader is not None:
             self.reader.close()
 
-    def _believe(self, was: Components | None) -> KeyStore:
+    def _key_store(self, was: Components | None) -> KeyStore:
         if was is None:
-            return from_config.key_store(self.chain, self.signatures)
-        if was.chain == self.chain:
+            return from_config.key_store(self.key_sources, self.signatures)
+        if was.key_sources == self.key_sources:
             return was.keys
-        return from_config.key_store(self.chain, self.signatures, known=was.keys)
+        return from_config.key_store(self.key_sources, self.signatures, known=was.keys)
 
-    def _listen(self, was: Components | None, made: ExitStack) -> DnstapSource | None:
-        places, old = from_config.places_of(self.setup.config), was.dnstap if was else None
+    def _dnstap_source(self, was: Components | None, opened: ExitStack) -> DnstapSource | None:
+        places, old = from_config.dnstap_places(self.setup.config), was.dnstap if was else None
         if not places:
             return None
         if old is not None and old.places == places:
             return old
         try:
             dnstap = DnstapSource(
-                self.layout, places, old.look if old else SampleVerifier(self.keys), old
+                self.layout, places, old.verifier if old else SampleVerifier(self.keys), old
             )
         except LookupError as error:
             raise CannotRunError(2, f"observe.dnstap_group: {error.args[0]}") from error
@@ -190,38 +194,38 @@ class Components:
             raise CannotRunError(
                 code, f"observe.dnstap: {where}{error.strerror or error}"
             ) from error
-        made.callback(dnstap.close)
+        opened.callback(dnstap.close)
         return dnstap
 
-    def _take_hold(
-        self, was: Components | None, made: ExitStack
+    def _build_actuators(
+        self, was: Components | None, opened: ExitStack
     ) -> tuple[KernelActuator | None, Actuators | None]:
-        """What writes, and what it is to write by: nothing is written yet."""
+        """What writes to the kernel and routers; nothing is written yet."""
         config, old = self.setup.config, was.actuators if was else None
-        claim = from_config.held_by(config)
+        claim = from_config.acting_claim_of(config)
         if claim is None:
             return None, None
         if old is not None and old.kernel.claim == claim:
             return old.kernel, old
-        former = (old.kernel.claim, *old.former) if old else ()
+        former = (old.kernel.claim, *old.former_claims) if old else ()
         try:
-            self._look_about(claim, former)
+            self._preflight(claim, former)
             if old is not None:
-                kernel = old.successor(claim)
-                made.callback(old.drop_successor, kernel)
+                kernel = old.actuator_for(claim)
+                opened.callback(old.close_unused, kernel)
                 self.notices += old.notices
                 return kernel, old
             actuators = Actuators(config, claim, self._lasting.switch, self.allowed)
         except OSError as error:
             raise CannotRunError(1, f"act.kernel: {error}") from error
-        made.callback(actuators.close)
-        if was is not None:  # from now on it acts; a guard comes before the first route does
-            self.left = _adopt(actuators, young=False)
+        opened.callback(actuators.close)
+        if was is not None:  # it acts from now on, and needs a guard before the first route
+            self.leftovers = _adopt(actuators, starting=False)
             self.notices += actuators.notices
         return actuators.kernel, actuators
 
-    def _read(self, was: Components | None, made: ExitStack) -> KernelReader | None:
-        """What the kernel is read by where nothing is written."""
+    def _build_reader(self, was: Components | None, opened: ExitStack) -> KernelReader | None:
+        """The reader of the kernel for an agent that writes nothing."""
         if self.claim is None:
             return None
         if was is not None and was.actuators is None and was.reader and was.claim == self.claim:
@@ -230,13 +234,13 @@ class Components:
             reader = KernelReader(self.claim)
         except OSError as error:
             raise CannotRunError(1, f"act.kernel: {error}") from error
-        made.callback(reader.close)
+        opened.callback(reader.close)
         return reader
 
-    def _look_about(self, claim: Claim, former: tuple[Claim, ...]) -> None:
+    def _preflight(self, claim: Claim, former: tuple[Claim, ...]) -> None:
         config = self.setup.config
-        leases = () if former else _in_force(config.runtime, claim)
-        complaints = preflight(
+        leases = () if former else _leases_in_force(config.runtime, claim)
+        problems = preflight(
             claim,
             self.allowed,
             state=config.state,
@@ -244,24 +248,24 @@ class Components:
             former=former or tuple(c for lease in leases for c in lease.claims if c != claim),
             leased=bool(leases),
         )
-        fatal = [c for c in complaints if c.kind is not Blame.NOTICE]
+        fatal = [p for p in problems if p.kind is not Blame.NOTICE]
         if fatal:
-            raise CannotRunError(max(int(c.kind) for c in fatal), *(str(c) for c in fatal))
-        self.notices = tuple(map(str, complaints))
+            raise CannotRunError(max(int(p.kind) for p in fatal), *(str(p) for p in fatal))
+        self.notices = tuple(map(str, problems))
 
 
-def _in_force(runtime: Path, claim: Claim) -> tuple[LeaseState, ...]:
-    """The leases that a restart goes on by."""
+def _leases_in_force(runtime: Path, claim: Claim) -> tuple[LeaseState, ...]:
+    """The leases that an agent which starts now would adopt."""
     try:
         return found(Lease(runtime), leases_of(other_guards(runtime, claim)))
     except OSError:
-        return ()  # adopting will meet the same, and say so
+        return ()  # adopting fails for the same reason, and reports it
 
 
-def _adopt(actuators: Actuators, *, young: bool) -> tuple[KernelProblem, ...]:
+def _adopt(actuators: Actuators, *, starting: bool) -> tuple[KernelProblem, ...]:
     try:
-        return actuators.adopt(young=young)
+        return actuators.adopt(starting=starting)
     except OSError as error:
         raise CannotRunError(
-            1, f"runtime: no lease or no guard can be had: {error}; nothing is installed anew"
+            1, f"runtime: can't get a lease or a guard: {error}; nothing new is installed"
         ) from error

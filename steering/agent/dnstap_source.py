@@ -1,7 +1,7 @@
-"""The agent's ears: what the resolvers' traffic says of each address, as facts.
+"""Evidence from the resolvers' traffic: the dnstap reader's counts as facts for each address.
 
-Here the reader's tallies meet what the kernel had installed meanwhile, and the second look.
-What can't be given to one path for certain is dropped.
+Here each count is assigned to the path that the kernel had installed meanwhile, and sampled
+responses go to the verifier. Counts that may belong to two paths are dropped.
 """
 
 from __future__ import annotations
@@ -44,127 +44,131 @@ from steering.report.snapshot import TrafficStatus
 from steering.system.unreadable import HERE, Where, printable
 
 _RCODES = {2: Outcome.SERVFAIL, 5: Outcome.REFUSED, 9: Outcome.LAME}
-_FINE = frozenset({0, 3})  # NOERROR, NXDOMAIN
+_GOOD_RCODES = frozenset({0, 3})  # NOERROR, NXDOMAIN
 _GAP: Seconds = 0.2
-"""A resolver's queue is full after so long: frames are lost without a word."""
+"""A resolver's queue is full after so long, and it drops frames without a message."""
 _TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 28: "AAAA", 43: "DS", 47: "NSEC"}
 _TYPES |= {48: "DNSKEY", 50: "NSEC3", 51: "NSEC3PARAM"}
 _SHOWN_BY_A = frozenset({1, 5, 6, 43})
-_TROUBLED: Seconds = 60.0
+_ALARM_LASTS: Seconds = 60.0
 """How long an alarm about frames lasts after the last of them."""
 
 
 class DnstapSource:
-    """Listens where the configuration says, and tells what was heard."""
+    """Receives dnstap at the configured sockets, and turns it into facts."""
 
     def __init__(
         self,
         layout: Layout,
         places: Sequence[Place],
-        look: SampleVerifier,
+        verifier: SampleVerifier,
         was: DnstapSource | None = None,
         wall: Callable[[], WallTime] = time.time,
     ) -> None:
-        """Listens at once, at the places of others (`was`) beside them until it succeeds them.
+        """Listens at once. It shares the sockets of `was` until `take_over`.
 
-        Raises OSError where nobody can listen, LookupError for a stranger.
+        Raises OSError where listening fails, LookupError for an unknown group.
         """
-        self.look, self.places = look, tuple(places)
+        self.verifier, self.places = verifier, tuple(places)
         self.interest = _interest(layout)
-        self.tap: ReaderClient = ReaderClient(places, self.interest, was.tap if was else None)
+        self.reader: ReaderClient = ReaderClient(places, self.interest, was.reader if was else None)
         self.frames: Counter[Frames] = Counter()
         self.lost = 0
         self.writers = 0
         self.longest_gap: Seconds = 0.0
-        """The longest of the latest minute."""
+        """The longest time of the latest minute in which no socket was read."""
         self.rate = 0.0
         """Frames per second, of the latest tally."""
         self._ended: Instant = float("-inf")
         self._tallies: list[Tally] = []
-        self._where, self._losses, self._soon = Attribution(), Losses(), Losses(patience=SOON)
+        self._attribution, self._losses, self._early_losses = (
+            Attribution(),
+            Losses(),
+            Losses(patience=SOON),
+        )
         self._wall = wall
         self._behind_until: Instant = float("-inf")
         self._gap_until: Instant = float("-inf")
 
     def watch(self, layout: Layout) -> None:
-        """Listen for these addresses and zones from now on; what stays is counted on."""
+        """Count these addresses and zones from now on. Counts of those that stay go on."""
         self.interest = _interest(layout)
         self._watch()
 
     def _watch(self) -> None:
-        """Have the reader count what is of interest, of those that moved lately since they did."""
-        since = self._where.since
-        self.tap.watch(
+        """Have the reader count what is of interest; for an address that moved, since then."""
+        since = self._attribution.since
+        self.reader.watch(
             {a: replace(w, since=since[a]) if a in since else w for a, w in self.interest.items()}
         )
 
-    def succeed(self, was: DnstapSource) -> None:
-        """Take the place of others, and go on with their counts."""
+    def take_over(self, was: DnstapSource) -> None:
+        """Replace `was`, and go on with its counts."""
         self.frames, self.lost = was.frames, was.lost
-        self.tap.succeed(was.tap)
+        self.reader.succeed(was.reader)
 
     def close(self) -> None:
-        self.tap.close()
+        self.reader.close()
 
-    def listen(self, now: Instant) -> tuple[Event, ...]:
-        """Take what the reader has, if anything; what there is to tell of the writers."""
-        told: list[Event] = []
-        self.tap.repair_sockets(now)
-        for tally in self.tap.take(now):
+    def read(self, now: Instant) -> tuple[Event, ...]:
+        """Take what the reader has counted. Returns events about the resolvers that write."""
+        events: list[Event] = []
+        self.reader.repair_sockets(now)
+        for tally in self.reader.take(now):
             self._tallies.append(tally)
-            self._keep_count(tally, now)
+            self._count_frames(tally, now)
             for unread in tally.unreadable:
                 HERE.add(unread)
-            told += [
+            events += [
                 Event(event="dnstap", because=f"{notice.listener}: {printable(notice.because)}")
                 for notice in tally.notices
             ]
             if tally.unnoticed:
-                because = f"{tally.unnoticed} more complaints about writers"
-                told.append(Event(event="dnstap", because=because))
-        return tuple(told)
+                because = f"{tally.unnoticed} more problems of writers"
+                events.append(Event(event="dnstap", because=because))
+        return tuple(events)
 
     @property
-    def waiting(self) -> bool:
-        """Whether there is something that a turn should hear of."""
+    def has_news(self) -> bool:
+        """Whether there is traffic that no turn has seen."""
         return any(tally.traffic for tally in self._tallies)
 
-    def hear(self, installed: Mapping[str, str], now: Instant) -> tuple[Heard, ...]:
-        """What was heard since the last call. `installed` is what the kernel has now."""
-        if self._where.note_installed(installed, now, self._wall()):
+    def evidence(self, installed: Mapping[str, str], now: Instant) -> tuple[Heard, ...]:
+        """The facts since the last call. `installed` is what the kernel has now."""
+        if self._attribution.note_installed(installed, now, self._wall()):
             self._watch()
         tallies, self._tallies = self._tallies, []
         heard: list[Heard] = []
         for tally in tallies:
             with HERE.reading(Where.DNSTAP, partial(tally_message, tally)):
-                heard += self._read(tally)
-        return (*heard, *self.look.take())
+                heard += self._facts(tally)
+        return (*heard, *self.verifier.take())
 
-    def hearing(self) -> TrafficStatus:
-        """How well it goes."""
+    def status(self) -> TrafficStatus:
+        """Counters and losses, for the status and the metrics."""
         return TrafficStatus(
             frames={str(result): number for result, number in self.frames.items()},
             lost=self.lost,
             writers=self.writers,
             rate=self.rate,
             longest_gap=self.longest_gap,
-            looked=self.look.looked,
-            passed_over=self.look.dropped,
+            looked=self.verifier.looked,
+            passed_over=self.verifier.dropped,
         )
 
-    def troubles(self, now: Instant) -> str:
-        """What is wrong with the listening; empty if nothing is."""
-        if self.tap.lost:
-            return self.tap.lost
-        if self.tap.because and self.tap.restarts:
-            return self.tap.because
+    def problem(self, now: Instant) -> str:
+        """What is wrong with the reader or its sockets; empty if nothing is."""
+        if self.reader.lost:
+            return self.reader.lost
+        if self.reader.because and self.reader.restarts:
+            return self.reader.because
         if now < self._behind_until:
-            return "the reader falls behind and drops frames: see steering_dnstap_lost_total"
+            return "the reader is too slow and drops frames: see steering_dnstap_lost_total"
         if now < self._gap_until:
             return f"no socket was read for {self.longest_gap:.2f} s: resolvers drop frames"
         return ""
 
-    def _keep_count(self, tally: Tally, now: Instant) -> None:
+    def _count_frames(self, tally: Tally, now: Instant) -> None:
         self.frames.update(tally.frames)
         self.lost += tally.lost
         span = max(tally.ended - max(tally.began, self._ended), 1e-3)
@@ -174,16 +178,16 @@ class DnstapSource:
             self.longest_gap = 0.0
         if tally.longest_gap >= max(self.longest_gap, 1e-3):
             self.longest_gap = tally.longest_gap
-            self._gap_until = now + _TROUBLED if tally.longest_gap > _GAP else self._gap_until
+            self._gap_until = now + _ALARM_LASTS if tally.longest_gap > _GAP else self._gap_until
         if tally.lost:
-            self._behind_until = now + _TROUBLED
+            self._behind_until = now + _ALARM_LASTS
         if tally.lost or tally.writers != self.writers:
-            for losses in (self._losses, self._soon):
-                losses.forget()  # queries whose answers were not read, or the other way
+            for losses in (self._losses, self._early_losses):
+                losses.forget()  # some queries or answers were not read
         self.writers = tally.writers
 
-    def _read(self, tally: Tally) -> list[Heard]:
-        """One tally as facts, address by address."""
+    def _facts(self, tally: Tally) -> list[Heard]:
+        """The facts of one tally, address by address."""
         signed: dict[str, list[Signed]] = {}
         for item in tally.signed:
             signed.setdefault(item.address, []).append(item)
@@ -191,12 +195,12 @@ class DnstapSource:
         heard = []
         traffic = {item.address: item for item in tally.traffic}
         for mine in tally.traffic:
-            self._where.reader_counts_since(mine.address, mine.since)
+            self._attribution.reader_counts_since(mine.address, mine.since)
         for address in traffic.keys() | set(self._losses.addresses):
-            paths[address] = path = self._where.path(address, tally.began)
+            paths[address] = path = self._attribution.path(address, tally.began)
             if path is None:
                 self._losses.forget(address)
-                self._soon.forget(address)
+                self._early_losses.forget(address)
                 continue
             mine = traffic.get(address) or Traffic(address=address)
             lost, overdue = (
@@ -206,16 +210,16 @@ class DnstapSource:
                     answered=mine.responses,
                     now=tally.ended,
                 )
-                for losses in (self._losses, self._soon)
+                for losses in (self._losses, self._early_losses)
             )
             overdue = 0 if path == LOCAL else overdue
             if mine.responses or lost or overdue:
-                one = _heard(mine, signed.get(address, []), path, tally.began, lost)
+                one = _fact(mine, signed.get(address, []), path, tally.began, lost)
                 heard.append(replace(one, overdue=overdue))
         for sample in tally.samples:
             path, watched = paths.get(sample.address), self.interest.get(sample.address)
             if path is not None and watched is not None:
-                self.look.offer(
+                self.verifier.offer(
                     SampledResponse(
                         address=sample.address,
                         path=path,
@@ -236,14 +240,14 @@ def _interest(layout: Layout) -> Interest:
     }
 
 
-def _heard(traffic: Traffic, signed: Sequence[Signed], path: str, at: Instant, lost: int) -> Heard:
+def _fact(traffic: Traffic, signed: Sequence[Signed], path: str, at: Instant, lost: int) -> Heard:
     counts: Counter[Outcome] = Counter()
     for item in signed:
         counts[Outcome.SECURE] += item.good
         counts[Outcome.EXPIRED] += item.expired
         counts[Outcome.NOT_YET_VALID] += item.not_yet_valid
     for rcode, number in traffic.rcodes.items():
-        if rcode not in _FINE:
+        if rcode not in _GOOD_RCODES:
             counts[_RCODES.get(rcode, Outcome.SERVFAIL)] += number
     counts[Outcome.MALFORMED] += traffic.malformed
     counts[Outcome.TIMEOUT] += lost

@@ -1,7 +1,7 @@
-"""What somebody took out of the kernel and the agent put back: counted, and told of.
+"""Routes and rules of the agent that something removed and the agent installed again.
 
-A fight with another program over the same routes goes on every second. The first of it is an event
-at once, the rest one a minute.
+Another program that removes them does so every second, perhaps. The first time is an event at
+once; after that there is one event a minute.
 """
 
 from __future__ import annotations
@@ -13,39 +13,42 @@ from steering.act.kernel.rtnetlink import Route, Rule
 from steering.model import Event, Instant, Seconds
 
 PAUSE: Seconds = 60.0
+"""Least time between two events."""
 
 
 class ExternalChanges:
-    """What was put back, and what of that is still to be told."""
+    """How many were installed again, in all and since the last event."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {"route": 0, "rule": 0}
-        """What was put back since the start, by its kind."""
-        self._untold: Counter[str] = Counter()
-        self._times = 0
-        self._told: Instant = float("-inf")
+        """Since the start, by kind."""
+        self._unreported: Counter[str] = Counter()
+        self._rounds = 0
+        self._reported_at: Instant = float("-inf")
 
     def put_back(self, what: Iterable[Route | Rule]) -> None:
-        """These were gone and are there again."""
+        """Count these, which were missing and are installed again."""
         now = Counter("route" if isinstance(one, Route) else "rule" for one in what)
         for kind, number in now.items():
             self.counts[kind] += number
-        self._untold += now
-        self._times += bool(now)
+        self._unreported += now
+        self._rounds += bool(now)
 
-    def news(self, now: Instant) -> tuple[Event, ...]:
-        """What there is to tell, once a minute at most."""
-        if not self._untold or now - self._told < PAUSE:
+    def events(self, now: Instant) -> tuple[Event, ...]:
+        """The event `put_back`, if there is one to report; at most one a minute."""
+        if not self._unreported or now - self._reported_at < PAUSE:
             return ()
-        said = " and ".join(
+        numbers = " and ".join(
             f"{number} {kind}{'' if number == 1 else 's'}"
-            for kind, number in sorted(self._untold.items())
+            for kind, number in sorted(self._unreported.items())
         )
-        often = f", in {self._times} rounds" if self._times > 1 else ""
+        one = self._unreported.total() == 1
+        often = f" in {self._rounds} rounds" if self._rounds > 1 else ""
         because = (
-            f"{said} of ours had been taken out{often}, and are back: was a link down, or who else "
-            "writes here? `ip monitor route rule` shows when, the log of a network daemon who"
+            f"{numbers} of this agent {'was' if one else 'were'} removed{often} and "
+            f"{'is' if one else 'are'} installed again. Cause: a link down, or another program "
+            "(see `ip monitor route rule` and the logs of network daemons)"
         )
-        more = {f"{kind}s": self._untold[kind] for kind in self.counts}
-        self._untold, self._times, self._told = Counter(), 0, now
+        more = {f"{kind}s": self._unreported[kind] for kind in self.counts}
+        self._unreported, self._rounds, self._reported_at = Counter(), 0, now
         return (Event(event="put_back", because=because, more={**more}),)

@@ -1,6 +1,6 @@
 """From a configuration to the parts it describes: the claim on the kernel, paths, pace, keys.
 
-`run`, `check` and `off` build from the same words here, so they can't mean different things.
+`run`, `check` and `off` all use this module, so they understand a configuration alike.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ NOTHING = Claim(table=5353, protocol=53, priority=5353, mark=bounds.MARK, sites=
 """A claim on nothing in the kernel, for an agent that acts by BGP alone."""
 
 
-def terms_of(config: Config) -> BgpSettings | None:
-    """What this configuration has to tell routers; None with `bgp: off`."""
+def bgp_settings_of(config: Config) -> BgpSettings | None:
+    """The BGP settings of this configuration; None with `bgp: off`."""
     bgp = config.act.bgp
     if bgp is None:
         return None
@@ -99,30 +99,30 @@ def terms_of(config: Config) -> BgpSettings | None:
     )
 
 
-def held_by(config: Config) -> Claim | None:
-    """What an agent by this configuration holds; None where it changes nothing on this host."""
+def acting_claim_of(config: Config) -> Claim | None:
+    """What an agent with this configuration owns; None where it changes nothing on this host."""
     if config.mode is Mode.OBSERVE:
         return None
     return claim_of(config) or (NOTHING if config.acts else None)
 
 
-def told_to_routers(config: Config) -> BgpSettings | None:
-    """What an agent by this configuration tells routers by; None where it tells them nothing."""
-    return terms_of(config) if config.acts else None
+def bgp_settings_in_force(config: Config) -> BgpSettings | None:
+    """The BGP settings an agent with this configuration uses; None where it announces nothing."""
+    return bgp_settings_of(config) if config.acts else None
 
 
 def rerouted(was: Config, now: Config) -> frozenset[str]:
-    """The paths that are another way now: reached, announced or asked by something else, or not.
+    """The paths that lead elsewhere now: reached, announced or probed in another way, or not.
 
-    What was measured over the one way says nothing of the other. The local path is asked by its
-    mark, which leads where it did whatever its number, unless a pin says otherwise.
+    What was measured before a path changed is no evidence for it after. Probes of the local path
+    carry its mark, which leads there whatever its number, unless there is a pin.
     """
     paths = (LOCAL, *(name for name in now.sites if name in was.sites))
-    return frozenset(path for path in paths if _way(was, path) != _way(now, path))
+    return frozenset(path for path in paths if _route_of(was, path) != _route_of(now, path))
 
 
-def _way(config: Config, path: str) -> tuple[object, ...]:
-    """All that leads over a path: what packets and routers go by, how probes get there."""
+def _route_of(config: Config, path: str) -> tuple[object, ...]:
+    """All that decides where a path leads: for packets, for routers and for probes."""
     pin = config.observe.probe.pins.get(path)
     if path == LOCAL:
         return (pin,)
@@ -137,7 +137,7 @@ def addresses_of(setup: Setup) -> frozenset[str]:
 
 
 def probed_paths(claim: Claim | None, config: Config) -> tuple[Probed, ...]:
-    """The paths that can be asked: those with a mark or a pin, and always the local one."""
+    """The paths that can be probed: those with a mark or a pin, and always the local one."""
     pins = config.observe.probe.pins
     return tuple(
         Probed(
@@ -152,7 +152,7 @@ def probed_paths(claim: Claim | None, config: Config) -> tuple[Probed, ...]:
 
 
 def site_pins(config: Config) -> Mapping[str, ProbePin]:
-    """What questions through the sites carry for the routers, by site."""
+    """The pins of probes through the sites, by site."""
     pins = config.observe.probe.pins
     return {path: _pin(pin) for path, pin in pins.items() if path != LOCAL}
 
@@ -168,13 +168,13 @@ def pace_of(config: Config) -> Pace:
 
 
 def sources_of(config: Config) -> Mapping[Family, tuple[Source, ...]]:
-    """What the resolvers send from, as far as the configuration says."""
-    said = config.resolver_sources
-    return {} if said is None else said.by_family
+    """What the resolvers send from, as far as the configuration has it."""
+    sources = config.resolver_sources
+    return {} if sources is None else sources.by_family
 
 
-def places_of(config: Config) -> tuple[Place, ...]:
-    """Where resolvers bring dnstap."""
+def dnstap_places(config: Config) -> tuple[Place, ...]:
+    """Where resolvers send dnstap."""
     observe = config.observe
     return tuple(
         Place(at=at, group=observe.dnstap_group, mode=int(observe.dnstap_mode, 8))
@@ -182,14 +182,14 @@ def places_of(config: Config) -> tuple[Place, ...]:
     )
 
 
-def asked_of(policies: Sequence[Policy]) -> tuple[ProbedPolicy, ...]:
+def probed_policies(policies: Sequence[Policy]) -> tuple[ProbedPolicy, ...]:
     """The policies as the prober needs them."""
     return tuple(ProbedPolicy(policy.upstream, policy.zones, policy.skew) for policy in policies)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySources:
-    """What keys are believed from, and for which zones."""
+    """Where trusted keys come from: anchors, resolvers to ask; and for which zones."""
 
     zones: tuple[str, ...]
     anchors: anchors.Anchors
@@ -197,8 +197,8 @@ class KeySources:
     skew: Seconds
 
 
-def chain_of(setup: Setup) -> KeySources:
-    """From the anchors to the policies' zones. Raises anchors.AnchorError for rubbish in them."""
+def key_sources_of(setup: Setup) -> KeySources:
+    """The key sources for the policies' zones. Raises anchors.AnchorError for faulty anchors."""
     config = setup.config
     resolvers = system_resolvers() if config.resolvers is None else config.resolvers
     return KeySources(
@@ -209,20 +209,22 @@ def chain_of(setup: Setup) -> KeySources:
     )
 
 
-def key_store(chain: KeySources, signatures: Signatures, known: KeyStore | None = None) -> KeyStore:
-    """The keys of all zones; what another store knows by the same anchors is known at once."""
+def key_store(
+    sources: KeySources, signatures: Signatures, known: KeyStore | None = None
+) -> KeyStore:
+    """The keys of all zones; those that `known` has by the same anchors are taken from there."""
     return KeyStore(
-        chain.zones,
-        chain.anchors,
-        chain.resolvers,
+        sources.zones,
+        sources.anchors,
+        sources.resolvers,
         signatures=signatures,
-        skew=chain.skew,
+        skew=sources.skew,
         known=known,
     )
 
 
 def delegations_of(setup: Setup) -> Mapping[str, Sequence[str]]:
-    """Zone -> the names delegated right below it, as far as the policies tell."""
+    """Zone -> the names delegated right below it, as far as the policies have them."""
     return delegations(
         (zone for policy in setup.policies for zone in policy.zones),
         (target.nameserver for policy in setup.policies for target in policy.targets),

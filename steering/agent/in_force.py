@@ -1,12 +1,12 @@
-"""The version of the files in force, left for whoever is started within the lease.
+"""The version of the files in force, saved for an agent that starts within the lease.
 
-That somebody was started anew is no word for files that changed meanwhile: he goes on by what
-was in force, and takes them up as a running agent does (`reload`), at once as a rule, and held
-where they would end most of the steers. Without a lease there is nothing to go on with.
+A restart does not approve changed files. The new agent begins with the version that was in force,
+and handles the changed files as a running agent does (`reload`): as a rule it applies them at
+once, and it holds them if they would end most of the steers. Without a lease the files count.
 
-What is left is spent when an agent begins, and left again when it has looked at the files and
-found them the same, taken them, or had a reason not to. So an agent that dies of the old version
-before it comes to that is followed by one that goes by the files, and not by the same for ever.
+The saved version is removed when an agent begins. It is saved again when the agent has read the
+files and found them unchanged, applied them, or had a reason not to. So after an agent that
+crashed because of the old version, the next one uses the files, and not the old version again.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _NAME = "in-force"
 _LARGEST = 1 << 25
 """Bytes: several times what the largest files come to."""
 _OVERRIDES = Codec(tuple[Override, ...])
-_RUBBISH = (ValueError, OverflowError, KeyError, TypeError, RecursionError)
-"""What comes of a file that says anything at all."""
+_DAMAGED = (ValueError, OverflowError, KeyError, TypeError, RecursionError)
+"""What reading a file with arbitrary content raises."""
 
 
-def leave(runtime: Path, version: Version) -> None:
-    """Leave this version for the next agent; none, where it can't be written: no older one."""
+def save(runtime: Path, version: Version) -> None:
+    """Save this version for the next agent. If it can't be written, an older one is removed."""
     setup = version.setup
     value = {
         "fingerprint": version.fingerprint,
@@ -46,25 +46,25 @@ def leave(runtime: Path, version: Version) -> None:
     try:
         write_atomically(runtime / _NAME, json.dumps(value))
     except OSError:
-        spend(runtime)
+        remove(runtime)
 
 
-def spend(runtime: Path) -> None:
-    """Nothing is left any more."""
+def remove(runtime: Path) -> None:
+    """Remove the saved version."""
     with contextlib.suppress(OSError):
         (runtime / _NAME).unlink()
 
 
-def take_up(files: Version) -> Version:
+def load(files: Version) -> Version:
     """The version to begin with: what was in force within a lease, else the files as they are."""
     config = files.setup.config
-    kept = _left(config.runtime) if leased(config.runtime) else None
-    if kept is None or kept.fingerprint == files.fingerprint:
+    saved = _saved(config.runtime) if leased(config.runtime) else None
+    if saved is None or saved.fingerprint == files.fingerprint:
         return files
-    there = kept.setup.config
-    if (there.state, there.runtime) != (config.state, config.runtime):
-        return files  # a running agent can't change these: this is how one does
-    return kept
+    before = saved.setup.config
+    if (before.state, before.runtime) != (config.state, config.runtime):
+        return files  # only a restart can change these
+    return saved
 
 
 def leased(runtime: Path) -> bool:
@@ -76,12 +76,12 @@ def leased(runtime: Path) -> bool:
 
 
 def _ours(file: os.stat_result) -> bool:
-    """Whether nobody else can have written it: it names programs that the agent starts."""
+    """Whether no other user can have written it: it names programs that the agent starts."""
     return file.st_uid == os.geteuid() and not file.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _left(runtime: Path) -> Version | None:
-    """What was left; None: nothing, or nothing that this program can go by."""
+def _saved(runtime: Path) -> Version | None:
+    """The saved version; None: there is none, or none that this program can use."""
     try:
         with open_regular(runtime / _NAME) as file:
             if not _ours(os.fstat(file.fileno())):
@@ -91,5 +91,5 @@ def _left(runtime: Path) -> Version | None:
         overrides = _OVERRIDES.read(value["overrides"])
         seen = tuple((str(name), int(a), int(b), int(c)) for name, a, b, c in value["fingerprint"])
         return Version.of(replace(setup, overrides=overrides), seen)
-    except (OSError, AnchorError, *_RUBBISH):
+    except (OSError, AnchorError, *_DAMAGED):
         return None

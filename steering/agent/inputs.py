@@ -1,7 +1,7 @@
-"""The agent's senses: what reaches it from outside, kept until a turn asks for it.
+"""The agent's inputs: what arrives from outside, kept until a turn collects it.
 
-Probes, the kernel and the reader of the resolvers' traffic bring news at any time, and ring.
-What came over another path than it was meant for says nothing of it, and is left out here.
+Probes, the kernel and the dnstap reader bring news at any time, and wake the loop. Answers that
+came over another path than intended are no evidence for it, and are dropped here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from steering.system.wakeup import Wakeup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """What came in since the last turn."""
+    """What arrived since the last turn."""
 
     rounds: tuple[Round, ...]
     heard: tuple[Heard, ...]
+    """What dnstap shows of the resolvers' traffic."""
     passed: tuple[Passed, ...]
     """What became of the questions that this host forwarded."""
     installed: Mapping[str, str]
@@ -31,57 +32,57 @@ class Received:
 
 
 class Inputs:
-    """Everything that is heard of the world, by the outfit that is put on."""
+    """Collects everything that arrives through the components in use."""
 
     components: Components
 
-    def __init__(self, meters: Meters, tell: Callable[[Event], None]) -> None:
+    def __init__(self, meters: Meters, log_event: Callable[[Event], None]) -> None:
         self.wakeup = Wakeup()
-        self.pins = PinCheck()
+        self.pin_check = PinCheck()
         self._rounds: list[Round] = []
-        self._meters, self._tell = meters, tell
+        self._meters, self._log_event = meters, log_event
 
     def use(self, components: Components, tasks: Tasks) -> None:
-        """Hear by this outfit from now on: wake when the kernel or a resolver tells of something.
+        """Read from these components from now on: wake when the kernel or a resolver has news.
 
-        What the one before heard by is deaf since `tasks.stop_reading`.
+        `tasks.stop_reading` has ended the reading from those before.
         """
         self.components = components
         if components.actuators is not None:
-            tasks.hear(components.actuators.kernel.fileno(), self._on_kernel)
+            tasks.on_readable(components.actuators.kernel.fileno(), self._on_kernel)
             if (speaker := components.actuators.bgp.speaker) is not None:
-                tasks.hear(speaker.fileno(), speaker.pump)
+                tasks.on_readable(speaker.fileno(), speaker.pump)
         if components.dnstap is not None:
-            tasks.hear(components.dnstap.tap.fileno(), self._on_tap)
+            tasks.on_readable(components.dnstap.reader.fileno(), self._on_dnstap)
 
     def deliver(self, item: Round) -> None:
-        """A round that is over."""
+        """Take a round that is over."""
         self._rounds.append(item)
         self.wakeup.ring()
 
-    def drop(self, ways: Collection[str] = ()) -> None:
-        """Forget what was not asked for yet; `ways`: and what was asked over these paths."""
+    def drop(self, paths: Collection[str] = ()) -> None:
+        """Drop what no turn has collected; and what other parts know of these paths."""
         self._rounds.clear()
-        self.pins.forget(ways)
+        self.pin_check.forget(paths)
         if self.components.forwarding is not None:
-            self.components.forwarding.reroute(ways, time.monotonic())
+            self.components.forwarding.reroute(paths, time.monotonic())
 
     def gather(self) -> Received:
-        """All that came since it was last asked for."""
-        # Rules may have gone while questions were under way. The kernel told of it before
-        # anything asked since then could be answered, so what it told is heard first.
+        """All that arrived since the last call."""
+        # Rules may have been removed while probes were under way. The kernel's message about that
+        # is older than any answer to a later probe, so its messages are read first.
         self.kernel_changed()
         rounds, self._rounds = self._rounds, []
         components, dnstap = self.components, self.components.dnstap
-        told = components.actuators.bgp.told() if components.actuators is not None else {}
+        announced = components.actuators.bgp.announced() if components.actuators is not None else {}
         if dnstap is not None:
-            self._on_tap()
+            self._on_dnstap()
         installed = self.installed()
-        rounds = [components.ways.over_their_paths(item) for item in rounds]
-        self.pins.stand(told, time.monotonic())
-        rounds = [self.pins.sift(item) for item in rounds]
-        self._meter(rounds)
-        heard = dnstap.hear(installed, time.monotonic()) if dnstap is not None else ()
+        rounds = [components.kernel_paths.over_their_paths(item) for item in rounds]
+        self.pin_check.update(announced, time.monotonic())
+        rounds = [self.pin_check.without_strayed(item) for item in rounds]
+        self._observe_rtt(rounds)
+        heard = dnstap.evidence(installed, time.monotonic()) if dnstap is not None else ()
         passed = self._passed(installed)
         return Received(rounds=tuple(rounds), heard=heard, passed=passed, installed=installed)
 
@@ -92,7 +93,7 @@ class Inputs:
         forwarding.note_installed(installed, time.monotonic())
         return forwarding.take()
 
-    def _meter(self, rounds: Iterable[Round]) -> None:
+    def _observe_rtt(self, rounds: Iterable[Round]) -> None:
         layout = self.components.layout
         for item in rounds:
             row = layout.row.get(item.address)
@@ -108,12 +109,12 @@ class Inputs:
         components = self.components
         if components.claim is None and components.actuators is not None:
             return components.actuators.bgp.installed()
-        return components.ways.installed()
+        return components.kernel_paths.installed()
 
     def kernel_changed(self) -> bool:
-        """Whether it told of a change; the hands hear of it too."""
-        self.components.ways.sources = self.components.sources.addresses
-        changed = self.components.ways.changed()
+        """Whether the kernel reported a change. Passes that on to the actuators."""
+        self.components.kernel_paths.sources = self.components.sources.addresses
+        changed = self.components.kernel_paths.changed()
         if changed and self.components.actuators is not None:
             self.components.actuators.changed = True
         return changed
@@ -122,9 +123,9 @@ class Inputs:
         if self.kernel_changed():
             self.wakeup.ring()
 
-    def _on_tap(self) -> None:
+    def _on_dnstap(self) -> None:
         assert self.components.dnstap is not None
-        for event in self.components.dnstap.listen(time.monotonic()):
-            self._tell(event)
-        if self.components.dnstap.waiting:
+        for event in self.components.dnstap.read(time.monotonic()):
+            self._log_event(event)
+        if self.components.dnstap.has_news:
             self.wakeup.ring()

@@ -1,9 +1,8 @@
-"""The agent: drives the stages. Facts in, a turn, the plan out, again.
+"""The agent: collects facts, runs one turn, carries out the plan, and starts again.
 
-What it leaves to others: all thinking (`engine`), all writing (`act`), all asking
-(`observe`); what it goes by (`runtime`) and what reaches it (`inputs`). It holds the only
-clock. A bug anywhere ends the process; what it installed then stays for the lease, for a
-successor to adopt, and no longer.
+The engine decides, `act` writes, `observe` probes. `runtime` holds the configuration in force,
+`inputs` what has arrived. The agent has the only clock. A bug anywhere ends the process. What it
+installed then stays until the lease ends, unless a new agent adopts it before.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from pathlib import Path
 
 from steering.act.bgp.status import BgpStatus
 from steering.act.off_switch import OffSwitch
-from steering.agent import in_force, messages
+from steering.agent import in_force, own_alarms
 from steering.agent.action_metrics import count
 from steering.agent.components import Lasting
 from steering.agent.inputs import Inputs
-from steering.agent.own_alarms import OwnAlarms, matters, sources_trouble
+from steering.agent.own_alarms import OwnAlarms
 from steering.agent.reload import Reload, Version
 from steering.agent.restart_state import RestartState
 from steering.agent.runtime import Runtime
@@ -44,10 +43,10 @@ from steering.system.unreadable import HERE, Unread
 
 IDLE: Seconds = 1.0
 """Longest time between two turns."""
-ANSWERED: Seconds = 1.0
-"""How long an agent that starts waits for `state`, once it has waited for the memory in there."""
-GOODBYE: Seconds = 1.0
-"""How long one that ends waits for what is still to be written there."""
+STATE_WAIT: Seconds = 1.0
+"""How long the start waits for the off switch in `state`, after it has waited for the memory."""
+END_WAIT: Seconds = 1.0
+"""How long the end waits for the last write of the memory."""
 
 
 class Agent:
@@ -62,30 +61,30 @@ class Agent:
         self.meters = Meters()
         self.snapshot: Snapshot | None = None
         self.meters.watch(lambda: self.snapshot)
-        self.troubles = OwnAlarms()
-        self.gathering = EventGrouping()
+        self.own_alarms = OwnAlarms()
+        self.grouping = EventGrouping()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
-        self.kept_off = StateOff(
+        self.state_off = StateOff(
             state=config.state, runtime=config.runtime, leased=in_force.leased(config.runtime)
         )
         self.restart_state = RestartState(config.state)
         memory = self.restart_state.memory
         self.acknowledged = Acknowledged(spent=memory.spent if memory is not None else frozenset())
         self.strays = Strays()
-        self.kept_off.wait(ANSWERED)
-        self.inputs = Inputs(self.meters, self.tell)
+        self.state_off.wait(STATE_WAIT)
+        self.inputs = Inputs(self.meters, self.log_event)
         self.runtime = Runtime(
             Version.of(setup, fingerprint),
             Lasting(
                 switch=self.switch,
-                kept_off=lambda: self.kept_off.off,
+                state_off=lambda: self.state_off.off,
                 deliver=self.inputs.deliver,
                 strays=self.strays,
             ),
             restart_state=self.restart_state,
             inputs=self.inputs,
             meters=self.meters,
-            tell=self.tell,
+            log_event=self.log_event,
             turn=self.turn,
         )
         self.reload = Reload(path, self.runtime, self.meters)
@@ -96,35 +95,35 @@ class Agent:
         loop, stop, tasks = asyncio.get_running_loop(), asyncio.Event(), Tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload.look_now)
-        if self.restart_state.found:
-            self.tell(Event(event="notice", because=self.restart_state.found))
+        loop.add_signal_handler(signal.SIGHUP, self.reload.check_now)
+        if self.restart_state.start_problem:
+            self.log_event(Event(event="notice", because=self.restart_state.start_problem))
         loop.add_reader(self.service.fileno(), lambda: self.service.pump(time.monotonic()))
         self.runtime.start(tasks)
-        self.tell(Event(event="config_loaded", because=messages.summary(self.runtime.components)))
+        started = own_alarms.summary(self.runtime.components)
+        self.log_event(Event(event="config_loaded", because=started))
         notify("READY=1")
-        tasks.put("turns", self._turns())
-        tasks.put("files", self.reload.run())
-        tasks.put("stop", stop.wait())
+        tasks.start("turns", self._turns())
+        tasks.start("files", self.reload.run())
+        tasks.start("stop", stop.wait())
         try:
-            await tasks.work()  # a bug in one of them ends the agent here
+            await tasks.run()  # a bug in one of them ends the agent here
         finally:
             notify("STOPPING=1")
             loop.remove_reader(self.service.fileno())
             self.service.close()
-            self.kept_off.close()
-            self.restart_state.settle(GOODBYE)
+            self.state_off.close()
+            self.restart_state.flush(END_WAIT)
             self.runtime.close()
-        self.tell(
-            Event(event="stopped", because=messages.stopped(self.runtime.components, self.snapshot))
-        )
+        ended = own_alarms.stopped(self.runtime.components, self.snapshot)
+        self.log_event(Event(event="stopped", because=ended))
 
     async def _turns(self) -> None:
-        """The loop: wait for news, think, act, tell."""
+        """Wait for input, then run a turn; again and again."""
         wakeup = self.inputs.wakeup
         while True:
             if await wakeup.wait(IDLE):
-                # What comes at about the same time comes along.
+                # Input that arrives at about the same time is handled in the same turn.
                 await asyncio.sleep(
                     min(0.1, max(0.01, self.runtime.components.layout.fast_interval / 4))
                 )
@@ -132,7 +131,7 @@ class Agent:
             self.turn()
 
     def turn(self) -> None:
-        """One turn, carried out and told."""
+        """One turn: decide, carry out, log, publish."""
         runtime = self.runtime
         runtime.handle_lost_lease()
         started = now = time.monotonic()
@@ -140,22 +139,22 @@ class Agent:
         runtime.state, steps, events = engine.turn(before, facts, now)
         after, actuators, installed = runtime.state, components.actuators, facts.installed
         self.meters.turn_seconds.observe(time.monotonic() - started)
-        # Before the deed: none is done that is not counted, unless the disk hangs.
-        self.restart_state.keep(after, moved=bool(steps), spent=self.acknowledged.spent)
+        # Saved before it is carried out: no move is made uncounted, unless the disk hangs.
+        self.restart_state.save(after, moved=bool(steps), spent=self.acknowledged.spent)
         if actuators is not None:
             acted = actuators.act(after.steers(), off=after.off, moved=bool(steps))
             count(self.meters, acted, after, now, by_kernel=components.claim is not None)
-            installed = components.ways.installed()
+            installed = components.kernel_paths.installed()
         if (journal := runtime.journal) is not None:
             setup = runtime.version.setup
             journal.note(setup, facts, now, before=before, after=after, steps=steps, events=events)
             events += journal.news()
-        if actuators is not None:  # after the journal: no replay could come to these
-            events += (*actuators.bgp.news(), *actuators.external_changes.news(now))
-        for event, addresses in self.gathering.of(events, now):
+        if actuators is not None:  # after the journal: a replay can't reproduce these events
+            events += (*actuators.bgp.events(), *actuators.external_changes.events(now))
+        for event, addresses in self.grouping.of(events, now):
             self.log.write(event, time.time(), addresses)
         for unread in HERE.news(now):
-            self.tell(_dropped(unread))
+            self.log_event(_dropped(unread))
         if self.inputs.kernel_changed():
             self.inputs.wakeup.ring()
         components.prober.attend(attention(after))
@@ -163,30 +162,28 @@ class Agent:
         notify("WATCHDOG=1")
 
     def _publish(self, installed: Mapping[str, str], now: Instant) -> None:
-        state, components, journal = (
-            self.runtime.state,
-            self.runtime.components,
-            self.runtime.journal,
-        )
-        self.service.tend(self.runtime.version.setup.config.status, now)
-        for event in self.troubles.settle(self._matters(now), state.wall, state.alarms):
-            self.tell(event)
-        alarms = {**self.troubles.alarms, **state.alarms}
+        """Update alarms and the snapshot that status and metrics show."""
+        state, components = self.runtime.state, self.runtime.components
+        journal, version = self.runtime.journal, self.runtime.version
+        self.service.tend(version.setup.config.status, now)
+        for event in self.own_alarms.update(self._problems(now), state.wall, state.alarms):
+            self.log_event(event)
+        alarms = {**self.own_alarms.alarms, **state.alarms}
         self.acknowledged, seen = acknowledge(self.acknowledged, state.override_state, alarms, now)
         for event in seen:
-            self.tell(event)
+            self.log_event(event)
         self.snapshot = Snapshot(
-            mode=str(self.runtime.version.setup.config.mode),
+            mode=str(version.setup.config.mode),
             state=state,
             installed=installed,
             alarms=alarms,
             acknowledged=self.acknowledged,
             ready=bool((state.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
-            hearing=components.dnstap.hearing() if components.dnstap is not None else None,
+            hearing=components.dnstap.status() if components.dnstap is not None else None,
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
-            speaking=self._speaking(),
+            speaking=self._bgp_status(),
             put_back=dict(components.actuators.external_changes.counts)
             if components.actuators is not None
             else {},
@@ -195,17 +192,18 @@ class Agent:
         )
         self.service.turned(now, ready=self.snapshot.ready)
 
-    def _matters(self, now: Instant) -> Mapping[str, str]:
-        """What is the matter with the agent's own means: name of the alarm to text, or to none."""
+    def _problems(self, now: Instant) -> Mapping[str, str]:
+        """What is wrong with the agent itself: alarm name -> text, empty where nothing is."""
         journal, state = self.runtime.journal, self.runtime.state
+        components = self.runtime.components
         steered = {Family.of(address) for address in state.wanted()}
         return {
-            **matters(self.runtime.components, now, off=state.off, steered=steered),
-            "pins": self.inputs.pins.trouble,
+            **own_alarms.component_problems(components, now, off=state.off, steered=steered),
+            "pins": self.inputs.pin_check.problem,
             "return": self.strays.trouble,
-            "sources": sources_trouble(self.runtime.components),
-            "state": self.restart_state.trouble or self.kept_off.trouble(now),
-            "config": self.reload.trouble(now),
+            "sources": own_alarms.sources_problem(components),
+            "state": self.restart_state.problem or self.state_off.problem(now),
+            "config": self.reload.problem(now),
             "config_held": self.reload.held,
             "status": self.service.trouble,
             "log": self.log.trouble(now),
@@ -214,21 +212,21 @@ class Agent:
         }
 
     def _why_off(self) -> str:
-        return self.kept_off.unknown or messages.switched_off(self.switch)
+        return self.state_off.unknown or own_alarms.switched_off(self.switch)
 
-    def _speaking(self) -> BgpStatus | None:
+    def _bgp_status(self) -> BgpStatus | None:
         actuators = self.runtime.components.actuators
-        speaking = actuators.bgp.report() if actuators is not None else None
-        for seconds in speaking.acknowledged if speaking is not None else ():
+        status = actuators.bgp.status() if actuators is not None else None
+        for seconds in status.acknowledged if status is not None else ():
             self.meters.bgp_acknowledged.observe(seconds)
-        return speaking
+        return status
 
     def _answer(self, key: str) -> Answer:
-        """What is answered over HTTP, in a copy of this process."""
+        """An HTTP response; runs in a forked copy of this process."""
         return answer(key, self.snapshot, self.meters.registry)
 
-    def tell(self, event: Event) -> None:
-        """Something for the log."""
+    def log_event(self, event: Event) -> None:
+        """Write one event to the log, with the time of now."""
         self.log.write(event, time.time())
 
 

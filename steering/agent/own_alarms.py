@@ -1,10 +1,14 @@
-"""The agent's own alarms: what is wrong with its means, as opposed to the upstreams."""
+"""What the agent reports about itself: its own alarms, and its events at the start and the end.
+
+Alarms about upstreams are made in `decide.alarms`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
 
+from steering.act.off_switch import OffSwitch
 from steering.agent.actuators import Actuators
 from steering.agent.components import Components
 from steering.decide.alarms import settle
@@ -12,75 +16,113 @@ from steering.decide.remedies import KEYS
 from steering.decide.state import Alarm
 from steering.model import Event, Family, Instant, WallTime
 from steering.observe.dnssec.key_store import KeyStore
+from steering.report.log import timestamp
+from steering.report.snapshot import Snapshot
 
-_NAMED = 3
-"""Things told of where there may be more."""
-_ZONES = 8
-"""Zones whose keys are told of."""
+_MOST = 3
+"""Problems that one alarm names."""
+_MOST_ZONES = 8
+"""Zones that the alarm `keys` names."""
 
 
 class OwnAlarms:
-    """What is the matter now, by name, and since when."""
+    """The agent's own alarms now, by name, with their start."""
 
     def __init__(self) -> None:
         self.alarms: Mapping[str, Alarm] = {}
 
-    def settle(
-        self, now: Mapping[str, str], wall: WallTime, others: Collection[str] = ()
+    def update(
+        self, problems: Mapping[str, str], wall: WallTime, others: Collection[str] = ()
     ) -> tuple[Event, ...]:
-        """Take over what is the matter (name to text); which alarms that raises and clears.
+        """Take the problems of now (alarm name -> text). Returns the events of raised and cleared.
 
-        An empty text is nothing the matter. `others`: the engine's alarms, which may be a cause.
+        An empty text is no problem. `others`: names of the engine's alarms, which may be a cause.
         """
-        there = {name: text for name, text in now.items() if text}
-        self.alarms, events = settle(self.alarms, there, wall, others)
+        present = {name: text for name, text in problems.items() if text}
+        self.alarms, events = settle(self.alarms, present, wall, others)
         return events
 
 
-def sources_trouble(components: Components) -> str:
-    """What is not known of who sends from this host, or through it, where that matters."""
+def sources_problem(components: Components) -> str:
+    """What is not known about the addresses that send from or through this host."""
     forwarding = components.forwarding if components.actuators is not None else None
-    said = (components.sources.trouble, forwarding.trouble if forwarding is not None else "")
-    return "; ".join(filter(None, said))
+    texts = (components.sources.trouble, forwarding.trouble if forwarding is not None else "")
+    return "; ".join(filter(None, texts))
 
 
-def keys_trouble(keys: KeyStore) -> str:
-    """What is the matter with which zones' keys, since when, and what to do about it."""
+def keys_problem(keys: KeyStore) -> str:
+    """Which zones' keys have a problem, since when, and what to do about it."""
     wrong = keys.wrong()
-    said = [
+    texts = [
         f"{one.zone}: {one.because.removesuffix('.')}, since "
         + time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.since))
-        for one in wrong[:_ZONES]
+        for one in wrong[:_MOST_ZONES]
     ]
-    if more := len(wrong) - len(said):
-        said.append(f"and {more} more")
+    if more := len(wrong) - len(texts):
+        texts.append(f"and {more} more")
     remedies = dict.fromkeys(KEYS[one.lack] for one in wrong)
-    return f"{'; '.join(said)}. To do: {'; '.join(remedies)}" if wrong else ""
+    return f"{'; '.join(texts)}. To do: {'; '.join(remedies)}" if wrong else ""
 
 
-def matters(
+def component_problems(
     components: Components, now: Instant, *, off: bool, steered: Collection[Family] = ()
 ) -> Mapping[str, str]:
-    """What is the matter with what an agent acts, asks and listens with.
+    """What is wrong with kernel, BGP, keys and dnstap: alarm name -> text.
 
-    An agent that is switched off has taken out the rules by which it asks: that is no matter.
-    Neither is what lacks of a family that this host has no route for, and of which nothing is
-    `steered`: where it had one, the alarm `self` says so, and that is the one word about it.
+    An agent that is switched off has removed the rules of its probes: that is no problem. Nor is
+    what is missing for a family that this host has no route for and that is not `steered`. If the
+    host had a route for that family, the alarm `self` reports it, and no other alarm does.
     """
     actuators, dnstap = components.actuators, components.dnstap
-    absent = components.ways.routeless(now) - frozenset(steered)
+    absent = components.kernel_paths.routeless(now) - frozenset(steered)
     return {
-        "kernel": "; ".join(_of_kernel(actuators, absent)[:_NAMED])
+        "kernel": "; ".join(_kernel_problems(actuators, absent)[:_MOST])
         if actuators is not None
         else "",
-        "bypassed": components.ways.bypassed,
-        "unasked": "" if off else components.ways.unasked(now, absent),
-        "bgp": "; ".join(actuators.bgp.troubles[:_NAMED]) if actuators is not None else "",
-        "keys": keys_trouble(components.keys),
-        "dnstap": dnstap.troubles(now) if dnstap is not None else "",
+        "bypassed": components.kernel_paths.bypassed,
+        "unasked": "" if off else components.kernel_paths.unasked(now, absent),
+        "bgp": "; ".join(actuators.bgp.problems[:_MOST]) if actuators is not None else "",
+        "keys": keys_problem(components.keys),
+        "dnstap": dnstap.problem(now) if dnstap is not None else "",
     }
 
 
-def _of_kernel(actuators: Actuators, absent: Collection[Family]) -> tuple[str, ...]:
-    """All but what is about these families alone."""
-    return tuple(t for t in actuators.troubles if actuators.of_family.get(t) not in absent)
+def _kernel_problems(actuators: Actuators, absent: Collection[Family]) -> tuple[str, ...]:
+    """All problems but those about these families alone."""
+    return tuple(p for p in actuators.problems if actuators.problem_family.get(p) not in absent)
+
+
+def summary(components: Components) -> str:
+    """What the agent measures, and how it carries out plans."""
+    setup, layout, actuators = components.setup, components.layout, components.actuators
+    config = setup.config
+    by_kernel = "kernel routes" if config.acts else "rules for its own probes only"
+    means = [by_kernel] if actuators and actuators.kernel.claim.sites else []
+    means += ["BGP"] if actuators and actuators.bgp.speaker else []
+    if not config.compares:
+        means = ["measures only: compares no paths (`mode: rehearse` does)"]
+    return (
+        f"{config.site}, {config.mode}: {len(layout.targets)} addresses of "
+        f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, "
+        f"{' and '.join(means) or 'measures only'}"
+    )
+
+
+def stopped(components: Components, last: Snapshot | None) -> str:
+    """Which detours the agent leaves installed, by its last snapshot, and when they end."""
+    announced = last.speaking.announced if last and last.speaking else {}
+    left = len({**(last.installed if last else {}), **announced})
+    if not (components.actuators and left):
+        return "nothing is steered"
+    return (
+        f"{left} detours stay for {components.setup.config.lease:g} s, then the guard removes "
+        "them; `steering off` removes them at once"
+    )
+
+
+def switched_off(switch: OffSwitch) -> str:
+    """Who used the off switch, when and why."""
+    record = switch.record()
+    if record is None:
+        return "switched off"
+    return f"switched off by {record.by} at {timestamp(record.time)}: {record.reason or '-'}"

@@ -1,13 +1,13 @@
-"""Files that change while the agent runs: read when they lie still, taken whole or not at all.
+"""Changes of the files while the agent runs: applied whole or not at all.
 
-Twice a second their fingerprint is looked at. When it differs from what was dealt with and is the
-same at the next look, they are read, from nothing but themselves. What is faulty, or can't be had
-on this host, changes nothing. What would end most of the steers in force, and may be a slip, waits
-for a word (`approval`) for as long as that is what it would do.
+The fingerprint of the files is checked twice a second. When it differs from the last one that was
+handled, and two checks in a row agree, the files are read anew. Faulty files, and files that this
+host can't run with, change nothing. Files that would end most of the steers in force, perhaps by
+mistake, wait for `steering reload` (`approval`) as long as they would do so.
 
-Who may write one of the files may do so all the time. So files that never lie still are read after
-a while all the same, and taken if they say the same when they are read again. Looking and reading
-are done by a thread, one at a time, which the loop never waits for: a file system may hang.
+A user who may write one of the files may do so all the time. So files that keep changing are read
+after a while all the same, and applied if a second reading finds the same content. A thread checks
+and reads, one at a time, and the loop never waits for it: a file system may hang.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from steering.system.wakeup import Wakeup
 
 T = TypeVar("T")
 
-LOOK: Seconds = 0.5
-"""Two looks have to agree, so a change is taken up within a second."""
-PACE = 10
-"""A look at many files takes long, and the next one waits so many times as long."""
-RESTLESS: Seconds = 5.0
-"""Files that lie still at no two looks are read all the same after this time."""
-PATIENCE: Seconds = 10.0
-"""What takes longer than this is an alarm."""
-_NAMED = 6
-"""Addresses named where more may be meant."""
+CHECK_EVERY: Seconds = 0.5
+"""Two checks have to agree, so a change is applied within a second."""
+PAUSE_FACTOR = 10
+"""After a check the next one waits this many times as long: many files take long to check."""
+UNSTABLE: Seconds = 5.0
+"""Files that no two checks in a row find alike are read all the same after this time."""
+ALARM_AFTER: Seconds = 10.0
+"""What takes longer than this raises an alarm."""
+_MOST_ADDRESSES = 6
+"""Addresses that a text names."""
 _LONGEST = 500
-"""Letters of one difference, or of one problem, in an event."""
-_TOLD = 12
-"""Differences told in one event; more are counted."""
+"""Characters of one difference, or of one problem, in an event."""
+_MOST_TEXTS = 12
+"""Differences or problems listed in one event; more are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,24 +60,24 @@ class Version:
     fingerprint: Fingerprint
     setup: Setup
     layout: Layout
-    chain: KeySources
+    key_sources: KeySources
     delegations: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, setup: Setup, seen: Fingerprint) -> Version:
-        """Files that were read. Raises AnchorError for rubbish among the anchors."""
+        """Files that were read. Raises AnchorError for faulty trust anchors."""
         return cls(
             fingerprint=seen,
             setup=setup,
             layout=Layout.of(setup),
-            chain=from_config.chain_of(setup),
+            key_sources=from_config.key_sources_of(setup),
             delegations=from_config.delegations_of(setup),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """Steers that would not be there any more."""
+    """Steers that a version would end."""
 
     gone: tuple[str, ...]
     of: int
@@ -89,275 +89,278 @@ class Ended:
         return 2 * len(self.gone) > self.of
 
     @property
-    def told(self) -> str:
-        """What would go, and how to have it so."""
-        some = ", ".join(self.gone[:_NAMED]) + (", ..." if len(self.gone) > _NAMED else "")
+    def text(self) -> str:
+        """Which steers would end, and how to approve that."""
+        more = ", ..." if len(self.gone) > _MOST_ADDRESSES else ""
+        some = ", ".join(self.gone[:_MOST_ADDRESSES]) + more
         return (
             f"would end {len(self.gone)} of {self.of} steers at once ({some}); "
-            "`steering reload` shows what is different, and lets it pass"
+            "`steering reload` shows what is different, and approves it"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeldVersion:
-    """A version that was read beside the one in force."""
+class NewVersion:
+    """A version that was read while another is in force."""
 
     version: Version
-    told: tuple[str, ...]
-    """What is different."""
-    anew: bool
-    """There is more to it than other overrides."""
-    doubtful: bool
-    """What it ends may be a slip: an override that came, or one that went, is a word already;
-    several that are gone at once may be a directory that is not mounted."""
+    differences: tuple[str, ...]
+    rebuild: bool
+    """More has changed than overrides."""
+    may_be_mistake: bool
+    """It may end steers by mistake. Added overrides, or one that was removed, are an order of the
+    operator; several that are gone at once may be a directory that is not mounted."""
 
 
-class Taker(Protocol):
-    """Who goes by the files."""
+class Applier(Protocol):
+    """Puts versions in force (`runtime.Runtime`)."""
 
     @property
     def version(self) -> Version:
-        """What is in force."""
+        """The version in force."""
 
     @property
     def steers(self) -> Collection[str]:
         """The addresses that are steered."""
 
     def ended_by(self, version: Version) -> Ended:
-        """What of the steers in force another version would end at once. Raises CannotRunError."""
+        """Which steers in force another version would end at once. Raises CannotRunError."""
 
-    def take(self, version: Version, *, anew: bool) -> None:
-        """Go by another version; `anew`: there is more to it than other overrides.
+    def apply(self, version: Version, *, rebuild: bool) -> None:
+        """Put another version in force; `rebuild`: more has changed than overrides.
 
-        Raises CannotRunError where that can't be, and then nothing has changed.
+        Raises CannotRunError where that is not possible, and then nothing has changed.
         """
 
-    def stand(self) -> None:
-        """The files are dealt with: what is in force now may outlive a restart."""
+    def save_in_force(self) -> None:
+        """Save the version in force for a restart: the files have been handled."""
 
-    def tell(self, event: Event) -> None:
-        """Something for the log."""
+    def log_event(self, event: Event) -> None:
+        """Write one event to the log."""
 
 
 class Reload:
-    """Looks at the files, and has them taken."""
+    """Checks the files, and has their changes applied."""
 
-    def __init__(self, path: Path, taker: Taker, meters: Meters) -> None:
+    def __init__(self, path: Path, applier: Applier, meters: Meters) -> None:
         self.rejected = ""
         """What is wrong with the files; empty if nothing is."""
         self.held = ""
-        """What they would end; empty if nothing is held."""
-        self._path, self._taker, self._meters = path, taker, meters
-        self._runtime = taker.version.setup.config.runtime
-        self._dealt = self._seen = taker.version.fingerprint
-        self._waits: HeldVersion | None = None
-        """What is held."""
-        self._steers: Collection[str] = ()
-        """What was steered when that was looked at."""
+        """Which steers they would end; empty if nothing is held."""
+        self._path, self._applier, self._meters = path, applier, meters
+        self._runtime = applier.version.setup.config.runtime
+        self._handled = self._seen = applier.version.fingerprint
+        """Fingerprints of the files that were handled last, and that were seen last."""
+        self._held_version: NewVersion | None = None
+        self._held_steers: Collection[str] = ()
+        """What was steered when that version was held."""
         self._asked = False
         self._busy: Instant | None = None
-        """Since when a thread is at the files; None: none is."""
-        self._stirred: Instant | None = None
-        """Since when the files are others than those that were dealt with; None: they are not."""
-        self._moving = ""
-        """Which file was another at the latest look than at the one before."""
-        self._rest_until: Instant = float("-inf")
-        """After a long reading there is as long a rest: it takes half of the interpreter's time."""
-        self._bell = Wakeup()
-        approval.settle(self._runtime, self._dealt)
+        """Since when a thread reads the files; None: none does."""
+        self._changed_since: Instant | None = None
+        """Since when the files differ from those that were handled; None: they do not."""
+        self._changing_file = ""
+        """A file that the last check found changed since the one before."""
+        self._pause_until: Instant = float("-inf")
+        """After a long reading comes as long a pause: reading takes half of the CPU time."""
+        self._wakeup = Wakeup()
+        approval.clear(self._runtime, self._handled)
         meters.reload_ok.set(1)
 
-    def look_now(self) -> None:
-        """Read the files at once, changed or not: somebody says that they are as they shall be."""
+    def check_now(self) -> None:
+        """Read the files at once, changed or not: the operator says that they are complete."""
         self._asked = True
-        self._bell.ring()
+        self._wakeup.ring()
 
-    def trouble(self, now: Instant) -> str:
+    def problem(self, now: Instant) -> str:
         """What is wrong with the files, or with reading them; empty if nothing is."""
-        if self._busy is not None and now - self._busy > PATIENCE:
+        if self._busy is not None and now - self._busy > ALARM_AFTER:
             return (
                 f"the files have not been read for {now - self._busy:.0f} s: the file system of"
-                f" {printable(str(self._path))}, or of what it names, does not answer, or they are"
-                " very long; the last good version stays in force"
+                f" {printable(str(self._path))}, or of a file it names, does not answer, or they"
+                " are very long; the last good version stays in force"
             )
-        if self._stirred is not None and now - self._stirred > RESTLESS + PATIENCE and self._moving:
+        since = self._changed_since
+        if since is not None and now - since > UNSTABLE + ALARM_AFTER and self._changing_file:
             return (
-                f"the files have not been the same twice for {now - self._stirred:.0f} s"
-                f" ({printable(self._moving)}): the last good version stays in force"
+                f"the files have kept changing for {now - since:.0f} s"
+                f" ({printable(self._changing_file)}): the last good version stays in force"
             )
         return self.rejected
 
     async def run(self) -> None:
-        """Looks until cancelled."""
-        looked: Seconds = 0.0
+        """Checks until cancelled."""
+        took: Seconds = 0.0
         while True:
-            await self._bell.wait(max(LOOK, PACE * looked))
+            await self._wakeup.wait(max(CHECK_EVERY, PAUSE_FACTOR * took))
             asked, self._asked = self._asked, False
-            looked = await self.look(asked=asked)
+            took = await self.check(asked=asked)
 
-    async def look(self, *, asked: bool = False) -> Seconds:
-        """One look, and what follows from it; how long the look alone took."""
+    async def check(self, *, asked: bool = False) -> Seconds:
+        """One check, and what follows from it. Returns how long the check alone took."""
         started = time.monotonic()
-        seen = await self._aside(functools.partial(fingerprint, self._path))
+        seen = await self._in_thread(functools.partial(fingerprint, self._path))
         now = time.monotonic()
         before, self._seen = self._seen, seen
-        if not asked and seen == self._dealt:
-            self._stirred, self._moving = None, ""
-            self._think_again()
-            self._taker.stand()
+        if not asked and seen == self._handled:
+            self._changed_since, self._changing_file = None, ""
+            self._retry_held()
+            self._applier.save_in_force()
             return now - started
-        if self._stirred is None:
-            self._stirred = now
-        self._moving = "" if seen == before else _another(before, seen)
-        said = asked or approval.whole(self._runtime, seen)
-        restless = now - self._stirred > RESTLESS
-        if said or (now >= self._rest_until and (seen == before or restless)):
-            read = await self._aside(
-                functools.partial(_read, self._path, seen, self._taker.version)
+        if self._changed_since is None:
+            self._changed_since = now
+        self._changing_file = "" if seen == before else _changed_file(before, seen)
+        complete = asked or approval.whole(self._runtime, seen)
+        unstable = now - self._changed_since > UNSTABLE
+        if complete or (now >= self._pause_until and (seen == before or unstable)):
+            read = await self._in_thread(
+                functools.partial(_read, self._path, seen, self._applier.version)
             )
             read_at = time.monotonic()
-            self._rest_until = read_at + (read_at - now) - RESTLESS
-            again = await self._aside(functools.partial(fingerprint, self._path))
-            # Changed while they were read, they were perhaps read in two halves.
-            if again == seen or (restless and await self._aside(read.says_the_same)):
-                self._dealt, self._stirred, self._moving = seen, None, ""
-                self._deal(read.result)
-                self._taker.stand()
+            self._pause_until = read_at + (read_at - now) - UNSTABLE
+            again = await self._in_thread(functools.partial(fingerprint, self._path))
+            # If they changed while they were read, parts of two versions were perhaps read.
+            if again == seen or (unstable and await self._in_thread(read.same_again)):
+                self._handled, self._changed_since, self._changing_file = seen, None, ""
+                self._handle(read.result)
+                self._applier.save_in_force()
         return now - started
 
-    async def _aside(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         self._busy = time.monotonic()
         try:
             return await aside(work)
         finally:
             self._busy = None
 
-    def _deal(self, read: HeldVersion | tuple[str, ...]) -> None:
-        if not isinstance(read, HeldVersion):
+    def _handle(self, read: NewVersion | tuple[str, ...]) -> None:
+        """Handle the files as read: a version, or what is wrong with them."""
+        if not isinstance(read, NewVersion):
             self._reject(read)
-        elif not read.told:
-            self._settle("loaded")
+        elif not read.differences:
+            self._finish("loaded")
         else:
-            self._weigh(read)
+            self._apply_or_hold(read)
 
-    def _weigh(self, news: HeldVersion) -> None:
-        """Take a version, hold it or reject it."""
+    def _apply_or_hold(self, new: NewVersion) -> None:
+        """Apply a version, hold it or reject it."""
         try:
-            if news.doubtful and not self._may_pass(news.version) and self._hold(news):
+            if new.may_be_mistake and not self._approved(new.version) and self._hold(new):
                 return
-            self._taker.take(news.version, anew=news.anew)
+            self._applier.apply(new.version, rebuild=new.rebuild)
         except CannotRunError as error:
             self._reject(error.reasons)
             return
-        self._settle("loaded")
-        self._taker.tell(Event(event="config_loaded", because=_shortened(news.told)))
+        self._finish("loaded")
+        self._applier.log_event(Event(event="config_loaded", because=_joined(new.differences)))
 
     def _reject(self, problems: tuple[str, ...]) -> None:
-        self._settle("rejected")
+        self._finish("rejected")
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         self.rejected = f"{_cut(problems[0])}{more}; the last good version stays in force"
-        self._taker.tell(Event(event="config_rejected", because=_shortened(problems)))
+        self._applier.log_event(Event(event="config_rejected", because=_joined(problems)))
 
-    def _hold(self, news: HeldVersion) -> bool:
-        """Whether it would end most of the steers in force, and so waits from now on."""
-        ended = self._taker.ended_by(news.version)
+    def _hold(self, new: NewVersion) -> bool:
+        """Hold a version that would end most of the steers. Returns whether it would."""
+        ended = self._applier.ended_by(new.version)
         if not ended.most:
             return False
-        known = self._waits is news
+        known = self._held_version is new
         if not known:
-            self._settle("held")
-        self.held = ended.told
-        self._waits, self._steers = news, frozenset(self._taker.steers)
-        name = approval.version_of(news.version.fingerprint)
+            self._finish("held")
+        self.held = ended.text
+        self._held_version, self._held_steers = new, frozenset(self._applier.steers)
+        name = approval.version_of(new.version.fingerprint)
+        held = Held(version=name, because=ended.text, changes=new.differences)
         try:
-            approval.hold(self._runtime, Held(version=name, because=ended.told, changes=news.told))
+            approval.hold(self._runtime, held)
         except OSError as error:
-            self.held += f" (but it can't be written down: {error})"
+            self.held += f" (but that can't be written for `steering reload`: {error})"
         if not known:
-            self._taker.tell(Event(event="config_held", because=self.held))
+            self._applier.log_event(Event(event="config_held", because=self.held))
         return True
 
-    def _think_again(self) -> None:
-        """What is held may pass when somebody says so, or when it would not end the steers."""
-        if self._waits is None:
+    def _retry_held(self) -> None:
+        """Apply a held version once it is approved, or would end few of the steers."""
+        if self._held_version is None:
             return
-        others = self._steers != frozenset(self._taker.steers)
-        if others or self._may_pass(self._waits.version):
-            self._weigh(self._waits)
+        changed = self._held_steers != frozenset(self._applier.steers)
+        if changed or self._approved(self._held_version.version):
+            self._apply_or_hold(self._held_version)
 
-    def _may_pass(self, version: Version) -> bool:
+    def _approved(self, version: Version) -> bool:
         return approval.accepted(self._runtime, version.fingerprint)
 
-    def _settle(self, result: str) -> None:
-        """The files were dealt with, and what was said of those before is over."""
+    def _finish(self, result: str) -> None:
+        """Note the result for these files, and clear what was noted for those before."""
         self.rejected = self.held = ""
-        self._waits = None
-        approval.settle(self._runtime, self._dealt)
+        self._held_version = None
+        approval.clear(self._runtime, self._handled)
         self._meters.reloads.labels(result).inc()
         self._meters.reload_ok.set(result == "loaded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """What came of reading the files."""
+    """The result of reading the files."""
 
-    result: HeldVersion | tuple[str, ...]
-    """What they say, or what is wrong with them."""
+    result: NewVersion | tuple[str, ...]
+    """The version, or what is wrong with the files."""
     reading: Validation
 
-    def says_the_same(self) -> bool:
-        """Whether each file, read once more, holds what it held then."""
+    def same_again(self) -> bool:
+        """Whether each file, read once more, has the same content."""
         return self.reading.unchanged()
 
 
 def _read(path: Path, seen: Fingerprint, was: Version) -> _Read:
-    # Collecting the garbage among a million values of a parser takes a second, in which no other
-    # thread runs. There is none: what is parsed is a tree, and goes with its last user.
+    # Garbage collection among a million values of a parser takes a second, in which no other
+    # thread runs. It would find nothing: the values form a tree, freed by reference counts.
     collects = gc.isenabled()
     gc.disable()
     try:
         reading = Validation()
-        return _Read(result=_said(path, reading, seen, was), reading=reading)
+        return _Read(result=_version_read(path, reading, seen, was), reading=reading)
     finally:
         if collects:
             gc.enable()
 
 
-def _said(
+def _version_read(
     path: Path, reading: Validation, seen: Fingerprint, was: Version
-) -> HeldVersion | tuple[str, ...]:
+) -> NewVersion | tuple[str, ...]:
     try:
-        return _news(Version.of(load(path, reading=reading), seen), was)
+        return _compared(Version.of(load(path, reading=reading), seen), was)
     except ConfigError as error:
         return tuple(map(str, error.problems))
     except AnchorError as error:
         return (str(error),)
-    except Exception as error:  # noqa: BLE001 - anybody's text, and nothing has been changed yet
+    except Exception as error:  # noqa: BLE001 - arbitrary text, and nothing has been changed yet
         HERE.met(Where.FILE, error, str(path).encode())
-        return (f"{path} can't be taken in: {type(error).__name__}: {error}",)
+        return (f"{path} can't be read: {type(error).__name__}: {error}",)
 
 
-def _another(before: Fingerprint, seen: Fingerprint) -> str:
-    """The path of a file that is not as it was; of a directory, where no file in it is another."""
+def _changed_file(before: Fingerprint, seen: Fingerprint) -> str:
+    """The path of a changed file, or of a directory of which only the list of files changed."""
     return max((path for path, *_ in set(before) ^ set(seen)), default="")
 
 
-def _news(now: Version, was: Version) -> HeldVersion:
-    files = file_changes(was.setup, now.setup)
-    if now.chain.anchors != was.chain.anchors and not any("trust_anchors" in one for one in files):
-        files = (*files, "trust_anchors: the records in the file are others now")
+def _compared(now: Version, was: Version) -> NewVersion:
+    files, anchors = file_changes(was.setup, now.setup), now.key_sources.anchors
+    if anchors != was.key_sources.anchors and not any("trust_anchors" in one for one in files):
+        files = (*files, "trust_anchors: the records in the file have changed")
     gone = {o.name for o in was.setup.overrides} - {o.name for o in now.setup.overrides}
-    return HeldVersion(
+    return NewVersion(
         version=now,
-        told=(*files, *override_changes(was.setup, now.setup)),
-        anew=bool(files),
-        doubtful=bool(files) or len(gone) > 1,
+        differences=(*files, *override_changes(was.setup, now.setup)),
+        rebuild=bool(files),
+        may_be_mistake=bool(files) or len(gone) > 1,
     )
 
 
-def _shortened(told: tuple[str, ...]) -> str:
-    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    return "; ".join(_cut(one) for one in told[:_TOLD]) + more
+def _joined(texts: tuple[str, ...]) -> str:
+    more = f"; and {len(texts) - _MOST_TEXTS} more" if len(texts) > _MOST_TEXTS else ""
+    return "; ".join(_cut(one) for one in texts[:_MOST_TEXTS]) + more
 
 
 def _cut(text: str) -> str:

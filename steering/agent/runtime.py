@@ -1,7 +1,8 @@
-"""What the agent goes by: a version of the files, the outfit made from it, the world on its layout.
+"""The configuration in force: the files as read, the components built from them, the state.
 
-Here is how one version follows another: which steers that would end, thought through on paper,
-and how it is done without touching what both of them want.
+Here one version of the files replaces another. First both versions run one turn without any
+effect, which shows the steers that the new one would end. Then the change is made without
+touching the routes that both versions want.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ from steering.report.metrics import Meters
 
 
 @contextlib.contextmanager
-def _trial(how: str) -> Iterator[None]:
-    """An error in here is the version's fault: nothing has been changed. Raises CannotRunError.
+def _fault_of_files(step: str) -> Iterator[None]:
+    """Turn any error in here into CannotRunError: nothing has been changed yet.
 
-    A version is anybody's text. That nobody thought of it ends no agent that runs by another.
+    The files may hold anything. An error that was not foreseen must not end a running agent.
     """
     try:
         yield
     except CannotRunError:
         raise
     except Exception as error:
-        because = f"these files can't be {how}: {type(error).__name__}: {error}"
+        because = f"these files can't be used: {step} failed: {type(error).__name__}: {error}"
         raise CannotRunError(1, because) from error
 
 
-def _made(version: Version, lasting: Lasting, was: Components | None = None) -> Components:
-    """All that is built from a version. Raises CannotRunError, and then keeps nothing open."""
-    with _trial("made use of"):
+def _built(version: Version, lasting: Lasting, was: Components | None = None) -> Components:
+    """The components of a version. Raises CannotRunError, and then leaves nothing open."""
+    with _fault_of_files("building from them"):
         return Components(version, lasting, was)
 
 
 class Runtime:
-    """The version in force and all that follows from it (a `reload.Taker`)."""
+    """The version in force, its components and the state (a `reload.Applier`)."""
 
     tasks: Tasks
 
@@ -61,95 +62,97 @@ class Runtime:
         restart_state: RestartState,
         inputs: Inputs,
         meters: Meters,
-        tell: Callable[[Event], None],
+        log_event: Callable[[Event], None],
         turn: Callable[[], None],
     ) -> None:
-        """Begin with these files, or with what was in force before a restart.
+        """Begin with these files, or with the version that was in force before a restart.
 
-        `turn` is the agent's: a version is in force when one was done by it. Raises CannotRunError
-        where something can't be had on this host.
+        `turn` is the agent's: a version is in force once a turn has run with it. Raises
+        CannotRunError where this host lacks something.
         """
-        self.tell = tell
-        self._lasting, self._notebook, self._senses = lasting, restart_state, inputs
+        self.log_event = log_event
+        self._lasting, self._restart_state, self._inputs = lasting, restart_state, inputs
         self._meters, self._turn = meters, turn
-        self._left = False
-        """The version in force is left for whoever is started within the lease."""
+        self._saved = False
+        """The version in force is saved for a restart within the lease."""
         self.version, self.components = self._begin(files)
         self.state = State.blank(self.components.layout, time.monotonic(), time.time())
         self.journal = journal_for(None, self.version.setup.config)
 
     def _begin(self, files: Version) -> tuple[Version, Components]:
-        before = in_force.take_up(files)
+        before = in_force.load(files)
         if before is not files:
             try:
-                components = _made(before, self._lasting)
+                components = _built(before, self._lasting)
             except CannotRunError:
-                pass  # what can't be had any more is not gone on with
+                pass  # what can't be built any more is not used
             else:
-                because = "the files have changed over the restart: taken up as in a running agent"
-                self.tell(Event(event="notice", because=because))
+                because = (
+                    "the files changed before this restart: the version in force goes on, and the "
+                    "files are handled as in a running agent"
+                )
+                self.log_event(Event(event="notice", because=because))
                 return before, components
-        return files, _made(files, self._lasting)
+        return files, _built(files, self._lasting)
 
     def start(self, tasks: Tasks) -> None:
-        """Take hold of what is installed, and do the first turn. Raises CannotRunError."""
+        """Adopt what is installed, and run the first turn. Raises CannotRunError."""
         self.tasks = tasks
         self.components.adopt()
-        in_force.spend(self._runtime)
-        self._tell_of(self.components)
-        self._senses.use(self.components, tasks)
-        self._turn()  # pins the paths before the first question is asked
-        self._set_going(None)
+        in_force.remove(self._runtime)
+        self._log_notices(self.components)
+        self._inputs.use(self.components, tasks)
+        self._turn()  # installs the rules of the paths before the first probe
+        self._start_tasks(None)
 
     def close(self) -> None:
-        """Give back what is open. Takes nothing out of the kernel: the lease does."""
+        """Close what is open. Removes nothing from the kernel: the lease does."""
         self.tasks.stop_reading()
         self.components.close()
         if self.journal is not None:
             self.journal.close()
 
     def facts(self) -> Facts:
-        """All there is to know for a turn."""
-        news = self._senses.gather()
+        """All facts for a turn."""
+        received = self._inputs.gather()
         return replace(
-            self._standing(news.installed),
-            rounds=news.rounds,
-            heard=news.heard,
-            passed=news.passed,
+            self._lasting_facts(received.installed),
+            rounds=received.rounds,
+            heard=received.heard,
+            passed=received.passed,
         )
 
-    def _standing(self, installed: Mapping[str, str]) -> Facts:
-        """What is so without any news."""
+    def _lasting_facts(self, installed: Mapping[str, str]) -> Facts:
+        """The facts that hold without any news."""
         actuators, forwarding = self.components.actuators, self.components.forwarding
         if not self.state.started and self.components.claim is not None:
-            installed = (
-                self.components.ways.routes()
-            )  # what nothing goes by is adopted all the same
+            # At the start also routes that no packets use now are adopted.
+            installed = self.components.kernel_paths.routes()
         if actuators is not None and actuators.removal_pending:
-            installed = {}  # what a lost lease left is to go, not to be adopted
+            installed = {}  # what a lost lease left is to be removed, not adopted
         return Facts(
             wall=time.time(),
             installed=installed,
             sources=self.components.sources.named,
             forwarded=forwarding.in_use if forwarding is not None else {},
-            bypassed=self.components.ways.past(),
-            off=self._lasting.switch.engaged() or self._lasting.kept_off(),
+            bypassed=self.components.kernel_paths.past_steers(),
+            off=self._lasting.switch.engaged() or self._lasting.state_off(),
             overrides=self.version.setup.overrides,
-            memory=None if self.state.started else self._notebook.memory,
+            memory=None if self.state.started else self._restart_state.memory,
         )
 
     def handle_lost_lease(self) -> None:
-        """Where the lease ran out, all is taken back: begin from nothing.
+        """After the lease ran out all routes are removed: start over with an empty state.
 
-        What was believed then is old, and what was wanted then is not wanted any more.
+        The measurements and the plan of before are too old to be used.
         """
         actuators = self.components.actuators
         because = actuators.lost_lease() if actuators is not None else None
         if because is None:
             return
-        self._senses.drop()
+        self._inputs.drop()
         self.state = State.blank(self.components.layout, time.monotonic(), time.time())
-        self.tell(Event(event="lease_lost", because=f"{because}: starting over"))
+        self.log_event(Event(event="lease_lost", because=f"{because}: starting over"))
 
     @property
     def steers(self) -> Collection[str]:
@@ -157,98 +160,99 @@ class Runtime:
         return self.state.steers().keys()
 
     def ended_by(self, version: Version) -> Ended:
-        """What of the steers in force another version would end with its first turn.
+        """Which of the steers in force another version would end with its first turn.
 
-        Both versions are thought through on paper: only what the files do counts, and not what
-        the next turn does anyway. Raises CannotRunError where a turn by the other one fails.
+        Both versions run a turn without effect. So only the difference of the files counts, and
+        not what the next turn does anyway. Raises CannotRunError where a turn by the other fails.
         """
-        now, facts = time.monotonic(), self._standing(self._senses.installed())
+        now, facts = time.monotonic(), self._lasting_facts(self._inputs.installed())
         stay = engine.turn(self.state, facts, now)[0].steers()
-        left = self._on_paper(version, facts, now).steers().keys()
+        left = self._trial_turn(version, facts, now).steers().keys()
         return Ended(gone=tuple(sorted(stay.keys() - left)), of=len(stay))
 
-    def _on_paper(self, version: Version, facts: Facts, now: Instant) -> State:
-        """The world after the first turn by another version. Raises CannotRunError."""
+    def _trial_turn(self, version: Version, facts: Facts, now: Instant) -> State:
+        """The state after a first turn by another version. Raises CannotRunError."""
         facts = replace(facts, overrides=version.setup.overrides)
-        with _trial("thought through"):
-            return engine.turn(self._relayed(version, now)[0], facts, now)[0]
+        with _fault_of_files("a first turn"):
+            return engine.turn(self._migrated(version, now)[0], facts, now)[0]
 
-    def take(self, version: Version, *, anew: bool) -> None:
-        """Go by another version; `anew`: there is more to it than other overrides.
+    def apply(self, version: Version, *, rebuild: bool) -> None:
+        """Put another version in force; `rebuild`: more has changed than overrides.
 
-        Raises CannotRunError where that can't be, and then nothing has changed.
+        Raises CannotRunError where that is not possible, and then nothing has changed.
         """
-        in_force.spend(self._runtime)  # whoever comes after a death in here goes by the files
-        self._left = False
-        # What it brings about in the engine is met on paper first, where it ends nothing.
-        self._on_paper(version, self._standing(self._senses.installed()), time.monotonic())
-        if anew:
+        # An agent that restarts after a crash in here uses the files as they are.
+        in_force.remove(self._runtime)
+        self._saved = False
+        # An error in the engine shows in a turn without effect, where it ends nothing.
+        self._trial_turn(version, self._lasting_facts(self._inputs.installed()), time.monotonic())
+        if rebuild:
             self._change(version)
         self.version = version
-        self._turn()  # pins the paths before the first question is asked over them
+        self._turn()  # installs the rules of the paths before the first probe over them
 
-    def stand(self) -> None:
-        """Leave the version in force for whoever is started within the lease: it may go on."""
-        if self._left:
+    def save_in_force(self) -> None:
+        """Save the version in force for a restart within the lease."""
+        if self._saved:
             return
-        self._left = True
+        self._saved = True
         if self.components.actuators is not None:
-            in_force.leave(self._runtime, self.version)
+            in_force.save(self._runtime, self.version)
         else:
-            in_force.spend(self._runtime)  # nobody is steered, so there is no lease
+            in_force.remove(self._runtime)  # nothing is steered, so there is no lease
 
     def _change(self, version: Version) -> None:
         was, config = self.components, version.setup.config
         for key in ("state", "runtime"):
             if getattr(config, key) != getattr(was.setup.config, key):
                 raise CannotRunError(2, f"{key}: can't be changed while the agent runs: restart it")
-        components = _made(version, self._lasting, was)
+        components = _built(version, self._lasting, was)
         self.tasks.stop_reading()
-        components.succeed(was)
+        components.take_over(was)
         self.components = components
-        self._senses.use(components, self.tasks)
+        self._inputs.use(components, self.tasks)
         rerouted = from_config.rerouted(was.setup.config, config)
-        self.state, ended = self._relayed(version, time.monotonic())
+        self.state, ended = self._migrated(version, time.monotonic())
         self.journal = journal_for(self.journal, config)
         for event in ended:
-            self.tell(event)
-        self._tell_of(components)
-        if components.ways is not was.ways or rerouted:
-            self._senses.drop(rerouted)  # asked by marks or pins that led elsewhere
+            self.log_event(event)
+        self._log_notices(components)
+        if components.kernel_paths is not was.kernel_paths or rerouted:
+            self._inputs.drop(rerouted)  # asked by marks or pins that led elsewhere
         before, after = (
             {target.upstream for target in one.layout.targets} for one in (was, components)
         )
         self._meters.forget(before - after, was.layout.paths)
         self._meters.forget(before, was.layout.column.keys() - components.layout.column.keys())
-        self._set_going(was)
+        self._start_tasks(was)
 
-    def _relayed(self, version: Version, now: Instant) -> tuple[State, tuple[Event, ...]]:
+    def _migrated(self, version: Version, now: Instant) -> tuple[State, tuple[Event, ...]]:
         rerouted = from_config.rerouted(self.version.setup.config, version.setup.config)
         return migrate(self.state, version.layout, now, time.time(), rerouted=rerouted)
 
-    def _set_going(self, was: Components | None) -> None:
-        """Have everything done that this outfit is for and `was` did not do."""
+    def _start_tasks(self, was: Components | None) -> None:
+        """Start the tasks of these components that `was` did not have, and end the others."""
         components, tasks = self.components, self.tasks
-        tasks.put("probes", components.prober.run())
-        tasks.put("sources", components.sources.run())
+        tasks.start("probes", components.prober.run())
+        tasks.start("sources", components.sources.run())
         if components.forwarding is not None:
-            tasks.put("forwarding", components.forwarding.run())
+            tasks.start("forwarding", components.forwarding.run())
         else:
-            tasks.end("forwarding")
+            tasks.stop("forwarding")
         if was is None or was.keys is not components.keys:
-            tasks.put("keys", components.keys.run())
+            tasks.start("keys", components.keys.run())
         if components.dnstap is None:
-            tasks.end("second look")
+            tasks.stop("verify traffic")
         elif was is None or was.dnstap is None:
-            tasks.put("second look", components.dnstap.look.run())
+            tasks.start("verify traffic", components.dnstap.verifier.run())
 
     @property
     def _runtime(self) -> Path:
         return self.version.setup.config.runtime
 
-    def _tell_of(self, components: Components) -> None:
-        """What was found on this host when the outfit was put on."""
+    def _log_notices(self, components: Components) -> None:
+        """What was found on this host when the components were built."""
         for notice in components.notices:
-            self.tell(Event(event="notice", because=notice))
-        for trouble in components.left:
-            self.tell(Event(event="leftover", because=str(trouble)))
+            self.log_event(Event(event="notice", because=notice))
+        for problem in components.leftovers:
+            self.log_event(Event(event="leftover", because=str(problem)))

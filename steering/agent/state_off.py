@@ -1,10 +1,12 @@
-"""The off switch in `state`, which lasts over a restart of the host: looked at from the side.
+"""The off switch in `state`, which lasts over a restart of the host, watched by a thread.
 
-A disk that hangs may hold up whoever looks there for ever, so neither the loop nor the guard does.
-A thread looks each second, and what it finds it throws in `runtime`, where both of them look.
+A disk that hangs can block a read for ever, so neither the loop nor the guard reads there. A
+thread looks each second. If it finds the switch engaged, it engages the one in `runtime`, which
+the loop and the guard read.
 
-Until the first answer nobody knows whether this host was switched off before it was restarted.
-A lease in force says that an agent of this boot knew; without one, no answer means off.
+Until the thread's first result it is not known whether this host was switched off before it
+restarted. A lease in force shows that an agent of this boot knew. Without a lease, no result
+means off.
 """
 
 from __future__ import annotations
@@ -21,52 +23,52 @@ from steering.system.files import read_regular, write_atomically
 
 EVERY: Seconds = 1.0
 SILENT: Seconds = 5.0
-"""A look that takes longer than this is worth an alarm."""
-_LARGEST = 65536  # bytes: more than anybody gives as a reason
+"""A look that takes longer than this raises an alarm."""
+_LARGEST = 65536  # bytes: more than any reason is long
 
 
 class StateOff:
-    """Whether `state` says off, as far as it has answered."""
+    """Whether the switch in `state` is engaged, as far as it could be read."""
 
     def __init__(self, *, state: Path, runtime: Path, leased: bool) -> None:
-        """Begins to look. `leased`: an agent of this boot was steering here until just now."""
-        self._kept, self._in_force = state / SWITCH, runtime / SWITCH
+        """Starts the thread. `leased`: an agent of this boot was steering here until just now."""
+        self._in_state, self._in_runtime = state / SWITCH, runtime / SWITCH
         self._leased = leased
         self._found: bool | None = None
-        self._refused = ""
+        self._last_error = ""
         self._answered = threading.Event()
         self._ended = threading.Event()
         self._since: Instant = time.monotonic()
         threading.Thread(target=self._run, name="off switch", daemon=True).start()
 
     def wait(self, seconds: Seconds) -> None:
-        """Until the first answer, or so long."""
+        """Wait for the first result, or for so long."""
         self._answered.wait(seconds)
 
     @property
     def off(self) -> bool:
-        """Whether nothing may be installed, by what `state` says or does not say."""
+        """Whether nothing may be installed, by what is or is not known of `state`."""
         return (not self._leased) if self._found is None else self._found
 
     @property
     def unknown(self) -> str:
-        """Why it counts as off without a word; empty if there is one, or it does not."""
+        """Why it counts as off without a result; empty if there is one, or it does not."""
         if self._found is not None or self._leased:
             return ""
         return (
-            f"{self._kept.parent} does not say whether this host was switched off: "
-            "nothing is installed until it does"
+            f"{self._in_state.parent} has not been read yet, so it is not known whether this host "
+            "was switched off: nothing is installed until it is"
         )
 
-    def trouble(self, now: Instant) -> str:
-        """Why `state` says nothing new now; empty if it does."""
-        silent = now - self._since
-        if silent > SILENT:
-            return f"{self._kept.parent} has not answered for {silent:.0f} s{_WITHOUT}"
-        return self._refused
+    def problem(self, now: Instant) -> str:
+        """Why `state` can't be read now; empty if it can."""
+        pending = now - self._since
+        if pending > SILENT:
+            return f"{self._in_state.parent} has not answered for {pending:.0f} s{_NOT_NOTICED}"
+        return self._last_error
 
     def close(self) -> None:
-        """Look no more. A look that hangs is left to itself."""
+        """End the thread, unless its read hangs."""
         self._ended.set()
 
     def _run(self) -> None:
@@ -78,43 +80,43 @@ class StateOff:
             self._since = time.monotonic()
 
     def _look(self) -> None:
-        """What can't be looked at is no answer: what was found before stands."""
+        """If it can't be read, what was found before still holds."""
         try:
-            found = _there(self._kept)
+            found = _exists(self._in_state)
         except OSError as error:
-            self._refused = f"{self._kept} can't be looked at: {error.strerror}{_WITHOUT}"
+            self._last_error = f"{self._in_state} can't be read: {error.strerror}{_NOT_NOTICED}"
             return
-        if found and not self._thrown():
-            self._throw()
-        self._found, self._refused = found, ""
+        if found and not self._is_engaged():
+            self._engage()
+        self._found, self._last_error = found, ""
 
-    def _thrown(self) -> bool:
+    def _is_engaged(self) -> bool:
         try:
-            return _there(self._in_force)
+            return _exists(self._in_runtime)
         except OSError:
-            return True  # as whoever looks there takes it
+            return True  # the loop and the guard count such a switch as engaged
 
-    def _throw(self) -> None:
-        """Have it in force, in the words of who switched off."""
+    def _engage(self) -> None:
+        """Engage the switch in `runtime`, with the content of the one in `state`."""
         try:
-            text = read_regular(self._kept, _LARGEST).decode(errors="replace")
+            text = read_regular(self._in_state, _LARGEST).decode(errors="replace")
         except OSError:
-            text = ""  # it is off, and nobody can tell why
-        with contextlib.suppress(OSError):  # then it is what was found that counts
-            write_atomically(self._in_force, text)
-            mine = self._in_force.stat()
-            # `steering on` takes the kept one away first: one that went meanwhile is on again.
-            if not _there(self._kept) and os.path.samestat(mine, self._in_force.stat()):
-                self._in_force.unlink()
+            text = ""  # engaged, for a reason that can't be read
+        with contextlib.suppress(OSError):  # then `off` counts
+            write_atomically(self._in_runtime, text)
+            mine = self._in_runtime.stat()
+            # `steering on` removes the one in `state` first. If it is gone now, we are on again.
+            if not _exists(self._in_state) and os.path.samestat(mine, self._in_runtime.stat()):
+                self._in_runtime.unlink()
 
 
-_WITHOUT = ": a switch that is thrown by hand there is not seen"
+_NOT_NOTICED = ": an off switch set there by hand is not noticed"
 
 
-def _there(place: Path) -> bool:
-    """Raises OSError where nobody can tell."""
+def _exists(path: Path) -> bool:
+    """Whether the file exists. Raises OSError where that can't be found out."""
     try:
-        place.lstat()
+        path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True

@@ -1,5 +1,6 @@
-"""What an agent consists of while it runs: tasks, the first of which that fails ends them all,
-and descriptors that wake it.
+"""The asyncio tasks and watched descriptors of a running agent.
+
+The first task that ends or fails ends them all.
 """
 
 from __future__ import annotations
@@ -10,36 +11,36 @@ from typing import Any
 
 
 class Tasks:
-    """Tasks by what they do, each of which can give way to another one."""
+    """Tasks by name. A task can be replaced by another of the same name."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[object]] = {}
-        self._heard: list[int] = []
+        self._descriptors: list[int] = []
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def put(self, name: str, work: Coroutine[Any, Any, object]) -> None:
-        """Have this done from now on, instead of what went by the name before."""
-        self.end(name)
+    def start(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        """Start a task, in place of the one of this name."""
+        self.stop(name)
         task = self._tasks[name] = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
 
-    def end(self, name: str) -> None:
-        """Have it done no longer."""
+    def stop(self, name: str) -> None:
+        """Cancel the task of this name, if there is one."""
         if (task := self._tasks.pop(name, None)) is not None:
             task.cancel()
 
-    def hear(self, descriptor: int, news: Callable[[], None]) -> None:
-        """Call this whenever there is something to read."""
-        asyncio.get_running_loop().add_reader(descriptor, news)
-        self._heard.append(descriptor)
+    def on_readable(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call this whenever the descriptor has something to read."""
+        asyncio.get_running_loop().add_reader(descriptor, call)
+        self._descriptors.append(descriptor)
 
     def stop_reading(self) -> None:
-        """Hear of no descriptor any more. To be called while they are still open."""
-        while self._heard:
-            asyncio.get_running_loop().remove_reader(self._heard.pop())
+        """Watch no descriptor any more. To be called while they are still open."""
+        while self._descriptors:
+            asyncio.get_running_loop().remove_reader(self._descriptors.pop())
 
-    async def work(self) -> None:
-        """Until one of them returns; raises what one of them raised. Then none goes on."""
+    async def run(self) -> None:
+        """Wait until one task ends, then cancel all. Raises what that one raised."""
         try:
             await self._over
         finally:

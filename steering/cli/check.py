@@ -26,7 +26,7 @@ def check(options: argparse.Namespace) -> int:
     from steering.config import load
 
     setup = load(options.config)
-    from_config.chain_of(setup)
+    from_config.key_sources_of(setup)
     addresses = from_config.addresses_of(setup)
     if options.prefix_list:
         from steering.act.bgp.router_filters import prefix_list
@@ -91,7 +91,7 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
         ):
             word = "notice" if complaint.kind is Blame.NOTICE else f"{who} would refuse"
             yield Finding(kind=complaint.kind, message=f"{word}: {complaint}")
-    if (terms := from_config.terms_of(config)) is not None:
+    if (terms := from_config.bgp_settings_of(config)) is not None:
         from steering.act.bgp.prerequisites import look_around, shared
 
         if because := shared(terms.user):
@@ -104,7 +104,7 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
     for algorithm in sorted(refused()):
         said = f"{refusal(algorithm)}; nothing that is signed by it alone is judged"
         yield failed(f"DNSSEC: {said}")
-    for place in from_config.places_of(config):
+    for place in from_config.dnstap_places(config):
         for objection in place_problems(place):
             yield failed(f"observe.dnstap: {objection}")
 

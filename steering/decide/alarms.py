@@ -28,7 +28,7 @@ from steering.decide.remedies import cause_of, with_remedy
 from steering.decide.situation import Situation
 from steering.decide.state import Alarm, State
 from steering.judge.forwarded import LASTS
-from steering.judge.host_families import FamilyAnswers, ways
+from steering.judge.host_families import FamilyAnswers, family_answers
 from steering.judge.reach import Leg, without_answers
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Family, Forwarded, Health, WallTime
@@ -200,7 +200,7 @@ def _uncompared(state: State, a: int) -> str:
 
 def _shut_in(state: State) -> NDArray[np.bool_]:
     """(A,) no question of this address's family gets out over the local path any more."""
-    of_each = ways(state.ledger, state.layout)
+    of_each = family_answers(state.ledger, state.layout)
     lost = [
         number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.LOST
     ]
@@ -209,7 +209,7 @@ def _shut_in(state: State) -> NDArray[np.bool_]:
 
 def _unwatched(state: State) -> NDArray[np.bool_]:
     """(A,) addresses of upstreams of which no question to any ever got out of this host."""
-    of_each, layout = ways(state.ledger, state.layout), state.layout
+    of_each, layout = family_answers(state.ledger, state.layout), state.layout
     none = [
         number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.NONE
     ]

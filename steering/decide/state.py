@@ -15,7 +15,7 @@ from steering.decide.verification import Verification
 from steering.judge.ledger import Key, Ledger
 from steering.layout import Layout
 from steering.model import Event, Family, Forwarded, Frozen, Instant, WallTime
-from steering.rehearsed_events import told
+from steering.rehearsed_events import event_name
 
 if TYPE_CHECKING:
     from steering.decide.situation import Situation
@@ -144,7 +144,7 @@ class State:
         """One thing to tell of the address in row `a`; of a decision, as what it comes to here."""
         target = self.layout.targets[a]
         return Event(
-            event=told(event, acts=self.layout.acts),
+            event=event_name(event, acts=self.layout.acts),
             because=because,
             upstream=target.upstream,
             address=target.address,

@@ -95,7 +95,7 @@ class Verification:
 
     def see(self, item: Round) -> Verification:
         """The proof after the live answers of one round."""
-        if self.installed is None or item.at < self.installed or not item.telling:
+        if self.installed is None or item.at < self.installed or not item.is_evidence:
             return self
         proof = self
         for seen in item.observations:

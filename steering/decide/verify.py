@@ -19,7 +19,7 @@ from steering.decide.override_state import NONE
 from steering.decide.state import State
 from steering.decide.traffic_served import AGAIN, FORGOTTEN, REST, Served, Unserved
 from steering.decide.verification import AVOID, Verification, VerificationStage, allowance
-from steering.judge.backoff import without_haste
+from steering.judge.backoff import without_fast_refusals
 from steering.judge.demand import good_answers
 from steering.judge.ledger import breached
 from steering.judge.traffic_counts import within
@@ -87,7 +87,7 @@ class _Turn:
         for item in facts.rounds:
             row = self.layout.row.get(item.address)
             if row is not None and row in verifications:
-                told = without_haste(item, self.layout, self.state.ledger)
+                told = without_fast_refusals(item, self.layout, self.state.ledger)
                 verifications[row] = verifications[row].see(told)
         return verifications
 

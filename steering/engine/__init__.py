@@ -1,1 +1,1 @@
-"""One turn: judge and decide; and what goes over to another configuration or process. Pure."""
+"""One turn (judge and decide), and its state over changed files and restarts. Pure."""

@@ -1,12 +1,11 @@
-"""What outlives the process: what an agent can't measure, and the next one has to go by.
+"""What outlives the process: what the next agent needs and can't measure.
 
-Where an address stood when its freeze began, how often it moved and how often it was breached
-lately, and since when it goes where it goes. An agent that forgot the first three would, killed and
-started again and again, move a flapping address without end, and bring it home a little early each
-time.
+That is the path of an address when its freeze began, how often it moved and was breached lately,
+and since when it is steered. Without the first three an agent that is killed and started again and
+again would move a flapping address without end, and return it a little early each time.
 
-Pure. A file has them from one process to the next (`agent.notebook`); the engine takes them
-up in its first turn, as one of the facts, so a replay does the same.
+Pure. A file keeps them from one process to the next (`agent.restart_state`). The engine reads them
+in its first turn as one of the facts, so a replay does the same.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from steering.model import Breaches, Event, Memory, Steered, WallTime
 
 
 def remember(state: State) -> Memory:
-    """What the next agent has to know of this world.
+    """What the next agent has to know of this state.
 
-    Where nothing is steered, a freeze is no word on where traffic stood: another agent's, which may
-    act, begins with how it is then.
+    An agent that does not act keeps no freezes: it does not know real paths. The next agent, which
+    may act, begins them with the paths of then.
     """
     targets, row, now = state.layout.targets, state.layout.row, state.now
     level = damping.worn(state.worn, state.worn_at, state.layout, now)
@@ -51,17 +50,17 @@ def remember(state: State) -> Memory:
 
 
 def steered_since(memory: Memory | None, wall: WallTime) -> Mapping[tuple[str, str], WallTime]:
-    """(address, site) -> since when it goes there, by what an agent before knew; not in future."""
+    """(address, site) -> since when it is steered there, by the memory; empty if that is newer."""
     if memory is None or memory.at > wall:
         return {}
     return {(a, past.site): memory.at - past.ago for a, past in memory.steered.items()}
 
 
 def recall(state: State, memory: Memory | None) -> tuple[State, tuple[Event, ...]]:
-    """The world with what an agent before it knew, and what there is to tell of that.
+    """The state with an earlier agent's memory, and the events of that.
 
-    What was frozen holds for as long as that very freeze does. The rest is lengths of time: of a
-    time that has not come yet, or is over a day ago, nothing can be said, and less is held back.
+    Frozen paths hold as long as the same freeze does. The rest is lengths of time. If the memory
+    is from the future or over a day old, they mean nothing and are not used.
     """
     if memory is None:
         return state, ()
@@ -71,8 +70,8 @@ def recall(state: State, memory: Memory | None) -> tuple[State, tuple[Event, ...
         return state, ()
     if age < 0:
         because = (
-            f"what moved and was breached before the start is not gone by: it was written down "
-            f"{-age:.0f} s in the future, so this host's clock was set meanwhile"
+            f"ignoring saved history of moves and breaches: its time is {-age:.0f} s in the future "
+            "(was the clock set?)"
         )
         return state, (Event(event="notice", because=because),)
     layout, then = state.layout, state.now - age

@@ -1,8 +1,8 @@
-"""One turn: observe is behind us, judge, decide, and what follows from it.
+"""One turn: judge the facts, decide, and report what changed.
 
-Pure: no clock, socket, randomness or logging. Time is an argument, events are returned; the
-same facts give the same turn. The plan is worked out whole each turn; no step depends on a
-remembered "I did that": what is installed is one of the facts.
+Pure: no clock, socket, randomness or logging. Time is an argument, events are returned. The
+same facts give the same turn. The whole plan is computed in each turn. No step relies on a
+note of what was done before: what is installed is one of the facts.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from steering.decide.verify import prove
 from steering.engine.carry_over import recall, steered_since
 from steering.judge.reach import in_use
 from steering.judge.transitions import adopt
-from steering.judge.turn import post
+from steering.judge.turn import judge
 from steering.model import LOCAL, Event, Facts, Instant, Step
 
 
 def turn(
     state: State, facts: Facts, now: Instant
 ) -> tuple[State, tuple[Step, ...], tuple[Event, ...]]:
-    """The next world, the changes of plan on the way to it, and what there is to tell."""
+    """The next state, the changes of the plan, and the events."""
     state, adopted = (state, ()) if state.started else _take_over(state, facts, now)
     if not state.layout.acts:
         facts = rehearsed(state, facts)
-    ledger, judged = post(state.ledger, state.layout, facts, now, away=state.plan > 0)
+    ledger, judged = judge(state.ledger, state.layout, facts, now, away=state.plan > 0)
     before = replace(state, ledger=ledger, now=now, wall=facts.wall)
     if facts.sources != state.sources:
         before = replace(before, ledger=replace(ledger, legs=in_use(ledger.legs, facts.sources)))
@@ -48,15 +48,15 @@ def turn(
     situation = look(state)
     after = commit(state, situation, *decide(situation))
     moves = steps(before, after)
-    told = tell(before, after, moves)
+    planned = tell(before, after, moves)
     after, alarmed = alarms(after, situation)
-    return after, moves, (*adopted, *judged, *ordered, *proved, *told, *alarmed)
+    return after, moves, (*adopted, *judged, *ordered, *proved, *planned, *alarmed)
 
 
 def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[Event, ...]]:
-    """Take over what a predecessor left installed within its lease, and what it knew.
+    """Take over what an earlier agent left installed within its lease, and its memory.
 
-    An agent that does not act takes over no steer: those end, and that is told as what it is.
+    An agent that does not act takes over no steer: those end, and are reported as released.
     """
     state, recalled = recall(replace(state, now=now, wall=facts.wall), facts.memory)
     if not state.layout.acts:
@@ -66,7 +66,7 @@ def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[E
     ordered = override_state.decides != NONE
     for address, site in facts.installed.items():
         row, column = layout.row.get(address), layout.column.get(site)
-        # What no policy names any more, or sends that way, is in no plan: so it goes.
+        # What no policy names or sends that way any more is not in the plan, and so is removed.
         if row is not None and column is not None:
             plan[row] = column if ordered[row] or layout.order[row, column] >= 0 else 0
     rows = np.flatnonzero(plan).tolist()
@@ -85,11 +85,11 @@ def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[E
         taken_over = layout.targets[a].address, layout.paths[plan[a]]
         since[a] = known.get(taken_over, since[a])
     verifications = {a: Verification(column=int(plan[a]), installed=now, proved=True) for a in rows}
-    # Where men sent it, nothing says that the local path was ever bad; what is frozen may have
-    # gone for a reason, and is to come home by a recovery when the freeze ends.
+    # Where an override sent it, the local path was perhaps never bad. A frozen address may have
+    # been moved for a reason, and returns by a recovery when the freeze ends.
     sent = ordered & ~override_state.frozen
     ledger = adopt(state.ledger, layout, [a for a in rows if not sent[a]], now)
-    # What is known of a breach goes on: that somebody was started anew is no further one.
+    # Known breaches go on: a restart is no further breach.
     ledger = replace(ledger, holds={**ledger.holds, **state.ledger.holds})
     state = replace(
         state, plan=plan, since=since, ledger=ledger, verifications=verifications, started=True
@@ -98,8 +98,8 @@ def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[E
 
 
 def _let_go(state: State, installed: Mapping[str, str]) -> tuple[Event, ...]:
-    """What there is to tell of real steers that an agent found which does not act."""
-    because = "found installed within its lease; this agent steers nothing, so it goes"
+    """The events of real steers that are removed because this agent does not act."""
+    because = "found installed within its lease; removed, as this agent steers nothing"
     return tuple(
         replace(
             state.event("released", a, because, path=LOCAL, was=site, now=LOCAL), event="released"

@@ -1,10 +1,10 @@
-"""A world for other policies: what is known of an address that stays goes over to the new layout.
+"""Moves the state to another layout after the files changed.
 
-Rows go by address, columns by path, groups by what they are made of, zones and upstreams by
-name. Of what is new nothing is known, and of what left nothing is kept. Each field of a world
-is listed here with its axes: one that is not would quietly begin anew, and a test says so.
+Rows move by address, columns by path, groups by their members, zones and upstreams by name. New
+ones begin blank, and what is gone is dropped. Each field of the state is listed here with its
+axes. A field that is not listed would begin blank without notice; a test finds it.
 
-Pure. It leaves to others to take out what left the policies: that is in no plan any more.
+Pure. Steers of addresses that no policy names any more are left out of the plan, and so removed.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ AXES: Mapping[type, Mapping[str, str]] = {
         "evidence": "AP",
     },
 }
-"""Field -> what its array is laid out by, or its mapping keyed by: A rows, P columns, G groups,
-U upstreams, Z zones of an upstream, a dot for what no layout changes. Empty: kept as it is."""
+"""Field -> the axes of its array, or the keys of its mapping: A rows, P columns, G groups, U
+upstreams, Z zones of an upstream, a dot for an axis of its own. Empty: kept as it is."""
 
 APART: Mapping[type, frozenset[str]] = {
     State: frozenset(
@@ -153,7 +153,7 @@ APART: Mapping[type, frozenset[str]] = {
     ),
     Ledger: frozenset({"copies", "traffic", "legs", "carried"}),
 }
-"""Fields that have a line of their own below."""
+"""Fields that are moved one by one below."""
 
 OF_LOCAL: frozenset[str] = frozenset(
     {
@@ -175,23 +175,23 @@ OF_LOCAL: frozenset[str] = frozenset(
         "losses",
     }
 )
-"""Fields of a ledger that speak of the local path and have no column to say so."""
+"""Fields of a ledger that concern the local path and have no axis of columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ways:
-    """Where everything goes that stays."""
+class _Numbering:
+    """The new number of everything that stays."""
 
     old: Layout
     new: Layout
     axes: Mapping[str, Numbers]
     """By the letters of `AXES`, but for Z."""
     zones: Mapping[tuple[int, int], tuple[int, int]]
-    """(place of a zone, upstream), old -> new."""
+    """(index of a zone, upstream), old -> new."""
     zone_rows: Mapping[tuple[int, int], tuple[int, int]]
-    """(place of a zone, row), old -> new."""
+    """(index of a zone, row), old -> new."""
     same: frozenset[str]
-    """The letters of `AXES` of which nothing moves: such a field is taken over as it is."""
+    """The letters of `AXES` whose numbers all stay. Fields with only these are kept as they are."""
 
 
 def migrate(
@@ -202,55 +202,55 @@ def migrate(
     *,
     rerouted: Collection[str] = (),
 ) -> tuple[State, tuple[Event, ...]]:
-    """The world on the new layout, and the steers that end by it.
+    """The state on the new layout, and the events of steers that end by it.
 
-    `rerouted` are paths that are another way now, which nobody has measured yet, so nothing is
-    known of it. What is steered through such a site stays, and is proved anew. The local path is
-    another way for our questions alone, which are led by another pin: what resolvers saw of it
-    stands, and what is steered comes home by a full recovery, as after a restart.
+    `rerouted` are paths that lead elsewhere now. They are not measured yet, so their state is
+    unknown. Addresses steered through such a site stay there, and are verified anew. The local
+    path changes for probes only, which have another pin. So the evidence from resolvers' traffic
+    is kept, and steered addresses return by a full recovery, as after a restart.
 
-    An agent that acts from now on, or no more, or compares nothing any more, begins with everything
-    at home: what was only rehearsed moves no traffic before it is decided, and shown, anew.
+    If the agent acts from now on, or no longer acts, or no longer compares, everything begins on
+    the local path: a move that was only rehearsed is decided and verified anew first.
     """
-    ways = _ways(state.layout, layout, rerouted)
-    traffic = _ways(state.layout, layout, [path for path in rerouted if path != LOCAL])
+    numbering = _numbering(state.layout, layout, rerouted)
+    traffic = _numbering(state.layout, layout, [path for path in rerouted if path != LOCAL])
     blank = State.blank(layout, now, wall)
     plan, ended = _plan(state, layout)
     made = replace(
         blank,
-        ledger=_ledger(state.ledger, blank.ledger, ways, traffic),
+        ledger=_ledger(state.ledger, blank.ledger, numbering, traffic),
         plan=plan,
-        override_state=carried(state.override_state, layout, ways.axes["A"]),
+        override_state=carried(state.override_state, layout, numbering.axes["A"]),
         frozen={
             address: frozen
             for address, frozen in state.frozen.items()
             if address in layout.row and frozen.path in layout.column
         },
         bypassed=state.bypassed.intersection(layout.row),
-        **_moved(state, blank, ways),
+        **_moved(state, blank, numbering),
     )
     if _role(layout) != _role(state.layout):
         made = replace(made, verifications={}, left_at=blank.left_at, frozen={})
-    verifications = {a: proof for a, proof in made.verifications.items() if proof.column == plan[a]}
+    verifications = {a: one for a, one in made.verifications.items() if one.column == plan[a]}
     for a in np.flatnonzero(plan).tolist():
         if layout.paths[plan[a]] in rerouted:
             verifications[a] = Verification(column=int(plan[a]))
     if LOCAL in rerouted:
-        made = replace(made, ledger=_away(made, _sent(state, ways.axes["A"]), now))
-    ledger = _left_from_now_on(made.ledger, state.layout, layout, ways.axes["A"], now)
+        made = replace(made, ledger=_away(made, _sent(state, numbering.axes["A"]), now))
+    ledger = _left_from_now_on(made.ledger, state.layout, layout, numbering.axes["A"], now)
     return replace(made, verifications=verifications, ledger=ledger), ended
 
 
 def _sent(state: State, rows: Numbers) -> frozenset[int]:
-    """The new rows of what an override sent to where it is."""
+    """The new rows of addresses that an override has sent to their path."""
     sent = (state.override_state.decides != NONE) & ~state.override_state.frozen
     return frozenset(b for a, b in rows.items() if sent[a])
 
 
 def _away(state: State, sent: Collection[int], now: Instant) -> Ledger:
-    """What is away, and was not sent, has a local path that is bad until it is proven good.
+    """The local path of steered addresses that no override sent counts as bad until it recovers.
 
-    That it is asked another way is no further breach: the hold is the one it was.
+    A changed pin is no further breach: the hold stays as it was.
     """
     rows = [b for b in np.flatnonzero(state.plan).tolist() if b not in sent]
     after = adopt(state.ledger, state.layout, rows, now)
@@ -260,7 +260,7 @@ def _away(state: State, sent: Collection[int], now: Instant) -> Ledger:
 def _left_from_now_on(
     ledger: Ledger, old: Layout, new: Layout, rows: Numbers, now: Instant
 ) -> Ledger:
-    """A stale path that the policy did not leave, and does now: the breach begins with it."""
+    """If the policy counts a stale local path from now on, its breach begins now."""
     acts = new.acts_on_stale & (ledger.health[:, 0] == Health.STALE)
     fresh = [b for a, b in rows.items() if acts[b] and not old.acts_on_stale[a]]
     if not fresh:
@@ -270,7 +270,7 @@ def _left_from_now_on(
     return replace(ledger, buckets={**ledger.buckets, **buckets}, holds={**ledger.holds, **holds})
 
 
-def _ways(old: Layout, new: Layout, rerouted: Collection[str]) -> _Ways:
+def _numbering(old: Layout, new: Layout, rerouted: Collection[str]) -> _Numbering:
     rows = {a: new.row[address] for address, a in old.row.items() if address in new.row}
     upstreams = _by_name([p.upstream for p in old.policies], [p.upstream for p in new.policies])
     zones = {
@@ -301,7 +301,7 @@ def _ways(old: Layout, new: Layout, rerouted: Collection[str]) -> _Ways:
     }
     if [p.zones for p in old.policies] == [p.zones for p in new.policies]:
         same.add("Z")
-    return _Ways(
+    return _Numbering(
         old=old, new=new, axes=axes, zones=zones, zone_rows=zone_rows, same=frozenset(same)
     )
 
@@ -312,7 +312,7 @@ def _by_name(old: Sequence[object], new: Sequence[object]) -> Numbers:
 
 
 def _groups(layout: Layout) -> list[tuple[str, ...]]:
-    """What each group is made of: by this one is the same in another layout."""
+    """The name of each group, by which it is found in another layout."""
     named: dict[int, tuple[str, ...]] = {}
     for a, target in enumerate(layout.targets):
         named[int(layout.group_of[a])] = {
@@ -324,17 +324,17 @@ def _groups(layout: Layout) -> list[tuple[str, ...]]:
 
 
 def _role(layout: Layout) -> tuple[bool, bool]:
-    """How far an agent goes: what one decided is not the other's to go on with."""
+    """Whether the agent acts and compares. If that changes, earlier decisions do not hold."""
     return layout.acts, layout.compares
 
 
-_ANEW = "from now on decisions are carried out: it is decided anew"
-_NO_MORE = "from now on decisions are told and not carried out: nothing is steered"
-_ALONE = "from now on the local path alone is asked, or others are as well: it is decided anew"
+_ANEW = "decisions are carried out from now on: decided anew"
+_NO_MORE = "decisions are reported and not carried out from now on: nothing is steered"
+_ALONE = "from now on only the local path is probed, or other paths too: decided anew"
 
 
 def _plan(state: State, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event, ...]]:
-    """The plan that is still allowed, and what there is to tell of the rest."""
+    """The steers that are still allowed, and the events of the others."""
     old, plan, ended = state.layout, np.zeros(len(layout.targets), dtype=np.int64), []
     for a in np.flatnonzero(state.plan).tolist():
         site, why = old.paths[state.plan[a]], ""
@@ -344,9 +344,9 @@ def _plan(state: State, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event,
         elif b is None:
             why = "no policy names this address any more"
         elif p is None or not layout.hop[b, p]:
-            why = f"there is no way through {site} any more"
+            why = f"site {site} is gone, or has no next hop for it"
         elif layout.order[b, p] < 0 <= old.order[a, state.plan[a]]:
-            why = f"the policy sends nothing through {site} any more"
+            why = f"the policy does not use site {site} any more"
         else:
             plan[b] = p
             continue
@@ -354,91 +354,96 @@ def _plan(state: State, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event,
     return plan, tuple(ended)
 
 
-def _ledger(was: Ledger, blank: Ledger, ways: _Ways, traffic: _Ways) -> Ledger:
-    upstreams = {"", *(policy.upstream for policy in ways.new.policies)}
+def _ledger(was: Ledger, blank: Ledger, numbering: _Numbering, traffic: _Numbering) -> Ledger:
+    upstreams = {"", *(policy.upstream for policy in numbering.new.policies)}
     made = replace(
         blank,
-        copies=replace(blank.copies, **_moved(was.copies, blank.copies, ways)),
+        copies=replace(blank.copies, **_moved(was.copies, blank.copies, numbering)),
         traffic=replace(blank.traffic, **_moved(was.traffic, blank.traffic, traffic)),
         legs={
             leg: reach
             for leg, reach in was.legs.items()
-            if ways.old.column.get(leg.site) in ways.axes["P"] and leg.large in upstreams
+            if numbering.old.column.get(leg.site) in numbering.axes["P"] and leg.large in upstreams
         },
         carried={
             leg: said
             for leg, said in was.carried.items()
-            if ways.old.column.get(leg.site) in ways.axes["P"]
+            if numbering.old.column.get(leg.site) in numbering.axes["P"]
         },
-        **_moved(was, blank, ways),
+        **_moved(was, blank, numbering),
     )
-    if 0 not in ways.axes["P"]:
+    if 0 not in numbering.axes["P"]:
         made = replace(made, **{name: getattr(blank, name) for name in OF_LOCAL})
-    old, new = ways.old, ways.new
-    before, after = list(ways.axes["A"]), np.array(list(ways.axes["A"].values()), dtype=np.int64)
+    old, new = numbering.old, numbering.new
+    before, after = (
+        list(numbering.axes["A"]),
+        np.array(list(numbering.axes["A"].values()), dtype=np.int64),
+    )
     differ = after[(old.base_scale[:, before] != new.base_scale[:, after]).any(axis=0)]
     if not differ.size:
         return made
-    # What the policy tolerates is another share now; what the key always has is as it was.
-    scale, heard = made.scale.copy(), made.traffic.scale.copy()
+    # The policy tolerates another share now. The usual share of failures stays as measured.
+    scale, of_traffic = made.scale.copy(), made.traffic.scale.copy()
     scale[:, differ] = own_scale(new, CLASSES, made.habit_bad, made.habit_all)[:, differ]
     own = own_scale(new, KINDS, made.traffic.habit_bad, made.traffic.habit_all)
-    heard[:, differ] = own[:, differ]
-    return replace(made, scale=scale, traffic=replace(made.traffic, scale=heard))
+    of_traffic[:, differ] = own[:, differ]
+    return replace(made, scale=scale, traffic=replace(made.traffic, scale=of_traffic))
 
 
-def _moved(was: object, blank: object, ways: _Ways) -> dict[str, Any]:
-    """Each field of `AXES` on its new place."""
+def _moved(was: object, blank: object, numbering: _Numbering) -> dict[str, Any]:
+    """Each field of `AXES`, moved to the new layout."""
     return {
-        name: _field(getattr(was, name), getattr(blank, name), axes, ways)
+        name: _field(getattr(was, name), getattr(blank, name), axes, numbering)
         for name, axes in AXES[type(was)].items()
     }
 
 
-def _field(was: object, blank: object, axes: str, ways: _Ways) -> object:
+def _field(was: object, blank: object, axes: str, numbering: _Numbering) -> object:
     named = "AP" if isinstance(was, Mapping) and axes else ""  # see `_value`
-    if ways.same.issuperset(axes.replace(".", "") + named):
+    if numbering.same.issuperset(axes.replace(".", "") + named):
         return was
     if isinstance(was, np.ndarray) and isinstance(blank, np.ndarray):
-        return _array(was, blank, axes, ways)
+        return _array(was, blank, axes, numbering)
     assert isinstance(was, Mapping)
-    moved = ((_key(key, axes, ways), _value(value, ways)) for key, value in was.items())
+    moved = ((_key(key, axes, numbering), _value(value, numbering)) for key, value in was.items())
     return {key: value for key, value in moved if key is not None and value is not None}
 
 
-def _key(key: Any, axes: str, ways: _Ways) -> object | None:  # noqa: ANN401 - int, or two
-    """The new key of an entry; None: what it was about is gone."""
+def _key(key: Any, axes: str, numbering: _Numbering) -> object | None:  # noqa: ANN401 - int, or two
+    """The new key of an entry; None: its address, path or group is gone."""
     if axes == "ZU":
-        return ways.zones.get(key)
+        return numbering.zones.get(key)
     if len(axes) == 1:
-        return ways.axes[axes].get(key)
-    new = tuple(ways.axes[axis].get(number) for axis, number in zip(axes, key, strict=True))
+        return numbering.axes[axes].get(key)
+    new = tuple(numbering.axes[axis].get(number) for axis, number in zip(axes, key, strict=True))
     return None if None in new else new
 
 
-def _value(value: object, ways: _Ways) -> object | None:
-    """The entry itself, where it names rows or columns; None: that is gone."""
-    rows, columns = ways.axes["A"], ways.axes["P"]
+def _value(value: object, numbering: _Numbering) -> object | None:
+    """The entry with new rows and columns, if it has any; None: those are gone."""
+    rows, columns = numbering.axes["A"], numbering.axes["P"]
     match value:
         case Trial(candidate=p):
             return replace(value, candidate=columns[p]) if p in columns else None
         case Verification(column=p):
             return replace(value, column=columns[p]) if p in columns else None
         case GroupTrial(trial=trial, failed=failed):
-            moved = _value(trial, ways)
+            moved = _value(trial, numbering)
             left = frozenset(rows[a] for a in failed if a in rows)
             return replace(value, trial=moved, failed=left) if isinstance(moved, Trial) else None
     return value
 
 
-def _array(was: NDArray[Any], blank: NDArray[Any], axes: str, ways: _Ways) -> NDArray[Any]:
+def _array(
+    was: NDArray[Any], blank: NDArray[Any], axes: str, numbering: _Numbering
+) -> NDArray[Any]:
     made = blank.copy()
     if "Z" in axes:
-        pairs = ways.zones if axes.endswith("U") else ways.zone_rows
-        return _zones(was, made, axes, pairs, ways.axes["P"])
+        pairs = numbering.zones if axes.endswith("U") else numbering.zone_rows
+        return _zones(was, made, axes, pairs, numbering.axes["P"])
     old, new = [], []
     for axis, size in zip(axes, was.shape, strict=True):
-        numbers = ways.axes.get(axis, {i: i for i in range(size)})
+        numbers = numbering.axes.get(axis, {i: i for i in range(size)})
         old.append(list(numbers))
         new.append(list(numbers.values()))
     made[np.ix_(*new)] = was[np.ix_(*old)]
@@ -452,7 +457,7 @@ def _zones(
     pairs: Mapping[tuple[int, int], tuple[int, int]],
     columns: Numbers,
 ) -> NDArray[Any]:
-    """Zones are numbered in each upstream apart, so they move together with the row."""
+    """Zones are numbered within each upstream, so they move together with the row."""
     if not pairs:
         return made
     if axes.startswith("."):

@@ -1,1 +1,1 @@
-"""From answers to health: the detector, pure."""
+"""From answers to the health of each address over each path. Pure."""

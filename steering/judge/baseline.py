@@ -1,4 +1,4 @@
-"""Habit: the failing share that a key always has is not a breach."""
+"""Baseline: the failing share that a key always has is not a breach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from steering.model import Health, Seconds, Verdict
 
 WEEK: Seconds = 7 * 86_400.0
 SAMPLES = 1000.0
-"""Answers before a key's own failing share of the past week is believed."""
+"""Answers before a key's own failing share of the past week is used."""
 REVIEW: Seconds = 3600.0
 
 _SIGNED = CLASSES.index(Verdict.BOGUS)
@@ -42,7 +42,7 @@ def learn(draft: Draft, cells: Counts, bad: Counts, good: Counts) -> None:
 
 
 def review(draft: Draft) -> None:
-    """Once an hour, set the scales of the buckets by what each key always has."""
+    """Once an hour, set the scales of the buckets by each key's usual failing share."""
     book = draft.book
     if draft.now - book.habit_at < REVIEW:
         return
@@ -67,7 +67,7 @@ def own_scale(
 
     Args:
         layout: of the keys.
-        classes: what each row of the other arguments counts.
+        classes: the class of each row of the other arguments.
         failed: failing answers, (classes, A, P).
         answers: all of them, (classes, A, P) or (A, P).
     """

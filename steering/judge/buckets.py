@@ -1,4 +1,4 @@
-"""Breach, "7-5-3": when does a share of failing answers deserve suspicion?
+"""The breach detector "7-5-3": which share of failing answers makes a path suspect.
 
 Every (address, path) has three leaky buckets of 7, 5 and 3 tokens. Each new name that
 comes back bad drops one token into all three; every good answer drains them by 1/800,
@@ -6,8 +6,8 @@ comes back bad drops one token into all three; every good answer drains them by 
 (Page 1954) written in integers, sensitive from a failing share of 0.3 %, 1.5 % and 10 %.
 
 Points, not tokens, are counted: 800 points to a token, so that all arithmetic is exact.
-`fill` is the form the agent uses, over any number of keys at once; `fill_one` says the
-same for one key in plain Python and is the reference that the tests hold `fill` against.
+The agent uses `fill`, for any number of keys at once. `fill_one` does the same for one key in
+plain Python; tests compare `fill` with it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOSE = (8 * TOKEN, 6 * TOKEN, 4 * TOKEN)
 a token more for the same rate of false alarms."""
 
 TOLERATED = 1e-4
-"""The share of failing answers that is nobody's fault and always there."""
+"""The share of failing answers that is always there and no fault."""
 
 _DRAINS = np.array(DRAINS, dtype=np.int64)
 _TIGHT = np.array(TIGHT, dtype=np.int64)

@@ -1,20 +1,20 @@
-"""The control: the same question without a mark, before an address is moved for silence or errors.
+"""The control: the same probe without a mark, before an address is moved for silence or errors.
 
-A firewall or a NAT on this host may treat packets with our mark in a way of its own: then our
-questions vanish or are refused, and the resolvers' are answered. So while an address at home is on
-trial for losses or errors, each fast question goes out without a mark as well, and takes the host's
-own way. Bad with the mark and good without it gives a point, good with it and bad without takes
-three, bad both ways takes all. For a fault that both have alike that is a random walk which reaches
-six in 2.6 % of all cases and falls back soon (`paired_test`); a fault of the mark brings them with
-the first eight questions of a trial. While there are so many the address stays where it is.
+A firewall or NAT on this host may treat packets with our mark differently: then our probes are
+lost or refused, and the resolvers' queries are answered. So while an address on the local path is
+on trial for losses or errors, each fast probe is also sent without a mark, and takes the path of
+the host's traffic. Bad with the mark and good without it gives a point; good with it and bad
+without takes three; bad both ways takes all. For a fault that both share this is a random walk
+that reaches six in 2.6 % of all cases and falls back soon (`paired_test`). A fault of the mark
+reaches six within the first eight probes of a trial. With six or more the address is not moved.
 
-Where the host's firewall refuses the marked questions, nothing counts against the upstream, and
-there is no trial. They are compared all the same, about once a second, so that somebody is told.
+If the host's firewall refuses the marked probes, nothing counts against the upstream, and there is
+no trial. They are compared all the same, about once a second, for an alarm.
 
-In the slow part of a trial (`backoff`), which is to see whether our haste was to blame, the
-control is asked now and then, and only where it speaks against our mark already. Nor is it asked
-again soon where the address may limit what it answers, and the last one was lost as well: a server
-that allows one question a second is not to be asked two.
+In the slow part of a trial (`backoff`), which shows whether fast probing caused the failures, the
+control is sent now and then, and only if it already indicates a fault of the mark. Nor is it sent
+again soon if the address may limit its answers and the last control was lost as well: a server
+that allows one query a second should not get two.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from steering.layout import CLASSES, FAMILIES, Layout
 from steering.model import LOCAL, Health, Instant, Observation, Outcome, Round, Seconds, Verdict
 
 NEEDS = CONFIRM_AT // 2
-"""Points that speak against our mark."""
+"""Points from which on the mark is at fault."""
 LASTS: Seconds = 30.0
-"""How long the latest control speaks of the present: the slow part of a trial included."""
+"""How long the latest control is current: it covers the slow part of a trial."""
 PAUSE: Seconds = 6.0
-"""Between two controls in the slow part of a trial, at least."""
+"""Least time between two controls in the slow part of a trial."""
 
 _BOGUS = CLASSES.index(Verdict.BOGUS)
 _LOST = [CLASSES.index(verdict) for verdict in (Verdict.TIMEOUT, Verdict.ERROR)]
 
 
 def control(draft: Draft, rounds: Iterable[Round], installed: Mapping[str, str]) -> None:
-    """Compare what went out with and without a mark; comes before the answers are counted.
+    """Compare probes with and without a mark; comes before the answers are counted.
 
-    Only of an address that is at home: else what has no mark takes the detour.
+    Only for an address on the local path: otherwise probes without a mark take the detour.
     """
     for item in rounds:
         a = draft.layout.row.get(item.address)
-        if a is None or draft.away[a] or item.address in installed or not item.telling:
+        if a is None or draft.away[a] or item.address in installed or not item.is_evidence:
             continue
         by = {o.path: o for o in item.observations if not o.live}
         live = next((o for o in item.observations if o.live), None)
@@ -58,8 +58,8 @@ def control(draft: Draft, rounds: Iterable[Round], installed: Mapping[str, str])
 
 
 def _well(draft: Draft, a: int) -> bool:
-    ill = draft.was.health[a, 0] > Health.HEALTHY or draft.was.stuck[a, 0] >= SILENCES
-    return not ill and a not in draft.trials
+    bad = draft.was.health[a, 0] > Health.HEALTHY or draft.was.stuck[a, 0] >= SILENCES
+    return not bad and a not in draft.trials
 
 
 def _pair(draft: Draft, a: int, at: Instant, local: Observation, live: Observation) -> None:
@@ -69,16 +69,16 @@ def _pair(draft: Draft, a: int, at: Instant, local: Observation, live: Observati
     known = draft.controls.get(a) or Control(
         score=0, at=at, lost=bool(draft.was.run[a, 0] == 0), live_lost=False
     )
-    # As in a trial, one lost packet says nothing; the second in a row counts.
+    # As in a trial, one lost packet is no evidence; the second in a row counts.
     first = (here and not known.lost) or (there and not known.live_lost)
     score = known.score if first else _score(known.score, here=here, there=there)
     draft.controls[a] = Control(score=score, at=at, lost=here, live_lost=there)
 
 
 def _bad(draft: Draft, a: int, local: Observation) -> bool | None:
-    """Whether a marked question was lost or refused; None: it says nothing of that."""
+    """Whether a marked probe was lost or refused; None: it is no evidence for either."""
     if local.outcome is Outcome.LOCAL_ERROR and not local.reached:
-        return True  # a firewall of this host that says no, where it says so of the mark alone
+        return True  # a firewall of this host refused it, perhaps for its mark
     if local.verdict is Verdict.GOOD:
         return False
     lost = local.verdict in (Verdict.TIMEOUT, Verdict.ERROR)
@@ -95,12 +95,12 @@ def _score(score: int, *, here: bool, there: bool) -> int:
 
 
 def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
-    """Whether the address in row `a`, at home and in question, is to be asked without a mark."""
+    """Whether row `a`, on the local path and in question, is to be probed without a mark."""
     if not (ledger.streak[a, 0] or ledger.levels[_LOST, a, 0].any()):
         return False  # neither losses nor errors
     trial, known, limited = ledger.trials.get(a), ledger.controls.get(a), ledger.backoffs.get(a)
-    untold = known is not None and known.live_lost and not known.score
-    if limited and known and untold and now < min(limited.until, known.at + PAUSE):
+    undecided = known is not None and known.live_lost and not known.score
+    if limited and known and undecided and now < min(limited.until, known.at + PAUSE):
         return False
     if trial is None or trial.eased is None:
         return True
@@ -108,7 +108,7 @@ def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
 
 
 def refused(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) what does not get out over the local path, while others of its family are answered."""
+    """(A,) addresses whose probes don't leave by the local path while others' are answered."""
     rows = ledger.stuck[:, 0] >= SILENCES
     if rows.any():
         for family in FAMILIES:
@@ -120,9 +120,9 @@ def refused(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
 
 
 def marked(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) local paths that fail, or let nothing out, with our mark, and lately not without it.
+    """(A,) local paths that fail, or let no probe out, with our mark, and lately not without it.
 
-    What is bogus is so whatever the mark.
+    Bogus answers do not depend on the mark.
     """
     rows = np.zeros(len(layout.targets), dtype=np.bool_)
     for a, known in ledger.controls.items():

@@ -1,8 +1,8 @@
-"""Ownership: a value of arrays is never changed, and its next version copies what it changes.
+"""Copy on write: a value of arrays is never changed, and its next version copies what it changes.
 
 The next version begins as a shallow copy that shares every array. Shared arrays are read-only
-from then on, so that nobody changes a ledger by mistake; `own` copies one the first time it is
-to be written to. What a turn does not touch costs it nothing, however many keys there are.
+from then on, so a ledger is not changed by mistake. `own` copies an array when it is first written
+to. Arrays that a turn does not touch cost nothing, whatever their size.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
 """Demand: how many queries a second this host's resolvers send to each address.
 
-Counted from dnstap where any is heard of the upstream; else the policy's estimate; else
-nobody knows, and it counts as none. Over all paths together: a detour does not change how
-much is asked.
+It is counted from dnstap if that has any query to the upstream. Otherwise it is the policy's
+estimate; without one it is not known, and counts as none. It is the sum over all paths: a detour
+does not change how much is asked.
 
-Whoever can write dnstap decides what is heard: by it sites are ordered, and an alarm is raised.
-What a site may not take is decided by the policies' estimates alone (`decide.budget`): a claim
-of more would keep traffic at a bad path, and one of less would send a site more than it bears.
+A program that can write dnstap decides these counts. So they only order sites and raise an alarm.
+The limits of sites use the policies' estimates alone (`decide.budget`): too high a count would
+keep traffic on a bad path, and too low a count would overload a site.
 
-What was asked and how long was listened fade alike, with a time constant of a minute, so
-that their quotient is right from the first seconds on and stands as it is while nobody
-listens: a resolver that starts anew, or a reader that is down, is no falling demand.
+Queries and the time of counting fade alike, with a time constant of a minute. So their quotient
+is right from the first seconds on, and does not change while nothing is counted: a resolver that
+restarts, or a reader that is down, is no falling demand.
 """
 
 from __future__ import annotations
@@ -26,62 +26,63 @@ from steering.layout import Layout
 from steering.model import Instant, Seconds
 
 STALE: Seconds = 10 * RECENT
-"""What was heard longer ago tells nothing of the present."""
+"""Queries longer ago than this are not current."""
 GAP: Seconds = 3.0
 MISSED = 30.0
-"""A silence longer than `GAP` in which so many queries were due is one of the ears. Of a host
-that asks less, it may be its own: by chance one in 10^13."""
+"""A gap longer than `GAP` in which 30 queries were expected means that dnstap was down; by chance
+it would happen once in 10^13. With fewer expected, the resolvers may have been quiet."""
 LEAST: Seconds = 1.0
-"""No rate is taken from less: the very first query of a quiet host is not five a second."""
+"""No rate is computed over less: the first query of a quiet host is not five a second."""
 
 Floats = NDArray[np.float64]
 
 
-def hear(heard: TrafficLedger, queries: Floats, began: Instant, now: Instant) -> None:
-    """Count what was asked in a moment that was listened to, in an editable hearsay.
+def count_queries(traffic: TrafficLedger, queries: Floats, began: Instant, now: Instant) -> None:
+    """Count the queries of a time in which dnstap was read, in an editable ledger.
 
     Args:
-        heard: to write to.
+        traffic: to write to.
         queries: (A,) answered or lost, over all paths.
-        began: when that moment began.
+        began: when that time began.
         now: when it ended.
     """
-    silence = began - heard.listened_at  # infinite: nothing was heard before
-    due = float(heard.asked.sum()) / max(heard.listened, LEAST) * silence  # NaN then
-    deaf = silence > GAP and not due <= MISSED
-    fade = math.exp((heard.listened_at - now) / RECENT)
-    spell = now - (began if deaf else heard.listened_at)
-    put(heard, "asked", heard.asked * fade + queries)
-    put(heard, "asked_at", np.where(queries > 0, now, heard.asked_at))
-    put(heard, "listened", heard.listened * fade + RECENT * -math.expm1(-max(0.0, spell) / RECENT))
-    put(heard, "listened_at", now)
+    gap = began - traffic.listened_at  # infinite: there was no query before
+    expected = float(traffic.asked.sum()) / max(traffic.listened, LEAST) * gap  # NaN then
+    was_down = gap > GAP and not expected <= MISSED
+    fade = math.exp((traffic.listened_at - now) / RECENT)
+    spell = now - (began if was_down else traffic.listened_at)
+    put(traffic, "asked", traffic.asked * fade + queries)
+    put(traffic, "asked_at", np.where(queries > 0, now, traffic.asked_at))
+    weight = RECENT * -math.expm1(-max(0.0, spell) / RECENT)
+    put(traffic, "listened", traffic.listened * fade + weight)
+    put(traffic, "listened_at", now)
 
 
-def good_answers(heard: TrafficLedger, a: int) -> float:
-    """Good answers a second that the resolvers had of the address in row `a` of late.
+def good_answers(traffic: TrafficLedger, a: int) -> float:
+    """Good answers a second from the address in row `a` to the resolvers, lately.
 
-    Over all paths together, as of when a query was heard of last; 0 where none ever was.
+    Over all paths together, as of the last query that was seen; 0 if there was none.
     """
-    whole = heard.recent_all[a] - heard.recent_bad[a]
+    whole = traffic.recent_all[a] - traffic.recent_bad[a]
     some = whole > 0
     if not some.any():
         return 0.0
-    fade = np.exp((heard.at[a][some] - heard.listened_at) / RECENT)
-    return float((whole[some] * fade).sum()) / max(heard.listened, LEAST)
+    fade = np.exp((traffic.at[a][some] - traffic.listened_at) / RECENT)
+    return float((whole[some] * fade).sum()) / max(traffic.listened, LEAST)
 
 
-def demand(heard: TrafficLedger, layout: Layout, now: Instant) -> Floats:
-    """(A,) queries per second to each address; NaN where nobody knows.
+def demand(traffic: TrafficLedger, layout: Layout, now: Instant) -> Floats:
+    """(A,) queries per second to each address; NaN where not known.
 
     Args:
-        heard: what the resolvers' traffic shows.
+        traffic: counts of the resolvers' traffic.
         layout: the rows.
         now: this instant.
     """
-    fresh = now - heard.asked_at <= STALE  # NaN: never heard
+    fresh = now - traffic.asked_at <= STALE  # NaN: never seen
     if not fresh.any():
         return layout.estimate
     known = np.zeros(len(layout.policies), dtype=np.bool_)
     known[layout.upstream_of[fresh]] = True
-    rate = heard.asked / max(heard.listened, LEAST)
+    rate = traffic.asked / max(traffic.listened, LEAST)
     return np.where(known[layout.upstream_of], rate, layout.estimate)

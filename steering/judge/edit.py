@@ -1,4 +1,4 @@
-"""The ledger being written in one turn: what is changed in it is copied first."""
+"""The ledger while one turn writes to it: what the turn changes is copied first."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from steering.layout import CLASSES, Layout
 from steering.model import Event, Evidence, Instant, WallTime
 
 CURIOUS_ROUNDS = 8
-"""So many rounds are asked fast after one bad answer."""
+"""Fast rounds after one bad answer."""
 
 
 class Draft:
-    """One turn's work on a ledger. `book` shares its arrays with it: they are written to by `own`.
+    """One turn's work on a ledger. `book` shares the ledger's arrays; write to them by `own`.
 
-    What is not touched is not copied: with a thousand addresses over three hundred paths a
+    Only what is touched is copied: with a thousand addresses over three hundred paths a
     ledger has 200 MB.
     """
 
@@ -47,8 +47,8 @@ class Draft:
         self.counted: dict[Key, failed_names.Names] = dict(ledger.counted)
         self.ignored: dict[int, failed_names.Names] = dict(ledger.ignored)
         self.trials: dict[int, Trial] = dict(ledger.trials)
-        self.convicted: dict[int, str] = {}
-        """Row -> what of a trial that ends this turn speaks against its local path."""
+        self.confirmed_by: dict[int, str] = {}
+        """Row -> the result of a trial that confirms the breach of its local path this turn."""
         self.group_trials: dict[int, GroupTrial] = dict(ledger.group_trials)
         self.controls: dict[int, Control] = dict(ledger.controls)
         self.backoffs: dict[int, Backoff] = dict(ledger.backoffs)
@@ -68,45 +68,45 @@ class Draft:
         self.touched = np.zeros(layout.shape, dtype=np.bool_)
         """(A, P) keys with an answer, or the absence of one, that counts."""
         self.dated = np.zeros(len(layout.targets), dtype=np.bool_)
-        """(A,) of whom a serial or a signature's end was seen."""
+        """(A,) addresses of which a serial or a signature's end was seen."""
         self.signals = np.zeros(layout.shape, dtype=np.int8)
         self.events: list[Event] = []
         self._poured: list[Counts] = []
 
     @cached_property
     def proven(self) -> Mask:
-        """(A, P) remote paths proven good as the turn begins."""
+        """(A, P) remote paths known to be good as the turn begins."""
         return candidates(self.was, self.layout, self.now)
 
     def copies(self) -> Copies:
-        """The copies to write to, made when they are first asked for."""
+        """The zone copies to write to, made at the first call."""
         if self.book.copies is self.was.copies:
             put(self.book, "copies", self.was.copies.editable(self.layout, self.now))
         return self.book.copies
 
-    def listen(self) -> TrafficLedger:
-        """The hearsay to write to, made when it is first asked for."""
+    def traffic(self) -> TrafficLedger:
+        """The ledger of traffic to write to, made at the first call."""
         if self.book.traffic is self.was.traffic:
             put(self.book, "traffic", self.was.traffic.editable(self.now))
         return self.book.traffic
 
     def meet(self, key: Key, instance: Instance) -> None:
-        """Note which servers answer; there is an entry for every key, so these are copied late."""
+        """Note which servers answer. Every key has an entry, so the mapping is copied late."""
         if self.book.instances is self.was.instances:
             put(self.book, "instances", dict(self.was.instances))
         assert isinstance(self.book.instances, dict)
         self.book.instances[key] = instance
 
     def pour(self, c: int, a: Counts, p: Counts, bad: Mask, good: Mask) -> None:
-        """Answers for the breach buckets of one class: one a key, each column one entry."""
+        """Add answers to the breach buckets of one class; one entry for each key."""
         some = bad | good
         cells = (np.full(len(a), c), a, p, bad, good)
         self._poured.append(np.array([column[some] for column in cells], dtype=np.int64))
 
     def poured(self) -> tuple[Counts, Counts, Counts]:
-        """(3, n) class, row and column of all that was poured; (n,) bad ones, and good ones."""
+        """(3, n) class, row and column of all added answers; (n,) bad ones, and good ones."""
         rows = np.concatenate(self._poured, axis=1) if self._poured else np.zeros((5, 0), np.int64)
-        if len(self._poured) <= len(CLASSES):  # one wave: no cell is in it twice
+        if len(self._poured) <= len(CLASSES):  # one wave: it has no cell twice
             return rows[:3], rows[3], rows[4]
         shape = (len(CLASSES), *self.layout.shape)
         flat, place = np.unique(np.ravel_multi_index(tuple(rows[:3]), shape), return_inverse=True)
@@ -114,24 +114,25 @@ class Draft:
         return np.array(np.unravel_index(flat, shape)), bad, good
 
     def signal(self, where: NDArray[np.bool_], signal: Signal) -> None:
-        """Give `signal` to the keys in `where` that have no weightier one."""
+        """Give `signal` to the keys in `where` that have none of greater weight."""
         np.maximum(self.signals, signal, out=self.signals, where=where)
 
     def probe_fast(self, rows: int | NDArray[np.bool_]) -> None:
-        """Ask these addresses fast for a while: bad news should travel fast."""
+        """Probe these addresses fast for a while."""
         own(self.book, "curious_until")[rows] = (
             self.now + CURIOUS_ROUNDS * self.layout.fast_interval
         )
 
     def probe_group_fast(self, group: int) -> None:
-        """News of a group: ask its addresses fast, and a sample of every operator.
+        """Probe the addresses of a group fast, and a sample of every operator.
 
-        They have to be heard before anybody moves: what all show at once is our own fault.
+        The operators' answers have to come before any move: a fault that all show at once is most
+        likely this host's.
         """
         rows = self.layout.group_of == group
         self.probe_fast(rows if self.layout.operators == 1 else rows | self.layout.sample)
 
-    def tell(
+    def add_event(
         self,
         event: str,
         a: int,
@@ -141,7 +142,7 @@ class Draft:
         was: str | None = None,
         now: str | None = None,
     ) -> None:
-        """Note what became of a key, for the log."""
+        """Add an event about a key."""
         target = self.layout.targets[a]
         self.events.append(
             Event(

@@ -1,9 +1,9 @@
 """The unit of counting: one failing name, once an hour.
 
-Without it a single broken name that everybody asks for gives tens of thousands of false
-alarms a year; with it none: seven *new* names decide. For our own probes the name is the
-one asked for. (The owner of the failing RRset would hide the worst case of all: when the
-apex's own NSEC3 signature runs out, nearly every denial fails, and all by that one owner.)
+Otherwise a single broken name that all clients ask for would give tens of thousands of false
+alarms a year. With it there is none, as a suspicion needs seven *new* names. For probes the name
+is the one asked for. (The owner of the failing RRset would hide the worst case: when the apex's
+own NSEC3 signature expires, nearly every denial fails, and all by that one owner.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WITNESSES = 32
 IGNORED = 1024
 
 Names = Mapping[str, Instant]
-"""Name -> when it was counted, or when it was found to say nothing."""
+"""Name -> when it was counted, or since when it is ignored."""
 
 NONE: Names = MappingProxyType({})
 
@@ -32,9 +32,9 @@ def holds(names: Names, name: str, now: Instant) -> bool:
 
 
 def count_once(names: Names, name: str, now: Instant) -> tuple[Names, bool]:
-    """The names that have counted, and whether a failing name counts now.
+    """The names that were counted, and whether a failing name counts now.
 
-    The oldest of 64 names gives way to a new one: by then every bucket is long full.
+    A new name replaces the oldest of 64: by then every bucket is long full.
     """
     if holds(names, name, now):
         return names, False
@@ -46,7 +46,7 @@ def count_once(names: Names, name: str, now: Instant) -> tuple[Names, bool]:
 
 
 def remember(names: Names, name: str, now: Instant) -> Names:
-    """The last few names to ask again, with this one among them."""
+    """The last few names to ask again, with this one added."""
     kept = {n: at for n, at in names.items() if n != name}
     while len(kept) >= WITNESSES:
         del kept[min(kept, key=kept.__getitem__)]
@@ -55,14 +55,14 @@ def remember(names: Names, name: str, now: Instant) -> Names:
 
 
 def ignore(names: Names, more: Iterable[str], now: Instant) -> Names:
-    """The names that say nothing for the next hour, with `more` among them."""
+    """The names that are ignored for the next hour, with `more` added."""
     kept = {n: at for n, at in names.items() if now - at < HOUR}
     for name in more:
-        kept.pop(name, None)  # so that the order is that of time
+        kept.pop(name, None)  # to keep the order of time
         kept[name] = now
     return dict(islice(kept.items(), max(0, len(kept) - IGNORED), None))
 
 
 def latest(names: Names) -> tuple[str, ...]:
-    """The names that failed last, newest first: the witnesses to ask again."""
+    """The names that failed last, newest first, to ask them again."""
     return tuple(sorted(names, key=lambda n: (-names[n], n))[:WITNESSES])

@@ -1,12 +1,12 @@
 """Whether a site carries what this host only forwards: packets of pods, containers, other hosts.
 
-None of our questions can tell: what is translated on one link may leave by another as it came. So
-a source that is seen to ask through this host keeps its family from a site, until it is known
-that the site carries it: the configuration says so, or answers came back over a detour that was
-there before. And over a detour that its packets do take, so many in a row without an answer, while
-our own questions to the same addresses are answered, say that the site does not, whatever the
-configuration says. That lasts for a while, or a stranger behind this host could end all detours for
-ever with questions that nobody answers.
+Probes can't show it: packets that are translated (NAT) on one link may leave another untranslated.
+So if a source is seen to send queries through this host, its family does not use a site until it is
+known that the site carries the source: by the configuration, or by answers over a detour that was
+there before. If its packets take a detour and many in a row get no answer, while probes to the
+same addresses are answered, then the site does not carry it, whatever the configuration has. That
+holds for a limited time; otherwise a host behind this one could end all detours for ever with
+queries that no server answers.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ Mask = NDArray[np.bool_]
 Senders = Mapping[Family, tuple[Forwarded, ...]]
 
 AT_FIRST = 5
-"""So many are enough where nothing was ever answered."""
+"""Losses that are enough if nothing was ever answered."""
 LASTS: Seconds = 3600.0
-"""So long it is believed that a site does not carry a source."""
+"""How long the result holds that a site does not carry a source."""
 MOST = 512
-"""Sources and sites that are kept in mind beside those in use."""
+"""Pairs of source and site that are kept beside those in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carriage:
-    """What became of the latest questions that were forwarded for a source over a path."""
+    """What became of the latest queries that were forwarded for a source over a path."""
 
     state: LegState = LegState.UNTRIED
     lost: int = 0
-    """Questions in a row without an answer."""
+    """Queries in a row without an answer."""
     asked: frozenset[str] = frozenset()
-    """Addresses that these were asked of."""
+    """Addresses that these were sent to."""
     since: Instant = math.nan
     """When it was lost."""
 
@@ -56,7 +56,7 @@ class Carriage:
         return _USABLE
 
     def unanswered(self, address: str, number: int, addresses: int, now: Instant) -> Carriage:
-        """After so many more questions without an answer, to this address of so many."""
+        """After `number` more queries without an answer, to this address of `addresses`."""
         if self.is_old(now):
             return _NOTHING.unanswered(address, number, addresses, now)
         after = replace(self, lost=min(self.lost + number, LOST), asked=self.asked | {address})
@@ -66,7 +66,7 @@ class Carriage:
         return after
 
     def is_old(self, now: Instant) -> bool:
-        """Whether it was lost so long ago that nobody believes it: then it is tried anew."""
+        """Whether it was lost so long ago that it is tried anew."""
         return self.state is LegState.LOST and now - self.since >= LASTS
 
 
@@ -76,15 +76,15 @@ _NOTHING, _USABLE = Carriage(), Carriage(state=LegState.USABLE)
 def count_forwarded(
     draft: Draft, passed: Sequence[Passed], senders: Senders, installed: Mapping[str, str]
 ) -> None:
-    """Count what became of the questions that this host forwarded.
+    """Count what became of the queries that this host forwarded.
 
-    That none was answered counts where our own are: else it may be the nameserver, or the path.
-    What was answered in one turn counts for all of it: nobody knows what came first. Where very
-    many sources are known, `senders` alone are kept.
+    Losses count only where probes are answered: otherwise the cause may be the nameserver or the
+    path. One answer in a turn counts for the whole turn, as the order within it is not known. If
+    very many sources are known, only `senders` are kept.
     """
     layout, book = draft.layout, draft.book
     back = {(each.path, each.source) for each in passed if each.answered}
-    ways = Counter(
+    addresses = Counter(
         (installed.get(target.address, LOCAL), target.family) for target in layout.targets if passed
     )
     for each in passed:
@@ -96,8 +96,8 @@ def count_forwarded(
         if (each.path, each.source) in back:
             after = after.answered()
         elif each.lost and book.health[a, p] == Health.HEALTHY:
-            beside = ways[leg.site, leg.family] or ADDRESSES  # they were moved meanwhile
-            after = after.unanswered(each.address, each.lost, beside, draft.now)
+            number = addresses[leg.site, leg.family] or ADDRESSES  # 0: they were moved meanwhile
+            after = after.unanswered(each.address, each.lost, number, draft.now)
         if after is not was:
             draft.carried[leg] = after
     if len(draft.carried) > MOST:
@@ -115,8 +115,8 @@ def _legs(
         for p in np.flatnonzero(hops).tolist():
             for sender in each if p else ():
                 leg = _leg(layout.paths[p], family, sender.source)
-                said = carried.get(leg, _NOTHING)
-                yield leg, sender, LegState.UNTRIED if said.is_old(now) else said.state
+                known = carried.get(leg, _NOTHING)
+                yield leg, sender, LegState.UNTRIED if known.is_old(now) else known.state
 
 
 @functools.lru_cache(maxsize=1024)
@@ -127,7 +127,7 @@ def _leg(site: str, family: Family, source: str) -> Leg:
 def unknown(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
 ) -> tuple[tuple[Leg, Forwarded], ...]:
-    """Sources in use of which nothing says that a site carries them."""
+    """Sources in use of which it is not known whether a site carries them."""
     return tuple(
         (leg, sender)
         for leg, sender, state in _legs(carried, senders, layout, now)
@@ -138,12 +138,12 @@ def unknown(
 def dropped(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
 ) -> tuple[tuple[Leg, Forwarded], ...]:
-    """Sources in use whose questions a site has not brought an answer to.
+    """Sources in use that a site does not carry.
 
-    One that gets nothing over the local path either has nothing to lose.
+    A source that gets no answers over the local path either is left out.
     """
-    if not any(said.state is LegState.LOST and leg.site != LOCAL for leg, said in carried.items()):
-        return ()  # as a rule; this is asked for each site of each address
+    if not any(one.state is LegState.LOST and leg.site != LOCAL for leg, one in carried.items()):
+        return ()  # the usual case; this is called for each site of each address
     return tuple(
         (leg, sender)
         for leg, sender, state in _legs(carried, senders, layout, now)
@@ -155,7 +155,7 @@ def dropped(
 def unproven(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
 ) -> Mask:
-    """(A, P) sites of which nothing says that they carry every source in use."""
+    """(A, P) sites of which it is not known whether they carry every source in use."""
     return _sites(unknown(carried, senders, layout, now), layout)
 
 
@@ -177,7 +177,7 @@ def _sites(legs: Sequence[tuple[Leg, Forwarded]], layout: Layout) -> Mask:
 def states(
     carried: Mapping[Leg, Carriage], senders: Senders, layout: Layout, now: Instant
 ) -> Iterator[SiteReach]:
-    """What is known of each source and site, or said of it, by UDP alone."""
+    """What is known, or configured, of each source and site, by UDP alone."""
     for leg, sender, state in _legs(carried, senders, layout, now):
-        said = LegState.USABLE if state is LegState.UNTRIED and sender.carried else state
-        yield SiteReach(leg, "udp", said)
+        by_config = state is LegState.UNTRIED and sender.carried
+        yield SiteReach(leg, "udp", LegState.USABLE if by_config else state)

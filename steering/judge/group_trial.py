@@ -1,12 +1,12 @@
-"""The herd: what a whole group shows that no single address shows yet.
+"""The trial of a group: a fault that the group shows before any single address does.
 
-Own probes are few: at one answer in ten seconds an address needs half an hour to show a
-failing share of 13 %. Its group is often behind one and the same instance, so the bogus
-answers of all its local paths also fall into one set of breach buckets. When that is full
-nobody is suspect, since one ill letter among thirteen would fill it as well: the group is
-asked fast, and put on trial as one. The same test as for a single address (`paired_test`), over
-the pairs of all of them, says "bad here, good there" within a second; it convicts those that
-failed a pair themselves, and only if they are more than half of the group.
+Probes are few: at one answer in ten seconds an address needs half an hour to show a failing
+share of 13 %. A group is often behind one and the same instance, so the bogus answers of all its
+local paths are also counted in one set of breach buckets. A full bucket makes no address suspect,
+since one failing address of thirteen would fill it as well. Instead the group is probed fast, and
+goes on trial as one. The same test as for a single address (`paired_test`), over the pairs of all
+of them, confirms "bad here, good there" within a second. It confirms the addresses that failed a
+pair themselves, and only if they are more than half of the group.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ _BOGUS = CLASSES.index(Verdict.BOGUS)
 SPREAD = 1 / 2
 """More than this share of a group must have failed a pair."""
 PATIENCE = 4 * REJECT_AFTER
-"""Pairs after which a herd's trial ends: enough for each of 13 letters to be asked often."""
+"""Pairs after which a group's trial ends: enough for each of 13 addresses to be probed often."""
 LONGEST: Seconds = 60.0
-"""After so long it ends all the same: while a path is cut off no pairs come in."""
+"""After so long it ends in any case: while a path is cut off there are no pairs."""
 
 
 def count_group(
     draft: Draft, cells: NDArray[np.int64], bad: NDArray[np.int64], good: NDArray[np.int64]
 ) -> None:
-    """Pour this turn's local answers into the groups' buckets; a full one begins a trial.
+    """Count this turn's local answers in the groups' buckets; a full one begins a trial.
 
     Args:
         draft: the turn's ledger.
@@ -59,7 +59,7 @@ def count_group(
         good: (n,) good answers.
     """
     c, a, p = cells
-    # Who is suspect already is dealt with, and would only keep its mates from being heard.
+    # A suspect address has its own trial; here it would only hide the others of its group.
     mine = (c == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]
     mine &= draft.was.health[a, 0] <= Health.HEALTHY
     if not mine.any():
@@ -82,7 +82,7 @@ def count_group(
 
 
 def begin(draft: Draft, group: int) -> None:
-    """Compare the group with the path that is proven good for most of it, if there is one."""
+    """Begin a trial against the path that is good for most of the group, if there is one."""
     rows = np.flatnonzero(draft.layout.group_of == group)
     if group in draft.group_trials or len(rows) < 2:
         return
@@ -93,8 +93,8 @@ def begin(draft: Draft, group: int) -> None:
         trial = Trial(candidate=first, since=draft.now)
         draft.group_trials[group] = GroupTrial(trial=trial, failed=frozenset())
         draft.probe_group_fast(group)
-        because = f"bogus answers across its {len(rows)} addresses: compared with "
-        _tell(draft, "suspected", group, because + draft.layout.paths[first])
+        because = f"bogus answers from its {len(rows)} addresses together: trial against "
+        _report(draft, "suspected", group, because + draft.layout.paths[first])
 
 
 def pair_group(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
@@ -105,7 +105,7 @@ def pair_group(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation
     here, there = seen.get(0), seen.get(joint.trial.candidate)
     if here is None or there is None:
         return
-    judged = (Verdict.GOOD, Verdict.BOGUS)  # a lost packet says nothing of signatures
+    judged = (Verdict.GOOD, Verdict.BOGUS)  # a lost packet is no evidence about signatures
     if here.verdict not in judged or there.verdict not in judged:
         return
     bad_here, bad_there = here.verdict is Verdict.BOGUS, there.verdict is Verdict.BOGUS
@@ -115,7 +115,7 @@ def pair_group(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation
 
 
 def try_groups(draft: Draft) -> None:
-    """Judge the groups' trials; while one lasts its group is asked fast."""
+    """Judge the groups' trials; while one lasts its group is probed fast."""
     for group, joint in list(draft.group_trials.items()):
         rows = draft.layout.group_of == group
         spread = len(joint.failed) > rows.sum() * SPREAD
@@ -125,22 +125,23 @@ def try_groups(draft: Draft) -> None:
             draft.probe_fast(rows)
             continue
         else:
-            _tell(
+            _report(
                 draft,
                 "rejected",
                 group,
-                f"{joint.trial.pairs} pairs differ by {joint.trial.score}, {len(joint.failed)} of "
-                f"{rows.sum()} addresses failed one: the fault is not of the group",
+                f"score {joint.trial.score:+d} after {joint.trial.pairs} pairs, "
+                f"{len(joint.failed)} of {rows.sum()} addresses failed one: the fault is not of "
+                "the whole group",
             )
             _quieten(draft, np.setdiff1d(np.flatnonzero(rows), list(joint.failed)))
         del draft.group_trials[group]
 
 
 def _quieten(draft: Draft, rows: NDArray[np.int64]) -> None:
-    """Those that failed no pair: what is heard of them begins no trial again for a while."""
+    """For a while, traffic of addresses that failed no pair begins no new trial."""
     rows = rows[~np.isnan(draft.book.traffic.at[rows, 0])]
     if rows.size:
-        own(draft.listen(), "quiet_until")[rows] = draft.now + QUIET
+        own(draft.traffic(), "quiet_until")[rows] = draft.now + QUIET
 
 
 def _goes_on(trial: Trial, now: Instant) -> bool:
@@ -148,7 +149,7 @@ def _goes_on(trial: Trial, now: Instant) -> bool:
     return trial.pairs < enough and now - trial.since < LONGEST
 
 
-def _tell(draft: Draft, event: str, group: int, because: str) -> None:
+def _report(draft: Draft, event: str, group: int, because: str) -> None:
     first = draft.layout.targets[int(np.argmax(draft.layout.group_of == group))]
     draft.events.append(Event(event=event, because=because, upstream=first.upstream, path=LOCAL))
 
@@ -164,5 +165,5 @@ def _confirm_group(draft: Draft, joint: GroupTrial, number: int) -> None:
     for a in joint.failed:
         if draft.was.health[a, 0] <= Health.SUSPECT:
             draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
-            draft.convicted[a] = because
+            draft.confirmed_by[a] = because
             confirm(draft, a, took, failed / joint.trial.pairs)

@@ -1,7 +1,7 @@
 """Health of one (address, path): one total table, state by signal.
 
-Each key gets one signal a turn, the weightiest that applies (see `signals`). The table is
-the whole logic; the docs draw their diagram from it.
+Each key gets one signal a turn, the one with the greatest weight that applies (`signals`). The
+docs draw their diagram from the table. `transitions.adopt` alone sets a health without it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from steering.model import Health
 
 
 class Signal(enum.IntEnum):
-    """What this turn's evidence says of one key, weightiest last."""
+    """This turn's evidence about one key, in order of weight."""
 
     NOTHING = 0  # no news
-    UNSEEN = 1  # nothing judged for a while, or silence that speaks against nobody
+    UNSEEN = 1  # nothing judged for a while, or a silence that counts against no path
     GOOD = 2  # answers well
     LATE = 3  # outdated against the other paths, confirmed over time
     FULL = 4  # a bucket is full, or three silences in a row while another path answers
@@ -35,7 +35,7 @@ _ROWS: dict[Health, tuple[Health, ...]] = {
     _U: (_U,     _U,     _H,   _L,   _S,   _U,       _F,        _H),
     _H: (_H,     _U,     _H,   _L,   _S,   _H,       _F,        _H),
     _S: (_S,     _U,     _S,   _S,   _S,   _U,       _F,        _H),
-    # Only proven recovery ends a proven fault: not silence, not a good answer or two.
+    # Only a recovery ends a confirmed fault: not silence, not one or two good answers.
     _L: (_L,     _L,     _L,   _L,   _S,   _L,       _F,        _H),
     _F: (_F,     _F,     _F,   _F,   _F,   _F,       _F,        _H),
 }

@@ -1,7 +1,7 @@
-"""Which address families this host has, by what becomes of its own questions.
+"""Which address families this host has, judged by its probes.
 
-No question of a family that has no route leaves the host. Where none ever did and another family's
-do, that is a host without it (IPv4 alone, as a rule) and nothing to be mended; where some did, the
+No probe of a family without a route leaves the host. If none ever did and another family's do, the
+host does not have this family (as a rule it has IPv4 alone), and that is no fault. If some did, the
 family is lost.
 """
 
@@ -18,27 +18,27 @@ from steering.model import Family
 
 
 class FamilyAnswers(enum.StrEnum):
-    """What becomes of the questions of one family over the local path."""
+    """Whether probes of one family leave this host by the local path."""
 
     USED = "used"
     LOST = "lost"
-    """None gets out any more, or none of any family does."""
+    """None leaves any more, or none of any family does."""
     NONE = "no route"
-    """None ever got out."""
+    """None ever left."""
 
 
-def ways(ledger: Ledger, layout: Layout) -> Mapping[Family, FamilyAnswers]:
+def family_answers(ledger: Ledger, layout: Layout) -> Mapping[Family, FamilyAnswers]:
     """The families of the policies' addresses."""
-    shut, had = {}, {}
+    none_leaves, had = {}, {}
     for number, family in enumerate(Family):
         if (mine := layout.family_of == number).any():
-            shut[family] = bool((ledger.stuck[mine, 0] >= SILENCES).all())
+            none_leaves[family] = bool((ledger.stuck[mine, 0] >= SILENCES).all())
             had[family] = not np.isnan(ledger.reached[mine, 0]).all()
     return {
         family: FamilyAnswers.USED
-        if not shut[family]
+        if not none_leaves[family]
         else FamilyAnswers.LOST
-        if had[family] or all(shut.values())
+        if had[family] or all(none_leaves.values())
         else FamilyAnswers.NONE
-        for family in shut
+        for family in none_leaves
     }

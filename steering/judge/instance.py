@@ -1,15 +1,14 @@
 """Which anycast instance answers: a changed NSID (RFC 5001) means another one.
 
-An NSID is an opaque string, and one instance may have many servers with a string each, chosen
-per source port. So a key knows a *set* of strings. It is complete when answers enough in a row
-have brought no new one; after that, answers outside the set are another instance only when three
-in a row come from outside. One from inside between them means that the newcomers are neighbours,
-and they join the set.
+An NSID is an opaque string. One instance may have many servers with a string each, chosen per
+source port. So each key has a *set* of strings. The set is complete when enough answers in a row
+have brought no new one. After that, three answers in a row from outside the set mean another
+instance. One from inside between them means that the new strings belong to the same instance, and
+they join the set.
 
-Nobody signs an NSID, and whoever answers may choose a new one each time. If that were another
-instance each time, no evidence would ever add up. So where a path shows more strings than can be
-known, or another instance more than three times a day, its instances can't be told apart: for a
-day no string means anything.
+An NSID is not signed, and a server may send a new one each time. If each were another instance,
+evidence would never add up. So if a path shows more strings than can be kept, or another instance
+more than three times a day, its instances can't be told apart: for a day the strings are ignored.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from steering.model import Instant, Seconds
 
 STRANGERS = 3
 KNOWN = 32
-"""More servers than this are not told apart."""
+"""The most servers that are told apart."""
 ACQUAINTED = 24
-"""After so many answers each of four servers has been met with 99.6 % probability."""
+"""After so many answers each of four servers has answered with 99.6 % probability."""
 PER_SERVER = 3
-"""Where more servers were met, it takes so many answers for each: of n servers one that was not
-met yet is then left in 5 %, and answers three times in a row before any other in 1/n**2."""
+"""With more servers, it takes so many answers for each: then one of n servers has not answered yet
+in 5 % of cases, and it answers three times in a row before any other in 1/n**2."""
 CHANGES = 3
 """More changes within a day are no changes of routing."""
 DAY: Seconds = 86_400.0
 LONGEST = 128
-"""Characters of a string that are looked at. One may have 65,000 octets."""
+"""Characters of a string that are compared. It may have 65,000 octets."""
 
 
 class Sight(enum.Enum):
-    """What an answer says of the instance."""
+    """What an answer shows about the instance."""
 
     SAME = "same"
     ANOTHER = "another"
@@ -50,11 +49,11 @@ class Instance:
     known: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     answers: int = 0
-    """Answers since the last one that brought a new string, while getting acquainted."""
+    """Answers since the last one with a new string, while the set is not complete."""
     changes: int = 0
     """Within a day from `since` on."""
     since: Instant = 0.0
-    """When the first of these changes was seen; where it is mixed, when that was found."""
+    """When the first of these changes was seen; if `mixed`, when that was found."""
     mixed: bool = False
     """Instances can't be told apart."""
 

@@ -1,6 +1,6 @@
-"""The ledger: what is known of every (address, path), as arrays, and the small questions to it.
+"""The ledger: what is known of every (address, path), as arrays, and what is read from it.
 
-Pure: a ledger is never changed. `post.post` returns the next one.
+Pure: a ledger is never changed. `turn.judge` returns the next one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from steering.judge import failed_names
 from steering.judge.forwarded import Carriage
 from steering.judge.instance import Instance
-from steering.judge.paired_test import Trial
+from steering.judge.paired_test import CONFIRM_AT, Trial
 from steering.judge.reach import Leg, Reach
 from steering.judge.recovery import Bucket, Hold
 from steering.judge.traffic_ledger import TrafficLedger
@@ -29,18 +29,18 @@ Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 ASKED = 12
-"""Questions to an address whose instants are remembered: those that are asked at leisure while the
-longest timeout, of 10 s, goes by."""
+"""Probes of an address whose instants are remembered: those that are sent at the slow pace during
+the longest timeout, 10 s."""
 PAIRS = 3
-"""Pairs of the last few seconds that a move wants to have seen."""
+"""Pairs within the last few seconds that a move needs."""
 SILENCES = 3
-"""Probes in a row without an answer that speak against a path, if another path answers."""
+"""Unanswered probes in a row that count against a path, if another path answers."""
 RECENT: Seconds = 60.0
 RECENT_ANSWERS = 50
 """The failing share that is shown and compared fades with this time constant, and over so
-many answers: what is asked fast tells fast."""
+many answers: fast probing changes it fast."""
 FAINT = 0.05
-"""Less than this is left of one answer after three time constants: nothing recent."""
+"""Less than this is left of one answer after three time constants: there is nothing recent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,11 @@ class GroupTrial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """How an address at home answers with our mark, beside the same without it (`control`)."""
+    """How an address on the local path answers probes with our mark and without it (`control`)."""
 
     score: int
     at: Instant
-    """When the latest of these questions were asked."""
+    """When the latest of these probes were sent."""
     lost: bool
     """The latest with the mark was lost or refused."""
     live_lost: bool
@@ -66,19 +66,19 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """How an address takes our fast questions over the paths in use (`backoff`)."""
+    """How an address answers fast probes over the paths in use (`backoff`)."""
 
     points: int
     """For losses and errors."""
     since: Instant
-    """Since when it is asked slowly."""
+    """Since when it is probed slowly."""
     until: Instant
     """Until when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
-    """Everything known: one row an address, one column a path."""
+    """Everything known: one row for an address, one column for a path."""
 
     health: NDArray[np.int8]
     levels: Counts
@@ -101,65 +101,65 @@ class Ledger:
     run: Counts
     """Good answers in a row."""
     streak: Counts
-    """Unanswered questions in a row."""
+    """Unanswered probes in a row."""
     stuck: Counts
-    """Questions in a row that did not get out: errors of our own."""
+    """Probes in a row that did not leave this host."""
     silent_since: Floats
-    """Instant of the question that made silence certain, the third in a row; else NaN."""
+    """Instant of the third unanswered probe in a row, which makes it a silence; else NaN."""
     seen: Floats
     """Instant of the last answer, or absence of one, that counts."""
     answered: Floats
-    """Instant of the latest question that was answered in any way."""
+    """Instant of the latest probe that was answered in any way."""
     reached: Floats
-    """Instant of the latest question to which anything came back from the address itself."""
+    """Instant of the latest probe to which anything came back from the address itself."""
     rtt: Floats
     copies: Copies
     traffic: TrafficLedger
-    """What the resolvers' traffic shows: a stream of its own."""
+    """Evidence from the resolvers' traffic, counted apart."""
     late: Mask
     """Shows an outdated copy, by serial or by the life of its signatures."""
     behind: Mask
-    """Shows one by serial, which tells at once when the copy is replaced."""
+    """Shows one by serial. A serial shows at once when the copy is replaced."""
     floor: Floats
     """(Z, A, P) an answer whose signature ends within so many seconds is outdated."""
     late_count: Counts
     late_since: Floats
     zone_since: Floats
-    """(A,) since when every path shows an outdated copy; NaN: not every one does."""
+    """(A,) since when every path shows an outdated copy; NaN: not all do."""
     suspected_at: Floats
     """(A,) NaN while the local path is not suspect or worse."""
     confirmed_at: Floats
     """(A,) NaN while the local path is not failing."""
     first_bad: Floats
-    """(A,) instant of the first bad local answer of the present trouble."""
+    """(A,) instant of the first bad local answer of the present fault."""
     curious_until: Floats
-    """(A,) until then the address is asked fast."""
+    """(A,) until then the address is probed fast."""
     shown: Floats
     """(A, 3) instants of the latest pairs that were bad here and good there, newest first
     (`recent_evidence`); NaN: there are none."""
     shown_since: Floats
     """(A,) since when they show the breach without a break; NaN: they do not."""
     quick: Floats
-    """(A,) failing share of the last 16 local answers or so, whatever the time they took."""
+    """(A,) failing share of about the last 16 local answers, whatever time they took."""
     usual: Floats
-    """(A,) what that share had risen to when it rose last, falling with it; NaN: it never answered
-    well (`worsening`)."""
+    """(A,) the level that this share last rose to, falling with it; NaN: it never answered well
+    (`worsening`)."""
     worse_at: Floats
-    """(A,) when the local path got clearly worse than it had been; NaN: never."""
+    """(A,) when the local path last became clearly worse; NaN: never."""
     bad_at: Floats
-    """(A,) when the local path failed last, a lone lost packet left out; NaN: never."""
+    """(A,) when the local path failed last, single lost packets left out; NaN: never."""
     worst: Floats
     """(A,) greatest failing share of the present breach; NaN: there is none."""
     losses: Counts
-    """(A, P) points of losses over the local path that this one does not share (`losses`)."""
+    """(A, P) points for losses over the local path that this path does not share (`losses`)."""
     loses: Floats
-    """(A, P) the share of questions asked at leisure that a path loses, of the last 500 or so."""
+    """(A, P) the share of slow probes that a path loses, of about the last 500."""
     asked_at: Floats
-    """(A, ASKED) instants of the latest questions, newest first; NaN: there are none (`losses`)."""
+    """(A, ASKED) instants of the latest probes, newest first; NaN: there are none (`losses`)."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     counted: Mapping[Key, failed_names.Names] = field(default_factory=dict)
     ignored: Mapping[int, failed_names.Names] = field(default_factory=dict)
-    """Row -> names a rejected trial was about, and when it was rejected."""
+    """Row -> names of a rejected trial, and when it was rejected."""
     trials: Mapping[int, Trial] = field(default_factory=dict)
     group_trials: Mapping[int, GroupTrial] = field(default_factory=dict)
     """Group -> its trial."""
@@ -171,11 +171,11 @@ class Ledger:
     legs: Mapping[Leg, Reach] = field(default_factory=dict)
     """Whether answers come back over the sites, to each source (`reach`)."""
     carried: Mapping[Leg, Carriage] = field(default_factory=dict)
-    """Whether they do to those that this host forwards for (`forwarded`)."""
+    """Whether they do so to the sources that this host forwards for (`forwarded`)."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant) -> Ledger:
-        """Nothing known."""
+        """A ledger in which nothing is known."""
         a, p = layout.shape
         copies = Copies.blank(layout, now)
 
@@ -237,7 +237,7 @@ class Ledger:
         )
 
     def share(self, now: Instant, rows: Rows = ALL) -> Floats:
-        """(rows, P) the failing share of the last minute or so; NaN where nothing was answered."""
+        """(rows, P) the failing share of about the last minute; NaN where nothing was answered."""
         return self._recent(self.recent_bad, now, rows)
 
     def share_of(self, key: Key, now: Instant) -> float:
@@ -251,7 +251,7 @@ class Ledger:
         return self._recent(self.recent_dated, now, ALL)
 
     def _recent(self, part: Floats, now: Instant, rows: Rows) -> Floats:
-        # Part and whole fade alike: their quotient needs no fading, only a whole that is left.
+        # Part and whole fade alike, so their quotient needs no fading.
         whole = self.recent_all[rows]
         left = whole * np.exp((self.recent_at[rows] - now) / RECENT) > FAINT
         share = np.full(whole.shape, np.nan)
@@ -264,11 +264,11 @@ class Ledger:
 
 
 SHOWN = 0.0005
-"""A smaller share is shown as 0.0%, which supports nothing."""
+"""A smaller share would be shown as 0.0%, and is left out."""
 
 
 def breached(layout: Layout, a: int, health: Health) -> bool:
-    """Whether this health of the local path is one that the policy leaves it for."""
+    """Whether the policy counts this health of the local path as a breach."""
     return health is Health.FAILING or (health is Health.STALE and bool(layout.acts_on_stale[a]))
 
 
@@ -279,38 +279,43 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     share = ledger.share_of(key, now)
     percent = "nothing answered lately" if np.isnan(share) else f"{share:.1%} failing lately"
     evidence = ledger.evidence.get(key)
-    proof = f"; last: {evidence}" if evidence is not None else ""
+    last = f"; last: {evidence}" if evidence is not None else ""
     streak = int(ledger.streak[key])
     if health is Health.UNKNOWN:
         if stuck := int(ledger.stuck[key]):
-            return f"{stuck} questions in a row did not get out of this host over this path"
+            return f"{stuck} probes in a row did not leave this host over this path"
         if np.isnan(ledger.seen[key]):
             return "not measured yet"
-        return f"{streak} questions unanswered, which proves nothing" if streak else percent
+        return f"{streak} probes unanswered (silence alone is no fault)" if streak else percent
     if health is Health.HEALTHY:
         return f"{int(ledger.run[key])} good answers in a row, {percent}"
     if health is Health.STALE:
         lag = ledger.copies.lag(layout, now, np.array([a]))[0, p]
-        return f"outdated against the other paths: serial lag {lag:.0f} s, {percent}"
+        return f"older copy than over other paths: serial lag {lag:.0f} s, {percent}"
     if streak >= SILENCES:
-        return f"{streak} questions in a row unanswered while another path answers{proof}"
+        return f"{streak} probes in a row unanswered while another path answers{last}"
     trial = ledger.trials.get(a) if p == 0 else None
-    compared = (
-        f"compared with {layout.paths[trial.candidate]}: {trial.score:+d} after {trial.pairs} pairs"
-        if trial is not None
-        else ""
-    )
-    # It may be known by names asked again alone, which are in no share, by its group, or by what
-    # the resolvers were answered.
+    compared = _compared(trial, layout) if trial is not None else ""
+    # The share may be 0 where the fault is known by names asked again (which no share counts), by
+    # the group, or by the resolvers' traffic.
     own = percent if share >= SHOWN else ""
-    said = (own, proof.removeprefix("; "), compared, _heard(ledger, key, now))
-    return "; ".join(part for part in said if part) or percent
+    parts = (own, last.removeprefix("; "), compared, _of_traffic(ledger, key, now))
+    return "; ".join(part for part in parts if part) or percent
 
 
-def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
+def _compared(trial: Trial, layout: Layout) -> str:
+    so_far = (
+        f"score {trial.score:+d} of +{CONFIRM_AT} after {trial.pairs} pairs"
+        if trial.pairs
+        else "not compared yet"
+    )
+    return f"trial against {layout.paths[trial.candidate]}: {so_far}"
+
+
+def _of_traffic(ledger: Ledger, key: Key, now: Instant) -> str:
     share = ledger.traffic.share_of(key, now)
     if not share >= SHOWN:
         return ""
     evidence = ledger.traffic.evidence.get(key)
-    proof = f", as {evidence}" if evidence is not None else ""
-    return f"of what the resolvers were answered, {share:.1%} failing{proof}"
+    last = f"; last: {evidence}" if evidence is not None else ""
+    return f"{share:.1%} of the answers to the resolvers failed{last}"

@@ -1,4 +1,4 @@
-"""Confirmation: is the fault of this path, or is it everywhere, or planted?
+"""Confirmation: does the fault belong to this path, or is it everywhere, or planted?
 
 The same question goes over the local path and over a candidate site's path in the same
 instant. Bad here and good there counts +1, good here and bad there -3, equal 0. At +12 the
@@ -6,8 +6,8 @@ breach is confirmed; after 256 pairs it is rejected.
 
 For a fault that is equal on both paths the score is a random walk with steps +1 and -3 of
 equal probability; it ever reaches 12 with probability 1.839**-12 = 7e-4 (Wald; 1.839 is the
-root of x + x**-3 = 2), whatever the fault's rate. The score has no floor: a floor would
-turn this bound into a matter of patience.
+root of x + x**-3 = 2), whatever the fault's rate. The score has no floor: with a floor any
+fault would reach 12 in the end.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BAD_THERE = -3
 
 
 class Confirmation(enum.Enum):
-    """Where the test of one address stands."""
+    """The result of the test of one address, so far."""
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -38,14 +38,14 @@ class Trial:
     candidate: int
     """Index of the path compared with."""
     since: Instant
-    """Only questions asked from then on are pairs: answers still under way to a suspicion
-    are the ones that raised it, and would count twice."""
+    """Only probes sent from then on are pairs. Answers that were under way then raised the
+    suspicion, and would count twice."""
     score: int = 0
     pairs: int = 0
     hasty: int = 0
-    """Points among the score that losses and errors of fast questions brought (`backoff`)."""
+    """Points of the score from losses and errors of fast probes (`backoff`)."""
     eased: Instant | None = None
-    """Since when the address is asked slowly, to see whether these were our own doing."""
+    """Since when the address is probed slowly, to find out whether fast probing caused these."""
 
     def pair(self, *, bad_here: bool, bad_there: bool) -> Trial:
         """The trial after one more pair of answers."""

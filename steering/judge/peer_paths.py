@@ -1,4 +1,4 @@
-"""What one path says beside the others: who may be compared with, whose silence is whose."""
+"""One path beside the others: candidates for a trial, and whose fault a silence is."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Mask = NDArray[np.bool_]
 
 
 def candidates(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A, P) remote paths proven good right now: healthy by recent answers, the last one good."""
+    """(A, P) remote paths that are good now: healthy by recent answers, the last one good."""
     return standing(ledger, layout, now) & (ledger.run > 0)
 
 
 def standing(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A, P) remote paths that are good but for the last answer: one lost packet moves nobody.
+    """(A, P) remote paths that are good, whatever the last answer: one lost packet is no fault.
 
-    Whose questions do not get out, because its link or gateway is gone, is not good right now.
+    A path is not good if its probes don't leave this host, as its link or gateway is gone.
     """
     good: Mask = (
         (ledger.health == Health.HEALTHY)
@@ -35,12 +35,12 @@ def standing(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
 
 
 def silent(ledger: Ledger) -> Mask:
-    """(A, P) three or more questions in a row unanswered."""
+    """(A, P) three or more probes in a row unanswered."""
     return ledger.streak >= SILENCES
 
 
 def answered_elsewhere(ledger: Ledger) -> Mask:
-    """(A, P) whether, since a path's silence was certain, another path has answered."""
+    """(A, P) whether another path has answered since a path became silent."""
     found = np.zeros_like(ledger.late)
     rows = np.flatnonzero(silent(ledger).any(axis=1))
     if rows.size:
@@ -49,7 +49,7 @@ def answered_elsewhere(ledger: Ledger) -> Mask:
 
 
 def others_best(values: Floats) -> Floats:
-    """The greatest value of the *other* paths, on the last axis; NaN where none is known."""
+    """The greatest value of the *other* paths, on the last axis; NaN if none is known."""
     if values.shape[-1] == 1:
         return np.full_like(values, np.nan)
     known = np.where(np.isnan(values), -np.inf, values)
@@ -59,26 +59,26 @@ def others_best(values: Floats) -> Floats:
 
 
 def cut_off(ledger: Ledger, layout: Layout) -> Mask:
-    """(A,) silence on the local path that may be our own.
+    """(A,) silence on the local path that this host may have caused.
 
-    It speaks against an upstream only if our questions do leave: asked after the silence was
-    certain, something of the same family must have come back over the local path.
+    It counts against an upstream only if probes leave this host: something of the same family
+    must have come back over the local path to a probe sent after the silence began.
     """
     mute = silent(ledger)[:, 0]
-    doubt = np.zeros_like(mute)
+    own_fault = np.zeros_like(mute)
     if not mute.any():
-        return doubt
+        return own_fault
     for family in (0, 1):
         mine = layout.family_of == family
         last = np.fmax.reduce(ledger.reached[mine, 0], initial=-np.inf)
-        doubt |= mine & mute & ~(last >= ledger.silent_since[:, 0])
-    return doubt
+        own_fault |= mine & mute & ~(last >= ledger.silent_since[:, 0])
+    return own_fault
 
 
 def others_asked(ledger: Ledger, layout: Layout) -> Mask:
-    """(A,) whether, since a local path's silence was certain, other upstreams were asked as well.
+    """(A,) whether other upstreams were probed too since a local path became silent.
 
-    In the same family, over the local path; true where there is no other upstream to ask.
+    In the same family, over the local path; true if there is no other upstream.
     """
     asked = np.ones(len(layout.targets), dtype=np.bool_)
     for a in np.flatnonzero(silent(ledger)[:, 0]).tolist():

@@ -1,8 +1,8 @@
-"""Answers as columns: the rounds of one turn, side by side.
+"""The answers of one turn's rounds as columns of arrays.
 
-Answers are counted many at a time, and what counting one of them does to its (address, path)
-may depend on the one before. So the rounds are split into *waves*: a round is in the first
-wave that has none of its address yet, and no key is in a wave twice.
+Many answers are counted at a time, but the effect of one on its (address, path) may depend on the
+one before. So the rounds are split into *waves*: a round goes into the first wave without a round
+of its address. No wave has a key twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Wave = dict[int, tuple[Round, dict[int, Observation]]]
-"""Row -> its round, and what is judged of that by column."""
+"""Row -> its round, and the observations to judge, by column."""
 
 _NUMBER = {outcome: i for i, outcome in enumerate(OUTCOMES)}
 _VERDICTS = tuple(Verdict)
@@ -30,7 +30,7 @@ GOOD, BOGUS, TIMEOUT, NOTHING = (
 )
 _VERDICT_OF = np.array([_VERDICTS.index(outcome.verdict) for outcome in OUTCOMES])
 CLASS_OF = np.array([CLASSES.index(v) if v in CLASSES else -1 for v in _VERDICTS])
-"""Place in `CLASSES` by number of the verdict, -1 for those that are no failure."""
+"""Index in `CLASSES` by number of the verdict, -1 for those that are no failure."""
 SECURE, EXPIRED, NOT_YET_VALID, LOCAL_ERROR = (
     _NUMBER[o]
     for o in (Outcome.SECURE, Outcome.EXPIRED, Outcome.NOT_YET_VALID, Outcome.LOCAL_ERROR)
@@ -39,7 +39,7 @@ SECURE, EXPIRED, NOT_YET_VALID, LOCAL_ERROR = (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answers:
-    """One wave; every column has one entry an answer."""
+    """One wave; every column has one entry for each answer."""
 
     seen: tuple[Observation, ...]
     items: tuple[Round, ...]
@@ -47,25 +47,26 @@ class Answers:
     a: Counts
     p: Counts
     at: Floats
-    """When it was asked."""
+    """When the probe was sent."""
     outcome: Counts
-    """Number of the outcome, of all of them."""
+    """Number of the outcome, judged or not."""
     verdict: Counts
     """Number of the verdict, as judged."""
     reached: Mask
     came: Mask
     """An answer came, judged or not."""
     alone: Mask
-    """None came over any path of the round."""
+    """No answer came over any path of the round."""
     witness: Mask
+    """The question is a failed name asked again."""
     zone: Counts
-    """Place of the question's zone in its policy, -1 where it has none."""
+    """Index of the question's zone in its policy, -1 if it has none."""
     rtt: Floats
     expires: Floats
 
     @classmethod
     def of(cls, layout: Layout, wave: Wave) -> Answers:
-        """The columns of a wave: row -> round, and what is judged of it by column."""
+        """The columns of a wave."""
         seen = tuple(o for _, by in wave.values() for o in by.values())
         sizes = [len(by) for _, by in wave.values()]
         outcome = np.array([_NUMBER[o.outcome] for o in seen], dtype=np.int64)
@@ -97,7 +98,7 @@ class Answers:
         )
 
     def where(self, mask: Mask) -> Answers:
-        """Some of them."""
+        """The answers selected by `mask`."""
         if mask.all():
             return self
         rows = np.flatnonzero(mask).tolist()
@@ -113,9 +114,9 @@ class Answers:
 
 
 def waves(layout: Layout, rounds: Iterable[Round]) -> list[Wave]:
-    """The rounds in their order, without what is not to be judged.
+    """The rounds in their order, without observations that are not judged.
 
-    Live answers are left to the proof; a reload may have left no row or column for others.
+    Live answers are for verification only. After a reload some have no row or column any more.
     """
     found: list[Wave] = []
     times: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Answers counted: what the rounds of one turn add to the ledger."""
+"""Counts the answers to probes: what the rounds of one turn add to the ledger."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def count(draft: Draft, rounds: Iterable[Round]) -> None:
             count_reach(draft, a, seen)
         _count(draft, Answers.of(draft.layout, wave))
         for a, (item, _) in wave.items():
-            if item.moot:
+            if item.name_is_bad:
                 known = draft.ignored.get(a, failed_names.NONE)
                 draft.ignored[a] = failed_names.ignore(known, (item.question.name,), draft.now)
 
@@ -87,23 +87,23 @@ def _count(draft: Draft, wave: Answers) -> None:
         )
         if fault[i] and p == 0:
             known = of[i] != _SIGNED and watched(draft.book, a)
-            _mind(draft, a, item, counts=bool(counts[i]) and not known)
+            _note_bad_local(draft, a, item, counts=bool(counts[i]) and not known)
     if draft.buckets:
         _recover(draft, wave, fault, outdated)
 
 
 def _shown(seen: Observation) -> str:
-    """What happened, where no RRset is to blame; a server's own words are quoted and cut."""
+    """What happened, if no RRset is the cause; a server's own text is quoted and cut."""
     return f"{seen.outcome} ({seen.detail[:80]!r})" if seen.detail else str(seen.outcome)
 
 
 def _count_silence(draft: Draft, wave: Answers) -> None:
-    """What came at all; questions in a row that stayed unanswered, or did not get out."""
+    """Count what came at all, and probes in a row without an answer or that did not leave."""
     book, key = draft.book, (wave.a, wave.p)
     write(book, "reached", key, _latest(book.reached[key], wave, wave.reached))
     before = book.answered[key]
     write(book, "answered", key, _latest(before, wave, wave.came))
-    # A loss known only after a later question was answered is no silence.
+    # A loss that becomes known after the answer to a later probe is no silence.
     silent = (wave.verdict == TIMEOUT) & ~(wave.at < before)
     streak = np.where(wave.came, 0, book.streak[key] + silent)
     since = np.where(silent & (streak == SILENCES), wave.at, book.silent_since[key])
@@ -120,7 +120,7 @@ def _latest(before: Floats, wave: Answers, where: Mask) -> Floats:
 
 
 def _count_recent(draft: Draft, wave: Answers) -> None:
-    """For the failing share; witnesses are not in it, they were asked because they fail."""
+    """Count for the failing share, without names asked again, as those were chosen as failing."""
     book, now, key = draft.book, draft.now, (wave.a, wave.p)
     fade = np.exp((book.recent_at[key] - now) / RECENT) * (1 - 1 / RECENT_ANSWERS)
     dated = (wave.outcome == EXPIRED) | (wave.outcome == NOT_YET_VALID)
@@ -143,7 +143,7 @@ def _time(draft: Draft, wave: Answers) -> None:
 
 
 def _count_copies(draft: Draft, wave: Answers) -> Mask:
-    """Note serials and signatures' ends; which answers show an outdated copy."""
+    """Note serials and signatures' ends. Returns which answers show an outdated copy."""
     known, secure = wave.zone >= 0, wave.outcome == SECURE
     dated = known & ~np.isnan(wave.expires) & (secure | (wave.outcome == EXPIRED))
     if dated.any():
@@ -164,41 +164,41 @@ def _count_copies(draft: Draft, wave: Answers) -> Mask:
 
 
 def _tally(draft: Draft, wave: Answers) -> Mask:
-    """For the breach buckets, each class apart; which answers count as failing names."""
-    # A witness was asked because it failed: it would count twice, or drown others.
-    # Silence that all paths of the round share speaks against none of them.
-    told = ~wave.witness & ~((wave.verdict == TIMEOUT) & wave.alone)
-    counts: Mask = told & (wave.verdict != GOOD)
-    for i in np.flatnonzero(told & (wave.verdict == BOGUS)).tolist():
+    """Count for the breach buckets, by class. Returns which answers count as failing names."""
+    # A name asked again was counted when it failed first; it would count twice, or hide others.
+    # A silence that all paths of the round share counts against none of them.
+    valid = ~wave.witness & ~((wave.verdict == TIMEOUT) & wave.alone)
+    counts: Mask = valid & (wave.verdict != GOOD)
+    for i in np.flatnonzero(valid & (wave.verdict == BOGUS)).tolist():
         a, p, name = int(wave.a[i]), int(wave.p[i]), wave.items[i].question.name
         if failed_names.holds(draft.ignored.get(a, failed_names.NONE), name, draft.now):
-            told[i] = counts[i] = False
+            valid[i] = counts[i] = False
             continue
         known = draft.counted.get((a, p), failed_names.NONE)
         draft.counted[a, p], counts[i] = failed_names.count_once(known, name, draft.now)
     of = CLASS_OF[wave.verdict]
     for c in range(len(CLASSES)):
         bad = counts & (of == c)
-        # Silence says nothing good of the signatures; a bogus answer is an answer.
-        good = told & ((wave.verdict == GOOD) | ((c == _LOST) & (of != c)))
+        # A silence is not good for the signatures' class. For the losses' class any answer is good.
+        good = valid & ((wave.verdict == GOOD) | ((c == _LOST) & (of != c)))
         draft.pour(c, wave.a, wave.p, bad, good)
     return counts
 
 
-def _mind(draft: Draft, a: int, item: Round, *, counts: bool) -> None:
-    """A local answer was bad: note when it began, and look closer while it is news."""
+def _note_bad_local(draft: Draft, a: int, item: Round, *, counts: bool) -> None:
+    """Note when bad local answers began, and probe fast while that is news."""
     if np.isnan(draft.book.first_bad[a]):
         own(draft.book, "first_bad")[a] = item.at
-    # Once it is suspect the trial asks. A fault that is everywhere must not be asked for ever.
+    # A suspect address is probed by its trial. A fault that is everywhere must not keep it fast.
     if counts and draft.was.health[a, 0] not in (Health.SUSPECT, Health.FAILING):
         draft.probe_fast(a)
 
 
 def _recover(draft: Draft, wave: Answers, fault: Mask, outdated: Mask) -> None:
-    """What the policy does not count against a path does not keep traffic away from it."""
+    """Count for the recovery buckets. Failures that the policy does not count are clean."""
     for i, key in enumerate(zip(wave.a.tolist(), wave.p.tolist(), strict=True)):
         bucket = draft.buckets.get(key)
-        if bucket is None or not wave.items[i].telling:
+        if bucket is None or not wave.items[i].is_evidence:
             continue
         lost = bool(fault[i]) and wave.seen[i].verdict in _LOSSY
         clean = not fault[i] and not outdated[i]
@@ -212,10 +212,10 @@ def _meet_all(draft: Draft, wave: Answers) -> None:
 
 
 def _meet(draft: Draft, key: Key, nsid: str) -> None:
-    """See which server answered; evidence of another anycast instance is dropped.
+    """Note which server answered; evidence about another anycast instance is dropped.
 
-    But for the recovery bucket: it counts what the path answers, whoever does. A path that
-    other instances answer well is mended, and a bad answer of any of them fills it.
+    The recovery bucket is kept, as it counts the answers over the path by any instance. A path
+    over which other instances answer well has recovered, and a bad answer of any of them counts.
     """
     was, (a, p) = draft.book.instances.get(key, Instance()), key
     instance, sight = was.see(nsid, draft.now)
@@ -223,20 +223,20 @@ def _meet(draft: Draft, key: Key, nsid: str) -> None:
         draft.meet(key, instance)
     if sight is Sight.ANOTHER:
         _begin_anew(draft, a, p)
-        draft.tell(
+        draft.add_event(
             "instance_changed",
             a,
-            "three answers in a row carried another NSID: what was counted before does not apply",
+            "three answers in a row had another NSID: earlier counts are dropped",
             p,
             was=was.name,
             now=instance.name,
         )
     elif sight is Sight.MIXED:
-        draft.tell(
+        draft.add_event(
             "instances_mixed",
             a,
-            "too many NSIDs, or changes of them, to tell one instance from another: for a day"
-            " all answers count as those of one",
+            "too many NSIDs, or changes of them, to tell instances apart: for a day all answers"
+            " count as those of one instance",
             p,
         )
 
@@ -255,7 +255,7 @@ def _begin_anew(draft: Draft, a: int, p: int) -> None:
     draft.counted.pop(key, None)
     draft.evidence.pop(key, None)
     if not np.isnan(book.traffic.at[key]):
-        forget(draft.listen(), a, p)
+        forget(draft.traffic(), a, p)
     if p == 0:
         draft.trials.pop(a, None)
         own(book, "losses")[a] = 0

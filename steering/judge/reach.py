@@ -1,19 +1,19 @@
 """Whether answers come back over a site: to each source of the resolvers, by UDP and by TCP.
 
-A site's networks may know the way back to one address of this host and not to another, or carry
-datagrams and no streams. A detour through it would carry our questions, and not the resolvers'.
-What is counted is the site's, whichever address was asked: a question that was answered over the
-local path, and not over the site's in the same instant. An address that the site does not reach
-says nothing of the site; several do.
+A site's networks may have a route back to one address of this host and not to another, or carry
+datagrams and no TCP connections. A detour through it would carry probes, and not the resolvers'
+queries. Losses are counted for the site, over all addresses: a probe that was answered over the
+local path, and not over the site's in the same instant. If the site does not reach one address,
+that is no fault of the site; with several it is.
 
-Nor may large answers get lost: in a tunnel with a smaller MTU that nobody is told of, or where
-datagrams of more than so many octets are dropped. An answer is large where it came so over the
-local path (`model.LARGE`), in the same instant and by the same transport. By UDP it is lost where
-nothing comes, though smaller answers do; by TCP where a connection is made and the answer does not
-come over it. What comes speaks for what is no larger: a row of losses ends with an answer as large
-as the smallest in it, here or there. All this is counted by upstream, and keeps the addresses of
-that one from the site: how large its answers are, and what becomes of them, is the nameserver's
-choice.
+Large answers must not get lost either: in a tunnel with a smaller MTU and no ICMP message about
+it, or where datagrams over some size are dropped. An answer is large if it is so over the local
+path (`model.LARGE`), in the same instant and by the same transport. By UDP it is lost if nothing
+comes, though smaller answers do; by TCP if a connection is made and the answer does not come over
+it. An answer shows that answers up to its size come: a series of losses ends with an answer as
+large as the smallest in it, here or there. All this is counted by upstream, and keeps only the
+addresses of this upstream from the site, as the nameserver decides how large its answers are, and
+what becomes of them.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 
 Mask = NDArray[np.bool_]
 Sources = Mapping[Family, tuple[str, ...]]
-"""What the resolvers send from; of a family that is left out, what the kernel chooses."""
+"""What the resolvers send from; in a family that is left out, the kernel chooses."""
 
 LOST = 8
-"""Questions in a row without an answer, after which what was answered is lost: with a tenth of all
-packets lost, once in a hundred million questions."""
+"""Unanswered probes in a row after which a usable leg is lost: if a tenth of all packets get lost,
+this happens once in a hundred million probes."""
 AT_FIRST = 3
-"""So many are enough where nothing was ever answered."""
+"""So many are enough if nothing was ever answered."""
 BACK = 3
-"""Answers in a row by which what was lost is found again."""
+"""Answers in a row after which a lost leg is usable again."""
 FORGOTTEN = 500
-"""Smaller answers since a large one was lost or came, after which its loss is forgotten: its
+"""Smaller answers since a large one was lost or came, after which its loss is forgotten: the
 nameservers may not have such answers any more."""
 ADDRESSES = 3
-"""Addresses that these were asked of, where there are so many."""
+"""Addresses that these probes must be spread over, if there are so many."""
 SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
-"""How a question ends that no answer came to; whatever kept it, a resolver's would fare alike."""
+"""Outcomes of probes without an answer. Whatever the cause, a resolver's query would end alike."""
 
 
 class LegState(enum.StrEnum):
@@ -63,7 +63,7 @@ class LegState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Leg:
-    """The way from one source over one site and back, by one transport."""
+    """The path from one source over one site and back, by one transport."""
 
     site: str
     family: Family
@@ -71,16 +71,16 @@ class Leg:
     """Empty: the address that the kernel chooses."""
     tcp: bool
     large: str = ""
-    """The upstream whose large answers are meant; empty: other answers, of whichever upstream."""
+    """The upstream whose large answers it is about; empty: other answers, of any upstream."""
 
     @property
     def sender(self) -> str:
-        """The source as it is shown: `kernel` for what the kernel chooses."""
+        """The source as text: `kernel` if the kernel chooses it."""
         return self.source or "kernel"
 
     @property
     def partial(self) -> bool:
-        """Whether it carries a part of a resolver's questions alone."""
+        """Whether it concerns only a part of a resolver's queries: TCP, or large answers."""
         return self.tcp or bool(self.large)
 
     @property
@@ -89,31 +89,30 @@ class Leg:
         return replace(self, large="")
 
     def concerns(self, target: Target) -> bool:
-        """Whether questions to this address may take it."""
+        """Whether queries to this address may take it."""
         return self.family is target.family and self.large in ("", target.upstream)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What became of the latest questions over a leg."""
+    """What became of the latest probes over a leg."""
 
     state: LegState = LegState.UNTRIED
     came: int = 0
     """Answers in a row."""
     lost: int = 0
-    """Questions in a row without one."""
+    """Probes in a row without one."""
     asked: frozenset[str] = frozenset()
-    """Addresses that these were asked of."""
+    """Addresses that these were sent to."""
     least: int = 0
-    """Octets of the smallest large answer among those that are lost, as they came over the local
-    path."""
+    """Octets of the smallest of the lost large answers, by its size over the local path."""
     most: int = 0
-    """Octets of the largest that came meanwhile."""
+    """Octets of the largest answer that came meanwhile."""
     beside: int = 0
-    """Smaller answers since the latest of them; one, if any came before."""
+    """Smaller answers since the latest loss; 1 if any came before it."""
 
     def answered(self, octets: int = 0) -> Reach:
-        """After one more answer, of so many octets if it is a large one."""
+        """After one more answer; `octets`: its size if it is large."""
         if octets < self.least:
             return replace(self.smaller(), most=max(self.most, octets))
         if self.came == BACK:
@@ -124,37 +123,37 @@ class Reach:
         return Reach(state=LegState.USABLE, came=came)
 
     def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
-        """After one more question without an answer, to this address of so many."""
-        row = self
+        """After one more probe without an answer, to this address of `addresses`."""
+        before = self
         if self.most >= octets > 0:  # one as large came meanwhile
             if self.state is LegState.LOST:
                 return self
-            row = replace(self, lost=0, asked=frozenset(), least=0, most=0)
+            before = replace(self, lost=0, asked=frozenset(), least=0, most=0)
         after = replace(
-            row,
+            before,
             came=0,
-            lost=min(row.lost + 1, LOST),
-            asked=row.asked | {address},
-            least=min(octets, row.least or octets),
-            beside=min(row.beside, 1),
+            lost=min(before.lost + 1, LOST),
+            asked=before.asked | {address},
+            least=min(octets, before.least or octets),
+            beside=min(before.beside, 1),
         )
         enough = LOST if self.state is LegState.USABLE else AT_FIRST
-        told = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
-        if told and (after.beside or not octets):
+        is_lost = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
+        if is_lost and (after.beside or not octets):
             return replace(after, state=LegState.LOST)
         return after
 
     def smaller(self, here: int = 0) -> Reach:
-        """After an answer that is not as large as those which are lost; it has so many octets over
-        the local path, if it is a large one there.
+        """After an answer that is smaller than the lost ones; `here`: its octets over the local
+        path, if it is large there.
         """
         if self.state is not LegState.LOST and not self.lost:
             return self
         if here >= self.least or self.beside + 1 == FORGOTTEN:
-            # The nameservers at the site answer in fewer octets, or all do by now.
+            # The nameservers reached by the site, or all by now, give smaller answers.
             return Reach(state=LegState.USABLE) if self.state is LegState.USABLE else NOTHING
         if self.state is not LegState.LOST and not self.beside:
-            # While these were lost it may be that nothing came.
+            # During these losses perhaps no answer of any size came.
             return Reach(state=self.state, beside=1)
         return replace(self, beside=self.beside + 1)
 
@@ -164,10 +163,10 @@ _leg = functools.lru_cache(maxsize=4096)(Leg)
 
 
 def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
-    """Count one round of the address in row `a`: what there is of it, by column.
+    """Count one round of the address in row `a`; `seen`: its observations by column.
 
-    What comes back, comes back; that nothing did counts only where the local path was answered, by
-    the same transport: else it may be the address, or we.
+    An answer always counts. A loss counts only if the local path was answered by the same
+    transport: otherwise the cause may be the address, or this host.
     """
     here = seen.get(0)
     layout, target = draft.layout, draft.layout.targets[a]
@@ -182,7 +181,7 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
         if came or (there.reached and not large):
             after = was.answered()
         elif p and (not compared or large):
-            continue  # nothing to compare with; or its size may be why
+            continue  # there is nothing to compare with, or its size may be the cause
         else:
             after = was.unanswered(target.address, _addresses(layout, a, p))
         if after is not was:
@@ -190,7 +189,7 @@ def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
 
 
 def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) -> None:
-    """Count what came of a question over a site whose answer here has so many octets, if large."""
+    """Count a probe over a site; `here`: octets of the answer over the local path, if large."""
     layout, target = draft.layout, draft.layout.targets[a]
     leg = _leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
     was = after = draft.legs.get(leg, NOTHING)
@@ -200,7 +199,7 @@ def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) ->
         after = was.smaller(here)
     elif here and _is_lost(there):
         addresses = _addresses(layout, a, p, upstream=True)
-        # A connection that is made is something smaller.
+        # A connection that was made counts as a smaller answer.
         before = replace(was, beside=max(was.beside, there.stalled))
         after = before.unanswered(target.address, addresses, here)
     if after is not was:
@@ -215,7 +214,7 @@ def _is_lost(seen: Observation) -> bool:
 
 
 def _addresses(layout: Layout, a: int, p: int, *, upstream: bool = False) -> int:
-    """How many there are of the family, or of the upstream in it, that this path may lead to."""
+    """Addresses of the family, or of the upstream in it, that this path may be used for."""
     mine = layout.family_of == layout.family_of[a]
     if upstream:
         mine &= layout.upstream_of == layout.upstream_of[a]
@@ -224,11 +223,11 @@ def _addresses(layout: Layout, a: int, p: int, *, upstream: bool = False) -> int
 
 @dataclass(frozen=True, slots=True)
 class SiteReach:
-    """What is known of the way from a source over a site and back."""
+    """What is known of the path from a source over a site and back."""
 
     leg: Leg
     transport: str
-    """`udp` or `tcp`; `large`: what is large, by either."""
+    """`udp` or `tcp`; `large`: large answers by either."""
     state: LegState
 
 
@@ -252,12 +251,12 @@ def states(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Itera
 
 
 def lost(legs: Mapping[Leg, Reach], sources: Sources, *, partial: bool) -> tuple[Leg, ...]:
-    """The legs over sites that the resolvers' packets would take and be lost on: those that carry
-    a part of them, or those that carry all.
+    """The lost legs over sites that the resolvers' packets would take: those that concern a part
+    of the queries (`partial`), or those that concern all.
 
-    Where the kernel chooses the address, whether datagrams come back is what each path's own
-    answers show: nothing is added to it here. A source that gets nothing over the local path either
-    has nothing to lose; and where nothing comes back it is no matter of size.
+    If the kernel chooses the address, the health of each path already shows whether datagrams come
+    back, so nothing is added here. A source that gets no answers over the local path either is
+    left out. If no answers come back at all, the size is not the cause.
     """
     return tuple(
         leg
@@ -307,7 +306,7 @@ def comes_back(legs: Mapping[Leg, Reach], sources: Sources, family: Family, site
 
 
 def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, partial: bool) -> Mask:
-    """(A, P) sites over which answers do not come back to some source: a part of them, or all."""
+    """(A, P) sites over which answers do not come back to some source; `partial` as in `lost`."""
     found = np.zeros(layout.shape, dtype=np.bool_)
     for leg in lost(legs, sources, partial=partial):
         if leg.site in layout.column:
@@ -320,6 +319,6 @@ def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, partial:
 
 
 def in_use(legs: Mapping[Leg, Reach], sources: Sources) -> Mapping[Leg, Reach]:
-    """Without those of sources that are in use no more."""
+    """Without the legs of sources that are not in use any more."""
     known = {"", *(source for each in sources.values() for source in each)}
     return {leg: reach for leg, reach in legs.items() if leg.source in known}

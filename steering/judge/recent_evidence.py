@@ -1,12 +1,12 @@
-"""What is so right now: no move rests on old evidence.
+"""Fresh evidence: no move is based on old evidence.
 
-A confirmed breach says what was so when it was confirmed. Where the move had to wait, for a rule,
-an override or the budget, the fault may be over by the time the obstacle goes. So each address
-remembers its latest pairs that were bad here and good over a proven path, and moves only while the
-last few seconds have seen three of them; else it is asked fast until they are seen again.
+A confirmed breach was true when it was confirmed. If the move had to wait, for a rule, an override
+or the budget, the fault may be over when the obstacle ends. So each address remembers its latest
+pairs that were bad here and good over a good path, and moves only while the last few seconds have
+three of them. Otherwise it is probed fast until there are three again.
 
-A local path that was not left has no detour to protect: it is healthy again when it has answered
-well often enough for the share that failed, whatever the policy wants before traffic returns.
+A local path that was not left needs no hold: it is healthy again after enough good answers for the
+share that failed, whatever the policy requires before traffic returns.
 """
 
 from __future__ import annotations
@@ -27,28 +27,29 @@ from steering.layout import Layout
 from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
 
 LATELY: Seconds = 5.0
-"""A pair is of the present for so long, and the time that an answer may take: what is asked slowly
-(`backoff`) shows three in that time as well."""
+"""How long a pair is fresh, plus the time that an answer may take. Slow probing (`backoff`) gives
+three pairs in this time as well."""
 PAUSE: Seconds = 2.0
-"""As long as a move waits at the most for others to be heard."""
+"""The longest time that a move waits for probes of other operators."""
 LEAST = 5
-"""Fast rounds that it is at least."""
+"""A pair is fresh for at least so many fast rounds."""
 LATEST: Seconds = 10.0
-"""Others that were asked fast so short a time ago are not asked again for it."""
+"""Other operators that were probed fast so recently are not probed fast again."""
 CLEAN = 5
-"""Clean answers in a row, over the share that failed: a fault as large shows in as many but for
-exp(-5) of the time, and the names that failed are among them."""
+"""A fault is over after CLEAN, divided by the share that failed, good answers in a row. One of the
+same share would show among so many but for a probability of exp(-5). Failed names are asked too."""
 CALM: Seconds = 30.0
-"""Nor is it over sooner than so long after its last failure: one that comes and goes is one. A
-breach that is older is no fault of a second."""
+"""The least time from the last failure until a fault is over, so that an intermittent fault counts
+as one. A breach older than this is no fault of a second."""
 AGAIN = 2
-"""Chance failures of a steady share stay away for so long once in nine times: (1 + AGAIN)^-2."""
+"""Failures of a steady share pause for so many times their spacing once in nine times:
+(1 + AGAIN)^-2."""
 
 Mask = NDArray[np.bool_]
 
 
 def window(layout: Layout) -> Seconds:
-    """How long a pair speaks of the present."""
+    """How long a pair is fresh."""
     return max(LATELY, LEAST * layout.fast_interval) + layout.timeout
 
 
@@ -58,11 +59,11 @@ def shown(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
 
 
 def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) whether what the last few seconds showed seems to be over again.
+    """(A,) whether the fault of the last few seconds seems to be over.
 
-    Good answers in a row, for twice as long as the latest pairs took to come: so a fault of a
-    second moves nobody two seconds later, when the others have been heard. One that goes on is
-    shown again by its next failure.
+    That is after good answers in a row for twice as long as the latest pairs took. So a fault of
+    a second causes no move two seconds later, when the other operators have been probed. If the
+    fault goes on, its next failure shows it.
     """
     newest, oldest = ledger.shown[:, 0], ledger.shown[:, -1]
     took = np.fmax(newest - oldest, (PAIRS - 1) * layout.fast_interval)
@@ -72,7 +73,7 @@ def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
 
 def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
     """Note a round that is bad here and good there; comes before its answers are counted."""
-    if not bad(draft, a, 0, seen.get(0)) or not item.telling:
+    if not bad(draft, a, 0, seen.get(0)) or not item.is_evidence:
         return
     good, proven = Verdict.GOOD, draft.proven[a]
     if any(p and proven[p] and o.verdict is good for p, o in seen.items()):
@@ -80,18 +81,18 @@ def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
 
 
 def note(draft: Draft, a: int) -> None:
-    """A pair that was bad here and good there."""
+    """Note a pair that was bad here and good there, with the time of now."""
     rows = own(draft.book, "shown")
     rows[a, 1:] = rows[a, :-1].copy()
     rows[a, 0] = draft.now
 
 
 def confirm(draft: Draft, a: int, took: Seconds, share: float) -> None:
-    """As many pairs as a move wants, which its group took so long to show.
+    """Note as many pairs as a move needs, which its group showed within `took`.
 
-    No longer than leaves time for the other operators to be heard before that is over or old.
-    What failed of the group's answers is the least `worst` of the breach: of the address itself
-    it may have been names asked again alone, which are in no share.
+    `took` is limited, so that the pairs are still fresh when the other operators have been probed.
+    `share`, what failed of the group's answers, is the least `worst` of the breach: of the address
+    itself perhaps only names asked again failed, which no share counts.
     """
     own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], share)
     rows = own(draft.book, "shown")
@@ -99,7 +100,9 @@ def confirm(draft: Draft, a: int, took: Seconds, share: float) -> None:
 
 
 def date(draft: Draft) -> None:
-    """Since when each is shown; who is so anew, and has not left, is news to everybody."""
+    """Update since when each fault shows. If a failing address on the local path shows it again,
+    its group and the operators are probed fast.
+    """
     book, now = draft.book, draft.now
     is_shown = shown(book, draft.layout, now)
     was = ~np.isnan(book.shown_since)
@@ -114,7 +117,7 @@ def date(draft: Draft) -> None:
 
 
 def mend(draft: Draft) -> None:
-    """Which local paths, never left, are well again; comes before `raise_mended`."""
+    """Signal recovery of local paths that were never left; comes before `raise_mended`."""
     book, layout, local = draft.book, draft.layout, draft.was.health[:, 0]
     rows = np.flatnonzero(
         ((local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)) & ~draft.away
@@ -126,7 +129,7 @@ def mend(draft: Draft) -> None:
     write(book, "worst", rows, worst)
     needs = np.where(local[rows] == Health.STALE, BRIEF, clean(worst, layout.clean[rows]))
     well = (book.run[rows, 0] >= needs) & ~(draft.now - book.bad_at[rows] < CALM)
-    # Where the policy acts on it: else an outdated copy is no reason to be called failing.
+    # Only if the policy counts it: otherwise an outdated copy is no reason to stay failing.
     well &= ~((book.late[rows, 0] | book.behind[rows, 0]) & layout.acts_on_stale[rows])
     well &= ~np.isin(draft.signals[rows, 0], (Signal.FULL, Signal.CONFIRMED))
     draft.signals[rows[well], 0] = Signal.MENDED

@@ -1,14 +1,14 @@
 """Recovery: when may traffic return to a path that was bad?
 
-While traffic is away, probes on the original path must empty a bucket that starts with two
-tokens: each clean answer takes one point, each bogus or outdated one puts a token back (at
-most three are held). Traffic returns when it is empty *and* the hold is over: `hold` after
-the first breach, doubled for each further one until a day passes without, at most
-`max_hold`. Three good answers in a row, as health checkers ask for, would bring traffic
-back 30,000 times in 12 hours at a remaining failing share of 0.5 %.
+While traffic is away, probes on the local path must empty a bucket that starts with two
+tokens. Each clean answer takes one point; each bogus or outdated one puts a token back (it
+holds three at most). Traffic returns when it is empty *and* the hold is over: `hold` after
+the first breach, doubled for each further one until a day passes without one, at most
+`max_hold`. With the three good answers in a row of usual health checks, traffic would return
+30,000 times in 12 hours at a remaining failing share of 0.5 %.
 
-A lost packet is not a stale copy: losses and errors put back eight points each, so that the
-bucket empties at a normal loss of a few per cent and not above a ninth, however large it is.
+A lost packet is not a stale copy: losses and errors put back eight points each. So the bucket
+empties at a normal loss of a few per cent, and not above a ninth, whatever its size.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ CALM: Seconds = 86_400.0
 """After this long without a breach the hold starts over."""
 
 BRIEF = 25
-"""Clean answers for a path that carries no traffic, or was only suspected: a wrong "mended"
-there moves nothing. Fewer would end the suspicion of a small share between two failures."""
+"""Clean answers for a path that carries no traffic, or was only suspected: a wrong recovery there
+moves no traffic. With fewer, a suspicion of a small share would end between two failures."""
 
 LOST = 8
 """Points that a loss or an error puts back; never more than a token."""
@@ -38,7 +38,7 @@ class Bucket:
 
     @classmethod
     def start(cls, clean: int) -> Bucket:
-        """A bucket as it stands right after the breach."""
+        """A bucket as it is right after the breach."""
         return cls(clean=clean, points=clean)
 
     @classmethod
@@ -71,14 +71,14 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """How long an address stays away at the least, growing with each repeat."""
+    """The least time that an address stays away, growing with each repeat."""
 
     breaches: int = 0
     since: Instant = 0.0
     """Instant at which the latest breach began."""
     ended: Instant = 0.0
-    """Instant at which the one before it was over. Calm counts from there: a fault of 35
-    hours that comes back after five minutes has not been calm for a day."""
+    """Instant at which the one before it ended. A calm day counts from there: a fault of 35
+    hours that comes back after five minutes was not calm for a day."""
 
     def breach(self, now: Instant) -> Hold:
         """The hold after a breach confirmed now."""
@@ -90,7 +90,7 @@ class Hold:
         return replace(self, ended=now)
 
     def unused(self) -> Hold:
-        """The hold after a breach for which nothing was moved: it lengthens no later one."""
+        """The hold after a breach for which nothing was moved: it lengthens no later hold."""
         return replace(self, breaches=max(0, self.breaches - 1))
 
     def until(self, hold: Seconds, max_hold: Seconds) -> Instant:

@@ -1,4 +1,4 @@
-"""From counts to one signal a key: what each detector says this turn."""
+"""From counts to one signal for each key: the detectors of one turn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from steering.judge.losses import raise_losses
 from steering.judge.peer_paths import answered_elsewhere, cut_off, silent
 from steering.judge.recovery import Hold
 from steering.judge.staleness import late
-from steering.judge.traffic_counts import listen
+from steering.judge.traffic_counts import count_traffic
 from steering.layout import CLASSES
 from steering.model import Health, Heard, Verdict
 
@@ -33,22 +33,22 @@ Mask = NDArray[np.bool_]
 
 
 def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
-    """Run every detector but the trials, which need to know who is suspect."""
+    """Run all detectors but the trials, which need to know the suspect addresses."""
     own_fault = cut_off(draft.book, draft.layout)
     _silence(draft, own_fault)
     _buckets(draft, own_fault)
     keep_suspicions(draft)
-    listen(draft, heard, own_fault)
+    count_traffic(draft, heard, own_fault)
     raise_losses(draft, own_fault)
     _answers_well(draft)
     _staleness(draft)
 
 
 def _against(draft: Draft, where: Mask) -> None:
-    """Evidence against these keys.
+    """Count evidence against these keys.
 
-    The local path becomes suspect and has to be compared. A remote one needs no comparison,
-    it is just not proven; nor does a local one that is left already for being outdated.
+    A local path becomes suspect, and a trial has to compare it. A remote path needs no trial: it
+    is only not usable. Nor does a local path that was left already because it is outdated.
     """
     stale = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
     compared = where.copy()
@@ -71,7 +71,7 @@ def _silence(draft: Draft, own_fault: Mask) -> None:
 
 def _buckets(draft: Draft, own_fault: Mask) -> None:
     book = draft.book
-    if own_fault.any():  # a silence of our own making is not kept against it
+    if own_fault.any():  # a silence that this host may have caused does not count
         own(book, "levels")[_TIMEOUT, own_fault, 0] = 0
     columns, bad, good = draft.poured()
     if not bad.size:
@@ -98,7 +98,7 @@ def _answers_well(draft: Draft) -> None:
 
 
 def _staleness(draft: Draft) -> None:
-    """Look again at the copies of addresses of which a serial or a date was seen."""
+    """Judge the copies of addresses of which a serial or a date was seen."""
     if not draft.dated.any():
         return
     book, now = draft.book, draft.now
@@ -124,7 +124,7 @@ def _staleness(draft: Draft) -> None:
 
 
 def raise_mended(draft: Draft) -> None:
-    """Whose recovery bucket is empty, and the hold over; comes last."""
+    """Signal recovery where the bucket is empty and the hold is over; comes last."""
     for (a, p), bucket in draft.buckets.items():
         if not bucket.empty:
             continue
@@ -133,12 +133,12 @@ def raise_mended(draft: Draft) -> None:
             continue
         if p == 0 and breached(draft.layout, a, Health(int(draft.was.health[a, 0]))):
             if not draft.away[a]:
-                continue  # `present.mend` sees to it
+                continue  # `recent_evidence.mend` does that
             recover = draft.layout.policy(a).recover
             held = draft.holds.get(a, Hold()).until(recover.hold, recover.max_hold)
             behind = draft.book.behind[a, 0] or draft.book.losses[a].any()
             if behind or draft.now < held:
                 continue
-        # A path over which a bucket is full this very turn has not recovered.
+        # A path with a full breach bucket in this turn has not recovered.
         if draft.signals[a, p] not in (Signal.FULL, Signal.CONFIRMED):
             draft.signals[a, p] = Signal.MENDED

@@ -1,18 +1,18 @@
-"""Staleness: an outdated copy of a zone, seen before its first signature runs out.
+"""Staleness: an outdated copy of a zone, found before its first signature expires.
 
-Two signals, both relative to what the *other paths* show for the same address and zone at
-the same time, so that no format or schedule has to be configured:
+Two signals, both relative to the *other paths* of the same address and zone at the same time, so
+that no format or schedule has to be configured:
 
 - serial lag: how long some path has shown a newer serial (RFC 1982) than this one; for
   zones whose serial is the time of the edit also how much older the edit is.
 - signature life: the shortest remaining RRSIG lifetime here beside the shortest elsewhere.
 
-Late when lag * 12 reaches the fleet's shortest remaining lifetime (6 h for com and net,
-about a day for the root), or when the local life is at most 2/3 of the fleet's and no more
-than two days; the limits of a policy's `stale` take their place. The share alone would call
-a copy late that takes a new signing some minutes after the others: of signatures that live
-seven days and are renewed at four and a half, it shows less than 2/3 until then. com and net
-never show less than three days, so that a frozen copy is found with two of them left.
+A copy is late when lag * 12 reaches the shortest remaining lifetime over all paths (6 h for com
+and net, about a day for the root), or when the local lifetime is at most 2/3 of the others' and no
+more than two days. The limits of a policy's `stale` replace these. By the share alone, a copy that
+gets a new signing some minutes after the others would be late: of signatures that live seven days
+and are renewed at four and a half, it shows less than 2/3 until then. com and net never show less
+than three days, so a frozen copy is found with two of them left.
 
 If every path is equally late, the zone is late, and no detour would help.
 """
@@ -34,9 +34,9 @@ Mask = NDArray[np.bool_]
 LAG_PARTS = 12
 LIFE_SHARE = 2 / 3
 SHORT: Seconds = 2 * 86_400.0
-"""Signatures that live longer than this are no shortage, whatever others show."""
+"""Signatures that live longer than this are not late, whatever other paths show."""
 TWO = 2
-"""Paths that must agree before the zone is blamed."""
+"""Paths that must agree before the zone itself counts as late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ class Lateness:
 def late(
     copies: Copies, layout: Layout, rows: NDArray[np.int64], now: Instant, wall: WallTime
 ) -> Lateness:
-    """How late the copies are that the addresses in `rows` show over each path."""
+    """How late the zone copies of the addresses in `rows` are over each path."""
     lag = copies.zone_lag(layout, now, rows)
     life = copies.comparable_life(wall, rows)
     lag_limit = layout.lag_limit[rows, None]
@@ -82,7 +82,7 @@ def late(
 
 
 def _all_known(values: Floats, late_there: Mask) -> Mask:
-    """(rows,) whether, for some zone, each path of which something is known is late."""
+    """(rows,) whether, for some zone, all paths with known values are late."""
     known = ~np.isnan(values)
     every = np.where(known, late_there, True).all(axis=2) & (known.sum(axis=2) >= TWO)
     return np.asarray(every.any(axis=0))

@@ -1,8 +1,8 @@
-"""What was heard of the resolvers' traffic, counted: it arouses, and it makes suspect.
+"""Counts the resolvers' traffic: failures in it cause fast probing and suspicion.
 
-A full bucket of the local path makes its address suspect, and the trial by own probes
-begins. On a detour in use it only arouses: a detour that the own probes find good is not
-left for what others' questions show.
+A full bucket of the local path makes its address suspect, and the trial by probes begins. On a
+detour in use, failures only cause fast probing: a detour that probes find good is not left because
+of queries that others chose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from steering.judge import buckets, failed_names
 from steering.judge.baseline import REVIEW, WEEK, own_scale
 from steering.judge.copy_on_write import own, put, write
-from steering.judge.demand import hear
+from steering.judge.demand import count_queries
 from steering.judge.dismissed import note_suspicions
 from steering.judge.edit import Draft
 from steering.judge.group_trial import begin
@@ -37,21 +37,21 @@ _BOGUS, _TIMEOUT, _ERROR = (
 _CLASS_OF_KIND = [CLASSES.index(verdict) for verdict in KINDS]
 
 MOST = 10**9
-"""More of anything within one moment was not counted; a sum of such numbers fits 64 bits."""
+"""Larger numbers in one item are cut to this; a sum of such numbers fits 64 bits."""
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Cells = tuple[Counts, Counts, Counts]
-"""Kind, row and column, each one entry a set of buckets."""
+"""Kind, row and column; one entry for each set of buckets."""
 
 
-def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
-    """Count everything heard since the last turn.
+def count_traffic(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
+    """Count the traffic since the last turn.
 
     Args:
         draft: the ledger being written.
-        items: what was heard.
-        own_fault: (A,) addresses whose silence on the local path may be our own.
+        items: the counts of the resolvers' traffic.
+        own_fault: (A,) addresses whose silence on the local path this host may have caused.
     """
     known = [
         ((a, p), item)
@@ -61,15 +61,15 @@ def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
     ]
     if not known:
         return
-    book = draft.listen()
-    told: dict[Key, tuple[int, ...]] = dict.fromkeys([key for key, _ in known], ())
-    keys = _columns(told)
-    was = _awake(draft, book, keys)
+    book = draft.traffic()
+    sums: dict[Key, tuple[int, ...]] = dict.fromkeys([key for key, _ in known], ())
+    keys = _columns(sums)
+    was = _note_seen(draft, book, keys)
     counts = own(book, "counts")
     for key, item in known:
         some = _count(draft, book, counts, key, item)
-        told[key] = tuple(map(add, told[key], some)) if told[key] else some
-    poured = _Poured.of(_columns(told.values()))
+        sums[key] = tuple(map(add, sums[key], some)) if sums[key] else some
+    poured = _Poured.of(_columns(sums.values()))
     fade = np.exp((np.where(np.isnan(was), -np.inf, was) - draft.now) / RECENT)
     at = keys[0], keys[1]
     write(book, "recent_bad", at, book.recent_bad[at] * fade + poured.failing)
@@ -82,21 +82,21 @@ def listen(draft: Draft, items: tuple[Heard, ...], own_fault: Mask) -> None:
 def _ask(
     draft: Draft, book: TrafficLedger, rows: Counts, poured: _Poured, known: list[tuple[Key, Heard]]
 ) -> None:
-    """Note how much the resolvers asked. A second look is no question of theirs."""
+    """Count the resolvers' queries. Items with verified samples alone have none."""
     every = len(draft.layout.targets)
     queries = np.bincount(rows, weights=poured.asked, minlength=every).astype(np.float64)
     began = min((item.at for _, item in known if item.answers or item.counts), default=None)
     if began is not None and queries.any():
-        hear(book, queries, began, draft.now)
+        count_queries(book, queries, began, draft.now)
 
 
 def _columns(rows: Collection[tuple[int, ...]]) -> Counts:
-    """What stands at the same place of each; twice as fast as `np.array` makes it of tuples."""
+    """The rows as columns of an array; twice as fast as `np.array` of tuples."""
     return np.fromiter(chain.from_iterable(rows), np.int64).reshape(len(rows), -1).T
 
 
-def _awake(draft: Draft, book: TrafficLedger, keys: Counts) -> Floats:
-    """Note who is heard of now; when each was before. What is very old is forgotten."""
+def _note_seen(draft: Draft, book: TrafficLedger, keys: Counts) -> Floats:
+    """Note traffic of these keys. Returns when each had some before; drops very old counts."""
     at = keys[0], keys[1]
     was: Floats = book.at[at]
     for a, p in keys.T[draft.now - was > OLD].tolist():
@@ -106,11 +106,11 @@ def _awake(draft: Draft, book: TrafficLedger, keys: Counts) -> Floats:
 
 
 class _Poured(NamedTuple):
-    """What each key's items amount to."""
+    """The sums of each key's items."""
 
     failing: Counts
     every: Counts
-    """(n,) what the failing share is a share of."""
+    """(n,) the whole of which `failing` is a share."""
     asked: Counts
     """(n,) answered or lost."""
     bad: Counts
@@ -119,7 +119,7 @@ class _Poured(NamedTuple):
 
     @classmethod
     def of(cls, counted: Counts) -> _Poured:
-        """From what `_count` gives, a column a key."""
+        """From the results of `_count`, one column for each key."""
         kinds = counted[3:]
         half = len(KINDS)
         return cls(counted[0], counted[1], counted[2], kinds[:half], kinds[half:])
@@ -128,7 +128,7 @@ class _Poured(NamedTuple):
 def _count(
     draft: Draft, book: TrafficLedger, counts: Counts, key: Key, item: Heard
 ) -> tuple[int, ...]:
-    """One item in the counts; failing, all, asked, then what is bad and what good of each kind."""
+    """Count one item. Returns failing, all, asked, then the bad and the good of each kind."""
     a, p = key
     good, bad, lost, wrong = 0, len(item.disproved), 0, 0
     for outcome, claimed in item.counts.items():
@@ -158,15 +158,15 @@ def _count(
 
 
 def within(number: int) -> int:
-    """What somebody claims to have counted, within what can be."""
+    """A received number, within possible limits."""
     return min(max(number, 0), MOST)
 
 
 def _note_serials(draft: Draft, a: int, item: Heard) -> None:
-    """That there is such a copy is signed; that this path showed it is hearsay, and not kept.
+    """Note signed serials of zones, but not which path showed them.
 
-    A signed old one, played again by who can write dnstap, would make any path outdated, and a
-    new one would hide a path that is.
+    A program that can write dnstap could replay a signed old serial to make any path look
+    outdated, or a new one to hide an outdated path.
     """
     for zone, serial in item.serials.items():
         z = draft.layout.zone(a, zone)
@@ -176,8 +176,8 @@ def _note_serials(draft: Draft, a: int, item: Heard) -> None:
 
 
 def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> int:
-    """How many of these have not failed within the hour. They arouse: own probes look."""
-    book, (a, p), now = draft.listen(), key, draft.now
+    """How many of these names have not failed within the hour. New ones cause fast probing."""
+    book, (a, p), now = draft.traffic(), key, draft.now
     assert isinstance(book.counted, dict)
     assert isinstance(book.witnesses, dict)
     assert isinstance(book.evidence, dict)
@@ -207,11 +207,11 @@ def _new(draft: Draft, key: Key, at: Instant, failures: tuple[Failure, ...]) -> 
 def _fill(
     draft: Draft, book: TrafficLedger, keys: Counts, poured: _Poured, own_fault: Mask
 ) -> None:
-    """Pour one turn's counts into the buckets."""
+    """Count one turn's numbers in the buckets."""
     bad, good = poured.bad, poured.good
-    deaf = draft.now < book.deaf_until[keys[0]]
-    if deaf.any():
-        bad[_TIMEOUT : _ERROR + 1, deaf] = good[_TIMEOUT : _ERROR + 1, deaf] = 0
+    ignoring = draft.now < book.deaf_until[keys[0]]
+    if ignoring.any():
+        bad[_TIMEOUT : _ERROR + 1, ignoring] = good[_TIMEOUT : _ERROR + 1, ignoring] = 0
     each = (slice(None), keys[0], keys[1])
     fails = bool(bad.any())
     drains = bool(book.levels[each].any())  # good answers drain nothing from empty buckets
@@ -231,13 +231,13 @@ def _fill(
 
 def _suspect(draft: Draft, cells: Cells, bad: Counts, good: Counts, own_fault: Mask) -> None:
     """Fill the buckets; a full one of the local path is a signal."""
-    book, (k, a, p) = draft.listen(), cells
+    book, (k, a, p) = draft.traffic(), cells
     levels, full = buckets.fill(book.levels[cells], bad, good, book.scale[cells])
     mine = (k == _TIMEOUT) & (p == 0) & own_fault[a]
-    levels[mine], full = 0, full & ~mine  # a silence of our own making
+    levels[mine], full = 0, full & ~mine  # a silence that this host may have caused
     write(book, "levels", cells, levels)
     left = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
-    # What fails already recovers by own probes: hearsay alone would keep it failing for ever.
+    # A failing path recovers by probes: the traffic alone could keep it failing for ever.
     left |= draft.was.health[:, 0] == Health.FAILING
     left |= draft.now < book.quiet_until  # NaN: never rejected
     acting = full & (p == 0) & draft.layout.acts_on[np.take(_CLASS_OF_KIND, k), a] & ~left[a]
@@ -249,8 +249,8 @@ def _suspect(draft: Draft, cells: Cells, bad: Counts, good: Counts, own_fault: M
 
 
 def _pool(draft: Draft, cells: Cells, good: Counts) -> None:
-    """What a group's local paths show together; a full bucket puts the group on trial."""
-    book, (k, a, p) = draft.listen(), cells
+    """Count a group's local paths together; a full bucket begins a trial of the group."""
+    book, (k, a, p) = draft.traffic(), cells
     mine = (k == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]
     mine &= (draft.was.health[a, 0] <= Health.HEALTHY) & ~(draft.now < book.quiet_until[a])
     if not mine.any():
@@ -268,7 +268,7 @@ def _pool(draft: Draft, cells: Cells, good: Counts) -> None:
 
 
 def _newly_pooled(draft: Draft, book: TrafficLedger, group: int) -> int:
-    """Names counted this turn at any address of the group, each once an hour for all."""
+    """How many new names failed this turn in the group; each counts once an hour for all."""
     assert isinstance(book.pooled, dict)
     rows = np.flatnonzero(draft.layout.group_of == group).tolist()
     fresh = {
@@ -286,7 +286,7 @@ def _newly_pooled(draft: Draft, book: TrafficLedger, group: int) -> int:
 
 
 def _review(draft: Draft, book: TrafficLedger) -> None:
-    """Once an hour, set the scales by what each key always has."""
+    """Once an hour, set the scales by each key's usual failing share."""
     if draft.now - book.habit_at < REVIEW:
         return
     fade = math.exp((book.habit_at - draft.now) / WEEK)

@@ -1,12 +1,11 @@
-"""Hearsay: what the resolvers' own traffic shows of every (address, path).
+"""The ledger of the resolvers' traffic: its counts for every (address, path).
 
-A stream of its own beside the own probes, with buckets, habits and counts of its own, so
-that neither can drown the other. Hearsay raises suspicion and convicts nobody: who can make
-a resolver ask for something decides what is heard here.
+It has its own buckets, baselines and counts beside those of probes, so that neither hides the
+other. Traffic raises suspicion and confirms nothing: any client that can make a resolver ask for a
+name decides what is counted here.
 
-Answers are counted by the dates of their signatures; a sample of them is verified as well,
-and what that finds has buckets of its own, or the good answers outside the sample would
-drain them.
+Answers are counted by the dates of their signatures. A sample is verified as well. Its results
+have their own buckets; otherwise good answers outside the sample would drain them.
 """
 
 from __future__ import annotations
@@ -28,25 +27,25 @@ Counts = NDArray[np.int64]
 Key = tuple[int, int]
 
 KINDS: tuple[Verdict, ...] = (*CLASSES, Verdict.BOGUS)
-"""What each set of buckets counts; the last one what the sample showed."""
+"""The class of each set of buckets; the last one is for the verified sample."""
 SAMPLE = len(CLASSES)
 
 RECENT: Seconds = 60.0
 """The failing share that is shown fades with this time constant."""
 FAINT = 0.05
 OLD: Seconds = 3600.0
-"""What is in a bucket that long after anything was heard is nothing of the present: no
-instance's name comes with it that would tell whether it still applies."""
+"""After so long without traffic the buckets are emptied: traffic has no NSID that would show
+whether the same instance still answers."""
 WINDOW: Seconds = 600.0
 """The soonest expiration that is shown is taken over one to two of these."""
 QUIET: Seconds = 600.0
-"""After a rejection nothing that is heard makes suspect for so long: whoever can have a new
-name fail each second would otherwise keep the probes asking fast for ever."""
+"""After a rejection, traffic raises no suspicion for so long: otherwise a client that makes a new
+name fail each second could cause fast probing for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrafficLedger:
-    """Everything heard. Written to only through `Draft.listen`."""
+    """Everything counted from traffic. Written to only through `Draft.traffic`."""
 
     levels: Counts
     """(kinds, A, P, 3) points in the buckets."""
@@ -60,15 +59,15 @@ class TrafficLedger:
     recent_all: Floats
     """(A, P) answers fading with `RECENT`."""
     at: Floats
-    """(A, P) instant when something was heard last; NaN: never."""
+    """(A, P) instant of the latest traffic; NaN: never."""
     asked: Floats
     """(A,) queries of the resolvers, answered or lost, fading with `RECENT` (`demand`)."""
     asked_at: Floats
     """(A,) instant of the latest of them; NaN: never."""
     listened: Seconds
-    """How long was listened meanwhile, fading alike; as of `listened_at`, as `asked` is."""
+    """The time over which `asked` was counted, fading alike; both as of `listened_at`."""
     listened_at: Instant
-    """When a query was heard of last, whoever was asked; minus infinity: never."""
+    """Instant of the latest query to any address; minus infinity: never."""
     soonest: Floats
     """(2, A, P) soonest expiration (UNIX seconds) in this window and the one before."""
     window: Instant
@@ -77,22 +76,22 @@ class TrafficLedger:
     """(kinds, A, P) of the past week outside breaches, fading."""
     habit_at: Instant
     deaf_until: Floats
-    """(A,) until then losses and errors say nothing: a trial has rejected them."""
+    """(A,) until then losses and errors are ignored: a trial has rejected them."""
     quiet_until: Floats
     """(A,) until then failing names are counted and raise no suspicion; NaN: never rejected."""
     raised: NDArray[np.bool_]
-    """(A,) the suspicion of the local path came from here alone: own probes found nothing."""
+    """(A,) the suspicion of the local path is from traffic alone: probes found nothing."""
     counted: Mapping[Key, failed_names.Names] = field(default_factory=dict)
     """Failing names of each key."""
     pooled: Mapping[int, failed_names.Names] = field(default_factory=dict)
-    """Failing names of each group: one that fails at every letter is one name."""
+    """Failing names of each group: a name that fails at every address is one name."""
     witnesses: Mapping[int, failed_names.Names] = field(default_factory=dict)
     """Upstream -> names to ask again."""
     evidence: Mapping[Key, Evidence] = field(default_factory=dict)
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant) -> TrafficLedger:
-        """Nothing heard."""
+        """A ledger without any traffic."""
         a, p = layout.shape
         kinds = len(KINDS)
         rows = [CLASSES.index(verdict) for verdict in KINDS]
@@ -119,7 +118,7 @@ class TrafficLedger:
         )
 
     def editable(self, now: Instant) -> TrafficLedger:
-        """Another one to write to until the turn is over; its window is a new one if due."""
+        """A copy to write to in this turn; a new window begins if it is due."""
         made = fork(self)
         for name in ("counted", "pooled", "witnesses", "evidence"):
             put(made, name, dict(getattr(self, name)))
@@ -130,23 +129,23 @@ class TrafficLedger:
         return made
 
     def share(self, now: Instant) -> Floats:
-        """(A, P) the failing share of the last minute or so; NaN where nothing was heard."""
+        """(A, P) the failing share of about the last minute; NaN without traffic."""
         share = np.full(self.recent_all.shape, np.nan)
-        left = self.recent_all * np.exp((self.at - now) / RECENT) > FAINT  # NaN: never heard
+        left = self.recent_all * np.exp((self.at - now) / RECENT) > FAINT  # NaN: no traffic
         np.divide(self.recent_bad, self.recent_all, out=share, where=left)
         return share
 
     def share_of(self, key: Key, now: Instant) -> float:
         """The same of one key."""
         whole = float(self.recent_all[key])
-        left = whole * math.exp((float(self.at[key]) - now) / RECENT)  # NaN: never heard
+        left = whole * math.exp((float(self.at[key]) - now) / RECENT)  # NaN: no traffic
         return float(self.recent_bad[key]) / whole if left > FAINT else math.nan
 
     def life(self, wall: WallTime) -> Floats:
         """(A, P) shortest remaining signature lifetime lately, in seconds; NaN: none was seen.
 
-        To look at, and for no comparison: the path with the traffic shows many more RRsets
-        than the others do to a few probes, so its least is always less.
+        Only for display: the path with the traffic shows many more RRsets than probes show over
+        the others, so its least is always smaller.
         """
         return np.asarray(np.fmin(self.soonest[0], self.soonest[1]) - wall)
 
@@ -155,34 +154,34 @@ class TrafficLedger:
         return failed_names.latest(self.witnesses.get(upstream, failed_names.NONE))
 
 
-def forget(heard: TrafficLedger, a: int, p: int) -> None:
-    """Drop what was counted of a key, in an editable hearsay: it no longer applies."""
-    assert isinstance(heard.counted, dict)
-    assert isinstance(heard.evidence, dict)
-    own(heard, "levels")[:, a, p] = 0
-    own(heard, "recent_bad")[a, p] = own(heard, "recent_all")[a, p] = 0.0
-    own(heard, "soonest")[:, a, p] = np.nan
-    heard.counted.pop((a, p), None)
-    heard.evidence.pop((a, p), None)
+def forget(traffic: TrafficLedger, a: int, p: int) -> None:
+    """Drop what was counted of a key, in an editable ledger."""
+    assert isinstance(traffic.counted, dict)
+    assert isinstance(traffic.evidence, dict)
+    own(traffic, "levels")[:, a, p] = 0
+    own(traffic, "recent_bad")[a, p] = own(traffic, "recent_all")[a, p] = 0.0
+    own(traffic, "soonest")[:, a, p] = np.nan
+    traffic.counted.pop((a, p), None)
+    traffic.evidence.pop((a, p), None)
 
 
-def begin_anew(heard: TrafficLedger, a: int, group: int) -> None:
-    """A breach is over, in an editable hearsay: what failed in it is news if it fails again."""
-    assert isinstance(heard.counted, dict)
-    assert isinstance(heard.pooled, dict)
-    heard.counted.pop((a, 0), None)
-    heard.pooled.pop(group, None)
+def begin_anew(traffic: TrafficLedger, a: int, group: int) -> None:
+    """Forget the failed names of a breach that is over, so that they count if they fail again."""
+    assert isinstance(traffic.counted, dict)
+    assert isinstance(traffic.pooled, dict)
+    traffic.counted.pop((a, 0), None)
+    traffic.pooled.pop(group, None)
 
 
-def reject(heard: TrafficLedger, a: int, upstream: int, now: Instant) -> tuple[str, ...]:
-    """A trial found nothing wrong with the local path: the names that said otherwise.
+def reject(traffic: TrafficLedger, a: int, upstream: int, now: Instant) -> tuple[str, ...]:
+    """Drop what traffic showed of a local path after a trial found no fault. Returns the names.
 
-    In an editable hearsay. Losses and errors have no names: they are not heard for an hour.
-    New names are counted at once, and may make suspect again after `QUIET`.
+    In an editable ledger. Losses and errors have no names: they are ignored for an hour. New names
+    are counted at once, and may raise a suspicion again after `QUIET`.
     """
-    assert isinstance(heard.witnesses, dict)
-    said = (*heard.counted.get((a, 0), ()), *heard.witnesses.pop(upstream, ()))
-    forget(heard, a, 0)
-    own(heard, "deaf_until")[a] = now + failed_names.HOUR
-    own(heard, "quiet_until")[a] = now + QUIET
-    return said
+    assert isinstance(traffic.witnesses, dict)
+    names = (*traffic.counted.get((a, 0), ()), *traffic.witnesses.pop(upstream, ()))
+    forget(traffic, a, 0)
+    own(traffic, "deaf_until")[a] = now + failed_names.HOUR
+    own(traffic, "quiet_until")[a] = now + QUIET
+    return names

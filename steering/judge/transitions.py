@@ -1,4 +1,4 @@
-"""What hangs on a change of health: recovery buckets, holds, and the events."""
+"""What follows from a change of health: recovery buckets, holds, and events."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from steering.layout import Layout
 from steering.model import Health, Instant
 
 KEPT = 2.0
-"""Bad answers of before its recovery that still count for a site's failing share."""
+"""Bad answers from before its recovery that still count for a site's failing share."""
 
 
 def settle(draft: Draft) -> Ledger:
-    """Turn the signals into health, and start or end what hangs on it."""
+    """Turn the signals into health, and start or end what follows from it."""
     was, book = draft.was.health, draft.book
-    told = np.nonzero(draft.signals)  # without a signal health stays what it is
-    write(book, "health", told, advance(was[told], draft.signals[told]))
+    signalled = np.nonzero(draft.signals)  # without a signal the health stays
+    write(book, "health", signalled, advance(was[signalled], draft.signals[signalled]))
     for a, p in np.argwhere(book.health != was).tolist() if book.health is not was else ():
         before, after = Health(int(was[a, p])), Health(int(book.health[a, p]))
         keep_books(draft, a, p, before, after)
-        _tell(draft, a, p, before, after)
+        _report(draft, a, p, before, after)
     calm = (book.health[:, 0] <= Health.HEALTHY) & (book.run[:, 0] >= WELL)
     calm &= ~(book.curious_until > draft.now) & ~np.isnan(book.first_bad)
     if calm.any():
@@ -38,7 +38,7 @@ def settle(draft: Draft) -> Ledger:
 
 
 def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
-    """Start or end what hangs on one key's health."""
+    """Start or end the recovery bucket, hold and counts of one key whose health changes."""
     key = (a, p)
     left = p == 0 and breached(draft.layout, a, before)
     leaves = p == 0 and breached(draft.layout, a, after)
@@ -50,13 +50,13 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
             draft.buckets[key] = Bucket.brief()
     else:
         draft.buckets.pop(key, None)
-        # Lateness that moved nobody says nothing of the bogus answers counted meanwhile.
+        # The end of a staleness that moved no traffic clears no bogus answers counted meanwhile.
         if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
             own(draft.book, "levels")[:, a, p] = 0
             if left and draft.book.losses[a].any():
                 own(draft.book, "losses")[a] = 0
             if not np.isnan(draft.book.traffic.at[key]):
-                own(draft.listen(), "levels")[:, a, p] = 0
+                own(draft.traffic(), "levels")[:, a, p] = 0
         if p and before in (Health.SUSPECT, Health.FAILING):
             _forget_failures(draft, a, p)
         if left:
@@ -65,7 +65,7 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
                 hold = hold.unused()
             if hold.breaches:
                 draft.holds[a] = hold
-            begin_anew(draft.listen(), a, int(draft.layout.group_of[a]))
+            begin_anew(draft.traffic(), a, int(draft.layout.group_of[a]))
         if before >= Health.STALE:
             _forget_lateness(draft, a, p)
     if p == 0:
@@ -73,8 +73,8 @@ def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> N
 
 
 def _forget_failures(draft: Draft, a: int, p: int) -> None:
-    """A site that has recovered is compared by its good answers since; of what failed before, some
-    is kept, or one that fails often would be the best of all after a lucky spell.
+    """Let a recovered site be compared by its good answers since. Some of the earlier failures are
+    kept: a site that fails often would otherwise look the best after a lucky period.
     """
     book, key = draft.book, (a, p)
     for value in ("recent_bad", "recent_dated"):
@@ -83,7 +83,7 @@ def _forget_failures(draft: Draft, a: int, p: int) -> None:
 
 
 def _forget_lateness(draft: Draft, a: int, p: int) -> None:
-    """What was seen before the recovery is not held against the path again."""
+    """Drop what was seen before the recovery, so that it does not count against the path again."""
     book = draft.book
     draft.copies().forget_life(a, p)
     own(book, "late")[a, p] = False
@@ -103,27 +103,27 @@ def _date(draft: Draft, a: int, after: Health) -> None:
         own(book, "worst")[a] = np.nan
 
 
-def _tell(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
+def _report(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
     why = reason(draft.book, draft.layout, a, p, draft.now)
-    if p == 0 and after is Health.FAILING and a in draft.convicted:
-        why = f"{draft.convicted[a]}; {why}" if why else draft.convicted[a]
-    draft.tell("health_changed", a, why, p, was=before.word, now=after.word)
+    if p == 0 and after is Health.FAILING and a in draft.confirmed_by:
+        why = f"{draft.confirmed_by[a]}; {why}" if why else draft.confirmed_by[a]
+    draft.add_event("health_changed", a, why, p, was=before.word, now=after.word)
     if p:
         return
     if after is Health.SUSPECT:
-        draft.tell("suspected", a, why)
+        draft.add_event("suspected", a, why)
     elif after is Health.FAILING:
-        draft.tell("confirmed", a, why)
+        draft.add_event("confirmed", a, why)
     elif after is Health.HEALTHY and breached(draft.layout, a, before):
-        draft.tell("recovered", a, "enough clean answers, and the hold is over")
+        draft.add_event("recovered", a, "enough clean answers, and the hold is over")
 
 
 def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
-    """The ledger of an agent that finds its predecessor's steers in place.
+    """The ledger of an agent that adopts an earlier agent's steers.
 
-    Those local paths count as failing from now on: only a full recovery, hold included,
-    brings them back. Anything less would release traffic on the first good answers. Since when
-    they fail is not known: they went bad together only as far as we have just been told of them.
+    Those local paths count as failing from now on: only a full recovery, hold included, brings
+    them back. Anything less would release traffic on the first good answers. `confirmed_at` stays
+    unknown, as they did not fail at the same time just because they were adopted at the same time.
     """
     draft = Draft(ledger, layout, 0.0, now)
     for a in rows:
@@ -135,11 +135,10 @@ def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> 
 
 
 def relapse(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
-    """The ledger after a recovery that live answers have shown to be none.
+    """The ledger after a recovery that live answers have disproved.
 
-    To the bookkeeping this is a further breach, with its longer hold. It is no news: the fault
-    is as old as it was, so nobody else has to be heard before anybody moves; and the live answers
-    have shown it just now.
+    It counts as a further breach, with its longer hold. The fault is as old as before, so no
+    other operators need to be probed before a move. The live answers have shown it just now.
     """
     began = min((ledger.holds[a].since for a in rows if a in ledger.holds), default=now)
     after = adopt(ledger, layout, rows, now)

@@ -1,4 +1,4 @@
-"""Trials: every suspect address is compared with a path that is proven good."""
+"""Trials: every suspect address is compared over a path that is known to be good."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from steering.judge import failed_names
-from steering.judge.backoff import ease, weigh
+from steering.judge.backoff import pair_bad_here, pair_good_here
 from steering.judge.copy_on_write import own
 from steering.judge.dismissed import dismiss
 from steering.judge.edit import Draft
@@ -31,26 +31,26 @@ def pair(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> 
         return
     if here and not there:
         lost = seen[0].verdict is not Verdict.BOGUS
-        draft.trials[a] = weigh(trial, draft.layout, item.at, draft.now, lost=lost)
+        draft.trials[a] = pair_bad_here(trial, draft.layout, item.at, draft.now, lost=lost)
     else:
         after = trial.pair(bad_here=here, bad_there=there)
-        draft.trials[a] = after if here else ease(after, draft.layout, item.at)
+        draft.trials[a] = after if here else pair_good_here(after, draft.layout, item.at)
 
 
 def bad(draft: Draft, a: int, p: int, seen: Observation | None) -> bool | None:
-    """Whether an answer is bad; None: it says nothing."""
+    """Whether an answer is bad; None: it is no evidence."""
     verdict = Verdict.NOTHING if seen is None else seen.verdict
     if verdict is Verdict.NOTHING:
         return None
     if verdict is Verdict.GOOD:
         return False
-    # A failure that the policy does not count is no good answer either: a planted name refused
-    # over the candidate's path would be bad here and good there.
+    # A failure that the policy does not count is no good answer either. Otherwise a planted name
+    # that is refused over the candidate's path would count as bad here and good there.
     if not draft.layout.acts_on[CLASSES.index(verdict), a]:
         return None
-    # A packet lost here and there is no fault: at a loss of 3 % over one path alone, 256
-    # pairs would reach +12 in 8 % of all trials. The second in a row counts, so that it
-    # takes a quarter of all answers: what fills these classes' buckets, too.
+    # Single lost packets are no fault: at a loss of 3 % over one path alone, 256 pairs would
+    # reach +12 in 8 % of all trials. Only the second in a row counts. So it takes a loss of a
+    # quarter of all answers, as it does to fill these classes' buckets.
     if verdict is not Verdict.BOGUS and draft.book.run[a, p] > 0:
         return None
     return True
@@ -73,7 +73,7 @@ def try_suspects(draft: Draft) -> None:
         if trial is not None and trial.result is not Confirmation.OPEN:
             _conclude(draft, a, trial)
         elif trial is None or draft.was.health[a, trial.candidate] != Health.HEALTHY:
-            # A bad answer or two there is what the pairs are for; a bad path is no candidate.
+            # Single bad answers there are what the pairs measure; a bad path is no candidate.
             draft.trials.pop(a, None)
             columns = np.flatnonzero(fit[a]).tolist()
             if columns:
@@ -86,15 +86,15 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     if trial.result is Confirmation.CONFIRMED:
         draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
         there = draft.layout.paths[trial.candidate]
-        draft.convicted[a] = (
+        draft.confirmed_by[a] = (
             f"bad here and good over {there}: {trial.score:+d} after {trial.pairs} pairs"
         )
-        # By names asked again alone, which are in no share, it may have failed so often.
+        # Names asked again may have failed this often; no share counts them.
         own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], CONFIRM_AT / trial.pairs)
         return
     dismiss(
         draft,
         a,
-        f"{trial.pairs} pairs over local and {draft.layout.paths[trial.candidate]} differ by "
-        f"{trial.score}: the fault is not of this path",
+        f"after {trial.pairs} pairs local and {draft.layout.paths[trial.candidate]} answer alike "
+        f"(score {trial.score:+d}): the fault is not of the local path",
     )

@@ -1,6 +1,7 @@
-"""One turn of judging: count what came in, run the detectors, and settle each key's health.
+"""One turn of judging: count the new answers, run the detectors, set each key's health.
 
-Keys that saw nothing cost nothing but their share of a few array operations.
+A key is one address over one path. Keys without news cost only their share of a few array
+operations.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from steering.layout import Layout
 from steering.model import Event, Facts, Instant
 
 
-def post(
+def judge(
     ledger: Ledger, layout: Layout, facts: Facts, now: Instant, away: Mask | None = None
 ) -> tuple[Ledger, tuple[Event, ...]]:
-    """The ledger with one turn's facts in it; the events say what became of whom.
+    """The ledger with one turn's facts in it, and the events of what changed.
 
     Args:
-        ledger: as the turn before left it.
+        ledger: of the turn before.
         layout: the rows and columns.
-        facts: this turn's.
+        facts: of this turn.
         now: this instant.
-        away: (A,) addresses that have left the local path, which returns to them by a recovery
-            alone; all, if left out.
+        away: (A,) addresses that have left the local path and return only by a recovery; all, if
+            left out.
     """
     draft = Draft(ledger, layout, facts.wall, now, away)
     back_off(draft, facts.rounds, facts.installed)
-    if not facts.off:  # then our mark leads nowhere
+    if not facts.off:  # while off there are no rules for marks
         control(draft, facts.rounds, facts.installed)
     count(draft, facts.rounds)
     count_forwarded(draft, facts.passed, facts.forwarded, facts.installed)

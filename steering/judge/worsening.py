@@ -1,7 +1,7 @@
-"""When did a local path get clearly worse than it had been, and does it still fail?
+"""When a local path became clearly worse, and whether it still fails.
 
-What is bad for an hour may become worse by a fault of our own: `common_cause` needs to know which
-addresses changed within the same minute, whatever their state was before.
+A path that was bad for an hour may become worse by a fault of this host. `common_cause` needs the
+addresses that changed within the same minute, whatever their state was before.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from steering.judge.edit import Draft
 from steering.judge.probe_columns import BOGUS, CLASS_OF, GOOD, Answers, Counts
 
 ANSWERS = 16
-"""The quick share is of about so many answers."""
+"""The quick share is over about so many answers."""
 LASTS = 600.0
-"""Who got worse does so again only so many seconds later: who comes and goes would else be found to
-have gone bad together with whoever does."""
+"""A path becomes worse again only after so many seconds. Otherwise an intermittent fault would seem
+to begin together with any other."""
 MET = 3
-"""Good answers in a row before anything is said to be usual: what an agent finds bad as it starts
-has not got worse."""
+"""Good answers in a row before there is a usual level: a path that was bad when the agent started
+has not become worse."""
 STEP = 0.35
-"""A rise of the quick share by so much is none of chance: four standard deviations or more."""
+"""A rise of the quick share by so much is not chance: four standard deviations or more."""
 
 
 def count_worse(draft: Draft, wave: Answers, run: Counts) -> None:
@@ -29,7 +29,7 @@ def count_worse(draft: Draft, wave: Answers, run: Counts) -> None:
 
     Args:
         draft: the ledger being written.
-        wave: answers that say something.
+        wave: answers that were judged.
         run: good answers in a row before each of them.
     """
     book, now = draft.book, draft.now

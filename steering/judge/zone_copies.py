@@ -1,7 +1,7 @@
 """Which copy of each zone every path shows: its serial, and when its signatures end.
 
-Only what signatures prove is news that others can be late against: a liar's serial would
-make everybody else look outdated.
+A path is late only against serials with a good signature: a forged serial would make all other
+paths look outdated.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ HISTORY = 64
 WINDOW_ROUNDS = 60
 """The shortest life is taken over the last one to two windows of this many slow rounds."""
 SAMPLES = 5
-"""Answers needed on a path before its shortest lifetime is worth comparing."""
+"""Answers needed on a path before its shortest lifetime is compared."""
 TRUST_AHEAD: Seconds = 86_400.0
-"""An epoch serial further in the future than this is a mistake, not news."""
+"""An epoch serial further in the future than this is an error, and ignored."""
 _HALF = 0x80000000
 _MASK = 0xFFFFFFFF
 
@@ -40,7 +40,7 @@ def newer(a: int, b: int) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Copies:
-    """What each path shows of each zone; Z is the zone's place in its policy."""
+    """What each path shows of each zone; Z is the zone's index in its policy."""
 
     serial: NDArray[np.int64]
     """(Z, A, P), -1 where unknown."""
@@ -76,7 +76,7 @@ class Copies:
         return now - self.window >= WINDOW_ROUNDS * layout.interval
 
     def editable(self, layout: Layout, now: Instant) -> Copies:
-        """Another one to write to until the turn is over; its window is a new one if due."""
+        """A copy to write to in this turn; a new window begins if it is due."""
         made = fork(self)
         put(made, "news", dict(self.news))
         if self.aged(layout, now):
@@ -87,18 +87,18 @@ class Copies:
         return made
 
     def forget(self, a: int, p: int) -> None:
-        """Another instance answers now: what the last one showed says nothing of it."""
+        """Drop what was seen on a path, as another instance answers now."""
         own(self, "serial")[:, a, p] = -1
         own(self, "overtaken")[:, a, p] = np.nan
         self.forget_life(a, p)
 
     def forget_life(self, a: int, p: int) -> None:
-        """Drop the expirations seen; the windows remember those of a copy since replaced."""
+        """Drop the expirations seen, as the windows have those of a copy that was replaced."""
         own(self, "soonest")[:, :, a, p] = np.nan
         own(self, "samples")[:, :, a, p] = 0
 
     def see_expiries(self, keys: tuple[Counts, Counts, Counts], expires: Floats) -> None:
-        """Answers for distinct `keys` = (z, a, p): when their soonest proven signatures end."""
+        """Note answers for distinct `keys` = (z, a, p): when their first signatures expire."""
         where = (0, *keys)
         known = self.soonest[where]
         sooner = ~(known <= expires)
@@ -116,7 +116,7 @@ class Copies:
         wall: WallTime,
         now: Instant,
     ) -> None:
-        """One SOA serial for `key` = (z, a, p); `proven`: its signature is good."""
+        """Note one SOA serial for `key` = (z, a, p); `proven`: its signature is good."""
         z, a, _ = key
         if proven:
             self.learn(layout, (z, a), serial, wall=wall, now=now)
@@ -124,14 +124,14 @@ class Copies:
             return  # as late as it was
         news = self.news.get((z, int(layout.upstream_of[a])), ())
         own(self, "serial")[key] = serial
-        # The history is in RFC 1982 order, so the first newer one is what overtook this copy.
+        # The history is in RFC 1982 order: this copy is late since the first newer serial.
         overtook = next((at for known, at in news if newer(known, serial)), None)
         own(self, "overtaken")[key] = np.nan if overtook is None else overtook
 
     def learn(
         self, layout: Layout, of: tuple[int, int], serial: int, *, wall: WallTime, now: Instant
     ) -> None:
-        """There is such a serial of the zone `of` = (z, a), whoever showed it: it was signed."""
+        """Note a signed serial of the zone `of` = (z, a), whichever path showed it."""
         (z, a), u = of, int(layout.upstream_of[of[1]])
         news = self.news.get((z, u), ())
         if layout.epoch[a] and serial > wall + TRUST_AHEAD:
@@ -162,7 +162,7 @@ class Copies:
         return np.asarray(np.fmax.reduce(self.zone_lag(layout, now, rows), axis=0))
 
     def zone_age(self, layout: Layout, wall: WallTime, rows: Rows = ALL) -> Floats:
-        """(Z, rows, P) seconds since the edit shown, of zones whose serial tells; else NaN."""
+        """(Z, rows, P) seconds since the edit shown, if the serial is a time; else NaN."""
         serial = self.serial[:, rows]
         return np.where((serial >= 0) & layout.epoch[rows, None], wall - serial, np.nan)
 
@@ -175,6 +175,6 @@ class Copies:
         return np.asarray(np.fmin.reduce(self.zone_life(wall, rows), axis=0))
 
     def comparable_life(self, wall: WallTime, rows: Rows = ALL) -> Floats:
-        """Like `zone_life`; NaN where too few answers were seen for it to mean something."""
+        """Like `zone_life`; NaN where too few answers were seen to compare it."""
         enough = self.samples[:, :, rows].sum(axis=0) >= SAMPLES
         return np.where(enough, self.zone_life(wall, rows), np.nan)

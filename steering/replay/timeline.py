@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
-from steering.rehearsed_events import told as named
+from steering.rehearsed_events import event_name
 from steering.replay.incidents import STAGES, Incident
 from steering.report.log import sentence, timestamp
 from steering.report.terminal import WIDTH
@@ -63,7 +63,7 @@ def incident_lines(incidents: Sequence[Incident], most: int = 20) -> Iterator[st
         yield f"{incident.upstream}: {what} {since.replace('T', ' ')}"
         for stage in STAGES:
             if stage in incident.first:
-                name = named(stage, acts=incident.carried_out)
+                name = event_name(stage, acts=incident.carried_out)
                 first, last = incident.first[stage], incident.last[stage]
                 begun, done = duration(first - incident.start), duration(last - incident.start)
                 until = f" to {done}" if done != begun else ""

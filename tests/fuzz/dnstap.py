@@ -305,9 +305,9 @@ class Tallies(Driver):
 
     def _begin(self) -> None:
         self._now = 0.0
-        self._ears = DnstapSource(cast("Layout", _Layout()), [], self._look)
-        self._ears.hear({}, 0.0)
-        tap = self._ears.tap
+        self._source = DnstapSource(cast("Layout", _Layout()), [], self._look)
+        self._source.evidence({}, 0.0)
+        tap = self._source.reader
         tap._poll.close()  # there is no reader, and no socket
         tap._poll = cast("select.epoll", self._pipe)
         tap._control = cast("socket.socket", self._pipe)
@@ -325,12 +325,12 @@ class Tallies(Driver):
     def take(self, message: bytes) -> None:
         self._pipe.came = message
         self._now += 1.0
-        self._ears.listen(self._now)
-        for heard in self._ears.hear({}, self._now):
+        self._source.read(self._now)
+        for heard in self._source.evidence({}, self._now):
             _HEARD.write(heard)
-        self._ears.hearing()
-        self._ears.troubles(self._now)
-        if self._ears.tap._messages._buffer or self._now > 500.0:
+        self._source.status()
+        self._source.problem(self._now)
+        if self._source.reader._messages._buffer or self._now > 500.0:
             self._begin()
 
 

@@ -246,13 +246,13 @@ class InForce(_File):
 
     def written(self) -> Sequence[bytes]:
         version = Version.of(setup(self.place, policy(letters=1)), (("steering.yaml", 1, 2, 3),))
-        in_force.leave(self.place, version)
+        in_force.save(self.place, version)
         written = (self.place / "in-force").read_bytes()
         return [written.replace(str(self.place).encode(), b"/etc/steering")]
 
     def read(self, message: bytes) -> None:
         self.put("in-force", message)
-        in_force._left(self.place)
+        in_force._saved(self.place)
 
     def message(self, draw: random.Random) -> bytes:
         value = json.loads(self._bases[0])

@@ -18,7 +18,7 @@ from steering.act.kernel.foreign_rules import foreign_rule_from
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import GETRULE, rules_of
 from steering.act.preflight import Blame, preflight
-from steering.agent import kernel_paths as looking
+from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import KernelPaths
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Round
 
@@ -107,7 +107,7 @@ def test_a_rule_for_the_source_that_resolvers_have_takes_them_past_the_steers(
         "(5355 or more)",
     )
     assert ways.installed() == {IPV6[0]: "pao"}
-    assert ways.past() == set(IPV4)
+    assert ways.past_steers() == set(IPV4)
     assert "questions through fra, pao" in ways.bypassed  # where they have the same source
     run("ip rule del pref 100")
     assert look(ways).bypassed == ""
@@ -165,8 +165,8 @@ def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: KernelPaths, 
     assert ways.leads(LOCAL, IPV4[0])  # the local path is what the host's own rules make it
     now = time.monotonic()
     assert ways.unasked(now) == ""
-    said = ways.unasked(now + looking.UNASKED)
-    assert "no site can be asked over ipv4" in said
+    said = ways.unasked(now + kernel_paths_module.UNPROBED)
+    assert "no site can be probed over ipv4" in said
     assert f"pao, fra: the rule `100: from all ipproto {kind} dport 53 lookup 78`" in said
 
 
@@ -201,7 +201,7 @@ def test_looking_up_the_main_table_first_but_for_its_default_is_harmless(ways: K
     assert look(ways).bypassed == ""
     run(f"ip route add {IPV4[0]} via 10.255.0.9")
     only(look(ways), "`90: from all lookup main suppress_prefixlength 0`", IPV4[0])
-    assert ways.past() == {IPV4[0]}
+    assert ways.past_steers() == {IPV4[0]}
     assert ways.installed() == {IPV6[0]: "pao"}
 
 
@@ -271,7 +271,7 @@ def test_what_may_be_a_resolvers_is_said_and_holds_nothing_back(
     run(f"ip rule add pref 100 {rule}")
     only(look(ways), f"packets {of} bypass the steers: if resolvers send such packets")
     assert ways.installed() == PLAN
-    assert ways.past() == set()
+    assert ways.past_steers() == set()
 
 
 def test_what_was_asked_while_one_address_was_caught_does_not_count(ways: KernelPaths) -> None:

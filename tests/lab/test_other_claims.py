@@ -16,7 +16,7 @@ from steering.act.kernel.claim import Claim
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch
-from steering.agent import actuators as handling
+from steering.agent import actuators as actuators_module
 from steering.agent.actuators import Actuators
 from steering.config import Config, check
 from steering.config.yaml_file import parse
@@ -49,7 +49,7 @@ class Killed(Exception):  # noqa: N818
     """What a kill -9 is to the process that it ends."""
 
 
-class Watchman:
+class FakeGuard:
     """A guard that is there. What it would do is tried apart from it."""
 
     def __init__(self, **_where: object) -> None: ...
@@ -93,7 +93,7 @@ def _sent(
 def fate(monkeypatch: pytest.MonkeyPatch) -> Fate:
     made = Fate()
     monkeypatch.setattr(KernelActuator, "_send", partialmethod(_sent, made))
-    monkeypatch.setattr(handling, "GuardClient", Watchman)
+    monkeypatch.setattr(actuators_module, "GuardClient", FakeGuard)
     return made
 
 
@@ -143,7 +143,7 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
 ) -> None:
     for lives in range(200):
         actuators = served(config)
-        actuators.serve(config, actuators.successor(other), WATCHED)
+        actuators.reconfigure(config, actuators.actuator_for(other), WATCHED)
         fate.lives, killed = lives, False
         try:
             for _ in range(3):
@@ -160,7 +160,7 @@ def test_dying_after_any_message_keeps_the_detour_and_leaves_nothing_to_nobody(
             turn(successor)
             turn(successor)
             assert takes_the_detour()
-            assert successor.former == ()
+            assert successor.former_claims == ()
             successor.close()
         take_back(config)
         assert ours() == [], f"after {lives} messages"
@@ -178,14 +178,14 @@ def test_where_both_claims_want_the_same_route_it_is_not_touched(
 ) -> None:
     actuators = served(config)
     with Monitor() as monitor:
-        actuators.serve(config, actuators.successor(OTHERS[name]), WATCHED)
+        actuators.reconfigure(config, actuators.actuator_for(OTHERS[name]), WATCHED)
         for _ in range(3):
             turn(actuators)
         monitor.catch_up()
         steers = [line for line in monitor.heard() if " table 5353 " in line and "via" in line]
-    assert actuators.former == ()
+    assert actuators.former_claims == ()
     assert not [line for line in steers if any(f"{a} " in line for a in PLAN)]
-    assert not actuators.troubles or name == "one site more"  # lax is on no link of ours
+    assert not actuators.problems or name == "one site more"  # lax is on no link of ours
     actuators.close()
     take_back(config)
 
@@ -195,7 +195,7 @@ def test_a_lease_that_cannot_be_written_takes_up_no_other_claim(
 ) -> None:
     actuators = served(config)
     before = run("ip -d route show table all proto 53")
-    actuators.serve(config, actuators.successor(OTHERS["table"]), WATCHED)
+    actuators.reconfigure(config, actuators.actuator_for(OTHERS["table"]), WATCHED)
 
     def full(*_: object, **_named: object) -> None:
         raise OSError(28, "No space left on device")
@@ -203,12 +203,12 @@ def test_a_lease_that_cannot_be_written_takes_up_no_other_claim(
     monkeypatch.setattr(Lease, "renew", full)
     turn(actuators)
     assert run("ip -d route show table all proto 53") == before
-    assert "No space left" in actuators.troubles[0]
+    assert "No space left" in actuators.problems[0]
     monkeypatch.undo()
-    monkeypatch.setattr(handling, "GuardClient", Watchman)
+    monkeypatch.setattr(actuators_module, "GuardClient", FakeGuard)
     turn(actuators)
     turn(actuators)
-    assert actuators.former == ()
+    assert actuators.former_claims == ()
     assert takes_the_detour()
     actuators.close()
     take_back(config)

@@ -48,7 +48,7 @@ def test_a_rule_of_somebody_else_ends_no_steer_and_makes_none_count() -> None:
         assert "wanted `act.kernel.priority: 5268` or less" in said
         assert said in stage.scene.steering("check")
         stage.await_alarm("unasked")
-        assert "no site can be asked over ipv4" in because(stage, "unasked")
+        assert "no site can be probed over ipv4" in because(stage, "unasked")
 
         tailscale(stage, "del")
         stage.await_alarm("bypassed", "unasked", there=False)

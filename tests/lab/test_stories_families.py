@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, slack
 
-from steering.agent.kernel_paths import UNASKED
+from steering.agent.kernel_paths import UNPROBED
 from steering.lab.sandbox import poll
 from steering.lab.scene import seconds
 from steering.model import LOCAL, Family, Seconds
@@ -65,7 +65,7 @@ def test_a_family_that_is_lost_is_one_word_and_moves_nothing(
         kernel, before = Kernel(stage), len(stage.listen())
         mend = lose(stage)
         stage.await_alarm("self")
-        assert poll(lambda: _lasts_alone(stage, "self") > UNASKED + 2, timeout=PATIENCE, every=0.2)
+        assert poll(lambda: _lasts_alone(stage, "self") > UNPROBED + 2, timeout=PATIENCE, every=0.2)
         assert _healths(stage, Family.IPV4) == {"healthy"}
         (alarm,) = stage.status()["alarms"]
         assert "no probe gets out over the local path (ipv6)" in alarm["because"]
@@ -144,7 +144,7 @@ def test_a_host_without_a_family_is_well_although_its_sites_have_it(lacking: Fam
 
         def well() -> bool:
             assert stage.alarms() == set(), stage.story()
-            return time.monotonic() - began > UNASKED + 3
+            return time.monotonic() - began > UNPROBED + 3
 
         assert poll(well, timeout=PATIENCE, every=0.2)
         said = " ".join(stage.scene.steering("status").split())

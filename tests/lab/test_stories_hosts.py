@@ -65,7 +65,7 @@ def test_where_no_lease_can_be_had_the_agent_says_so_and_ends() -> None:
         before = everything(stage)
         agent = stage.scene.start_agent(ready=False)
         assert agent.wait(PATIENCE) == 1
-        assert "no lease or no guard can be had" in agent.tail()
+        assert "can't get a lease or a guard" in agent.tail()
         assert "Traceback" not in agent.tail()
         assert everything(stage) == before
 

@@ -30,7 +30,7 @@ import rollovers
 from rollovers import State, steps
 from stage import Stage, on_stage
 
-from steering.agent.own_alarms import keys_trouble
+from steering.agent.own_alarms import keys_problem
 from steering.decide.remedies import KEYS
 from steering.lab.sandbox import find, poll
 from steering.lab.zone import Keys as Signers
@@ -461,7 +461,7 @@ def test_a_server_with_other_keys_is_bad_where_its_clients_get_nothing(
     assert tag == dns.dnssec.key_id(pool.dnskey("z13x"))
     later = time.monotonic() + LASTS
     store._monotonic = lambda: later
-    text = keys_trouble(store)
+    text = keys_problem(store)
     assert text.startswith("foreign.: not all servers show the zone's keys, ")
     names = sorted(
         f"{dns.dnssec.key_id(pool.dnskey(name))} ({role}, algorithm 13)"

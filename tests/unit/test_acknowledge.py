@@ -131,11 +131,11 @@ def test_what_is_spent_is_so_for_the_next_agent_too(tmp_path: Path) -> None:
     words = (seen("reach"),)
     restart_state = RestartState(tmp_path)
     state = Simulation(setup(tmp_path), lambda ask: GOOD).state  # noqa: ARG005
-    restart_state.keep(state)
-    assert restart_state.settle(10.0)
+    restart_state.save(state)
+    assert restart_state.flush(10.0)
     assert not (tmp_path / "memory.json").exists()
-    restart_state.keep(state, spent=frozenset({fingerprint(words[0])}))
-    assert restart_state.settle(10.0)
+    restart_state.save(state, spent=frozenset({fingerprint(words[0])}))
+    assert restart_state.flush(10.0)
     memory = RestartState(tmp_path).memory
     assert memory is not None
     desk = Desk(tmp_path)

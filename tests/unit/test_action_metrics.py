@@ -22,7 +22,7 @@ def test_detection_took_from_the_first_bad_answer_to_the_route(tmp_path: Path) -
     ((address, site), *_) = sim.installed.items()
     done = Done(action=ChangeKind.ADD, address=address, site=site, seconds=0.01)
     meters = Meters()
-    count(meters, Acted(results=(done,)), sim.state, sim.now, by_kernel=True)
+    count(meters, Acted(by_kernel=(done,)), sim.state, sim.now, by_kernel=True)
     (metric,) = meters.detection_seconds.collect()
     told = {sample.name.rsplit("_", 1)[1]: sample.value for sample in metric.samples}
     assert told["count"] == 1
@@ -36,7 +36,7 @@ def test_each_action_is_counted_by_who_did_it_and_what_became_of_it(tmp_path: Pa
     refused = Refused(action=ChangeKind.ADD, address=address, site="pao", because="no route")
     gone = Done(action=ChangeKind.REMOVE, address=address, site=None, seconds=0.02)
     meters = Meters()
-    acted = Acted(results=(done, done, refused), told=(gone,))
+    acted = Acted(by_kernel=(done, done, refused), by_bgp=(gone,))
     count(meters, acted, sim.state, sim.now, by_kernel=True)
     (metric,) = meters.actions.collect()
     counted = {

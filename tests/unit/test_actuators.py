@@ -1,4 +1,4 @@
-"""The hands: nothing is installed or renewed without a lease and a guard that would end it."""
+"""The actuators: nothing is installed or renewed without a lease and a guard that would end it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from steering.act.lease import Lease
 from steering.act.lease_renewal import LeaseRenewal
 from steering.act.off_switch import OffSwitch
 from steering.act.other_guards import OtherGuard
-from steering.agent import actuators as handling
-from steering.agent.actuators import TRIAL, UNGUARDED, Actuators
+from steering.agent import actuators as actuators_module
+from steering.agent.actuators import UNGUARDED, UNRENEWED, Actuators
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse
 from steering.model import Instant, Seconds
@@ -29,7 +29,7 @@ ADDRESS = "192.0.2.53"
 PLAN = {ADDRESS: "pao"}
 
 
-class Watchman:
+class FakeGuard:
     """A guard that is there or not, as the test says."""
 
     present = True
@@ -46,14 +46,14 @@ class Watchman:
             raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
 
 
-class Sole:
+class FakeExclusive:
     """Nobody else acts on this host, and who died holds nothing."""
 
     notices = ()
 
     def hold(self, runtime: Path, table: int) -> None: ...
 
-    def leave_all_but(self, tables: Collection[int]) -> None: ...
+    def release_all_but(self, tables: Collection[int]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -81,7 +81,7 @@ class Kernel(FakeActuator):
 
 
 class Clock:
-    """The two clocks of the hands, which the test moves on together."""
+    """The two clocks of the actuators, which the test moves on together."""
 
     now: Instant = 1000.0
 
@@ -95,37 +95,37 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(handling, "time", made)
-    monkeypatch.setattr(handling, "boot_time", made.monotonic)
+    monkeypatch.setattr(actuators_module, "time", made)
+    monkeypatch.setattr(actuators_module, "boot_time", made.monotonic)
     for module in (leasing, lease_renewal, guard_client):
         monkeypatch.setattr(module, "boot_time", made.monotonic)
     return made
 
 
-def hands_config(tmp_path: Path) -> Config:
-    """All that hands go by, in one directory."""
+def actuators_config(tmp_path: Path) -> Config:
+    """A configuration for actuators, in one directory."""
     read = check(Config, parse(CONFIG, tmp_path / "steering.yaml"))
     return read.model_copy(update={"runtime": tmp_path, "state": tmp_path})
 
 
 Make = Callable[[Seconds], Actuators]
-"""The hands of another agent, for a lease of this length."""
+"""The actuators of another agent, for a lease of this length."""
 
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Make:
-    monkeypatch.setattr(handling, "KernelActuator", Kernel)
-    monkeypatch.setattr(handling, "leftovers", lambda *_, **_named: ())
-    monkeypatch.setattr(handling, "other_guards", lambda *_: ())
+    monkeypatch.setattr(actuators_module, "KernelActuator", Kernel)
+    monkeypatch.setattr(actuators_module, "leftovers", lambda *_, **_named: ())
+    monkeypatch.setattr(actuators_module, "other_guards", lambda *_: ())
     monkeypatch.setattr(
         lease_renewal.LeaseRenewal, "_run", lambda _renewal: None
     )  # its clock is another
-    monkeypatch.setattr(handling, "GuardClient", Watchman)
-    monkeypatch.setattr(handling, "Exclusive", Sole)
-    monkeypatch.setattr(Watchman, "present", True)
+    monkeypatch.setattr(actuators_module, "GuardClient", FakeGuard)
+    monkeypatch.setattr(actuators_module, "Exclusive", FakeExclusive)
+    monkeypatch.setattr(FakeGuard, "present", True)
 
     def made(lease: Seconds) -> Actuators:
-        config = hands_config(tmp_path).model_copy(update={"lease": lease})
+        config = actuators_config(tmp_path).model_copy(update={"lease": lease})
         return Actuators(config, CLAIM, OffSwitch(state=tmp_path, runtime=tmp_path), {ADDRESS})
 
     return made
@@ -155,7 +155,7 @@ def deadline(tmp_path: Path) -> Seconds:
 def test_waiting_for_a_guard_costs_no_short_lease(
     make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Watchman, "present", lambda _self: False)
+    monkeypatch.setattr(FakeGuard, "present", lambda _self: False)
     for lease, at_most in ((2.0, 0.7), (60.0, UNGUARDED + 0.1)):
         began = clock.now
         make(lease).wait()
@@ -169,10 +169,10 @@ def test_a_kernel_that_cannot_be_read_is_told_and_tried_again_at_once(
     kernel = kernel_of(actuators)
     kernel.failing = OSError(errno.ENOBUFS, "No buffer space available")
     assert not act(actuators, clock, off=off)
-    assert "No buffer space" in actuators.troubles[0]
+    assert "No buffer space" in actuators.problems[0]
     kernel.failing = None
     assert act(actuators, clock, after=0.01, off=off), "without waiting for a change or a second"
-    assert not actuators.troubles
+    assert not actuators.problems
     assert kernel.installed() == ({} if off else PLAN)
 
 
@@ -187,13 +187,13 @@ def test_without_a_guard_the_lease_is_renewed_no_longer_than_a_guard_takes_to_st
 
     monkeypatch.setattr(Lease, "renew", renew)
     assert act(actuators, clock)
-    Watchman.present = False
+    FakeGuard.present = False
     began = clock.now
     for _ in range(30):
         assert not act(actuators, clock, after=0.5), "nothing is touched without a guard"
     assert renewed[-1] <= began + UNGUARDED
-    assert "guard" in actuators.troubles[0]
-    Watchman.present = True
+    assert "guard" in actuators.problems[0]
+    FakeGuard.present = True
     assert act(actuators, clock)
     assert renewed[-1] == clock.now
 
@@ -238,16 +238,16 @@ def test_what_a_lost_lease_left_goes_before_anything_is_installed(
     assert actuators.lost_lease() == "no turn for longer than the lease"
     assert not act(actuators, clock)
     assert actuators.removal_pending
-    assert "lost lease" in actuators.troubles[0]
+    assert "an expired lease" in actuators.problems[0]
     kernel.failing = None
-    Watchman.present = False  # nor does it take a guard to take back
+    FakeGuard.present = False  # nor does it take a guard to take back
     act(actuators, clock)
     assert not actuators.removal_pending
     assert not kernel.installed()
 
 
 @pytest.mark.parametrize("length", [2.0, 10.0, 60.0, 3600.0])
-def test_agents_that_die_young_keep_nothing_for_longer_than_one_lease(
+def test_agents_that_crash_after_the_start_keep_nothing_for_longer_than_one_lease(
     make: Make, clock: Clock, tmp_path: Path, length: Seconds
 ) -> None:
     worked = make(length)
@@ -256,12 +256,12 @@ def test_agents_that_die_young_keep_nothing_for_longer_than_one_lease(
     act(worked, clock, after=length)
     ends = deadline(tmp_path)
     assert ends == clock.now + length
-    life = min(TRIAL, length / 4) * 0.9
+    life = min(UNRENEWED, length / 4) * 0.9
     while clock.now < ends:
-        young = make(length)
-        young.adopt()
-        act(young, clock, after=life / 2)
-        act(young, clock, after=life / 2)
+        starting = make(length)
+        starting.adopt()
+        act(starting, clock, after=life / 2)
+        act(starting, clock, after=life / 2)
         assert deadline(tmp_path) == ends
 
 
@@ -302,12 +302,12 @@ def test_a_shorter_lease_than_the_one_that_was_found_is_no_longer_than_it_says(
     assert deadline(tmp_path) == clock.now + 10.0
 
 
-def test_what_acts_from_a_change_of_files_on_is_not_young(
+def test_what_acts_from_a_change_of_files_on_renews_its_lease_at_once(
     make: Make, clock: Clock, tmp_path: Path
 ) -> None:
     act(make(60.0), clock)
     clock.now += 58.0
-    make(60.0).adopt(young=False)
+    make(60.0).adopt(starting=False)
     assert deadline(tmp_path) == clock.now + 60.0
 
 
@@ -318,29 +318,29 @@ def test_without_a_guard_no_lease_is_renewed_at_the_start(
     ends = deadline(tmp_path)
     clock.now += 1.0
     actuators = make(60.0)
-    Watchman.present = False
-    for young in (True, False):
+    FakeGuard.present = False
+    for starting in (True, False):
         with pytest.raises(OSError, match="unavailable"):
-            actuators.adopt(young=young)
+            actuators.adopt(starting=starting)
         assert deadline(tmp_path) == ends
 
 
-def test_hands_that_rehearse_put_in_no_steer_whatever_plan_they_are_given(
+def test_in_rehearse_no_steer_is_installed_whatever_the_plan(
     make: Make, clock: Clock, tmp_path: Path
 ) -> None:
     actuators = make(60.0)
     assert act(actuators, clock)
-    kernel, config = kernel_of(actuators), hands_config(tmp_path)
+    kernel, config = kernel_of(actuators), actuators_config(tmp_path)
     assert (kernel.installed(), kernel.steering) == (PLAN, True)
     for mode, there in ((Mode.REHEARSE, {}), (Mode.ENFORCE, PLAN)):
-        actuators.serve(config.model_copy(update={"mode": mode}), actuators.kernel, {ADDRESS})
+        actuators.reconfigure(config.model_copy(update={"mode": mode}), actuators.kernel, {ADDRESS})
         assert act(actuators, clock)
         assert kernel_of(actuators) is kernel
         assert (kernel.installed(), kernel.steering) == (there, mode is Mode.ENFORCE)
         assert deadline(tmp_path) == clock.now + 60.0, "under a lease all the while"
 
 
-def test_hands_that_are_closed_renew_no_lease(
+def test_closed_actuators_renew_no_lease(
     make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     renewing: list[LeaseRenewal] = []
@@ -360,14 +360,14 @@ def test_every_guard_that_covers_the_same_is_ended_once_ours_is_there(
 ) -> None:
     others = [OtherGuard(pid=pid, runtime=Path(f"/run/{pid}"), lease=None) for pid in (71, 72, 73)]
     ended: list[OtherGuard] = []
-    monkeypatch.setattr(handling, "other_guards", lambda *_: tuple(others))
-    monkeypatch.setattr(handling, "end", ended.append)
+    monkeypatch.setattr(actuators_module, "other_guards", lambda *_: tuple(others))
+    monkeypatch.setattr(actuators_module, "end", ended.append)
     actuators = make(60.0)
     actuators.adopt()
-    Watchman.present = False
+    FakeGuard.present = False
     act(actuators, clock)
     assert ended == [], "until then they are all that would end the lease"
-    Watchman.present = True
+    FakeGuard.present = True
     act(actuators, clock)
     act(actuators, clock)
     assert ended == others

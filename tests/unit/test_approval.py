@@ -1,4 +1,4 @@
-"""A reload that is held passes by a word for exactly those files, and for no others."""
+"""A held change is approved for exactly those files, and for no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_word_is_for_the_files_as_they_were_when_it_was_given(config: Path) -> None:
+def test_an_approval_is_for_the_files_as_they_were_then(config: Path) -> None:
     runtime, shown = config.parent, fingerprint(config)
     assert not approval.accepted(runtime, shown)
     approval.accept(runtime, shown)
@@ -29,36 +29,36 @@ def test_a_word_is_for_the_files_as_they_were_when_it_was_given(config: Path) ->
     assert not approval.accepted(runtime, fingerprint(config))
 
 
-def test_a_word_serves_once(config: Path) -> None:
+def test_an_approval_is_used_once(config: Path) -> None:
     runtime, shown = config.parent, fingerprint(config)
     approval.accept(runtime, shown)
-    approval.settle(runtime, fingerprint(config.with_name("other.yaml")))
+    approval.clear(runtime, fingerprint(config.with_name("other.yaml")))
     assert approval.accepted(runtime, shown), "that of others is not used up"
-    approval.settle(runtime, shown)
+    approval.clear(runtime, shown)
     assert not approval.accepted(runtime, shown)
-    approval.settle(runtime)
+    approval.clear(runtime)
 
 
-def test_that_files_are_whole_lets_nothing_pass(config: Path) -> None:
+def test_whole_files_are_not_approved(config: Path) -> None:
     runtime, shown = config.parent, fingerprint(config)
     approval.mark_whole(runtime, shown)
     assert approval.whole(runtime, shown)
     assert not approval.accepted(runtime, shown)
-    approval.settle(runtime, shown)
+    approval.clear(runtime, shown)
     assert not approval.whole(runtime, shown)
 
 
-def test_what_waits_is_told_until_it_does_not(tmp_path: Path) -> None:
+def test_what_waits_can_be_read_until_it_is_cleared(tmp_path: Path) -> None:
     assert approval.waiting(tmp_path) is None
     assert approval.waiting(tmp_path / "nowhere") is None
     approval.hold(tmp_path, HELD)
     assert approval.waiting(tmp_path) == HELD
-    approval.settle(tmp_path)
+    approval.clear(tmp_path)
     assert approval.waiting(tmp_path) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff\x00", b"[]", b'{"version": 1}', b"[" * 100000])
-def test_damage_is_no_word_and_holds_nothing(config: Path, damage: bytes) -> None:
+def test_a_damaged_file_approves_nothing_and_holds_nothing(config: Path, damage: bytes) -> None:
     runtime = config.parent
     (runtime / "accepted").write_bytes(damage)
     assert not approval.accepted(runtime, fingerprint(config))

@@ -244,7 +244,7 @@ def test_the_fingerprint_is_for_nobody_else_to_see(runtime: Path) -> None:
 def test_a_speaker_that_would_not_end_is_tried_again_each_turn(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    voice = BgpSpeaker(runtime, may_speak=lambda: True)
+    bgp = BgpSpeaker(runtime, may_speak=lambda: True)
     pid = stand_in(runtime)
 
     def refuse(_runtime: Path, _within: float) -> bool:
@@ -252,15 +252,15 @@ def test_a_speaker_that_would_not_end_is_tried_again_each_turn(
 
     with monkeypatch.context() as patch:
         patch.setattr(process, "end", refuse)
-        voice.adopt(held=True)
-        voice.tell({}, (), tuple, off=False, holding=True)
-        assert voice.troubles == ("it does not end",)
-        assert voice.take_back()
+        bgp.adopt(held=True)
+        bgp.apply({}, (), tuple, off=False, covered=True)
+        assert bgp.problems == ("it does not end",)
+        assert bgp.withdraw()
         assert process.running(runtime) == "f"
-    voice.tell({}, (), tuple, off=False, holding=True)
+    bgp.apply({}, (), tuple, off=False, covered=True)
     assert process.running(runtime) is None
-    assert not voice.troubles
-    assert not voice.take_back()
+    assert not bgp.problems
+    assert not bgp.withdraw()
     os.waitpid(pid, 0)
 
 

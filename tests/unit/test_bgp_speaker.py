@@ -227,17 +227,17 @@ def test_a_socket_that_somebody_removed_is_there_for_the_next_speaker(
 
 def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
     pid = stand_in(runtime)
-    voice = BgpSpeaker(runtime, may_speak=lambda: True)
-    voice.serve(TERMS, LEASE)
-    voice.adopt(held=True)
+    bgp = BgpSpeaker(runtime, may_speak=lambda: True)
+    bgp.configure(TERMS, LEASE)
+    bgp.adopt(held=True)
     took: list[float] = []
     for number in range(5):
         began = time.monotonic()
-        voice.change(replace(TERMS, local_preference=number), LEASE)
+        bgp.change(replace(TERMS, local_preference=number), LEASE)
         took.append(time.monotonic() - began)
     assert process.running(runtime) is not None
     assert statistics.median(took) < AT_MOST
-    voice.close()
+    bgp.close()
     process.end(runtime)
     os.waitpid(pid, 0)
 
@@ -245,27 +245,27 @@ def test_a_hung_speaker_holds_up_no_reload(runtime: Path) -> None:
 def test_a_change_that_fails_ends_no_reload_and_is_tried_again(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    voice = BgpSpeaker(runtime, may_speak=lambda: False)
+    bgp = BgpSpeaker(runtime, may_speak=lambda: False)
 
     def fail(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     def turn() -> None:
-        voice.tell({}, (), tuple, off=False, holding=True)
+        bgp.apply({}, (), tuple, off=False, covered=True)
 
     for terms, what in ((TERMS, "epoll"), (OTHERWISE, "look_around")):
         with monkeypatch.context() as patch:
             patch.setattr(select if what == "epoll" else supervisor, what, fail)
-            voice.change(terms, LEASE)
-            assert "Too many open files" in voice.troubles[0]
+            bgp.change(terms, LEASE)
+            assert "Too many open files" in bgp.problems[0]
             turn()
-            assert "Too many open files" in voice.troubles[0]
+            assert "Too many open files" in bgp.problems[0]
         turn()
-        report = voice.report()
+        report = bgp.status()
         assert report is not None
         assert set(report.sessions) == {peer.address for peer in terms.peers}
-        assert not any("open files" in trouble for trouble in voice.troubles)
-    voice.close()
+        assert not any("open files" in trouble for trouble in bgp.problems)
+    bgp.close()
 
 
 @pytest.mark.parametrize("short", ["patience", "lease"])
@@ -363,19 +363,19 @@ def test_a_speaker_that_is_ended_and_followed_at_once_leaves_no_zombie(
 def test_a_speaker_that_holds_no_lock_yet_does_not_come_up_after_its_end(
     runtime: Path, started: list[int], how: str
 ) -> None:
-    voice = BgpSpeaker(runtime, may_speak=lambda: True)
-    voice.serve(TERMS, LEASE)
+    bgp = BgpSpeaker(runtime, may_speak=lambda: True)
+    bgp.configure(TERMS, LEASE)
     lock = os.open(runtime / process.LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_SH)  # it waits for this, and nobody else sees it
-    voice.tell({}, (), tuple, off=False, holding=True)
+    bgp.apply({}, (), tuple, off=False, covered=True)
     assert there(started[0])
     if how == "off":
-        voice.tell({}, (), tuple, off=True, holding=True)
+        bgp.apply({}, (), tuple, off=True, covered=True)
     elif how == "no bgp":
-        voice.change(None, LEASE)
+        bgp.change(None, LEASE)
     else:
-        voice.take_back()
-    voice.close()
+        bgp.withdraw()
+    bgp.close()
     os.close(lock)
     assert not there(started[0])
 

@@ -14,8 +14,8 @@ from test_kernel_diff import CLAIM
 from steering.act.kernel.bypass import Bypass, Bypasses
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
-from steering.agent import kernel_paths as looking
-from steering.agent.kernel_paths import AT_ONCE, REST, UNASKED, KernelPaths
+from steering.agent import kernel_paths as kernel_paths_module
+from steering.agent.kernel_paths import BATCH, PAUSE_FACTOR, UNPROBED, KernelPaths
 from steering.decide.reasons import because
 from steering.model import (
     LOCAL,
@@ -143,7 +143,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(looking, "time", made)
+    monkeypatch.setattr(kernel_paths_module, "time", made)
     return made
 
 
@@ -196,7 +196,7 @@ def test_what_takes_long_to_look_up_is_looked_up_less_often(
         clock.now += 1.0
         ways.changed()
     assert kernel.looks == 40
-    assert 3 <= kernel.reads <= 40 / (REST * 0.5) + 1
+    assert 3 <= kernel.reads <= 40 / (PAUSE_FACTOR * 0.5) + 1
 
 
 def test_rules_that_cannot_be_read_end_nothing(clock: Clock) -> None:
@@ -230,8 +230,8 @@ def test_a_site_is_not_asked_while_all_questions_are_caught(clock: Clock) -> Non
     assert ways.leads("pao", SIX)
     assert ways.leads("fra", ONE)
     assert ways.installed() == {SIX: "pao"}
-    assert ways.past() == {ONE}
-    clock.now += UNASKED
+    assert ways.past_steers() == {ONE}
+    clock.now += UNPROBED
     assert ways.unasked(clock.now) == ""
 
 
@@ -243,16 +243,16 @@ def test_no_site_that_can_be_asked_is_told_after_a_while_and_by_family(clock: Cl
     clock.now += 1.0
     ways.changed()
     assert ways.unasked(clock.now) == ""
-    clock.now += UNASKED
+    clock.now += UNPROBED
     ways.changed()
     said = ways.unasked(clock.now)
-    assert said.startswith("no site can be asked over ipv4, so nothing can be compared or moved")
+    assert said.startswith("no site can be probed over ipv4, so nothing can be compared or moved")
     assert "its link is down, or its rule or routes are missing" in said
     assert "ipv6" not in said
     kernel.found = caught(*CLAIM.sites)
     clock.now += 1.0
     ways.changed()
-    assert "the rule `5270: from all lookup 52` of somebody else" in ways.unasked(clock.now)
+    assert "another program's rule `5270: from all lookup 52`" in ways.unasked(clock.now)
     kernel.leading = {(site, address) for site in CLAIM.sites for address in (ONE, SIX)}
     kernel.found = Bypasses(claim=CLAIM)
     clock.now += 1.0
@@ -286,12 +286,12 @@ def test_an_address_that_no_site_can_be_asked_for_is_told_after_a_while(clock: C
     ways = ways_of(kernel)
     ways.watch({ONE, SIX, NEW})
     kernel.leading.add(("fra", ONE))
-    for after in (0.0, UNASKED):
+    for after in (0.0, UNPROBED):
         clock.now += 1.0 + after
         ways.changed()
     said = ways.unasked(clock.now)
     assert said.startswith(
-        f"no site can be asked for {NEW}: the routes for it in the sites' tables"
+        f"no site can be probed for {NEW}: the routes for it in the sites' tables"
     )
     kernel.leading.add(("pao", NEW))
     clock.now += 1.0
@@ -342,7 +342,7 @@ def test_of_many_addresses_some_are_looked_up_each_time_and_all_after_a_change(
     for _ in range(6):
         clock.now += 1.0
         ways.changed()
-        assert len(kernel.looked_at) * (1 + len(CLAIM.sites)) <= AT_ONCE
+        assert len(kernel.looked_at) * (1 + len(CLAIM.sites)) <= BATCH
         seen |= kernel.looked_at
     assert seen == many | {ONE, SIX}
     assert not ways.leads(*lost)
@@ -391,7 +391,7 @@ def test_an_address_that_leaves_while_no_site_can_be_asked_for_it_is_not_told_of
     kernel = Kernel()
     ways = ways_of(kernel)
     ways.watch({ONE, SIX, NEW})
-    for after in (0.0, UNASKED):
+    for after in (0.0, UNPROBED):
         clock.now += 1.0 + after
         ways.changed()
     assert NEW in ways.unasked(clock.now)
@@ -409,8 +409,8 @@ def test_a_family_that_has_no_route_is_known_at_once_and_forgotten_a_little_late
     kernel.lacking, kernel.leading = frozenset({Family.IPV6}), set()
     ways.changed()
     assert ways.routeless(time.monotonic()) == {Family.IPV6}
-    later = time.monotonic() + UNASKED + 1
+    later = time.monotonic() + UNPROBED + 1
     assert "over ipv4" in ways.unasked(later)
     assert "ipv6" not in ways.unasked(later), "its ten seconds begin when it has a route again"
     assert "over ipv4" not in ways.unasked(later, {Family.IPV4})
-    assert ways.routeless(time.monotonic() + looking.COMING_BACK) == frozenset()
+    assert ways.routeless(time.monotonic() + kernel_paths_module.RETURNING) == frozenset()

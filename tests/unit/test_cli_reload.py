@@ -43,7 +43,7 @@ class Host:
     def sleep(self, _seconds: float) -> None:
         """The agent's next look, while the command waits."""
         if self.takes and approval.accepted(self.config.parent, fingerprint(self.config)):
-            approval.settle(self.config.parent)
+            approval.clear(self.config.parent)
             self.alarms[:] = []
 
     def run(self, *, sure: bool = False) -> int:

@@ -12,7 +12,7 @@ from simulation import CONFIG, policy
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.state import KernelProblem
 from steering.act.off_switch import OffSwitch
-from steering.agent import components as fitting
+from steering.agent import components as components_module
 from steering.agent.components import Components, Lasting
 from steering.agent.reload import Version
 from steering.config import Config, Mode, fingerprint, load
@@ -32,7 +32,7 @@ def version(tmp_path: Path) -> Version:
 def lasting(tmp_path: Path) -> Lasting:
     return Lasting(
         switch=OffSwitch(state=tmp_path, runtime=tmp_path),
-        kept_off=lambda: False,
+        state_off=lambda: False,
         deliver=lambda _: None,
         strays=Strays(),
     )
@@ -48,7 +48,7 @@ def opened() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_an_outfit_that_only_reads_gives_back_what_it_reads_by(
+def test_components_that_only_read_close_what_they_read_by(
     version: Version, lasting: Lasting
 ) -> None:
     Components(observing(version), lasting).close()  # what is kept open for good is open now
@@ -60,10 +60,10 @@ def test_an_outfit_that_only_reads_gives_back_what_it_reads_by(
     assert opened() <= before
 
 
-class Gloves:
+class FakeActuators:
     """Actuators that touch nothing."""
 
-    notices = former = ()
+    notices = former_claims = ()
     adopted: list[bool]
 
     def __init__(
@@ -71,8 +71,8 @@ class Gloves:
     ) -> None:
         self.kernel = FakeActuator(claim)
 
-    def adopt(self, *, young: bool = True) -> tuple[KernelProblem, ...]:
-        self.adopted.append(young)
+    def adopt(self, *, starting: bool = True) -> tuple[KernelProblem, ...]:
+        self.adopted.append(starting)
         return ()
 
     def wait(self) -> None: ...
@@ -80,19 +80,21 @@ class Gloves:
     def close(self) -> None: ...
 
 
-def test_who_acts_from_a_reload_on_has_a_guard_before_it_is_in_force(
+def test_an_agent_that_acts_from_a_reload_on_has_a_guard_before_it_is_in_force(
     version: Version, lasting: Lasting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "Actuators", Gloves)
-    monkeypatch.setattr(fitting, "preflight", lambda *_, **__: ())
-    monkeypatch.setattr(fitting, "_in_force", lambda *_: ())
-    monkeypatch.setattr(Gloves, "adopted", [], raising=False)
+    monkeypatch.setattr(components_module, "Actuators", FakeActuators)
+    monkeypatch.setattr(components_module, "preflight", lambda *_, **__: ())
+    monkeypatch.setattr(components_module, "_leases_in_force", lambda *_: ())
+    monkeypatch.setattr(FakeActuators, "adopted", [], raising=False)
     watching = Components(observing(version), lasting)
     acting = Components(version, lasting, watching)
-    assert Gloves.adopted == [False]
+    assert FakeActuators.adopted == [False]
     begun = Components(version, lasting)
-    assert Gloves.adopted == [False], "one that starts takes over later, when all can be had"
+    assert FakeActuators.adopted == [False], (
+        "at the start it takes over later, when everything is built"
+    )
     begun.adopt()
-    assert Gloves.adopted == [False, True]
+    assert FakeActuators.adopted == [False, True]
     for components in (begun, acting, watching):
         components.close()

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from steering.agent.from_config import NOTHING, held_by, probed_paths, rerouted, terms_of
+from steering.agent.from_config import (
+    NOTHING,
+    acting_claim_of,
+    bgp_settings_of,
+    probed_paths,
+    rerouted,
+)
 from steering.config import ConfigError, load
 from steering.model import Family
 
@@ -60,7 +66,7 @@ def written(directory: Path, text: str) -> Path:
 
 def test_every_key_reaches_the_speaker(tmp_path: Path) -> None:
     config = load(written(tmp_path, WHOLE)).config
-    terms = terms_of(config)
+    terms = bgp_settings_of(config)
     assert terms is not None
     assert terms.local_as == 4200000000
     assert terms.peers[0].password_file == tmp_path / "secret"
@@ -75,7 +81,7 @@ def test_every_key_reaches_the_speaker(tmp_path: Path) -> None:
     attributes = terms.attributes("192.0.2.1", "pao")
     assert (attributes.next_hop, attributes.local_preference) == ("10.1.0.1", 700)
     assert terms.attributes("2001:db8::1", "pao").next_hop == "fd00:ff:1::2", "the site's own"
-    assert held_by(config) is NOTHING
+    assert acting_claim_of(config) is NOTHING
     paths = {path.name: path for path in probed_paths(None, config)}
     assert paths.keys() == {"local", "pao", "fra"}
     assert (paths["local"].pin.ipv6, paths["pao"].pin.dscp) == ("fd00::54", 10)
@@ -112,7 +118,7 @@ def test_routers_that_are_told_the_sites_own_next_hop_are_no_other_way(tmp_path:
 
 def test_routes_stay_within_the_neighbours_as_unless_said_otherwise(tmp_path: Path) -> None:
     text = f"act: {{bgp: {{local_as: 1, router_id: 10.0.0.53, {NEIGHBOUR}}}}}"
-    terms = terms_of(load(written(tmp_path, text)).config)
+    terms = bgp_settings_of(load(written(tmp_path, text)).config)
     assert terms is not None
     assert terms.communities == {"no-export"}
 

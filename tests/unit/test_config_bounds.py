@@ -482,7 +482,7 @@ def _claimed(claim: Claim, setup: Setup) -> None:
     assert Claim.from_json(claim.to_json()) == claim
     assert claim.preferences[0] > 0
     assert claim.preferences[-1] < 32766
-    assert from_config.held_by(setup.config) == claim
+    assert from_config.acting_claim_of(setup.config) == claim
     addresses = from_config.addresses_of(setup)
     ours: list[rtnetlink.Route | rtnetlink.Rule] = [*claim.probe_routes(addresses)]
     for family in claim.families:
@@ -498,7 +498,7 @@ def _claimed(claim: Claim, setup: Setup) -> None:
 
 
 def _said(setup: Setup, claim: Claim) -> None:
-    terms = from_config.terms_of(setup.config)
+    terms = from_config.bgp_settings_of(setup.config)
     assert terms is not None
     address = setup.policies[0].targets[0].address
     site = next(name for name in claim.sites if claim.next_hop(name, Family.IPV4))
@@ -513,7 +513,7 @@ def _said(setup: Setup, claim: Claim) -> None:
 def _outfit(version: Version) -> None:
     """The real one, of an agent that may not write and listens nowhere; and how it would ask."""
     config = version.setup.config
-    assert len(from_config.places_of(config)) == len(config.observe.dnstap)
+    assert len(from_config.dnstap_places(config)) == len(config.observe.dnstap)
     observing = config.model_copy(
         update={
             "mode": Mode.OBSERVE,
@@ -523,14 +523,14 @@ def _outfit(version: Version) -> None:
     )
     unused: Any = None
     lasting = Lasting(
-        switch=unused, kept_off=lambda: False, deliver=lambda _: None, strays=Strays()
+        switch=unused, state_off=lambda: False, deliver=lambda _: None, strays=Strays()
     )
     components = Components(
         replace(version, setup=replace(version.setup, config=observing)), lasting
     )
     Prober(
         version.layout.targets,
-        from_config.asked_of(version.setup.policies),
+        from_config.probed_policies(version.setup.policies),
         from_config.probed_paths(from_config.claim_of(config), config),
         from_config.pace_of(config),
         keys=components.keys,

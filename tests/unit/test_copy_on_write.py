@@ -16,7 +16,7 @@ from steering.engine import engine
 from steering.judge.copy_on_write import fork, own, write
 from steering.judge.ledger import Ledger
 from steering.judge.peer_paths import others_best
-from steering.judge.turn import post
+from steering.judge.turn import judge
 from steering.layout import Layout
 from steering.model import LOCAL, Facts, Kind, Observation, Outcome, Question, Round
 
@@ -124,10 +124,10 @@ def test_two_rounds_of_one_address_in_a_turn_count_one_after_the_other(tmp_path:
     ]
     layout = Layout.of(made)
     blank = Ledger.blank(layout, 1000.0)
-    at_once, _ = post(blank, layout, Facts(wall=WALL, rounds=tuple(told)), 1001.0)
+    at_once, _ = judge(blank, layout, Facts(wall=WALL, rounds=tuple(told)), 1001.0)
     apart = blank
     for item in told:
-        apart, _ = post(apart, layout, Facts(wall=WALL, rounds=(item,)), 1001.0)
+        apart, _ = judge(apart, layout, Facts(wall=WALL, rounds=(item,)), 1001.0)
     for name in ("counts", "run", "streak", "silent_since", "answered", "recent_bad", "habit_all"):
         np.testing.assert_array_equal(getattr(at_once, name), getattr(apart, name), err_msg=name)
     assert int(at_once.run[0, 0]) == 0

@@ -12,7 +12,7 @@ import pytest
 from simulation import Simulation, policy, setup
 
 from steering.judge.copy_on_write import fork
-from steering.judge.demand import STALE, demand, hear
+from steering.judge.demand import STALE, count_queries, demand
 from steering.judge.traffic_ledger import TrafficLedger, forget
 from steering.layout import Layout
 from steering.model import Evidence, Failure, Heard, Outcome
@@ -40,7 +40,7 @@ class Asking:
             asked = [math.floor(r * self.now) - math.floor(r * began) for r in self.rates]
             if any(asked) and not self.deaf(self.now):
                 self.heard = fork(self.heard)
-                hear(self.heard, np.array(asked, dtype=np.float64), began, self.now)
+                count_queries(self.heard, np.array(asked, dtype=np.float64), began, self.now)
         return self
 
     def found(self) -> list[float]:

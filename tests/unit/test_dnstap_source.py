@@ -56,8 +56,8 @@ def told(
     dnstap: DnstapSource, tally: Tally, installed: dict[str, str] | None = None
 ) -> list[Heard]:
     dnstap._tallies.append(tally)
-    dnstap._keep_count(tally, tally.ended)
-    return list(dnstap.hear(installed or {}, tally.ended))
+    dnstap._count_frames(tally, tally.ended)
+    return list(dnstap.evidence(installed or {}, tally.ended))
 
 
 def tally(began: float, *traffic: Traffic, **more: object) -> Tally:
@@ -218,9 +218,9 @@ def test_traffic_around_a_move_is_dropped_with_its_messages(dnstap: DnstapSource
     sample = Sample(address=ADDRESS, reason=Reason.RANDOM, message=b"x" * 40)
     told(dnstap, tally(0.0))
     assert told(dnstap, tally(10.0, traffic, samples=(sample,)))
-    assert len(dnstap.look._drawn) == 1
+    assert len(dnstap.verifier._drawn) == 1
     assert not told(dnstap, tally(20.0, traffic, samples=(sample,)), {ADDRESS: "pao"})
-    assert len(dnstap.look._drawn) == 1
+    assert len(dnstap.verifier._drawn) == 1
     (heard,) = told(dnstap, tally(30.0, traffic), {ADDRESS: "pao"})
     assert heard.path == "pao"
 
@@ -231,12 +231,12 @@ def test_what_was_asked_since_a_move_is_of_the_new_path_at_once(dnstap: DnstapSo
     told(dnstap, tally(10.0, asked))
     dnstap._wall = lambda: 1234.5
     assert not told(dnstap, tally(20.0, asked), {ADDRESS: "pao"}), "asked before and after"
-    assert dnstap.tap._interest[ADDRESS].since == 1_234_500_000
+    assert dnstap.reader._interest[ADDRESS].since == 1_234_500_000
     others = [a for a in dnstap.interest if a != ADDRESS]
-    assert not any(dnstap.tap._interest[a].since for a in others)
+    assert not any(dnstap.reader._interest[a].since for a in others)
     before = Traffic(address=ADDRESS, since=1_000_000_000, queries=5, responses=5)
     assert not told(dnstap, tally(20.2, before), {ADDRESS: "pao"}), "of another move"
-    (since,) = (dnstap.tap._interest[ADDRESS].since,)
+    (since,) = (dnstap.reader._interest[ADDRESS].since,)
     after = Traffic(address=ADDRESS, since=since, queries=50, responses=10)
     (heard,) = told(dnstap, tally(20.4, after), {ADDRESS: "pao"})
     assert (heard.path, heard.answers, heard.overdue) == ("pao", 10, 0)
@@ -246,7 +246,7 @@ def test_what_was_asked_since_a_move_is_of_the_new_path_at_once(dnstap: DnstapSo
     (heard,) = told(dnstap, tally(20.6 + PATIENCE), {ADDRESS: "pao"})
     assert (heard.counts, heard.overdue) == ({Outcome.TIMEOUT: 40}, 0)
     told(dnstap, tally(21.0 + LATELY), {ADDRESS: "pao"})
-    assert not dnstap.tap._interest[ADDRESS].since, "a minute later all that comes is of it"
+    assert not dnstap.reader._interest[ADDRESS].since, "a minute later all that comes is of it"
 
 
 def test_only_over_a_detour_is_anything_overdue(dnstap: DnstapSource) -> None:
@@ -273,22 +273,22 @@ def test_losses_are_told_though_nothing_came(dnstap: DnstapSource) -> None:
 
 
 def test_frames_that_the_reader_drops_are_an_alarm_for_a_while(dnstap: DnstapSource) -> None:
-    assert not dnstap.troubles(0.0)
+    assert not dnstap.problem(0.0)
     told(dnstap, tally(10.0, lost=3, frames={Frames.OK: 7}))
-    assert "falls behind" in dnstap.troubles(10.3)
-    assert not dnstap.troubles(100.0)
-    assert dnstap.hearing().lost == 3
-    assert dnstap.hearing().frames == {"ok": 7}
+    assert "is too slow" in dnstap.problem(10.3)
+    assert not dnstap.problem(100.0)
+    assert dnstap.status().lost == 3
+    assert dnstap.status().frames == {"ok": 7}
     told(dnstap, tally(100.0, longest_gap=0.35))
-    assert "0.35 s" in dnstap.troubles(100.3)
-    assert not dnstap.troubles(200.0)
+    assert "0.35 s" in dnstap.problem(100.3)
+    assert not dnstap.problem(200.0)
 
 
 def test_a_complaint_about_a_writer_is_one_event(
     dnstap: DnstapSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notice = Notice(listener="/run/tap", because="no Frame Streams")
-    monkeypatch.setattr(dnstap.tap, "take", lambda _now: (tally(0.0, notices=(notice,)),))
-    (event,) = dnstap.listen(0.2)
+    monkeypatch.setattr(dnstap.reader, "take", lambda _now: (tally(0.0, notices=(notice,)),))
+    (event,) = dnstap.read(0.2)
     assert (event.event, event.because) == ("dnstap", "/run/tap: no Frame Streams")
-    assert not dnstap.waiting, "nobody needs a turn for it"
+    assert not dnstap.has_news, "nobody needs a turn for it"

@@ -70,7 +70,7 @@ def constants(node: ast.expr) -> Iterator[str]:
 
 
 def events() -> set[str]:
-    """Event(event="..."), and calls of `event` and `tell`, which begin with the event's name."""
+    """The names in `Event(event="...")`, and in calls of `event`, `tell` and `add_event`."""
     named: set[str] = set()
     for node in (n for tree in trees() for n in ast.walk(tree) if isinstance(n, ast.Call)):
         match node:
@@ -78,7 +78,9 @@ def events() -> set[str]:
                 for keyword in node.keywords:
                     if keyword.arg == "event":
                         named.update(constants(keyword.value))
-            case ast.Call(func=ast.Attribute(attr="event" | "tell"), args=[first, *_]):
+            case ast.Call(
+                func=ast.Attribute(attr="event" | "tell" | "add_event"), args=[first, *_]
+            ):
                 named.update(constants(first))
     return named
 
@@ -90,7 +92,7 @@ def alarms() -> set[str]:
         for tree in trees()
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
-        and function.name in ("_now", "_matters", "matters")
+        and function.name in ("_now", "_problems", "component_problems")
         for node in ast.walk(function)
         for name in stored_under(node)
     }

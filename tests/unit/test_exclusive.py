@@ -1,4 +1,4 @@
-"""One acting agent per runtime directory and per table, and the second one is told why not."""
+"""One acting agent per runtime directory and per table; the second one is refused with a reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_second_agent_on_the_same_table_is_refused_whatever_its_directory(
         second.hold(tmp_path / "other", TABLE + 1)
 
 
-def test_tables_are_held_side_by_side_until_one_is_left(tmp_path: Path) -> None:
+def test_two_tables_are_held_until_one_is_released(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with contextlib.closing(Exclusive()) as first, contextlib.closing(Exclusive()) as second:
         first.hold(tmp_path, TABLE)
@@ -51,7 +51,7 @@ def test_tables_are_held_side_by_side_until_one_is_left(tmp_path: Path) -> None:
         for table in (TABLE, TABLE + 1):
             with pytest.raises(CannotRunError):
                 second.hold(tmp_path / "other", table)
-        first.leave_all_but([TABLE + 1])
+        first.release_all_but([TABLE + 1])
         second.hold(tmp_path / "other", TABLE)
         with pytest.raises(CannotRunError):
             first.hold(tmp_path, TABLE)
@@ -91,10 +91,12 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another us
 
 @root
 @pytest.mark.parametrize("name", ["", "/1/0", "/{pid}/0", "/self/0", "/9999999999/0", "/-1/0"])
-def test_whoever_may_change_no_routes_keeps_no_agent_from_acting(tmp_path: Path, name: str) -> None:
+def test_a_user_who_may_not_change_routes_keeps_no_agent_from_acting(
+    tmp_path: Path, name: str
+) -> None:
     with pretending(TABLE, name, 65534), contextlib.closing(Exclusive()) as alone:
         alone.hold(tmp_path, TABLE)
-        told = "user 65534 has a socket that says an agent acts on table 53530001"
+        told = "user 65534 has a socket that claims an agent acts on table 53530001"
         assert [told in notice for notice in alone.notices] == ([True] if name else [])
         (tmp_path / "other").mkdir()
         with (
@@ -107,7 +109,7 @@ def test_whoever_may_change_no_routes_keeps_no_agent_from_acting(tmp_path: Path,
 @root
 @pytest.mark.parametrize("end", ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
 @pytest.mark.parametrize("rest", ["b", "CapEff:\tff", ""])
-def test_whatever_a_process_calls_itself_it_may_do_no_more_and_ends_no_agent(
+def test_the_name_of_a_process_gives_it_no_rights_and_ends_no_agent(
     tmp_path: Path, end: str, rest: str
 ) -> None:
     comm = f"a{end}{rest}".encode()[:15]
@@ -117,11 +119,11 @@ def test_whatever_a_process_calls_itself_it_may_do_no_more_and_ends_no_agent(
     ):
         alone.hold(tmp_path, TABLE)
         (notice,) = alone.notices
-        assert "may change no routes: not believed" in notice
+        assert "may not change routes: ignored" in notice
 
 
 @root
-def test_nobody_hides_an_agent_behind_sockets_of_the_same_name(tmp_path: Path) -> None:
+def test_sockets_of_the_same_name_hide_no_agent(tmp_path: Path) -> None:
     """A name is taken once per type of socket, so others may have it too."""
     (tmp_path / "other").mkdir()
     with contextlib.closing(Exclusive()) as first, contextlib.closing(Exclusive()) as second:
@@ -145,7 +147,7 @@ def agents_names() -> list[str]:
 
 
 @root
-def test_roots_word_is_believed_whatever_pid_it_names(tmp_path: Path) -> None:
+def test_a_socket_of_root_counts_whatever_its_pid(tmp_path: Path) -> None:
     with (
         pretending(TABLE, "/0/0", 0),
         contextlib.closing(Exclusive()) as alone,
@@ -184,14 +186,14 @@ def test_an_agent_of_another_user_is_one_that_may_change_routes(tmp_path: Path) 
                 other.kill()
 
 
-def test_where_the_kernel_lists_no_sockets_the_directory_alone_is_held_and_that_is_told(
+def test_where_the_kernel_lists_no_sockets_the_directory_alone_is_held_with_a_notice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QuerySocket, "dump", lambda *_: [])
     with contextlib.closing(Exclusive()) as alone, contextlib.closing(Exclusive()) as second:
         alone.hold(tmp_path, TABLE)
         (notice,) = alone.notices
-        assert "can't be told: this kernel does not list sockets" in notice
+        assert "can't find other agents on table" in notice
         with pytest.raises(CannotRunError, match="another agent runs in"):
             second.hold(tmp_path, TABLE)
 
@@ -219,7 +221,7 @@ def test_two_that_start_in_the_same_moment_never_both_act(tmp_path: Path) -> Non
             one.result(timeout=20)
 
 
-def test_who_acts_by_another_directory_is_named_and_who_does_by_this_one_is_not(
+def test_an_agent_of_another_directory_is_named_and_one_of_this_one_is_not(
     tmp_path: Path,
 ) -> None:
     (mine := tmp_path / "mine").mkdir()

@@ -1,4 +1,4 @@
-"""What somebody took out of the kernel is counted when it is back, and told of once a minute."""
+"""What others removed from the kernel is counted when it is back, with an event once a minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(placed: Expected, what: Route | Rule) -> None:
     placed.carried_out(Change(act=ChangeKind.ADD, what=what))
 
 
-def test_what_is_put_in_twice_had_been_taken_out() -> None:
+def test_what_is_installed_twice_had_been_removed() -> None:
     placed = Expected()
     for what in (ONE, RULE):
         add(placed, what)
@@ -36,7 +36,7 @@ def test_what_was_found_right_counts_as_well() -> None:
     assert placed.lost() == (RULE,)
 
 
-def test_our_own_changes_are_nobodys_meddling() -> None:
+def test_our_own_changes_are_not_counted() -> None:
     placed = Expected()
     add(placed, ONE)
     placed.carried_out(Change(act=ChangeKind.REPLACE, what=OTHER))
@@ -49,15 +49,17 @@ def test_our_own_changes_are_nobodys_meddling() -> None:
     assert placed.lost() == ()
 
 
-def test_a_fight_is_counted_and_told_of_once_a_minute() -> None:
+def test_repeated_removals_are_counted_with_an_event_once_a_minute() -> None:
     external_changes = ExternalChanges()
-    assert external_changes.news(0.0) == ()
+    assert external_changes.events(0.0) == ()
     told: list[Event] = []
     for second in range(int(2 * PAUSE) + 1):
         external_changes.put_back([ONE, RULE] if second else [ONE])
-        told += external_changes.news(float(second))
+        told += external_changes.events(float(second))
     assert external_changes.counts == {"route": 121, "rule": 120}
     assert [event.event for event in told] == ["put_back"] * 3
-    assert told[0].because.startswith("1 route of ours had been taken out, and are back")
-    assert told[1].because.startswith("60 routes and 60 rules of ours had been taken out, in 60 r")
+    assert told[0].because.startswith("1 route of this agent was removed and is installed again")
+    assert told[1].because.startswith(
+        "60 routes and 60 rules of this agent were removed in 60 rounds"
+    )
     assert told[1].more == {"routes": 60, "rules": 60}

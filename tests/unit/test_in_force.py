@@ -1,4 +1,4 @@
-"""A restart is no word for changed files: what was in force goes on, within a lease."""
+"""A restart does not approve changed files: within a lease the version in force goes on."""
 
 from __future__ import annotations
 
@@ -69,53 +69,53 @@ def change(config: Path) -> Version:
 
 def test_within_a_lease_what_was_in_force_goes_on_to_the_last_key(config: Path) -> None:
     was = version(config)
-    in_force.leave(config.parent, was)
+    in_force.save(config.parent, was)
     leased(config.parent)
-    found = in_force.take_up(change(config))
+    found = in_force.load(change(config))
     assert found.fingerprint == was.fingerprint
     assert not file_changes(found.setup, was.setup)
     assert not override_changes(found.setup, was.setup)
     assert len(found.setup.overrides) == 2
-    assert found.chain == was.chain
+    assert found.key_sources == was.key_sources
     assert found.layout.paths == was.layout.paths
     assert found.layout.targets == was.layout.targets
     assert found.delegations == was.delegations
 
 
 def test_with_the_same_files_they_are_what_counts(config: Path) -> None:
-    in_force.leave(config.parent, version(config))
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     files = version(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
 def test_without_a_lease_or_beyond_it_the_files_count(config: Path) -> None:
-    in_force.leave(config.parent, version(config))
+    in_force.save(config.parent, version(config))
     files = change(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
     leased(config.parent, -1.0)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
-def test_what_is_spent_is_gone(config: Path) -> None:
-    in_force.leave(config.parent, version(config))
+def test_a_removed_version_is_gone(config: Path) -> None:
+    in_force.save(config.parent, version(config))
     leased(config.parent)
-    in_force.spend(config.parent)
-    in_force.spend(config.parent)
+    in_force.remove(config.parent)
+    in_force.remove(config.parent)
     files = change(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
 def test_another_place_for_the_state_takes_a_restart_and_gets_it(config: Path) -> None:
-    in_force.leave(config.parent, version(config))
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     config.write_text(config.read_text().replace("state: ", "state: /elsewhere"))
     files = version(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
 def test_what_cannot_be_written_harms_nothing(config: Path) -> None:
-    in_force.leave(config.parent / "nowhere", version(config))
+    in_force.save(config.parent / "nowhere", version(config))
 
 
 def test_what_cannot_be_written_leaves_no_older_version(
@@ -124,15 +124,15 @@ def test_what_cannot_be_written_leaves_no_older_version(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    in_force.leave(config.parent, version(config))
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     taken = change(config)
     monkeypatch.setattr(in_force, "write_atomically", full)
-    in_force.leave(config.parent, taken)
-    assert in_force.take_up(taken) is taken
+    in_force.save(config.parent, taken)
+    assert in_force.load(taken) is taken
     (config.parent / "policies" / "gtld.yaml").write_text(policy(letters=3))
     files = version(config)
-    assert in_force.take_up(files) is files, "what was given up comes back at no restart"
+    assert in_force.load(files) is files, "an older version does not come back with a restart"
 
 
 @pytest.mark.parametrize(
@@ -150,16 +150,14 @@ def test_a_damaged_file_is_no_version(config: Path, damage: bytes) -> None:
     leased(config.parent)
     (config.parent / "in-force").write_bytes(damage)
     files = change(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
 @pytest.mark.parametrize(
     ("seen", "until"), [(math.inf, None), (math.nan, None), (1, 10**400)], ids=["inf", "nan", "int"]
 )
-def test_a_number_that_counts_nothing_is_no_version(
-    config: Path, seen: float, until: int | None
-) -> None:
-    in_force.leave(config.parent, version(config))
+def test_an_impossible_number_is_no_version(config: Path, seen: float, until: int | None) -> None:
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     file = config.parent / "in-force"
     written = json.loads(file.read_bytes())
@@ -167,38 +165,38 @@ def test_a_number_that_counts_nothing_is_no_version(
     written["fingerprint"][0][1] = seen
     file.write_text(json.dumps(written))
     files = change(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
 @pytest.mark.parametrize("key", ["fingerprint", "setup", "overrides"])
 def test_what_another_program_left_is_no_version(config: Path, key: str) -> None:
-    in_force.leave(config.parent, version(config))
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     file = config.parent / "in-force"
     written = json.loads(file.read_bytes())
     file.write_text(json.dumps(written | {key: [["more"]] if key != "setup" else '{"a": 1}'}))
     files = change(config)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
     file.write_text(json.dumps(written))
-    assert in_force.take_up(files) is not files, "it was the damage"
+    assert in_force.load(files) is not files, "it was the damage"
 
 
-def test_anchors_that_are_rubbish_now_are_no_reason_to_stop(config: Path) -> None:
-    in_force.leave(config.parent, version(config))
+def test_anchors_that_are_faulty_now_are_no_reason_to_stop(config: Path) -> None:
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     files = replace(change(config), fingerprint=())
     (config.parent / "root.key").write_text("rubbish\n")
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
 
 
-def test_what_somebody_else_may_have_written_is_no_version(config: Path) -> None:
-    in_force.leave(config.parent, version(config))
+def test_what_another_user_may_have_written_is_no_version(config: Path) -> None:
+    in_force.save(config.parent, version(config))
     leased(config.parent)
     file, files = config.parent / "in-force", change(config)
     file.chmod(0o620)
-    assert in_force.take_up(files) is files
+    assert in_force.load(files) is files
     file.chmod(0o600)
-    assert in_force.take_up(files) is not files
+    assert in_force.load(files) is not files
     if os.geteuid() == 0:
         os.chown(file, 65534, 65534)
-        assert in_force.take_up(files) is files
+        assert in_force.load(files) is files

@@ -114,11 +114,11 @@ def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
     layout = Simulation(setup(tmp_path, policy(letters=2)), _bad_here).layout
     meters = Meters()
     inputs = Inputs(meters, lambda _: None)
-    ways = SimpleNamespace(changed=lambda: False, over_their_paths=lambda item: item)
-    ways.installed = dict
+    kernel_paths = SimpleNamespace(changed=lambda: False, over_their_paths=lambda item: item)
+    kernel_paths.installed = dict
     components: Any = SimpleNamespace(
         layout=layout,
-        ways=ways,
+        kernel_paths=kernel_paths,
         sources=SimpleNamespace(addresses=frozenset()),
         actuators=None,
         dnstap=None,

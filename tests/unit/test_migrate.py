@@ -314,7 +314,7 @@ def test_a_site_that_the_policy_no_longer_likes_is_left(tmp_path: Path) -> None:
     sim = story(tmp_path, 60.0)
     liked = (POLICIES[0].replace("[pao, fra]", "[fra]"), *POLICIES[1:])
     moved, ended = migrate(sim.state, layout_of(tmp_path, liked), sim.now, sim.state.wall)
-    assert {e.because for e in ended} == {"the policy sends nothing through pao any more"}
+    assert {e.because for e in ended} == {"the policy does not use site pao any more"}
     after, _, _ = engine.turn(moved, quiet(sim, 0.1), sim.now + 0.1)
     assert set(after.steers().values()) == {"fra"}
 

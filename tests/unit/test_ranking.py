@@ -10,7 +10,7 @@ from simulation import WALL, setup
 
 from steering.decide.ranking import LASTING, best, costs, failing, lasting
 from steering.judge.ledger import Ledger
-from steering.judge.turn import post
+from steering.judge.turn import judge
 from steering.layout import Layout
 from steering.model import Facts, Kind, Observation, Outcome, Question, Round
 
@@ -81,7 +81,7 @@ def test_a_new_round_trip_time_counts_an_eighth_and_a_lost_answer_nothing(tmp_pa
         question = Question(zone="gtld.", name=f"n{second}.gtld.", rdtype="A", kind=Kind.DENIAL)
         at = 1000.0 + second
         told = Round(address=address, question=question, at=at, observations=(seen,))
-        ledger, _ = post(ledger, layout, Facts(wall=WALL + second, rounds=(told,)), at)
+        ledger, _ = judge(ledger, layout, Facts(wall=WALL + second, rounds=(told,)), at)
         smoothed.append(float(ledger.rtt[0, layout.column["pao"]]))
     assert smoothed == pytest.approx([0.08, 0.09, 0.09, 0.08])
 

@@ -9,7 +9,7 @@ import pytest
 from simulation import CONFIG, WALL, Answer, Ask, Simulation, setup
 from test_stories import EXPIRED, FAULT, GOOD, always, bad_here
 
-from steering.agent.from_config import claim_of, held_by, rerouted, told_to_routers
+from steering.agent.from_config import acting_claim_of, bgp_settings_in_force, claim_of, rerouted
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse
 from steering.decide.rehearsal import rehearsed
@@ -19,7 +19,7 @@ from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
 from steering.layout import Layout
 from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
-from steering.rehearsed_events import WOULD, decision, told
+from steering.rehearsed_events import WOULD, decision, event_name
 from steering.replay import timeline
 from steering.replay.incidents import Incidents
 from steering.report.metrics import Meters
@@ -239,9 +239,9 @@ def test_an_incident_is_one_whether_it_was_acted_on_or_not(tmp_path: Path) -> No
 
 def test_a_name_goes_both_ways_and_others_stay_as_they_are() -> None:
     for event, would in WOULD.items():
-        assert told(event, acts=False) == would
-        assert decision(would) == told(event, acts=True) == event
-    assert told("confirmed", acts=False) == "confirmed" == decision("confirmed")
+        assert event_name(event, acts=False) == would
+        assert decision(would) == event_name(event, acts=True) == event
+    assert event_name("confirmed", acts=False) == "confirmed" == decision("confirmed")
 
 
 def configured(tmp_path: Path, more: str) -> Config:
@@ -259,15 +259,15 @@ def test_how_far_each_mode_goes(tmp_path: Path) -> None:
         config = configured(tmp_path, f"mode: {mode}\n")
         assert config.acts is (mode is Mode.ENFORCE)
         assert config.compares is (mode is not Mode.OBSERVE)
-        assert (held_by(config) == claim_of(config)) is config.compares
+        assert (acting_claim_of(config) == claim_of(config)) is config.compares
     assert not configured(tmp_path, "mode: enforce\nact: {kernel: off}\n").acts
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_routers_are_told_by_an_agent_that_acts_and_by_no_other(mode: Mode, tmp_path: Path) -> None:
     config = configured(tmp_path, f"mode: enforce\n{BGP}").model_copy(update={"mode": mode})
-    assert (told_to_routers(config) is not None) is config.acts
-    assert (held_by(config) is not None) is config.acts, "there is nothing else to hold"
+    assert (bgp_settings_in_force(config) is not None) is config.acts
+    assert (acting_claim_of(config) is not None) is config.acts, "there is nothing else to hold"
 
 
 def test_where_the_sites_are_asked_no_more_nothing_is_known_of_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that change: read when they lie still, taken whole or not at all, or held for a word."""
+"""Changed files: read when they are stable, applied whole or not at all, or held for approval."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ overrides:
 
 
 @dataclass
-class Taker:
-    """Takes what it is given, and refuses or counts as it is told."""
+class FakeApplier:
+    """Records what it is given, or refuses it."""
 
     version: Version
     steers: Collection[str] = STEERS
     would_end: Collection[str] = ()
     refuses: str = ""
-    taken: list[bool] = field(default_factory=list)
-    stood: list[Fingerprint] = field(default_factory=list)
-    """What was in force whenever it was said that it may outlive a restart."""
+    applied: list[bool] = field(default_factory=list)
+    saved: list[Fingerprint] = field(default_factory=list)
+    """What was in force whenever it was saved for a restart."""
     events: list[Event] = field(default_factory=list)
 
     def ended_by(self, version: Version) -> Ended:  # noqa: ARG002
         return Ended(gone=tuple(sorted(self.would_end)), of=len(self.steers))
 
-    def take(self, version: Version, *, anew: bool) -> None:
+    def apply(self, version: Version, *, rebuild: bool) -> None:
         if self.refuses:
             raise CannotRunError(1, self.refuses)
         self.version = version
-        self.taken.append(anew)
+        self.applied.append(rebuild)
 
-    def stand(self) -> None:
-        self.stood.append(self.version.fingerprint)
+    def save_in_force(self) -> None:
+        self.saved.append(self.version.fingerprint)
 
-    def tell(self, event: Event) -> None:
+    def log_event(self, event: Event) -> None:
         self.events.append(event)
 
     @property
@@ -65,10 +65,10 @@ class Taker:
 
 @dataclass
 class Desk:
-    """An operator's files, and the agent that looks at them."""
+    """An operator's files, and the part of the agent that checks them."""
 
     config: Path
-    taker: Taker
+    applier: FakeApplier
     meters: Meters
     reload: Reload
 
@@ -78,7 +78,7 @@ class Desk:
 
     def look(self, times: int = 2, *, asked: bool = False) -> None:
         for _ in range(times):
-            asyncio.run(self.reload.look(asked=asked))
+            asyncio.run(self.reload.check(asked=asked))
 
     def counted(self, result: str) -> float:
         return (
@@ -105,59 +105,61 @@ def desk(tmp_path: Path) -> Desk:
     config = tmp_path / "steering.yaml"
     config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\n")
     (tmp_path / "policies" / "gtld.yaml").write_text(policy())
-    taker = Taker(Version.of(load(config), fingerprint(config)))
+    applier = FakeApplier(Version.of(load(config), fingerprint(config)))
     meters = Meters()
-    return Desk(config, taker, meters, Reload(config, taker, meters))
+    return Desk(config, applier, meters, Reload(config, applier, meters))
 
 
 @pytest.mark.parametrize("stage", ["load", "override_changes"])
-def test_text_that_we_stumble_over_is_rejected_and_ends_nothing(
+def test_text_that_raises_is_rejected_and_ends_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    def stumbles(*_: object, **__: object) -> None:
+    def raises(*_: object, **__: object) -> None:
         raise TypeError("expected text")
 
-    monkeypatch.setattr(reload, stage, stumbles)
+    monkeypatch.setattr(reload, stage, raises)
     desk.write(other())
     desk.look()
-    assert desk.taker.told == ["config_rejected"]
+    assert desk.applier.told == ["config_rejected"]
     assert "TypeError: expected text" in desk.reload.rejected
-    assert not desk.taker.taken
+    assert not desk.applier.applied
     monkeypatch.undo()
     desk.write(other("12s"))
     desk.look()
-    assert desk.taker.taken == [True]
+    assert desk.applier.applied == [True]
 
 
 def other(hold: str = "11s") -> str:
     return policy(more=f"recover: {{hold: {hold}, max_hold: 60s, clean: 20}}\n")
 
 
-@pytest.mark.parametrize("stage", ["ended_by", "take"])
-def test_what_cannot_be_thought_through_or_built_is_rejected_with_an_alarm_and_not_tried_again(
+@pytest.mark.parametrize("stage", ["ended_by", "apply"])
+def test_what_cannot_be_tried_or_built_is_rejected_with_an_alarm_and_not_tried_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     tried: list[str] = []
 
     def cannot(*_: object, **__: object) -> Ended:
         tried.append(stage)
-        raise CannotRunError(1, "these files can't be made use of: ValueError: priority: 32765")
+        raise CannotRunError(
+            1, "these files can't be used: building from them failed: ValueError: priority: 32765"
+        )
 
-    was = desk.taker.version
-    monkeypatch.setattr(desk.taker, stage, cannot)
+    was = desk.applier.version
+    monkeypatch.setattr(desk.applier, stage, cannot)
     desk.write(other())
     desk.look(5)
     assert tried == [stage]
-    assert desk.taker.version is was
-    assert not desk.taker.taken
-    assert desk.taker.told == ["config_rejected"]
-    assert "priority: 32765; the last good version stays in force" in desk.reload.trouble(1e9)
+    assert desk.applier.version is was
+    assert not desk.applier.applied
+    assert desk.applier.told == ["config_rejected"]
+    assert "priority: 32765; the last good version stays in force" in desk.reload.problem(1e9)
     assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
-    assert desk.taker.stood[-1] == was.fingerprint, "a restart goes on by what is in force"
+    assert desk.applier.saved[-1] == was.fingerprint, "a restart goes on with what is in force"
     monkeypatch.undo()
     desk.write(other("12s"))
     desk.look()
-    assert desk.taker.taken == [True]
+    assert desk.applier.applied == [True]
 
 
 def test_files_that_do_not_change_are_not_read_again(
@@ -165,28 +167,30 @@ def test_files_that_do_not_change_are_not_read_again(
 ) -> None:
     monkeypatch.setattr(reload, "load", lambda *_, **__: pytest.fail("it was read"))
     desk.look(5)
-    assert not desk.taker.events
+    assert not desk.applier.events
 
 
-def test_a_change_is_taken_at_the_second_look_and_told_as_a_difference(desk: Desk) -> None:
+def test_a_change_is_applied_at_the_second_check_and_logged_as_a_difference(desk: Desk) -> None:
     desk.write(other())
     desk.look(1)
-    assert not desk.taker.taken, "it may be half a file"
+    assert not desk.applier.applied, "it may be half a file"
     desk.look(1)
-    assert desk.taker.taken == [True]
-    assert [e.because for e in desk.taker.events] == ["policy gtld: recover.hold: was 10s, now 11s"]
+    assert desk.applier.applied == [True]
+    assert [e.because for e in desk.applier.events] == [
+        "policy gtld: recover.hold: was 10s, now 11s"
+    ]
     assert (desk.counted("loaded"), desk.ok) == (1.0, 1.0)
     desk.look(3)
-    assert desk.taker.taken == [True], "once"
+    assert desk.applier.applied == [True], "once"
 
 
 def test_a_file_that_is_still_being_written_is_left_alone(desk: Desk) -> None:
     for number in range(11, 20):
         desk.write(other(f"{number}s"))
         desk.look(1)
-    assert not desk.taker.taken
+    assert not desk.applier.applied
     desk.look(1)
-    assert desk.taker.version.setup.policies[0].recover.hold == 19
+    assert desk.applier.version.setup.policies[0].recover.hold == 19
 
 
 def test_files_that_change_while_they_are_read_are_read_again(
@@ -201,20 +205,20 @@ def test_files_that_change_while_they_are_read_are_read_again(
     desk.write(other("11s"))
     monkeypatch.setattr(reload, "load", slow)
     desk.look(2)
-    assert not desk.taker.taken, "half of the one and half of the other"
+    assert not desk.applier.applied, "half of the one and half of the other"
     desk.look(2)
-    assert desk.taker.version.setup.policies[0].recover.hold == 12
+    assert desk.applier.version.setup.policies[0].recover.hold == 12
 
 
-def test_an_override_alone_needs_nothing_built_anew(desk: Desk) -> None:
+def test_an_override_alone_rebuilds_nothing(desk: Desk) -> None:
     (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
     desk.look()
-    assert desk.taker.taken == [False]
-    assert "override x added" in desk.taker.events[0].because
+    assert desk.applier.applied == [False]
+    assert "override x added" in desk.applier.events[0].because
 
 
 @pytest.mark.parametrize(("number", "held"), [(1, False), (2, True)])
-def test_one_override_that_went_is_a_word_and_several_at_once_may_be_a_lost_directory(
+def test_one_removed_override_is_an_order_and_several_at_once_may_be_a_lost_directory(
     desk: Desk, number: int, held: bool
 ) -> None:
     folder = desk.policy.parent / "overrides.d"
@@ -222,11 +226,11 @@ def test_one_override_that_went_is_a_word_and_several_at_once_may_be_a_lost_dire
     for name in ("x", "y")[:number]:
         (folder / f"{name}.yaml").write_text(OVERRIDES.replace("name: x", f"name: {name}"))
     desk.look()
-    desk.taker.would_end = STEERS
+    desk.applier.would_end = STEERS
     folder.rename(desk.config.parent / "elsewhere")
     desk.look()
     assert bool(desk.reload.held) is held
-    assert desk.taker.taken == [False] * (1 if held else 2)
+    assert desk.applier.applied == [False] * (1 if held else 2)
 
 
 def test_a_directory_of_overrides_may_be_missing_and_a_directory_of_policies_not(
@@ -239,55 +243,55 @@ def test_a_directory_of_overrides_may_be_missing_and_a_directory_of_policies_not
     (folder / "x.yaml").unlink()
     folder.rmdir()
     desk.look()
-    assert desk.taker.told == ["config_loaded", "config_loaded"]
+    assert desk.applier.told == ["config_loaded", "config_loaded"]
     desk.policy.parent.rename(desk.config.parent / "gone")
     desk.look()
-    assert desk.taker.told[2:] == ["config_rejected"]
+    assert desk.applier.told[2:] == ["config_rejected"]
     assert "does not exist" in desk.reload.rejected
     assert desk.ok == 0.0
 
 
-def test_a_faulty_file_changes_nothing_and_every_problem_is_told_once(desk: Desk) -> None:
+def test_a_faulty_file_changes_nothing_and_every_problem_is_logged_once(desk: Desk) -> None:
     good = desk.policy.read_text()
     desk.write(other() + "nonsense: 1\nserial: sideways\n")
     desk.look(4)
-    assert not desk.taker.taken
-    (event,) = desk.taker.events
+    assert not desk.applier.applied
+    (event,) = desk.applier.events
     assert (event.event, event.because.count("gtld.yaml:")) == ("config_rejected", 2)
     assert desk.reload.rejected.endswith(" (and 1 more); the last good version stays in force")
     assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
     desk.write(good)
     desk.look()
-    assert not desk.taker.taken, "what is in force is what is there"
+    assert not desk.applier.applied, "what is in force is what is there"
     assert (desk.reload.rejected, desk.ok) == ("", 1.0)
 
 
-def test_rubbish_among_the_anchors_is_a_fault_of_the_files(desk: Desk) -> None:
+def test_faulty_anchors_are_a_fault_of_the_files(desk: Desk) -> None:
     anchors = desk.config.parent / "anchors"
     anchors.write_text("gtld. IN DS 1 13 2 " + "00" * 32 + "\n")
     desk.config.write_text(desk.config.read_text() + "trust_anchors: anchors\n")
     desk.look()
-    assert desk.taker.told == ["config_loaded"]
+    assert desk.applier.told == ["config_loaded"]
     anchors.write_text("gtld. IN DS 2 13 2 " + "00" * 32 + "\n")
     desk.look()
-    assert "trust_anchors: the records" in desk.taker.events[-1].because
+    assert "trust_anchors: the records" in desk.applier.events[-1].because
     anchors.write_text("rubbish\n")
     desk.look()
-    assert desk.taker.told[-1] == "config_rejected"
+    assert desk.applier.told[-1] == "config_rejected"
     assert "anchors:" in desk.reload.rejected
 
 
-def test_what_cannot_be_had_here_is_rejected_and_tried_again_when_asked(desk: Desk) -> None:
-    desk.taker.refuses = "status: port 9353 can't be listened on"
+def test_what_this_host_lacks_is_rejected_and_tried_again_when_asked(desk: Desk) -> None:
+    desk.applier.refuses = "status: port 9353 can't be listened on"
     desk.write(other())
     desk.look(4)
     assert desk.reload.rejected.startswith("status: port 9353")
     assert desk.counted("rejected") == 1.0
-    desk.taker.refuses = ""
+    desk.applier.refuses = ""
     desk.look(3)
-    assert not desk.taker.taken, "nobody said that anything is better now"
+    assert not desk.applier.applied, "no operator said that anything is better now"
     desk.look(1, asked=True)
-    assert desk.taker.taken == [True]
+    assert desk.applier.applied == [True]
     assert not desk.reload.rejected
 
 
@@ -299,12 +303,12 @@ def test_more_than_half_of_the_steers_are_most(gone: int, of: int, held: bool) -
     assert Ended(gone=("a",) * gone, of=of).most is held
 
 
-def test_what_would_end_most_steers_waits_and_passes_by_a_word_for_it(desk: Desk) -> None:
-    desk.taker.would_end = STEERS
+def test_what_would_end_most_steers_waits_until_it_is_approved(desk: Desk) -> None:
+    desk.applier.would_end = STEERS
     desk.write(other())
     desk.look(5)
-    assert not desk.taker.taken
-    assert desk.taker.told == ["config_held"]
+    assert not desk.applier.applied
+    assert desk.applier.told == ["config_held"]
     assert "2 of 2 steers" in desk.reload.held
     assert (desk.counted("held"), desk.ok) == (1.0, 0.0)
     held = approval.waiting(desk.config.parent)
@@ -312,40 +316,40 @@ def test_what_would_end_most_steers_waits_and_passes_by_a_word_for_it(desk: Desk
     assert held.changes == ("policy gtld: recover.hold: was 10s, now 11s",)
     approval.accept(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
-    assert desk.taker.taken == [True]
+    assert desk.applier.applied == [True]
     assert approval.waiting(desk.config.parent) is None
-    assert not approval.accepted(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert not approval.accepted(desk.config.parent, fingerprint(desk.config)), "it is used once"
     assert not desk.reload.held
 
 
-def test_a_word_for_other_files_lets_nothing_pass(desk: Desk) -> None:
-    desk.taker.would_end = STEERS
+def test_an_approval_of_other_files_approves_nothing(desk: Desk) -> None:
+    desk.applier.would_end = STEERS
     desk.write(other())
     desk.look()
     approval.accept(desk.config.parent, fingerprint(desk.config))
     desk.write(other("12s"))
     desk.look(4)
-    assert not desk.taker.taken
+    assert not desk.applier.applied
 
 
-def test_what_a_command_put_in_place_whole_is_taken_at_the_first_look(desk: Desk) -> None:
+def test_files_that_a_command_marked_as_whole_are_applied_at_the_first_check(desk: Desk) -> None:
     desk.write(other())
     approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
-    assert desk.taker.taken == [True]
-    assert not approval.whole(desk.config.parent, fingerprint(desk.config)), "it served once"
+    assert desk.applier.applied == [True]
+    assert not approval.whole(desk.config.parent, fingerprint(desk.config)), "it is used once"
 
 
-def test_files_that_are_whole_wait_for_a_word_like_others(desk: Desk) -> None:
-    """A policy changed beside an override that a command put there is nobody's word."""
-    desk.taker.would_end = STEERS
+def test_whole_files_wait_for_approval_like_others(desk: Desk) -> None:
+    """A policy that changed beside an override by a command is not approved."""
+    desk.applier.would_end = STEERS
     desk.write(other())
     approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(1)
-    assert desk.taker.told == ["config_held"]
+    assert desk.applier.told == ["config_held"]
     approval.mark_whole(desk.config.parent, fingerprint(desk.config))
     desk.look(3)
-    assert not desk.taker.taken
+    assert not desk.applier.applied
     assert desk.reload.held
 
 
@@ -355,7 +359,7 @@ def _put_right(desk: Desk) -> None:
 
 
 def _end_by_themselves(desk: Desk) -> None:
-    desk.taker.steers, desk.taker.would_end = (), ()
+    desk.applier.steers, desk.applier.would_end = (), ()
     desk.look(1)
 
 
@@ -363,24 +367,24 @@ def _end_by_themselves(desk: Desk) -> None:
 def test_it_waits_for_as_long_as_that_is_what_it_would_do(
     desk: Desk, change: Callable[[Desk], None], taken: list[bool]
 ) -> None:
-    desk.taker.would_end = STEERS
+    desk.applier.would_end = STEERS
     desk.write(other())
     desk.look()
     assert desk.reload.held
     change(desk)
-    assert desk.taker.taken == taken
+    assert desk.applier.applied == taken
     assert not desk.reload.held
     assert approval.waiting(desk.config.parent) is None
 
 
-def test_fewer_steers_that_would_still_end_are_told_in_the_alarm_alone(desk: Desk) -> None:
-    desk.taker.would_end = STEERS
+def test_fewer_steers_that_would_still_end_show_in_the_alarm_alone(desk: Desk) -> None:
+    desk.applier.would_end = STEERS
     desk.write(other())
     desk.look()
-    desk.taker.steers = desk.taker.would_end = frozenset(sorted(STEERS)[:1])
+    desk.applier.steers = desk.applier.would_end = frozenset(sorted(STEERS)[:1])
     desk.look(2)
     assert "1 of 1 steers" in desk.reload.held
-    assert desk.taker.told == ["config_held"]
+    assert desk.applier.told == ["config_held"]
     assert desk.counted("held") == 1.0
 
 
@@ -391,61 +395,61 @@ def test_a_full_runtime_directory_holds_all_the_same(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(approval, "write_atomically", full)
-    desk.taker.would_end = STEERS
+    desk.applier.would_end = STEERS
     desk.write(other())
     desk.look(4)
     assert "No space left" in desk.reload.held
-    assert not desk.taker.taken
+    assert not desk.applier.applied
 
 
-def test_a_word_from_before_the_start_is_forgotten(desk: Desk) -> None:
+def test_an_approval_from_before_the_start_is_removed(desk: Desk) -> None:
     approval.accept(desk.config.parent, fingerprint(desk.config))
-    Reload(desk.config, desk.taker, Meters())
+    Reload(desk.config, desk.applier, Meters())
     assert not approval.accepted(desk.config.parent, fingerprint(desk.config))
 
 
-def test_files_changed_between_the_start_and_the_first_look_are_seen(desk: Desk) -> None:
+def test_files_changed_between_the_start_and_the_first_check_are_seen(desk: Desk) -> None:
     before: Fingerprint = fingerprint(desk.config)
-    taker = Taker(Version.of(load(desk.config), before))
+    applier = FakeApplier(Version.of(load(desk.config), before))
     desk.write(other())
-    late = Reload(desk.config, taker, Meters())
+    late = Reload(desk.config, applier, Meters())
     for _ in range(2):
-        asyncio.run(late.look())
-    assert taker.taken == [True]
+        asyncio.run(late.check())
+    assert applier.applied == [True]
 
 
-def test_a_version_outlives_a_restart_when_the_files_are_dealt_with_and_not_before(
+def test_a_version_outlives_a_restart_when_the_files_are_handled_and_not_before(
     desk: Desk,
 ) -> None:
-    before = desk.taker.version.fingerprint
+    before = desk.applier.version.fingerprint
     desk.write(other())
     desk.look(1)
-    assert not desk.taker.stood, "who dies of it now is followed by one that goes by the files"
+    assert not desk.applier.saved, "after a crash by it now the next agent uses the files"
     desk.look(1)
-    assert desk.taker.stood == [fingerprint(desk.config)] != [before]
+    assert desk.applier.saved == [fingerprint(desk.config)] != [before]
 
 
 def test_files_that_are_the_same_or_rejected_or_held_let_the_version_outlive_a_restart(
     desk: Desk,
 ) -> None:
-    before = desk.taker.version.fingerprint
+    before = desk.applier.version.fingerprint
     desk.look(1)
-    assert desk.taker.stood == [before]
+    assert desk.applier.saved == [before]
     for change in ("no policy at all", other()):
-        desk.taker.stood.clear()
-        desk.taker.would_end = STEERS
+        desk.applier.saved.clear()
+        desk.applier.would_end = STEERS
         desk.write(change)
         desk.look()
-        assert desk.taker.stood == [before]
-    assert desk.taker.told == ["config_rejected", "config_held"]
+        assert desk.applier.saved == [before]
+    assert desk.applier.told == ["config_rejected", "config_held"]
 
 
-# --- files that move, hang, or never lie still --------------------------------------------------
+# --- files that change, hang, or are never stable ------------------------------------------------
 
 
-def restless(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the files have been moving for long enough to be read all the same."""
-    monkeypatch.setattr(reload, "RESTLESS", 0.0)
+def unstable(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the files have been changing for long enough to be read all the same."""
+    monkeypatch.setattr(reload, "UNSTABLE", 0.0)
     desk.look(1)
 
 
@@ -453,21 +457,21 @@ def touched(file: Path, times: int) -> None:
     os.utime(file, (times, times))
 
 
-def test_who_touches_a_file_all_the_time_keeps_nobody_else_from_being_heard(
+def test_a_file_that_is_touched_all_the_time_prevents_no_change(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
     for times in range(5):
         touched(desk.policy, times)
         desk.look(1)
-    assert not desk.taker.taken, "it may be half a file"
-    restless(desk, monkeypatch)
+    assert not desk.applier.applied, "it may be half a file"
+    unstable(desk, monkeypatch)
     touched(desk.policy, 99)
     desk.look(1)
-    assert desk.taker.taken == [False]
+    assert desk.applier.applied == [False]
 
 
-def test_what_says_something_else_when_it_is_read_again_is_not_taken(
+def test_files_with_another_content_when_read_again_are_not_applied(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holds = iter(range(11, 60))
@@ -477,17 +481,17 @@ def test_what_says_something_else_when_it_is_read_again_is_not_taken(
         return fingerprint(path)
 
     monkeypatch.setattr(reload, "fingerprint", moving)
-    restless(desk, monkeypatch)
+    unstable(desk, monkeypatch)
     desk.look(4)
-    assert not desk.taker.taken
+    assert not desk.applier.applied
     now = time.monotonic()
-    assert desk.reload.trouble(now) == ""
-    assert "have not been the same twice for 1" in desk.reload.trouble(now + 15)
-    assert "gtld.yaml" in desk.reload.trouble(now + 15)
+    assert desk.reload.problem(now) == ""
+    assert "have kept changing for 1" in desk.reload.problem(now + 15)
+    assert "gtld.yaml" in desk.reload.problem(now + 15)
     monkeypatch.undo()
-    while not desk.taker.taken:  # a rest from what was read just now
+    while not desk.applier.applied:  # a rest from what was read just now
         desk.look(1)
-    assert desk.reload.trouble(time.monotonic() + 15) == ""
+    assert desk.reload.problem(time.monotonic() + 15) == ""
 
 
 def test_a_file_system_that_hangs_is_an_alarm_and_goes_on_when_it_answers(
@@ -505,13 +509,13 @@ def test_a_file_system_that_hangs_is_an_alarm_and_goes_on_when_it_answers(
         while not asked:  # noqa: ASYNC110 - a thread sets it
             await asyncio.sleep(0.01)
         now = time.monotonic()
-        assert desk.reload.trouble(now) == ""
-        assert "does not answer" in desk.reload.trouble(now + reload.PATIENCE + 1)
+        assert desk.reload.problem(now) == ""
+        assert "does not answer" in desk.reload.problem(now + reload.ALARM_AFTER + 1)
         assert len(asked) == 1, "one thread at a time"
         answers.set()
-        while not desk.taker.taken:  # noqa: ASYNC110 - nobody rings
+        while not desk.applier.applied:  # noqa: ASYNC110 - nobody rings
             await asyncio.sleep(0.01)
-        assert desk.reload.trouble(time.monotonic() + reload.PATIENCE + 1) == ""
+        assert desk.reload.problem(time.monotonic() + reload.ALARM_AFTER + 1) == ""
         looking.cancel()
 
     monkeypatch.setattr(reload, "fingerprint", hangs)
@@ -541,7 +545,7 @@ def test_a_stuck_thread_does_not_keep_the_process_from_its_end() -> None:
     assert ran.stdout == "ended\n"
 
 
-def test_after_a_long_reading_there_is_as_long_a_rest(
+def test_after_a_long_reading_there_is_as_long_a_pause(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(path: Path, *, reading: Validation) -> object:
@@ -551,7 +555,7 @@ def test_after_a_long_reading_there_is_as_long_a_rest(
 
     read: list[Path] = []
     monkeypatch.setattr(reload, "load", slow)
-    monkeypatch.setattr(reload, "RESTLESS", 0.0)
+    monkeypatch.setattr(reload, "UNSTABLE", 0.0)
     desk.write(other("11s"))
     desk.look(2)
     assert len(read) == 1
@@ -562,13 +566,13 @@ def test_after_a_long_reading_there_is_as_long_a_rest(
     assert time.monotonic() - started >= 0.15
 
 
-def test_nothing_said_of_the_files_is_longer_than_people_read(desk: Desk) -> None:
+def test_no_message_about_the_files_is_too_long_to_read(desk: Desk) -> None:
     folder = desk.policy.parent / "overrides.d"
     folder.mkdir()
     lines = "".join(f"{'k' * 300}{number}: x\n" for number in range(2000))
     (folder / "x.yaml").write_text(lines)
     desk.look()
-    (event,) = desk.taker.events
+    (event,) = desk.applier.events
     assert event.event == "config_rejected"
     assert len(event.because) < 8000
     assert len(desk.reload.rejected) < 1000

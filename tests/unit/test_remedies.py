@@ -55,9 +55,9 @@ def test_what_follows_from_another_is_neither_raised_nor_cleared() -> None:
 
 def test_the_agents_own_alarms_follow_from_the_engines() -> None:
     troubles = OwnAlarms()
-    assert troubles.settle({"keys": "com.: expired"}, 1.0, ["clock"]) == ()
+    assert troubles.update({"keys": "com.: expired"}, 1.0, ["clock"]) == ()
     assert troubles.alarms["keys"].cause == "clock"
-    (raised,) = troubles.settle({"keys": "com.: expired"}, 2.0)
+    (raised,) = troubles.update({"keys": "com.: expired"}, 2.0)
     assert raised.because == "com.: expired"
 
 

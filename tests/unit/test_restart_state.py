@@ -1,4 +1,4 @@
-"""What is remembered outlives the agent that knew it, whatever happens to the file."""
+"""The memory outlives the agent, whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from simulation import setup
 
 from steering.agent import restart_state
-from steering.agent.restart_state import ANEW, NAME, WAITED, RestartState
+from steering.agent.restart_state import MOVE_WAITS, NAME, REWRITE_AFTER, RestartState
 from steering.decide.state import State
 from steering.engine.carry_over import recall
 from steering.judge.recovery import Hold
@@ -55,14 +55,14 @@ def later(state: State, seconds: float) -> State:
 
 def keep(kept: RestartState, state: State) -> None:
     """Until it is written, or was tried to be."""
-    kept.keep(state)
-    assert kept.settle(10.0)
+    kept.save(state)
+    assert kept.flush(10.0)
 
 
 def test_another_agent_finds_what_this_one_kept(tmp_path: Path, used: State) -> None:
     keep(RestartState(tmp_path), used)
     found = RestartState(tmp_path)
-    assert not found.trouble + found.found
+    assert not found.problem + found.start_problem
     assert found.memory == Memory(
         at=used.wall,
         frozen=FROZEN,
@@ -76,7 +76,7 @@ def test_where_nothing_is_to_be_remembered_there_is_no_file(tmp_path: Path, blan
     (tmp_path / "state").mkdir()
     kept = RestartState(tmp_path / "state")
     keep(kept, blank)
-    keep(kept, later(blank, 2 * ANEW))
+    keep(kept, later(blank, 2 * REWRITE_AFTER))
     assert list((tmp_path / "state").iterdir()) == []
 
 
@@ -107,11 +107,11 @@ def test_it_is_written_when_something_changed_and_once_an_hour(tmp_path: Path, u
     kept, file = RestartState(tmp_path), tmp_path / NAME
     keep(kept, used)
     before = file.stat().st_ino
-    keep(kept, later(used, ANEW - 1))
+    keep(kept, later(used, REWRITE_AFTER - 1))
     assert file.stat().st_ino == before
-    keep(kept, later(used, ANEW))
-    assert json.loads(file.read_bytes())["at"] == used.wall + ANEW
-    moved = later(replace(used, worn=used.worn + 1), ANEW + 1)
+    keep(kept, later(used, REWRITE_AFTER))
+    assert json.loads(file.read_bytes())["at"] == used.wall + REWRITE_AFTER
+    moved = later(replace(used, worn=used.worn + 1), REWRITE_AFTER + 1)
     keep(kept, moved)
     assert json.loads(file.read_bytes())["at"] == moved.wall
 
@@ -139,7 +139,7 @@ def test_a_clock_that_is_slewed_has_nothing_written_at_each_turn(
     assert file.stat().st_ino == before
 
 
-def test_a_full_disk_is_a_trouble_that_passes_and_nothing_is_forgotten(
+def test_a_full_disk_is_a_problem_that_passes_and_nothing_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, used: State
 ) -> None:
     def full(*_: object, **_named: object) -> None:
@@ -148,12 +148,12 @@ def test_a_full_disk_is_a_trouble_that_passes_and_nothing_is_forgotten(
     kept = RestartState(tmp_path)
     monkeypatch.setattr(restart_state, "write_atomically", full)
     keep(kept, used)
-    assert "No space left" in kept.trouble
+    assert "No space left" in kept.problem
     assert kept.memory is not None
     assert kept.memory.frozen == FROZEN, "for a lease that is lost"
     monkeypatch.undo()
     keep(kept, used)
-    assert not kept.trouble
+    assert not kept.problem
     assert RestartState(tmp_path).memory == kept.memory
 
 
@@ -183,24 +183,26 @@ def test_a_move_waits_for_a_disk_that_hangs_and_then_no_longer(
 ) -> None:
     kept = RestartState(tmp_path)
     started = time.monotonic()
-    kept.keep(used)
-    assert time.monotonic() - started < WAITED, "nothing waits for what moves nothing"
-    assert not kept.trouble
+    kept.save(used)
+    assert time.monotonic() - started < MOVE_WAITS, "nothing waits for what moves nothing"
+    assert not kept.problem
     for turn in range(30):
-        kept.keep(replace(later(used, turn), worn=used.worn + turn), moved=True)
-    assert WAITED * 0.9 < time.monotonic() - started < 10 * WAITED, "once, and not at each move"
-    assert "before it was written down" in kept.trouble
+        kept.save(replace(later(used, turn), worn=used.worn + turn), moved=True)
+    assert MOVE_WAITS * 0.9 < time.monotonic() - started < 10 * MOVE_WAITS, (
+        "once, and not at each move"
+    )
+    assert "before it was written" in kept.problem
     assert disk.writes == 1, "nothing piles up"
     disk.answers.set()
-    assert kept.settle(10.0)
-    assert not kept.trouble
+    assert kept.flush(10.0)
+    assert not kept.problem
     assert disk.writes == 2, "the first and the latest"
     memory = RestartState(tmp_path).memory
     assert memory is not None
     assert memory == kept.memory
 
 
-def test_a_move_is_made_when_it_is_written_down(
+def test_a_move_is_made_when_it_is_written(
     tmp_path: Path, used: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     durable: list[bool] = []
@@ -212,8 +214,8 @@ def test_a_move_is_made_when_it_is_written_down(
 
     monkeypatch.setattr(restart_state, "write_atomically", note)
     kept = RestartState(tmp_path)
-    kept.keep(used, moved=True)
-    assert not kept.trouble
+    kept.save(used, moved=True)
+    assert not kept.problem
     assert (tmp_path / NAME).exists()
     assert durable == [True], "it outlasts a power cut"
 
@@ -230,7 +232,7 @@ def test_a_memory_that_does_not_answer_costs_the_start_a_moment(
     answers.set()
     assert time.monotonic() - started < 5.0
     assert kept.memory is None
-    assert "can't be read: no answer within 0.1 s" in kept.found
+    assert "can't be read: no answer within 0.1 s" in kept.start_problem
 
 
 GOOD = {"at": 1.7e9, "worn": {"192.5.0.30": 2.0}}
@@ -268,25 +270,25 @@ def test_a_damaged_file_is_set_aside_and_costs_the_memory_alone(
     (tmp_path / NAME).write_bytes(damage)
     kept = RestartState(tmp_path)
     assert kept.memory is None
-    assert "damaged" in kept.found
-    assert not kept.trouble, "it is over"
+    assert "damaged" in kept.start_problem
+    assert not kept.problem, "it is over"
     assert (tmp_path / f"{NAME}.damaged").read_bytes() == damage
     keep(kept, used)
     again = RestartState(tmp_path)
     assert again.memory == kept.memory
-    assert not again.found
+    assert not again.start_problem
 
 
-def test_a_file_that_cannot_be_read_is_a_trouble_until_one_is_written(
+def test_a_file_that_cannot_be_read_is_a_problem_until_one_is_written(
     tmp_path: Path, blank: State
 ) -> None:
     (tmp_path / NAME).mkdir()
     kept = RestartState(tmp_path)
     assert kept.memory is None
-    assert "can't be read" in kept.trouble
+    assert "can't be read" in kept.problem
     (tmp_path / NAME).rmdir()
     keep(kept, blank)
-    assert not kept.trouble
+    assert not kept.problem
 
 
 WRITER = """
@@ -300,8 +302,8 @@ from steering.decide.state import State
 state = State.blank(Layout.of(load(Path(sys.argv[1]))), 1000.0, 1.7e9)
 kept = RestartState(Path(sys.argv[2]))
 for number in range(1_000_000):
-    kept.keep(replace(state, worn=state.worn + number % 7 + 1))
-    assert kept.settle(9.0)
+    kept.save(replace(state, worn=state.worn + number % 7 + 1))
+    assert kept.flush(9.0)
     if number == 0:
         print("goes", flush=True)
 """
@@ -321,12 +323,12 @@ def test_killed_between_two_writes_it_leaves_one_or_the_other(tmp_path: Path) ->
                 pass
             os.kill(writer.pid, signal.SIGKILL)
         found = RestartState(state)
-        assert not found.found
+        assert not found.start_problem
         assert found.memory is not None
         assert len(set(found.memory.worn.values())) == 1
 
 
-def test_what_no_policy_names_any_more_is_passed_over(used: State, tmp_path: Path) -> None:
+def test_what_no_policy_names_any_more_is_left_out(used: State, tmp_path: Path) -> None:
     keep(RestartState(tmp_path), used)
     memory = RestartState(tmp_path).memory
     assert memory is not None

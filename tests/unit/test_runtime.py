@@ -1,4 +1,4 @@
-"""What is in force is left for a successor when the files are dealt with, and at no other time."""
+"""The version in force is saved for a restart when the files are handled, and at no other time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 from simulation import CONFIG, policy
 
-from steering.agent import runtime as regimes
+from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
 from steering.agent.inputs import Inputs
@@ -25,15 +25,15 @@ from steering.model import Event
 from steering.report.metrics import Meters
 
 
-class Clothes:
-    """An outfit with hands, that touches nothing."""
+class FakeComponents:
+    """Components with actuators, that touch nothing."""
 
     claim = None
     actuators = SimpleNamespace(removal_pending=False)
-    ways = SimpleNamespace(past=frozenset)
+    kernel_paths = SimpleNamespace(past_steers=frozenset)
     sources = SimpleNamespace(named={})
     forwarding = None
-    notices = left = ()
+    notices = leftovers = ()
 
     def __init__(self, version: Version, _lasting: Lasting, was: Components | None = None) -> None:
         del was
@@ -61,16 +61,16 @@ def version(tmp_path: Path) -> Version:
 
 
 Make = Callable[[Callable[[], None]], Runtime]
-"""A regime with this for its turn."""
+"""A runtime with this for its turn."""
 
 
 @pytest.fixture
 def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
-    monkeypatch.setattr(regimes, "Components", Clothes)
-    monkeypatch.setattr(Runtime, "_set_going", lambda _regime, _was: None)
+    monkeypatch.setattr(runtime_module, "Components", FakeComponents)
+    monkeypatch.setattr(Runtime, "_start_tasks", lambda _runtime, _was: None)
     config = version.setup.config
     switch = SimpleNamespace(engaged=lambda: False)
-    lasting = SimpleNamespace(switch=switch, kept_off=lambda: False)
+    lasting = SimpleNamespace(switch=switch, state_off=lambda: False)
 
     def make(turn: Callable[[], None]) -> Runtime:
         return Runtime(
@@ -79,71 +79,73 @@ def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
             restart_state=RestartState(config.state),
             inputs=cast("Inputs", Nothing()),
             meters=Meters(),
-            tell=lambda _event: None,
+            log_event=lambda _event: None,
             turn=turn,
         )
 
     return make
 
 
-def test_the_first_turn_alone_leaves_nothing_to_go_on_with(tmp_path: Path, made: Make) -> None:
+def test_the_first_turn_alone_saves_no_version(tmp_path: Path, made: Make) -> None:
     left = tmp_path / "in-force"
     left.write_text("of before")
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    assert not left.exists(), "who dies now is followed by one that goes by the files"
-    runtime.stand()
+    assert not left.exists(), "after a crash now the next agent uses the files"
+    runtime.save_in_force()
     assert left.exists()
 
 
-def test_it_is_left_once_and_not_at_every_look(tmp_path: Path, made: Make) -> None:
+def test_it_is_saved_once_and_not_at_every_check(tmp_path: Path, made: Make) -> None:
     left = tmp_path / "in-force"
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.stand()
+    runtime.save_in_force()
     left.unlink()
-    runtime.stand()
+    runtime.save_in_force()
     assert not left.exists()
 
 
-def test_an_older_version_is_spent_before_another_one_is_taken(
+def test_an_older_version_is_removed_before_another_one_is_applied(
     tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = tmp_path / "in-force"
     there: list[bool] = []
     runtime = made(lambda: there.append(left.exists()))
     runtime.start(cast("Tasks", None))
-    runtime.stand()
+    runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", lambda *_: there.append(left.exists()))
-    runtime.take(version, anew=True)
-    assert there == [False, False, False], "who dies of it is not followed by what it replaced"
-    runtime.stand()
+    runtime.apply(version, rebuild=True)
+    assert there == [False, False, False], (
+        "after a crash by it the next agent does not use the older one"
+    )
+    runtime.save_in_force()
     assert left.exists()
 
 
-def test_after_a_lost_lease_all_begins_from_nothing_and_that_is_told(
+def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
     made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Event] = []
     dropped: list[bool] = []
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.tell = told.append
+    runtime.log_event = told.append
     runtime.state = replace(runtime.state, started=True, plan=runtime.state.plan + 1)
     monkeypatch.setattr(Nothing, "drop", lambda _self: dropped.append(True), raising=False)
     actuators = SimpleNamespace(
         removal_pending=False, lost_lease=lambda: "no turn for longer than the lease"
     )
-    monkeypatch.setattr(Clothes, "actuators", actuators)
+    monkeypatch.setattr(FakeComponents, "actuators", actuators)
     runtime.handle_lost_lease()
     assert not runtime.state.started
     assert not runtime.steers
-    assert dropped, "what was asked before is not counted"
+    assert dropped, "answers to earlier probes are not counted"
     assert [event.event for event in told] == ["lease_lost"]
     assert "no turn for longer" in told[0].because
 
 
-def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
+def test_a_version_that_cannot_be_applied_leaves_the_one_in_force(
     tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
@@ -151,11 +153,11 @@ def test_a_version_that_cannot_be_taken_leaves_what_is_in_force(
 
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.stand()
+    runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", refused)
     with pytest.raises(CannotRunError, match="the port is taken"):
-        runtime.take(version, anew=True)
-    runtime.stand()
+        runtime.apply(version, rebuild=True)
+    runtime.save_in_force()
     assert (tmp_path / "in-force").exists()
 
 
@@ -163,11 +165,11 @@ FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), Memor
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
-@pytest.mark.parametrize("stage", ["built", "thought through"])
-def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goes_on(
+@pytest.mark.parametrize("stage", ["built", "a first turn"])
+def test_any_error_with_a_version_refuses_it_and_the_one_before_goes_on(
     made: Make, version: Version, monkeypatch: pytest.MonkeyPatch, stage: str, fault: Exception
 ) -> None:
-    def stumbles(*_: object, **__: object) -> None:
+    def raises(*_: object, **__: object) -> None:
         raise fault
 
     turns: list[Version] = []
@@ -175,27 +177,27 @@ def test_whatever_goes_wrong_with_a_version_it_is_refused_and_the_one_before_goe
     runtime.start(cast("Tasks", None))
     components, state = runtime.components, runtime.state
     if stage == "built":
-        monkeypatch.setattr(regimes, "Components", stumbles)
+        monkeypatch.setattr(runtime_module, "Components", raises)
     else:
-        monkeypatch.setattr(engine, "turn", stumbles)
+        monkeypatch.setattr(engine, "turn", raises)
     later = replace(version, fingerprint=())
     with pytest.raises(CannotRunError, match=type(fault).__name__) as refused:
-        runtime.take(later, anew=True)
+        runtime.apply(later, rebuild=True)
     assert refused.value.__cause__ is fault
     assert runtime.version is version
     assert (runtime.components, runtime.state) == (components, state)
-    assert turns == [version], "of the start: there was no turn by the other one"
+    assert turns == [version], "that of the start: there was no turn with the other one"
 
 
-def test_overrides_that_the_engine_stumbles_over_are_refused_as_well(
+def test_overrides_that_raise_in_the_engine_are_refused_as_well(
     made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stumbles(*_: object, **__: object) -> None:
+    def raises(*_: object, **__: object) -> None:
         raise IndexError("out of bounds")
 
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    monkeypatch.setattr(engine, "turn", stumbles)
-    with pytest.raises(CannotRunError, match="can't be thought through: IndexError: out of bounds"):
-        runtime.take(replace(version, fingerprint=()), anew=False)
+    monkeypatch.setattr(engine, "turn", raises)
+    with pytest.raises(CannotRunError, match="a first turn failed: IndexError: out of bounds"):
+        runtime.apply(replace(version, fingerprint=()), rebuild=False)
     assert runtime.version is version

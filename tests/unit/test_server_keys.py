@@ -16,7 +16,7 @@ from signedzone import DAY, NOW, Key, SignedZone
 from test_key_store import World, shown
 from test_prober import COM, probing
 
-from steering.agent.own_alarms import keys_trouble
+from steering.agent.own_alarms import keys_problem
 from steering.decide.remedies import KEYS
 from steering.model import LOCAL, Outcome
 from steering.observe.dnssec import anchors
@@ -149,14 +149,14 @@ def test_servers_that_show_two_good_sets_are_each_right_and_told_of_when_that_la
         keys = store.keys_for("com.")
         assert keys is not None
         assert {one.zsk.dnskey, other.zsk.dnskey} < set(keys.rdataset) or turn == 0
-    text = keys_trouble(store)
+    text = keys_problem(store)
     zsk, ksk = sorted((f"{one.zsk.tag} (ZSK, algorithm 13)", f"{one.ksk.tag} (KSK, algorithm 13)"))
     assert f"{zsk}, {ksk}, signed by a key that is trusted, at 192.0.2.1 over local, since" in text
     assert "192.0.2.2" not in text  # its set is the newer one
     assert text.endswith(f"since 2023-11-14 22:13:20Z. To do: {KEYS[Lack.SERVERS]}")
     now[0] += FRESH + 1  # nobody shows the older one any longer
     assert store.offer("com.", *shown(other), OTHER)
-    assert keys_trouble(store) == ""
+    assert keys_problem(store) == ""
     keys = store.keys_for("com.")
     assert keys is not None
     assert set(keys.rdataset) == {other.ksk.dnskey, other.zsk.dnskey}

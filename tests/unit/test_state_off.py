@@ -1,4 +1,4 @@
-"""The off switch that lasts is found by a thread, and thrown where loop and guard look."""
+"""The off switch in `state` is found by a thread, and engaged where loop and guard look."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def until(true: Callable[[], object]) -> None:
 
 @dataclass
 class Host:
-    """The two directories, and who looks."""
+    """The two directories, and the threads that look."""
 
     state: Path
     runtime: Path
@@ -69,11 +69,11 @@ def test_one_that_was_not_is_on(host: Host) -> None:
     kept.wait(5.0)
     assert not kept.off
     assert not kept.unknown
-    assert not kept.trouble(time.monotonic())
+    assert not kept.problem(time.monotonic())
     assert not host.switch.engaged()
 
 
-def test_a_switch_made_by_hand_is_found_and_one_released_is_not_thrown_again(host: Host) -> None:
+def test_a_switch_made_by_hand_is_found_and_one_released_is_not_engaged_again(host: Host) -> None:
     kept = host.look()
     kept.wait(5.0)
     for text in (b"", b"\xff", json.dumps({"time": 1, "by": "me", "reason": "x"}).encode()):
@@ -109,27 +109,27 @@ def test_a_switch_that_is_released_between_two_looks_of_one_is_on(
 def test_no_answer_means_off_but_within_a_lease(
     host: Host, monkeypatch: pytest.MonkeyPatch, leased: bool
 ) -> None:
-    answers, there = threading.Event(), state_off._there
+    answers, there = threading.Event(), state_off._exists
 
     def hung(place: Path) -> bool:
         answers.wait()
         return there(place)
 
-    monkeypatch.setattr(state_off, "_there", hung)
+    monkeypatch.setattr(state_off, "_exists", hung)
     kept = host.look(leased=leased)
     started = time.monotonic()
     kept.wait(0.05)
     assert time.monotonic() - started < 2.0
     assert kept.off is not leased
     assert bool(kept.unknown) is not leased
-    assert "has not answered for 6 s" in kept.trouble(time.monotonic() + SILENT + 1.0)
+    assert "has not answered for 6 s" in kept.problem(time.monotonic() + SILENT + 1.0)
     answers.set()
     until(lambda: not kept.off)
     assert not kept.unknown
-    until(lambda: not kept.trouble(time.monotonic()))
+    until(lambda: not kept.problem(time.monotonic()))
 
 
-def test_what_can_no_longer_be_looked_at_changes_nothing(host: Host) -> None:
+def test_what_can_no_longer_be_read_changes_nothing(host: Host) -> None:
     kept = host.look()
     kept.wait(5.0)
     (host.state / "off").symlink_to("off")
@@ -138,9 +138,9 @@ def test_what_can_no_longer_be_looked_at_changes_nothing(host: Host) -> None:
     until(lambda: not kept.off)
     host.state.rename(host.state.with_name("away"))
     host.state.symlink_to(host.state)  # ELOOP, for root too
-    until(lambda: kept.trouble(time.monotonic()))
-    assert "can't be looked at" in kept.trouble(time.monotonic())
+    until(lambda: kept.problem(time.monotonic()))
+    assert "can't be read" in kept.problem(time.monotonic())
     assert not kept.off
     host.state.unlink()
     host.state.with_name("away").rename(host.state)
-    until(lambda: not kept.trouble(time.monotonic()))
+    until(lambda: not kept.problem(time.monotonic()))

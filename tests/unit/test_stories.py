@@ -14,7 +14,7 @@ from steering.decide.rules import decide
 from steering.decide.situation import look
 from steering.judge.ledger import Ledger, reason
 from steering.judge.paired_test import Trial
-from steering.judge.turn import post
+from steering.judge.turn import judge
 from steering.layout import Layout
 from steering.model import (
     Facts,
@@ -268,7 +268,7 @@ def test_a_path_over_which_nothing_gets_out_says_so(tmp_path: Path) -> None:
     a = sim.layout.row["2001:db8:5::30"]
     assert sim.health("2001:db8:5::30") is Health.UNKNOWN
     why = reason(sim.state.ledger, sim.layout, a, 0, sim.now)
-    assert why == "30 questions in a row did not get out of this host over this path"
+    assert why == "30 probes in a row did not leave this host over this path"
 
 
 # --- what must not move ----------------------------------------------------------------------
@@ -623,5 +623,5 @@ def test_in_a_trial_only_the_second_loss_in_a_row_counts(
             ),
         )
         facts = Facts(wall=0.0, rounds=(item,))
-        ledger, _ = post(ledger, layout, facts, now + number)
+        ledger, _ = judge(ledger, layout, facts, now + number)
     assert ledger.trials[0].score == score

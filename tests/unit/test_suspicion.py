@@ -14,7 +14,14 @@ import pytest
 from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, setup
 from test_traffic_ledger import Listening, heard
 
-from steering.judge.backoff import GENTLE, HASTY, back_off, ease, weigh, without_haste
+from steering.judge.backoff import (
+    GENTLE,
+    HASTY,
+    back_off,
+    pair_bad_here,
+    pair_good_here,
+    without_fast_refusals,
+)
 from steering.judge.dismissed import LONGEST
 from steering.judge.edit import Draft
 from steering.judge.ledger import ASKED, Ledger
@@ -294,14 +301,17 @@ def test_a_good_answer_at_leisure_takes_back_what_haste_brought(tmp_path: Path) 
     layout = Layout.of(setup(tmp_path, config=SHIPPED))
     trial = Trial(candidate=1, since=0.0)
     for i in range(12):
-        trial = weigh(trial, layout, i * 0.2, i * 0.2, lost=True)
+        trial = pair_bad_here(trial, layout, i * 0.2, i * 0.2, lost=True)
     assert (trial.score, trial.hasty, trial.pairs) == (HASTY, HASTY, 12)
     assert trial.eased is not None
     early, late = trial.eased + GENTLE - 0.01, trial.eased + GENTLE
-    assert weigh(trial, layout, early, early, lost=True).score == HASTY
-    assert weigh(trial, layout, late, late, lost=True).score == HASTY + 1
-    assert ease(trial, layout, early) == trial
-    assert (ease(trial, layout, late).score, ease(trial, layout, late).hasty) == (0, 0)
+    assert pair_bad_here(trial, layout, early, early, lost=True).score == HASTY
+    assert pair_bad_here(trial, layout, late, late, lost=True).score == HASTY + 1
+    assert pair_good_here(trial, layout, early) == trial
+    assert (
+        pair_good_here(trial, layout, late).score,
+        pair_good_here(trial, layout, late).hasty,
+    ) == (0, 0)
 
 
 def test_who_still_refuses_when_asked_slowly_is_believed(tmp_path: Path) -> None:
@@ -316,7 +326,7 @@ def test_who_still_refuses_when_asked_slowly_is_believed(tmp_path: Path) -> None
         draft = Draft(ledger, layout, WALL, now)
         back_off(draft, (item,), {address: "pao"})
         ledger = replace(ledger, backoffs=dict(draft.backoffs))
-        believed.append(without_haste(item, layout, ledger) == item)
+        believed.append(without_fast_refusals(item, layout, ledger) == item)
     assert believed == [False, False, True, True, True]
 
 
@@ -324,7 +334,7 @@ def test_bogus_answers_are_nobody_s_haste(tmp_path: Path) -> None:
     layout = Layout.of(setup(tmp_path, config=SHIPPED))
     trial = Trial(candidate=1, since=0.0)
     for i in range(12):
-        trial = weigh(trial, layout, i * 0.2, i * 0.2, lost=False)
+        trial = pair_bad_here(trial, layout, i * 0.2, i * 0.2, lost=False)
     assert trial.result is Confirmation.CONFIRMED
 
 

@@ -1,4 +1,4 @@
-"""Tasks side by side: one can give way to another, and the first that fails ends them all."""
+"""Parallel tasks: one can be replaced by another, and the first that fails ends them all."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def test_a_bug_in_one_ends_all_and_is_raised() -> None:
 
     async def story() -> None:
         tasks = Tasks()
-        tasks.put("one", steady())
-        tasks.put("other", faulty())
-        await tasks.work()
+        tasks.start("one", steady())
+        tasks.start("other", faulty())
+        await tasks.run()
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(story())
     assert ended == ["steady"]
 
 
-def test_what_gives_way_ends_nothing_but_itself() -> None:
+def test_a_replaced_task_ends_no_other() -> None:
     seen: list[str] = []
 
     async def work(name: str) -> None:
@@ -45,25 +45,25 @@ def test_what_gives_way_ends_nothing_but_itself() -> None:
 
     async def story() -> None:
         tasks, stop = Tasks(), asyncio.Event()
-        tasks.put("probes", work("first"))
-        tasks.put("stop", stop.wait())
+        tasks.start("probes", work("first"))
+        tasks.start("stop", stop.wait())
         await asyncio.sleep(0)
-        tasks.put("probes", work("second"))
-        tasks.put("look", work("third"))
+        tasks.start("probes", work("second"))
+        tasks.start("look", work("third"))
         await asyncio.sleep(0)
-        tasks.end("look")
-        tasks.end("never there")
+        tasks.stop("look")
+        tasks.stop("never there")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert seen == ["first", "third"]
         stop.set()
-        await tasks.work()
+        await tasks.run()
 
     asyncio.run(story())
     assert seen == ["first", "third", "second"]
 
 
-def test_a_bug_in_what_gave_way_ends_all_the_same() -> None:
+def test_a_bug_in_a_replaced_task_ends_all() -> None:
     async def spiteful() -> None:
         try:
             await asyncio.Event().wait()
@@ -72,16 +72,16 @@ def test_a_bug_in_what_gave_way_ends_all_the_same() -> None:
 
     async def story() -> None:
         tasks = Tasks()
-        tasks.put("one", spiteful())
+        tasks.start("one", spiteful())
         await asyncio.sleep(0)
-        tasks.end("one")
-        await tasks.work()
+        tasks.stop("one")
+        await tasks.run()
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(story())
 
 
-def test_descriptors_wake_until_nobody_hears_them() -> None:
+def test_descriptors_wake_until_they_are_watched_no_more() -> None:
     heard: list[bytes] = []
 
     async def story() -> None:
@@ -92,7 +92,7 @@ def test_descriptors_wake_until_nobody_hears_them() -> None:
             heard.append(os.read(out, 10))
             woken.set()
 
-        tasks.hear(out, hear)
+        tasks.on_readable(out, hear)
         os.write(into, b"a")
         await woken.wait()
         tasks.stop_reading()
