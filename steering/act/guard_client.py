@@ -8,7 +8,6 @@ its looks: one that only holds the lock was stopped or hangs, and is replaced.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from steering.act.kernel.claim import Claim
 from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.model import Seconds
+from steering.system.lockfile import LockFile
 
 _STARTING: Seconds = 5.0  # longer than an interpreter takes on a busy host
 SILENT: Seconds = 3.0
@@ -58,7 +58,7 @@ class GuardClient:
         self._children: list[int] = []
         """Guards that we started and that were not seen to end, the youngest last."""
         self._started: Seconds = float("-inf")
-        self._lock: int | None = None
+        self._lock: LockFile | None = None
         self._beat: int | None = None
         self._silent: Seconds = 0.0
         self._looked: Seconds = float("-inf")
@@ -66,41 +66,32 @@ class GuardClient:
     def close(self) -> None:
         """Let go of what is open here. The guard goes on."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def present(self) -> bool:
         """Whether a guard holds the lock now, and looks. Takes no new descriptor as a rule."""
         lock = self._open()
-        if lock is None:
-            return False
-        try:
-            # A shared lock: it disturbs no other agent that looks, and a starting guard tries
-            # again within a hundredth of a second.
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self._looks(lock)
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        return False
+        return lock is not None and lock.held() and self._looks(lock)
 
-    def _open(self) -> int | None:
+    def _open(self) -> LockFile | None:
         """The lock's file, as it is in the directory now; None where there is none."""
         path = self._runtime / LOCK
         try:
-            if self._lock is not None and os.path.samestat(os.fstat(self._lock), path.stat()):
+            if self._lock is not None and self._lock.is_at(path):
                 return self._lock
             self.close()
-            self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._lock = LockFile.open(path)
         except FileNotFoundError:
             self.close()
         return self._lock
 
-    def _looks(self, lock: int) -> bool:
+    def _looks(self, lock: LockFile) -> bool:
         """Whether it has shown itself within SILENT, of which no more counts than was seen here.
 
         So a host, or an agent, that slept for an hour does not take that for the guard's silence.
         """
-        beat, now = os.fstat(lock).st_mtime_ns, time.monotonic()
+        beat, now = os.fstat(lock.descriptor).st_mtime_ns, time.monotonic()
         seen, self._looked = min(now - self._looked, 2 * LOOK), now
         self._silent = 0.0 if beat != self._beat else self._silent + seen
         self._beat = beat

@@ -10,8 +10,6 @@ unless he is root, we ourselves, or one who may change routes.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 from steering.act.kernel.acting_agents import LOCK, SHOWN, may_act
 from steering.act.kernel.presence import PresenceSocket, be_present, others
 from steering.agent.from_config import CannotRunError
+from steering.system.lockfile import LockFile
 
 
 class Exclusive:
@@ -27,7 +26,7 @@ class Exclusive:
     def __init__(self) -> None:
         self.notices: tuple[str, ...] = ()
         """Who says that he acts on the table held last and does not, or why that is unknown."""
-        self._lock: int | None = None
+        self._lock: LockFile | None = None
         self._tables: dict[int, socket.socket] = {}
 
     def hold(self, runtime: Path, table: int) -> None:
@@ -49,16 +48,16 @@ class Exclusive:
         """Let others act everywhere."""
         self.leave_all_but(())
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
 
-def _locked(runtime: Path) -> int:
-    lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(runtime: Path) -> LockFile:
+    lock = LockFile.create(runtime / LOCK)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.lock()
     except OSError:
-        os.close(lock)
+        lock.close()
         raise CannotRunError(1, f"another agent runs in {runtime}: one acts at a time") from None
     return lock
 

@@ -15,7 +15,6 @@ This module loads nothing but the standard library: the guard imports it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from steering.act.bgp.speaker_log import LOG
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
+from steering.system.lockfile import LockFile
 
 LOCK = "speaker.lock"
 FOLDER = "bgp"
@@ -70,16 +70,11 @@ def running(runtime: Path) -> str | None:
     Raises OSError where the lock can't be looked at.
     """
     try:
-        descriptor = os.open(runtime / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        opened = LockFile.open(runtime / LOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _written(descriptor)[1]
-    finally:
-        os.close(descriptor)
-    return None
+    with opened as lock:
+        return _written(lock)[1] if lock.held() else None
 
 
 def is_helper(runtime: Path, pid: int) -> bool:
@@ -111,16 +106,13 @@ def end(runtime: Path, within: Seconds = 0.5) -> bool:
     return found
 
 
-def _written_in(lock: Path) -> int | None:
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return _written(descriptor)[0]
-    finally:
-        os.close(descriptor)
+def _written_in(path: Path) -> int | None:
+    with LockFile.open(path) as lock:
+        return _written(lock)[0]
 
 
-def _written(descriptor: int) -> tuple[int | None, str]:
-    pid, _, fingerprint = os.pread(descriptor, 200, 0).decode("ascii", "replace").partition("\n")
+def _written(lock: LockFile) -> tuple[int | None, str]:
+    pid, _, fingerprint = lock.read(200).decode("ascii", "replace").partition("\n")
     return int(pid) if pid.isdigit() else None, fingerprint.strip()
 
 
@@ -149,23 +141,15 @@ def main(arguments: Sequence[str]) -> None:
     close_inherited()
     runtime, command = Path(arguments[0]), list(arguments[1:])
     fingerprint = os.environ.pop(_FINGERPRINT)
-    lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + _LOCK_WAIT
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return
-            time.sleep(_LOCK_LOOK)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n{fingerprint}\n".encode("ascii"), 0)
+    lock = LockFile.create(runtime / LOCK)
+    if not lock.wait(_LOCK_WAIT, every=_LOCK_LOOK):
+        return
+    lock.write(f"{os.getpid()}\n{fingerprint}\n")
     # Who switches off puts the switch first and ends the holder of the lock then: a speaker is
     # either seen there, or sees the switch here.
     if switched_off(runtime):
         return
-    os.set_inheritable(lock, True)
+    lock.keep_over_exec()
     # ExaBGP changes its user and group by itself, but keeps the other groups.
     with contextlib.suppress(PermissionError):
         os.setgroups([])
