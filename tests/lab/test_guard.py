@@ -48,11 +48,11 @@ from kernelhost import ADDRESSES, CLAIM
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch
-from steering.act.guard_client import SILENT, Guard, leftovers
+from steering.act.guard_client import GuardClient, leftovers
 
 runtime, state, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[4])
 runtime.mkdir(exist_ok=True)
-lease, guard = Lease(runtime), Guard(runtime=runtime)
+lease, guard = Lease(runtime), GuardClient(runtime=runtime)
 switch = OffSwitch(state=state, runtime=runtime)
 leftovers(lease, CLAIM)
 guard.replace()

@@ -67,8 +67,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from steering.act.bgp.prerequisites import look_around
-from steering.act.bgp.settings import Peer, Terms
-terms = Terms(
+from steering.act.bgp.settings import BgpSettings, Peer
+terms = BgpSettings(
     local_as=64512, router_id="10.0.0.53", peers=(Peer(address="127.0.0.1", peer_as=1),),
     next_hops={}, listen=int(sys.argv[1]) or None, user="nobody",
 )
