@@ -80,7 +80,7 @@ class OffSwitch:
         In the runtime directory alone: the other one may hang with its disk. `agent.state_off`
         looks at that one, and throws this one where it finds it.
         """
-        return _may_exist(self._places[1])
+        return process.switched_off(self._in_force.parent)
 
     def record(self) -> OffRecord | None:
         """What was said when it was switched off; None where nobody can tell. As `engaged`."""
@@ -152,16 +152,6 @@ def _removed(place: Path, tell: Tell) -> None:
     except OSError as error:
         said = (error.errno, _words(error))
     tell(json.dumps(said).encode())
-
-
-def _may_exist(path: Path) -> bool:
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,12 +27,11 @@ from steering.act.kernel.marks import shared_with
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
+from steering.system.permissions import Capability, credentials
 from steering.system.side_thread import within
 
 _PATIENCE: Seconds = 2.0
 """For a directory that may be on a disk that hangs."""
-# linux/capability.h
-_NET_ADMIN = 12  # SO_MARK asks for it too
 _STRICT = 1  # rp_filter: the answer must come in where the route back leaves (RFC 3704, 2.2)
 
 
@@ -111,12 +110,8 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
 
     Raises OSError where there is no such process.
     """
-    # A process gives itself its name: in it the kernel escapes "\n", and no other end of a line.
-    lines = Path(f"/proc/{process}/status").read_bytes().split(b"\n")
-    status = {key: value for key, _, value in (line.partition(b":") for line in lines)}
-    effective = int(status[b"CapEff"], 16)
-    theirs = uid is None or int(status[b"Uid"].split()[1]) == uid
-    return theirs and bool(effective >> _NET_ADMIN & 1)
+    found = credentials(process)
+    return uid in (None, found.uid) and found.has(Capability.CAP_NET_ADMIN)
 
 
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Finding]:
