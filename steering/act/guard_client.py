@@ -7,14 +7,11 @@ its looks: one that only holds the lock was stopped or hangs, and is replaced.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import steering
 from steering.act.guard import LOCK, LOOK, TAKE_OVER
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
@@ -22,6 +19,7 @@ from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.model import Seconds
 from steering.system.lockfile import LockFile
+from steering.system.processes import has_ended, start_detached
 
 _STARTING: Seconds = 5.0  # longer than an interpreter takes on a busy host
 SILENT: Seconds = 3.0
@@ -31,23 +29,10 @@ SILENT: Seconds = 3.0
 def start_guard(*, runtime: Path, take_over: bool = False) -> int:
     """Starts a guard; its process id. Raises OSError where no process can be had.
 
-    Its standard error is the agent's until it watches. With -S and the path of this very package
-    it loads nothing but the standard library and the code that the agent runs.
+    Its standard error is the agent's until it watches.
     """
-    root = str(Path(steering.__file__).resolve().parent.parent)
-    arguments = [sys.executable, "-P", "-S", "-m", "steering.act.guard"]
-    arguments += [TAKE_OVER] * take_over + [str(runtime.absolute())]
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        {"PYTHONPATH": root, "PATH": os.defpath, "LANG": "C.UTF-8"},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        ],
-        setsid=True,
-        setsigmask=(),
-    )
+    words = [TAKE_OVER] * take_over + [str(runtime.absolute())]
+    return start_detached("steering.act.guard", words, {"LANG": "C.UTF-8"})
 
 
 class GuardClient:
@@ -127,14 +112,8 @@ class GuardClient:
     def _youngest_runs(self) -> bool:
         """Takes note of the end of those that we started, so that no zombie stays."""
         youngest = self._children[-1:]
-        self._children = [pid for pid in self._children if _lives(pid)]
+        self._children = [pid for pid in self._children if not has_ended(pid)]
         return bool(youngest) and youngest == self._children[-1:]
-
-
-def _lives(child: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(child, os.WNOHANG) == (0, 0)
-    return False
 
 
 def found(lease: Lease, beside: Sequence[LeaseState] = ()) -> tuple[LeaseState, ...]:

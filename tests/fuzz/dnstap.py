@@ -308,9 +308,10 @@ class Tallies(Driver):
         self._ears = DnstapSource(cast("Layout", _Layout()), [], self._look)
         self._ears.hear({}, 0.0)
         tap = self._ears.tap
-        tap._poll.close()  # there is no reader, and no socket
-        tap._poll = cast("select.epoll", self._pipe)
-        tap._control = cast("socket.socket", self._pipe)
+        reader = tap._process
+        reader.poll.close()  # there is no reader, and no socket
+        reader.poll = cast("select.epoll", self._pipe)
+        reader.socket = cast("socket.socket", self._pipe)
 
     def seeds(self) -> Sequence[bytes]:
         return list(self._letters)

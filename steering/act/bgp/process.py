@@ -26,6 +26,7 @@ from steering.act.bgp.speaker_log import LOG
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
 from steering.system.lockfile import LockFile
+from steering.system.processes import start_detached
 
 LOCK = "speaker.lock"
 FOLDER = "bgp"
@@ -34,7 +35,6 @@ SWITCH = "off"
 """The off switch's file in the runtime directory; while it is there no speaker becomes ExaBGP."""
 _FINGERPRINT = "STEERING_FINGERPRINT"
 """In the environment, which others can't read: the password could be guessed by it."""
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 
@@ -47,20 +47,11 @@ def start(
     `command` is ExaBGP's, with the path of its configuration in it. `fingerprint` says what
     was configured, for an agent that finds it running.
     """
-    root = str(Path(__file__).resolve().parents[3])
-    arguments = [sys.executable, "-P", "-S", "-m", "steering.act.bgp.process"]
-    arguments += [str(runtime.absolute()), *command]
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        {"PATH": os.defpath, **environment, "PYTHONPATH": root, _FINGERPRINT: fingerprint},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, str(runtime.absolute() / FOLDER / LOG), _APPEND, 0o600),
-        ],
-        setsid=True,
-        setsigmask=(),
+    return start_detached(
+        "steering.act.bgp.process",
+        [str(runtime.absolute()), *command],
+        {**environment, _FINGERPRINT: fingerprint},
+        log=runtime.absolute() / FOLDER / LOG,
     )
 
 

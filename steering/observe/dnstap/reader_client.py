@@ -7,25 +7,20 @@ a pause that doubles; the sockets that resolvers connect to stay meanwhile.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Self
 
-import steering
 from steering.model import Instant, Seconds
 from steering.observe.dnstap.ipc import TAKEN, IpcMessages, interest_letter, read_tally
 from steering.observe.dnstap.listeners import Listener, Place
 from steering.observe.dnstap.tally import Interest, Tally
+from steering.system.kept_process import KeptProcess
 from steering.system.unreadable import HERE, Where
 
 _BACK_OFF: tuple[Seconds, Seconds] = (0.1, 10.0)
-_STEADY: Seconds = 30.0  # a reader that lived so long is started again at once
 _CHUNK = 1 << 18
 _LOOK: Seconds = 1.0  # between two looks at the sockets' files
 
@@ -43,21 +38,16 @@ class ReaderClient:
         """
         self.restarts = 0
         """How often a reader had to be started again."""
-        self.because = ""
-        """Why there is no reader now; empty if there is one."""
         self._interest = interest
         self._outbox = b""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
         self._letters = IpcMessages()
-        self._started: Instant = float("-inf")
-        self._due: Instant = float("-inf")
-        self._pause = _BACK_OFF[0]
         self.lost = ""
         """What of the sockets is gone and can't be made again; empty if nothing is."""
         self._look_at: Instant = float("-inf")
         with ExitStack() as stack:
-            self._poll = stack.enter_context(select.epoll())
+            self._process = stack.enter_context(
+                KeptProcess("the reader", "steering.observe.dnstap.reader", back_off=_BACK_OFF)
+            )
             there = {made.place: made for made in beside.listeners} if beside else {}
             self.listeners: list[Listener] = [
                 stack.enter_context(there[place].share() if place in there else Listener(place))
@@ -71,17 +61,22 @@ class ReaderClient:
         return tuple(listener.name for listener in self.listeners)
 
     @property
+    def because(self) -> str:
+        """Why there is no reader now; empty if there is one."""
+        return self._process.because
+
+    @property
     def pid(self) -> int | None:
         """Process id of the reader."""
-        return self._process.pid if self._process else None
+        return self._process.pid
 
     def fileno(self) -> int:
         """The descriptor to wait on: the same for all readers to come."""
-        return self._poll.fileno()
+        return self._process.poll.fileno()
 
     def wake_at(self) -> Instant | None:
         """When `take` is to be called though nothing is readable; None while a reader runs."""
-        return None if self._process else self._due
+        return None if self._process.socket else self._process.due
 
     def watch(self, interest: Interest) -> None:
         """What to count from now on. Counts of what stays go on."""
@@ -106,22 +101,23 @@ class ReaderClient:
                 self.lost = f"{made.place.at} is gone and can't be made again: {error}"
                 continue
             made.replace(again)
-            self._let_go()
-            self._due = now
+            self._process.stop()
+            self._process.due = now
 
     def take(self, now: Instant) -> tuple[Tally, ...]:
         """What was handed over since the last call; starts a reader where none is and one is due.
 
         To be called when the descriptor is readable, and at `wake_at`.
         """
-        if self._control is None:
-            if now >= self._due:
+        control = self._process.socket
+        if control is None:
+            if now >= self._process.due:
                 self._start(now)
             return ()
         tallies: list[Tally] = []
         try:
             self._post(b"")
-            while data := self._control.recv(_CHUNK):
+            while data := control.recv(_CHUNK):
                 for letter in self._letters.receive(data):
                     with HERE.reading(Where.DNSTAP, letter):
                         tallies.append(read_tally(letter))
@@ -130,7 +126,8 @@ class ReaderClient:
             return tuple(tallies)
         except OSError:
             pass
-        self._ended(now)
+        self.restarts += 1
+        self._process.ended(now, f"ended with status {self._process.stop()}")
         return tuple(tallies)
 
     def succeed(self, other: ReaderClient) -> None:
@@ -143,7 +140,7 @@ class ReaderClient:
 
     def close(self) -> None:
         """End the reader, and stop listening."""
-        self._let_go()
+        self._process.stop()
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -153,64 +150,23 @@ class ReaderClient:
         self.close()
 
     def _start(self, now: Instant) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            passed = [theirs.fileno(), *(made.socket.fileno() for made in self.listeners)]
-            words = [str(theirs.fileno())]
-            for listener in self.listeners:
-                words += [str(listener.socket.fileno()), listener.name]
-            root = str(Path(steering.__file__).resolve().parent.parent)
-            try:
-                # With -S and the path of this very package it loads nothing but the standard
-                # library and the code that the agent runs.
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-S", "-m", "steering.observe.dnstap.reader", *words],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=passed,
-                    env={"PYTHONPATH": root, "PATH": os.defpath, "LANG": "C.UTF-8"},
-                    cwd="/",
-                )
-            except OSError as error:
-                ours.close()
-                self._later(now, f"the reader does not start: {error}")
-                return
-        ours.setblocking(False)
-        self._control, self._letters, self._started = ours, IpcMessages(), now
-        self._poll.register(ours, select.EPOLLIN)
-        self.because, self._outbox = "", b""
-        self._post(interest_letter(self._interest))
-
-    def _ended(self, now: Instant) -> None:
-        process = self._process
-        self._let_go()
-        status = process.returncode if process else None
-        if now - self._started >= _STEADY:
-            self._pause = _BACK_OFF[0]
-        self.restarts += 1
-        self._later(now, f"the reader ended with status {status}")
-
-    def _later(self, now: Instant, because: str) -> None:
-        self.because, self._due = because, now + self._pause
-        self._pause = min(2 * self._pause, _BACK_OFF[1])
-
-    def _let_go(self) -> None:
-        if self._control:
-            self._poll.unregister(self._control)
-            self._control.close()
-            self._control = None
-        if self._process:
-            self._process.kill()  # it keeps nothing that could be left half done
-            self._process.wait()
-            self._process = None
+        pair = socket.socketpair()
+        words: list[str] = []
+        for listener in self.listeners:
+            words += [str(listener.socket.fileno()), listener.name]
+        passed = [listener.socket.fileno() for listener in self.listeners]
+        if self._process.start(now, pair, words, passed):
+            self._letters, self._outbox = IpcMessages(), b""
+            self._post(interest_letter(self._interest))
 
     def _post(self, letter: bytes) -> None:
         """Write to the reader what it can take now; the rest goes with the next call."""
         self._outbox += letter
-        if self._control is None:
+        control = self._process.socket
+        if control is None:
             return
         with suppress(BlockingIOError, ConnectionError):
             while self._outbox:
-                self._outbox = self._outbox[self._control.send(self._outbox) :]
+                self._outbox = self._outbox[control.send(self._outbox) :]
         events = select.EPOLLIN | (select.EPOLLOUT if self._outbox else 0)
-        self._poll.modify(self._control, events)
+        self._process.poll.modify(control, events)
