@@ -16,6 +16,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from steering.model import Instant
 
@@ -37,21 +38,8 @@ class Child:
     def __init__(self, work: Callable[[Tell], None]) -> None:
         self._work = work
         self._pid: int | None = None
-        try:
-            self._said, into = os.pipe2(os.O_CLOEXEC)
-        except OSError:
-            return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of a test
-                self._pid = os.fork()
-        except OSError:
-            os.close(self._said)
-        else:
-            if self._pid == 0:
-                _be_child(work, into)
-        finally:
-            os.close(into)
+        with contextlib.suppress(OSError):
+            self._pid, self._said = fork(lambda into: _be_child(work, into))
 
     def result(self, until: Instant, *, first: Instant = math.inf) -> tuple[bytes, bool]:
         """What the work told by then, and whether it came to its end; ends it if not.
@@ -73,6 +61,29 @@ class Child:
         return said, ended
 
 
+def fork(work: Callable[[int], NoReturn]) -> tuple[int, int]:
+    """A copy of this process, which does the work; its process id, and what it writes to a pipe.
+
+    `work` is given the pipe's other end, and ends the copy. Raises OSError where no process or no
+    descriptor can be had.
+    """
+    reading, writing = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of a fork beside threads, since in the copy nobody frees the locks
+            # that they hold. The work has to bear that.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if not pid:
+        work(writing)
+    os.close(writing)
+    return pid, reading
+
+
 def _read(descriptor: int, until: Instant, first: Instant) -> tuple[bytes, bool]:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
@@ -87,7 +98,7 @@ def _read(descriptor: int, until: Instant, first: Instant) -> tuple[bytes, bool]
         said += part
 
 
-def _be_child(work: Callable[[Tell], None], into: int) -> None:
+def _be_child(work: Callable[[Tell], None], into: int) -> NoReturn:
     """Does the work and ends. It keeps open nothing but the pipe to its parent.
 
     Who reads what the parent prints would else wait for the child as well. A session of its own

@@ -11,7 +11,7 @@ import select
 import socket
 import subprocess
 from collections.abc import Sequence
-from typing import Final, Self
+from typing import Final
 
 from steering.model import Instant, Seconds
 from steering.system.processes import command, environment
@@ -106,9 +106,3 @@ class KeptProcess:
         """Ends it for good."""
         self.stop()
         self.poll.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

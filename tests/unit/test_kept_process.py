@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -39,7 +40,9 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[KeptProcess]:
         return [sys.executable, "-c", _ECHO, *words]
 
     monkeypatch.setattr(kept_process, "command", command)
-    with KeptProcess("the echo", "no.module", back_off=(SHORTEST, LONGEST)) as made:
+    with contextlib.closing(
+        KeptProcess("the echo", "no.module", back_off=(SHORTEST, LONGEST))
+    ) as made:
         yield made
 
 
@@ -168,10 +171,11 @@ def test_where_none_can_be_had_it_says_why_and_nothing_is_left_open(
 
 def test_when_it_is_closed_nothing_runs_and_nothing_is_open(kept: KeptProcess) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with KeptProcess("another", "no.module", back_off=(SHORTEST, LONGEST)) as made:
-        start(made, 0.0)
-        pid = made.pid
-        assert there(pid)
+    made = KeptProcess("another", "no.module", back_off=(SHORTEST, LONGEST))
+    start(made, 0.0)
+    pid = made.pid
+    assert there(pid)
+    made.close()
     assert not there(pid)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 

@@ -45,9 +45,10 @@ class ReaderClient:
         """What of the sockets is gone and can't be made again; empty if nothing is."""
         self._look_at: Instant = float("-inf")
         with ExitStack() as stack:
-            self._process = stack.enter_context(
-                KeptProcess("the reader", "steering.observe.dnstap.reader", back_off=_BACK_OFF)
+            self._process = KeptProcess(
+                "the reader", "steering.observe.dnstap.reader", back_off=_BACK_OFF
             )
+            stack.callback(self._process.close)
             there = {made.place: made for made in beside.listeners} if beside else {}
             self.listeners: list[Listener] = [
                 stack.enter_context(there[place].share() if place in there else Listener(place))

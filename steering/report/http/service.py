@@ -24,6 +24,7 @@ from steering.report.http.fork import Copy, fork
 from steering.report.http.ipc import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
 from steering.report.http.listeners import LocalListener, PortListener
 from steering.system.kept_process import KeptProcess
+from steering.system.processes import has_ended
 from steering.system.unreadable import HERE, Unread, Where
 
 _BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
@@ -129,8 +130,7 @@ class Service:
         self._local.close()
         for copy in self._copies:
             copy.kill()
-            with suppress(ChildProcessError):
-                os.waitpid(copy.pid, os.WNOHANG)  # a disk that hangs may hold it
+            has_ended(copy.pid)  # or not: a disk that hangs may hold it
         self._copies.clear()
         self._process.close()
 
