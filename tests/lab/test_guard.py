@@ -114,7 +114,8 @@ class Host:
             if process.name.isdigit():
                 with suppress(OSError):
                     command = (process / "cmdline").read_bytes()
-                    if b"steering.act.guard" in command and bytes(self.runtime) in command:
+                    named = b"steering.act.guard" in command.split(b"\0")
+                    if named and bytes(self.runtime) in command:
                         found.append(int(process.name))
         return found
 

@@ -236,7 +236,7 @@ def test_a_message_that_cannot_be_looked_at_is_passed_over(monkeypatch: pytest.M
             fail()
         return true(wire, *words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(verify, "overheard", look)
+    monkeypatch.setattr(verify, "verify_response", look)
     heard = Bench().see(b"poison", answer(served(), "nobody.com."), b"poison")
     assert [item.proved for item in heard] == [1]
     assert dropped(Where.SECOND_LOOK) == before + 2
