@@ -22,7 +22,6 @@ process exists.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -37,6 +36,7 @@ from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
+from steering.system.lockfile import LockFile
 from steering.system.syslog import Syslog
 
 LOCK = "guard.lock"
@@ -139,10 +139,10 @@ class Watch:
         self._pause = _BACK_OFF[0]
 
 
-def guard(*, runtime: Path, lock: int) -> None:
-    """Checks the lease until there is nothing left to guard, or another guard has taken over.
+def guard(*, runtime: Path, lock: LockFile) -> None:
+    """Watches until there is nothing left to guard, or another guard has taken the place.
 
-    `lock` is the descriptor of the lock file, which this process holds locked.
+    `lock` is held by this process.
     """
     watch = Watch(runtime=runtime)
     while True:
@@ -160,7 +160,7 @@ def guard(*, runtime: Path, lock: int) -> None:
         _sleep(pause, lock)
 
 
-def _sleep(pause: Seconds, lock: int) -> None:
+def _sleep(pause: Seconds, lock: LockFile) -> None:
     until = time.monotonic() + pause
     while True:
         with contextlib.suppress(OSError):
@@ -171,61 +171,45 @@ def _sleep(pause: Seconds, lock: int) -> None:
         time.sleep(min(left, LOOK))
 
 
-def _beat(lock: int) -> None:
+def _beat(lock: LockFile) -> None:
     now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    os.utime(lock, ns=(now, now))
+    os.utime(lock.descriptor, ns=(now, now))
 
 
-def _succeeded(lock: int, path: Path) -> bool:
-    """Whether the path is a new lock file (the directory was emptied) that another guard holds."""
+def _succeeded(lock: LockFile, path: Path) -> bool:
+    """Whether the lock is another file now, since someone emptied the directory, and is held."""
     try:
-        if os.path.samestat(os.fstat(lock), path.stat()):
+        if lock.is_at(path):
             return False
-        other = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        other = LockFile.open(path)
     except FileNotFoundError:
-        return False  # an agent that needs a guard starts one
-    try:
-        return not _try(other, fcntl.LOCK_SH)  # as in `guard_client`: disturbs no other check
-    finally:
-        os.close(other)
+        return False  # whoever needs a guard starts one
+    with other:
+        return other.held()
 
 
 @contextlib.contextmanager
-def holding(lock: Path, *, take_over: bool) -> Iterator[int | None]:
-    """Takes the lock and writes the process id into it; its descriptor.
+def holding(path: Path, *, take_over: bool) -> Iterator[LockFile | None]:
+    """Holds the lock and says so; None when another guard has it and may keep it.
 
     None when another guard holds it. With `take_over` the other guard is signalled to end. This
     process is ready by then, so the time without a guard is that of one signal.
     """
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        started = time.monotonic()
-        while not (held := _try(descriptor)):
-            waited = time.monotonic() - started
+    with LockFile.create(path) as lock:
+
+        def ask(waited: Seconds) -> None:
             if take_over:
-                _ask_to_go(descriptor, signal.SIGTERM if waited < _ASK_NICELY else signal.SIGKILL)
-            if waited > _LOCK_WAIT:
-                break
-            time.sleep(_LOCK_LOOK)
+                _ask_to_go(lock, signal.SIGTERM if waited < _ASK_NICELY else signal.SIGKILL)
+
+        held = lock.wait(_LOCK_WAIT, every=_LOCK_LOOK, meanwhile=ask)
         if held:
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield descriptor if held else None
-    finally:
-        os.close(descriptor)
+            lock.write(f"{os.getpid()}\n")
+        yield lock if held else None
 
 
-def _try(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
-    try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _ask_to_go(descriptor: int, how: signal.Signals) -> None:
-    """Signals the process whose id is in the lock file, if it is a guard."""
-    written = os.pread(descriptor, 32, 0).strip()
+def _ask_to_go(lock: LockFile, how: signal.Signals) -> None:
+    """Signals the lock's holder, if what it wrote there still names a guard."""
+    written = lock.read(32).strip()
     if not written.isdigit():
         return
     with contextlib.suppress(OSError):

@@ -8,21 +8,19 @@ and is replaced.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import steering
 from steering.act.guard import LOCK, LOOK, TAKE_OVER
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.model import Seconds
+from steering.system.lockfile import LockFile
+from steering.system.processes import has_ended, start_detached
 
 _STARTING: Seconds = 5.0  # longer than an interpreter takes on a busy host
 SILENT: Seconds = 3.0
@@ -32,23 +30,10 @@ SILENT: Seconds = 3.0
 def start_guard(*, runtime: Path, take_over: bool = False) -> int:
     """Starts a guard; its process id. Raises OSError if no process can be started.
 
-    Its standard error is the agent's until it holds the lock. With -S and the path of this package
-    it loads only the standard library and the same code as the agent.
+    Its standard error is the agent's until it watches.
     """
-    root = str(Path(steering.__file__).resolve().parent.parent)
-    arguments = [sys.executable, "-P", "-S", "-m", "steering.act.guard"]
-    arguments += [TAKE_OVER] * take_over + [str(runtime.absolute())]
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        {"PYTHONPATH": root, "PATH": os.defpath, "LANG": "C.UTF-8"},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-        ],
-        setsid=True,
-        setsigmask=(),
-    )
+    words = [TAKE_OVER] * take_over + [str(runtime.absolute())]
+    return start_detached("steering.act.guard", words, {"LANG": "C.UTF-8"})
 
 
 class GuardClient:
@@ -59,7 +44,7 @@ class GuardClient:
         self._children: list[int] = []
         """Guards that this process started and has not reaped, the newest last."""
         self._started: Seconds = float("-inf")
-        self._lock: int | None = None
+        self._lock: LockFile | None = None
         self._beat: int | None = None
         self._silent: Seconds = 0.0
         self._looked: Seconds = float("-inf")
@@ -67,42 +52,33 @@ class GuardClient:
     def close(self) -> None:
         """Closes the lock file. The guard goes on."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def present(self) -> bool:
         """Whether a guard holds the lock now, with a heartbeat. Usually opens no new descriptor."""
         lock = self._open()
-        if lock is None:
-            return False
-        try:
-            # A shared lock does not disturb another agent's check, and a starting guard tries
-            # again within 10 ms.
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self._looks(lock)
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        return False
+        return lock is not None and lock.held() and self._looks(lock)
 
-    def _open(self) -> int | None:
-        """The lock file that is in the directory now; None if there is none."""
+    def _open(self) -> LockFile | None:
+        """The lock's file, as it is in the directory now; None where there is none."""
         path = self._runtime / LOCK
         try:
-            if self._lock is not None and os.path.samestat(os.fstat(self._lock), path.stat()):
+            if self._lock is not None and self._lock.is_at(path):
                 return self._lock
             self.close()
-            self._lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._lock = LockFile.open(path)
         except FileNotFoundError:
             self.close()
         return self._lock
 
-    def _looks(self, lock: int) -> bool:
-        """Whether there was a heartbeat within SILENT.
+    def _looks(self, lock: LockFile) -> bool:
+        """Whether it has shown itself within SILENT, of which no more counts than was seen here.
 
         Only time that this process observed counts: a suspended host or agent must not take its
         own pause for the guard's.
         """
-        beat, now = os.fstat(lock).st_mtime_ns, time.monotonic()
+        beat, now = os.fstat(lock.descriptor).st_mtime_ns, time.monotonic()
         seen, self._looked = min(now - self._looked, 2 * LOOK), now
         self._silent = 0.0 if beat != self._beat else self._silent + seen
         self._beat = beat
@@ -138,14 +114,8 @@ class GuardClient:
     def _youngest_runs(self) -> bool:
         """Reaps ended guards of this process; whether the newest one still runs."""
         youngest = self._children[-1:]
-        self._children = [pid for pid in self._children if _lives(pid)]
+        self._children = [pid for pid in self._children if not has_ended(pid)]
         return bool(youngest) and youngest == self._children[-1:]
-
-
-def _lives(child: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(child, os.WNOHANG) == (0, 0)
-    return False
 
 
 def found(lease: Lease, beside: Sequence[LeaseState] = ()) -> tuple[LeaseState, ...]:

@@ -81,7 +81,7 @@ class OffSwitch:
         Only the runtime directory is checked: the disk of the other one may hang. `agent.state_off`
         checks that one, and sets this one when it finds it.
         """
-        return _may_exist(self._places[1])
+        return process.switched_off(self._in_force.parent)
 
     def record(self) -> OffRecord | None:
         """Who switched off, when and why; None if that can't be read. Checks the same file as
@@ -159,16 +159,6 @@ def _removed(place: Path, tell: Tell) -> None:
     except OSError as error:
         result = (error.errno, _text_of(error))
     tell(json.dumps(result).encode())
-
-
-def _may_exist(path: Path) -> bool:
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,13 +27,12 @@ from steering.act.kernel.marks import shared_with
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
+from steering.system.permissions import Capability, credentials
 from steering.system.side_thread import within
 
 _DISK_TIMEOUT: Seconds = 2.0
 """Time limit for a directory: its disk may hang."""
-# linux/capability.h
-_NET_ADMIN = 12  # SO_MARK needs it too
-_STRICT = 1  # rp_filter: an answer must arrive where the route back leaves (RFC 3704, 2.2)
+_STRICT = 1  # rp_filter: the answer must come in where the route back leaves (RFC 3704, 2.2)
 
 
 class Blame(enum.IntEnum):
@@ -111,12 +110,8 @@ def may_change_routes(process: int | Literal["self"], *, uid: int | None = None)
 
     Raises OSError if there is no such process.
     """
-    # A process chooses its own name. The kernel escapes "\n" in it, but no other line separator.
-    lines = Path(f"/proc/{process}/status").read_bytes().split(b"\n")
-    status = {key: value for key, _, value in (line.partition(b":") for line in lines)}
-    effective = int(status[b"CapEff"], 16)
-    theirs = uid is None or int(status[b"Uid"].split()[1]) == uid
-    return theirs and bool(effective >> _NET_ADMIN & 1)
+    found = credentials(process)
+    return uid in (None, found.uid) and found.has(Capability.CAP_NET_ADMIN)
 
 
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Finding]:

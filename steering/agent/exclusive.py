@@ -11,8 +11,6 @@ user is root or the agent's own, or its process may change routes.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 from steering.act.kernel.acting_agents import LOCK, SHOWN, may_act
 from steering.act.kernel.presence import PresenceSocket, be_present, others
 from steering.agent.from_config import CannotRunError
+from steering.system.lockfile import LockFile
 
 
 class Exclusive:
@@ -27,8 +26,8 @@ class Exclusive:
 
     def __init__(self) -> None:
         self.notices: tuple[str, ...] = ()
-        """Sockets that claim to act on the table held last and may not, or why that is unknown."""
-        self._lock: int | None = None
+        """Who says that he acts on the table held last and does not, or why that is unknown."""
+        self._lock: LockFile | None = None
         self._tables: dict[int, socket.socket] = {}
 
     def hold(self, runtime: Path, table: int) -> None:
@@ -50,16 +49,16 @@ class Exclusive:
         """Release the directory and all tables."""
         self.release_all_but(())
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
 
-def _lock_file(runtime: Path) -> int:
-    lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock_file(runtime: Path) -> LockFile:
+    lock = LockFile.create(runtime / LOCK)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.lock()
     except OSError:
-        os.close(lock)
+        lock.close()
         raise CannotRunError(1, f"another agent runs in {runtime}: one acts at a time") from None
     return lock
 

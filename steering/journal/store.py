@@ -10,16 +10,16 @@ All methods raise sqlite3.Error or OSError; `writer` handles these.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from steering import __version__
 from steering.journal.records import Batch, pack_batch
 from steering.model import Instant, Seconds, WallTime
+from steering.system.lockfile import LockFile
 
 APPLICATION = 0x53544A31  # "STJ1": SQLite's application_id, also shown by file(1)
 VERSION = 7
@@ -53,14 +53,21 @@ class Store:
     """The open file, for the writer."""
 
     def __init__(self, path: Path, *, max_age: Seconds, max_size: int) -> None:
-        """Opens or creates it. Raises sqlite3.Error, OSError; VersionError for a foreign file."""
+        """Opens or creates it.
+
+        Raises sqlite3.Error, OSError; BlockingIOError where another process writes it, VersionError
+        for a stranger's.
+        """
         self.path, self.max_age, self.max_size = path, max_age, max_size
         self.segment = 0
         """Bytes written since the latest checkpoint."""
         self._closing = contextlib.ExitStack()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._closing.enter_context(_only_writer(path))
+            # On a file of its own: closing any descriptor of the database would end SQLite's own
+            # locks (sqlite.org/howtocorrupt.html, section 2.2).
+            lock = LockFile.create(path.with_name(path.name + ".lock"))
+            self._closing.enter_context(lock).lock()
             self._base = self._closing.enter_context(contextlib.closing(_connect(path)))
             self._inode = path.stat().st_ino
             # A checkpoint at the end may have no turns yet: the next one replaces it.
@@ -216,20 +223,3 @@ def known_tables(base: sqlite3.Connection) -> int:
         whose = f"version {version}" if application == APPLICATION else "another program"
         raise VersionError(f"it is of {whose}, wanted version {VERSION}")
     return int(tables)
-
-
-@contextlib.contextmanager
-def _only_writer(path: Path) -> Iterator[None]:
-    """Lock the journal. Raises BlockingIOError if another process writes it.
-
-    The lock is on a separate file: closing any descriptor of the database would end SQLite's own
-    locks (sqlite.org/howtocorrupt.html, section 2.2).
-    """
-    lock = os.open(
-        path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-    )
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(lock)

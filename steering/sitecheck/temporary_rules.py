@@ -39,6 +39,7 @@ from steering.agent.from_config import CannotRunError
 from steering.config import Config
 from steering.errors import FAILED, CommandError
 from steering.model import Seconds
+from steering.system.processes import has_ended
 from steering.system.side_thread import within
 
 NAME = "check"
@@ -143,8 +144,7 @@ class _Guarded:
     def end(self) -> None:
         """Ends the guard and removes its directory. Call this when nothing is left to guard."""
         end(OtherGuard(pid=self.pid, runtime=self.directory, lease=None))
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
+        has_ended(self.pid)  # so that no zombie stays
         for left in (self.lease.path, self.directory / LOCK):
             left.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

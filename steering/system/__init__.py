@@ -1,1 +1,1 @@
-"""What several parts of the program do with the host it runs on, by the standard library alone."""
+"""What several parts of the program do with the host. Imports the standard library alone."""

@@ -1,8 +1,8 @@
-"""Work in a process of its own, so that what it waits for holds up nobody else.
+"""Work in a forked child, so that this process does not wait for what the work waits for.
 
-A file system that stopped answering, a disk in trouble or a text without end can hold whoever
-touches it, for ever and against every signal. A thread that waits there keeps its process from
-ending; a child keeps only itself.
+A file system that does not answer, a failing disk or an endless file can block a process for ever,
+and no signal ends that. A thread that is blocked there keeps its process from ending. A blocked
+child keeps only itself.
 """
 
 from __future__ import annotations
@@ -16,86 +16,97 @@ import signal
 import time
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 from steering.model import Instant
 
 Tell = Callable[[bytes], None]
-"""Hands bytes to the parent; may be called more than once."""
+"""Sends bytes to the parent. May be called more than once."""
 
-_PART = 65536
+_CHUNK = 65536
 
 
 class Child:
-    """Some work, begun at once; `result` has what it told.
+    """Work that begins at once. `result` returns what it sent.
 
-    Where no process can be had, the work is done by `result`, in this one and without a bound:
-    better late than never.
+    Where no process can be started, `result` does the work in this process, without a time limit.
 
-    For programs of one thread: a fork copies no other, nor frees the locks that it holds.
+    For programs of one thread: a fork copies no other thread, and a lock that another one holds
+    stays locked in the child.
     """
 
     def __init__(self, work: Callable[[Tell], None]) -> None:
         self._work = work
         self._pid: int | None = None
-        try:
-            self._said, into = os.pipe2(os.O_CLOEXEC)
-        except OSError:
-            return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of the threads of a test
-                self._pid = os.fork()
-        except OSError:
-            os.close(self._said)
-        else:
-            if self._pid == 0:
-                _be_child(work, into)
-        finally:
-            os.close(into)
+        with contextlib.suppress(OSError):
+            self._pid, self._pipe = fork(lambda into: _run_child(work, into))
 
     def result(self, until: Instant, *, first: Instant = math.inf) -> tuple[bytes, bool]:
-        """What the work told by then, and whether it came to its end; ends it if not.
+        """What the work sent until then, and whether it has ended. Kills the child if not.
 
-        Where it has told nothing at all by `first`, it is ended then.
+        Where it has sent nothing until `first`, it is killed then.
         """
         if self._pid is None:
-            told: list[bytes] = []
-            self._work(told.append)
-            return b"".join(told), True
-        said, ended = _read(self._said, until, first)
-        os.close(self._said)
+            sent: list[bytes] = []
+            self._work(sent.append)
+            return b"".join(sent), True
+        received, ended = _read(self._pipe, until, first)
+        os.close(self._pipe)
         if not ended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
-        # One that waits for a dead disk can't die yet: whoever waited for it would hang as well.
+        # A child that waits for a disk may not end yet, so a killed one is not waited for.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0 if ended else os.WNOHANG)
-        return said, ended
+        return received, ended
+
+
+def fork(work: Callable[[int], NoReturn]) -> tuple[int, int]:
+    """Forks a child that does the work; its process id, and the reading end of a pipe.
+
+    `work` is given the writing end, and ends the child. Raises OSError where there is no process or
+    no descriptor left.
+    """
+    reading, writing = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of a fork beside threads: a lock that one of them holds is never
+            # released in the child. The caller has to allow for that.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
+    if not pid:
+        work(writing)
+    os.close(writing)
+    return pid, reading
 
 
 def _read(descriptor: int, until: Instant, first: Instant) -> tuple[bytes, bool]:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    said = b""
+    received = b""
     while True:
-        left = (until if said else min(until, first)) - time.monotonic()
+        left = (until if received else min(until, first)) - time.monotonic()
         if not poll.poll(max(0.0, left) * 1000):
-            return said, False
-        part = os.read(descriptor, _PART)
+            return received, False
+        part = os.read(descriptor, _CHUNK)
         if not part:
-            return said, True
-        said += part
+            return received, True
+        received += part
 
 
-def _be_child(work: Callable[[Tell], None], into: int) -> None:
-    """Does the work and ends. It keeps open nothing but the pipe to its parent.
+def _run_child(work: Callable[[Tell], None], into: int) -> NoReturn:
+    """Does the work and ends. Nothing stays open but the pipe to the parent.
 
-    Who reads what the parent prints would else wait for the child as well. A session of its own
-    keeps the terminal's signals from what is half done.
+    Otherwise a reader of the parent's output would wait for the child as well. In a session of its
+    own the child gets no signals of the terminal.
     """
     try:
         os.setsid()
-        into = fcntl.fcntl(into, fcntl.F_DUPFD, 3)  # whoever has no input gets its number
+        into = fcntl.fcntl(into, fcntl.F_DUPFD, 3)  # 0 to 2 are not free for it
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)

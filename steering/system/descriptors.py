@@ -1,8 +1,8 @@
 """How many descriptors this process may have, and how many of them are for questions.
 
-Each question under way has a socket of its own, and an upstream that is silent holds it for the
-timeout. What else an agent opens (netlink, lease, journal, the sockets of resolvers and operators,
-pipes to what it starts) is bounded, and must not wait for that.
+Each question has a socket of its own until it is answered or times out. All else that an agent
+opens (netlink, lease, journal, the sockets of resolvers and operators, pipes to what it starts) is
+bounded, and must never find no descriptor left.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Final
 
 RESERVED: Final = 44
-"""For all but questions: counted in an agent that does all there is, with a fork under way."""
+"""For all but questions: counted in an agent with every feature in use, during a fork."""
 LEAST: Final = 64
 """What an agent needs: twenty questions at once are enough for two policies."""
 
 
 def claim() -> int:
-    """Have as many as are allowed; how many that is.
+    """Raises the soft limit to the hard one, and returns it.
 
-    A shell's soft limit is 1024, for programs that use select(2); the hard one is what counts.
+    The soft limit of a shell is 1024, for programs that use select(2).
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -30,21 +30,21 @@ def claim() -> int:
 
 
 def for_questions() -> int:
-    """How many questions may be under way at once, by the limit as it is."""
+    """How many questions may wait for an answer at once, by the present limit."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, allowed - RESERVED)
 
 
 def close_inherited() -> None:
-    """Closes what the parent left open beside its output: what is there, not all that could be.
+    """Closes all descriptors above 2, for a process that outlives its parent.
 
-    For a process that outlives its parent. A host may allow a thousand million descriptors, and to
-    close each takes minutes.
+    It closes those that are open. To try every possible number takes minutes where the limit is a
+    thousand million.
     """
-    there = list(range(3, 1024))
-    with contextlib.suppress(OSError):  # no descriptor for the list, or no procfs
-        there = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
-    for descriptor in there:
+    numbers = list(range(3, 1024))
+    with contextlib.suppress(OSError):  # no descriptor left to read the list, or no procfs
+        numbers = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    for descriptor in numbers:
         if descriptor > 2:
-            with contextlib.suppress(OSError):  # the list's own is among them
+            with contextlib.suppress(OSError):  # the one that read the list is closed already
                 os.close(descriptor)

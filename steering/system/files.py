@@ -1,8 +1,8 @@
-"""Files, written whole or not at all, and read without waiting for whoever swapped them.
+"""Files: written whole or not at all, and read without blocking on what is not a regular file.
 
-Who may write in a directory can put anything in the place of a file between a look at it and its
-opening: a pipe that nobody writes to, a device, a file without end. So what is read is looked at
-by a handle that opens nothing, opened by that without blocking, and read up to a bound.
+A user who may write in a directory can replace a file between a check and its opening: by a pipe
+without a writer, a device, an endless file. So a file is checked through a descriptor that does not
+open it (O_PATH), is opened through that one without blocking, and is read up to a limit.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
-    """Puts a file in place whole or not at all, readable by its owner only.
+    """Writes a file whole or not at all, readable by its owner only.
 
-    `durable`: it is on the disk, and its name in the directory as well, when this returns. That
-    may take as long as the disk does. Without it a power cut may leave the file that was there
-    before, an empty one, or none.
+    `durable`: the file and its name in the directory are on the disk when this returns, which may
+    take as long as the disk does. Without it a power cut may leave the file that was there before,
+    an empty one, or none.
 
-    Raises OSError, and leaves nothing half-made then; but where only the directory's own sync
-    failed, the file is in place and may not outlast a power cut.
+    Raises OSError, and then the file is as it was. But where only the sync of the directory failed,
+    the new file is in place and may not outlast a power cut.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -44,7 +44,7 @@ def write_atomically(path: Path, text: str, *, durable: bool = False) -> None:
 
 
 def names_in(directory: Path, at_most: int) -> list[str]:
-    """The names in a directory, in order. Raises OSError: E2BIG where there are more than that."""
+    """The names in a directory, sorted. Raises OSError: E2BIG for more than so many."""
     with os.scandir(directory) as entries:
         names = sorted(entry.name for entry in itertools.islice(entries, at_most + 1))
     if len(names) > at_most:
@@ -53,7 +53,7 @@ def names_in(directory: Path, at_most: int) -> list[str]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Puts the names in a directory on the disk. Raises OSError."""
+    """Writes the names in a directory to the disk. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -62,7 +62,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and those above it; what it made is on the disk when this returns.
+    """Makes a directory and its parents. The new ones are on the disk when this returns.
 
     Raises OSError.
     """
@@ -79,12 +79,13 @@ def make_directory(path: Path) -> None:
 
 
 def remove(path: Path) -> bool:
-    """Takes a file away, and its name off the disk; whether it was there. Raises OSError.
+    """Removes a file durably; whether it was there. Raises OSError.
 
-    The directory is synced in either case: whoever removed the name before may have died then.
+    The directory is synced in either case: a process that removed the name before may have ended
+    before its sync.
     """
     try:
-        path.lstat()  # to remove what is not there is refused on a file system that is read-only
+        path.lstat()  # on a read-only file system, unlink fails even where there is no file
         path.unlink()
         was = True
     except FileNotFoundError:
@@ -97,14 +98,13 @@ def remove(path: Path) -> bool:
 
 
 def read_regular(path: Path, at_most: int, *, within: Path | None = None) -> bytes:
-    """What a regular file holds, at most so many bytes of it.
+    """The content of a regular file of at most so many bytes.
 
-    `within`: links are followed within this directory alone, for a directory whose writers shall
-    not have files read that they may not read themselves.
+    `within`: links are followed within this directory alone. Otherwise a user who may write in it
+    could have files read that they may not read themselves.
 
-    Raises OSError: EINVAL for what is no regular file, EFBIG for one that holds more, EXDEV for
-    one that lies elsewhere. Waits for nobody but the file system: on one that hangs, that may be
-    for ever.
+    Raises OSError: EINVAL for what is no regular file, EFBIG for a larger one, EXDEV for one that
+    is not `within`. Blocks on the file system alone, but for ever where that hangs.
     """
     with open_regular(path, within=within) as file:
         try:
@@ -114,23 +114,23 @@ def read_regular(path: Path, at_most: int, *, within: Path | None = None) -> byt
 
 
 def read_open(file: io.FileIO, at_most: int) -> bytes:
-    """What an open file holds. Raises OSError: EFBIG for one that holds more than so many bytes."""
+    """The content of an open file. Raises OSError: EFBIG where it is more than so many bytes."""
     size = os.fstat(file.fileno()).st_size
     if size > at_most:
         raise OSError(errno.EFBIG, f"is {size} bytes long, wanted at most {at_most}")
-    held = bytearray()
-    while part := file.read(at_most + 1 - len(held)):
-        held += part
-    if len(held) > at_most:  # it grows, or is one of the kernel's, which have no size
+    content = bytearray()
+    while part := file.read(at_most + 1 - len(content)):
+        content += part
+    if len(content) > at_most:  # it grows, or the kernel makes it and gives no size
         raise OSError(errno.EFBIG, f"holds more than {at_most} bytes")
-    return bytes(held)
+    return bytes(content)
 
 
 def open_regular(path: Path, *, within: Path | None = None) -> io.FileIO:
-    """A regular file, open for reading. Raises OSError, as `read_regular` does.
+    """Opens a regular file for reading. Raises OSError, as `read_regular` does.
 
-    It is looked at before it is opened for reading, by a handle that opens nothing (O_PATH,
-    open(2)): the opening alone of a device may do something, of a watchdog it starts a countdown.
+    It is checked before it is opened, through a descriptor that does not open it (O_PATH, open(2)).
+    To open a device may have an effect of its own: a watchdog starts its countdown.
     """
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -138,7 +138,7 @@ def open_regular(path: Path, *, within: Path | None = None) -> io.FileIO:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))
         if within is not None:
-            _hold_within(handle, found, path, within)
+            _check_within(handle, found, path, within)
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
             return io.FileIO(os.open(f"/proc/self/fd/{handle}", flags), "rb")
@@ -148,8 +148,8 @@ def open_regular(path: Path, *, within: Path | None = None) -> io.FileIO:
         os.close(handle)
 
 
-def _hold_within(handle: int, found: os.stat_result, path: Path, directory: Path) -> None:
-    """Raises OSError where what was opened lies elsewhere, or may have another name elsewhere."""
+def _check_within(handle: int, found: os.stat_result, path: Path, directory: Path) -> None:
+    """Raises OSError where the file is outside the directory, or may have another name there."""
     where = Path(f"/proc/self/fd/{handle}").readlink()
     if not where.is_relative_to(os.path.realpath(directory)):
         raise OSError(errno.EXDEV, f"leads out of {directory}", str(path))

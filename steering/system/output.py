@@ -1,9 +1,9 @@
-"""Lines to a descriptor that somebody else may have stopped to read.
+"""Writes lines to a descriptor whose reader may have stopped reading.
 
-A pipe, a socket or a terminal that nobody empties, and a file on a disk that hangs, hold whoever
-writes to them for as long as that lasts. To set O_NONBLOCK helps with some of them, and changes
-them for every process that shares them. So a thread writes, and may be held; whoever has a
-line leaves it there and goes on. What waits is bounded, and what does not fit is counted.
+A full pipe, socket or terminal, and a file on a disk that hangs, block the process that writes.
+O_NONBLOCK helps with some of them, but changes them for every process that shares them. So a thread
+writes, and only that thread may block. The queue in front of it is bounded; lines that do not fit
+are counted and dropped.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from collections import deque
 from steering.model import Instant, Seconds
 
 LONGEST = select.PIPE_BUF
-"""Bytes of a line, its end included: so much is never mixed with what others write (pipe(7))."""
+"""Bytes of a line with its end: up to so many are written as one piece (pipe(7))."""
 ROOM = 1 << 20
-"""Bytes that may wait: some thousand lines."""
+"""Bytes that may wait: some thousands of lines."""
 _AT_THE_END: Seconds = 1.0
 
 
 class Output:
-    """Writes lines to a descriptor, and never makes anybody wait.
+    """Writes lines to a descriptor and never blocks its caller.
 
-    A line that is too long is cut, and says so. At the end of the process what waits has a second.
+    A line that is too long is cut, with a note. At the end of the process the lines that wait have
+    one second.
     """
 
     def __init__(self, descriptor: int, *, room: int = ROOM) -> None:
         self.lost = 0
-        """Lines that nobody will ever read."""
+        """Lines that were dropped."""
         self.descriptor, self._room = descriptor, room
         self._lines: deque[bytes] = deque()
         self._held = 0
@@ -44,7 +45,7 @@ class Output:
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> None:
-        """Leaves text to be written as one line; never raises, never waits."""
+        """Queues text to be written as one line. Never raises, never blocks."""
         line = _cut(text.replace("\n", " ").encode(errors="backslashreplace")) + b"\n"
         with self._changed:
             if self._held + len(line) > self._room or not self._started():
@@ -55,16 +56,16 @@ class Output:
             self._changed.notify_all()
 
     def stalled(self) -> Seconds:
-        """For how long the line that is being written has been waiting for its reader."""
+        """How long the line that is being written has been blocked."""
         return max(0.0, time.monotonic() - self._since)
 
     def drain(self, within: Seconds = _AT_THE_END) -> bool:
-        """Waits until all is written, at most so long; whether it is."""
+        """Waits until all lines are written, at most so long; whether they are."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._lines, within)
 
     def stream(self) -> Stream:
-        """The same as a file, for what prints to one: tracebacks, warnings, libraries."""
+        """A text file for code that prints to one: tracebacks, warnings, libraries."""
         return Stream(self)
 
     def _started(self) -> bool:
@@ -72,7 +73,7 @@ class Output:
             thread = threading.Thread(target=self._work, name="output", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no thread can be had; the next line tries again
+            except RuntimeError:  # there is no thread left; the next line tries again
                 return False
             self._thread = thread
             atexit.register(self.drain)
@@ -93,13 +94,13 @@ class Output:
                 self._changed.notify_all()
 
     def _put(self, line: bytes) -> bool:
-        # What a full disk cut off is not to run into the next line.
+        # After a line that a full disk cut off, the next one begins on a new line.
         left = b"\n" + line if self._torn else line
         whole = len(left)
         while left:
             try:
                 left = left[os.write(self.descriptor, left) :]
-            except BlockingIOError:  # somebody who shares it has made it so
+            except BlockingIOError:  # a process that shares it has set O_NONBLOCK
                 self._wait()
             except OSError:
                 self._torn = self._torn if len(left) == whole else True
@@ -137,6 +138,6 @@ def _cut(line: bytes) -> bytes:
     if len(line) < LONGEST:
         return line
     note = f"... ({len(line)} bytes in all)".encode()
-    # No half a letter before the note.
+    # Cut between two characters, not within one.
     kept = line[: LONGEST - 1 - len(note)].decode(errors="ignore").encode()
     return kept + note

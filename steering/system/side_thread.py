@@ -1,8 +1,8 @@
-"""Work that may hang is done aside: by a thread, which is left to itself where it takes too long.
+"""Work that may hang, in a thread that is left behind where it takes too long.
 
-A call into a file system that does not answer can't be called back. What can be done is to wait
-for it no longer than for so long, and to have no more than one of its kind under way. The threads
-are daemon threads: the interpreter waits at its end for those of an executor, and not for these.
+A call into a file system that does not answer can't be cancelled. The caller can only limit how
+long it waits for the call, and how many such calls there are at once. These are daemon threads: the
+interpreter does not wait for them at its end, as it does for those of an executor.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ T = TypeVar("T")
 
 
 def within(seconds: Seconds, call: Callable[[], T], what: str) -> T:
-    """What the call returns. Raises the OSError that it raises, and TimeoutError, which is one,
-    where it has not returned after so many seconds.
+    """What the call returns. Raises the OSError that the call raises, and TimeoutError (an OSError
+    too) where it has not returned after so many seconds.
     """
     done: list[T] = []
-    refused: list[OSError] = []
+    errors: list[OSError] = []
 
     def run() -> None:
         try:
             done.append(call())
         except OSError as error:
-            refused.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=run, name=what, daemon=True)
     thread.start()
     thread.join(seconds)
-    if refused:
-        raise refused[0]
+    if errors:
+        raise errors[0]
     if not done and thread.is_alive():
         raise TimeoutError(None, f"no answer within {seconds:g} s")
     if not done:
@@ -45,7 +45,7 @@ def within(seconds: Seconds, call: Callable[[], T], what: str) -> T:
 
 
 async def aside(work: Callable[[], T]) -> T:
-    """What `work` returns, or raises, whenever that is. Who is cancelled meanwhile leaves it."""
+    """What `work` returns or raises, whenever that is. A cancelled caller leaves it behind."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
@@ -71,20 +71,20 @@ async def aside(work: Callable[[], T]) -> T:
 
 
 class Latest:
-    """A thread that does the latest thing it was given; what has waited until then is dropped."""
+    """A thread that does the latest work it was given; earlier work that still waits is dropped."""
 
     def __init__(self, what: str) -> None:
         self.since: Instant | None = None
-        """Since when there has been something under way; None: nothing is."""
+        """Since when there has been work to do; None: there is none."""
         self._what = what
         self._next: Callable[[], None] | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def put(self, work: Callable[[], None]) -> None:
-        """Have this done, by the one thread, after what is under way. `work` raises nothing.
+        """Has the thread do this next, after the work that it is doing. `work` raises nothing.
 
-        Raises RuntimeError where it did: a bug, which ends whoever comes here.
+        Raises RuntimeError where earlier work did raise, which is a bug.
         """
         if self._thread is not None and not self._thread.is_alive():
             raise RuntimeError(f"{self._what}: ended by a bug, which was printed")
@@ -98,7 +98,7 @@ class Latest:
             self._thread.start()
 
     def wait(self, seconds: Seconds) -> bool:
-        """Waits until everything is done, or so long; whether it is."""
+        """Waits until all work is done, at most so long; whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self.since is None, max(0.0, seconds))
 

@@ -1,7 +1,7 @@
-"""Lines to the system log of this host (/dev/log), from a process that has no output of its own.
+"""Lines to the system log of this host (/dev/log), for a process that has no output of its own.
 
-The socket never makes anybody wait: what the log does not take at once is lost, and what is there
-later is found, since each line looks for it.
+The socket does not block: a line that the log does not take at once is lost. Each line opens it
+anew, so a log that is started or restarted later gets the lines from then on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 
 _NOTICE = 3 << 3 | 5  # RFC 5424, 6.2.1: facility daemon, severity notice
-_LONGEST = 2000  # bytes: every log takes a datagram of so many
+_LONGEST = 2000  # bytes: every log daemon takes datagrams of so many
 
 
 class Syslog:
@@ -22,7 +22,7 @@ class Syslog:
         self._name, self._place = name, place
 
     def write(self, text: str) -> None:
-        """One line, cut where it is too long; never raises, never waits."""
+        """Writes one line, cut where it is too long. Never raises, never blocks."""
         line = f"<{_NOTICE}>{self._name}[{os.getpid()}]: {text}".replace("\n", " ")
         data = line.encode(errors="backslashreplace")[:_LONGEST]
         with (

@@ -1,11 +1,11 @@
-"""The one place where an error over the bytes of others is caught: counted, told of, dropped.
+"""The one place where any exception over received bytes is caught: counted, reported, dropped.
 
-Whoever handles what somebody else wrote does so one message at a time inside `reading`. An error
-there is this program's own fault, whatever was sent; still the message costs itself and nothing
-more. Without that, one message ends the process, and the same message sent again ends the next.
+Received bytes are handled one message at a time inside `reading`. An exception there is a bug of
+this program, whatever was sent, but only that message is dropped. Otherwise one message would end
+the process, and the same message sent again would end the next one.
 
-An event names the first error at a place since the last event about it, once a minute at most,
-so that a message repeated without end fills no log. `steering_unreadable_total` counts them all.
+An event names the first error at a place since the last event about it, once a minute at most, so
+that a message that is sent again and again fills no log. `steering_unreadable_total` counts all.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 OCTETS: Final = 256
-"""Octets of a message that an event shows; what it was in full is named by its length."""
+"""Octets of a message that an event shows; its whole length is named beside them."""
 QUIET: Final = 60.0
 """Seconds between two events about one place."""
 LONGEST: Final = 200
-"""Characters of a text of others in events, alarms and the status."""
+"""Characters of a received text in events, alarms and the status."""
 
 
 class Where(enum.StrEnum):
-    """Where bytes of others are read: the label of steering_unreadable_total."""
+    """Where received bytes are read: the label of steering_unreadable_total."""
 
     PROBE = "probe"  # answers to own questions
-    SECOND_LOOK = "second_look"  # answers to the resolvers, verified with keys
-    DNSTAP = "dnstap"  # frames of resolvers, and the tallies made of them
-    KEYS = "keys"  # what resolvers answer of the chain of trust
-    BGP = "bgp"  # what ExaBGP says
+    SECOND_LOOK = "second_look"  # answers to the resolvers, verified with keys here
+    DNSTAP = "dnstap"  # frames of resolvers, and the tallies of the reader
+    KEYS = "keys"  # answers of resolvers about the chain of trust
+    BGP = "bgp"  # lines of ExaBGP
     HTTP = "http"  # requests to the status port
     FILE = "file"  # contents of files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unread:
-    """What could not be read at one place since it was last told of."""
+    """What could not be read at one place since the last event about it."""
 
     where: Where
     times: int
     error: str
     """The type of the first exception, and the line of code that it came from."""
     size: int
-    """Octets of the message that it came of; 0: nobody knows which it was."""
+    """Octets of the message; 0: unknown which message it was."""
     octets: str
-    """The first of them, in hexadecimal digits."""
+    """The first octets, in hexadecimal digits."""
 
     def __str__(self) -> str:
         over = f" over a message of {self.size} octets" if self.size else ""
@@ -56,12 +56,12 @@ class Unread:
 
 
 class Unreadable:
-    """What could not be read in this process. May be used by several threads."""
+    """What could not be read in this process. For use by several threads."""
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Where, 0)
-        self._news: dict[Where, Unread] = {}
-        self._told: dict[Where, float] = {}
+        self._unreported: dict[Where, Unread] = {}
+        self._reported_at: dict[Where, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -72,9 +72,9 @@ class Unreadable:
 
     @contextmanager
     def reading(self, where: Where, message: bytes | Callable[[], bytes]) -> Iterator[None]:
-        """Read a message of others inside; an error ends the block, and nothing else.
+        """Handles one received message inside; an exception ends the block, and nothing else.
 
-        `message` is what an event will show; where it has to be made first, what makes it.
+        `message` is what an event shows, or a function that returns it.
         """
         try:
             yield
@@ -82,28 +82,29 @@ class Unreadable:
             self.met(where, error, message if isinstance(message, bytes) else message())
 
     def met(self, where: Where, error: Exception, message: bytes) -> None:
-        """Count an error over a message, for whoever has to say something of its own as well."""
+        """Counts an error over a message, for a caller that also reports it in its own way."""
         self.add(_unread(where, error, message))
 
     def add(self, unread: Unread) -> None:
-        """Count what could not be read here, or in a process of ours that says so."""
+        """Counts what could not be read, here or in another process of this program."""
         with self._lock:
             self._counts[unread.where] += unread.times
-            first = self._news.get(unread.where)
+            first = self._unreported.get(unread.where)
             if first is not None:
                 unread = replace(first, times=first.times + unread.times)
-            self._news[unread.where] = unread
+            self._unreported[unread.where] = unread
 
     def news(self, now: float, *, quiet: float = QUIET) -> tuple[Unread, ...]:
-        """What is to be told at the instant `now`: of each place once in `quiet` seconds."""
+        """What is to be reported at the instant `now`: each place once in `quiet` seconds."""
         with self._lock:
-            due = [w for w in self._news if now - self._told.get(w, float("-inf")) >= quiet]
-            self._told |= dict.fromkeys(due, now)
-            return tuple(self._news.pop(where) for where in due)
+            never = float("-inf")
+            due = [w for w in self._unreported if now - self._reported_at.get(w, never) >= quiet]
+            self._reported_at |= dict.fromkeys(due, now)
+            return tuple(self._unreported.pop(where) for where in due)
 
 
 HERE: Final = Unreadable()
-"""Of this process: there is one, as there is one metric."""
+"""The one of this process, as there is one metric."""
 
 
 def _unread(where: Where, error: Exception, message: bytes) -> Unread:
@@ -121,7 +122,7 @@ def _unread(where: Where, error: Exception, message: bytes) -> Unread:
 
 
 def printable(text: str, at_most: int = LONGEST) -> str:
-    """A text of others as it may be shown: no control characters, no more than so many in all."""
+    """A received text as it may be shown: no control characters, at most so many characters."""
     shown = text[: at_most + 1]
     if not shown.isprintable():
         shown = "".join(

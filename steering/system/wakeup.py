@@ -1,4 +1,4 @@
-"""Waits for a moment or for a ring, whichever comes first, at the price of one timer."""
+"""Waits for a time or for a call of `ring`, whichever comes first, with one timer."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from steering.model import Seconds
 
 
 class Wakeup:
-    """One waiter's bell. Rings while nobody waits are kept, as one."""
+    """For one waiter. Calls of `ring` while it does not wait end its next wait, as one."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._rung = False
 
     def ring(self) -> None:
-        """Ends the present wait, or the next one at once."""
+        """Ends the present wait, or the next one as soon as it begins."""
         self._rung = True
         self._event.set()
 
     def clear(self) -> None:
-        """Forgets the rings so far."""
+        """Forgets earlier calls of `ring`."""
         self._rung = False
         self._event.clear()
 
     async def wait(self, longest: Seconds) -> bool:
-        """Whether it was rung within so many seconds (infinity: waits until it is).
+        """Whether `ring` was called within so many seconds (infinity: waits until it is).
 
-        Can be cancelled at any moment. Not so `asyncio.wait_for`, which up to Python 3.11
-        swallows a cancellation that comes together with what it waits for.
+        Can be cancelled at any moment. Not so `asyncio.wait_for` up to Python 3.11: it swallows a
+        cancellation that comes together with what it waits for.
         """
         timer = None
         if math.isfinite(longest):

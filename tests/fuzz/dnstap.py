@@ -308,9 +308,10 @@ class Tallies(Driver):
         self._source = DnstapSource(cast("Layout", _Layout()), [], self._look)
         self._source.evidence({}, 0.0)
         tap = self._source.reader
-        tap._poll.close()  # there is no reader, and no socket
-        tap._poll = cast("select.epoll", self._pipe)
-        tap._control = cast("socket.socket", self._pipe)
+        reader = tap._process
+        reader.poll.close()  # there is no reader, and no socket
+        reader.poll = cast("select.epoll", self._pipe)
+        reader.socket = cast("socket.socket", self._pipe)
 
     def seeds(self) -> Sequence[bytes]:
         return list(self._letters)

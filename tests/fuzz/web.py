@@ -186,8 +186,8 @@ class Wanted(Driver):
         self._service = service.Service(nowhere, nowhere, lambda _key: _ANSWER)
         self.closing.callback(self._service.close)
         self._control = _Control()
-        self._service._poll.close()
-        self._service._poll = cast("select.epoll", mock.MagicMock())
+        self._service._process.poll.close()
+        self._service._process.poll = cast("select.epoll", mock.MagicMock())
 
     def seeds(self) -> Sequence[bytes]:
         return [
@@ -203,7 +203,7 @@ class Wanted(Driver):
 
     def take(self, message: bytes) -> None:
         self._control.came = message
-        self._service._control = cast("socket.socket", self._control)
+        self._service._process.socket = cast("socket.socket", self._control)
         self._service.pump(1_000.0)
 
 

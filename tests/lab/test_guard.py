@@ -48,7 +48,7 @@ from kernelhost import ADDRESSES, CLAIM
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch
-from steering.act.guard_client import SILENT, GuardClient, leftovers
+from steering.act.guard_client import GuardClient, leftovers
 
 runtime, state, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[4])
 runtime.mkdir(exist_ok=True)
@@ -114,7 +114,8 @@ class Host:
             if process.name.isdigit():
                 with suppress(OSError):
                     command = (process / "cmdline").read_bytes()
-                    if b"steering.act.guard" in command and bytes(self.runtime) in command:
+                    named = b"steering.act.guard" in command.split(b"\0")
+                    if named and bytes(self.runtime) in command:
                         found.append(int(process.name))
         return found
 

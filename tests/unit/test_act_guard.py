@@ -23,6 +23,7 @@ from steering.act.guard_client import GuardClient
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.state import KernelProblem
 from steering.act.lease import Lease, boot_time
+from steering.system.lockfile import LockFile
 
 BEFORE = replace(CLAIM, table=5454, priority=5454)
 """What was claimed under another configuration."""
@@ -272,7 +273,7 @@ def test_where_nothing_was_ever_leased_nothing_is_touched(
 
 
 @pytest.fixture
-def lock(tmp_path: Path) -> Iterator[int]:
+def lock(tmp_path: Path) -> Iterator[LockFile]:
     with holding(tmp_path / LOCK, take_over=False) as held:
         assert held is not None
         yield held
@@ -297,7 +298,7 @@ class Looks:
     def failed(self) -> float:
         return 0.2
 
-    def sleep(self, pause: float, _lock: int) -> None:
+    def sleep(self, pause: float, _lock: LockFile) -> None:
         self.slept.append(pause)
 
 
@@ -313,7 +314,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Looks]:
 
 
 def test_nothing_that_goes_wrong_ends_the_watch(
-    tmp_path: Path, lock: int, looks: Callable[..., Looks], said: list[str]
+    tmp_path: Path, lock: LockFile, looks: Callable[..., Looks], said: list[str]
 ) -> None:
     made = looks(0.5, OSError("no"), KeyError("a bug"), 0.5, None)
     guard(runtime=tmp_path, lock=lock)
@@ -323,7 +324,7 @@ def test_nothing_that_goes_wrong_ends_the_watch(
 
 
 def test_it_goes_when_another_guard_holds_the_lock_s_new_file_and_not_before(
-    tmp_path: Path, lock: int, looks: Callable[..., Looks]
+    tmp_path: Path, lock: LockFile, looks: Callable[..., Looks]
 ) -> None:
     (tmp_path / LOCK).unlink()
     made = looks(0.5, None)
@@ -341,7 +342,7 @@ def test_it_goes_when_another_guard_holds_the_lock_s_new_file_and_not_before(
 
 
 def test_one_guard_holds_the_lock_and_says_which(
-    tmp_path: Path, lock: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, lock: LockFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guarding, "_LOCK_WAIT", 0.03)
     assert (tmp_path / LOCK).read_text() == f"{os.getpid()}\n"

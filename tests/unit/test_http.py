@@ -158,7 +158,7 @@ def test_an_error_in_handling_costs_the_one_who_asked_his_connection_alone(
         def other(argv: list[str], **more: object) -> subprocess.Popen[bytes]:
             return real([sys.executable, "-P", str(script), argv[-1]], **more)  # type: ignore[call-overload,no-any-return]
 
-        patch.setattr("steering.report.http.service.subprocess.Popen", other)
+        patch.setattr("steering.system.kept_process.subprocess.Popen", other)
         with serving(tmp_path) as loop:
             pid = (loop.get("/healthz"), loop.service.pid)[1]
             assert said(loop, b"GET /bug HTTP/1.1\r\n\r\n") == b""

@@ -25,14 +25,19 @@ from steering.act.bgp.render import configuration
 from steering.act.bgp.settings import BgpSettings, Table
 from steering.model import Family, Seconds
 from steering.system.files import open_regular, write_atomically
+from steering.system.permissions import Capability, credentials, may_pass
 
 SOCKET = "socket"
 _SHARED = frozenset({"nobody", "daemon", "bin", "www-data"})
 _HELPER = "bridge.py"
 _LONGEST = 80  # bytes of a key, TCP_MD5SIG_MAXKEYLEN in linux/tcp.h
-_TO_CHANGE_USER = {"CAP_CHOWN": 0, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
-"""Capabilities by number (linux/capability.h), to start and end a process of another user."""
-_NET_BIND_SERVICE = 10
+_AS_ANOTHER_USER = (
+    Capability.CAP_CHOWN,
+    Capability.CAP_KILL,
+    Capability.CAP_SETGID,
+    Capability.CAP_SETUID,
+)
+"""What it takes to start a process as another user, and to end it again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,15 +226,9 @@ def _may_run(program: Path, uid: int, gid: int) -> bool:
     try:
         real = program.resolve(strict=True)
         places = {program, real, *program.absolute().parents, *real.parents}
-        return all(_may_execute(place.stat(), uid, gid) for place in places)
+        return all(may_pass(place.stat(), uid=uid, gid=gid) for place in places)
     except OSError:
         return False
-
-
-def _may_execute(found: os.stat_result, uid: int, gid: int) -> bool:
-    if found.st_uid == uid:
-        return bool(found.st_mode & 0o100)
-    return bool(found.st_mode & (0o010 if found.st_gid == gid else 0o001))
 
 
 def _lacking(terms: BgpSettings) -> list[str]:
@@ -237,21 +236,16 @@ def _lacking(terms: BgpSettings) -> list[str]:
 
     Without CAP_KILL a speaker would start, and this process could not end it.
     """
-    have = _capabilities()
-    lacking = []
+    needed: list[Capability] = []
     if os.geteuid() == 0 and terms.user != "root":
-        lacking = [name for name, number in _TO_CHANGE_USER.items() if not have >> number & 1]
+        needed += _AS_ANOTHER_USER
     if terms.listen is not None and terms.listen < _first_free_port():
-        lacking += [] if have >> _NET_BIND_SERVICE & 1 else ["CAP_NET_BIND_SERVICE"]
-    return lacking
-
-
-def _capabilities() -> int:
-    """The capabilities of this process, as bits; all if /proc can't be read."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-        return int(status.split("\nCapEff:")[1].split()[0], 16)
-    return -1
+        needed.append(Capability.CAP_NET_BIND_SERVICE)
+    try:
+        have = credentials("self")
+    except (OSError, ValueError, LookupError):
+        return []  # /proc does not tell
+    return [capability.name for capability in needed if not have.has(capability)]
 
 
 def _first_free_port() -> int:

@@ -14,7 +14,6 @@ This module loads nothing but the standard library: the guard imports it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -25,6 +24,8 @@ from pathlib import Path
 from steering.act.bgp.speaker_log import LOG
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
+from steering.system.lockfile import LockFile
+from steering.system.processes import start_detached
 
 LOCK = "speaker.lock"
 FOLDER = "bgp"
@@ -32,8 +33,7 @@ CONFIGURATION = "speaker.conf"
 SWITCH = "off"
 """The off switch's file in the runtime directory; while it exists no speaker becomes ExaBGP."""
 _FINGERPRINT = "STEERING_FINGERPRINT"
-"""Passed in the environment, which other users can't read: it helps to guess the password."""
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+"""In the environment, which others can't read: the password could be guessed by it."""
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 
@@ -46,20 +46,11 @@ def start(
     `command` is ExaBGP's command line, with the path of its configuration. `fingerprint` identifies
     the configuration, for an agent that finds the speaker running.
     """
-    root = str(Path(__file__).resolve().parents[3])
-    arguments = [sys.executable, "-P", "-S", "-m", "steering.act.bgp.process"]
-    arguments += [str(runtime.absolute()), *command]
-    return os.posix_spawn(
-        sys.executable,
-        arguments,
-        {"PATH": os.defpath, **environment, "PYTHONPATH": root, _FINGERPRINT: fingerprint},
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 2, str(runtime.absolute() / FOLDER / LOG), _APPEND, 0o600),
-        ],
-        setsid=True,
-        setsigmask=(),
+    return start_detached(
+        "steering.act.bgp.process",
+        [str(runtime.absolute()), *command],
+        {**environment, _FINGERPRINT: fingerprint},
+        log=runtime.absolute() / FOLDER / LOG,
     )
 
 
@@ -69,16 +60,11 @@ def running(runtime: Path) -> str | None:
     Raises OSError if the lock can't be checked.
     """
     try:
-        descriptor = os.open(runtime / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        opened = LockFile.open(runtime / LOCK)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _written(descriptor)[1]
-    finally:
-        os.close(descriptor)
-    return None
+    with opened as lock:
+        return _written(lock)[1] if lock.held() else None
 
 
 def is_helper(runtime: Path, pid: int) -> bool:
@@ -110,16 +96,13 @@ def end(runtime: Path, within: Seconds = 0.5) -> bool:
     return found
 
 
-def _written_in(lock: Path) -> int | None:
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return _written(descriptor)[0]
-    finally:
-        os.close(descriptor)
+def _written_in(path: Path) -> int | None:
+    with LockFile.open(path) as lock:
+        return _written(lock)[0]
 
 
-def _written(descriptor: int) -> tuple[int | None, str]:
-    pid, _, fingerprint = os.pread(descriptor, 200, 0).decode("ascii", "replace").partition("\n")
+def _written(lock: LockFile) -> tuple[int | None, str]:
+    pid, _, fingerprint = lock.read(200).decode("ascii", "replace").partition("\n")
     return int(pid) if pid.isdigit() else None, fingerprint.strip()
 
 
@@ -148,24 +131,16 @@ def main(arguments: Sequence[str]) -> None:
     close_inherited()
     runtime, command = Path(arguments[0]), list(arguments[1:])
     fingerprint = os.environ.pop(_FINGERPRINT)
-    lock = os.open(runtime / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + _LOCK_WAIT
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return
-            time.sleep(_LOCK_LOOK)
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n{fingerprint}\n".encode("ascii"), 0)
-    # `steering off` first sets the switch, then ends the holder of the lock: so either it finds
-    # this speaker, or this check finds the switch.
+    lock = LockFile.create(runtime / LOCK)
+    if not lock.wait(_LOCK_WAIT, every=_LOCK_LOOK):
+        return
+    lock.write(f"{os.getpid()}\n{fingerprint}\n")
+    # Who switches off puts the switch first and ends the holder of the lock then: a speaker is
+    # either seen there, or sees the switch here.
     if switched_off(runtime):
         return
-    os.set_inheritable(lock, True)
-    # ExaBGP changes its user and group itself, but keeps the supplementary groups.
+    lock.keep_over_exec()
+    # ExaBGP changes its user and group by itself, but keeps the other groups.
     with contextlib.suppress(PermissionError):
         os.setgroups([])
     os.umask(0o077)

@@ -21,6 +21,7 @@ from steering.act.bgp.settings import BgpSettings, Table
 from steering.act.bgp.speaker_log import SpeakerLog, last
 from steering.act.bgp.sync import KNOWN, Phase
 from steering.model import Event, Instant, Seconds
+from steering.system.processes import has_ended
 
 CONNECTED_WITHIN: Seconds = 5.0
 """Time limit for the helper: if it can't run, ExaBGP stays alive and does nothing."""
@@ -226,8 +227,8 @@ class Supervisor:
         self._lives, self.why = False, because
 
     def _reap(self) -> None:
-        """Reaps ended speakers that this process started."""
-        self._children = {pid for pid in self._children if not _is_over(pid)}
+        """Takes note of the end of speakers that we started, so that no zombie stays."""
+        self._children = {pid for pid in self._children if not has_ended(pid)}
 
     def _look_around(self) -> Prerequisites:
         home = self.home = look_around(self.terms, self._runtime, self._lease)
@@ -248,10 +249,3 @@ class Supervisor:
     def _last_words(self) -> str:
         said = last(self._runtime / process.FOLDER)
         return f": {said}" if said else ""
-
-
-def _is_over(child: int) -> bool:
-    try:
-        return os.waitpid(child, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
-        return True

@@ -8,15 +8,15 @@ such a draft. Two who write at once wait for each other.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from steering.config.override_files import FOLDER
 from steering.model import Seconds
+from steering.system.files import sync_directory
+from steering.system.lockfile import LockFile
 
 _PATIENCE: Seconds = 5.0
 _LOOK_AGAIN: Seconds = 0.02
@@ -40,12 +40,11 @@ class OverrideDirectory:
         directory can't be had.
         """
         self._make()
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _lock(descriptor, self.folder)
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        with LockFile(os.open(self.folder, flags)) as lock:
+            if not lock.wait(_PATIENCE, every=_LOOK_AGAIN):
+                raise TimeoutError(f"somebody else has been writing in {self.folder} for long")
             yield
-        finally:
-            os.close(descriptor)
 
     def put(self, place: Path, text: str) -> None:
         """Puts a file there, or another one in its place. Only within `exclusive`.
@@ -86,28 +85,15 @@ class OverrideDirectory:
             _as_its_directory(descriptor, self.folder.parent)
         finally:
             os.close(descriptor)
-        _sync(self.folder.parent)
+        sync_directory(self.folder.parent)
 
     def _settle(self, what: str) -> None:
         try:
-            _sync(self.folder)
+            sync_directory(self.folder)
         except OSError as error:
             raise OSError(
                 error.errno, f"{what}, but may not be after a crash of this host: {error.strerror}"
             ) from error
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise TimeoutError(f"somebody else has been writing in {folder} for long") from None
-            time.sleep(_LOOK_AGAIN)
-        else:
-            return
 
 
 def _as_its_directory(descriptor: int, directory: Path) -> None:
@@ -120,11 +106,3 @@ def _as_its_directory(descriptor: int, directory: Path) -> None:
     os.fchmod(descriptor, mode if stat.S_ISDIR(os.fstat(descriptor).st_mode) else mode & 0o666)
     if os.geteuid() == 0:
         os.fchown(descriptor, above.st_uid, above.st_gid)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from steering.system.permissions import may_pass
+
 _BACKLOG = 128
 
 
@@ -156,15 +158,10 @@ def place_problems(place: Place) -> Iterator[str]:
         elif path.exists() and not path.is_socket():
             yield f"{path}: it exists and is no socket"
         for parent in path.parents if group is not None else ():
-            if parent.exists() and not _may_enter(parent.stat(), group):
+            if parent.exists() and not may_pass(parent.stat(), gid=group):
                 yield f"{path}: {place.group} can't enter {parent}"
     except OSError as error:
         yield f"{path}: {error.strerror}"
-
-
-def _may_enter(directory: os.stat_result, group: int | None) -> bool:
-    bit = stat.S_IXGRP if directory.st_gid == group else stat.S_IXOTH
-    return bool(directory.st_mode & bit)
 
 
 def _tcp(at: str) -> socket.socket:

@@ -20,13 +20,13 @@ import gc
 import os
 import resource
 import signal
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from steering.model import Instant, Seconds
+from steering.system import child
 
 LONGEST: Seconds = 30.0
 """Of CPU by its own limit, of time by `Copy.over`."""
@@ -72,20 +72,7 @@ def fork(work: Callable[[int], None], now: Instant, *, leave: Path) -> tuple[Cop
 
     Files below `leave` stay open in it. Raises OSError where no process or descriptor can be had.
     """
-    reading, writing = os.pipe()
-    try:
-        with warnings.catch_warnings():
-            # Python 3.12 warns of a fork beside threads, whose locks nobody frees in the copy. Here
-            # the copy only renders; one that waits for such a lock is ended after LONGEST.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-    except OSError:
-        os.close(reading)
-        os.close(writing)
-        raise
-    if not pid:
-        _work(work, writing, leave)
-    os.close(writing)
+    pid, reading = child.fork(lambda writing: _work(work, writing, leave))
     return Copy(pid=pid, began=now), reading
 
 

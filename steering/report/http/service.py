@@ -10,27 +10,24 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import select
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import steering
 from steering.config import Listen
 from steering.model import Instant, Seconds
 from steering.report.http import ipc
 from steering.report.http.fork import Copy, fork
 from steering.report.http.ipc import TCP, UNIX, Answer, Door, Failed, Rendering, Turned, Wanted
 from steering.report.http.listeners import LocalListener, PortListener
+from steering.system.kept_process import KeptProcess
+from steering.system.processes import has_ended
 from steering.system.unreadable import HERE, Unread, Where
 
 _BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
-_STEADY: Final[Seconds] = 30.0  # one that lived so long is started again at once
 _DEAF: Final[Seconds] = 10.0  # one that takes no letter for so long is ended
 _COPIES: Final = 4  # renderings at once: one in each lane, and those of a process that ended
 
@@ -49,23 +46,20 @@ class Service:
         """Renders where no copy can come to its end."""
         self._port, self._local = PortListener(), LocalListener(runtime)
         self._turned = Turned(number=0, at=None, ready=False)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._because = ""
-        """Why there is no process now; empty if there is one."""
-        self._started: Instant = float("-inf")
-        self._due: Instant = float("-inf")
-        self._pause = _BACK_OFF[0]
+        self._process = KeptProcess(
+            "the process that serves HTTP", "steering.report.http.process", back_off=_BACK_OFF
+        )
         self._deaf_since: Instant | None = None
         self._untold: set[str] = set()
         """Doors of which the process has to be told."""
         self._copies: list[Copy] = []
-        self._poll = select.epoll()
 
     @property
     def trouble(self) -> str:
         """What is wrong; empty if nothing is."""
-        return "; ".join(filter(None, (self._because, self._port.trouble, self._local.trouble)))
+        return "; ".join(
+            filter(None, (self._process.because, self._port.trouble, self._local.trouble))
+        )
 
     @property
     def port(self) -> int | None:
@@ -75,11 +69,11 @@ class Service:
     @property
     def pid(self) -> int | None:
         """Process id of the one that serves."""
-        return self._process.pid if self._process else None
+        return self._process.pid
 
     def fileno(self) -> int:
         """The descriptor to wait on."""
-        return self._poll.fileno()
+        return self._process.poll.fileno()
 
     def tend(self, at: Listen, now: Instant) -> None:
         """Have all that is needed, as far as it can be had. To be called each second or so."""
@@ -90,7 +84,7 @@ class Service:
         self._reap(now)
         if self._deaf_since is not None and now - self._deaf_since > _DEAF:
             self._ended(now, f"took no letter for {_DEAF:g} s")
-        if self._process is None and now >= self._due:
+        if self._process.socket is None and now >= self._process.due:
             self._start(now)
         self._tell_doors()
 
@@ -99,16 +93,17 @@ class Service:
         self._turned = Turned(number=self._turned.number + 1, at=now, ready=ready)
         if self._post(self._turned):
             self._deaf_since = None
-        elif self._deaf_since is None and self._control is not None:
+        elif self._deaf_since is None and self._process.socket is not None:
             self._deaf_since = now
 
     def pump(self, now: Instant) -> None:
         """Deal with what the process has to say. To be called when the descriptor is readable."""
-        if self._control is None:
+        control = self._process.socket
+        if control is None:
             return
         for _ in range(_COPIES):
             try:
-                data = self._control.recv(ipc.LARGEST)
+                data = control.recv(ipc.LARGEST)
             except BlockingIOError:
                 return
             except OSError:
@@ -130,15 +125,14 @@ class Service:
 
     def close(self) -> None:
         """Stop serving, and give port and socket back."""
-        self._let_go()
+        self._process.stop()
         self._port.close()
         self._local.close()
         for copy in self._copies:
             copy.kill()
-            with suppress(ChildProcessError):
-                os.waitpid(copy.pid, os.WNOHANG)  # a disk that hangs may hold it
+            has_ended(copy.pid)  # or not: a disk that hangs may hold it
         self._copies.clear()
-        self._poll.close()
+        self._process.close()
 
     def _render(self, wanted: Wanted, now: Instant) -> None:
         self._reap(now)
@@ -198,22 +192,14 @@ class Service:
                 _dropped(1, f"an answer could not be rendered: status {copy.status}")
 
     def _start(self, now: Instant) -> None:
-        with ExitStack() as made:
-            try:
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                made.callback(theirs.close)
-                failed = made.enter_context(ExitStack())
-                failed.callback(ours.close)
-                ours.setblocking(False)
-                self._process = _served(theirs)
-                failed.pop_all()
-            except OSError as error:
-                self._later(now, f"the process that serves HTTP does not start: {error}")
-                return
-        self._control, self._started, self._because, self._deaf_since = ours, now, "", None
-        self._poll.register(ours, select.EPOLLIN)
-        self._post(self._turned)
-        self._untold |= {TCP, UNIX}
+        try:
+            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._process.failed(now, f"does not start: {error}")
+            return
+        if self._process.start(now, pair):
+            self._post(self._turned)
+            self._untold |= {TCP, UNIX}
 
     def _tell_doors(self) -> None:
         for name, door in ((TCP, self._port.socket), (UNIX, self._local.socket)):
@@ -221,55 +207,21 @@ class Service:
                 self._untold.discard(name)
 
     def _ended(self, now: Instant, how: str) -> None:
-        self._let_go()
-        if now - self._started >= _STEADY:
-            self._pause = _BACK_OFF[0]
-        self._later(now, f"the process that serves HTTP {how}")
-
-    def _later(self, now: Instant, because: str) -> None:
-        self._because, self._due = because, now + self._pause
-        self._pause = min(2 * self._pause, _BACK_OFF[1])
-
-    def _let_go(self) -> None:
         self._deaf_since = None
-        if self._control is not None:
-            self._poll.unregister(self._control)
-            self._control.close()
-            self._control = None
-        if self._process is not None:
-            self._process.kill()  # it keeps nothing that could be left half done
-            self._process.wait()
-            self._process = None
+        self._process.ended(now, how)
 
     def _post(self, letter: ipc.Letter, given: socket.socket | int | None = None) -> bool:
         """Whether the process has been sent this; it never is waited for."""
-        if self._control is None:
+        if self._process.socket is None:
             return False
         descriptor = given.fileno() if isinstance(given, socket.socket) else given
         descriptors = [] if descriptor is None else [descriptor]
         data = ipc.written(letter)
         try:
-            socket.send_fds(self._control, [data], descriptors, socket.MSG_NOSIGNAL)
+            socket.send_fds(self._process.socket, [data], descriptors, socket.MSG_NOSIGNAL)
         except OSError:  # it has too many already, or is gone, which `pump` will see
             return False
         return True
-
-
-def _served(control: socket.socket) -> subprocess.Popen[bytes]:
-    """A process that serves. Raises OSError.
-
-    As the reader of dnstap it loads nothing but the standard library and this very code.
-    """
-    root = str(Path(steering.__file__).resolve().parent.parent)
-    number = control.fileno()
-    return subprocess.Popen(
-        [sys.executable, "-P", "-S", "-m", "steering.report.http.process", str(number)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=[number],
-        env={"PYTHONPATH": root, "PATH": os.defpath, "LANG": "C.UTF-8"},
-        cwd="/",
-    )
 
 
 def _dropped(times: int, error: str) -> None:
