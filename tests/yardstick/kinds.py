@@ -1,0 +1,6 @@
+class Kinds:
+    pass
+
+
+def of_lines():
+    pass
