@@ -72,7 +72,12 @@ def compare(name: str, lines: Iterable[Words]) -> Difference | None:
         said = [
             *_of_lists("steps", wanted.get("steps", []), made["steps"]),
             *_of_lists("events", wanted.get("events", []), made["events"]),
-            *(text for part in STATE for text in _of_mappings(part, state[part], made[part])),
+            *(
+                text
+                for part in STATE
+                if part in made
+                for text in _of_mappings(part, state[part], made[part])
+            ),
         ]
         if said:
             return Difference(story=name, turn=turn, now=line["now"], what="; ".join(said))

@@ -17,7 +17,8 @@ What occurs again and again is written out where it occurs first, and a number a
 answers to one question, an answer, a failure, each counted from 0 within its file.
 
 Names that were made up for one question, and answered well, are made up anew; and where a story
-says so, expirations are of whole hours (`Writer`): else these two would be most of a recording.
+says so, expirations are rounded down to some hours (`Writer`): else these two would be most of a
+recording.
 
 `made` has what differs from the turn before of: the plan (address -> path, rule), the alarms,
 and what is to be asked at the fast interval; and all steps and events. What is left out of it:
@@ -38,11 +39,14 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any, Final
 
 from steering import engine
 from steering.config import Setup
+from steering.decide import alarms as alarming
 from steering.decide.attention import attention
+from steering.decide.remedies import EVERY_ALARM
 from steering.decide.rules import BY_NUMBER
 from steering.layout import Layout
 from steering.memory import remember
@@ -72,6 +76,7 @@ from steering.model import (
 from steering.relay import relay
 from steering.replay import setups
 from steering.world import World
+from steering.would import WOULD as WOULD_BE
 
 Words = dict[str, Any]
 """A JSON object of plain words."""
@@ -92,6 +97,13 @@ LASTING: Final[Mapping[str, Any]] = {
 
 STATE: Final = ("plan", "alarms", "asks")
 """Of what was made: mappings that go on from turn to turn."""
+
+RULES: Final = frozenset(rule.name for rule in BY_NUMBER.values())
+ALARMS: Final = EVERY_ALARM
+RAISED_IN: Final = Path(alarming.__file__)
+"""Where the engine raises its alarms; the agent raises the others."""
+WOULD: Final = frozenset(WOULD_BE.values())
+"""Events of an agent that does not act."""
 
 
 # --- the engine -----------------------------------------------------------------------------
@@ -122,6 +134,7 @@ class Engine:
         """The process ended, and another one begins."""
         self._known = self._latest or self._known
         self._latest = None
+        self._read = Reader(self._read)
         if "setup" in line:
             self._layout = Layout.of(setup_of(line["setup"]))
         self.world = World.blank(self._layout, line["now"], line["wall"])
@@ -145,32 +158,38 @@ class Engine:
         facts = self._read.facts(written, now, self.memory if "remembers" in written else None)
         self.world, self.steps, self.events = engine.turn(self.world, facts, now)
         self._latest = self.world
-        return self._made()
+        return self._made() | {"alarms": self._alarms()}
 
     @property
     def memory(self) -> Memory | None:
         """What the agent before this one handed on."""
         return None if self._known is None else remember(self._known)
 
+    def _alarms(self) -> Words:
+        """Not after a reload: until the next turn they are about numbers of the layout before."""
+        targets = self.world.layout.targets
+        return {
+            name: _there(
+                since=alarm.since,
+                cause=alarm.cause,
+                about=[targets[a].address for a in alarm.about],
+            )
+            for name, alarm in self.world.alarms.items()
+        }
+
     def _made(self) -> Words:
         world, layout = self.world, self.world.layout
-        addresses = [target.address for target in layout.targets]
         return {
             "steps": [step_words(step) for step in self.steps],
             "events": [event_words(event) for event in self.events],
             "plan": {
                 address: [layout.paths[column], BY_NUMBER[rule].name if rule else None]
                 for address, column, rule in zip(
-                    addresses, world.plan.tolist(), world.rule.tolist(), strict=True
+                    (target.address for target in layout.targets),
+                    world.plan.tolist(),
+                    world.rule.tolist(),
+                    strict=True,
                 )
-            },
-            "alarms": {
-                name: _there(
-                    since=alarm.since,
-                    cause=alarm.cause,
-                    about=[addresses[a] for a in alarm.about],
-                )
-                for name, alarm in world.alarms.items()
             },
             "asks": {
                 address: _there(

@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import lzma
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
-
-from yardstick.compare import RECORDED, SHARE, changes, compare
-from yardstick.form import STATE, Engine, Words, Writer, rounded, setup_words
-from yardstick.kinds import Kinds, of_lines
-from yardstick.stories import Story, stories
 
 from steering import engine
 from steering.config import Setup
 from steering.layout import Layout
 from steering.model import Event, Facts, Instant, Seconds, Step, WallTime
+from steering.replay.record import Turn
+from steering.replay.recording import Recording
 from steering.world import World
+from yardstick import kinds
+from yardstick.compare import RECORDED, SHARE, changes, names, read
+from yardstick.form import STATE, Engine, Words, Writer, rounded, setup_words
+from yardstick.stories import GRID, Story, stories
 
 TURNS: Final = 4000
-"""Of the share that the unit tests run, about."""
+"""Most turns of the share that the unit tests run."""
+LAB: Final = "lab-"
+"""Begins the names of recordings that are no story, but the journal of an agent."""
 
 
 class EnoughError(Exception):
@@ -136,7 +140,7 @@ class Recorder:
 
     def _write(self, line: Words, made: Words) -> None:
         written = {part: made[part] for part in ("steps", "events") if made[part]}
-        for part in STATE:
+        for part in (part for part in STATE if part in made):
             if changed := changes(self._state[part], made[part]):
                 written[part] = changed
             self._state[part] = made[part]
@@ -151,20 +155,75 @@ def _as_read(line: Words) -> Words:
 def record(story: Story) -> list[Words]:
     """Play a story; its lines."""
     recorder = Recorder(story.most, story.grid)
-    with tempfile.TemporaryDirectory() as tmp, recorder.listening():
-        try:
-            story.play(Path(tmp), recorder.anew)
-        except EnoughError:
-            pass
+    with tempfile.TemporaryDirectory() as tmp, recorder.listening(), suppress(EnoughError):
+        story.play(Path(tmp), recorder.anew)
+    return recorder.lines
+
+
+def journal(file: Path) -> list[Words]:
+    """The lines of a real agent's journal, from its start on, without a restart or reload."""
+    recorder = Recorder(grid=GRID)
+    world: World | None = None
+    with recorder.listening():
+        for item in Recording(file).read():
+            if isinstance(item, Turn):
+                assert world is not None
+                world, steps, _ = engine.turn(world, item.facts, item.now)  # hooked
+                if [(s.address, s.now) for s in steps] != [(s.address, s.now) for s in item.steps]:
+                    raise ValueError(f"rounded, the facts of {item.now} give other steps")
+            elif world is None:
+                layout = Layout.of(item.setup)
+                world = World.blank(layout, item.world.begun, item.world.wall)
+                assert not item.world.started
+            else:
+                assert item.follows
     return recorder.lines
 
 
 def write(name: str, lines: list[Words]) -> None:
-    """Keep a recording; first it is run once more. Raises ValueError if it gives other turns."""
+    """Keep a recording."""
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    read = (json.loads(line) for line in text.splitlines())
-    if found := compare(name, read):
-        raise ValueError(f"recorded, and not the same at once: {found}")
     RECORDED.mkdir(exist_ok=True)
-    packed = lzma.compress(text.encode(), preset=9)
-    (RECORDED / f"{name}.xz").write_bytes(packed)
+    (RECORDED / f"{name}.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+
+
+def record_all(only: str, jobs: int, say: Callable[[str], object]) -> None:
+    """Record the stories whose names begin so, and choose the share anew."""
+    if not only:
+        for file in RECORDED.glob("*.xz"):
+            if not file.stem.startswith(LAB):  # that can't be played again
+                file.unlink()
+    wanted = [story for story in stories() if story.name.startswith(only)]
+    with ProcessPoolExecutor(jobs) as pool:
+        for name, lines, size in pool.map(_recorded, wanted):
+            say(f"{name}: {lines:,} lines, {size:,} octets")
+    SHARE.write_text(json.dumps(chosen(), indent=1) + "\n", encoding="utf-8")
+
+
+def _recorded(story: Story) -> tuple[str, int, int]:
+    lines = record(story)
+    write(story.name, lines)
+    return story.name, len(lines), (RECORDED / f"{story.name}.xz").stat().st_size
+
+
+def chosen() -> list[str]:
+    """Those for the unit tests: of each sort of story, and most kinds of things for their turns."""
+    all_ = {name: kinds.of_lines(read(name)) for name in names()}
+    turns = {name: found["line"][kinds.TURNS] for name, found in all_.items()}
+    left = {
+        name: {(sort, kind) for sort, counted in found.items() for kind in counted}
+        for name, found in all_.items()
+        if turns[name] <= TURNS / 8
+    }
+    for name, kinds_in in left.items():
+        kinds_in.add(("story", name.partition("-")[0]))
+    share: list[str] = []
+    while left:
+        best = max(left, key=lambda name: (len(left[name]) / turns[name], name))
+        gained = left.pop(best)
+        if sum(turns[name] for name in [*share, best]) > TURNS or not gained:
+            continue
+        share.append(best)
+        for others in left.values():
+            others.difference_update(gained)
+    return sorted(share)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import test_engine_properties as properties
 from chaos import Acts, Trial
 from chaos_files import Files, files_of
-from chaos_truth import NOISE, Truth
+from chaos_truth import NOISE, Fault, Truth
 from long_random import by_dice
 from simulation import CONFIG, WALL, Ask, Shown, policy, setup
 
@@ -21,12 +21,15 @@ from steering.layout import Layout
 from steering.model import (
     LOCAL,
     WITHOUT_AUTHORITY,
+    Action,
     Facts,
     Failure,
     Family,
     Forwarded,
     Heard,
+    Match,
     Outcome,
+    Override,
     Passed,
     Round,
     Seconds,
@@ -36,11 +39,12 @@ from steering.replay.story import Told, tell
 from steering.world import World
 
 SCENARIOS: Final = Path(__file__).parents[2] / "scenarios"
-HOUR: Final[Seconds] = 3600.0
-CHAOS, LONG, ODD = 140, 40, 20
+GRID: Final[Seconds] = 6 * 3600.0
+"""Of the expirations in scenarios and labs, whose signatures live for weeks."""
+CHAOS, AIMED, LONG, ODD = 140, 20, 30, 20
 """So many random stories of each kind."""
-LONG_TURNS, PART_TURNS = 1200, 300
-"""Most turns of a story of hours, and of the part of a scenario in which it begins."""
+CHAOS_TURNS, LONG_TURNS, PART_TURNS = 500, 800, 300
+"""Most turns of a story, and of the part of a scenario in which it begins."""
 LEAD: Final = 20.0
 """Seconds before its first change with which such a part begins."""
 
@@ -63,10 +67,12 @@ class Story:
 def stories() -> Iterator[Story]:
     """All of them."""
     for file in sorted(SCENARIOS.glob("*.yaml")):
-        yield Story(name=f"scenario-{file.stem}", play=partial(scenario, file), grid=HOUR)
-        yield Story(name=f"part-{file.stem}", play=partial(part, file), most=PART_TURNS, grid=HOUR)
+        yield Story(name=f"scenario-{file.stem}", play=partial(scenario, file), grid=GRID)
+        yield Story(name=f"part-{file.stem}", play=partial(part, file), most=PART_TURNS, grid=GRID)
     for seed in range(CHAOS):
-        yield Story(name=f"chaos-{seed:03}", play=partial(chaos, seed))
+        yield Story(name=f"chaos-{seed:03}", play=partial(chaos, seed), most=CHAOS_TURNS)
+    for seed in range(AIMED):
+        yield Story(name=f"aimed-{seed:03}", play=partial(aimed, seed), most=LONG_TURNS)
     for seed in range(LONG):
         yield Story(name=f"long-{seed:03}", play=partial(long, seed), most=LONG_TURNS)
     for seed in range(ODD):
@@ -76,12 +82,12 @@ def stories() -> Iterator[Story]:
 # --- scenarios ------------------------------------------------------------------------------
 
 
-def scenario(file: Path, _: Path, __: Anew) -> None:
+def scenario(file: Path, _tmp: Path, _anew: Anew) -> None:
     """A shipped one, as `steering replay --scenario` runs it."""
     _run(tell(file))
 
 
-def part(file: Path, _: Path, __: Anew) -> None:
+def part(file: Path, _tmp: Path, _anew: Anew) -> None:
     """From shortly before the first thing that happens in it."""
     told = tell(file)
     first = min(at for at in Simulation(told).internet.changes() if at > told.story.begins)
@@ -96,7 +102,7 @@ def _run(told: Told) -> None:
 # --- hours ----------------------------------------------------------------------------------
 
 
-def long(seed: int, tmp: Path, _: Anew) -> None:
+def long(seed: int, tmp: Path, _anew: Anew) -> None:
     """An hour at the shipped cadence, against a truth."""
     dice = random.Random(seed)
     number = dice.choice([1, 2, 2, 3])
@@ -131,10 +137,9 @@ def odd(seed: int, tmp: Path, anew: Anew) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MoreFiles(Files):
-    """Files with a mode, and sources that sites are said to carry."""
+    """Files with a mode."""
 
     mode: str = "enforce"
-    carried: bool = False
 
     @property
     def config(self) -> str:
@@ -166,12 +171,16 @@ class More(Trial):
     large: bool = False
     """Some answers are."""
     marks_dropped: bool = False
+    unmarked_alone: frozenset[str] = frozenset()
+    """Addresses that answer what has no mark alone, over the local path."""
     shut: Family | None = None
     proxied: bool = False
     senders: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
     lost_for: set[str] = field(default_factory=set)
     """Sites over which forwarded packets, and those of the resolvers, get no answers."""
     bypassed: frozenset[str] = frozenset()
+    mixed: bool = False
+    """Several servers answer, in turns."""
 
     def check(self, *_: object) -> None:
         """Nothing."""
@@ -205,7 +214,9 @@ class More(Trial):
         if family is self.shut and ask.path == LOCAL:
             return Outcome.LOCAL_ERROR
         if (ask.path, ask.source) in self.deaf or (
-            self.marks_dropped and ask.path == LOCAL and not ask.live
+            (self.marks_dropped or ask.address in self.unmarked_alone)
+            and ask.path == LOCAL
+            and not ask.live
         ):
             return Outcome.TIMEOUT
         if ask.tcp and ask.path in self.streamless:
@@ -216,6 +227,8 @@ class More(Trial):
             if ask.path in self.narrow:
                 return Outcome.TIMEOUT
             shown = replace(shown, large=1400)
+        if self.mixed and shown.nsid:
+            shown = replace(shown, nsid=f"{shown.nsid}-{int(ask.now) % 5}")
         if self.proxied and ask.path == LOCAL and shown.outcome is not Outcome.TIMEOUT:
             shown = replace(shown, nsid="proxy")
             if ask.unlucky(0.7, "cache"):
@@ -224,6 +237,7 @@ class More(Trial):
 
     def _heard(self, address: str, number: int) -> Heard:
         heard = super()._heard(address, number)
+        heard = replace(heard, failures=heard.failures[:3])
         if heard.path in self.lost_for:
             counts = {Outcome.TIMEOUT: sum(heard.counts.values())}
             return replace(heard, answers=0, counts=counts, failures=(), overdue=number)
@@ -261,7 +275,9 @@ class MoreActs(Acts):
     def mode(self) -> None:
         """Another one."""
         mode = self.draw.choice(["enforce", "enforce", "rehearse", "observe"])
-        self.trial.reload(replace(self.files, **{"mode": mode}), self.tmp)
+        files = self.files
+        assert isinstance(files, MoreFiles)
+        self.trial.reload(replace(files, mode=mode), self.tmp)
         self.trial.turn()
 
     def sources(self) -> None:
@@ -323,7 +339,171 @@ class MoreActs(Acts):
         self.more.bypassed = frozenset(self.draw.sample(all_, number))
 
 
-def chaos(seed: int, tmp: Path, _: Anew) -> None:
+@dataclass
+class RareActs(MoreActs):
+    """What rarely befalls it, each from its beginning to its end."""
+
+    RARE = ("seen", "marked", "unserved", "outdated", "mix", "relapses", "astray", "squeeze")
+    RARE = (*RARE, "backwards", "ahead")
+
+    def _fault(self, lasts: float, **what: Any) -> None:  # noqa: ANN401 - those of a fault
+        known = {"upstream": None, "addresses": None, "family": None, "paths": None, "share": 1.0}
+        begin = self.trial.now
+        what = {**known, "begin": begin, "end": begin + lasts, **what}
+        self.trial.truth.faults.append(Fault(number=1000 + self.number, **what))
+
+    def seen(self) -> None:
+        """What is bad everywhere is seen by somebody, for a while; then it is well."""
+        self._fault(60.0, addresses=self._addresses(), outcome=Outcome.UNSIGNED)
+        self.trial.run(15.0)
+        until: float | None
+        for until in (WALL + self.trial.now + 5.0, None):
+            seen = tuple(
+                Override(
+                    name=f"seen-{name}",
+                    match=Match(),
+                    action=Action.ACKNOWLEDGE,
+                    to=None,
+                    until=until,
+                    reason="r",
+                    by="b",
+                    alarm=name,
+                )
+                for name in sorted(self.trial.world.alarms)
+            )
+            self.trial.overrides = seen
+            self.trial.run(10.0)
+        self.mend()
+        self.trial.run(30.0)
+        self.trial.overrides = ()
+
+    def _addresses(self) -> frozenset[str]:
+        """Those of one upstream."""
+        return frozenset(a for _, mine in self.files.upstreams[0].letters for a in mine)
+
+    def marked(self) -> None:
+        """What has our mark is dropped on the way to one upstream, on the local path."""
+        self.more.unmarked_alone = self._addresses()
+        self.trial.run(30.0)
+        self.more.unmarked_alone = frozenset()
+
+    def unserved(self) -> None:
+        """The resolvers get no answers over any site."""
+        self.trial.hearsay = 200.0
+        self._away()
+        self.more.lost_for = {*self.files.sites}
+        self.trial.run(20.0)
+        self.more.lost_for, self.trial.hearsay = set(), 0.0
+
+    def _away(self) -> None:
+        """One upstream is bad here, and its addresses leave."""
+        begun = self.trial.now
+        self.begin()
+        while not self.trial.installed and self.trial.now < begun + 20:
+            self.trial.run(0.5)
+
+    def outdated(self) -> None:
+        """No copy of one upstream's zone is renewed any more."""
+        self._fault(70.0, addresses=self._addresses(), outcome=None)
+        self.trial.run(80.0)
+
+    def mix(self) -> None:
+        """Several servers answer in turns."""
+        self.more.mixed = True
+        self.trial.run(40.0)
+        self.more.mixed = False
+
+    def astray(self) -> None:
+        """What carries no mark is answered badly over the sites."""
+        sites = frozenset(self.files.sites)
+        self._fault(30.0, paths=sites, live=True, outcome=Outcome.EXPIRED)
+        self._away()
+        self.trial.run(15.0)
+        self._away()
+        self._fault(20.0, paths=sites, outcome=Outcome.EXPIRED)
+        self.trial.run(10.0)
+
+    def relapses(self) -> None:
+        """As soon as the first one is home, it is bad there again."""
+        for _ in range(5):
+            self._away()
+            self.mend()
+            begun, away = self.trial.now, len(self.trial.installed)
+            while away and len(self.trial.installed) == away and self.trial.now < begun + 60:
+                self.trial.run(0.25)
+            self.begin()
+            self.trial.run(8.0)
+
+    def squeeze(self) -> None:
+        """The sites are to get less than they do."""
+        self._away()
+        sites = {name: (n, six, 5) for name, (n, six, _) in self.files.sites.items()}
+        self.trial.reload(replace(self.files, sites=sites), self.tmp)
+        self.trial.run(5.0)
+
+    def backwards(self) -> None:
+        """The clock is set back while nobody runs."""
+        self._away()
+        self.trial.truth.own_clock = self.trial.clock_error = -600.0
+        self.restart()
+        self.trial.run(10.0)
+
+    def ahead(self) -> None:
+        """The clock is ahead, by more than signatures live."""
+        self.trial.truth.own_clock = self.trial.clock_error = 4000.0
+        self.trial.run(20.0)
+        self.trial.truth.own_clock = self.trial.clock_error = 0.0
+        self.trial.run(10.0)
+
+
+def aimed(seed: int, tmp: Path, _anew: Anew) -> None:
+    """Some of what rarely befalls an agent, one after the other, in two modes."""
+    draw = random.Random(f"aimed {seed}")
+    plain = files_of(draw)
+    upstreams = tuple(
+        replace(
+            one,
+            moves_per_day=6,
+            hold=0,
+            max_hold=0,
+            clean=10,
+            serial="epoch",
+            stale=", stale: {serial_lag: 20s}",
+            gradual=True,
+            together="upstream" if seed % 2 else "address",
+        )
+        for one in plain.upstreams
+    )
+    files = MoreFiles(
+        upstreams=upstreams,
+        sites=plain.sites,
+        budget="{}",
+        mode="rehearse" if seed % 4 == 3 else "enforce",
+    )
+    trial = _trial(files, Truth(), 0.5, f"aimed facts {seed}", tmp)
+    acts = RareActs(trial, draw, tmp, lasts=60.0)
+    trial.run(5.0)
+    for number in range(3):
+        acts.befall(RareActs.RARE[(seed + 3 * number) % len(RareActs.RARE)])
+        acts.mend()
+        trial.run(15.0)
+
+
+def _trial(files: MoreFiles, truth: Truth, step: float, facts: str, tmp: Path) -> More:
+    trial = More(
+        files.read(tmp),
+        truth.answer,
+        step=step,
+        truth=truth,
+        draw=random.Random(facts),
+        files=files,
+        records=False,
+    )
+    trial.answer = trial.answered
+    return trial
+
+
+def chaos(seed: int, tmp: Path, _anew: Anew) -> None:
     """What may befall an agent, all of it."""
     draw = random.Random(f"yardstick {seed}")
     plain = files_of(draw)
@@ -333,15 +513,8 @@ def chaos(seed: int, tmp: Path, _: Anew) -> None:
     mode = draw.choice(["enforce"] * 5 + ["rehearse", "observe"])
     files = MoreFiles(**words, mode=mode)
     truth = Truth(loss=draw.choice([0.0, 0.0, 0.01, NOISE]))
-    trial = More(
-        files.read(tmp),
-        lambda ask: trial.answered(ask),
-        step=draw.choice([0.1, 0.25, 0.5, 0.5]),
-        truth=truth,
-        draw=random.Random(f"facts {seed}"),
-        files=files,
-        records=False,
-    )
+    step = draw.choice([0.1, 0.25, 0.5, 0.5])
+    trial = _trial(files, truth, step, f"facts {seed}", tmp)
     if draw.random() < 0.5:
         trial.hearsay = draw.choice([2.0, 20.0, 200.0])
         trial.lies = draw.choice([0.0, 0.05, 0.5])
@@ -353,8 +526,8 @@ def chaos(seed: int, tmp: Path, _: Anew) -> None:
     if draw.random() < 0.7:
         acts.begin()
         trial.run(draw.choice([2.0, 5.0, 9.0, 15.0]))
-    for _ in range(draw.randint(3, 14)):
+    for _ in range(draw.randint(3, 9)):
         acts.befall(draw.choice(MoreActs.ANY))
-        trial.run(draw.choice([0.5, 3.0, 10.0, 25.0]))
+        trial.run(draw.choice([0.5, 3.0, 8.0, 15.0]))
     acts.mend()
     trial.run(20.0)
