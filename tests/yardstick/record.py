@@ -24,8 +24,9 @@ from yardstick.compare import RECORDED, SHARE, changes, names, read
 from yardstick.form import STATE, Engine, Words, Writer, rounded, setup_words
 from yardstick.stories import GRID, Story, stories
 
-TURNS: Final = 4000
+TURNS: Final = 4500
 """Most turns of the share that the unit tests run."""
+WHOLE: Final = "scenario-"
 LAB: Final = "lab-"
 """Begins the names of recordings that are no story, but the journal of an agent."""
 
@@ -207,23 +208,30 @@ def _recorded(story: Story) -> tuple[str, int, int]:
 
 
 def chosen() -> list[str]:
-    """Those for the unit tests: of each sort of story, and most kinds of things for their turns."""
-    all_ = {name: kinds.of_lines(read(name)) for name in names()}
+    """Those for the unit tests: the shortest of each sort, and whose turns have the most kinds.
+
+    Not the whole scenarios, of each of which there is a part.
+    """
+    all_ = {name: kinds.of_lines(read(name)) for name in names() if not name.startswith(WHOLE)}
     turns = {name: found["line"][kinds.TURNS] for name, found in all_.items()}
     left = {
         name: {(sort, kind) for sort, counted in found.items() for kind in counted}
         for name, found in all_.items()
-        if turns[name] <= TURNS / 8
     }
-    for name, kinds_in in left.items():
-        kinds_in.add(("story", name.partition("-")[0]))
     share: list[str] = []
-    while left:
-        best = max(left, key=lambda name: (len(left[name]) / turns[name], name))
-        gained = left.pop(best)
-        if sum(turns[name] for name in [*share, best]) > TURNS or not gained:
-            continue
-        share.append(best)
+
+    def take(name: str) -> None:
+        share.append(name)
+        gained = left.pop(name)
         for others in left.values():
             others.difference_update(gained)
+
+    for sort in sorted({name.partition("-")[0] for name in left}):
+        take(min((name for name in left if name.startswith(f"{sort}-")), key=turns.__getitem__))
+    while left:
+        best = max(left, key=lambda name: (len(left[name]) / turns[name], name))
+        if left[best] and turns[best] + sum(turns[name] for name in share) <= TURNS:
+            take(best)
+        else:
+            del left[best]
     return sorted(share)

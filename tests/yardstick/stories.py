@@ -228,7 +228,7 @@ class More(Trial):
                 return Outcome.TIMEOUT
             shown = replace(shown, large=1400)
         if self.mixed and shown.nsid:
-            shown = replace(shown, nsid=f"{shown.nsid}-{int(ask.now) % 5}")
+            shown = replace(shown, nsid=f"{shown.nsid}-{int(ask.now) % 50}")
         if self.proxied and ask.path == LOCAL and shown.outcome is not Outcome.TIMEOUT:
             shown = replace(shown, nsid="proxy")
             if ask.unlucky(0.7, "cache"):
@@ -399,7 +399,7 @@ class RareActs(MoreActs):
         """One upstream is bad here, and its addresses leave."""
         begun = self.trial.now
         self.begin()
-        while not self.trial.installed and self.trial.now < begun + 20:
+        while not self.trial.world.wanted() and self.trial.now < begun + 20:
             self.trial.run(0.5)
 
     def outdated(self) -> None:
@@ -414,24 +414,28 @@ class RareActs(MoreActs):
         self.more.mixed = False
 
     def astray(self) -> None:
-        """What carries no mark is answered badly over the sites."""
-        sites = frozenset(self.files.sites)
-        self._fault(30.0, paths=sites, live=True, outcome=Outcome.EXPIRED)
+        """Over the sites, what has no mark is answered badly; or all is, from the move on."""
+        files, sites = self.files, frozenset(self.files.sites)
+        assert isinstance(files, MoreFiles)
+        if files.mode == "enforce":
+            self._fault(30.0, paths=sites, live=True, outcome=Outcome.EXPIRED)
         self._away()
-        self.trial.run(15.0)
-        self._away()
-        self._fault(20.0, paths=sites, outcome=Outcome.EXPIRED)
-        self.trial.run(10.0)
+        if files.mode != "enforce":
+            self._fault(30.0, paths=sites, outcome=Outcome.EXPIRED)
+        self.trial.run(20.0)
 
     def relapses(self) -> None:
-        """As soon as the first one is home, it is bad there again."""
-        for _ in range(5):
+        """As soon as the first one is home, what has no mark is bad there again; or all is."""
+        for number in range(5):
             self._away()
+            self.trial.run(3.0)
             self.mend()
-            begun, away = self.trial.now, len(self.trial.installed)
-            while away and len(self.trial.installed) == away and self.trial.now < begun + 60:
+            begun, away = self.trial.now, len(self.trial.world.wanted())
+            while away and len(self.trial.world.wanted()) == away and self.trial.now < begun + 60:
                 self.trial.run(0.25)
-            self.begin()
+            self._fault(
+                8.0, paths=frozenset({LOCAL}), live=number % 2 == 0, outcome=Outcome.EXPIRED
+            )
             self.trial.run(8.0)
 
     def squeeze(self) -> None:
