@@ -24,7 +24,7 @@ from yardstick.compare import RECORDED, SHARE, changes, names, read
 from yardstick.form import STATE, Engine, Words, Writer, rounded, setup_words
 from yardstick.stories import GRID, Story, stories
 
-TURNS: Final = 4500
+TURNS: Final = 5000
 """Most turns of the share that the unit tests run."""
 WHOLE: Final = "scenario-"
 LAB: Final = "lab-"
