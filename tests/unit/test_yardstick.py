@@ -17,7 +17,8 @@ SORTS = {"aimed", "chaos", "lab", "long", "odd", "part"}
 
 @pytest.mark.parametrize("name", share())
 def test_the_same_facts_give_the_same_turns_as_on_the_day_they_were_recorded(name: str) -> None:
-    assert compare(name, read(name)) is None
+    found = compare(name, read(name))
+    assert found is None, str(found)
 
 
 def test_some_of_each_sort_are_run_and_the_scenarios_are_recorded_whole() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +29,12 @@ TURNS: Final = 5000
 WHOLE: Final = "scenario-"
 LAB: Final = "lab-"
 """Begins the names of recordings that are no story, but the journal of an agent."""
+PACKING: Final[Mapping[str, int]] = {
+    "id": lzma.FILTER_LZMA2,
+    "preset": 9 | lzma.PRESET_EXTREME,
+    "lc": 4,
+    "pb": 0,  # it is text
+}
 
 
 class EnoughError(Exception):
@@ -185,7 +191,7 @@ def write(name: str, lines: list[Words]) -> None:
     """Keep a recording."""
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
     RECORDED.mkdir(exist_ok=True)
-    (RECORDED / f"{name}.xz").write_bytes(lzma.compress(text.encode(), preset=9))
+    (RECORDED / f"{name}.xz").write_bytes(lzma.compress(text.encode(), filters=[PACKING]))
 
 
 def record_all(only: str, jobs: int, say: Callable[[str], object]) -> None:

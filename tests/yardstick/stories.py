@@ -106,7 +106,7 @@ def long(seed: int, tmp: Path, _anew: Anew) -> None:
     """An hour at the shipped cadence, against a truth."""
     dice = random.Random(seed)
     number = dice.choice([1, 2, 2, 3])
-    addresses = dice.choice([4, 8, 12, 26])
+    addresses = max(2 * number, dice.choice([4, 8, 12, 26]))
     by_dice(seed, hours=1.2, number=number).played(tmp, number=number, addresses=addresses)
 
 
@@ -260,8 +260,11 @@ class More(Trial):
 class MoreActs(Acts):
     """What may befall it besides."""
 
-    ANY = (*Acts.ALL, "mode", "sources", "deaf", "tcp", "large", "marks", "family", "proxy")
-    ANY = (*ANY, "forward", "forward", "lose", "bypass", "resolvers")
+    ANY: Final[tuple[str, ...]] = (
+        *Acts.ALL,
+        *("mode", "sources", "deaf", "tcp", "large", "marks", "family", "proxy"),
+        *("forward", "forward", "lose", "bypass", "resolvers"),
+    )
 
     @property
     def more(self) -> More:
@@ -343,8 +346,10 @@ class MoreActs(Acts):
 class RareActs(MoreActs):
     """What rarely befalls it, each from its beginning to its end."""
 
-    RARE = ("seen", "marked", "unserved", "outdated", "mix", "relapses", "astray", "squeeze")
-    RARE = (*RARE, "backwards", "ahead")
+    RARE: Final[tuple[str, ...]] = (
+        *("seen", "marked", "unserved", "outdated", "mix", "relapses", "astray", "squeeze"),
+        *("backwards", "ahead"),
+    )
 
     def _fault(self, lasts: float, **what: Any) -> None:  # noqa: ANN401 - those of a fault
         known = {"upstream": None, "addresses": None, "family": None, "paths": None, "share": 1.0}
