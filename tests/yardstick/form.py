@@ -42,14 +42,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from steering import engine
 from steering.config import Setup
 from steering.decide import alarms as alarming
-from steering.decide.attention import attention
+from steering.decide.fast_probing import attention
 from steering.decide.remedies import EVERY_ALARM
 from steering.decide.rules import BY_NUMBER
+from steering.decide.state import State
+from steering.engine import engine
+from steering.engine.carry_over import remember
+from steering.engine.migrate import migrate
+from steering.journal import setups
 from steering.layout import Layout
-from steering.memory import remember
 from steering.model import (
     Action,
     Event,
@@ -73,10 +76,7 @@ from steering.model import (
     Step,
     Verdict,
 )
-from steering.relay import relay
-from steering.replay import setups
-from steering.world import World
-from steering.would import WOULD as WOULD_BE
+from steering.rehearsed_events import WOULD as WOULD_BE
 
 Words = dict[str, Any]
 """A JSON object of plain words."""
@@ -113,14 +113,14 @@ class Engine:
     """Today's engine, told in recorded words, and telling in them what it made of them."""
 
     def __init__(self) -> None:
-        self.world: World
+        self.state: State
         self.steps: tuple[Step, ...] = ()
         self.events: tuple[Event, ...] = ()
         """Of the latest turn or reload, as the engine returned them."""
         self._layout: Layout
-        self._known: World | None = None
+        self._known: State | None = None
         """After the latest turn of the agent before this one."""
-        self._latest: World | None = None
+        self._latest: State | None = None
         self._read = Reader()
 
     def begin(self, line: Words) -> None:
@@ -128,7 +128,7 @@ class Engine:
         self._known = self._latest = None
         self._read = Reader(self._read)
         self._layout = Layout.of(setup_of(line["setup"]))
-        self.world = World.blank(self._layout, line["now"], line["wall"])
+        self.state = State.blank(self._layout, line["now"], line["wall"])
 
     def restart(self, line: Words) -> None:
         """The process ended, and another one begins."""
@@ -137,14 +137,14 @@ class Engine:
         self._read = Reader(self._read)
         if "setup" in line:
             self._layout = Layout.of(setup_of(line["setup"]))
-        self.world = World.blank(self._layout, line["now"], line["wall"])
+        self.state = State.blank(self._layout, line["now"], line["wall"])
 
     def reload(self, line: Words) -> Words:
         """Other files are taken; what was made of that."""
         self._layout = Layout.of(setup_of(line["setup"]))
         self.steps = ()
-        self.world, self.events = relay(
-            self.world,
+        self.state, self.events = migrate(
+            self.state,
             self._layout,
             line["now"],
             line["wall"],
@@ -156,8 +156,8 @@ class Engine:
         """One turn; what was made of it."""
         now, written = line["now"], line["facts"]
         facts = self._read.facts(written, now, self.memory if "remembers" in written else None)
-        self.world, self.steps, self.events = engine.turn(self.world, facts, now)
-        self._latest = self.world
+        self.state, self.steps, self.events = engine.turn(self.state, facts, now)
+        self._latest = self.state
         return self._made() | {"alarms": self._alarms()}
 
     @property
@@ -167,18 +167,18 @@ class Engine:
 
     def _alarms(self) -> Words:
         """Not after a reload: until the next turn they are about numbers of the layout before."""
-        targets = self.world.layout.targets
+        targets = self.state.layout.targets
         return {
             name: _there(
                 since=alarm.since,
                 cause=alarm.cause,
                 about=[targets[a].address for a in alarm.about],
             )
-            for name, alarm in self.world.alarms.items()
+            for name, alarm in self.state.alarms.items()
         }
 
     def _made(self) -> Words:
-        world, layout = self.world, self.world.layout
+        state, layout = self.state, self.state.layout
         return {
             "steps": [step_words(step) for step in self.steps],
             "events": [event_words(event) for event in self.events],
@@ -186,8 +186,8 @@ class Engine:
                 address: [layout.paths[column], BY_NUMBER[rule].name if rule else None]
                 for address, column, rule in zip(
                     (target.address for target in layout.targets),
-                    world.plan.tolist(),
-                    world.rule.tolist(),
+                    state.plan.tolist(),
+                    state.rule.tolist(),
                     strict=True,
                 )
             },
@@ -198,7 +198,7 @@ class Engine:
                     names=_digest(wanted.witnesses),
                     every=wanted.every or None,
                 )
-                for address, wanted in attention(world).items()
+                for address, wanted in attention(state).items()
             },
         }
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-from steering import engine
 from steering.config import Setup
+from steering.decide.state import State
+from steering.engine import engine
+from steering.journal.reader import Recording
+from steering.journal.records import Turn
 from steering.layout import Layout
 from steering.model import Event, Facts, Instant, Seconds, Step, WallTime
-from steering.replay.record import Turn
-from steering.replay.recording import Recording
-from steering.world import World
 from yardstick import kinds
 from yardstick.compare import RECORDED, SHARE, changes, names, read
 from yardstick.form import STATE, Engine, Words, Writer, rounded, setup_words
@@ -76,10 +76,10 @@ class Recorder:
 
     def _hooked(self, real: Any) -> Any:  # noqa: ANN401 - the engine's
         def turn(
-            world: World, facts: Facts, now: Instant
-        ) -> tuple[World, tuple[Step, ...], tuple[Event, ...]]:
+            state: State, facts: Facts, now: Instant
+        ) -> tuple[State, tuple[Step, ...], tuple[Event, ...]]:
             with mock.patch.object(engine, "turn", real):
-                return self.turn(world, facts, now)
+                return self.turn(state, facts, now)
 
         return turn
 
@@ -88,30 +88,30 @@ class Recorder:
         self._words = None
 
     def turn(
-        self, world: World, facts: Facts, now: Instant
-    ) -> tuple[World, tuple[Step, ...], tuple[Event, ...]]:
+        self, state: State, facts: Facts, now: Instant
+    ) -> tuple[State, tuple[Step, ...], tuple[Event, ...]]:
         """A turn, written down."""
         if self.turns == self._most:
             raise EnoughError
         self.turns += 1
         now = rounded(now)
-        self._meet(world)
+        self._meet(state)
         assert facts.memory is None or facts.memory == self._engine.memory
         line = {"now": now, "facts": self._writer.facts(facts, now)}
         self._write(line, self._engine.turn(_as_read(line)))
-        return self._engine.world, self._engine.steps, self._engine.events
+        return self._engine.state, self._engine.steps, self._engine.events
 
     def reload(
         self,
-        world: World,
+        state: State,
         layout: Layout,
         now: Instant,
         wall: WallTime,
         *,
         rerouted: Collection[str] = (),
-    ) -> tuple[World, tuple[Event, ...]]:
+    ) -> tuple[State, tuple[Event, ...]]:
         """Other files taken, written down."""
-        self._meet(world)
+        self._meet(state)
         self._words = self._setup_of(layout)
         line = {
             "do": "reload",
@@ -121,15 +121,15 @@ class Recorder:
             "rerouted": sorted(rerouted),
         }
         self._write(line, self._engine.reload(_as_read(line)))
-        return self._engine.world, self._engine.events
+        return self._engine.state, self._engine.events
 
-    def _meet(self, world: World) -> None:
+    def _meet(self, state: State) -> None:
         """Note that an agent began, if this is not the one that went on."""
-        if self.lines and world is self._engine.world:
+        if self.lines and state is self._engine.state:
             return
-        assert not world.started
-        line: Words = {"now": rounded(world.begun), "wall": world.wall}
-        words = self._setup_of(world.layout)
+        assert not state.started
+        line: Words = {"now": rounded(state.begun), "wall": state.wall}
+        words = self._setup_of(state.layout)
         if self._words is None:
             self._state = {part: {} for part in STATE}
             line = {"do": "begin", **line, "setup": words}
@@ -170,18 +170,18 @@ def record(story: Story) -> list[Words]:
 def journal(file: Path) -> list[Words]:
     """The lines of a real agent's journal, from its start on, without a restart or reload."""
     recorder = Recorder(grid=GRID)
-    world: World | None = None
+    state: State | None = None
     with recorder.listening():
         for item in Recording(file).read():
             if isinstance(item, Turn):
-                assert world is not None
-                world, steps, _ = engine.turn(world, item.facts, item.now)  # hooked
+                assert state is not None
+                state, steps, _ = engine.turn(state, item.facts, item.now)  # hooked
                 if [(s.address, s.now) for s in steps] != [(s.address, s.now) for s in item.steps]:
                     raise ValueError(f"rounded, the facts of {item.now} give other steps")
-            elif world is None:
+            elif state is None:
                 layout = Layout.of(item.setup)
-                world = World.blank(layout, item.world.begun, item.world.wall)
-                assert not item.world.started
+                state = State.blank(layout, item.state.begun, item.state.wall)
+                assert not item.state.started
             else:
                 assert item.follows
     return recorder.lines

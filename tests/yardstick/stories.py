@@ -16,7 +16,8 @@ from chaos_truth import NOISE, Fault, Truth
 from long_random import by_dice
 from simulation import CONFIG, WALL, Ask, Shown, policy, setup
 
-from steering import engine
+from steering.decide.state import State
+from steering.engine import engine
 from steering.layout import Layout
 from steering.model import (
     LOCAL,
@@ -34,9 +35,8 @@ from steering.model import (
     Round,
     Seconds,
 )
+from steering.replay.scenario import LoadedScenario, load_scenario
 from steering.replay.simulate import Simulation
-from steering.replay.story import Told, tell
-from steering.world import World
 
 SCENARIOS: Final = Path(__file__).parents[2] / "scenarios"
 GRID: Final[Seconds] = 6 * 3600.0
@@ -84,18 +84,18 @@ def stories() -> Iterator[Story]:
 
 def scenario(file: Path, _tmp: Path, _anew: Anew) -> None:
     """A shipped one, as `steering replay --scenario` runs it."""
-    _run(tell(file))
+    _run(load_scenario(file))
 
 
 def part(file: Path, _tmp: Path, _anew: Anew) -> None:
     """From shortly before the first thing that happens in it."""
-    told = tell(file)
-    first = min(at for at in Simulation(told).internet.changes() if at > told.story.begins)
-    _run(replace(told, story=told.story.model_copy(update={"begins": first - LEAD})))
+    loaded = load_scenario(file)
+    first = min(at for at in Simulation(loaded).servers.changes() if at > loaded.scenario.begins)
+    _run(replace(loaded, scenario=loaded.scenario.model_copy(update={"begins": first - LEAD})))
 
 
-def _run(told: Told) -> None:
-    for _ in Simulation(told):
+def _run(loaded: LoadedScenario) -> None:
+    for _ in Simulation(loaded):
         pass
 
 
@@ -127,7 +127,7 @@ def odd(seed: int, tmp: Path, anew: Anew) -> None:
                 config=f"{CONFIG}mode: {mode}\n",
             )
         )
-        world = World.blank(layout, 1000.0, WALL)
+        world = State.blank(layout, 1000.0, WALL)
         for facts, now in properties.turns_of(1000 * seed + number):
             world, _, _ = engine.turn(world, replace(facts, memory=None), now)
 
@@ -333,7 +333,7 @@ class MoreActs(Acts):
 
     def resolvers(self) -> None:
         """The resolvers' traffic is seen, more of it or less."""
-        self.trial.hearsay = self.draw.choice([0.0, 2.0, 20.0, 200.0])
+        self.trial.resolver_rate = self.draw.choice([0.0, 2.0, 20.0, 200.0])
 
     def bypass(self) -> None:
         """Somebody else's rule takes packets past any steer."""
@@ -374,7 +374,7 @@ class RareActs(MoreActs):
                     by="b",
                     alarm=name,
                 )
-                for name in sorted(self.trial.world.alarms)
+                for name in sorted(self.trial.state.alarms)
             )
             self.trial.overrides = seen
             self.trial.run(10.0)
@@ -394,17 +394,17 @@ class RareActs(MoreActs):
 
     def unserved(self) -> None:
         """The resolvers get no answers over any site."""
-        self.trial.hearsay = 200.0
+        self.trial.resolver_rate = 200.0
         self._away()
         self.more.lost_for = {*self.files.sites}
         self.trial.run(20.0)
-        self.more.lost_for, self.trial.hearsay = set(), 0.0
+        self.more.lost_for, self.trial.resolver_rate = set(), 0.0
 
     def _away(self) -> None:
         """One upstream is bad here, and its addresses leave."""
         begun = self.trial.now
         self.begin()
-        while not self.trial.world.wanted() and self.trial.now < begun + 20:
+        while not self.trial.state.wanted() and self.trial.now < begun + 20:
             self.trial.run(0.5)
 
     def outdated(self) -> None:
@@ -435,8 +435,8 @@ class RareActs(MoreActs):
             self._away()
             self.trial.run(3.0)
             self.mend()
-            begun, away = self.trial.now, len(self.trial.world.wanted())
-            while away and len(self.trial.world.wanted()) == away and self.trial.now < begun + 60:
+            begun, away = self.trial.now, len(self.trial.state.wanted())
+            while away and len(self.trial.state.wanted()) == away and self.trial.now < begun + 60:
                 self.trial.run(0.25)
             self._fault(
                 8.0, paths=frozenset({LOCAL}), live=number % 2 == 0, outcome=Outcome.EXPIRED
@@ -525,7 +525,7 @@ def chaos(seed: int, tmp: Path, _anew: Anew) -> None:
     step = draw.choice([0.1, 0.25, 0.5, 0.5])
     trial = _trial(files, truth, step, f"facts {seed}", tmp)
     if draw.random() < 0.5:
-        trial.hearsay = draw.choice([2.0, 20.0, 200.0])
+        trial.resolver_rate = draw.choice([2.0, 20.0, 200.0])
         trial.lies = draw.choice([0.0, 0.05, 0.5])
     if draw.random() < 0.2:
         trial.shut = draw.choice([*Family])  # never had a route
