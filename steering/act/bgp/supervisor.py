@@ -58,9 +58,9 @@ class Supervisor:
         """Whether one was started or found, and its end is not reported yet."""
         self._foreign = False
         """Whether the last one was another version: none is started until the settings change."""
-        self._doomed: str | None = None
+        self._terminating: str | None = None
         """Why it is being ended, until it has ended."""
-        self._doomed_at: Instant = 0.0
+        self._terminating_since: Instant = 0.0
         self._started: Instant = float("-inf")
         self._pause: Seconds = 0.0
         self._news: list[Event] = []
@@ -132,7 +132,7 @@ class Supervisor:
         for child in self._children:  # not reaped, so the number is still its own
             os.kill(child, signal.SIGKILL)
         ran = process.end(self._runtime, ENDED_WITHIN) or young
-        self._doomed, self._foreign = None, False
+        self._terminating, self._foreign = None, False
         until = time.monotonic() + ENDED_WITHIN
         while self._children and time.monotonic() < until:
             time.sleep(_LOOK)
@@ -151,9 +151,9 @@ class Supervisor:
         if said := self._words.new(now):
             self._news.append(Event(event="bgp_speaker", because=said, now="says"))
         self._foreign |= self.talk.sync.phase is Phase.USELESS
-        if because := self._doomed or self._useless(now):
+        if because := self._terminating or self._useless(now):
             self._end(because)
-        if self._doomed is not None:
+        if self._terminating is not None:
             return
         if process.running(self._runtime) is None:
             if not self._children or self.settled(now):
@@ -209,16 +209,16 @@ class Supervisor:
         )
 
     def _end(self, because: str) -> None:
-        if self._doomed is None:
-            self._doomed, self._doomed_at = because, time.monotonic()
+        if self._terminating is None:
+            self._terminating, self._terminating_since = because, time.monotonic()
         try:
             process.end(self._runtime, ENDED_WITHIN)
         except TimeoutError:
-            if time.monotonic() - self._doomed_at > _DYING:
+            if time.monotonic() - self._terminating_since > _DYING:
                 raise
             return
-        self._lose(self._doomed)
-        self._doomed = None
+        self._lose(self._terminating)
+        self._terminating = None
 
     def _lose(self, because: str) -> None:
         self.talk.hang_up(f"there is no speaker: {because}")
@@ -241,7 +241,7 @@ class Supervisor:
 
     def _is_ours(self, pid: int) -> bool:
         return (
-            self._doomed is None
+            self._terminating is None
             and process.running(self._runtime) == self._fingerprint
             and process.is_helper(self._runtime, pid)
         )
