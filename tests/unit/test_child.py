@@ -72,6 +72,20 @@ def test_who_reads_the_output_does_not_wait_for_a_child() -> None:
     assert time.monotonic() - started < 15.0
 
 
+def test_a_child_holds_nothing_that_this_process_has_open() -> None:
+    """A lock on a file, above all (flock(2))."""
+    reading, writing = os.pipe()
+
+    def look(tell: Tell) -> None:
+        tell(repr([Path(f"/proc/self/fd/{n}").exists() for n in (reading, writing)]).encode())
+
+    try:
+        assert Child(look).result(_soon()) == (b"[False, False]", True)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_a_child_works_where_no_standard_descriptor_is_open() -> None:
     code = (
         "import os, time; from steering.system.child import Child\n"

@@ -117,6 +117,17 @@ def test_its_end_is_seen_and_leaves_no_zombie(kept: KeptProcess) -> None:
     assert not kept.poll.poll(0.0), "the descriptor of one that ended is not waited on"
 
 
+def test_one_that_ended_is_not_waited_on_though_a_fork_has_its_socket(kept: KeptProcess) -> None:
+    """epoll(7), questions and answers: what is watched is the open file, not the number."""
+    start(kept, 0.0)
+    assert heard(kept) == b"-"
+    assert kept.socket is not None
+    copy = kept.socket.dup()
+    kept.stop()
+    assert not kept.poll.poll(0.0)
+    copy.close()
+
+
 def test_how_it_ended_is_told(kept: KeptProcess) -> None:
     start(kept, 0.0)
     assert heard(kept) == b"-"
