@@ -15,7 +15,13 @@ SOURCES = sorted((ROOT / "steering").rglob("*.py"))
 READ = [*SOURCES, ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 RETIRED = frozenset(
-    ["arouse", "bequeath", "bury", "convict", "convicted", "crew", "doomed", "ears", "farewell", "gloves", "graves", "haste", "hearsay", "herd", "herds", "household", "hungry", "meddling", "notebook", "outfit", "overheard", "owes", "regime", "senses", "vouch", "whereabouts"]
+    word
+    for line in (
+        "arouse bequeath bury convict convicted crew doomed ears farewell gloves graves haste",
+        "hearsay herd herds household hungry meddling notebook outfit overheard owes regime senses",
+        "vouch whereabouts",
+    )
+    for word in line.split()
 )
 """Parts of names. A program has no body, no clothes and no household, and it is no judge of men."""
 
@@ -88,5 +94,5 @@ def test_no_text_speaks_in_riddles_again(phrase: str) -> None:
 
 
 def test_a_retired_word_would_be_seen() -> None:
-    text = "class TheEars:\n    def so(self, herd, near):\n        self._owes = near\n        hear = 1\n"
+    text = "class TheEars:\n    def so(self, herd):\n        self._owes = 1\n        near = 1\n"
     assert retired(text) == ["1: TheEars", "2: herd", "3: _owes"]

@@ -151,7 +151,11 @@ class ReaderClient:
         self.close()
 
     def _start(self, now: Instant) -> None:
-        pair = socket.socketpair()
+        try:
+            pair = socket.socketpair()
+        except OSError as error:  # no descriptor is left: tried again
+            self._process.failed(now, f"does not start: {error}")
+            return
         words: list[str] = []
         for listener in self.listeners:
             words += [str(listener.socket.fileno()), listener.name]
