@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steering.act.off_switch import OffSwitch
 from steering.agent.components import Components
-from steering.report.log import timestamp
+from steering.format import timestamp
 from steering.report.snapshot import Snapshot
 
 

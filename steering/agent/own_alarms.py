@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 
 from steering.agent.actuators import Actuators
@@ -10,6 +9,7 @@ from steering.agent.components import Components
 from steering.decide.alarms import settle
 from steering.decide.remedies import KEYS
 from steering.decide.state import Alarm
+from steering.format import whole_second
 from steering.model import Event, Family, Instant, WallTime
 from steering.observe.dnssec.key_store import KeyStore
 
@@ -48,8 +48,7 @@ def keys_trouble(keys: KeyStore) -> str:
     """What is the matter with which zones' keys, since when, and what to do about it."""
     wrong = keys.wrong()
     said = [
-        f"{one.zone}: {one.because.removesuffix('.')}, since "
-        + time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.since))
+        f"{one.zone}: {one.because.removesuffix('.')}, since " + whole_second(one.since)
         for one in wrong[:_ZONES]
     ]
     if more := len(wrong) - len(said):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from steering.errors import FAILED, FINE, WRONG_INPUT, CommandError
+from steering.format import counted
 
 if TYPE_CHECKING:
     from steering.act.preflight import Finding
@@ -52,7 +53,7 @@ def check(options: argparse.Namespace) -> int:
     here = tuple(dict.fromkeys(_of_this_host(setup)))
     # What `run` would refuse is not fine, however valid the files are.
     word = "valid" if any(complaint.kind for complaint in here) else "fine"
-    print(f"{options.config}: {word}: {', '.join(_counted(n, what) for what, n in counts.items())}")
+    print(f"{options.config}: {word}: {', '.join(counted(n, what) for what, n in counts.items())}")
     for remark in setup.remarks:
         print(remark, file=sys.stderr)
     for complaint in here:
@@ -171,11 +172,6 @@ def _forwarded(setup: Setup) -> Iterator[str]:
                 " none of them: its family will stay local, unless its packets are translated or"
                 " routed back on the way to the sites as well, and this says so"
             )
-
-
-def _counted(number: int, what: str) -> str:
-    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
-    return f"{number} {what}{plural}"
 
 
 def override(options: argparse.Namespace) -> int:

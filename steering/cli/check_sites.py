@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from steering.errors import FAILED, FINE, NOT_PERMITTED, CommandError
+from steering.format import whole_second
 
 if TYPE_CHECKING:
     from steering.config import Setup
@@ -58,7 +59,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
     unasked = [site for site in setup.config.sites if site not in asked]
     about = {
         "site": setup.config.site,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": whole_second(time.time()),
         "agent": running,
         "rules": by,
         "addresses": addresses,

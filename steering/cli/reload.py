@@ -14,6 +14,7 @@ from pathlib import Path
 from steering.agent import approval
 from steering.agent.approval import Held
 from steering.cli.api_client import NotFoundError, UnreachableError, fetch
+from steering.cli.confirm import NoTerminalError, confirmed
 from steering.config import Setup, fingerprint
 from steering.errors import FAILED, FINE
 from steering.model import Seconds
@@ -90,14 +91,11 @@ def _alarms(setup: Setup) -> list[str]:
 
 
 def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        _complain("nobody can be asked: wanted --yes to let it pass")
-        return False
     try:
-        answer = input("let it pass? [y/N] ")
-    except EOFError:
-        answer = ""
-    return answer.strip().lower() in {"y", "yes"}
+        return confirmed("approve it")
+    except NoTerminalError as error:
+        _complain(str(error))
+        return False
 
 
 def _complain(text: str) -> None:

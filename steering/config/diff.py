@@ -1,19 +1,19 @@
-"""What is different between two versions of the files, in words: pure.
+"""The differences between two versions of the files, in words: pure.
 
-It tells which key was what and is what now, by the paths that messages about problems use, and
-which policies and overrides came or went.
+For each changed key the old and the new value, by the paths that messages about problems use, and
+which policies and overrides were added or removed.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from steering.config.load import Setup
 from steering.config.policy import Policy
 from steering.config.problems import Location, path_of
-from steering.model import Override, WallTime
+from steering.format import counted, ends, override_in_full
+from steering.model import Override
 
 _NAMED = 100
 """Overrides whose order is told."""
@@ -44,26 +44,21 @@ def _policies(was: Sequence[Policy], now: Sequence[Policy]) -> Iterator[str]:
     before, after = {p.upstream: p for p in was}, {p.upstream: p for p in now}
     for name, policy in before.items():
         if name not in after:
-            yield f"policy {name} went ({_counted(policy)})"
+            yield f"policy {name} removed ({counted(len(policy.targets), 'address')})"
     for name, policy in after.items():
         if name not in before:
-            yield f"policy {name} came ({_counted(policy)})"
+            yield f"policy {name} added ({counted(len(policy.targets), 'address')})"
         else:
             dumps = (p.model_dump(mode="json") for p in (before[name], policy))
             yield from (f"policy {name}: {line}" for line in _compared((), *dumps))
 
 
-def _counted(policy: Policy) -> str:
-    number = len(policy.targets)
-    return f"{number} address{'' if number == 1 else 'es'}"
-
-
 def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str]:
     before, after = {o.name: o for o in was}, {o.name: o for o in now}
-    yield from (f"override {name} went" for name in before if name not in after)
+    yield from (f"override {name} removed" for name in before if name not in after)
     for name, override in after.items():
         if name not in before:
-            yield f"override {name} came: {_said(override)}"
+            yield f"override added: {override_in_full(override)}"
         else:
             dumps = (_dump(o) for o in (before[name], override))
             yield from (f"override {name}: {line}" for line in _compared((), *dumps))
@@ -75,22 +70,7 @@ def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str
 
 def _dump(override: Override) -> Mapping[str, Value]:
     value = asdict(override)
-    return {**value, "until": _moment(override.until)}
-
-
-def _said(override: Override) -> str:
-    of = override.to or override.alarm
-    to = f" {of}" if of else ""
-    about = {key: str(v) for key, v in asdict(override.match).items() if v is not None}
-    whom = ", ".join(f"{key} {text}" for key, text in about.items()) or "everything"
-    until = _moment(override.until)
-    return f"{override.action}{to} for {whom} until {until}: {override.reason} ({override.by})"
-
-
-def _moment(until: WallTime | None) -> str:
-    if until is None:
-        return "never"
-    return dt.datetime.fromtimestamp(until, tz=dt.UTC).isoformat().replace("+00:00", "Z")
+    return {**value, "until": ends(override.until)}
 
 
 def _compared(where: Location, was: Value, now: Value) -> Iterator[str]:
@@ -100,12 +80,12 @@ def _compared(where: Location, was: Value, now: Value) -> Iterator[str]:
         return
     for key in was:
         if key not in now:
-            yield f"{path_of((*where, key))} went (was {_typed(was[key])})"
+            yield f"{path_of((*where, key))} removed (was {_typed(was[key])})"
     for key, value in now.items():
         if key in was:
             yield from _compared((*where, key), was[key], value)
         else:
-            yield f"{path_of((*where, key))} came: {_typed(value)}"
+            yield f"{path_of((*where, key))} added: {_typed(value)}"
     # Sites are numbered in their order, and mappings are equal in any.
     if list(was) != list(now) and was.keys() == now.keys():
         yield f"{path_of(where)}: the order is now {', '.join(map(str, now))}"

@@ -18,9 +18,8 @@ from steering.config.addresses import Address, Role
 from steering.config.base import MisfitError, Section
 from steering.config.problems import shown
 from steering.config.scalars import Name, Place, Scalar, Text, Word
+from steering.format import NEVER, rfc3339
 from steering.model import Action, Family, Match, Override, WallTime
-
-NEVER = "never"
 
 # RFC 3339, section 5.6. Without an offset nobody knows whose time is meant.
 _MOMENT = re.compile(
@@ -39,12 +38,6 @@ def moment(text: str) -> WallTime:
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{shown(text)} is no time ({error}), {wanted}") from None
     return when
-
-
-def rfc3339(when: WallTime) -> str:
-    """A time as one would type it, in UTC."""
-    text = dt.datetime.fromtimestamp(when, tz=dt.UTC).isoformat()
-    return text.replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

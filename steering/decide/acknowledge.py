@@ -19,8 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from steering.decide.override_state import OverrideState
-from steering.decide.reasons import spell
 from steering.decide.state import Alarm
+from steering.format import duration, override_text
 from steering.model import Action, Event, Instant, Override, Seconds
 
 QUIET: Seconds = 600.0
@@ -155,8 +155,8 @@ def _others(
 def _over(override: Override) -> Event:
     return Event(
         event="acknowledgement_over",
-        because=f"{override.alarm} has not been there for {QUIET / 60:.0f} min: when it comes again"
-        f" it is another one; {spell(override)}",
+        because=f"{override.alarm} has not been there for {duration(QUIET)}: when it comes again"
+        f" it is another one; {override_text(override)}",
         upstream=override.match.upstream,
         was=override.alarm,
         more={"override": override.name, "by": override.by},
@@ -184,5 +184,5 @@ def _changes(
 
 def _spelled(overrides: Sequence[Override]) -> str:
     more = len(overrides) - _NAMED
-    said = "; ".join(map(spell, overrides[:_NAMED]))
+    said = "; ".join(map(override_text, overrides[:_NAMED]))
     return f"{said}; and {more} more" if more > 0 else said

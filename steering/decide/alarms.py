@@ -20,13 +20,13 @@ from steering.decide.reasons import (
     no_answer,
     own_fault,
     sites,
-    spell,
     waiting,
     worn_out,
 )
 from steering.decide.remedies import cause_of, with_remedy
 from steering.decide.situation import Situation
 from steering.decide.state import Alarm, State
+from steering.format import duration, override_text
 from steering.judge.forwarded import LASTS
 from steering.judge.host_families import FamilyAnswers, ways
 from steering.judge.reach import Leg, without_answers
@@ -295,7 +295,7 @@ def _defied(state: State, situation: Situation) -> str:
             (mine & ~situation.ordered, "can't be obeyed, as there is no such way"),
         ):
             if where.any():
-                said.append(f"{spell(override)}: {text} for {those(state, where)}")
+                said.append(f"{override_text(override)}: {text} for {those(state, where)}")
     more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
     return "; ".join(said) + more
 
@@ -313,7 +313,7 @@ def _forwarded(state: State) -> str:
         said.append(
             f"{_senders(legs)}: no answer comes back over the site to what this host forwards for"
             " it, while our own questions are answered there. No address of the family is sent"
-            f" there for {LASTS / 3600:.0f} h. Wanted: that it is translated on the way to the site"
+            f" there for {duration(LASTS)}. Wanted: that it is translated on the way to the site"
             " as well, or routed back"
         )
     if legs := all_unknown(state):

@@ -16,12 +16,9 @@ from steering.decide.reasons import (
     because,
     by_mark,
     clock,
-    duration,
     loads,
     own_fault,
-    rate,
     sites,
-    spell,
     unproven,
     waiting,
     worn_out,
@@ -29,6 +26,7 @@ from steering.decide.reasons import (
 from steering.decide.rules import RULES, Rule
 from steering.decide.situation import Situation
 from steering.decide.state import State
+from steering.format import duration, override_text, rate
 from steering.judge.ledger import reason
 from steering.judge.paired_test import CONFIRM_AT
 from steering.judge.recovery import Hold
@@ -109,7 +107,7 @@ def _override(state: State, situation: Situation, a: int) -> str:
     ):
         if a in rows and override.action is not Action.ACKNOWLEDGE:
             decides = ", decides" if override is override_state.of(a) else ""
-            said.append(f"{spell(override)} ({status.value}{decides})")
+            said.append(f"{override_text(override)} ({status.value}{decides})")
     if situation.defied[a]:
         obeyed = "obeyed against what is measured" if situation.ordered[a] else "can't be obeyed"
         said.append(obeyed)

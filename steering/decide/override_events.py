@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from steering.decide.override_state import OverrideState, OverrideStatus, read
-from steering.decide.reasons import spell
 from steering.decide.state import State
+from steering.format import override_text
 from steering.model import Event, Facts, Frozen, Override
 
 SHOWN = 16
@@ -74,15 +74,15 @@ def _told(state: State, was: OverrideState, override_state: OverrideState) -> It
         some = tuple(state.layout.targets[a].address for a in rows[:SHOWN])
         covered = _listed(some, of=len(rows))
         if status is OverrideStatus.ACTIVE:
-            yield about.tell("override_applied", f"{spell(override)}; {covered}")
+            yield about.tell("override_applied", f"{override_text(override)}; {covered}")
         elif status is OverrideStatus.EXPIRED:
             yield about.tell("override_expired", f"its time is over; {covered}")
         elif status is OverrideStatus.UNMATCHED:
-            yield about.tell("override_unmatched", f"{spell(override)}; no policy has such")
+            yield about.tell("override_unmatched", f"{override_text(override)}; no policy has such")
     for override, status, rows in before.values():
         if status is not OverrideStatus.EXPIRED:
             about = _About(override=override, addresses=len(rows))
-            yield about.tell("override_removed", spell(override))
+            yield about.tell("override_removed", override_text(override))
     known = {(clash.loser, clash.winner): clash.addresses for clash in was.conflicts}
     for clash in override_state.conflicts:
         if known.get((clash.loser, clash.winner)) != clash.addresses:

@@ -15,12 +15,13 @@ from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.situation import Situation
 from steering.decide.state import State
 from steering.decide.usable_sites import worse
+from steering.format import duration, override_text, rate
 from steering.judge.forwarded import Carriage, Senders, dropped, unknown
 from steering.judge.ledger import SILENCES, reason
 from steering.judge.paired_test import CONFIRM_AT
 from steering.judge.reach import Leg, comes_back, lost
 from steering.layout import Layout
-from steering.model import Action, Family, Forwarded, Health, Instant, Override, Seconds
+from steering.model import Action, Family, Forwarded, Health, Instant
 
 
 def because(state: State, a: int) -> str:
@@ -69,18 +70,11 @@ def _why(state: State, situation: Situation, a: int) -> str:
     return f"{unproven(state, a)}{_defied(state, situation, a)}; local: {local}"
 
 
-def spell(override: Override) -> str:
-    """What an override says, by whom and why."""
-    of = override.to or override.alarm
-    to = f" {of}" if of is not None else ""
-    return f"{override.name}: {override.action.value}{to}, by {override.by}: {override.reason}"
-
-
 def _override(state: State, situation: Situation, a: int) -> str:
     override_state, layout = state.override_state, state.layout
     if not situation.ordered[a]:
         banned = override_state.banned_by.get((a, int(situation.plan[a])), NONE)
-        says = spell(override_state.overrides[banned]) if banned != NONE else "an override"
+        says = override_text(override_state.overrides[banned]) if banned != NONE else "an override"
         return f"{says}; no other site is to be had right now"
     order = override_state.of(a)
     assert order is not None
@@ -88,7 +82,7 @@ def _override(state: State, situation: Situation, a: int) -> str:
     kept = f" at {path}, as it stood when the freeze began" if order.action is Action.FREEZE else ""
     evidence = reason(state.ledger, layout, a, int(situation.ordered_to[a]), state.now)
     against = "against what is measured; " if situation.defied[a] else ""
-    return f"{spell(order)}{kept}; {against}{path}: {evidence}"
+    return f"{override_text(order)}{kept}; {against}{path}: {evidence}"
 
 
 def _defied(state: State, situation: Situation, a: int) -> str:
@@ -154,14 +148,6 @@ def worn_out(state: State, situation: Situation, a: int) -> str:
     )
 
 
-def duration(seconds: Seconds) -> str:
-    """About so long, for people."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def waiting(state: State, situation: Situation, a: int) -> str:
     """What the budget lets an address wait for, with the numbers; empty if for nothing."""
     layout, room = state.layout, situation.room
@@ -182,11 +168,6 @@ def waiting(state: State, situation: Situation, a: int) -> str:
             away = int(((layout.group_of == layout.group_of[a]) & (state.plan > 0)).sum())
             return f"waits with {away} of its group until the first one home has done well"
     return ""
-
-
-def rate(queries: float) -> str:
-    """Queries per second in words."""
-    return "unknown queries/s" if np.isnan(queries) else f"{queries:.0f} queries/s"
 
 
 def loads(situation: Situation) -> str:

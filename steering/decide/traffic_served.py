@@ -25,6 +25,7 @@ import math
 from dataclasses import dataclass, replace
 
 from steering.decide.ranking import SURE
+from steering.format import duration
 from steering.model import Instant, Seconds
 
 SPAN: Seconds = 1.0
@@ -133,7 +134,7 @@ class Served:
         every = self.all_good + self.all_bad + self.all_lost
         spell = self.began - self.since
         return (
-            f"of {every} questions of the resolvers in {spell:.1f} s {self.all_lost} were not "
+            f"of {every} questions of the resolvers in {duration(spell)} {self.all_lost} were not "
             f"answered and {self.all_bad} answered badly; before, they got {self.usual:.1f} good "
             "answers a second"
         )

@@ -18,6 +18,7 @@ import numpy as np
 
 from steering.decide import damping
 from steering.decide.state import State
+from steering.format import duration
 from steering.judge.recovery import CALM, Hold
 from steering.model import Breaches, Event, Memory, Steered, WallTime
 
@@ -72,7 +73,7 @@ def recall(state: State, memory: Memory | None) -> tuple[State, tuple[Event, ...
     if age < 0:
         because = (
             f"what moved and was breached before the start is not gone by: it was written down "
-            f"{-age:.0f} s in the future, so this host's clock was set meanwhile"
+            f"{duration(-age)} in the future, so this host's clock was set meanwhile"
         )
         return state, (Event(event="notice", because=because),)
     layout, then = state.layout, state.now - age

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
+from steering.format import day, duration, whole_second
+from steering.model import LOCAL, Event, Family, Health, WallTime
 from steering.rehearsed_events import told as named
 from steering.replay.incidents import STAGES, Incident
-from steering.report.log import sentence, timestamp
+from steering.report.log import sentence
 from steering.report.terminal import WIDTH
 
 _DULL = {Health.UNKNOWN.word, Health.HEALTHY.word}
@@ -24,10 +25,9 @@ class Timeline:
     def lines(self, events: Iterable[Event], wall: WallTime) -> Iterator[str]:
         """The lines of one turn."""
         for event in _gathered(events):
-            day = timestamp(wall)[:10]
-            if day != self._day:
-                self._day = day
-                yield f"--- {day}"
+            if (today := day(wall)) != self._day:
+                self._day = today
+                yield f"--- {today}"
             yield sentence(event, wall, colour=self.colour, columns=self.columns)
 
 
@@ -57,14 +57,13 @@ def _dull(event: Event) -> bool:
 def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
     """Each incident in a few lines: how long each stage took."""
     for incident in incidents[:most]:
-        since = timestamp(incident.zero)[:19]
         what = "first bad answer" if incident.first_bad is not None else "first told of"
-        yield f"{incident.upstream}: {what} {since.replace('T', ' ')}"
+        yield f"{incident.upstream}: {what} {whole_second(incident.zero)}"
         for stage in STAGES:
             if stage in incident.first:
                 name = named(stage, acts=incident.carried_out)
                 first, last = incident.first[stage], incident.last[stage]
-                begun, done = spell(first - incident.zero), spell(last - incident.zero)
+                begun, done = duration(first - incident.zero), duration(last - incident.zero)
                 until = f" to {done}" if done != begun else ""
                 reached = f"{begun}{until}{_more(incident, stage)}"
                 yield f"  {name:<10} after {reached}"
@@ -78,23 +77,10 @@ def _more(incident: Incident, stage: str) -> str:
     if stage != "steered":
         return ""
     families = ", ".join(
-        f"{family} after {spell(took)}"
+        f"{family} after {duration(took)}"
         for family in Family
         if (took := incident.took(family)) is not None
     )
     again = f", {incident.again} of them again" if incident.again else ""
     by = ", ".join(incident.sites)
     return f": {len(incident.moved)} addresses by {by} ({families}; {incident.moves} moves{again})"
-
-
-def spell(length: Seconds) -> str:
-    """A length of time as people say it: 2.4 s, 8 min 20 s, 45 h 21 min."""
-    if length < 60:
-        return f"{length:.1f} s"
-    minutes, seconds = divmod(round(length), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 72:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from steering.format import duration
 from steering.model import Event, Instant, Seconds
 
 TOLD = 8
@@ -56,7 +57,7 @@ class EventGrouping:
                 path=path,
                 because=(
                     f"{number} further changes of {len(addresses)} addresses within"
-                    f" {WINDOW / 60:.0f} min, not told one by one: whoever limits the rate, or"
+                    f" {duration(WINDOW)}, not told one by one: whoever limits the rate, or"
                     " answers in their place, looks so (`steering explain` has outcomes and NSIDs)"
                 ),
             )

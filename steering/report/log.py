@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from steering.format import clock, timestamp
 from steering.model import Event, Instant, Seconds, WallTime
 from steering.rehearsed_events import decision
 from steering.report.terminal import WIDTH, width, wrapped
@@ -30,12 +30,6 @@ _COLOURS = {
     "alarm_raised": "31",
     "alarm_cleared": "32",
 }
-
-
-def timestamp(wall: WallTime) -> str:
-    """RFC 3339 in UTC, with milliseconds."""
-    moment = dt.datetime.fromtimestamp(wall, tz=dt.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def fields(event: Event, wall: WallTime, addresses: Sequence[str] = ()) -> dict[str, object]:
@@ -72,8 +66,7 @@ def sentence(
     subject = " ".join(part for part in (whose, event.path) if part)
     change = f"{event.was or '-'} -> {event.now or '-'}" if event.was or event.now else ""
     rule = f"[{event.rule}]" if event.rule else ""
-    word, clock = f"{event.event:<15}", timestamp(wall)[11:23]
-    parts = (clock, word, subject, change, rule, event.because)
+    parts = (clock(wall), f"{event.event:<15}", subject, change, rule, event.because)
     lines = wrapped("  ".join(part for part in parts if part), columns, " " * 14)
     if colour and (shade := _COLOURS.get(decision(event.event))):
         told = f"\x1b[{shade}m{event.event}\x1b[0m"

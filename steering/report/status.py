@@ -16,9 +16,9 @@ from steering.decide.override_state import NONE, OverrideState, OverrideStatus
 from steering.decide.reasons import because
 from steering.decide.rules import BY_NUMBER
 from steering.decide.state import Alarm, State
+from steering.format import timestamp
 from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health, Override
-from steering.report.log import timestamp
 from steering.report.snapshot import Snapshot
 
 Json = dict[str, object]

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from steering.format import age, between, duration, percent
 from steering.model import LOCAL, Outcome
-from steering.report.terminal import WIDTH, age, between, painted, table, wrapped
+from steering.report.terminal import WIDTH, painted, table, wrapped
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
@@ -145,13 +146,12 @@ def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
     rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILS", "GOES BY", "RULE", "SINCE")]
     for a in addresses:
         local = a["paths"][LOCAL]
-        rate = local["failure_rate"]
         rows.append(
             (
                 a["address"],
                 a["nameserver"],
                 local["health"],
-                "-" if rate is None else f"{rate:.1%}",
+                percent(local["failure_rate"]),
                 _goes_by(a),
                 a["rule"] or "-",
                 age(between(a["since"], now)),
@@ -188,12 +188,12 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
             *([f"rtt {numbers['rtt_ms']:.1f} ms"] if numbers["rtt_ms"] is not None else []),
             *([f"NSID {numbers['nsid']}"] if numbers["nsid"] else []),
             *(
-                [f"shortest signature {numbers['signature_remaining_s']:.0f} s"]
+                [f"shortest signature {duration(numbers['signature_remaining_s'])}"]
                 if numbers["signature_remaining_s"] is not None
                 else []
             ),
             *(
-                [f"serial lag {numbers['serial_lag_s']:.0f} s"]
+                [f"serial lag {duration(numbers['serial_lag_s'])}"]
                 if numbers["serial_lag_s"] is not None
                 else []
             ),

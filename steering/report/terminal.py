@@ -1,16 +1,13 @@
-"""Text that fits the terminal it is read in: lines, columns, colours and ages."""
+"""Text that fits the terminal it is read in: lines, columns and colours."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import os
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import TextIO
-
-from steering.model import Seconds
 
 WIDTH = 80
 """Columns of what is piped, and of a terminal that does not say how wide it is."""
@@ -66,20 +63,6 @@ def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     ) or [""]
-
-
-def age(length: Seconds) -> str:
-    """How long ago, or how far away, in its largest unit: `5 min`."""
-    for word, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if length >= size:
-            return f"{int(length // size)} {word}"
-    return f"{max(0, int(length))} s"
-
-
-def between(earlier: str, later: str) -> Seconds:
-    """Seconds from one time to another, both by RFC 3339."""
-    one, other = map(dt.datetime.fromisoformat, (earlier, later))
-    return (other - one).total_seconds()
 
 
 def table(

@@ -14,9 +14,9 @@ from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
 from test_stories_bgp import await_told, behind_a_router, through
 
 from steering.act.bgp import process
+from steering.format import timestamp
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
-from steering.report.log import timestamp
 
 pytestmark = pytest.mark.lab
 

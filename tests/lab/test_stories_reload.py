@@ -131,8 +131,8 @@ def test_an_address_goes_and_comes_while_no_other_route_is_touched() -> None:
         assert all(any(f" {a} " in line for a in gone) for line in lines), lines
         assert sum("Deleted" in line for line in lines) == len(gone)
         went, came = differences(stage)
-        assert went.startswith('policy gtld-servers: nameservers["c.gtld-servers.net."] went')
-        assert came.startswith('policy gtld-servers: nameservers["c.gtld-servers.net."] came')
+        assert went.startswith('policy gtld-servers: nameservers["c.gtld-servers.net."] removed')
+        assert came.startswith('policy gtld-servers: nameservers["c.gtld-servers.net."] added')
 
 
 def test_what_is_known_goes_over_and_nobody_is_measured_anew() -> None:

@@ -60,16 +60,16 @@ def test_sites_that_come_go_or_change_their_number(tmp_path: Path, was: Setup) -
     other = setup(tmp_path, policy(), ROOT, config=CONFIG.replace("  fra:", "  lax:"))
     hops = "next_hop: {ipv4: 10.255.2.2, ipv6: fd00:ff:2::2}, return: path"
     assert changes(was, other) == (
-        f"sites.fra went (was {{{hops}}})",
-        f"sites.lax came: {{{hops}}}",
+        f"sites.fra removed (was {{{hops}}})",
+        f"sites.lax added: {{{hops}}}",
     )
 
 
 def test_policies_that_come_and_go_are_counted_in_addresses(tmp_path: Path, was: Setup) -> None:
     (tmp_path / "policies" / "1.yaml").unlink()
     now = setup(tmp_path, policy())
-    assert changes(was, now) == ("policy root went (6 addresses)",)
-    assert changes(now, was) == ("policy root came (6 addresses)",)
+    assert changes(was, now) == ("policy root removed (6 addresses)",)
+    assert changes(now, was) == ("policy root added (6 addresses)",)
 
 
 def test_an_address_more_is_told_at_its_nameserver(tmp_path: Path, was: Setup) -> None:
@@ -81,14 +81,17 @@ def test_an_address_more_is_told_at_its_nameserver(tmp_path: Path, was: Setup) -
 
 def test_overrides_tell_who_wants_what_and_until_when(tmp_path: Path, was: Setup) -> None:
     one = overridden(tmp_path, OVERRIDE)
-    said = "steer pao for upstream gtld, family ipv6 until 2026-11-24T06:00:00Z"
-    assert changes(was, one) == (f"override migration came: {said}: stale data, ticket 4711 (noc)",)
+    said = (
+        "override added: migration: steer to pao, upstream gtld, family ipv6, "
+        "until 2026-11-24T06:00:00Z, by noc: stale data, ticket 4711"
+    )
+    assert changes(was, one) == (said,)
     later = overridden(tmp_path, OVERRIDE.replace("T06", "T09").replace("to: pao", "to: fra"))
     assert changes(one, later) == (
         "override migration: to: was pao, now fra",
         "override migration: until: was 2026-11-24T06:00:00Z, now 2026-11-24T09:00:00Z",
     )
-    assert changes(later, was) == ("override migration went",)
+    assert changes(later, was) == ("override migration removed",)
 
 
 def test_the_order_of_overrides_is_a_change_since_the_last_one_wins(

@@ -210,7 +210,7 @@ def test_an_override_alone_needs_nothing_built_anew(desk: Desk) -> None:
     (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
     desk.look()
     assert desk.taker.taken == [False]
-    assert "override x came" in desk.taker.events[0].because
+    assert "override added: x: " in desk.taker.events[0].because
 
 
 @pytest.mark.parametrize(("number", "held"), [(1, False), (2, True)])

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from steering.agent.approval import mark_whole, waiting
 from steering.cli.api_client import NotFoundError, UnreachableError, fetch
+from steering.cli.confirm import NoTerminalError, confirmed
 from steering.cli.override import NotDoneError, show
 from steering.cli.override.compose import alarm_of, entry, name_of
 from steering.cli.override.directory import OverrideDirectory
@@ -27,6 +28,7 @@ from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.override_files import FOLDER
 from steering.decide.override_state import OverrideStatus
 from steering.errors import FAILED, WRONG_INPUT
+from steering.format import ends, override_in_full
 from steering.model import Override, WallTime
 from steering.report.status import OVER
 from steering.report.terminal import width, wrapped
@@ -103,7 +105,7 @@ def _remove(options: argparse.Namespace) -> None:
             return
         place = _lies(before, name)
         after = load(options.config, instead={place: None})
-        _say(show.head(_called(name, before), wall))
+        _say(override_in_full(_called(name, before), wall))
         _show(before, after, wall, _called(name, before))
         _confirm(options, "remove it")
         shelf = OverrideDirectory(before.config.policies)
@@ -232,7 +234,7 @@ def _show_new(
     override = _called(name, after)
     if override.until is not None and override.until <= wall:
         raise NotDoneError(
-            WRONG_INPUT, f"--until: {show.ends(override, wall)}: it would do nothing"
+            WRONG_INPUT, f"--until: {ends(override.until, wall)}: it would do nothing"
         )
     remarks = [r.message for r in after.remarks if r.file == after.override_files[name]]
     (standing,) = (s for s in Effects.of(after, wall).standings if s.override.name == name)
@@ -242,7 +244,7 @@ def _show_new(
             f"{remarks[0]}; nothing was changed"
             + ("" if override.alarm else ": --matching-nothing, if that is meant"),
         )
-    _say(show.head(override, wall))
+    _say(override_in_full(override, wall))
     _show(before, after, wall, override)
     for remark in remarks:
         _say(f"CAUTION: {remark}")
@@ -288,11 +290,9 @@ def _confirm(options: argparse.Namespace, what: str) -> None:
     sys.stdout.flush()
     if options.yes:
         return
-    if not sys.stdin.isatty():
-        raise NotDoneError(WRONG_INPUT, f"nobody can be asked: wanted --yes to {what}")
     try:
-        answer = input(f"{what}? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
+        sure = confirmed(what)
+    except NoTerminalError as error:
+        raise NotDoneError(WRONG_INPUT, str(error)) from None
+    if not sure:
         raise NotDoneError(FAILED, "nothing was changed")

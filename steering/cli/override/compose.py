@@ -10,13 +10,14 @@ from difflib import get_close_matches
 from steering.cli.operator import author
 from steering.cli.override import NotDoneError
 from steering.cli.override.options import action_of
-from steering.config.overrides import Until, rfc3339
+from steering.config.overrides import Until
 from steering.config.problems import shown, suggestion
 from steering.config.scalars import Word
 from steering.config.units import seconds
 from steering.config.yaml_file import Value, write
 from steering.decide.remedies import EVERY_ALARM
 from steering.errors import WRONG_INPUT
+from steering.format import rfc3339, whole_second
 from steering.model import WallTime
 
 _KEYS = ("upstream", "nameserver", "address", "family")
@@ -68,7 +69,7 @@ def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
         "reason": options.reason,
         "by": options.by or author(),
     }
-    head = f"# Written by `steering override {options.doing}` at {rfc3339(math.floor(wall))}.\n"
+    head = f"# Written by `steering override {options.doing}` at {whole_second(wall)}.\n"
     return head + write({"overrides": [values]})
 
 

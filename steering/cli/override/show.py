@@ -10,12 +10,20 @@ from typing import Any
 
 from steering.cli.override.effect import Effect, Said
 from steering.config.override_files import FOLDER
-from steering.config.overrides import NEVER, rfc3339
 from steering.decide.acknowledge import QUIET
 from steering.decide.override_state import OverrideStatus
 from steering.decide.remedies import OF_ADDRESSES
-from steering.model import LOCAL, Action, Match, Override, Seconds, Target, WallTime
-from steering.report.log import timestamp
+from steering.format import (
+    counted,
+    duration,
+    from_now,
+    matched,
+    order,
+    override_in_full,
+    scope,
+    timestamp,
+)
+from steering.model import LOCAL, Action, Override, Target, WallTime
 from steering.report.status import OVER
 from steering.report.status_text import alarm_lines
 from steering.report.terminal import WIDTH, table, wrapped
@@ -39,70 +47,6 @@ class Change:
     target: Target
     was: Said
     then: Said
-
-
-def says(override: Override) -> str:
-    """What it says, in words."""
-    match override.action:
-        case Action.STEER:
-            return f"steer to {override.to}"
-        case Action.AVOID:
-            return f"avoid {override.to}"
-        case Action.ACKNOWLEDGE:
-            return f"acknowledge {override.alarm}"
-        case Action.LOCAL | Action.FREEZE as action:
-            return str(action)
-
-
-def about(match: Match, whole: str = "everything") -> str:
-    """Whom it is about, in words."""
-    keys = pairs(match)
-    where = f" at {keys.pop('site')}" if "site" in keys else ""
-    return (", ".join(f"{key} {value}" for key, value in keys.items()) or whole) + where
-
-
-def _whom(override: Override) -> str:
-    return about(override.match, "everything" if override.alarm is None else "all of it")
-
-
-def pairs(match: Match) -> dict[str, str]:
-    """The keys of a match that say something, as they are typed."""
-    keys = ("upstream", "nameserver", "address", "family", "site")
-    return {key: str(value) for key in keys if (value := getattr(match, key)) is not None}
-
-
-def span(length: Seconds) -> str:
-    """A length of time by its two largest units: `1 h 59 min`."""
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    rest = int(length)
-    parts: list[str] = []
-    for word, size in units:
-        if rest >= size or parts:
-            parts.append(f"{rest // size} {word}")
-            rest %= size
-        if len(parts) == 2:
-            break
-    return " ".join(part for part in parts if not part.startswith("0 ")) or "0 s"
-
-
-def ends(override: Override, wall: WallTime) -> str:
-    """When it ends, and how far away that is."""
-    if override.until is None:
-        return NEVER
-    left = override.until - wall
-    return f"{rfc3339(override.until)} ({_far(left)})"
-
-
-def _far(left: Seconds) -> str:
-    return f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
-
-
-def head(override: Override, wall: WallTime) -> str:
-    """One override in a line."""
-    return (
-        f"{override.name}: {says(override)}, {_whom(override)}, until {ends(override, wall)},"
-        f" by {override.by}: {override.reason}"
-    )
 
 
 def standing_text(standing: Effect) -> str:
@@ -136,7 +80,7 @@ def _paragraph(
     file = files[o.name]
     place = f"{file.parent.name}/{file.name}" if file.parent.name == FOLDER else file.name
     for text in (
-        f"{o.name}: {says(o)}, {_whom(o)}",
+        f"{o.name}: {order(o)}, {scope(o)}",
         f"   {standing_text(standing)}; {which}{_end(o, wall)}",
         f"   by {o.by}: {o.reason}",
         f"   {place}",
@@ -148,12 +92,12 @@ def _end(override: Override, wall: WallTime) -> str:
     if override.until is None:
         return "never ends"
     left = override.until - wall
-    return f"{'ends' if left > 0 else 'ended'} {_far(left)}"
+    return f"{'ends' if left > 0 else 'ended'} {from_now(left)}"
 
 
 def details(standing: Effect, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
     """One override with every address it covers."""
-    lines = wrapped(head(standing.override, wall), columns)
+    lines = wrapped(override_in_full(standing.override, wall), columns)
     lines += wrapped(f"{standing_text(standing)}; written in {file}", columns)
     for address in standing.covers:
         stronger = standing.shadowed.get(address)
@@ -179,7 +123,7 @@ def as_json(standing: Effect, file: Path, wall: WallTime) -> dict[str, object]:
 def _words(override: Override) -> dict[str, object]:
     return {
         "name": override.name,
-        "match": pairs(override.match),
+        "match": matched(override.match),
         "action": str(override.action),
         "to": override.to,
         **({} if override.alarm is None else {"alarm": override.alarm}),
@@ -216,15 +160,14 @@ def preview(
                 change.target.nameserver,
                 path,
                 goes_by(change.then, path),
-                ", ".join(f"{o.name} ({says(o)})" for o in change.was.speakers) or "none",
+                ", ".join(f"{o.name} ({order(o)})" for o in change.was.speakers) or "none",
             )
         )
     if changes:
         yield from table(rows, columns, cut=(1,))
     if more := changes[_MOST_ROWS:]:
         yield f"... and {len(more)} more"
-    counted = f"{len(changes)} address{'' if len(changes) == 1 else 'es'}"
-    yield counted if changes else "of no address is anything else said than now"
+    yield (counted(len(changes), "address") if changes else "no address is affected")
     for caution in _cautions(changes, now):
         yield from wrapped(caution, columns)
     if status and status["off"]:
@@ -244,7 +187,7 @@ def of_alarm(
     if not there:
         return
     if status and not alarm:
-        lasts = span(QUIET)
+        lasts = duration(QUIET)
         said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, and is over then"
         yield from wrapped(said, columns)
     if not override.match.narrow:
