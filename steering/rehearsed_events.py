@@ -1,7 +1,7 @@
-"""What a decision is called that nobody carries out: the same words, as what would be done.
+"""The names of events of decisions that are not carried out: `would_steer` for `steered`.
 
-An agent in `mode: observe` or `mode: rehearse` decides as one that acts. Whoever reads its events
-is not to take one of them for a change of traffic.
+An agent in `mode: observe` or `mode: rehearse` decides as one that acts. The names make clear that
+its events are no changes of traffic.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ WOULD: Final[Mapping[str, str]] = {
     "undone": "would_undo",
     "relapsed": "would_relapse",
 }
-"""The event of a decision -> the event that says it was not carried out."""
+"""The event of a decision -> the event of the same decision, not carried out."""
 _DECISIONS: Final = {would: event for event, would in WOULD.items()}
 
 
-def told(event: str, *, acts: bool) -> str:
-    """The name under which an event is told by an agent that acts, or does not."""
+def event_name(event: str, *, acts: bool) -> str:
+    """The name of this event in an agent that acts, or does not."""
     return event if acts else WOULD.get(event, event)
 
 
 def decision(event: str) -> str:
-    """The name that an event has where it is carried out."""
+    """The name of this event where the decision is carried out."""
     return _DECISIONS.get(event, event)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from steering.format import day, duration, whole_second
 from steering.model import LOCAL, Event, Family, Health, WallTime
-from steering.rehearsed_events import told as named
+from steering.rehearsed_events import event_name
 from steering.replay.incidents import STAGES, Incident
 from steering.report.log import sentence
 from steering.report.terminal import WIDTH
@@ -61,7 +61,7 @@ def told(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
         yield f"{incident.upstream}: {what} {whole_second(incident.zero)}"
         for stage in STAGES:
             if stage in incident.first:
-                name = named(stage, acts=incident.carried_out)
+                name = event_name(stage, acts=incident.carried_out)
                 first, last = incident.first[stage], incident.last[stage]
                 begun, done = duration(first - incident.zero), duration(last - incident.zero)
                 until = f" to {done}" if done != begun else ""

@@ -57,8 +57,8 @@ class EventGrouping:
                 path=path,
                 because=(
                     f"{number} further changes of {len(addresses)} addresses within"
-                    f" {duration(WINDOW)}, not told one by one: whoever limits the rate, or"
-                    " answers in their place, looks so (`steering explain` has outcomes and NSIDs)"
+                    f" {duration(WINDOW)}, not listed one by one: a rate limit or a proxy on the"
+                    " path looks like this (`steering explain` shows outcomes and NSIDs)"
                 ),
             )
         self._often, self._untold, self._since = {}, {}, now

@@ -139,7 +139,7 @@ class Log:
         if self.lost > self._seen:
             self._seen, self._lost_at = self.lost, now
         if now - self._lost_at < _TROUBLED:
-            return f"{self.lost} lines of events could not be written: nobody reads them"
+            return f"{self.lost} lines of events could not be written: no program reads them"
         if self.output.stalled() > _STALLED:
-            return f"nobody reads the events: {ROOM >> 10} KiB of them wait, what is more is lost"
+            return f"no program reads the events: {ROOM >> 10} KiB wait, further ones are lost"
         return ""

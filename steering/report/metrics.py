@@ -81,7 +81,7 @@ class Meters:
         )
         self.bgp_acknowledged = Histogram(
             "steering_bgp_acknowledge_seconds",
-            "From a command to the speaker's answer; says nothing of the routers.",
+            "From a command to the speaker's answer; does not show what the routers did.",
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0),
         )
@@ -93,7 +93,7 @@ class Meters:
         )
         self.reload_ok = Gauge(
             "steering_config_last_reload_successful",
-            "1 if the configuration in force is the one on disk as last read.",
+            "1 if the configuration in force is the one that was last read from disk.",
             registry=self.registry,
         )
         self.reloads = Counter(
@@ -153,7 +153,7 @@ class _States(Collector):
         )
         unreadable = CounterMetricFamily(
             "steering_unreadable",
-            "Messages of others that were dropped because of an error of this program over them.",
+            "Received messages that were dropped because of an error in this program.",
             labels=["where"],
         )
         for where, number in snapshot.unreadable.items():
@@ -161,7 +161,7 @@ class _States(Collector):
         yield unreadable
         family = GaugeMetricFamily(
             "steering_alarm",
-            "1 while the alarm lasts; none for what follows from another one.",
+            "1 while the alarm lasts; no series for one that follows from another.",
             labels=["name"],
         )
         for name, alarm in snapshot.alarms.items():
@@ -170,7 +170,7 @@ class _States(Collector):
         yield family
         seen = GaugeMetricFamily(
             "steering_alarm_acknowledged",
-            "1 while the alarm lasts and somebody has acknowledged it, by an override.",
+            "1 while the alarm lasts and an override acknowledges it.",
             labels=["name"],
         )
         for name in sorted(snapshot.acknowledged.told & snapshot.alarms.keys()):
@@ -202,7 +202,7 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
 def _strays(snapshot: Snapshot) -> Metric:
     family = CounterMetricFamily(
         "steering_probe_strays",
-        "Packets to probes' sockets that were passed over; not who sent them.",
+        "Packets to probes' sockets that were ignored; does not show who sent them.",
         labels=["path", "reason"],
     )
     every = itertools.product((*snapshot.state.layout.paths, "live"), map(str, Stray))
@@ -214,8 +214,8 @@ def _strays(snapshot: Snapshot) -> Metric:
 def _put_back(snapshot: Snapshot) -> Metric:
     family = CounterMetricFamily(
         "steering_put_back",
-        "Rules and routes of ours that somebody else had taken out of the kernel, or a link that"
-        " was down, and that are back.",
+        "Rules and routes of ours that another program, or a link that was down, had removed from"
+        " the kernel, and that are installed again.",
         labels=["what"],
     )
     for what, number in {"route": 0, "rule": 0, **snapshot.put_back}.items():
@@ -232,8 +232,8 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
     )
     health = GaugeMetricFamily(
         "steering_health",
-        "1 for the state that is believed, and no series for the others; says nothing of names"
-        " that were not asked.",
+        "1 for the state of the path, no series for the other states; covers only the names that"
+        " were asked.",
         labels=["upstream", "address", "path", "state"],
     )
     shares = np.round(state.ledger.share(state.now), _OF_SHARES).tolist()
@@ -284,7 +284,7 @@ def _dnstap(hearing: TrafficStatus) -> Iterator[Metric]:
     yield frames
     yield CounterMetricFamily(
         "steering_dnstap_lost",
-        "Frames dropped unread by the reader; what a resolver drops itself, nobody counts.",
+        "Frames dropped unread by the reader; those that a resolver drops itself are not counted.",
         value=hearing.lost,
     )
     yield CounterMetricFamily(
@@ -300,7 +300,7 @@ def _dnstap(hearing: TrafficStatus) -> Iterator[Metric]:
         ("frames_per_second", "Frames per second, in about the last 0.2 s.", hearing.rate),
         (
             "longest_gap_seconds",
-            "Longest time between two reads of late: above 0.2 s resolvers drop frames.",
+            "Longest time between two recent reads: above 0.2 s resolvers drop frames.",
             hearing.longest_gap,
         ),
     ):
@@ -311,7 +311,7 @@ def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
     override_state = snapshot.state.override_state
     active = GaugeMetricFamily(
         "steering_override_active",
-        "1 while the override is in force here; says nothing of whether it can be obeyed.",
+        "1 while the override is in force here; does not show whether it can be obeyed.",
         labels=["name", "action"],
     )
     for override, status in zip(override_state.overrides, override_state.states, strict=True):
@@ -335,7 +335,7 @@ def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
     yield up
     yield routes
     yield GaugeMetricFamily(
-        "steering_bgp_wanted", "Routes that every neighbour shall have.", value=speaking.wanted
+        "steering_bgp_wanted", "Routes that every neighbour should have.", value=speaking.wanted
     )
     yield CounterMetricFamily(
         "steering_bgp_updates", "UPDATEs that the speaker reported as sent.", value=speaking.updates
@@ -348,9 +348,9 @@ def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
 def _sites(snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(
         "steering_site_usable",
-        "1 where answers come back over the site to this source of the resolvers (kernel: what the"
-        " kernel chooses) by udp, by tcp, and large ones; 0 where they do not; absent while that"
-        " was not tried.",
+        "1 where answers come back over the site to this source of the resolvers (kernel: the one"
+        " that the kernel chooses) by udp, by tcp, and large ones; 0 where they do not; absent if"
+        " that was not tried.",
         labels=["site", "family", "source", "transport"],
     )
     state = snapshot.state
@@ -364,9 +364,7 @@ def _sites(snapshot: Snapshot) -> Metric:
 
 
 def _mode(snapshot: Snapshot) -> Metric:
-    family = GaugeMetricFamily(
-        "steering_mode", "1; how far the agent may act is a label.", labels=["mode"]
-    )
+    family = GaugeMetricFamily("steering_mode", "1; the mode is a label.", labels=["mode"])
     family.add_metric([snapshot.mode], 1)
     return family
 
@@ -375,7 +373,7 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     state = snapshot.state
     desired = GaugeMetricFamily(
         "steering_desired",
-        "1 where the plan sends the address through the site; says nothing of the kernel.",
+        "1 where the plan sends the address through the site; does not show what is installed.",
         labels=["upstream", "address", "family", "site"],
     )
     would = GaugeMetricFamily(

@@ -19,7 +19,7 @@ from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
 from steering.layout import Layout
 from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
-from steering.rehearsed_events import WOULD, decision, told
+from steering.rehearsed_events import WOULD, decision, event_name
 from steering.replay import timeline
 from steering.replay.incidents import Incidents
 from steering.report.metrics import Meters
@@ -206,11 +206,11 @@ def test_the_status_says_would(mode: str, tmp_path: Path) -> None:
     assert isinstance(addresses, list)
     assert {(a["steered_to"], a["would_steer_to"]) for a in addresses} == {(None, "fra")}
     text = status_text(answer, columns=200)
-    assert "going 6 by local, would go 6 by fra" in text
+    assert "6 over the local path; would move 6 to fra" in text
     assert f"{mode} (" in text
     told = explain(snapshot, sim.addresses()[0])
     assert told is not None
-    assert "goes by local; would go by fra; installed: local" in explain_text(told, columns=200)
+    assert "path local; would be fra; installed: local" in explain_text(told, columns=200)
     meters = Meters()
     meters.watch(lambda: snapshot)
     series = {
@@ -239,9 +239,9 @@ def test_an_incident_is_one_whether_it_was_acted_on_or_not(tmp_path: Path) -> No
 
 def test_a_name_goes_both_ways_and_others_stay_as_they_are() -> None:
     for event, would in WOULD.items():
-        assert told(event, acts=False) == would
-        assert decision(would) == told(event, acts=True) == event
-    assert told("confirmed", acts=False) == "confirmed" == decision("confirmed")
+        assert event_name(event, acts=False) == would
+        assert decision(would) == event_name(event, acts=True) == event
+    assert event_name("confirmed", acts=False) == "confirmed" == decision("confirmed")
 
 
 def configured(tmp_path: Path, more: str) -> Config:

@@ -44,8 +44,8 @@ def test_a_table_fits_whatever_is_in_it(rows: list[tuple[str, ...]], columns: in
 
 
 def test_columns_that_fit_are_as_they_were() -> None:
-    rows = [("ADDRESS", "GOES BY"), ("192.0.2.1", "pao")]
-    assert table(rows, 80) == table(rows) == ["ADDRESS    GOES BY", "192.0.2.1  pao"]
+    rows = [("ADDRESS", "NEW PATH"), ("192.0.2.1", "pao")]
+    assert table(rows, 80) == table(rows) == ["ADDRESS    NEW PATH", "192.0.2.1  pao"]
 
 
 def test_a_word_that_is_wider_than_all_is_left_whole() -> None:

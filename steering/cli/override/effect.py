@@ -1,6 +1,6 @@
-"""What the overrides come to at one moment, in the words of the rules: nothing is guessed here.
+"""The effect of the overrides at one time.
 
-`decide.override_state` works it out, for the agent and for whoever asks beforehand.
+`decide.override_state` computes it, for the agent and for the commands alike.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from steering.model import Action, Override, Target, WallTime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What all overrides together say of one address."""
+    """What all overrides together order for one address."""
 
     by: Override | None = None
-    """The one that says where it goes; None: the measurements do."""
+    """The one that decides its path; None: the rules do."""
     avoiding: tuple[Override, ...] = ()
-    """Those that say where it may not go."""
+    """Those that exclude a site."""
     no_way: bool = False
     """It can't be obeyed: no next hop of the address's family leads to the site."""
 
     @property
     def speakers(self) -> tuple[Override, ...]:
-        """All that have a word in it."""
+        """All of them."""
         return (*([self.by] if self.by else []), *self.avoiding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one override comes to."""
+    """The effect of one override."""
 
     override: Override
     state: OverrideStatus
     covers: tuple[str, ...]
-    """The addresses it matches here, whether it has the word on them or not."""
+    """The addresses it matches here, whether it decides for them or not."""
     shadowed: Mapping[str, str]
-    """Of these, those on which a later override has the word, and which one."""
+    """Of these, the ones that a later override decides for -> that override."""
 
     @property
     def decides(self) -> tuple[str, ...]:
-        """The addresses on which it has the word."""
+        """The addresses that it decides for."""
         if not self.state.active or self.override.action is Action.ACKNOWLEDGE:
             return ()
         return tuple(a for a in self.covers if a not in self.shadowed)
@@ -53,17 +53,17 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """All overrides of one set of files, and what they come to."""
+    """All overrides of one set of files, and their effects."""
 
     targets: tuple[Target, ...]
     standings: tuple[Effect, ...]
     """In the order of the files."""
     said: Mapping[str, Said]
-    """Address -> what they say of it."""
+    """Address -> what they order for it."""
 
     @classmethod
     def of(cls, setup: Setup, wall: WallTime) -> Effects:
-        """What the overrides of this setup come to at this moment."""
+        """The effects of the overrides of this setup at this time."""
         layout = Layout.of(setup)
         read = override_state.read(OverrideState.blank(layout), layout, setup.overrides, wall)
         said, last = _said_of_each(read, layout), _Last.of_each(read)
@@ -95,7 +95,7 @@ def _said_of_each(read: OverrideState, layout: Layout) -> Mapping[str, Said]:
 
 
 class _Last:
-    """Of one address, the last active override that takes the word from another one."""
+    """Of one address, the last active override that replaces others."""
 
     def __init__(self) -> None:
         self._any = 0
@@ -117,9 +117,9 @@ class _Last:
             self._of_site[override.to] = index
 
     def over(self, earlier: Override) -> int:
-        """The index of the one that replaces an earlier one; of itself, where none does.
+        """The index of the override that replaces an earlier one; its own, if none does.
 
-        Only a word on the same site ends an `avoid`; any word ends the others.
+        An `avoid` is ended only by an override about the same site, the others by any.
         """
         return self._of_site[earlier.to] if earlier.action is Action.AVOID else self._any
 
@@ -131,7 +131,7 @@ def _shadows(
     said: Mapping[str, Said],
     last: Mapping[int, _Last],
 ) -> Mapping[str, str]:
-    """Address -> the later override that has the word on it instead."""
+    """Address -> the later override that decides for it instead."""
     if not read.states[index].active or override.action is Action.ACKNOWLEDGE:
         return {}
     return {

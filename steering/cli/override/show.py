@@ -1,4 +1,4 @@
-"""Overrides as text: the list, and what one that is added or removed will change."""
+"""Overrides as text: the list, and the changes by one that is added or removed."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
 
 MEASURED = "as measured"
-"""The way of an address of which no override says it."""
+"""The path of an address that no override decides for."""
 UNSEEN = "?"
-"""The way of an address where no agent can be asked."""
+"""The path of an address while no agent answers."""
 
 _MOST_ROWS = 40
 _KEYS = ("name", "match", "action", "to", "alarm", "until", "reason", "by")
@@ -42,7 +42,7 @@ _KEYS = ("name", "match", "action", "to", "alarm", "until", "reason", "by")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One address of which something else will be said."""
+    """One address with another effect of the overrides."""
 
     target: Target
     was: Said
@@ -50,11 +50,11 @@ class Change:
 
 
 def standing_text(standing: Effect) -> str:
-    """Whether it has the word."""
+    """Its status, and which override shadows it."""
     if standing.state is OverrideStatus.EXPIRED:
         return "ended"
     if standing.state is OverrideStatus.ELSEWHERE:
-        return f"for {standing.override.match.site}"
+        return f"for site {standing.override.match.site}"
     if standing.state is OverrideStatus.UNMATCHED:
         return "matches nothing"
     if not standing.shadowed:
@@ -66,7 +66,7 @@ def standing_text(standing: Effect) -> str:
 def listing(
     every: Sequence[Effect], files: Mapping[str, Path], wall: WallTime, columns: int = WIDTH
 ) -> str:
-    """All overrides in their order, a paragraph each that is not wider than so many columns."""
+    """All overrides in their order, a paragraph for each."""
     return "\n".join(line for one in every for line in _paragraph(one, files, wall, columns))
 
 
@@ -76,7 +76,7 @@ def _paragraph(
     o, number = standing.override, len(standing.covers)
     which = f"{', '.join(standing.covers) if 0 < number <= 2 else f'{number} addresses'}; "
     if o.alarm is not None and not o.match.narrow:
-        which = ""  # it is about the alarm
+        which = ""  # it is about the alarm as a whole
     file = files[o.name]
     place = f"{file.parent.name}/{file.name}" if file.parent.name == FOLDER else file.name
     for text in (
@@ -96,9 +96,9 @@ def _end(override: Override, wall: WallTime) -> str:
 
 
 def details(standing: Effect, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
-    """One override with every address it covers."""
+    """One override with every address that it covers."""
     lines = wrapped(override_in_full(standing.override, wall), columns)
-    lines += wrapped(f"{standing_text(standing)}; written in {file}", columns)
+    lines += wrapped(f"{standing_text(standing)}; in {file}", columns)
     for address in standing.covers:
         stronger = standing.shadowed.get(address)
         lines.append(f"   {address}" + (f" (shadowed by {stronger})" if stronger else ""))
@@ -106,7 +106,7 @@ def details(standing: Effect, file: Path, wall: WallTime, columns: int = WIDTH) 
 
 
 def as_json(standing: Effect, file: Path, wall: WallTime) -> dict[str, object]:
-    """The same as data, as it is in the agent's status, and what only the files tell."""
+    """The same as data: as in the agent's status, with what only the files have."""
     override = standing.override
     return {
         **_words(override),
@@ -133,24 +133,24 @@ def _words(override: Override) -> dict[str, object]:
     }
 
 
-def obeyed(overrides: Sequence[Override], status: Answer) -> str:
-    """Whether the agent goes by these: it may not have taken up the files, or hold them back."""
+def in_use(overrides: Sequence[Override], status: Answer) -> str:
+    """Whether the agent uses these: it may not have read the files yet, or hold them."""
     ours = [_words(override) for override in overrides]
     theirs = [{key: one[key] for key in _KEYS if key in one} for one in status["overrides"]]
     if ours == theirs:
         over = [str(one["name"]) for one in status["overrides"] if one.get("state") == OVER]
-        spent = f"; over, as their alarms are: {', '.join(over)}" if over else ""
-        return f"the running agent goes by these{spent}"
+        spent = f"; ended with their alarms: {', '.join(over)}" if over else ""
+        return f"the running agent uses these{spent}"
     names = ", ".join(str(one["name"]) for one in theirs) or "none"
-    return f"CAUTION: the running agent does not go by these, or not yet: it has {names}"
+    return f"CAUTION: the running agent does not use these, or not yet: it has {names}"
 
 
 def preview(
     changes: Sequence[Change], status: Answer | None, columns: int = WIDTH
 ) -> Iterator[str]:
-    """What will be otherwise, address by address, and what speaks for a second look."""
+    """What will change, address by address, and cautions."""
     now = {a["address"]: a for a in status["addresses"]} if status else {}
-    rows = [("ADDRESS", "NAMESERVER", "GOES BY", "WILL GO BY", "SO FAR SAID BY")]
+    rows = [("ADDRESS", "NAMESERVER", "PATH", "NEW PATH", "CURRENT OVERRIDE")]
     for change in changes[:_MOST_ROWS]:
         there = now.get(change.target.address)
         path = (there["steered_to"] or LOCAL) if there else UNSEEN
@@ -159,7 +159,7 @@ def preview(
                 change.target.address,
                 change.target.nameserver,
                 path,
-                goes_by(change.then, path),
+                path_by(change.then, path),
                 ", ".join(f"{o.name} ({order(o)})" for o in change.was.speakers) or "none",
             )
         )
@@ -173,27 +173,27 @@ def preview(
     if status and status["off"]:
         yield "the agent is switched off: nothing is steered until `steering on`"
     if status and status["mode"] != "enforce":
-        yield f"mode: {status['mode']}: it is reported and not done"
+        yield f"mode: {status['mode']}: overrides are reported but not carried out"
 
 
 def of_alarm(
     override: Override, status: Answer | None, columns: int = WIDTH, *, there: bool
 ) -> Iterator[str]:
-    """The alarm that is acknowledged, or no longer is, and what speaks for a second look."""
+    """The alarm that is acknowledged, or no longer is, and cautions."""
     alarm = _found(override.alarm, status["alarms"]) if status else None
     if status and alarm:
         yield from alarm_lines(alarm, status["time"], columns)
-    yield from wrapped("no address goes another way for it", columns)
+    yield from wrapped("no address changes its path", columns)
     if not there:
         return
     if status and not alarm:
         lasts = duration(QUIET)
-        said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, and is over then"
+        said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, then it ends"
         yield from wrapped(said, columns)
     if not override.match.narrow:
-        said = "CAUTION: of whatever it comes to be about until then"
+        said = "CAUTION: it covers everything that the alarm will be about until then"
         how = (
-            ": --upstream, ... narrow it" if override.alarm in OF_ADDRESSES else ", new causes too"
+            ": --upstream, ... narrow it" if override.alarm in OF_ADDRESSES else ", also new causes"
         )
         yield from wrapped(said + how, columns)
 
@@ -207,22 +207,22 @@ def _found(name: str | None, alarms: Sequence[Answer]) -> Answer | None:
     return None
 
 
-def goes_by(said: Said, path: str) -> str:
-    """Where an address goes by what is said of it, which goes by this path now."""
-    without = "".join(f", not by {o.to}" for o in said.avoiding)
+def path_by(said: Said, path: str) -> str:
+    """The path of an address by its overrides; `path`: its present one."""
+    without = "".join(f", never {o.to}" for o in said.avoiding)
     if said.by is None:
         return MEASURED + without
     match said.by.action:
         case Action.STEER:
-            return f"{MEASURED}, no way to {said.by.to}" if said.no_way else str(said.by.to)
+            return f"{MEASURED}, no next hop to {said.by.to}" if said.no_way else str(said.by.to)
         case Action.FREEZE:
-            return "as it does now" if path == UNSEEN else path
+            return "as now" if path == UNSEEN else path
         case Action.LOCAL | Action.AVOID | Action.ACKNOWLEDGE:
             return LOCAL
 
 
 def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[str]:
-    """Paths that are not known to be healthy, and are going to be used all the same."""
+    """Warnings about paths that are not healthy and will be used anyway."""
     doubtful: Counter[tuple[str, str]] = Counter()
     for change in changes:
         there, by = now.get(change.target.address), change.then.by
@@ -231,4 +231,4 @@ def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[
             doubtful[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
     for (path, health), n in doubtful.items():
         if health != "healthy":
-            yield f"CAUTION: {path} is {health} for {n} of them, and will be used all the same"
+            yield f"CAUTION: {path} is {health} for {n} of them, and will be used anyway"

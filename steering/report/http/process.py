@@ -240,7 +240,7 @@ class Process:
                 if client.key == key and client.number <= lane.number:
                     self._respond(client, answer, now)
         if over:
-            self._end(lane, unavailable("this could not be rendered: try again"), now)
+            self._end(lane, unavailable("the answer could not be rendered: try again"), now)
         self._shed()
 
     def _end(self, lane: RenderQueue, instead: Answer, now: Instant) -> None:
@@ -287,7 +287,7 @@ class Process:
             os.set_blocking(lane.pipe, False)
             self._poll.register(lane.pipe, select.EPOLLIN)
         else:
-            self._end(lane, unavailable(f"this can't be rendered: {told.because}"), now)
+            self._end(lane, unavailable(f"the answer can't be rendered: {told.because}"), now)
 
     def _tell(self, letter: ipc.Letter) -> bool:
         try:
@@ -327,7 +327,7 @@ class Process:
                 for client in self._waiting(lane):
                     self._respond(client, dead, now)
             if lane.busy and now - lane.began > _LOST:
-                self._end(lane, unavailable("this took too long to be rendered"), now)
+                self._end(lane, unavailable("the answer took too long to render"), now)
         self._ask(now)
         told = Failed(number=self._errors, example=self._example)
         if self._errors and now >= self._quiet_until and self._tell(told):

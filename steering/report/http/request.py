@@ -56,27 +56,27 @@ def parse(head: bytes) -> Request | BadRequest:
     lines = head.lstrip(_SPACES).rstrip(_SPACES).decode("latin-1").split("\n")
     words = lines[0].split()
     if len(words) != 3:
-        return _refused(HTTPStatus.BAD_REQUEST, "this is no request line")
+        return _refused(HTTPStatus.BAD_REQUEST, "not a request line")
     method, target, version = words
     if not re.fullmatch(r"HTTP/\d\.\d", version):
-        return _refused(HTTPStatus.BAD_REQUEST, "this is no version of HTTP")
+        return _refused(HTTPStatus.BAD_REQUEST, "not a version of HTTP")
     if version[5] != "1":
         return _refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "wanted HTTP/1.1")
     if method not in ("GET", "HEAD"):
         return _refused(
-            HTTPStatus.METHOD_NOT_ALLOWED, "nothing is changed over HTTP: wanted GET or HEAD"
+            HTTPStatus.METHOD_NOT_ALLOWED, "wanted GET or HEAD: HTTP changes nothing here"
         )
     if len(lines) - 1 > MOST_HEADERS:
         return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers")
     try:
         url = urllib.parse.urlsplit(target)
     except ValueError:  # a bracket without its other half, a host that is no address
-        return _refused(HTTPStatus.BAD_REQUEST, "this is no target of a request")
+        return _refused(HTTPStatus.BAD_REQUEST, "not a request target")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            return _refused(HTTPStatus.BAD_REQUEST, "this is no header")
+            return _refused(HTTPStatus.BAD_REQUEST, "not a header")
         headers[name.lower()] = value.strip()
     wants = headers.get("connection", "").lower()
     # The body of a GET has no meaning (RFC 9110 9.3.1) and is not read: nothing comes after it.

@@ -42,11 +42,11 @@ def route(request: Request, turned: Turned, now: Instant) -> Answer | str:
         case "/readyz" if turned.ready:
             return text(HTTPStatus.OK, "ok")
         case "/readyz":
-            return unavailable("the first round of probes is not done")
+            return unavailable("the first round of probes is not finished")
         case "/":
             return FRONT
         case _:
-            there = "there is /api/v1/status, /metrics, /healthz, /readyz"
+            there = "not found; there is /api/v1/status, /metrics, /healthz, /readyz"
             return text(HTTPStatus.NOT_FOUND, there)
 
 

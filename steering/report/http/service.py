@@ -89,7 +89,7 @@ class Service:
             self._untold.add(UNIX)
         self._reap(now)
         if self._deaf_since is not None and now - self._deaf_since > _DEAF:
-            self._ended(now, f"took no letter for {_DEAF:g} s")
+            self._ended(now, f"read no message for {_DEAF:g} s")
         if self._process is None and now >= self._due:
             self._start(now)
         self._tell_doors()
@@ -153,7 +153,7 @@ class Service:
         except OSError as error:
             because = str(error.strerror or error)
         if reading is None:
-            because = because or "earlier answers are not done"
+            because = because or "earlier answers are not finished"
         try:
             self._post(Rendering(lane=wanted.lane, number=number, because=because), reading)
         finally:
