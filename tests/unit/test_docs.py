@@ -70,7 +70,7 @@ def constants(node: ast.expr) -> Iterator[str]:
 
 
 def events() -> set[str]:
-    """Event(event="..."), and calls of `event` and `tell`, which begin with the event's name."""
+    """Event(event="..."), and calls of `event`, `add_event` and `tell`: the name comes first."""
     named: set[str] = set()
     for node in (n for tree in trees() for n in ast.walk(tree) if isinstance(n, ast.Call)):
         match node:
@@ -78,7 +78,7 @@ def events() -> set[str]:
                 for keyword in node.keywords:
                     if keyword.arg == "event":
                         named.update(constants(keyword.value))
-            case ast.Call(func=ast.Attribute(attr="event" | "tell"), args=[first, *_]):
+            case ast.Call(func=ast.Attribute(attr="event" | "add_event" | "tell"), args=[first, *_]):
                 named.update(constants(first))
     return named
 
