@@ -252,8 +252,8 @@ def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> 
         except OSError:
             yield Finding(
                 kind=Blame.NOTICE,
-                message=f"transit_interfaces: there is no interface {name} now: packets from "
-                "other sites are kept from our detours only on the interfaces named here",
+                message=f"transit_interfaces: there is no interface {name} now: only "
+                "packets that arrive by the interfaces named here are exempt from our detours",
             )
     interfaces: set[str] = set()
     for site, hops in claim.next_hops.items():
@@ -275,7 +275,7 @@ def _ways_out(claim: Claim, addresses: Collection[str], asking: QuerySocket) -> 
             yield Finding(
                 kind=Blame.NOTICE,
                 message=f"policies: this host has no route to their {len(mine)} {family} addresses "
-                "now: nothing is known of these until it has",
+                "now: they are not measured until there is one",
             )
         elif way is not None and family is Family.IPV4:
             interfaces |= _named(way.oif)

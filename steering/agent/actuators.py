@@ -110,7 +110,9 @@ class Actuators:
         claim = self.kernel.claim
         self._exclusive.hold(self._runtime, claim.table)
         self._rivals = other_guards(self._runtime, claim)
-        self._noticed = tuple(f"{one} covers the same: ended" for one in self._rivals)
+        self._noticed = tuple(
+            f"ended {one}: this agent's guard has taken over" for one in self._rivals
+        )
         beside = leases_of(self._rivals)
         former = inherited(self._lease, claim, beside=beside)
         self._former = tuple(self._actuator(old) for old in former)
@@ -211,7 +213,7 @@ class Actuators:
         because = self._unrenewed or (
             "no turn for longer than the lease"
             if self._found is None
-            else "the lease that was found ended before this agent had turned for long"
+            else "the adopted lease ended before this agent had run long enough"
         )
         self._leased, self._found = False, None
         self._remove_pending()
@@ -227,7 +229,7 @@ class Actuators:
             left = (str(error),)
         self.removal_pending = bool(left)
         if left:
-            self.troubles = ("what a lost lease covered would not go", *left)
+            self.troubles = ("could not remove routes of an expired lease", *left)
 
     def _ran_out(self) -> bool:
         return self._leased and boot_time() > self._renewal.deadline

@@ -72,7 +72,7 @@ def _shown(table: int) -> tuple[socket.socket, tuple[str, ...]]:
         mine.close()
         raise
     except OSError as error:
-        return mine, (f"who else acts on table {table} can't be told: {error.strerror}",)
+        return mine, (f"can't find other agents on table {table}: {error.strerror}",)
 
 
 def _strangers(table: int, present: Collection[PresenceSocket]) -> Iterator[str]:
@@ -82,6 +82,6 @@ def _strangers(table: int, present: Collection[PresenceSocket]) -> Iterator[str]
             raise CannotRunError(1, f"another agent runs on table {table}: one acts at a time")
     for uid in sorted({one.uid for one in present}):
         yield (
-            f"user {uid} has a socket that says an agent acts on table {table}, but may change "
-            "no routes: not believed"
+            f"user {uid} has a socket that claims that an agent acts on table {table}, but may "
+            "change no routes: ignored"
         )

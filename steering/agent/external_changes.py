@@ -43,8 +43,9 @@ class ExternalChanges:
         )
         often = f", in {self._times} rounds" if self._times > 1 else ""
         because = (
-            f"{said} of ours had been taken out{often}, and are back: was a link down, or who else "
-            "writes here? `ip monitor route rule` shows when, the log of a network daemon who"
+            f"{said} of ours had been removed{often}, and are installed again. Cause: a link that "
+            "was down, or another program (see `ip monitor route rule` and the logs of network "
+            "daemons)"
         )
         more = {f"{kind}s": self._untold[kind] for kind in self.counts}
         self._untold, self._times, self._told = Counter(), 0, now

@@ -226,7 +226,7 @@ class KernelPaths:
                 more = f" and {len(mine) - _NAMED} more" if len(mine) > _NAMED else ""
                 told.append(
                     f"no site can be asked for {', '.join(mine[:_NAMED])}{more}: the routes for it "
-                    "in the sites' tables are missing or somebody else's"
+                    "in the sites' tables are missing or belong to another program"
                 )
         return "; ".join(told)
 
@@ -240,7 +240,7 @@ class KernelPaths:
             because = (
                 "its link is down, or its rule or routes are missing"
                 if rule is None
-                else f"the rule `{rule}` of somebody else comes first"
+                else f"another program's rule `{rule}` comes first"
             )
             why.setdefault(because, []).append(site)
         return "; ".join(f"{', '.join(sites)}: {because}" for because, sites in why.items())

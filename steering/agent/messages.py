@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from steering.act.off_switch import OffSwitch
 from steering.agent.components import Components
-from steering.format import timestamp
+from steering.format import counted, duration, timestamp
 from steering.report.snapshot import Snapshot
 
 
@@ -12,15 +12,15 @@ def summary(components: Components) -> str:
     """What it measures, and what it acts by."""
     setup, layout, actuators = components.setup, components.layout, components.actuators
     config = setup.config
-    by_kernel = "kernel routes" if config.acts else "rules for its own questions alone"
+    by_kernel = "kernel routes" if config.acts else "rules for its own probes alone"
     ways = [by_kernel] if actuators and actuators.kernel.claim.sites else []
     ways += ["BGP"] if actuators and actuators.bgp.speaker else []
     if not config.compares:
-        ways = ["no actuator: no path is compared with another (`mode: rehearse` does)"]
+        ways = ["measures only, compares no paths (`mode: rehearse` does)"]
     return (
         f"{config.site}, {config.mode}: {len(layout.targets)} addresses of "
         f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, "
-        f"{' and '.join(ways) or 'no actuator'}"
+        f"{' and '.join(ways) or 'measures only'}"
     )
 
 
@@ -31,8 +31,8 @@ def stopped(components: Components, shown: Snapshot | None) -> str:
     if not (components.actuators and left):
         return "nothing is steered"
     return (
-        f"{left} steered addresses stay as they are for {components.setup.config.lease:g} s, "
-        "then the guard takes it back; `steering off` does at once"
+        f"{counted(left, 'detour')} stay for {duration(components.setup.config.lease)}, then the "
+        "guard removes them; `steering off` removes them at once"
     )
 
 

@@ -134,7 +134,7 @@ class RestartState:
 
 
 _UNCOUNTED = "a move was made before it was written down, and a restart would not count it"
-_FORGOTTEN = "a restart forgets freezes, and who moved or was breached how often"
+_FORGOTTEN = "a restart would lose freezes and the history of moves and breaches"
 
 
 def _anything(state: State) -> bool:

@@ -108,7 +108,7 @@ class StateOff:
                 self._in_force.unlink()
 
 
-_WITHOUT = ": a switch that is thrown by hand there is not seen"
+_WITHOUT = ": an off switch set there by hand is not noticed"
 
 
 def _there(place: Path) -> bool:

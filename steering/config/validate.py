@@ -85,7 +85,7 @@ class Validation:
         """What was wrong, each problem once, by file and line: the first `MOST` of them."""
         problems = sorted(set(self.problems), key=_order)
         if len(problems) > MOST:
-            message = "more is wrong, here or elsewhere: mend what is said first"
+            message = "there are more problems: correct these first"
             problems[MOST:] = [replace(problems[MOST], path="", message=message)]
         return ConfigError(tuple(problems))
 

@@ -72,8 +72,8 @@ def recall(state: State, memory: Memory | None) -> tuple[State, tuple[Event, ...
         return state, ()
     if age < 0:
         because = (
-            f"what moved and was breached before the start is not gone by: it was written down "
-            f"{duration(-age)} in the future, so this host's clock was set meanwhile"
+            "the saved history of moves and breaches is ignored: its time is "
+            f"{duration(-age)} in the future (was the clock set?)"
         )
         return state, (Event(event="notice", because=because),)
     layout, then = state.layout, state.now - age

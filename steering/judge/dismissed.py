@@ -56,7 +56,7 @@ def end_suspicion(draft: Draft, a: int) -> None:
     if trial is not None and trial.result is Confirmation.OPEN and asked < LONGEST:
         return
     draft.trials.pop(a, None)
-    dismiss(draft, a, "own probes were answered well, the resolvers' traffic alone says otherwise")
+    dismiss(draft, a, "own probes got good answers, only the resolvers' traffic showed failures")
 
 
 def dismiss(draft: Draft, a: int, because: str) -> None:

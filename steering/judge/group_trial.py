@@ -129,8 +129,9 @@ def try_groups(draft: Draft) -> None:
                 draft,
                 "rejected",
                 group,
-                f"{joint.trial.pairs} pairs differ by {joint.trial.score}, {len(joint.failed)} of "
-                f"{rows.sum()} addresses failed one: the fault is not of the group",
+                f"after {joint.trial.pairs} pairs both paths answer alike (score "
+                f"{joint.trial.score:+d}), {len(joint.failed)} of {rows.sum()} addresses failed "
+                "one: the fault is not of the group",
             )
             _quieten(draft, np.setdiff1d(np.flatnonzero(rows), list(joint.failed)))
         del draft.group_trials[group]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.format import duration, percent
 from steering.judge import failed_names
 from steering.judge.forwarded import Carriage
 from steering.judge.instance import Instance
@@ -277,34 +278,35 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     key = (a, p)
     health = Health(int(ledger.health[key]))
     share = ledger.share_of(key, now)
-    percent = "nothing answered lately" if np.isnan(share) else f"{share:.1%} failing lately"
+    failing = "nothing answered lately" if np.isnan(share) else f"{percent(share)} failing lately"
     evidence = ledger.evidence.get(key)
     proof = f"; last: {evidence}" if evidence is not None else ""
     streak = int(ledger.streak[key])
     if health is Health.UNKNOWN:
         if stuck := int(ledger.stuck[key]):
-            return f"{stuck} questions in a row did not get out of this host over this path"
+            return f"{stuck} questions in a row did not leave this host over this path"
         if np.isnan(ledger.seen[key]):
             return "not measured yet"
-        return f"{streak} questions unanswered, which proves nothing" if streak else percent
+        return f"{streak} questions unanswered (silence alone is no fault)" if streak else failing
     if health is Health.HEALTHY:
-        return f"{int(ledger.run[key])} good answers in a row, {percent}"
+        return f"{int(ledger.run[key])} good answers in a row, {failing}"
     if health is Health.STALE:
         lag = ledger.copies.lag(layout, now, np.array([a]))[0, p]
-        return f"outdated against the other paths: serial lag {lag:.0f} s, {percent}"
+        return f"outdated against the other paths: serial lag {duration(lag)}, {failing}"
     if streak >= SILENCES:
         return f"{streak} questions in a row unanswered while another path answers{proof}"
     trial = ledger.trials.get(a) if p == 0 else None
-    compared = (
-        f"compared with {layout.paths[trial.candidate]}: {trial.score:+d} after {trial.pairs} pairs"
-        if trial is not None
-        else ""
-    )
+    compared = ""
+    if trial is not None:
+        score = (
+            f"score {trial.score:+d} after {trial.pairs} pairs" if trial.pairs else "no pairs yet"
+        )
+        compared = f"trial against {layout.paths[trial.candidate]}: {score}"
     # It may be known by names asked again alone, which are in no share, by its group, or by what
     # the resolvers were answered.
-    own = percent if share >= SHOWN else ""
+    own = failing if share >= SHOWN else ""
     said = (own, proof.removeprefix("; "), compared, _heard(ledger, key, now))
-    return "; ".join(part for part in said if part) or percent
+    return "; ".join(part for part in said if part) or failing
 
 
 def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
@@ -312,5 +314,5 @@ def _heard(ledger: Ledger, key: Key, now: Instant) -> str:
     if not share >= SHOWN:
         return ""
     evidence = ledger.traffic.evidence.get(key)
-    proof = f", as {evidence}" if evidence is not None else ""
-    return f"of what the resolvers were answered, {share:.1%} failing{proof}"
+    proof = f"; last: {evidence}" if evidence is not None else ""
+    return f"{percent(share)} of the answers to the resolvers failed{proof}"

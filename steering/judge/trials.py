@@ -95,6 +95,6 @@ def _conclude(draft: Draft, a: int, trial: Trial) -> None:
     dismiss(
         draft,
         a,
-        f"{trial.pairs} pairs over local and {draft.layout.paths[trial.candidate]} differ by "
-        f"{trial.score}: the fault is not of this path",
+        f"after {trial.pairs} pairs local and {draft.layout.paths[trial.candidate]} answer alike "
+        f"(score {trial.score:+d}): the fault is not of this path",
     )

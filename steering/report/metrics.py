@@ -1,7 +1,7 @@
-"""Metrics in Prometheus form (names: the contract).
+"""Metrics for Prometheus. Their names and labels are a contract.
 
-What is a state is read from the snapshot when somebody scrapes, so that a turn costs
-nothing for it; only what happens between scrapes is counted as it happens.
+States are read from the snapshot at a scrape, so they cost a turn nothing; only events between
+scrapes are counted when they happen.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ from steering.observe.strays import Stray
 from steering.report.snapshot import Snapshot, TrafficStatus
 
 _OF_SHARES, _OF_SECONDS = 6, 3
-"""Decimals that are shown: a third of a large scrape would be digits that nobody reads."""
+"""Decimals that are shown: more would be a third of a large scrape."""
 FROM_ZERO = 100
-"""Up to so many addresses every outcome is counted from 0 for each, so that `rate` sees the first
-one; beyond, from the first one on: 14 series for each pair would be most of a scrape."""
+"""Up to so many addresses every outcome of each has a series from 0 on, so that `rate` includes the
+first one. With more addresses a series begins with its first outcome: 14 for each pair would be
+most of a scrape."""
 
-# A second series beside each, of when it began: nothing here is asked for that.
+# No second series beside each counter for the time of its creation: it is not needed.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Meters:
-    """What is counted as it happens."""
+    """The metrics that are counted when something happens."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        agent = os.getpid()  # a scrape is answered by a copy of this process
+        agent = os.getpid()  # a copy of this process answers a scrape
         ProcessCollector(pid=lambda: agent, registry=self.registry)
         self.rtt = Histogram(
             "steering_probe_rtt_seconds",
@@ -110,9 +111,9 @@ class Meters:
         build.labels(version=__version__).set(1)
 
     def forget(self, upstreams: Iterable[str], paths: Collection[str]) -> None:
-        """Show no more of these upstreams over these paths."""
+        """Remove the series of these upstreams over these paths."""
         for upstream, path in itertools.product(upstreams, paths):
-            with contextlib.suppress(KeyError):  # it was never answered
+            with contextlib.suppress(KeyError):  # there was no answer
                 self.rtt.remove(upstream, path)
 
     def watch(self, snapshot: Callable[[], Snapshot | None]) -> None:

@@ -121,9 +121,8 @@ def test_a_detour_that_carries_the_agents_packets_and_not_the_resolvers_is_undon
             "Does the site have a route back to the resolvers' source address?" in alarm["because"]
         )
         assert all(address in alarm["because"] for address in stage.addresses)
-        assert ": the resolvers got no answers, or worse ones, over it" in stage.scene.steering(
-            "explain", stage.addresses[0]
-        )
+        explained = " ".join(stage.scene.steering("explain", stage.addresses[0]).split())
+        assert ": the resolvers got no answers, or worse ones, over it" in explained
         assert not stage.times("proved")
         # What the clients get is what they got before: the fault, and no silence beside it.
         assert poll(lambda: _asked(stage, 100, failing=0.4), timeout=30)

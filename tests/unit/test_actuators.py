@@ -238,7 +238,7 @@ def test_what_a_lost_lease_left_goes_before_anything_is_installed(
     assert actuators.lost_lease() == "no turn for longer than the lease"
     assert not act(actuators, clock)
     assert actuators.removal_pending
-    assert "lost lease" in actuators.troubles[0]
+    assert "routes of an expired lease" in actuators.troubles[0]
     kernel.failing = None
     Watchman.present = False  # nor does it take a guard to take back
     act(actuators, clock)

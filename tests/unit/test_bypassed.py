@@ -252,7 +252,9 @@ def test_no_site_that_can_be_asked_is_told_after_a_while_and_by_family(clock: Cl
     kernel.found = caught(*CLAIM.sites)
     clock.now += 1.0
     ways.changed()
-    assert "the rule `5270: from all lookup 52` of somebody else" in ways.unasked(clock.now)
+    assert "another program's rule `5270: from all lookup 52` comes first" in ways.unasked(
+        clock.now
+    )
     kernel.leading = {(site, address) for site in CLAIM.sites for address in (ONE, SIX)}
     kernel.found = Bypasses(claim=CLAIM)
     clock.now += 1.0

@@ -78,7 +78,9 @@ def events() -> set[str]:
                 for keyword in node.keywords:
                     if keyword.arg == "event":
                         named.update(constants(keyword.value))
-            case ast.Call(func=ast.Attribute(attr="event" | "add_event" | "tell"), args=[first, *_]):
+            case ast.Call(
+                func=ast.Attribute(attr="event" | "add_event" | "tell"), args=[first, *_]
+            ):
                 named.update(constants(first))
     return named
 

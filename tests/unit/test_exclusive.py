@@ -94,7 +94,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another us
 def test_whoever_may_change_no_routes_keeps_no_agent_from_acting(tmp_path: Path, name: str) -> None:
     with pretending(TABLE, name, 65534), contextlib.closing(Exclusive()) as alone:
         alone.hold(tmp_path, TABLE)
-        told = "user 65534 has a socket that says an agent acts on table 53530001"
+        told = "user 65534 has a socket that claims that an agent acts on table 53530001"
         assert [told in notice for notice in alone.notices] == ([True] if name else [])
         (tmp_path / "other").mkdir()
         with (
@@ -117,7 +117,7 @@ def test_whatever_a_process_calls_itself_it_may_do_no_more_and_ends_no_agent(
     ):
         alone.hold(tmp_path, TABLE)
         (notice,) = alone.notices
-        assert "may change no routes: not believed" in notice
+        assert "may change no routes: ignored" in notice
 
 
 @root
@@ -191,7 +191,7 @@ def test_where_the_kernel_lists_no_sockets_the_directory_alone_is_held_and_that_
     with contextlib.closing(Exclusive()) as alone, contextlib.closing(Exclusive()) as second:
         alone.hold(tmp_path, TABLE)
         (notice,) = alone.notices
-        assert "can't be told: this kernel does not list sockets" in notice
+        assert ": this kernel does not list sockets" in notice
         with pytest.raises(CannotRunError, match="another agent runs in"):
             second.hold(tmp_path, TABLE)
 

@@ -58,6 +58,6 @@ def test_a_fight_is_counted_and_told_of_once_a_minute() -> None:
         told += external_changes.news(float(second))
     assert external_changes.counts == {"route": 121, "rule": 120}
     assert [event.event for event in told] == ["put_back"] * 3
-    assert told[0].because.startswith("1 route of ours had been taken out, and are back")
-    assert told[1].because.startswith("60 routes and 60 rules of ours had been taken out, in 60 r")
+    assert told[0].because.startswith("1 route of ours had been removed, and are installed again")
+    assert told[1].because.startswith("60 routes and 60 rules of ours had been removed, in 60 r")
     assert told[1].more == {"routes": 60, "rules": 60}

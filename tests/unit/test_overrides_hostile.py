@@ -133,7 +133,7 @@ def put_much(folder: Path) -> None:
         (put_deep, "is nested too deeply"),
         (put_laughs, "unknown key"),
         (put_values, f"is too much, wanted at most {Allowance().values} values"),
-        (put_keys, "more is wrong, here or elsewhere"),
+        (put_keys, "there are more problems"),
         (put_many, f"makes 10001 overrides, wanted at most {override_files.MANY}"),
         (put_much, f"is too much, wanted at most {Allowance().size} bytes"),
     ],

@@ -268,7 +268,7 @@ def test_a_path_over_which_nothing_gets_out_says_so(tmp_path: Path) -> None:
     a = sim.layout.row["2001:db8:5::30"]
     assert sim.health("2001:db8:5::30") is Health.UNKNOWN
     why = reason(sim.state.ledger, sim.layout, a, 0, sim.now)
-    assert why == "30 questions in a row did not get out of this host over this path"
+    assert why == "30 questions in a row did not leave this host over this path"
 
 
 # --- what must not move ----------------------------------------------------------------------

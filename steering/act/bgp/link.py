@@ -176,7 +176,7 @@ class Link:
                     return  # it was found dead while we wrote to it
                 said = link.recv(_CHUNK)
                 if not said:
-                    raise ConnectionResetError("the bridge hung up")
+                    raise ConnectionResetError("the helper closed the connection")
                 *lines, self._in = (self._in + said).split(b"\n")
                 if len(self._in) > _LONGEST:
                     raise ConnectionResetError(f"a line of more than {_LONGEST} octets")

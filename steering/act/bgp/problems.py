@@ -48,4 +48,4 @@ def complaints(
     for address, peer in sync.refused(now).items():
         yield f"{address}: the speaker would not take it for neighbour {peer}"
     for address, peer in sync.unmended().items():
-        yield f"{address}: what neighbour {peer} was sent can't be mended"
+        yield f"{address}: can't correct the routes sent to neighbour {peer}"

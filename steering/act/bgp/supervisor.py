@@ -172,13 +172,16 @@ class Supervisor:
         if self.talk.sync.phase is Phase.USELESS:
             # It holds what it was started with, and can be told to withdraw nothing of it.
             version = self.talk.sync.version
-            return f"this is ExaBGP {version}, wanted {KNOWN[:-1]}: the words of others differ"
+            known = KNOWN[:-1]
+            return (
+                f"this is ExaBGP {version}, wanted {known}: other versions have another interface"
+            )
         if self.talk.linked and found != self._fingerprint:
             return "it is configured otherwise than is wanted"
         waited = not self.talk.linked and now - self.talk.apart_since > CONNECTED_WITHIN
         if not waited and not self.talk.sync.silent(now):
             return ""
-        never = "" if self.talk.met else "its helper never came: "
+        never = "" if self.talk.met else "its helper did not connect: "
         return f"{never}it did not answer{self._last_words()}"
 
     def _start(self, now: Instant, routes: Table) -> None:

@@ -52,7 +52,7 @@ _SHORTEST: Final = 10.0
 _RETRY_WITHOUT: Final = 30.0  # the longest back-off while there is no set at all
 _RETRY_WITH: Final = 300.0
 _LONGEST_TEXT: Final = 600
-_BEFORE: Final = "; judged by the keys of before"
+_BEFORE: Final = "; judged by the earlier keys"
 
 
 @dataclass(slots=True)

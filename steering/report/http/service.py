@@ -1,8 +1,7 @@
-"""The agent's side of HTTP: the sockets, the process that serves at them, the answers it wants.
+"""The agent's side of HTTP: the sockets, the process that serves them, and the wanted answers.
 
-Nothing here waits for anything, and nothing that goes wrong here ends the agent: what can't be
-had is a trouble, and tried again. One descriptor stands for all processes to come: it is readable
-when there is something to deal with.
+Nothing here blocks, and no error here ends the agent: it becomes a `trouble`, and is tried again.
+One descriptor, the same for all later processes, is readable when there is something to handle.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from steering.report.http.listeners import LocalListener, PortListener
 from steering.system.unreadable import HERE, Unread, Where
 
 _BACK_OFF: Final[tuple[Seconds, Seconds]] = (0.25, 10.0)
-_STEADY: Final[Seconds] = 30.0  # one that lived so long is started again at once
-_DEAF: Final[Seconds] = 10.0  # one that takes no letter for so long is ended
-_COPIES: Final = 4  # renderings at once: one in each lane, and those of a process that ended
+_STEADY: Final[Seconds] = 30.0  # a process that ran so long is started again at once
+_SILENT: Final[Seconds] = 10.0  # a process that reads no message for so long is killed
+_COPIES: Final = 4  # renderings at once: one in each lane, and those for an earlier process
 
 
 class Service:
@@ -44,37 +43,37 @@ class Service:
         Files in `state` may be on a disk that hangs (`fork`).
         """
         self._answer = answer
-        self._state = state.parent.resolve() / state.name  # itself it may not answer
-        self._aside: threading.Thread | None = None
-        """Renders where no copy can come to its end."""
+        self._state = state.parent.resolve() / state.name  # the directory itself may hang
+        self._thread: threading.Thread | None = None
+        """Renders while no copy can end."""
         self._port, self._local = PortListener(), LocalListener(runtime)
         self._turned = Turned(number=0, at=None, ready=False)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._because = ""
-        """Why there is no process now; empty if there is one."""
+        """Why there is no process; empty: there is one."""
         self._started: Instant = float("-inf")
         self._due: Instant = float("-inf")
         self._pause = _BACK_OFF[0]
-        self._deaf_since: Instant | None = None
-        self._untold: set[str] = set()
-        """Doors of which the process has to be told."""
+        self._silent_since: Instant | None = None
+        self._unsent: set[str] = set()
+        """Names of sockets that the process has to get."""
         self._copies: list[Copy] = []
         self._poll = select.epoll()
 
     @property
     def trouble(self) -> str:
-        """What is wrong; empty if nothing is."""
+        """What is wrong; empty: nothing."""
         return "; ".join(filter(None, (self._because, self._port.trouble, self._local.trouble)))
 
     @property
     def port(self) -> int | None:
-        """The number of the TCP port; None: there is none now."""
+        """The TCP port; None: it is not open."""
         return self._port.socket.getsockname()[1] if self._port.socket else None
 
     @property
     def pid(self) -> int | None:
-        """Process id of the one that serves."""
+        """The id of the process that serves."""
         return self._process.pid if self._process else None
 
     def fileno(self) -> int:
@@ -82,28 +81,28 @@ class Service:
         return self._poll.fileno()
 
     def tend(self, at: Listen, now: Instant) -> None:
-        """Have all that is needed, as far as it can be had. To be called each second or so."""
+        """Open or start what is missing. To be called about once a second."""
         if self._port.tend(at, now):
-            self._untold.add(TCP)
+            self._unsent.add(TCP)
         if self._local.tend(now):
-            self._untold.add(UNIX)
+            self._unsent.add(UNIX)
         self._reap(now)
-        if self._deaf_since is not None and now - self._deaf_since > _DEAF:
-            self._ended(now, f"read no message for {_DEAF:g} s")
+        if self._silent_since is not None and now - self._silent_since > _SILENT:
+            self._ended(now, f"read no message for {_SILENT:g} s")
         if self._process is None and now >= self._due:
             self._start(now)
         self._tell_doors()
 
     def turned(self, now: Instant, *, ready: bool) -> None:
-        """A turn was done: answers from now on show what is so after it."""
+        """After a turn: later answers show its state."""
         self._turned = Turned(number=self._turned.number + 1, at=now, ready=ready)
         if self._post(self._turned):
-            self._deaf_since = None
-        elif self._deaf_since is None and self._control is not None:
-            self._deaf_since = now
+            self._silent_since = None
+        elif self._silent_since is None and self._control is not None:
+            self._silent_since = now
 
     def pump(self, now: Instant) -> None:
-        """Deal with what the process has to say. To be called when the descriptor is readable."""
+        """Handle messages of the process. To be called when the descriptor is readable."""
         if self._control is None:
             return
         for _ in range(_COPIES):
@@ -129,7 +128,7 @@ class Service:
                     _dropped(letter.number, letter.example)
 
     def close(self) -> None:
-        """Stop serving, and give port and socket back."""
+        """Stop serving, and close port and socket."""
         self._let_go()
         self._port.close()
         self._local.close()
@@ -149,7 +148,7 @@ class Service:
                 copy, reading = fork(work, now, leave=self._state)
                 self._copies.append(copy)
             elif all(copy.ending for copy in self._copies):
-                reading = self._beside(wanted)
+                reading = self._in_thread(wanted)
         except OSError as error:
             because = str(error.strerror or error)
         if reading is None:
@@ -160,17 +159,17 @@ class Service:
             if reading is not None:
                 os.close(reading)
 
-    def _beside(self, wanted: Wanted) -> int | None:
-        """Render in a thread: slower for the loop than a copy, and only while a disk holds those.
+    def _in_thread(self, wanted: Wanted) -> int | None:
+        """Render in a thread: this slows the loop, so only while a disk blocks the copies.
 
-        None where one is at it. Raises OSError where no pipe or no thread can be had.
+        None if the thread is busy. Raises OSError without a pipe or thread.
         """
-        if self._aside is not None and self._aside.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             return None
         reading, writing = os.pipe2(os.O_CLOEXEC)
 
         def work() -> None:
-            # Whoever reads may be gone by then; and an error of ours costs the answer alone.
+            # The reader may be gone by then; an error here only costs the answer.
             with HERE.reading(Where.HTTP, b""), suppress(OSError):
                 self._write(wanted, writing)
 
@@ -181,7 +180,7 @@ class Service:
             os.close(reading)
             os.close(writing)
             raise OSError(errno.EAGAIN, str(error)) from error
-        self._aside = thread
+        self._thread = thread
         return reading
 
     def _write(self, wanted: Wanted, writing: int) -> None:
@@ -210,15 +209,15 @@ class Service:
             except OSError as error:
                 self._later(now, f"the process that serves HTTP does not start: {error}")
                 return
-        self._control, self._started, self._because, self._deaf_since = ours, now, "", None
+        self._control, self._started, self._because, self._silent_since = ours, now, "", None
         self._poll.register(ours, select.EPOLLIN)
         self._post(self._turned)
-        self._untold |= {TCP, UNIX}
+        self._unsent |= {TCP, UNIX}
 
     def _tell_doors(self) -> None:
         for name, door in ((TCP, self._port.socket), (UNIX, self._local.socket)):
-            if name in self._untold and self._post(Door(name=name), door):
-                self._untold.discard(name)
+            if name in self._unsent and self._post(Door(name=name), door):
+                self._unsent.discard(name)
 
     def _ended(self, now: Instant, how: str) -> None:
         self._let_go()
@@ -231,18 +230,18 @@ class Service:
         self._pause = min(2 * self._pause, _BACK_OFF[1])
 
     def _let_go(self) -> None:
-        self._deaf_since = None
+        self._silent_since = None
         if self._control is not None:
             self._poll.unregister(self._control)
             self._control.close()
             self._control = None
         if self._process is not None:
-            self._process.kill()  # it keeps nothing that could be left half done
+            self._process.kill()  # it has no state that could be damaged
             self._process.wait()
             self._process = None
 
     def _post(self, letter: ipc.Letter, given: socket.socket | int | None = None) -> bool:
-        """Whether the process has been sent this; it never is waited for."""
+        """Send this to the process without waiting; whether that worked."""
         if self._control is None:
             return False
         descriptor = given.fileno() if isinstance(given, socket.socket) else given
@@ -250,7 +249,7 @@ class Service:
         data = ipc.written(letter)
         try:
             socket.send_fds(self._control, [data], descriptors, socket.MSG_NOSIGNAL)
-        except OSError:  # it has too many already, or is gone, which `pump` will see
+        except OSError:  # its buffer is full, or it is gone, which `pump` will notice
             return False
         return True
 
@@ -258,7 +257,7 @@ class Service:
 def _served(control: socket.socket) -> subprocess.Popen[bytes]:
     """A process that serves. Raises OSError.
 
-    As the reader of dnstap it loads nothing but the standard library and this very code.
+    As the reader of dnstap it loads only the standard library and this code.
     """
     root = str(Path(steering.__file__).resolve().parent.parent)
     number = control.fileno()
@@ -273,5 +272,5 @@ def _served(control: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def _dropped(times: int, error: str) -> None:
-    """Requests that met an error, which cost the one who asked his answer alone."""
+    """Count requests that caused an error: only their answers are lost."""
     HERE.add(Unread(where=Where.HTTP, times=times, error=error, size=0, octets=""))
