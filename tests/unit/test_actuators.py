@@ -116,7 +116,7 @@ Make = Callable[[Seconds], Actuators]
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Make:
     monkeypatch.setattr(handling, "KernelActuator", Kernel)
     monkeypatch.setattr(handling, "leftovers", lambda *_, **_named: ())
-    monkeypatch.setattr(handling, "rivals", lambda *_: ())
+    monkeypatch.setattr(handling, "other_guards", lambda *_: ())
     monkeypatch.setattr(
         lease_renewal.LeaseRenewal, "_run", lambda _renewal: None
     )  # its clock is another
@@ -360,7 +360,7 @@ def test_every_guard_that_covers_the_same_is_ended_once_ours_is_there(
 ) -> None:
     others = [OtherGuard(pid=pid, runtime=Path(f"/run/{pid}"), lease=None) for pid in (71, 72, 73)]
     ended: list[OtherGuard] = []
-    monkeypatch.setattr(handling, "rivals", lambda *_: tuple(others))
+    monkeypatch.setattr(handling, "other_guards", lambda *_: tuple(others))
     monkeypatch.setattr(handling, "end", ended.append)
     actuators = make(60.0)
     actuators.adopt()
