@@ -183,10 +183,10 @@ class Agent:
             acknowledged=self.acknowledged,
             ready=bool((state.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
-            hearing=components.dnstap.hearing() if components.dnstap is not None else None,
+            dnstap=components.dnstap.hearing() if components.dnstap is not None else None,
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
-            speaking=self._speaking(),
+            bgp=self._speaking(),
             put_back=dict(components.actuators.external_changes.counts)
             if components.actuators is not None
             else {},

@@ -26,8 +26,8 @@ def summary(components: Components) -> str:
 
 def stopped(components: Components, shown: Snapshot | None) -> str:
     """What it leaves behind, by what was shown last, and how that ends."""
-    told = shown.speaking.announced if shown and shown.speaking else {}
-    left = len({**(shown.installed if shown else {}), **told})
+    announced = shown.bgp.announced if shown and shown.bgp else {}
+    left = len({**(shown.installed if shown else {}), **announced})
     if not (components.actuators and left):
         return "nothing is steered"
     return (

@@ -28,10 +28,10 @@ from steering.layout import FAMILIES, Layout
 from steering.model import Health, Instant, Seconds
 
 Mask = NDArray[np.bool_]
-Crowd = tuple[int, ...]
+Operators = tuple[int, ...]
 """Numbers of operators."""
 
-CROWD = 3
+SEVERAL = 3
 """So many operators bad at once are a common cause."""
 FEW = 2
 """So many are enough if they are more than half of all."""
@@ -59,8 +59,8 @@ def bad_now(layout: Layout, ledger: Ledger, now: Instant) -> Mask:
 
 
 def common_causes(
-    layout: Layout, ledger: Ledger, now: Instant, was: tuple[Crowd, ...] = ((), ())
-) -> tuple[Crowd, ...]:
+    layout: Layout, ledger: Ledger, now: Instant, was: tuple[Operators, ...] = ((), ())
+) -> tuple[Operators, ...]:
     """For each family the operators that failed on the local path within a minute, if too many.
 
     `was`: those of the turn before. An operator among them that is still bad stays one of them.
@@ -68,10 +68,12 @@ def common_causes(
     bad = bad_now(layout, ledger, now) & layout.sample
     if layout.operators < FEW or not bad.any():
         return ((), ())
-    return tuple(_crowd(layout, ledger, bad, family, was[family]) for family in FAMILIES)
+    return tuple(_failed_at_once(layout, ledger, bad, family, was[family]) for family in FAMILIES)
 
 
-def _crowd(layout: Layout, ledger: Ledger, bad: Mask, family: int, was: Crowd) -> Crowd:
+def _failed_at_once(
+    layout: Layout, ledger: Ledger, bad: Mask, family: int, was: Operators
+) -> Operators:
     mine = layout.sample & (layout.family_of == family)
     count = np.bincount(layout.operator_of[mine], minlength=layout.operators)
     failing = np.bincount(layout.operator_of[mine & bad], minlength=layout.operators)
@@ -84,23 +86,25 @@ def _crowd(layout: Layout, ledger: Ledger, bad: Mask, family: int, was: Crowd) -
         for o in operators
         if (known & (layout.operator_of == o)).any()
     }
-    together = max(
+    at_once = max(
         (tuple(o for o in starts if s <= starts[o] <= s + AT_ONCE) for s in starts.values()),
         key=len,
         default=(),
     )
-    together = tuple(o for o in operators if o in together or o in was)
-    most = len(together) >= FEW and len(together) * 2 > int((count > 0).sum())
-    return together if most or len(together) >= CROWD else ()
+    at_once = tuple(o for o in operators if o in at_once or o in was)
+    most = len(at_once) >= FEW and len(at_once) * 2 > int((count > 0).sum())
+    return at_once if most or len(at_once) >= SEVERAL else ()
 
 
-def doubted(layout: Layout, gathered: tuple[Crowd, ...]) -> Mask:
+def affected(layout: Layout, causes: tuple[Operators, ...]) -> Mask:
     """(A,) addresses of the families with a common cause."""
-    found = np.array([bool(operators) for operators in gathered])
+    found = np.array([bool(operators) for operators in causes])
     return np.asarray(found[layout.family_of])
 
 
-def unheard(layout: Layout, ledger: Ledger, own: Mask, now: Instant, begun: Instant) -> Mask:
+def others_unprobed(
+    layout: Layout, ledger: Ledger, own: Mask, now: Instant, begun: Instant
+) -> Mask:
     """(A,) breaches so recent that the other operators were not yet probed since.
 
     Args:
@@ -114,9 +118,9 @@ def unheard(layout: Layout, ledger: Ledger, own: Mask, now: Instant, begun: Inst
     if layout.operators < FEW or not own.any():
         return np.zeros_like(own)
     if now - begun < layout.fresh:
-        heard = np.zeros(layout.operators, dtype=np.bool_)
-        heard[layout.operator_of[~np.isnan(ledger.seen[:, 0])]] = True
-        if not heard.all():
+        probed = np.zeros(layout.operators, dtype=np.bool_)
+        probed[layout.operator_of[~np.isnan(ledger.seen[:, 0])]] = True
+        if not probed.all():
             return own
     pause = min(LONGEST, (CURIOUS_ROUNDS + 2) * layout.fast_interval)
     news = np.fmax(ledger.confirmed_at, ledger.shown_since)

@@ -128,7 +128,7 @@ def steps(before: State, after: State) -> tuple[Step, ...]:
     )
 
 
-def tell(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Event, ...]:
+def events_of(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Event, ...]:
     """`steered` and `released` for each step, `held` where a rule holds back a move; before them
     `switched_off` or `switched_on`.
     """

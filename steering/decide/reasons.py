@@ -108,14 +108,14 @@ def own_fault(state: State, situation: Situation, a: int) -> str:
     """The evidence that the cause is this host; empty if there is none."""
     layout = state.layout
     family = int(layout.family_of[a])
-    if crowd := situation.common_causes[family]:
+    if operators := situation.common_causes[family]:
         names = []
-        for operator in crowd:
+        for operator in operators:
             policy = layout.policy(int(np.argmax(layout.operator_of == operator)))
             names.append(policy.operator.name if policy.operator else policy.upstream)
-        heard = layout.sample & (layout.family_of == family)
+        probed = layout.sample & (layout.family_of == family)
         return (
-            f"{len(names)} of {len(np.unique(layout.operator_of[heard]))} unrelated operators "
+            f"{len(names)} of {len(np.unique(layout.operator_of[probed]))} unrelated operators "
             f"failed here within {duration(AT_ONCE)} ({', '.join(names)}): the common cause is "
             "most likely this host or its uplink"
         )
@@ -190,9 +190,9 @@ def loads(situation: Situation) -> str:
     )
 
 
-def _shown(heard: float, estimate: float) -> str:
+def _shown(by_dnstap: float, estimate: float) -> str:
     """The load by dnstap, where it differs from the estimate of the policies."""
-    return "" if heard == estimate else f" ({heard:.0f} by dnstap)"
+    return "" if by_dnstap == estimate else f" ({by_dnstap:.0f} by dnstap)"
 
 
 def unproven(state: State, a: int) -> str:

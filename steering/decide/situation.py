@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steering.decide import damping, groups
 from steering.decide.budget import Allotment, Room, allot, room
-from steering.decide.common_cause import HASTY, Crowd, common_causes, doubted, unheard
+from steering.decide.common_cause import HASTY, Operators, affected, common_causes, others_unprobed
 from steering.decide.override_state import NONE
 from steering.decide.ranking import SURE, best, costs, failing, failing_steps, lasting
 from steering.decide.state import State
@@ -49,7 +49,7 @@ class Situation:
     self_doubt: Mask
     marked: Mask
     """Fails over the local path with our mark, and not without it: a move would not help."""
-    common_causes: tuple[Crowd, ...]
+    common_causes: tuple[Operators, ...]
     """By family, the operators that failed at once, if the cause is most likely this host."""
     hasty: Mask
     """Left the local path just before that was found."""
@@ -131,7 +131,11 @@ def look(state: State) -> Situation:
     outdated = (now - ledger.answered[:, 0] < layout.fresh) & ledger.late[:, 0]
     present = fresh | ((local == Health.STALE) & outdated)
     by_mark = marked(ledger, layout, now) & home
-    ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, state.begun))) & ~by_mark
+    ripe = (
+        own
+        & ~(home & (~present | others_unprobed(layout, ledger, own, now, state.begun)))
+        & ~by_mark
+    )
     seen = ripe & ~_adopted_only(state)
     opened = groups.open_groups(state.open_groups, layout.group_of, seen)
     along = groups.reach(opened, layout.group_of, layout.family_of, seen)
@@ -153,9 +157,9 @@ def look(state: State) -> Situation:
     open_ways = ways & ~state.override_state.banned
     ordered, ordered_to = _ordered(state)
     was = state.situation.common_causes if state.situation is not None else ((), ())
-    gathered = common_causes(layout, ledger, now, was)
-    raised = doubted(layout, gathered) & ~doubted(layout, was)
-    self_doubt = doubted(layout, gathered) | (mute & others_asked(ledger, layout))
+    causes = common_causes(layout, ledger, now, was)
+    raised = affected(layout, causes) & ~affected(layout, was)
+    self_doubt = affected(layout, causes) | (mute & others_asked(ledger, layout))
     dated = _dated(state)
     clock_doubt = bool(dated.any())
 
@@ -195,7 +199,7 @@ def look(state: State) -> Situation:
         dated=dated,
         self_doubt=self_doubt,
         marked=by_mark,
-        common_causes=gathered,
+        common_causes=causes,
         hasty=raised & (plan > 0) & (now - state.left_at <= HASTY),
         ordered=ordered,
         ordered_to=ordered_to,
@@ -254,9 +258,9 @@ def _on_trial(state: State) -> Mask:
     return rows
 
 
-def _all_bad(state: State, ill: Mask) -> Mask:
-    """Addresses of these that are bad on every path that could be used."""
-    everywhere, rows = np.zeros_like(ill), np.flatnonzero(ill)
+def _all_bad(state: State, of: Mask) -> Mask:
+    """(A,) those in `of` that are bad on every path that could be used."""
+    everywhere, rows = np.zeros_like(of), np.flatnonzero(of)
     if rows.size:
         usable, bad = state.layout.order[rows] >= 0, state.ledger.health[rows] >= Health.SUSPECT
         everywhere[rows] = (bad | ~usable)[:, 1:].all(axis=1) & usable.any(axis=1)

@@ -30,7 +30,7 @@ from steering.model import LOCAL, Action, Event, Facts, Health, Heard, Verdict
 _FIRST_BACK = "first address back on the local path"
 
 
-def prove(state: State, facts: Facts) -> tuple[State, tuple[Event, ...]]:
+def verify(state: State, facts: Facts) -> tuple[State, tuple[Event, ...]]:
     """The state after this turn's live answers."""
     if not state.verifications:
         return state, ()

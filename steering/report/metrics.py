@@ -136,10 +136,10 @@ class _States(Collector):
         yield from _copies(snapshot)
         yield from _plan(snapshot)
         yield from _overrides(snapshot)
-        if snapshot.speaking is not None:
-            yield from _bgp(snapshot.speaking)
-        if snapshot.hearing is not None:
-            yield from _dnstap(snapshot.hearing)
+        if snapshot.bgp is not None:
+            yield from _bgp(snapshot.bgp)
+        if snapshot.dnstap is not None:
+            yield from _dnstap(snapshot.dnstap)
         yield _strays(snapshot)
         yield _put_back(snapshot)
         yield CounterMetricFamily(
@@ -189,7 +189,7 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
     for source, counts in (("probe", ledger.counts), ("dnstap", ledger.traffic.counts)):
         shown = counts > 0
         if len(layout.targets) <= FROM_ZERO:
-            paths = len(layout.paths) if source == "probe" else 1 if snapshot.hearing else 0
+            paths = len(layout.paths) if source == "probe" else 1 if snapshot.dnstap else 0
             shown[:, :, :paths] = True  # the local path comes first: traffic takes it as a rule
         for i, a, p in np.argwhere(shown).tolist():
             target = layout.targets[a]
@@ -240,8 +240,8 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
     shares = np.round(state.ledger.share(state.now), _OF_SHARES).tolist()
     states = [one.word for one in Health]
     healths = state.ledger.health.tolist()
-    for target, share, believed in zip(state.layout.targets, shares, healths, strict=True):
-        for path, part, code in zip(state.layout.paths, share, believed, strict=True):
+    for target, share, present in zip(state.layout.targets, shares, healths, strict=True):
+        for path, part, code in zip(state.layout.paths, share, present, strict=True):
             subject = [target.upstream, target.address, path]
             if math.isfinite(part):
                 ratio.add_metric(subject, part)
@@ -276,33 +276,33 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
     yield left
 
 
-def _dnstap(hearing: TrafficStatus) -> Iterator[Metric]:
+def _dnstap(traffic: TrafficStatus) -> Iterator[Metric]:
     frames = CounterMetricFamily(
         "steering_dnstap_frames", "Frames read, by what became of them.", labels=["result"]
     )
-    for result, number in {**dict.fromkeys(map(str, Frames), 0), **hearing.frames}.items():
+    for result, number in {**dict.fromkeys(map(str, Frames), 0), **traffic.frames}.items():
         frames.add_metric([result], number)
     yield frames
     yield CounterMetricFamily(
         "steering_dnstap_lost",
         "Frames dropped unread by the reader; those that a resolver drops itself are not counted.",
-        value=hearing.lost,
+        value=traffic.lost,
     )
     yield CounterMetricFamily(
-        "steering_dnstap_verified", "Messages verified with keys.", value=hearing.looked
+        "steering_dnstap_verified", "Messages verified with keys.", value=traffic.looked
     )
     yield CounterMetricFamily(
         "steering_dnstap_passed_over",
         "Messages of the sample for which there was no time.",
-        value=hearing.passed_over,
+        value=traffic.passed_over,
     )
     for name, text, value in (
-        ("writers", "Connections of resolvers.", hearing.writers),
-        ("frames_per_second", "Frames per second, in about the last 0.2 s.", hearing.rate),
+        ("writers", "Connections of resolvers.", traffic.writers),
+        ("frames_per_second", "Frames per second, in about the last 0.2 s.", traffic.rate),
         (
             "longest_gap_seconds",
             "Longest time between two recent reads: above 0.2 s resolvers drop frames.",
-            hearing.longest_gap,
+            traffic.longest_gap,
         ),
     ):
         yield GaugeMetricFamily(f"steering_dnstap_{name}", text, value=value)
@@ -321,7 +321,7 @@ def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
     yield active
 
 
-def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
+def _bgp(status: BgpStatus) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "steering_bgp_session_up", "1 while the session is established.", labels=["neighbor"]
     )
@@ -330,19 +330,19 @@ def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
         "Routes sent in the established session; not whether the neighbour accepted them.",
         labels=["neighbor"],
     )
-    for neighbor, line in speaking.sessions.items():
+    for neighbor, line in status.sessions.items():
         up.add_metric([neighbor], line.up)
         routes.add_metric([neighbor], line.routes)
     yield up
     yield routes
     yield GaugeMetricFamily(
-        "steering_bgp_wanted", "Routes that every neighbour should have.", value=speaking.wanted
+        "steering_bgp_wanted", "Routes that every neighbour should have.", value=status.wanted
     )
     yield CounterMetricFamily(
-        "steering_bgp_updates", "UPDATEs that the speaker reported as sent.", value=speaking.updates
+        "steering_bgp_updates", "UPDATEs that the speaker reported as sent.", value=status.updates
     )
     yield CounterMetricFamily(
-        "steering_bgp_speaker_starts", "Speakers started by this agent.", value=speaking.starts
+        "steering_bgp_speaker_starts", "Speakers started by this agent.", value=status.starts
     )
 
 
@@ -395,8 +395,8 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
             planned.add_metric([*subject, state.layout.paths[state.plan[a]]], 1)
         if target.address in snapshot.installed:
             installed.add_metric(["kernel", *subject, snapshot.installed[target.address]], 1)
-        if snapshot.speaking is not None and target.address in snapshot.speaking.announced:
-            site = snapshot.speaking.announced[target.address]
+        if snapshot.bgp is not None and target.address in snapshot.bgp.announced:
+            site = snapshot.bgp.announced[target.address]
             installed.add_metric(["bgp", *subject, site], 1)
     yield desired
     yield would

@@ -50,11 +50,11 @@ class Snapshot:
     """Time of the last turn."""
     acknowledged: Acknowledged = field(default_factory=Acknowledged)
     """Which of the alarms are acknowledged."""
-    hearing: TrafficStatus | None = None
+    dnstap: TrafficStatus | None = None
     """None: no dnstap is configured."""
     events_lost: int = 0
     """Lines of events that could not be written."""
-    speaking: BgpStatus | None = None
+    bgp: BgpStatus | None = None
     """None: BGP is not used."""
     strays: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(path, reason) -> packets to probes' sockets that were ignored."""

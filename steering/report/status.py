@@ -251,7 +251,7 @@ def _planned(state: State, a: int) -> Json:
 
 def _installed(snapshot: Snapshot, address: str) -> Json:
     """The installed site, by each actuator."""
-    by_bgp = snapshot.speaking.announced.get(address) if snapshot.speaking else None
+    by_bgp = snapshot.bgp.announced.get(address) if snapshot.bgp else None
     return {"kernel": snapshot.installed.get(address), "bgp": by_bgp}
 
 

@@ -201,9 +201,9 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
             ),
         ]
         lines += wrapped("      " + "; ".join(detail), columns, " " * 8)
-        if (heard := numbers.get("heard")) is not None:
-            said = ", ".join(f"{n} {word}" for word, n in heard["outcomes"].items())
-            lines += wrapped(f"      answers to the resolvers: {said}", columns, " " * 8)
+        if (traffic := numbers.get("heard")) is not None:
+            answers = ", ".join(f"{n} {word}" for word, n in traffic["outcomes"].items())
+            lines += wrapped(f"      answers to the resolvers: {answers}", columns, " " * 8)
     lines.append("   (=> decides, + would apply if no rule before it did)")
     return "\n".join(lines)
 

@@ -223,12 +223,12 @@ def path_by(said: Said, path: str) -> str:
 
 def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[str]:
     """Warnings about paths that are not healthy and will be used anyway."""
-    doubtful: Counter[tuple[str, str]] = Counter()
+    bad_paths: Counter[tuple[str, str]] = Counter()
     for change in changes:
         there, by = now.get(change.target.address), change.then.by
         if there and by and by.action in (Action.STEER, Action.LOCAL) and not change.then.no_way:
             path = by.to or LOCAL
-            doubtful[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
-    for (path, health), n in doubtful.items():
+            bad_paths[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
+    for (path, health), n in bad_paths.items():
         if health != "healthy":
             yield f"CAUTION: {path} is {health} for {n} of them, and will be used anyway"
