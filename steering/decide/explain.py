@@ -180,10 +180,10 @@ def _healthy_otherwise(state: State, situation: Situation, a: int) -> str:
         return "good answers over the local path"
     recover, hold = layout.policy(a).recover, ledger.holds.get(a, Hold())
     left = max(0.0, hold.until(recover.hold, recover.max_hold) - state.now)
-    return (
-        f"{bucket.points} more clean answers over the local path, and the end of the hold in "
-        f"{duration(left)} (breach number {hold.breaches})"
-    )
+    clean, breach = f"{bucket.points} more clean answers over the local path", hold.breaches
+    if not left:
+        return f"{clean} (the hold of breach number {breach} is over)"
+    return f"{clean}, and the end of the hold in {duration(left)} (breach number {breach})"
 
 
 def _everywhere_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001
@@ -241,9 +241,15 @@ def _budget(state: State, situation: Situation, a: int) -> str:
         f"{int((situation.plan > 0).sum())} steered (at_once: {at_once}); "
         f"{int((upstream & (situation.plan > 0)).sum())} of its upstream steered "
         f"(at_most: {situation.at_most[a]}); "
-        f"{rate(room.demand[a])} to this address by its policy, {rate(room.heard[a])} by dnstap"
-        f" where it shows them; {loads(situation)}"
+        f"to this address {_rates(room.demand[a], room.heard[a])}; {loads(situation)}"
     )
+
+
+def _rates(by_policy: float, by_dnstap: float) -> str:
+    """The load of an address; `by_dnstap` is the same where dnstap shows none."""
+    if by_policy == by_dnstap or np.isnan(by_dnstap):
+        return rate(by_policy)
+    return f"{rate(by_policy)} by its policy, {rate(by_dnstap)} by dnstap"
 
 
 def _budget_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001

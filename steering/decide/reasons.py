@@ -98,9 +98,12 @@ def _defied(state: State, situation: Situation, a: int) -> str:
 def clock(state: State, situation: Situation) -> str:
     """The upstreams whose signatures are expired or not yet valid on every path."""
     names = [state.layout.policies[u].upstream for u in np.flatnonzero(situation.dated).tolist()]
+    every = f"{counted(len(state.layout.policies), 'upstream')} in all"
+    if not names:
+        return f"at most half of the upstreams have such signatures ({every})"
     return (
-        f"most answers of {', '.join(names) or 'no upstream'} have signatures that are expired or "
-        f"not yet valid on every path ({counted(len(state.layout.policies), 'upstream')} in all)"
+        f"most answers of {', '.join(names)} have signatures that are expired or not yet valid on "
+        f"every path ({every})"
     )
 
 

@@ -259,7 +259,7 @@ def test_without_dnstap_or_estimate_capacity_is_not_known_and_that_is_said(tmp_p
     told = explain(sim.state, sim.addresses()[0])
     assert told is not None
     (budget,) = [c for c in told.rules if c.rule.name == "budget"]
-    assert "unknown queries/s to this address by its policy" in budget.numbers
+    assert "to this address unknown queries/s;" in budget.numbers
     assert "steer.queries_per_second" in budget.otherwise
 
 
