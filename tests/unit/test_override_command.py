@@ -535,7 +535,7 @@ def test_of_two_who_add_the_same_name_at_once_one_is_told(host: Host) -> None:
 def test_who_waits_for_another_is_told_in_the_end(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("steering.cli.override.directory._PATIENCE", 0.05)
+    monkeypatch.setattr("steering.cli.override.directory._WAITS", 0.05)
     with OverrideDirectory(host.policies).alone():
         assert host.type(*STEER, *WHY, "--yes") == 1
     assert "another command has been writing" in host.err

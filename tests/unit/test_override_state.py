@@ -161,7 +161,7 @@ def test_whoever_has_the_word_instead_is_the_last_that_takes_it(
     every = data.draw(overrides(layout))
     override_state = read(OverrideState.blank(layout), layout, every, WALL)
     reach = Effects.of(replace(files, overrides=every), WALL)
-    for index, standing in enumerate(reach.standings):
+    for index, standing in enumerate(reach.each):
         assert dict(standing.shadowed) == _shadowed(override_state, reach, standing, index)
 
 
@@ -171,7 +171,7 @@ def _shadowed(
     found = {}
     for row in override_state.covers[index] if override_state.states[index].active else ():
         address = override_state.targets[row].address
-        if standing.override not in reach.said[address].speakers:
+        if standing.override not in reach.orders[address].overrides:
             found[address] = next(
                 later.name
                 for i, later in reversed([*enumerate(override_state.overrides)])

@@ -174,19 +174,19 @@ def _list(options: argparse.Namespace) -> None:
     wall = time.time()
     setup = load(options.config)
     files = setup.override_files
-    standings = Effects.of(setup, wall).standings
+    effects = Effects.of(setup, wall).each
     if options.name is not None:
-        standings = tuple(s for s in standings if s.override.name == options.name)
-        if not standings:
+        effects = tuple(e for e in effects if e.override.name == options.name)
+        if not effects:
             raise _unknown(options.name, files)
     if options.names:
-        print("\n".join(s.override.name for s in standings))
+        print("\n".join(e.override.name for e in effects))
     elif options.json:
-        print(json.dumps([show.as_json(s, files[s.override.name], wall) for s in standings]))
+        print(json.dumps([show.as_json(e, files[e.override.name], wall) for e in effects]))
     elif options.name is not None:
-        print(show.details(standings[0], files[options.name], wall, width()))
+        print(show.details(effects[0], files[options.name], wall, width()))
     else:
-        print(show.listing(standings, files, wall, width()) if standings else "no overrides")
+        print(show.listing(effects, files, wall, width()) if effects else "no overrides")
         try:
             status = fetch(setup.config, "/api/v1/status")
             _say(show.in_use(setup.overrides, status))
@@ -237,8 +237,8 @@ def _show_new(
             WRONG_INPUT, f"--until: {ends(override.until, wall)}: it would do nothing"
         )
     remarks = [r.message for r in after.remarks if r.file == after.override_files[name]]
-    (standing,) = (s for s in Effects.of(after, wall).standings if s.override.name == name)
-    if standing.state is OverrideStatus.UNMATCHED and not may_match_nothing:
+    (effect,) = (e for e in Effects.of(after, wall).each if e.override.name == name)
+    if effect.state is OverrideStatus.UNMATCHED and not may_match_nothing:
         raise NotDoneError(
             WRONG_INPUT,
             f"{remarks[0]}; nothing was changed"
@@ -248,8 +248,8 @@ def _show_new(
     _show(before, after, wall, override)
     for remark in remarks:
         _say(f"CAUTION: {remark}")
-    if standing.shadowed:
-        _say(f"CAUTION: {show.standing_text(standing)}, whose file is later in order")
+    if effect.shadowed:
+        _say(f"CAUTION: {show.status_of(effect)}, whose file is later in order")
 
 
 def _called(name: str, setup: Setup) -> Override:
@@ -265,11 +265,11 @@ def _show(before: Setup, after: Setup, wall: WallTime, override: Override) -> No
     except (UnreachableError, NotFoundError) as error:
         what = "the present paths" if override.alarm is None else "the present alarms"
         _say(f"{what} are not known: {error}")
-    reach, was = Effects.of(after, wall), Effects.of(before, wall).said
+    then, was = Effects.of(after, wall), Effects.of(before, wall).orders
     changes = [
-        show.Change(target=target, was=was[target.address], then=reach.said[target.address])
-        for target in reach.targets
-        if reach.said[target.address] != was[target.address]
+        show.Change(target=target, was=was[target.address], then=then.orders[target.address])
+        for target in then.targets
+        if then.orders[target.address] != was[target.address]
     ]
     if override.alarm is not None:
         print(

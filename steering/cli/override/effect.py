@@ -16,18 +16,18 @@ from steering.model import Action, Override, Target, WallTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Orders:
     """What all overrides together order for one address."""
 
     by: Override | None = None
     """The one that decides its path; None: the rules do."""
     avoiding: tuple[Override, ...] = ()
     """Those that exclude a site."""
-    no_way: bool = False
+    no_next_hop: bool = False
     """It can't be obeyed: no next hop of the address's family leads to the site."""
 
     @property
-    def speakers(self) -> tuple[Override, ...]:
+    def overrides(self) -> tuple[Override, ...]:
         """All of them."""
         return (*([self.by] if self.by else []), *self.avoiding)
 
@@ -56,9 +56,9 @@ class Effects:
     """All overrides of one set of files, and their effects."""
 
     targets: tuple[Target, ...]
-    standings: tuple[Effect, ...]
+    each: tuple[Effect, ...]
     """In the order of the files."""
-    said: Mapping[str, Said]
+    orders: Mapping[str, Orders]
     """Address -> what they order for it."""
 
     @classmethod
@@ -66,32 +66,32 @@ class Effects:
         """The effects of the overrides of this setup at this time."""
         layout = Layout.of(setup)
         read = override_state.read(OverrideState.blank(layout), layout, setup.overrides, wall)
-        said, last = _said_of_each(read, layout), _Last.of_each(read)
-        standings = tuple(
+        orders, last = _orders_of_each(read, layout), _Last.of_each(read)
+        each = tuple(
             Effect(
                 override=override,
                 state=read.states[i],
                 covers=tuple(layout.targets[a].address for a in read.covers[i]),
-                shadowed=_shadows(read, override, i, said, last),
+                shadowed=_shadows(read, override, i, orders, last),
             )
             for i, override in enumerate(setup.overrides)
         )
-        return cls(targets=layout.targets, standings=standings, said=said)
+        return cls(targets=layout.targets, each=each, orders=orders)
 
 
-def _said_of_each(read: OverrideState, layout: Layout) -> Mapping[str, Said]:
+def _orders_of_each(read: OverrideState, layout: Layout) -> Mapping[str, Orders]:
     avoiding: dict[int, list[Override]] = {}
     for (row, _), index in sorted(read.banned_by.items()):
         avoiding.setdefault(row, []).append(read.overrides[index])
-    said = {}
+    orders = {}
     for row, target in enumerate(layout.targets):
         by, to = read.of(row), int(read.to[row])
-        said[target.address] = Said(
+        orders[target.address] = Orders(
             by=by,
             avoiding=tuple(avoiding.get(row, ())),
-            no_way=by is not None and by.action is Action.STEER and not layout.hop[row, to],
+            no_next_hop=by is not None and by.action is Action.STEER and not layout.hop[row, to],
         )
-    return said
+    return orders
 
 
 class _Last:
@@ -128,7 +128,7 @@ def _shadows(
     read: OverrideState,
     override: Override,
     index: int,
-    said: Mapping[str, Said],
+    orders: Mapping[str, Orders],
     last: Mapping[int, _Last],
 ) -> Mapping[str, str]:
     """Address -> the later override that decides for it instead."""
@@ -137,5 +137,5 @@ def _shadows(
     return {
         address: read.overrides[last[row].over(override)].name
         for row in read.covers[index]
-        if override not in said[address := read.targets[row].address].speakers
+        if override not in orders[address := read.targets[row].address].overrides
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steering.cli.override.effect import Effect, Said
+from steering.cli.override.effect import Effect, Orders
 from steering.config.override_files import FOLDER
 from steering.decide.acknowledge import QUIET
 from steering.decide.override_state import OverrideStatus
@@ -45,22 +45,22 @@ class Change:
     """One address with another effect of the overrides."""
 
     target: Target
-    was: Said
-    then: Said
+    was: Orders
+    then: Orders
 
 
-def standing_text(standing: Effect) -> str:
+def status_of(effect: Effect) -> str:
     """Its status, and which override shadows it."""
-    if standing.state is OverrideStatus.EXPIRED:
+    if effect.state is OverrideStatus.EXPIRED:
         return "ended"
-    if standing.state is OverrideStatus.ELSEWHERE:
-        return f"for site {standing.override.match.site}"
-    if standing.state is OverrideStatus.UNMATCHED:
+    if effect.state is OverrideStatus.ELSEWHERE:
+        return f"for site {effect.override.match.site}"
+    if effect.state is OverrideStatus.UNMATCHED:
         return "matches nothing"
-    if not standing.shadowed:
+    if not effect.shadowed:
         return "in force"
-    stronger = ", ".join(dict.fromkeys(standing.shadowed.values()))
-    return f"{'partly ' if standing.decides else ''}shadowed by {stronger}"
+    stronger = ", ".join(dict.fromkeys(effect.shadowed.values()))
+    return f"{'partly ' if effect.decides else ''}shadowed by {stronger}"
 
 
 def listing(
@@ -71,17 +71,17 @@ def listing(
 
 
 def _paragraph(
-    standing: Effect, files: Mapping[str, Path], wall: WallTime, columns: int
+    effect: Effect, files: Mapping[str, Path], wall: WallTime, columns: int
 ) -> Iterator[str]:
-    o, number = standing.override, len(standing.covers)
-    which = f"{', '.join(standing.covers) if 0 < number <= 2 else f'{number} addresses'}; "
+    o, number = effect.override, len(effect.covers)
+    which = f"{', '.join(effect.covers) if 0 < number <= 2 else f'{number} addresses'}; "
     if o.alarm is not None and not o.match.narrow:
         which = ""  # it is about the alarm as a whole
     file = files[o.name]
     place = f"{file.parent.name}/{file.name}" if file.parent.name == FOLDER else file.name
     for text in (
         f"{o.name}: {order(o)}, {scope(o)}",
-        f"   {standing_text(standing)}; {which}{_end(o, wall)}",
+        f"   {status_of(effect)}; {which}{_end(o, wall)}",
         f"   by {o.by}: {o.reason}",
         f"   {place}",
     ):
@@ -95,28 +95,28 @@ def _end(override: Override, wall: WallTime) -> str:
     return f"{'ends' if left > 0 else 'ended'} {from_now(left)}"
 
 
-def details(standing: Effect, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
+def details(effect: Effect, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
     """One override with every address that it covers."""
-    lines = wrapped(override_in_full(standing.override, wall), columns)
-    lines += wrapped(f"{standing_text(standing)}; in {file}", columns)
-    for address in standing.covers:
-        stronger = standing.shadowed.get(address)
+    lines = wrapped(override_in_full(effect.override, wall), columns)
+    lines += wrapped(f"{status_of(effect)}; in {file}", columns)
+    for address in effect.covers:
+        stronger = effect.shadowed.get(address)
         lines.append(f"   {address}" + (f" (shadowed by {stronger})" if stronger else ""))
     return "\n".join(lines)
 
 
-def as_json(standing: Effect, file: Path, wall: WallTime) -> dict[str, object]:
+def as_json(effect: Effect, file: Path, wall: WallTime) -> dict[str, object]:
     """The same as data: as in the agent's status, with what only the files have."""
-    override = standing.override
+    override = effect.override
     return {
         **_words(override),
-        "active": standing.state.active,
-        "state": str(standing.state),
-        "covers": list(standing.covers),
-        "decides": list(standing.decides),
+        "active": effect.state.active,
+        "state": str(effect.state),
+        "covers": list(effect.covers),
+        "decides": list(effect.decides),
         "left_s": None if override.until is None else round(max(0.0, override.until - wall)),
         "file": str(file),
-        "shadowed_by": list(dict.fromkeys(standing.shadowed.values())),
+        "shadowed_by": list(dict.fromkeys(effect.shadowed.values())),
     }
 
 
@@ -160,7 +160,7 @@ def preview(
                 change.target.nameserver,
                 path,
                 path_by(change.then, path),
-                ", ".join(f"{o.name} ({order(o)})" for o in change.was.speakers) or "none",
+                ", ".join(f"{o.name} ({order(o)})" for o in change.was.overrides) or "none",
             )
         )
     if changes:
@@ -207,14 +207,18 @@ def _found(name: str | None, alarms: Sequence[Answer]) -> Answer | None:
     return None
 
 
-def path_by(said: Said, path: str) -> str:
+def path_by(orders: Orders, path: str) -> str:
     """The path of an address by its overrides; `path`: its present one."""
-    without = "".join(f", never {o.to}" for o in said.avoiding)
-    if said.by is None:
+    without = "".join(f", never {o.to}" for o in orders.avoiding)
+    if orders.by is None:
         return MEASURED + without
-    match said.by.action:
+    match orders.by.action:
         case Action.STEER:
-            return f"{MEASURED}, no next hop to {said.by.to}" if said.no_way else str(said.by.to)
+            return (
+                f"{MEASURED}, no next hop to {orders.by.to}"
+                if orders.no_next_hop
+                else str(orders.by.to)
+            )
         case Action.FREEZE:
             return "as now" if path == UNSEEN else path
         case Action.LOCAL | Action.AVOID | Action.ACKNOWLEDGE:
@@ -226,7 +230,12 @@ def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[
     bad_paths: Counter[tuple[str, str]] = Counter()
     for change in changes:
         there, by = now.get(change.target.address), change.then.by
-        if there and by and by.action in (Action.STEER, Action.LOCAL) and not change.then.no_way:
+        if (
+            there
+            and by
+            and by.action in (Action.STEER, Action.LOCAL)
+            and not change.then.no_next_hop
+        ):
             path = by.to or LOCAL
             bad_paths[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
     for (path, health), n in bad_paths.items():
