@@ -85,7 +85,7 @@ def _blank() -> Snapshot:
         alarms={},
         ready=False,
         turned_at=now,
-        hearing=TrafficStatus(
+        dnstap=TrafficStatus(
             frames={"ok": 0},
             lost=0,
             writers=0,
@@ -94,7 +94,7 @@ def _blank() -> Snapshot:
             looked=0,
             passed_over=0,
         ),
-        speaking=BgpStatus(
+        bgp=BgpStatus(
             sessions={"192.0.2.1": SessionStatus(up=False, because="", routes=0, lacking=())},
             wanted=0,
             announced={},

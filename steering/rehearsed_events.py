@@ -1,7 +1,7 @@
-"""Event names for decisions that are not carried out: what the agent would do.
+"""The names of events of decisions that are not carried out: `would_steer` for `steered`.
 
-An agent in `mode: observe` or `mode: rehearse` decides as one that acts. Its events have other
-names, so that none of them is taken for a change of traffic.
+An agent in `mode: observe` or `mode: rehearse` decides as one that acts. The names make clear that
+its events are no changes of traffic.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ WOULD: Final[Mapping[str, str]] = {
     "undone": "would_undo",
     "relapsed": "would_relapse",
 }
-"""The event of a decision -> the event of the same decision when it is not carried out."""
+"""The event of a decision -> the event of the same decision, not carried out."""
 _DECISIONS: Final = {would: event for event, would in WOULD.items()}
 
 
 def event_name(event: str, *, acts: bool) -> str:
-    """The name of an event of an agent that acts, or does not."""
+    """The name of this event in an agent that acts, or does not."""
     return event if acts else WOULD.get(event, event)
 
 
 def decision(event: str) -> str:
-    """The name that an event has when it is carried out."""
+    """The name of this event where the decision is carried out."""
     return _DECISIONS.get(event, event)

@@ -180,10 +180,10 @@ class Agent:
             acknowledged=self.acknowledged,
             ready=bool((state.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
             turned_at=now,
-            hearing=components.dnstap.status() if components.dnstap is not None else None,
+            dnstap=components.dnstap.status() if components.dnstap is not None else None,
             events_lost=self.log.lost,
             journal_lost=journal.lost if journal is not None else 0,
-            speaking=self._bgp_status(),
+            bgp=self._bgp_status(),
             put_back=dict(components.actuators.external_changes.counts)
             if components.actuators is not None
             else {},

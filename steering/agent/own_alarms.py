@@ -5,7 +5,6 @@ Alarms about upstreams are made in `decide.alarms`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 
 from steering.act.off_switch import OffSwitch
@@ -14,9 +13,9 @@ from steering.agent.components import Components
 from steering.decide.alarms import settle
 from steering.decide.remedies import KEYS
 from steering.decide.state import Alarm
+from steering.format import counted, duration, timestamp, whole_second
 from steering.model import Event, Family, Instant, WallTime
 from steering.observe.dnssec.key_store import KeyStore
-from steering.report.log import timestamp
 from steering.report.snapshot import Snapshot
 
 _MOST = 3
@@ -54,8 +53,7 @@ def keys_problem(keys: KeyStore) -> str:
     """Which zones' keys have a problem, since when, and what to do about it."""
     wrong = keys.wrong()
     texts = [
-        f"{one.zone}: {one.because.removesuffix('.')}, since "
-        + time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(one.since))
+        f"{one.zone}: {one.because.removesuffix('.')}, since " + whole_second(one.since)
         for one in wrong[:_MOST_ZONES]
     ]
     if more := len(wrong) - len(texts):
@@ -110,13 +108,13 @@ def summary(components: Components) -> str:
 
 def stopped(components: Components, last: Snapshot | None) -> str:
     """Which detours the agent leaves installed, by its last snapshot, and when they end."""
-    announced = last.speaking.announced if last and last.speaking else {}
+    announced = last.bgp.announced if last and last.bgp else {}
     left = len({**(last.installed if last else {}), **announced})
     if not (components.actuators and left):
         return "nothing is steered"
     return (
-        f"{left} detours stay for {components.setup.config.lease:g} s, then the guard removes "
-        "them; `steering off` removes them at once"
+        f"{counted(left, 'detour')} stay for {duration(components.setup.config.lease)}, then the "
+        "guard removes them; `steering off` removes them at once"
     )
 
 

@@ -1,7 +1,8 @@
 """The command line. Exit codes: 0 fine, 1 failed at run time, 2 wrong input, 3 not permitted.
 
-`parser` is what may be typed; the other files do it, and leave what goes wrong to `main`.
-Imports wait until a command needs them: `steering off` has to be done within a second.
+`parser` defines the commands and options; the other files carry them out, and `main` handles their
+errors. Each command imports what it needs only when it runs: `steering off` must end within a
+second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["FAILED", "FINE", "NOT_PERMITTED", "WRONG_INPUT", "main"]
 
 _INTERRUPTED: Final = 130  # 128 and SIGINT, as shells have it
 
-_DOING: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
+_COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "run": run.run,
     "check": check.check,
     "status": query.status,
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = parser.parser().parse_args(arguments)
     try:
-        return _DOING[options.command](options)
+        return _COMMANDS[options.command](options)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -52,6 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NOT_PERMITTED
     except OSError as error:
         if options.command == "run":
-            raise  # an agent that ends by one has a bug, and where tells more than what
+            raise  # a bug of the agent: the traceback shows where
         print(f"steering: {error}", file=sys.stderr)
         return FAILED

@@ -1,7 +1,7 @@
-"""Asks the running agent, for `steering status` and `explain`: at its socket in `runtime`.
+"""The client of the running agent, for `steering status` and `explain`: at its socket in `runtime`.
 
-Any local user can listen at a port before the agent does, so what answers there proves nothing.
-At the socket the kernel says whose process listens: root's, or one of the agent's user.
+Any local user can listen at a port before the agent does, so an answer there proves nothing. At the
+socket the kernel shows the user of the listening process: it must be root or the agent's user.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _WRITABLE: Final = 0o022
 
 
 class UnreachableError(CommandError):
-    """The agent cannot be asked, and why."""
+    """The agent can't be reached, and why."""
 
     def __init__(self, because: str) -> None:
         super().__init__(FAILED, because)
 
 
 class NotFoundError(CommandError):
-    """The agent answered that there is no such thing."""
+    """The agent answered that what was asked for does not exist."""
 
     def __init__(self, because: str) -> None:
         super().__init__(WRONG_INPUT, because)
 
 
 class AgentAddress(Protocol):
-    """What of a configuration says where the agent is."""
+    """The parts of a configuration that say where the agent listens."""
 
     @property
     def runtime(self) -> Path: ...
@@ -52,22 +52,22 @@ class AgentAddress(Protocol):
 
 
 def fetch(config: AgentAddress, path: str) -> dict[str, object]:
-    """One answer of the agent of this configuration. Raises Unreachable or Unknown."""
+    """One answer of the agent of this configuration. Raises UnreachableError or NotFoundError."""
     where = str(config.runtime / NAME)
     try:
         connected = _connected(config.runtime)
     except PermissionError as error:
-        # Who may not even knock there can be told no more than the port tells everybody.
+        # A user who may not connect there gets what the port shows to every local user.
         where = _name(config.status)
         print(
             f"steering: {error.filename or config.runtime / NAME}: {error.strerror}: "
-            f"asking at {where}, where any local user may be the one who answers",
+            f"asking at {where}, where any local user could answer",
             file=sys.stderr,
         )
         connected = None
     except OSError as error:
-        raise _nobody(where, error) from error
-    # No proxy and no other place: the agent is on this host, whatever others say.
+        raise _no_answer(where, error) from error
+    # No proxy, no redirect: the agent is on this host.
     connection = HTTPConnection(config.status.host, config.status.port, timeout=_PATIENCE)
     connection.sock = connected
     try:
@@ -76,7 +76,7 @@ def fetch(config: AgentAddress, path: str) -> dict[str, object]:
             answer = connection.getresponse()
             body = answer.read()
     except (OSError, HTTPException) as error:
-        raise _nobody(where, error) from error
+        raise _no_answer(where, error) from error
     another = UnreachableError(f"what answers at {where} is not the agent")
     if answer.getheader("Server", "").strip() != SERVER:
         raise another
@@ -84,7 +84,7 @@ def fetch(config: AgentAddress, path: str) -> dict[str, object]:
     if answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
         raise NotFoundError(_error_of(text))
     if answer.status != HTTPStatus.OK:
-        raise UnreachableError(f"the agent at {where} says: {text}")
+        raise UnreachableError(f"the agent at {where} answers: {text}")
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -95,7 +95,7 @@ def fetch(config: AgentAddress, path: str) -> dict[str, object]:
 
 
 def _connected(runtime: Path) -> socket.socket:
-    """The agent's socket. Raises OSError, or Unreachable where another one listens there."""
+    """The agent's socket. Raises OSError, or UnreachableError where another process listens."""
     made = socket.socket(socket.AF_UNIX)
     try:
         made.settimeout(_PATIENCE)
@@ -108,7 +108,7 @@ def _connected(runtime: Path) -> socket.socket:
 
 
 def _check(user: int, runtime: Path) -> None:
-    """Raises Unreachable where an agent would be another user's."""
+    """Raises UnreachableError if no agent would run as this user."""
     if user not in {0, os.geteuid(), *_owners(runtime)}:
         raise UnreachableError(
             f"what answers at {runtime / NAME} is not the agent: it is a process of user {user}"
@@ -116,7 +116,7 @@ def _check(user: int, runtime: Path) -> None:
 
 
 def _owners(runtime: Path) -> Iterator[int]:
-    """Whose directory it is, where nobody but root and himself can have put it there."""
+    """The owner of the directory, if only root or the owner can have created it."""
     owner = runtime.stat().st_uid
     for parent in runtime.absolute().parents:
         found = parent.stat()
@@ -130,7 +130,7 @@ def _name(listen: Listen) -> str:
     return f"{host}:{listen.port}"
 
 
-def _nobody(where: str, error: Exception) -> UnreachableError:
+def _no_answer(where: str, error: Exception) -> UnreachableError:
     reason = str(error) or type(error).__name__
     return UnreachableError(f"no agent answers at {where} ({reason}); is `steering run` running?")
 

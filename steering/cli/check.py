@@ -1,4 +1,4 @@
-"""Commands on the files: `check`, `override`, `reload`; and `completion`, which is one."""
+"""Commands on files: `check`, `override`, `reload`, and `completion`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from steering.errors import FAILED, FINE, WRONG_INPUT, CommandError
+from steering.format import counted
 
 if TYPE_CHECKING:
     from steering.act.preflight import Finding
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Every problem of the files, and what on this host would keep `run` from working.
+    """Print every problem of the files, and those of this host that would prevent `run`.
 
-    The exit code is about the files; with `--strict` about everything that is said.
+    The exit code is about the files; with `--strict` about every problem printed.
     """
     from steering.agent import from_config
     from steering.config import load
@@ -36,10 +37,10 @@ def check(options: argparse.Namespace) -> int:
     if options.sites or options.temporary_rules or options.json:
         if options.strict:
             raise CommandError(
-                WRONG_INPUT, "--strict goes without --sites, which exits 1 by itself"
+                WRONG_INPUT, "--strict can't be used with --sites, which exits 1 by itself"
             )
         if not options.sites:
-            raise CommandError(WRONG_INPUT, "--temporary-rules and --json go with --sites")
+            raise CommandError(WRONG_INPUT, "--temporary-rules and --json need --sites")
         from steering.cli.check_sites import check_sites
 
         return check_sites(options, setup)
@@ -50,22 +51,20 @@ def check(options: argparse.Namespace) -> int:
         **({"override": len(setup.overrides)} if setup.overrides else {}),
     }
     here = tuple(dict.fromkeys(_of_this_host(setup)))
-    # What `run` would refuse is not fine, however valid the files are.
-    word = "valid" if any(complaint.kind for complaint in here) else "fine"
-    print(f"{options.config}: {word}: {', '.join(_counted(n, what) for what, n in counts.items())}")
+    # Files that `run` would refuse on this host are only valid.
+    word = "valid" if any(finding.kind for finding in here) else "fine"
+    print(f"{options.config}: {word}: {', '.join(counted(n, what) for what, n in counts.items())}")
     for remark in setup.remarks:
         print(remark, file=sys.stderr)
-    for complaint in here:
-        print(f"this host: {complaint}", file=sys.stderr)
+    for finding in here:
+        print(f"this host: {finding}", file=sys.stderr)
     if not options.strict or not (here or setup.remarks):
         return FINE
-    return max((int(complaint.kind) for complaint in here), default=0) or FAILED
+    return max((int(finding.kind) for finding in here), default=0) or FAILED
 
 
 def _of_this_host(setup: Setup) -> Iterator[Finding]:
-    """What is not as it has to be for these files; worse than a notice: that keeps them from
-    working.
-    """
+    """The problems of this host with these files; all but notices would prevent `run`."""
     from steering.act.preflight import Blame, Finding, preflight
     from steering.agent import from_config
     from steering.agent.in_force import leased
@@ -77,11 +76,11 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
         return Finding(kind=Blame.FAILED, message=message)
 
     config = setup.config
-    # In observe mode nothing is installed, so `run` minds none of it; a later change of mode does.
+    # In observe mode nothing is installed, so `run` accepts all of it; another mode would not.
     who = "`mode: rehearse`" if config.mode is Mode.OBSERVE else "`run`"
     if (claim := from_config.claim_of(config)) is not None:
         addresses = from_config.addresses_of(setup)
-        for complaint in preflight(
+        for finding in preflight(
             claim,
             addresses,
             state=config.state,
@@ -89,8 +88,8 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
             create=False,
             leased=leased(config.runtime),
         ):
-            word = "notice" if complaint.kind is Blame.NOTICE else f"{who} would refuse"
-            yield Finding(kind=complaint.kind, message=f"{word}: {complaint}")
+            word = "notice" if finding.kind is Blame.NOTICE else f"{who} would refuse"
+            yield Finding(kind=finding.kind, message=f"{word}: {finding}")
     if (terms := from_config.bgp_settings_of(config)) is not None:
         from steering.act.bgp.prerequisites import look_around, shared
 
@@ -102,7 +101,7 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
     yield from map(failed, _sources(setup))
     yield from map(failed, _forwarded(setup))
     for algorithm in sorted(refused()):
-        said = f"{refusal(algorithm)}; nothing that is signed by it alone is judged"
+        said = f"{refusal(algorithm)}; answers signed by it alone are not judged"
         yield failed(f"DNSSEC: {said}")
     for place in from_config.dnstap_places(config):
         for objection in place_problems(place):
@@ -110,19 +109,19 @@ def _of_this_host(setup: Setup) -> Iterator[Finding]:
 
 
 def _unrouted(setup: Setup) -> Iterator[str]:
-    """The upstreams to no address of which this host has any route."""
+    """Upstreams to whose addresses this host has no route at all."""
     for policy in setup.policies:
         families = {target.family: target.address for target in policy.targets}
         if not any(map(_routed, families.values())):
             which = " and ".join(sorted(families))
             yield (
                 f"notice: {policy.upstream}: this host has no route to any of its addresses"
-                f" ({which}): nobody can tell how it does"
+                f" ({which}): it can't be measured"
             )
 
 
 def _routed(address: str) -> bool:
-    """Whether there is a way to it; no packet is sent for that."""
+    """Whether this host has a route to it; no packet is sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asked:
@@ -133,15 +132,15 @@ def _routed(address: str) -> bool:
 
 
 def _sources(setup: Setup) -> Iterator[str]:
-    """What the resolvers are said to send from and can't, or no site could ever answer."""
+    """Configured sources that resolvers can't send from, or that no site could answer."""
     from steering.agent import from_config
     from steering.observe.traffic.resolver_sources import lacks, unpinned
 
-    config, said = setup.config, from_config.sources_of(setup.config)
-    for family, sources in said.items():
+    config = setup.config
+    for family, sources in from_config.sources_of(config).items():
         for source in sources:
             if because := lacks(source):
-                yield f"resolver_sources.{family}: {source}: {because}; nothing is asked from it"
+                yield f"resolver_sources.{family}: {source}: {because}; no probe is sent from it"
         for path, pin in config.observe.probe.pins.items():
             own = pin.ipv4 if family.bits == 32 else pin.ipv6
             others = [str(source) for source in sources if str(source) != own]
@@ -150,7 +149,7 @@ def _sources(setup: Setup) -> Iterator[str]:
 
 
 def _forwarded(setup: Setup) -> Iterator[str]:
-    """Who asks through this host and is not said to be carried by the sites."""
+    """Sources that ask through this host and are not in `forwarded_sources`."""
     from steering.act.kernel.conntrack import Conntrack
     from steering.agent import from_config
     from steering.model import Family
@@ -160,26 +159,21 @@ def _forwarded(setup: Setup) -> Iterator[str]:
         return
     conntrack = Conntrack(setup.config.transit_interfaces)
     asks: Counter[str] = Counter()
-    with suppress(OSError):  # not for everybody to see
+    with suppress(OSError):  # only root may read the table
         for family in Family:
             found = conntrack.questions(family, from_config.addresses_of(setup))
             asks.update(entry.source for entry in found if not entry.apart)
     for source, number in sorted(asks.items()):
         if number >= MUCH and not carried(source, setup.config.forwarded_sources):
             yield (
-                f"forwarded_sources: {source} asks watched nameservers through this host, and is in"
-                " none of them: its family will stay local, unless its packets are translated or"
-                " routed back on the way to the sites as well, and this says so"
+                f"forwarded_sources: {source} asks watched nameservers through this host and is not"
+                " listed: addresses of its family stay local until its packets to the sites are"
+                " translated (NAT) or routed back too, and it is listed"
             )
 
 
-def _counted(number: int, what: str) -> str:
-    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
-    return f"{number} {what}{plural}"
-
-
 def override(options: argparse.Namespace) -> int:
-    """The operator's word, put there, taken back or listed."""
+    """Add, remove or list overrides."""
     from steering.cli.override.command import run
 
     run(options)
@@ -187,7 +181,7 @@ def override(options: argparse.Namespace) -> int:
 
 
 def reload(options: argparse.Namespace) -> int:
-    """What is held back, shown and let pass."""
+    """Show the held change, and approve it."""
     from steering.cli.reload import run
     from steering.config import load
 
@@ -195,7 +189,7 @@ def reload(options: argparse.Namespace) -> int:
 
 
 def completion(options: argparse.Namespace) -> int:
-    """A script for a shell."""
+    """Print a completion script for a shell."""
     import shtab
 
     from steering.cli.override.options import PREAMBLE

@@ -1,4 +1,4 @@
-"""`steering check --sites`: each path is tried once, and what does not come back is explained."""
+"""`steering check --sites`: each path is probed once, and each loss is explained."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from steering.errors import FAILED, FINE, NOT_PERMITTED, CommandError
+from steering.format import whole_second
 
 if TYPE_CHECKING:
     from steering.config import Setup
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 def check_sites(options: argparse.Namespace, setup: Setup) -> int:
-    """Ask over each site, print the table; 1 where anything does not come back."""
+    """Probe over each site and print the table; status 1 if any answer does not come back."""
     import asyncio
 
     from steering.act.preflight import may_change_routes
@@ -37,7 +38,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
     if claim is not None and not may_change_routes("self"):
         raise CommandError(
             NOT_PERMITTED,
-            "check --sites: questions over a site carry a mark, which needs CAP_NET_ADMIN: "
+            "check --sites: probes over a site carry a mark, which needs CAP_NET_ADMIN: "
             "run it as root",
         )
     sources, running = _sources(setup)
@@ -58,7 +59,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
     unasked = [site for site in setup.config.sites if site not in asked]
     about = {
         "site": setup.config.site,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": whole_second(time.time()),
         "agent": running,
         "rules": by,
         "addresses": addresses,
@@ -79,7 +80,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
 
 
 def _sources(setup: Setup) -> tuple[Mapping[Family, Sequence[Source | None]], bool]:
-    """What the resolvers send from, as said, else as a running agent found; whether one runs."""
+    """The resolvers' sources, as configured or as a running agent found; whether one runs."""
     from steering.agent import from_config
     from steering.cli.api_client import fetch
     from steering.model import Family
@@ -98,7 +99,7 @@ def _sources(setup: Setup) -> tuple[Mapping[Family, Sequence[Source | None]], bo
 
 
 def _source(name: str) -> Source | None:
-    """A source as the status names it."""
+    """The source with this name in the status."""
     from steering.model import Source
 
     address, _, interface = name.partition("@")
@@ -107,7 +108,7 @@ def _source(name: str) -> Source | None:
 
 @contextlib.contextmanager
 def _progress(at_most: Seconds) -> Iterator[Progress]:
-    """How far it is, on a terminal."""
+    """Shows the progress on a terminal."""
 
     def show(text: str) -> None:
         if sys.stderr.isatty():

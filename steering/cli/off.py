@@ -1,4 +1,4 @@
-"""`steering off` and `on`: the switch that works with the agent dead and its files broken."""
+"""`steering off` and `on`: they work without an agent, and with faulty files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from steering.model import Seconds
 
 
 def off(options: argparse.Namespace) -> int:
-    """Throw the switch, then say how that went."""
+    """Set the switch, then print what was done."""
     from steering.cli.off_paths import asked, claim
 
     answer = asked(options.config)  # it is read while the rest is loaded
     from steering.act.off_switch import switch_off
 
-    # The switch must not hang on a configuration that still parses: where it does not, the
-    # two directories are taken from it as they can be, and the claim from the lease. Nothing
-    # that may fail, be it a word on a closed terminal, comes before it is thrown.
+    # The switch must work with a faulty configuration: the two directories are then read from it as
+    # far as possible, and the claim from the lease. Nothing that may fail, such as printing to a
+    # closed terminal, comes before the switch is set.
     where = answer()
     result = switch_off(
         state=where.state,
@@ -28,10 +28,10 @@ def off(options: argparse.Namespace) -> int:
         reason=options.reason,
         by=author(),
         configured=lambda: claim(options.config) if where.read else None,
-        taken_back=_taken_back,
+        taken_back=_print_removed,
     )
-    for trouble in (where.trouble, *map(str, result.troubles)):
-        _complain(trouble)
+    for problem in (where.trouble, *map(str, result.troubles)):
+        _complain(problem)
     for one in result.beside:
         _complain(
             f"{one} acts on table {one.table} by another configuration: it is not switched off"
@@ -47,11 +47,11 @@ def off(options: argparse.Namespace) -> int:
     return NOT_PERMITTED if os.geteuid() else FAILED
 
 
-def _taken_back(seconds: Seconds) -> None:
-    """What is in force is said at once: the disk may still be at it."""
+def _print_removed(seconds: Seconds) -> None:
+    """Print it at once: writing to the disk may take longer."""
     try:
         print(f"off: everything taken back in {seconds:.2f} s", flush=True)
-    except OSError:  # nobody reads it; the exit code tells the rest
+    except OSError:  # no reader; the exit code is enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -71,6 +71,6 @@ def on(options: argparse.Namespace) -> int:
     return FINE
 
 
-def _complain(trouble: str) -> None:
-    if trouble:
-        print(f"steering: {trouble}", file=sys.stderr)
+def _complain(problem: str) -> None:
+    if problem:
+        print(f"steering: {problem}", file=sys.stderr)

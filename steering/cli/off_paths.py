@@ -1,10 +1,10 @@
-"""Where the off switch and the lease are, even when the configuration is broken.
+"""Finds the directories of the off switch and the lease, also in a faulty configuration.
 
-`steering off` must not hang on what it is to stop. It needs two directories, which are read
-from the file on their own: by a parser that goes no further than it has to, and by their lines
-where the file is no YAML or too large for one. The claim is in the lease, and only where no
-lease names one is the whole configuration asked. A child does both, since whoever swaps the file
-for a pipe, fills it with rubbish or breaks its file system could else hold up the switch.
+`steering off` must not depend on the agent or its files. It needs two directories, which are read
+from the file by themselves: by a parser that reads no further than needed, and by their lines if
+the file is no YAML or too large. The claim is in the lease; only if no lease has one, the whole
+configuration is read. A child process does both, since a pipe in place of the file, garbage in it
+or a file system that hangs would otherwise delay the switch.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 STATE, RUNTIME = Path("/var/lib/steering"), Path("/run/steering")
 
 _READ: Seconds = 0.2
-"""For reading the file: a tenth of this is usual, and the half second of `off` holds more."""
+"""For reading the file: a tenth of this is usual, and `off` has half a second."""
 _PARSED: Seconds = 0.1
-"""For parsing it, of this process's own time: a host may have other things to do."""
-_ANSWERED: Seconds = 2.0  # with that, and whatever else the host has to do
+"""For parsing it, in CPU time of this process: the host may be busy."""
+_ANSWERED: Seconds = 2.0  # for both, on a busy host
 _PART = 1 << 20
-"""Bytes that are looked at: the agent reads no larger file (steering.config.yaml_file)."""
+"""Bytes that are read: the agent accepts no larger file (steering.config.yaml_file)."""
 _WHOLE: Seconds = 10.0
 """For all of a configuration, policies included: one second is usual, more on a busy host."""
 _KEYS = ("state", "runtime")
@@ -47,7 +47,7 @@ _GUARD = b"steering.act.guard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """The two directories, and what was wrong with the file that names them."""
+    """The two directories, and what is wrong with the file that names them."""
 
     state: Path
     runtime: Path
@@ -57,15 +57,14 @@ class Places:
 
 
 def places(config: Path) -> Places:
-    """What `off` and `on` need of a configuration; never raises."""
+    """The directories that `off` and `on` need; never raises."""
     return asked(config)()
 
 
 def asked(config: Path) -> Callable[[], Places]:
-    """Begins to read the configuration; what is called waits for that.
+    """Begins to read the configuration; the result is a function that waits for the end of that.
 
-    It takes no longer than a fifth of a second where the file does not answer, and than a tenth
-    of computing where it does.
+    It takes at most 0.2 s if the file system does not answer, else 0.1 s of CPU time.
     """
     now = time.monotonic()
     child = Child(lambda tell: _search(config, tell))
@@ -94,8 +93,8 @@ def _places(config: Path, said: bytes, ended: bool) -> Places:
 def _of_the_guard() -> tuple[Path, Path] | None:
     """Runtime and state of the one guard that runs on this host, by its command line.
 
-    What root or this user runs, in these namespaces: in another one, the paths or the routes
-    are others. Where there are two of them nobody can tell which one is meant.
+    It must be run by root or this user, in these namespaces: others have other paths or routes.
+    With two guards it is not known which one is meant.
     """
     guards: set[tuple[Path, Path]] = set()
     for entry in Path("/proc").glob("[0-9]*"):
@@ -109,13 +108,13 @@ def _of_the_guard() -> tuple[Path, Path] | None:
                     named = [Path(os.fsdecode(word)) for word in after if word.startswith(b"/")]
                     runtime, state = (*named, STATE)[:2]
                     guards.add((runtime, state))
-        except (OSError, ValueError):  # it has ended meanwhile, is somebody else's, or none
+        except (OSError, ValueError):  # it has ended, or is another user's process
             continue
     return guards.pop() if len(guards) == 1 else None
 
 
 def claim(config: Path) -> Claim | None:
-    """What the whole configuration says is ours; None where it can't be had; never raises."""
+    """The claim by the whole configuration; None if it can't be read; never raises."""
     said, ended = Child(lambda tell: _claim(config, tell)).result(time.monotonic() + _WHOLE)
     from steering.act.kernel.claim import Claim
 
@@ -123,7 +122,7 @@ def claim(config: Path) -> Claim | None:
 
 
 def _claim(config: Path, tell: Tell) -> None:
-    # As below: without this claim the switch holds all the same, and the lease may know one.
+    # As below: the switch also works without this claim, and the lease may have one.
     try:
         from steering.agent.from_config import claim_of
         from steering.config import load
@@ -135,14 +134,14 @@ def _claim(config: Path, tell: Tell) -> None:
 
 
 def _search(config: Path, tell: Tell) -> None:
-    """Tells what is found of the two keys; what is told later is the surer."""
+    """Sends what is found of the two keys; a later message replaces an earlier one."""
     missing = set(_KEYS)
 
     def found(key: str, value: str | None) -> None:
         missing.discard(key)
         tell(json.dumps((key, value)).encode() + b"\n")
 
-    # Whatever a parser, a codec or a file system makes of a broken file, the switch is thrown.
+    # Whatever error a faulty file causes in a parser, codec or file system, the switch is set.
     try:
         head, tail = _ends(config)
         tell(b'["read", true]\n')
@@ -169,8 +168,8 @@ def _search(config: Path, tell: Tell) -> None:
 
 
 def _ends(config: Path) -> tuple[bytes, bytes]:
-    """The file, or the first and the last part of one that is too large for the agent."""
-    # A pipe would be waited for without end.
+    """The file, or the first and the last part if it is too large for the agent."""
+    # Opening a pipe would wait without end.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     with os.fdopen(os.open(config, flags), "rb") as file:
         status = os.fstat(file.fileno())
@@ -182,10 +181,10 @@ def _ends(config: Path) -> tuple[bytes, bytes]:
 
 
 def _by_lines(text: bytes) -> Iterator[tuple[str, str]]:
-    """The two keys where each stands in a line of its own, whatever is around it."""
+    """The two keys where each has its own line, whatever is around it."""
     until = time.process_time() + _PARSED
     for line in _LINE.finditer(text):
-        if time.process_time() > until:  # a file that was made for it has a hundred thousand
+        if time.process_time() > until:  # a hostile file may have a hundred thousand
             return
         key, plain = line["key"].decode(), line["plain"]
         try:
@@ -193,16 +192,16 @@ def _by_lines(text: bytes) -> Iterator[tuple[str, str]]:
                 yield key, plain.decode("utf-8", "surrogateescape")
             else:
                 yield from list(_entries(line[0].decode("utf-8", "surrogateescape").strip()))
-        except Exception:  # noqa: BLE001, S112 - of text that is no YAML; another may still be one
+        except Exception:  # noqa: BLE001, S112 - not YAML; a later line may be
             continue
 
 
 def _entries(text: str) -> Iterator[tuple[str, str]]:
-    """What stands in a mapping, in order; "" for a key or a value that is no text.
+    """The entries of a mapping, in order; "" for a key or a value that is no text.
 
-    A parser's events make no tree, so no depth of it can break the stack, and a key is found
-    whatever comes after it. Raises what the parser raises, ValueError where the text is no
-    mapping, TimeoutError.
+    Parser events build no tree, so deep nesting can't exhaust the stack, and a key is found
+    whatever comes after it. Raises what the parser raises, ValueError if the text is no mapping,
+    TimeoutError.
     """
     import yaml
 

@@ -1,4 +1,4 @@
-"""Who types a command: the name that stays with what it did."""
+"""The user who types a command: the name that is recorded with its effect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 
 
 def author() -> str:
-    """The user behind sudo, or this one; where its id has no name on this host, its number."""
+    """The user who called sudo, or this user; the number if its id has no name on this host."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (ImportError, KeyError, OSError):  # what getpass raises has changed with Python's age
+    except (ImportError, KeyError, OSError):  # what getpass raises depends on the version of Python
         return f"uid {os.getuid()}"

@@ -1,4 +1,4 @@
-"""What may be typed after `steering`: the commands, their options, and the help that says so."""
+"""The commands of `steering`, their options and their help."""
 
 from __future__ import annotations
 
@@ -49,47 +49,49 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--strict",
         action="store_true",
-        help="exit 1, 2 or 3 for what is said of this host, or of overrides, as well",
+        help="exit 1, 2 or 3 also for problems of this host and for notices about overrides",
     )
     check.add_argument(
         "--prefix-list",
         choices=("bird", "frr", "junos"),
-        help="print a filter for the routers that are told by BGP: the policies' addresses",
+        help="print a filter for the routers that get routes by BGP: the policies' addresses",
     )
     check.add_argument(
         "--sites",
         action="store_true",
-        help="ask over each site once, by UDP, TCP and with large answers, and say what fails and "
-        "why; takes 30 seconds at most, and exits 1 where something fails",
+        help="probe over each site once, by UDP, TCP and with large answers, and print what fails "
+        "and why; takes 30 seconds at most, and exits 1 if something fails",
     )
     check.add_argument(
         "--temporary-rules",
         action="store_true",
-        help="with --sites, where no agent runs: put in what carries these questions, and nothing "
-        "else, while it asks",
+        help="with --sites, where no agent runs: install the rules for these probes while they are "
+        "sent, and nothing else",
     )
-    check.add_argument("--json", action="store_true", help="with --sites: as data")
+    check.add_argument("--json", action="store_true", help="with --sites: print JSON")
     status = configured("status", "show what the running agent sees and does")
-    status.add_argument("--json", action="store_true", help="as /api/v1/status answers")
+    status.add_argument("--json", action="store_true", help="print JSON, as /api/v1/status answers")
     status.add_argument("--all", action="store_true", help="healthy addresses too")
-    explain = configured("explain", "say which rule decides for an address, and on what evidence")
+    explain = configured("explain", "show which rule decides for an address, and the evidence")
     explain.add_argument("address", metavar="ADDRESS", help="an address of a policy")
-    explain.add_argument("--json", action="store_true", help="as data")
+    explain.add_argument("--json", action="store_true", help="print JSON")
     explain.add_argument(
         "--at", type=_moment, metavar="TIME", help=f"at a time in the journal: {_TIME}"
     )
     explain.add_argument(
         "--journal", type=Path, metavar="FILE", help="for --at (default: that of the configuration)"
     )
-    override = configured("override", "say by hand where addresses go, and until when")
-    # Said before or after the word that follows: the later one's default would undo the other.
+    override = configured("override", "set by hand where addresses go, and until when")
+    # --config may stand before or after the subcommand: the later default would undo the other.
     add_commands(override, lambda sub: with_config(sub, argparse.SUPPRESS))
-    reload = configured("reload", "show what changed files would end, and let them pass")
-    reload.add_argument("--yes", action="store_true", help="without a question")
-    off = configured("off", "take everything back at once and stay off, agent running or not")
-    off.add_argument("--reason", default="", help="for those who find it off")
+    reload = configured("reload", "show which steers a held change would end, and approve it")
+    reload.add_argument("--yes", action="store_true", help="do not ask")
+    off = configured(
+        "off", "remove all routes and rules at once and stay off, whether the agent runs or not"
+    )
+    off.add_argument("--reason", default="", help="why, for other operators")
     configured("on", "end `off`")
-    replay = configured("replay", "run a journal again, try policies on it, or tell a story")
+    replay = configured("replay", "run a journal again, try policies on it, or run a scenario")
     replay.add_argument(
         "journal",
         type=Path,
@@ -97,29 +99,38 @@ def parser() -> argparse.ArgumentParser:
         metavar="JOURNAL",
         help="a journal.sqlite (default: that of the configuration)",
     )
-    replay.add_argument("--scenario", type=Path, metavar="FILE", help="tell this story instead")
+    replay.add_argument("--scenario", type=Path, metavar="FILE", help="run this scenario instead")
     replay.add_argument(
-        "--policies", type=Path, metavar="DIR", help="try these instead of those recorded"
+        "--policies",
+        type=Path,
+        metavar="DIR",
+        help="use these policies instead of the recorded ones",
     )
     replay.add_argument(
-        "--from", dest="since", type=_moment, metavar="TIME", help=f"print from then on: {_TIME}"
+        "--from",
+        dest="since",
+        type=_moment,
+        metavar="TIME",
+        help=f"print from this time on: {_TIME}",
     )
-    replay.add_argument("--to", dest="until", type=_moment, metavar="TIME", help="and no further")
-    replay.add_argument("--json", action="store_true", help="as data")
-    demo = command("demo", "replay July 2023 live, in network namespaces of its own")
+    replay.add_argument(
+        "--to", dest="until", type=_moment, metavar="TIME", help="stop at this time"
+    )
+    replay.add_argument("--json", action="store_true", help="print JSON")
+    demo = command("demo", "replay July 2023 live, in its own network namespaces")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
     demo.add_argument(
         "--embedded",
         action="store_true",
         help="use the embedded servers and client even where NSD and Unbound are installed",
     )
-    completion = command("completion", "print a completion script")
+    completion = command("completion", "print a completion script for a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
     return top
 
 
 def _moment(text: str) -> float:
-    """UNIX seconds of a time that was typed."""
+    """UNIX seconds of a typed time."""
     from steering.replay.command import when
 
     try:

@@ -1,4 +1,4 @@
-"""`steering status`, `explain` and `replay`: what an agent sees, saw, or would have done."""
+"""`steering status`, `explain` and `replay`: show an agent's state, past and present."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steering.errors import FINE, WRONG_INPUT, CommandError
 
 
 def status(options: argparse.Namespace) -> int:
-    """What the running agent sees and does."""
+    """Print the status of the running agent."""
     from steering.cli.api_client import fetch
     from steering.config import load
     from steering.report.status_text import status_text
@@ -28,7 +28,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Which rule decides for an address, now or at a time in the journal."""
+    """Print which rule decides for an address, now or at a time in the journal."""
     try:
         address = str(ipaddress.ip_address(options.address))
     except ValueError:
@@ -38,7 +38,7 @@ def explain(options: argparse.Namespace) -> int:
 
         return explain_at(_journal(options), address, options.at, as_json=options.json)
     if options.journal is not None:
-        raise CommandError(WRONG_INPUT, "--journal is asked of a time: --at TIME")
+        raise CommandError(WRONG_INPUT, "--journal needs a time: --at TIME")
     from steering.cli.api_client import fetch
     from steering.config import load
     from steering.report.status_text import explain_text
@@ -53,7 +53,7 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def replay(options: argparse.Namespace) -> int:
-    """A journal or a story, run again."""
+    """Run a journal again, or a scenario."""
     from steering.replay.command import replay, scenario
 
     if options.since and options.until and options.until < options.since:
@@ -61,7 +61,7 @@ def replay(options: argparse.Namespace) -> int:
     if options.scenario is not None:
         if any((options.journal, options.since, options.until)):
             raise CommandError(
-                WRONG_INPUT, "--scenario is told whole, without JOURNAL, --from, --to"
+                WRONG_INPUT, "--scenario runs as a whole: leave out JOURNAL, --from, --to"
             )
         return scenario(options.scenario, policies=options.policies, as_json=options.json)
     return replay(
@@ -74,7 +74,7 @@ def replay(options: argparse.Namespace) -> int:
 
 
 def _journal(options: argparse.Namespace) -> Path:
-    """The journal that was named, or that the configuration's agent writes."""
+    """The named journal, or the one of the configuration's agent."""
     if options.journal is not None:
         return Path(options.journal)
     from steering.config import load

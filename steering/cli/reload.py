@@ -1,7 +1,7 @@
-"""`steering reload`: shows what the agent holds back, asks, and lets it pass.
+"""`steering reload`: shows the change that the agent holds, asks, and approves it.
 
-The agent takes up changed files by itself; this is for those that would end most of the steers
-in force. It goes by the two files of `approval`, so it needs no port and no signal.
+The agent takes up changed files by itself; this is for changes that would end most of the steers in
+force. It uses the two files of `agent.approval`, so it needs no port and no signal.
 """
 
 from __future__ import annotations
@@ -14,48 +14,49 @@ from pathlib import Path
 from steering.agent import approval
 from steering.agent.approval import Held
 from steering.cli.api_client import NotFoundError, UnreachableError, fetch
+from steering.cli.confirm import NoTerminalError, confirmed
 from steering.config import Setup, fingerprint
 from steering.errors import FAILED, FINE
 from steering.model import Seconds
 
-_PATIENCE: Seconds = 3.0
-"""The agent looks twice a second, and reads what was the same at two looks."""
+_WITHIN: Seconds = 3.0
+"""The agent checks the files twice a second, and reads them if they were the same twice."""
 _TURN: Seconds = 2.0
-"""What is over is out of the status with the agent's next turn."""
+"""The status shows the end of an alarm after the agent's next turn."""
 _LOOK: Seconds = 0.1
 
 
 def run(path: Path, setup: Setup, *, sure: bool) -> int:
-    """Let the files at `path`, read as `setup`, pass if they are held. The exit code.
+    """Approve the files at `path`, read as `setup`, if they are held. The exit code.
 
     Raises OSError where the runtime directory can't be read or written.
     """
     runtime, seen = setup.config.runtime, fingerprint(path)
     held = _await_held(runtime, approval.version_of(seen))
     if held is None:
-        return _say_how_it_is(setup)
+        return _report(setup)
     if held.version != approval.version_of(seen):
-        _complain("the files are not those that are held: they have changed since; try again")
+        _complain("the files have changed since the agent held them: try again")
         return FAILED
     print(f"held: {held.because}")
     print("\n".join(f"  {change}" for change in held.changes))
     if not sure and not _agreed():
         return FAILED
     approval.accept(runtime, seen)
-    if not _until(lambda: approval.waiting(runtime) is None, within=_PATIENCE):
+    if not _until(lambda: approval.waiting(runtime) is None, within=_WITHIN):
         _complain("the agent has not taken it up: is it running?")
         return FAILED
-    return _say_how_it_is(setup)
+    return _report(setup)
 
 
 def _await_held(runtime: Path, version: str) -> Held | None:
-    """What is held, once the agent has had the time to look at the files as they are now."""
+    """The held change, once the agent had the time to check the present files."""
 
     def known() -> bool:
         held = approval.waiting(runtime)
         return held is not None and held.version == version
 
-    _until(known, within=_PATIENCE)
+    _until(known, within=_WITHIN)
     return approval.waiting(runtime)
 
 
@@ -66,11 +67,11 @@ def _until(true: Callable[[], bool], *, within: Seconds) -> bool:
     return found
 
 
-def _say_how_it_is(setup: Setup) -> int:
-    """Whether the agent goes by the files, in its own words."""
+def _report(setup: Setup) -> int:
+    """Print whether the agent uses the files, with its alarms if not."""
     try:
         if _until(lambda: not _alarms(setup), within=_TURN):
-            print("nothing is held: the agent goes by the files as they are")
+            print("nothing is held: the agent uses the files as they are")
             return FINE
         for because in _alarms(setup):
             _complain(f"not in force: {because}")
@@ -80,7 +81,7 @@ def _say_how_it_is(setup: Setup) -> int:
 
 
 def _alarms(setup: Setup) -> list[str]:
-    """What the agent says of its files, if it does not go by them."""
+    """The alarms about the files, if the agent does not use them."""
     alarms = fetch(setup.config, "/api/v1/status").get("alarms")
     return [
         str(alarm.get("because"))
@@ -90,14 +91,11 @@ def _alarms(setup: Setup) -> list[str]:
 
 
 def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        _complain("nobody can be asked: wanted --yes to let it pass")
-        return False
     try:
-        answer = input("let it pass? [y/N] ")
-    except EOFError:
-        answer = ""
-    return answer.strip().lower() in {"y", "yes"}
+        return confirmed("approve it")
+    except NoTerminalError as error:
+        _complain(str(error))
+        return False
 
 
 def _complain(text: str) -> None:

@@ -1,4 +1,4 @@
-"""`steering run` and `demo`: what stays in the foreground."""
+"""`steering run` and `demo`: the commands that stay in the foreground."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from steering.errors import FINE
 
 
 def run(options: argparse.Namespace) -> int:
-    """The agent, until it is told to end."""
-    # One thread is all the arrays here ever need; a pool per core only costs memory.
+    """Run the agent until a signal ends it."""
+    # The arrays here need one thread; a pool for each core only costs memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import asyncio
 
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     from steering.system import descriptors
     from steering.system.output import Output
 
-    # Without a descriptor nothing can be imported any more: what may be needed is there before.
+    # Without free descriptors nothing can be imported, so everything is imported first.
     load_everything()
     if (allowed := descriptors.claim()) < descriptors.LEAST:
         raise CannotRunError(
@@ -37,14 +37,14 @@ def run(options: argparse.Namespace) -> int:
     output = Output(2)
     log = Log(output=output, readable=sys.stderr.isatty(), colour=coloured(sys.stderr))
     agent = Agent(setup, log, options.config, seen)
-    # What libraries and the end by a bug have to say is not to hold it up either.
+    # Output of libraries, or of a bug at the end, must not block the agent either.
     sys.stderr = output.stream()
     asyncio.run(agent.run())
     return FINE
 
 
 def demo(options: argparse.Namespace) -> int:
-    """July 2023, live."""
+    """Replay July 2023, live."""
     from steering.lab import demo
 
     return demo.demo(timeline=options.json, embedded=options.embedded)

@@ -1,34 +1,34 @@
-"""The differences between two versions of the files, as text. It is pure.
+"""The differences between two versions of the files, in words: pure.
 
-Each changed key is named by its path, as in problems, with its value before and now. Policies and
-overrides are reported as added or removed.
+For each changed key the old and the new value, by the paths that messages about problems use, and
+which policies and overrides were added or removed.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from steering.config.load import Setup
 from steering.config.policy import Policy
 from steering.config.problems import Location, path_of
-from steering.model import Override, WallTime
+from steering.format import counted, ends, override_in_full
+from steering.model import Override
 
 _NAMED = 100
-"""Overrides that are listed when the order changes."""
+"""Overrides whose order is told."""
 
 Value = object
 """What a dump of a model holds: text, numbers, None, lists and mappings of these."""
 
 
 def changes(was: Setup, now: Setup) -> tuple[str, ...]:
-    """One line for each difference, in the order of the files."""
+    """One line for each difference, in the order of the files; none where they say the same."""
     return (*file_changes(was, now), *override_changes(was, now))
 
 
 def file_changes(was: Setup, now: Setup) -> tuple[str, ...]:
-    """The differences in the configuration and the policies."""
+    """Those in the configuration and the policies."""
     return (
         *_compared((), was.config.model_dump(mode="json"), now.config.model_dump(mode="json")),
         *_policies(was.policies, now.policies),
@@ -36,7 +36,7 @@ def file_changes(was: Setup, now: Setup) -> tuple[str, ...]:
 
 
 def override_changes(was: Setup, now: Setup) -> tuple[str, ...]:
-    """The differences in the overrides."""
+    """Those in the overrides."""
     return tuple(_overrides(was.overrides, now.overrides))
 
 
@@ -44,18 +44,13 @@ def _policies(was: Sequence[Policy], now: Sequence[Policy]) -> Iterator[str]:
     before, after = {p.upstream: p for p in was}, {p.upstream: p for p in now}
     for name, policy in before.items():
         if name not in after:
-            yield f"policy {name} removed ({_counted(policy)})"
+            yield f"policy {name} removed ({counted(len(policy.targets), 'address')})"
     for name, policy in after.items():
         if name not in before:
-            yield f"policy {name} added ({_counted(policy)})"
+            yield f"policy {name} added ({counted(len(policy.targets), 'address')})"
         else:
             dumps = (p.model_dump(mode="json") for p in (before[name], policy))
             yield from (f"policy {name}: {line}" for line in _compared((), *dumps))
-
-
-def _counted(policy: Policy) -> str:
-    number = len(policy.targets)
-    return f"{number} address{'' if number == 1 else 'es'}"
 
 
 def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str]:
@@ -63,7 +58,7 @@ def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str
     yield from (f"override {name} removed" for name in before if name not in after)
     for name, override in after.items():
         if name not in before:
-            yield f"override {name} added: {_described(override)}"
+            yield f"override added: {override_in_full(override)}"
         else:
             dumps = (_dump(o) for o in (before[name], override))
             yield from (f"override {name}: {line}" for line in _compared((), *dumps))
@@ -75,22 +70,7 @@ def _overrides(was: Sequence[Override], now: Sequence[Override]) -> Iterator[str
 
 def _dump(override: Override) -> Mapping[str, Value]:
     value = asdict(override)
-    return {**value, "until": _moment(override.until)}
-
-
-def _described(override: Override) -> str:
-    of = override.to or override.alarm
-    to = f" {of}" if of else ""
-    about = {key: str(v) for key, v in asdict(override.match).items() if v is not None}
-    which = ", ".join(f"{key} {text}" for key, text in about.items()) or "everything"
-    until = _moment(override.until)
-    return f"{override.action}{to} for {which} until {until}: {override.reason} ({override.by})"
-
-
-def _moment(until: WallTime | None) -> str:
-    if until is None:
-        return "never"
-    return dt.datetime.fromtimestamp(until, tz=dt.UTC).isoformat().replace("+00:00", "Z")
+    return {**value, "until": ends(override.until)}
 
 
 def _compared(where: Location, was: Value, now: Value) -> Iterator[str]:
@@ -106,13 +86,13 @@ def _compared(where: Location, was: Value, now: Value) -> Iterator[str]:
             yield from _compared((*where, key), was[key], value)
         else:
             yield f"{path_of((*where, key))} added: {_typed(value)}"
-    # Sites are numbered in their order. Mappings compare equal in any order.
+    # Sites are numbered in their order, and mappings are equal in any.
     if list(was) != list(now) and was.keys() == now.keys():
         yield f"{path_of(where)}: the order is now {', '.join(map(str, now))}"
 
 
 def _typed(value: Value) -> str:
-    """A value about as it is typed."""
+    """A value about as one would type it."""
     match value:
         case None:
             return "not set"

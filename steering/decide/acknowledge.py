@@ -1,15 +1,15 @@
-"""Alarms that somebody has seen: marked as such, and shown all the same.
+"""Acknowledged alarms: marked as seen, and still shown.
 
-Pure, and behind the engine: it is asked when all is decided, and no decision knows of it.
+Pure. It runs after all is decided, and no decision depends on it.
 
-An acknowledgement is of one outage. It holds until its time, and while its alarm is there; an alarm
-that goes and comes within QUIET is the same one, so what flaps wakes nobody twice. After that it is
-spent, whatever its time says: who was told of one outage has not seen the next. It is spent over a
-restart as well (`Memory.spent`). One that is said before its alarm is there waits for it as long.
+An acknowledgement is for one outage. It holds until its end, and while its alarm lasts. An alarm
+that is cleared and raised again within QUIET is the same one, so a flapping one is no news twice.
+After that the acknowledgement is spent, whatever its end: the next outage was not seen by anyone.
+It stays spent over a restart (`Memory.spent`). One made before its alarm waits for it as long.
 
-An alarm is acknowledged where all that it is about is: what comes to it later is news, where the
-acknowledgements were narrow. It stays so until the alarm was about nothing else for a minute: else
-what comes and goes is told of at each turn.
+An alarm is acknowledged if all that it is about is acknowledged: addresses that join it later are
+news, where the acknowledgements were narrow. It becomes acknowledged again when it has been about
+nothing else for a minute, so that addresses that join and leave make no event in each turn.
 """
 
 from __future__ import annotations
@@ -19,56 +19,57 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from steering.decide.override_state import OverrideState
-from steering.decide.reasons import spell
 from steering.decide.state import Alarm
+from steering.format import duration, override_text
 from steering.model import Action, Event, Instant, Override, Seconds
 
 QUIET: Seconds = 600.0
-"""An alarm that was not there for so long is over; what it flaps by is shorter, as a rule."""
+"""An alarm that was clear for so long is over; gaps of a flapping one are usually shorter."""
 OTHERS_GONE: Seconds = 60.0
-"""For which an alarm has to be about nothing that nobody has seen, once it was."""
+"""How long an alarm has to be about acknowledged addresses alone, after it was about others."""
 _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Acknowledged:
-    """Which alarms were seen, as of a turn."""
+    """Which alarms are acknowledged, after a turn."""
 
     by: Mapping[str, tuple[Override, ...]] = field(default_factory=dict)
-    """Alarm -> who has seen it: together they have seen all of it."""
+    """Alarm -> the acknowledgements that together cover all of it."""
     spent: frozenset[str] = frozenset()
-    """Acknowledgements whose alarms were over (`fingerprint`)."""
+    """Fingerprints of the acknowledgements whose alarms are over."""
     there: Mapping[str, Instant] = field(default_factory=dict)
-    """By fingerprint: when the alarm was last there; before it ever was, when this was heard of."""
+    """Fingerprint -> when the alarm last lasted; before that, when the acknowledgement was read."""
     others: Mapping[str, Mapping[int, Instant]] = field(default_factory=dict)
-    """Alarm -> the addresses of which nobody has said so, and when it was last about them."""
+    """Alarm -> the addresses that no acknowledgement covers, and when it was last about them."""
     told: frozenset[str] = frozenset()
-    """Alarms that are told of as acknowledged: those that follow from none."""
+    """Alarms that are reported as acknowledged: those without a cause among the others."""
     heard: tuple[Override, ...] = ()
-    """All overrides it was worked out for."""
+    """The overrides that this was computed from."""
     prints: Mapping[int, str] = field(default_factory=dict)
     """Index of each acknowledgement among them -> its fingerprint."""
 
     def is_spent(self, override: Override) -> bool:
-        """Whether it was of an alarm that is over."""
+        """Whether it was for an alarm that is over."""
         return override.action is Action.ACKNOWLEDGE and fingerprint(override) in self.spent
 
 
 def fingerprint(override: Override) -> str:
-    """What it says, in few letters: said otherwise it is another one, be it by the same name.
+    """A hash of its content: with another content it is another one, also under the same name.
 
-    Of what overrides say in this version: a later one that knows more must not hear it anew.
+    It covers the fields that overrides have in this version. A later version with more fields must
+    compute the same, or it would take a spent acknowledgement for a new one.
     """
     match = override.match
-    whom = (match.upstream, match.nameserver, match.address, match.family, match.site)
-    said = (override.name, *whom, override.alarm, override.until, override.reason, override.by)
-    return hashlib.blake2b("\0".join(map(str, said)).encode(), digest_size=8).hexdigest()
+    which = (match.upstream, match.nameserver, match.address, match.family, match.site)
+    parts = (override.name, *which, override.alarm, override.until, override.reason, override.by)
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=8).hexdigest()
 
 
 def acknowledge(
     was: Acknowledged, override_state: OverrideState, alarms: Mapping[str, Alarm], now: Instant
 ) -> tuple[Acknowledged, tuple[Event, ...]]:
-    """Which alarms are acknowledged now, and what there is to tell of that.
+    """Which alarms are acknowledged now, and the events about that.
 
     Args:
         was: the same, a turn ago.
@@ -142,7 +143,7 @@ def _others(
     lately: Mapping[int, Instant],
     now: Instant,
 ) -> Mapping[int, Instant]:
-    """Of what the alarm is about, or was lately, that which none of these is about."""
+    """The addresses of the alarm, now or lately, that none of these acknowledgements covers."""
     if any(not override_state.overrides[index].match.narrow for index in indices):
         return {}
     lists = {id(rows): rows for rows in (override_state.covers[index] for index in indices)}
@@ -155,8 +156,8 @@ def _others(
 def _over(override: Override) -> Event:
     return Event(
         event="acknowledgement_over",
-        because=f"{override.alarm} has not been there for {QUIET / 60:.0f} min: when it comes again"
-        f" it is another one; {spell(override)}",
+        because=f"{override.alarm} has been clear for {duration(QUIET)}: when it is raised again"
+        f" this does not cover it; {override_text(override)}",
         upstream=override.match.upstream,
         was=override.alarm,
         more={"override": override.name, "by": override.by},
@@ -171,18 +172,18 @@ def _changes(
     alarms: Mapping[str, Alarm],
 ) -> Iterator[Event]:
     for name in sorted(told - was.told):
-        yield Event(event="alarm_acknowledged", because=_spelled(by[name]), now=name)
+        yield Event(event="alarm_acknowledged", because=_listed(by[name]), now=name)
     for name in sorted(was.told - told):
         if name in alarms and alarms[name].cause is None:
             because = (
-                "it is about addresses of which nobody has said so"
+                "it is now about addresses that no acknowledgement covers"
                 if name in seen
-                else f"that has ended: {_spelled(was.by[name])}"
+                else f"the acknowledgement has ended: {_listed(was.by[name])}"
             )
             yield Event(event="alarm_unacknowledged", because=because, was=name)
 
 
-def _spelled(overrides: Sequence[Override]) -> str:
+def _listed(overrides: Sequence[Override]) -> str:
     more = len(overrides) - _NAMED
-    said = "; ".join(map(spell, overrides[:_NAMED]))
-    return f"{said}; and {more} more" if more > 0 else said
+    texts = "; ".join(map(override_text, overrides[:_NAMED]))
+    return f"{texts}; and {more} more" if more > 0 else texts

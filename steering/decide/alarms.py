@@ -1,4 +1,4 @@
-"""Alarms: what people should know of, for as long as it lasts."""
+"""Alarms: conditions that an operator should look at, for as long as they last."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from steering.decide.reasons import (
     lost_legs,
     no_answer,
     own_fault,
+    penalty,
     sites,
-    spell,
     waiting,
-    worn_out,
 )
 from steering.decide.remedies import cause_of, with_remedy
 from steering.decide.situation import Situation
 from steering.decide.state import Alarm, State
+from steering.format import duration, override_text
 from steering.judge.forwarded import LASTS
 from steering.judge.host_families import FamilyAnswers, family_answers
 from steering.judge.reach import Leg, without_answers
@@ -34,8 +34,9 @@ from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Family, Forwarded, Health, WallTime
 
 REMEDY = (
-    "nothing moves for it: look for rules of a firewall or NAT that match the mark (`nft list "
-    "ruleset`, `iptables-save`), or set act.kernel.mark and mask to bits that nobody else uses"
+    "nothing moves because of it. To do: look for firewall or NAT rules that match the mark "
+    "(`nft list ruleset`, `iptables-save`), or set act.kernel.mark and mask to bits that no other "
+    "program uses"
 )
 
 
@@ -43,7 +44,7 @@ _OF_NONE: Mapping[str, NDArray[np.bool_]] = {}
 
 
 def alarms(state: State, situation: Situation) -> tuple[State, tuple[Event, ...]]:
-    """The world with this turn's alarms, and which were raised or cleared."""
+    """The state with this turn's alarms, and the events for those raised or cleared."""
     now, about = _now(state, situation)
     kept, events = settle(state.alarms, now, state.wall, about=about)
     return replace(state, alarms=kept), events
@@ -57,10 +58,10 @@ def settle(
     *,
     about: Mapping[str, NDArray[np.bool_]] = _OF_NONE,
 ) -> tuple[Mapping[str, Alarm], tuple[Event, ...]]:
-    """The alarms for what is the matter now (name to text), and which that raises and clears.
+    """The alarms of this turn (`now`: name to text), and the events for those raised or cleared.
 
-    One that follows from another, of these or of the `others`, is neither raised nor cleared.
-    `about`: which addresses, (A,), for those that are about some.
+    An alarm that follows from another one, of these or of `others`, has no events of its own.
+    `about`: (A,) the addresses, for alarms that are about addresses.
     """
     there = {*now, *others}
     kept = {
@@ -72,14 +73,14 @@ def settle(
         )
         for name, text in now.items()
     }
-    told, tells = (
+    before, after = (
         {name: alarm for name, alarm in alarms.items() if alarm.cause is None}
         for alarms in (was, kept)
     )
     raised = (
         Event(event="alarm_raised", because=alarm.because, now=name)
-        for name, alarm in tells.items()
-        if name not in told
+        for name, alarm in after.items()
+        if name not in before
     )
     cleared = (
         Event(
@@ -87,27 +88,29 @@ def settle(
             because=f"it follows from {kept[name].cause}" if name in kept else "no longer so",
             was=name,
         )
-        for name in told
-        if name not in tells
+        for name in before
+        if name not in after
     )
     return kept, (*raised, *cleared)
 
 
 def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, NDArray[np.bool_]]]:
-    """Name -> what is the matter, and (A,) with which addresses where that is known."""
-    worst: dict[str, str] = {}
-    whose: dict[str, NDArray[np.bool_]] = {}
+    """Name -> text of the alarm; and, for alarms about addresses, name -> (A,) which."""
+    texts: dict[str, str] = {}
+    about: dict[str, NDArray[np.bool_]] = {}
     if situation.clock_doubt:
-        worst["clock"] = f"our clock, or all of them: {clock(state, situation)}"
+        texts["clock"] = (
+            f"this host's clock is wrong, or their signatures: {clock(state, situation)}"
+        )
     stuck = situation.breached & (situation.best == 0) & (state.plan == 0) & ~situation.all_bad
     stuck &= (situation.local >= Health.SUSPECT) & ~situation.ordered
     waits = situation.breached & (situation.held != Held.NOT)
     for name, where, text in (
-        ("self", situation.self_doubt, "look bad in a way that speaks against ourselves"),
+        ("self", situation.self_doubt, "fail, most likely because of this host"),
         (
             "marked",
             situation.marked,
-            "fail when asked with our mark, and answer the same without it; " + REMEDY,
+            "fail when probed with our mark, and answer the same questions without it; " + REMEDY,
         ),
         (
             "everywhere",
@@ -119,68 +122,68 @@ def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, 
         ("budget", waits, "are bad here and wait"),
         (
             "zone_late",
-            _lasts(state) & (not situation.clock_doubt),
-            "show an outdated zone on every path, unless our own clock is ahead",
+            _outdated(state) & (not situation.clock_doubt),
+            "have an outdated zone on every path, unless this host's clock is ahead",
         ),
     ):
         if where.any():
-            whose[name], first = where, int(np.argmax(where))
+            about[name], first = where, int(np.argmax(where))
             detail = {
                 "self": own_fault(state, situation, first),
                 "marked": by_mark(state, situation, first),
-                "damped": worn_out(state, situation, first),
+                "damped": penalty(state, situation, first),
                 "budget": waiting(state, situation, first),
             }.get(name)
-            worst[name] = f"{those(state, where)} {text}{f': {detail}' if detail else ''}"
-            if name in _THEIRS:
-                worst[name] += _whom_to_tell(state, where)
+            texts[name] = f"{those(state, where)} {text}{f': {detail}' if detail else ''}"
+            if name in _OF_OPERATORS:
+                texts[name] += _contacts(state, where)
     if found := intercepted(state):
-        worst["intercepted"], whose["intercepted"] = found
+        texts["intercepted"], about["intercepted"] = found
     if gone := lost_legs(state):
-        worst["reach"] = (
-            f"{_legs(gone)}, while the local path is answered: these sites are not taken (for TCP"
-            " or large answers alone they are, where the local path is mostly bad). Wanted: that"
-            " the site's network knows the way back to this address, and carries TCP and large"
-            " packets"
+        texts["reach"] = (
+            f"{_legs(gone)}, while answers come back over the local path. These sites are not used"
+            " (where only TCP or large answers are lost, they are if the local path is mostly bad)."
+            " To do: make the site's network route answers back to this address, and carry TCP and"
+            " large packets"
         )
     if said := _forwarded(state):
-        worst["forwarded"] = said
+        texts["forwarded"] = said
     if mute := without_answers(state.ledger.legs, state.sources):
-        worst["unanswered"] = (
-            f"{_legs(mute)}, while another source is answered: does a resolver send from it?"
+        texts["unanswered"] = (
+            f"{_legs(mute)}, while another source gets answers: does a resolver send from it?"
         )
-    if (alone := _exclusive(state, situation) & ~stuck).any():
-        whose["uncompared"], first = alone, int(np.argmax(alone))
-        worst["uncompared"] = (
-            f"{those(state, alone)} look bad here, and no other path can be compared, so nobody"
-            f" can tell whose fault it is: {_uncompared(state, first)}"
+    if (alone := _uncompared_rows(state, situation) & ~stuck).any():
+        about["uncompared"], first = alone, int(np.argmax(alone))
+        texts["uncompared"] = (
+            f"{those(state, alone)} look bad here, and no other path can be compared, so it is not"
+            f" known whose fault it is: {_uncompared(state, first)}"
         )
-    if (shut := _shut_in(state)).any():
-        told = [worst["self"]] if "self" in worst else []
-        worst["self"] = "; ".join([*told, _no_way_out(state, shut)])
-        whose["self"] = situation.self_doubt | shut
+    if (shut := _no_probe_leaves(state)).any():
+        others = [texts["self"]] if "self" in texts else []
+        texts["self"] = "; ".join([*others, _no_route(state, shut)])
+        about["self"] = situation.self_doubt | shut
     if (lost := _unwatched(state)).any():
-        whose["unwatched"] = lost
-        worst["unwatched"] = (
+        about["unwatched"] = lost
+        texts["unwatched"] = (
             f"{those(state, lost)} are of families that this host has no route for and never had:"
-            " nobody can tell how these upstreams do"
+            " these upstreams can't be measured"
         )
     if situation.defied.any():
-        worst["override"], whose["override"] = _defied(state, situation), situation.defied
+        texts["override"], about["override"] = _defied(state, situation), situation.defied
     if unserved := _unserved(state):
-        worst["unserved"], whose["unserved"] = unserved
+        texts["unserved"], about["unserved"] = unserved
     if situation.room.over.any():
-        worst["capacity"] = (
-            f"more {'is' if state.layout.acts else 'would be'} steered to a site than it may get:"
-            f" {loads(situation)}; what dnstap shows beyond"
-            " the policies' steer.queries_per_second holds nothing back: raise those if it is so,"
-            " else see who writes to the dnstap sockets"
+        texts["capacity"] = (
+            f"more {'is' if state.layout.acts else 'would be'} steered to a site than its limit:"
+            f" {loads(situation)}. Load that only dnstap shows holds no move back. To do: if dnstap"
+            " is right, raise steer.queries_per_second in the policies; if not, check which program"
+            " writes to the dnstap sockets"
         )
-    return worst, whose
+    return texts, about
 
 
-def _exclusive(state: State, situation: Situation) -> NDArray[np.bool_]:
-    """(A,) bad here for a while, and no remote path is known to be any better or as bad."""
+def _uncompared_rows(state: State, situation: Situation) -> NDArray[np.bool_]:
+    """(A,) bad here for a while, with no remote path known to be better or as bad."""
     ledger, layout = state.ledger, state.layout
     usable, health = layout.order[:, 1:] >= 0, ledger.health[:, 1:]
     known = usable & ((health == Health.HEALTHY) | (health == Health.STALE))
@@ -192,14 +195,14 @@ def _exclusive(state: State, situation: Situation) -> NDArray[np.bool_]:
 
 
 def _uncompared(state: State, a: int) -> str:
-    """What each site lacks; or that none is asked at all."""
+    """What each site lacks, or that no site is probed in this mode."""
     if not state.layout.compares:
-        return "`mode: observe` asks over no site (`mode: rehearse` does, and moves nothing)"
+        return "`mode: observe` probes no site (`mode: rehearse` does, and moves nothing)"
     return sites(state, a)
 
 
-def _shut_in(state: State) -> NDArray[np.bool_]:
-    """(A,) no question of this address's family gets out over the local path any more."""
+def _no_probe_leaves(state: State) -> NDArray[np.bool_]:
+    """(A,) no probe of this address's family leaves this host over the local path any more."""
     of_each = family_answers(state.ledger, state.layout)
     lost = [
         number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.LOST
@@ -208,7 +211,7 @@ def _shut_in(state: State) -> NDArray[np.bool_]:
 
 
 def _unwatched(state: State) -> NDArray[np.bool_]:
-    """(A,) addresses of upstreams of which no question to any ever got out of this host."""
+    """(A,) addresses of upstreams to which no probe ever left this host."""
     of_each, layout = family_answers(state.ledger, state.layout), state.layout
     none = [
         number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.NONE
@@ -217,23 +220,23 @@ def _unwatched(state: State) -> NDArray[np.bool_]:
     return np.asarray(shut & ~np.isin(layout.upstream_of, layout.upstream_of[~shut]))
 
 
-def _no_way_out(state: State, shut: NDArray[np.bool_]) -> str:
+def _no_route(state: State, shut: NDArray[np.bool_]) -> str:
     names = sorted({str(state.layout.targets[a].family) for a in np.flatnonzero(shut).tolist()})
     return (
-        f"no probe gets out over the local path ({' and '.join(names)}): see `ip route show"
-        " default` for the default route, `ip rule` for `32766: from all lookup main`, and whether"
-        " the uplink and its gateway are there"
+        f"no probe leaves this host over the local path ({' and '.join(names)}): check the default"
+        " route (`ip route show default`), `ip rule` for `32766: from all lookup main`, the uplink"
+        " and its gateway"
     )
 
 
-def _lasts(state: State) -> NDArray[np.bool_]:
-    """(A,) zones that are outdated everywhere for as long as it takes one path to be called so."""
+def _outdated(state: State) -> NDArray[np.bool_]:
+    """(A,) the zone is outdated on every path, for as long as makes one path `stale`."""
     lasting = state.now - state.ledger.zone_since >= LATE_ROUNDS * state.layout.interval
     return np.asarray(lasting)  # NaN: not outdated
 
 
 def _unserved(state: State) -> tuple[str, NDArray[np.bool_]] | None:
-    """Over which sites the resolvers got no answers, or worse ones, as long as that is acted on."""
+    """The sites over which the resolvers got no answers, or worse ones, while they are avoided."""
     said, rows = [], set[int]()
     for silent in (True, False):
         found = {
@@ -253,36 +256,37 @@ def _unserved(state: State) -> tuple[str, NDArray[np.bool_]] | None:
         shown = f"at {layout.targets[last[0]].address} {found[last].shown}"
         if silent:
             said.append(
-                f"the resolvers' packets to {whose} do not come back over {sites}, while our own "
-                f"questions are answered there: {shown}. Does the site know the resolvers' source "
-                "address?"
+                f"the resolvers get no answers from {whose} over {sites}, while our own probes are "
+                f"answered there: {shown}. Does the site have a route back to the resolvers' source"
+                " address?"
             )
         else:
             said.append(
-                f"the resolvers are answered worse over {sites} than over the local path by "
-                f"{whose}, while our own questions are answered well there: {shown}."
+                f"the resolvers get worse answers from {whose} over {sites} than over the local "
+                f"path, while our own probes get good answers there: {shown}."
             )
     if not said:
         return None
-    return f"{' '.join(said)} Else see who writes to the dnstap sockets", rows_of(state, rows)
+    todo = "If the site is in order, check which program writes to the dnstap sockets"
+    return f"{' '.join(said)} {todo}", rows_of(state, rows)
 
 
 _NAMED = 12
-"""Overrides, or addresses, that an alarm speaks of one by one."""
-_THEIRS = ("everywhere", "unproven", "zone_late")
-"""Alarms that somebody at an upstream's operator can do something about."""
+"""Overrides, or addresses, that an alarm lists one by one."""
+_OF_OPERATORS = ("everywhere", "unproven", "zone_late")
+"""Alarms that an upstream's operator can do something about."""
 
 
-def _whom_to_tell(state: State, where: NDArray[np.bool_]) -> str:
+def _contacts(state: State, where: NDArray[np.bool_]) -> str:
     """The contacts in the policies of these addresses."""
     policies = {p.upstream: p for a in np.flatnonzero(where) if (p := state.layout.policy(int(a)))}
     operators = [policy.operator for _, policy in sorted(policies.items())]
     contacts = dict.fromkeys(f"{o.name}, {o.contact}" for o in operators if o and o.contact)
-    return f"; whom to tell: {'; '.join(contacts)}" if contacts else ""
+    return f"; contact: {'; '.join(contacts)}" if contacts else ""
 
 
 def _defied(state: State, situation: Situation) -> str:
-    """Which overrides are obeyed against what is measured, and which can't be."""
+    """Which overrides contradict the measurements, and which can't be obeyed."""
     said: list[str] = []
     by = np.unique(state.override_state.decides[situation.defied])
     for index in by[:_NAMED].tolist():
@@ -291,11 +295,11 @@ def _defied(state: State, situation: Situation) -> str:
             situation.defied & (state.override_state.decides == index),
         )
         for where, text in (
-            (mine & situation.ordered, "obeyed against what is measured"),
-            (mine & ~situation.ordered, "can't be obeyed, as there is no such way"),
+            (mine & situation.ordered, "obeyed although the measurements contradict it"),
+            (mine & ~situation.ordered, "can't be obeyed without a next hop"),
         ):
             if where.any():
-                said.append(f"{spell(override)}: {text} for {those(state, where)}")
+                said.append(f"{override_text(override)}: {text} for {those(state, where)}")
     more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
     return "; ".join(said) + more
 
@@ -307,30 +311,30 @@ def _legs(gone: Collection[Leg]) -> str:
 
 
 def _forwarded(state: State) -> str:
-    """What sites do not carry of what this host forwards, or may not; empty: nothing."""
+    """Forwarded sources that a site does not carry, or may not; empty: none."""
     said = []
     if legs := all_dropped(state):
         said.append(
             f"{_senders(legs)}: no answer comes back over the site to what this host forwards for"
-            " it, while our own questions are answered there. No address of the family is sent"
-            f" there for {LASTS / 3600:.0f} h. Wanted: that it is translated on the way to the site"
-            " as well, or routed back"
+            " it, while our own probes are answered there. No address of the family is steered"
+            f" there for {duration(LASTS)}. To do: translate (NAT) its packets to the site too, or"
+            " route them back"
         )
     if legs := all_unknown(state):
         said.append(
-            f"{_senders(legs)}: asks watched nameservers through this host, and nothing shows that"
-            " the site carries it, so no address of the family is sent there. Wanted: that it is"
-            " translated on the way to the site as well, or routed back, and that"
-            " `forwarded_sources` says so"
+            f"{_senders(legs)}: sends to watched nameservers through this host, and it is not known"
+            " whether the site carries its packets, so no address of the family is steered there."
+            " To do: translate (NAT) its packets to the site too, or route them back, and add the"
+            " source to `forwarded_sources`"
         )
     return "; ".join(said)
 
 
 def _senders(legs: Sequence[tuple[Leg, Forwarded]]) -> str:
-    """Site, family, and who sends."""
+    """Site, family, and the address that sends."""
     said = [
         f"{leg.site} ({leg.family}): {leg.source}"
-        + (f" (by the local path: {who.translated})" if who.translated else "")
+        + (f" (over the local path: {who.translated})" if who.translated else "")
         for leg, who in sorted(legs, key=lambda each: each[0])
     ]
     more = f" and {len(said) - _SENDERS} more" if len(said) > _SENDERS else ""

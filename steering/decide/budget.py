@@ -1,15 +1,15 @@
-"""The budget: how much moves at once. The first in order go, the rest wait.
+"""The budget: how many addresses move at once. The first in order move, the others wait.
 
-Of those that want to leave the local path, or a detour for a better one, in the order of the
-policies: each takes the best site that has room for it, all of a group the same one where one
-has room for all. Then those that go home, where the policy says so one address of a group
-first, the others when it has done well. Both spend of the same moves per minute.
+First the addresses that leave the local path, or a detour for a better one, in the order of the
+policies: each takes the best site that has room for it; all of a group take the same one if one has
+room for all. Then the addresses that return, where the policy says so one address of a group first,
+and the others after its verification. Both use the same moves per minute.
 
-What a site may take is held against the policies' estimates. What dnstap shows only makes another
-site the better one: who writes it must neither forbid a move nor send a site too much.
+The load allowed at a site is compared with the policies' estimates. Load by dnstap only makes
+another site better: a program that writes false dnstap must neither prevent a move nor overload a
+site.
 
-A guard: it takes moves back and adds none. Who is steered keeps the place he has, whatever the
-limits have become since.
+The budget only removes moves and adds none. A steered address keeps its site when limits shrink.
 """
 
 from __future__ import annotations
@@ -45,49 +45,49 @@ class Held(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Room:
-    """What there is to spend this turn."""
+    """What may be used in this turn."""
 
     budget: Budget
     minute: int
-    """Moves left of this minute."""
+    """Moves left in this minute."""
     allowed: Floats
-    """(P,) queries per second that steered traffic may bring to a site; infinite: no limit."""
+    """(P,) queries per second that steered traffic may add to a site; infinite: no limit."""
     demand: Floats
-    """(A,) queries per second of each address by the policies' estimates: what a site has room
-    for; NaN: no estimate, which counts as none."""
+    """(A,) queries per second of each address by the policies' estimates; NaN: no estimate, which
+    counts as 0."""
     load: Floats
-    """(P,) queries per second by them that it brings now."""
+    """(P,) present load by these estimates, in queries per second."""
     heard: Floats
-    """(A,) queries per second as far as dnstap shows, else the same; NaN: nobody knows."""
+    """(A,) queries per second by dnstap, where it shows them, else the same; NaN: unknown."""
     heard_load: Floats
-    """(P,) queries per second by these that it brings now."""
+    """(P,) present load by these, in queries per second."""
 
     @property
     def busy(self) -> Mask:
-        """(P,) sites of which more than half of what is allowed is taken."""
+        """(P,) sites with more than half of the allowed load."""
         return np.asarray(self.most > self.allowed * BUSY)
 
     @property
     def over(self) -> Mask:
-        """(P,) sites that get more than is allowed: it was not known, or has grown since."""
+        """(P,) sites with more than the allowed load: it was unknown, or has grown since."""
         return np.asarray(self.most > self.allowed)
 
     @property
     def most(self) -> Floats:
-        """(P,) what each site gets, by the estimates or by dnstap, whichever is more."""
+        """(P,) the load on each site, by the estimates or by dnstap, whichever is more."""
         return np.maximum(self.load, self.heard_load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Allotment:
-    """Who may move this turn, and whereto."""
+    """Which addresses may move this turn, and to which site."""
 
     best: Ints
-    """(A,) the site each address is to take if it is to take one; 0: none is proven."""
+    """(A,) the site for each address, if it moves to one; 0: none is proven."""
     held: NDArray[np.int8]
     """(A,) why it has to wait (`Held`)."""
     scouts: tuple[int, ...] = ()
-    """Rows that go home before the others of their group."""
+    """Rows that return to the local path before the others of their group."""
 
 
 def room(
@@ -97,20 +97,20 @@ def room(
     moves: tuple[tuple[Instant, int], ...],
     now: Instant,
 ) -> Room:
-    """What there is to spend. `heard` is the demand of each address as dnstap shows it."""
-    spent = sum(number for at, number in moves if now - at < MINUTE)
+    """What may be used. `heard` is the demand of each address by dnstap."""
+    used = sum(number for at, number in moves if now - at < MINUTE)
     return Room(
         budget=layout.budget,
-        minute=max(0, layout.budget.moves_per_minute - spent),
+        minute=max(0, layout.budget.moves_per_minute - used),
         allowed=layout.capacity * layout.budget.capacity_share,
         demand=layout.estimate,
-        load=_brought(layout.estimate, plan, layout),
+        load=_load(layout.estimate, plan, layout),
         heard=heard,
-        heard_load=_brought(heard, plan, layout),
+        heard_load=_load(heard, plan, layout),
     )
 
 
-def _brought(demand: Floats, plan: Ints, layout: Layout) -> Floats:
+def _load(demand: Floats, plan: Ints, layout: Layout) -> Floats:
     weights = np.nan_to_num(demand) * (plan > 0)
     return np.bincount(plan, weights=weights, minlength=len(layout.paths)).astype(np.float64)
 
@@ -129,20 +129,20 @@ def allot(
     scouted: Mask,
     room: Room,
 ) -> Allotment:
-    """Who moves.
+    """Which addresses move.
 
     Args:
-        leaving: rows that want another site than they have, in order.
-        cost: (N, P) what each path costs each of them (`rank.costs`).
-        returning: rows that want to go home, in order.
-        best: (A,) the best site of each address, full or not.
-        plan: (A,) the column each address takes now.
-        standing: (A,) the same, or where an override says: what takes up room either way.
+        leaving: rows that should take another site than they have, in order.
+        cost: (N, P) the cost of each path for each of them (`ranking.costs`).
+        returning: rows that could return to the local path, in order.
+        best: (A,) the best site of each address, with room or without.
+        plan: (A,) the present column of each address.
+        standing: (A,) the same, or the column that an override orders: both use room.
         layout: the rows.
         at_most: (A,) addresses of the upstream that may be steered at once.
-        scouting: (groups,) that have sent one address home and watch it.
-        scouted: (groups,) of which one address is home and does well.
-        room: what there is to spend.
+        scouting: (groups,) whose first address back is being verified.
+        scouted: (groups,) whose first address back is verified.
+        room: what may be used.
     """
     best, held = best.copy(), np.zeros(len(plan), dtype=np.int8)
     if not (leaving.size or returning.size):
@@ -150,7 +150,7 @@ def allot(
     minute, away = room.minute, int((standing > 0).sum())
     at_once = room.budget.at_once
     mine = np.bincount(layout.upstream_of, weights=standing > 0, minlength=len(layout.policies))
-    seats = _Seats(leaving, cost, plan, room, layout)
+    sites = _SiteRoom(leaving, cost, plan, room, layout)
     for i, a in enumerate(leaving.tolist()):
         new, u = bool(plan[a] == 0), layout.upstream_of[a]
         if minute <= 0:
@@ -159,10 +159,10 @@ def allot(
             held[a] = Held.AT_ONCE
         elif new and mine[u] >= at_most[a]:
             held[a] = Held.AT_MOST
-        elif (site := seats.take(i)) == 0:
+        elif (site := sites.take(i)) == 0:
             held[a] = Held.CAPACITY
         elif site == plan[a]:
-            best[a] = site  # what it would rather have is full
+            best[a] = site  # the better one has no room
         else:
             best[a] = site
             minute -= 1
@@ -172,21 +172,21 @@ def allot(
     sizes = np.bincount(layout.group_of[plan > 0], minlength=len(scouting))
     for a in returning.tolist():
         group = int(layout.group_of[a])
-        watched = bool(layout.gradual[a]) and not scouted[group]
-        if watched and (scouting[group] or group in scouts):
+        gradual = bool(layout.gradual[a]) and not scouted[group]
+        if gradual and (scouting[group] or group in scouts):
             held[a] = Held.GRADUAL
         elif minute <= 0:
             held[a] = Held.PER_MINUTE
         else:
             minute -= 1
-            if watched and sizes[group] > 1:
+            if gradual and sizes[group] > 1:
                 scouts[group] = a
     return Allotment(best=best, held=held, scouts=tuple(scouts.values()))
 
 
 @dataclass(slots=True)
-class _Seats:
-    """The room at the sites, as one after the other takes of it."""
+class _SiteRoom:
+    """The room at the sites, while one address after the other takes some."""
 
     rows: Ints
     cost: Floats
@@ -198,7 +198,7 @@ class _Seats:
     need: Floats = field(init=False)
     """(2, N) likewise."""
     _common: dict[int, int] = field(init=False, default_factory=dict)
-    """Group -> the best site with room for all of it, when its first address was asked for."""
+    """Group -> the best site with room for all of it, at the time of its first address."""
 
     def __post_init__(self) -> None:
         room = self.room
@@ -206,7 +206,7 @@ class _Seats:
         self.need = np.nan_to_num(np.array([room.demand, room.heard]))[:, self.rows]
 
     def take(self, i: int) -> int:
-        """The site for the i-th of the rows, its room taken; 0: all that are proven are full."""
+        """The site for the i-th of the rows, with its room taken; 0: no proven site has room."""
         cost, need = self.cost[i], self.need[:, i, None]
         if np.isinf(self.free[0, 1:]).all():
             return _least(cost)
@@ -215,7 +215,7 @@ class _Seats:
         fits, likely = self.free >= need
         if not site or not (fits & likely)[site]:
             if here and np.isfinite(cost[here]):
-                return here  # only whole groups change a good site for one that is liked better
+                return here  # only a whole group changes from a good site to a better one
             site = _least(np.where(fits & likely, cost, np.inf))
             site = site or _least(np.where(fits, cost, np.inf))
         self.free[:, site] -= need[:, 0]

@@ -1,7 +1,6 @@
-"""Explain: every rule for one address, with the numbers, and what would give another answer.
+"""Explain: every rule for one address, with its numbers, and what would change its result.
 
-It reads the board that the latest decision was made from, so it can't tell another story than
-the agent acted on.
+It reads the situation that the latest decision was based on, so it agrees with what the agent did.
 """
 
 from __future__ import annotations
@@ -16,19 +15,17 @@ from steering.decide.reasons import (
     because,
     by_mark,
     clock,
-    duration,
     loads,
     own_fault,
-    rate,
+    penalty,
     sites,
-    spell,
     unproven,
     waiting,
-    worn_out,
 )
 from steering.decide.rules import RULES, Rule
 from steering.decide.situation import Situation
 from steering.decide.state import State
+from steering.format import counted, duration, override_text, rate
 from steering.judge.ledger import reason
 from steering.judge.paired_test import CONFIRM_AT
 from steering.judge.recovery import Hold
@@ -37,32 +34,32 @@ from steering.model import Action, Health, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Considered:
-    """One rule, looked at for one address."""
+    """One rule and its result for one address."""
 
     rule: Rule
     applies: bool
     decides: bool
     numbers: str
-    """What it applies, or does not apply, on."""
+    """The numbers by which it applies or not."""
     otherwise: str
-    """What would have to change for it to say the opposite."""
+    """What would change that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why one address goes where it goes."""
+    """Why one address has its path."""
 
     target: Target
     path: str
-    """Where it shall go."""
+    """The planned path."""
     because: str
     rules: tuple[Considered, ...]
     evidence: Mapping[str, tuple[Health, str]]
-    """Path -> its health, and why it is believed."""
+    """Path -> its health, and the evidence."""
 
 
 def explain(state: State, address: str) -> Explanation | None:
-    """Why the address goes where it goes; None for one of no policy, or before the first turn."""
+    """Why the address has its path; None for one of no policy, or before the first turn."""
     row, situation = state.layout.row.get(address), state.situation
     if row is None or situation is None:
         return None
@@ -91,7 +88,7 @@ def explain(state: State, address: str) -> Explanation | None:
     )
 
 
-Say = Callable[[State, Situation, int], str]
+Text = Callable[[State, Situation, int], str]
 
 
 def _off(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001
@@ -103,33 +100,37 @@ def _off_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: 
 
 
 def _override(state: State, situation: Situation, a: int) -> str:
-    override_state, said = state.override_state, []
+    override_state, texts = state.override_state, []
     for override, status, rows in zip(
         override_state.overrides, override_state.states, override_state.covers, strict=True
     ):
         if a in rows and override.action is not Action.ACKNOWLEDGE:
             decides = ", decides" if override is override_state.of(a) else ""
-            said.append(f"{spell(override)} ({status.value}{decides})")
+            texts.append(f"{override_text(override)} ({status.value}{decides})")
     if situation.defied[a]:
-        obeyed = "obeyed against what is measured" if situation.ordered[a] else "can't be obeyed"
-        said.append(obeyed)
-    return "; ".join(said) or f"none of {len(override_state.overrides)} overrides covers it"
+        obeyed = (
+            "obeyed although the measurements contradict it"
+            if situation.ordered[a]
+            else "can't be obeyed"
+        )
+        texts.append(obeyed)
+    return "; ".join(texts) or f"none of {len(override_state.overrides)} overrides covers it"
 
 
 def _override_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001
     order = state.override_state.of(a)
     if order is None:
-        return "an override that covers it"
+        return "an override for this address"
     if order.until is None:
-        return f"removing the override {order.name}, or a later one"
+        return f"the removal of the override {order.name}, or a later override"
     left = duration(max(0.0, order.until - state.wall))
-    return f"the end of the override {order.name} in {left}, its removal, or a later one"
+    return f"the end of the override {order.name} in {left}, its removal, or a later override"
 
 
 def _clock_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001
     if situation.clock_doubt:
-        return "good signatures over one path, for most upstreams: is the clock right?"
-    return "signatures out of date on every path, for more than half of the upstreams"
+        return "valid signatures over one path, for most upstreams (check this host's clock)"
+    return "expired or not yet valid signatures on every path, for more than half of the upstreams"
 
 
 def _self(state: State, situation: Situation, a: int) -> str:
@@ -138,84 +139,95 @@ def _self(state: State, situation: Situation, a: int) -> str:
     suspects = situation.local == Health.SUSPECT
     suspects |= situation.local == Health.FAILING
     layout = state.layout
-    ill = len(set(layout.operator_of[suspects].tolist()))
+    bad = len(set(layout.operator_of[suspects].tolist()))
     silent = int(state.ledger.streak[a, 0])
-    return f"{ill} of {layout.operators} operators have bad addresses; {silent} unanswered in a row"
+    return (
+        f"{bad} of {layout.operators} operators have bad addresses; "
+        f"{counted(silent, 'question')} in a row unanswered"
+    )
 
 
 def _self_otherwise(state: State, situation: Situation, a: int) -> str:
     if situation.common_causes[int(state.layout.family_of[a])]:
-        return "the operators being well again, but for one or two"
+        return "the recovery of all but one or two operators"
     if situation.marked[a]:
-        return "a good answer to a question with our mark, or a bad one to the same without it"
+        return (
+            "a good answer to a question with our mark, or a bad one to the same question without"
+        )
     if situation.self_doubt[a]:
         return "an answer from any address of this family over the local path"
-    return "three unrelated operators, or most of them, going bad within a minute"
+    return "faults of three unrelated operators, or of most of them, within a minute"
 
 
 def _healthy(state: State, situation: Situation, a: int) -> str:
-    mates = state.layout.group_of == state.layout.group_of[a]
-    group = f"{int((mates & situation.own).sum())} of {int(mates.sum())} of its group are breached"
-    return f"local path {Health(int(situation.local[a])).word}; {group}"
+    group = state.layout.group_of == state.layout.group_of[a]
+    breached = int((group & situation.own).sum())
+    shown = f"{breached} of {int(group.sum())} addresses of its group are breached"
+    return f"local path {Health(int(situation.local[a])).word}; {shown}"
 
 
 def _healthy_otherwise(state: State, situation: Situation, a: int) -> str:
     ledger, layout = state.ledger, state.layout
     if situation.local[a] == Health.HEALTHY and not situation.breached[a]:
         if situation.returning[a]:
-            return "nothing more of the local path: it is well"
-        need = "a full bucket of failing names, or three silences while another path answers"
-        return f"{need}; then a trial that reaches +{CONFIRM_AT}"
+            return "no change of the local path: it is healthy"
+        return (
+            "a full bucket of failing names, or three unanswered questions in a row while another "
+            f"path answers; then a trial that reaches +{CONFIRM_AT}"
+        )
     bucket = ledger.buckets.get((a, 0))
     if bucket is None:
         return "good answers over the local path"
     recover, hold = layout.policy(a).recover, ledger.holds.get(a, Hold())
     left = max(0.0, hold.until(recover.hold, recover.max_hold) - state.now)
-    return (
-        f"{bucket.points} more clean answers over the local path, and the hold of another "
-        f"{duration(left)} (breach number {hold.breaches})"
-    )
+    clean, breach = f"{bucket.points} more clean answers over the local path", hold.breaches
+    if not left:
+        return f"{clean} (the hold of breach number {breach} is over)"
+    return f"{clean}, and the end of the hold in {duration(left)} (breach number {breach})"
 
 
 def _everywhere_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001
     if situation.all_bad[a]:
         return "one path that is not bad"
-    return "every path being bad, the local one among them"
+    return "faults on every path, the local one included"
 
 
 def _unproven_otherwise(state: State, situation: Situation, a: int) -> str:
     if not situation.breached[a]:
         trial = state.ledger.trials.get(a)
-        against = f", it is at {trial.score:+d}" if trial else " against a remote path"
-        return f"+{CONFIRM_AT} in a trial{against}"
+        score = f" (now {trial.score:+d})" if trial else ""
+        return f"a trial against a remote path that reaches +{CONFIRM_AT}{score}"
     if situation.best[a]:
         return "the loss of every proven site"
-    return (
-        f"a proven site: healthy by answers that are fresh, the last one good ({sites(state, a)})"
-    )
+    return f"a proven site (healthy, with a recent good last answer): {sites(state, a)}"
 
 
 def _unproven(state: State, situation: Situation, a: int) -> str:
     if situation.breached[a] and situation.best[a]:
-        return f"proven bad here, or its group is; {sites(state, a)}"
+        return f"the local path is proven bad, or its group is breached; {sites(state, a)}"
     return unproven(state, a)
 
 
 def _damped(state: State, situation: Situation, a: int) -> str:
     if situation.damped[a]:
-        return worn_out(state, situation, a)
-    level = float(damping.worn(state.worn, state.worn_at, state.layout, state.now)[a])
-    return f"{level:.1f} moves not worn off (moves_per_day: {state.layout.moves_per_day[a]})"
+        return penalty(state, situation, a)
+    level = float(damping.penalty(state.worn, state.worn_at, state.layout, state.now)[a])
+    moves = "no recent moves" if level < _NONE else f"penalty {level:.1f} of recent moves"
+    return f"{moves} (moves_per_day: {state.layout.moves_per_day[a]})"
+
+
+_NONE = 0.05
+"""A smaller penalty would be shown as 0.0."""
 
 
 def _damped_otherwise(state: State, situation: Situation, a: int) -> str:
     layout = state.layout
-    level = float(damping.worn(state.worn, state.worn_at, layout, state.now)[a])
+    level = float(damping.penalty(state.worn, state.worn_at, layout, state.now)[a])
     if situation.damped[a]:
         needs = damping.HOME if situation.returning[a] else damping.AWAY
-        return f"{duration(damping.patience(level, a, layout, needs))} without a move"
+        return f"{duration(damping.time_to_reuse(level, a, layout, needs))} without a move"
     left = int(layout.moves_per_day[a] * damping.AT_ONCE - level + 1e-9)
-    return f"{left} more moves soon"
+    return f"more than the {counted(left, 'move')} that it has left now"
 
 
 def _budget(state: State, situation: Situation, a: int) -> str:
@@ -225,25 +237,31 @@ def _budget(state: State, situation: Situation, a: int) -> str:
     upstream = layout.upstream_of == layout.upstream_of[a]
     at_once = "no limit" if room.budget.at_once is None else str(room.budget.at_once)
     return (
-        f"{room.minute} of {room.budget.moves_per_minute} moves left of this minute; "
-        f"{int((situation.plan > 0).sum())} steered of {at_once}; "
-        f"{int((upstream & (situation.plan > 0)).sum())} of its upstream "
-        f"of {situation.at_most[a]}; "
-        f"{rate(room.demand[a])} to this address by its policy, {rate(room.heard[a])} by what is "
-        f"known; {loads(situation)}"
+        f"{room.minute} of {room.budget.moves_per_minute} moves left in this minute; "
+        f"{int((situation.plan > 0).sum())} steered (at_once: {at_once}); "
+        f"{int((upstream & (situation.plan > 0)).sum())} of its upstream steered "
+        f"(at_most: {situation.at_most[a]}); "
+        f"to this address {_rates(room.demand[a], room.heard[a])}; {loads(situation)}"
     )
+
+
+def _rates(by_policy: float, by_dnstap: float) -> str:
+    """The load of an address; `by_dnstap` is the same where dnstap shows none."""
+    if by_policy == by_dnstap or np.isnan(by_dnstap):
+        return rate(by_policy)
+    return f"{rate(by_policy)} by its policy, {rate(by_dnstap)} by dnstap"
 
 
 def _budget_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa: ARG001
     if situation.held[a]:
-        return "those before it moving on, or a larger budget"
+        return "room that other addresses leave, or a larger budget"
     room = situation.room
     if np.isnan(room.demand[a]) and np.isfinite(room.allowed).any():
         return (
-            "more moves, or more addresses away, than allowed; no site's capacity holds it: its "
-            "policy has no steer.queries_per_second"
+            "more moves or more steered addresses than allowed; no site's capacity limits it, since"
+            " its policy has no steer.queries_per_second"
         )
-    return "more moves, more addresses away or more queries to a site than allowed"
+    return "more moves, more steered addresses or more queries to a site than allowed"
 
 
 def _steer(state: State, situation: Situation, a: int) -> str:
@@ -259,7 +277,7 @@ def _steer_otherwise(state: State, situation: Situation, a: int) -> str:  # noqa
     return "a proven site"
 
 
-_NUMBERS: Mapping[str, Say] = {
+_NUMBERS: Mapping[str, Text] = {
     "off": _off,
     "override": _override,
     "clock": lambda state, situation, _: clock(state, situation),
@@ -271,7 +289,7 @@ _NUMBERS: Mapping[str, Say] = {
     "budget": _budget,
     "steer": _steer,
 }
-_OTHERWISE: Mapping[str, Say] = {
+_OTHERWISE: Mapping[str, Text] = {
     "off": _off_otherwise,
     "override": _override_otherwise,
     "clock": _clock_otherwise,

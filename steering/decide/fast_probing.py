@@ -1,9 +1,8 @@
-"""What to ask fast, and over which paths: suspicion, trials, detours and their recovery.
+"""Which addresses are probed fast, and over which paths: suspicion, trials, detours, recovery.
 
-What is being found out is asked at the fast interval. What is known, and only watched, is asked at
-a leisurely one: detours that do well while the local path stays bad, and what a rule holds back.
-That is as many questions as their decisions need, and a share of the machine that does not grow
-with their number.
+An address with an open question is probed at the fast interval. One that is only watched is probed
+at a slower one: detours that work while the local path stays bad, and moves that a rule holds back.
+That is as many probes as the decisions need, and a load that does not grow with their number.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from steering.model import Attention, Health, Seconds
 Mask = NDArray[np.bool_]
 
 AT_ONCE = 128
-"""Most addresses asked fast at the same time: at the default cadence that is some 1,500
-questions a second, what one process can ask and judge. The others wait their turn; the sample of
-the operators (`Layout.sample`) comes beside them."""
-LEISURE = 5
-"""Fast rounds between two questions of what is held back."""
-LEISURELY = 25
-"""Addresses that are asked in one fast round, of all that are held back; the sample of the
-operators is, however many there are."""
-CALM_LEISURE, CALM_LEISURELY = 10, 10
-"""The same for detours that do well: nothing waits for what they answer."""
+"""Most addresses that are probed fast at the same time: by default that is some 1,500 questions a
+second, as many as one process can send and judge. The others wait; the sample of the operators
+(`Layout.sample`) is probed in addition."""
+HELD_ROUNDS = 5
+"""Fast rounds between two questions to an address that is held back."""
+HELD_PER_ROUND = 25
+"""Addresses that are probed in one fast round, of all that are held back; the sample of the
+operators always is."""
+CALM_ROUNDS, CALM_PER_ROUND = 10, 10
+"""The same for detours that work: no decision waits for their answers."""
 HEALING = 64
-"""A recovery is worth hurrying for when this part of its clean answers came in a row."""
+"""A recovery is probed fast once 1/64 of its clean answers have come in a row."""
 
 
 def attention(state: State) -> dict[str, Attention]:
-    """Address -> what is asked of it at the fast interval, or in a while; those left out stay slow.
+    """Address -> what is asked of it at the fast or a slower interval; all others have slow rounds.
 
-    A suspect with nobody to be compared with is not asked faster: it would go on for as
-    long as every path is bad, and prove nothing.
+    A suspect address without a path to compare with is not probed faster: that would last as long
+    as every path is bad, and confirm nothing.
     """
     layout, ledger = state.layout, state.ledger
     none = np.zeros(len(layout.targets), dtype=np.bool_)
@@ -55,33 +54,35 @@ def attention(state: State) -> dict[str, Attention]:
     unproved[[a for a, proof in state.verifications.items() if not proof.proved]] = True
     unshown, held = _held(state)
     compared = _without_mark(state, unshown)
-    sample = _heard_beside(state, curious)
+    sample = _sample_beside(state, curious)
     away = state.plan > 0
     calm = away & ~unproved & _calm(state)
-    stranded = nowhere(state)
+    no_site = nowhere(state)
     waits = none.copy()
-    waits[list(stranded)] = True
-    hurried = (away & ~calm) | curious | on_trial | watched & ~calm | unshown | waits
-    rows = np.flatnonzero(hurried & ~sample)
+    waits[list(no_site)] = True
+    fast = (away & ~calm) | curious | on_trial | watched & ~calm | unshown | waits
+    rows = np.flatnonzero(fast & ~sample)
     asked: dict[str, Attention] = {}
-    # Proofs first, since traffic depends on them; then trials, news of whom has failed, what is to
-    # be shown anew, other news, those with nowhere to go, and last recoveries.
+    # Verifications first, since traffic depends on them; then trials, addresses that just failed,
+    # breaches that need fresh evidence, other news, those without a site, and last recoveries.
     bad = ledger.run[:, 0] == 0
     by = [unproved, on_trial, curious & bad, unshown, curious, waits]
     urgency = np.select(by, range(len(by)), len(by))[rows]
     chosen = rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist()
     for a in (*np.flatnonzero(sample).tolist(), *chosen):
-        sites = stranded.get(a, frozenset()) if not curious[a] else frozenset()
+        sites = no_site.get(a, frozenset()) if not curious[a] else frozenset()
         asked[layout.targets[a].address] = _asked(state, a, sites=sites, live=bool(compared[a]))
     mute = refused(ledger, layout, state.now) & ~away & (not state.off)
     beside = watched_slowly(ledger, layout)
     loses: Mask = np.asarray(beside.any(axis=1))
-    patient = np.flatnonzero((calm | held | loses | mute) & ~hurried & ~sample)
-    for a in patient.tolist():
+    slower = np.flatnonzero((calm | held | loses | mute) & ~fast & ~sample)
+    for a in slower.tolist():
         if calm[a]:
-            rounds = max(CALM_LEISURE, np.count_nonzero(calm) / CALM_LEISURELY)
+            rounds = max(CALM_ROUNDS, np.count_nonzero(calm) / CALM_PER_ROUND)
         else:
-            rounds = LEISURE if layout.sample[a] else max(LEISURE, patient.size / LEISURELY)
+            rounds = (
+                HELD_ROUNDS if layout.sample[a] else max(HELD_ROUNDS, slower.size / HELD_PER_ROUND)
+            )
         every, sites = rounds * layout.fast_interval, frozenset[int]()
         if loses[a]:
             every = max(every, EVERY)
@@ -93,10 +94,10 @@ def attention(state: State) -> dict[str, Attention]:
 
 
 def _without_mark(state: State, unshown: Mask) -> Mask:
-    """(A,) addresses at home that are asked without a mark as well (`control`).
+    """(A,) addresses on the local path that are also probed without a mark (`judge.control`).
 
-    While they are on trial, while a breach is shown anew, and for as long as only what has our mark
-    fails.
+    That is while they are on trial, while a breach needs fresh evidence, and while only questions
+    with our mark fail.
     """
     ledger, situation = state.ledger, state.situation
     rows = np.zeros_like(unshown)
@@ -113,7 +114,7 @@ def _asked(
     sites: frozenset[int] = frozenset(),
     live: bool = False,
 ) -> Attention:
-    """What is asked of the address in row `a`; `sites` may be fit for it again."""
+    """What is asked of the address in row `a`; `sites`: those that may be usable again."""
     layout, ledger = state.layout, state.ledger
     trial, proof = ledger.trials.get(a), state.verifications.get(a)
     if state.plan[a]:
@@ -129,7 +130,7 @@ def _asked(
     else:
         columns = set(range(len(layout.paths)))
     proving = proof is not None and not proof.proved
-    # Where nothing is carried out, what has no mark does not take the would-be detour.
+    # In an agent that does not act, questions without a mark do not take the detour.
     shows = layout.acts or not state.plan[a]
     return Attention(
         paths=frozenset(layout.paths[p] for p in columns),
@@ -140,9 +141,9 @@ def _asked(
 
 
 def _held(state: State) -> tuple[Mask, Mask]:
-    """What is breached and has not left: to be shown anew before it moves, or waiting.
+    """Breached addresses on the local path: those that need fresh evidence to move, and the others.
 
-    It can't move before that is shown; where it could not anyway, it is watched.
+    Where another rule holds back the move anyway, the address is only watched.
     """
     none = np.zeros(len(state.plan), dtype=np.bool_)
     situation = state.situation
@@ -162,7 +163,7 @@ def _held(state: State) -> tuple[Mask, Mask]:
 
 
 def _full(state: State) -> Mask:
-    """(A,) addresses of which no more may be away."""
+    """(A,) addresses whose limit of steered addresses is reached."""
     layout, away, at_once = state.layout, state.plan > 0, state.layout.budget.at_once
     if at_once is not None and int(away.sum()) >= at_once:
         return np.ones_like(away)
@@ -170,8 +171,8 @@ def _full(state: State) -> Mask:
     return np.asarray(mine[layout.upstream_of] >= layout.at_most)
 
 
-def _heard_beside(state: State, curious: Mask) -> Mask:
-    """The sample of the operators while it is asked beside more addresses than can be."""
+def _sample_beside(state: State, curious: Mask) -> Mask:
+    """The sample of the operators, while more addresses should be probed fast than can be."""
     layout = state.layout
     if curious.sum() <= AT_ONCE:
         return np.zeros_like(curious)
@@ -179,7 +180,7 @@ def _heard_beside(state: State, curious: Mask) -> Mask:
 
 
 def _calm(state: State) -> Mask:
-    """(A,) detours that do well, while the local path is far from its recovery."""
+    """(A,) detours that work, while the local path is far from its recovery."""
     ledger = state.ledger
     well = ledger.run[np.arange(len(state.plan)), state.plan] > 0
     well[[a for a, proof in state.verifications.items() if proof.bad_run or proof.stuck]] = False
@@ -187,24 +188,24 @@ def _calm(state: State) -> Mask:
 
 
 def _compared(state: State, a: int) -> set[int]:
-    """The site that the address would take; each that it may, while none is proven."""
+    """The site that the address would take; while none is proven, each that it may take."""
     situation, order = state.situation, state.layout.order[a]
     best = int(situation.best[a]) if situation is not None else 0
     return {best} if best else set(np.flatnonzero(order >= 0).tolist())
 
 
 def _beside(state: State, a: int) -> set[int]:
-    """The site its mates are at: a name that fails there too says nothing of the way home."""
+    """The sites of the others in its group: a name that fails there too is no fault of the path."""
     layout, plan = state.layout, state.plan
-    mates = plan[(layout.group_of == layout.group_of[a]) & (plan > 0)].tolist()
-    return {p for p in mates if layout.hop[a, p]}
+    sites = plan[(layout.group_of == layout.group_of[a]) & (plan > 0)].tolist()
+    return {p for p in sites if layout.hop[a, p]}
 
 
 def _witnesses(state: State, a: int) -> tuple[str, ...]:
-    """What own questions found failing, and what the resolvers' traffic did, in equal parts."""
+    """The names that failed by probes and by the resolvers' traffic, in equal parts."""
     heard = state.ledger.traffic.to_ask(int(state.layout.upstream_of[a]))
     own = state.ledger.witnesses(a)
-    moot = state.ledger.ignored.get(a, NONE)
+    ignored = state.ledger.ignored.get(a, NONE)
     mixed = dict.fromkeys(name for pair in zip_longest(heard, own) for name in pair)
-    asked = (name for name in mixed if name is not None and not holds(moot, name, state.now))
+    asked = (name for name in mixed if name is not None and not holds(ignored, name, state.now))
     return tuple(islice(asked, WITNESSES))

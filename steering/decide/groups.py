@@ -1,14 +1,12 @@
-"""How far a move reaches: `together: address | nameserver | upstream`.
+"""Groups: which addresses move together (`together: address | nameserver | upstream`).
 
-An address that is breached itself moves. The rest of its group goes along when more than
-half of the group is breached, and stays away until less than a quarter is: one bad letter
-is no reason to move twelve good ones, and a group does not come back in halves. A family of
-which nothing is breached stays: IPv6 alone bad moves IPv6 alone, however many addresses
-either family has.
+A breached address moves. The others of its group move too when more than half of the group is
+breached, and stay steered until less than a quarter is: one bad nameserver is no reason to move
+twelve good ones, and a group does not return in halves. A family without a breach stays: a fault of
+IPv6 alone moves IPv6 alone, however many addresses each family has.
 
-While mates of a breached address are still on trial its move waits a moment for them, so
-that both families and all letters go in one plan: either all of them, as soon as enough is
-breached, or those that are breached, together.
+While others of the group are on trial, the move of a breached address waits a moment for them, so
+that both families and all nameservers move in one plan.
 """
 
 from __future__ import annotations
@@ -21,13 +19,13 @@ from steering.model import Instant, Seconds
 OPENS_ABOVE = 1 / 2
 CLOSES_BELOW = 1 / 4
 SETTLE: Seconds = 1.0
-"""The longest a proven move waits for the trials of its mates."""
+"""The longest that a move waits for the trials of its group."""
 
 Mask = NDArray[np.bool_]
 
 
 def open_groups(was: Mask, group_of: NDArray[np.int64], own: Mask) -> Mask:
-    """Which groups go as a whole, given those that did and which addresses are breached."""
+    """Which groups move as a whole, given those that did and which addresses are breached."""
     if not was.size:
         return was
     size = np.bincount(group_of, minlength=was.size)
@@ -38,7 +36,7 @@ def open_groups(was: Mask, group_of: NDArray[np.int64], own: Mask) -> Mask:
 def reach(
     groups: Mask, group_of: NDArray[np.int64], family_of: NDArray[np.int64], own: Mask
 ) -> Mask:
-    """(A,) the addresses that move: breached themselves, or along with their open group."""
+    """(A,) the addresses that move: breached themselves, or with their group."""
     if not groups.any():
         return own
     half = group_of * 2 + family_of
@@ -53,7 +51,7 @@ def settling(
     confirmed_at: NDArray[np.float64],
     now: Instant,
 ) -> Mask:
-    """(A,) addresses whose move waits: breached just now, with mates still on trial."""
+    """(A,) addresses whose move waits: breached just now, with others of the group on trial."""
     recent: Mask = own & (now - confirmed_at < SETTLE)
     if not recent.any():
         return recent

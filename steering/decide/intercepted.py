@@ -1,6 +1,6 @@
-"""Whether something on the way answers in the place of the nameservers: a DNS proxy, a cache.
+"""Signs that something on the path answers in place of the nameservers: a DNS proxy, a cache.
 
-Signs, and no proof: an alarm is raised for them, and nothing else goes by them.
+They are no proof: they raise an alarm, and nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steering.decide.state import State
+from steering.format import counted
 from steering.model import WITHOUT_AUTHORITY, Seconds
 
 ALONE: Seconds = 10.0
-"""A suspicion that nobody can be asked about, or that looks so, is worth an alarm after so long: a
-lone bad answer is over sooner."""
+"""A suspicion that can't be compared, or has such a sign, raises an alarm after so long: one bad
+answer is over sooner."""
 
 
 def intercepted(state: State) -> tuple[str, NDArray[np.bool_]] | None:
-    """What speaks for it, and (A,) at which addresses; None: nothing does."""
+    """The signs, and (A,) at which addresses; None: none."""
     found = [*filter(None, (_one_server(state), _out_of_a_cache(state)))]
     if not found:
         return None
@@ -28,9 +29,9 @@ def intercepted(state: State) -> tuple[str, NDArray[np.bool_]] | None:
 
 
 def _one_server(state: State) -> tuple[str, NDArray[np.bool_]] | None:
-    """That one and the same server answers for unrelated operators here; None if that is not so.
+    """One and the same server answers for unrelated operators here; None if that is not so.
 
-    Their own have names (NSID, RFC 5001) of their own, so two names settle it.
+    Their own servers have different names (NSID, RFC 5001), so two names exclude it.
     """
     layout, name, rows = state.layout, None, list[int]()
     for a in range(len(layout.targets)):
@@ -41,22 +42,19 @@ def _one_server(state: State) -> tuple[str, NDArray[np.bool_]] | None:
         if any(known != name for known in instance.known):
             return None
         rows.append(a)
-    whose = {layout.targets[a].upstream for a in rows}
+    upstreams = {layout.targets[a].upstream for a in rows}
     if len({int(layout.operator_of[a]) for a in rows}) < 2:
         return None
     text = (
-        f"{len(rows)} addresses of {', '.join(sorted(whose))} are answered by one server over the"
-        f" local path (NSID {name}): something on the way answers in their place, and what is seen"
-        " here is that one's"
+        f"{len(rows)} addresses of {', '.join(sorted(upstreams))} are answered by one server over"
+        f" the local path (NSID {name}): something on the path answers in their place, and the"
+        " measurements here are of that server"
     )
     return text, rows_of(state, rows)
 
 
 def _out_of_a_cache(state: State) -> tuple[str, NDArray[np.bool_]] | None:
-    """That some are answered here, and here alone, as caches answer; None if that is not so.
-
-    It is a sign, and no proof: nothing but this text goes by it.
-    """
+    """Some addresses are answered as by a cache here, and only here; None if that is not so."""
     ledger, layout = state.ledger, state.layout
     here = (state.now - ledger.suspected_at >= ALONE) & (ledger.run[:, 0] == 0)  # NaN: not bad
     there = (layout.order[:, 1:] >= 0) & (ledger.run[:, 1:] > 0)
@@ -70,7 +68,7 @@ def _out_of_a_cache(state: State) -> tuple[str, NDArray[np.bool_]] | None:
     where = rows_of(state, rows)
     text = (
         f"{those(state, where)} are answered over the local path without authority (no AA), and"
-        " with it over another one: that is how a cache on the way answers in their place"
+        " with it over another one: a cache on the path answers so in their place"
     )
     return text, where
 
@@ -83,6 +81,6 @@ def rows_of(state: State, rows: Collection[int]) -> NDArray[np.bool_]:
 
 
 def those(state: State, where: NDArray[np.bool_]) -> str:
-    """How many addresses of which upstreams these are, in words."""
+    """In words: how many addresses of which upstreams."""
     upstreams = sorted({state.layout.targets[a].upstream for a in np.flatnonzero(where).tolist()})
-    return f"{int(where.sum())} addresses of {', '.join(upstreams)}"
+    return f"{counted(int(where.sum()), 'address')} of {', '.join(upstreams)}"

@@ -1,9 +1,9 @@
-"""Nowhere to go: which sites are asked fast for those whose local path is left, and no site fit.
+"""Breached addresses without a proven site: which sites are probed fast for them.
 
-They are on a bad path for as long as it takes to see that a site is fit again. So a site that
-answers again is asked fast until it has answered well for long enough, and so is one that is
-healthy and fails more than the local path, since few answers tell no share from another. A site
-that is silent is asked fast for few addresses and for some minutes; then the slow round finds it.
+Such an address stays on a bad path until a site is found to be usable again. So a site that answers
+again is probed fast until it has answered well for long enough, and so is one that is healthy but
+fails more than the local path, since few answers do not distinguish two shares. A silent site is
+probed fast for few addresses and for some minutes; later the slow round finds it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from steering.judge.ledger import SILENCES
 from steering.layout import CLASSES
 from steering.model import Health, Seconds, Verdict
 
-PATIENCE: Seconds = 300.0
-"""How long a silent site is asked fast: most outages of a link are shorter."""
+SILENT_FOR: Seconds = 300.0
+"""How long a silent site is probed fast: most outages of a link are shorter."""
 SCOUTS = 8
-"""Addresses for which silent sites are asked fast. Where one is answered the others follow."""
+"""Addresses for which silent sites are probed fast. If one is answered the others follow."""
 
 _ANSWERED = [CLASSES.index(kind) for kind in (Verdict.BOGUS, Verdict.ERROR)]
 
 
 def nowhere(state: State) -> Mapping[int, frozenset[int]]:
-    """Row -> columns of the sites to ask fast for it."""
+    """Row -> columns of the sites to probe fast for it."""
     situation, ledger, layout = state.situation, state.ledger, state.layout
     if situation is None or state.off:
         return {}
@@ -39,15 +39,15 @@ def nowhere(state: State) -> Mapping[int, frozenset[int]]:
     health = ledger.health[rows]
     avoided = (state.avoid_until > state.now) & ~gives_way(state)
     fit = (health == Health.HEALTHY) & ~avoided[rows]
-    ill = (health != Health.HEALTHY) & (health != Health.STALE)
-    back = ill & _recovers(state, rows)
-    silent = ill & (ledger.streak[rows] >= SILENCES)
-    silent &= state.now - ledger.silent_since[rows] < PATIENCE
+    bad = (health != Health.HEALTHY) & (health != Health.STALE)
+    back = bad & _recovers(state, rows)
+    silent = bad & (ledger.streak[rows] >= SILENCES)
+    silent &= state.now - ledger.silent_since[rows] < SILENT_FOR
     usable = (layout.order[rows] >= 0) & ~situation.banned[rows]
     usable[:, 0] = False
     scouts = (silent & usable).any(axis=1)
     scouts &= np.cumsum(scouts) <= SCOUTS
-    asked = fit | back | (silent & scouts[:, None]) | (ill & (back & usable).any(axis=0))
+    asked = fit | back | (silent & scouts[:, None]) | (bad & (back & usable).any(axis=0))
     asked &= usable
     return {
         int(rows[i]): frozenset(np.flatnonzero(asked[i]).tolist())
@@ -56,7 +56,7 @@ def nowhere(state: State) -> Mapping[int, frozenset[int]]:
 
 
 def _recovers(state: State, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(rows, P) paths whose last answer was good, or that answered just now and lost the rest.
+    """(rows, P) paths whose last answer was good, or that answered just now and lost the others.
 
     The last losses of an outage become known after the first answers.
     """

@@ -1,4 +1,4 @@
-"""The overrides of one turn: taken up, frozen paths noted, and what there is to tell of them."""
+"""The overrides of one turn: read, frozen paths recorded, and the events about them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from steering.decide.override_state import OverrideState, OverrideStatus, read
-from steering.decide.reasons import spell
 from steering.decide.state import State
+from steering.format import override_text
 from steering.model import Event, Facts, Frozen, Override
 
 SHOWN = 16
-"""Addresses that an event names; of the others it says how many."""
-TOLD = 100
+"""Addresses that an event lists; of the others it has the number."""
+AT_ONCE = 100
 """Events of one kind in one turn."""
 
 
 def apply_overrides(state: State, facts: Facts) -> tuple[State, tuple[Event, ...]]:
-    """The world with this turn's overrides in it, and which of them came, ended or clash."""
+    """The state with this turn's overrides, and events for those applied, ended or in conflict."""
     was = state.override_state
     override_state = read(was, state.layout, facts.overrides, facts.wall)
     frozen = _frozen(state, override_state)
     if override_state is was:
         return state if frozen == state.frozen else replace(state, frozen=frozen), ()
     return replace(state, override_state=override_state, frozen=frozen), _bounded(
-        _told(state, was, override_state)
+        _events(state, was, override_state)
     )
 
 
 def _frozen(state: State, override_state: OverrideState) -> Mapping[str, Frozen]:
-    """Where each frozen address stood when its freeze began.
+    """The path of each frozen address when its freeze began.
 
-    What another freeze kept it at says nothing: that one may have ended while nobody looked.
+    The path that another freeze kept does not count: that one may have ended while no agent ran.
     """
     layout, frozen = state.layout, dict[str, Frozen]()
     for a in np.flatnonzero(override_state.frozen).tolist():
@@ -48,22 +48,22 @@ def _frozen(state: State, override_state: OverrideState) -> Mapping[str, Frozen]
     return frozen
 
 
-def _bounded(told: Iterator[Event]) -> tuple[Event, ...]:
-    """The first of each kind, and how many more there are: a log holds so much at once."""
+def _bounded(events: Iterator[Event]) -> tuple[Event, ...]:
+    """The first events of each kind, and how many more there are: the log has limited room."""
     first: list[Event] = []
     number = Counter[str]()
-    for event in told:
+    for event in events:
         number[event.event] += 1
-        if number[event.event] <= TOLD:
+        if number[event.event] <= AT_ONCE:
             first.append(event)
     for kind, all_of_them in number.items():
-        if (more := all_of_them - TOLD) > 0:
-            why = f"and {more} more at once: `steering override list` has them all"
+        if (more := all_of_them - AT_ONCE) > 0:
+            why = f"and {more} more at once: `steering override list` shows them all"
             first.append(Event(event=kind, because=why, rule="override"))
     return tuple(first)
 
 
-def _told(state: State, was: OverrideState, override_state: OverrideState) -> Iterator[Event]:
+def _events(state: State, was: OverrideState, override_state: OverrideState) -> Iterator[Event]:
     before = {override.name: (override, status, rows) for override, status, rows in _entries(was)}
     for override, status, rows in _entries(override_state):
         old = before.pop(override.name, None)
@@ -74,20 +74,22 @@ def _told(state: State, was: OverrideState, override_state: OverrideState) -> It
         some = tuple(state.layout.targets[a].address for a in rows[:SHOWN])
         covered = _listed(some, of=len(rows))
         if status is OverrideStatus.ACTIVE:
-            yield about.tell("override_applied", f"{spell(override)}; {covered}")
+            yield about.event("override_applied", f"{override_text(override)}; {covered}")
         elif status is OverrideStatus.EXPIRED:
-            yield about.tell("override_expired", f"its time is over; {covered}")
+            yield about.event("override_expired", f"its end has come; {covered}")
         elif status is OverrideStatus.UNMATCHED:
-            yield about.tell("override_unmatched", f"{spell(override)}; no policy has such")
+            yield about.event(
+                "override_unmatched", f"{override_text(override)}; it matches nothing"
+            )
     for override, status, rows in before.values():
         if status is not OverrideStatus.EXPIRED:
             about = _About(override=override, addresses=len(rows))
-            yield about.tell("override_removed", spell(override))
+            yield about.event("override_removed", override_text(override))
     known = {(clash.loser, clash.winner): clash.addresses for clash in was.conflicts}
     for clash in override_state.conflicts:
         if known.get((clash.loser, clash.winner)) != clash.addresses:
             covered = _listed(clash.addresses, of=len(clash.addresses))
-            why = f"{clash.winner} comes after {clash.loser} and holds; {covered}"
+            why = f"{clash.winner} comes after {clash.loser} and takes precedence; {covered}"
             yield Event(
                 event="override_conflict",
                 because=why,
@@ -106,15 +108,15 @@ def _entries(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _About:
-    """Whom an event is about."""
+    """The override that an event is about."""
 
     override: Override
     addresses: int
 
-    def tell(self, event: str, because: str) -> Event:
-        """One thing to tell of the override."""
+    def event(self, name: str, because: str) -> Event:
+        """One event about the override."""
         return Event(
-            event=event,
+            event=name,
             because=because,
             upstream=self.override.match.upstream,
             path=self.override.to,

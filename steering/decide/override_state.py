@@ -1,11 +1,10 @@
-"""Orders: what the operators' overrides say of each address.
+"""The overrides in effect for each address.
 
-They are read from first to last. `steer`, `local` and `freeze` replace what came before;
-`avoid` ends a decision that came before it and adds its site to those not to be used, until a
-later `steer` to that site. So the last one that matches wins, and everything it does not speak
-of stays as the rules would have it. `acknowledge` is about an alarm and says nothing of where
-addresses go (`decide.acknowledge`). Measuring goes on beside it: when an override ends nothing
-has to be learnt anew.
+They are read from first to last. `steer`, `local` and `freeze` replace earlier ones; `avoid`
+cancels an earlier decision and excludes its site, until a later `steer` to that site. So the last
+one that matches wins, and the rules decide all else. `acknowledge` is about an alarm and does not
+affect paths (`decide.acknowledge`). Measuring goes on meanwhile: when an override ends, nothing has
+to be learnt anew.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NONE = -1
 
 
 class OverrideStatus(enum.StrEnum):
-    """Where one override stands."""
+    """The status of one override."""
 
     ACTIVE = "active"
     EXPIRED = "expired"
@@ -39,13 +38,13 @@ class OverrideStatus(enum.StrEnum):
 
     @property
     def active(self) -> bool:
-        """Whether it says anything here and now."""
+        """Whether it is in effect here and now."""
         return self is OverrideStatus.ACTIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
-    """Two active overrides that say different things of one address."""
+    """Two active overrides with different orders for one address."""
 
     loser: str
     winner: str
@@ -54,32 +53,32 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OverrideState:
-    """All overrides, and what follows from them for each address."""
+    """All overrides, and their effect on each address."""
 
     overrides: tuple[Override, ...]
     """In the order of the files."""
     states: tuple[OverrideStatus, ...]
     covers: tuple[tuple[int, ...], ...]
-    """Rows that each one is about, whether it is active or not."""
+    """Rows that each one matches, whether it is active or not."""
     targets: tuple[Target, ...]
-    """What they were read for."""
+    """The addresses that this was computed for."""
     decides: NDArray[np.int64]
-    """(A,) index of the override that says where the address goes; -1: none."""
+    """(A,) index of the override that decides the path; -1: none."""
     to: NDArray[np.int64]
-    """(A,) the column it says: 0 for `local`, -1 for `freeze`, for a site that is not there, and
-    where none decides."""
+    """(A,) the column that it orders: 0 for `local`; -1 for `freeze` or an unknown site, and where
+    none decides."""
     frozen: NDArray[np.bool_]
-    """(A,) where it says `freeze`."""
+    """(A,) where it orders `freeze`."""
     banned: NDArray[np.bool_]
-    """(A, P) sites that are to be avoided."""
+    """(A, P) sites that must be avoided."""
     banned_by: Mapping[tuple[int, int], int]
-    """(row, column) -> index of the override that says so."""
+    """(row, column) -> index of the override that avoids it."""
     conflicts: tuple[Conflict, ...]
 
     @classmethod
     def blank(cls, layout: Layout) -> OverrideState:
         """No overrides."""
-        return _worked_out(layout, (), ())
+        return _computed(layout, (), ())
 
     def of(self, a: int) -> Override | None:
         """The override that decides for the address in row `a`."""
@@ -87,7 +86,7 @@ class OverrideState:
         return self.overrides[index] if index != NONE else None
 
     def state(self, name: str) -> OverrideStatus | None:
-        """Where the override of that name stands; None: there is none."""
+        """The status of the override of that name; None: there is none."""
         for override, state in zip(self.overrides, self.states, strict=True):
             if override.name == name:
                 return state
@@ -97,21 +96,21 @@ class OverrideState:
 def read(
     was: OverrideState, layout: Layout, overrides: tuple[Override, ...], wall: WallTime
 ) -> OverrideState:
-    """The orders at this moment; those that were, if nothing about them has changed."""
+    """The overrides at this time; `was` itself if nothing has changed."""
     same = was.targets is layout.targets and (
         was.overrides is overrides or was.overrides == overrides
     )
     past = int(np.searchsorted(_untils(_Same(overrides)), wall, side="right"))
-    # Those that are over are those that end first: as many are the same ones.
+    # Those that have ended are those that end first: the same number are the same ones.
     if same and past == _expired(_Same(was.states)):
         return was
     over = tuple(o.until is not None and o.until <= wall for o in overrides)
-    return _worked_out(layout, overrides, over)
+    return _computed(layout, overrides, over)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Same(Generic[T]):
-    """A tuple that is known by what it is, and not by what is in it: thousands, each turn."""
+    """A tuple that is compared by identity, not by its thousands of items in each turn."""
 
     items: tuple[T, ...]
 
@@ -124,7 +123,7 @@ class _Same(Generic[T]):
 
 @lru_cache(maxsize=4)
 def _untils(overrides: _Same[Override]) -> NDArray[np.float64]:
-    """When they end, in that order."""
+    """Their ends, sorted."""
     ends = [o.until for o in overrides.items if o.until is not None]
     return np.sort(np.array(ends, dtype=np.float64))
 
@@ -135,16 +134,16 @@ def _expired(states: _Same[OverrideStatus]) -> int:
 
 
 def carried(was: OverrideState, layout: Layout, rows: Mapping[int, int]) -> OverrideState:
-    """The orders on another layout: what was told of them, for the next turn to read anew.
+    """The overrides on another layout: what events have reported; the next turn reads them anew.
 
     Args:
-        was: the orders.
+        was: the overrides.
         layout: the other one.
         rows: old number -> new number, of the addresses that stay.
     """
     covers = (tuple(sorted(rows[a] for a in about if a in rows)) for about in was.covers)
     return replace(
-        _worked_out(layout, (), ()),
+        _computed(layout, (), ()),
         overrides=was.overrides,
         states=was.states,
         covers=tuple(covers),
@@ -153,7 +152,7 @@ def carried(was: OverrideState, layout: Layout, rows: Mapping[int, int]) -> Over
     )
 
 
-def _worked_out(
+def _computed(
     layout: Layout, overrides: tuple[Override, ...], over: tuple[bool, ...]
 ) -> OverrideState:
     a, p = layout.shape
@@ -163,7 +162,7 @@ def _worked_out(
     bans = np.full((p, a), NONE, dtype=np.int64)
     states: list[OverrideStatus] = []
     covers: list[tuple[int, ...]] = []
-    clashes = _Clashes(layout, overrides)
+    found = _Conflicts(layout, overrides)
     for index, override in enumerate(overrides):
         rows = matching.rows(override.match)
         covers.append(rows)
@@ -172,9 +171,9 @@ def _worked_out(
             continue
         about, to = matching.array(rows), int(column[index])
         avoided = bans[to] if to != NONE else None
-        clashes.note(index, about, decides[about])
+        found.note(index, about, decides[about])
         if avoided is not None:
-            clashes.note(index, about, avoided[about])
+            found.note(index, about, avoided[about])
         if override.action is Action.AVOID:
             decides[about] = NONE
             if avoided is not None and to > 0:
@@ -185,9 +184,9 @@ def _worked_out(
             avoided[about] = NONE
     decided = decides != NONE
     actions = np.array([_DECIDES.get(o.action, NONE) for o in overrides] or [NONE], dtype=np.int64)
-    column = np.append(column, NONE)  # for what none decides, the last one
+    column = np.append(column, NONE)  # the last one: where none decides
     frozen = decided & (actions[decides] == _DECIDES[Action.FREEZE])
-    home = decided & (actions[decides] == _DECIDES[Action.LOCAL])
+    local = decided & (actions[decides] == _DECIDES[Action.LOCAL])
     banned = np.ascontiguousarray((bans != NONE).T)
     return OverrideState(
         overrides=overrides,
@@ -195,32 +194,32 @@ def _worked_out(
         covers=tuple(covers),
         targets=layout.targets,
         decides=decides,
-        to=np.where(home, 0, np.where(decided, column[decides], NONE)),
+        to=np.where(local, 0, np.where(decided, column[decides], NONE)),
         frozen=frozen,
         banned=banned,
         banned_by={(row, col): int(bans[col, row]) for row, col in np.argwhere(banned).tolist()},
-        conflicts=clashes.told(),
+        conflicts=found.conflicts(),
     )
 
 
 _DECIDES = {action: number for number, action in enumerate(Action)}
 
 
-class _Clashes:
-    """Which overrides say different things of which addresses."""
+class _Conflicts:
+    """Which overrides have different orders for which addresses."""
 
     def __init__(self, layout: Layout, overrides: tuple[Override, ...]) -> None:
         self._layout, self._overrides = layout, overrides
         words = {word: n for n, word in enumerate({(o.action, o.to): None for o in overrides})}
         says = [words[o.action, o.to] for o in overrides]
         self._says = np.array([*says, NONE], dtype=np.int64)
-        """By override: equal numbers contradict each other in nothing."""
+        """By override: equal numbers are equal orders."""
         self._found: dict[tuple[int, int], tuple[str, ...]] = {}
         self._known: dict[bytes, tuple[str, ...]] = {}
 
     def note(self, later: int, rows: Array, earlier: Array) -> None:
-        """Take note of a later override, and of the earlier one that spoke of each of the rows."""
-        self._says[NONE] = self._says[later]  # what none decides contradicts nothing
+        """Note a later override, and the earlier one that decided each of the rows."""
+        self._says[NONE] = self._says[later]  # where none decides, there is no conflict
         against = self._says[earlier] != self._says[later]
         if not np.count_nonzero(against):
             return
@@ -231,8 +230,8 @@ class _Clashes:
             lost = rows if len(losers) == 1 else rows[earlier == loser]
             self._found[loser, later] = self._named(lost)
 
-    def told(self) -> tuple[Conflict, ...]:
-        """Each pair once, with the addresses in the order of the rows."""
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Each pair once, with its addresses in the order of the rows."""
         overrides = self._overrides
         return tuple(
             Conflict(
@@ -261,8 +260,8 @@ def _state(layout: Layout, override: Override, *, matched: bool, over: bool) -> 
 
 
 def seen_by(override: Override, *, matched: bool) -> bool:
-    """Whether an acknowledgement is of anything: of an alarm that there is, and of addresses of
-    policies where it is about some.
+    """Whether an acknowledgement matches anything: a known alarm, and addresses of policies if it
+    names some.
     """
     if override.match.narrow:
         return matched and override.alarm in OF_ADDRESSES

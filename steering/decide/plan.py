@@ -1,4 +1,4 @@
-"""The plan put in force: what hangs on a change of it, the steps and what there is to tell."""
+"""Puts the plan into force: what follows from a change, the steps, and the events."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from steering.judge.ledger import SILENCES
 from steering.model import Event, Health, Step
 
 _KEEPS = np.array([False, *(rule.answer is Answer.KEEP for rule in RULES)])
-"""By number: rules that keep what is."""
-_OF_MEN = np.array([False, *(rule.name in ("off", "override") for rule in RULES)])
-"""By number: those by which people move an address. What moved by itself before says nothing
-any more, and what they move is not the agent's own: it spends none of `moves_per_minute`."""
+"""By number: the rules that keep the path."""
+_BY_OPERATOR = np.array([False, *(rule.name in ("off", "override") for rule in RULES)])
+"""By number: the rules by which operators move an address. Such a move ends the penalty for earlier
+moves, and does not count in `moves_per_minute`."""
 
 
 def commit(
     state: State, situation: Situation, rule: NDArray[np.int64], want: NDArray[np.int64]
 ) -> State:
-    """The world with the decision in it."""
+    """The state with the decision in it."""
     now, rows = state.now, np.arange(len(want))
-    # A steer that failed its proof is not kept, whatever rule would keep it.
+    # A steer that failed its verification is not kept, whatever rule would keep it.
     avoided = (state.avoid_until > now) & ~gives_way(state)
     undone = (want > 0) & avoided[rows, want] & _KEEPS[rule]
     plan = np.where(undone, 0, want)
@@ -51,11 +51,11 @@ def commit(
 def _moved(
     state: State, was: NDArray[np.int64], situation: Situation, moved: NDArray[np.int64]
 ) -> State:
-    """What hangs on these rows' change of path."""
+    """The state with all that follows from these rows' change of path."""
     layout, plan, now = state.layout, state.plan, state.now
     since, avoid = state.since.copy(), state.avoid_until
     since[moved] = state.wall
-    left_at, away = state.left_at.copy(), (plan[moved] > 0) & ~_OF_MEN[state.rule[moved]]
+    left_at, away = state.left_at.copy(), (plan[moved] > 0) & ~_BY_OPERATOR[state.rule[moved]]
     left_at[moved[~away]] = np.nan
     left_at[moved[away & (was[moved] == 0)]] = now
     turned = {key: at for key, at in state.turned.items() if avoid[key] > now}
@@ -63,7 +63,7 @@ def _moved(
         a for a in moved.tolist() if situation.breached[a] and _turned_bad(state, a, int(was[a]))
     ]
     if bad:
-        # Under load: not at once again, but once where there is nowhere else to go.
+        # Avoided for a while. The first time it may be used again if there is no other site.
         left = [(a, int(was[a])) for a in bad]
         again = {key for key in left if avoid[key] > now}
         turned = {**turned, **dict.fromkeys(left, now)}
@@ -75,11 +75,11 @@ def _moved(
     }
     verifications |= {a: Verification(column=int(plan[a])) for a in moved.tolist() if plan[a]}
     verifications |= {a: Verification(column=0) for a in situation.scouts if not plan[a]}
-    worn = damping.worn(state.worn, state.worn_at, layout, now)
-    by_men, back = _OF_MEN[state.rule[moved]], situation.hasty[moved] & (plan[moved] == 0)
-    own = moved[~by_men & ~back]
-    worn[moved[by_men]] = 0.0
-    # Who is taken back from a move that was none of its own fault has not moved.
+    worn = damping.penalty(state.worn, state.worn_at, layout, now)
+    by_operator, back = _BY_OPERATOR[state.rule[moved]], situation.hasty[moved] & (plan[moved] == 0)
+    own = moved[~by_operator & ~back]
+    worn[moved[by_operator]] = 0.0
+    # A move that is taken back because this host was at fault does not count.
     worn[moved[back]] = np.maximum(0.0, worn[moved[back]] - 1)
     return _settled(
         replace(
@@ -97,7 +97,7 @@ def _moved(
 
 
 def _settled(state: State) -> State:
-    """Without the watch over those who went home first, where nobody of the group is away."""
+    """The state without verifications of a return in groups of which nothing is steered now."""
     home = [a for a, proof in state.verifications.items() if proof.column == 0]
     if not home:
         return state
@@ -114,7 +114,7 @@ def _turned_bad(state: State, a: int, p: int) -> bool:
 
 
 def steps(before: State, after: State) -> tuple[Step, ...]:
-    """Each change of the plan from one world to the next."""
+    """Each change of the plan from one state to the next."""
     layout = after.layout
     return tuple(
         Step(
@@ -128,17 +128,20 @@ def steps(before: State, after: State) -> tuple[Step, ...]:
     )
 
 
-def tell(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Event, ...]:
-    """`steered` and `released` for each step, `held` where a rule keeps one back that would move.
-
-    And, before them, that the switch was thrown or taken back.
+def events_of(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Event, ...]:
+    """`steered` and `released` for each step, `held` where a rule holds back a move; before them
+    `switched_off` or `switched_on`.
     """
     layout = after.layout
     local = layout.paths[0]
     switched = (
-        Event(event="switched_off", because="`steering off`: nothing is steered until `on`")
+        Event(
+            event="switched_off", because="`steering off`: nothing is steered until `steering on`"
+        )
         if after.off
-        else Event(event="switched_on", because="`steering on`: what is proven bad may move")
+        else Event(
+            event="switched_on", because="`steering on`: addresses that are proven bad may move"
+        )
     )
     events = [] if after.off == before.off else [switched]
     events += [

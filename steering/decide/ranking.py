@@ -1,17 +1,17 @@
 """Which proven site is the best.
 
-In this order: failing share, the policy's own order, staying where we are, spare capacity, RTT,
-name. What is measured counts in steps, so that noise does not reorder. At the border of two steps
-it would all the same, so RTT and capacity come after staying, and three things hold the failing
-share still:
+In this order: failing share, the policy's order, staying at the present site, spare capacity, RTT,
+name. Measurements count in steps, so that noise does not change the order. Near the border of two
+steps it still could, so RTT and capacity come after staying, and three rules keep the failing share
+stable:
 
-- Who chooses anew goes by the answers of all of his group together, one of them free: a lone lost
-  packet is no share, and what moves together chooses alike.
-- The site in use is worse only when it is so clearly, by two standard deviations of what was
-  counted (`SURE`).
-- It is left for another, by failing share or by order, only when that one answered well so many
-  times in a row (`LASTING`) that no site whose loss would ever have it left does: between two
-  sites that lose packets alike nothing goes back and forth.
+- An address that chooses anew uses the answers of its whole group, and one bad answer is ignored: a
+  single lost packet is no share, and a group chooses alike.
+- The site in use counts as worse only if it clearly is, by two standard deviations of the counts
+  (`SURE`).
+- It is left for another, by failing share or by order, only if that one gave so many good answers
+  in a row (`LASTING`) as no site with a loss that matters does: between two sites with the same
+  loss nothing moves back and forth.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ RTT_STEP_FROM = 0.005
 """Round-trip times count in octaves from 5 ms."""
 RTT_STEPS = 16
 FAILING_STEPS = (0.01, 0.1)
-"""Failing shares that a proven path may have and yet be worse than another by a step."""
+"""Failing shares of a proven path at which it gets worse by one step."""
 LONE = 1.0
-"""So many bad answers say nothing of a share."""
+"""So many bad answers are ignored."""
 SURE = 2.0
-"""Standard deviations by which the site in use is worse. Of answers that fade with their time
-half as many vary as are counted, so it is more than that."""
+"""Standard deviations by which the site in use is worse. The counts fade with time, which halves
+their variance, so it is more than that."""
 LASTING = 100
-"""Good answers in a row for which a proven site in use is left: a loss of 3 % lets one in twenty
-sequences be that long, one of 7 % one in 1,400, and less than that is hardly ever left."""
+"""Good answers in a row for which a proven site in use is left: with a loss of 3 % one in twenty
+sequences is that long, with 7 % one in 1,400, and for less a site is hardly ever left."""
 BUSY = 1 / 2
-"""Above this part of what a site may take it comes after those below."""
+"""A site above this part of its allowed load comes after those below."""
 
 
 def costs(
@@ -49,16 +49,16 @@ def costs(
     failing: NDArray[np.int8] | None = None,
     busy: NDArray[np.bool_] | None = None,
 ) -> Floats:
-    """(N, P) what each path costs an address: the least is the best, infinite is not proven.
+    """(N, P) the cost of each path for an address: the least is the best, infinite: not proven.
 
     Args:
         proven: (N, P) paths proven good right now.
         order: (N, P) the policy's rank, from 0.
-        plan: (N,) column each address takes now.
+        plan: (N,) present column of each address.
         rtt: (N, P) seconds, NaN where unknown.
         paths: names of the columns.
         failing: (N, P) steps of the failing share (`failing`).
-        busy: (P,) sites of which more than half of the room is taken.
+        busy: (P,) sites with more than half of their allowed load.
     """
     if not proven.size:
         return np.zeros(proven.shape)
@@ -85,11 +85,11 @@ def failing(
     """(N, P) steps of the failing share, for `costs`.
 
     Args:
-        bad: (N, P) bad answers of late.
-        answers: (N, P) all answers of late.
+        bad: (N, P) recent bad answers.
+        answers: (N, P) all recent answers.
         healthy: (N, P) paths whose answers are pooled.
-        group: (N,) what moves together.
-        plan: (N,) column each address takes now.
+        group: (N,) the group of each address.
+        plan: (N,) present column of each address.
     """
     surely = failing_steps(bad, answers, SURE)
     if not bad.any():
@@ -111,7 +111,7 @@ def pooled(values: Floats, where: Mask, group: NDArray[np.int64]) -> Floats:
 
 
 def failing_steps(bad: Floats, answers: Floats, sure: float = 0.0) -> NDArray[np.int8]:
-    """How many of the steps the failing share has passed, given bad and all answers of late.
+    """How many of the steps the failing share has passed, given recent bad and all answers.
 
     `sure` is by how many standard deviations.
     """
@@ -125,22 +125,22 @@ def failing_steps(bad: Floats, answers: Floats, sure: float = 0.0) -> NDArray[np
 def lasting(
     proven: Mask, plan: NDArray[np.int64], run: NDArray[np.int64], group: NDArray[np.int64]
 ) -> Mask:
-    """(N, P) the proven paths to choose from: one in use that is proven is left only for those that
-    have answered well for long, half of its group at the least.
+    """(N, P) the proven paths to choose from: a proven path in use is left only for paths that have
+    answered well for long, for at least half of its group.
 
     Args:
         proven: (N, P) paths proven good right now.
-        plan: (N,) column each address takes now.
+        plan: (N,) present column of each address.
         run: (N, P) good answers in a row.
-        group: (N,) what moves together.
+        group: (N,) the group of each address.
     """
     rows = np.arange(len(plan))
-    content = (plan > 0) & proven[rows, plan]
+    steered = (plan > 0) & proven[rows, plan]
     found = proven.copy()
-    for one in np.unique(group[content]).tolist():
-        mine = content & (group == one)
+    for one in np.unique(group[steered]).tolist():
+        mine = steered & (group == one)
         found[mine] &= np.median(run[mine], axis=0) >= LASTING
-    found[rows[content], plan[content]] = True
+    found[rows[steered], plan[steered]] = True
     return found
 
 

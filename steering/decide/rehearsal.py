@@ -1,13 +1,13 @@
-"""The facts of an agent that does not act, as they would be if its plan were carried out.
+"""The facts of an agent that does not act, as if its plan had been carried out.
 
-The engine is the same one and decides by the same rules. Two facts follow from what is installed,
-and nothing is: so what would be installed is what the turn before wanted; and where a detour has to
-prove itself by live questions, which all take the local path, the answers to the marked ones over
-the site's path stand in for them. Those come from the same place, and bad ones undo what would be a
-detour as bad live ones undo a real one. What can't be rehearsed: packets that take another way than
-marked ones do, and what the resolvers themselves would be answered (`traffic_served`).
+The engine and its rules are the same. Two facts depend on installed routes, of which there are
+none. So the plan of the turn before counts as installed. And where a detour would be verified by
+live questions, which here all take the local path, answers to marked questions over the site's path
+replace them: they come from the same server, and bad ones undo the detour as bad live ones would.
+Two things can't be rehearsed: packets that take another path than marked ones, and the answers that
+the resolvers would get (`traffic_served`).
 
-On the way home the live questions are real: the local path is where they go.
+For a return to the local path the live questions are real, since they take that path.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from steering.model import Facts, Round
 
 
 def rehearsed(state: State, facts: Facts) -> Facts:
-    """The facts of this turn, had the plan of the turn before been carried out.
+    """The facts of this turn, as if the plan of the turn before had been carried out.
 
-    What packets would go past does not count as installed where it is, so not where it would be.
+    A steer that packets would bypass does not count as installed, as in an agent that acts.
     """
     wanted = {a: site for a, site in state.wanted().items() if a not in facts.bypassed}
-    rounds = tuple(_stood_in(item, wanted) for item in facts.rounds)
+    rounds = tuple(_with_live(item, wanted) for item in facts.rounds)
     return replace(facts, installed=wanted, rounds=rounds)
 
 
-def _stood_in(item: Round, wanted: Mapping[str, str]) -> Round:
-    """The round with what came over the path of the would-be detour as its live answers."""
+def _with_live(item: Round, wanted: Mapping[str, str]) -> Round:
+    """The round, with the answers over the path of the detour as its live answers."""
     site = wanted.get(item.address)
     if site is None:
         return item

@@ -11,38 +11,38 @@ FOLLOW: Mapping[str, tuple[str, ...]] = {
     "uncompared": ("clock",),
     "keys": ("clock", "self"),
 }
-"""Alarm -> those that it is a consequence of. While one of them lasts, it is shown under that one,
-and is none of its own: one cause, one alarm."""
+"""Alarm -> the alarms that can be its cause. While one of them lasts, it is shown under that one
+and is not raised itself: one cause, one alarm."""
 
 REMEDIES: Mapping[str, str] = {
     "clock": "compare `date -u` with another clock; see `timedatectl` or `chronyc tracking`",
-    "self": "look for what they share here: uplink, firewall, a DNS proxy on the way",
-    "everywhere": "nothing here helps but serve-stale or a negative trust anchor in the resolvers",
-    "unproven": "`steering explain ADDRESS` says what each site lacks; `check --sites` why",
-    "uncompared": "a site has to be asked: docs/connecting-a-site.md, `steering check --sites`",
-    "unwatched": "give this host a route of that family, or take these policies out",
+    "self": "check what they share here: uplink, firewall, a DNS proxy on the path",
+    "everywhere": "no detour helps; serve-stale or a negative trust anchor in the resolvers may",
+    "unproven": "`steering explain ADDRESS` shows what each site lacks, `check --sites` why",
+    "uncompared": "probe a site: docs/connecting-a-site.md, `steering check --sites`",
+    "unwatched": "give this host a route of that family, or remove these policies",
     "intercepted": "look for a DNS proxy on the uplink: `dig +nsid +norec @ADDRESS . SOA`",
-    "damped": "find out what flaps; an override moves them all the same",
-    "budget": "`budget` in the configuration and `steer.at_most` in the policy hold them back",
+    "damped": "find out what flaps; an override moves them in spite of it",
+    "budget": "the limits are `budget` in the configuration and `steer.at_most` in the policy",
     "override": "if it is no longer wanted: `steering override remove NAME`",
     "zone_late": "compare `date -u` with another clock, then tell the operator",
     "unanswered": "if none does, take it out of `resolver_sources`",
-    "kernel": "`ip rule` and `ip route show table all proto 53` have what is there",
-    "bgp": "docs/bgp.md has the messages; the kernel is served all the same",
-    "config": "`steering check` prints every problem; mended files are taken up by themselves",
-    "config_held": "`steering reload` shows it and lets it pass, or put the files right",
-    "state": "look at the disk of `state` (`df`, `dmesg`); the agent goes on without it",
-    "journal": "look at the disk of `state`; the agent goes on without it",
-    "sources": "put `resolver_sources` right",
-    "log": "find out who should read the events: `journalctl -u steering`",
+    "kernel": "`ip rule` and `ip route show table all proto 53` show what is installed",
+    "bgp": "docs/bgp.md explains the messages; routes in the kernel do not depend on it",
+    "config": "`steering check` prints every problem; corrected files are taken up automatically",
+    "config_held": "`steering reload` shows it and asks for approval; or correct the files",
+    "state": "check the disk of `state` (`df`, `dmesg`); the agent goes on without it",
+    "journal": "check the disk of `state`; the agent goes on without it",
+    "sources": "correct `resolver_sources`",
+    "log": "find out which program should read the events: `journalctl -u steering`",
     "dnstap": "see the resolver's page in docs/resolvers; probes go on without it",
-    "status": "find out who has the port: `ss -lntp`; `steering status` does not need it",
-    "off": "`steering on` when that is over",
+    "status": "find out which program has the port: `ss -lntp`; `steering status` does not need it",
+    "off": "`steering on` ends it",
 }
-"""Alarm -> what to do, where its own text does not end with that."""
+"""Alarm -> what to do, for alarms whose own text does not end with that."""
 
 KEYS: Mapping[str, str] = {
-    "anchor": "put one into `trust_anchors`, or leave that out for the root's",
+    "anchor": "add one to `trust_anchors`, or remove that key to use the root's",
     "resolver": "list some in `resolvers`, or in /etc/resolv.conf",
     "unreachable": "do the `resolvers` answer DNSKEY and DS with CD set?",
     "chain": (
@@ -52,7 +52,7 @@ KEYS: Mapping[str, str] = {
     "ds": (
         "compare `dig +cd ZONE DS` of the `resolvers` with that of the parent's servers: where it"
         " is an old one, flush it there; else tell the zone's operator that DS and DNSKEY do not"
-        " fit"
+        " match"
     ),
     "signature": (
         "compare `dig +cd +dnssec ZONE DNSKEY` of the `resolvers` with that of the zone's servers:"
@@ -60,23 +60,22 @@ KEYS: Mapping[str, str] = {
     ),
     "algorithm": "`update-crypto-policies` or the FIPS mode of this host forbids it",
     "sources": (
-        "the `resolvers` say different things: flush those that are behind, or take them out"
+        "the `resolvers` give different answers: flush those that are behind, or remove them"
     ),
     "servers": (
-        "tell the zone's operator which servers these are; those whose keys nobody trusts are held"
-        " for bad"
+        "tell the zone's operator which servers these are; servers with untrusted keys count as bad"
     ),
 }
-"""What is the matter with a zone's keys (`observe.resolve.Lack`) -> what to do."""
+"""What is wrong with a zone's keys (`observe.dnssec.chain.Lack`) -> what to do."""
 
 
 def cause_of(name: str, there: Collection[str]) -> str | None:
-    """The alarm that this one follows from, of those that are there."""
+    """The alarm that this one follows from, of those that are raised."""
     return next((cause for cause in FOLLOW.get(name, ()) if cause in there), None)
 
 
 def with_remedy(name: str, text: str) -> str:
-    """What is the matter, and what to do about it."""
+    """What is wrong, and what to do about it."""
     remedy = REMEDIES.get(name)
     return f"{text.removesuffix('.')}. To do: {remedy}" if remedy else text
 
@@ -93,4 +92,4 @@ OF_ADDRESSES: frozenset[str] = frozenset(
         *("budget", "zone_late", "override", "unserved", "unwatched"),
     )
 )
-"""Those that are about addresses of policies; the others are about this host, a site, a file."""
+"""Alarms about addresses of policies; the others are about this host, a site, a file."""

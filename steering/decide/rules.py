@@ -1,7 +1,6 @@
 """The rules. For each address the first one that applies gives the answer.
 
-The numbers are the design's and stay: `steering explain`, the events, the docs and the tests
-all name them.
+The numbers never change: `steering explain`, the events, the docs and the tests use them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from steering.model import Health
 
 
 class Answer(enum.Enum):
-    """What a rule says where it applies."""
+    """What happens to the addresses that a rule applies to."""
 
     LOCAL = "local"
     ORDERED = "as the override says"
@@ -45,12 +44,14 @@ def _all(situation: Situation, condition: bool) -> Mask:
 
 
 def _healthy(situation: Situation) -> Mask:
-    fit = (situation.local == Health.HEALTHY) | ((situation.local == Health.STALE) & ~situation.own)
-    return np.asarray(fit & ~situation.breached & ~_waits(situation))
+    well = (situation.local == Health.HEALTHY) | (
+        (situation.local == Health.STALE) & ~situation.own
+    )
+    return np.asarray(well & ~situation.breached & ~_waits(situation))
 
 
 def _waits(situation: Situation) -> Mask:
-    """Would go home, and rule 8 or 9 keeps it for a while."""
+    """Could return to the local path, and rule 8 or 9 delays it."""
     return np.asarray(situation.returning & (situation.damped | (situation.held != Held.NOT)))
 
 
@@ -78,23 +79,23 @@ RULES: tuple[Rule, ...] = (
         number=3,
         name="clock",
         when="the signatures of most upstreams look expired or not yet valid on every path: "
-        "our own clock is in doubt (what is on a detour may still change its site)",
+        "this host's clock may be wrong (a steered address may still change its site)",
         answer=Answer.KEEP,
         applies=lambda situation: ~situation.onward & situation.clock_doubt,
     ),
     Rule(
         number=4,
         name="self",
-        when="three unrelated operators, or most of them, went bad here within a minute, or our "
-        "probes cannot leave, or only those with our mark fail: we suspect ourselves (what is on a "
-        "detour may still change its site)",
+        when="three unrelated operators, or most of them, failed here within a minute, or no probe "
+        "leaves this host, or only probes with our mark fail: the cause is most likely this host "
+        "(a steered address may still change its site)",
         answer=Answer.KEEP,
         applies=lambda situation: (situation.self_doubt | situation.marked) & ~situation.onward,
     ),
     Rule(
         number=5,
         name="healthy",
-        when="the local path is healthy, and rules 8 and 9 do not hold up the way home",
+        when="the local path is healthy, and rules 8 and 9 do not delay the return to it",
         answer=Answer.LOCAL,
         applies=_healthy,
     ),
@@ -122,8 +123,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         number=9,
         name="budget",
-        when="more moves a minute, more addresses away or more queries to the sites than allowed, "
-        "or another address of its group goes home first",
+        when="more moves a minute, more steered addresses or more queries to the sites than "
+        "allowed, or another address of its group returns first",
         answer=Answer.KEEP,
         applies=lambda situation: situation.held != Held.NOT,
     ),
@@ -142,12 +143,11 @@ _OVERRIDE = 2
 
 
 def decide(situation: Situation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(A,) the number of the deciding rule, and (A,) the column each address shall take.
+    """(A,) the number of the deciding rule, and (A,) the column of the path of each address.
 
-    To keep what is means the plan in force, with three exceptions: a detour that has become bad
-    and clearly worse than the local path is not kept, nor is one that was taken just before we
-    came to suspect ourselves, nor one to a site that an override says to avoid. The last is the
-    override's doing, whatever rule would keep it.
+    `KEEP` keeps the plan in force, with three exceptions: a detour that has become bad and clearly
+    worse than the local path; a detour that was taken just before rule `self` applied; a detour
+    through a site that an override avoids. In the last case rule `override` decides.
     """
     number = np.zeros(len(situation.plan), dtype=np.int64)
     want = situation.plan.copy()

@@ -1,4 +1,4 @@
-"""The board: what the rules look at, one mask or number an address."""
+"""The situation: all that the rules look at, one mask or number for each address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steering.decide import damping, groups
 from steering.decide.budget import Allotment, Room, allot, room
-from steering.decide.common_cause import HASTY, Crowd, common_causes, doubted, unheard
+from steering.decide.common_cause import HASTY, Operators, affected, common_causes, others_unprobed
 from steering.decide.override_state import NONE
 from steering.decide.ranking import SURE, best, costs, failing, failing_steps, lasting
 from steering.decide.state import State
@@ -28,18 +28,19 @@ Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 DATED = 0.5
-"""A path is bad by its dates when more than this share of its answers is."""
+"""A path is bad by its dates when more than this share of its answers has bad dates."""
 BAD = 0.5
-"""A local path that a predecessor left is bad still when more than this share of its answers is."""
+"""A local path that an earlier agent left is still bad when more than this share of its answers
+is."""
 ANSWERS = 10
-"""So many good answers in a row make the local path better than a detour that is silent."""
+"""With so many good answers in a row the local path is better than a silent detour."""
 WORSE = 0.1
-"""A detour whose failing share is this much above the local path's is worse than none."""
+"""A detour is worse than none if its failing share is above the local path's by this much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Situation:
-    """One turn's situation."""
+    """The situation of one turn."""
 
     off: bool
     clock_doubt: bool
@@ -47,25 +48,25 @@ class Situation:
     """(U,) upstreams whose signatures look out of date on every path."""
     self_doubt: Mask
     marked: Mask
-    """Fails at home with our mark, and not without it: it is no fault that a move would mend."""
-    common_causes: tuple[Crowd, ...]
-    """By family, the operators that went bad at once, if that speaks against ourselves."""
+    """Fails over the local path with our mark, and not without it: a move would not help."""
+    common_causes: tuple[Operators, ...]
+    """By family, the operators that failed at once, if the cause is most likely this host."""
     hasty: Mask
-    """Left the local path just before that was seen."""
+    """Left the local path just before that was found."""
     ordered: Mask
-    """An override says where it goes, and can be obeyed."""
+    """An override sets its path, and can be obeyed."""
     ordered_to: Ints
     banned: Mask
-    """(A, P) sites that an override says to avoid."""
+    """(A, P) sites that an override avoids."""
     defied: Mask
-    """What the override says goes against what is measured, or can't be done."""
+    """The override contradicts the measurements, or can't be obeyed."""
     local: NDArray[np.int8]
     """Health of the local path."""
     own: Mask
     """Breached itself: failing, or stale where the policy acts on it."""
     unshown: Mask
-    """Breached itself and not left, and the last few seconds do not show it: it is asked fast
-    until they do, or until it is well."""
+    """Breached itself and still on the local path, but the last few seconds do not show the fault:
+    it is probed fast until they do, or until it is healthy."""
     breached: Mask
     """Breached, or moving along with its group."""
     open_groups: Mask
@@ -76,8 +77,8 @@ class Situation:
     """The local path and every usable remote one are known to be bad."""
     plan: Ints
     onward: Mask
-    """On a detour, and shall go to another site: evidence of remote paths alone says so, which no
-    doubt about ourselves touches."""
+    """On a detour, and will change its site. Evidence of remote paths decides that, so it also
+    happens while rule `clock` or `self` applies."""
     detour_worse: Mask
     """The detour in use is bad, and clearly worse than the local path."""
     returning: Mask
@@ -85,26 +86,26 @@ class Situation:
     damped: Mask
     """Would move, and moved too often lately."""
     best: Ints
-    """The best proven site, 0 where there is none; once allotted, the one with room."""
+    """The best proven site, 0 where there is none; after `allotted`, the one with room."""
     held: NDArray[np.int8]
     """Would move, and has to wait (`Held`)."""
     scouts: tuple[int, ...]
-    """Rows that go home before the others of their group."""
+    """Rows that return to the local path before the others of their group."""
     leaving: Ints
-    """Rows that want another site than they have, in order, before the budget."""
+    """Rows that should take another site than they have, in order, before the budget."""
     cost: NDArray[np.float64]
     """(N, P) what each path costs each of those (`rank.costs`)."""
     scouting: Mask
-    """(groups,) that watch an address they sent home."""
+    """(groups,) whose first address back on the local path is being verified."""
     scouted: Mask
-    """(groups,) of which one address is home and does well."""
+    """(groups,) whose first address back on the local path is verified."""
     at_most: Ints
     """Addresses of this upstream that may be steered at once."""
     room: Room
     layout: Layout
 
     def allotted(self) -> Allotment:
-        """What the budget makes of it."""
+        """Which of the moves the budget allows."""
         return allot(
             self.leaving,
             self.cost,
@@ -121,7 +122,7 @@ class Situation:
 
 
 def look(state: State) -> Situation:
-    """The board of this turn, the budget worked out."""
+    """The situation of this turn, with the budget applied."""
     layout, ledger, plan, now = state.layout, state.ledger, state.plan, state.now
     local = ledger.health[:, 0]
     own = (local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)
@@ -130,16 +131,20 @@ def look(state: State) -> Situation:
     outdated = (now - ledger.answered[:, 0] < layout.fresh) & ledger.late[:, 0]
     present = fresh | ((local == Health.STALE) & outdated)
     by_mark = marked(ledger, layout, now) & home
-    ripe = own & ~(home & (~present | unheard(layout, ledger, own, now, state.begun))) & ~by_mark
-    seen = ripe & ~_by_word_alone(state)
+    ripe = (
+        own
+        & ~(home & (~present | others_unprobed(layout, ledger, own, now, state.begun)))
+        & ~by_mark
+    )
+    seen = ripe & ~_adopted_only(state)
     opened = groups.open_groups(state.open_groups, layout.group_of, seen)
     along = groups.reach(opened, layout.group_of, layout.family_of, seen)
-    # Nor does anybody go along on what his group showed long ago.
+    # Nor does an address go along because of an old fault of its group.
     along &= ~home | groups.reach(
         opened, layout.group_of, layout.family_of, own & present & ~by_mark
     )
     breached = ripe | along
-    by_mark &= ~breached  # the others of its group show a fault that is none of the mark
+    by_mark &= ~breached  # the others of its group show a fault that is not the mark's
     waiting = groups.settling(
         layout.group_of, own & (plan == 0), _on_trial(state), ledger.confirmed_at, now
     )
@@ -152,9 +157,9 @@ def look(state: State) -> Situation:
     open_ways = ways & ~state.override_state.banned
     ordered, ordered_to = _ordered(state)
     was = state.situation.common_causes if state.situation is not None else ((), ())
-    gathered = common_causes(layout, ledger, now, was)
-    raised = doubted(layout, gathered) & ~doubted(layout, was)
-    self_doubt = doubted(layout, gathered) | (mute & others_asked(ledger, layout))
+    causes = common_causes(layout, ledger, now, was)
+    raised = affected(layout, causes) & ~affected(layout, was)
+    self_doubt = affected(layout, causes) | (mute & others_asked(ledger, layout))
     dated = _dated(state)
     clock_doubt = bool(dated.any())
 
@@ -184,7 +189,7 @@ def look(state: State) -> Situation:
     choice[rows] = best(cost)
     may_leave = free | ((plan > 0) & ~ordered & (not state.off))
     leaving = may_leave & breached & (choice > 0) & (choice != plan) & ~settling & ~all_bad
-    left = damping.room(damping.worn(state.worn, state.worn_at, layout, now), layout)
+    left = damping.room(damping.penalty(state.worn, state.worn_at, layout, now), layout)
     damped = (leaving & (left < damping.AWAY)) | (returning & (left < damping.HOME))
     scouting, scouted = _scouts(state)
     going = (leaving & ~damped)[rows]
@@ -194,7 +199,7 @@ def look(state: State) -> Situation:
         dated=dated,
         self_doubt=self_doubt,
         marked=by_mark,
-        common_causes=gathered,
+        common_causes=causes,
         hasty=raised & (plan > 0) & (now - state.left_at <= HASTY),
         ordered=ordered,
         ordered_to=ordered_to,
@@ -228,22 +233,23 @@ def look(state: State) -> Situation:
 
 
 def with_budget(situation: Situation) -> Situation:
-    """The board with the budget worked out."""
+    """The situation with the budget applied."""
     allotted = situation.allotted()
     return replace(situation, best=allotted.best, held=allotted.held, scouts=allotted.scouts)
 
 
-def _by_word_alone(state: State) -> Mask:
-    """(A,) what only a predecessor's steer says is bad: it stays away, and takes nobody along.
+def _adopted_only(state: State) -> Mask:
+    """(A,) steers adopted at the start and not confirmed since (`transitions.adopt`).
 
-    Since the start nothing was confirmed there (`settle.adopt`), and it answers well enough.
+    They are kept, and not counted towards moving their group, while the local path answers well
+    enough.
     """
     ledger = state.ledger
     failing = ledger.health[:, 0] == Health.FAILING
-    only_told: Mask = failing & np.isnan(ledger.confirmed_at) & ~ledger.late[:, 0]
-    if only_told.any():
-        only_told &= ~(ledger.share(state.now)[:, 0] > BAD)
-    return only_told
+    adopted: Mask = failing & np.isnan(ledger.confirmed_at) & ~ledger.late[:, 0]
+    if adopted.any():
+        adopted &= ~(ledger.share(state.now)[:, 0] > BAD)
+    return adopted
 
 
 def _on_trial(state: State) -> Mask:
@@ -252,9 +258,9 @@ def _on_trial(state: State) -> Mask:
     return rows
 
 
-def _all_bad(state: State, ill: Mask) -> Mask:
-    """Addresses of these that are bad on every path that could be used."""
-    everywhere, rows = np.zeros_like(ill), np.flatnonzero(ill)
+def _all_bad(state: State, of: Mask) -> Mask:
+    """(A,) those in `of` that are bad on every path that could be used."""
+    everywhere, rows = np.zeros_like(of), np.flatnonzero(of)
     if rows.size:
         usable, bad = state.layout.order[rows] >= 0, state.ledger.health[rows] >= Health.SUSPECT
         everywhere[rows] = (bad | ~usable)[:, 1:].all(axis=1) & usable.any(axis=1)
@@ -262,22 +268,22 @@ def _all_bad(state: State, ill: Mask) -> Mask:
 
 
 def _content(state: State, ways: Mask, rows: Ints) -> Mask:
-    """Those of the rows on a proven detour than which there is no better one: it fails seldom, and
-    the policy likes it as well as any.
+    """The rows on a proven detour that no other site can beat: it seldom fails, and no proven site
+    comes before it in the policy's order.
     """
     plan = state.plan[rows]
     if not plan.any():
         return plan > 0
     order, mine = state.layout.order[rows], ways[rows]
-    liked = np.where(mine, order, np.iinfo(np.int64).max).min(axis=1)
+    first = np.where(mine, order, np.iinfo(np.int64).max).min(axis=1)
     here = rows, plan
     seldom = failing_steps(state.ledger.recent_bad[here], state.ledger.recent_all[here], SURE) == 0
     at = np.arange(len(plan)), plan
-    return np.asarray((plan > 0) & mine[at] & (order[at] == liked) & seldom)
+    return np.asarray((plan > 0) & mine[at] & (order[at] == first) & seldom)
 
 
 def _ordered(state: State) -> tuple[Mask, Ints]:
-    """Where an override says which path, and which; none where it can't be obeyed."""
+    """Where an override sets the path, and which path; none where it can't be obeyed."""
     layout, override_state = state.layout, state.override_state
     to = override_state.to
     if override_state.frozen.any():
@@ -291,7 +297,7 @@ def _ordered(state: State) -> tuple[Mask, Ints]:
 
 
 def _defied(state: State, ordered: Mask, to: Ints, own: Mask, proven: Mask) -> Mask:
-    """Where an override is obeyed against what was measured, or can't be."""
+    """Where an override contradicts the measurements, or can't be obeyed."""
     if (state.override_state.decides == NONE).all():
         return np.zeros_like(ordered)
     rows = np.arange(len(to))
@@ -303,14 +309,14 @@ def _defied(state: State, ordered: Mask, to: Ints, own: Mask, proven: Mask) -> M
 
 
 def _fit(state: State) -> Mask:
-    """(A, P) paths that are healthy by recent answers, whether the policy likes them or not."""
+    """(A, P) paths that are healthy by recent answers, whether the policy uses them or not."""
     ledger, layout = state.ledger, state.layout
     recent = (state.now - ledger.answered) < layout.fresh
     return np.asarray((ledger.health == Health.HEALTHY) & ~ledger.late & recent)
 
 
 def _scouts(state: State) -> tuple[Mask, Mask]:
-    """Groups that watch an address they sent home, and those where it does well."""
+    """Groups whose first address back is being verified, and those where it is verified."""
     scouting = np.zeros(len(state.open_groups), dtype=np.bool_)
     scouted = scouting.copy()
     for a, proof in state.verifications.items():
@@ -323,8 +329,8 @@ def _detour_worse(state: State, *, dates_count: bool) -> Mask:
     """(A,) detours that are bad where the local path clearly answers better, or over which answers
     do not come back to some source of the resolvers.
 
-    Where our own clock is in doubt, answers that are bad by their dates alone say nothing. A
-    local path that is silent too, or over which nothing gets out, is no better one.
+    While rule `clock` may apply, answers that are bad only by their dates do not count. A local
+    path that is silent too, or over which no probe leaves this host, is not better.
     """
     worse, ledger = np.zeros(len(state.plan), dtype=np.bool_), state.ledger
     steered = np.flatnonzero(state.plan)
@@ -349,14 +355,14 @@ def _detour_worse(state: State, *, dates_count: bool) -> Mask:
 
 
 def _dated(state: State) -> Mask:
-    """(U,) upstreams that look expired, or not yet valid, on every path, if they are most.
+    """(U,) upstreams with expired or not yet valid signatures on every path, if they are most.
 
-    It takes two paths to say so: seen over one alone it may be that path.
+    It takes two paths: seen over one alone the cause may be that path.
     """
     layout, upstreams = state.layout, len(state.layout.policies)
-    nobody = np.zeros(upstreams, dtype=np.bool_)
+    none = np.zeros(upstreams, dtype=np.bool_)
     if not state.ledger.recent_dated.any():
-        return nobody
+        return none
     dated = state.ledger.dated_share(state.now)
     known = ~np.isnan(dated)
     measured = known.sum(axis=1) >= 2
@@ -364,4 +370,4 @@ def _dated(state: State) -> Mask:
     all_of_it = np.bincount(layout.upstream_of, weights=measured, minlength=upstreams)
     out_of_date = np.bincount(layout.upstream_of, weights=rows, minlength=upstreams)
     most = out_of_date * 2 > all_of_it
-    return most if most.sum() * 2 > (all_of_it > 0).sum() else nobody
+    return most if most.sum() * 2 > (all_of_it > 0).sum() else none

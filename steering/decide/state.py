@@ -1,4 +1,4 @@
-"""What the agent believes and wants: the value that one turn hands to the next."""
+"""The state of the engine: the value that one turn hands to the next."""
 
 from __future__ import annotations
 
@@ -23,72 +23,73 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alarm:
-    """Something people should look at, for as long as it lasts."""
+    """A condition that an operator should look at, for as long as it lasts."""
 
     since: WallTime
     because: str
     cause: str | None = None
-    """The alarm that it follows from, and is shown under; None: it stands by itself."""
+    """The alarm that it follows from and is shown under; None: it has no such cause."""
     about: tuple[int, ...] = ()
-    """Rows of the addresses it is about; empty: it is about something else."""
+    """Rows of the addresses that it is about; empty: it is not about addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """Everything between two turns. Never changed: `engine.turn` returns the next one."""
+    """All that is kept between two turns. Never changed: `engine.turn` returns the next one."""
 
     layout: Layout
     ledger: Ledger
     plan: NDArray[np.int64]
-    """(A,) column of the path each address shall take; 0: local."""
+    """(A,) column of the planned path of each address; 0: local."""
     rule: NDArray[np.int64]
     """(A,) number of the rule that decided it."""
     since: NDArray[np.float64]
-    """(A,) wall time of the latest change of plan, be it by an agent before this one; of the start
-    where there was none."""
+    """(A,) wall time of the latest change of plan, also by an earlier agent; of the start where
+    there was none."""
     left_at: NDArray[np.float64]
-    """(A,) instant at which it left the local path by itself; NaN: it is there, or was sent."""
+    """(A,) instant of the move off the local path by the rules; NaN: it is there, or an operator
+    moved it."""
     breached: NDArray[np.bool_]
-    """(A,) whether the address shall move away from the local path, by itself or its group."""
+    """(A,) whether the address, or its group, is breached: it should leave the local path."""
     open_groups: NDArray[np.bool_]
-    """Groups of which enough is breached that all of them go."""
+    """Groups of which so many addresses are breached that all of them move."""
     avoid_until: NDArray[np.float64]
-    """(A, P) instant until which a site is not tried again for an address."""
+    """(A, P) instant until which a site is not used again for an address."""
     verifications: Mapping[int, Verification]
-    """Row -> the proof of its steer; of column 0: of its way home, watched for its group."""
+    """Row -> the verification of its steer; of column 0: of its return, for its whole group."""
     override_state: OverrideState
-    """What the overrides say."""
+    """What the overrides order for each address."""
     frozen: Mapping[str, Frozen]
     """Address -> where an override keeps it."""
     moves: tuple[tuple[Instant, int], ...]
-    """When, within the last minute, how many addresses changed their path, by no word of people."""
+    """(instant, number) of the addresses that the rules moved within the last minute."""
     worn: NDArray[np.float64]
-    """(A,) moves of each address that are not worn off yet (`damping`), as of `worn_at`."""
+    """(A,) penalty of each address for recent moves (`damping`), at `worn_at`."""
     worn_at: NDArray[np.float64]
     alarms: Mapping[str, Alarm]
     situation: Situation | None
-    """What the latest decision was made from; None before the first turn."""
+    """What the latest decision was based on; None before the first turn."""
     off: bool
     started: bool
-    """False until the first turn has adopted what it found installed."""
+    """False until the first turn has adopted the steers that it found installed."""
     begun: Instant
     now: Instant
     wall: WallTime
     sources: Mapping[Family, tuple[str, ...]] = field(default_factory=dict)
-    """What the resolvers send from, by the latest facts."""
+    """The addresses that the resolvers send from, by the latest facts."""
     forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
-    """Who sends through this host, by the latest facts."""
+    """The sources that send through this host, by the latest facts."""
     turned: Mapping[Key, Instant] = field(default_factory=dict)
     """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
-    that did not help, but not where the address has nowhere else to go, and the first time."""
+    that did not help, except the first time and where the address has no other site."""
     bypassed: frozenset[str] = frozenset()
-    """Addresses that no steer would move: a rule of somebody else comes before it."""
+    """Addresses that a steer would not move: another program's routing rule comes before ours."""
     unserved: Mapping[Key, Unserved] = field(default_factory=dict)
-    """(row, column) -> how the resolvers fared over a site that was left for that."""
+    """(row, column) -> what the resolvers got over a site that was left because of it."""
 
     @classmethod
     def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> State:
-        """The world before the first turn: nothing known, nothing wanted."""
+        """The state before the first turn: nothing known, nothing wanted."""
         a, p = layout.shape
         groups = int(layout.group_of.max()) + 1 if a else 0
         return cls(
@@ -117,14 +118,14 @@ class State:
         )
 
     def steers(self) -> dict[str, str]:
-        """The plan as the actuators take it: address -> site, of those that take a detour.
+        """The plan for the actuators: address -> site, of the steered addresses.
 
-        Empty for an agent that does not act, whatever it would do (`wanted`).
+        Empty for an agent that does not act (see `wanted`).
         """
         return self.wanted() if self.layout.acts else {}
 
     def wanted(self) -> dict[str, str]:
-        """The plan, be it carried out or not: address -> site, of those that take a detour."""
+        """The plan, carried out or not: address -> site, of the steered addresses."""
         return {
             self.layout.targets[a].address: self.layout.paths[self.plan[a]]
             for a in np.flatnonzero(self.plan).tolist()
@@ -141,7 +142,7 @@ class State:
         now: str | None = None,
         rule: str | None = None,
     ) -> Event:
-        """One thing to tell of the address in row `a`; of a decision, as what it comes to here."""
+        """An event about the address in row `a`, by its name in this mode."""
         target = self.layout.targets[a]
         return Event(
             event=event_name(event, acts=self.layout.acts),

@@ -1,22 +1,22 @@
-"""Whether the resolvers get their answers over a detour, as their own traffic (dnstap) shows it.
+"""Whether the resolvers get their answers over a detour, as their traffic (dnstap) shows it.
 
-Our own live questions may do well where the resolvers' do not: those may have a source address
-that the site has no way back to, or be answered by something else there. So a detour is proved by
-both, and ends where the resolvers are served clearly worse over it than they were before. Going
-home is always safe; nothing here takes an address away from the local path.
+Our own live questions may be answered where the resolvers' are not: the site may have no route back
+to their source address, or something there answers them differently. So both verify a detour, and
+it ends if the resolvers get clearly worse answers over it than before. A return is always safe;
+this module never moves an address off the local path.
 
-What counts is what they *get*: good answers a second, beside what they got before the move. A
-client that asks for names that are refused, or somebody who writes questions to the dnstap socket
-that nobody asked, adds to what fails and takes no good answer away. So at least half of the good
-answers must be missing, and more than half of what is told must have failed.
+What counts are the good answers a second that they *get*, compared with those before the move. A
+client that asks for refused names, or a program that writes false questions to the dnstap socket,
+adds failures and removes no good answer. So at least half of the good answers must be missing, and
+more than half of the questions must have failed.
 
-Counted in spans, each of a second at least and of so many questions that it tells something. Two
-such spans in a row decide: a second or two without an answer, as when a route changes or a
-resolver first has to learn a longer round-trip time (Unbound begins at 50 ms and doubles it), are
-one. A question is known to be lost only after `observe.losses.SOON`, while an answer is counted
-when it comes, so the first span after a move lasts as long as that. At 50 questions a second to
-the address a detour without answers ends after some 3.5 s, at 8 after some 4 s; at one every two
-seconds it takes 20 s, and with less than four a minute nothing is said.
+Questions are counted in spans, each of at least a second and of enough questions to be significant.
+Two such spans in a row decide: a second or two without an answer, as when a route changes or a
+resolver learns a longer round-trip time (Unbound begins at 50 ms and doubles it), is one. A
+question is known to be lost only after `observe.traffic.losses.SOON`, an answer is counted when it
+comes, so the first span after a move lasts as long as that. At 50 questions a second to the address
+a detour without answers ends after about 3.5 s, at 8 after about 4 s; at one every two seconds it
+takes 20 s, and with less than four a minute there is no decision.
 """
 
 from __future__ import annotations
@@ -25,33 +25,34 @@ import math
 from dataclasses import dataclass, replace
 
 from steering.decide.ranking import SURE
+from steering.format import duration
 from steering.model import Instant, Seconds
 
 SPAN: Seconds = 1.0
 FEW = 4
-"""Questions with an end, in a span that tells something."""
+"""Least finished questions in a span that counts."""
 SPANS = 2
 LEAST = 8
 """Failures in all these spans."""
 MORE = 0.1
-"""And a share of them that is this much above what failed locally before, by `SURE` deviations."""
+"""And a failing share above the one on the local path before by this much and `SURE` deviations."""
 KEPT = 0.5
-"""The part of the good answers a second from before with which nobody is served worse."""
+"""With this part of the good answers a second from before, the resolvers are not served worse."""
 SILENT = 0.2
-"""With less than this share of the questions answered packets do not come back, however bad the
+"""If less than this share of the questions is answered, packets do not come back, however bad the
 local path was."""
 QUIET: Seconds = 60.0
-"""What few questions there are in a longer span say nothing of now."""
+"""A longer span with few questions does not show the present."""
 _LEARNS = 0.1
 
 AGAIN: Seconds = 600.0
-"""What the resolvers' traffic shows ends a detour of an address once in so long; and a second time
-over another site, where next to nothing came back over either. Then it stays local."""
+"""The resolvers' traffic ends a detour of an address once in so long; a second time over another
+site if next to nothing came back over either. Then it stays local."""
 LONGEST: Seconds = 3600.0
 FORGOTTEN: Seconds = 86400.0
 REST: Seconds = 60.0
-"""So long it is local before another site is tried: a resolver takes servers that stay silent for
-dead (Unbound after 12 s of time-outs that double), and is to have heard them again."""
+"""The address is local for so long before another site is tried: a resolver takes silent servers
+for dead (Unbound after 12 s of doubling time-outs), and must have got answers from them again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,27 +60,27 @@ class Served:
     """What the resolvers got over one detour."""
 
     usual: float = 0.0
-    """Good answers a second before the move, and over the detour since; 0: nobody knows."""
+    """Good answers a second before the move, and over the detour since; 0: unknown."""
     before: float = 0.0
-    """The share of questions that failed over the local path as it was left."""
+    """The share of questions that failed over the local path when it was left."""
     began: Instant = -math.inf
-    """Of the span that is counted now; minus infinity: nothing was heard yet."""
+    """Begin of the present span; minus infinity: no traffic yet."""
     good: int = 0
     bad: int = 0
     lost: int = 0
-    """Of this span: answered well, answered badly, not answered in time."""
+    """Of this span: good answers, bad answers, questions not answered in time."""
     fine: bool = False
     """There was a good answer."""
     spans: int = 0
-    """In a row, before this one, in which they were served worse."""
+    """Spans in a row, before this one, in which they were served worse."""
     since: Instant = -math.inf
-    """When those began; and what was counted in them:"""
+    """When those began; below, the counts in them."""
     all_good: int = 0
     all_bad: int = 0
     all_lost: int = 0
 
     def hear(self, good: int, bad: int, lost: int, now: Instant) -> Served:
-        """After so many more ends of questions."""
+        """After so many more finished questions."""
         began = now if math.isinf(self.began) else self.began
         heard = replace(
             self,
@@ -92,12 +93,12 @@ class Served:
         return heard if now - began < SPAN else heard.close(now)
 
     def close(self, now: Instant) -> Served:
-        """After the span that ends now; the same where it tells nothing yet."""
-        spell = now - self.began
+        """After the span that ends now; unchanged if it has too few questions yet."""
+        length = now - self.began
         if self.good + self.bad + self.lost < FEW:
-            return self._anew(now) if spell > QUIET else self
+            return self._anew(now) if length > QUIET else self
         failing = self.bad + self.lost
-        if failing > self.good and (not self.good or self.good < KEPT * self.usual * spell):
+        if failing > self.good and (not self.good or self.good < KEPT * self.usual * length):
             return replace(
                 self._anew(now),
                 spans=self.spans + 1,
@@ -106,7 +107,7 @@ class Served:
                 all_bad=self.all_bad + self.bad,
                 all_lost=self.all_lost + self.lost,
             )
-        rate = self.good / spell
+        rate = self.good / length
         usual = self.usual + _LEARNS * (rate - self.usual) if self.usual else rate
         return Served(usual=usual, before=self.before, began=now, fine=self.fine)
 
@@ -129,13 +130,13 @@ class Served:
 
     @property
     def shown(self) -> str:
-        """What they got in those spans, in words."""
+        """In words: what the resolvers got in those spans."""
         every = self.all_good + self.all_bad + self.all_lost
-        spell = self.began - self.since
+        length = self.began - self.since
         return (
-            f"of {every} questions of the resolvers in {spell:.1f} s {self.all_lost} were not "
-            f"answered and {self.all_bad} answered badly; before, they got {self.usual:.1f} good "
-            "answers a second"
+            f"of {every} questions of the resolvers in {duration(length)} {self.all_lost} were not "
+            f"answered and {self.all_bad} got bad answers; before, the resolvers got "
+            f"{self.usual:.1f} good answers a second"
         )
 
 
@@ -153,7 +154,7 @@ class Unserved:
 
     @property
     def avoid(self) -> Seconds:
-        """How long the site is avoided for the address: our own questions will be answered there
-        all the while, so nothing but time can tell, and each time takes twice as long.
+        """How long the site is avoided for the address. Our own questions are answered there all
+        the time, so only a new try can tell; each time it takes twice as long.
         """
         return min(LONGEST, AGAIN * 2.0 ** min(self.times - 1, 8))

@@ -1,4 +1,4 @@
-"""Which sites an address may be sent to: what is proven good, or in use and not turned bad."""
+"""The sites that an address may be steered to: proven good, or in use and not bad."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from steering.model import Health
 Mask = NDArray[np.bool_]
 
 MOSTLY = 0.5
-"""A local path is mostly bad where more than this share of its answers is."""
+"""A local path is mostly bad if more than this share of its answers is."""
 ENOUGH = 20
-"""Answers of late over both paths that tell one's share from the other's: at the fast pace some
-seconds of them."""
+"""Recent answers over both paths that are enough to compare their shares: some seconds at the fast
+interval."""
 
 
 def worse(state: State) -> Mask:
-    """(A, P) paths that fail more of late than the failing local path does.
+    """(A, P) paths that lately fail more than the failing local path does.
 
-    Few answers tell no share from another, so those of a group count together: over its failing
-    addresses, against their local paths, and for those who go along. By its own answers alone a
-    path is worse if it clearly is. A single bad answer says nothing of a share, and a path that is
-    outdated is compared with none. What the resolvers were answered over the local path counts for
-    it where it is more.
+    Few answers do not distinguish two shares, so the answers of a group count together: of its
+    failing addresses, compared with their local paths, and also for the addresses that move with
+    them. By its own answers a path is worse only if it clearly is. A single bad answer is ignored,
+    and an outdated path is not compared. The failing share of the resolvers' traffic over the local
+    path counts where it is higher.
     """
     ledger, layout = state.ledger, state.layout
     found = np.zeros(layout.shape, dtype=np.bool_)
@@ -41,62 +41,62 @@ def worse(state: State) -> Mask:
     bad, answers = ledger.recent_bad[rows], ledger.recent_all[rows]
     own = ledger.share(state.now, rows)[:, :1]
     here = np.fmax(own, np.where(np.isnan(own), np.nan, ledger.traffic.share(state.now)[rows, :1]))
-    told = failing[rows, None] & ~np.isnan(here)
-    mine = told & (bad - LONE - SURE * np.sqrt(bad) > answers * here)
-    counted, group = told & (ledger.health[rows] == Health.HEALTHY), layout.group_of[rows]
+    known = failing[rows, None] & ~np.isnan(here)
+    mine = known & (bad - LONE - SURE * np.sqrt(bad) > answers * here)
+    counted, group = known & (ledger.health[rows] == Health.HEALTHY), layout.group_of[rows]
     there = pooled(bad, counted, group)
     asked = np.minimum(answers, answers[:, :1])
     more = there > pooled(answers * here, counted, group)
-    # Most of the group can't use it: who finds it well after some good answers has been lucky.
+    # Most of the group can't use it: a few good answers of one address may be chance.
     ones = np.ones_like(bad)
-    ill = pooled(ones, told & (ledger.health[rows] >= Health.SUSPECT), group)
-    mine |= ill * 2 > pooled(ones, np.broadcast_to(told, ones.shape), group)
+    bad_there = pooled(ones, known & (ledger.health[rows] >= Health.SUSPECT), group)
+    mine |= bad_there * 2 > pooled(ones, np.broadcast_to(known, ones.shape), group)
     found[rows] = mine | ((there > LONE) & (more | (pooled(asked, counted, group) < ENOUGH)))
     found[:, 0] = False
     return found
 
 
 def proven(state: State, asked: Mask) -> Mask:
-    """(A, P) where traffic of the addresses asked for may go."""
+    """(A, P) the paths that addresses in `asked` may take."""
     ledger, layout, now = state.ledger, state.layout, state.now
     if not asked.any():
         return np.zeros(layout.shape, dtype=np.bool_)
-    ways = candidates(ledger, layout, now) & ~worse(state)
-    ways &= usable(ledger.legs, state.sources, layout)
+    sites = candidates(ledger, layout, now) & ~worse(state)
+    sites &= usable(ledger.legs, state.sources, layout)
     through = ledger.carried, state.forwarded, layout, now
     dropped = dropping(*through)
-    ways &= ~(dropped | unproven(*through))
-    # What goes by TCP, and what is large, is a part; worse is a local path that is mostly bad.
+    sites &= ~(dropped | unproven(*through))
+    # TCP and large answers are a part of the traffic: a local path that is mostly bad is worse.
     partial = cut(ledger.legs, state.sources, layout, partial=True)
     if partial.any():
         partial &= (ledger.share(now)[:, :1] < MOSTLY) & (ledger.streak[:, :1] < SILENCES)
-        ways &= ~partial
+        sites &= ~partial
     steered = np.flatnonzero(state.plan)
     if steered.size:
         columns = state.plan[steered]
-        # If the local path fell silent meanwhile it may be all paths, and only some asked since.
+        # If the local path is silent since, all paths may be, and only some were probed since.
         old = ledger.answered[steered] < ledger.silent_since[steered, :1]
-        ways[steered] &= ~old
-        ways[steered, columns] |= standing(ledger, layout, now)[steered, columns]
+        sites[steered] &= ~old
+        sites[steered, columns] |= standing(ledger, layout, now)[steered, columns]
         gone = partial | dropped | cut(ledger.legs, state.sources, layout, partial=False)
-        ways[steered, columns] &= ~gone[steered, columns]
-    ways &= asked[:, None]
+        sites[steered, columns] &= ~gone[steered, columns]
+    sites &= asked[:, None]
     for address in state.bypassed:
         if (row := layout.row.get(address)) is not None:
-            ways[row] = False  # a detour would do nothing for it
+            sites[row] = False  # a detour would do nothing for it
     tried = state.avoid_until <= now
     if state.turned:
-        elsewhere = (ways & tried & ~state.override_state.banned).any(axis=1, keepdims=True)
+        elsewhere = (sites & tried & ~state.override_state.banned).any(axis=1, keepdims=True)
         here = np.arange(len(layout.paths))[None, :] == state.plan[:, None]
         tried |= gives_way(state) & (here | ~elsewhere)
-    return np.asarray(ways & tried)
+    return np.asarray(sites & tried)
 
 
 def gives_way(state: State) -> Mask:
-    """(A, P) avoided sites that are taken all the same where there is nowhere else to go.
+    """(A, P) avoided sites that may be used if there is no other one.
 
-    They were left because their path had turned bad, and have recovered since: `proven` sees to
-    that. One that did not help while its path was good has nothing to recover from.
+    They were left because their path had turned bad; `proven` requires that it has recovered. A
+    site that did not help although its path was good has nothing to recover from.
     """
     found = np.zeros(state.layout.shape, dtype=np.bool_)
     for key in state.turned:

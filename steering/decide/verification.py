@@ -1,15 +1,14 @@
-"""Proof: a move must show in live answers that it does well, or it is undone.
+"""Verification: live answers must show that a move helped, or it is undone.
 
-Live questions carry no mark, so they go where the host's own traffic to the address goes.
-Good live answers prove that the routes work and that the site does, once the resolvers have had
-one as well, where dnstap shows what they get (`traffic_served`); bad ones undo the steer,
-and that site is avoided for a while. Questions that do not get out at all undo it as well: the
-host's traffic does not either. Where nothing was asked or nothing could be judged, nothing is
-shown: the steer stays, since the probes over the site's path are good, and is asked on. What
-was proved can be lost again: bad live answers in a row undo it while the probes over the site's
-path are good.
+Live questions carry no mark, so they take the path of the host's own traffic to the address. Good
+live answers prove that the routes and the site work; where dnstap shows what the resolvers get
+(`traffic_served`), they must have had a good answer too. Bad live answers undo the steer, and the
+site is avoided for a while. So do questions that do not leave this host: its traffic does not
+either. Without an answer that can be judged the steer stays, since the probes over the site's path
+are good, and verification goes on. A proved steer can fail later: bad live answers in a row undo it
+while the probes over the site's path are good.
 
-The way home has a proof as well, for the first address of a group that goes back.
+The return to the local path is verified too, for the first address of a group.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from steering.model import Instant, Outcome, Round, Seconds, Verdict
 GOOD_ENOUGH = 5
 TOO_BAD = 3
 LOST_AFTER = 10
-"""Bad live answers in a row that end what was proved: no loss that is normal does this."""
+"""Bad live answers in a row after which a proved steer fails: more than normal loss causes."""
 AVOID: Seconds = 300.0
-"""How long a site that did not help is not tried again for the address."""
+"""How long a site that did not help is not used again for the address."""
 
 
 class VerificationStage(enum.Enum):
-    """How far a proof has come."""
+    """How far a verification has come."""
 
     WAITING = "waiting"
     PROVED = "proved"
@@ -40,51 +39,51 @@ class VerificationStage(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The proof of one address's way: through a site, or home."""
+    """The verification of one address's move: to a site, or back to the local path."""
 
     column: int
-    """Column of the path; 0: home."""
+    """Column of the path; 0: local."""
     installed: Instant | None = None
-    """When the route was first seen in place; questions asked before that prove nothing."""
+    """When the route was first seen in place; earlier questions do not count."""
     deadline: Instant = 0.0
-    """By then it must be proved."""
+    """Until then it must be proved."""
     good: int = 0
     bad: int = 0
     bad_run: int = 0
     stuck: int = 0
-    """Live questions in a row that did not get out of this host."""
+    """Live questions in a row that did not leave this host."""
     owing: frozenset[str] = frozenset()
-    """Sources of the resolvers that no good live answer came back to yet."""
+    """Sources of the resolvers that got no good live answer yet."""
     proved: bool = False
     shouted: bool = False
-    """It failed, or could not be shown, and that was told: it is not told each time."""
+    """It failed or is unshown, and there was an event for that: there is no second one."""
     served: Served = field(default_factory=Served)
-    """What the resolvers got over it since then, as far as dnstap shows."""
+    """What the resolvers got over it since then, by dnstap."""
 
     def pause(self) -> Verification:
-        """The proof while the route is not in place: what was live went another way."""
+        """While the route is not in place, live questions take another path: counts start anew."""
         return Verification(column=self.column, proved=self.proved, shouted=self.shouted)
 
     def begin(self, now: Instant, allowed: Seconds, sources: Collection[str] = ()) -> Verification:
-        """The proof from the moment the route was seen in place; `sources` all have to be heard."""
+        """From the moment that the route is in place; each of `sources` must get a good answer."""
         owing = frozenset(filter(None, sources))
         return replace(self, installed=now, deadline=now + allowed, owing=owing)
 
     def prolong(self, now: Instant, allowed: Seconds) -> Verification:
-        """The proof with more time. What was asked meanwhile still counts, however late it comes:
-        a busy host may take long to read its answers.
+        """With more time. Answers to questions asked meanwhile still count, however late they are
+        read: a busy host may take long.
         """
         return replace(self, deadline=now + allowed, shouted=True)
 
     def again(self, now: Instant, allowed: Seconds) -> Verification:
-        """The proof from the beginning, at the same place."""
+        """From the beginning, on the same path."""
         anew = Verification(
             column=self.column, installed=self.installed, owing=self.owing, served=self.served
         )
         return anew.prolong(now, allowed)
 
     def live(self, *, good: bool) -> Verification:
-        """The proof after one live answer (or its absence)."""
+        """After one live answer, or its absence."""
         return replace(
             self,
             good=self.good + good,
@@ -94,32 +93,32 @@ class Verification:
         )
 
     def see(self, item: Round) -> Verification:
-        """The proof after the live answers of one round."""
+        """After the live answers of one round."""
         if self.installed is None or item.at < self.installed or not item.is_evidence:
             return self
-        proof = self
+        after = self
         for seen in item.observations:
             if seen.live and seen.verdict is not Verdict.NOTHING:
                 good = seen.verdict is Verdict.GOOD
-                proof = proof.live(good=good)
-                if good and seen.source in proof.owing:
-                    proof = replace(proof, owing=proof.owing - {seen.source})
+                after = after.live(good=good)
+                if good and seen.source in after.owing:
+                    after = replace(after, owing=after.owing - {seen.source})
             elif seen.live and seen.outcome is Outcome.LOCAL_ERROR:
-                proof = replace(proof, stuck=proof.stuck + 1)
-        return proof
+                after = replace(after, stuck=after.stuck + 1)
+        return after
 
     def shown(self, kind: str = "live") -> str:
-        """What was seen so far, in words; `kind`: the answers that count."""
+        """The answers so far, in words; `kind`: which answers count."""
         judged = f"{self.good} good and {self.bad} bad {kind} answers"
         if (self.good or self.bad) and self.owing and not self.proved:
-            return f"{judged}, none of them good to {', '.join(sorted(self.owing))}"
+            return f"{judged}, no good one yet to {', '.join(sorted(self.owing))}"
         if self.good or self.bad:
             return judged
-        stuck = f", {self.stuck} {kind} questions did not get out" if self.stuck else ""
+        stuck = f", {self.stuck} {kind} questions did not leave this host" if self.stuck else ""
         return f"no {kind} answer that could be judged{stuck}"
 
     def standing(self, now: Instant) -> VerificationStage:
-        """Where it stands at this instant."""
+        """Its stage at this instant."""
         if self.installed is None:
             return VerificationStage.WAITING
         if self.proved:
@@ -140,5 +139,5 @@ class Verification:
 
 
 def allowance(fast_interval: Seconds, timeout: Seconds) -> Seconds:
-    """Time a proof may take: some rounds more than it needs, and the slowest answers."""
+    """Time that a verification may take: more rounds than it needs, and the slowest answers."""
     return 4 * GOOD_ENOUGH * fast_interval + 3 * timeout

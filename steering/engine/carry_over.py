@@ -28,7 +28,7 @@ def remember(state: State) -> Memory:
     may act, begins them with the paths of then.
     """
     targets, row, now = state.layout.targets, state.layout.row, state.now
-    level = damping.worn(state.worn, state.worn_at, state.layout, now)
+    level = damping.penalty(state.worn, state.worn_at, state.layout, now)
     return Memory(
         at=state.wall,
         frozen=dict(state.frozen) if state.layout.acts else {},

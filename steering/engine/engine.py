@@ -15,13 +15,13 @@ import numpy as np
 from steering.decide.alarms import alarms
 from steering.decide.override_events import apply_overrides
 from steering.decide.override_state import NONE, read
-from steering.decide.plan import commit, steps, tell
+from steering.decide.plan import commit, events_of, steps
 from steering.decide.rehearsal import rehearsed
 from steering.decide.rules import decide
 from steering.decide.situation import look
 from steering.decide.state import State
 from steering.decide.verification import Verification
-from steering.decide.verify import prove
+from steering.decide.verify import verify
 from steering.engine.carry_over import recall, steered_since
 from steering.judge.reach import in_use
 from steering.judge.transitions import adopt
@@ -44,11 +44,11 @@ def turn(
         before, sources=facts.sources, forwarded=facts.forwarded, bypassed=facts.bypassed
     )
     state, ordered = apply_overrides(replace(before, off=facts.off), facts)
-    state, proved = prove(state, facts)
+    state, proved = verify(state, facts)
     situation = look(state)
     after = commit(state, situation, *decide(situation))
     moves = steps(before, after)
-    planned = tell(before, after, moves)
+    planned = events_of(before, after, moves)
     after, alarmed = alarms(after, situation)
     return after, moves, (*adopted, *judged, *ordered, *proved, *planned, *alarmed)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from steering.format import duration, percent
 from steering.judge import failed_names
 from steering.judge.forwarded import Carriage
 from steering.judge.instance import Instance
@@ -277,7 +278,7 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
     key = (a, p)
     health = Health(int(ledger.health[key]))
     share = ledger.share_of(key, now)
-    percent = "nothing answered lately" if np.isnan(share) else f"{share:.1%} failing lately"
+    failing = "nothing answered lately" if np.isnan(share) else f"{percent(share)} failing lately"
     evidence = ledger.evidence.get(key)
     last = f"; last: {evidence}" if evidence is not None else ""
     streak = int(ledger.streak[key])
@@ -286,21 +287,21 @@ def reason(ledger: Ledger, layout: Layout, a: int, p: int, now: Instant) -> str:
             return f"{stuck} probes in a row did not leave this host over this path"
         if np.isnan(ledger.seen[key]):
             return "not measured yet"
-        return f"{streak} probes unanswered (silence alone is no fault)" if streak else percent
+        return f"{streak} probes unanswered (silence alone is no fault)" if streak else failing
     if health is Health.HEALTHY:
-        return f"{int(ledger.run[key])} good answers in a row, {percent}"
+        return f"{int(ledger.run[key])} good answers in a row, {failing}"
     if health is Health.STALE:
         lag = ledger.copies.lag(layout, now, np.array([a]))[0, p]
-        return f"older copy than over other paths: serial lag {lag:.0f} s, {percent}"
+        return f"older copy than over other paths: serial lag {duration(lag)}, {failing}"
     if streak >= SILENCES:
         return f"{streak} probes in a row unanswered while another path answers{last}"
     trial = ledger.trials.get(a) if p == 0 else None
     compared = _compared(trial, layout) if trial is not None else ""
     # The share may be 0 where the fault is known by names asked again (which no share counts), by
     # the group, or by the resolvers' traffic.
-    own = percent if share >= SHOWN else ""
+    own = failing if share >= SHOWN else ""
     parts = (own, last.removeprefix("; "), compared, _of_traffic(ledger, key, now))
-    return "; ".join(part for part in parts if part) or percent
+    return "; ".join(part for part in parts if part) or failing
 
 
 def _compared(trial: Trial, layout: Layout) -> str:
@@ -318,4 +319,4 @@ def _of_traffic(ledger: Ledger, key: Key, now: Instant) -> str:
         return ""
     evidence = ledger.traffic.evidence.get(key)
     last = f"; last: {evidence}" if evidence is not None else ""
-    return f"{share:.1%} of the answers to the resolvers failed{last}"
+    return f"{percent(share)} of the answers to the resolvers failed{last}"

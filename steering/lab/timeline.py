@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from steering.format import duration
 from steering.model import Family, Seconds, WallTime
 
 BY_HAND: Mapping[str, str] = {
@@ -97,7 +98,7 @@ class Timeline:
 
 
 def _span(seconds: Seconds | None) -> str:
-    return "not seen" if seconds is None else f"{seconds:.2f} s"
+    return "not seen" if seconds is None else duration(seconds)
 
 
 def route_times(lines: Iterable[str], table: str) -> dict[str, WallTime]:

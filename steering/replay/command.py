@@ -16,14 +16,15 @@ from pathlib import Path
 
 from steering.config import ConfigError
 from steering.config.overrides import moment
+from steering.format import counted, duration, percent, timestamp, whole_second
 from steering.journal.reader import DamagedError, Recording
 from steering.model import LOCAL, Family, Seconds, WallTime
 from steering.replay.incidents import STAGES, Incident, Incidents, with_moves
 from steering.replay.rerun import Difference, Rerun, rerun
 from steering.replay.scenario import LoadedScenario, load_scenario
 from steering.replay.simulate import Simulation
-from steering.replay.timeline import Timeline, duration, incident_lines
-from steering.report.log import fields, timestamp
+from steering.replay.timeline import Timeline, incident_lines
+from steering.report.log import fields
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain
 from steering.report.status_text import explain_text
@@ -65,7 +66,7 @@ class _Progress:
         if sys.stderr.isatty() and time.monotonic() - self._shown > 0.5:
             self._shown = time.monotonic()
             part = (wall - self.since) / max(self.until - self.since, 1.0)
-            sys.stderr.write(f"\r{min(max(part, 0), 1):4.0%}  {timestamp(wall)[:19]} ")
+            sys.stderr.write(f"\r{percent(min(max(part, 0), 1), 0):>4}  {whole_second(wall)} ")
             sys.stderr.flush()
 
     def done(self) -> None:
@@ -178,7 +179,7 @@ def _incidents(title: str, incidents: Incidents) -> Iterator[str]:
     yield from incident_lines(moved)
     others = len(incidents.all) - len(moved)
     if others:
-        yield f"{others} incident{'' if others == 1 else 's'} in which nothing was moved"
+        yield f"{counted(others, 'incident')} in which nothing was moved"
     elif not moved:
         yield "no incident"
 
@@ -230,16 +231,18 @@ def summary(loaded: LoadedScenario, simulation: Simulation, incidents: Incidents
         took = first.took(family) if first else None
         if by_hand is not None:
             mine = "never" if took is None else duration(took)
-            yield f"{family} installed after {mine}; by hand: {duration(by_hand)}"
-    counted = {a: sum(one.moved.get(a, 0) for one in moved) for one in moved for a in one.moved}
-    most = max(counted.values(), default=0)
-    number = f"{len(counted)} address{'' if len(counted) == 1 else 'es'}"
-    yield f"moves away: {sum(counted.values())} by {number}, at most {most} per address"
+            yield f"{family} installed after {mine}; people: {duration(by_hand)}"
+    moves = {a: sum(one.moved.get(a, 0) for one in moved) for one in moved for a in one.moved}
+    most, number = max(moves.values(), default=0), counted(len(moves), "address")
+    yield f"moves away: {sum(moves.values())} by {number}, {most} at most by one of them"
     if simulation.answers:
         failed, would = (
             _share(bad, simulation.answers) for bad in (simulation.failed, simulation.would_fail)
         )
-        yield f"failed answers to the resolvers: {failed:.4%}; without steering {would:.4%}"
+        yield (
+            f"failed answers to the resolvers: {percent(failed, 4)}; had nothing been steered "
+            f"{percent(would, 4)}"
+        )
 
 
 def _share(some: float, of: float) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from steering.model import LOCAL, Event, Family, Health, Seconds, WallTime
+from steering.format import day, duration, whole_second
+from steering.model import LOCAL, Event, Family, Health, WallTime
 from steering.rehearsed_events import event_name
 from steering.replay.incidents import STAGES, Incident
-from steering.report.log import sentence, timestamp
+from steering.report.log import sentence
 from steering.report.terminal import WIDTH
 
 _UNREMARKABLE = {Health.UNKNOWN.word, Health.HEALTHY.word}
@@ -24,10 +25,9 @@ class Timeline:
     def lines(self, events: Iterable[Event], wall: WallTime) -> Iterator[str]:
         """The lines of one turn."""
         for event in _grouped(events):
-            day = timestamp(wall)[:10]
-            if day != self._day:
-                self._day = day
-                yield f"--- {day}"
+            if (today := day(wall)) != self._day:
+                self._day = today
+                yield f"--- {today}"
             yield sentence(event, wall, colour=self.colour, columns=self.columns)
 
 
@@ -58,9 +58,8 @@ def _is_unremarkable(event: Event) -> bool:
 def incident_lines(incidents: Sequence[Incident], most: int = 20) -> Iterator[str]:
     """A few lines for each incident: how long each stage took."""
     for incident in incidents[:most]:
-        since = timestamp(incident.start)[:19]
         what = "first bad answer" if incident.first_bad is not None else "first event"
-        yield f"{incident.upstream}: {what} {since.replace('T', ' ')}"
+        yield f"{incident.upstream}: {what} {whole_second(incident.start)}"
         for stage in STAGES:
             if stage in incident.first:
                 name = event_name(stage, acts=incident.carried_out)
@@ -88,16 +87,3 @@ def _more(incident: Incident, stage: str) -> str:
     return (
         f": {len(incident.moved)} addresses by {by} ({families}; {incident.moves} moves{repeated})"
     )
-
-
-def duration(length: Seconds) -> str:
-    """A duration as text: 2.4 s, 8 min 20 s, 45 h 21 min."""
-    if length < 60:
-        return f"{length:.1f} s"
-    minutes, seconds = divmod(round(length), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 72:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"

@@ -1,8 +1,7 @@
 """Metrics as text, in Prometheus' format or OpenMetrics: pure.
 
-The library's own writers spend most of a large scrape on escaping, letter by letter, names that
-have nothing to escape. These write the same octets, of what we have: no exemplars, times or
-native histograms.
+The library's writers spend most of a large scrape on escaping, letter by letter, names that need no
+escaping. These write the same bytes for the metrics here: no exemplars, times or native histograms.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
 
 _AT_THE_END = ("_created", "_gsum", "_gcount")
-"""What OpenMetrics has and Prometheus' format shows as gauges of their own."""
+"""Samples of OpenMetrics that Prometheus' format shows as gauges."""
 
 
 def prometheus(families: Iterable[Metric]) -> bytes:
@@ -55,7 +54,7 @@ def _openmetrics(families: Iterable[Metric]) -> Iterator[str]:
 
 
 class _Lines:
-    """Samples as lines; the same few label values come again and again."""
+    """Samples as lines, with a cache of the few label values."""
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
@@ -79,7 +78,7 @@ class _Lines:
 
 
 def _number(value: float) -> str:
-    """As Go writes a number, which takes to exponents sooner than Python."""
+    """A number as Go writes it, which uses exponents sooner than Python."""
     value = float(value)
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

@@ -1,70 +1,71 @@
-"""Events for the log: one for all addresses of which a turn says the same, and few of what flaps.
+"""Groups events for the log: one for all addresses with the same change, few for flapping paths.
 
-A path that is suspect and well again all day (a proxy that limits the rate does that) would bury
-all else. So of each kind of change of one path some are told within ten minutes, and of the rest
-one event says how many they were.
+A path that is suspect and healthy in turns all day (because of a rate limit, for example) would
+hide all else. So of each kind of change of one path some are logged in ten minutes, and one event
+has the number of the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from steering.format import duration
 from steering.model import Event, Instant, Seconds
 
-TOLD = 8
-"""Changes of one kind and path within WINDOW that are told: more than an incident has."""
+LOGGED = 8
+"""Changes of one kind and path that are logged within WINDOW: more than an incident has."""
 WINDOW: Seconds = 600.0
 TOGETHER = 50
-"""Addresses in one event: a line of the log has room for so many."""
+"""Addresses in one event: as many as fit into a line of the log."""
 _FLAPS = frozenset(("health_changed", "suspected", "rejected"))
 
 Gathered = tuple[Event, tuple[str, ...]]
-"""An event, and the addresses it is about where these are several."""
+"""An event, and its addresses if there are several."""
 
 
 class EventGrouping:
-    """What was told lately, so that it is not told too often."""
+    """Counts the events logged lately, so that they are not logged too often."""
 
     def __init__(self) -> None:
-        self._often: dict[tuple[str, str | None, str | None], int] = {}
-        self._untold: dict[tuple[str | None, str | None], tuple[int, set[str]]] = {}
+        self._counts: dict[tuple[str, str | None, str | None], int] = {}
+        self._left_out: dict[tuple[str | None, str | None], tuple[int, set[str]]] = {}
         self._since: Instant = float("-inf")
 
     def of(self, events: Iterable[Event], now: Instant) -> Iterator[Gathered]:
-        """What of one turn's events is to be told."""
-        yield from ((event, ()) for event in self._told_later(now))
-        yield from together(event for event in events if self._is_told(event))
+        """The events of one turn that are logged."""
+        yield from ((event, ()) for event in self._summaries(now))
+        yield from together(event for event in events if self._is_logged(event))
 
-    def _is_told(self, event: Event) -> bool:
+    def _is_logged(self, event: Event) -> bool:
         if event.event not in _FLAPS or event.address is None:
             return True
         key = event.event, event.address, event.path
-        self._often[key] = self._often.get(key, 0) + 1
-        if self._often[key] <= TOLD:
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._counts[key] <= LOGGED:
             return True
-        number, addresses = self._untold.get((event.upstream, event.path), (0, set()))
-        self._untold[event.upstream, event.path] = number + 1, addresses | {event.address}
+        number, addresses = self._left_out.get((event.upstream, event.path), (0, set()))
+        self._left_out[event.upstream, event.path] = number + 1, addresses | {event.address}
         return False
 
-    def _told_later(self, now: Instant) -> Iterator[Event]:
+    def _summaries(self, now: Instant) -> Iterator[Event]:
         if now - self._since < WINDOW:
             return
-        for (upstream, path), (number, addresses) in self._untold.items():
+        for (upstream, path), (number, addresses) in self._left_out.items():
             yield Event(
                 event="flapping",
                 upstream=upstream,
                 path=path,
                 because=(
                     f"{number} further changes of {len(addresses)} addresses within"
-                    f" {WINDOW / 60:.0f} min, not told one by one: whoever limits the rate, or"
-                    " answers in their place, looks so (`steering explain` has outcomes and NSIDs)"
+                    f" {duration(WINDOW)}, not listed one by one: a rate limit or a proxy on the"
+                    " path looks like this (`steering explain` shows outcomes and NSIDs)"
                 ),
             )
-        self._often, self._untold, self._since = {}, {}, now
+        self._counts, self._left_out, self._since = {}, {}, now
 
 
 def together(events: Iterable[Event]) -> Iterator[Gathered]:
-    """One event for all that say the same change of several addresses of an upstream."""
+    """One event for the same change of several addresses of an upstream."""
     alike: dict[tuple[str | None, ...], list[Event]] = {}
     for number, event in enumerate(events):
         change = event.upstream, event.path, event.was, event.now, event.rule

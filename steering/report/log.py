@@ -1,22 +1,22 @@
-"""Events out: one JSON object a line, or a readable line where a person watches."""
+"""Writes events: a JSON object on each line, or text on a terminal."""
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from steering.format import clock, timestamp
 from steering.model import Event, Instant, Seconds, WallTime
 from steering.rehearsed_events import decision
 from steering.report.terminal import WIDTH, width, wrapped
 from steering.system.output import LONGEST, ROOM, Output
 
-_TROUBLED: Seconds = 60.0
+_ALARM_LASTS: Seconds = 60.0
 """How long the alarm lasts after the last line that was lost."""
 
 _STALLED: Seconds = 5.0
-"""A busy disk or a log daemon that restarts is back within this."""
+"""A busy disk, or a log daemon that restarts, works again within this time."""
 
 _COLOURS = {
     "suspected": "33",
@@ -32,16 +32,10 @@ _COLOURS = {
 }
 
 
-def timestamp(wall: WallTime) -> str:
-    """RFC 3339 in UTC, with milliseconds."""
-    moment = dt.datetime.fromtimestamp(wall, tz=dt.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def fields(event: Event, wall: WallTime, addresses: Sequence[str] = ()) -> dict[str, object]:
-    """The event as it is written: absent what it does not have.
+    """The fields of the event that it has.
 
-    `addresses`: all that it is about, where these are several; the reason is that of the first.
+    `addresses`: all that it is about, if there are several; the reason is that of the first one.
     """
     named = {
         "time": timestamp(wall),
@@ -67,24 +61,23 @@ def sentence(
     columns: int = WIDTH,
     addresses: Sequence[str] = (),
 ) -> str:
-    """The event for a terminal of so many columns: a line, and more behind an indent if need be."""
-    whose = f"{len(addresses)} addresses of {event.upstream}" if addresses else event.address
-    subject = " ".join(part for part in (whose, event.path) if part)
+    """The event for a terminal of so many columns: a line, and indented ones if needed."""
+    subject = f"{len(addresses)} addresses of {event.upstream}" if addresses else event.address
+    subject = " ".join(part for part in (subject, event.path) if part)
     change = f"{event.was or '-'} -> {event.now or '-'}" if event.was or event.now else ""
     rule = f"[{event.rule}]" if event.rule else ""
-    word, clock = f"{event.event:<15}", timestamp(wall)[11:23]
-    parts = (clock, word, subject, change, rule, event.because)
+    parts = (clock(wall), f"{event.event:<15}", subject, change, rule, event.because)
     lines = wrapped("  ".join(part for part in parts if part), columns, " " * 14)
     if colour and (shade := _COLOURS.get(decision(event.event))):
-        told = f"\x1b[{shade}m{event.event}\x1b[0m"
-        lines[0] = lines[0].replace(event.event, told, 1)
+        painted = f"\x1b[{shade}m{event.event}\x1b[0m"
+        lines[0] = lines[0].replace(event.event, painted, 1)
     return "\n".join(lines)
 
 
 def json_line(event: Event, wall: WallTime, at_most: int, addresses: Sequence[str] = ()) -> str:
-    """The event as a line of JSON of at most so many bytes: the longest texts are cut.
+    """The event as a line of JSON of at most so many bytes.
 
-    What was cut says so.
+    The longest texts are cut, with a note of how much is left out.
     """
     values = fields(event, wall, addresses)
     line = _json(values)
@@ -93,7 +86,7 @@ def json_line(event: Event, wall: WallTime, at_most: int, addresses: Sequence[st
     while (excess := len(_encoded(line)) - at_most) > 0:
         key = max(kept, key=lambda key: len(_encoded(_json(cut.get(key, values[key])))))
         if not kept[key]:
-            break  # it is so of no event: Output cuts what is too long all the same
+            break  # no event is like that; if one were, Output would cut it
         text = _text(values[key])
         kept[key] = max(0, kept[key] - excess - _NOTE)
         cut[key] = f"{text[: kept[key]]}... ({len(text) - kept[key]} characters left out)"
@@ -101,7 +94,7 @@ def json_line(event: Event, wall: WallTime, at_most: int, addresses: Sequence[st
     return line
 
 
-_NOTE = 48  # more than the note takes
+_NOTE = 48  # the note is shorter
 
 
 def _json(value: object) -> str:
@@ -118,7 +111,7 @@ def _encoded(text: str) -> bytes:
 
 @dataclass(slots=True)
 class Log:
-    """Writes events to an output; one that is gone or full costs lines, never the agent."""
+    """Writes events to an output. If it is closed or full, lines are lost, and nothing else."""
 
     output: Output
     readable: bool
@@ -128,11 +121,11 @@ class Log:
 
     @property
     def lost(self) -> int:
-        """Lines that nobody will ever read."""
+        """Lines that could not be written."""
         return self.output.lost
 
     def write(self, event: Event, wall: WallTime, addresses: Sequence[str] = ()) -> None:
-        """One line of JSON for one event; as many as it takes where a person reads."""
+        """Write one line of JSON for one event; on a terminal as many lines as it takes."""
         if not self.readable:
             self.output.write(json_line(event, wall, LONGEST - 1, addresses))
             return
@@ -142,11 +135,11 @@ class Log:
             self.output.write(line)
 
     def trouble(self, now: Instant) -> str:
-        """What is wrong with the writing, for a minute after the last loss; empty if nothing is."""
+        """What is wrong with the output, for a minute after the last loss; empty: nothing."""
         if self.lost > self._seen:
             self._seen, self._lost_at = self.lost, now
-        if now - self._lost_at < _TROUBLED:
-            return f"{self.lost} lines of events could not be written: nobody reads them"
+        if now - self._lost_at < _ALARM_LASTS:
+            return f"{self.lost} lines of events could not be written: no program reads them"
         if self.output.stalled() > _STALLED:
-            return f"nobody reads the events: {ROOM >> 10} KiB of them wait, what is more is lost"
+            return f"no program reads the events: {ROOM >> 10} KiB wait, further ones are lost"
         return ""

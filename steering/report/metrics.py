@@ -1,7 +1,7 @@
-"""Metrics in Prometheus form (names: the contract).
+"""Metrics for Prometheus. Their names and labels are a contract.
 
-What is a state is read from the snapshot when somebody scrapes, so that a turn costs
-nothing for it; only what happens between scrapes is counted as it happens.
+States are read from the snapshot at a scrape, so they cost a turn nothing; only events between
+scrapes are counted when they happen.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ from steering.observe.strays import Stray
 from steering.report.snapshot import Snapshot, TrafficStatus
 
 _OF_SHARES, _OF_SECONDS = 6, 3
-"""Decimals that are shown: a third of a large scrape would be digits that nobody reads."""
+"""Decimals that are shown: more would be a third of a large scrape."""
 FROM_ZERO = 100
-"""Up to so many addresses every outcome is counted from 0 for each, so that `rate` sees the first
-one; beyond, from the first one on: 14 series for each pair would be most of a scrape."""
+"""Up to so many addresses every outcome of each has a series from 0 on, so that `rate` includes the
+first one. With more addresses a series begins with its first outcome: 14 for each pair would be
+most of a scrape."""
 
-# A second series beside each, of when it began: nothing here is asked for that.
+# No second series beside each counter for the time of its creation: it is not needed.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Meters:
-    """What is counted as it happens."""
+    """The metrics that are counted when something happens."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        agent = os.getpid()  # a scrape is answered by a copy of this process
+        agent = os.getpid()  # a copy of this process answers a scrape
         ProcessCollector(pid=lambda: agent, registry=self.registry)
         self.rtt = Histogram(
             "steering_probe_rtt_seconds",
@@ -81,7 +82,7 @@ class Meters:
         )
         self.bgp_acknowledged = Histogram(
             "steering_bgp_acknowledge_seconds",
-            "From a command to the speaker's answer; says nothing of the routers.",
+            "From a command to the speaker's answer; does not show what the routers did.",
             registry=self.registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0),
         )
@@ -93,7 +94,7 @@ class Meters:
         )
         self.reload_ok = Gauge(
             "steering_config_last_reload_successful",
-            "1 if the configuration in force is the one on disk as last read.",
+            "1 if the configuration in force is the one that was last read from disk.",
             registry=self.registry,
         )
         self.reloads = Counter(
@@ -110,9 +111,9 @@ class Meters:
         build.labels(version=__version__).set(1)
 
     def forget(self, upstreams: Iterable[str], paths: Collection[str]) -> None:
-        """Show no more of these upstreams over these paths."""
+        """Remove the series of these upstreams over these paths."""
         for upstream, path in itertools.product(upstreams, paths):
-            with contextlib.suppress(KeyError):  # it was never answered
+            with contextlib.suppress(KeyError):  # there was no answer
                 self.rtt.remove(upstream, path)
 
     def watch(self, snapshot: Callable[[], Snapshot | None]) -> None:
@@ -135,10 +136,10 @@ class _States(Collector):
         yield from _copies(snapshot)
         yield from _plan(snapshot)
         yield from _overrides(snapshot)
-        if snapshot.speaking is not None:
-            yield from _bgp(snapshot.speaking)
-        if snapshot.hearing is not None:
-            yield from _dnstap(snapshot.hearing)
+        if snapshot.bgp is not None:
+            yield from _bgp(snapshot.bgp)
+        if snapshot.dnstap is not None:
+            yield from _dnstap(snapshot.dnstap)
         yield _strays(snapshot)
         yield _put_back(snapshot)
         yield CounterMetricFamily(
@@ -153,7 +154,7 @@ class _States(Collector):
         )
         unreadable = CounterMetricFamily(
             "steering_unreadable",
-            "Messages of others that were dropped because of an error of this program over them.",
+            "Received messages that were dropped because of an error in this program.",
             labels=["where"],
         )
         for where, number in snapshot.unreadable.items():
@@ -161,7 +162,7 @@ class _States(Collector):
         yield unreadable
         family = GaugeMetricFamily(
             "steering_alarm",
-            "1 while the alarm lasts; none for what follows from another one.",
+            "1 while the alarm lasts; no series for one that follows from another.",
             labels=["name"],
         )
         for name, alarm in snapshot.alarms.items():
@@ -170,7 +171,7 @@ class _States(Collector):
         yield family
         seen = GaugeMetricFamily(
             "steering_alarm_acknowledged",
-            "1 while the alarm lasts and somebody has acknowledged it, by an override.",
+            "1 while the alarm lasts and an override acknowledges it.",
             labels=["name"],
         )
         for name in sorted(snapshot.acknowledged.told & snapshot.alarms.keys()):
@@ -188,7 +189,7 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
     for source, counts in (("probe", ledger.counts), ("dnstap", ledger.traffic.counts)):
         shown = counts > 0
         if len(layout.targets) <= FROM_ZERO:
-            paths = len(layout.paths) if source == "probe" else 1 if snapshot.hearing else 0
+            paths = len(layout.paths) if source == "probe" else 1 if snapshot.dnstap else 0
             shown[:, :, :paths] = True  # the local path comes first: traffic takes it as a rule
         for i, a, p in np.argwhere(shown).tolist():
             target = layout.targets[a]
@@ -202,7 +203,7 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
 def _strays(snapshot: Snapshot) -> Metric:
     family = CounterMetricFamily(
         "steering_probe_strays",
-        "Packets to probes' sockets that were passed over; not who sent them.",
+        "Packets to probes' sockets that were ignored; does not show who sent them.",
         labels=["path", "reason"],
     )
     every = itertools.product((*snapshot.state.layout.paths, "live"), map(str, Stray))
@@ -214,8 +215,8 @@ def _strays(snapshot: Snapshot) -> Metric:
 def _put_back(snapshot: Snapshot) -> Metric:
     family = CounterMetricFamily(
         "steering_put_back",
-        "Rules and routes of ours that somebody else had taken out of the kernel, or a link that"
-        " was down, and that are back.",
+        "Rules and routes of ours that another program, or a link that was down, had removed from"
+        " the kernel, and that are installed again.",
         labels=["what"],
     )
     for what, number in {"route": 0, "rule": 0, **snapshot.put_back}.items():
@@ -232,15 +233,15 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
     )
     health = GaugeMetricFamily(
         "steering_health",
-        "1 for the state that is believed, and no series for the others; says nothing of names"
-        " that were not asked.",
+        "1 for the state of the path, no series for the other states; covers only the names that"
+        " were asked.",
         labels=["upstream", "address", "path", "state"],
     )
     shares = np.round(state.ledger.share(state.now), _OF_SHARES).tolist()
     states = [one.word for one in Health]
     healths = state.ledger.health.tolist()
-    for target, share, believed in zip(state.layout.targets, shares, healths, strict=True):
-        for path, part, code in zip(state.layout.paths, share, believed, strict=True):
+    for target, share, present in zip(state.layout.targets, shares, healths, strict=True):
+        for path, part, code in zip(state.layout.paths, share, present, strict=True):
             subject = [target.upstream, target.address, path]
             if math.isfinite(part):
                 ratio.add_metric(subject, part)
@@ -275,33 +276,33 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
     yield left
 
 
-def _dnstap(hearing: TrafficStatus) -> Iterator[Metric]:
+def _dnstap(traffic: TrafficStatus) -> Iterator[Metric]:
     frames = CounterMetricFamily(
         "steering_dnstap_frames", "Frames read, by what became of them.", labels=["result"]
     )
-    for result, number in {**dict.fromkeys(map(str, Frames), 0), **hearing.frames}.items():
+    for result, number in {**dict.fromkeys(map(str, Frames), 0), **traffic.frames}.items():
         frames.add_metric([result], number)
     yield frames
     yield CounterMetricFamily(
         "steering_dnstap_lost",
-        "Frames dropped unread by the reader; what a resolver drops itself, nobody counts.",
-        value=hearing.lost,
+        "Frames dropped unread by the reader; those that a resolver drops itself are not counted.",
+        value=traffic.lost,
     )
     yield CounterMetricFamily(
-        "steering_dnstap_verified", "Messages verified with keys.", value=hearing.looked
+        "steering_dnstap_verified", "Messages verified with keys.", value=traffic.looked
     )
     yield CounterMetricFamily(
         "steering_dnstap_passed_over",
         "Messages of the sample for which there was no time.",
-        value=hearing.passed_over,
+        value=traffic.passed_over,
     )
     for name, text, value in (
-        ("writers", "Connections of resolvers.", hearing.writers),
-        ("frames_per_second", "Frames per second, in about the last 0.2 s.", hearing.rate),
+        ("writers", "Connections of resolvers.", traffic.writers),
+        ("frames_per_second", "Frames per second, in about the last 0.2 s.", traffic.rate),
         (
             "longest_gap_seconds",
-            "Longest time between two reads of late: above 0.2 s resolvers drop frames.",
-            hearing.longest_gap,
+            "Longest time between two recent reads: above 0.2 s resolvers drop frames.",
+            traffic.longest_gap,
         ),
     ):
         yield GaugeMetricFamily(f"steering_dnstap_{name}", text, value=value)
@@ -311,7 +312,7 @@ def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
     override_state = snapshot.state.override_state
     active = GaugeMetricFamily(
         "steering_override_active",
-        "1 while the override is in force here; says nothing of whether it can be obeyed.",
+        "1 while the override is in force here; does not show whether it can be obeyed.",
         labels=["name", "action"],
     )
     for override, status in zip(override_state.overrides, override_state.states, strict=True):
@@ -320,7 +321,7 @@ def _overrides(snapshot: Snapshot) -> Iterator[Metric]:
     yield active
 
 
-def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
+def _bgp(status: BgpStatus) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "steering_bgp_session_up", "1 while the session is established.", labels=["neighbor"]
     )
@@ -329,28 +330,28 @@ def _bgp(speaking: BgpStatus) -> Iterator[Metric]:
         "Routes sent in the established session; not whether the neighbour accepted them.",
         labels=["neighbor"],
     )
-    for neighbor, line in speaking.sessions.items():
+    for neighbor, line in status.sessions.items():
         up.add_metric([neighbor], line.up)
         routes.add_metric([neighbor], line.routes)
     yield up
     yield routes
     yield GaugeMetricFamily(
-        "steering_bgp_wanted", "Routes that every neighbour shall have.", value=speaking.wanted
+        "steering_bgp_wanted", "Routes that every neighbour should have.", value=status.wanted
     )
     yield CounterMetricFamily(
-        "steering_bgp_updates", "UPDATEs that the speaker reported as sent.", value=speaking.updates
+        "steering_bgp_updates", "UPDATEs that the speaker reported as sent.", value=status.updates
     )
     yield CounterMetricFamily(
-        "steering_bgp_speaker_starts", "Speakers started by this agent.", value=speaking.starts
+        "steering_bgp_speaker_starts", "Speakers started by this agent.", value=status.starts
     )
 
 
 def _sites(snapshot: Snapshot) -> Metric:
     family = GaugeMetricFamily(
         "steering_site_usable",
-        "1 where answers come back over the site to this source of the resolvers (kernel: what the"
-        " kernel chooses) by udp, by tcp, and large ones; 0 where they do not; absent while that"
-        " was not tried.",
+        "1 where answers come back over the site to this source of the resolvers (kernel: the one"
+        " that the kernel chooses) by udp, by tcp, and large ones; 0 where they do not; absent if"
+        " that was not tried.",
         labels=["site", "family", "source", "transport"],
     )
     state = snapshot.state
@@ -364,9 +365,7 @@ def _sites(snapshot: Snapshot) -> Metric:
 
 
 def _mode(snapshot: Snapshot) -> Metric:
-    family = GaugeMetricFamily(
-        "steering_mode", "1; how far the agent may act is a label.", labels=["mode"]
-    )
+    family = GaugeMetricFamily("steering_mode", "1; the mode is a label.", labels=["mode"])
     family.add_metric([snapshot.mode], 1)
     return family
 
@@ -375,7 +374,7 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     state = snapshot.state
     desired = GaugeMetricFamily(
         "steering_desired",
-        "1 where the plan sends the address through the site; says nothing of the kernel.",
+        "1 where the plan sends the address through the site; does not show what is installed.",
         labels=["upstream", "address", "family", "site"],
     )
     would = GaugeMetricFamily(
@@ -396,8 +395,8 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
             planned.add_metric([*subject, state.layout.paths[state.plan[a]]], 1)
         if target.address in snapshot.installed:
             installed.add_metric(["kernel", *subject, snapshot.installed[target.address]], 1)
-        if snapshot.speaking is not None and target.address in snapshot.speaking.announced:
-            site = snapshot.speaking.announced[target.address]
+        if snapshot.bgp is not None and target.address in snapshot.bgp.announced:
+            site = snapshot.bgp.announced[target.address]
             installed.add_metric(["bgp", *subject, site], 1)
     yield desired
     yield would

@@ -1,4 +1,4 @@
-"""sd_notify(3): tells the service manager, where there is one, how the agent is doing."""
+"""sd_notify(3): reports the state of the agent to the service manager, if there is one."""
 
 from __future__ import annotations
 

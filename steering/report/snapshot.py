@@ -1,6 +1,6 @@
-"""What the agent shows to the outside at one moment: a value, swapped whole after each turn.
+"""What the agent shows at one time: an immutable value, replaced after each turn.
 
-The HTTP thread reads it without a lock; nothing in it changes any more.
+Readers need no lock.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from steering.model import Instant, Seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficStatus:
-    """How well the resolvers' traffic is heard."""
+    """The state of the resolvers' traffic (dnstap)."""
 
     frames: Mapping[str, int]
-    """By what became of them."""
+    """Frames by result."""
     lost: int
     """Dropped by the reader, unread."""
     writers: int
@@ -27,16 +27,16 @@ class TrafficStatus:
     rate: float
     """Frames per second, of the latest tally."""
     longest_gap: Seconds
-    """The longest of the last minute or so for which no socket was read."""
+    """The longest time without a read of a socket, in about the last minute."""
     looked: int
     """Messages verified with keys."""
     passed_over: int
-    """Messages of the sample for which there was no time."""
+    """Messages of the sample that were not verified for lack of time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Snapshot:
-    """The world after a turn, and what only the agent knows."""
+    """The state after a turn, and what only the agent knows."""
 
     mode: str
     state: State
@@ -45,22 +45,22 @@ class Snapshot:
     alarms: Mapping[str, Alarm]
     """The engine's and the agent's own."""
     ready: bool
-    """Every address has been asked at least once."""
+    """Every address has been probed at least once."""
     turned_at: Instant
-    """When the loop last turned."""
+    """Time of the last turn."""
     acknowledged: Acknowledged = field(default_factory=Acknowledged)
-    """Which of the alarms somebody has seen."""
-    hearing: TrafficStatus | None = None
+    """Which of the alarms are acknowledged."""
+    dnstap: TrafficStatus | None = None
     """None: no dnstap is configured."""
     events_lost: int = 0
     """Lines of events that could not be written."""
-    speaking: BgpStatus | None = None
-    """None: nothing is told by BGP."""
+    bgp: BgpStatus | None = None
+    """None: BGP is not used."""
     strays: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(path, reason) -> packets to probes' sockets that were passed over."""
+    """(path, reason) -> packets to probes' sockets that were ignored."""
     journal_lost: int = 0
-    """Turns that could not be written down."""
+    """Turns that could not be written to the journal."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    """Messages of others over which this program failed, by where they were read."""
+    """Received messages that caused an error in this program, by where they were read."""
     put_back: Mapping[str, int] = field(default_factory=dict)
-    """Rules and routes of ours that somebody took out and that are back, by kind."""
+    """Rules and routes of ours that were removed and are installed again, by kind."""

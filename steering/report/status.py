@@ -1,4 +1,4 @@
-"""`/api/v1/status` and `explain` as plain data, out of a snapshot."""
+"""`/api/v1/status` and `explain` as plain data, from a snapshot."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from steering.decide.override_state import NONE, OverrideState, OverrideStatus
 from steering.decide.reasons import because
 from steering.decide.rules import BY_NUMBER
 from steering.decide.state import Alarm, State
+from steering.format import timestamp
 from steering.judge import forwarded, reach
 from steering.model import OUTCOMES, Health, Override
-from steering.report.log import timestamp
 from steering.report.snapshot import Snapshot
 
 Json = dict[str, object]
@@ -28,13 +28,13 @@ OVER = "over"
 SEEN_BY = 16
 """Acknowledgements of one alarm that are shown."""
 LISTED = 20_000
-"""Addresses that all overrides together are said to cover, one by one; `covered` has the number."""
+"""Addresses that `covers` of all overrides lists together; `covered` has the number."""
 
 
 def status(snapshot: Snapshot) -> Json:
     """The status of the contract (docs: HTTP API)."""
     state = snapshot.state
-    through = _ways(
+    through = _by_site(
         forwarded.states(state.ledger.carried, state.forwarded, state.layout, state.now)
     )
     return {
@@ -45,7 +45,7 @@ def status(snapshot: Snapshot) -> Json:
         "version": __version__,
         "time": timestamp(state.wall),
         "addresses": _Table(snapshot).addresses(),
-        "sites": _ways(reach.states(state.ledger.legs, state.sources, state.layout)),
+        "sites": _by_site(reach.states(state.ledger.legs, state.sources, state.layout)),
         **({"forwarded": through} if through else {}),
         "overrides": _overrides(snapshot),
         "alarms": _alarms(snapshot, None),
@@ -53,7 +53,7 @@ def status(snapshot: Snapshot) -> Json:
 
 
 def _alarms(snapshot: Snapshot, cause: str | None) -> list[Json]:
-    """Those that follow from this one, or from none, each with those that follow from it."""
+    """The alarms that follow from this one (None: from none), each with its own consequences."""
     return [
         {
             **_alarm(snapshot, name, alarm),
@@ -84,7 +84,7 @@ def _alarm(snapshot: Snapshot, name: str, alarm: Alarm) -> Json:
 
 
 def explain(snapshot: Snapshot, address: str) -> Json | None:
-    """Every rule for one address, in order, and the evidence; None: not one of ours."""
+    """Every rule for one address, in order, and the evidence; None: it is in no policy."""
     state = snapshot.state
     explanation = explained(state, address)
     if explanation is None:
@@ -124,12 +124,12 @@ def explanation_as_data(explanation: Explanation) -> Json:
     }
 
 
-def _ways(shown: Iterable[reach.SiteReach]) -> Json:
+def _by_site(shown: Iterable[reach.SiteReach]) -> Json:
     """Site, family, source -> whether answers come back, by transport."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
-    for way in shown:
-        by_source = made.setdefault(way.leg.site, {}).setdefault(str(way.leg.family), {})
-        by_source.setdefault(way.leg.sender, {})[way.transport] = str(way.state)
+    for leg in shown:
+        by_source = made.setdefault(leg.leg.site, {}).setdefault(str(leg.leg.family), {})
+        by_source.setdefault(leg.leg.sender, {})[leg.transport] = str(leg.state)
     return dict(made)
 
 
@@ -141,7 +141,7 @@ def _overrides(snapshot: Snapshot) -> list[Json]:
     decides: dict[int, list[str]] = {}
     for a in np.flatnonzero(override_state.decides != NONE).tolist():
         decides.setdefault(int(override_state.decides[a]), []).append(targets[a].address)
-    # Where each begins in one list of all that they cover.
+    # The index of the first address of each, in one list of all addresses covered.
     begins = itertools.accumulate((len(rows) for rows in override_state.covers), initial=0)
     return [
         {
@@ -180,7 +180,7 @@ def _with(override_state: OverrideState) -> Iterable[tuple[Override, OverrideSta
 
 
 class _Table:
-    """The numbers of all addresses, worked out once for one answer."""
+    """The numbers of all addresses, computed once for one answer."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot, self.state = snapshot, snapshot.state
@@ -204,7 +204,7 @@ class _Table:
             "address": target.address,
             "family": str(target.family),
             "paths": {path: self.path(a, p) for p, path in enumerate(state.layout.paths)},
-            **_goes_to(state, a),
+            **_planned(state, a),
             "installed": _installed(self.snapshot, target.address),
             "since": timestamp(float(state.since[a])),
             "rule": rule.name if rule else None,
@@ -230,7 +230,7 @@ class _Table:
         }
 
     def heard(self, a: int, p: int) -> Json:
-        """What the resolvers' traffic shows."""
+        """The numbers of the resolvers' traffic."""
         counts = self.state.ledger.traffic.counts[:, a, p]
         return {
             "failure_rate": _number(self.heard_share[a, p], 6),
@@ -240,8 +240,8 @@ class _Table:
         }
 
 
-def _goes_to(state: State, a: int) -> Json:
-    """Where the plan sends it: in fact, or as it would if it were carried out."""
+def _planned(state: State, a: int) -> Json:
+    """The planned site: `steered_to`, or `would_steer_to` if the agent does not act."""
     plan = int(state.plan[a])
     site = state.layout.paths[plan] if plan else None
     if state.layout.acts:
@@ -250,8 +250,8 @@ def _goes_to(state: State, a: int) -> Json:
 
 
 def _installed(snapshot: Snapshot, address: str) -> Json:
-    """Where it really goes, by each actuator."""
-    by_bgp = snapshot.speaking.announced.get(address) if snapshot.speaking else None
+    """The installed site, by each actuator."""
+    by_bgp = snapshot.bgp.announced.get(address) if snapshot.bgp else None
     return {"kernel": snapshot.installed.get(address), "bgp": by_bgp}
 
 

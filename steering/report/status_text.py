@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from steering.format import age, between, duration, percent
 from steering.model import LOCAL, Outcome
-from steering.report.terminal import WIDTH, age, between, painted, table, wrapped
+from steering.report.terminal import WIDTH, painted, table, wrapped
 
 Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
@@ -19,9 +20,9 @@ _BAD = re.compile(r"(?<= )(failing|stale|suspect)(?= )")
 def status_text(
     answer: Answer, *, everything: bool = False, columns: int = WIDTH, colour: bool = False
 ) -> str:
-    """A summary per upstream, then a line for each address that is not just healthy.
+    """A summary of each upstream, then a line for each address that is not just healthy.
 
-    `columns`: how wide it may be. Times are ages, as of the answer.
+    `columns` is the width of the terminal. Times are ages, at the time of the answer.
     """
     off = ", OFF" if answer["off"] else ""
     head = f"site {answer['site']}, {_mode(answer)}{off}, clock {answer['clock']}, {answer['time']}"
@@ -32,35 +33,37 @@ def status_text(
     without = _without(addresses)
     for family in [] if everything else sorted(without):
         left_out = sum(a["family"] == family for a in addresses)
-        said = (
-            f"{family}: this host has no route and had none: {left_out} addresses left out (--all)"
-        )
-        lines += wrapped(said, columns)
+        hidden = f"{left_out} addresses are not shown (--all)"
+        lines += wrapped(f"{family}: this host has no route and never had one: {hidden}", columns)
     if not everything:
         addresses = [a for a in addresses if a["family"] not in without or a["steered_to"]]
     for upstream in dict.fromkeys(a["upstream"] for a in addresses):
         mine = [a for a in addresses if a["upstream"] == upstream]
         states = Counter(a["paths"][LOCAL]["health"] for a in mine)
-        ways = Counter(a["steered_to"] or LOCAL for a in mine)
+        paths = Counter(a["steered_to"] or LOCAL for a in mine)
         would = Counter(_would(a) for a in mine if _would(a))
         summary = (
             f"{upstream}: {len(mine)} addresses; local path "
             + ", ".join(f"{n} {state}" for state, n in states.most_common())
-            + "; going "
-            + ", ".join(f"{n} by {way}" for way, n in ways.most_common())
-            + (", would go " if would else "")
-            + ", ".join(f"{n} by {way}" for way, n in would.most_common())
+            + "; "
+            + ", ".join(f"{n} over {_path(path)}" for path, n in paths.most_common())
+            + ("; would move " if would else "")
+            + ", ".join(f"{n} to {_path(path)}" for path, n in would.most_common())
         )
         lines += wrapped(summary, columns)
-    shown = [a for a in addresses if everything or _remarkable(a)]
+    shown = [a for a in addresses if everything or _to_show(a)]
     if shown:
         rows = _columns(shown, answer["time"], columns)
         lines += ["", *(_BAD.sub(_painted, row, count=1) if colour else row for row in rows)]
     return "\n".join(lines)
 
 
+def _path(path: str) -> str:
+    return "the local path" if path == LOCAL else path
+
+
 def _without(addresses: Sequence[Answer]) -> frozenset[str]:
-    """Families of which no question ever got out of the host, while another one's do."""
+    """Families of which no probe ever left this host, while probes of another one did."""
     tried: dict[str, set[str]] = {}
     for a in addresses:
         tried.setdefault(a["family"], set()).update(a["paths"][LOCAL]["outcomes"])
@@ -74,7 +77,7 @@ _NOT_SENT = str(Outcome.LOCAL_ERROR)
 def alarm_lines(
     alarm: Answer, now: str, columns: int = WIDTH, *, colour: bool = False
 ) -> Iterator[str]:
-    """One alarm, who has seen it, and what follows from it."""
+    """One alarm, its acknowledgements, and the alarms that follow from it."""
     since, seen = age(between(alarm["since"], now)), alarm.get("acknowledged", ())
     head = f"ALARM {alarm['name']} for {since}{', acknowledged' if seen else ''}"
     first, *others = wrapped(f"{head}: {alarm['because']}", columns)
@@ -84,12 +87,12 @@ def alarm_lines(
     for one in seen:
         yield from wrapped(f"   {_seen(one, now)}", columns, " " * 6)
     for one in alarm.get("follows", ()):
-        yield from wrapped(f"   from it follows {one['name']}: {one['because']}", columns, " " * 6)
+        yield from wrapped(f"   consequence: {one['name']}: {one['because']}", columns, " " * 6)
 
 
 def _seen(one: Answer, now: str) -> str:
     until = one["until"]
-    left = "for ever" if until is None else f"for another {age(between(now, until))}"
+    left = "until that is removed" if until is None else f"for another {age(between(now, until))}"
     return f"acknowledged by {one['by']} {left} ({one['name']}): {one['reason']}"
 
 
@@ -98,7 +101,7 @@ def _painted(found: re.Match[str]) -> str:
 
 
 def _mode(answer: Answer) -> str:
-    """How far the agent goes, in words where it is not all the way."""
+    """The mode, and what the agent does not do in it."""
     if answer["mode"] == "enforce":
         return "enforce"
     asked = any(
@@ -111,7 +114,7 @@ def _mode(answer: Answer) -> str:
     return f"{answer['mode']} ({nothing}moves nothing)"
 
 
-def _remarkable(address: Answer) -> bool:
+def _to_show(address: Answer) -> bool:
     return bool(
         address["steered_to"]
         or _would(address)
@@ -121,38 +124,37 @@ def _remarkable(address: Answer) -> bool:
 
 
 def _would(address: Answer) -> str:
-    """The site by which it would go if the agent acted; empty: none, or it acts."""
+    """The site that it would be steered to if the agent acted; empty: none, or the agent acts."""
     return str(address.get("would_steer_to") or "")
 
 
 def _installed(address: Answer) -> str:
-    """Where it really goes; by which actuator, where they differ."""
+    """The site that is installed; with the actuator where they differ; empty: none."""
     kernel, bgp = address["installed"]["kernel"], address["installed"]["bgp"]
     if kernel and bgp and kernel != bgp:
         return f"{kernel} (kernel), {bgp} (bgp)"
     return str(kernel or bgp or "")
 
 
-def _goes_by(address: Answer) -> str:
-    """Where it really goes, and where it shall or would go if that is another path."""
+def _path_in_use(address: Answer) -> str:
+    """The path in use, and the one that is or would be wanted, where that is another one."""
     wanted, there = address["steered_to"] or LOCAL, _installed(address) or LOCAL
     if there != wanted:
         return f"{there}, wanted {wanted}"
-    return f"{there}, would {_would(address)}" if _would(address) else there
+    return f"{there}, would be {_would(address)}" if _would(address) else there
 
 
 def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
-    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILS", "GOES BY", "RULE", "SINCE")]
+    rows = [("ADDRESS", "NAMESERVER", "LOCAL", "FAILING", "PATH", "RULE", "SINCE")]
     for a in addresses:
         local = a["paths"][LOCAL]
-        rate = local["failure_rate"]
         rows.append(
             (
                 a["address"],
                 a["nameserver"],
                 local["health"],
-                "-" if rate is None else f"{rate:.1%}",
-                _goes_by(a),
+                percent(local["failure_rate"]),
+                _path_in_use(a),
                 a["rule"] or "-",
                 age(between(a["since"], now)),
             )
@@ -163,12 +165,12 @@ def _columns(addresses: Sequence[Answer], now: str, columns: int) -> list[str]:
 def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) -> str:
     """Every rule in order, which one decides, and the evidence of each path.
 
-    `columns`: how wide it may be.
+    `columns` is the width of the terminal.
     """
-    would = f"would go by {_would(answer)}; " if _would(answer) else ""
+    would = f"would be {_would(answer)}; " if _would(answer) else ""
     head = (
         f"{answer['address']} ({answer['nameserver']}, {answer['upstream']}) "
-        f"goes by {answer['steered_to'] or LOCAL}; "
+        f"path {answer['steered_to'] or LOCAL}; "
         f"{would}installed: {_installed(answer) or LOCAL}"
     )
     lines = [*wrapped(head, columns), *wrapped(f"because: {answer['because']}", columns)]
@@ -188,20 +190,20 @@ def explain_text(answer: Answer, *, columns: int = WIDTH, colour: bool = False) 
             *([f"rtt {numbers['rtt_ms']:.1f} ms"] if numbers["rtt_ms"] is not None else []),
             *([f"NSID {numbers['nsid']}"] if numbers["nsid"] else []),
             *(
-                [f"shortest signature {numbers['signature_remaining_s']:.0f} s"]
+                [f"shortest signature {duration(numbers['signature_remaining_s'])}"]
                 if numbers["signature_remaining_s"] is not None
                 else []
             ),
             *(
-                [f"serial lag {numbers['serial_lag_s']:.0f} s"]
+                [f"serial lag {duration(numbers['serial_lag_s'])}"]
                 if numbers["serial_lag_s"] is not None
                 else []
             ),
         ]
         lines += wrapped("      " + "; ".join(detail), columns, " " * 8)
-        if (heard := numbers.get("heard")) is not None:
-            said = ", ".join(f"{n} {word}" for word, n in heard["outcomes"].items())
-            lines += wrapped(f"      the resolvers were answered: {said}", columns, " " * 8)
+        if (traffic := numbers.get("heard")) is not None:
+            answers = ", ".join(f"{n} {word}" for word, n in traffic["outcomes"].items())
+            lines += wrapped(f"      answers to the resolvers: {answers}", columns, " " * 8)
     lines.append("   (=> decides, + would apply if no rule before it did)")
     return "\n".join(lines)
 
@@ -213,7 +215,7 @@ def _rule(rule: Answer, columns: int, *, colour: bool) -> Iterator[str]:
     for line in wrapped(head, columns, _BELOW):
         yield painted(line, "decides") if bold else line
     yield from wrapped(_BELOW + rule["because"], columns, _BELOW)
-    yield from wrapped(f"{_BELOW}otherwise: {rule['otherwise']}", columns, _BELOW)
+    yield from wrapped(f"{_BELOW}would change with: {rule['otherwise']}", columns, _BELOW)
 
 
 _BELOW = " " * 19

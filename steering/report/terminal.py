@@ -1,25 +1,22 @@
-"""Text that fits the terminal it is read in: lines, columns, colours and ages."""
+"""Text that fits the terminal it is read in: lines, columns and colours."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import os
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from itertools import zip_longest
 from typing import TextIO
 
-from steering.model import Seconds
-
 WIDTH = 80
-"""Columns of what is piped, and of a terminal that does not say how wide it is."""
+"""Columns of output to a pipe, and to a terminal of unknown width."""
 _NARROW, _WIDE = 40, 120
-"""Narrower than this nothing can be read; wider, no sentence can."""
+"""Narrower lines can't be read; wider sentences are hard to read."""
 _LEAST = 6
-"""Columns that are left to a cell at least."""
+"""Least columns of a cell."""
 _ENDED = 12
-"""Columns that are left to a text that loses its end: more than its beginning is needed."""
+"""Least columns of a text that loses its end."""
 _GAP = 2
 
 COLOURS: Mapping[str, str] = {
@@ -29,13 +26,13 @@ COLOURS: Mapping[str, str] = {
     "alarm": "1;31",
     "decides": "1",
 }
-"""What is coloured, and how (ECMA-48, SGR)."""
+"""The colours of words (ECMA-48, SGR)."""
 
 
 def width(descriptor: int = 1) -> int:
-    """Columns to write in: the terminal's behind this descriptor; 80 where there is none.
+    """The width of the terminal behind this descriptor, 80 if there is none.
 
-    COLUMNS says otherwise, as everywhere.
+    The environment variable COLUMNS overrides it.
     """
     columns = 0
     with contextlib.suppress(KeyError, ValueError):
@@ -47,18 +44,18 @@ def width(descriptor: int = 1) -> int:
 
 
 def coloured(stream: TextIO) -> bool:
-    """Whether colours are wanted there: a terminal with some, and no NO_COLOR (no-color.org)."""
+    """Whether to write colours: a terminal that has them, and no NO_COLOR (no-color.org)."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and stream.isatty()
 
 
 def painted(text: str, what: str) -> str:
-    """The text in the colour of what it is."""
+    """The text in the colour of `what`."""
     return f"\x1b[{COLOURS[what]}m{text}\x1b[0m"
 
 
 def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
-    """The text in lines that fit, all but the first behind this indent. A word is never cut."""
+    """The text in lines that fit, all but the first with this indent. A word is never cut."""
     return textwrap.wrap(
         text,
         columns,
@@ -68,27 +65,13 @@ def wrapped(text: str, columns: int, indent: str = "  ") -> list[str]:
     ) or [""]
 
 
-def age(length: Seconds) -> str:
-    """How long ago, or how far away, in its largest unit: `5 min`."""
-    for word, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if length >= size:
-            return f"{int(length // size)} {word}"
-    return f"{max(0, int(length))} s"
-
-
-def between(earlier: str, later: str) -> Seconds:
-    """Seconds from one time to another, both by RFC 3339."""
-    one, other = map(dt.datetime.fromisoformat, (earlier, later))
-    return (other - one).total_seconds()
-
-
 def table(
     rows: Sequence[Sequence[str]], columns: int | None = None, *, cut: Collection[int] = ()
 ) -> list[str]:
-    """Rows in columns that stand one below the other; the first row is the head.
+    """Rows in aligned columns; the first row is the head.
 
-    Where they do not fit into so many `columns`, the texts of the columns in `cut` lose their ends
-    first; then the widest others are continued in the next line, those of the first column last.
+    If they do not fit into `columns`, the texts of the columns in `cut` lose their ends first; then
+    the widest others continue in the next line, those of the first column last.
     """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     if columns is not None:
@@ -107,7 +90,7 @@ def table(
 
 
 def _shrink(widths: list[int], free: int, of: Collection[int], least: int = _LEAST) -> None:
-    """Takes columns from the widest of these until all fit, or none has any to give."""
+    """Narrows the widest of these until all fit, or all have the least width."""
     while sum(widths) > free and of:
         widest = max(of, key=lambda i: widths[i])
         if widths[widest] <= least:

@@ -345,7 +345,7 @@ def test_a_pod_that_is_translated_on_the_uplink_alone_is_home_within_seconds_unh
 
 def test_a_pod_of_which_nobody_says_that_it_is_carried_is_sent_nowhere() -> None:
     """By IPv4: which families its resolver takes in the first seconds is up to that."""
-    wanted = "pao (ipv4): 10.88.0.2 (by the local path: 192.0.2.53)"
+    wanted = "pao (ipv4): 10.88.0.2 (over the local path: 192.0.2.53)"
     with set_up(5, change=unsaid, **POD) as played:
         stage = played.stage
 

@@ -65,7 +65,7 @@ def test_what_no_detour_would_carry_is_not_moved_until_it_would() -> None:
         stage.await_routes(six)
         stage.await_alarm("uncompared", "unproven")
         stage.steady(six)
-        assert "no detour would carry" in stage.scene.steering(
+        assert "a detour would have no effect" in stage.scene.steering(
             "explain", stage.family(Family.IPV4)[0]
         ) or "no other path can be compared" in because(stage, "uncompared")
         tailscale(stage, "del")
@@ -86,7 +86,7 @@ def test_a_host_without_a_way_out_suspects_itself(lose: str, find: str) -> None:
         ways = {"-4": "10.255.0.2", "-6": "fd00:ff:0::2"}
         for f in ways:
             stage.sh(lose.format(f=f))
-        wanted = "no probe gets out over the local path (ipv4 and ipv6): see `ip route show"
+        wanted = "no probe leaves this host over the local path (ipv4 and ipv6): check the"
         assert poll(lambda: wanted in because(stage, "self"), timeout=PATIENCE, every=0.05), (
             stage.story()
         )

@@ -79,7 +79,7 @@ def test_a_restart_within_the_lease_touches_nothing() -> None:
             stage.await_about("adopted")
             stage.steady(stage.through("pao"))
             explained = stage.scene.steering("explain", stage.addresses[0])
-            assert "1.0 moves not worn off" in explained, "by an agent that is dead"
+            assert "penalty 1.0 of recent moves" in explained, "by an agent that is dead"
             stage.heard.clear()
         assert dump(stage) == before
         assert kernel.lines() == []

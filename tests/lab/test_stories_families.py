@@ -68,7 +68,7 @@ def test_a_family_that_is_lost_is_one_word_and_moves_nothing(
         assert poll(lambda: _lasts_alone(stage, "self") > UNPROBED + 2, timeout=PATIENCE, every=0.2)
         assert _healths(stage, Family.IPV4) == {"healthy"}
         (alarm,) = stage.status()["alarms"]
-        assert "no probe gets out over the local path (ipv6)" in alarm["because"]
+        assert "no probe leaves this host over the local path (ipv6)" in alarm["because"]
         mend()
         began = time.monotonic()
         for path in stage.scene.world.paths:
@@ -148,7 +148,10 @@ def test_a_host_without_a_family_is_well_although_its_sites_have_it(lacking: Fam
 
         assert poll(well, timeout=PATIENCE, every=0.2)
         said = " ".join(stage.scene.steering("status").split())
-        assert f"{lacking}: this host has no route and had none: 2 addresses left out" in said
+        assert (
+            f"{lacking}: this host has no route and never had one: 2 addresses are not shown"
+            in said
+        )
 
 
 def test_a_family_that_is_left_out_while_it_is_steered_leaves_nothing_behind() -> None:

@@ -14,9 +14,9 @@ from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
 from test_stories_bgp import await_told, behind_a_router, through
 
 from steering.act.bgp import process
+from steering.format import timestamp
 from steering.lab.sandbox import poll
 from steering.model import LOCAL
-from steering.report.log import timestamp
 
 pytestmark = pytest.mark.lab
 
@@ -59,7 +59,7 @@ def test_an_incident_with_a_killed_agent_a_reload_and_a_switch_is_replayed_bit_f
         words = ["explain", stage.addresses[0], "--at", timestamp(steered + 1)]
         explained = steering(*words, "--journal", journal(stage))
         assert explained.returncode == 0, explained.stderr
-        assert "goes by pao" in explained.stdout
+        assert "path pao;" in explained.stdout
 
 
 def test_with_bgp_on_it_holds_what_the_engine_told_and_is_replayed_bit_for_bit() -> None:

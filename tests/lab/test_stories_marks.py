@@ -186,10 +186,10 @@ def test_where_marked_questions_alone_are_lost_nothing_moves_but_for_a_real_faul
         stage.asked_more(60)
         assert kernel.steers() == []
         (alarm,) = [a for a in stage.status()["alarms"] if a["name"] == "marked"]
-        assert "2 addresses of gtld-servers fail when asked with our mark" in alarm["because"]
+        assert "2 addresses of gtld-servers fail when probed with our mark" in alarm["because"]
         for address in WATCHED:
             told = stage.scene.steering("explain", address)
-            assert "the same without it are answered" in " ".join(told.split())
+            assert "the same questions without it are answered" in " ".join(told.split())
         stage.clients_fine()
 
         stage.scene.world.blackhole(LOCAL, addresses=WATCHED)

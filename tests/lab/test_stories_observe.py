@@ -53,7 +53,7 @@ def test_bad_here_and_nothing_to_compare_with_is_an_alarm() -> None:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_alarm("uncompared")
         because = {a["name"]: a["because"] for a in stage.status()["alarms"]}["uncompared"]
-        assert "`mode: observe` asks over no site" in because
+        assert "`mode: observe` probes no site" in because
         said = " ".join(stage.scene.steering("status").split())
         assert "observe (compares nothing, moves nothing)" in said
 

@@ -60,7 +60,7 @@ def test_a_word_moves_both_families_and_another_takes_it_back() -> None:
         assert [o["name"] for o in stage.status()["overrides"]] == ["to-fra"]
         stage.await_event("override_applied", override="to-fra")
         said = stage.scene.steering("override", "list", check=True)
-        assert "the running agent goes by these" in said
+        assert "the running agent uses these" in said
         stage.clients_fine()
         _follows(stage, {}, _remove(stage, "to-fra"))
         assert stage.status()["overrides"] == []

@@ -116,10 +116,10 @@ def test_an_incident_is_decided_and_told_and_not_one_packet_goes_another_way() -
             assert address["installed"] == {"kernel": None, "bgp": None}
             assert address["rule"] == "steer"
         said = " ".join(stage.scene.steering("status").split())
-        assert "going 4 by local, would go 4 by pao" in said
+        assert "4 over the local path; would move 4 to pao" in said
         assert "rehearse (moves nothing)" in said
         why = " ".join(stage.scene.steering("explain", stage.addresses[0]).split())
-        assert "goes by local; would go by pao;" in why
+        assert "path local; would be pao;" in why
         metrics = stage.scene.get("/metrics")[1]
         assert 'steering_mode{mode="rehearse"} 1.0' in metrics
         assert metrics.count("steering_would_steer{") == len(stage.addresses)

@@ -328,7 +328,7 @@ def test_explain_shows_the_alarms_about_an_address(tmp_path: Path) -> None:
     assert [a["name"] for a in json.loads(json.dumps(bad))["alarms"]] == ["everywhere"]
     assert well["alarms"] == []
     text = explain_text(json.loads(json.dumps(bad)))
-    assert "acknowledged by noc for ever (t-1): ticket 4711" in " ".join(text.split())
+    assert "acknowledged by noc until that is removed (t-1): ticket 4711" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     assert "acknowledge everywhere" not in text, "it says nothing of where the address goes"
 
@@ -379,14 +379,14 @@ def test_what_is_typed_is_what_an_agent_reads(
     code, out, _ = typed(files, capsys, "acknowledge", "unproven", *WHY)
     assert code == 0
     assert "seen-unproven: acknowledge unproven, all of it, until" in out
-    assert "no address goes another way for it" in out
-    assert "CAUTION: of whatever it comes to be about" in out
+    assert "no address changes its path" in out
+    assert "CAUTION: it covers everything that the alarm will be about" in out
     (override,) = load(files / "steering.yaml").overrides
     assert (override.action, override.alarm, override.to) == (Action.ACKNOWLEDGE, "unproven", None)
     assert override.match == Match()
     code, out, _ = typed(files, capsys, "acknowledge", "unproven", "--upstream", "gtld", *WHY)
     assert code == 0
-    assert "CAUTION: of whatever" not in out
+    assert "CAUTION: it covers everything" not in out
     code, out, _ = typed(files, capsys, "list")
     assert "seen-unproven-gtld: acknowledge unproven, upstream gtld in force; 6 addresses" in out
     code, out, _ = typed(files, capsys, "remove", "seen-unproven", "--yes")
@@ -417,11 +417,11 @@ def test_what_is_of_nothing_is_refused(
 
 @pytest.mark.parametrize("alarm", ["keys", "unproven"])
 def test_who_acknowledges_a_whole_alarm_is_told_that_new_causes_come_under_it(alarm: str) -> None:
-    said = " ".join(of_alarm(seen(alarm), None, there=True))
-    assert ("new causes too" in said) is (alarm == "keys")
-    assert "CAUTION: of whatever it comes to be about until then" in said
+    said = " ".join(" ".join(of_alarm(seen(alarm), None, there=True)).split())
+    assert ("also new causes" in said) is (alarm == "keys")
+    assert "CAUTION: it covers everything that the alarm will be about until then" in said
     narrow = " ".join(of_alarm(seen(alarm, match=Match(upstream="one")), None, there=True))
-    assert "whatever" not in narrow
+    assert "everything" not in narrow
 
 
 def test_one_whose_time_is_over_gives_way_and_one_in_force_does_not(
@@ -455,7 +455,7 @@ def test_one_whose_alarm_is_over_gives_way_and_not_to_the_same_words(
     answer["overrides"] = [{"name": "seen-reach", "state": "over"}]
     code, _, err = typed(files, capsys, "acknowledge", "reach", *for_ever)
     assert code == 2
-    assert "seen-reach says that already: wanted another --reason, or an end" in err
+    assert "seen-reach is the same already: give another --reason, or another end" in err
     code, out, _ = typed(files, capsys, "acknowledge", "reach", *WHY)
     assert code == 0
     assert "there is no such alarm now: this waits 10 min for it" in out

@@ -88,7 +88,7 @@ def test_another_program_at_the_address_is_not_taken_for_the_agent(
 def test_the_agents_own_refusal_is_told_in_its_words() -> None:
     with (
         answering(503, "text/plain", b"starting: no turn yet\n", SERVER) as where,
-        pytest.raises(UnreachableError, match=r"says: starting: no turn yet$"),
+        pytest.raises(UnreachableError, match=r"answers: starting: no turn yet$"),
     ):
         fetch(where, "/api/v1/status")
 
@@ -232,11 +232,11 @@ def test_who_may_not_reach_the_socket_is_told_that_the_answer_proves_nothing(
     with serving(tmp_path) as loop:
         where = Where(tmp_path, Listen(host="127.0.0.1", port=loop.port))
         assert fetch(where, "/api/v1/status") == {"key": "status"}
-    assert "any local user may be the one who answers" in capsys.readouterr().err
+    assert "any local user could answer" in capsys.readouterr().err
 
 
 def test_the_agents_word_before_its_first_turn(tmp_path: Path) -> None:
     with serving(tmp_path, blank=True) as loop:
         loop.get("/healthz")
-        with pytest.raises(UnreachableError, match="says: starting: no turn yet"):
+        with pytest.raises(UnreachableError, match="answers: starting: no turn yet"):
             fetch(Where(tmp_path), "/api/v1/status")

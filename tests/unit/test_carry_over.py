@@ -35,7 +35,7 @@ def kept(sim: Simulation) -> Memory:
 def worn(sim: Simulation) -> float:
     """How worn the first address is now."""
     state = sim.state
-    return float(damping.worn(state.worn, state.worn_at, state.layout, sim.now)[0])
+    return float(damping.penalty(state.worn, state.worn_at, state.layout, sim.now)[0])
 
 
 def test_an_agent_restarted_every_hour_moves_what_flaps_no_oftener(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_every_command_that_may_be_typed_is_done_by_something() -> None:
     (commands,) = (a for a in parser()._actions if isinstance(a, argparse._SubParsersAction))
-    assert set(commands.choices) == set(cli._DOING)
+    assert set(commands.choices) == set(cli._COMMANDS)
 
 
 @pytest.mark.parametrize("words", [["run"], ["check"], ["status"], ["reload"], ["explain", "::1"]])
@@ -92,7 +92,7 @@ def test_what_the_host_will_not_do_has_its_own_code(
 
     told = io.StringIO()
     monkeypatch.setattr(sys, "stderr", told)
-    monkeypatch.setitem(cli._DOING, "on", refuse)
+    monkeypatch.setitem(cli._COMMANDS, "on", refuse)
     assert (cli.main(["on"]), told.getvalue()) == (code, said)
 
 
@@ -133,8 +133,8 @@ def test_the_off_switch_waits_for_nothing_that_it_does_not_need() -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["replay", "x", "--scenario", "y"], "--scenario is told whole"),
-        (["replay", "--scenario", "y", "--from", "2026-11-24"], "--scenario is told whole"),
+        (["replay", "x", "--scenario", "y"], "--scenario runs as a whole"),
+        (["replay", "--scenario", "y", "--from", "2026-11-24"], "--scenario runs as a whole"),
         (["replay", "x", "--from", "2026-11-24", "--to", "2026-11-23"], "--to is before --from"),
         (["explain", "::1", "--journal", "x"], "--at TIME"),
     ],

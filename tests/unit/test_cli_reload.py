@@ -55,7 +55,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     made = setup(tmp_path, policy(), config=f"{CONFIG}runtime: {tmp_path}\n")
     host = Host(tmp_path / "steering.yaml", made, [])
     monkeypatch.setattr(reload, "fetch", host.status)
-    monkeypatch.setattr(reload, "_PATIENCE", 0.05)
+    monkeypatch.setattr(reload, "_WITHIN", 0.05)
     monkeypatch.setattr(reload, "_TURN", 0.05)
     monkeypatch.setattr("time.sleep", host.sleep)
     return host

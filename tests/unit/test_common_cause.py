@@ -58,7 +58,7 @@ def test_three_of_seven_operators_bad_within_a_minute_are_ourselves(
     assert len(sim.installed) == (0 if doubted else 4 * bad)
     if doubted:
         why = sim.state.alarms["self"].because
-        assert "3 of 7 unrelated operators went bad here within 60 s (u1, u2, u3)" in why
+        assert "3 of 7 unrelated operators failed here within 1 min (u1, u2, u3)" in why
 
 
 def test_right_after_the_start_nobody_moves_before_every_operator_was_heard(
@@ -77,7 +77,7 @@ def test_right_after_the_start_nobody_moves_before_every_operator_was_heard(
     sim.until(lambda: bool(sim.told("confirmed")), limit=140)
     sim.run(1149 - sim.now)
     assert not sim.steps
-    assert "waiting for the other operators to be heard" in because(sim.state, 0)
+    assert "waiting for probes of the other operators" in because(sim.state, 0)
     took = sim.until(lambda: len(sim.installed) == 2, limit=70)
     assert took > 1
 

@@ -52,13 +52,13 @@ def test_what_meets_marked_questions_alone_moves_nobody_and_is_told(
     run.run(mended - run.now)
     assert run.moves() == []
     because = run.state.alarms["marked"].because
-    assert f"{2 * letters} addresses of u1 fail when asked with our mark" in because
+    assert f"{2 * letters} addresses of u1 fail when probed with our mark" in because
     assert "act.kernel.mark" in because
     address = run.addresses()[0]
     assert run.rule(address) == 4
     found = explain(run.state, address)
     assert found is not None
-    assert "with our mark fail and the same without it are answered" in found.because
+    assert "with our mark fail, and the same questions without it are answered" in found.because
     run.until(lambda: "marked" not in run.state.alarms, limit=90)
     run.run(30)
     assert run.moves() == []

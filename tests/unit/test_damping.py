@@ -87,7 +87,7 @@ def test_no_day_sees_more_moves_than_allowed(
     moved: list[float] = []
     for wait, needs in waits:
         now += wait
-        level = damping.worn(level, at, layout, now)  # type: ignore[arg-type]
+        level = damping.penalty(level, at, layout, now)  # type: ignore[arg-type]
         at = np.full(1, now)
         if damping.room(level, layout)[0] >= needs:  # type: ignore[arg-type]
             level = damping.add_penalty(level, np.array([0]), layout)  # type: ignore[arg-type]
@@ -108,10 +108,10 @@ def test_the_patience_that_is_told_is_the_one_it_takes(
     tmp_path: Path, level: float, needs: float
 ) -> None:
     layout = Layout.of(setup(tmp_path, policy(letters=1)))
-    wait = damping.patience(level, 0, layout, needs)
+    wait = damping.time_to_reuse(level, 0, layout, needs)
     levels = np.full(2, level)
-    later = damping.worn(levels, np.zeros(2), layout, wait)
+    later = damping.penalty(levels, np.zeros(2), layout, wait)
     assert damping.room(later, layout)[0] >= needs
     if wait:
-        sooner = damping.worn(levels, np.zeros(2), layout, wait - 1)
+        sooner = damping.penalty(levels, np.zeros(2), layout, wait - 1)
         assert damping.room(sooner, layout)[0] < needs

@@ -10,7 +10,7 @@ import pytest
 from simulation import Ask, Shown, Simulation, policy, setup
 
 from steering.model import WITHOUT_AUTHORITY, Event, Outcome
-from steering.report.grouping import TOGETHER, TOLD, WINDOW, EventGrouping, together
+from steering.report.grouping import LOGGED, TOGETHER, WINDOW, EventGrouping, together
 from steering.report.log import fields, json_line, sentence
 
 
@@ -65,10 +65,12 @@ def test_what_flaps_is_told_of_and_then_counted() -> None:
         told += [event for event, _ in gathering.of(events, float(second))]
     names = [event.event for event in told]
     assert names.count("steered") == (WINDOW + 10) / 5, "what is done is always told"
-    assert names.count("health_changed") == TOLD + 2, "one each turn, and again in the next window"
+    assert names.count("health_changed") == LOGGED + 2, "one each turn, and in the next window"
     (one,) = [event for event in told if event.event == "flapping"]
     assert (one.upstream, one.path) == ("gtld", "local")
-    assert one.because.startswith(f"{2 * (int(WINDOW / 5) - TOLD)} further changes of 2 addresses")
+    assert one.because.startswith(
+        f"{2 * (int(WINDOW / 5) - LOGGED)} further changes of 2 addresses"
+    )
 
 
 def test_one_server_that_answers_for_unrelated_operators_is_an_alarm(tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def test_lines_that_nobody_reads_are_an_alarm_before_the_first_is_lost(
         output = Output(into)
         log = Log(output=output, readable=False)
         log.write(EVENT, 0.0)
-        _until(lambda: "nobody reads" in log.trouble(0.0))
+        _until(lambda: "no program reads" in log.trouble(0.0))
         assert log.lost == 0
         _drained(out)
         _until(lambda: not log.trouble(0.0))

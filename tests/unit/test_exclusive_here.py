@@ -35,7 +35,7 @@ def test_what_is_bad_here_and_can_be_compared_with_nobody_is_an_alarm(tmp_path: 
     assert sim.health(sim.addresses()[0]) >= Health.SUSPECT
     said = alarms(sim)["uncompared"]
     assert "6 addresses of gtld look bad here" in said
-    assert "pao unknown, but nothing gets out over it now" in said
+    assert "pao unknown, but probes over it do not leave this host now" in said
     assert not sim.moves()
 
 
@@ -92,7 +92,7 @@ def test_a_lost_default_route_is_told_as_a_fault_of_this_host(tmp_path: Path) ->
     assert not alarms(sim)
     sim.run(120.0)
     said = alarms(sim)["self"]
-    assert "no probe gets out over the local path (ipv4 and ipv6)" in said
+    assert "no probe leaves this host over the local path (ipv4 and ipv6)" in said
     assert "`32766: from all lookup main`" in said
     assert not sim.moves()
 
@@ -103,7 +103,7 @@ def test_one_family_that_no_longer_gets_out_is_named(tmp_path: Path) -> None:
 
     sim = Simulation(setup(tmp_path, *TWO), answer=answer)
     sim.run(170.0)
-    assert "no probe gets out over the local path (ipv6)" in alarms(sim)["self"]
+    assert "no probe leaves this host over the local path (ipv6)" in alarms(sim)["self"]
     assert "2001:" in status_text(shown(sim)), "what is lost is shown"
 
 
@@ -119,7 +119,9 @@ def test_a_host_that_never_had_a_family_has_no_alarm_for_it(tmp_path: Path) -> N
     text = status_text(told)
     assert "unknown" not in text
     number = sum(":" in address for address in sim.addresses())
-    assert f"ipv6: this host has no route and had none: {number} addresses left out" in text
+    assert (
+        f"ipv6: this host has no route and never had one: {number} addresses are not shown" in text
+    )
     assert "unknown" in status_text(told, everything=True)
 
 

@@ -10,7 +10,6 @@ from simulation import CONFIG, Ask, Simulation, policy, setup
 from test_engine_properties import ADDRESSES, LAYOUT, turns
 
 from steering.decide.explain import Considered, Explanation, explain
-from steering.decide.reasons import duration
 from steering.decide.rules import RULES
 from steering.decide.state import State
 from steering.engine import engine
@@ -44,7 +43,9 @@ def deciding(found: Explanation) -> Considered:
 def test_a_healthy_address_says_what_it_would_take_to_move_it(tmp_path: Path) -> None:
     found = told(Simulation(setup(tmp_path), bad_here).run(15))
     assert deciding(found).rule.name == "healthy"
-    assert deciding(found).numbers == "local path healthy; 0 of 6 of its group are breached"
+    assert (
+        deciding(found).numbers == "local path healthy; 0 of 6 addresses of its group are breached"
+    )
     assert "a trial that reaches +12" in deciding(found).otherwise
     assert [c.rule.number for c in found.rules] == list(range(1, 11))
     assert found.path == "local"
@@ -66,7 +67,7 @@ def test_a_suspect_on_trial_shows_its_score(tmp_path: Path) -> None:
     found = told(sim, sim.layout.targets[tried].address)
     assert deciding(found).rule.name == "unproven"
     assert "on trial (+" in deciding(found).numbers
-    assert "+12 in a trial, it is at +" in deciding(found).otherwise
+    assert "that reaches +12 (now +" in deciding(found).otherwise
 
 
 def test_a_steered_one_shows_why_and_how_long_the_way_home_is(tmp_path: Path) -> None:
@@ -95,8 +96,9 @@ def test_an_override_is_named_with_who_why_and_until_when(tmp_path: Path) -> Non
     sim.turn()
     found = told(sim)
     assert deciding(found).rule.name == "override"
-    assert "migration: steer pao, by noc: ticket 4711 (active, decides)" in deciding(found).numbers
-    assert "the end of the override migration in 2.0 h" in deciding(found).otherwise
+    said = "migration: steer to pao, by noc: ticket 4711 (active, decides)"
+    assert said in deciding(found).numbers
+    assert "the end of the override migration in 2 h" in deciding(found).otherwise
     assert rule(found, "healthy").applies, "it would say so if no rule before it did"
 
 
@@ -118,15 +120,7 @@ def test_an_override_that_leaves_no_site_is_named(tmp_path: Path) -> None:
     ((_, step),) = [(at, one) for at, one in sim.steps if one.address == ONE and not one.now]
     assert step.rule == "override"
     assert step.because.startswith("here: avoid pao, by noc: ticket 4711")
-    assert step.because.endswith("; no other site is to be had right now")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(59.4, "59 s"), (60.0, "1.0 min"), (3600.0, "1.0 h"), (3540.0, "59.0 min")],
-)
-def test_times_are_told_about(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert step.because.endswith("; no other site is available now")
 
 
 def test_one_that_waits_for_the_budget_shows_the_numbers(tmp_path: Path) -> None:
@@ -135,20 +129,21 @@ def test_one_that_waits_for_the_budget_shows_the_numbers(tmp_path: Path) -> None
     sim = Simulation(setup(tmp_path, to_first, config=config), bad_here).run(30)
     found = told(sim, "192.5.2.30")
     assert deciding(found).rule.name == "budget"
-    assert deciding(found).numbers == "waits: 2 addresses are steered, at_once: 2"
+    assert deciding(found).numbers == "waits: 2 addresses are steered (at_once: 2)"
 
 
 def test_clock_and_self_show_whose_evidence(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), lambda ask: EXPIRED if ask.now >= FAULT else GOOD).run(120)
     found = told(sim)
     assert deciding(found).rule.name == "clock"
-    assert "most answers of gtld are out of date by their signatures" in deciding(found).numbers
+    assert "most answers of gtld have signatures that are expired" in deciding(found).numbers
     texts = [policy(name, net=net) for name, net in (("one", 5), ("two", 6))]
     us = Simulation(setup(tmp_path, *texts), bad_here).run(40)
     found = told(us)
     assert deciding(found).rule.name == "self"
     assert deciding(found).numbers == (
-        "2 of 2 unrelated operators went bad here within 60 s (one, two): what they share is us"
+        "2 of 2 unrelated operators failed here within 1 min (one, two): the common cause is most "
+        "likely this host or its uplink"
     )
 
 

@@ -277,10 +277,10 @@ def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_
     sim = Pods(setup(tmp_path), expired_here).run(150)
     assert {step.address for _, step in sim.moves()} == set(sim.addresses(Family.IPV6))
     alarm = sim.state.alarms["forwarded"].because
-    assert f"pao (ipv4): {POD} (by the local path: {HERE})" in alarm
+    assert f"pao (ipv4): {POD} (over the local path: {HERE})" in alarm
     assert "`forwarded_sources`" in alarm
     row = sim.layout.row[sim.addresses(Family.IPV4)[0]]
-    assert f"nothing shows that it carries what this host forwards for {POD}" in sites(
+    assert f"not known whether it carries what this host forwards for {POD}" in sites(
         sim.state, row
     )
 

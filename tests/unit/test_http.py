@@ -85,7 +85,7 @@ def test_what_would_change_something_is_refused_in_plain_text(loop: Loop, method
         answer = connection.getresponse()
         assert (answer.status, answer.getheader("Allow")) == (405, "GET, HEAD")
         assert answer.getheader("Content-Type") == "text/plain; charset=utf-8"
-        assert answer.read() == b"nothing is changed over HTTP: wanted GET or HEAD\n"
+        assert answer.read() == b"wanted GET or HEAD: HTTP changes nothing here\n"
         assert answer.will_close  # the rest of what came is no request
 
 

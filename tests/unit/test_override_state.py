@@ -16,7 +16,7 @@ from simulation import CONFIG, WALL, setup
 from steering.cli.override.effect import Effect, Effects
 from steering.config import Setup, load
 from steering.decide.alarms import _NAMED
-from steering.decide.override_events import TOLD
+from steering.decide.override_events import AT_ONCE
 from steering.decide.override_state import NONE, Conflict, OverrideState, OverrideStatus, read
 from steering.decide.state import State
 from steering.engine import engine
@@ -161,7 +161,7 @@ def test_whoever_has_the_word_instead_is_the_last_that_takes_it(
     every = data.draw(overrides(layout))
     override_state = read(OverrideState.blank(layout), layout, every, WALL)
     reach = Effects.of(replace(files, overrides=every), WALL)
-    for index, standing in enumerate(reach.standings):
+    for index, standing in enumerate(reach.each):
         assert dict(standing.shadowed) == _shadowed(override_state, reach, standing, index)
 
 
@@ -171,7 +171,7 @@ def _shadowed(
     found = {}
     for row in override_state.covers[index] if override_state.states[index].active else ():
         address = override_state.targets[row].address
-        if standing.override not in reach.said[address].speakers:
+        if standing.override not in reach.orders[address].overrides:
             found[address] = next(
                 later.name
                 for i, later in reversed([*enumerate(override_state.overrides)])
@@ -223,8 +223,8 @@ def test_a_turn_costs_nothing_by_overrides_that_neither_begin_nor_end(tmp_path: 
     state, _, events = engine.turn(State.blank(layout, 1000.0, WALL), facts, 1000.0)
     taken_up = time.process_time() - started
     assert taken_up < 3, "it took 14 s to ask each address of each override"
-    assert len(events) <= 3 * (TOLD + 1)
-    assert any(f"and {MANY - TOLD} more" in event.because for event in events)
+    assert len(events) <= 3 * (AT_ONCE + 1)
+    assert any(f"and {MANY - AT_ONCE} more" in event.because for event in events)
     costs = []
     for second in range(1, 8):
         started = time.process_time()

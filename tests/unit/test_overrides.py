@@ -126,7 +126,7 @@ def test_a_steer_to_a_site_that_is_proven_bad_is_obeyed_and_shouted_about(tmp_pa
     assert "migration" in sim.state.alarms["override"].because
     unshown = [e for _, e in sim.told("unshown")]
     assert len(unshown) == 6, "the failed proof is told once for each address"
-    assert "does not help; kept, because the override migration says so" in unshown[0].because
+    assert "does not help; kept: the override migration orders it" in unshown[0].because
     assert not sim.told("undone")
     sim.overrides = ()
     sim.run(60)
@@ -139,7 +139,7 @@ def test_local_by_override_keeps_a_bad_path_and_says_so(tmp_path: Path) -> None:
     sim.overrides = (override("stay", "local"),)
     sim.run(60)
     assert not sim.steps
-    assert "stay: local, by noc: ticket 4711: obeyed against what is measured" in (
+    assert "stay: local, by noc: ticket 4711: obeyed although the measurements contradict it" in (
         sim.state.alarms["override"].because
     )
     assert set(sim.state.alarms) == {"override"}

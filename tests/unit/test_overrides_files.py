@@ -18,8 +18,9 @@ from steering.config import (
     fingerprint,
     load,
 )
-from steering.config.overrides import moment, rfc3339
+from steering.config.overrides import moment
 from steering.config.yaml_file import parse, write
+from steering.format import rfc3339
 from steering.model import Action, Family, Match, Override
 
 CONFIG = """\

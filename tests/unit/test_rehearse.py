@@ -206,11 +206,11 @@ def test_the_status_says_would(mode: str, tmp_path: Path) -> None:
     assert isinstance(addresses, list)
     assert {(a["steered_to"], a["would_steer_to"]) for a in addresses} == {(None, "fra")}
     text = status_text(answer, columns=200)
-    assert "going 6 by local, would go 6 by fra" in text
+    assert "6 over the local path; would move 6 to fra" in text
     assert f"{mode} (" in text
     told = explain(snapshot, sim.addresses()[0])
     assert told is not None
-    assert "goes by local; would go by fra; installed: local" in explain_text(told, columns=200)
+    assert "path local; would be fra; installed: local" in explain_text(told, columns=200)
     meters = Meters()
     meters.watch(lambda: snapshot)
     series = {

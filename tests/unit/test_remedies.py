@@ -89,4 +89,4 @@ def test_a_clock_40_days_ahead_is_one_alarm_with_what_follows_under_it(tmp_path:
     told = " ".join(status_text(answer).split())
     assert told.count("ALARM") == 1
     assert "To do: compare `date -u` with another clock" in told
-    assert "from it follows everywhere: " in told
+    assert "consequence: everywhere: " in told

@@ -9,7 +9,7 @@ import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
 from steering.decide.fast_probing import attention
-from steering.decide.no_site import PATIENCE, SCOUTS
+from steering.decide.no_site import SCOUTS, SILENT_FOR
 from steering.decide.reasons import because
 from steering.model import LOCAL, Outcome
 
@@ -217,7 +217,7 @@ def test_sites_that_stay_silent_are_asked_fast_for_few_and_not_for_ever(tmp_path
     sim = _outage(tmp_path, SHIPPED, letters=6, seconds=1e9).run(120)
     assert not sim.installed
     assert sum(not wanted.every for wanted in attention(sim.state).values()) == SCOUTS
-    sim.run(PATIENCE)
+    sim.run(SILENT_FOR)
     assert all(wanted.every for wanted in attention(sim.state).values())
 
 

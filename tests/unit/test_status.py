@@ -94,9 +94,9 @@ def test_explain_has_the_numbers_and_the_other_answer_of_every_rule(tmp_path: Pa
     (deciding,) = [rule for rule in data["rules"] if rule["decides"]]
     assert deciding["name"] == "override"
     assert "but-this: local, by ops: a test (active, decides)" in deciding["because"]
-    assert deciding["otherwise"] == "removing the override but-this, or a later one"
+    assert deciding["otherwise"] == "the removal of the override but-this, or a later override"
     text = explain_text(data)
-    assert text.count("otherwise: ") == 10
+    assert text.count("would change with: ") == 10
     assert "=>  2. override" in text
     assert explain(snapshot, "203.0.113.1") is None
 
@@ -105,7 +105,7 @@ def test_what_goes_against_the_evidence_is_an_alarm_on_the_terminal(tmp_path: Pa
     snapshot = _snapshot(tmp_path)
     text = status_text(json.loads(json.dumps(status(snapshot))))
     assert "ALARM override" in text
-    told = "but-this: local, by ops: a test: obeyed against what is measured"
+    told = "but-this: local, by ops: a test: obeyed although the measurements contradict it"
     assert told in " ".join(text.split())
 
 
@@ -121,7 +121,7 @@ def test_what_a_person_reads_fits_80_columns_and_has_ages_for_dates(tmp_path: Pa
             assert max(map(len, text.splitlines())) <= columns
     text = status_text(data, everything=True)
     (row,) = [line for line in text.splitlines() if line.startswith(ONE)]
-    assert re.search(r"  failing  [0-9.]+%  local +override  (39|40) s$", row)
+    assert re.search(r"  failing  [0-9.]+% +local +override  (39|40) s$", row)
     assert "ALARM override for 19 s: " in text
     assert "Z" not in text.partition("\n")[2], "no date but that of the answer"
     assert "\x1b" not in text + explain_text(told)

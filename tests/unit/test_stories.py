@@ -289,7 +289,7 @@ def test_an_alarm_about_somebody_elses_servers_says_whom_to_tell(tmp_path: Path)
     assert (
         bad.state.alarms["everywhere"]
         .because.split(". To do: ")[0]
-        .endswith("; whom to tell: NIC, noc@nic.example")
+        .endswith("; contact: NIC, noc@nic.example")
     )
 
 

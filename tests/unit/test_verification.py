@@ -82,14 +82,14 @@ def test_a_detour_of_which_nothing_could_be_judged_stays_and_says_so_once(tmp_pa
     assert not sim.told("undone")
     unshown = [e for _, e in sim.told("unshown")]
     assert len(unshown) == 6
-    assert "no live answer that could be judged: not shown yet whether" in unshown[0].because
+    assert "no live answer that could be judged: not known yet whether" in unshown[0].because
 
 
 def test_a_detour_over_which_nothing_of_the_host_s_own_gets_out_is_undone(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), _live(Outcome.LOCAL_ERROR)).run(60)
     undone = [e for _, e in sim.told("undone")]
     assert len(undone) >= 6
-    assert "live questions did not get out: could not be shown that" in undone[0].because
+    assert "live questions did not leave this host: no evidence that" in undone[0].because
 
 
 def test_answers_that_are_read_late_still_prove(tmp_path: Path) -> None:

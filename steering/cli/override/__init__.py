@@ -1,8 +1,8 @@
 """`steering override add | list | remove | acknowledge`: overrides from the command line.
 
-`compose` makes a file of what was typed, `effect` finds which override decides where, `show`
-renders the list and what will change, `directory` keeps the files, and `command` asks first and
-then does it.
+`compose` makes a file from the options, `effect` finds which override decides for which address,
+`show` prints the list and the changes, `directory` writes the files, and `command` asks and then
+does it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`steering override`: shows what will change, asks, and only then changes one file.
 
-The whole set of files is checked with the change in it before anything is written, and is still
-the same when nobody else can write any more. A running agent takes up what lies there; nothing here
-speaks to it but for its status, so all of it works with the agent dead.
+All files are checked with the change in them before anything is written, and again under the lock.
+A running agent reads the directory by itself; the commands only ask it for its status, so they also
+work without an agent.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from steering.agent.approval import mark_whole, waiting
 from steering.cli.api_client import NotFoundError, UnreachableError, fetch
+from steering.cli.confirm import NoTerminalError, confirmed
 from steering.cli.override import NotDoneError, show
 from steering.cli.override.compose import alarm_of, entry, name_of
 from steering.cli.override.directory import OverrideDirectory
@@ -27,13 +28,14 @@ from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.override_files import FOLDER
 from steering.decide.override_state import OverrideStatus
 from steering.errors import FAILED, WRONG_INPUT
+from steering.format import ends, override_in_full
 from steering.model import Override, WallTime
 from steering.report.status import OVER
 from steering.report.terminal import width, wrapped
 
 
 def run(options: argparse.Namespace) -> None:
-    """Does what was typed.
+    """Runs the command.
 
     Raises:
         NotDoneError: with the exit code.
@@ -41,11 +43,11 @@ def run(options: argparse.Namespace) -> None:
         OSError: a file can't be written or removed.
     """
     try:
-        _DOING[options.doing](options)
+        _COMMANDS[options.doing](options)
     except BrokenPipeError:
         if options.doing == "list":
             raise
-        _say_no_more()  # and what is done says so by `_done`, so nothing is
+        _discard_output()  # `_done` handles this itself, so nothing was changed yet
         raise NotDoneError(
             FAILED, "what would change can't be shown: nothing was changed"
         ) from None
@@ -64,22 +66,22 @@ def _add(options: argparse.Namespace) -> None:
         written = entry(options, name, wall)
         after = load(options.config, instead={place: written})
         if over and _called(name, after) in before.overrides:
-            said = f"{name} says that already: wanted another --reason, or an end"
-            raise NotDoneError(WRONG_INPUT, said)  # an agent could not tell it from the one before
+            said = f"{name} is the same already: give another --reason, or another end"
+            raise NotDoneError(WRONG_INPUT, said)  # the agent would take it for the spent one
         _show_new(before, after, name, wall, may_match_nothing=options.matching_nothing)
         _confirm(options, "replace it" if name in before.override_files else "add it")
         with shelf.alone():
             again = load(options.config)
             if again == before and place == _place(again, shelf, name, replace=replace):
                 shelf.put(place, written)
-                _say_whole(options.config, before)
+                _mark_whole(options.config, before)
                 break
-        _look_again(options)
+        _changed_meanwhile(options)
     _done(f"written to {place}: a running agent takes it up within two seconds")
 
 
 def _is_over(setup: Setup, name: str, options: argparse.Namespace, wall: WallTime) -> bool:
-    """Whether what has this name is an acknowledgement of that alarm which is over."""
+    """Whether the override of this name is an acknowledgement of that alarm, and is over."""
     there = next((o for o in setup.overrides if o.name == name), None)
     if options.alarm is None or there is None or there.alarm != options.alarm:
         return False
@@ -99,60 +101,60 @@ def _remove(options: argparse.Namespace) -> None:
         try:
             before = load(options.config)
         except ConfigError as error:
-            _remove_unread(options, name, error)
+            _remove_faulty(options, name, error)
             return
-        place = _lies(before, name)
+        place = _own_file(before, name)
         after = load(options.config, instead={place: None})
-        _say(show.head(_called(name, before), wall))
+        _say(override_in_full(_called(name, before), wall))
         _show(before, after, wall, _called(name, before))
         _confirm(options, "remove it")
         shelf = OverrideDirectory(before.config.policies)
         with shelf.alone():
             if load(options.config) == before:
                 shelf.take(place)
-                _say_whole(options.config, before)
+                _mark_whole(options.config, before)
                 break
-        _look_again(options)
+        _changed_meanwhile(options)
     _done(f"removed {place}: a running agent takes it up within two seconds")
 
 
 def _done(what: str) -> None:
-    """It is done, whether anybody still reads what is printed or not."""
+    """Print what was done; it stays done if the output has no reader."""
     try:
         print(what, flush=True)
     except BrokenPipeError:
-        _say_no_more()
+        _discard_output()
 
 
 def _say(sentence: str) -> None:
-    """In lines that fit."""
+    """Print a sentence in lines that fit."""
     print("\n".join(wrapped(sentence, width())))
 
 
-def _say_no_more() -> None:
-    """What is left in the buffer has nobody to go to: it must not fail once more at the end."""
+def _discard_output() -> None:
+    """Send buffered output to /dev/null: it has no reader, and must not fail again at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _look_again(options: argparse.Namespace) -> None:
-    """Somebody else changed a file meanwhile, so what was shown is not what would come of it."""
+def _changed_meanwhile(options: argparse.Namespace) -> None:
+    """Another user changed a file meanwhile, so the shown changes are not the real ones."""
     changed = "the files have changed meanwhile"
     if not options.yes:
-        raise NotDoneError(FAILED, f"{changed}: nothing was done, look again")
-    print(f"{changed}: once more")
+        raise NotDoneError(FAILED, f"{changed}: nothing was changed, try again")
+    print(f"{changed}: trying again")
 
 
-def _say_whole(config: Path, before: Setup) -> None:
-    """Tell the agent that these files are whole: it need not wait to see them lie still.
+def _mark_whole(config: Path, before: Setup) -> None:
+    """Mark these files as complete for the agent, so that it need not read them twice.
 
-    What else lies there is not let pass by it: where that needs a word, the change waits with it.
+    This approves nothing: if other changes in the files need approval, this one waits with them.
     """
     with contextlib.suppress(OSError):
         mark_whole(before.config.runtime, fingerprint(config))
 
 
-def _remove_unread(options: argparse.Namespace, name: str, error: ConfigError) -> None:
-    """Removes a file that may itself be what keeps all of them from being read."""
+def _remove_faulty(options: argparse.Namespace, name: str, error: ConfigError) -> None:
+    """Removes a faulty file, which may be what keeps all files from being read."""
     faulty = {p.file for p in error.problems}
     places = [f for f in faulty if f.name == f"{name}.yaml" and f.parent.name == FOLDER]
     if not places:
@@ -160,7 +162,7 @@ def _remove_unread(options: argparse.Namespace, name: str, error: ConfigError) -
     for problem in error.problems:
         print(problem, file=sys.stderr)
     (place,) = places
-    print(f"{place} can't be read, so no agent obeys it; one that runs has the last good version")
+    print(f"{place} is faulty, so no agent uses it; a running one keeps the last good version")
     _confirm(options, "remove it")
     shelf = OverrideDirectory(place.parent.parent)
     with shelf.alone():
@@ -172,47 +174,47 @@ def _list(options: argparse.Namespace) -> None:
     wall = time.time()
     setup = load(options.config)
     files = setup.override_files
-    standings = Effects.of(setup, wall).standings
+    effects = Effects.of(setup, wall).each
     if options.name is not None:
-        standings = tuple(s for s in standings if s.override.name == options.name)
-        if not standings:
+        effects = tuple(e for e in effects if e.override.name == options.name)
+        if not effects:
             raise _unknown(options.name, files)
     if options.names:
-        print("\n".join(s.override.name for s in standings))
+        print("\n".join(e.override.name for e in effects))
     elif options.json:
-        print(json.dumps([show.as_json(s, files[s.override.name], wall) for s in standings]))
+        print(json.dumps([show.as_json(e, files[e.override.name], wall) for e in effects]))
     elif options.name is not None:
-        print(show.details(standings[0], files[options.name], wall, width()))
+        print(show.details(effects[0], files[options.name], wall, width()))
     else:
-        print(show.listing(standings, files, wall, width()) if standings else "no overrides")
+        print(show.listing(effects, files, wall, width()) if effects else "no overrides")
         try:
             status = fetch(setup.config, "/api/v1/status")
-            _say(show.obeyed(setup.overrides, status))
+            _say(show.in_use(setup.overrides, status))
         except (UnreachableError, NotFoundError) as error:
-            _say(f"whether they are obeyed can't be told: {error}")
+            _say(f"not known whether the agent uses them: {error}")
 
 
 def _place(setup: Setup, shelf: OverrideDirectory, name: str, *, replace: bool) -> Path:
-    """The file for an override of this name. Raises NotDoneError where something else is there."""
+    """The file for an override of this name. Raises NotDoneError if that file is in use."""
     there = setup.override_files.get(name)
     if there is None:
         place = shelf.place(name)
         if os.path.lexists(place):
-            raise NotDoneError(WRONG_INPUT, f"{place} is there already, wanted another name")
+            raise NotDoneError(WRONG_INPUT, f"{place} exists already: give another name")
         return place
     if not replace:
-        raise NotDoneError(WRONG_INPUT, f"{name} is there already, in {there}; see --replace")
-    return _lies(setup, name)
+        raise NotDoneError(WRONG_INPUT, f"{name} exists already, in {there}: see --replace")
+    return _own_file(setup, name)
 
 
-def _lies(setup: Setup, name: str) -> Path:
-    """The file of an override that commands may change. Raises NotDoneError."""
+def _own_file(setup: Setup, name: str) -> Path:
+    """The file of an override, if commands may change it. Raises NotDoneError."""
     file = setup.override_files.get(name)
     if file is None:
         raise _unknown(name, setup.override_files)
     shared = [o for o, f in setup.override_files.items() if f == file and o != name]
     if file.parent.name != FOLDER or shared:
-        raise NotDoneError(WRONG_INPUT, f"{name} stands in {file}, which is edited by hand")
+        raise NotDoneError(WRONG_INPUT, f"{name} is in {file}: edit that file by hand")
     return file
 
 
@@ -225,29 +227,29 @@ def _unknown(name: str, known: Iterable[str]) -> NotDoneError:
 def _show_new(
     before: Setup, after: Setup, name: str, wall: WallTime, *, may_match_nothing: bool
 ) -> None:
-    """Prints what one that is added will change.
+    """Prints what an added override will change.
 
-    Raises NotDoneError if it has ended already, or matches nothing and that was not said to be so.
+    Raises NotDoneError if it has ended already, or matches nothing without `may_match_nothing`.
     """
     override = _called(name, after)
     if override.until is not None and override.until <= wall:
         raise NotDoneError(
-            WRONG_INPUT, f"--until: {show.ends(override, wall)}: it would do nothing"
+            WRONG_INPUT, f"--until: {ends(override.until, wall)}: it would do nothing"
         )
     remarks = [r.message for r in after.remarks if r.file == after.override_files[name]]
-    (standing,) = (s for s in Effects.of(after, wall).standings if s.override.name == name)
-    if standing.state is OverrideStatus.UNMATCHED and not may_match_nothing:
+    (effect,) = (e for e in Effects.of(after, wall).each if e.override.name == name)
+    if effect.state is OverrideStatus.UNMATCHED and not may_match_nothing:
         raise NotDoneError(
             WRONG_INPUT,
             f"{remarks[0]}; nothing was changed"
-            + ("" if override.alarm else ": --matching-nothing, if that is meant"),
+            + ("" if override.alarm else ": use --matching-nothing if that is intended"),
         )
-    _say(show.head(override, wall))
+    _say(override_in_full(override, wall))
     _show(before, after, wall, override)
     for remark in remarks:
         _say(f"CAUTION: {remark}")
-    if standing.shadowed:
-        _say(f"CAUTION: {show.standing_text(standing)}, whose file is later in order")
+    if effect.shadowed:
+        _say(f"CAUTION: {show.status_of(effect)}, whose file is later in order")
 
 
 def _called(name: str, setup: Setup) -> Override:
@@ -256,18 +258,18 @@ def _called(name: str, setup: Setup) -> Override:
 
 
 def _show(before: Setup, after: Setup, wall: WallTime, override: Override) -> None:
-    """Prints what will change, beside what is now if an agent can tell."""
+    """Prints what will change, with the present paths if an agent answers."""
     status: show.Answer | None = None
     try:
         status = fetch(after.config, "/api/v1/status")
     except (UnreachableError, NotFoundError) as error:
-        what = "where addresses go" if override.alarm is None else "which alarms there are"
-        _say(f"{what} now can't be told: {error}")
-    reach, was = Effects.of(after, wall), Effects.of(before, wall).said
+        what = "the present paths" if override.alarm is None else "the present alarms"
+        _say(f"{what} are not known: {error}")
+    then, was = Effects.of(after, wall), Effects.of(before, wall).orders
     changes = [
-        show.Change(target=target, was=was[target.address], then=reach.said[target.address])
-        for target in reach.targets
-        if reach.said[target.address] != was[target.address]
+        show.Change(target=target, was=was[target.address], then=then.orders[target.address])
+        for target in then.targets
+        if then.orders[target.address] != was[target.address]
     ]
     if override.alarm is not None:
         print(
@@ -277,22 +279,23 @@ def _show(before: Setup, after: Setup, wall: WallTime, override: Override) -> No
         print("\n".join(show.preview(changes, status, width())))
     with contextlib.suppress(OSError):
         if held := waiting(after.config.runtime):
-            _say(f"CAUTION: changed files wait for a word ({held.because}): this waits with them")
+            _say(
+                "CAUTION: changed files wait for `steering reload`"
+                f" ({held.because}): this waits with them"
+            )
 
 
-_DOING = {"add": _add, "acknowledge": _add, "list": _list, "remove": _remove}
+_COMMANDS = {"add": _add, "acknowledge": _add, "list": _list, "remove": _remove}
 
 
 def _confirm(options: argparse.Namespace, what: str) -> None:
-    """Raises NotDoneError unless the one who typed it was shown what comes of it, and is sure."""
+    """Raises NotDoneError unless the user confirms."""
     sys.stdout.flush()
     if options.yes:
         return
-    if not sys.stdin.isatty():
-        raise NotDoneError(WRONG_INPUT, f"nobody can be asked: wanted --yes to {what}")
     try:
-        answer = input(f"{what}? [y/N] ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() not in ("y", "yes"):
+        sure = confirmed(what)
+    except NoTerminalError as error:
+        raise NotDoneError(WRONG_INPUT, str(error)) from None
+    if not sure:
         raise NotDoneError(FAILED, "nothing was changed")

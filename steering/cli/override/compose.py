@@ -1,4 +1,4 @@
-"""What was typed, as the text of a file."""
+"""Makes the text of an override file from the options."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from difflib import get_close_matches
 from steering.cli.operator import author
 from steering.cli.override import NotDoneError
 from steering.cli.override.options import action_of
-from steering.config.overrides import rfc3339, until, until_text
+from steering.config.overrides import until, until_text
 from steering.config.problems import shown, suggestion
 from steering.config.types import read_name, seconds
 from steering.config.yaml_file import Value, write
 from steering.decide.remedies import EVERY_ALARM
 from steering.errors import WRONG_INPUT
+from steering.format import rfc3339, whole_second
 from steering.model import WallTime
 
 _KEYS = ("upstream", "nameserver", "address", "family")
@@ -24,7 +25,7 @@ _ALARMS = tuple(sorted(EVERY_ALARM))
 
 
 def alarm_of(options: argparse.Namespace) -> None:
-    """Raises NotDoneError where there is no such alarm, with those that it is nearest to."""
+    """Raises NotDoneError if there is no such alarm, with the most similar names."""
     word = options.alarm
     if word is not None and word not in EVERY_ALARM:
         close = get_close_matches(word, _ALARMS, n=3)
@@ -33,7 +34,7 @@ def alarm_of(options: argparse.Namespace) -> None:
 
 
 def name_of(options: argparse.Namespace) -> str:
-    """The name of the override, which is its file's too. Raises NotDoneError."""
+    """The name of the override and of its file. Raises NotDoneError."""
     try:
         return read_name(_made(options) if options.name is None else options.name)
     except ValueError as error:
@@ -48,12 +49,13 @@ def _made(options: argparse.Namespace) -> str:
 
 
 def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
-    """The text of the file. Raises NotDoneError; what else is wrong shows when it is read."""
+    """The text of the file. Raises NotDoneError; other problems show when it is read."""
     action, to = action_of(options)
     match: dict[str, Value] = {k: v for k in _KEYS if (v := getattr(options, k)) is not None}
     if options.alarm is None and bool(match) is options.all:
         raise NotDoneError(
-            WRONG_INPUT, "wanted some of --upstream, --nameserver, --address, --family, or --all"
+            WRONG_INPUT,
+            "wanted at least one of --upstream, --nameserver, --address, --family, or --all",
         )
     if options.site is not None:
         match["site"] = options.site
@@ -67,7 +69,7 @@ def entry(options: argparse.Namespace, name: str, wall: WallTime) -> str:
         "reason": options.reason,
         "by": options.by or author(),
     }
-    head = f"# Written by `steering override {options.doing}` at {rfc3339(math.floor(wall))}.\n"
+    head = f"# Written by `steering override {options.doing}` at {whole_second(wall)}.\n"
     return head + write({"overrides": [values]})
 
 

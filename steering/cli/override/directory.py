@@ -1,8 +1,8 @@
-"""The directory of the overrides that commands make: one file each, put there whole.
+"""The directory of the overrides that commands write: one file for each, always complete.
 
-A file is written beside its place under a name that is not read, is on the disk before it is
-renamed, and belongs to whom the directory belongs to. Whoever stops half-way leaves at most
-such a draft. Two who write at once wait for each other.
+A file is written under a name that the agent does not read, flushed to the disk, and renamed; it
+gets the owner of the directory. A command that stops half-way leaves at most such a draft. Two
+commands at once wait for each other.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from steering.model import Seconds
 from steering.system.files import sync_directory
 from steering.system.lockfile import LockFile
 
-_PATIENCE: Seconds = 5.0
+_WAITS: Seconds = 5.0
 _LOOK_AGAIN: Seconds = 0.02
 
 
@@ -29,28 +29,28 @@ class OverrideDirectory:
         self.folder = policies / FOLDER
 
     def place(self, name: str) -> Path:
-        """Where the override of this name lies, or would."""
+        """The path of the file for the override of this name."""
         return self.folder / f"{name}.yaml"
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else changes anything meanwhile. Makes the directory if it is missing.
+        """Locks the directory against other commands. Makes it if it is missing.
 
-        Raises TimeoutError where somebody has been at it for seconds, OSError where the
-        directory can't be had.
+        Raises TimeoutError if another command holds the lock for seconds, OSError if the directory
+        can't be used.
         """
         self._make()
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with LockFile(os.open(self.folder, flags)) as lock:
-            if not lock.wait(_PATIENCE, every=_LOOK_AGAIN):
+            if not lock.wait(_WAITS, every=_LOOK_AGAIN):
                 raise TimeoutError(f"somebody else has been writing in {self.folder} for long")
             yield
 
     def put(self, place: Path, text: str) -> None:
-        """Puts a file there, or another one in its place. Only within `exclusive`.
+        """Writes or replaces a file. Only within `alone`.
 
-        Raises OSError, and everything is as it was then; but for the last step, after which
-        the file is in place and only not known to be on the disk: the message says so.
+        Raises OSError, with nothing changed; except in the last step, where the file is in place
+        but may not be on the disk: the message says so.
         """
         draft = place.with_name(f".{place.stem}.draft")
         with contextlib.suppress(FileNotFoundError):
@@ -71,7 +71,7 @@ class OverrideDirectory:
         self._settle(f"{place} is in force")
 
     def take(self, place: Path) -> None:
-        """Removes a file. Raises OSError, as `put` does. Only within `exclusive`."""
+        """Removes a file. Raises OSError, as `put` does. Only within `alone`."""
         place.unlink()
         self._settle(f"{place} is gone")
 
@@ -97,9 +97,10 @@ class OverrideDirectory:
 
 
 def _as_its_directory(descriptor: int, directory: Path) -> None:
-    """Gives what was made the owner and the permissions of the directory it lies in.
+    """Gives it the owner and the permissions of its directory.
 
-    Who may read or replace the others may do so with this one: the agent, above all, must.
+    So the users who may read or replace the other files may do so with this one, above all the
+    agent.
     """
     above = directory.stat()
     mode = stat.S_IMODE(above.st_mode) & 0o777

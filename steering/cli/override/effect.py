@@ -1,6 +1,6 @@
-"""What the overrides come to at one moment, in the words of the rules: nothing is guessed here.
+"""The effect of the overrides at one time.
 
-`decide.override_state` works it out, for the agent and for whoever asks beforehand.
+`decide.override_state` computes it, for the agent and for the commands alike.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from steering.model import Action, Override, Target, WallTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What all overrides together say of one address."""
+class Orders:
+    """What all overrides together order for one address."""
 
     by: Override | None = None
-    """The one that says where it goes; None: the measurements do."""
+    """The one that decides its path; None: the rules do."""
     avoiding: tuple[Override, ...] = ()
-    """Those that say where it may not go."""
-    no_way: bool = False
+    """Those that exclude a site."""
+    no_next_hop: bool = False
     """It can't be obeyed: no next hop of the address's family leads to the site."""
 
     @property
-    def speakers(self) -> tuple[Override, ...]:
-        """All that have a word in it."""
+    def overrides(self) -> tuple[Override, ...]:
+        """All of them."""
         return (*([self.by] if self.by else []), *self.avoiding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one override comes to."""
+    """The effect of one override."""
 
     override: Override
     state: OverrideStatus
     covers: tuple[str, ...]
-    """The addresses it matches here, whether it has the word on them or not."""
+    """The addresses it matches here, whether it decides for them or not."""
     shadowed: Mapping[str, str]
-    """Of these, those on which a later override has the word, and which one."""
+    """Of these, the ones that a later override decides for -> that override."""
 
     @property
     def decides(self) -> tuple[str, ...]:
-        """The addresses on which it has the word."""
+        """The addresses that it decides for."""
         if not self.state.active or self.override.action is Action.ACKNOWLEDGE:
             return ()
         return tuple(a for a in self.covers if a not in self.shadowed)
@@ -53,49 +53,49 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """All overrides of one set of files, and what they come to."""
+    """All overrides of one set of files, and their effects."""
 
     targets: tuple[Target, ...]
-    standings: tuple[Effect, ...]
+    each: tuple[Effect, ...]
     """In the order of the files."""
-    said: Mapping[str, Said]
-    """Address -> what they say of it."""
+    orders: Mapping[str, Orders]
+    """Address -> what they order for it."""
 
     @classmethod
     def of(cls, setup: Setup, wall: WallTime) -> Effects:
-        """What the overrides of this setup come to at this moment."""
+        """The effects of the overrides of this setup at this time."""
         layout = Layout.of(setup)
         read = override_state.read(OverrideState.blank(layout), layout, setup.overrides, wall)
-        said, last = _said_of_each(read, layout), _Last.of_each(read)
-        standings = tuple(
+        orders, last = _orders_of_each(read, layout), _Last.of_each(read)
+        each = tuple(
             Effect(
                 override=override,
                 state=read.states[i],
                 covers=tuple(layout.targets[a].address for a in read.covers[i]),
-                shadowed=_shadows(read, override, i, said, last),
+                shadowed=_shadows(read, override, i, orders, last),
             )
             for i, override in enumerate(setup.overrides)
         )
-        return cls(targets=layout.targets, standings=standings, said=said)
+        return cls(targets=layout.targets, each=each, orders=orders)
 
 
-def _said_of_each(read: OverrideState, layout: Layout) -> Mapping[str, Said]:
+def _orders_of_each(read: OverrideState, layout: Layout) -> Mapping[str, Orders]:
     avoiding: dict[int, list[Override]] = {}
     for (row, _), index in sorted(read.banned_by.items()):
         avoiding.setdefault(row, []).append(read.overrides[index])
-    said = {}
+    orders = {}
     for row, target in enumerate(layout.targets):
         by, to = read.of(row), int(read.to[row])
-        said[target.address] = Said(
+        orders[target.address] = Orders(
             by=by,
             avoiding=tuple(avoiding.get(row, ())),
-            no_way=by is not None and by.action is Action.STEER and not layout.hop[row, to],
+            no_next_hop=by is not None and by.action is Action.STEER and not layout.hop[row, to],
         )
-    return said
+    return orders
 
 
 class _Last:
-    """Of one address, the last active override that takes the word from another one."""
+    """Of one address, the last active override that replaces others."""
 
     def __init__(self) -> None:
         self._any = 0
@@ -117,9 +117,9 @@ class _Last:
             self._of_site[override.to] = index
 
     def over(self, earlier: Override) -> int:
-        """The index of the one that replaces an earlier one; of itself, where none does.
+        """The index of the override that replaces an earlier one; its own, if none does.
 
-        Only a word on the same site ends an `avoid`; any word ends the others.
+        An `avoid` is ended only by an override about the same site, the others by any.
         """
         return self._of_site[earlier.to] if earlier.action is Action.AVOID else self._any
 
@@ -128,14 +128,14 @@ def _shadows(
     read: OverrideState,
     override: Override,
     index: int,
-    said: Mapping[str, Said],
+    orders: Mapping[str, Orders],
     last: Mapping[int, _Last],
 ) -> Mapping[str, str]:
-    """Address -> the later override that has the word on it instead."""
+    """Address -> the later override that decides for it instead."""
     if not read.states[index].active or override.action is Action.ACKNOWLEDGE:
         return {}
     return {
         address: read.overrides[last[row].over(override)].name
         for row in read.covers[index]
-        if override not in said[address := read.targets[row].address].speakers
+        if override not in orders[address := read.targets[row].address].overrides
     }

@@ -1,4 +1,4 @@
-"""What may be typed after `steering override`."""
+"""The subcommands and options of `steering override`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PREAMBLE = {
 }}
 """,
 }
-"""What a completion script begins with, for each shell that can be told so."""
+"""The head of a completion script, for each shell that supports one."""
 
 
 def add_commands(
@@ -48,33 +48,35 @@ def add_commands(
         made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         return configure(made)
 
-    add = command("add", "say where addresses go, until when and why")
+    add = command("add", "set where addresses go, until when and why")
     add.add_argument("--name", required=True, help="its name: up to 63 letters, digits, . - _")
-    _what(add.add_argument_group("what it says").add_mutually_exclusive_group(required=True))
-    whom = add.add_argument_group("whom it is about (all that fit every one of these)")
+    _what(add.add_argument_group("what it orders").add_mutually_exclusive_group(required=True))
+    whom = add.add_argument_group("which addresses (those that match all of these)")
     _whom(whom)
     whom.add_argument("--all", action="store_true", help="every address of every policy")
     whom.add_argument(
         "--matching-nothing",
         action="store_true",
-        help="although no address fits now: it is yet to come",
+        help="accept that no address matches now: it will be added later",
     )
     _why(add)
     add.set_defaults(alarm=None)
 
-    seen = command("acknowledge", "say that an alarm was seen, until when and why")
-    alarm = seen.add_argument("alarm", metavar="ALARM", help="its name, as `status` has it")
+    seen = command("acknowledge", "mark an alarm as seen, until when and why")
+    alarm = seen.add_argument("alarm", metavar="ALARM", help="its name, as `status` shows it")
     alarm.complete = {"bash": ALARMS, "zsh": ALARMS}  # type: ignore[attr-defined]
-    seen.add_argument("--name", help="the override's name (default: made from what it says)")
-    _whom(seen.add_argument_group("of which addresses (default: of all that it is ever about)"))
+    seen.add_argument("--name", help="the override's name (default: made from the other options)")
+    _whom(
+        seen.add_argument_group("for which addresses (default: all that the alarm will be about)")
+    )
     _why(seen)
     seen.set_defaults(all=False, matching_nothing=False)
 
-    remove = command("remove", "take one back that `add` put there")
+    remove = command("remove", "remove one that `add` or `acknowledge` wrote")
     _named(remove)
     _sure(remove)
 
-    every = command("list", "show all, with what they come to; needs no agent")
+    every = command("list", "show all, with their effect; needs no agent")
     _named(every, nargs="?")
     form = every.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as data")
@@ -82,29 +84,33 @@ def add_commands(
 
 
 def _what(group: argparse._MutuallyExclusiveGroup) -> None:
-    steer = "through this site, whatever was measured"
+    steer = "through this site, whatever is measured"
     group.add_argument("--steer", metavar="SITE", help=steer)
-    local = "without a detour, whatever was measured"
+    local = "over the local path, whatever is measured"
     group.add_argument("--local", action="store_true", help=local)
-    group.add_argument("--freeze", action="store_true", help="as it is when the agent hears of it")
+    group.add_argument(
+        "--freeze", action="store_true", help="keep the path that it has when this begins"
+    )
     group.add_argument("--avoid", metavar="SITE", help="never through this site")
 
 
 def _whom(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--upstream", metavar="NAME", help="of this upstream")
-    group.add_argument("--nameserver", metavar="NAME", help="of this nameserver")
-    group.add_argument("--address", help="this one")
-    group.add_argument("--family", choices=[str(f) for f in Family], help="of this family")
-    group.add_argument("--site", help="only the agent of this site obeys")
+    group.add_argument("--upstream", metavar="NAME", help="addresses of this upstream")
+    group.add_argument("--nameserver", metavar="NAME", help="addresses of this nameserver")
+    group.add_argument("--address", help="this address")
+    group.add_argument(
+        "--family", choices=[str(f) for f in Family], help="addresses of this family"
+    )
+    group.add_argument("--site", help="only the agent of this site obeys it")
 
 
 def _why(parser: argparse.ArgumentParser) -> None:
-    """Until when, why, and who says so."""
+    """The options for the end, the reason and the author."""
     _until(parser.add_argument_group("until when").add_mutually_exclusive_group(required=True))
-    parser.add_argument("--reason", required=True, help="why, for those who find it in force")
-    parser.add_argument("--by", help="who says so (default: whoever types this)")
+    parser.add_argument("--reason", required=True, help="why, for other operators")
+    parser.add_argument("--by", help="by whom (default: the user who types this)")
     parser.add_argument(
-        "--replace", action="store_true", help="in the place of the one of this name, at once"
+        "--replace", action="store_true", help="replace the override of this name, at once"
     )
     _sure(parser)
 
@@ -122,11 +128,11 @@ def _named(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
 
 
 def _sure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="show what changes, and do not ask")
+    parser.add_argument("--yes", action="store_true", help="show what changes, do not ask")
 
 
 def action_of(options: argparse.Namespace) -> tuple[Action, str | None]:
-    """What is to be said, and the site it is about."""
+    """The action, and its site."""
     if options.alarm is not None:
         return Action.ACKNOWLEDGE, None
     if options.steer is not None:

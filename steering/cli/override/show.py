@@ -1,4 +1,4 @@
-"""Overrides as text: the list, and what one that is added or removed will change."""
+"""Overrides as text: the list, and the changes by one that is added or removed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steering.cli.override.effect import Effect, Said
+from steering.cli.override.effect import Effect, Orders
 from steering.config.override_files import FOLDER
-from steering.config.overrides import NEVER, rfc3339
 from steering.decide.acknowledge import QUIET
 from steering.decide.override_state import OverrideStatus
 from steering.decide.remedies import OF_ADDRESSES
-from steering.model import LOCAL, Action, Match, Override, Seconds, Target, WallTime
-from steering.report.log import timestamp
+from steering.format import (
+    counted,
+    duration,
+    from_now,
+    matched,
+    order,
+    override_in_full,
+    scope,
+    timestamp,
+)
+from steering.model import LOCAL, Action, Override, Target, WallTime
 from steering.report.status import OVER
 from steering.report.status_text import alarm_lines
 from steering.report.terminal import WIDTH, table, wrapped
@@ -24,9 +32,9 @@ Answer = Mapping[str, Any]
 """Decoded JSON of the API."""
 
 MEASURED = "as measured"
-"""The way of an address of which no override says it."""
+"""The path of an address that no override decides for."""
 UNSEEN = "?"
-"""The way of an address where no agent can be asked."""
+"""The path of an address while no agent answers."""
 
 _MOST_ROWS = 40
 _KEYS = ("name", "match", "action", "to", "alarm", "until", "reason", "by")
@@ -34,110 +42,46 @@ _KEYS = ("name", "match", "action", "to", "alarm", "until", "reason", "by")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One address of which something else will be said."""
+    """One address with another effect of the overrides."""
 
     target: Target
-    was: Said
-    then: Said
+    was: Orders
+    then: Orders
 
 
-def says(override: Override) -> str:
-    """What it says, in words."""
-    match override.action:
-        case Action.STEER:
-            return f"steer to {override.to}"
-        case Action.AVOID:
-            return f"avoid {override.to}"
-        case Action.ACKNOWLEDGE:
-            return f"acknowledge {override.alarm}"
-        case Action.LOCAL | Action.FREEZE as action:
-            return str(action)
-
-
-def about(match: Match, whole: str = "everything") -> str:
-    """Whom it is about, in words."""
-    keys = pairs(match)
-    where = f" at {keys.pop('site')}" if "site" in keys else ""
-    return (", ".join(f"{key} {value}" for key, value in keys.items()) or whole) + where
-
-
-def _whom(override: Override) -> str:
-    return about(override.match, "everything" if override.alarm is None else "all of it")
-
-
-def pairs(match: Match) -> dict[str, str]:
-    """The keys of a match that say something, as they are typed."""
-    keys = ("upstream", "nameserver", "address", "family", "site")
-    return {key: str(value) for key in keys if (value := getattr(match, key)) is not None}
-
-
-def span(length: Seconds) -> str:
-    """A length of time by its two largest units: `1 h 59 min`."""
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    rest = int(length)
-    parts: list[str] = []
-    for word, size in units:
-        if rest >= size or parts:
-            parts.append(f"{rest // size} {word}")
-            rest %= size
-        if len(parts) == 2:
-            break
-    return " ".join(part for part in parts if not part.startswith("0 ")) or "0 s"
-
-
-def ends(override: Override, wall: WallTime) -> str:
-    """When it ends, and how far away that is."""
-    if override.until is None:
-        return NEVER
-    left = override.until - wall
-    return f"{rfc3339(override.until)} ({_far(left)})"
-
-
-def _far(left: Seconds) -> str:
-    return f"in {span(left)}" if left > 0 else f"{span(-left)} ago"
-
-
-def head(override: Override, wall: WallTime) -> str:
-    """One override in a line."""
-    return (
-        f"{override.name}: {says(override)}, {_whom(override)}, until {ends(override, wall)},"
-        f" by {override.by}: {override.reason}"
-    )
-
-
-def standing_text(standing: Effect) -> str:
-    """Whether it has the word."""
-    if standing.state is OverrideStatus.EXPIRED:
+def status_of(effect: Effect) -> str:
+    """Its status, and which override shadows it."""
+    if effect.state is OverrideStatus.EXPIRED:
         return "ended"
-    if standing.state is OverrideStatus.ELSEWHERE:
-        return f"for {standing.override.match.site}"
-    if standing.state is OverrideStatus.UNMATCHED:
+    if effect.state is OverrideStatus.ELSEWHERE:
+        return f"for site {effect.override.match.site}"
+    if effect.state is OverrideStatus.UNMATCHED:
         return "matches nothing"
-    if not standing.shadowed:
+    if not effect.shadowed:
         return "in force"
-    stronger = ", ".join(dict.fromkeys(standing.shadowed.values()))
-    return f"{'partly ' if standing.decides else ''}shadowed by {stronger}"
+    stronger = ", ".join(dict.fromkeys(effect.shadowed.values()))
+    return f"{'partly ' if effect.decides else ''}shadowed by {stronger}"
 
 
 def listing(
     every: Sequence[Effect], files: Mapping[str, Path], wall: WallTime, columns: int = WIDTH
 ) -> str:
-    """All overrides in their order, a paragraph each that is not wider than so many columns."""
+    """All overrides in their order, a paragraph for each."""
     return "\n".join(line for one in every for line in _paragraph(one, files, wall, columns))
 
 
 def _paragraph(
-    standing: Effect, files: Mapping[str, Path], wall: WallTime, columns: int
+    effect: Effect, files: Mapping[str, Path], wall: WallTime, columns: int
 ) -> Iterator[str]:
-    o, number = standing.override, len(standing.covers)
-    which = f"{', '.join(standing.covers) if 0 < number <= 2 else f'{number} addresses'}; "
+    o, number = effect.override, len(effect.covers)
+    which = f"{', '.join(effect.covers) if 0 < number <= 2 else f'{number} addresses'}; "
     if o.alarm is not None and not o.match.narrow:
-        which = ""  # it is about the alarm
+        which = ""  # it is about the alarm as a whole
     file = files[o.name]
     place = f"{file.parent.name}/{file.name}" if file.parent.name == FOLDER else file.name
     for text in (
-        f"{o.name}: {says(o)}, {_whom(o)}",
-        f"   {standing_text(standing)}; {which}{_end(o, wall)}",
+        f"{o.name}: {order(o)}, {scope(o)}",
+        f"   {status_of(effect)}; {which}{_end(o, wall)}",
         f"   by {o.by}: {o.reason}",
         f"   {place}",
     ):
@@ -148,38 +92,38 @@ def _end(override: Override, wall: WallTime) -> str:
     if override.until is None:
         return "never ends"
     left = override.until - wall
-    return f"{'ends' if left > 0 else 'ended'} {_far(left)}"
+    return f"{'ends' if left > 0 else 'ended'} {from_now(left)}"
 
 
-def details(standing: Effect, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
-    """One override with every address it covers."""
-    lines = wrapped(head(standing.override, wall), columns)
-    lines += wrapped(f"{standing_text(standing)}; written in {file}", columns)
-    for address in standing.covers:
-        stronger = standing.shadowed.get(address)
+def details(effect: Effect, file: Path, wall: WallTime, columns: int = WIDTH) -> str:
+    """One override with every address that it covers."""
+    lines = wrapped(override_in_full(effect.override, wall), columns)
+    lines += wrapped(f"{status_of(effect)}; in {file}", columns)
+    for address in effect.covers:
+        stronger = effect.shadowed.get(address)
         lines.append(f"   {address}" + (f" (shadowed by {stronger})" if stronger else ""))
     return "\n".join(lines)
 
 
-def as_json(standing: Effect, file: Path, wall: WallTime) -> dict[str, object]:
-    """The same as data, as it is in the agent's status, and what only the files tell."""
-    override = standing.override
+def as_json(effect: Effect, file: Path, wall: WallTime) -> dict[str, object]:
+    """The same as data: as in the agent's status, with what only the files have."""
+    override = effect.override
     return {
         **_words(override),
-        "active": standing.state.active,
-        "state": str(standing.state),
-        "covers": list(standing.covers),
-        "decides": list(standing.decides),
+        "active": effect.state.active,
+        "state": str(effect.state),
+        "covers": list(effect.covers),
+        "decides": list(effect.decides),
         "left_s": None if override.until is None else round(max(0.0, override.until - wall)),
         "file": str(file),
-        "shadowed_by": list(dict.fromkeys(standing.shadowed.values())),
+        "shadowed_by": list(dict.fromkeys(effect.shadowed.values())),
     }
 
 
 def _words(override: Override) -> dict[str, object]:
     return {
         "name": override.name,
-        "match": pairs(override.match),
+        "match": matched(override.match),
         "action": str(override.action),
         "to": override.to,
         **({} if override.alarm is None else {"alarm": override.alarm}),
@@ -189,24 +133,24 @@ def _words(override: Override) -> dict[str, object]:
     }
 
 
-def obeyed(overrides: Sequence[Override], status: Answer) -> str:
-    """Whether the agent goes by these: it may not have taken up the files, or hold them back."""
+def in_use(overrides: Sequence[Override], status: Answer) -> str:
+    """Whether the agent uses these: it may not have read the files yet, or hold them."""
     ours = [_words(override) for override in overrides]
     theirs = [{key: one[key] for key in _KEYS if key in one} for one in status["overrides"]]
     if ours == theirs:
         over = [str(one["name"]) for one in status["overrides"] if one.get("state") == OVER]
-        spent = f"; over, as their alarms are: {', '.join(over)}" if over else ""
-        return f"the running agent goes by these{spent}"
+        spent = f"; ended with their alarms: {', '.join(over)}" if over else ""
+        return f"the running agent uses these{spent}"
     names = ", ".join(str(one["name"]) for one in theirs) or "none"
-    return f"CAUTION: the running agent does not go by these, or not yet: it has {names}"
+    return f"CAUTION: the running agent does not use these, or not yet: it has {names}"
 
 
 def preview(
     changes: Sequence[Change], status: Answer | None, columns: int = WIDTH
 ) -> Iterator[str]:
-    """What will be otherwise, address by address, and what speaks for a second look."""
+    """What will change, address by address, and cautions."""
     now = {a["address"]: a for a in status["addresses"]} if status else {}
-    rows = [("ADDRESS", "NAMESERVER", "GOES BY", "WILL GO BY", "SO FAR SAID BY")]
+    rows = [("ADDRESS", "NAMESERVER", "PATH", "NEW PATH", "CURRENT OVERRIDE")]
     for change in changes[:_MOST_ROWS]:
         there = now.get(change.target.address)
         path = (there["steered_to"] or LOCAL) if there else UNSEEN
@@ -215,42 +159,41 @@ def preview(
                 change.target.address,
                 change.target.nameserver,
                 path,
-                goes_by(change.then, path),
-                ", ".join(f"{o.name} ({says(o)})" for o in change.was.speakers) or "none",
+                path_by(change.then, path),
+                ", ".join(f"{o.name} ({order(o)})" for o in change.was.overrides) or "none",
             )
         )
     if changes:
         yield from table(rows, columns, cut=(1,))
     if more := changes[_MOST_ROWS:]:
         yield f"... and {len(more)} more"
-    counted = f"{len(changes)} address{'' if len(changes) == 1 else 'es'}"
-    yield counted if changes else "of no address is anything else said than now"
+    yield (counted(len(changes), "address") if changes else "no address is affected")
     for caution in _cautions(changes, now):
         yield from wrapped(caution, columns)
     if status and status["off"]:
         yield "the agent is switched off: nothing is steered until `steering on`"
     if status and status["mode"] != "enforce":
-        yield f"mode: {status['mode']}: it is reported and not done"
+        yield f"mode: {status['mode']}: overrides are reported but not carried out"
 
 
 def of_alarm(
     override: Override, status: Answer | None, columns: int = WIDTH, *, there: bool
 ) -> Iterator[str]:
-    """The alarm that is acknowledged, or no longer is, and what speaks for a second look."""
+    """The alarm that is acknowledged, or no longer is, and cautions."""
     alarm = _found(override.alarm, status["alarms"]) if status else None
     if status and alarm:
         yield from alarm_lines(alarm, status["time"], columns)
-    yield from wrapped("no address goes another way for it", columns)
+    yield from wrapped("no address changes its path", columns)
     if not there:
         return
     if status and not alarm:
-        lasts = span(QUIET)
-        said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, and is over then"
+        lasts = duration(QUIET)
+        said = f"CAUTION: there is no such alarm now: this waits {lasts} for it, then it ends"
         yield from wrapped(said, columns)
     if not override.match.narrow:
-        said = "CAUTION: of whatever it comes to be about until then"
+        said = "CAUTION: it covers everything that the alarm will be about until then"
         how = (
-            ": --upstream, ... narrow it" if override.alarm in OF_ADDRESSES else ", new causes too"
+            ": --upstream, ... narrow it" if override.alarm in OF_ADDRESSES else ", also new causes"
         )
         yield from wrapped(said + how, columns)
 
@@ -264,28 +207,37 @@ def _found(name: str | None, alarms: Sequence[Answer]) -> Answer | None:
     return None
 
 
-def goes_by(said: Said, path: str) -> str:
-    """Where an address goes by what is said of it, which goes by this path now."""
-    without = "".join(f", not by {o.to}" for o in said.avoiding)
-    if said.by is None:
+def path_by(orders: Orders, path: str) -> str:
+    """The path of an address by its overrides; `path`: its present one."""
+    without = "".join(f", never {o.to}" for o in orders.avoiding)
+    if orders.by is None:
         return MEASURED + without
-    match said.by.action:
+    match orders.by.action:
         case Action.STEER:
-            return f"{MEASURED}, no way to {said.by.to}" if said.no_way else str(said.by.to)
+            return (
+                f"{MEASURED}, no next hop to {orders.by.to}"
+                if orders.no_next_hop
+                else str(orders.by.to)
+            )
         case Action.FREEZE:
-            return "as it does now" if path == UNSEEN else path
+            return "as now" if path == UNSEEN else path
         case Action.LOCAL | Action.AVOID | Action.ACKNOWLEDGE:
             return LOCAL
 
 
 def _cautions(changes: Sequence[Change], now: Mapping[str, Answer]) -> Iterator[str]:
-    """Paths that are not known to be healthy, and are going to be used all the same."""
-    doubtful: Counter[tuple[str, str]] = Counter()
+    """Warnings about paths that are not healthy and will be used anyway."""
+    bad_paths: Counter[tuple[str, str]] = Counter()
     for change in changes:
         there, by = now.get(change.target.address), change.then.by
-        if there and by and by.action in (Action.STEER, Action.LOCAL) and not change.then.no_way:
+        if (
+            there
+            and by
+            and by.action in (Action.STEER, Action.LOCAL)
+            and not change.then.no_next_hop
+        ):
             path = by.to or LOCAL
-            doubtful[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
-    for (path, health), n in doubtful.items():
+            bad_paths[path, there["paths"].get(path, {}).get("health", "unknown")] += 1
+    for (path, health), n in bad_paths.items():
         if health != "healthy":
-            yield f"CAUTION: {path} is {health} for {n} of them, and will be used all the same"
+            yield f"CAUTION: {path} is {health} for {n} of them, and will be used anyway"

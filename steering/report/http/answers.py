@@ -1,4 +1,4 @@
-"""What is answered, out of a snapshot: by key, as data or text. Nothing here changes anything."""
+"""Renders answers from a snapshot, by key, as data or text. Nothing here changes state."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> 
         return routes.unavailable("starting: no turn yet")
     if key == FRONT:
         return routes.text(HTTPStatus.OK, _front(snapshot))
-    told = status(snapshot) if key == STATUS else explain(snapshot, key)
-    return routes.unknown(key) if told is None else routes.data(HTTPStatus.OK, told)
+    found = status(snapshot) if key == STATUS else explain(snapshot, key)
+    return routes.unknown(key) if found is None else routes.data(HTTPStatus.OK, found)
 
 
 def _front(snapshot: Snapshot) -> str:

@@ -1,4 +1,4 @@
-"""One connection: a request comes in, an answer goes out, and for both there is one deadline."""
+"""One connection: a request and its answer, with one deadline for both."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from steering.report.http.ipc import TEXT, Answer
 from steering.report.http.request import MOST, BadRequest, Request, head, parse, split
 
 _PIECE = 1 << 14
-_CHUNK = 1 << 18  # bytes written at once: others wait meanwhile
+_CHUNK = 1 << 18  # bytes written at once, while others wait
 
 
 class Phase(enum.Enum):
-    """What is waited for."""
+    """What the connection waits for."""
 
     HEAD = "a request"
     ANSWER = "an answer to be rendered"
     ROOM = "the client, to take the answer"
-    END = "the client, to hang up"
+    END = "the client, to close the connection"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Connection:
-    """A client, and how far it is with its present request."""
+    """A client, and the state of its present request."""
 
     socket: socket.socket
     door: str
     ours: bool
-    """The client is root or of the agent's own user, as the kernel says."""
+    """The client is root or the agent's user, by the kernel."""
     accepted: Instant
     since: Instant
-    """When the present request began, or could have."""
+    """When the present request began or could have begun."""
     phase: Phase = Phase.HEAD
     key: str = ""
-    """Of the answer that it waits for."""
+    """The key of the answer that it waits for."""
     number: int = 0
-    """Of the turn that the answer has to show, if not a later one."""
+    """The turn that the answer has to show, or a later one."""
     answer: Answer | None = None
-    """The one that goes out."""
+    """The answer that is being sent."""
     _body: bool = True
     _keep: bool = True
     _in: bytearray = field(default_factory=bytearray)
@@ -54,11 +54,11 @@ class Connection:
     def events(self) -> int:
         """What to poll for."""
         if self.phase is Phase.ANSWER:
-            return 0  # what is sent behind a request waits, and is bounded by the kernel
+            return 0  # further bytes wait in the kernel, which limits them
         return select.EPOLLOUT if self.phase is Phase.ROOM else select.EPOLLIN
 
     def receive(self) -> bool:
-        """Take what has come; False where the client has hung up."""
+        """Read received bytes; False if the client has closed the connection."""
         try:
             came = self.socket.recv(_PIECE)
         except BlockingIOError:
@@ -70,7 +70,7 @@ class Connection:
         return bool(came)
 
     def request(self) -> Request | BadRequest | None:
-        """The next request that is all there, or why there will be none; None: not yet."""
+        """The next complete request, or why there will be none; None: not yet."""
         if not self._looked:
             del self._in[: len(self._in) - len(self._in.lstrip(b"\r\n"))]  # RFC 9112 2.2
         end = split(self._in, self._looked)
@@ -86,18 +86,18 @@ class Connection:
 
     @property
     def more(self) -> bool:
-        """Whether there is something of a next request already."""
+        """Whether a part of a next request is already there."""
         return self.phase is Phase.HEAD and bool(self._in)
 
     def respond(self, answer: Answer, *, keep: bool = True) -> None:
-        """Begin to send this; `keep`: another request may follow."""
+        """Begin to send this answer; `keep`: another request may follow."""
         self._keep = self._keep and keep
         self._head = memoryview(head(answer.code, answer.kind, len(answer.body), keep=self._keep))
         self._out = memoryview(answer.body if self._body else b"")
         self.answer, self.phase = answer, Phase.ROOM
 
     def send(self, now: Instant) -> bool:
-        """Send what there is room for; False where the client has hung up."""
+        """Send as much as there is room for; False if the client has closed the connection."""
         try:
             sent = self.socket.sendmsg([self._head, self._out[:_CHUNK]], [], socket.MSG_NOSIGNAL)
         except BlockingIOError:
@@ -115,14 +115,14 @@ class Connection:
         if self._keep:
             self.phase = Phase.HEAD
             return
-        # What is unread when a socket is closed makes a reset of it, which may overtake the
-        # answer (RFC 9112 9.6): so it is read, for a moment, and thrown away.
+        # Unread bytes at the close of a socket cause a reset, which may overtake the answer
+        # (RFC 9112 9.6). So they are read for a moment, and discarded.
         self.phase = Phase.END
         self._in.clear()
         try:
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:
-            return  # it has hung up
+            return  # the client has closed it
 
     def _expect(self, found: Request | BadRequest) -> Request | BadRequest:
         self._body = found.body
@@ -131,7 +131,7 @@ class Connection:
 
 
 def refused(refusal: BadRequest) -> Answer:
-    """What is answered to that."""
+    """The answer to a bad request."""
     return Answer(code=refusal.code, kind=TEXT, body=f"{refusal.text}\n".encode())
 
 

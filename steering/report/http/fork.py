@@ -1,16 +1,16 @@
-"""Work on a copy of this process, whose result comes through a pipe.
+"""Work in a copy of this process, whose result comes through a pipe.
 
-Rendering takes up to seconds of CPU, and a thread that does it would take the interpreter from
-the loop again and again. A fork (fork(2)) has all values as they are at this moment, for the
-price of its page tables: some milliseconds, where handing the same values to another process
-would take as long and need a second interpreter with everything loaded.
+Rendering takes up to seconds of CPU, and a thread for it would often take the interpreter from the
+loop. A fork (fork(2)) has all values of this moment for the cost of its page tables, some
+milliseconds; passing the same values to another process would take as long, and need a second
+interpreter with everything loaded.
 
-Of a process with threads only this one is in the copy, and a lock that another one held stays
-held. So the copy does nothing but the work, which takes no lock of others; should it ever wait
-for one, its time runs out. It closes what it does not need before anything else: a lock on a file
-or a socket's name must not outlive the agent in it. Files in a directory that may hang are left
-open, as closing one waits for the disk. The copy's end waits for it as well, and no signal ends
-that, but its answer has been given by then (`Copy.ending`).
+The copy has only the thread that forked, and a lock that another thread held stays locked. So the
+copy does only the work, which takes no such lock; if it ever waits for one, its time limit ends it.
+It first closes the descriptors that it does not need: a file lock or the name of a socket must not
+outlive the agent in it. Files in a directory that may hang stay open, since closing one waits for
+the disk. So does the end of the copy, which no signal can end, but its answer has been sent by then
+(`Copy.ending`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from steering.model import Instant, Seconds
 from steering.system import child
 
 LONGEST: Seconds = 30.0
-"""Of CPU by its own limit, of time by `Copy.over`."""
+"""The limit of CPU time, set in the copy, and of time, by `Copy.over`."""
 _NICE = 5
 _FAILED = 1
 
@@ -41,10 +41,10 @@ class Copy:
     pid: int
     began: Instant
     status: int | None = None
-    """How it ended; None: it has not."""
+    """Its exit status; None: it is running."""
 
     def over(self, now: Instant) -> bool:
-        """Whether it has ended; one that takes too long is."""
+        """Whether it has ended. A copy that takes too long is killed."""
         if self.status is None:
             if now - self.began > LONGEST:
                 self.kill()
@@ -55,7 +55,7 @@ class Copy:
 
     @property
     def ending(self) -> bool:
-        """Whether it has done its work, given back its memory, and waits for files to be closed."""
+        """Whether its work is done and its memory free, and it waits for files to be closed."""
         try:
             return Path(f"/proc/{self.pid}/statm").read_bytes().startswith(b"0 ")
         except OSError:
@@ -68,16 +68,16 @@ class Copy:
 
 
 def fork(work: Callable[[int], None], now: Instant, *, leave: Path) -> tuple[Copy, int]:
-    """Have a copy do this, which is given a pipe to write to; the copy, and the pipe's other end.
+    """Run `work` in a copy, with a pipe to write to; the copy, and the other end of the pipe.
 
-    Files below `leave` stay open in it. Raises OSError where no process or descriptor can be had.
+    Files below `leave` stay open in it. Raises OSError without a process or descriptor.
     """
     pid, reading = child.fork(lambda writing: _work(work, writing, leave))
     return Copy(pid=pid, began=now), reading
 
 
 def _work(work: Callable[[int], None], writing: int, leave: Path) -> NoReturn:
-    """In the copy: nothing of what follows here may run on into what it was copied from."""
+    """In the copy: never returns to the code of the agent."""
     status = _FAILED
     try:
         gc.disable()  # a collection would write to every object, and so copy every page
@@ -94,7 +94,7 @@ def _work(work: Callable[[int], None], writing: int, leave: Path) -> NoReturn:
 
 
 def _close_all_but(writing: int, leave: Path) -> None:
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the one by which this was read
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - includes its own descriptor
         number = int(name)
         if number > 2 and number != writing:
             with contextlib.suppress(OSError):

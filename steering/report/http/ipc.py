@@ -1,8 +1,8 @@
-"""What the agent and the process that serves HTTP tell each other, and how answers are framed.
+"""Messages between the agent and the process that serves HTTP, and the framing of answers.
 
-Each letter is one packet of JSON on a socket that keeps packets apart; descriptors come along.
-The agent believes nothing that the other one says but which answers are asked for: it meets the
-strangers. Answers go past the agent, through a pipe from the process that renders them.
+Each message is one packet of JSON on a SOCK_SEQPACKET socket, with descriptors attached. Of the
+other process, which talks to any client, the agent accepts only which answers are wanted. Answers
+do not pass through the agent: they come through a pipe from the process that renders them.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ from typing import Final
 from steering.model import Instant
 
 LARGEST: Final = 1 << 14
-"""Bytes of a letter."""
+"""Bytes of a message."""
 MOST_KEYS: Final = 64
 """Answers that one rendering makes."""
 JSON: Final = "application/json"
 TCP, UNIX = "tcp", "unix"
-"""Names of doors."""
+"""Names of listening sockets."""
 TEXT: Final = "text/plain; charset=utf-8"
 STATUS, FRONT, METRICS, OPENMETRICS = "status", "front", "metrics", "openmetrics"
-"""Keys of answers; the others are addresses, to be explained."""
+"""Keys of answers; all other keys are addresses to explain."""
 _FIXED: Final = (STATUS, FRONT, METRICS, OPENMETRICS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turned:
-    """A turn was done: the latest, by number and instant (CLOCK_MONOTONIC is every process's)."""
+    """The latest turn, by number and instant (CLOCK_MONOTONIC is the same in all processes)."""
 
     number: int
     at: Instant | None
-    """None: there was none yet."""
+    """None: no turn yet."""
     ready: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """A socket to accept at from now on comes along; with none, nobody is accepted there."""
+    """Comes with the socket to accept at from now on; without one, no connection is accepted."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """The pipe from which the answers wanted can be read comes along; with none, why not."""
+    """Comes with the pipe for the wanted answers; without one, the reason."""
 
     lane: str
     number: int
-    """Of the turn that is shown."""
+    """The turn that is shown."""
     because: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Answers that are asked for, to be rendered at once."""
+    """Answers that are wanted, to be rendered at once."""
 
     lane: str
     keys: tuple[str, ...]
@@ -66,7 +66,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Errors while requests were handled: they are counted, and one is shown."""
+    """Errors while requests were handled: their number and one example."""
 
     number: int
     example: str
@@ -77,13 +77,13 @@ _KINDS: Final = {kind.__name__: kind for kind in (Turned, Door, Rendering, Wante
 
 
 def written(letter: Letter) -> bytes:
-    """A letter as it is sent."""
+    """The bytes of a message."""
     fields = {name: getattr(letter, name) for name in type(letter).__slots__}
     return json.dumps({"letter": type(letter).__name__, **fields}).encode()
 
 
 def read(data: bytes) -> Letter:
-    """A letter as it came. Raises ValueError for what is none."""
+    """The message in these bytes. Raises ValueError."""
     try:
         fields = json.loads(data)
         kind = _KINDS[fields.pop("letter")]
@@ -101,7 +101,7 @@ def is_key(text: str) -> bool:
     if text in _FIXED:
         return True
     try:
-        # One with a zone behind it is no upstream's, and as long as somebody likes.
+        # An address with a zone index is in no policy, and may be of any length.
         return "%" not in text and str(ipaddress.ip_address(text)) == text
     except ValueError:
         return False
@@ -109,7 +109,7 @@ def is_key(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is answered, rendered."""
+    """A rendered answer."""
 
     code: HTTPStatus
     kind: str
@@ -117,13 +117,13 @@ class Answer:
 
 
 def framed(key: str, answer: Answer) -> bytes:
-    """An answer on its way through a pipe."""
+    """The bytes of an answer in a pipe."""
     line = json.dumps([key, answer.code.value, answer.kind, len(answer.body)])
     return line.encode() + b"\n" + answer.body
 
 
 def unframed(data: bytearray) -> Iterator[tuple[str, Answer]]:
-    """The answers that are all there, which are taken out. Raises ValueError for other bytes."""
+    """Takes complete answers out of the buffer. Raises ValueError for other bytes."""
     while (end := data.find(b"\n")) >= 0:
         key, code, kind, length = json.loads(data[:end])
         if len(data) < end + 1 + length:

@@ -1,7 +1,7 @@
-"""Where questions are asked: a TCP port, and a socket in `runtime` that nobody else can be at.
+"""The listening sockets: a TCP port, and a socket in `runtime` that no other user can provide.
 
-Both are had as soon as they can be, and looked after while the agent runs: a port that is taken
-is tried again, a socket whose file is gone is made again. Neither is worth the agent's end.
+Both are opened as soon as possible and checked while the agent runs: a port in use is tried again,
+a socket whose file is gone is made again. The agent runs on without them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from steering.model import Instant, Seconds
 from steering.observe.dnstap.listeners import Listener, Place
 
 AGAIN: Final[Seconds] = 2.0
-"""Between two tries to have what could not be had."""
+"""Between two tries to open a socket."""
 NAME: Final = "status.sock"
 """In `runtime`."""
 _MODE: Final = 0o666
-"""Whoever is on this host may ask, as at the port: what is answered is no secret. What the file
-is for is that only root and the agent's user can be the one who answers."""
+"""Any local user may connect, as at the port: the answers are no secret. The socket makes sure that
+only root or the agent's user can answer."""
 _BACKLOG: Final = 512
 
 
@@ -37,7 +37,7 @@ class PortListener:
         self._due: Instant = float("-inf")
 
     def tend(self, at: Listen, now: Instant) -> bool:
-        """Listen there, and nowhere else; whether the socket is another one, or none, now."""
+        """Listen there only; True if the socket has changed."""
         was = self.socket
         if at != self._at:
             self.close()
@@ -55,7 +55,7 @@ class PortListener:
         return self.socket is not was
 
     def close(self) -> None:
-        """Give the port back."""
+        """Close the port."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -75,7 +75,7 @@ class LocalListener:
         return self._listener.socket if self._listener else None
 
     def tend(self, now: Instant) -> bool:
-        """See that the file leads here; whether the socket is another one, or none, now."""
+        """Make sure that the file leads here; True if the socket has changed."""
         was = self._listener
         if was is not None and not was.in_place():
             was.close()
@@ -101,7 +101,7 @@ class LocalListener:
         try:
             return Listener(place)
         except FileExistsError:
-            # Another agent of this directory keeps its socket. A stranger has none here.
+            # Another agent of this directory keeps its socket. Another user's socket is removed.
             if _owner(self._path) in (0, os.geteuid(), None):
                 raise
             self._path.unlink()
@@ -109,7 +109,7 @@ class LocalListener:
 
 
 def _owner(path: Path) -> int | None:
-    """Of the process that listens there; None: nobody does, or it can't be told."""
+    """The user of the process that listens there; None: no process, or unknown."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as trial:
         trial.setblocking(False)
         trial.connect(str(path))

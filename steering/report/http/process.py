@@ -1,15 +1,16 @@
 """The process that serves HTTP: all connections in one thread, each with a place and a deadline.
 
 Started by ``service`` as ``python -m steering.report.http.process CONTROL``, with the standard
-library alone. The agent gives it sockets to accept at, tells it of each turn, and hands answers
-over when it asks for them. So whatever comes from the network costs the agent no time of its own,
-no descriptor and no memory, and `/healthz` is answered while the agent hangs. It ends when the
-agent's end of the control socket closes, so however the agent ends.
+library alone. The agent sends it the listening sockets, a message for each turn, and answers when
+it asks for them. So clients cost the agent no CPU time, no descriptor and no memory, and `/healthz`
+is answered while the agent hangs. It ends when the agent's end of the control socket closes, so
+whenever the agent ends.
 
-By TCP there are `PLACES`. When all are taken, nobody else is accepted until one is free: who is
-waiting is served in order, as requests take milliseconds. A client that has had its place for a
-second gives way, unless it waits for us. At the socket in `runtime` the kernel tells who asks, and
-root and the agent's own user have places of their own: the operator gets through whatever comes.
+For TCP there are `PLACES`. When all are in use, no connection is accepted until one is free: those
+that wait are served in order, since requests take milliseconds. A client that has had its place for
+a second loses it to another, unless it waits for an answer. At the socket in `runtime` the kernel
+shows the client's user; root and the agent's user have their own places, so an operator always gets
+an answer.
 """
 
 from __future__ import annotations
@@ -38,35 +39,35 @@ from steering.report.http.routes import route, stalled, unavailable
 PLACES: Final = 64
 """Connections by TCP; a quarter of that at the socket in `runtime`, and as many for its owner."""
 DEADLINE: Final[Seconds] = 30.0
-"""For a request as a whole, from its first byte to the last one of its answer."""
+"""For a whole request, from its first byte to the last byte of its answer."""
 GRACE: Final[Seconds] = 1.0
-"""Nobody gives way to another before he has had his place for so long."""
+"""A client keeps its place for at least so long."""
 HELD: Final = 1 << 26
-"""Bytes of answers that slow clients hold; beyond them the slowest is cut off."""
+"""Bytes of answers to slow clients; above that the slowest client is disconnected."""
 _NICE: Final = 5
-"""Behind the agent where there is not CPU enough, but not behind everything."""
+"""The agent comes first when CPU is short."""
 _TICK: Final[Seconds] = 0.25
 _ACCEPTED: Final = 16  # in one go
 _SPARE: Final = 16  # descriptors for all but clients
 _LOST: Final[Seconds] = 2 * DEADLINE  # the agent ends a rendering well before
-_QUIET: Final[Seconds] = 60.0  # between two words about errors
+_QUIET: Final[Seconds] = 60.0  # between two messages about errors
 
 
 class Process:
-    """The loop, and what it knows of its clients."""
+    """The loop and its clients."""
 
     def __init__(self, control: socket.socket, *, places: int = PLACES) -> None:
         self._control, self._places = control, places
         self._turned = Turned(number=0, at=None, ready=False)
         self._doors: dict[str, socket.socket] = {}
         self._open: set[str] = set()
-        """Doors at which somebody may be accepted now."""
+        """Listening sockets at which connections are accepted now."""
         self._clients: dict[int, Connection] = {}
         self._again: set[Connection] = set()
-        """Those with a next request behind the last one."""
+        """Clients with a further request already received."""
         self._lanes = {name: RenderQueue(name=name) for name in LANES}
         self._cache: dict[str, Answer] = {}
-        """Answers that show the latest turn."""
+        """Answers of the latest turn."""
         self._errors, self._example, self._quiet_until = 0, "", float("-inf")
         self._poll = select.epoll()
         self._poll.register(control, select.EPOLLIN)
@@ -77,7 +78,7 @@ class Process:
             pass
 
     def step(self, timeout: Seconds) -> bool:
-        """Wait for something to happen, and deal with it; False when the agent is gone."""
+        """Wait for events and handle them; False when the agent is gone."""
         ready = self._poll.poll(timeout)
         now = time.monotonic()
         again, self._again = self._again, set()
@@ -85,7 +86,7 @@ class Process:
             self._guarded(client, self._take, now)
         for descriptor, _ in ready:
             if descriptor == self._control.fileno():
-                if not self._hear(now):
+                if not self._receive(now):
                     return False
             elif descriptor in self._clients:
                 self._guarded(self._clients[descriptor], self._go_on, now)
@@ -95,7 +96,7 @@ class Process:
         return True
 
     def close(self) -> None:
-        """Close what was accepted or given."""
+        """Close all sockets."""
         for client in list(self._clients.values()):
             client.socket.close()
         for door in self._doors.values():
@@ -144,7 +145,7 @@ class Process:
         return len(there) < self._allowed(name) or bool(_long_there(there, now))
 
     def _make_room(self, name: str, now: Instant, *, ours: bool) -> bool:
-        """Whether there is a place; who has had one for long enough gives way."""
+        """Whether there is a place; a client that had one for long enough loses it."""
         there = self._crowd(name, ours=ours)
         if len(there) < self._allowed(name):
             return True
@@ -163,12 +164,12 @@ class Process:
         if client.phase is Phase.ROOM:
             self._send(client, now)
         elif client.phase is Phase.ANSWER or not client.receive():
-            self._drop(client)  # polled for nothing, so it is an error or a hang-up
+            self._drop(client)  # polled for no event, so it is an error or a hang-up
         elif client.phase is Phase.HEAD:
             self._take(client, now)
 
     def _take(self, client: Connection, now: Instant) -> None:
-        """The next request, if it is all there."""
+        """Handle the next request, if it is complete."""
         if client.phase is not Phase.HEAD:
             return
         asked = client.request()
@@ -199,12 +200,12 @@ class Process:
     def _drop(self, client: Connection) -> None:
         self._clients.pop(client.socket.fileno(), None)
         self._again.discard(client)
-        client.socket.close()  # which takes it out of the poll
+        client.socket.close()  # this also removes it from the poll
 
     def _guarded(
         self, client: Connection, work: Callable[[Connection, Instant], None], now: Instant
     ) -> None:
-        """What a stranger sent is dealt with; an error in that costs him his connection alone."""
+        """Handle a client; an error closes its connection and nothing else."""
         try:
             work(client, now)
         except Exception as error:  # noqa: BLE001 - see above
@@ -240,11 +241,11 @@ class Process:
                 if client.key == key and client.number <= lane.number:
                     self._respond(client, answer, now)
         if over:
-            self._end(lane, unavailable("this could not be rendered: try again"), now)
+            self._end(lane, unavailable("the answer could not be rendered: try again"), now)
         self._shed()
 
     def _end(self, lane: RenderQueue, instead: Answer, now: Instant) -> None:
-        """A rendering is over: who should have had an answer of it is told why there is none."""
+        """A rendering is over: clients without an answer get `instead`."""
         if lane.pipe is not None:
             self._poll.unregister(lane.pipe)
         for client in self._waiting(lane):
@@ -253,7 +254,7 @@ class Process:
         lane.end(now)
 
     def _shed(self) -> None:
-        """Answers that differ are held once each, however many take them."""
+        """Disconnect the slowest clients while answers use too much memory (each is held once)."""
         taking = [c for c in self._clients.values() if c.phase is Phase.ROOM and c.answer]
         taking.sort(key=lambda c: c.since)
         while sum({id(c.answer): len(c.answer.body) for c in taking if c.answer}.values()) > HELD:
@@ -261,7 +262,7 @@ class Process:
 
     # --- the agent ---
 
-    def _hear(self, now: Instant) -> bool:
+    def _receive(self, now: Instant) -> bool:
         while True:
             try:
                 data, given, _, _ = socket.recv_fds(self._control, ipc.LARGEST, 1)
@@ -287,12 +288,12 @@ class Process:
             os.set_blocking(lane.pipe, False)
             self._poll.register(lane.pipe, select.EPOLLIN)
         else:
-            self._end(lane, unavailable(f"this can't be rendered: {told.because}"), now)
+            self._end(lane, unavailable(f"the answer can't be rendered: {told.because}"), now)
 
     def _tell(self, letter: ipc.Letter) -> bool:
         try:
             self._control.send(ipc.written(letter), socket.MSG_NOSIGNAL)
-        except OSError:  # it is busy, or gone, which `_hear` will see
+        except OSError:  # it is busy, or gone, which `_receive` will notice
             return False
         return True
 
@@ -312,7 +313,7 @@ class Process:
             self._poll.unregister(self._doors[name])
 
     def _tend(self, now: Instant) -> None:
-        """What time brings: deadlines, doors that open again, answers to be asked for."""
+        """Apply deadlines, accept again, ask for answers."""
         for client in list(self._clients.values()):
             patience = GRACE if client.phase is Phase.END else DEADLINE
             if now - client.since > patience:
@@ -327,7 +328,7 @@ class Process:
                 for client in self._waiting(lane):
                     self._respond(client, dead, now)
             if lane.busy and now - lane.began > _LOST:
-                self._end(lane, unavailable("this took too long to be rendered"), now)
+                self._end(lane, unavailable("the answer took too long to render"), now)
         self._ask(now)
         told = Failed(number=self._errors, example=self._example)
         if self._errors and now >= self._quiet_until and self._tell(told):
@@ -335,12 +336,12 @@ class Process:
 
 
 def _long_there(there: list[Connection], now: Instant) -> list[Connection]:
-    """Those that may have to give way. Who waits for an answer of ours is not slow himself."""
+    """Clients that may lose their places. One that waits for an answer is not slow itself."""
     return [c for c in there if c.phase is not Phase.ANSWER and now - c.accepted >= GRACE]
 
 
 def _uid(client: socket.socket) -> int:
-    """Of the process that connected (unix(7), SO_PEERCRED)."""
+    """The user of the process that connected (unix(7), SO_PEERCRED)."""
     size = struct.calcsize("3i")
     credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     uid: int = struct.unpack("3i", credentials)[1]
@@ -349,7 +350,7 @@ def _uid(client: socket.socket) -> int:
 
 def main(control: int) -> None:
     """Serve until the agent is gone."""
-    # The agent's terminal and its service manager's reload are not for us.
+    # Signals from the agent's terminal and the service manager's reload are for the agent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.nice(_NICE)

@@ -1,7 +1,7 @@
-"""Answers that are being rendered for those who wait, one rendering at a time in each lane.
+"""Answers that are being rendered for waiting clients, one rendering at a time in each lane.
 
-What a turn looks like is rendered once and shared by all who ask before the next turn. Metrics
-of many addresses take a second, and have a lane to themselves: the status does not wait for them.
+The answers of one turn are rendered once, for all clients that ask before the next turn. Metrics of
+many addresses take a second and have their own lane, so that the status does not wait for them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from steering.report.http.ipc import (
 )
 
 PAUSE: Final[Seconds] = 0.25
-"""From the end of a rendering to the next one, at least; and as long as it took. So strangers
-use half a core at most. Who is root or of the agent's user does not wait for it."""
+"""Least time from the end of a rendering to the next one, or as long as it took. So other users use
+at most half a core. Root and the agent's user do not wait for it."""
 LANES: Final = ("status", "metrics")
 _METRICS: Final = (METRICS, OPENMETRICS)
 _PIECE: Final = 1 << 20
@@ -39,21 +39,21 @@ def lane_of(key: str) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class RenderQueue:
-    """One lane, and the rendering under way in it."""
+    """One lane, with its present rendering."""
 
     name: str
     began: Instant = 0.0
     busy: bool = False
-    """Answers were asked for, and are not all there."""
+    """Answers are wanted, and not all are there."""
     number: int = 0
-    """Of the turn that is shown."""
+    """The turn that is shown."""
     keys: tuple[str, ...] = ()
     pipe: int | None = None
     _due: Instant = float("-inf")
     _came: bytearray = field(default_factory=bytearray)
 
     def wanted(self, waiting: Iterable[Connection], now: Instant) -> tuple[str, ...]:
-        """What to ask for now: what the waiting want, the agent's own user first."""
+        """The keys to render now for the waiting clients, the agent's own user first."""
         mine = [c for c in waiting if lane_of(c.key) == self.name]
         if self.busy or not mine or not (now >= self._due or any(c.ours for c in mine)):
             return ()
@@ -61,11 +61,11 @@ class RenderQueue:
         return tuple(dict.fromkeys(c.key for c in mine))[:MOST_KEYS]
 
     def begin(self, keys: tuple[str, ...], now: Instant) -> None:
-        """These were asked for."""
+        """These are being rendered."""
         self.busy, self.keys, self.began = True, keys, now
 
     def read(self) -> tuple[list[tuple[str, Answer]], bool]:
-        """The answers that have come, and whether that was all. Raises ValueError for rubbish."""
+        """The answers so far, and whether these were all. Raises ValueError for other bytes."""
         assert self.pipe is not None
         try:
             data = os.read(self.pipe, _PIECE)
@@ -75,7 +75,7 @@ class RenderQueue:
         return list(unframed(self._came)), not data
 
     def end(self, now: Instant) -> None:
-        """No more answers come of this rendering."""
+        """This rendering is over."""
         if self.pipe is not None:
             with contextlib.suppress(OSError):
                 os.close(self.pipe)

@@ -1,8 +1,8 @@
-"""The head of a request, read whole or refused. Pure: bytes in, a value out.
+"""Parses the head of a request. Pure: bytes in, a value out.
 
-Written here and not taken from a library: there is no body to read and nothing to be changed, so
-what is left of HTTP/1.1 (RFC 9112) is a line and two headers. h11 would be as much again to load
-in a process that is kept small, and `http.server` reads with a thread that waits.
+It uses no library: there is no body to read and no method that changes anything, so HTTP/1.1
+(RFC 9112) comes down to a line and two headers. h11 would double this small process, and
+`http.server` blocks a thread while it reads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final
 
 SERVER: Final = "steering"
-"""What the agent calls itself in its answers (RFC 9110 10.2.4), and nobody else."""
+"""The server name in the agent's answers (RFC 9110 10.2.4); the client checks it."""
 MOST: Final = 1 << 14
 """Bytes of a head, its first line included. Browsers and Prometheus send less than 2 kB."""
 MOST_HEADERS: Final = 100
@@ -25,7 +25,7 @@ _SPACES: Final = b"\r\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A question that was understood."""
+    """A valid request."""
 
     path: str
     query: str = ""
@@ -33,12 +33,12 @@ class Request:
     body: bool = True
     """Whether the answer is sent with its body: HEAD has none."""
     keep: bool = True
-    """Whether the connection stays for another one."""
+    """Whether the connection stays open for another request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadRequest:
-    """What is no question, or not one of ours. What comes behind it may be its body."""
+    """An invalid or unsupported request. Bytes after it may be its body."""
 
     code: HTTPStatus
     text: str
@@ -46,7 +46,7 @@ class BadRequest:
 
 
 def split(data: bytes | bytearray, begin: int = 0) -> int | None:
-    """Where the first head ends; None: it is not all there. `begin`: how much was looked at."""
+    """Where the first head ends; None: it is incomplete. `begin`: bytes searched before."""
     found = _END.search(data, max(0, begin - 3))
     return found.end() if found else None
 
@@ -56,27 +56,27 @@ def parse(head: bytes) -> Request | BadRequest:
     lines = head.lstrip(_SPACES).rstrip(_SPACES).decode("latin-1").split("\n")
     words = lines[0].split()
     if len(words) != 3:
-        return _refused(HTTPStatus.BAD_REQUEST, "this is no request line")
+        return _refused(HTTPStatus.BAD_REQUEST, "not a request line")
     method, target, version = words
     if not re.fullmatch(r"HTTP/\d\.\d", version):
-        return _refused(HTTPStatus.BAD_REQUEST, "this is no version of HTTP")
+        return _refused(HTTPStatus.BAD_REQUEST, "not a version of HTTP")
     if version[5] != "1":
         return _refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "wanted HTTP/1.1")
     if method not in ("GET", "HEAD"):
         return _refused(
-            HTTPStatus.METHOD_NOT_ALLOWED, "nothing is changed over HTTP: wanted GET or HEAD"
+            HTTPStatus.METHOD_NOT_ALLOWED, "wanted GET or HEAD: HTTP changes nothing here"
         )
     if len(lines) - 1 > MOST_HEADERS:
         return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "Too many headers")
     try:
         url = urllib.parse.urlsplit(target)
     except ValueError:  # a bracket without its other half, a host that is no address
-        return _refused(HTTPStatus.BAD_REQUEST, "this is no target of a request")
+        return _refused(HTTPStatus.BAD_REQUEST, "not a request target")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            return _refused(HTTPStatus.BAD_REQUEST, "this is no header")
+            return _refused(HTTPStatus.BAD_REQUEST, "not a header")
         headers[name.lower()] = value.strip()
     wants = headers.get("connection", "").lower()
     # The body of a GET has no meaning (RFC 9110 9.3.1) and is not read: nothing comes after it.

@@ -1,4 +1,4 @@
-"""Which question is which: answered at once, or by an answer that has to be rendered. Pure."""
+"""Routes requests: an answer at once, or the key of one that has to be rendered. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from steering.report.http.ipc import (
 from steering.report.http.request import Request
 
 STALLED: Final[Seconds] = 5.0
-"""A loop that has not turned for so long is not alive; it turns every second when idle."""
+"""A loop without a turn for so long hangs; an idle one turns every second."""
 
 
 def route(request: Request, turned: Turned, now: Instant) -> Answer | str:
@@ -42,23 +42,23 @@ def route(request: Request, turned: Turned, now: Instant) -> Answer | str:
         case "/readyz" if turned.ready:
             return text(HTTPStatus.OK, "ok")
         case "/readyz":
-            return unavailable("the first round of probes is not done")
+            return unavailable("the first round of probes is not finished")
         case "/":
             return FRONT
         case _:
-            there = "there is /api/v1/status, /metrics, /healthz, /readyz"
+            there = "not found; there is /api/v1/status, /metrics, /healthz, /readyz"
             return text(HTTPStatus.NOT_FOUND, there)
 
 
 def stalled(turned: Turned, now: Instant) -> Answer | None:
-    """What is answered while the loop does not turn."""
+    """The answer while the loop hangs; None: it does not."""
     if turned.at is None or now - turned.at < STALLED:
         return None
     return unavailable(f"the loop has not turned for {now - turned.at:.1f} s")
 
 
 def unavailable(because: str) -> Answer:
-    """There is nothing to show, or not now."""
+    """503: there is nothing to show now."""
     return text(HTTPStatus.SERVICE_UNAVAILABLE, because)
 
 
@@ -73,7 +73,7 @@ def data(code: HTTPStatus, value: dict[str, object]) -> Answer:
 
 
 def unknown(address: str) -> Answer:
-    """There is nothing to explain."""
+    """404: the address is in no policy."""
     return data(HTTPStatus.NOT_FOUND, {"error": f"{address} is in no policy"})
 
 
@@ -87,7 +87,7 @@ def _explain(query: str) -> Answer | str:
 
 
 def _metrics(accept: str) -> str:
-    """The first form in the list that there is, as Prometheus puts the best one first."""
+    """The first supported format in the list: Prometheus puts the best one first."""
     for one in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in one.split(";"))
         if kind == "text/plain":

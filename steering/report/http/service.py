@@ -1,8 +1,7 @@
-"""The agent's side of HTTP: the sockets, the process that serves at them, the answers it wants.
+"""The agent's side of HTTP: the sockets, the process that serves them, and the wanted answers.
 
-Nothing here waits for anything, and nothing that goes wrong here ends the agent: what can't be
-had is a trouble, and tried again. One descriptor stands for all processes to come: it is readable
-when there is something to deal with.
+Nothing here blocks, and no error here ends the agent: it becomes a `trouble`, and is tried again.
+One descriptor, the same for all later processes, is readable when there is something to handle.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ class Service:
         Files in `state` may be on a disk that hangs (`fork`).
         """
         self._answer = answer
-        self._state = state.parent.resolve() / state.name  # itself it may not answer
-        self._aside: threading.Thread | None = None
-        """Renders where no copy can come to its end."""
+        self._state = state.parent.resolve() / state.name  # the directory itself may hang
+        self._thread: threading.Thread | None = None
+        """Renders while no copy can end."""
         self._port, self._local = PortListener(), LocalListener(runtime)
         self._turned = Turned(number=0, at=None, ready=False)
         self._process = KeptProcess(
             "the process that serves HTTP", "steering.report.http.process", back_off=_BACK_OFF
         )
         self._deaf_since: Instant | None = None
-        self._untold: set[str] = set()
+        self._unsent: set[str] = set()
         """Doors of which the process has to be told."""
         self._copies: list[Copy] = []
 
@@ -63,7 +62,7 @@ class Service:
 
     @property
     def port(self) -> int | None:
-        """The number of the TCP port; None: there is none now."""
+        """The TCP port; None: it is not open."""
         return self._port.socket.getsockname()[1] if self._port.socket else None
 
     @property
@@ -76,11 +75,11 @@ class Service:
         return self._process.poll.fileno()
 
     def tend(self, at: Listen, now: Instant) -> None:
-        """Have all that is needed, as far as it can be had. To be called each second or so."""
+        """Open or start what is missing. To be called about once a second."""
         if self._port.tend(at, now):
-            self._untold.add(TCP)
+            self._unsent.add(TCP)
         if self._local.tend(now):
-            self._untold.add(UNIX)
+            self._unsent.add(UNIX)
         self._reap(now)
         if self._deaf_since is not None and now - self._deaf_since > _DEAF:
             self._ended(now, f"took no letter for {_DEAF:g} s")
@@ -89,7 +88,7 @@ class Service:
         self._tell_doors()
 
     def turned(self, now: Instant, *, ready: bool) -> None:
-        """A turn was done: answers from now on show what is so after it."""
+        """After a turn: later answers show its state."""
         self._turned = Turned(number=self._turned.number + 1, at=now, ready=ready)
         if self._post(self._turned):
             self._deaf_since = None
@@ -143,28 +142,28 @@ class Service:
                 copy, reading = fork(work, now, leave=self._state)
                 self._copies.append(copy)
             elif all(copy.ending for copy in self._copies):
-                reading = self._beside(wanted)
+                reading = self._in_thread(wanted)
         except OSError as error:
             because = str(error.strerror or error)
         if reading is None:
-            because = because or "earlier answers are not done"
+            because = because or "earlier answers are not finished"
         try:
             self._post(Rendering(lane=wanted.lane, number=number, because=because), reading)
         finally:
             if reading is not None:
                 os.close(reading)
 
-    def _beside(self, wanted: Wanted) -> int | None:
-        """Render in a thread: slower for the loop than a copy, and only while a disk holds those.
+    def _in_thread(self, wanted: Wanted) -> int | None:
+        """Render in a thread: this slows the loop, so only while a disk blocks the copies.
 
-        None where one is at it. Raises OSError where no pipe or no thread can be had.
+        None if the thread is busy. Raises OSError without a pipe or thread.
         """
-        if self._aside is not None and self._aside.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             return None
         reading, writing = os.pipe2(os.O_CLOEXEC)
 
         def work() -> None:
-            # Whoever reads may be gone by then; and an error of ours costs the answer alone.
+            # The reader may be gone by then; an error here only costs the answer.
             with HERE.reading(Where.HTTP, b""), suppress(OSError):
                 self._write(wanted, writing)
 
@@ -175,7 +174,7 @@ class Service:
             os.close(reading)
             os.close(writing)
             raise OSError(errno.EAGAIN, str(error)) from error
-        self._aside = thread
+        self._thread = thread
         return reading
 
     def _write(self, wanted: Wanted, writing: int) -> None:
@@ -199,12 +198,12 @@ class Service:
             return
         if self._process.start(now, pair):
             self._post(self._turned)
-            self._untold |= {TCP, UNIX}
+            self._unsent |= {TCP, UNIX}
 
     def _tell_doors(self) -> None:
         for name, door in ((TCP, self._port.socket), (UNIX, self._local.socket)):
-            if name in self._untold and self._post(Door(name=name), door):
-                self._untold.discard(name)
+            if name in self._unsent and self._post(Door(name=name), door):
+                self._unsent.discard(name)
 
     def _ended(self, now: Instant, how: str) -> None:
         self._deaf_since = None
@@ -225,5 +224,5 @@ class Service:
 
 
 def _dropped(times: int, error: str) -> None:
-    """Requests that met an error, which cost the one who asked his answer alone."""
+    """Count requests that caused an error: only their answers are lost."""
     HERE.add(Unread(where=Where.HTTP, times=times, error=error, size=0, octets=""))

@@ -1,0 +1,161 @@
+"""Values as text for people: lengths of time, times, shares, rates, counts, overrides.
+
+All messages use these functions, so that one value is written in one way. Pure. Files and JSON have
+their own forms, which programs read: `config.units` for durations that can be typed, `timestamp`
+for times.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+
+from steering.model import Action, Match, Override, Seconds, WallTime
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_HOURS_UNTIL = 3 * _DAY
+"""Shorter lengths are in hours and minutes: "45 h 21 min" says more than "1 d 21 h"."""
+UNKNOWN = "unknown"
+NEVER = "never"
+
+
+def duration(length: Seconds) -> str:
+    """A length of time by its two largest units: `2.4 s`, `8 min 20 s`, `45 h 21 min`, `3 d 4 h`.
+
+    It is rounded to a tenth of a second, from one minute on to a second. NaN and infinity are
+    `unknown`.
+    """
+    if not math.isfinite(length):
+        return UNKNOWN
+    if round(length, 1) < 0:
+        return f"-{duration(-length)}"
+    if (tenths := round(length, 1)) < _MINUTE:
+        return f"{abs(tenths):.1f}".removesuffix(".0") + " s"
+    whole = round(length)
+    if whole < _HOUR:
+        return _two(whole // _MINUTE, "min", whole % _MINUTE, "s")
+    if whole < _HOURS_UNTIL:
+        return _two(whole // _HOUR, "h", whole % _HOUR // _MINUTE, "min")
+    return _two(whole // _DAY, "d", whole % _DAY // _HOUR, "h")
+
+
+def _two(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large} {unit}" + (f" {small} {smaller}" if small else "")
+
+
+def age(length: Seconds) -> str:
+    """How long ago, or how far away, in whole units of the largest size that fits: `5 min`.
+
+    Negative is `0 s`, NaN and infinity are `unknown`.
+    """
+    if not math.isfinite(length):
+        return UNKNOWN
+    for unit, size in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
+        if length >= size:
+            return f"{int(length // size)} {unit}"
+    return f"{max(0, int(length))} s"
+
+
+def from_now(left: Seconds) -> str:
+    """How far away a time is, in this direction or the other: `in 2 h`, `5 min ago`."""
+    return f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago"
+
+
+def between(earlier: str, later: str) -> Seconds:
+    """Seconds from one time to another, both in the form of RFC 3339."""
+    one, other = map(dt.datetime.fromisoformat, (earlier, later))
+    return (other - one).total_seconds()
+
+
+def timestamp(wall: WallTime) -> str:
+    """A time for programs: RFC 3339, UTC, always with milliseconds.
+
+    Raises ValueError or OverflowError for a time that is no number or after the year 9999, as all
+    functions for times do.
+    """
+    return _utc(wall).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def rfc3339(wall: WallTime) -> str:
+    """A time for people, as it may be typed: RFC 3339, UTC, a fraction only where there is one."""
+    return _utc(wall).isoformat().replace("+00:00", "Z")
+
+
+def whole_second(wall: WallTime) -> str:
+    """The same without its fraction: `2023-07-17T05:12:00Z`."""
+    return rfc3339(math.floor(wall))
+
+
+def day(wall: WallTime) -> str:
+    """The day in UTC: `2023-07-17`."""
+    return f"{_utc(wall):%Y-%m-%d}"
+
+
+def clock(wall: WallTime) -> str:
+    """The time of day in UTC, with milliseconds: `05:12:00.250`."""
+    return timestamp(wall)[11:23]
+
+
+def _utc(wall: WallTime) -> dt.datetime:
+    return dt.datetime.fromtimestamp(wall, tz=dt.UTC)
+
+
+def percent(part: float | None, digits: int = 1) -> str:
+    """A share of 1 in percent: `12.5%`; `-` for None and NaN."""
+    return "-" if part is None or math.isnan(part) else f"{part:.{digits}%}"
+
+
+def rate(queries: float) -> str:
+    """Queries per second: `20 queries/s`; NaN is unknown."""
+    return f"{UNKNOWN if math.isnan(queries) else f'{queries:.0f}'} queries/s"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something: `1 address`, `3 addresses`."""
+    plural = "" if number == 1 else "es" if what.endswith("s") else "s"
+    return f"{number} {what}{plural}"
+
+
+def order(override: Override) -> str:
+    """What an override orders: `steer to pao`, `avoid pao`, `local`, `freeze`."""
+    match override.action:
+        case Action.STEER:
+            return f"steer to {override.to}"
+        case Action.AVOID:
+            return f"avoid {override.to}"
+        case Action.ACKNOWLEDGE:
+            return f"acknowledge {override.alarm}"
+        case Action.LOCAL | Action.FREEZE as action:
+            return str(action)
+
+
+def matched(match: Match) -> dict[str, str]:
+    """The keys of a match that are set, as they are typed."""
+    keys = ("upstream", "nameserver", "address", "family", "site")
+    return {key: str(value) for key in keys if (value := getattr(match, key)) is not None}
+
+
+def scope(override: Override) -> str:
+    """Which addresses an override is about: `upstream gtld-servers, family ipv4 at sin`."""
+    keys = matched(override.match)
+    where = f" at {keys.pop('site')}" if "site" in keys else ""
+    everything = "everything" if override.alarm is None else "all of it"
+    return (", ".join(f"{key} {value}" for key, value in keys.items()) or everything) + where
+
+
+def ends(until: WallTime | None, now: WallTime | None = None) -> str:
+    """When an override ends, `never` for None; with `now` also how far away that is."""
+    if until is None:
+        return NEVER
+    return rfc3339(until) + (f" ({from_now(until - now)})" if now is not None else "")
+
+
+def override_text(of: Override) -> str:
+    """An override in short: its name, its order, by whom and why."""
+    return f"{of.name}: {order(of)}, by {of.by}: {of.reason}"
+
+
+def override_in_full(of: Override, now: WallTime | None = None) -> str:
+    """The same with its scope and its end (`ends`)."""
+    until = ends(of.until, now)
+    return f"{of.name}: {order(of)}, {scope(of)}, until {until}, by {of.by}: {of.reason}"
