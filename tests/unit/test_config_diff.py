@@ -81,10 +81,11 @@ def test_an_address_more_is_told_at_its_nameserver(tmp_path: Path, was: Setup) -
 
 def test_overrides_tell_who_wants_what_and_until_when(tmp_path: Path, was: Setup) -> None:
     one = overridden(tmp_path, OVERRIDE)
-    said = "steer pao for upstream gtld, family ipv6 until 2026-11-24T06:00:00Z"
-    assert changes(was, one) == (
-        f"override migration added: {said}: stale data, ticket 4711 (noc)",
+    said = (
+        "override added: migration: steer to pao, upstream gtld, family ipv6, "
+        "until 2026-11-24T06:00:00Z, by noc: stale data, ticket 4711"
     )
+    assert changes(was, one) == (said,)
     later = overridden(tmp_path, OVERRIDE.replace("T06", "T09").replace("to: pao", "to: fra"))
     assert changes(one, later) == (
         "override migration: to: was pao, now fra",

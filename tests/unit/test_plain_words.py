@@ -36,7 +36,6 @@ PHRASES = (
     "and takes nobody along",
     "is one of the ears",
     "tell a story",
-    "no actuator",
     "moves not worn off",
     "more moves soon",
     "waits for a word",

@@ -214,7 +214,7 @@ def test_an_override_alone_rebuilds_nothing(desk: Desk) -> None:
     (desk.policy.parent / "overrides.yaml").write_text(OVERRIDES)
     desk.look()
     assert desk.applier.applied == [False]
-    assert "override x added" in desk.applier.events[0].because
+    assert "override added: x: " in desk.applier.events[0].because
 
 
 @pytest.mark.parametrize(("number", "held"), [(1, False), (2, True)])

@@ -153,7 +153,7 @@ def test_servers_that_show_two_good_sets_are_each_right_and_told_of_when_that_la
     zsk, ksk = sorted((f"{one.zsk.tag} (ZSK, algorithm 13)", f"{one.ksk.tag} (KSK, algorithm 13)"))
     assert f"{zsk}, {ksk}, signed by a key that is trusted, at 192.0.2.1 over local, since" in text
     assert "192.0.2.2" not in text  # its set is the newer one
-    assert text.endswith(f"since 2023-11-14 22:13:20Z. To do: {KEYS[Lack.SERVERS]}")
+    assert text.endswith(f"since 2023-11-14T22:13:20Z. To do: {KEYS[Lack.SERVERS]}")
     now[0] += FRESH + 1  # nobody shows the older one any longer
     assert store.offer("com.", *shown(other), OTHER)
     assert keys_problem(store) == ""

@@ -85,7 +85,7 @@ def table(kinds: Kinds) -> Iterator[str]:
 
 
 def _events() -> Iterator[str]:
-    """Texts that stand where an event's name does: `Event(event=...)`, `.event(...)`, `tell(...)`.
+    """Texts in place of an event's name: `Event(event=...)`, `.event(...)`, `add_event(...)`.
 
     Other calls of these names come first by a variable, so texts alone are taken.
     """
@@ -97,7 +97,8 @@ def _events() -> Iterator[str]:
                     if keyword.arg == "event":
                         yield from _texts(keyword.value)
             case ast.Call(
-                func=ast.Attribute(attr="event" | "tell" | "_tell") | ast.Name(id="_tell" | "tell"),
+                func=ast.Attribute(attr="event" | "add_event" | "_add_event")
+                | ast.Name(id="_add_event" | "add_event"),
                 args=[*arguments],
             ):
                 for argument in arguments[:2]:

@@ -43,7 +43,9 @@ class OverrideDirectory:
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         with LockFile(os.open(self.folder, flags)) as lock:
             if not lock.wait(_WAITS, every=_LOOK_AGAIN):
-                raise TimeoutError(f"somebody else has been writing in {self.folder} for long")
+                raise TimeoutError(
+                    f"another command has been writing in {self.folder} for {_WAITS:g} s"
+                )
             yield
 
     def put(self, place: Path, text: str) -> None:
