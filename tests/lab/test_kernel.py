@@ -505,8 +505,8 @@ def test_routes_of_the_system_tables_wake_nobody(kernel: KernelActuator) -> None
 def test_a_reader_has_no_socket_that_writes(host: None) -> None:
     before = everything()
     with KernelReader(CLAIM) as reader:
-        assert {type(v).__name__ for v in vars(reader).values()} >= {"Asking", "Listening"}
-        assert not any(type(v).__name__ == "Writing" for v in vars(reader).values())
+        assert {type(v).__name__ for v in vars(reader).values()} >= {"QuerySocket", "NoticeSocket"}
+        assert not any(type(v).__name__ == "ChangeSocket" for v in vars(reader).values())
         assert not hasattr(reader, "apply")
         reader.installed(), reader.foreign(), reader.own_addresses(), reader.pinned({})
     assert everything() == before
