@@ -108,7 +108,7 @@ def test_a_rule_for_the_source_that_resolvers_have_takes_them_past_the_steers(
     )
     assert ways.installed() == {IPV6[0]: "pao"}
     assert ways.past_steers() == set(IPV4)
-    assert "questions through fra, pao" in ways.bypassed  # where they have the same source
+    assert "probes through fra, pao" in ways.bypassed  # where they have the same source
     run("ip rule del pref 100")
     assert look(ways).bypassed == ""
     assert ways.installed() == PLAN
@@ -167,7 +167,10 @@ def test_a_rule_for_dns_takes_the_questions_too_and_is_named(ways: KernelPaths, 
     assert ways.unasked(now) == ""
     said = ways.unasked(now + kernel_paths_module.UNPROBED)
     assert "no site can be probed over ipv4" in said
-    assert f"pao, fra: the rule `100: from all ipproto {kind} dport 53 lookup 78`" in said
+    assert (
+        f"pao, fra: another program's rule `100: from all ipproto {kind} dport 53 lookup 78`"
+        in said
+    )
 
 
 def test_tailscales_rule_matters_once_its_table_leads_there(ways: KernelPaths) -> None:
@@ -180,7 +183,7 @@ def test_tailscales_rule_matters_once_its_table_leads_there(ways: KernelPaths) -
     assert ways.installed() == PLAN
     run("ip route add default via 10.255.0.9 table 52")
     look(ways)
-    only(ways, "`5270: from all lookup 52` (ipv4)", "questions through fra, pao")
+    only(ways, "`5270: from all lookup 52` (ipv4)", "probes through fra, pao")
     assert ways.installed() == {IPV6[0]: "pao"}
     assert {p for p in REMOTE if ways.leads(*p)} == {(s, a) for s in CLAIM.sites for a in IPV6}
 
@@ -191,7 +194,7 @@ def test_wireguards_inverted_mark_catches_all_but_its_own_packets(ways: KernelPa
     run("ip rule add not fwmark 51820 table 51820")
     run("ip rule add table main suppress_prefixlength 0")
     look(ways)
-    only(ways, "not from all fwmark 0xca6c lookup 51820` (ipv4)", "questions through fra, pao")
+    only(ways, "not from all fwmark 0xca6c lookup 51820` (ipv4)", "probes through fra, pao")
     assert ways.installed() == {IPV6[0]: "pao"}
     assert not preflight_words(ways, Blame.WRONG_INPUT)
 

@@ -372,7 +372,7 @@ def test_the_kernel_wins_over_a_belief(kernel: KernelActuator) -> None:
 
     with Deaf(CLAIM) as deaf:
         because = refused(deaf.apply({"192.0.2.1": "pao"}, ADDRESSES))
-    assert "read back" in because["192.0.2.1"]
+    assert "reading back" in because["192.0.2.1"]
 
 
 class Killed(Exception):  # noqa: N818

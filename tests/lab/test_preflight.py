@@ -148,7 +148,7 @@ def test_an_interface_to_a_site_that_is_not_there_is_noticed(host: None, tmp_pat
     Path("/proc/sys/net/ipv4/conf/tun0/rp_filter").write_text("1", encoding="ascii")
     said = [complaint.message for complaint in complaints(tmp_path, claim=claim)]
     assert any("next_hop.ipv6: via fe80::1 dev bb-pao is on no link" in text for text in said)
-    assert any("rp_filter: tun0 drops answers" in text for text in said)
+    assert any("rp_filter: tun0 drops packets whose route back leaves" in text for text in said)
 
 
 def test_a_next_hop_that_is_this_host_is_wrong_input(host: None, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_the_commands_show_the_same_as_the_api(incident: Stage) -> None:
     assert set(json.loads(text)) == STATUS
     code, text, _ = _command(incident, "status")
     assert code == 0
-    assert "4 by pao" in text
+    assert "4 over pao" in text
     assert all(address in text for address in incident.addresses)
     one = incident.addresses[1]
     code, text, _ = _command(incident, "explain", one, "--json")

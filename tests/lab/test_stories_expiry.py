@@ -106,6 +106,7 @@ def test_signatures_that_run_out_one_by_one_are_noticed_when_they_do(tmp_path: P
         assert time.time() < ends[0], "too slow a machine to be there in time"
 
         moved = stage.await_routes(stage.through("pao"), within=ends[-1] - time.time() + 5)
+        stage.await_event("steered", now="pao")  # the routes are there before it is in the log
         assert min(stage.times("suspected")) >= ends[0]
         assert min(stage.times("steered")) >= ends[0]
         assert moved <= ends[-1] + 5 + slack()

@@ -368,12 +368,12 @@ def test_the_reason_names_both_sets_and_who_gave_them(table: Table, pool: rollov
     old, new, zsk = (dns.dnssec.key_id(pool.dnskey(name)) for name in ("K13", "K13b", "z13"))
     shown = sorted([f"{new} (KSK, algorithm 13)", f"{zsk} (ZSK, algorithm 13)"])
     assert table["nz."]["trouble"] == (
-        "nz. DNSKEY: not signed by a key that is trusted. The DS set from 127.0.0.1 names "
+        "nz. DNSKEY: not signed by a key that is trusted. The DS set from 127.0.0.1 lists "
         f"{old} (algorithm 13); the DNSKEY set from 127.0.0.1 has {', '.join(shown)}, "
         f"signed by {new}: none of them is named"
     )
     eight = dns.dnssec.key_id(pool.dnskey("K8"))
-    assert f"names {eight} (algorithm 8)" in table["ds-only-other."]["fresh trouble"]
+    assert f"lists {eight} (algorithm 8)" in table["ds-only-other."]["fresh trouble"]
     assert not table["zsk-hasty."]["trouble"]
 
 
