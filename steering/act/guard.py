@@ -140,7 +140,7 @@ class Watch:
 
 
 def guard(*, runtime: Path, lock: LockFile) -> None:
-    """Watches until there is nothing left to guard, or another guard has taken the place.
+    """Checks the lease until nothing is left to guard, or another guard has taken over.
 
     `lock` is held by this process.
     """
@@ -190,9 +190,9 @@ def _succeeded(lock: LockFile, path: Path) -> bool:
 
 @contextlib.contextmanager
 def holding(path: Path, *, take_over: bool) -> Iterator[LockFile | None]:
-    """Holds the lock and says so; None when another guard has it and may keep it.
+    """Holds the lock, and writes this process's id into it; None if another guard keeps it.
 
-    None when another guard holds it. With `take_over` the other guard is signalled to end. This
+    With `take_over` the other guard is signalled to end. This
     process is ready by then, so the time without a guard is that of one signal.
     """
     with LockFile.create(path) as lock:
