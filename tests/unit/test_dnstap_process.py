@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import grp
 import json
@@ -585,3 +586,23 @@ def test_a_writer_on_a_host_that_vanishes_does_not_keep_its_place() -> None:
             gone = writer.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
             assert 1000 * idle < gone <= 300_000
         reader.close()
+
+
+def test_a_reader_for_which_no_descriptor_is_left_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with ReaderClient([Place(at=str(tmp_path / "tap"))], {}) as client:
+        monkeypatch.setattr(socket, "socketpair", refused)
+        assert client.take(100.0) == ()
+        assert client.pid is None
+        assert "does not start: [Errno 24] Too many open files" in client.because
+        due = client.wake_at()
+        assert due is not None
+        assert due > 100.0
+        monkeypatch.undo()
+        assert client.take(due) == ()
+        assert client.pid is not None
+        assert client.because == ""
