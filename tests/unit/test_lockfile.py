@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from steering.lab.peering import passable
 from steering.system.lockfile import LockFile
 
 pytestmark = pytest.mark.timeout(60)
@@ -244,8 +245,7 @@ def test_in_a_directory_that_can_t_be_written_only_a_file_that_is_there_is_locke
     (folder / "there").touch()
     os.chown(folder / "there", 65534, 65534)
     folder.chmod(0o555)
-    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        above.chmod(above.stat().st_mode | 0o011)
+    passable(tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from steering.lab.peering import passable
 from steering.system.permissions import Capability, credentials, may_pass
 
 
@@ -103,8 +104,7 @@ def test_the_bits_are_those_of_the_first_that_one_is(
 
 @root
 def test_the_kernel_lets_in_whom_the_bits_let_in(tmp_path: Path) -> None:
-    for above in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        above.chmod(above.stat().st_mode | 0o011)
+    passable(tmp_path)
     folder = tmp_path / "folder"
     folder.mkdir()
     os.chown(folder, UID, GID)
