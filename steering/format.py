@@ -1,7 +1,7 @@
 """Values as text for people: lengths of time, times, shares, rates, counts, overrides.
 
 All messages use these functions, so that one value is written in one way. Pure. Files and JSON have
-their own forms, which programs read: `config.units` for durations that can be typed, `timestamp`
+their own forms, which programs read: `config.types` for durations that can be typed, `timestamp`
 for times.
 """
 

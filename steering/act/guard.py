@@ -177,13 +177,13 @@ def _beat(lock: LockFile) -> None:
 
 
 def _succeeded(lock: LockFile, path: Path) -> bool:
-    """Whether the lock is another file now, since someone emptied the directory, and is held."""
+    """Whether the path is a new lock file (the directory was emptied) that another guard holds."""
     try:
         if lock.is_at(path):
             return False
         other = LockFile.open(path)
     except FileNotFoundError:
-        return False  # whoever needs a guard starts one
+        return False  # an agent that needs a guard starts one
     with other:
         return other.held()
 

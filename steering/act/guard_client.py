@@ -30,7 +30,7 @@ SILENT: Seconds = 3.0
 def start_guard(*, runtime: Path, take_over: bool = False) -> int:
     """Starts a guard; its process id. Raises OSError if no process can be started.
 
-    Its standard error is the agent's until it watches.
+    Its standard error is the agent's until it holds the lock.
     """
     words = [TAKE_OVER] * take_over + [str(runtime.absolute())]
     return start_detached("steering.act.guard", words, {"LANG": "C.UTF-8"})

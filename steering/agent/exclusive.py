@@ -26,7 +26,7 @@ class Exclusive:
 
     def __init__(self) -> None:
         self.notices: tuple[str, ...] = ()
-        """Who says that he acts on the table held last and does not, or why that is unknown."""
+        """Sockets that claim to act on the table held last and may not, or why that is unknown."""
         self._lock: LockFile | None = None
         self._tables: dict[int, socket.socket] = {}
 

@@ -9,8 +9,8 @@ The lock belongs to one opening of the file, not to a process nor to a name:
 - To close another opening of the same file ends nothing, unlike with the locks of fcntl(2). SQLite
   has locks of that kind on its database, and to close any descriptor of it would end them: a lock
   beside SQLite's needs a file of its own.
-- It is on the inode. After the file is removed or replaced, its holder holds a file that nobody
-  else finds (`is_at`), and another process may hold the new one.
+- It is on the inode. After the file is removed or replaced, its holder has a file that no
+  other process finds (`is_at`), and another process may hold the new one.
 - Whoever may open the file, if only for reading, may lock it. So it is made for its owner alone.
 
 Nothing here is closed by the garbage collector: a lock that is forgotten is held.

@@ -33,7 +33,7 @@ CONFIGURATION = "speaker.conf"
 SWITCH = "off"
 """The off switch's file in the runtime directory; while it exists no speaker becomes ExaBGP."""
 _FINGERPRINT = "STEERING_FINGERPRINT"
-"""In the environment, which others can't read: the password could be guessed by it."""
+"""Passed in the environment, which other users can't read: it helps to guess the password."""
 _LOCK_WAIT: Seconds = 2.0
 _LOCK_LOOK: Seconds = 0.01
 

@@ -227,7 +227,7 @@ class Supervisor:
         self._lives, self.why = False, because
 
     def _reap(self) -> None:
-        """Takes note of the end of speakers that we started, so that no zombie stays."""
+        """Reaps ended speakers that this process started."""
         self._children = {pid for pid in self._children if not has_ended(pid)}
 
     def _look_around(self) -> Prerequisites:

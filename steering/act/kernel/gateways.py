@@ -136,12 +136,12 @@ def route_for(query: QuerySocket, flow: Flow, *, whole: bool = False) -> Route |
     """
     try:
         return rtnetlink.route_from(query.get(rtnetlink.GETROUTE, _lookup(flow, whole=whole)))
-    except OSError:  # as in `way_to`
+    except OSError:  # as in `route_to`
         return None
 
 
 def routes_for(query: QuerySocket, flows: Sequence[Flow]) -> list[Route | None]:
-    """As `way_of`, for each of many."""
+    """As `route_for`, for each of many."""
     replies = query.get_each(rtnetlink.GETROUTE, [_lookup(flow) for flow in flows])
     return [None if body is None else rtnetlink.route_from(body) for body in replies]
 
