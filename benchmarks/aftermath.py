@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report
+from benchmarks.lanes import fill
 from benchmarks.year import RING, RING_PAUSE, RING_SHARE, RULE_SHARE, RULE_WINDOW, SCRAPE
-from steering.judge.buckets import DRAINS, fill
+from steering.judge.buckets import DRAINS
 from steering.judge.paired_test import Confirmation, Trial
 from steering.judge.recovery import Bucket, Hold
 
@@ -139,7 +140,7 @@ class Ours:
             self._try(lane, now, witness[lane].tolist())
         for lane in np.flatnonzero(full & ~self.away).tolist():
             if lane not in self._trials:
-                self._trials[lane] = Trial(candidate=1, since=now)
+                self._trials[lane] = Trial(candidate="pao", since=now)
                 self._buckets[lane] = Bucket.brief()
         for lane in np.flatnonzero(self.away).tolist():
             hold = self._holds[lane]

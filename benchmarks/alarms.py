@@ -9,7 +9,7 @@ q is about 1e-8 and too small to be met by chance. Importance sampling plays the
 with more failing answers than there are (exponential tilting, Siegmund 1976) and weighs each
 alarm with the exact ratio of the two likelihoods. A bucket is tilted by the root of
 p e^(800 t) + (1-p) e^(-drain t) = 1; each excursion draws one of the three tilts, and is
-weighed against their mixture. All of it runs `detector.fill`, the agent's own code.
+weighed against their mixture. All of it runs `lanes.fill`: what the agent's own code does, at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.buckets import DRAINS, TOKEN, fill
+from benchmarks.lanes import fill
+from steering.judge.buckets import DRAINS, TOKEN
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

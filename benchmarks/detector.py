@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import aftermath, alarms, onset, report, walks, year
-from steering.judge.buckets import DRAINS, EMPTY, TIGHT, TOLERATED, fill, fill_one
+from benchmarks.lanes import fill
+from steering.judge import buckets
+from steering.judge.buckets import DRAINS, EMPTY, TIGHT, TOLERATED
 
 YEAR = 365.25 * 86_400
 KEYS = 2_000
@@ -65,12 +67,15 @@ def _vectors() -> None:
     rows = []
     for title, turns, scale, wanted, points in VECTORS:
         levels, number = EMPTY, None
+        lane, agree = np.zeros((1, len(DRAINS)), dtype=np.int64), True
         for turn, (bad, good) in enumerate(turns, start=1):
-            levels, full = fill_one(levels, bad, good, scale)
+            levels, full = buckets.fill(levels, bad, good, scale)
+            lane, filled = fill(lane, *(np.array([n]) for n in (bad, good, scale)))
+            agree = agree and (*lane[0],) == levels and bool(filled[0]) == full
             if full:
                 number = turn
                 break
-        same = number == wanted and tuple(levels) == points
+        same = agree and number == wanted and levels == points
         shown = ", ".join(map(str, levels))
         rows.append((title, str(number or "never"), shown, "as wanted" if same else "DIFFERS"))
     report.table("exact vectors, turns as (bad, good)", ("turns", "full at", "points", ""), rows)

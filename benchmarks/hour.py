@@ -29,8 +29,8 @@ from steering.agent.dnstap_source import DnstapSource
 from steering.config import Setup, load
 from steering.decide.state import State
 from steering.engine import engine
+from steering.index import Index
 from steering.lab.addresses import GTLD_SERVERS
-from steering.layout import Layout
 from steering.model import Facts
 from steering.observe.dnssec.trust import Keys, Trust
 from steering.observe.dnstap.listeners import Place
@@ -79,17 +79,18 @@ class Known:
 class Listening:
     """The part of an agent that hears: ears, second look, and turns without probes or routes."""
 
-    def __init__(self, dnstap: DnstapSource, layout: Layout) -> None:
+    def __init__(self, dnstap: DnstapSource, index: Index) -> None:
         self.dnstap = dnstap
         self.suspected = self.moves = 0
         self.memory: list[int] = []
         self.longest_gap = 0.0
-        self._world = State.blank(layout, time.monotonic(), time.time())
+        self._world = State.blank(index, time.monotonic(), time.time())
 
     @property
     def judged(self) -> int:
         """Answers that were counted for or against an address."""
-        return int(self._world.ledger.traffic.counts.sum())
+        paths = self._world.ledger.traffic.paths.values()
+        return sum(sum(path.counts.values()) for path in paths)
 
     async def until(self, frames: int) -> None:
         """Listen until so many frames have come since the beginning, counted or lost."""
@@ -116,13 +117,13 @@ async def _listen(file: Path, keys: Path, frames: int, rate: float) -> dict[str,
     each = sum(1 for _ in corpus.frames(body))
     turns = -(-frames // each)
     with tempfile.TemporaryDirectory(prefix="steering-bench-") as place:
-        layout = Layout.of(_setup(Path(place)))
+        index = Index.of(_setup(Path(place)))
         tap, ill = Path(place) / "tap.sock", Path(place) / "ill"
         ill.write_bytes(feed.file_of(_DATED.sub(_run_out, body)))
         look = SampleVerifier(Known(keys))
-        with contextlib.closing(DnstapSource(layout, [Place(at=str(tap))], look)) as dnstap:
+        with contextlib.closing(DnstapSource(index, [Place(at=str(tap))], look)) as dnstap:
             looking = asyncio.create_task(look.run())
-            agent = Listening(dnstap, layout)
+            agent = Listening(dnstap, index)
             ready = time.monotonic() + GRACE + 1.0
             while time.monotonic() < ready:
                 await agent.turn()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,7 +21,7 @@ from benchmarks import report, turn
 from steering.config import Setup, load
 from steering.decide.state import State
 from steering.engine import engine
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import LOCAL, Facts, Heard, Kind, Observation, Outcome, Question, Round
 from steering.report.http.answers import answer
 from steering.report.http.ipc import METRICS, OPENMETRICS
@@ -57,9 +58,9 @@ def run() -> None:
 def site(*, worn: bool) -> Meters:
     """What the agent of such a site counts and shows."""
     with tempfile.TemporaryDirectory() as directory:
-        layout = Layout.of(_setup(Path(directory), zones=2 if worn else 1))
+        index = Index.of(_setup(Path(directory), zones=2 if worn else 1))
     meters = Meters()
-    state, installed = _lived(layout, meters, worn=worn)
+    state, installed = _lived(index, meters, worn=worn)
     snapshot = Snapshot(
         mode="enforce",
         state=state,
@@ -81,20 +82,20 @@ def _setup(base: Path, *, zones: int) -> Setup:
     return load(config)
 
 
-def _lived(layout: Layout, meters: Meters, *, worn: bool) -> tuple[State, dict[str, str]]:
+def _lived(index: Index, meters: Meters, *, worn: bool) -> tuple[State, Mapping[str, str]]:
     now = 1000.0
-    state = State.blank(layout, now, WALL + now)
-    installed: dict[str, str] = {}
+    state = State.blank(index, now, WALL + now)
+    installed: Mapping[str, str] = {}
     for number in range(TURNS):
         now += 1.0
-        rounds = _rounds(layout, number, now, worn=worn)
+        rounds = _rounds(index, number, now, worn=worn)
         for seen in (o for item in rounds for o in item.observations):
-            upstream = layout.targets[layout.row[seen.address]].upstream
+            upstream = index.settings[seen.address].upstream
             meters.rtt.labels(upstream, seen.path).observe(seen.rtt or 1.0)
         facts = Facts(
             wall=WALL + now,
             rounds=rounds,
-            heard=_heard(layout, installed, now, worn=worn),
+            heard=_heard(index, installed, now, worn=worn),
             installed=installed,
         )
         state, _, _ = engine.turn(state, facts, now)
@@ -102,26 +103,26 @@ def _lived(layout: Layout, meters: Meters, *, worn: bool) -> tuple[State, dict[s
     return state, installed
 
 
-def _rounds(layout: Layout, number: int, now: float, *, worn: bool) -> tuple[Round, ...]:
+def _rounds(index: Index, number: int, now: float, *, worn: bool) -> tuple[Round, ...]:
     """Ten rounds for each of one upstream, a round in ten seconds for the others."""
     made = []
-    for a, target in enumerate(layout.targets):
-        bad = a < EACH and number > TURNS // 3
-        if not bad and (a + number) % 10:
+    for settings in index.settings.values():
+        bad = settings.number < EACH and number > TURNS // 3
+        if not bad and (settings.number + number) % 10:
             continue
-        zones = layout.policy(a).zones
+        zones = settings.policy.zones
         zone = zones[number // 10 % len(zones)]
         silent = worn and number < 10 * len(zones) and number % 20 >= 10
         made.append(
             Round(
-                address=target.address,
+                address=settings.address,
                 question=Question(
                     zone=zone, name=f"n{number}.{zone}", rdtype="A", kind=Kind.DENIAL
                 ),
                 at=now,
                 observations=tuple(
-                    _seen(target.address, path, now, bad=bad, silent=silent)
-                    for path in layout.paths
+                    _seen(settings.address, path, now, bad=bad, silent=silent)
+                    for path in index.paths
                 ),
             )
         )
@@ -143,7 +144,7 @@ def _seen(address: str, path: str, now: float, *, bad: bool, silent: bool) -> Ob
 
 
 def _heard(
-    layout: Layout, installed: dict[str, str], now: float, *, worn: bool
+    index: Index, installed: Mapping[str, str], now: float, *, worn: bool
 ) -> tuple[Heard, ...]:
     counts = {Outcome.SECURE: 38, Outcome.REFUSED: 2} if worn else {Outcome.SECURE: 40}
     return tuple(
@@ -155,7 +156,7 @@ def _heard(
             counts=counts,
             expires=WALL + 500_000,
         )
-        for target in layout.targets
+        for target in index.targets
     )
 
 

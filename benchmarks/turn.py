@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import report
 from steering.config import Setup, load
 from steering.decide.state import State
 from steering.engine import engine
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import (
     LOCAL,
     Evidence,
@@ -59,9 +59,9 @@ def run() -> None:
             )
             rows.append((f"{addresses} x {1 + SITES}", story, *_shown(times)))
     setup = _setup(WIDE, sites=WIDE_SITES, each=BUSY)
-    layout = Layout.of(setup)
-    for story, rounds in _stories(layout).items():
-        rows.append((f"{WIDE} x {1 + WIDE_SITES}", story, *_shown(_wide(layout, rounds))))
+    index = Index.of(setup)
+    for story, rounds in _stories(index).items():
+        rows.append((f"{WIDE} x {1 + WIDE_SITES}", story, *_shown(_wide(index, rounds))))
     report.table(
         f"CPU time of a turn, {TURNS} turns ({WIDE_TURNS} over {1 + WIDE_SITES} paths)",
         ("addresses x paths", "story", "mean", "median", "p99"),
@@ -105,8 +105,8 @@ def configure(base: Path, addresses: int, *, sites: int = SITES, each: int | Non
     return config
 
 
-def _stories(layout: Layout) -> dict[str, Story]:
-    names, paths = [t.address for t in layout.targets], layout.paths
+def _stories(index: Index) -> dict[str, Story]:
+    names, paths = [t.address for t in index.targets], index.paths
     busy, others = names[:BUSY], names[BUSY:]
 
     def slow(number: int, now: float, of: list[str]) -> tuple[Round, ...]:
@@ -127,13 +127,13 @@ def _stories(layout: Layout) -> dict[str, Story]:
     }
 
 
-def _wide(layout: Layout, story: Story) -> list[float]:
+def _wide(index: Index, story: Story) -> list[float]:
     """Turns of a site that has heard of every key three times."""
     now = 1000.0
-    state = State.blank(layout, now, WALL + now)
-    installed: dict[str, str] = {}
+    state = State.blank(index, now, WALL + now)
+    installed: Mapping[str, str] = {}
     times: list[float] = []
-    calm = _stories(layout)["10 rounds"]
+    calm = _stories(index)["10 rounds"]
     for number in range(3 * 100 + WIDE_TURNS):
         now += 0.1
         warm = number >= 3 * 100
@@ -148,16 +148,16 @@ def _wide(layout: Layout, story: Story) -> list[float]:
 
 
 def _turns(setup: Setup, *, incident: bool, dnstap: bool) -> list[float]:
-    layout = Layout.of(setup)
+    index = Index.of(setup)
     now = 1000.0
-    state = State.blank(layout, now, WALL + now)
-    paths = layout.paths
-    names = [t.address for t in layout.targets]
+    state = State.blank(index, now, WALL + now)
+    paths = index.paths
+    names = [t.address for t in index.targets]
     # At ten turns a second and a round every 10 s an address is heard of in each 100th turn;
     # in an incident every other turn, at 200 ms.
     every = 2 if incident else 100
     times: list[float] = []
-    installed: dict[str, str] = {}
+    installed: Mapping[str, str] = {}
     for number in range(TURNS + 3 * every):
         now += 0.1
         bad = incident and number > 3 * every
@@ -180,7 +180,7 @@ def _turns(setup: Setup, *, incident: bool, dnstap: bool) -> list[float]:
 
 
 def _heard(
-    addresses: list[str], installed: dict[str, str], number: int, now: float, *, bad: bool
+    addresses: list[str], installed: Mapping[str, str], number: int, now: float, *, bad: bool
 ) -> tuple[Heard, ...]:
     """A fifth of a second's traffic, 13 % of it bad where the local path is."""
     items = []

@@ -79,7 +79,7 @@ def _real_faults(rng: np.random.Generator) -> None:
 
 
 def _trial(rng: np.random.Generator, planted: float) -> Trial:
-    trial = Trial(candidate=1, since=0.0)
+    trial = Trial(candidate="pao", since=0.0)
     while trial.result is Confirmation.OPEN:
         trial = trial.pair(bad_here=True, bad_there=bool(rng.random() < planted))
     return trial

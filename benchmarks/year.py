@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import report, traffic
+from benchmarks.lanes import fill
 from benchmarks.traffic import DAY, PER_DAY, Bad, Counts
-from steering.judge.buckets import DRAINS, fill, scale_for
+from steering.judge.buckets import DRAINS, scale_for
 
 ADDRESSES = 26
 YEARS = 3

@@ -19,8 +19,8 @@ from steering.act.bgp.status import BgpStatus, SessionStatus
 from steering.config import load
 from steering.decide.rules import RULES
 from steering.decide.state import State
+from steering.index import Index
 from steering.judge import health
-from steering.layout import Layout
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot, TrafficStatus
 
@@ -80,7 +80,7 @@ def _blank() -> Snapshot:
     now = time.monotonic()
     return Snapshot(
         mode="rehearse",
-        state=State.blank(Layout.of(setup), now, time.time()),
+        state=State.blank(Index.of(setup), now, time.time()),
         installed={},
         alarms={},
         ready=False,

@@ -19,6 +19,9 @@ Seconds = float
 Instant = float
 """A point on the monotonic clock, in seconds. Never compared with wall time."""
 
+NEVER: Instant = -math.inf
+"""The instant of what has not happened yet: it is longer ago than anything else."""
+
 WallTime = float
 """Seconds since the UNIX epoch. Only where a signature, a serial or a log line needs it."""
 

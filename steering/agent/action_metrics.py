@@ -27,11 +27,10 @@ def _time(meters: Meters, results: Sequence[Done | Refused], state: State, now: 
         if not isinstance(result, Done):
             continue
         meters.action_seconds.observe(result.seconds)
-        row = state.layout.row.get(result.address)
-        if result.action == "remove" or row is None:
+        if result.action == "remove" or result.address not in state.index.settings:
             continue  # perhaps of an address that no policy names any more
-        first = float(state.ledger.first_bad[row])
-        verification = state.verifications.get(row)
-        # A route that is installed again is no detection. `first` is NaN where no answer was bad.
-        if verification is not None and not verification.proved and first <= now:
+        first = state.ledger.address(result.address).first_bad
+        verification = state.verifications.get(result.address)
+        # A route that is installed again is no detection.
+        if first is not None and verification is not None and not verification.proved:
             meters.detection_seconds.observe(now - first)

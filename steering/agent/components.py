@@ -56,12 +56,12 @@ class Components:
     """Everything built from one version. Raises CannotRunError where this host lacks something."""
 
     def __init__(self, version: Version, lasting: Lasting, was: Components | None = None) -> None:
-        self.setup, self.layout, self.key_sources = (
+        self.setup, self.index, self.key_sources = (
             version.setup,
-            version.layout,
+            version.index,
             version.key_sources,
         )
-        setup, layout = self.setup, self.layout
+        setup, index = self.setup, self.index
         self.claim = from_config.claim_of(setup.config)
         self.allowed = from_config.addresses_of(setup)
         self.notices: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Components:
                 else KernelPaths(self.reader, acting=held is not None, watched=self.allowed)
             )
             self.prober = Prober(
-                layout.targets,
+                index.targets,
                 from_config.probed_policies(setup.policies),
                 from_config.probed_paths(
                     self.claim if self.kernel_paths.marked else None, setup.config
@@ -145,7 +145,7 @@ class Components:
     def take_over(self, was: Components) -> None:
         """Replace these components, and close what is not shared with them. Raises nothing."""
         if self.dnstap is was.dnstap and self.dnstap is not None:
-            self.dnstap.watch(self.layout)
+            self.dnstap.watch(self.index)
         elif was.dnstap is not None and self.dnstap is not None:
             self.dnstap.take_over(was.dnstap)
         elif was.dnstap is not None:
@@ -184,7 +184,7 @@ class Components:
             return old
         try:
             dnstap = DnstapSource(
-                self.layout, places, old.verifier if old else SampleVerifier(self.keys), old
+                self.index, places, old.verifier if old else SampleVerifier(self.keys), old
             )
         except LookupError as error:
             raise CannotRunError(2, f"observe.dnstap_group: {error.args[0]}") from error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import (
     LOCAL,
     Event,
@@ -59,7 +59,7 @@ class DnstapSource:
 
     def __init__(
         self,
-        layout: Layout,
+        index: Index,
         places: Sequence[Place],
         verifier: SampleVerifier,
         was: DnstapSource | None = None,
@@ -70,7 +70,7 @@ class DnstapSource:
         Raises OSError where listening fails, LookupError for an unknown group.
         """
         self.verifier, self.places = verifier, tuple(places)
-        self.interest = _interest(layout)
+        self.interest = _interest(index)
         self.reader: ReaderClient = ReaderClient(places, self.interest, was.reader if was else None)
         self.frames: Counter[Frames] = Counter()
         self.lost = 0
@@ -90,9 +90,9 @@ class DnstapSource:
         self._behind_until: Instant = float("-inf")
         self._gap_until: Instant = float("-inf")
 
-    def watch(self, layout: Layout) -> None:
+    def watch(self, index: Index) -> None:
         """Count these addresses and zones from now on. Counts of those that stay go on."""
-        self.interest = _interest(layout)
+        self.interest = _interest(index)
         self._watch()
 
     def _watch(self) -> None:
@@ -233,10 +233,10 @@ class DnstapSource:
         return heard
 
 
-def _interest(layout: Layout) -> Interest:
+def _interest(index: Index) -> Interest:
     return {
-        target.address: Watched(zones=frozenset(layout.policy(a).zones), skew=layout.policy(a).skew)
-        for a, target in enumerate(layout.targets)
+        address: Watched(zones=frozenset(each.policy.zones), skew=each.policy.skew)
+        for address, each in index.settings.items()
     }
 
 

@@ -94,15 +94,14 @@ class Inputs:
         return forwarding.take()
 
     def _observe_rtt(self, rounds: Iterable[Round]) -> None:
-        layout = self.components.layout
+        known = self.components.index.settings
         for item in rounds:
-            row = layout.row.get(item.address)
-            if row is None:
+            settings = known.get(item.address)
+            if settings is None:
                 continue  # asked before the files changed
-            upstream = layout.targets[row].upstream
             for seen in item.observations:
                 if seen.rtt is not None and not seen.live:
-                    self._meters.rtt.labels(upstream, seen.path).observe(seen.rtt)
+                    self._meters.rtt.labels(settings.upstream, seen.path).observe(seen.rtt)
 
     def installed(self) -> Mapping[str, str]:
         """Address to site, as this host's packets go: by its own table, else by the routers."""

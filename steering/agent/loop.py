@@ -29,6 +29,7 @@ from steering.config import Fingerprint, Setup
 from steering.decide.acknowledge import Acknowledged, acknowledge
 from steering.decide.fast_probing import attention
 from steering.engine import engine
+from steering.index import Index
 from steering.model import Event, Family, Instant, Seconds
 from steering.observe.strays import Strays
 from steering.report.grouping import EventGrouping
@@ -60,6 +61,8 @@ class Agent:
         config, self.log = setup.config, log
         self.meters = Meters()
         self.snapshot: Snapshot | None = None
+        self._measured: tuple[Index, Instant] | None = None
+        """The index, and the start of the state, with which every local path was measured."""
         self.meters.watch(lambda: self.snapshot)
         self.own_alarms = OwnAlarms()
         self.grouping = EventGrouping()
@@ -125,7 +128,7 @@ class Agent:
             if await wakeup.wait(IDLE):
                 # Input that arrives at about the same time is handled in the same turn.
                 await asyncio.sleep(
-                    min(0.1, max(0.01, self.runtime.components.layout.fast_interval / 4))
+                    min(0.1, max(0.01, self.runtime.components.index.fast_interval / 4))
                 )
                 wakeup.clear()
             self.turn()
@@ -178,7 +181,7 @@ class Agent:
             installed=installed,
             alarms=alarms,
             acknowledged=self.acknowledged,
-            ready=bool((state.ledger.counts[:, :, 0].sum(axis=0) > 0).all()),
+            ready=self._ready(),
             turned_at=now,
             dnstap=components.dnstap.status() if components.dnstap is not None else None,
             events_lost=self.log.lost,
@@ -192,11 +195,21 @@ class Agent:
         )
         self.service.turned(now, ready=self.snapshot.ready)
 
+    def _ready(self) -> bool:
+        """Whether the local path of every address was measured."""
+        state = self.runtime.state
+        present = state.index, state.begun
+        if self._measured != present and all(
+            state.ledger.path(address).counts for address in state.index.settings
+        ):
+            self._measured = present  # and stays so
+        return self._measured == present
+
     def _problems(self, now: Instant) -> Mapping[str, str]:
         """What is wrong with the agent itself: alarm name -> text, empty where nothing is."""
         journal, state = self.runtime.journal, self.runtime.state
         components = self.runtime.components
-        steered = {Family.of(address) for address in state.wanted()}
+        steered = {Family.of(address) for address in state.plan}
         return {
             **own_alarms.component_problems(components, now, off=state.off, steered=steered),
             "pins": self.inputs.pin_check.problem,

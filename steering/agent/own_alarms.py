@@ -92,7 +92,7 @@ def _kernel_problems(actuators: Actuators, absent: Collection[Family]) -> tuple[
 
 def summary(components: Components) -> str:
     """What the agent measures, and how it carries out plans."""
-    setup, layout, actuators = components.setup, components.layout, components.actuators
+    setup, index, actuators = components.setup, components.index, components.actuators
     config = setup.config
     by_kernel = "kernel routes" if config.acts else "rules for its own probes only"
     means = [by_kernel] if actuators and actuators.kernel.claim.sites else []
@@ -100,8 +100,8 @@ def summary(components: Components) -> str:
     if not config.compares:
         means = ["measures only: compares no paths (`mode: rehearse` does)"]
     return (
-        f"{config.site}, {config.mode}: {len(layout.targets)} addresses of "
-        f"{len(setup.policies)} upstreams over {len(layout.paths)} paths, "
+        f"{config.site}, {config.mode}: {len(index.targets)} addresses of "
+        f"{len(setup.policies)} upstreams over {len(index.paths)} paths, "
         f"{' and '.join(means) or 'measures only'}"
     )
 

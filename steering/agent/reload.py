@@ -27,7 +27,7 @@ from steering.config import ConfigError, Fingerprint, Setup, fingerprint, load
 from steering.config.diff import file_changes, override_changes
 from steering.config.problems import printable
 from steering.config.validate import Validation
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import Event, Instant, Seconds
 from steering.observe.dnssec.anchors import AnchorError
 from steering.report.metrics import Meters
@@ -59,7 +59,7 @@ class Version:
 
     fingerprint: Fingerprint
     setup: Setup
-    layout: Layout
+    index: Index
     key_sources: KeySources
     delegations: Mapping[str, Sequence[str]]
 
@@ -69,7 +69,7 @@ class Version:
         return cls(
             fingerprint=seen,
             setup=setup,
-            layout=Layout.of(setup),
+            index=Index.of(setup),
             key_sources=from_config.key_sources_of(setup),
             delegations=from_config.delegations_of(setup),
         )

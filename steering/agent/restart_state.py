@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from steering.decide.state import State
 from steering.engine.carry_over import remember
 from steering.journal.codec import Codec
+from steering.judge.recovery import Hold
 from steering.model import Memory, Seconds
 from steering.system.files import read_regular, write_atomically
 from steering.system.side_thread import Latest, within
@@ -85,9 +87,8 @@ class RestartState:
         `moved`: a move is about to be made, and waits for the write at most MOVE_WAITS, counted
         once for all moves while the same write hangs. A failed write is an alarm and tried again.
         """
-        penalties, since = state.worn.tobytes(), state.since.tobytes()
-        counted = (penalties, state.ledger.holds, state.moves)
-        parts = (state.frozen, *counted, state.plan.tobytes(), since, spent)
+        counted = (state.worn, _holds(state), state.moves)
+        parts = (state.frozen, *counted, state.plan, state.since, spent)
         if parts != self._given or not self._recent(state):
             if self.memory is None and not (self._last_error or spent or _anything(state)):
                 return  # there is no file, and nothing to write yet
@@ -137,10 +138,15 @@ _UNCOUNTED = "a move was made before it was written, and a restart would not cou
 _LOST = "a restart loses freezes and the history of moves and breaches"
 
 
+def _holds(state: State) -> Mapping[str, Hold]:
+    known = state.ledger.addresses.items()
+    return {address: one.hold for address, one in known if one.hold is not None}
+
+
 def _anything(state: State) -> bool:
     """Whether there is something to remember."""
-    counted = state.worn.any() or state.ledger.holds or state.moves
-    return bool(state.frozen or counted or state.plan.any())
+    counted = any(state.worn.values()) or _holds(state) or state.moves
+    return bool(state.frozen or counted or state.plan)
 
 
 def _parsed(data: bytes) -> Memory:

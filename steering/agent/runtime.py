@@ -76,7 +76,7 @@ class Runtime:
         self._saved = False
         """The version in force is saved for a restart within the lease."""
         self.version, self.components = self._begin(files)
-        self.state = State.blank(self.components.layout, time.monotonic(), time.time())
+        self.state = State.blank(self.components.index, time.monotonic(), time.time())
         self.journal = journal_for(None, self.version.setup.config)
 
     def _begin(self, files: Version) -> tuple[Version, Components]:
@@ -151,7 +151,7 @@ class Runtime:
         if because is None:
             return
         self._inputs.drop()
-        self.state = State.blank(self.components.layout, time.monotonic(), time.time())
+        self.state = State.blank(self.components.index, time.monotonic(), time.time())
         self.log_event(Event(event="lease_lost", because=f"{because}: starting over"))
 
     @property
@@ -220,15 +220,15 @@ class Runtime:
         if components.kernel_paths is not was.kernel_paths or rerouted:
             self._inputs.drop(rerouted)  # asked by marks or pins that led elsewhere
         before, after = (
-            {target.upstream for target in one.layout.targets} for one in (was, components)
+            {target.upstream for target in one.index.targets} for one in (was, components)
         )
-        self._meters.forget(before - after, was.layout.paths)
-        self._meters.forget(before, was.layout.column.keys() - components.layout.column.keys())
+        self._meters.forget(before - after, was.index.paths)
+        self._meters.forget(before, set(was.index.paths) - set(components.index.paths))
         self._start_tasks(was)
 
     def _migrated(self, version: Version, now: Instant) -> tuple[State, tuple[Event, ...]]:
         rerouted = from_config.rerouted(self.version.setup.config, version.setup.config)
-        return migrate(self.state, version.layout, now, time.time(), rerouted=rerouted)
+        return migrate(self.state, version.index, now, time.time(), rerouted=rerouted)
 
     def _start_tasks(self, was: Components | None) -> None:
         """Start the tasks of these components that `was` did not have, and end the others."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from steering.errors import FINE
@@ -11,8 +10,6 @@ from steering.errors import FINE
 
 def run(options: argparse.Namespace) -> int:
     """Run the agent until a signal ends it."""
-    # The arrays here need one thread; a pool for each core only costs memory.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import asyncio
 
     from steering.agent.from_config import CannotRunError

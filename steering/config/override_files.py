@@ -17,6 +17,8 @@ from steering.config.overrides import Overrides
 from steering.config.problems import Problem, shown, suggestion
 from steering.config.validate import Validation
 from steering.config.yaml_file import Document
+from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
+from steering.matching import Matching
 from steering.model import Action, Family, Override, Target
 from steering.system.files import names_in
 
@@ -101,15 +103,13 @@ def remarks_on(
     """Valid overrides that have no effect, which may be a mistake."""
     if not every:
         return
-    from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
-    from steering.matching import Matching  # with numpy, which `off` and the guard must not load
-
     matching, known = Matching(targets, config.site), _Names.of(targets)
+    families = {target.address: target.family for target in targets}
     for one in every:
         match = one.override.match
         if match.site not in (None, config.site):
             continue
-        covered = [targets[row] for row in matching.rows(match)]
+        covered = matching.addresses(match)
         alarm = one.override.alarm
         if alarm is not None and alarm not in EVERY_ALARM:
             hint = suggestion(alarm, tuple(sorted(EVERY_ALARM)))
@@ -122,7 +122,7 @@ def remarks_on(
         elif one.override.action is Action.STEER and one.override.to is not None:
             hops = config.sites[one.override.to].next_hop
             for family in Family:
-                stay = sum(t.family is family for t in covered)
+                stay = sum(families[address] is family for address in covered)
                 if stay and family not in hops:
                     message = (
                         f"{one.override.to} has no next hop for {family}: {stay} of"

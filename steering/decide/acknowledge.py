@@ -40,7 +40,7 @@ class Acknowledged:
     """Fingerprints of the acknowledgements whose alarms are over."""
     there: Mapping[str, Instant] = field(default_factory=dict)
     """Fingerprint -> when the alarm last lasted; before that, when the acknowledgement was read."""
-    others: Mapping[str, Mapping[int, Instant]] = field(default_factory=dict)
+    others: Mapping[str, Mapping[str, Instant]] = field(default_factory=dict)
     """Alarm -> the addresses that no acknowledgement covers, and when it was last about them."""
     told: frozenset[str] = frozenset()
     """Alarms that are reported as acknowledged: those without a cause among the others."""
@@ -91,10 +91,10 @@ def acknowledge(
         override = override_state.overrides[index]
         if not override_state.states[index].active or key in spent:
             continue
-        name, rows = str(override.alarm), override_state.covers[index]
-        if override.match.narrow and (name, id(rows)) not in meets:  # thousands share a few
-            meets[name, id(rows)] = name in about and not about[name].isdisjoint(rows)
-        if meets[name, id(rows)] if override.match.narrow else name in about:
+        name, covers = str(override.alarm), override_state.covers[index]
+        if override.match.narrow and (name, id(covers)) not in meets:  # thousands share a few
+            meets[name, id(covers)] = name in about and not about[name].isdisjoint(covers)
+        if meets[name, id(covers)] if override.match.narrow else name in about:
             there[key] = now
             seen.setdefault(name, []).append(index)
             continue
@@ -139,18 +139,18 @@ def _prints(overrides: Sequence[Override]) -> Mapping[int, str]:
 def _others(
     override_state: OverrideState,
     indices: Sequence[int],
-    about: frozenset[int],
-    lately: Mapping[int, Instant],
+    about: frozenset[str],
+    lately: Mapping[str, Instant],
     now: Instant,
-) -> Mapping[int, Instant]:
+) -> Mapping[str, Instant]:
     """The addresses of the alarm, now or lately, that none of these acknowledgements covers."""
     if any(not override_state.overrides[index].match.narrow for index in indices):
         return {}
-    lists = {id(rows): rows for rows in (override_state.covers[index] for index in indices)}
-    covered = {row for rows in lists.values() for row in rows}
-    held = {row: at for row, at in lately.items() if now - at < OTHERS_GONE}
+    sets = {id(covers): covers for covers in (override_state.covers[index] for index in indices)}
+    covered = frozenset().union(*sets.values())
+    held = {address: at for address, at in lately.items() if now - at < OTHERS_GONE}
     held |= dict.fromkeys(about, now)
-    return {row: at for row, at in held.items() if row not in covered}
+    return {address: at for address, at in held.items() if address not in covered}
 
 
 def _over(override: Override) -> Event:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import lru_cache
 
 from steering.decide.budget import Held
-from steering.decide.intercepted import ALONE, intercepted, rows_of, those
+from steering.decide.intercepted import ALONE, intercepted, those
 from steering.decide.reasons import (
+    Text,
     all_dropped,
     all_unknown,
     by_mark,
@@ -18,18 +17,21 @@ from steering.decide.reasons import (
     loads,
     lost_legs,
     no_answer,
+    one_of,
     own_fault,
     penalty,
     sites,
     waiting,
 )
 from steering.decide.remedies import cause_of, with_remedy
-from steering.decide.situation import Situation
+from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import Alarm, State
 from steering.format import duration, override_text
-from steering.judge.forwarded import LASTS
+from steering.index import Index
+from steering.judge.carriage import LASTS
 from steering.judge.host_families import FamilyAnswers, family_answers
-from steering.judge.reach import Leg, without_answers
+from steering.judge.legs import Leg
+from steering.judge.reach import without_answers
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Family, Forwarded, Health, WallTime
 
@@ -39,8 +41,7 @@ REMEDY = (
     "program uses"
 )
 
-
-_OF_NONE: Mapping[str, NDArray[np.bool_]] = {}
+_OF_NONE: Mapping[str, Collection[str]] = {}
 
 
 def alarms(state: State, situation: Situation) -> tuple[State, tuple[Event, ...]]:
@@ -56,12 +57,12 @@ def settle(
     wall: WallTime,
     others: Collection[str] = (),
     *,
-    about: Mapping[str, NDArray[np.bool_]] = _OF_NONE,
+    about: Mapping[str, Collection[str]] = _OF_NONE,
 ) -> tuple[Mapping[str, Alarm], tuple[Event, ...]]:
     """The alarms of this turn (`now`: name to text), and the events for those raised or cleared.
 
     An alarm that follows from another one, of these or of `others`, has no events of its own.
-    `about`: (A,) the addresses, for alarms that are about addresses.
+    `about`: the addresses in order, for alarms that are about addresses.
     """
     there = {*now, *others}
     kept = {
@@ -69,7 +70,7 @@ def settle(
             since=was[name].since if name in was else wall,
             because=with_remedy(name, text),
             cause=cause_of(name, there),
-            about=tuple(np.flatnonzero(about[name]).tolist()) if name in about else (),
+            about=tuple(about.get(name, ())),
         )
         for name, text in now.items()
     }
@@ -94,46 +95,50 @@ def settle(
     return kept, (*raised, *cleared)
 
 
-def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, NDArray[np.bool_]]]:
-    """Name -> text of the alarm; and, for alarms about addresses, name -> (A,) which."""
+def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, Collection[str]]]:
+    """Name -> text of the alarm; and, for alarms about addresses, name -> which, in order."""
     texts: dict[str, str] = {}
-    about: dict[str, NDArray[np.bool_]] = {}
+    about: dict[str, Collection[str]] = {}
     if situation.clock_doubt:
         texts["clock"] = (
             f"this host's clock is wrong, or their signatures: {clock(state, situation)}"
         )
-    stuck = situation.breached & (situation.best == 0) & (state.plan == 0) & ~situation.all_bad
-    stuck &= (situation.local >= Health.SUSPECT) & ~situation.ordered
-    waits = situation.breached & (situation.held != Held.NOT)
+    of_each = situation.addresses.values()
+    stuck = {one.address: None for one in of_each if _is_stuck(state, one)}
+    doubted = _doubted(state, situation)
+    defied = [one.address for one in of_each if one.defied]
     for name, where, text in (
-        ("self", situation.self_doubt, "fail, most likely because of this host"),
+        ("self", doubted, "fail, most likely because of this host"),
         (
             "marked",
-            situation.marked,
+            [one.address for one in of_each if one.marked],
             "fail when probed with our mark, and answer the same questions without it; " + REMEDY,
         ),
         (
             "everywhere",
-            situation.all_bad,
+            [one.address for one in of_each if one.all_bad],
             "are bad on every path",
         ),
-        ("unproven", stuck, "are bad here and no remote path is proven good"),
-        ("damped", situation.damped, "moved too often and stay where they are"),
-        ("budget", waits, "are bad here and wait"),
+        ("unproven", [*stuck], "are bad here and no remote path is proven good"),
+        (
+            "damped",
+            [one.address for one in of_each if one.damped],
+            "moved too often and stay where they are",
+        ),
+        (
+            "budget",
+            [one.address for one in of_each if one.breached and one.held is not Held.NOT],
+            "are bad here and wait",
+        ),
         (
             "zone_late",
-            _outdated(state) & (not situation.clock_doubt),
+            [] if situation.clock_doubt else _outdated(state),
             "have an outdated zone on every path, unless this host's clock is ahead",
         ),
     ):
-        if where.any():
-            about[name], first = where, int(np.argmax(where))
-            detail = {
-                "self": own_fault(state, situation, first),
-                "marked": by_mark(state, situation, first),
-                "damped": penalty(state, situation, first),
-                "budget": waiting(state, situation, first),
-            }.get(name)
+        if where:
+            about[name] = where
+            detail = _DETAIL[name](state, situation, where[0]) if name in _DETAIL else ""
             texts[name] = f"{those(state, where)} {text}{f': {detail}' if detail else ''}"
             if name in _OF_OPERATORS:
                 texts[name] += _contacts(state, where)
@@ -152,29 +157,31 @@ def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, 
         texts["unanswered"] = (
             f"{_legs(mute)}, while another source gets answers: does a resolver send from it?"
         )
-    if (alone := _uncompared_rows(state, situation) & ~stuck).any():
-        about["uncompared"], first = alone, int(np.argmax(alone))
+    if alone := [a for a in _uncompared_addresses(state, situation) if a not in stuck]:
+        about["uncompared"] = alone
         texts["uncompared"] = (
             f"{those(state, alone)} look bad here, and no other path can be compared, so it is not"
-            f" known whose fault it is: {_uncompared(state, first)}"
+            f" known whose fault it is: {_uncompared(state, alone[0])}"
         )
-    if (shut := _no_probe_leaves(state)).any():
-        others = [texts["self"]] if "self" in texts else []
-        texts["self"] = "; ".join([*others, _no_route(state, shut)])
-        about["self"] = situation.self_doubt | shut
-    if (lost := _unwatched(state)).any():
+    of_family = family_answers(state.ledger, state.index)
+    if shut := [family for family, said in of_family.items() if said is FamilyAnswers.LOST]:
+        texts["self"] = "; ".join([*([texts["self"]] if doubted else []), _no_route(shut)])
+        every = (address for family in shut for address in state.index.families[family])
+        about["self"] = state.index.in_order([*doubted, *every])
+    none = frozenset(family for family, said in of_family.items() if said is FamilyAnswers.NONE)
+    if lost := _unwatched(state.index, none):
         about["unwatched"] = lost
         texts["unwatched"] = (
             f"{those(state, lost)} are of families that this host has no route for and never had:"
             " these upstreams can't be measured"
         )
-    if situation.defied.any():
-        texts["override"], about["override"] = _defied(state, situation), situation.defied
+    if defied:
+        texts["override"], about["override"] = _defied(state, situation, defied), defied
     if unserved := _unserved(state):
         texts["unserved"], about["unserved"] = unserved
-    if situation.room.over.any():
+    if situation.room.over:
         texts["capacity"] = (
-            f"more {'is' if state.layout.acts else 'would be'} steered to a site than its limit:"
+            f"more {'is' if state.index.acts else 'would be'} steered to a site than its limit:"
             f" {loads(situation)}. Load that only dnstap shows holds no move back. To do: if dnstap"
             " is right, raise steer.queries_per_second in the policies; if not, check which program"
             " writes to the dnstap sockets"
@@ -182,78 +189,116 @@ def _now(state: State, situation: Situation) -> tuple[dict[str, str], dict[str, 
     return texts, about
 
 
-def _uncompared_rows(state: State, situation: Situation) -> NDArray[np.bool_]:
-    """(A,) bad here for a while, with no remote path known to be better or as bad."""
-    ledger, layout = state.ledger, state.layout
-    usable, health = layout.order[:, 1:] >= 0, ledger.health[:, 1:]
-    known = usable & ((health == Health.HEALTHY) | (health == Health.STALE))
-    lasting = state.now - ledger.suspected_at >= ALONE  # NaN: not bad
-    found = lasting & (state.plan == 0) & ~known.any(axis=1) & ~situation.all_bad
-    return np.asarray(
-        found & ~situation.self_doubt & ~situation.ordered & (not situation.clock_doubt)
-    )
+_DETAIL: Mapping[str, Text] = {
+    "self": own_fault,
+    "marked": by_mark,
+    "damped": penalty,
+    "budget": waiting,
+}
+"""Alarm -> what is known of the first of its addresses."""
 
 
-def _uncompared(state: State, a: int) -> str:
-    """What each site lacks, or that no site is probed in this mode."""
-    if not state.layout.compares:
-        return "`mode: observe` probes no site (`mode: rehearse` does, and moves nothing)"
-    return sites(state, a)
-
-
-def _no_probe_leaves(state: State) -> NDArray[np.bool_]:
-    """(A,) no probe of this address's family leaves this host over the local path any more."""
-    of_each = family_answers(state.ledger, state.layout)
-    lost = [
-        number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.LOST
-    ]
-    return np.isin(state.layout.family_of, lost)
-
-
-def _unwatched(state: State) -> NDArray[np.bool_]:
-    """(A,) addresses of upstreams to which no probe ever left this host."""
-    of_each, layout = family_answers(state.ledger, state.layout), state.layout
-    none = [
-        number for number, family in enumerate(Family) if of_each.get(family) is FamilyAnswers.NONE
-    ]
-    shut = np.isin(layout.family_of, none)
-    return np.asarray(shut & ~np.isin(layout.upstream_of, layout.upstream_of[~shut]))
-
-
-def _no_route(state: State, shut: NDArray[np.bool_]) -> str:
-    names = sorted({str(state.layout.targets[a].family) for a in np.flatnonzero(shut).tolist()})
+def _is_stuck(state: State, one: AddressSituation) -> bool:
+    """Whether an address is bad here, and there is no site for it."""
     return (
-        f"no probe leaves this host over the local path ({' and '.join(names)}): check the default"
-        " route (`ip route show default`), `ip rule` for `32766: from all lookup main`, the uplink"
-        " and its gateway"
+        one.breached
+        and one.best is None
+        and one.address not in state.plan
+        and not one.all_bad
+        and one.local >= Health.SUSPECT
+        and not one.ordered
     )
 
 
-def _outdated(state: State) -> NDArray[np.bool_]:
-    """(A,) the zone is outdated on every path, for as long as makes one path `stale`."""
-    lasting = state.now - state.ledger.zone_since >= LATE_ROUNDS * state.layout.interval
-    return np.asarray(lasting)  # NaN: not outdated
+def _doubted(state: State, situation: Situation) -> list[str]:
+    """The addresses whose fault is most likely this host's: by a common cause, all of a family."""
+    found = {one.address for one in situation.addresses.values() if one.self_doubt}
+    for family, operators in situation.common_causes.items():
+        if operators:
+            found.update(state.index.families[family])
+    return state.index.in_order(found)
 
 
-def _unserved(state: State) -> tuple[str, NDArray[np.bool_]] | None:
+def _uncompared_addresses(state: State, situation: Situation) -> list[str]:
+    """Bad here for a while, with no remote path known to be better or as bad."""
+    if situation.clock_doubt:
+        return []
+    ledger, index = state.ledger, state.index
+    known = (Health.HEALTHY, Health.STALE)
+
+    def lasting(address: str) -> bool:
+        since = ledger.address(address).suspected_at
+        return since is not None and state.now - since >= ALONE and address not in state.plan
+
+    def alone(address: str) -> bool:
+        one, order = one_of(state, situation, address), index.settings[address].order
+        return not (
+            any(ledger.path(address, site).health in known for site in order)
+            or one.all_bad
+            or one.self_doubt
+            or one.ordered
+        )
+
+    return [a for a in index.in_order(filter(lasting, ledger.open)) if alone(a)]
+
+
+def _uncompared(state: State, address: str) -> str:
+    """What each site lacks, or that no site is probed in this mode."""
+    if not state.index.compares:
+        return "`mode: observe` probes no site (`mode: rehearse` does, and moves nothing)"
+    return sites(state, address)
+
+
+@lru_cache(maxsize=4)
+def _unwatched(index: Index, none: frozenset[Family]) -> tuple[str, ...]:
+    """The addresses of upstreams to which no probe ever left this host; `none`: the families of
+    which none ever did.
+    """
+    return tuple(
+        address
+        for addresses in index.upstreams.values()
+        if all(index.settings[address].family in none for address in addresses)
+        for address in addresses
+    )
+
+
+def _no_route(shut: Collection[Family]) -> str:
+    return (
+        f"no probe leaves this host over the local path ({' and '.join(sorted(shut))}): check the"
+        " default route (`ip route show default`), `ip rule` for `32766: from all lookup main`, the"
+        " uplink and its gateway"
+    )
+
+
+def _outdated(state: State) -> list[str]:
+    """The zone is outdated on every path, for as long as makes one path `stale`."""
+    ledger, least = state.ledger, LATE_ROUNDS * state.index.interval
+
+    def lasting(address: str) -> bool:
+        since = ledger.address(address).zone_since
+        return since is not None and state.now - since >= least
+
+    return state.index.in_order(filter(lasting, ledger.open))
+
+
+def _unserved(state: State) -> tuple[str, list[str]] | None:
     """The sites over which the resolvers got no answers, or worse ones, while they are avoided."""
-    said, rows = [], set[int]()
+    said, about, index = [], set[str](), state.index
     for silent in (True, False):
         found = {
             key: unserved
             for key, unserved in state.unserved.items()
-            if unserved.silent is silent and state.avoid_until[key] > state.now
+            if unserved.silent is silent and state.avoids(*key)
         }
         if not found:
             continue
-        layout = state.layout
-        rows |= {a for a, _ in found}
-        sites = ", ".join(layout.paths[p] for p in sorted({p for _, p in found}))
-        addresses = sorted({layout.targets[a].address for a, _ in found})
+        about |= {address for address, _ in found}
+        sites = ", ".join(sorted({site for _, site in found}, key=index.path_number.__getitem__))
+        addresses = sorted({address for address, _ in found})
         more = f" and {len(addresses) - _NAMED} more" if len(addresses) > _NAMED else ""
         whose = f"{', '.join(addresses[:_NAMED])}{more}"
         last = max(found, key=lambda key: found[key].at)
-        shown = f"at {layout.targets[last[0]].address} {found[last].shown}"
+        shown = f"at {last[0]} {found[last].shown}"
         if silent:
             said.append(
                 f"the resolvers get no answers from {whose} over {sites}, while our own probes are "
@@ -268,7 +313,7 @@ def _unserved(state: State) -> tuple[str, NDArray[np.bool_]] | None:
     if not said:
         return None
     todo = "If the site is in order, check which program writes to the dnstap sockets"
-    return f"{' '.join(said)} {todo}", rows_of(state, rows)
+    return f"{' '.join(said)} {todo}", index.in_order(about)
 
 
 _NAMED = 12
@@ -277,28 +322,28 @@ _OF_OPERATORS = ("everywhere", "unproven", "zone_late")
 """Alarms that an upstream's operator can do something about."""
 
 
-def _contacts(state: State, where: NDArray[np.bool_]) -> str:
+def _contacts(state: State, addresses: Collection[str]) -> str:
     """The contacts in the policies of these addresses."""
-    policies = {p.upstream: p for a in np.flatnonzero(where) if (p := state.layout.policy(int(a)))}
+    every = (state.index.settings[address].policy for address in addresses)
+    policies = {policy.upstream: policy for policy in every}
     operators = [policy.operator for _, policy in sorted(policies.items())]
     contacts = dict.fromkeys(f"{o.name}, {o.contact}" for o in operators if o and o.contact)
     return f"; contact: {'; '.join(contacts)}" if contacts else ""
 
 
-def _defied(state: State, situation: Situation) -> str:
+def _defied(state: State, situation: Situation, addresses: Collection[str]) -> str:
     """Which overrides contradict the measurements, and which can't be obeyed."""
     said: list[str] = []
-    by = np.unique(state.override_state.decides[situation.defied])
-    for index in by[:_NAMED].tolist():
-        override, mine = (
-            state.override_state.overrides[index],
-            situation.defied & (state.override_state.decides == index),
-        )
-        for where, text in (
-            (mine & situation.ordered, "obeyed although the measurements contradict it"),
-            (mine & ~situation.ordered, "can't be obeyed without a next hop"),
+    by: dict[int, list[str]] = {}
+    for address in addresses:
+        by.setdefault(state.override_state.decides[address], []).append(address)
+    for number in sorted(by)[:_NAMED]:
+        override = state.override_state.overrides[number]
+        for obeyed, text in (
+            (True, "obeyed although the measurements contradict it"),
+            (False, "can't be obeyed without a next hop"),
         ):
-            if where.any():
+            if where := [a for a in by[number] if situation.addresses[a].ordered is obeyed]:
                 said.append(f"{override_text(override)}: {text} for {those(state, where)}")
     more = f"; and {len(by) - _NAMED} more overrides" if len(by) > _NAMED else ""
     return "; ".join(said) + more

@@ -15,19 +15,20 @@ The budget only removes moves and adds none. A steered address keeps its site wh
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from steering.config.configuration import Budget
-from steering.decide.ranking import BUSY
-from steering.layout import Layout
-from steering.model import Instant, Seconds
+from steering.decide.ranking import BUSY, Costs, best
+from steering.index import Index, Settings
+from steering.judge.demand import demand
+from steering.judge.traffic_ledger import TrafficLedger
+from steering.model import LOCAL, Instant, Seconds
 
-Mask = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from steering.decide.situation import AddressSituation
 
 MINUTE: Seconds = 60.0
 
@@ -43,193 +44,229 @@ class Held(enum.IntEnum):
     GRADUAL = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """What may be used in this turn."""
 
     budget: Budget
     minute: int
     """Moves left in this minute."""
-    allowed: Floats
-    """(P,) queries per second that steered traffic may add to a site; infinite: no limit."""
-    demand: Floats
-    """(A,) queries per second of each address by the policies' estimates; NaN: no estimate, which
-    counts as 0."""
-    load: Floats
-    """(P,) present load by these estimates, in queries per second."""
-    heard: Floats
-    """(A,) queries per second by dnstap, where it shows them, else the same; NaN: unknown."""
-    heard_load: Floats
-    """(P,) present load by these, in queries per second."""
+    allowed: Mapping[str, float]
+    """Site -> queries per second that steered traffic may add to it; infinite: no limit."""
+    load: Mapping[str, float]
+    """Site -> present load by the policies' estimates, in queries per second."""
+    heard_load: Mapping[str, float]
+    """Site -> present load by dnstap, where it shows it, in queries per second."""
+    traffic: TrafficLedger
+    now: Instant
+
+    def demand_of(self, settings: Settings) -> float | None:
+        """Queries per second of an address by the policy's estimate; None: there is none, which
+        counts as 0.
+        """
+        return settings.estimate
+
+    def heard_of(self, settings: Settings) -> float | None:
+        """Queries per second by dnstap, where it shows them, else the same; None: unknown."""
+        return demand(self.traffic, settings, self.now)
 
     @property
-    def busy(self) -> Mask:
-        """(P,) sites with more than half of the allowed load."""
-        return np.asarray(self.most > self.allowed * BUSY)
+    def busy(self) -> frozenset[str]:
+        """Sites with more than half of the allowed load."""
+        return self._above(BUSY)
 
     @property
-    def over(self) -> Mask:
-        """(P,) sites with more than the allowed load: it was unknown, or has grown since."""
-        return np.asarray(self.most > self.allowed)
+    def over(self) -> frozenset[str]:
+        """Sites with more than the allowed load: it was unknown, or has grown since."""
+        return self._above(1.0)
 
-    @property
-    def most(self) -> Floats:
-        """(P,) the load on each site, by the estimates or by dnstap, whichever is more."""
-        return np.maximum(self.load, self.heard_load)
+    def _above(self, part: float) -> frozenset[str]:
+        """Sites with more than this part of it by the estimates or by dnstap, whichever is more."""
+        return frozenset(
+            site
+            for site, allowed in self.allowed.items()
+            if max(self.load[site], self.heard_load[site]) > allowed * part
+        )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Allotment:
     """Which addresses may move this turn, and to which site."""
 
-    best: Ints
-    """(A,) the site for each address, if it moves to one; 0: none is proven."""
-    held: NDArray[np.int8]
-    """(A,) why it has to wait (`Held`)."""
-    scouts: tuple[int, ...] = ()
-    """Rows that return to the local path before the others of their group."""
+    best: Mapping[str, str]
+    """Address -> the site that it may take; the others keep the best one."""
+    held: Mapping[str, Held]
+    """Address -> why it has to wait; the others do not wait."""
+    scouts: tuple[str, ...] = ()
+    """Addresses that return to the local path before the others of their group."""
 
 
 def room(
-    layout: Layout,
-    plan: Ints,
-    heard: Floats,
+    index: Index,
+    standing: Mapping[str, str],
+    traffic: TrafficLedger,
     moves: tuple[tuple[Instant, int], ...],
     now: Instant,
 ) -> Room:
-    """What may be used. `heard` is the demand of each address by dnstap."""
+    """What may be used.
+
+    Args:
+        index: all addresses and sites.
+        standing: address -> its site, or the one that an override orders: both use room.
+        traffic: by which dnstap shows the demand.
+        moves: (instant, number) of the latest moves.
+        now: this instant.
+    """
     used = sum(number for at, number in moves if now - at < MINUTE)
+    load, heard = dict.fromkeys(index.sites, 0.0), dict.fromkeys(index.sites, 0.0)
+    for address, site in standing.items():
+        settings = index.settings[address]
+        load[site] += settings.estimate or 0.0
+        heard[site] += demand(traffic, settings, now) or 0.0
     return Room(
-        budget=layout.budget,
-        minute=max(0, layout.budget.moves_per_minute - used),
-        allowed=layout.capacity * layout.budget.capacity_share,
-        demand=layout.estimate,
-        load=_load(layout.estimate, plan, layout),
-        heard=heard,
-        heard_load=_load(heard, plan, layout),
+        budget=index.budget,
+        minute=max(0, index.budget.moves_per_minute - used),
+        allowed={site: index.capacity[site] * index.budget.capacity_share for site in index.sites},
+        load=load,
+        heard_load=heard,
+        traffic=traffic,
+        now=now,
     )
 
 
-def _load(demand: Floats, plan: Ints, layout: Layout) -> Floats:
-    weights = np.nan_to_num(demand) * (plan > 0)
-    return np.bincount(plan, weights=weights, minlength=len(layout.paths)).astype(np.float64)
-
-
 def allot(
-    leaving: Ints,
-    cost: Floats,
-    returning: Ints,
+    leaving: Sequence[str],
+    cost: Mapping[str, Costs],
+    returning: Sequence[str],
     *,
-    best: Ints,
-    plan: Ints,
-    standing: Ints,
-    layout: Layout,
-    at_most: Ints,
-    scouting: Mask,
-    scouted: Mask,
+    addresses: Mapping[str, AddressSituation],
+    index: Index,
+    scouting: frozenset[str],
+    scouted: frozenset[str],
     room: Room,
 ) -> Allotment:
     """Which addresses move.
 
     Args:
-        leaving: rows that should take another site than they have, in order.
-        cost: (N, P) the cost of each path for each of them (`ranking.costs`).
-        returning: rows that could return to the local path, in order.
-        best: (A,) the best site of each address, with room or without.
-        plan: (A,) the present column of each address.
-        standing: (A,) the same, or the column that an override orders: both use room.
-        layout: the rows.
-        at_most: (A,) addresses of the upstream that may be steered at once.
-        scouting: (groups,) whose first address back is being verified.
-        scouted: (groups,) whose first address back is verified.
+        leaving: addresses that should take another site than they have, in order.
+        cost: what each proven site costs each of them (`ranking.costs`).
+        returning: addresses that could return to the local path, in order.
+        addresses: the situation of all that are steered, ordered, leaving or returning.
+        index: all addresses.
+        scouting: groups whose first address back is being verified.
+        scouted: groups whose first address back is verified.
         room: what may be used.
     """
-    best, held = best.copy(), np.zeros(len(plan), dtype=np.int8)
-    if not (leaving.size or returning.size):
-        return Allotment(best=best, held=held)
-    minute, away = room.minute, int((standing > 0).sum())
-    at_once = room.budget.at_once
-    mine = np.bincount(layout.upstream_of, weights=standing > 0, minlength=len(layout.policies))
-    sites = _SiteRoom(leaving, cost, plan, room, layout)
-    for i, a in enumerate(leaving.tolist()):
-        new, u = bool(plan[a] == 0), layout.upstream_of[a]
+    taken: dict[str, str] = {}
+    held: dict[str, Held] = {}
+    if not (leaving or returning):
+        return Allotment(best=taken, held=held)
+    minute, at_once = room.minute, room.budget.at_once
+    # The path that an override orders uses room too.
+    standing = [a for a, one in addresses.items() if one.ordered_to != LOCAL]
+    away, mine = len(standing), dict.fromkeys(index.upstreams, 0)
+    for address in standing:
+        mine[index.settings[address].upstream] += 1
+    sites = _SiteRoom(leaving, cost, addresses, room, index)
+    for address in leaving:
+        settings, path = index.settings[address], addresses[address].path
+        new = path == LOCAL
         if minute <= 0:
-            held[a] = Held.PER_MINUTE
+            held[address] = Held.PER_MINUTE
         elif new and at_once is not None and away >= at_once:
-            held[a] = Held.AT_ONCE
-        elif new and mine[u] >= at_most[a]:
-            held[a] = Held.AT_MOST
-        elif (site := sites.take(i)) == 0:
-            held[a] = Held.CAPACITY
-        elif site == plan[a]:
-            best[a] = site  # the better one has no room
+            held[address] = Held.AT_ONCE
+        elif new and mine[settings.upstream] >= settings.at_most:
+            held[address] = Held.AT_MOST
+        elif (site := sites.take(address)) is None:
+            held[address] = Held.CAPACITY
         else:
-            best[a] = site
-            minute -= 1
-            away += new
-            mine[u] += new
-    scouts: dict[int, int] = {}
-    sizes = np.bincount(layout.group_of[plan > 0], minlength=len(scouting))
-    for a in returning.tolist():
-        group = int(layout.group_of[a])
-        gradual = bool(layout.gradual[a]) and not scouted[group]
-        if gradual and (scouting[group] or group in scouts):
-            held[a] = Held.GRADUAL
+            taken[address] = site
+            if site != path:  # otherwise the better one has no room
+                minute -= 1
+                away += new
+                mine[settings.upstream] += new
+    scouts: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    for address, one in addresses.items():
+        if one.path != LOCAL:
+            group = index.settings[address].group
+            sizes[group] = sizes.get(group, 0) + 1
+    for address in returning:
+        settings = index.settings[address]
+        group = settings.group
+        gradual = settings.policy.recover.gradual and group not in scouted
+        if gradual and (group in scouting or group in scouts):
+            held[address] = Held.GRADUAL
         elif minute <= 0:
-            held[a] = Held.PER_MINUTE
+            held[address] = Held.PER_MINUTE
         else:
             minute -= 1
             if gradual and sizes[group] > 1:
-                scouts[group] = a
-    return Allotment(best=best, held=held, scouts=tuple(scouts.values()))
+                scouts[group] = address
+    return Allotment(best=taken, held=held, scouts=tuple(scouts.values()))
 
 
 @dataclass(slots=True)
 class _SiteRoom:
     """The room at the sites, while one address after the other takes some."""
 
-    rows: Ints
-    cost: Floats
-    plan: Ints
+    leaving: Sequence[str]
+    cost: Mapping[str, Costs]
+    addresses: Mapping[str, AddressSituation]
     room: Room
-    layout: Layout
-    free: Floats = field(init=False)
-    """(2, P) by the estimates, and by what dnstap shows."""
-    need: Floats = field(init=False)
-    """(2, N) likewise."""
-    _common: dict[int, int] = field(init=False, default_factory=dict)
+    index: Index
+    free: dict[str, float] = field(init=False)
+    """By the estimates."""
+    likely: dict[str, float] = field(init=False)
+    """By what dnstap shows."""
+    _groups: dict[str, list[str]] = field(init=False, default_factory=dict)
+    """Group -> those of `leaving`."""
+    _common: dict[str, str | None] = field(init=False, default_factory=dict)
     """Group -> the best site with room for all of it, at the time of its first address."""
 
     def __post_init__(self) -> None:
         room = self.room
-        self.free = room.allowed - np.array([room.load, room.heard_load])
-        self.need = np.nan_to_num(np.array([room.demand, room.heard]))[:, self.rows]
+        self.free = {site: room.allowed[site] - load for site, load in room.load.items()}
+        self.likely = {site: room.allowed[site] - load for site, load in room.heard_load.items()}
+        for address in self.leaving:
+            self._groups.setdefault(self.index.settings[address].group, []).append(address)
 
-    def take(self, i: int) -> int:
-        """The site for the i-th of the rows, with its room taken; 0: no proven site has room."""
-        cost, need = self.cost[i], self.need[:, i, None]
-        if np.isinf(self.free[0, 1:]).all():
-            return _least(cost)
-        here = int(self.plan[self.rows[i]])
-        site = self._for_all(int(self.layout.group_of[self.rows[i]]))
-        fits, likely = self.free >= need
-        if not site or not (fits & likely)[site]:
-            if here and np.isfinite(cost[here]):
+    def take(self, address: str) -> str | None:
+        """The site for an address, with its room taken; None: no proven site has room."""
+        cost, settings = self.cost[address], self.index.settings[address]
+        if all(map(math.isinf, self.free.values())):
+            return best(cost)
+        here, (need, asked) = self.addresses[address].path, self._need(address)
+        site = self._for_all(settings.group)
+        if site is None or not self._fits(site, need, asked):
+            if here in cost:
                 return here  # only a whole group changes from a good site to a better one
-            site = _least(np.where(fits & likely, cost, np.inf))
-            site = site or _least(np.where(fits, cost, np.inf))
-        self.free[:, site] -= need[:, 0]
+            fits = {s: each for s, each in cost.items() if self.free[s] >= need}
+            likely = {s: each for s, each in fits.items() if self.likely[s] >= asked}
+            site = best(likely or fits)
+        if site is not None:
+            self.free[site] -= need
+            self.likely[site] -= asked
         return site
 
-    def _for_all(self, group: int) -> int:
+    def _need(self, address: str) -> tuple[float, float]:
+        """Queries per second by the estimate, and by what dnstap shows."""
+        settings = self.index.settings[address]
+        return self.room.demand_of(settings) or 0.0, self.room.heard_of(settings) or 0.0
+
+    def _fits(self, site: str, need: float, asked: float) -> bool:
+        return self.free[site] >= need and self.likely[site] >= asked
+
+    def _for_all(self, group: str) -> str | None:
         if group not in self._common:
-            members = self.layout.group_of[self.rows] == group
-            whole = self.cost[members].sum(axis=0)  # infinite where it is not proven for one
-            fits = (self.free >= self.need[:, members].sum(axis=1, keepdims=True)).all(axis=0)
-            self._common[group] = _least(np.where(fits, whole, np.inf))
+            members = self._groups[group]
+            needs = [self._need(address) for address in members]
+            need, asked = sum(each for each, _ in needs), sum(each for _, each in needs)
+            first, *others = (self.cost[address] for address in members)
+            whole = {
+                site: one + sum(each[site] for each in others)
+                for site, one in first.items()
+                if all(site in each for each in others) and self._fits(site, need, asked)
+            }
+            self._common[group] = best(whole)
         return self._common[group]
-
-
-def _least(cost: Floats) -> int:
-    site = int(np.argmin(cost))
-    return site if np.isfinite(cost[site]) else 0

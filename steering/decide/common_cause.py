@@ -2,7 +2,7 @@
 
 Operators are counted, not upstreams, since a fault of one operator may affect all its zones; and
 each family by itself, since a fault of this host may affect one alone. An operator counts as bad
-when more than half of its sample is (`Layout.sample`, which is probed in time, however many
+when more than half of its sample is (`Settings.sampled`, which is probed in time, however many
 addresses there are). Three of them within a minute are enough, however many others are healthy:
 faults of unrelated networks are hours apart. Two are enough if they are more than half of all
 operators, as with the two shipped policies: that is the safer choice, and costs a detour only if
@@ -19,17 +19,14 @@ minute before are taken back when the common cause is found.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping
+from statistics import median
 
+from steering.decide.situation import NO_CAUSES, Operators
+from steering.index import Index
 from steering.judge.edit import CURIOUS_ROUNDS
-from steering.judge.ledger import Ledger
-from steering.layout import FAMILIES, Layout
-from steering.model import Health, Instant, Seconds
-
-Mask = NDArray[np.bool_]
-Operators = tuple[int, ...]
-"""Numbers of operators."""
+from steering.judge.ledger import AddressRecord, Ledger
+from steering.model import NEVER, Family, Health, Instant, Seconds
 
 SEVERAL = 3
 """So many operators bad at once are a common cause."""
@@ -50,78 +47,98 @@ HASTY: Seconds = 30.0
 """A move so short a time before the common cause was found had the same cause, and is undone."""
 
 
-def bad_now(layout: Layout, ledger: Ledger, now: Instant) -> Mask:
-    """(A,) local paths that fail at this time."""
-    local = ledger.health[:, 0]
-    failing = (local == Health.SUSPECT) | (local == Health.FAILING)
-    lately = min(LATELY, ROUNDS * layout.interval) + layout.timeout
-    return np.asarray((failing & (now - ledger.bad_at <= lately)) | (ledger.quick >= BAD))
+def bad_now(index: Index, ledger: Ledger, address: str, now: Instant) -> bool:
+    """Whether the local path of an address fails at this time."""
+    known = ledger.address(address)
+    if known.quick >= BAD:
+        return True
+    lately = min(LATELY, ROUNDS * index.interval) + index.timeout
+    failing = ledger.path(address).health in (Health.SUSPECT, Health.FAILING)
+    return failing and now - known.bad_at <= lately
 
 
 def common_causes(
-    layout: Layout, ledger: Ledger, now: Instant, was: tuple[Operators, ...] = ((), ())
-) -> tuple[Operators, ...]:
+    index: Index, ledger: Ledger, now: Instant, was: Mapping[Family, Operators] = NO_CAUSES
+) -> Mapping[Family, Operators]:
     """For each family the operators that failed on the local path within a minute, if too many.
 
     `was`: those of the turn before. An operator among them that is still bad stays one of them.
     """
-    bad = bad_now(layout, ledger, now) & layout.sample
-    if layout.operators < FEW or not bad.any():
-        return ((), ())
-    return tuple(_failed_at_once(layout, ledger, bad, family, was[family]) for family in FAMILIES)
+    if len(index.operators) < FEW:
+        return NO_CAUSES
+    bad: dict[tuple[str, Family], list[str]] = {}
+    for address in ledger.open:
+        settings = index.settings[address]
+        if settings.sampled and bad_now(index, ledger, address, now):
+            bad.setdefault((settings.operator, settings.family), []).append(address)
+    if not bad:
+        return NO_CAUSES
+    return {family: _failed_at_once(index, ledger, bad, family, was[family]) for family in Family}
 
 
 def _failed_at_once(
-    layout: Layout, ledger: Ledger, bad: Mask, family: int, was: Operators
+    index: Index,
+    ledger: Ledger,
+    bad: Mapping[tuple[str, Family], list[str]],
+    family: Family,
+    was: Operators,
 ) -> Operators:
-    mine = layout.sample & (layout.family_of == family)
-    count = np.bincount(layout.operator_of[mine], minlength=layout.operators)
-    failing = np.bincount(layout.operator_of[mine & bad], minlength=layout.operators)
-    operators = np.flatnonzero(failing * 2 > count).tolist()
-    # Health taken over from an earlier agent does not count: it is not known when it began.
-    began = np.fmax(np.fmin(ledger.suspected_at, ledger.confirmed_at), ledger.worse_at)
-    known = mine & bad & ~np.isnan(began)
-    starts = {
-        o: float(np.median(began[known & (layout.operator_of == o)]))
-        for o in operators
-        if (known & (layout.operator_of == o)).any()
+    """`bad`: the addresses of the sample that fail, by operator and family."""
+    asked = [operator for operator in index.operators if (operator, family) in index.sample]
+    failing = {
+        operator: mine
+        for operator in asked
+        if len(mine := bad.get((operator, family), [])) * 2 > index.sample[operator, family]
     }
+    starts: dict[str, Instant] = {}
+    for operator, mine in failing.items():
+        known = [at for a in mine if (at := _began(ledger.address(a))) is not None]
+        if known:
+            starts[operator] = median(known)
     at_once = max(
         (tuple(o for o in starts if s <= starts[o] <= s + AT_ONCE) for s in starts.values()),
         key=len,
         default=(),
     )
-    at_once = tuple(o for o in operators if o in at_once or o in was)
-    most = len(at_once) >= FEW and len(at_once) * 2 > int((count > 0).sum())
+    at_once = tuple(o for o in failing if o in at_once or o in was)
+    most = len(at_once) >= FEW and len(at_once) * 2 > len(asked)
     return at_once if most or len(at_once) >= SEVERAL else ()
 
 
-def affected(layout: Layout, causes: tuple[Operators, ...]) -> Mask:
-    """(A,) addresses of the families with a common cause."""
-    found = np.array([bool(operators) for operators in causes])
-    return np.asarray(found[layout.family_of])
+def _began(known: AddressRecord) -> Instant | None:
+    """When its fault began, or became clearly worse; None: it is not known.
 
-
-def others_unprobed(
-    layout: Layout, ledger: Ledger, own: Mask, now: Instant, begun: Instant
-) -> Mask:
-    """(A,) breaches so recent that the other operators were not yet probed since.
-
-    Args:
-        layout: the rows.
-        ledger: what is known.
-        own: (A,) addresses that are breached.
-        now: this instant.
-        begun: when the first question was asked. Until three slow rounds later a breach waits
-            until every operator has answered at all, since there is little evidence.
+    Health taken over from an earlier agent does not count: it is not known when it began.
     """
-    if layout.operators < FEW or not own.any():
-        return np.zeros_like(own)
-    if now - begun < layout.fresh:
-        probed = np.zeros(layout.operators, dtype=np.bool_)
-        probed[layout.operator_of[~np.isnan(ledger.seen[:, 0])]] = True
-        if not probed.all():
-            return own
-    pause = min(LONGEST, (CURIOUS_ROUNDS + 2) * layout.fast_interval)
-    news = np.fmax(ledger.confirmed_at, ledger.shown_since)
-    return np.asarray(own & (now - news < pause))
+    since = [at for at in (known.suspected_at, known.confirmed_at) if at is not None]
+    began = max(min(since, default=NEVER), known.worse_at)
+    return None if began == NEVER else began
+
+
+def affected(causes: Mapping[Family, Operators], family: Family) -> bool:
+    """Whether a family has a common cause."""
+    return bool(causes[family])
+
+
+def unheard(index: Index, ledger: Ledger, now: Instant, begun: Instant) -> bool:
+    """Whether it is soon after the start, and some operator has not answered at all.
+
+    Until three slow rounds after `begun`, when the first question was asked, a breach waits for
+    every operator, since there is little evidence.
+    """
+    if len(index.operators) < FEW or now - begun >= index.fresh:
+        return False
+    return any(
+        all(ledger.path(address).seen == NEVER for address in addresses)
+        for addresses in index.operators.values()
+    )
+
+
+def others_unprobed(index: Index, known: AddressRecord, now: Instant) -> bool:
+    """Whether a breach is so recent that the other operators were not yet probed since."""
+    if len(index.operators) < FEW:
+        return False
+    pause = min(LONGEST, (CURIOUS_ROUNDS + 2) * index.fast_interval)
+    return any(
+        at is not None and now - at < pause for at in (known.confirmed_at, known.shown_since)
+    )

@@ -15,10 +15,7 @@ the agent keeps it (`carry_over`).
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.layout import Layout
+from steering.index import Settings
 from steering.model import Instant, Seconds
 
 DAY: Seconds = 86_400.0
@@ -27,34 +24,34 @@ AT_ONCE = 2 / 3
 AWAY, HOME = 1.0, 2.0
 """Moves that must be left: one for the move itself; for a return one more, to leave again."""
 
-Floats = NDArray[np.float64]
+
+def penalty(level: float, at: Instant, settings: Settings, now: Instant) -> float:
+    """The penalty of an address now, in moves; `level`: what it was at `at`."""
+    decay = _moves_per_day(settings) * (1 - AT_ONCE) / DAY
+    return max(0.0, level - (now - at) * decay)
 
 
-def penalty(level: Floats, at: Floats, layout: Layout, now: Instant) -> Floats:
-    """(A,) the penalty of each address now, in moves."""
-    decay = layout.moves_per_day * (1 - AT_ONCE) / DAY
-    return np.maximum(0.0, level - (now - at) * decay)
+def room(level: float, settings: Settings) -> float:
+    """The moves that are left."""
+    return _moves_per_day(settings) * AT_ONCE - level + 1e-9
 
 
-def room(level: Floats, layout: Layout) -> Floats:
-    """(A,) the moves that are left."""
-    return np.asarray(layout.moves_per_day * AT_ONCE - level + 1e-9)
-
-
-def time_to_reuse(level: float, a: int, layout: Layout, needs: float) -> Seconds:
+def time_to_reuse(level: float, settings: Settings, needs: float) -> Seconds:
     """Seconds until an address with this penalty has as many moves left as it needs."""
-    moves = int(layout.moves_per_day[a])
+    moves = _moves_per_day(settings)
     missing = level + needs - moves * AT_ONCE
     return max(0.0, missing) * DAY / (moves * (1 - AT_ONCE))
 
 
-def bounded(level: Floats, layout: Layout) -> Floats:
-    """The penalties, limited to what moves can have added by the policies of this layout."""
-    return np.asarray(np.minimum(level, layout.moves_per_day * AT_ONCE + 1))
+def bounded(level: float, settings: Settings) -> float:
+    """The penalty, limited to what moves can have added by this policy."""
+    return min(level, _moves_per_day(settings) * AT_ONCE + 1)
 
 
-def add_penalty(level: Floats, rows: NDArray[np.int64], layout: Layout) -> Floats:
-    """The penalties after one more move of these rows; at most one more move than is allowed."""
-    after = level.copy()
-    after[rows] = np.minimum(after[rows], layout.moves_per_day[rows] * AT_ONCE) + 1
-    return after
+def add_penalty(level: float, settings: Settings) -> float:
+    """The penalty after one more move; at most one more move than is allowed."""
+    return min(level, _moves_per_day(settings) * AT_ONCE) + 1
+
+
+def _moves_per_day(settings: Settings) -> int:
+    return settings.policy.recover.moves_per_day

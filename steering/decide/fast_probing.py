@@ -7,27 +7,25 @@ That is as many probes as the decisions need, and a load that does not grow with
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping
 from itertools import islice, zip_longest
-
-import numpy as np
-from numpy.typing import NDArray
 
 from steering.decide.budget import Held
 from steering.decide.common_cause import bad_now
 from steering.decide.no_site import nowhere
+from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
 from steering.judge.backoff import gap
 from steering.judge.control import refused, wanted
-from steering.judge.failed_names import NONE, WITNESSES, holds
+from steering.judge.failed_names import WITNESSES, holds
 from steering.judge.losses import EVERY, watched_slowly
-from steering.model import Attention, Health, Seconds
-
-Mask = NDArray[np.bool_]
+from steering.model import LOCAL, Attention, Health, Seconds
 
 AT_ONCE = 128
 """Most addresses that are probed fast at the same time: by default that is some 1,500 questions a
 second, as many as one process can send and judge. The others wait; the sample of the operators
-(`Layout.sample`) is probed in addition."""
+(`Settings.sampled`) is probed in addition."""
 HELD_ROUNDS = 5
 """Fast rounds between two questions to an address that is held back."""
 HELD_PER_ROUND = 25
@@ -45,167 +43,179 @@ def attention(state: State) -> dict[str, Attention]:
     A suspect address without a path to compare with is not probed faster: that would last as long
     as every path is bad, and confirm nothing.
     """
-    layout, ledger = state.layout, state.ledger
-    none = np.zeros(len(layout.targets), dtype=np.bool_)
-    curious = ledger.curious_until > state.now
-    on_trial, watched, unproved = none.copy(), none.copy(), none.copy()
-    on_trial[list(ledger.trials)] = True
-    watched[list(state.verifications)] = True
-    unproved[[a for a, proof in state.verifications.items() if not proof.proved]] = True
+    index, ledger, plan, now = state.index, state.ledger, state.plan, state.now
+    curious = {a for a in ledger.open if ledger.address(a).curious_until > now}
+    on_trial = {a for a in ledger.open if ledger.address(a).trial is not None}
+    unproved = {a for a, proof in state.verifications.items() if not proof.proved}
     unshown, held = _held(state)
-    compared = _without_mark(state, unshown)
+    compared = _without_mark(state, on_trial | unshown)
     sample = _sample_beside(state, curious)
-    away = state.plan > 0
-    calm = away & ~unproved & _calm(state)
+    calm = {a for a in plan if a not in unproved and _is_calm(state, a)}
     no_site = nowhere(state)
-    waits = none.copy()
-    waits[list(no_site)] = True
-    fast = (away & ~calm) | curious | on_trial | watched & ~calm | unshown | waits
-    rows = np.flatnonzero(fast & ~sample)
-    asked: dict[str, Attention] = {}
+    watched = plan.keys() | state.verifications.keys()
+    fast = (watched - calm) | curious | on_trial | unshown | no_site.keys()
     # Verifications first, since traffic depends on them; then trials, addresses that just failed,
     # breaches that need fresh evidence, other news, those without a site, and last recoveries.
-    bad = ledger.run[:, 0] == 0
-    by = [unproved, on_trial, curious & bad, unshown, curious, waits]
-    urgency = np.select(by, range(len(by)), len(by))[rows]
-    chosen = rows[np.argsort(urgency, kind="stable")][:AT_ONCE].tolist()
-    for a in (*np.flatnonzero(sample).tolist(), *chosen):
-        sites = no_site.get(a, frozenset()) if not curious[a] else frozenset()
-        asked[layout.targets[a].address] = _asked(state, a, sites=sites, live=bool(compared[a]))
-    mute = refused(ledger, layout, state.now) & ~away & (not state.off)
-    beside = watched_slowly(ledger, layout)
-    loses: Mask = np.asarray(beside.any(axis=1))
-    slower = np.flatnonzero((calm | held | loses | mute) & ~fast & ~sample)
-    for a in slower.tolist():
-        if calm[a]:
-            rounds = max(CALM_ROUNDS, np.count_nonzero(calm) / CALM_PER_ROUND)
+    failed = {a for a in curious if not ledger.path(a).run}
+    by = (unproved, on_trial, failed, unshown, curious, no_site)
+
+    def urgency(address: str) -> int:
+        return next((number for number, those in enumerate(by) if address in those), len(by))
+
+    asked: dict[str, Attention] = {}
+    chosen = sorted(index.in_order(fast - sample), key=urgency)[:AT_ONCE]
+    for a in (*index.in_order(sample), *chosen):
+        sites = no_site.get(a, frozenset()) if a not in curious else frozenset()
+        asked[a] = _asked(state, a, sites=sites, live=a in compared)
+    mute = frozenset[str]() if state.off else refused(ledger, index, now) - plan.keys()
+    beside = {a: more for a in ledger.open if (more := watched_slowly(ledger, index, a))}
+    slower = index.in_order((calm | held | beside.keys() | mute) - fast - sample)
+    for a in slower:
+        if a in calm:
+            rounds = max(CALM_ROUNDS, len(calm) / CALM_PER_ROUND)
+        elif index.settings[a].sampled:
+            rounds = HELD_ROUNDS
         else:
-            rounds = (
-                HELD_ROUNDS if layout.sample[a] else max(HELD_ROUNDS, slower.size / HELD_PER_ROUND)
-            )
-        every, sites = rounds * layout.fast_interval, frozenset[int]()
-        if loses[a]:
+            rounds = max(HELD_ROUNDS, len(slower) / HELD_PER_ROUND)
+        every, sites = rounds * index.fast_interval, frozenset()
+        if a in beside:
             every = max(every, EVERY)
-            sites = frozenset({int(np.argmax(np.where(beside[a], ledger.losses[a], 0)))})
-        asked[layout.targets[a].address] = _asked(
-            state, a, every=every, sites=sites, live=bool(compared[a] | mute[a])
-        )
+            losses = {site: ledger.path(a, site).losses for site in beside[a]}
+            sites = frozenset({max(losses, key=losses.__getitem__)})
+        live = a in compared or a in mute
+        asked[a] = _asked(state, a, every=every, sites=sites, live=live)
     return asked
 
 
-def _without_mark(state: State, unshown: Mask) -> Mask:
-    """(A,) addresses on the local path that are also probed without a mark (`judge.control`).
+def _without_mark(state: State, in_question: Collection[str]) -> set[str]:
+    """The addresses on the local path that are also probed without a mark (`judge.control`).
 
     That is while they are on trial, while a breach needs fresh evidence, and while only questions
     with our mark fail.
     """
-    ledger, situation = state.ledger, state.situation
-    rows = np.zeros_like(unshown)
-    for a in {*ledger.trials, *np.flatnonzero(unshown).tolist()}:
-        rows[a] = state.plan[a] == 0 and wanted(ledger, a, state.now)
-    return rows if situation is None else rows | situation.marked
+    found = {a for a in in_question if a not in state.plan and wanted(state.ledger, a, state.now)}
+    return found | {a for a, one in _situations(state).items() if one.marked}
 
 
 def _asked(
     state: State,
-    a: int,
+    address: str,
     *,
     every: Seconds = 0.0,
-    sites: frozenset[int] = frozenset(),
+    sites: frozenset[str] = frozenset(),
     live: bool = False,
 ) -> Attention:
-    """What is asked of the address in row `a`; `sites`: those that may be usable again."""
-    layout, ledger = state.layout, state.ledger
-    trial, proof = ledger.trials.get(a), state.verifications.get(a)
-    if state.plan[a]:
-        columns = {0, int(state.plan[a])}
+    """What is asked of an address; `sites`: those that may be usable again."""
+    index, ledger = state.index, state.ledger
+    trial, proof = ledger.address(address).trial, state.verifications.get(address)
+    if address in state.plan:
+        paths = frozenset({state.plan[address]})
     elif proof is not None:
-        columns = {0, *_beside(state, a)}
+        paths = _beside(state, address)
     elif trial is not None:
-        columns = {0, trial.candidate}
+        paths = frozenset({trial.candidate})
     elif sites:
-        columns = {0, *sites}
-    elif ledger.health[a, 0] == Health.FAILING:
-        columns = {0, *_compared(state, a)}
+        paths = sites
+    elif ledger.path(address).health is Health.FAILING:
+        paths = _compared(state, address)
     else:
-        columns = set(range(len(layout.paths)))
+        paths = frozenset(index.paths)
     proving = proof is not None and not proof.proved
     # In an agent that does not act, questions without a mark do not take the detour.
-    shows = layout.acts or not state.plan[a]
+    shows = index.acts or address not in state.plan
     return Attention(
-        paths=frozenset(layout.paths[p] for p in columns),
+        paths=paths | {LOCAL},
         live=live or (shows and proof is not None and proof.installed is not None),
-        witnesses=_witnesses(state, a),
-        every=max(every, gap(layout, ledger, a, state.now, proving=proving)),
+        witnesses=_witnesses(state, address),
+        every=max(every, gap(index, ledger, address, state.now, proving=proving)),
     )
 
 
-def _held(state: State) -> tuple[Mask, Mask]:
+def _situations(state: State) -> Mapping[str, AddressSituation]:
+    return state.situation.addresses if state.situation is not None else {}
+
+
+def _held(state: State) -> tuple[set[str], set[str]]:
     """Breached addresses on the local path: those that need fresh evidence to move, and the others.
 
     Where another rule holds back the move anyway, the address is only watched.
     """
-    none = np.zeros(len(state.plan), dtype=np.bool_)
-    situation = state.situation
+    situation, settings = state.situation, state.index.settings
     if situation is None:
-        return none, none
-    stays = situation.own & (state.plan == 0)
-    free = ~(situation.ordered | situation.self_doubt | situation.marked | situation.all_bad) & (
-        situation.room.minute > 0
-    )
-    free &= (situation.held == Held.NOT) & ~_full(state)
-    free &= situation.proven.any(axis=1) & (not (situation.off or situation.clock_doubt))
-    unshown = stays & situation.unshown & free
-    crowded = none
-    if any(situation.common_causes):
-        crowded = state.layout.sample & bad_now(state.layout, state.ledger, state.now)
-    return unshown, (stays & ~unshown) | crowded
+        return set(), set()
+    stays = [one for a, one in situation.addresses.items() if one.own and a not in state.plan]
+    full = _full_upstreams(state) if stays else ()
+    unshown = {
+        one.address
+        for one in stays
+        if settings[one.address].upstream not in full and _only_unshown(situation, one)
+    }
+    held = {one.address for one in stays} - unshown
+    if any(situation.common_causes.values()):  # rare, so all may be looked through
+        held |= {
+            a
+            for a, each in settings.items()
+            if each.sampled and bad_now(state.index, state.ledger, a, state.now)
+        }
+    return unshown, held
 
 
-def _full(state: State) -> Mask:
-    """(A,) addresses whose limit of steered addresses is reached."""
-    layout, away, at_once = state.layout, state.plan > 0, state.layout.budget.at_once
-    if at_once is not None and int(away.sum()) >= at_once:
-        return np.ones_like(away)
-    mine = np.bincount(layout.upstream_of, weights=away, minlength=len(layout.policies))
-    return np.asarray(mine[layout.upstream_of] >= layout.at_most)
+def _only_unshown(situation: Situation, one: AddressSituation) -> bool:
+    """Whether nothing holds back a move but that the last few seconds do not show the fault."""
+    kept = one.ordered or one.self_doubt or one.marked or one.all_bad or one.held is not Held.NOT
+    all_kept = situation.off or situation.clock_doubt or situation.room.minute <= 0
+    return one.unshown and bool(one.proven) and not (kept or all_kept)
 
 
-def _sample_beside(state: State, curious: Mask) -> Mask:
+def _full_upstreams(state: State) -> Collection[str]:
+    """The upstreams whose limit of steered addresses is reached."""
+    index, at_once = state.index, state.index.budget.at_once
+    if at_once is not None and len(state.plan) >= at_once:
+        return index.upstreams.keys()
+    away = Counter(index.settings[a].upstream for a in state.plan)
+    limits = {upstream: index.settings[index.upstreams[upstream][0]].at_most for upstream in away}
+    return {upstream for upstream, number in away.items() if number >= limits[upstream]}
+
+
+def _sample_beside(state: State, curious: set[str]) -> set[str]:
     """The sample of the operators, while more addresses should be probed fast than can be."""
-    layout = state.layout
-    if curious.sum() <= AT_ONCE:
-        return np.zeros_like(curious)
-    return np.asarray(curious & layout.sample & (state.ledger.health[:, 0] <= Health.HEALTHY))
+    if len(curious) <= AT_ONCE:
+        return set()
+    settings, ledger = state.index.settings, state.ledger
+    return {a for a in curious if settings[a].sampled and ledger.path(a).health <= Health.HEALTHY}
 
 
-def _calm(state: State) -> Mask:
-    """(A,) detours that work, while the local path is far from its recovery."""
-    ledger = state.ledger
-    well = ledger.run[np.arange(len(state.plan)), state.plan] > 0
-    well[[a for a, proof in state.verifications.items() if proof.bad_run or proof.stuck]] = False
-    return np.asarray(well & (ledger.run[:, 0] * HEALING < state.layout.clean))
+def _is_calm(state: State, address: str) -> bool:
+    """Whether a detour works, while the local path is far from its recovery."""
+    ledger, proof = state.ledger, state.verifications.get(address)
+    if proof is not None and (proof.bad_run or proof.stuck):
+        return False
+    clean = state.index.settings[address].policy.recover.clean
+    well = ledger.path(address, state.plan[address]).run > 0
+    return well and ledger.path(address).run * HEALING < clean
 
 
-def _compared(state: State, a: int) -> set[int]:
+def _compared(state: State, address: str) -> frozenset[str]:
     """The site that the address would take; while none is proven, each that it may take."""
-    situation, order = state.situation, state.layout.order[a]
-    best = int(situation.best[a]) if situation is not None else 0
-    return {best} if best else set(np.flatnonzero(order >= 0).tolist())
+    one = _situations(state).get(address)
+    if one is not None and one.best is not None:
+        return frozenset({one.best})
+    return frozenset(state.index.settings[address].order)
 
 
-def _beside(state: State, a: int) -> set[int]:
+def _beside(state: State, address: str) -> frozenset[str]:
     """The sites of the others in its group: a name that fails there too is no fault of the path."""
-    layout, plan = state.layout, state.plan
-    sites = plan[(layout.group_of == layout.group_of[a]) & (plan > 0)].tolist()
-    return {p for p in sites if layout.hop[a, p]}
+    settings, mine = state.index.settings, state.index.settings[address]
+    return mine.hops.intersection(
+        site for a, site in state.plan.items() if settings[a].group == mine.group
+    )
 
 
-def _witnesses(state: State, a: int) -> tuple[str, ...]:
+def _witnesses(state: State, address: str) -> tuple[str, ...]:
     """The names that failed by probes and by the resolvers' traffic, in equal parts."""
-    heard = state.ledger.traffic.to_ask(int(state.layout.upstream_of[a]))
-    own = state.ledger.witnesses(a)
-    ignored = state.ledger.ignored.get(a, NONE)
+    heard = state.ledger.traffic.to_ask(state.index.settings[address].upstream)
+    own = state.ledger.witnesses(address)
+    ignored = state.ledger.address(address).ignored
     mixed = dict.fromkeys(name for pair in zip_longest(heard, own) for name in pair)
     asked = (name for name in mixed if name is not None and not holds(ignored, name, state.now))
     return tuple(islice(asked, WITNESSES))

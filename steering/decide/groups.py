@@ -11,9 +11,10 @@ that both families and all nameservers move in one plan.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Collection
 
+from steering.index import Index
+from steering.judge.ledger import Ledger
 from steering.model import Instant, Seconds
 
 OPENS_ABOVE = 1 / 2
@@ -21,39 +22,46 @@ CLOSES_BELOW = 1 / 4
 SETTLE: Seconds = 1.0
 """The longest that a move waits for the trials of its group."""
 
-Mask = NDArray[np.bool_]
 
-
-def open_groups(was: Mask, group_of: NDArray[np.int64], own: Mask) -> Mask:
+def open_groups(was: Collection[str], index: Index, own: Collection[str]) -> frozenset[str]:
     """Which groups move as a whole, given those that did and which addresses are breached."""
-    if not was.size:
-        return was
-    size = np.bincount(group_of, minlength=was.size)
-    share = np.bincount(group_of, weights=own, minlength=was.size) / size
-    return np.asarray(np.where(was, share >= CLOSES_BELOW, share > OPENS_ABOVE) & (size > 1))
+    breached: dict[str, int] = {}
+    for address in own:
+        group = index.settings[address].group
+        breached[group] = breached.get(group, 0) + 1
+    found = set[str]()
+    for group, number in breached.items():
+        size = len(index.groups[group])
+        share = number / size
+        if size > 1 and (share >= CLOSES_BELOW if group in was else share > OPENS_ABOVE):
+            found.add(group)
+    return frozenset(found)
 
 
-def reach(
-    groups: Mask, group_of: NDArray[np.int64], family_of: NDArray[np.int64], own: Mask
-) -> Mask:
-    """(A,) the addresses that move: breached themselves, or with their group."""
-    if not groups.any():
-        return own
-    half = group_of * 2 + family_of
-    touched = np.bincount(half, weights=own, minlength=2 * groups.size) > 0
-    return np.asarray(own | (groups[group_of] & touched[half]))
+def reach(opened: Collection[str], index: Index, own: Collection[str]) -> frozenset[str]:
+    """The addresses that move: breached themselves, or with their group."""
+    touched = {(index.settings[a].group, index.settings[a].family) for a in own}
+    along = (
+        address
+        for group in opened
+        for address in index.groups[group]
+        if (group, index.settings[address].family) in touched
+    )
+    return frozenset(own).union(along)
 
 
-def settling(
-    group_of: NDArray[np.int64],
-    own: Mask,
-    on_trial: Mask,
-    confirmed_at: NDArray[np.float64],
-    now: Instant,
-) -> Mask:
-    """(A,) addresses whose move waits: breached just now, with others of the group on trial."""
-    recent: Mask = own & (now - confirmed_at < SETTLE)
-    if not recent.any():
-        return recent
-    tried = np.bincount(group_of[on_trial], minlength=int(group_of.max(initial=-1)) + 1) > 0
-    return np.asarray(recent & tried[group_of])
+def settling(ledger: Ledger, index: Index, own: Collection[str], now: Instant) -> frozenset[str]:
+    """Those of `own`, breached and on the local path, whose move waits: breached just now, with
+    others of the group on trial.
+    """
+    recent: dict[str, list[str]] = {}
+    for address in own:
+        confirmed = ledger.address(address).confirmed_at
+        if confirmed is not None and now - confirmed < SETTLE:
+            recent.setdefault(index.settings[address].group, []).append(address)
+    return frozenset(
+        address
+        for group, mine in recent.items()
+        if any(ledger.address(other).trial is not None for other in index.groups[group])
+        for address in mine
+    )

@@ -9,15 +9,14 @@ probed fast for few addresses and for some minutes; later the slow round finds i
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from steering.decide.state import State
 from steering.decide.usable_sites import gives_way
-from steering.judge.ledger import SILENCES
-from steering.layout import CLASSES
-from steering.model import Health, Seconds, Verdict
+from steering.index import CLASSES
+from steering.judge.buckets import EMPTY
+from steering.judge.ledger import SILENCES, PathRecord
+from steering.model import LOCAL, Health, Seconds, Verdict
 
 SILENT_FOR: Seconds = 300.0
 """How long a silent site is probed fast: most outages of a link are shorter."""
@@ -27,40 +26,72 @@ SCOUTS = 8
 _ANSWERED = [CLASSES.index(kind) for kind in (Verdict.BOGUS, Verdict.ERROR)]
 
 
-def nowhere(state: State) -> Mapping[int, frozenset[int]]:
-    """Row -> columns of the sites to probe fast for it."""
-    situation, ledger, layout = state.situation, state.ledger, state.layout
+def nowhere(state: State) -> Mapping[str, frozenset[str]]:
+    """Address -> the sites to probe fast for it."""
+    situation = state.situation
     if situation is None or state.off:
         return {}
-    left = (situation.own | situation.breached) & (state.plan == 0) & ~situation.ordered
-    rows = np.flatnonzero(left & ~situation.proven.any(axis=1))
-    if not rows.size:
-        return {}
-    health = ledger.health[rows]
-    avoided = (state.avoid_until > state.now) & ~gives_way(state)
-    fit = (health == Health.HEALTHY) & ~avoided[rows]
-    bad = (health != Health.HEALTHY) & (health != Health.STALE)
-    back = bad & _recovers(state, rows)
-    silent = bad & (ledger.streak[rows] >= SILENCES)
-    silent &= state.now - ledger.silent_since[rows] < SILENT_FOR
-    usable = (layout.order[rows] >= 0) & ~situation.banned[rows]
-    usable[:, 0] = False
-    scouts = (silent & usable).any(axis=1)
-    scouts &= np.cumsum(scouts) <= SCOUTS
-    asked = fit | back | (silent & scouts[:, None]) | (bad & (back & usable).any(axis=0))
-    asked &= usable
-    return {
-        int(rows[i]): frozenset(np.flatnonzero(asked[i]).tolist())
-        for i in np.flatnonzero(asked.any(axis=1)).tolist()
+    kinds = {
+        address: _kinds(state, address, one.banned)
+        for address, one in situation.addresses.items()
+        if (one.own or one.breached)
+        and state.path_of(address) == LOCAL
+        and not one.ordered
+        and not one.proven
     }
+    back = frozenset(site for each in kinds.values() for site in each.back)
+    scouts = [address for address, each in kinds.items() if each.silent][:SCOUTS]
+    asked = {
+        address: each.fit
+        | each.back
+        | (each.bad & back)
+        | (each.silent if address in scouts else frozenset())
+        for address, each in kinds.items()
+    }
+    return {address: sites for address, sites in asked.items() if sites}
 
 
-def _recovers(state: State, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(rows, P) paths whose last answer was good, or that answered just now and lost the others.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kinds:
+    """Sites that an address could use, by what is known of them."""
+
+    fit: frozenset[str]
+    """Healthy, and not avoided."""
+    bad: frozenset[str]
+    back: frozenset[str]
+    """Bad, and recovering."""
+    silent: frozenset[str]
+    """Bad, and silent for not too long."""
+
+
+def _kinds(state: State, address: str, banned: frozenset[str]) -> _Kinds:
+    fit, bad, back, silent = set[str](), set[str](), set[str](), set[str]()
+    for site in state.index.settings[address].order.keys() - banned:
+        record = state.ledger.path(address, site)
+        if record.health is Health.HEALTHY:
+            if not state.avoids(address, site) or gives_way(state, address, site):
+                fit.add(site)
+        elif record.health is not Health.STALE:
+            bad.add(site)
+            if _recovers(state, record):
+                back.add(site)
+            if record.streak >= SILENCES and _silent_lately(state, record):
+                silent.add(site)
+    return _Kinds(
+        fit=frozenset(fit), bad=frozenset(bad), back=frozenset(back), silent=frozenset(silent)
+    )
+
+
+def _silent_lately(state: State, record: PathRecord) -> bool:
+    since = record.silent_since
+    return since is not None and state.now - since < SILENT_FOR
+
+
+def _recovers(state: State, record: PathRecord) -> bool:
+    """Whether the last answer over a path was good, or it answered just now and lost the others.
 
     The last losses of an outage become known after the first answers.
     """
-    ledger, layout = state.ledger, state.layout
-    lost = ~ledger.levels[_ANSWERED][:, rows].any(axis=(0, -1))
-    just_now = state.now - ledger.answered[rows] < 2 * layout.timeout
-    return np.asarray((ledger.run[rows] > 0) | (just_now & lost))
+    lost = all(record.levels[number] == EMPTY for number in _ANSWERED)
+    just_now = state.now - record.answered < 2 * state.index.timeout
+    return record.run > 0 or (just_now and lost)

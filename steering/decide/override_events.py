@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from steering.decide.override_state import OverrideState, OverrideStatus, read
 from steering.decide.state import State
 from steering.format import override_text
@@ -22,12 +20,12 @@ AT_ONCE = 100
 def apply_overrides(state: State, facts: Facts) -> tuple[State, tuple[Event, ...]]:
     """The state with this turn's overrides, and events for those applied, ended or in conflict."""
     was = state.override_state
-    override_state = read(was, state.layout, facts.overrides, facts.wall)
+    override_state = read(was, state.index, facts.overrides, facts.wall)
     frozen = _frozen(state, override_state)
     if override_state is was:
         return state if frozen == state.frozen else replace(state, frozen=frozen), ()
     return replace(state, override_state=override_state, frozen=frozen), _bounded(
-        _events(state, was, override_state)
+        _events(was, override_state)
     )
 
 
@@ -36,14 +34,11 @@ def _frozen(state: State, override_state: OverrideState) -> Mapping[str, Frozen]
 
     The path that another freeze kept does not count: that one may have ended while no agent ran.
     """
-    layout, frozen = state.layout, dict[str, Frozen]()
-    for a in np.flatnonzero(override_state.frozen).tolist():
-        address, by = (
-            layout.targets[a].address,
-            override_state.overrides[override_state.decides[a]].name,
-        )
+    frozen: dict[str, Frozen] = {}
+    for address in state.index.in_order(override_state.frozen):
+        by = override_state.overrides[override_state.decides[address]].name
         known = state.frozen.get(address)
-        path = known.path if known and known.by == by else layout.paths[state.plan[a]]
+        path = known.path if known and known.by == by else state.path_of(address)
         frozen[address] = Frozen(path=path, by=by)
     return frozen
 
@@ -63,16 +58,15 @@ def _bounded(events: Iterator[Event]) -> tuple[Event, ...]:
     return tuple(first)
 
 
-def _events(state: State, was: OverrideState, override_state: OverrideState) -> Iterator[Event]:
-    before = {override.name: (override, status, rows) for override, status, rows in _entries(was)}
-    for override, status, rows in _entries(override_state):
+def _events(was: OverrideState, override_state: OverrideState) -> Iterator[Event]:
+    before = {entry[0].name: entry for entry in _entries(was)}
+    for override, status, addresses in _entries(override_state):
         old = before.pop(override.name, None)
         same = old is not None and old[:2] == (override, status)
-        if old is not None and same and (rows == old[2] or status is OverrideStatus.EXPIRED):
+        if old is not None and same and (addresses == old[2] or status is OverrideStatus.EXPIRED):
             continue
-        about = _About(override=override, addresses=len(rows))
-        some = tuple(state.layout.targets[a].address for a in rows[:SHOWN])
-        covered = _listed(some, of=len(rows))
+        about = _About(override=override, addresses=len(addresses))
+        covered = _listed(addresses)
         if status is OverrideStatus.ACTIVE:
             yield about.event("override_applied", f"{override_text(override)}; {covered}")
         elif status is OverrideStatus.EXPIRED:
@@ -81,14 +75,14 @@ def _events(state: State, was: OverrideState, override_state: OverrideState) -> 
             yield about.event(
                 "override_unmatched", f"{override_text(override)}; it matches nothing"
             )
-    for override, status, rows in before.values():
+    for override, status, addresses in before.values():
         if status is not OverrideStatus.EXPIRED:
-            about = _About(override=override, addresses=len(rows))
+            about = _About(override=override, addresses=len(addresses))
             yield about.event("override_removed", override_text(override))
     known = {(clash.loser, clash.winner): clash.addresses for clash in was.conflicts}
     for clash in override_state.conflicts:
         if known.get((clash.loser, clash.winner)) != clash.addresses:
-            covered = _listed(clash.addresses, of=len(clash.addresses))
+            covered = _listed(clash.addresses)
             why = f"{clash.winner} comes after {clash.loser} and takes precedence; {covered}"
             yield Event(
                 event="override_conflict",
@@ -102,7 +96,7 @@ def _events(state: State, was: OverrideState, override_state: OverrideState) -> 
 
 def _entries(
     override_state: OverrideState,
-) -> Iterator[tuple[Override, OverrideStatus, tuple[int, ...]]]:
+) -> Iterator[tuple[Override, OverrideStatus, tuple[str, ...]]]:
     return zip(override_state.overrides, override_state.states, override_state.covers, strict=True)
 
 
@@ -129,8 +123,8 @@ class _About:
         )
 
 
-def _listed(addresses: tuple[str, ...], *, of: int) -> str:
+def _listed(addresses: tuple[str, ...]) -> str:
     if not addresses:
         return "covers no address"
-    more = of - SHOWN
+    more = len(addresses) - SHOWN
     return f"covers {', '.join(addresses[:SHOWN])}" + (f" and {more} more" if more > 0 else "")

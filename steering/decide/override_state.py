@@ -10,22 +10,19 @@ to be learnt anew.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import compress
 from typing import Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
-from steering.layout import Layout
-from steering.matching import Array, Matching
-from steering.model import Action, Override, Target, WallTime
+from steering.index import Index
+from steering.matching import Matching
+from steering.model import LOCAL, Action, Override, WallTime
 
 T = TypeVar("T")
-
-NONE = -1
 
 
 class OverrideStatus(enum.StrEnum):
@@ -53,37 +50,37 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OverrideState:
-    """All overrides, and their effect on each address."""
+    """All overrides, and their effect on each address. Its mappings are in the order of the
+    policies.
+    """
 
     overrides: tuple[Override, ...]
     """In the order of the files."""
     states: tuple[OverrideStatus, ...]
-    covers: tuple[tuple[int, ...], ...]
-    """Rows that each one matches, whether it is active or not."""
-    targets: tuple[Target, ...]
-    """The addresses that this was computed for."""
-    decides: NDArray[np.int64]
-    """(A,) index of the override that decides the path; -1: none."""
-    to: NDArray[np.int64]
-    """(A,) the column that it orders: 0 for `local`; -1 for `freeze` or an unknown site, and where
-    none decides."""
-    frozen: NDArray[np.bool_]
-    """(A,) where it orders `freeze`."""
-    banned: NDArray[np.bool_]
-    """(A, P) sites that must be avoided."""
-    banned_by: Mapping[tuple[int, int], int]
-    """(row, column) -> index of the override that avoids it."""
+    covers: tuple[tuple[str, ...], ...]
+    """Addresses that each one matches, whether it is active or not."""
+    index: Index
+    """What this was computed for."""
+    decides: Mapping[str, int]
+    """Address -> number of the override that decides its path, from 0; left out: none does."""
+    to: Mapping[str, str | None]
+    """Address -> the path that this one orders: the local one for `local`; None for `freeze` or an
+    unknown site."""
+    frozen: frozenset[str]
+    """Addresses for which it orders `freeze`."""
+    banned: Mapping[str, Mapping[str, int]]
+    """Address -> site that must be avoided -> number of the override that says so."""
     conflicts: tuple[Conflict, ...]
 
     @classmethod
-    def blank(cls, layout: Layout) -> OverrideState:
+    def blank(cls, index: Index) -> OverrideState:
         """No overrides."""
-        return _computed(layout, (), ())
+        return _computed(index, (), ())
 
-    def of(self, a: int) -> Override | None:
-        """The override that decides for the address in row `a`."""
-        index = int(self.decides[a])
-        return self.overrides[index] if index != NONE else None
+    def of(self, address: str) -> Override | None:
+        """The override that decides for the address."""
+        number = self.decides.get(address)
+        return None if number is None else self.overrides[number]
 
     def state(self, name: str) -> OverrideStatus | None:
         """The status of the override of that name; None: there is none."""
@@ -94,18 +91,16 @@ class OverrideState:
 
 
 def read(
-    was: OverrideState, layout: Layout, overrides: tuple[Override, ...], wall: WallTime
+    was: OverrideState, index: Index, overrides: tuple[Override, ...], wall: WallTime
 ) -> OverrideState:
     """The overrides at this time; `was` itself if nothing has changed."""
-    same = was.targets is layout.targets and (
-        was.overrides is overrides or was.overrides == overrides
-    )
-    past = int(np.searchsorted(_untils(_Same(overrides)), wall, side="right"))
+    same = was.index is index and (was.overrides is overrides or was.overrides == overrides)
+    past = bisect_right(_untils(_Same(overrides)), wall)
     # Those that have ended are those that end first: the same number are the same ones.
     if same and past == _expired(_Same(was.states)):
         return was
     over = tuple(o.until is not None and o.until <= wall for o in overrides)
-    return _computed(layout, overrides, over)
+    return _computed(index, overrides, over)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,10 +117,9 @@ class _Same(Generic[T]):
 
 
 @lru_cache(maxsize=4)
-def _untils(overrides: _Same[Override]) -> NDArray[np.float64]:
+def _untils(overrides: _Same[Override]) -> list[WallTime]:
     """Their ends, sorted."""
-    ends = [o.until for o in overrides.items if o.until is not None]
-    return np.sort(np.array(ends, dtype=np.float64))
+    return sorted(o.until for o in overrides.items if o.until is not None)
 
 
 @lru_cache(maxsize=4)
@@ -133,125 +127,173 @@ def _expired(states: _Same[OverrideStatus]) -> int:
     return sum(state is OverrideStatus.EXPIRED for state in states.items)
 
 
-def carried(was: OverrideState, layout: Layout, rows: Mapping[int, int]) -> OverrideState:
-    """The overrides on another layout: what events have reported; the next turn reads them anew.
-
-    Args:
-        was: the overrides.
-        layout: the other one.
-        rows: old number -> new number, of the addresses that stay.
+def carried(was: OverrideState, index: Index) -> OverrideState:
+    """The overrides under another index: what events have reported; the next turn reads them
+    anew.
     """
-    covers = (tuple(sorted(rows[a] for a in about if a in rows)) for about in was.covers)
+    sets = {id(about): about for about in was.covers}  # thousands share a few
+    stay = {key: tuple(index.in_order(about)) for key, about in sets.items()}
     return replace(
-        _computed(layout, (), ()),
+        _computed(index, (), ()),
         overrides=was.overrides,
         states=was.states,
-        covers=tuple(covers),
-        targets=was.targets,  # not those of the layout: so they are read
+        covers=tuple(stay[id(about)] for about in was.covers),
+        index=was.index,  # not the other one: so they are read
         conflicts=was.conflicts,
     )
 
 
 def _computed(
-    layout: Layout, overrides: tuple[Override, ...], over: tuple[bool, ...]
+    index: Index, overrides: tuple[Override, ...], over: tuple[bool, ...]
 ) -> OverrideState:
-    a, p = layout.shape
-    matching = Matching(layout.targets, layout.site)
-    column = np.array([layout.column.get(o.to or "", NONE) for o in overrides], dtype=np.int64)
-    decides = np.full(a, NONE, dtype=np.int64)
-    bans = np.full((p, a), NONE, dtype=np.int64)
+    matching, sets = Matching(index.targets, index.site), _Sets(index)
+    path, sites = _Latest(), {site: _Latest() for site in index.sites}
     states: list[OverrideStatus] = []
-    covers: list[tuple[int, ...]] = []
-    found = _Conflicts(layout, overrides)
-    for index, override in enumerate(overrides):
-        rows = matching.rows(override.match)
-        covers.append(rows)
-        states.append(_state(layout, override, matched=bool(rows), over=over[index]))
+    covers: list[tuple[str, ...]] = []
+    conflicts: list[Conflict] = []
+    for number, override in enumerate(overrides):
+        addresses = matching.addresses(override.match)
+        covers.append(addresses)
+        states.append(_state(index, override, matched=bool(addresses), over=over[number]))
         if not states[-1].active or override.action is Action.ACKNOWLEDGE:
             continue
-        about, to = matching.array(rows), int(column[index])
-        avoided = bans[to] if to != NONE else None
-        found.note(index, about, decides[about])
-        if avoided is not None:
-            found.note(index, about, avoided[about])
-        if override.action is Action.AVOID:
-            decides[about] = NONE
-            if avoided is not None and to > 0:
-                avoided[about] = index
-            continue
-        decides[about] = index
-        if override.action is Action.STEER and avoided is not None and to > 0:
-            avoided[about] = NONE
-    decided = decides != NONE
-    actions = np.array([_DECIDES.get(o.action, NONE) for o in overrides] or [NONE], dtype=np.int64)
-    column = np.append(column, NONE)  # the last one: where none decides
-    frozen = decided & (actions[decides] == _DECIDES[Action.FREEZE])
-    local = decided & (actions[decides] == _DECIDES[Action.LOCAL])
-    banned = np.ascontiguousarray((bans != NONE).T)
+        about = sets.of(addresses)
+        for latest, ends in ((path, Action.AVOID), (sites.get(override.to or ""), Action.STEER)):
+            if latest is None:
+                continue
+            for loser, lost in sorted(latest.among(about)):
+                says = overrides[loser].action, overrides[loser].to
+                if says[0] is not ends and says != (override.action, override.to):
+                    conflicts.append(
+                        Conflict(
+                            loser=overrides[loser].name,
+                            winner=override.name,
+                            addresses=sets.named(lost),
+                        )
+                    )
+            latest.note(about, number)
+
+    def decided(latest: _Latest, ends: Action) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for number, of in latest.among(sets.all):
+            if overrides[number].action is not ends:
+                found |= dict.fromkeys(sets.named(of), number)
+        return {address: found[address] for address in index.settings if address in found}
+
+    decides = decided(path, Action.AVOID)
+    banned: dict[str, dict[str, int]] = {}
+    for site, latest in sites.items():
+        for address, number in decided(latest, Action.STEER).items():
+            banned.setdefault(address, {})[site] = number
+    to = [_to(index, override) for override in overrides]
     return OverrideState(
         overrides=overrides,
         states=tuple(states),
         covers=tuple(covers),
-        targets=layout.targets,
+        index=index,
         decides=decides,
-        to=np.where(local, 0, np.where(decided, column[decides], NONE)),
-        frozen=frozen,
-        banned=banned,
-        banned_by={(row, col): int(bans[col, row]) for row, col in np.argwhere(banned).tolist()},
-        conflicts=found.conflicts(),
+        to={address: to[number] for address, number in decides.items()},
+        frozen=frozenset(a for a, n in decides.items() if overrides[n].action is Action.FREEZE),
+        banned={address: banned[address] for address in index.in_order(banned)},
+        conflicts=tuple(conflicts),
     )
 
 
-_DECIDES = {action: number for number, action in enumerate(Action)}
+def _to(index: Index, override: Override) -> str | None:
+    if override.action is Action.LOCAL:
+        return LOCAL
+    return override.to if override.to in index.path_number else None
 
 
-class _Conflicts:
-    """Which overrides have different orders for which addresses."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Set:
+    """A set of addresses, and the same as the bits of a number: those of two are soon compared."""
 
-    def __init__(self, layout: Layout, overrides: tuple[Override, ...]) -> None:
-        self._layout, self._overrides = layout, overrides
-        words = {word: n for n, word in enumerate({(o.action, o.to): None for o in overrides})}
-        says = [words[o.action, o.to] for o in overrides]
-        self._says = np.array([*says, NONE], dtype=np.int64)
-        """By override: equal numbers are equal orders."""
-        self._found: dict[tuple[int, int], tuple[str, ...]] = {}
-        self._known: dict[bytes, tuple[str, ...]] = {}
-
-    def note(self, later: int, rows: Array, earlier: Array) -> None:
-        """Note a later override, and the earlier one that decided each of the rows."""
-        self._says[NONE] = self._says[later]  # where none decides, there is no conflict
-        against = self._says[earlier] != self._says[later]
-        if not np.count_nonzero(against):
-            return
-        rows, earlier = rows[against], earlier[against]
-        first = int(earlier[0])
-        losers = (first,) if (earlier == first).all() else np.unique(earlier).tolist()
-        for loser in losers:
-            lost = rows if len(losers) == 1 else rows[earlier == loser]
-            self._found[loser, later] = self._named(lost)
-
-    def conflicts(self) -> tuple[Conflict, ...]:
-        """Each pair once, with its addresses in the order of the rows."""
-        overrides = self._overrides
-        return tuple(
-            Conflict(
-                loser=overrides[loser].name, winner=overrides[winner].name, addresses=addresses
-            )
-            for (loser, winner), addresses in self._found.items()
-        )
-
-    def _named(self, rows: Array) -> tuple[str, ...]:
-        key = rows.tobytes()
-        if key not in self._known:
-            targets = self._layout.targets
-            self._known[key] = tuple(targets[row].address for row in rows.tolist())
-        return self._known[key]
+    addresses: tuple[str, ...]
+    bits: int
 
 
-def _state(layout: Layout, override: Override, *, matched: bool, over: bool) -> OverrideStatus:
+class _Sets:
+    """The sets of addresses that the overrides cover: thousands of overrides share a few."""
+
+    def __init__(self, index: Index) -> None:
+        self._addresses = tuple(index.settings)
+        self._number = {address: number for number, address in enumerate(self._addresses)}
+        self._of: dict[int, _Set] = {}
+        self._named: dict[int, tuple[str, ...]] = {}
+        self.all = _Set(self._addresses, (1 << len(self._addresses)) - 1)
+
+    def of(self, addresses: tuple[str, ...]) -> _Set:
+        """The set of these; the very same tuple (`Matching`) has the same set."""
+        known = self._of.get(id(addresses))
+        if known is None:
+            bits = 0
+            for address in addresses:
+                bits |= 1 << self._number[address]
+            known = self._of[id(addresses)] = _Set(addresses, bits)
+            self._named[bits] = addresses
+        return known
+
+    def named(self, bits: int) -> tuple[str, ...]:
+        """The addresses of these bits, in the order of the policies."""
+        known = self._named.get(bits)
+        if known is None:
+            ones = bin(bits)[:1:-1].encode().translate(_ONES)
+            known = self._named[bits] = tuple(compress(self._addresses, ones))
+        return known
+
+
+_ONES = bytes.maketrans(b"01", b"\0\1")
+
+
+class _Latest:
+    """The overrides so far that order the path, or are about one site: for each address the latest.
+
+    Of those that cover the same set only the latest is kept. An address is found in the sets from
+    the latest on, which for the most part ends after a few of them.
+    """
+
+    def __init__(self) -> None:
+        self._by: dict[_Set, int] = {}
+        """In the order of the overrides."""
+        self._around: dict[str, list[_Set]] = {}
+
+    def note(self, about: _Set, number: int) -> None:
+        """Note the override of this number, later than all before."""
+        if self._by.pop(about, None) is None:
+            for address in about.addresses:
+                self._around.setdefault(address, []).append(about)
+        self._by[about] = number
+
+    def among(self, about: _Set) -> Iterator[tuple[int, int]]:
+        """The latest overrides for these addresses: the number of each, and the bits of its
+        addresses.
+        """
+        rest = about.bits
+        for each in self._from_the_latest(about):
+            if found := rest & each.bits:
+                yield self._by[each], found
+                rest ^= found
+                if not rest:
+                    return
+
+    def _from_the_latest(self, about: _Set) -> Iterable[_Set]:
+        """The sets that may have addresses in common with this one."""
+        if len(about.addresses) * _SETS > len(self._by):
+            return reversed(self._by)
+        around = {each for address in about.addresses for each in self._around.get(address, ())}
+        return sorted(around, key=self._by.__getitem__, reverse=True)
+
+
+_SETS = 8
+"""An address is in about so many sets at most: its own, its nameserver's, its upstream's and all,
+each also by family."""
+
+
+def _state(index: Index, override: Override, *, matched: bool, over: bool) -> OverrideStatus:
     if over:
         return OverrideStatus.EXPIRED
-    here = override.match.site in (None, layout.site)
+    here = override.match.site in (None, index.site)
     if not here:
         return OverrideStatus.ELSEWHERE
     if override.action is Action.ACKNOWLEDGE:

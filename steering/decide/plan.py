@@ -2,129 +2,181 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from steering.decide import damping
 from steering.decide.budget import MINUTE
-from steering.decide.override_state import NONE
 from steering.decide.reasons import because
-from steering.decide.rules import BY_NUMBER, RULES, Answer
+from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
 from steering.decide.situation import Situation
 from steering.decide.state import State
 from steering.decide.usable_sites import gives_way
 from steering.decide.verification import AVOID, Verification
 from steering.judge.ledger import SILENCES
-from steering.model import Event, Health, Step
+from steering.model import LOCAL, Event, Health, Step
 
-_KEEPS = np.array([False, *(rule.answer is Answer.KEEP for rule in RULES)])
-"""By number: the rules that keep the path."""
-_BY_OPERATOR = np.array([False, *(rule.name in ("off", "override") for rule in RULES)])
-"""By number: the rules by which operators move an address. Such a move ends the penalty for earlier
-moves, and does not count in `moves_per_minute`."""
+_KEEPS = frozenset(rule.number for rule in RULES if rule.answer is Answer.KEEP)
+"""The rules that keep the path."""
+_BY_OPERATOR = frozenset(rule.number for rule in RULES if rule.name in ("off", "override"))
+"""The rules by which operators move an address. Such a move ends the penalty for earlier moves, and
+does not count in `moves_per_minute`."""
 
 
-def commit(
-    state: State, situation: Situation, rule: NDArray[np.int64], want: NDArray[np.int64]
-) -> State:
-    """The state with the decision in it."""
-    now, rows = state.now, np.arange(len(want))
-    # A steer that failed its verification is not kept, whatever rule would keep it.
-    avoided = (state.avoid_until > now) & ~gives_way(state)
-    undone = (want > 0) & avoided[rows, want] & _KEEPS[rule]
-    plan = np.where(undone, 0, want)
-    moved = np.flatnonzero(plan != state.plan)
+def commit(state: State, situation: Situation, changed: AbstractSet[str]) -> State:
+    """The state with the decision in it.
+
+    `changed`: the addresses whose local path changed its health in this turn.
+    """
+    decided: dict[str, int] = {}
+    moved: dict[str, str] = {}
+    for address, one in situation.addresses.items():
+        number, path = decide_one(situation, one)
+        # A steer that failed its verification is not kept, whatever rule would keep it.
+        if path != LOCAL and number in _KEEPS and state.avoids(address, path):
+            path = path if gives_way(state, address, path) else LOCAL
+        decided[address] = number
+        if path != state.path_of(address):
+            moved[address] = path
     after = replace(
         state,
-        plan=plan,
-        rule=rule,
-        breached=situation.breached,
+        plan=_planned(state, moved),
+        rule=_ruled(state, situation, decided, changed),
+        breached=frozenset(a for a, one in situation.addresses.items() if one.breached),
         open_groups=situation.open_groups,
         situation=situation,
-        moves=tuple((at, number) for at, number in state.moves if now - at < MINUTE),
+        moves=tuple((at, number) for at, number in state.moves if state.now - at < MINUTE),
     )
-    return _moved(after, state.plan, situation, moved) if moved.size else _settled(after)
+    return _moved(after, state.plan, situation, list(moved)) if moved else _settled(after)
+
+
+def _planned(state: State, moved: Mapping[str, str]) -> Mapping[str, str]:
+    """The plan after these moves, in the order of the policies."""
+    if not moved:
+        return state.plan
+    plan = {**state.plan, **moved}
+    return {a: plan[a] for a in state.index.in_order(plan) if plan[a] != LOCAL}
+
+
+def _ruled(
+    state: State, situation: Situation, decided: Mapping[str, int], changed: AbstractSet[str]
+) -> Mapping[str, int]:
+    """The deciding rule of each address; `decided`: of those that are not as usual.
+
+    That of a usual address depends on the health of its local path and on what is so of all. While
+    both stay, so does the rule.
+    """
+    index, was, before = state.index, state.rule, state.situation
+    if before is None or _of_all(before) != _of_all(situation):
+        usual = index.settings.keys() - decided.keys()
+    else:
+        usual = (before.addresses.keys() | changed) - decided.keys()
+    rules = dict(decided)
+    for address in usual:
+        settings, local = index.settings[address], state.ledger.path(address).health
+        rules[address] = of_usual(
+            situation, settings.family, local, acts_on_stale=settings.acts_on_stale
+        )
+    other = {a: number for a, number in rules.items() if was.get(a) != number}
+    return {**was, **other} if other else was
+
+
+def _of_all(situation: Situation) -> object:
+    """What is so of all addresses, as far as rules depend on it."""
+    causes = {family: bool(operators) for family, operators in situation.common_causes.items()}
+    return situation.off, situation.clock_doubt, causes
 
 
 def _moved(
-    state: State, was: NDArray[np.int64], situation: Situation, moved: NDArray[np.int64]
+    state: State, was: Mapping[str, str], situation: Situation, moved: Sequence[str]
 ) -> State:
-    """The state with all that follows from these rows' change of path."""
-    layout, plan, now = state.layout, state.plan, state.now
-    since, avoid = state.since.copy(), state.avoid_until
-    since[moved] = state.wall
-    left_at, away = state.left_at.copy(), (plan[moved] > 0) & ~_BY_OPERATOR[state.rule[moved]]
-    left_at[moved[~away]] = np.nan
-    left_at[moved[away & (was[moved] == 0)]] = now
-    turned = {key: at for key, at in state.turned.items() if avoid[key] > now}
-    bad = [
-        a for a in moved.tolist() if situation.breached[a] and _turned_bad(state, a, int(was[a]))
+    """The state with all that follows from these addresses' change of path."""
+    plan, now, settings = state.plan, state.now, state.index.settings
+    by_operator = {a for a in moved if state.rule[a] in _BY_OPERATOR}
+    left_at = dict(state.left_at)
+    for a in moved:
+        if a not in plan or a in by_operator:
+            left_at.pop(a, None)
+        elif a not in was:
+            left_at[a] = now
+    left = [
+        (a, was[a])
+        for a in moved
+        if situation.addresses[a].breached and a in was and _turned_bad(state, a, was[a])
     ]
-    if bad:
-        # Avoided for a while. The first time it may be used again if there is no other site.
-        left = [(a, int(was[a])) for a in bad]
-        again = {key for key in left if avoid[key] > now}
-        turned = {**turned, **dict.fromkeys(left, now)}
-        turned = {key: at for key, at in turned.items() if key not in again}
-        avoid = avoid.copy()
-        avoid[bad, was[bad]] = now + AVOID
+    # Avoided for a while. The first time it may be used again if there is no other site.
+    turned = {key: at for key, at in state.turned.items() if state.avoids(*key)}
+    again = {key for key in left if state.avoids(*key)}
+    turned = {**turned, **dict.fromkeys(left, now)}
+    turned = {key: at for key, at in turned.items() if key not in again}
+    avoid = {key: until for key, until in state.avoid_until.items() if until > now}
     verifications = {
-        a: proof for a, proof in state.verifications.items() if plan[a] == proof.column
+        a: proof for a, proof in state.verifications.items() if state.path_of(a) == proof.path
     }
-    verifications |= {a: Verification(column=int(plan[a])) for a in moved.tolist() if plan[a]}
-    verifications |= {a: Verification(column=0) for a in situation.scouts if not plan[a]}
-    worn = damping.penalty(state.worn, state.worn_at, layout, now)
-    by_operator, back = _BY_OPERATOR[state.rule[moved]], situation.hasty[moved] & (plan[moved] == 0)
-    own = moved[~by_operator & ~back]
-    worn[moved[by_operator]] = 0.0
-    # A move that is taken back because this host was at fault does not count.
-    worn[moved[back]] = np.maximum(0.0, worn[moved[back]] - 1)
+    verifications |= {a: Verification(path=plan[a]) for a in moved if a in plan}
+    verifications |= {a: Verification(path=LOCAL) for a in situation.scouts if a not in plan}
+    worn = {
+        a: damping.penalty(level, state.worn_at, settings[a], now)
+        for a, level in state.worn.items()
+    }
+    own = 0
+    for a in moved:
+        level = worn.get(a, 0.0)
+        if a in by_operator:
+            worn[a] = 0.0
+        elif situation.addresses[a].hasty and a not in plan:
+            # A move that is taken back because this host was at fault does not count.
+            worn[a] = max(0.0, level - 1)
+        else:
+            worn[a] = damping.add_penalty(level, settings[a])
+            own += 1
     return _settled(
         replace(
             state,
-            since=since,
+            since={**state.since, **dict.fromkeys(moved, state.wall)},
             left_at=left_at,
-            avoid_until=avoid,
+            avoid_until={**avoid, **dict.fromkeys(left, now + AVOID)},
             turned=turned,
             verifications=verifications,
-            moves=(*state.moves, (now, own.size)) if own.size else state.moves,
-            worn=damping.add_penalty(worn, own, layout),
-            worn_at=np.full_like(state.worn_at, now),
+            moves=(*state.moves, (now, own)) if own else state.moves,
+            worn={a: level for a, level in worn.items() if level},
+            worn_at=now,
         )
     )
 
 
 def _settled(state: State) -> State:
     """The state without verifications of a return in groups of which nothing is steered now."""
-    home = [a for a, proof in state.verifications.items() if proof.column == 0]
+    home = [a for a, proof in state.verifications.items() if proof.path == LOCAL]
     if not home:
         return state
-    ours = (state.plan > 0) & (state.override_state.decides == NONE)
-    away = set(state.layout.group_of[ours].tolist())
-    over = {a for a in home if int(state.layout.group_of[a]) not in away or state.off}
+    settings, decides = state.index.settings, state.override_state.decides
+    away = {settings[a].group for a in state.plan if a not in decides}
+    over = {a for a in home if settings[a].group not in away or state.off}
     kept = {a: proof for a, proof in state.verifications.items() if a not in over}
     return replace(state, verifications=kept) if over else state
 
 
-def _turned_bad(state: State, a: int, p: int) -> bool:
-    ledger = state.ledger
-    return bool(p and (ledger.health[a, p] >= Health.SUSPECT or ledger.stuck[a, p] >= SILENCES))
+def _turned_bad(state: State, address: str, site: str) -> bool:
+    record = state.ledger.path(address, site)
+    return record.health >= Health.SUSPECT or record.stuck >= SILENCES
 
 
 def steps(before: State, after: State) -> tuple[Step, ...]:
     """Each change of the plan from one state to the next."""
-    layout = after.layout
+    if before.plan is after.plan:
+        return ()
     return tuple(
         Step(
-            address=layout.targets[a].address,
-            was=layout.paths[before.plan[a]] if before.plan[a] else None,
-            now=layout.paths[after.plan[a]] if after.plan[a] else None,
-            rule=BY_NUMBER[int(after.rule[a])].name,
-            because=because(after, a),
+            address=address,
+            was=before.plan.get(address),
+            now=after.plan.get(address),
+            rule=BY_NUMBER[after.rule[address]].name,
+            because=because(after, address),
         )
-        for a in np.flatnonzero(after.plan != before.plan).tolist()
+        for address in after.index.in_order({**before.plan, **after.plan})
+        if before.plan.get(address) != after.plan.get(address)
     )
 
 
@@ -132,8 +184,6 @@ def events_of(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Eve
     """`steered` and `released` for each step, `held` where a rule holds back a move; before them
     `switched_off` or `switched_on`.
     """
-    layout = after.layout
-    local = layout.paths[0]
     switched = (
         Event(
             event="switched_off", because="`steering off`: nothing is steered until `steering on`"
@@ -147,19 +197,21 @@ def events_of(before: State, after: State, moves: tuple[Step, ...]) -> tuple[Eve
     events += [
         after.event(
             "steered" if step.now else "released",
-            layout.row[step.address],
+            step.address,
             step.because,
-            path=step.now or local,
-            was=step.was or local,
-            now=step.now or local,
+            path=step.now or LOCAL,
+            was=step.was or LOCAL,
+            now=step.now or LOCAL,
             rule=step.rule,
         )
         for step in moves
     ]
     assert after.situation is not None
-    held = after.breached | after.situation.returning
-    held &= (after.rule != before.rule) & (after.plan == before.plan)
-    for a in np.flatnonzero(held & _KEEPS[after.rule]).tolist():
-        rule = BY_NUMBER[int(after.rule[a])].name
-        events.append(after.event("held", a, because(after, a), rule=rule))
+    for address, one in after.situation.addresses.items():
+        number = after.rule[address]
+        if not (one.breached or one.returning) or number not in _KEEPS:
+            continue
+        if number != before.rule.get(address) and before.path_of(address) == after.path_of(address):
+            rule = BY_NUMBER[number].name
+            events.append(after.event("held", address, because(after, address), rule=rule))
     return tuple(events)

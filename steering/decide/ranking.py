@@ -16,11 +16,13 @@ stable:
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from steering.judge.ledger import PathRecord
+from steering.model import Health, Seconds
 
 RTT_STEP_FROM = 0.005
 """Round-trip times count in octaves from 5 ms."""
@@ -39,114 +41,125 @@ BUSY = 1 / 2
 """A site above this part of its allowed load comes after those below."""
 
 
+Costs = Mapping[str, int]
+"""Site -> what it costs an address: the least is the best; sites that are not proven are left out,
+the others are in the order of the paths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """An address that may choose a site."""
+
+    address: str
+    group: str
+    path: str
+    """The present one."""
+    proven: tuple[str, ...]
+    """Sites proven good right now, in the order of the paths."""
+    order: Mapping[str, int]
+    """Site -> the policy's rank of it, from 0."""
+    record: Callable[[str], PathRecord]
+    """What is known of each path."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether the site in use is proven."""
+        return self.path in self.proven
+
+
 def costs(
-    proven: NDArray[np.bool_],
-    order: NDArray[np.int64],
-    plan: NDArray[np.int64],
-    rtt: Floats,
-    paths: tuple[str, ...],
-    *,
-    failing: NDArray[np.int8] | None = None,
-    busy: NDArray[np.bool_] | None = None,
-) -> Floats:
-    """(N, P) the cost of each path for an address: the least is the best, infinite: not proven.
+    choices: Sequence[Choice], paths: Collection[str], busy: Collection[str] = ()
+) -> dict[str, Costs]:
+    """Address -> what each proven site costs it.
 
     Args:
-        proven: (N, P) paths proven good right now.
-        order: (N, P) the policy's rank, from 0.
-        plan: (N,) present column of each address.
-        rtt: (N, P) seconds, NaN where unknown.
-        paths: names of the columns.
-        failing: (N, P) steps of the failing share (`failing`).
-        busy: (P,) sites with more than half of their allowed load.
+        choices: the addresses, in the order of the policies.
+        paths: all of them.
+        busy: sites with more than half of their allowed load.
     """
-    if not proven.size:
-        return np.zeros(proven.shape)
-    with np.errstate(invalid="ignore"):
-        octave = np.frexp(rtt / RTT_STEP_FROM)[1]
-    step = np.where(np.isnan(rtt), RTT_STEPS, np.clip(octave, 0, RTT_STEPS))
-    columns = np.arange(len(paths))
-    cost = order * 2 + (columns[None, :] != plan[:, None])
-    if failing is not None:
-        cost += failing.astype(np.int64) * 2 * (int(order.max()) + 1)
-    cost *= 2
-    if busy is not None:
-        cost += busy
-    cost *= RTT_STEPS + 1
-    cost += step
-    cost *= len(paths)
-    cost += np.argsort(np.argsort(np.array(paths)))
-    return np.where(proven, cost, np.inf)
+    most = max((rank for one in choices for rank in one.order.values()), default=-1)
+    place = {path: number for number, path in enumerate(sorted(paths))}
+    steps = failing(choices)
+
+    def cost(one: Choice, site: str) -> int:
+        cost = one.order[site] * 2 + (site != one.path)
+        cost += steps[one.address][site] * 2 * (most + 1)
+        cost = cost * 2 + (site in busy)
+        cost = cost * (RTT_STEPS + 1) + _rtt_step(one.record(site).rtt)
+        return cost * len(place) + place[site]
+
+    return {one.address: {site: cost(one, site) for site in one.proven} for one in choices}
 
 
-def failing(
-    bad: Floats, answers: Floats, healthy: Mask, group: NDArray[np.int64], plan: NDArray[np.int64]
-) -> NDArray[np.int8]:
-    """(N, P) steps of the failing share, for `costs`.
+def _rtt_step(rtt: Seconds | None) -> int:
+    if rtt is None:
+        return RTT_STEPS
+    return min(max(0, math.frexp(rtt / RTT_STEP_FROM)[1]), RTT_STEPS)
 
-    Args:
-        bad: (N, P) recent bad answers.
-        answers: (N, P) all recent answers.
-        healthy: (N, P) paths whose answers are pooled.
-        group: (N,) the group of each address.
-        plan: (N,) present column of each address.
-    """
-    surely = failing_steps(bad, answers, SURE)
-    if not bad.any():
-        return surely
-    steps = np.maximum(
-        surely, failing_steps(pooled(bad, healthy, group), pooled(answers, healthy, group))
-    )
-    rows = np.arange(len(plan))
-    steps[rows, plan] = surely[rows, plan]
+
+def failing(choices: Sequence[Choice]) -> dict[str, dict[str, int]]:
+    """Address -> proven site -> steps of the failing share, for `costs`."""
+    steps: dict[str, dict[str, int]] = {}
+    for members in by_group(choices).values():
+        together: dict[str, int] = {}
+        for site in {site for one in members for site in one.proven}:
+            healthy = [
+                record.recent
+                for record in (one.record(site) for one in members)
+                if record.health is Health.HEALTHY
+            ]
+            bad, answers = sum(each.bad for each in healthy), sum(each.all for each in healthy)
+            together[site] = failing_steps(bad, answers)
+        for one in members:
+            mine = {site: surely_failing(one.record(site)) for site in one.proven}
+            steps[one.address] = {
+                site: step if site == one.path else max(step, together[site])
+                for site, step in mine.items()
+            }
     return steps
 
 
-def pooled(values: Floats, where: Mask, group: NDArray[np.int64]) -> Floats:
-    """(N, P) the sum of the values in `where` over each one's group."""
-    members, place = np.unique(group, return_inverse=True)
-    sums = np.zeros((len(members), values.shape[1]))
-    np.add.at(sums, place, np.where(where, values, 0.0))
-    return np.asarray(sums[place])
+def by_group(choices: Sequence[Choice]) -> dict[str, list[Choice]]:
+    """Group -> those of it."""
+    groups: dict[str, list[Choice]] = {}
+    for one in choices:
+        groups.setdefault(one.group, []).append(one)
+    return groups
 
 
-def failing_steps(bad: Floats, answers: Floats, sure: float = 0.0) -> NDArray[np.int8]:
+def surely_failing(record: PathRecord) -> int:
+    """How many of the steps a path's own failing share has passed for certain."""
+    return failing_steps(record.recent.bad, record.recent.all, SURE)
+
+
+def failing_steps(bad: float, answers: float, sure: float = 0.0) -> int:
     """How many of the steps the failing share has passed, given recent bad and all answers.
 
     `sure` is by how many standard deviations.
     """
-    least = bad - LONE - sure * np.sqrt(bad)
-    steps = np.zeros(bad.shape, dtype=np.int8)
-    for share in FAILING_STEPS:
-        steps += least > answers * share
-    return steps
+    least = bad - LONE - sure * math.sqrt(bad)
+    return sum(least > answers * share for share in FAILING_STEPS)
 
 
-def lasting(
-    proven: Mask, plan: NDArray[np.int64], run: NDArray[np.int64], group: NDArray[np.int64]
-) -> Mask:
-    """(N, P) the proven paths to choose from: a proven path in use is left only for paths that have
-    answered well for long, for at least half of its group.
-
-    Args:
-        proven: (N, P) paths proven good right now.
-        plan: (N,) present column of each address.
-        run: (N, P) good answers in a row.
-        group: (N,) the group of each address.
+def lasting(choices: Sequence[Choice]) -> list[Choice]:
+    """The same, with the sites to choose from: a proven site in use is left only for sites that
+    have answered well for long, for at least half of its group.
     """
-    rows = np.arange(len(plan))
-    steered = (plan > 0) & proven[rows, plan]
-    found = proven.copy()
-    for one in np.unique(group[steered]).tolist():
-        mine = steered & (group == one)
-        found[mine] &= np.median(run[mine], axis=0) >= LASTING
-    found[rows[steered], plan[steered]] = True
-    return found
+    well: dict[str, frozenset[str]] = {}
+    for group, members in by_group([one for one in choices if one.stands]).items():
+        well[group] = frozenset(
+            site
+            for site in {site for one in members for site in one.proven}
+            if median(one.record(site).run for one in members) >= LASTING
+        )
+
+    def narrowed(one: Choice) -> Choice:
+        sites = (site for site in one.proven if site == one.path or site in well[one.group])
+        return replace(one, proven=tuple(sites))
+
+    return [narrowed(one) if one.stands else one for one in choices]
 
 
-def best(cost: Floats) -> NDArray[np.int64]:
-    """(N,) column of the least cost of each address, 0 where nothing is proven."""
-    if not cost.size:
-        return np.zeros(len(cost), dtype=np.int64)
-    choice = np.asarray(np.argmin(cost, axis=1))
-    return np.where(np.isfinite(cost[np.arange(len(cost)), choice]), choice, 0)
+def best(cost: Costs) -> str | None:
+    """The site of the least cost, the first of equals; None where nothing is proven."""
+    return min(cost, key=cost.__getitem__, default=None)

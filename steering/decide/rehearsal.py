@@ -24,7 +24,7 @@ def rehearsed(state: State, facts: Facts) -> Facts:
 
     A steer that packets would bypass does not count as installed, as in an agent that acts.
     """
-    wanted = {a: site for a, site in state.wanted().items() if a not in facts.bypassed}
+    wanted = {a: site for a, site in state.plan.items() if a not in facts.bypassed}
     rounds = tuple(_with_live(item, wanted) for item in facts.rounds)
     return replace(facts, installed=wanted, rounds=rounds)
 

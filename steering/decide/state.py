@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from steering.decide.override_state import OverrideState
+from steering.decide.situation import Situation
 from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
-from steering.judge.ledger import Key, Ledger
-from steering.layout import Layout
-from steering.model import Event, Family, Forwarded, Frozen, Instant, WallTime
+from steering.index import Index, Key
+from steering.judge.ledger import Ledger
+from steering.model import LOCAL, Event, Family, Forwarded, Frozen, Instant, WallTime
 from steering.rehearsed_events import event_name
-
-if TYPE_CHECKING:
-    from steering.decide.situation import Situation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,43 +23,44 @@ class Alarm:
     because: str
     cause: str | None = None
     """The alarm that it follows from and is shown under; None: it has no such cause."""
-    about: tuple[int, ...] = ()
-    """Rows of the addresses that it is about; empty: it is not about addresses."""
+    about: tuple[str, ...] = ()
+    """The addresses that it is about; empty: it is not about addresses."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """All that is kept between two turns. Never changed: `engine.turn` returns the next one."""
 
-    layout: Layout
+    index: Index
     ledger: Ledger
-    plan: NDArray[np.int64]
-    """(A,) column of the planned path of each address; 0: local."""
-    rule: NDArray[np.int64]
-    """(A,) number of the rule that decided it."""
-    since: NDArray[np.float64]
-    """(A,) wall time of the latest change of plan, also by an earlier agent; of the start where
-    there was none."""
-    left_at: NDArray[np.float64]
-    """(A,) instant of the move off the local path by the rules; NaN: it is there, or an operator
-    moved it."""
-    breached: NDArray[np.bool_]
-    """(A,) whether the address, or its group, is breached: it should leave the local path."""
-    open_groups: NDArray[np.bool_]
+    plan: Mapping[str, str]
+    """Address -> the planned site; addresses on the local path are left out."""
+    rule: Mapping[str, int]
+    """Address -> number of the rule that decided it, for every address; empty before the first
+    turn."""
+    since: Mapping[str, WallTime]
+    """Address -> time of the latest change of its plan, also by an earlier agent; of the start
+    where there was none. For every address."""
+    left_at: Mapping[str, Instant]
+    """Address -> when it left the local path by the rules; those that did not are left out."""
+    breached: frozenset[str]
+    """Addresses that are breached, or whose group is: they should leave the local path."""
+    open_groups: frozenset[str]
     """Groups of which so many addresses are breached that all of them move."""
-    avoid_until: NDArray[np.float64]
-    """(A, P) instant until which a site is not used again for an address."""
-    verifications: Mapping[int, Verification]
-    """Row -> the verification of its steer; of column 0: of its return, for its whole group."""
+    avoid_until: Mapping[Key, Instant]
+    """(address, site) -> until when the site is not used again for the address."""
+    verifications: Mapping[str, Verification]
+    """Address -> the verification of its steer; of the local path: of its return, for its whole
+    group."""
     override_state: OverrideState
     """What the overrides order for each address."""
     frozen: Mapping[str, Frozen]
     """Address -> where an override keeps it."""
     moves: tuple[tuple[Instant, int], ...]
     """(instant, number) of the addresses that the rules moved within the last minute."""
-    worn: NDArray[np.float64]
-    """(A,) penalty of each address for recent moves (`damping`), at `worn_at`."""
-    worn_at: NDArray[np.float64]
+    worn: Mapping[str, float]
+    """Address -> penalty for its recent moves (`damping`), as of `worn_at`; none: 0."""
+    worn_at: Instant
     alarms: Mapping[str, Alarm]
     situation: Situation | None
     """What the latest decision was based on; None before the first turn."""
@@ -80,34 +75,32 @@ class State:
     forwarded: Mapping[Family, tuple[Forwarded, ...]] = field(default_factory=dict)
     """The sources that send through this host, by the latest facts."""
     turned: Mapping[Key, Instant] = field(default_factory=dict)
-    """(row, column) -> when a site was left because its path had turned bad. It is avoided like one
-    that did not help, except the first time and where the address has no other site."""
+    """(address, site) -> when the site was left because its path had turned bad. It is avoided like
+    one that did not help, except the first time and where the address has no other site."""
     bypassed: frozenset[str] = frozenset()
     """Addresses that a steer would not move: another program's routing rule comes before ours."""
     unserved: Mapping[Key, Unserved] = field(default_factory=dict)
-    """(row, column) -> what the resolvers got over a site that was left because of it."""
+    """(address, site) -> what the resolvers got over a site that was left because of it."""
 
     @classmethod
-    def blank(cls, layout: Layout, now: Instant, wall: WallTime) -> State:
+    def blank(cls, index: Index, now: Instant, wall: WallTime) -> State:
         """The state before the first turn: nothing known, nothing wanted."""
-        a, p = layout.shape
-        groups = int(layout.group_of.max()) + 1 if a else 0
         return cls(
-            layout=layout,
-            ledger=Ledger.blank(layout, now),
-            plan=np.zeros(a, dtype=np.int64),
-            rule=np.zeros(a, dtype=np.int64),
-            since=np.full(a, wall),
-            left_at=np.full(a, np.nan),
-            breached=np.zeros(a, dtype=np.bool_),
-            open_groups=np.zeros(groups, dtype=np.bool_),
-            avoid_until=np.full((a, p), -np.inf),
+            index=index,
+            ledger=Ledger.blank(now),
+            plan={},
+            rule={},
+            since=dict.fromkeys(index.settings, wall),
+            left_at={},
+            breached=frozenset(),
+            open_groups=frozenset(),
+            avoid_until={},
             verifications={},
-            override_state=OverrideState.blank(layout),
+            override_state=OverrideState.blank(index),
             frozen={},
             moves=(),
-            worn=np.zeros(a),
-            worn_at=np.full(a, now),
+            worn={},
+            worn_at=now,
             alarms={},
             situation=None,
             off=False,
@@ -117,24 +110,25 @@ class State:
             wall=wall,
         )
 
-    def steers(self) -> dict[str, str]:
+    def path_of(self, address: str) -> str:
+        """The planned path of an address."""
+        return self.plan.get(address, LOCAL)
+
+    def avoids(self, address: str, site: str) -> bool:
+        """Whether the site is not used for the address now, since it did not help lately."""
+        return self.avoid_until.get((address, site), self.now) > self.now
+
+    def steers(self) -> Mapping[str, str]:
         """The plan for the actuators: address -> site, of the steered addresses.
 
-        Empty for an agent that does not act (see `wanted`).
+        Empty for an agent that does not act (see `plan`).
         """
-        return self.wanted() if self.layout.acts else {}
-
-    def wanted(self) -> dict[str, str]:
-        """The plan, carried out or not: address -> site, of the steered addresses."""
-        return {
-            self.layout.targets[a].address: self.layout.paths[self.plan[a]]
-            for a in np.flatnonzero(self.plan).tolist()
-        }
+        return self.plan if self.index.acts else {}
 
     def event(
         self,
         event: str,
-        a: int,
+        address: str,
         because: str,
         *,
         path: str | None = None,
@@ -142,13 +136,12 @@ class State:
         now: str | None = None,
         rule: str | None = None,
     ) -> Event:
-        """An event about the address in row `a`, by its name in this mode."""
-        target = self.layout.targets[a]
+        """An event about an address, by its name in this mode."""
         return Event(
-            event=event_name(event, acts=self.layout.acts),
+            event=event_name(event, acts=self.index.acts),
             because=because,
-            upstream=target.upstream,
-            address=target.address,
+            upstream=self.index.settings[address].upstream,
+            address=address,
             path=path,
             was=was,
             now=now,

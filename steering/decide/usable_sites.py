@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
-from steering.decide.ranking import LONE, SURE, pooled
+from steering.decide.ranking import LONE, SURE
 from steering.decide.state import State
+from steering.index import Settings
 from steering.judge.forwarded import dropping, unproven
 from steering.judge.ledger import SILENCES
-from steering.judge.peer_paths import candidates, standing
-from steering.judge.reach import cut, usable
-from steering.model import Health
-
-Mask = NDArray[np.bool_]
+from steering.judge.legs import Leg
+from steering.judge.peer_paths import candidates, is_standing
+from steering.judge.reach import comes_back, is_cut, lost
+from steering.model import LOCAL, Family, Health
 
 MOSTLY = 0.5
 """A local path is mostly bad if more than this share of its answers is."""
@@ -22,8 +23,8 @@ ENOUGH = 20
 interval."""
 
 
-def worse(state: State) -> Mask:
-    """(A, P) paths that lately fail more than the failing local path does.
+def worse(state: State) -> Mapping[str, frozenset[str]]:
+    """Address -> sites over which it lately fails more than over its failing local path.
 
     Few answers do not distinguish two shares, so the answers of a group count together: of its
     failing addresses, compared with their local paths, and also for the addresses that move with
@@ -31,74 +32,158 @@ def worse(state: State) -> Mask:
     and an outdated path is not compared. The failing share of the resolvers' traffic over the local
     path counts where it is higher.
     """
-    ledger, layout = state.ledger, state.layout
-    found = np.zeros(layout.shape, dtype=np.bool_)
-    failing = ledger.health[:, 0] == Health.FAILING
-    if not ledger.recent_bad[failing, 1:].any():
-        return found
-    concerned = np.isin(layout.group_of, layout.group_of[failing])
-    rows = np.flatnonzero(concerned & (ledger.health[:, 0] != Health.STALE))
-    bad, answers = ledger.recent_bad[rows], ledger.recent_all[rows]
-    own = ledger.share(state.now, rows)[:, :1]
-    here = np.fmax(own, np.where(np.isnan(own), np.nan, ledger.traffic.share(state.now)[rows, :1]))
-    known = failing[rows, None] & ~np.isnan(here)
-    mine = known & (bad - LONE - SURE * np.sqrt(bad) > answers * here)
-    counted, group = known & (ledger.health[rows] == Health.HEALTHY), layout.group_of[rows]
-    there = pooled(bad, counted, group)
-    asked = np.minimum(answers, answers[:, :1])
-    more = there > pooled(answers * here, counted, group)
-    # Most of the group can't use it: a few good answers of one address may be chance.
-    ones = np.ones_like(bad)
-    bad_there = pooled(ones, known & (ledger.health[rows] >= Health.SUSPECT), group)
-    mine |= bad_there * 2 > pooled(ones, np.broadcast_to(known, ones.shape), group)
-    found[rows] = mine | ((there > LONE) & (more | (pooled(asked, counted, group) < ENOUGH)))
-    found[:, 0] = False
+    index, ledger = state.index, state.ledger
+    failing = [a for a in index.in_order(ledger.open) if _health(state, a) is Health.FAILING]
+    if not any(ledger.path(a, site).recent.bad for a in failing for site in index.sites):
+        return {}
+    groups: dict[str, dict[str, float]] = {}
+    for address in failing:
+        known = groups.setdefault(index.settings[address].group, {})
+        if (here := _local_share(state, address)) is not None:
+            known[address] = here
+    found: dict[str, frozenset[str]] = {}
+    for group, known in groups.items():
+        together, each = _worse_in_group(state, known)
+        for address in index.groups[group]:
+            if _health(state, address) is not Health.STALE:
+                found[address] = together | each.get(address, frozenset())
     return found
 
 
-def proven(state: State, asked: Mask) -> Mask:
-    """(A, P) the paths that addresses in `asked` may take."""
-    ledger, layout, now = state.ledger, state.layout, state.now
-    if not asked.any():
-        return np.zeros(layout.shape, dtype=np.bool_)
-    sites = candidates(ledger, layout, now) & ~worse(state)
-    sites &= usable(ledger.legs, state.sources, layout)
-    through = ledger.carried, state.forwarded, layout, now
-    dropped = dropping(*through)
-    sites &= ~(dropped | unproven(*through))
-    # TCP and large answers are a part of the traffic: a local path that is mostly bad is worse.
-    partial = cut(ledger.legs, state.sources, layout, partial=True)
-    if partial.any():
-        partial &= (ledger.share(now)[:, :1] < MOSTLY) & (ledger.streak[:, :1] < SILENCES)
-        sites &= ~partial
-    steered = np.flatnonzero(state.plan)
-    if steered.size:
-        columns = state.plan[steered]
-        # If the local path is silent since, all paths may be, and only some were probed since.
-        old = ledger.answered[steered] < ledger.silent_since[steered, :1]
-        sites[steered] &= ~old
-        sites[steered, columns] |= standing(ledger, layout, now)[steered, columns]
-        gone = partial | dropped | cut(ledger.legs, state.sources, layout, partial=False)
-        sites[steered, columns] &= ~gone[steered, columns]
-    sites &= asked[:, None]
-    for address in state.bypassed:
-        if (row := layout.row.get(address)) is not None:
-            sites[row] = False  # a detour would do nothing for it
-    tried = state.avoid_until <= now
-    if state.turned:
-        elsewhere = (sites & tried & ~state.override_state.banned).any(axis=1, keepdims=True)
-        here = np.arange(len(layout.paths))[None, :] == state.plan[:, None]
-        tried |= gives_way(state) & (here | ~elsewhere)
-    return np.asarray(sites & tried)
+def _health(state: State, address: str) -> Health:
+    return state.ledger.path(address).health
 
 
-def gives_way(state: State) -> Mask:
-    """(A, P) avoided sites that may be used if there is no other one.
+def _local_share(state: State, address: str) -> float | None:
+    own = state.ledger.share_of(address, LOCAL, state.now)
+    heard = state.ledger.traffic.share_of(address, LOCAL, state.now)
+    return own if own is None or heard is None else max(own, heard)
 
-    They were left because their path had turned bad; `proven` requires that it has recovered. A
-    site that did not help although its path was good has nothing to recover from.
+
+def _worse_in_group(
+    state: State, known: Mapping[str, float]
+) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+    """The sites that are worse by the answers of a group together, and by those of each address.
+
+    `known`: its failing addresses with the failing share of their local paths.
     """
-    found = np.zeros(state.layout.shape, dtype=np.bool_)
-    for key in state.turned:
-        found[key] = True
-    return found
+    ledger, together = state.ledger, set[str]()
+    each: dict[str, set[str]] = {address: set() for address in known}
+    for site in state.index.sites:
+        there, here, asked, bad_there = 0.0, 0.0, 0.0, 0
+        for address, share in known.items():
+            record = ledger.path(address, site)
+            bad, answers = record.recent.bad, record.recent.all
+            if bad - LONE - SURE * math.sqrt(bad) > answers * share:
+                each[address].add(site)
+            bad_there += record.health >= Health.SUSPECT
+            if record.health is Health.HEALTHY:
+                there += bad
+                here += answers * share
+                asked += min(answers, ledger.path(address).recent.all)
+        # Most of the group can't use it: a few good answers of one address may be chance.
+        mostly = bad_there * 2 > len(known)
+        if mostly or (there > LONE and (there > here or asked < ENOUGH)):
+            together.add(site)
+    return frozenset(together), {address: frozenset(sites) for address, sites in each.items()}
+
+
+def proven(state: State, addresses: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """Address -> the sites that it may take, in the order of the paths."""
+    if not addresses:
+        return {}
+    through = state.ledger.carried, state.forwarded, state.index, state.now
+    families = {state.index.settings[address].family for address in addresses}
+    dropped = dropping(*through)
+    shut = {
+        (family, site)
+        for family in families
+        for site in state.index.sites
+        if not comes_back(state.ledger.legs, state.sources, family, site)
+    }
+    whole = _Whole(
+        worse=worse(state),
+        closed=dropped.union(unproven(*through), shut),
+        dropped=dropped,
+        partly=lost(state.ledger.legs, state.sources, partial=True),
+        gone=lost(state.ledger.legs, state.sources, partial=False),
+    )
+    return {address: _proven(state, whole, address) for address in addresses}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Whole:
+    """What is so of whole sites and groups in this turn."""
+
+    worse: Mapping[str, frozenset[str]]
+    closed: frozenset[tuple[Family, str]]
+    """Not known to carry every source, or datagrams do not come back to some source."""
+    dropped: frozenset[tuple[Family, str]]
+    """Do not carry some source."""
+    partly: tuple[Leg, ...]
+    """Legs over which a part of the answers gets lost, by TCP or large."""
+    gone: tuple[Leg, ...]
+    """Legs over which all do."""
+
+
+def _proven(state: State, whole: _Whole, address: str) -> tuple[str, ...]:
+    if address in state.bypassed:
+        return ()  # a detour would do nothing for it
+    ledger, settings, path = state.ledger, state.index.settings[address], state.path_of(address)
+    partly = _loses_part(state, whole, settings)
+    # If the local path is silent since, all paths may be, and only some were probed since.
+    since = ledger.path(address).silent_since if path != LOCAL else None
+    bad = whole.worse.get(address, frozenset())
+    sites: set[str] = set()
+    for site in candidates(ledger, state.index, address, state.now):
+        if (
+            site not in bad
+            and (settings.family, site) not in whole.closed
+            and site not in partly
+            and (since is None or ledger.path(address, site).answered >= since)
+        ):
+            sites.add(site)
+    if path != LOCAL:
+        if is_standing(ledger, state.index, address, path, state.now):
+            sites.add(path)
+        if (
+            path in partly
+            or (settings.family, path) in whole.dropped
+            or is_cut(whole.gone, settings, path)
+        ):
+            sites.discard(path)
+    return _to_try(state, address, [site for site in state.index.sites if site in sites])
+
+
+def _loses_part(state: State, whole: _Whole, settings: Settings) -> frozenset[str]:
+    """The sites over which a part of the answers, by TCP or large, does not come back.
+
+    These are a part of the traffic: a local path that is mostly bad is worse.
+    """
+    share = state.ledger.share_of(settings.address, LOCAL, state.now) if whole.partly else None
+    if share is None or not share < MOSTLY:
+        return frozenset()
+    if state.ledger.path(settings.address).streak >= SILENCES:
+        return frozenset()
+    return frozenset(s for s in state.index.sites if is_cut(whole.partly, settings, s))
+
+
+def _to_try(state: State, address: str, sites: list[str]) -> tuple[str, ...]:
+    """Those of the sites that are not avoided for the address now."""
+    path, banned = state.path_of(address), state.override_state.banned.get(address, {})
+    elsewhere = any(not state.avoids(address, s) and s not in banned for s in sites)
+    return tuple(
+        site
+        for site in sites
+        if not state.avoids(address, site)
+        or (gives_way(state, address, site) and (site == path or not elsewhere))
+    )
+
+
+def gives_way(state: State, address: str, site: str) -> bool:
+    """Whether a site may be used although it is avoided, if there is no other one.
+
+    It was left because its path had turned bad; `proven` requires that it has recovered. A site
+    that did not help although its path was good has nothing to recover from.
+    """
+    return (address, site) in state.turned

@@ -41,8 +41,8 @@ class VerificationStage(enum.Enum):
 class Verification:
     """The verification of one address's move: to a site, or back to the local path."""
 
-    column: int
-    """Column of the path; 0: local."""
+    path: str
+    """The path; `LOCAL`: of the return."""
     installed: Instant | None = None
     """When the route was first seen in place; earlier questions do not count."""
     deadline: Instant = 0.0
@@ -62,7 +62,7 @@ class Verification:
 
     def pause(self) -> Verification:
         """While the route is not in place, live questions take another path: counts start anew."""
-        return Verification(column=self.column, proved=self.proved, shouted=self.shouted)
+        return Verification(path=self.path, proved=self.proved, shouted=self.shouted)
 
     def begin(self, now: Instant, allowed: Seconds, sources: Collection[str] = ()) -> Verification:
         """From the moment that the route is in place; each of `sources` must get a good answer."""
@@ -78,7 +78,7 @@ class Verification:
     def again(self, now: Instant, allowed: Seconds) -> Verification:
         """From the beginning, on the same path."""
         anew = Verification(
-            column=self.column, installed=self.installed, owing=self.owing, served=self.served
+            path=self.path, installed=self.installed, owing=self.owing, served=self.served
         )
         return anew.prolong(now, allowed)
 

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
-from steering.decide.override_state import NONE
 from steering.decide.state import State
 from steering.decide.traffic_served import AGAIN, FORGOTTEN, REST, Served, Unserved
 from steering.decide.verification import AVOID, Verification, VerificationStage, allowance
+from steering.index import Key
 from steering.judge.backoff import without_fast_refusals
 from steering.judge.demand import good_answers
 from steering.judge.ledger import breached
 from steering.judge.traffic_counts import within
 from steering.judge.transitions import relapse
-from steering.layout import CLASSES
-from steering.model import LOCAL, Action, Event, Facts, Health, Heard, Verdict
+from steering.model import LOCAL, NEVER, Action, Event, Facts, Health, Heard, Verdict
 
 _FIRST_BACK = "first address back on the local path"
 
@@ -35,21 +32,20 @@ def verify(state: State, facts: Facts) -> tuple[State, tuple[Event, ...]]:
     if not state.verifications:
         return state, ()
     turn = _Turn(state, facts)
-    for a, proof in list(turn.verifications.items()):
-        if proof.column:
-            turn.steered(a, proof)
+    for address, proof in list(turn.verifications.items()):
+        if proof.path == LOCAL:
+            turn.returned(address, proof)
         else:
-            turn.returned(a, proof)
+            turn.steered(address, proof)
     after = replace(state, verifications=turn.verifications)
     if turn.failed:
-        avoid = state.avoid_until.copy()
-        avoid[tuple(np.array(turn.failed).T)] = state.now + AVOID
+        avoid = {**state.avoid_until, **dict.fromkeys(turn.failed, state.now + AVOID)}
         turned = {key: at for key, at in state.turned.items() if key not in turn.failed}
         after = replace(after, avoid_until=avoid, turned=turned)
     if turn.unserved != state.unserved:
         after = turn.avoided(after)
     if turn.relapsed:
-        ledger = relapse(state.ledger, state.layout, turn.relapsed, state.now)
+        ledger = relapse(state.ledger, state.index, turn.relapsed, state.now)
         after = replace(after, ledger=ledger)
     return after, tuple(turn.events)
 
@@ -58,182 +54,186 @@ class _Turn:
     """The verifications of one turn while they are worked through."""
 
     def __init__(self, state: State, facts: Facts) -> None:
-        self.state, self.layout, self.now = state, state.layout, state.now
-        self.allowed = allowance(state.layout.fast_interval, state.layout.timeout)
+        self.state, self.index, self.now = state, state.index, state.now
+        self.allowed = allowance(state.index.fast_interval, state.index.timeout)
         self.verifications = self._seen(facts)
         self._count_traffic(facts.heard)
         self.unserved = dict(state.unserved)
-        self.failed: list[tuple[int, int]] = []
-        """(row, column) of sites that did not help."""
-        self.relapsed: list[int] = []
-        """Rows whose return failed."""
+        self.failed: list[Key] = []
+        """(address, site) of sites that did not help."""
+        self.relapsed: list[str] = []
+        """Addresses whose return failed."""
         self.events: list[Event] = []
 
-    def _seen(self, facts: Facts) -> dict[int, Verification]:
+    def _seen(self, facts: Facts) -> dict[str, Verification]:
         """The verifications after this turn's live answers."""
         verifications = dict(self.state.verifications)
-        for a, proof in verifications.items():
-            sources = self.state.sources.get(self.layout.targets[a].family, ())
+        for address, proof in verifications.items():
+            sources = self.state.sources.get(self.index.settings[address].family, ())
             if not proof.owing <= set(sources):  # not for sources that are out of use
-                verifications[a] = replace(proof, owing=proof.owing & frozenset(sources))
-            there = facts.installed.get(self.layout.targets[a].address, LOCAL)
-            if there != self.layout.paths[proof.column]:
-                verifications[a] = proof.pause()
+                verifications[address] = replace(proof, owing=proof.owing & frozenset(sources))
+            if facts.installed.get(address, LOCAL) != proof.path:
+                verifications[address] = proof.pause()
             elif proof.installed is None:
                 # Without a real detour dnstap does not show what the resolvers would get over it.
-                acts, traffic = self.layout.acts, self.state.ledger.traffic
-                usual = good_answers(traffic, a) if acts else 0.0
-                served = Served(usual=usual, before=self._bad(a), began=self.now)
+                acts, traffic = self.index.acts, self.state.ledger.traffic
+                usual = good_answers(traffic, address) if acts else 0.0
+                served = Served(usual=usual, before=self._bad(address), began=self.now)
                 begun = proof.begin(self.now, self.allowed, sources)
-                verifications[a] = replace(begun, served=served)
+                verifications[address] = replace(begun, served=served)
         for item in facts.rounds:
-            row = self.layout.row.get(item.address)
-            if row is not None and row in verifications:
-                counted = without_fast_refusals(item, self.layout, self.state.ledger)
-                verifications[row] = verifications[row].see(counted)
+            if item.address in verifications:
+                counted = without_fast_refusals(item, self.index, self.state.ledger)
+                verifications[item.address] = verifications[item.address].see(counted)
         return verifications
 
-    def _bad(self, a: int) -> float:
+    def _bad(self, address: str) -> float:
         """The share that fails over the local path, by our own questions or the resolvers'."""
         ledger = self.state.ledger
-        own, heard = ledger.share_of((a, 0), self.now), ledger.traffic.share_of((a, 0), self.now)
-        return float(np.nan_to_num(np.fmax(own, heard)))
+        own = ledger.share_of(address, LOCAL, self.now)
+        heard = ledger.traffic.share_of(address, LOCAL, self.now)
+        return max(own or 0.0, heard or 0.0)
 
     def _count_traffic(self, items: tuple[Heard, ...]) -> None:
         """Add to the verifications what the resolvers got over the detours."""
-        answers: dict[int, list[int]] = {}
+        answers: dict[str, list[int]] = {}
         for item in items:
-            row = self.layout.row.get(item.address)
-            proof = self.verifications.get(row) if row is not None else None
-            if row is None or proof is None or not proof.column or proof.installed is None:
+            proof = self.verifications.get(item.address)
+            if proof is None or proof.path == LOCAL or proof.installed is None:
                 continue
-            if item.path != self.layout.paths[proof.column]:
+            if item.path != proof.path:
                 continue
+            acts_on = self.index.settings[item.address].acts_on & {Verdict.BOGUS, Verdict.ERROR}
             bad = sum(
                 within(number)
                 for outcome, number in item.counts.items()
-                if outcome.verdict in (Verdict.BOGUS, Verdict.ERROR)
-                and self.layout.acts_on[CLASSES.index(outcome.verdict), row]
+                if outcome.verdict in acts_on
             )
-            sums = answers.setdefault(row, [0, 0, 0])
+            sums = answers.setdefault(item.address, [0, 0, 0])
             for i, n in enumerate((within(item.answers) - bad, bad, within(item.overdue))):
                 sums[i] += max(0, n)
-        for row, (good, bad, lost) in answers.items():
-            proof = self.verifications[row]
+        for address, (good, bad, lost) in answers.items():
+            proof = self.verifications[address]
             served = proof.served.hear(good, bad, lost, self.now)
-            self.verifications[row] = replace(proof, served=served)
+            self.verifications[address] = replace(proof, served=served)
 
-    def steered(self, a: int, proof: Verification) -> None:
+    def steered(self, address: str, proof: Verification) -> None:
         """The verification of a steer."""
-        standing, site = proof.standing(self.now), self.layout.paths[proof.column]
-        shown = proof.shown("live" if self.layout.acts else "marked")
-        if proof.served.worse and standing is not VerificationStage.FAILED and self._well(a, proof):
-            self._unserved(a, proof, site)
+        standing, site = proof.standing(self.now), proof.path
+        shown = proof.shown("live" if self.index.acts else "marked")
+        if (
+            proof.served.worse
+            and standing is not VerificationStage.FAILED
+            and self._well(address, proof)
+        ):
+            self._unserved(address, proof)
             return
         if standing is VerificationStage.PROVED and not proof.proved:
             if proof.served.usual and not proof.served.fine and self.now < proof.deadline:
                 return  # dnstap shows no answer to the resolvers over it yet
-            self.verifications[a] = replace(proof, proved=True, shouted=False)
-            self.add_event("proved", a, shown, site)
+            self.verifications[address] = replace(proof, proved=True, shouted=False)
+            self.add_event("proved", address, shown, site)
         elif standing is VerificationStage.UNSHOWN:
             later = proof.prolong(self.now, self.allowed)
-            self._go_on(a, proof, later, f"{shown}: not known yet whether {site} helps")
-        elif standing is VerificationStage.FAILED and not self._site_itself(a, proof):
+            self._go_on(address, proof, later, f"{shown}: not known yet whether {site} helps")
+        elif standing is VerificationStage.FAILED and not self._site_itself(address, proof):
             verdict = f"{site} does not help" if proof.bad else f"no evidence that {site} helps"
-            order = self.state.override_state.of(a)
+            order = self.state.override_state.of(address)
             if order is not None and order.action is not Action.LOCAL:
                 anew = proof.again(self.now, self.allowed)
-                self._go_on(
-                    a, proof, anew, f"{shown}: {verdict}; kept: the override {order.name} orders it"
-                )
+                why = f"{shown}: {verdict}; kept: the override {order.name} orders it"
+                self._go_on(address, proof, anew, why)
                 return
-            del self.verifications[a]
-            self.failed.append((a, proof.column))
-            self.add_event("undone", a, f"{shown}: {verdict}", site, was=site)
+            del self.verifications[address]
+            self.failed.append((address, site))
+            self.add_event("undone", address, f"{shown}: {verdict}", site, was=site)
 
-    def _well(self, a: int, proof: Verification) -> bool:
+    def _well(self, address: str, proof: Verification) -> bool:
         """Whether our own questions are answered there, live ones and those with a mark."""
         bad = proof.bad_run or proof.stuck or not (proof.good or proof.proved)
-        return not (bad or self._site_itself(a, replace(proof, proved=True)))
+        return not (bad or self._site_itself(address, replace(proof, proved=True)))
 
-    def _unserved(self, a: int, proof: Verification, site: str) -> None:
+    def _unserved(self, address: str, proof: Verification) -> None:
         """End a detour over which the resolvers are not served, unless that happened lately."""
-        served, key = proof.served, (a, proof.column)
+        served, site, key = proof.served, proof.path, (address, proof.path)
         shown = f"{served.shown}; our own probes over {site} got good answers"
-        lately = {p: u for (row, p), u in self.unserved.items() if row == a and self._lately(u)}
-        order = self.state.override_state.of(a)
+        lately = {p for (a, p), u in self.unserved.items() if a == address and self._lately(u)}
+        order = self.state.override_state.of(address)
         if order is not None and order.action is not Action.LOCAL:
             kept = f"the override {order.name} orders it"
-        elif proof.column in lately or (lately and not served.silent):
+        elif site in lately or (lately and not served.silent):
             kept = "it returned to the local path for the same reason within the last ten minutes"
         elif len(lately) > 1:
             kept = "it returned from two sites for the same reason within the last ten minutes"
         else:
             was = self.unserved.get(key)
             times = was.times + 1 if was is not None and self.now - was.at < FORGOTTEN else 1
-            del self.verifications[a]
+            del self.verifications[address]
             self.unserved[key] = Unserved(
                 at=self.now, times=times, silent=served.silent, shown=served.shown
             )
-            self.add_event("undone", a, f"{shown}: back to the local path", site, was=site)
+            self.add_event("undone", address, f"{shown}: back to the local path", site, was=site)
             return
         after = replace(proof, served=Served(usual=served.usual, before=served.before))
-        self._go_on(a, proof, replace(after, shouted=True), f"{shown}; kept: {kept}")
+        self._go_on(address, proof, replace(after, shouted=True), f"{shown}; kept: {kept}")
 
     def _lately(self, unserved: Unserved) -> bool:
         return self.now - unserved.at < AGAIN
 
     def avoided(self, state: State) -> State:
         """The state in which the sites that did not serve the resolvers are avoided."""
-        avoid = state.avoid_until.copy()
+        avoid = dict(state.avoid_until)
         new = {key: u for key, u in self.unserved.items() if u.at == self.now}
-        for (a, p), unserved in new.items():
-            others = [u for (row, q), u in self.unserved.items() if row == a and q != p]
+        for (address, site), unserved in new.items():
+            others = [u for (a, p), u in self.unserved.items() if a == address and p != site]
             alike = unserved.silent and any(u.silent and self._lately(u) for u in others)
             until = self.now + unserved.avoid
-            avoid[a, 1:] = np.maximum(avoid[a, 1:], until if alike else self.now + REST)
-            avoid[a, p] = max(avoid[a, p], until)
-        rows = {a for a, _ in new}
-        turned = {key: at for key, at in state.turned.items() if key[0] not in rows}
+            for path in self.index.sites:
+                least = until if alike or path == site else self.now + REST
+                avoid[address, path] = max(avoid.get((address, path), NEVER), least)
+        ended = {address for address, _ in new}
+        turned = {key: at for key, at in state.turned.items() if key[0] not in ended}
         kept = {k: u for k, u in self.unserved.items() if self.now - u.at < FORGOTTEN}
         return replace(state, avoid_until=avoid, turned=turned, unserved=kept)
 
-    def _go_on(self, a: int, proof: Verification, after: Verification, why: str) -> None:
+    def _go_on(self, address: str, proof: Verification, after: Verification, why: str) -> None:
         """Go on with the verification, with an event the first time."""
-        self.verifications[a] = after
+        self.verifications[address] = after
         if not proof.shouted:
-            self.add_event("unshown", a, why, self.layout.paths[proof.column])
+            self.add_event("unshown", address, why, proof.path)
 
-    def _site_itself(self, a: int, proof: Verification) -> bool:
+    def _site_itself(self, address: str, proof: Verification) -> bool:
         """Whether a proved steer fails because its whole path is bad: then the rules decide."""
-        key, ledger = (a, proof.column), self.state.ledger
-        bad = ledger.health[key] >= Health.SUSPECT or ledger.run[key] == 0
-        return proof.proved and bool(bad)
+        record = self.state.ledger.path(address, proof.path)
+        return proof.proved and (record.health >= Health.SUSPECT or record.run == 0)
 
-    def returned(self, a: int, proof: Verification) -> None:
+    def returned(self, address: str, proof: Verification) -> None:
         """The verification of the first address of a group back on the local path."""
-        standing, ledger = proof.standing(self.now), self.state.ledger
-        group_of, plan = self.layout.group_of, self.state.plan
-        run = int(ledger.run[a, 0])
+        standing, settings = proof.standing(self.now), self.index.settings[address]
+        record, decides = self.state.ledger.path(address), self.state.override_state.decides
         # Suspicion alone moves nothing: received packets can cause it. A trial decides.
-        bad = breached(self.layout, a, Health(int(ledger.health[a, 0])))
+        bad = breached(settings, record.health)
         if standing is VerificationStage.FAILED or bad:
             # An address that an override decides for has no recovery to lose.
-            free = self.state.override_state.decides == NONE
-            others = np.flatnonzero((group_of == group_of[a]) & (plan > 0) & free).tolist()
-            del self.verifications[a]
-            self.relapsed += [a, *others]
-            seen = f"{_FIRST_BACK}: {proof.shown()}, {run} good probes in a row"
-            self.add_event("relapsed", a, f"{seen}; {len(others)} more stay on their site", LOCAL)
-        elif standing is VerificationStage.PROVED and not proof.proved and run > 0:
-            self.verifications[a] = replace(proof, proved=True)
-            self.add_event("proved", a, f"{_FIRST_BACK}: {proof.shown()}; the others follow", LOCAL)
+            group = self.index.groups[settings.group]
+            others = [a for a in group if a in self.state.plan and a not in decides]
+            del self.verifications[address]
+            self.relapsed += [address, *others]
+            seen = f"{_FIRST_BACK}: {proof.shown()}, {record.run} good probes in a row"
+            self.add_event(
+                "relapsed", address, f"{seen}; {len(others)} more stay on their site", LOCAL
+            )
+        elif standing is VerificationStage.PROVED and not proof.proved and record.run > 0:
+            self.verifications[address] = replace(proof, proved=True)
+            why = f"{_FIRST_BACK}: {proof.shown()}; the others follow"
+            self.add_event("proved", address, why, LOCAL)
         elif standing is VerificationStage.UNSHOWN:
             later = proof.prolong(self.now, self.allowed)
-            self._go_on(a, proof, later, f"{_FIRST_BACK}: {proof.shown()}; the others wait")
+            why = f"{_FIRST_BACK}: {proof.shown()}; the others wait"
+            self._go_on(address, proof, later, why)
 
     def add_event(
-        self, event: str, a: int, because: str, path: str, *, was: str | None = None
+        self, event: str, address: str, because: str, path: str, *, was: str | None = None
     ) -> None:
         """Add an event about a verification."""
-        self.events.append(self.state.event(event, a, because, path=path, was=was))
+        self.events.append(self.state.event(event, address, because, path=path, was=was))

@@ -10,13 +10,12 @@ in its first turn as one of the facts, so a replay does the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-
-import numpy as np
 
 from steering.decide import damping
 from steering.decide.state import State
+from steering.judge.ledger import Ledger
 from steering.judge.recovery import CALM, Hold
 from steering.model import Breaches, Event, Memory, Steered, WallTime
 
@@ -27,23 +26,31 @@ def remember(state: State) -> Memory:
     An agent that does not act keeps no freezes: it does not know real paths. The next agent, which
     may act, begins them with the paths of then.
     """
-    targets, row, now = state.layout.targets, state.layout.row, state.now
-    level = damping.penalty(state.worn, state.worn_at, state.layout, now)
+    index, now = state.index, state.now
+    worn = {
+        address: damping.penalty(level, state.worn_at, index.settings[address], now)
+        for address, level in state.worn.items()
+    }
+    held = (
+        (address, known.hold)
+        for address, known in state.ledger.addresses.items()
+        if known.hold is not None
+    )
     return Memory(
         at=state.wall,
-        frozen=dict(state.frozen) if state.layout.acts else {},
-        worn={targets[a].address: float(level[a]) for a in np.flatnonzero(level).tolist()},
+        frozen=dict(state.frozen) if index.acts else {},
+        worn={address: worn[address] for address in index.in_order(worn) if worn[address]},
         breaches={
-            targets[a].address: Breaches(
+            address: Breaches(
                 number=hold.breaches,
                 since=max(0.0, now - hold.since),
                 ended=max(0.0, now - hold.ended),
             )
-            for a, hold in state.ledger.holds.items()
+            for address, hold in held
         },
         moves=tuple((max(0.0, now - at), number) for at, number in state.moves),
         steered={
-            address: Steered(site=site, ago=max(0.0, state.wall - float(state.since[row[address]])))
+            address: Steered(site=site, ago=max(0.0, state.wall - state.since[address]))
             for address, site in state.steers().items()
         },
     )
@@ -74,21 +81,31 @@ def recall(state: State, memory: Memory | None) -> tuple[State, tuple[Event, ...
             "(was the clock set?)"
         )
         return state, (Event(event="notice", because=because),)
-    layout, then = state.layout, state.now - age
-    worn, holds = state.worn.copy(), dict(state.ledger.holds)
-    for address, level in memory.worn.items():
-        if (a := layout.row.get(address)) is not None:
-            worn[a] = level
-    for address, past in memory.breaches.items():
-        if (a := layout.row.get(address)) is not None:
-            holds[a] = Hold(breaches=past.number, since=then - past.since, ended=then - past.ended)
+    settings, then = state.index.settings, state.now - age
+    worn = {**state.worn, **{a: level for a, level in memory.worn.items() if a in settings}}
+    holds = {
+        address: Hold(breaches=past.number, since=then - past.since, ended=then - past.ended)
+        for address, past in memory.breaches.items()
+        if address in settings
+    }
     return (
         replace(
             state,
-            ledger=replace(state.ledger, holds=holds),
-            worn=damping.bounded(worn, layout),
-            worn_at=np.full_like(state.worn_at, then),
+            ledger=_holding(state.ledger, holds),
+            worn={a: damping.bounded(level, settings[a]) for a, level in worn.items()},
+            worn_at=then,
             moves=tuple((then - ago, number) for ago, number in memory.moves),
         ),
         (),
     )
+
+
+def with_holds(ledger: Ledger, before: Ledger, addresses: Iterable[str]) -> Ledger:
+    """The ledger in which these addresses have the holds from before, where they had any."""
+    known = ((address, before.address(address).hold) for address in addresses)
+    return _holding(ledger, {address: hold for address, hold in known if hold is not None})
+
+
+def _holding(ledger: Ledger, holds: Mapping[str, Hold]) -> Ledger:
+    made = {address: replace(ledger.address(address), hold=hold) for address, hold in holds.items()}
+    return replace(ledger, addresses={**ledger.addresses, **made})

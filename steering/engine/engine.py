@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from steering.decide.alarms import alarms
+from steering.decide.look import look
 from steering.decide.override_events import apply_overrides
-from steering.decide.override_state import NONE, read
+from steering.decide.override_state import read
 from steering.decide.plan import commit, events_of, steps
 from steering.decide.rehearsal import rehearsed
-from steering.decide.rules import decide
-from steering.decide.situation import look
 from steering.decide.state import State
 from steering.decide.verification import Verification
 from steering.decide.verify import verify
-from steering.engine.carry_over import recall, steered_since
+from steering.engine.carry_over import recall, steered_since, with_holds
 from steering.judge.reach import in_use
 from steering.judge.transitions import adopt
 from steering.judge.turn import judge
@@ -34,9 +31,9 @@ def turn(
 ) -> tuple[State, tuple[Step, ...], tuple[Event, ...]]:
     """The next state, the changes of the plan, and the events."""
     state, adopted = (state, ()) if state.started else _take_over(state, facts, now)
-    if not state.layout.acts:
+    if not state.index.acts:
         facts = rehearsed(state, facts)
-    ledger, judged = judge(state.ledger, state.layout, facts, now, away=state.plan > 0)
+    ledger, judged = judge(state.ledger, state.index, facts, now, away=state.plan.keys())
     before = replace(state, ledger=ledger, now=now, wall=facts.wall)
     if facts.sources != state.sources:
         before = replace(before, ledger=replace(ledger, legs=in_use(ledger.legs, facts.sources)))
@@ -46,7 +43,7 @@ def turn(
     state, ordered = apply_overrides(replace(before, off=facts.off), facts)
     state, proved = verify(state, facts)
     situation = look(state)
-    after = commit(state, situation, *decide(situation))
+    after = commit(state, situation, ledger.changed)
     moves = steps(before, after)
     planned = events_of(before, after, moves)
     after, alarmed = alarms(after, situation)
@@ -59,40 +56,42 @@ def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[E
     An agent that does not act takes over no steer: those end, and are reported as released.
     """
     state, recalled = recall(replace(state, now=now, wall=facts.wall), facts.memory)
-    if not state.layout.acts:
+    if not state.index.acts:
         return replace(state, started=True), (*recalled, *_let_go(state, facts.installed))
-    layout, plan = state.layout, state.plan.copy()
-    override_state = read(state.override_state, layout, facts.overrides, facts.wall)
-    ordered = override_state.decides != NONE
-    for address, site in facts.installed.items():
-        row, column = layout.row.get(address), layout.column.get(site)
-        # What no policy names or sends that way any more is not in the plan, and so is removed.
-        if row is not None and column is not None:
-            plan[row] = column if ordered[row] or layout.order[row, column] >= 0 else 0
-    rows = np.flatnonzero(plan).tolist()
-    events = tuple(
-        state.event(
-            "adopted",
-            a,
-            "found installed within its lease",
-            path=layout.paths[plan[a]],
-            now=layout.paths[plan[a]],
+    index = state.index
+    override_state = read(state.override_state, index, facts.overrides, facts.wall)
+    # What no policy names or sends that way any more is not in the plan, and so is removed.
+    plan = {
+        address: facts.installed[address]
+        for address in index.in_order(facts.installed)
+        if facts.installed[address] in index.sites
+        and (
+            address in override_state.decides
+            or facts.installed[address] in index.settings[address].order
         )
-        for a in rows
+    }
+    events = tuple(
+        state.event("adopted", address, "found installed within its lease", path=site, now=site)
+        for address, site in plan.items()
     )
-    since, known = state.since.copy(), steered_since(facts.memory, facts.wall)
-    for a in rows:
-        taken_over = layout.targets[a].address, layout.paths[plan[a]]
-        since[a] = known.get(taken_over, since[a])
-    verifications = {a: Verification(column=int(plan[a]), installed=now, proved=True) for a in rows}
+    known = steered_since(facts.memory, facts.wall)
+    since = {key[0]: known[key] for key in plan.items() if key in known}
+    verifications = {
+        address: Verification(path=site, installed=now, proved=True)
+        for address, site in plan.items()
+    }
     # Where an override sent it, the local path was perhaps never bad. A frozen address may have
     # been moved for a reason, and returns by a recovery when the freeze ends.
-    sent = ordered & ~override_state.frozen
-    ledger = adopt(state.ledger, layout, [a for a in rows if not sent[a]], now)
+    sent = override_state.decides.keys() - override_state.frozen
+    ledger = adopt(state.ledger, index, [a for a in plan if a not in sent], now)
     # Known breaches go on: a restart is no further breach.
-    ledger = replace(ledger, holds={**ledger.holds, **state.ledger.holds})
     state = replace(
-        state, plan=plan, since=since, ledger=ledger, verifications=verifications, started=True
+        state,
+        plan=plan,
+        since={**state.since, **since},
+        ledger=with_holds(ledger, state.ledger, plan),
+        verifications=verifications,
+        started=True,
     )
     return state, (*recalled, *events)
 
@@ -102,8 +101,9 @@ def _let_go(state: State, installed: Mapping[str, str]) -> tuple[Event, ...]:
     because = "found installed within its lease; removed, as this agent steers nothing"
     return tuple(
         replace(
-            state.event("released", a, because, path=LOCAL, was=site, now=LOCAL), event="released"
+            state.event("released", address, because, path=LOCAL, was=site, now=LOCAL),
+            event="released",
         )
         for address, site in sorted(installed.items())
-        if (a := state.layout.row.get(address)) is not None
+        if address in state.index.settings
     )

@@ -1,208 +1,52 @@
-"""Moves the state to another layout after the files changed.
+"""Moves the state to other policies and paths after the files changed.
 
-Rows move by address, columns by path, groups by their members, zones and upstreams by name. New
-ones begin blank, and what is gone is dropped. Each field of the state is listed here with its
-axes. A field that is not listed would begin blank without notice; a test finds it.
+All is kept by its name: what is still there goes on, what is new begins blank, and what is gone is
+dropped. A test finds a part of the state in which a name stays that is gone.
 
 Pure. Steers of addresses that no policy names any more are left out of the plan, and so removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.config import Together
-from steering.decide.override_state import NONE, carried
+from steering.decide.override_state import carried
 from steering.decide.state import State
 from steering.decide.verification import Verification
-from steering.judge.baseline import own_scale
-from steering.judge.ledger import GroupTrial, Ledger
+from steering.engine.carry_over import with_holds
+from steering.index import Index, Key
+from steering.judge.baseline import Baseline
+from steering.judge.edit import reopened
+from steering.judge.ledger import (
+    UNKNOWN_ADDRESS,
+    AddressRecord,
+    GroupRecord,
+    GroupTrial,
+    Ledger,
+    PathRecord,
+)
 from steering.judge.paired_test import Trial
+from steering.judge.recent import RECENT
 from steering.judge.recovery import Bucket, Hold
 from steering.judge.traffic_ledger import KINDS, TrafficLedger
 from steering.judge.transitions import adopt
-from steering.judge.zone_copies import Copies
-from steering.layout import CLASSES, Layout
 from steering.model import LOCAL, Event, Health, Instant, WallTime
 
-T = TypeVar("T", Ledger, Copies, TrafficLedger)
-Numbers = Mapping[int, int]
-"""Old number -> new number, of what stays."""
-
-AXES: Mapping[type, Mapping[str, str]] = {
-    State: {
-        "rule": "A",
-        "since": "A",
-        "left_at": "A",
-        "breached": "A",
-        "open_groups": "G",
-        "avoid_until": "AP",
-        "turned": "AP",
-        "unserved": "AP",
-        "verifications": "A",
-        "sources": "",
-        "forwarded": "",
-        "moves": "",
-        "worn": "A",
-        "worn_at": "A",
-        "alarms": "",
-        "off": "",
-        "started": "",
-        "begun": "",
-        "now": "",
-        "wall": "",
-    },
-    Ledger: {
-        "health": "AP",
-        "levels": ".AP.",
-        "group_points": "G.",
-        "scale": ".AP",
-        "counts": ".AP",
-        "recent_bad": "AP",
-        "recent_dated": "AP",
-        "recent_all": "AP",
-        "recent_at": "AP",
-        "habit_bad": ".AP",
-        "habit_all": "AP",
-        "habit_at": "",
-        "run": "AP",
-        "streak": "AP",
-        "stuck": "AP",
-        "silent_since": "AP",
-        "seen": "AP",
-        "answered": "AP",
-        "reached": "AP",
-        "rtt": "AP",
-        "late": "AP",
-        "behind": "AP",
-        "floor": "ZAP",
-        "late_count": "AP",
-        "late_since": "AP",
-        "zone_since": "A",
-        "suspected_at": "A",
-        "confirmed_at": "A",
-        "first_bad": "A",
-        "curious_until": "A",
-        "shown": "A.",
-        "shown_since": "A",
-        "quick": "A",
-        "usual": "A",
-        "worse_at": "A",
-        "bad_at": "A",
-        "worst": "A",
-        "losses": "AP",
-        "loses": "AP",
-        "asked_at": "A.",
-        "instances": "AP",
-        "counted": "AP",
-        "ignored": "A",
-        "trials": "A",
-        "group_trials": "G",
-        "controls": "A",
-        "backoffs": "A",
-        "buckets": "AP",
-        "holds": "A",
-        "evidence": "AP",
-    },
-    Copies: {
-        "serial": "ZAP",
-        "newest": "ZU",
-        "overtaken": "ZAP",
-        "soonest": ".ZAP",
-        "samples": ".ZAP",
-        "window": "",
-        "news": "ZU",
-    },
-    TrafficLedger: {
-        "levels": ".AP.",
-        "scale": ".AP",
-        "group_points": "G.",
-        "counts": ".AP",
-        "recent_bad": "AP",
-        "recent_all": "AP",
-        "at": "AP",
-        "asked": "A",
-        "asked_at": "A",
-        "listened": "",
-        "listened_at": "",
-        "soonest": ".AP",
-        "window": "",
-        "habit_bad": ".AP",
-        "habit_all": ".AP",
-        "habit_at": "",
-        "deaf_until": "A",
-        "quiet_until": "A",
-        "raised": "A",
-        "counted": "AP",
-        "pooled": "G",
-        "witnesses": "U",
-        "evidence": "AP",
-    },
-}
-"""Field -> the axes of its array, or the keys of its mapping: A rows, P columns, G groups, U
-upstreams, Z zones of an upstream, a dot for an axis of its own. Empty: kept as it is."""
-
-APART: Mapping[type, frozenset[str]] = {
-    State: frozenset(
-        {"layout", "ledger", "plan", "override_state", "frozen", "situation", "bypassed"}
-    ),
-    Ledger: frozenset({"copies", "traffic", "legs", "carried"}),
-}
-"""Fields that are moved one by one below."""
-
-OF_LOCAL: frozenset[str] = frozenset(
-    {
-        "group_points",
-        "group_trials",
-        "trials",
-        "controls",
-        "ignored",
-        "suspected_at",
-        "confirmed_at",
-        "first_bad",
-        "shown",
-        "shown_since",
-        "quick",
-        "usual",
-        "worse_at",
-        "bad_at",
-        "worst",
-        "losses",
-    }
-)
-"""Fields of a ledger that concern the local path and have no axis of columns."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Numbering:
-    """The new number of everything that stays."""
-
-    old: Layout
-    new: Layout
-    axes: Mapping[str, Numbers]
-    """By the letters of `AXES`, but for Z."""
-    zones: Mapping[tuple[int, int], tuple[int, int]]
-    """(index of a zone, upstream), old -> new."""
-    zone_rows: Mapping[tuple[int, int], tuple[int, int]]
-    """(index of a zone, row), old -> new."""
-    same: frozenset[str]
-    """The letters of `AXES` whose numbers all stay. Fields with only these are kept as they are."""
+V = TypeVar("V")
 
 
 def migrate(
     state: State,
-    layout: Layout,
+    index: Index,
     now: Instant,
     wall: WallTime,
     *,
     rerouted: Collection[str] = (),
 ) -> tuple[State, tuple[Event, ...]]:
-    """The state on the new layout, and the events of steers that end by it.
+    """The state under another index, and the events of steers that end by it.
 
     `rerouted` are paths that lead elsewhere now. They are not measured yet, so their state is
     unknown. Addresses steered through such a site stay there, and are verified anew. The local
@@ -212,120 +56,113 @@ def migrate(
     If the agent acts from now on, or no longer acts, or no longer compares, everything begins on
     the local path: a move that was only rehearsed is decided and verified anew first.
     """
-    numbering = _numbering(state.layout, layout, rerouted)
-    traffic = _numbering(state.layout, layout, [path for path in rerouted if path != LOCAL])
-    blank = State.blank(layout, now, wall)
-    plan, ended = _plan(state, layout)
-    made = replace(
-        blank,
-        ledger=_ledger(state.ledger, blank.ledger, numbering, traffic),
-        plan=plan,
-        override_state=carried(state.override_state, layout, numbering.axes["A"]),
-        frozen={
-            address: frozen
-            for address, frozen in state.frozen.items()
-            if address in layout.row and frozen.path in layout.column
-        },
-        bypassed=state.bypassed.intersection(layout.row),
-        **_moved(state, blank, numbering),
-    )
-    if _role(layout) != _role(state.layout):
-        made = replace(made, verifications={}, left_at=blank.left_at, frozen={})
-    verifications = {a: one for a, one in made.verifications.items() if one.column == plan[a]}
-    for a in np.flatnonzero(plan).tolist():
-        if layout.paths[plan[a]] in rerouted:
-            verifications[a] = Verification(column=int(plan[a]))
+    stays = _Stays(old=state.index, new=index, paths=_paths(state.index, index, rerouted))
+    plan, ended = _plan(state, index)
+    again = _role(index) == _role(state.index)
+    verifications = {
+        address: proof
+        for address, proof in (stays.of_addresses(state.verifications) if again else {}).items()
+        if proof.path in stays.paths and proof.path == plan.get(address, LOCAL)
+    }
+    for address, site in plan.items():
+        if site in rerouted:
+            verifications[address] = Verification(path=site)
+    ledger = _ledger(stays, state.ledger)
     if LOCAL in rerouted:
-        made = replace(made, ledger=_away(made, _sent(state, numbering.axes["A"]), now))
-    ledger = _left_from_now_on(made.ledger, state.layout, layout, numbering.axes["A"], now)
-    return replace(made, verifications=verifications, ledger=ledger), ended
-
-
-def _sent(state: State, rows: Numbers) -> frozenset[int]:
-    """The new rows of addresses that an override has sent to their path."""
-    sent = (state.override_state.decides != NONE) & ~state.override_state.frozen
-    return frozenset(b for a, b in rows.items() if sent[a])
-
-
-def _away(state: State, sent: Collection[int], now: Instant) -> Ledger:
-    """The local path of steered addresses that no override sent counts as bad until it recovers.
-
-    A changed pin is no further breach: the hold stays as it was.
-    """
-    rows = [b for b in np.flatnonzero(state.plan).tolist() if b not in sent]
-    after = adopt(state.ledger, state.layout, rows, now)
-    return replace(after, holds={**after.holds, **state.ledger.holds})
-
-
-def _left_from_now_on(
-    ledger: Ledger, old: Layout, new: Layout, rows: Numbers, now: Instant
-) -> Ledger:
-    """If the policy counts a stale local path from now on, its breach begins now."""
-    acts = new.acts_on_stale & (ledger.health[:, 0] == Health.STALE)
-    fresh = [b for a, b in rows.items() if acts[b] and not old.acts_on_stale[a]]
-    if not fresh:
-        return ledger
-    buckets = {(b, 0): Bucket.start(new.policy(b).recover.clean) for b in fresh}
-    holds = {b: ledger.holds.get(b, Hold()).breach(now) for b in fresh}
-    return replace(ledger, buckets={**ledger.buckets, **buckets}, holds={**ledger.holds, **holds})
-
-
-def _numbering(old: Layout, new: Layout, rerouted: Collection[str]) -> _Numbering:
-    rows = {a: new.row[address] for address, a in old.row.items() if address in new.row}
-    upstreams = _by_name([p.upstream for p in old.policies], [p.upstream for p in new.policies])
-    zones = {
-        (z, u): (new.policies[v].zones.index(zone), v)
-        for u, v in upstreams.items()
-        for z, zone in enumerate(old.policies[u].zones)
-        if zone in new.policies[v].zones
+        ledger = _away(ledger, state, index, plan, now)
+    ledger = _left_from_now_on(ledger, state.index, index, now)
+    frozen = {
+        address: frozen
+        for address, frozen in (state.frozen if again else {}).items()
+        if index.knows(address, frozen.path)
     }
-    zone_rows = {
-        (z, a): (y, b)
-        for a, b in rows.items()
-        for z, zone in enumerate(old.policy(a).zones)
-        if (y := new.zone(b, zone)) is not None
-    }
-    columns = {
-        p: new.column[path]
-        for path, p in old.column.items()
-        if path in new.column and path not in rerouted
-    }
-    before, after = _groups(old), _groups(new)
-    axes = {"A": rows, "P": columns, "G": _by_name(before, after), "U": upstreams}
-    pairs = (*zip(old.shape, new.shape, strict=True), (len(before), len(after)))
-    sizes = dict(zip("APGU", (*pairs, (len(old.policies), len(new.policies))), strict=True))
-    same = {
-        axis
-        for axis, numbers in axes.items()
-        if sizes[axis] == (len(numbers), len(numbers)) and all(i == j for i, j in numbers.items())
-    }
-    if [p.zones for p in old.policies] == [p.zones for p in new.policies]:
-        same.add("Z")
-    return _Numbering(
-        old=old, new=new, axes=axes, zones=zones, zone_rows=zone_rows, same=frozenset(same)
+    made = replace(
+        state,
+        index=index,
+        ledger=reopened(ledger, index, now),
+        plan=plan,
+        rule=stays.of_addresses(state.rule),
+        since={address: state.since.get(address, wall) for address in index.settings},
+        left_at=stays.of_addresses(state.left_at) if again else {},
+        breached=state.breached.intersection(index.settings),
+        open_groups=state.open_groups.intersection(index.groups),
+        avoid_until=stays.of_paths(state.avoid_until),
+        verifications=verifications,
+        override_state=carried(state.override_state, index),
+        frozen=frozen,
+        worn=stays.of_addresses(state.worn),
+        situation=None,
+        turned=stays.of_paths(state.turned),
+        bypassed=state.bypassed.intersection(index.settings),
+        unserved=stays.of_paths(state.unserved),
     )
+    return made, ended
 
 
-def _by_name(old: Sequence[object], new: Sequence[object]) -> Numbers:
-    places = {name: i for i, name in enumerate(new)}
-    return {i: places[name] for i, name in enumerate(old) if name in places}
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Stays:
+    """What stays of all that is known by name."""
+
+    old: Index
+    new: Index
+    paths: frozenset[str]
+    """The paths that are still there and lead where they did."""
+
+    def of_addresses(self, known: Mapping[str, V]) -> dict[str, V]:
+        """The entries of addresses that stay."""
+        return {address: one for address, one in known.items() if address in self.new.settings}
+
+    def of_paths(self, known: Mapping[Key, V]) -> dict[Key, V]:
+        """The entries of addresses and paths that stay."""
+        settings = self.new.settings
+        return {
+            key: one for key, one in known.items() if key[0] in settings and key[1] in self.paths
+        }
+
+    def of_zones(self, address: str, known: Mapping[str, V]) -> Mapping[str, V]:
+        """The entries of zones that the address still has."""
+        zones = self.new.settings[address].policy.zones
+        return {zone: one for zone, one in known.items() if zone in zones}
+
+    def path(self, address: str, was: PathRecord, reviewed_at: Instant) -> PathRecord:
+        """What is known of one path."""
+        return replace(
+            was,
+            copies=self.of_zones(address, was.copies),
+            floors=self.of_zones(address, was.floors),
+            baseline=self.baseline(address, was.baseline, reviewed_at),
+        )
+
+    def baseline(self, address: str, was: Baseline | None, reviewed_at: Instant) -> Baseline | None:
+        """If the policy tolerates another share now: its scales. The usual share of failures stays
+        as measured.
+        """
+        old, new = self.old.settings[address], self.new.settings[address]
+        if was is None or old.base_scale == new.base_scale:
+            return was
+        kinds = KINDS[: len(was.failed)]
+        return was.at(reviewed_at, old, kinds).again(new, kinds)
+
+    def trial(self, was: Trial | None) -> Trial | None:
+        """A trial, if its path stays."""
+        return was if was is not None and was.candidate in self.paths else None
+
+    def group(self, was: GroupRecord) -> GroupRecord:
+        """What is known of one group."""
+        if was.trial is None:
+            return was
+        trial, failed = self.trial(was.trial.trial), was.trial.failed
+        left = failed.intersection(self.new.settings)
+        return replace(was, trial=GroupTrial(trial=trial, failed=left) if trial else None)
 
 
-def _groups(layout: Layout) -> list[tuple[str, ...]]:
-    """The name of each group, by which it is found in another layout."""
-    named: dict[int, tuple[str, ...]] = {}
-    for a, target in enumerate(layout.targets):
-        named[int(layout.group_of[a])] = {
-            Together.ADDRESS: (target.upstream, target.nameserver, target.address),
-            Together.NAMESERVER: (target.upstream, target.nameserver),
-            Together.UPSTREAM: (target.upstream,),
-        }[layout.policy(a).steer.together]
-    return [named[g] for g in sorted(named)]
+def _paths(old: Index, new: Index, rerouted: Collection[str]) -> frozenset[str]:
+    return frozenset(old.paths).intersection(new.paths) - frozenset(rerouted)
 
 
-def _role(layout: Layout) -> tuple[bool, bool]:
+def _role(index: Index) -> tuple[bool, bool]:
     """Whether the agent acts and compares. If that changes, earlier decisions do not hold."""
-    return layout.acts, layout.compares
+    return index.acts, index.compares
 
 
 _ANEW = "decisions are carried out from now on: decided anew"
@@ -333,142 +170,118 @@ _NO_MORE = "decisions are reported and not carried out from now on: nothing is s
 _ALONE = "from now on only the local path is probed, or other paths too: decided anew"
 
 
-def _plan(state: State, layout: Layout) -> tuple[NDArray[np.int64], tuple[Event, ...]]:
+def _plan(state: State, index: Index) -> tuple[dict[str, str], tuple[Event, ...]]:
     """The steers that are still allowed, and the events of the others."""
-    old, plan, ended = state.layout, np.zeros(len(layout.targets), dtype=np.int64), []
-    for a in np.flatnonzero(state.plan).tolist():
-        site, why = old.paths[state.plan[a]], ""
-        b, p = layout.row.get(old.targets[a].address), layout.column.get(site)
-        if _role(layout) != _role(old):
-            why = _ANEW if layout.acts else _NO_MORE if old.acts else _ALONE
-        elif b is None:
+    old, plan, ended = state.index, dict[str, str](), []
+    for address, site in state.plan.items():
+        settings = index.settings.get(address)
+        if _role(index) != _role(old):
+            why = _ANEW if index.acts else _NO_MORE if old.acts else _ALONE
+        elif settings is None:
             why = "no policy names this address any more"
-        elif p is None or not layout.hop[b, p]:
+        elif site not in settings.hops:
             why = f"site {site} is gone, or has no next hop for it"
-        elif layout.order[b, p] < 0 <= old.order[a, state.plan[a]]:
+        elif site not in settings.order and site in old.settings[address].order:
             why = f"the policy does not use site {site} any more"
         else:
-            plan[b] = p
+            plan[address] = site
             continue
-        ended.append(state.event("released", a, why, path=LOCAL, was=site, now=LOCAL))
-    return plan, tuple(ended)
+        ended.append(state.event("released", address, why, path=LOCAL, was=site, now=LOCAL))
+    return {address: plan[address] for address in index.in_order(plan)}, tuple(ended)
 
 
-def _ledger(was: Ledger, blank: Ledger, numbering: _Numbering, traffic: _Numbering) -> Ledger:
-    upstreams = {"", *(policy.upstream for policy in numbering.new.policies)}
-    made = replace(
-        blank,
-        copies=replace(blank.copies, **_moved(was.copies, blank.copies, numbering)),
-        traffic=replace(blank.traffic, **_moved(was.traffic, blank.traffic, traffic)),
+def _ledger(stays: _Stays, was: Ledger) -> Ledger:
+    new, local = stays.new, LOCAL in stays.paths
+    upstreams = {"", *new.upstreams}
+    paths = stays.of_paths(was.paths).items()
+    addresses = stays.of_addresses(was.addresses).items()
+    groups = {group: known for group, known in was.groups.items() if group in new.groups}
+    return replace(
+        was,
+        paths={
+            key: stays.path(key[0], known if local else replace(known, losses=0), was.reviewed_at)
+            for key, known in paths
+        },
+        addresses={
+            address: replace(known, trial=stays.trial(known.trial)) if local else _apart(known)
+            for address, known in addresses
+        },
+        groups={group: stays.group(known) for group, known in groups.items()} if local else {},
+        zones={
+            key: known
+            for key, known in was.zones.items()
+            if key[0] in new.upstreams and key[1] in _zones(new, key[0])
+        },
+        instances=stays.of_paths(was.instances),
+        traffic=_traffic(stays, was.traffic),
         legs={
-            leg: reach
-            for leg, reach in was.legs.items()
-            if numbering.old.column.get(leg.site) in numbering.axes["P"] and leg.large in upstreams
+            leg: known
+            for leg, known in was.legs.items()
+            if leg.site in stays.paths and leg.large in upstreams
         },
-        carried={
-            leg: said
-            for leg, said in was.carried.items()
-            if numbering.old.column.get(leg.site) in numbering.axes["P"]
+        carried={leg: known for leg, known in was.carried.items() if leg.site in stays.paths},
+    )
+
+
+def _zones(index: Index, upstream: str) -> Collection[str]:
+    return index.settings[index.upstreams[upstream][0]].policy.zones
+
+
+def _apart(known: AddressRecord) -> AddressRecord:
+    """What is known of an address apart from its local path."""
+    return replace(
+        UNKNOWN_ADDRESS,
+        zone_since=known.zone_since,
+        curious_until=known.curious_until,
+        asked_at=known.asked_at,
+        backoff=known.backoff,
+        hold=known.hold,
+    )
+
+
+def _traffic(stays: _Stays, was: TrafficLedger) -> TrafficLedger:
+    """The local path of resolvers' traffic is not changed by another pin for probes."""
+    new = stays.new
+    with_local = replace(stays, paths=stays.paths | {LOCAL})
+    addresses = stays.of_addresses(was.addresses)
+    asked = (
+        known.asked * math.exp((known.asked_at - was.listened_at) / RECENT)
+        for known in addresses.values()
+        if known.asked
+    )
+    return replace(
+        was,
+        asked=was.asked if len(addresses) == len(was.addresses) else sum(asked),
+        paths={
+            key: replace(known, baseline=stays.baseline(key[0], known.baseline, was.reviewed_at))
+            for key, known in with_local.of_paths(was.paths).items()
         },
-        **_moved(was, blank, numbering),
+        addresses=addresses,
+        groups={group: known for group, known in was.groups.items() if group in new.groups},
+        upstreams={name: known for name, known in was.upstreams.items() if name in new.upstreams},
     )
-    if 0 not in numbering.axes["P"]:
-        made = replace(made, **{name: getattr(blank, name) for name in OF_LOCAL})
-    old, new = numbering.old, numbering.new
-    before, after = (
-        list(numbering.axes["A"]),
-        np.array(list(numbering.axes["A"].values()), dtype=np.int64),
-    )
-    differ = after[(old.base_scale[:, before] != new.base_scale[:, after]).any(axis=0)]
-    if not differ.size:
-        return made
-    # The policy tolerates another share now. The usual share of failures stays as measured.
-    scale, of_traffic = made.scale.copy(), made.traffic.scale.copy()
-    scale[:, differ] = own_scale(new, CLASSES, made.habit_bad, made.habit_all)[:, differ]
-    own = own_scale(new, KINDS, made.traffic.habit_bad, made.traffic.habit_all)
-    of_traffic[:, differ] = own[:, differ]
-    return replace(made, scale=scale, traffic=replace(made.traffic, scale=of_traffic))
 
 
-def _moved(was: object, blank: object, numbering: _Numbering) -> dict[str, Any]:
-    """Each field of `AXES`, moved to the new layout."""
-    return {
-        name: _field(getattr(was, name), getattr(blank, name), axes, numbering)
-        for name, axes in AXES[type(was)].items()
-    }
+def _away(ledger: Ledger, state: State, index: Index, plan: Iterable[str], now: Instant) -> Ledger:
+    """The local path of steered addresses that no override sent counts as bad until it recovers.
+
+    A changed pin is no further breach: the hold stays as it was.
+    """
+    sent = state.override_state.decides.keys() - state.override_state.frozen
+    addresses = [address for address in plan if address not in sent]
+    return with_holds(adopt(ledger, index, addresses, now), ledger, addresses)
 
 
-def _field(was: object, blank: object, axes: str, numbering: _Numbering) -> object:
-    named = "AP" if isinstance(was, Mapping) and axes else ""  # see `_value`
-    if numbering.same.issuperset(axes.replace(".", "") + named):
-        return was
-    if isinstance(was, np.ndarray) and isinstance(blank, np.ndarray):
-        return _array(was, blank, axes, numbering)
-    assert isinstance(was, Mapping)
-    moved = ((_key(key, axes, numbering), _value(value, numbering)) for key, value in was.items())
-    return {key: value for key, value in moved if key is not None and value is not None}
-
-
-def _key(key: Any, axes: str, numbering: _Numbering) -> object | None:  # noqa: ANN401 - int, or two
-    """The new key of an entry; None: its address, path or group is gone."""
-    if axes == "ZU":
-        return numbering.zones.get(key)
-    if len(axes) == 1:
-        return numbering.axes[axes].get(key)
-    new = tuple(numbering.axes[axis].get(number) for axis, number in zip(axes, key, strict=True))
-    return None if None in new else new
-
-
-def _value(value: object, numbering: _Numbering) -> object | None:
-    """The entry with new rows and columns, if it has any; None: those are gone."""
-    rows, columns = numbering.axes["A"], numbering.axes["P"]
-    match value:
-        case Trial(candidate=p):
-            return replace(value, candidate=columns[p]) if p in columns else None
-        case Verification(column=p):
-            return replace(value, column=columns[p]) if p in columns else None
-        case GroupTrial(trial=trial, failed=failed):
-            moved = _value(trial, numbering)
-            left = frozenset(rows[a] for a in failed if a in rows)
-            return replace(value, trial=moved, failed=left) if isinstance(moved, Trial) else None
-    return value
-
-
-def _array(
-    was: NDArray[Any], blank: NDArray[Any], axes: str, numbering: _Numbering
-) -> NDArray[Any]:
-    made = blank.copy()
-    if "Z" in axes:
-        pairs = numbering.zones if axes.endswith("U") else numbering.zone_rows
-        return _zones(was, made, axes, pairs, numbering.axes["P"])
-    old, new = [], []
-    for axis, size in zip(axes, was.shape, strict=True):
-        numbers = numbering.axes.get(axis, {i: i for i in range(size)})
-        old.append(list(numbers))
-        new.append(list(numbers.values()))
-    made[np.ix_(*new)] = was[np.ix_(*old)]
-    return made
-
-
-def _zones(
-    was: NDArray[Any],
-    made: NDArray[Any],
-    axes: str,
-    pairs: Mapping[tuple[int, int], tuple[int, int]],
-    columns: Numbers,
-) -> NDArray[Any]:
-    """Zones are numbered within each upstream, so they move together with the row."""
-    if not pairs:
-        return made
-    if axes.startswith("."):
-        for old, new in zip(was, made, strict=True):
-            _zones(old, new, axes[1:], pairs, columns)
-        return made
-    (z, a), (y, b) = np.array(list(pairs)).T, np.array(list(pairs.values())).T
-    if axes.endswith("P"):
-        put = made[y, b]
-        put[:, list(columns.values())] = was[z, a][:, list(columns)]
-        made[y, b] = put
-    else:
-        made[y, b] = was[z, a]
-    return made
+def _left_from_now_on(ledger: Ledger, old: Index, new: Index, now: Instant) -> Ledger:
+    """If the policy counts a stale local path from now on, its breach begins now."""
+    paths, addresses = dict(ledger.paths), dict(ledger.addresses)
+    for (address, path), known in ledger.paths.items():
+        settings = new.settings[address]
+        if path != LOCAL or known.health is not Health.STALE or not settings.acts_on_stale:
+            continue
+        if old.settings[address].acts_on_stale:
+            continue
+        bucket, one = Bucket.start(settings.policy.recover.clean), ledger.address(address)
+        paths[address, path] = replace(known, bucket=bucket)
+        addresses[address] = replace(one, hold=(one.hold or Hold()).breach(now))
+    return replace(ledger, paths=paths, addresses=addresses)

@@ -1,43 +1,33 @@
 """Writes values as JSON and reads them back by their type hints: facts, events and states.
 
-A frozen dataclass becomes a mapping without the fields at their defaults, an enum its value, a
-mapping whose keys are not text a list of pairs, an array a reference into a list of raw bytes
-beside the text. The text names no types and nothing in it is executed: the reader accepts only
-what the type hints allow, since a journal may come from an untrusted source.
+A dataclass becomes a mapping without the fields at their defaults, a named tuple a list, an enum
+its value, a mapping whose keys are not text a list of pairs. The text names no types and nothing in
+it is executed: the reader accepts only what the type hints allow, since a journal may come from an
+untrusted source.
 
 Values are read back bit for bit: floats by their shortest repr, which denotes exactly one double
-(NaN and infinities as Python's `json` writes them), arrays as bytes.
+(NaN and infinities as Python's `json` writes them).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar, Union, cast, get_args, get_origin, get_type_hints
-
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.decide.situation import Situation
 
 T = TypeVar("T")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-Array = NDArray[Any]
-_ARRAYS = (np.ndarray, NDArray)
-"""The origins of an array's type hint: in NumPy 2.5 and later it is the alias itself."""
 Given = Mapping[object, object]
 """Values that are not written, by their types: the caller gives them to the reader."""
 
-_Write = Callable[[Any, list[Array]], Json]
-_Read = Callable[[Json, list[bytes], Given], Any]
-
-_LATE_TYPES: Mapping[str, type] = {"Situation": Situation}
-"""Types that a module with such a hint imports only for the type checker."""
+_Write = Callable[[Any], Json]
+_Read = Callable[[Json, Given], Any]
 
 _SCALARS = (type(None), bool, int, float, str)
 
@@ -54,15 +44,15 @@ class Codec(Generic[T]):
     given: tuple[object, ...] = ()
     """Types whose values are left out."""
 
-    def write(self, value: T, arrays: list[Array] | None = None) -> Json:
-        """The value as JSON; its arrays are appended to `arrays`."""
+    def write(self, value: T) -> Json:
+        """The value as JSON."""
         kind: Any = self.kind
-        return _writer(kind, self.given)(value, [] if arrays is None else arrays)
+        return _writer(kind, self.given)(value)
 
-    def read(self, written: Json, arrays: list[bytes] | None = None, given: Given = {}) -> T:  # noqa: B006
+    def read(self, written: Json, given: Given = {}) -> T:  # noqa: B006
         """The value. Raises ForeignError for anything that `write` does not make."""
         kind: Any = self.kind
-        return cast("T", _reader(kind, self.given)(written, arrays or [], given))
+        return cast("T", _reader(kind, self.given)(written, given))
 
 
 # --- writing --------------------------------------------------------------------------------
@@ -77,32 +67,24 @@ def _writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
         if len(inner) > 1:
             if not set(inner) <= set(_SCALARS):
                 raise TypeError(f"{kind} could be read in two ways")
-            return lambda value, _: value
+            return lambda value: value
         some = _writer(inner[0], given)
-        return lambda value, arrays: None if value is None else some(value, arrays)
+        return lambda value: None if value is None else some(value)
     if kind is float:
-        return lambda value, _: value if type(value) in (float, int) else float(value)
-    if kind is int:
-        return lambda value, _: int(value)
-    if kind is bool:
-        return lambda value, _: bool(value)
-    if kind is str:
-        return lambda value, _: str(value)
+        return lambda value: value if type(value) in (float, int) else float(value)
+    if kind in (int, bool, str):
+        return cast("_Write", kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return lambda value, _: value.value
-    if origin in _ARRAYS:
-        return _array_writer(_dtype(kind))
-    if origin is tuple and arguments[-1:] != (...,):
-        each = [_writer(part, given) for part in arguments]
-        return lambda value, arrays: [
-            write(item, arrays) for write, item in zip(each, value, strict=True)
-        ]
+        return lambda value: value.value
+    if each := _fixed(kind):
+        writers = [_writer(part, given) for part in each]
+        return lambda value: [write(item) for write, item in zip(writers, value, strict=True)]
     if origin is tuple:
         one = _writer(arguments[0], given)
-        return lambda value, arrays: [one(item, arrays) for item in value]
+        return lambda value: [one(item) for item in value]
     if origin is frozenset:
         one = _writer(arguments[0], given)
-        return lambda value, arrays: [one(item, arrays) for item in sorted(value)]
+        return lambda value: [one(item) for item in sorted(value)]
     if origin is Mapping:
         return _mapping_writer(arguments[0], arguments[1], given)
     if dataclasses.is_dataclass(kind):
@@ -110,23 +92,11 @@ def _writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
     raise TypeError(f"{kind} has no written form")
 
 
-def _array_writer(dtype: np.dtype[Any]) -> _Write:
-    def write(value: Array, arrays: list[Array]) -> Json:
-        arrays.append(np.ascontiguousarray(value, dtype=dtype))
-        return [len(arrays) - 1, *value.shape]
-
-    return write
-
-
 def _mapping_writer(key: Any, value: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
     write_key, write_value = _writer(key, given), _writer(value, given)
     if _is_text(key):
-        return lambda items, arrays: {
-            str(write_key(k, arrays)): write_value(v, arrays) for k, v in items.items()
-        }
-    return lambda items, arrays: [
-        [write_key(k, arrays), write_value(v, arrays)] for k, v in items.items()
-    ]
+        return lambda items: {str(write_key(k)): write_value(v) for k, v in items.items()}
+    return lambda items: [[write_key(k), write_value(v)] for k, v in items.items()]
 
 
 def _record_writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN401
@@ -136,12 +106,12 @@ def _record_writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN
         if hint not in given
     ]
 
-    def write(value: object, arrays: list[Array]) -> Json:
+    def write(value: object) -> Json:
         built: dict[str, Json] = {}
         for name, write_one, omitted in each:
             item = getattr(value, name)
-            if not (omitted and omitted[0] == item):
-                built[name] = write_one(item, arrays)
+            if not (omitted and (omitted[0] is item or omitted[0] == item)):
+                built[name] = write_one(item)
         return built
 
     return write
@@ -150,10 +120,11 @@ def _record_writer(kind: Any, given: tuple[object, ...]) -> _Write:  # noqa: ANN
 def _omitted(field: dataclasses.Field[Any]) -> tuple[object, ...]:
     """The default that need not be written, in a tuple of one; empty: it is always written.
 
-    Floats are always written: -0.0 equals 0.0 and is another value.
+    Finite floats are always written: -0.0 equals 0.0 and is another value.
     """
-    if field.default is not dataclasses.MISSING:
-        return () if isinstance(field.default, float) else (field.default,)
+    default = field.default
+    if default is not dataclasses.MISSING:
+        return () if isinstance(default, float) and math.isfinite(default) else (default,)
     if field.default_factory is not dataclasses.MISSING:
         return (field.default_factory(),)
     return ()
@@ -171,19 +142,16 @@ def _reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
         if len(inner) > 1:
             return _scalar_reader(*arguments)
         some = _reader(inner[0], given)
-        return lambda item, arrays, from_caller: (
-            None if item is None else some(item, arrays, from_caller)
-        )
+        return lambda item, from_caller: None if item is None else some(item, from_caller)
     if kind is float:
         return _read_float
     if kind in _SCALARS:
         return _scalar_reader(kind)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _enum_reader(kind)
-    if origin in _ARRAYS:
-        return _array_reader(_dtype(kind))
-    if origin is tuple and arguments[-1:] != (...,):
-        return _tuple_reader([_reader(part, given) for part in arguments])
+    if each := _fixed(kind):
+        built = kind._make if origin is None else tuple
+        return _tuple_reader(built, [_reader(part, given) for part in each])
     if origin in (tuple, frozenset):
         return _items_reader(origin, _reader(arguments[0], given))
     if origin is Mapping:
@@ -194,7 +162,7 @@ def _reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN401
 
 
 def _scalar_reader(*kinds: type) -> _Read:
-    def read(item: Json, _arrays: list[bytes], _given: Given) -> object:
+    def read(item: Json, _given: Given) -> object:
         if type(item) not in kinds:
             raise ForeignError(f"{_shown(item)}, wanted {' or '.join(k.__name__ for k in kinds)}")
         return item
@@ -205,16 +173,16 @@ def _scalar_reader(*kinds: type) -> _Read:
 _read_number = _scalar_reader(float, int)
 
 
-def _read_float(item: Json, arrays: list[bytes], given: Given) -> object:
+def _read_float(item: Json, given: Given) -> object:
     if type(item) is int and abs(item) > sys.float_info.max:
         raise ForeignError(f"{_shown(item)} is too large for a float")
-    return _read_number(item, arrays, given)
+    return _read_number(item, given)
 
 
 def _enum_reader(kind: type[enum.Enum]) -> _Read:
     members = {member.value: member for member in kind}
 
-    def read(item: Json, _arrays: list[bytes], _given: Given) -> object:
+    def read(item: Json, _given: Given) -> object:
         member = members.get(item) if isinstance(item, str | int) else None
         if member is None:
             raise ForeignError(f"{_shown(item)} is no {kind.__name__}")
@@ -223,41 +191,20 @@ def _enum_reader(kind: type[enum.Enum]) -> _Read:
     return read
 
 
-def _array_reader(dtype: np.dtype[Any]) -> _Read:
-    def read(item: Json, arrays: list[bytes], _given: Given) -> object:
-        match item:
-            case [int(at), *shape] if 0 <= at < len(arrays):
-                sizes = [size for size in shape if isinstance(size, int) and size >= 0]
-                if len(sizes) == len(shape) and len(arrays[at]) == _volume(sizes) * dtype.itemsize:
-                    # A copy: an array over `bytes` is read-only.
-                    flat = np.frombuffer(arrays[at], dtype=dtype)
-                    return flat.reshape(sizes).astype(dtype.newbyteorder("="))
-        raise ForeignError(f"{_shown(item)} is no array in the file")
-
-    return read
-
-
-def _volume(sizes: list[int]) -> int:
-    volume = 1
-    for size in sizes:
-        volume *= size
-    return volume
-
-
-def _tuple_reader(each: list[_Read]) -> _Read:
-    def read(item: Json, arrays: list[bytes], given: Given) -> object:
+def _tuple_reader(built: Callable[[Iterable[object]], object], each: list[_Read]) -> _Read:
+    def read(item: Json, given: Given) -> object:
         if not isinstance(item, list) or len(item) != len(each):
             raise ForeignError(f"{_shown(item)}, wanted a list of {len(each)}")
-        return tuple(one(part, arrays, given) for one, part in zip(each, item, strict=True))
+        return built(one(part, given) for one, part in zip(each, item, strict=True))
 
     return read
 
 
 def _items_reader(built: type, one: _Read) -> _Read:
-    def read(item: Json, arrays: list[bytes], given: Given) -> object:
+    def read(item: Json, given: Given) -> object:
         if not isinstance(item, list):
             raise ForeignError(f"{_shown(item)}, wanted a list")
-        return built([one(part, arrays, given) for part in item])
+        return built([one(part, given) for part in item])
 
     return read
 
@@ -266,21 +213,18 @@ def _mapping_reader(key: Any, value: Any, given: tuple[object, ...]) -> _Read:  
     read_key, read_value = _reader(key, given), _reader(value, given)
     if _is_text(key):
 
-        def read_object(item: Json, arrays: list[bytes], from_caller: Given) -> object:
+        def read_object(item: Json, from_caller: Given) -> object:
             if not isinstance(item, dict):
                 raise ForeignError(f"{_shown(item)}, wanted a mapping")
-            return {
-                read_key(k, arrays, from_caller): read_value(v, arrays, from_caller)
-                for k, v in item.items()
-            }
+            return {read_key(k, from_caller): read_value(v, from_caller) for k, v in item.items()}
 
         return read_object
-    pair = _tuple_reader([read_key, read_value])
+    pair = _tuple_reader(tuple, [read_key, read_value])
 
-    def read_pairs(item: Json, arrays: list[bytes], from_caller: Given) -> object:
+    def read_pairs(item: Json, from_caller: Given) -> object:
         if not isinstance(item, list):
             raise ForeignError(f"{_shown(item)}, wanted a list of pairs")
-        return dict(pair(part, arrays, from_caller) for part in item)
+        return dict(pair(part, from_caller) for part in item)
 
     return read_pairs
 
@@ -296,7 +240,7 @@ def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN4
         and field.default_factory is dataclasses.MISSING
     }
 
-    def read(item: Json, arrays: list[bytes], from_caller: Given) -> object:
+    def read(item: Json, from_caller: Given) -> object:
         if not isinstance(item, dict):
             raise ForeignError(f"{_shown(item)}, wanted {kind.__name__}")
         if missing := needed - item.keys():
@@ -306,7 +250,7 @@ def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN4
             if (one := each.get(name)) is None:
                 raise ForeignError(f"{kind.__name__} has no {_shown(name)}")
             try:
-                built[name] = one(part, arrays, from_caller)
+                built[name] = one(part, from_caller)
             except ForeignError as error:
                 raise ForeignError(f"{name}: {error}") from None
         try:
@@ -322,17 +266,16 @@ def _record_reader(kind: Any, given: tuple[object, ...]) -> _Read:  # noqa: ANN4
 
 @cache
 def _fields(kind: Any) -> tuple[tuple[str, Any, dataclasses.Field[Any]], ...]:  # noqa: ANN401
-    hints = get_type_hints(kind, localns=dict(_LATE_TYPES))
+    hints = get_type_hints(kind)
     return tuple((field.name, hints[field.name], field) for field in dataclasses.fields(kind))
 
 
-def _dtype(kind: Any) -> np.dtype[Any]:  # noqa: ANN401
-    """The element type of an array's hint, little-endian as in the file."""
-    element = get_args(kind)[-1]
-    if get_origin(element) is np.dtype:
-        (element,) = get_args(element)
-    dtype: np.dtype[Any] = np.dtype(element)
-    return dtype.newbyteorder("<")
+def _fixed(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    """The types in a tuple of fixed length, named or not; empty: it is none."""
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return tuple(get_type_hints(kind).values())
+    arguments = get_args(kind)
+    return arguments if get_origin(kind) is tuple and arguments[-1:] != (...,) else ()
 
 
 def _is_text(kind: Any) -> bool:  # noqa: ANN401

@@ -14,15 +14,14 @@ counts for all its parts.
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, compress, count, islice, pairwise
+from operator import ne, sub
 from typing import Final, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from steering.journal.codec import ForeignError, Json
 
@@ -43,7 +42,6 @@ _OWN_CODE: Final = 64
 """A column of at least so many octets gets its own code, whose table costs about as many."""
 
 T = TypeVar("T")
-Ints = NDArray[np.int64]
 Shape = tuple[str, int | tuple[str, ...] | None]
 """A kind of value; with a list's length, or a mapping's keys."""
 
@@ -164,50 +162,60 @@ def _numbers(values: list[int], parts: list[bytes]) -> Json:
         raw = json.dumps(values).encode()
         parts.append(raw)
         return [len(raw)]
-    plain = np.array(values, dtype=np.int64)
-    begins = np.flatnonzero(np.diff(plain, prepend=plain[0] - 1))
-    if 2 * len(begins) > len(plain):
-        return _octets(plain, parts)
-    lengths = np.diff(begins, append=len(plain))
-    return [_octets(lengths, parts), _octets(plain[begins], parts)]
+    begins = [0, *compress(count(1), map(ne, values, islice(values, 1, None)))]
+    if 2 * len(begins) > len(values):
+        return _octets(values, parts)
+    lengths = [end - begin for begin, end in pairwise([*begins, len(values)])]
+    return [_octets(lengths, parts), _octets([values[begin] for begin in begins], parts)]
 
 
-def _octets(plain: Ints, parts: list[bytes]) -> Json:
+def _octets(plain: list[int], parts: list[bytes]) -> Json:
     """[count, octets of each, the least number, whether they are differences]."""
-    steps = np.diff(plain, prepend=0)
+    least = min(plain)
+    whole = [number - least for number in plain]
     # Zigzag encoding: a small difference of either sign is a small number.
-    steps = (steps << 1) ^ (steps >> 63)
-    least = int(plain.min())
-    whole = plain - least
+    steps = [(step << 1) ^ (step >> 63) for step in map(sub, plain, [0, *plain])]
     stepped = _bits(steps) < _bits(whole)
     chosen = steps if stepped else whole
-    width = max(1, (int(chosen.view(np.uint64).max()).bit_length() + 7) // 8)
-    octets = chosen.astype("<u8").view(np.uint8).reshape(-1, 8)[:, :width]
-    parts += [np.ascontiguousarray(plane).tobytes() for plane in octets.T]
+    width = max(1, (max(chosen).bit_length() + 7) // 8)
+    _planes(struct.pack(f"<{len(chosen)}Q", *chosen), width, parts)
     return [len(plain), width, 0 if stepped else least, stepped]
 
 
-def _bits(values: Ints) -> float:
+def _planes(octets: bytes, width: int, parts: list[bytes]) -> None:
+    """The first octets of all numbers of eight, then their second ones, and so on."""
+    parts += [octets[place::8] for place in range(width)]
+
+
+def _bits(values: list[int]) -> float:
     """About how many bits these values need."""
-    return float(np.log2(values.view(np.uint64).astype(np.float64) + 1.0).sum())
+    return math.fsum(map(math.log2, map((1).__add__, values)))
 
 
 def _floats(values: list[float], parts: list[bytes]) -> Json:
     """The number of decimals and then integers; or the floats' own octets."""
     if not values:
         return None
-    plain = np.array(values, dtype=np.float64)
     for scale in _SCALES:
-        with np.errstate(all="ignore"):
-            rounded = np.rint(plain * 10.0**scale)
-        if not (np.abs(rounded) < _EXACT).all():
-            continue
-        whole = rounded.astype(np.int64)
-        if ((whole / 10.0**scale).view(np.int64) == plain.view(np.int64)).all():
-            return [scale, _numbers(whole.tolist(), parts)]
-    octets = plain.astype("<f8").view(np.uint8).reshape(-1, 8)
-    parts += [np.ascontiguousarray(plane).tobytes() for plane in octets.T]
+        whole = _decimals(values, 10.0**scale)
+        if whole is not None:
+            return [scale, _numbers(whole, parts)]
+    _planes(struct.pack(f"<{len(values)}d", *values), 8, parts)
     return [len(values)]
+
+
+def _decimals(values: list[float], power: float) -> list[int] | None:
+    """The integers that are these floats if divided by `power`; None: there are none."""
+    made = []
+    for value in values:
+        number = value * power
+        if not -_EXACT < number < _EXACT:  # NaN, too
+            return None
+        whole = round(number)
+        if whole / power != value or (not whole and math.copysign(1.0, value) < 0):
+            return None
+        made.append(whole)
+    return made
 
 
 def _texts(values: list[str], parts: list[bytes]) -> Json:
@@ -362,27 +370,26 @@ class _Reader:
     def _octets(self, form: list[Json]) -> list[int]:
         match form:
             case [int(many), int(width), int(least), bool(stepped)] if 1 <= width <= 8:
-                planes = self._planes(many, width)
-                chosen = np.zeros((many, 8), dtype=np.uint8)
-                chosen[:, :width] = planes
-                numbers = chosen.view("<u8").reshape(many).tolist()
+                numbers = struct.unpack(f"<{many}Q", self._joined(many, width))
                 if not stepped:
                     return [number + least for number in numbers]
                 return list(accumulate((n >> 1) ^ -(n & 1) for n in numbers))
         raise ForeignError("its columns do not fit")
 
-    def _planes(self, many: int, width: int) -> NDArray[np.uint8]:
-        octets = np.frombuffer(self._cut(many * width), dtype=np.uint8)
-        return octets.reshape(width, many).T
+    def _joined(self, many: int, width: int) -> bytearray:
+        """The octets of numbers of eight each, of which so many were stored apart."""
+        planes = self._cut(many * width)
+        octets = bytearray(8 * many)
+        for place in range(width):
+            octets[place::8] = planes[place * many : (place + 1) * many]
+        return octets
 
     def _floats(self, form: Json) -> list[float]:
         if form is None:
             return []
         match _list(form):
             case [int(many)]:
-                octets = np.ascontiguousarray(self._planes(many, 8))
-                floats: list[float] = octets.view("<f8").reshape(many).tolist()
-                return floats
+                return list(struct.unpack(f"<{many}d", self._joined(many, 8)))
             case [int(scale), numbers] if scale in _SCALES:
                 return [number / 10**scale for number in self._numbers(numbers)]
         raise ForeignError("its columns do not fit")

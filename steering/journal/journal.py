@@ -46,6 +46,8 @@ class Journal:
         self._changed = threading.Condition()
         self._ending = False
         self._after: State | None = None
+        self._digest = ""
+        """Of the plan and rules in it; most turns change neither."""
         self._checkpoint_at: Instant = float("-inf")
         # A daemon thread: a disk that hangs must not delay the agent's end.
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -64,10 +66,12 @@ class Journal:
     ) -> None:
         """Hand over one turn of the engine: its inputs and results."""
         follows = before is self._after
+        if not (follows and after.plan is before.plan and after.rule is before.rule):
+            self._digest = digest(after)
         due = now - self._checkpoint_at >= CHECKPOINT or self._writer.wants_checkpoint
         item = Item(
             setup=setup,
-            turn=Turn(now=now, facts=facts, steps=steps, events=events, plan=digest(after)),
+            turn=Turn(now=now, facts=facts, steps=steps, events=events, plan=self._digest),
             before=before if due or not follows else None,
             follows=follows,
         )

@@ -18,11 +18,11 @@ from urllib.parse import quote
 
 from steering.config import Setup
 from steering.decide.state import State
+from steering.index import Index
 from steering.journal import setups
 from steering.journal.codec import ForeignError
 from steering.journal.records import Turn, unpack_batch, unpack_state
 from steering.journal.store import VersionError, known_tables
-from steering.layout import Layout
 from steering.model import Instant, WallTime
 
 _KINDS = {"i": int, "r": float, "t": str, "b": bytes}
@@ -46,7 +46,7 @@ class Checkpoint:
     version: str
     """Version of the program that wrote it."""
     setup: Setup
-    layout: Layout
+    index: Index
     state: State
 
 
@@ -66,7 +66,7 @@ class Recording:
         """Opens it. Raises DamagedError if there is no readable journal."""
         self.path = path
         self._base = _open(path)
-        self._setups: dict[int, tuple[str, Setup, Layout]] = {}
+        self._setups: dict[int, tuple[str, Setup, Index]] = {}
 
     def close(self) -> None:
         """Close it."""
@@ -123,7 +123,7 @@ class Recording:
             return None
         turn, setup, follows, wall, now, packed = row
         with self._damage_in(f"the checkpoint before turn {turn}"):
-            version, known, layout = self._setup(setup)
+            version, known, index = self._setup(setup)
             return Checkpoint(
                 number=turn,
                 wall=wall,
@@ -131,8 +131,8 @@ class Recording:
                 follows=bool(follows),
                 version=version,
                 setup=known,
-                layout=layout,
-                state=unpack_state(packed, layout),
+                index=index,
+                state=unpack_state(packed, index),
             )
 
     def _batches(self, start: int, end: int) -> Iterator[Iterator[Turn]]:
@@ -163,7 +163,7 @@ class Recording:
                 raise ForeignError(f"{len(turns)} turns are in it")
         yield from turns
 
-    def _setup(self, number: int) -> tuple[str, Setup, Layout]:
+    def _setup(self, number: int) -> tuple[str, Setup, Index]:
         if number not in self._setups:
             row = self._one("SELECT version, text FROM setups WHERE id = ?", "tb", number)
             if row is None:
@@ -173,7 +173,7 @@ class Recording:
             except (zlib.error, UnicodeDecodeError) as error:
                 raise ForeignError(f"setup {number} can't be unpacked: {error}") from None
             setup = setups.read(text)
-            self._setups[number] = (row[0], setup, Layout.of(setup))
+            self._setups[number] = (row[0], setup, Index.of(setup))
         return self._setups[number]
 
     def _one(self, query: str, kinds: str, *values: object) -> tuple[Any, ...] | None:

@@ -8,20 +8,20 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from steering.decide.situation import Situation
 from steering.decide.state import State
+from steering.index import CLASSES, Index, Key
 from steering.journal import columns
-from steering.journal.codec import Array, Codec, ForeignError, Json
-from steering.layout import Layout
+from steering.journal.codec import Codec, ForeignError, Json
+from steering.judge.baseline import Baseline
+from steering.judge.edit import reopened
+from steering.judge.ledger import Ledger, PathRecord
+from steering.judge.traffic_ledger import KINDS, PathTraffic
 from steering.model import Event, Facts, Instant, Step
 
 LARGEST_STATE = 1 << 30
 LARGEST_BATCH = 1 << 28
-"""The most bytes that are unpacked: many times the size with the largest layout."""
-_HEAD = 8
-"""Bytes of a length field."""
+"""The most bytes that are unpacked: many times the size with the most addresses and sites."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,16 @@ class Turn:
 
 _SITUATION = Situation | None
 """Not written: each turn makes its own."""
-_TURN, _STATE = Codec(Turn), Codec(State, (Layout, _SITUATION))
+_TURN, _STATE = Codec(Turn), Codec(State, (Index, _SITUATION))
+_PATH = Codec(tuple[str, str, PathRecord | None, PathTraffic | None])
+"""What is known of one address over one path: of probes, or of traffic."""
+_TEXT = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def digest(state: State) -> str:
     """A digest that is equal for two states with the same plan and rules."""
-    both = np.ascontiguousarray(state.plan).tobytes() + np.ascontiguousarray(state.rule).tobytes()
-    return hashlib.blake2b(both, digest_size=8).hexdigest()
+    both = repr((sorted(state.plan.items()), sorted(state.rule.items())))
+    return hashlib.blake2b(both.encode(), digest_size=8).hexdigest()
 
 
 def lines(turns: Iterable[Turn]) -> Iterator[bytes]:
@@ -127,101 +130,145 @@ def _unpacked(packed: bytes) -> Iterator[Json]:
 
 
 def pack_state(state: State) -> bytes:
-    """A state without its layout, compressed: text, then the bytes of its arrays."""
-    arrays: list[Array] = []
-    text = json.dumps(_STATE.write(state, arrays), separators=(",", ":")).encode()
-    # Most bytes are zeros and NaN: the fastest level compresses nearly as well as the best.
-    squeeze = zlib.compressobj(1)
-    parts = [squeeze.compress(len(text).to_bytes(_HEAD, "big") + text)]
-    sizes = np.array([array.nbytes for array in arrays], dtype="<i8")
-    parts.append(squeeze.compress(len(arrays).to_bytes(_HEAD, "big") + sizes.tobytes()))
-    parts += [squeeze.compress(array.data.cast("B") if array.size else b"") for array in arrays]
-    parts.append(squeeze.flush())
-    return b"".join(parts)
+    """A state without its index, compressed."""
+    squeeze = zlib.compressobj(1)  # compresses nearly as well as the best level
+    parts = [squeeze.compress(line) for line in _state_lines(state)]
+    return b"".join([*parts, squeeze.flush()])
 
 
-def unpack_state(packed: bytes, layout: Layout) -> State:
-    """A state with this layout. Raises ForeignError."""
-    raw = memoryview(_inflated(packed, LARGEST_STATE))
-    text, raw = _cut(raw, _length(raw))
-    sizes, raw = _cut(raw, 8 * _length(raw))
-    arrays: list[bytes] = []
-    for size in np.frombuffer(sizes, dtype="<i8").tolist():
-        array, raw = _part(raw, size)
-        arrays.append(bytes(array))
-    state = _STATE.read(_parsed(bytes(text)), arrays, {Layout: layout, _SITUATION: None})
-    _check_shapes(state, layout)
-    return state
+def _state_lines(state: State) -> Iterator[bytes]:
+    """A state as lines: one for each path, so that not all of it is held as JSON at once, nor
+    other threads wait for long.
+    """
+    ledger, traffic = state.ledger, state.ledger.traffic
+    # `due` is worked out when it is read.
+    rest = replace(ledger, paths={}, traffic=replace(traffic, paths={}), due={})
+    yield _line(_STATE.write(replace(state, ledger=rest)))
+    for (address, path), record in ledger.paths.items():
+        yield _line(_PATH.write((address, path, record, None)))
+    for (address, path), heard in traffic.paths.items():
+        yield _line(_PATH.write((address, path, None, heard)))
+
+
+def _line(written: Json) -> bytes:
+    return _TEXT(written).encode() + b"\n"
+
+
+def unpack_state(packed: bytes, index: Index) -> State:
+    """A state with this index. Raises ForeignError."""
+    first, *lines = _inflated(packed, LARGEST_STATE).splitlines() or [b""]
+    state = _STATE.read(_parsed(first), {Index: index, _SITUATION: None})
+    paths: dict[Key, PathRecord] = {}
+    heard: dict[Key, PathTraffic] = {}
+    for line in lines:
+        address, path, record, traffic = _PATH.read(_parsed(line))
+        if record is not None:
+            paths[address, path] = record
+        if traffic is not None:
+            heard[address, path] = traffic
+    ledger = replace(state.ledger, paths=paths, traffic=replace(state.ledger.traffic, paths=heard))
+    state = replace(state, ledger=ledger)
+    _check_names(state)
+    _check_lengths(ledger)
+    try:
+        due = reopened(ledger, index, state.now).due
+    except (ValueError, OverflowError) as error:
+        raise ForeignError(f"ledger.paths: an instant is none: {error}") from None
+    # With an index that is another one, so that the next turn computes the overrides anew.
+    overrides = replace(state.override_state, index=replace(index))
+    return replace(state, ledger=replace(ledger, due=due), override_state=overrides)
+
+
+_MADE = ("index", "situation", "due")
+"""Fields that are not compared, since they are not written."""
 
 
 def differing(one: State, other: State) -> str | None:
-    """The first field in which two states with one layout differ; None: they are equal."""
+    """The first value in which two states with one index differ; None: they are equal."""
     return _differing(one, other)
 
 
 def _differing(one: object, other: object) -> str | None:
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return None if one.shape == other.shape and one.tobytes() == other.tobytes() else ""
-    if isinstance(one, Layout | Situation) or isinstance(other, Layout | Situation):
+    if one is other:
         return None
     if isinstance(one, Mapping) and isinstance(other, Mapping):  # of any type
-        same = [*map(repr, one)] == [*map(repr, other)]
-        return None if same and all(_differing(one[k], other[k]) is None for k in one) else ""
-    names = getattr(one, "__dataclass_fields__", None)
-    if names is None:
-        return None if repr(one) == repr(other) else ""
-    for name in names:
-        found = _differing(getattr(one, name), getattr(other, name))
-        if found is not None:
-            return f"{name}.{found}".rstrip(".")
-    return None
-
-
-def _check_shapes(state: State, layout: Layout) -> None:
-    """Refuse arrays that do not fit the layout, and numbers of unknown paths or addresses."""
-    blank = State.blank(layout, state.now, state.wall)
-    wrong = _misshapen(state, blank)
-    if wrong is not None:
-        raise ForeignError(f"{wrong} does not have the shape of this layout")
-    columns, rows = len(layout.paths), len(layout.targets)
-    if state.plan.size and not 0 <= int(state.plan.min()) <= int(state.plan.max()) < columns:
-        raise ForeignError("plan: it has unknown paths")
-    keys = (*state.verifications, *state.ledger.trials, *state.ledger.controls, *state.ledger.holds)
-    pairs = (*state.ledger.buckets, *state.ledger.instances, *state.ledger.evidence)
-    if not all(0 <= row < rows for row in keys) or not all(
-        0 <= row < rows and 0 <= column < columns for row, column in pairs
-    ):
-        raise ForeignError("it has unknown addresses or paths")
-
-
-def _misshapen(one: object, like: object) -> str | None:
-    if isinstance(like, np.ndarray):
-        return "" if not isinstance(one, np.ndarray) or one.shape != like.shape else None
-    names = getattr(like, "__dataclass_fields__", None)
-    if names is None or isinstance(like, Layout | Situation):
+        if [*one] != [*other]:
+            return ""
+        for key in one:
+            found = _differing(one[key], other[key])
+            if found is not None:
+                name = " ".join(key) if isinstance(key, tuple) else key
+                return f"[{name}].{found}"
         return None
-    for name in names:
-        found = _misshapen(getattr(one, name), getattr(like, name))
-        if found is not None:
-            return f"{name}.{found}".rstrip(".")
+    if type(one) is not type(other) or not hasattr(one, "__dataclass_fields__"):
+        return None if one == other or repr(one) == repr(other) else ""  # NaN equals nothing
+    for name in one.__dataclass_fields__:
+        if name not in _MADE:
+            found = _differing(getattr(one, name), getattr(other, name))
+            if found is not None:
+                return f"{name}.{found}".rstrip(".").replace(".[", "[")
     return None
 
 
-def _length(raw: memoryview) -> int:
-    if len(raw) < _HEAD:
-        raise ForeignError("it ends too soon")
-    return int.from_bytes(raw[:_HEAD], "big")
+def _check_names(state: State) -> None:
+    """Refuse the names of addresses, paths, groups and zones that the index does not have."""
+    index, ledger, traffic = state.index, state.ledger, state.ledger.traffic
+    addresses, paths = index.settings.keys(), index.path_number.keys()
+    zones = {(policy.upstream, zone) for policy in index.policies for zone in policy.zones}
+    trials = [known.trial for known in ledger.addresses.values() if known.trial]
+    group_trials = [known.trial for known in ledger.groups.values() if known.trial]
+    trials += [group.trial for group in group_trials]
+    for name, found, known in (
+        ("plan", state.plan.keys(), addresses),
+        ("plan", set(state.plan.values()), {*index.sites}),
+        ("rule", state.rule.keys(), addresses),
+        ("since", state.since.keys(), addresses),
+        ("since", addresses, state.since.keys()),
+        ("left_at", state.left_at.keys(), addresses),
+        ("breached", state.breached, addresses),
+        ("open_groups", state.open_groups, index.groups.keys()),
+        ("verifications", state.verifications.keys(), addresses),
+        ("verifications", {each.path for each in state.verifications.values()}, paths),
+        ("frozen", state.frozen.keys(), addresses),
+        ("worn", state.worn.keys(), addresses),
+        ("ledger.addresses", ledger.addresses.keys(), addresses),
+        ("ledger.groups", ledger.groups.keys(), index.groups.keys()),
+        ("ledger.zones", ledger.zones.keys(), zones),
+        ("ledger.open", ledger.open, addresses),
+        ("a trial", {trial.candidate for trial in trials}, paths),
+        ("a trial", {address for group in group_trials for address in group.failed}, addresses),
+        ("ledger.traffic.addresses", traffic.addresses.keys(), addresses),
+        ("ledger.traffic.groups", traffic.groups.keys(), index.groups.keys()),
+        ("ledger.traffic.upstreams", traffic.upstreams.keys(), index.upstreams.keys()),
+    ):
+        if not found <= known:
+            raise ForeignError(f"{name}: it has unknown names, or lacks some")
+    pairs: Mapping[str, Iterable[Key]] = {
+        "avoid_until": state.avoid_until,
+        "turned": state.turned,
+        "unserved": state.unserved,
+        "ledger.paths": ledger.paths,
+        "ledger.instances": ledger.instances,
+        "ledger.traffic.paths": traffic.paths,
+    }
+    for name, keys in pairs.items():
+        if not all(index.knows(*key) for key in keys):
+            raise ForeignError(f"{name}: it has unknown addresses or paths")
 
 
-def _cut(raw: memoryview, size: int) -> tuple[memoryview, memoryview]:
-    """The part after a length field, and the rest."""
-    return _part(raw[_HEAD:], size)
+def _check_lengths(ledger: Ledger) -> None:
+    """Refuse records that have not one entry for each set of buckets."""
+    for records, sets in ((ledger.paths, len(CLASSES)), (ledger.traffic.paths, len(KINDS))):
+        for record in records.values():
+            if len(record.levels) != sets or not _fits(record.baseline, sets):
+                raise ForeignError(f"ledger: a record has not {sets} sets of buckets")
 
 
-def _part(raw: memoryview, size: int) -> tuple[memoryview, memoryview]:
-    if not 0 <= size <= len(raw):
-        raise ForeignError("it ends too soon")
-    return raw[:size], raw[size:]
+def _fits(baseline: Baseline | None, sets: int) -> bool:
+    if baseline is None:
+        return True
+    each = (baseline.failed, baseline.answers, baseline.scales)
+    return all(numbers is None or len(numbers) == sets for numbers in each)
 
 
 def _inflated(packed: bytes, most: int) -> bytes:

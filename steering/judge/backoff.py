@@ -18,10 +18,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from steering.index import Index
 from steering.judge.edit import Draft
 from steering.judge.ledger import Backoff, Ledger
 from steering.judge.paired_test import CONFIRM_AT, Trial
-from steering.layout import Layout
 from steering.model import LOCAL, Health, Instant, Outcome, Round, Seconds, Verdict
 
 GENTLE: Seconds = 1.0
@@ -43,17 +43,17 @@ DOUBLED = 3
 two, a second would see six probes now and then, one more than without verification."""
 
 
-def pair_bad_here(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lost: bool) -> Trial:
+def pair_bad_here(trial: Trial, index: Index, at: Instant, now: Instant, *, lost: bool) -> Trial:
     """The trial after a bad answer here and a good one there.
 
     Args:
         trial: before this pair.
-        layout: for the fast interval.
+        index: for the fast interval.
         at: when the probes were sent.
         now: this instant.
         lost: it was a loss or an error, which fast probing may have caused.
     """
-    if not lost or _is_slow(layout, trial.eased, at):
+    if not lost or _is_slow(index, trial.eased, at):
         return trial.pair(bad_here=True, bad_there=False)
     if trial.eased is not None:  # under way when it was decided to ask slowly
         return replace(trial, pairs=trial.pairs + 1)
@@ -61,15 +61,15 @@ def pair_bad_here(trial: Trial, layout: Layout, at: Instant, now: Instant, *, lo
     return replace(after, eased=now) if after.hasty >= HASTY else after
 
 
-def pair_good_here(trial: Trial, layout: Layout, at: Instant) -> Trial:
+def pair_good_here(trial: Trial, index: Index, at: Instant) -> Trial:
     """The trial after a good answer here: a slow one takes back the score of fast probes."""
-    if trial.hasty and _is_slow(layout, trial.eased, at):
+    if trial.hasty and _is_slow(index, trial.eased, at):
         return replace(trial, score=trial.score - trial.hasty, hasty=0)
     return trial
 
 
-def _is_slow(layout: Layout, since: Instant | None, at: Instant) -> bool:
-    if layout.fast_interval >= GENTLE:
+def _is_slow(index: Index, since: Instant | None, at: Instant) -> bool:
+    if index.fast_interval >= GENTLE:
         return True
     return since is not None and at >= since + GENTLE
 
@@ -77,27 +77,30 @@ def _is_slow(layout: Layout, since: Instant | None, at: Instant) -> bool:
 def back_off(draft: Draft, rounds: tuple[Round, ...], installed: Mapping[str, str]) -> None:
     """Note which addresses refuse or lose fast probes over the paths that are in use."""
     for item in rounds:
-        a = draft.layout.row.get(item.address)
-        if a is None:
+        address = item.address
+        if address not in draft.index.settings:
             continue
-        if a not in draft.backoffs and not any(o.outcome in _LOSSES for o in item.observations):
+        known = draft.address(address).backoff
+        if known is None and not any(o.outcome in _LOSSES for o in item.observations):
             continue
-        asked = {LOCAL, installed.get(item.address, LOCAL)}
+        asked = {LOCAL, installed.get(address, LOCAL)}
         # A first refusal by an address in good health has to be examined fast. A suspect one on
         # the local path is also probed without a mark (`control`); that second probe may be one
         # too many for a limit, so its outcome does not count here.
-        health = draft.was.health[a, 0]
-        counts_live = item.address in installed or health <= Health.HEALTHY
+        health = draft.was.path(address).health
+        counts_live = address in installed or health <= Health.HEALTHY
         seen = {o.outcome for o in item.observations if (o.live and counts_live) or o.path in asked}
         live = counts_live and any(o.live for o in item.observations)
         away = live or health >= Health.STALE
-        _note(draft, a, seen, at_once=away and Outcome.REFUSED in seen)
-    for a in [a for a, b in draft.backoffs.items() if not b.points and draft.now >= b.until]:
-        del draft.backoffs[a]
+        _note(draft, address, seen, at_once=away and Outcome.REFUSED in seen)
+    for address in draft.open():
+        known = draft.address(address).backoff
+        if known is not None and not known.points and draft.now >= known.until:
+            draft.edit_address(address).backoff = None
 
 
-def _note(draft: Draft, a: int, seen: set[Outcome], *, at_once: bool) -> None:
-    known = draft.backoffs.get(a)
+def _note(draft: Draft, address: str, seen: set[Outcome], *, at_once: bool) -> None:
+    known = draft.address(address).backoff
     lost = not seen.isdisjoint(_LOSSES)
     if known is None and not lost:
         return
@@ -106,24 +109,25 @@ def _note(draft: Draft, a: int, seen: set[Outcome], *, at_once: bool) -> None:
     if lost and points >= FULL:
         since = known.since if draft.now < known.until else draft.now
         known = replace(known, since=since, until=draft.now + EASE)
-    draft.backoffs[a] = replace(known, points=points)
+    draft.edit_address(address).backoff = replace(known, points=points)
 
 
-def gap(layout: Layout, ledger: Ledger, a: int, now: Instant, *, proving: bool) -> Seconds:
+def gap(index: Index, ledger: Ledger, address: str, now: Instant, *, proving: bool) -> Seconds:
     """The least time between two fast rounds of an address; 0: the fast interval."""
-    trial, known = ledger.trials.get(a), ledger.backoffs.get(a)
+    of = ledger.address(address)
+    trial, known = of.trial, of.backoff
     backed_off = known is not None and now < known.until
     if backed_off if trial is None else trial.eased is not None:
         return SLOWLY
-    return min(DOUBLED * layout.fast_interval, GENTLE) if proving else 0.0
+    return min(DOUBLED * index.fast_interval, GENTLE) if proving else 0.0
 
 
-def without_fast_refusals(item: Round, layout: Layout, ledger: Ledger) -> Round:
+def without_fast_refusals(item: Round, index: Index, ledger: Ledger) -> Round:
     """The round without refusals of live probes that were sent fast."""
-    known = ledger.backoffs.get(layout.row[item.address])
+    known = ledger.address(item.address).backoff
     if not any(o.live and o.outcome is Outcome.REFUSED for o in item.observations):
         return item
-    if known is None or _is_slow(layout, known.since, item.at):
+    if known is None or _is_slow(index, known.since, item.at):
         return item
     kept = (o for o in item.observations if not (o.live and o.outcome is Outcome.REFUSED))
     return replace(item, observations=tuple(kept))

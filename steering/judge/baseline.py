@@ -2,79 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
 
-import numpy as np
-
+from steering.index import CLASSES, NORMAL, Settings
 from steering.judge.buckets import scale_for
-from steering.judge.copy_on_write import own, put
-from steering.judge.edit import Draft
-from steering.judge.ledger import Counts
-from steering.judge.zone_copies import Floats
-from steering.layout import CLASSES, NORMAL, Layout
-from steering.model import Health, Seconds, Verdict
+from steering.model import Instant, Seconds, Verdict
 
 WEEK: Seconds = 7 * 86_400.0
 SAMPLES = 1000.0
 """Answers before a key's own failing share of the past week is used."""
 REVIEW: Seconds = 3600.0
+"""The scales are set so often, all at once (`Ledger.reviewed_at`)."""
 
-_SIGNED = CLASSES.index(Verdict.BOGUS)
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """Answers of one key in the past week outside breaches, fading with `WEEK`.
 
-def learn(draft: Draft, cells: Counts, bad: Counts, good: Counts) -> None:
-    """Count this turn's answers of calm keys.
-
-    Args:
-        draft: the ledger being written.
-        cells: distinct (class, row, column), shape (3, n).
-        bad: failing names of each cell, shape (n,).
-        good: good answers of each cell, shape (n,).
+    `failed`, `answers` and `scales` have one entry for each set of buckets of the key. They are as
+    of the latest review before they were counted, and brought up to date when they are read
+    (`at`): so a review costs nothing for keys without answers.
     """
-    c, a, p = cells
-    book = draft.book
-    calm = draft.was.health[a, p] <= int(Health.HEALTHY)
-    failed = (bad > 0) & calm
-    if failed.any():
-        own(book, "habit_bad")[c[failed], a[failed], p[failed]] += bad[failed]
-    signed = c == _SIGNED
-    own(book, "habit_all")[a[signed], p[signed]] += ((bad + good) * calm)[signed]
+
+    failed: tuple[float, ...]
+    answers: tuple[float, ...]
+    scales: tuple[int, ...] | None = None
+    """Of the buckets, by the latest review; None: there was none yet, the policy's hold."""
+    reviewed_at: Instant
+    """The latest review that is in them."""
+
+    @classmethod
+    def blank(cls, sets: int, reviewed_at: Instant) -> Baseline:
+        """No answers."""
+        return cls(failed=(0.0,) * sets, answers=(0.0,) * sets, reviewed_at=reviewed_at)
+
+    def at(
+        self, reviewed_at: Instant, settings: Settings, classes: tuple[Verdict, ...] = CLASSES
+    ) -> Baseline:
+        """The same after the review of that instant; `classes`: that of each set of buckets."""
+        if self.reviewed_at == reviewed_at:
+            return self
+        fade = math.exp((self.reviewed_at - reviewed_at) / WEEK)
+        failed = tuple(number * fade for number in self.failed)
+        answers = tuple(number * fade for number in self.answers)
+        return Baseline(
+            failed=failed,
+            answers=answers,
+            scales=scales(settings, classes, failed, answers),
+            reviewed_at=reviewed_at,
+        )
+
+    def count(self, bad: tuple[int, ...], all_: tuple[int, ...]) -> Baseline:
+        """After more answers, by set of buckets; only while the key is calm."""
+        return Baseline(
+            failed=tuple(map(float.__add__, self.failed, map(float, bad))),
+            answers=tuple(map(float.__add__, self.answers, map(float, all_))),
+            scales=self.scales,
+            reviewed_at=self.reviewed_at,
+        )
+
+    def again(self, settings: Settings, classes: tuple[Verdict, ...] = CLASSES) -> Baseline:
+        """With the scales of other settings; the usual share stays as measured."""
+        return Baseline(
+            failed=self.failed,
+            answers=self.answers,
+            scales=scales(settings, classes, self.failed, self.answers),
+            reviewed_at=self.reviewed_at,
+        )
+
+    def scale(self, number: int, settings: Settings, classes: tuple[Verdict, ...] = CLASSES) -> int:
+        """The scale of one set of buckets."""
+        if self.scales is None:
+            return settings.base_scale[CLASSES.index(classes[number])]
+        return self.scales[number]
 
 
-def review(draft: Draft) -> None:
-    """Once an hour, set the scales of the buckets by each key's usual failing share."""
-    book = draft.book
-    if draft.now - book.habit_at < REVIEW:
-        return
-    fade = np.exp((book.habit_at - draft.now) / WEEK)
-    failed, answers = book.habit_bad * fade, book.habit_all * fade
-    put(book, "habit_bad", failed)
-    put(book, "habit_all", answers)
-    put(book, "habit_at", draft.now)
-    put(book, "scale", own_scale(draft.layout, CLASSES, failed, answers))
-
-
-def base_scale(layout: Layout, classes: Sequence[Verdict]) -> Counts:
-    """(classes, A, P) the buckets' scales by policy and class alone."""
-    rows = [CLASSES.index(verdict) for verdict in classes]
-    return np.repeat(layout.base_scale[rows, :, None], layout.shape[1], axis=2)
-
-
-def own_scale(
-    layout: Layout, classes: Sequence[Verdict], failed: Floats, answers: Floats
-) -> Counts:
-    """(classes, A, P) the scales where each key's own failing share counts as well.
-
-    Args:
-        layout: of the keys.
-        classes: the class of each row of the other arguments.
-        failed: failing answers, (classes, A, P).
-        answers: all of them, (classes, A, P) or (A, P).
-    """
-    own = np.where(answers > SAMPLES, 2 * failed / np.maximum(answers, 1), 0.0)
-    normal = np.array([NORMAL[CLASSES.index(verdict)] for verdict in classes])
-    scale = base_scale(layout, classes)
-    for c, a, p in np.argwhere(own > normal[:, None, None]).tolist():
-        rate = layout.policy(a).breach.failure_rate
-        scale[c, a, p] = max(scale[c, a, p], scale_for(float(own[c, a, p]), rate))
-    return scale
+def scales(
+    settings: Settings,
+    classes: tuple[Verdict, ...],
+    failed: tuple[float, ...],
+    answers: tuple[float, ...],
+) -> tuple[int, ...]:
+    """The scale of each set of buckets, where the key's own failing share counts as well."""
+    made = []
+    for kind, bad, every in zip(classes, failed, answers, strict=True):
+        place = CLASSES.index(kind)
+        scale = settings.base_scale[place]
+        own = 2 * bad / every if every > SAMPLES else 0.0
+        if own > NORMAL[place]:
+            scale = max(scale, scale_for(own, settings.policy.breach.failure_rate))
+        made.append(scale)
+    return tuple(made)

@@ -6,19 +6,12 @@ comes back bad drops one token into all three; every good answer drains them by 
 (Page 1954) written in integers, sensitive from a failing share of 0.3 %, 1.5 % and 10 %.
 
 Points, not tokens, are counted: 800 points to a token, so that all arithmetic is exact.
-The agent uses `fill`, for any number of keys at once. `fill_one` does the same for one key in
-plain Python; tests compare `fill` with it.
 """
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
-
-Points = NDArray[np.int64]
 
 TOKEN = 800
 DRAINS = (1, 8, 40)
@@ -31,10 +24,6 @@ a token more for the same rate of false alarms."""
 
 TOLERATED = 1e-4
 """The share of failing answers that is always there and no fault."""
-
-_DRAINS = np.array(DRAINS, dtype=np.int64)
-_TIGHT = np.array(TIGHT, dtype=np.int64)
-_LOOSE = np.array(LOOSE, dtype=np.int64)
 
 
 class Levels(NamedTuple):
@@ -59,11 +48,19 @@ def scale_for(tolerated: float, failure_rate: float) -> int:
     return max(1, math.ceil(tolerated / TOLERATED - 1e-9), math.floor(failure_rate / 0.003 + 1e-9))
 
 
-def fill_one(levels: Levels, bad: int, good: int, scale: int = 1) -> tuple[Levels, bool]:
+def fill(levels: Levels, bad: int, good: int, scale: int = 1) -> tuple[Levels, bool]:
     """One turn of one key: the new levels, and whether a bucket is full.
 
     One turn's gain is capped at half a bucket, so that one turn alone never fills one.
+
+    Args:
+        levels: points in each bucket.
+        bad: new failing names of this turn.
+        good: good answers of this turn.
+        scale: see `scale_for`; at least 1.
     """
+    if not bad and levels == EMPTY:
+        return EMPTY, False  # good answers drain nothing from empty buckets
     new = []
     full = False
     for level, drain, size in zip(levels, DRAINS, TIGHT if scale == 1 else LOOSE, strict=True):
@@ -72,26 +69,3 @@ def fill_one(levels: Levels, bad: int, good: int, scale: int = 1) -> tuple[Level
         new.append(point)
         full = full or point >= size
     return Levels(*new), full
-
-
-def fill(
-    levels: Points,
-    bad: NDArray[np.int64],
-    good: NDArray[np.int64],
-    scale: NDArray[np.int64],
-) -> tuple[Points, NDArray[np.bool_]]:
-    """One turn of many keys.
-
-    Args:
-        levels: points, shape (n, 3).
-        bad: new failing names of this turn, shape (n,).
-        good: good answers of this turn, shape (n,).
-        scale: see `scale_for`, shape (n,), at least 1.
-
-    Returns:
-        The new levels, shape (n, 3), and which keys have a full bucket, shape (n,).
-    """
-    sizes = np.where((scale == 1)[:, None], _TIGHT, _LOOSE)
-    gain = (bad * TOKEN)[:, None] - (good * scale)[:, None] * _DRAINS
-    new = np.clip(levels + np.minimum(gain, sizes // 2), 0, sizes)
-    return new, (new >= sizes).any(axis=1)

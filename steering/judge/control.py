@@ -21,12 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-
+from steering.index import CLASSES, Index, Settings
+from steering.judge.buckets import EMPTY
 from steering.judge.edit import Draft
-from steering.judge.ledger import SILENCES, Control, Ledger, Mask
+from steering.judge.ledger import SILENCES, Control, Ledger
 from steering.judge.paired_test import BAD_HERE, BAD_THERE, CONFIRM_AT
-from steering.layout import CLASSES, FAMILIES, Layout
 from steering.model import LOCAL, Health, Instant, Observation, Outcome, Round, Seconds, Verdict
 
 NEEDS = CONFIRM_AT // 2
@@ -46,45 +45,49 @@ def control(draft: Draft, rounds: Iterable[Round], installed: Mapping[str, str])
     Only for an address on the local path: otherwise probes without a mark take the detour.
     """
     for item in rounds:
-        a = draft.layout.row.get(item.address)
-        if a is None or draft.away[a] or item.address in installed or not item.is_evidence:
+        address = item.address
+        if address not in draft.index.settings or address in draft.away or address in installed:
             continue
-        by = {o.path: o for o in item.observations if not o.live}
+        if not item.is_evidence:
+            continue
+        local = next((o for o in item.observations if not o.live and o.path == LOCAL), None)
         live = next((o for o in item.observations if o.live), None)
-        if live is not None and (local := by.get(LOCAL)) is not None:
-            _pair(draft, a, item.at, local, live)
-    for a in [a for a in draft.controls if draft.away[a] or _well(draft, a)]:
-        del draft.controls[a]
+        if live is not None and local is not None:
+            _pair(draft, address, item.at, local, live)
+    for address in draft.open():
+        over = address in draft.away or _well(draft, address)
+        if over and draft.address(address).control is not None:
+            draft.edit_address(address).control = None
 
 
-def _well(draft: Draft, a: int) -> bool:
-    bad = draft.was.health[a, 0] > Health.HEALTHY or draft.was.stuck[a, 0] >= SILENCES
-    return not bad and a not in draft.trials
+def _well(draft: Draft, address: str) -> bool:
+    was = draft.was.path(address)
+    bad = was.health > Health.HEALTHY or was.stuck >= SILENCES
+    return not bad and draft.address(address).trial is None
 
 
-def _pair(draft: Draft, a: int, at: Instant, local: Observation, live: Observation) -> None:
-    here, there = _bad(draft, a, local), live.verdict is not Verdict.GOOD
+def _pair(draft: Draft, address: str, at: Instant, local: Observation, live: Observation) -> None:
+    here = _bad(draft.index.settings[address], local)
+    there = live.verdict is not Verdict.GOOD
     if here is None or live.verdict is Verdict.NOTHING:
         return
-    known = draft.controls.get(a) or Control(
-        score=0, at=at, lost=bool(draft.was.run[a, 0] == 0), live_lost=False
+    known = draft.address(address).control or Control(
+        score=0, at=at, lost=draft.was.path(address).run == 0, live_lost=False
     )
     # As in a trial, one lost packet is no evidence; the second in a row counts.
     first = (here and not known.lost) or (there and not known.live_lost)
     score = known.score if first else _score(known.score, here=here, there=there)
-    draft.controls[a] = Control(score=score, at=at, lost=here, live_lost=there)
+    draft.edit_address(address).control = Control(score=score, at=at, lost=here, live_lost=there)
 
 
-def _bad(draft: Draft, a: int, local: Observation) -> bool | None:
+def _bad(settings: Settings, local: Observation) -> bool | None:
     """Whether a marked probe was lost or refused; None: it is no evidence for either."""
     if local.outcome is Outcome.LOCAL_ERROR and not local.reached:
         return True  # a firewall of this host refused it, perhaps for its mark
     if local.verdict is Verdict.GOOD:
         return False
     lost = local.verdict in (Verdict.TIMEOUT, Verdict.ERROR)
-    if not lost or not draft.layout.acts_on[CLASSES.index(local.verdict), a]:
-        return None
-    return True
+    return True if lost and local.verdict in settings.acts_on else None
 
 
 def _score(score: int, *, here: bool, there: bool) -> int:
@@ -94,11 +97,12 @@ def _score(score: int, *, here: bool, there: bool) -> int:
     return min(max(0, score + step), CONFIRM_AT)
 
 
-def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
-    """Whether row `a`, on the local path and in question, is to be probed without a mark."""
-    if not (ledger.streak[a, 0] or ledger.levels[_LOST, a, 0].any()):
+def wanted(ledger: Ledger, address: str, now: Instant) -> bool:
+    """Whether an address, on the local path and in question, is to be probed without a mark."""
+    record, of = ledger.path(address), ledger.address(address)
+    if not record.streak and all(record.levels[c] == EMPTY for c in _LOST):
         return False  # neither losses nor errors
-    trial, known, limited = ledger.trials.get(a), ledger.controls.get(a), ledger.backoffs.get(a)
+    trial, known, limited = of.trial, of.control, of.backoff
     undecided = known is not None and known.live_lost and not known.score
     if limited and known and undecided and now < min(limited.until, known.at + PAUSE):
         return False
@@ -107,27 +111,34 @@ def wanted(ledger: Ledger, a: int, now: Instant) -> bool:
     return known is not None and known.score >= NEEDS and now - known.at > PAUSE
 
 
-def refused(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) addresses whose probes don't leave by the local path while others' are answered."""
-    rows = ledger.stuck[:, 0] >= SILENCES
-    if rows.any():
-        for family in FAMILIES:
-            mine = layout.family_of == family
-            answered = mine & ~rows & (now - ledger.answered[:, 0] <= layout.fresh)
-            if not answered.any():
-                rows = rows & ~mine
-    return np.asarray(rows)
+def refused(ledger: Ledger, index: Index, now: Instant) -> frozenset[str]:
+    """Addresses whose probes don't leave by the local path while others' are answered."""
+    stuck = {address for address in ledger.open if ledger.path(address).stuck >= SILENCES}
+    answered = {
+        family
+        for family in {index.settings[address].family for address in stuck}
+        if any(
+            other not in stuck and now - ledger.path(other).answered <= index.fresh
+            for other in index.families[family]
+        )
+    }
+    return frozenset(address for address in stuck if index.settings[address].family in answered)
 
 
-def marked(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) local paths that fail, or let no probe out, with our mark, and lately not without it.
+def marked(ledger: Ledger, index: Index, now: Instant) -> frozenset[str]:  # noqa: ARG001
+    """Local paths that fail, or let no probe out, with our mark, and lately not without it.
 
     Bogus answers do not depend on the mark.
     """
-    rows = np.zeros(len(layout.targets), dtype=np.bool_)
-    for a, known in ledger.controls.items():
-        rows[a] = known.score >= NEEDS and now - known.at <= LASTS
-    rows &= (ledger.health[:, 0] == Health.FAILING) | (ledger.stuck[:, 0] >= SILENCES)
-    if rows.any():
-        rows &= ~ledger.levels[_BOGUS, :, 0].any(axis=1)
-    return rows
+    return frozenset(address for address in ledger.open if _is_marked(ledger, address, now))
+
+
+def _is_marked(ledger: Ledger, address: str, now: Instant) -> bool:
+    known, record = ledger.address(address).control, ledger.path(address)
+    return (
+        known is not None
+        and known.score >= NEEDS
+        and now - known.at <= LASTS
+        and (record.health is Health.FAILING or record.stuck >= SILENCES)
+        and record.levels[_BOGUS] == EMPTY
+    )

@@ -16,13 +16,12 @@ restarts, or a reader that is down, is no falling demand.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.judge.copy_on_write import put
-from steering.judge.traffic_ledger import RECENT, TrafficLedger
-from steering.layout import Layout
+from steering.index import Index, Settings
+from steering.judge.edit import TrafficDraft
+from steering.judge.recent import RECENT
+from steering.judge.traffic_ledger import TrafficLedger
 from steering.model import Instant, Seconds
 
 STALE: Seconds = 10 * RECENT
@@ -34,55 +33,53 @@ it would happen once in 10^13. With fewer expected, the resolvers may have been 
 LEAST: Seconds = 1.0
 """No rate is computed over less: the first query of a quiet host is not five a second."""
 
-Floats = NDArray[np.float64]
 
-
-def count_queries(traffic: TrafficLedger, queries: Floats, began: Instant, now: Instant) -> None:
-    """Count the queries of a time in which dnstap was read, in an editable ledger.
+def count_queries(
+    traffic: TrafficDraft, index: Index, queries: Mapping[str, int], began: Instant
+) -> None:
+    """Count the queries of a time in which dnstap was read, up to now.
 
     Args:
         traffic: to write to.
-        queries: (A,) answered or lost, over all paths.
+        index: of the addresses.
+        queries: by address, answered or lost, over all paths.
         began: when that time began.
-        now: when it ended.
     """
+    now = traffic.now
     gap = began - traffic.listened_at  # infinite: there was no query before
-    expected = float(traffic.asked.sum()) / max(traffic.listened, LEAST) * gap  # NaN then
+    expected = traffic.asked / max(traffic.listened, LEAST) * gap  # NaN then
     was_down = gap > GAP and not expected <= MISSED
     fade = math.exp((traffic.listened_at - now) / RECENT)
     spell = now - (began if was_down else traffic.listened_at)
-    put(traffic, "asked", traffic.asked * fade + queries)
-    put(traffic, "asked_at", np.where(queries > 0, now, traffic.asked_at))
+    for address, number in queries.items():
+        if number > 0:
+            known = traffic.edit_address(address)
+            known.asked = known.asked * math.exp((known.asked_at - now) / RECENT) + number
+            known.asked_at = now
+            traffic.upstreams.to_write(index.settings[address].upstream).asked_at = now
+    traffic.asked = traffic.asked * fade + sum(queries.values())
     weight = RECENT * -math.expm1(-max(0.0, spell) / RECENT)
-    put(traffic, "listened", traffic.listened * fade + weight)
-    put(traffic, "listened_at", now)
+    traffic.listened = traffic.listened * fade + weight
+    traffic.listened_at = now
 
 
-def good_answers(traffic: TrafficLedger, a: int) -> float:
-    """Good answers a second from the address in row `a` to the resolvers, lately.
+def good_answers(traffic: TrafficLedger, address: str) -> float:
+    """Good answers a second from one address to the resolvers, lately.
 
-    Over all paths together, as of the last query that was seen; 0 if there was none.
+    Over all paths together, as of the last query that was seen; 0 if there was none. It looks
+    through the paths of all addresses: it is for the moment at which a steer takes effect.
     """
-    whole = traffic.recent_all[a] - traffic.recent_bad[a]
-    some = whole > 0
-    if not some.any():
-        return 0.0
-    fade = np.exp((traffic.at[a][some] - traffic.listened_at) / RECENT)
-    return float((whole[some] * fade).sum()) / max(traffic.listened, LEAST)
+    good = 0.0
+    for (of, _), known in traffic.paths.items():
+        if of == address and (whole := known.recent.all - known.recent.bad) > 0:
+            good += whole * math.exp((known.recent.at - traffic.listened_at) / RECENT)
+    return good / max(traffic.listened, LEAST)
 
 
-def demand(traffic: TrafficLedger, layout: Layout, now: Instant) -> Floats:
-    """(A,) queries per second to each address; NaN where not known.
-
-    Args:
-        traffic: counts of the resolvers' traffic.
-        layout: the rows.
-        now: this instant.
-    """
-    fresh = now - traffic.asked_at <= STALE  # NaN: never seen
-    if not fresh.any():
-        return layout.estimate
-    known = np.zeros(len(layout.policies), dtype=np.bool_)
-    known[layout.upstream_of[fresh]] = True
-    rate = traffic.asked / max(traffic.listened, LEAST)
-    return np.where(known[layout.upstream_of], rate, layout.estimate)
+def demand(traffic: TrafficLedger, settings: Settings, now: Instant) -> float | None:
+    """Queries per second to one address; None: not known."""
+    if not now - traffic.upstream(settings.upstream).asked_at <= STALE:
+        return settings.estimate
+    known = traffic.address(settings.address)
+    fade = math.exp((known.asked_at - traffic.listened_at) / RECENT)
+    return known.asked * fade / max(traffic.listened, LEAST)

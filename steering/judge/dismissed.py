@@ -8,14 +8,14 @@ reject it. The failures in the traffic that raised it are then not counted for a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from steering.judge import failed_names
-from steering.judge.copy_on_write import own
 from steering.judge.edit import Draft
 from steering.judge.health import Signal
-from steering.judge.ledger import Mask
+from steering.judge.ledger import UNMEASURED
 from steering.judge.paired_test import Confirmation
-from steering.judge.traffic_ledger import reject
-from steering.model import Health, Seconds
+from steering.model import LOCAL, Health, Seconds
 
 LONGEST: Seconds = 120.0
 """After so long clean answers reject, whatever the trial: 256 pairs take 51 s at 0.2 s each.
@@ -24,48 +24,48 @@ A trial whose candidate comes and goes begins anew each time."""
 
 def keep_suspicions(draft: Draft) -> None:
     """A suspicion that probes confirm is no longer from traffic alone; comes before traffic."""
-    raised = draft.book.traffic.raised
-    if not raised.any():
-        return
-    found = draft.signals[:, 0] >= Signal.FULL
-    over = draft.was.health[:, 0] != Health.SUSPECT
-    left = raised & ~found & ~over
-    if (left != raised).any():
-        own(draft.traffic(), "raised")[:] = left
+    for address in draft.open():
+        found = draft.signal_of(address) >= Signal.FULL
+        over = draft.was.path(address).health is not Health.SUSPECT
+        if (found or over) and draft.traffic.address(address).raised:
+            draft.traffic.edit_address(address).raised = False
 
 
-def note_suspicions(draft: Draft, rows: Mask) -> None:
-    """Note that traffic makes these rows suspect; comes after the probes of this turn."""
-    new = rows & (draft.was.health[:, 0] != Health.SUSPECT) & (draft.signals[:, 0] < Signal.FULL)
-    if new.any():
-        own(draft.traffic(), "raised")[new] = True
+def note_suspicions(draft: Draft, addresses: Iterable[str]) -> None:
+    """Note that traffic makes these addresses suspect; comes after the probes of this turn."""
+    for address in addresses:
+        new = draft.was.path(address).health is not Health.SUSPECT
+        if new and draft.signal_of(address) < Signal.FULL:
+            draft.traffic.edit_address(address).raised = True
 
 
-def unfounded(draft: Draft, a: int) -> bool:
+def unfounded(draft: Draft, address: str) -> bool:
     """Whether a local path is suspect by traffic alone, and probes have found nothing."""
-    suspect = draft.was.health[a, 0] == Health.SUSPECT
-    return bool(suspect and draft.book.traffic.raised[a])
+    suspect = draft.was.path(address).health is Health.SUSPECT
+    return suspect and draft.traffic.address(address).raised
 
 
-def end_suspicion(draft: Draft, a: int) -> None:
+def end_suspicion(draft: Draft, address: str) -> None:
     """Reject such a suspicion after enough clean answers, once its trial is over."""
-    if draft.signals[a, 0] >= Signal.REJECTED:
+    if draft.signal_of(address) >= Signal.REJECTED:
         return
-    trial = draft.trials.get(a)
-    asked = draft.now - draft.book.suspected_at[a]
-    if trial is not None and trial.result is Confirmation.OPEN and asked < LONGEST:
+    known = draft.address(address)
+    under_way = known.trial is not None and known.trial.result is Confirmation.OPEN
+    since = known.suspected_at
+    if under_way and since is not None and draft.now - since < LONGEST:
         return
-    draft.trials.pop(a, None)
-    dismiss(draft, a, "own probes got good answers, only the resolvers' traffic showed failures")
+    if known.trial is not None:
+        draft.edit_address(address).trial = None
+    because = "own probes got good answers, only the resolvers' traffic showed failures"
+    dismiss(draft, address, because)
 
 
-def dismiss(draft: Draft, a: int, because: str) -> None:
+def dismiss(draft: Draft, address: str, because: str) -> None:
     """Reject a suspicion: the fault is everywhere, or planted. Its names are ignored for 1 h."""
-    failed = draft.counted.pop((a, 0), failed_names.NONE)
-    in_traffic = reject(draft.traffic(), a, int(draft.layout.upstream_of[a]), draft.now)
-    draft.ignored[a] = failed_names.ignore(
-        draft.ignored.get(a, failed_names.NONE), (*failed, *in_traffic), draft.now
-    )
-    own(draft.book, "levels")[:, a, 0] = 0
-    draft.signals[a, 0] = Signal.REJECTED
-    draft.add_event("rejected", a, because)
+    local, known = draft.edit(address), draft.edit_address(address)
+    in_traffic = draft.traffic.reject(address, draft.index.settings[address].upstream)
+    names = (*local.counted, *in_traffic)
+    known.ignored = failed_names.ignore(known.ignored, names, draft.now)
+    local.counted, local.levels = {}, UNMEASURED.levels
+    draft.signals[address, LOCAL] = Signal.REJECTED
+    draft.add_event("rejected", address, because)

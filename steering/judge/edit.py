@@ -2,156 +2,395 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from math import floor
+from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.judge import failed_names
-from steering.judge.copy_on_write import fork, own, put
-from steering.judge.forwarded import Carriage
+from steering.index import Index, Key
+from steering.judge.carriage import Carriage
+from steering.judge.failed_names import HOUR
 from steering.judge.health import Signal
 from steering.judge.instance import Instance
-from steering.judge.ledger import Backoff, Control, Counts, GroupTrial, Key, Ledger, Mask
-from steering.judge.paired_test import Trial
-from steering.judge.peer_paths import candidates
-from steering.judge.reach import Leg, Reach
-from steering.judge.recovery import Bucket, Hold
-from steering.judge.traffic_ledger import TrafficLedger
-from steering.judge.zone_copies import Copies
-from steering.layout import CLASSES, Layout
-from steering.model import Event, Evidence, Instant, WallTime
+from steering.judge.ledger import (
+    SILENCES,
+    UNKNOWN_ADDRESS,
+    UNKNOWN_GROUP,
+    UNMEASURED,
+    AddressRecord,
+    GroupRecord,
+    Ledger,
+    PathRecord,
+)
+from steering.judge.legs import Leg, Reach
+from steering.judge.recent import FAINT, NO_ANSWERS
+from steering.judge.traffic_ledger import (
+    NO_ADDRESS_TRAFFIC,
+    NO_GROUP_TRAFFIC,
+    NO_PATH_TRAFFIC,
+    NO_UPSTREAM_TRAFFIC,
+    QUIET,
+    WINDOW,
+    AddressTraffic,
+    GroupTraffic,
+    PathTraffic,
+    TrafficLedger,
+    UpstreamTraffic,
+)
+from steering.judge.zone_copies import NO_HISTORY, NOT_SEEN, WINDOW_ROUNDS, ZoneHistory
+from steering.model import LOCAL, Event, Health, Instant, WallTime
 
 CURIOUS_ROUNDS = 8
 """Fast rounds after one bad answer."""
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Edited(dict[K, V]):
+    """The entries of a mapping that a turn has changed. The others are read from before it."""
+
+    def __init__(self, was: object, blank: V) -> None:
+        self.was: dict[K, V] = was  # type: ignore[assignment]  # a mapping, only read
+        self._blank = blank
+
+    def __missing__(self, key: K) -> V:
+        return self.was.get(key, self._blank)
+
+    def to_write(self, key: K) -> V:
+        """The entry to write to: a copy, made at the first call."""
+        if key in self:
+            return self[key]
+        made = self[key] = _copy(self.was.get(key, self._blank))
+        return made
+
+    def merged(self) -> dict[K, V]:
+        """The whole mapping after the turn; the one from before it, if nothing has changed."""
+        return {**self.was, **self} if self else self.was
+
+
+def _copy(record: V) -> V:
+    """A shallow copy of a slotted dataclass."""
+    made = object.__new__(type(record))
+    for name in type(record).__slots__:  # type: ignore[attr-defined]
+        setattr(made, name, getattr(record, name))
+    return made
+
+
+_BLANK = PathTraffic()
+
+
+class TrafficDraft:
+    """One turn's work on the ledger of traffic; see `Draft`."""
+
+    def __init__(self, was: TrafficLedger, now: Instant) -> None:
+        self.was, self.now = was, now
+        self.paths = _Edited[Key, PathTraffic](was.paths, NO_PATH_TRAFFIC)
+        self.addresses = _Edited[str, AddressTraffic](was.addresses, NO_ADDRESS_TRAFFIC)
+        self.groups = _Edited[str, GroupTraffic](was.groups, NO_GROUP_TRAFFIC)
+        self.upstreams = _Edited[str, UpstreamTraffic](was.upstreams, NO_UPSTREAM_TRAFFIC)
+        self.asked, self.listened, self.listened_at = was.asked, was.listened, was.listened_at
+        self.windows, self.window = was.windows, was.window
+        self.reviewed_at = was.reviewed_at
+
+    def path(self, address: str, path: str = LOCAL, /) -> PathTraffic:
+        """What is known of one path; only to read."""
+        return self.paths[address, path]
+
+    def address(self, address: str) -> AddressTraffic:
+        """What is known of one address; only to read."""
+        return self.addresses[address]
+
+    def edit(self, address: str, path: str = LOCAL) -> PathTraffic:
+        """The same of a path, to write to."""
+        return self.paths.to_write((address, path))
+
+    def edit_address(self, address: str) -> AddressTraffic:
+        """The same of an address, to write to."""
+        return self.addresses.to_write(address)
+
+    def begin_window(self) -> None:
+        """Begin a new window of `PathTraffic.soonest` if it is due; comes before its counts."""
+        if self.now - self.window >= WINDOW:
+            self.windows, self.window = self.windows + 1, self.now
+
+    def forget(self, address: str, path: str) -> None:
+        """Drop what was counted of a path."""
+        known = self.edit(address, path)
+        known.levels, known.recent, known.soonest = _BLANK.levels, NO_ANSWERS, NOT_SEEN
+        known.counted, known.evidence = {}, None
+
+    def begin_anew(self, address: str, group: str) -> None:
+        """Forget the failed names of a breach that is over: they count if they fail again."""
+        if self.path(address).counted:
+            self.edit(address).counted = {}
+        if self.groups[group].pooled:
+            self.groups.to_write(group).pooled = {}
+
+    def reject(self, address: str, upstream: str) -> tuple[str, ...]:
+        """Drop what traffic showed of a local path after a trial found no fault. Returns the names.
+
+        Losses and errors have no names: they are ignored for an hour. New names are counted at
+        once, and may raise a suspicion again after `QUIET`.
+        """
+        names = (*self.path(address).counted, *self.upstreams[upstream].witnesses)
+        if self.upstreams[upstream].witnesses:
+            self.upstreams.to_write(upstream).witnesses = {}
+        self.forget(address, LOCAL)
+        known = self.edit_address(address)
+        known.deaf_until, known.quiet_until = self.now + HOUR, self.now + QUIET
+        return names
+
+    def done(self) -> TrafficLedger:
+        """The ledger after the turn; the one from before it, if nothing has changed."""
+        numbers = {
+            name: getattr(self, name)
+            for name in ("asked", "listened", "listened_at", "windows", "window", "reviewed_at")
+        }
+        edited = {
+            name: getattr(self, name).merged()
+            for name in ("paths", "addresses", "groups", "upstreams")
+        }
+        made = {**numbers, **edited}
+        if all(value is getattr(self.was, name) for name, value in made.items()):
+            return self.was
+        return TrafficLedger(**made)
+
 
 class Draft:
-    """One turn's work on a ledger. `book` shares the ledger's arrays; write to them by `own`.
-
-    Only what is touched is copied: with a thousand addresses over three hundred paths a
-    ledger has 200 MB.
+    """One turn's work on a ledger. Records are read by `path` and `address`, and written to by
+    `edit`, `edit_address` and `edit_group`: what is written to is copied first, so nothing of the
+    ledger before the turn is changed.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        layout: Layout,
+        index: Index,
         wall: WallTime,
         now: Instant,
-        away: Mask | None = None,
+        away: Collection[str] | None = None,
     ) -> None:
-        """`away`: (A,) addresses that have left the local path; all, if left out."""
-        self.was, self.layout, self.wall, self.now = ledger, layout, wall, now
-        self.away = np.ones(len(layout.targets), dtype=np.bool_) if away is None else away
-        self.counted: dict[Key, failed_names.Names] = dict(ledger.counted)
-        self.ignored: dict[int, failed_names.Names] = dict(ledger.ignored)
-        self.trials: dict[int, Trial] = dict(ledger.trials)
-        self.confirmed_by: dict[int, str] = {}
-        """Row -> the result of a trial that confirms the breach of its local path this turn."""
-        self.group_trials: dict[int, GroupTrial] = dict(ledger.group_trials)
-        self.controls: dict[int, Control] = dict(ledger.controls)
-        self.backoffs: dict[int, Backoff] = dict(ledger.backoffs)
-        self.buckets: dict[Key, Bucket] = dict(ledger.buckets)
-        self.holds: dict[int, Hold] = dict(ledger.holds)
-        self.evidence: dict[Key, Evidence] = dict(ledger.evidence)
-        self.legs: dict[Leg, Reach] = dict(ledger.legs)
+        """`away`: addresses that have left the local path; all, if left out."""
+        self.was, self.index, self.wall, self.now = ledger, index, wall, now
+        self.away: Collection[str] = index.settings if away is None else away
+        self.paths = _Edited[Key, PathRecord](ledger.paths, UNMEASURED)
+        self.addresses = _Edited[str, AddressRecord](ledger.addresses, UNKNOWN_ADDRESS)
+        self.groups = _Edited[str, GroupRecord](ledger.groups, UNKNOWN_GROUP)
+        self.zones: dict[tuple[str, str], ZoneHistory] = {}
+        self.instances: dict[Key, Instance] = {}
+        self.legs: dict[Leg, Reach] = {}
+        """Legs that changed; of the others `leg` has the state."""
         self.carried: dict[Leg, Carriage] = dict(ledger.carried)
-        self.book = fork(ledger)
-        for name in (
-            *("counted", "ignored", "trials", "group_trials"),
-            *("controls", "backoffs", "buckets", "holds", "evidence", "legs", "carried"),
-        ):
-            put(self.book, name, getattr(self, name))
-        if ledger.copies.aged(layout, now):
-            self.copies()
-        self.touched = np.zeros(layout.shape, dtype=np.bool_)
-        """(A, P) keys with an answer, or the absence of one, that counts."""
-        self.dated = np.zeros(len(layout.targets), dtype=np.bool_)
-        """(A,) addresses of which a serial or a signature's end was seen."""
-        self.signals = np.zeros(layout.shape, dtype=np.int8)
+        self.traffic = TrafficDraft(ledger.traffic, now)
+        self.windows, self.window = ledger.windows, ledger.window
+        if now - self.window >= WINDOW_ROUNDS * index.interval:
+            self.windows, self.window = self.windows + 1, now
+        self.reviewed_at = ledger.reviewed_at
+        self.due = dict(ledger.due)
+        self.confirmed_by: dict[str, str] = {}
+        """Address -> the result of a trial that confirms the breach of its local path this turn."""
+        self.touched: dict[Key, None] = {}
+        """Paths with an answer, or the absence of one, that counts, in order."""
+        self.dated: set[str] = set()
+        """Addresses of which a serial or a signature's end was seen."""
+        self.signals: dict[Key, Signal] = {}
         self.events: list[Event] = []
-        self._poured: list[Counts] = []
+        self.poured: dict[tuple[int, Key], list[int]] = {}
+        """(class, path) -> bad and good answers of this turn for its breach buckets."""
 
-    @cached_property
-    def proven(self) -> Mask:
-        """(A, P) remote paths known to be good as the turn begins."""
-        return candidates(self.was, self.layout, self.now)
+    # --- to read and to write ---------------------------------------------------------------
 
-    def copies(self) -> Copies:
-        """The zone copies to write to, made at the first call."""
-        if self.book.copies is self.was.copies:
-            put(self.book, "copies", self.was.copies.editable(self.layout, self.now))
-        return self.book.copies
+    def path(self, address: str, path: str = LOCAL, /) -> PathRecord:
+        """What is known of one path of an address by now; only to read."""
+        return self.paths[address, path]
 
-    def traffic(self) -> TrafficLedger:
-        """The ledger of traffic to write to, made at the first call."""
-        if self.book.traffic is self.was.traffic:
-            put(self.book, "traffic", self.was.traffic.editable(self.now))
-        return self.book.traffic
+    def address(self, address: str, /) -> AddressRecord:
+        """What is known of one address by now; only to read."""
+        return self.addresses[address]
 
-    def meet(self, key: Key, instance: Instance) -> None:
-        """Note which servers answer. Every key has an entry, so the mapping is copied late."""
-        if self.book.instances is self.was.instances:
-            put(self.book, "instances", dict(self.was.instances))
-        assert isinstance(self.book.instances, dict)
-        self.book.instances[key] = instance
+    def edit(self, address: str, path: str = LOCAL) -> PathRecord:
+        """The same of a path, to write to."""
+        return self.paths.to_write((address, path))
 
-    def pour(self, c: int, a: Counts, p: Counts, bad: Mask, good: Mask) -> None:
-        """Add answers to the breach buckets of one class; one entry for each key."""
-        some = bad | good
-        cells = (np.full(len(a), c), a, p, bad, good)
-        self._poured.append(np.array([column[some] for column in cells], dtype=np.int64))
+    def edit_address(self, address: str) -> AddressRecord:
+        """The same of an address, to write to."""
+        return self.addresses.to_write(address)
 
-    def poured(self) -> tuple[Counts, Counts, Counts]:
-        """(3, n) class, row and column of all added answers; (n,) bad ones, and good ones."""
-        rows = np.concatenate(self._poured, axis=1) if self._poured else np.zeros((5, 0), np.int64)
-        if len(self._poured) <= len(CLASSES):  # one wave: it has no cell twice
-            return rows[:3], rows[3], rows[4]
-        shape = (len(CLASSES), *self.layout.shape)
-        flat, place = np.unique(np.ravel_multi_index(tuple(rows[:3]), shape), return_inverse=True)
-        bad, good = (np.bincount(place, weights=rows[i]).astype(np.int64) for i in (3, 4))
-        return np.array(np.unravel_index(flat, shape)), bad, good
+    def edit_group(self, group: str) -> GroupRecord:
+        """The same of a group, to write to."""
+        return self.groups.to_write(group)
 
-    def signal(self, where: NDArray[np.bool_], signal: Signal) -> None:
-        """Give `signal` to the keys in `where` that have none of greater weight."""
-        np.maximum(self.signals, signal, out=self.signals, where=where)
+    def zone(self, upstream: str, zone: str, /) -> ZoneHistory:
+        """The signed serials of one zone by now."""
+        key = upstream, zone
+        return self.zones.get(key) or self.was.zones.get(key, NO_HISTORY)
 
-    def probe_fast(self, rows: int | NDArray[np.bool_]) -> None:
+    def leg(self, leg: Leg, blank: Reach) -> Reach:
+        """What is known of a leg by now; `blank` where nothing is."""
+        return self.legs.get(leg) or self.was.legs.get(leg, blank)
+
+    def instance(self, key: Key) -> Instance:
+        """Which servers answer over a path, as known by now."""
+        return self.instances.get(key) or self.was.instances.get(key, _NO_INSTANCE)
+
+    # --- the turn ---------------------------------------------------------------------------
+
+    def open(self) -> list[str]:
+        """The addresses to look at in this turn, in order: those with news, and those that are not
+        as usual.
+        """
+        news = {address for address, _ in self.paths} | self.addresses.keys()
+        return self.index.in_order(self.was.open | news | self.traffic.addresses.keys())
+
+    def pour(self, number: int, key: Key, *, bad: bool, good: bool) -> None:
+        """Add an answer to the breach buckets of one class."""
+        counts = self.poured.setdefault((number, key), [0, 0])
+        counts[0] += bad
+        counts[1] += good
+
+    def signal(self, address: str, path: str, signal: Signal) -> None:
+        """Give a path a signal, if it has none of greater weight."""
+        key = address, path
+        if signal > self.signals.get(key, Signal.NOTHING):
+            self.signals[key] = signal
+
+    def signal_of(self, address: str, path: str = LOCAL) -> Signal:
+        """The signal of a path so far."""
+        return self.signals.get((address, path), Signal.NOTHING)
+
+    def probe_fast(self, addresses: Iterable[str]) -> None:
         """Probe these addresses fast for a while."""
-        own(self.book, "curious_until")[rows] = (
-            self.now + CURIOUS_ROUNDS * self.layout.fast_interval
-        )
+        until = self.now + CURIOUS_ROUNDS * self.index.fast_interval
+        for address in addresses:
+            self.edit_address(address).curious_until = until
 
-    def probe_group_fast(self, group: int) -> None:
+    def probe_group_fast(self, group: str) -> None:
         """Probe the addresses of a group fast, and a sample of every operator.
 
         The operators' answers have to come before any move: a fault that all show at once is most
         likely this host's.
         """
-        rows = self.layout.group_of == group
-        self.probe_fast(rows if self.layout.operators == 1 else rows | self.layout.sample)
+        self.probe_fast(self.index.groups[group])
+        if len(self.index.operators) > 1:
+            self.probe_fast(a for a, each in self.index.settings.items() if each.sampled)
+
+    def watch_age(self, address: str, path: str) -> None:
+        """Look at this path again when its last answer may be too old."""
+        second = floor(max(self.path(address, path).seen + self.index.fresh, self.now))
+        self.due[second] = self.due.get(second, frozenset()) | {(address, path)}
+
+    def aged(self) -> list[Key]:
+        """The paths whose last answer is too old from now on; comes after the answers' counts."""
+        found: list[Key] = []
+        for second in [second for second in self.due if second <= self.now]:
+            for key in self.due.pop(second):
+                record = self.paths[key]
+                if record.health not in (Health.HEALTHY, Health.SUSPECT):
+                    continue  # it is watched again when it becomes one of these
+                if not self.now - record.seen <= self.index.fresh:
+                    found.append(key)
+                self.watch_age(*key)
+        return found
 
     def add_event(
         self,
         event: str,
-        a: int,
+        address: str,
         because: str,
-        p: int = 0,
+        path: str = LOCAL,
         *,
         was: str | None = None,
         now: str | None = None,
     ) -> None:
-        """Add an event about a key."""
-        target = self.layout.targets[a]
+        """Add an event about a path."""
         self.events.append(
             Event(
                 event=event,
                 because=because,
-                upstream=target.upstream,
-                address=target.address,
-                path=self.layout.paths[p],
+                upstream=self.index.settings[address].upstream,
+                address=address,
+                path=path,
                 was=was,
                 now=now,
             )
         )
+
+    def done(self) -> Ledger:
+        """The ledger after the turn."""
+        after = Ledger(
+            paths=self.paths.merged(),
+            addresses=self.addresses.merged(),
+            groups=self.groups.merged(),
+            zones={**self.was.zones, **self.zones} if self.zones else self.was.zones,
+            instances={**self.was.instances, **self.instances}
+            if self.instances
+            else self.was.instances,
+            traffic=self.traffic.done(),
+            legs={**self.was.legs, **self.legs} if self.legs else self.was.legs,
+            carried=self.carried,
+            window=self.window,
+            windows=self.windows,
+            reviewed_at=self.reviewed_at,
+            due=self.due,
+        )
+        looked_at = {address for address, _ in self.paths} | self.addresses.keys()
+        looked_at |= self.was.open | self.traffic.addresses.keys()
+        stay = (a for a in looked_at if is_open(after, self.index, a, self.now))
+        changed = (
+            address
+            for (address, path), record in self.paths.items()
+            if path == LOCAL and record.health is not self.was.path(address).health
+        )
+        return replace(after, open=frozenset(stay), changed=frozenset(changed))
+
+
+_NO_INSTANCE = Instance()
+
+
+def is_open(ledger: Ledger, index: Index, address: str, now: Instant) -> bool:
+    """Whether a turn has to look at an address without news of it."""
+    if address not in index.settings:
+        return False
+    known = ledger.address(address)
+    return (
+        known.first_bad is not None
+        or known.curious_until > now
+        or bool(known.shown)
+        or known.shown_since is not None
+        or known.zone_since is not None
+        or known.quick > 0
+        or known.trial is not None
+        or known.control is not None
+        or known.backoff is not None
+        or ledger.traffic.address(address).raised
+        or any(_unusual(ledger.path(address, path)) for path in index.paths)
+    )
+
+
+def _unusual(record: PathRecord) -> bool:
+    return (
+        record.health >= Health.SUSPECT
+        or record.bucket is not None
+        or record.streak >= SILENCES
+        or record.stuck >= SILENCES
+        or record.losses > 0
+        or (record.recent.dated * 2 > record.recent.all > FAINT)
+    )
+
+
+def reopened(ledger: Ledger, index: Index, now: Instant) -> Ledger:
+    """The ledger with all that is looked at without news, as worked out from its records.
+
+    For a ledger that was read from a journal, or that goes on with other policies.
+    """
+    stay = (address for address in index.settings if is_open(ledger, index, address, now))
+    due: dict[int, set[Key]] = {}
+    for key, record in ledger.paths.items():
+        if record.health in (Health.HEALTHY, Health.SUSPECT):
+            due.setdefault(floor(max(record.seen + index.fresh, now)), set()).add(key)
+    return replace(
+        ledger,
+        open=frozenset(stay),
+        due={second: frozenset(keys) for second, keys in due.items()},
+    )

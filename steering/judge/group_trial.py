@@ -11,13 +11,11 @@ pair themselves, and only if they are more than half of the group.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
+from steering.index import CLASSES
 from steering.judge import buckets
-from steering.judge.copy_on_write import own, write
 from steering.judge.edit import Draft
 from steering.judge.health import Signal
 from steering.judge.ledger import PAIRS, GroupTrial
@@ -25,9 +23,9 @@ from steering.judge.paired_test import CONFIRM_AT, REJECT_AFTER, Trial
 from steering.judge.peer_paths import candidates
 from steering.judge.recent_evidence import confirm
 from steering.judge.traffic_ledger import QUIET
-from steering.layout import CLASSES
 from steering.model import (
     LOCAL,
+    NEVER,
     Event,
     Health,
     Instant,
@@ -47,82 +45,81 @@ LONGEST: Seconds = 60.0
 """After so long it ends in any case: while a path is cut off there are no pairs."""
 
 
-def count_group(
-    draft: Draft, cells: NDArray[np.int64], bad: NDArray[np.int64], good: NDArray[np.int64]
-) -> None:
+def count_group(draft: Draft, counted: Mapping[str, tuple[int, int]]) -> None:
     """Count this turn's local answers in the groups' buckets; a full one begins a trial.
 
     Args:
         draft: the turn's ledger.
-        cells: (3, n) class, row and column of each count.
-        bad: (n,) failing names.
-        good: (n,) good answers.
+        counted: address -> failing names and good answers of class bogus over its local path.
     """
-    c, a, p = cells
-    # A suspect address has its own trial; here it would only hide the others of its group.
-    mine = (c == _BOGUS) & (p == 0) & draft.layout.acts_on[_BOGUS, a]
-    mine &= draft.was.health[a, 0] <= Health.HEALTHY
-    if not mine.any():
-        return
-    group_of, group_points = draft.layout.group_of, draft.book.group_points
-    of = group_of[a[mine]]
-    if not (bad[mine].any() or group_points[of].any()):
-        return  # good answers drain nothing from empty buckets
-    groups = np.flatnonzero(np.bincount(of))
-    poured, drained = (
-        np.bincount(of, weights=count[mine], minlength=len(group_points))[groups].astype(np.int64)
-        for count in (bad, good)
-    )
-    scale = np.ones(len(group_points), dtype=np.int64)
-    scale[of] = draft.layout.base_scale[_BOGUS, a[mine]]
-    levels, full = buckets.fill(group_points[groups], poured, drained, scale[groups])
-    write(draft.book, "group_points", groups, np.where(full[:, None], 0, levels))
-    for group in groups[full].tolist():
-        begin(draft, group)
+    settings = draft.index.settings
+    poured: dict[str, tuple[int, int, int]] = {}
+    for address in draft.index.in_order(counted):
+        mine = settings[address]
+        # A suspect address has its own trial; here it would only hide the others of its group.
+        if Verdict.BOGUS in mine.acts_on and draft.was.path(address).health <= Health.HEALTHY:
+            bad, good, _ = poured.get(mine.group, (0, 0, 0))
+            bad, good = bad + counted[address][0], good + counted[address][1]
+            poured[mine.group] = bad, good, mine.base_scale[_BOGUS]
+    for group, (bad, good, scale) in poured.items():
+        before = draft.groups[group].points
+        points, full = buckets.fill(before, bad, good, scale)
+        after = buckets.EMPTY if full else points
+        if after != before:
+            draft.edit_group(group).points = after
+        if full:
+            begin(draft, group)
 
 
-def begin(draft: Draft, group: int) -> None:
+def begin(draft: Draft, group: str) -> None:
     """Begin a trial against the path that is good for most of the group, if there is one."""
-    rows = np.flatnonzero(draft.layout.group_of == group)
-    if group in draft.group_trials or len(rows) < 2:
+    index, addresses = draft.index, draft.index.groups[group]
+    if draft.groups[group].trial is not None or len(addresses) < 2:
         return
-    fit = candidates(draft.book, draft.layout, draft.now)[rows].sum(axis=0)
-    columns = np.flatnonzero(fit > len(rows) * SPREAD).tolist()
-    if columns:
-        first = min(columns, key=lambda p: (draft.layout.order[rows, p].max(), p))
+    fit = Counter(p for a in addresses for p in candidates(draft, index, a, draft.now))
+    paths = [path for path in index.paths if fit[path] > len(addresses) * SPREAD]
+    if paths:
+        # One policy has all of them, so a site's rank is the same for each that may take it.
+        first = min(paths, key=lambda p: max(index.settings[a].order.get(p, -1) for a in addresses))
         trial = Trial(candidate=first, since=draft.now)
-        draft.group_trials[group] = GroupTrial(trial=trial, failed=frozenset())
+        draft.edit_group(group).trial = GroupTrial(trial=trial, failed=frozenset())
         draft.probe_group_fast(group)
-        because = f"bogus answers from its {len(rows)} addresses together: trial against "
-        _report(draft, "suspected", group, because + draft.layout.paths[first])
+        because = f"bogus answers from its {len(addresses)} addresses together: trial against "
+        _report(draft, "suspected", group, because + first)
 
 
-def pair_group(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
+def pair_group(draft: Draft, address: str, item: Round, seen: Mapping[str, Observation]) -> None:
     """Count a round as a pair of its group's trial, if there is one."""
-    joint = draft.group_trials.get(int(draft.layout.group_of[a]))
+    group = draft.index.settings[address].group
+    joint = draft.groups[group].trial
     if joint is None or item.at < joint.trial.since:
         return
-    here, there = seen.get(0), seen.get(joint.trial.candidate)
+    here, there = seen.get(LOCAL), seen.get(joint.trial.candidate)
     if here is None or there is None:
         return
     judged = (Verdict.GOOD, Verdict.BOGUS)  # a lost packet is no evidence about signatures
     if here.verdict not in judged or there.verdict not in judged:
         return
     bad_here, bad_there = here.verdict is Verdict.BOGUS, there.verdict is Verdict.BOGUS
-    failed = joint.failed | {a} if bad_here and not bad_there else joint.failed
+    failed = joint.failed | {address} if bad_here and not bad_there else joint.failed
     trial = joint.trial.pair(bad_here=bad_here, bad_there=bad_there)
-    draft.group_trials[int(draft.layout.group_of[a])] = GroupTrial(trial=trial, failed=failed)
+    draft.edit_group(group).trial = GroupTrial(trial=trial, failed=failed)
 
 
 def try_groups(draft: Draft) -> None:
-    """Judge the groups' trials; while one lasts its group is probed fast."""
-    for group, joint in list(draft.group_trials.items()):
-        rows = draft.layout.group_of == group
-        spread = len(joint.failed) > rows.sum() * SPREAD
+    """Judge the groups' trials, in the order in which they began; while one lasts its group is
+    probed fast.
+    """
+    # The addresses of a group on trial are probed fast, so they are looked at.
+    groups = dict.fromkeys(draft.index.settings[address].group for address in draft.open())
+    trials = [(group, joint) for group in groups if (joint := draft.groups[group].trial)]
+    for group, joint in sorted(trials, key=lambda each: each[1].trial.since):
+        addresses = draft.index.groups[group]
+        spread = len(joint.failed) > len(addresses) * SPREAD
         if joint.trial.score >= CONFIRM_AT and spread:
-            _confirm_group(draft, joint, int(rows.sum()))
+            _confirm_group(draft, joint, len(addresses))
         elif _goes_on(joint.trial, draft.now):
-            draft.probe_fast(rows)
+            draft.probe_fast(addresses)
             continue
         else:
             _report(
@@ -130,18 +127,18 @@ def try_groups(draft: Draft) -> None:
                 "rejected",
                 group,
                 f"score {joint.trial.score:+d} after {joint.trial.pairs} pairs, "
-                f"{len(joint.failed)} of {rows.sum()} addresses failed one: the fault is not of "
-                "the whole group",
+                f"{len(joint.failed)} of {len(addresses)} addresses failed one: the fault is not of"
+                " the whole group",
             )
-            _quieten(draft, np.setdiff1d(np.flatnonzero(rows), list(joint.failed)))
-        del draft.group_trials[group]
+            _quieten(draft, [a for a in addresses if a not in joint.failed])
+        draft.edit_group(group).trial = None
 
 
-def _quieten(draft: Draft, rows: NDArray[np.int64]) -> None:
+def _quieten(draft: Draft, addresses: list[str]) -> None:
     """For a while, traffic of addresses that failed no pair begins no new trial."""
-    rows = rows[~np.isnan(draft.book.traffic.at[rows, 0])]
-    if rows.size:
-        own(draft.traffic(), "quiet_until")[rows] = draft.now + QUIET
+    for address in addresses:
+        if draft.traffic.path(address).at != NEVER:
+            draft.traffic.edit_address(address).quiet_until = draft.now + QUIET
 
 
 def _goes_on(trial: Trial, now: Instant) -> bool:
@@ -149,21 +146,20 @@ def _goes_on(trial: Trial, now: Instant) -> bool:
     return trial.pairs < enough and now - trial.since < LONGEST
 
 
-def _report(draft: Draft, event: str, group: int, because: str) -> None:
-    first = draft.layout.targets[int(np.argmax(draft.layout.group_of == group))]
-    draft.events.append(Event(event=event, because=because, upstream=first.upstream, path=LOCAL))
+def _report(draft: Draft, event: str, group: str, because: str) -> None:
+    upstream = draft.index.settings[draft.index.groups[group][0]].upstream
+    draft.events.append(Event(event=event, because=because, upstream=upstream, path=LOCAL))
 
 
 def _confirm_group(draft: Draft, joint: GroupTrial, number: int) -> None:
-    there = draft.layout.paths[joint.trial.candidate]
     because = (
         f"{len(joint.failed)} of the {number} addresses of its group were bad here and good over"
-        f" {there}: {joint.trial.score:+d} after {joint.trial.pairs} pairs"
+        f" {joint.trial.candidate}: {joint.trial.score:+d} after {joint.trial.pairs} pairs"
     )
     failed = max(len(joint.failed), CONFIRM_AT)
     took = (PAIRS - 1) * (draft.now - joint.trial.since) / failed
-    for a in joint.failed:
-        if draft.was.health[a, 0] <= Health.SUSPECT:
-            draft.signals[a, 0] = max(draft.signals[a, 0], Signal.CONFIRMED)
-            draft.confirmed_by[a] = because
-            confirm(draft, a, took, failed / joint.trial.pairs)
+    for address in joint.failed:
+        if draft.was.path(address).health <= Health.SUSPECT:
+            draft.signal(address, LOCAL, Signal.CONFIRMED)
+            draft.confirmed_by[address] = because
+            confirm(draft, address, took, failed / joint.trial.pairs)

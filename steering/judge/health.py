@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from steering.model import Health
 
 
@@ -45,14 +42,10 @@ TABLE: dict[Health, dict[Signal, Health]] = {
     state: dict(zip(Signal, row, strict=True)) for state, row in _ROWS.items()
 }
 
-_CODES: NDArray[np.int8] = np.array(
-    [[TABLE[state][signal] for signal in Signal] for state in Health], dtype=np.int8
-)
 
-
-def advance(health: NDArray[np.int8], signals: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The next health of every key; both arrays of one shape."""
-    return np.asarray(_CODES[health, signals], dtype=np.int8)
+def advance(health: Health, signal: Signal) -> Health:
+    """The next health of a path."""
+    return TABLE[health][signal]
 
 
 def diagram() -> str:

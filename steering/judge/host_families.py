@@ -10,11 +10,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-import numpy as np
-
+from steering.index import Index
 from steering.judge.ledger import SILENCES, Ledger
-from steering.layout import Layout
-from steering.model import Family
+from steering.model import NEVER, Family
 
 
 class FamilyAnswers(enum.StrEnum):
@@ -27,18 +25,23 @@ class FamilyAnswers(enum.StrEnum):
     """None ever left."""
 
 
-def family_answers(ledger: Ledger, layout: Layout) -> Mapping[Family, FamilyAnswers]:
+def family_answers(ledger: Ledger, index: Index) -> Mapping[Family, FamilyAnswers]:
     """The families of the policies' addresses."""
-    none_leaves, had = {}, {}
-    for number, family in enumerate(Family):
-        if (mine := layout.family_of == number).any():
-            none_leaves[family] = bool((ledger.stuck[mine, 0] >= SILENCES).all())
-            had[family] = not np.isnan(ledger.reached[mine, 0]).all()
+    none_leaves = {
+        family: all(ledger.path(address).stuck >= SILENCES for address in mine)
+        for family, mine in index.families.items()
+        if mine
+    }
     return {
         family: FamilyAnswers.USED
         if not none_leaves[family]
         else FamilyAnswers.LOST
-        if had[family] or all(none_leaves.values())
+        if all(none_leaves.values()) or _had(ledger, index, family)
         else FamilyAnswers.NONE
         for family in none_leaves
     }
+
+
+def _had(ledger: Ledger, index: Index, family: Family) -> bool:
+    """Whether anything ever came back from an address of this family."""
+    return any(ledger.path(address).reached != NEVER for address in index.families[family])

@@ -14,19 +14,15 @@ points is probed about once a second, until it has none left.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-import numpy as np
-
+from steering.index import Index, Settings
 from steering.judge.backoff import GENTLE
-from steering.judge.copy_on_write import own, write
 from steering.judge.edit import Draft
 from steering.judge.health import Signal
-from steering.judge.ledger import Ledger, Mask
+from steering.judge.ledger import ASKED, Book, Ledger
 from steering.judge.recent_evidence import confirm
-from steering.layout import CLASSES, Layout
-from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
+from steering.model import LOCAL, NEVER, Health, Instant, Observation, Round, Seconds, Verdict
 
 HERE = 20
 THERE = -80
@@ -46,82 +42,97 @@ EVERY: Seconds = 1.05
 """Time between two rounds of an address that has points: just slow."""
 
 
-def count_losses(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
+def count_losses(draft: Draft, address: str, item: Round, seen: Mapping[str, Observation]) -> None:
     """Count a round over several paths; comes before its answers are counted."""
-    book, last = draft.book, _note(draft, a, item.at)
-    before = book.losses[a]
-    some = bool(before.any())
+    index, last = draft.index, _note(draft, address, item.at)
     # A failing address is probed fast; its points have to go down to zero all the same.
-    away = some and draft.was.health[a, 0] == Health.FAILING
-    fast = item.at - last < LEISURE and draft.layout.fast_interval < LEISURE
-    here = seen.get(0)
+    away = draft.was.path(address).health is Health.FAILING and any(
+        draft.path(address, path).losses for path in index.sites
+    )
+    fast = item.at - last < LEISURE and index.fast_interval < LEISURE
+    here = seen.get(LOCAL)
     if here is None or here.verdict is Verdict.NOTHING or (fast and not away):
         return
     if not item.is_evidence:
         return
-    lost = _lost(draft, a, here)
-    after, share = before.copy(), book.loses[a].copy()
-    for p, other in seen.items():
-        if p and other.verdict is not Verdict.NOTHING:
-            there = _lost(draft, a, other)
+    settings = index.settings[address]
+    lost = _lost(settings, here)
+    for path, other in seen.items():
+        if path != LOCAL and other.verdict is not Verdict.NOTHING:
+            there, before = _lost(settings, other), draft.path(address, path)
             step = NEITHER if lost == there else HERE if lost else THERE
-            after[p] = min(max(0, before[p] + step), CONFIRM_AT)
-            share[p] += (there - share[p]) / MEMORY
+            points = min(max(0, before.losses + step), CONFIRM_AT)
+            share = before.loses + (there - before.loses) / MEMORY
+            if (points, share) != (before.losses, before.loses):
+                after = draft.edit(address, path)
+                after.losses, after.loses = points, share
     if away and not lost:
         # Only the site in use is probed now. A good answer here takes a point for the others too.
-        unasked = [p for p in range(1, len(after)) if p not in seen]
-        after[unasked] = np.maximum(after[unasked] + NEITHER, 0)
-    write(book, "losses", a, after)
-    write(book, "loses", a, share)
+        for path in index.sites:
+            if path not in seen and draft.path(address, path).losses:
+                draft.edit(address, path).losses += NEITHER
 
 
-def _note(draft: Draft, a: int, at: Instant) -> Instant:
+def _note(draft: Draft, address: str, at: Instant) -> Instant:
     """When the probe before this one was sent.
 
     A loss becomes known after answers to later probes, so it is inserted by time. If more probes
     than are remembered were sent meanwhile, they were all fast.
     """
-    asked = draft.book.asked_at[a]
-    place = int((asked > at).sum())
-    before = at if place == len(asked) else float(np.nan_to_num(asked[place], nan=-math.inf))
-    own(draft.book, "asked_at")[a] = np.insert(asked, place, at)[: len(asked)]
-    return before
+    asked = draft.address(address).asked_at
+    place = sum(other > at for other in asked)
+    if place == ASKED:
+        return at
+    draft.edit_address(address).asked_at = (*asked[:place], at, *asked[place:])[:ASKED]
+    return asked[place] if place < len(asked) else NEVER
 
 
-def _lost(draft: Draft, a: int, seen: Observation) -> bool:
-    if seen.verdict not in (Verdict.TIMEOUT, Verdict.ERROR):
-        return False
-    return bool(draft.layout.acts_on[CLASSES.index(seen.verdict), a])
+def _lost(settings: Settings, seen: Observation) -> bool:
+    lost = seen.verdict in (Verdict.TIMEOUT, Verdict.ERROR)
+    return lost and seen.verdict in settings.acts_on
 
 
-def raise_losses(draft: Draft, own_fault: Mask) -> None:
+def raise_losses(draft: Draft, own_fault: frozenset[str]) -> None:
     """Confirm losses of the local path. They were compared in each round, so there is no trial.
 
-    `own_fault`: (A,) silences that this host may have caused; these add nothing.
+    `own_fault`: silences that this host may have caused; these add nothing.
     """
-    if not draft.book.losses.any():
-        return
-    if own_fault.any():
-        losses = own(draft.book, "losses")
-        losses[own_fault] = np.minimum(losses, draft.was.losses)[own_fault]
-    book = draft.book
-    shown = (book.losses >= CONFIRM_AT) & (book.loses <= CLEAN) & (book.run > 0)
-    shown &= (draft.was.health == Health.HEALTHY) & (draft.layout.order >= 0)
-    losing = shown[:, 1:].any(axis=1)
-    where = np.zeros(draft.layout.shape, dtype=np.bool_)
-    where[:, 0] = losing & (draft.was.health[:, 0] != Health.FAILING)
-    draft.signal(where, Signal.CONFIRMED)
-    for a in np.flatnonzero(losing & draft.touched[:, 0] & (book.run[:, 0] == 0)).tolist():
-        # Lost right now: at this share a few seconds show one loss and not more.
-        confirm(draft, a, EVERY, SHARE)
+    for address in draft.open():
+        some = [path for path in draft.index.sites if draft.path(address, path).losses]
+        if address in own_fault:
+            for path in some:
+                before = draft.was.path(address, path).losses
+                if draft.path(address, path).losses > before:
+                    draft.edit(address, path).losses = before
+        if not any(_shows(draft, address, path) for path in some):
+            continue
+        if draft.was.path(address).health is not Health.FAILING:
+            draft.signal(address, LOCAL, Signal.CONFIRMED)
+        if (address, LOCAL) in draft.touched and not draft.path(address).run:
+            # Lost right now: at this share a few seconds show one loss and not more.
+            confirm(draft, address, EVERY, SHARE)
 
 
-def watched(ledger: Ledger, a: int) -> bool:
+def _shows(draft: Draft, address: str, path: str) -> bool:
+    """Whether a good remote path does not share the losses of the local one."""
+    known = draft.path(address, path)
+    return (
+        known.losses >= CONFIRM_AT
+        and known.loses <= CLEAN
+        and known.run > 0
+        and draft.was.path(address, path).health is Health.HEALTHY
+        and path in draft.index.settings[address].order
+    )
+
+
+def watched(book: Book, index: Index, address: str) -> bool:
     """Whether the local path is already probed slowly because of losses, so they are no news."""
-    return bool(ledger.losses[a].max(initial=0) > 2 * HERE)
+    return any(book.path(address, path).losses > 2 * HERE for path in index.sites)
 
 
-def watched_slowly(ledger: Ledger, layout: Layout) -> Mask:
-    """(A, P) remote paths that are probed slowly beside a local path that loses more."""
-    asked: Mask = (ledger.losses > 0) & (ledger.health == Health.HEALTHY)
-    return asked & (layout.order >= 0) & (ledger.health[:, :1] <= Health.HEALTHY)
+def watched_slowly(ledger: Ledger, index: Index, address: str) -> tuple[str, ...]:
+    """Remote paths that are probed slowly beside a local path that loses more."""
+    if ledger.path(address).health > Health.HEALTHY:
+        return ()
+    known = ((path, ledger.path(address, path)) for path in index.settings[address].order)
+    return tuple(path for path, one in known if one.losses and one.health is Health.HEALTHY)

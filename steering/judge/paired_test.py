@@ -35,8 +35,8 @@ class Confirmation(enum.Enum):
 class Trial:
     """The confirmation test of one address against one candidate path."""
 
-    candidate: int
-    """Index of the path compared with."""
+    candidate: str
+    """The path compared with."""
     since: Instant
     """Only probes sent from then on are pairs. Answers that were under way then raised the
     suspicion, and would count twice."""

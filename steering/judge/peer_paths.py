@@ -2,90 +2,103 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Collection
 
-from steering.judge.ledger import SILENCES, Ledger
-from steering.judge.zone_copies import Floats
-from steering.layout import Layout
-from steering.model import Health, Instant
-
-Mask = NDArray[np.bool_]
+from steering.index import Index
+from steering.judge.ledger import SILENCES, Book, PathRecord
+from steering.model import NEVER, Family, Health, Instant
 
 
-def candidates(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A, P) remote paths that are good now: healthy by recent answers, the last one good."""
-    return standing(ledger, layout, now) & (ledger.run > 0)
+def candidates(book: Book, index: Index, address: str, now: Instant) -> tuple[str, ...]:
+    """The remote paths of an address that are candidates, in the order of the paths."""
+    order = index.settings[address].order
+    return tuple(path for path in order if is_candidate(book, index, address, path, now))
 
 
-def standing(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A, P) remote paths that are good, whatever the last answer: one lost packet is no fault.
+def is_candidate(book: Book, index: Index, address: str, path: str, now: Instant) -> bool:
+    """Whether a remote path is good now: healthy by recent answers, the last one good."""
+    return book.path(address, path).run > 0 and is_standing(book, index, address, path, now)
+
+
+def is_standing(book: Book, index: Index, address: str, path: str, now: Instant) -> bool:
+    """Whether a remote path is good, whatever the last answer: one lost packet is no fault.
 
     A path is not good if its probes don't leave this host, as its link or gateway is gone.
     """
-    good: Mask = (
-        (ledger.health == Health.HEALTHY)
-        & ~ledger.late
-        & (ledger.stuck < SILENCES)
-        & ((now - ledger.answered) < layout.fresh)
-        & (layout.order >= 0)
+    known = book.path(address, path)
+    return (
+        known.health is Health.HEALTHY
+        and not known.late
+        and known.stuck < SILENCES
+        and now - known.answered < index.fresh
+        and path in index.settings[address].order
     )
-    good[:, 0] = False
-    return good
 
 
-def silent(ledger: Ledger) -> Mask:
-    """(A, P) three or more probes in a row unanswered."""
-    return ledger.streak >= SILENCES
+def is_silent(record: PathRecord) -> bool:
+    """Whether three or more probes in a row were unanswered."""
+    return record.streak >= SILENCES
 
 
-def answered_elsewhere(ledger: Ledger) -> Mask:
-    """(A, P) whether another path has answered since a path became silent."""
-    found = np.zeros_like(ledger.late)
-    rows = np.flatnonzero(silent(ledger).any(axis=1))
-    if rows.size:
-        found[rows] = others_best(ledger.answered[rows]) >= ledger.silent_since[rows]
-    return found
+def answered_elsewhere(book: Book, index: Index, address: str, path: str) -> bool:
+    """Whether another path has answered since a path became silent."""
+    since = _silent_since(book.path(address, path))
+    return any(
+        book.path(address, other).answered >= since for other in index.paths if other != path
+    )
 
 
-def others_best(values: Floats) -> Floats:
-    """The greatest value of the *other* paths, on the last axis; NaN if none is known."""
-    if values.shape[-1] == 1:
-        return np.full_like(values, np.nan)
-    known = np.where(np.isnan(values), -np.inf, values)
-    best = np.partition(known, -2, axis=-1)[..., -2:]
-    others = np.where(known == best[..., 1:], best[..., :1], best[..., 1:])
-    return np.where(np.isneginf(others), np.nan, others)
+def _silent_since(record: PathRecord) -> Instant:
+    return math.inf if record.silent_since is None else record.silent_since
 
 
-def cut_off(ledger: Ledger, layout: Layout) -> Mask:
-    """(A,) silence on the local path that this host may have caused.
+def cut_off(book: Book, index: Index, addresses: Collection[str]) -> frozenset[str]:
+    """Those of `addresses` whose silence on the local path this host may have caused.
 
     It counts against an upstream only if probes leave this host: something of the same family
     must have come back over the local path to a probe sent after the silence began.
     """
-    mute = silent(ledger)[:, 0]
-    own_fault = np.zeros_like(mute)
-    if not mute.any():
-        return own_fault
-    for family in (0, 1):
-        mine = layout.family_of == family
-        last = np.fmax.reduce(ledger.reached[mine, 0], initial=-np.inf)
-        own_fault |= mine & mute & ~(last >= ledger.silent_since[:, 0])
-    return own_fault
+    mute: dict[Family, dict[str, Instant]] = {}
+    for address in addresses:
+        record = book.path(address)
+        if is_silent(record):
+            family = index.settings[address].family
+            mute.setdefault(family, {})[address] = _silent_since(record)
+    own_fault: set[str] = set()
+    for family, silences in mute.items():
+        every, latest = index.families[family], max(silences.values())
+        if any(book.path(other).reached >= latest for other in every):
+            continue  # the usual case, and soon found
+        last = max(book.path(other).reached for other in every)
+        own_fault.update(address for address, since in silences.items() if last < since)
+    return frozenset(own_fault)
 
 
-def others_asked(ledger: Ledger, layout: Layout) -> Mask:
-    """(A,) whether other upstreams were probed too since a local path became silent.
+def others_asked(book: Book, index: Index, addresses: Collection[str]) -> frozenset[str]:
+    """Those of `addresses` for which other upstreams were probed too since they became silent.
 
-    In the same family, over the local path; true if there is no other upstream.
+    In the same family, over the local path. Those that are not silent, or have no other upstream,
+    are among them.
     """
-    asked = np.ones(len(layout.targets), dtype=np.bool_)
-    for a in np.flatnonzero(silent(ledger)[:, 0]).tolist():
-        others = (layout.family_of == layout.family_of[a]) & (
-            layout.upstream_of != layout.upstream_of[a]
-        )
-        if others.any():
-            since = ledger.silent_since[a, 0] + layout.timeout
-            asked[a] = np.fmax.reduce(ledger.seen[others, 0], initial=-np.inf) > since
-    return asked
+    latest: dict[Family, list[tuple[Instant, str]]] = {}
+    not_asked = set()
+    for address in addresses:
+        record, settings = book.path(address), index.settings[address]
+        if not is_silent(record):
+            continue
+        if settings.family not in latest:
+            latest[settings.family] = _latest_asked(book, index, settings.family)
+        others = [at for at, by in latest[settings.family] if by != settings.upstream]
+        if others and not others[0] > _silent_since(record) + index.timeout:
+            not_asked.add(address)
+    return frozenset(addresses) - not_asked
+
+
+def _latest_asked(book: Book, index: Index, family: Family) -> list[tuple[Instant, str]]:
+    """The two upstreams of a family that were probed last, the latest first, and when."""
+    asked: dict[str, Instant] = {}
+    for address in index.families[family]:
+        upstream = index.settings[address].upstream
+        asked[upstream] = max(asked.get(upstream, NEVER), book.path(address).seen)
+    return sorted(((at, upstream) for upstream, at in asked.items()), reverse=True)[:2]

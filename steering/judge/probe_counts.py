@@ -2,94 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-import numpy as np
-
+from steering.index import CLASSES, Settings
 from steering.judge import failed_names
-from steering.judge.copy_on_write import own, write
 from steering.judge.edit import Draft
 from steering.judge.group_trial import pair_group
-from steering.judge.instance import Instance, Sight
-from steering.judge.ledger import RECENT, RECENT_ANSWERS, SILENCES, Key
+from steering.judge.instance import Sight
+from steering.judge.ledger import RECENT_ANSWERS, SILENCES, UNMEASURED, PathRecord
 from steering.judge.losses import count_losses, watched
-from steering.judge.probe_columns import (
-    BOGUS,
-    CLASS_OF,
-    EXPIRED,
-    GOOD,
-    LOCAL_ERROR,
-    NOT_YET_VALID,
-    NOTHING,
-    SECURE,
-    TIMEOUT,
-    Answers,
-    Floats,
-    Mask,
-    waves,
-)
 from steering.judge.reach import count_reach
+from steering.judge.recent import NO_ANSWERS
 from steering.judge.recent_evidence import look
-from steering.judge.traffic_ledger import forget
+from steering.judge.shown_copies import note_copy
 from steering.judge.trials import pair
 from steering.judge.worsening import count_worse
-from steering.layout import CLASSES
-from steering.model import Evidence, Health, Observation, Round, Verdict
+from steering.model import (
+    LOCAL,
+    NEVER,
+    Evidence,
+    Health,
+    Kind,
+    Observation,
+    Outcome,
+    Round,
+    Verdict,
+    WallTime,
+)
 
 SMOOTH = 1 / 8
 """Weight of a new round-trip time in the smoothed one (RFC 6298 section 2.3)."""
 
 _LOSSY = (Verdict.TIMEOUT, Verdict.ERROR)
-_LOST = CLASSES.index(Verdict.TIMEOUT)
-_SIGNED = CLASSES.index(Verdict.BOGUS)
+_BY_DATE = (Outcome.EXPIRED, Outcome.NOT_YET_VALID)
+_NUMBER = {verdict: number for number, verdict in enumerate(CLASSES)}
+_SIGNED, _LOST = _NUMBER[Verdict.BOGUS], _NUMBER[Verdict.TIMEOUT]
+_KEEP = 1 - 1 / RECENT_ANSWERS
 
 
 def count(draft: Draft, rounds: Iterable[Round]) -> None:
-    """Count all rounds; each is also a pair of the trial of its address, if there is one."""
-    for wave in waves(draft.layout, rounds):
-        for a, (item, seen) in wave.items():
-            pair(draft, a, item, seen)
-            pair_group(draft, a, item, seen)
-            look(draft, a, item, seen)
-            count_losses(draft, a, item, seen)
-            count_reach(draft, a, seen)
-        _count(draft, Answers.of(draft.layout, wave))
-        for a, (item, _) in wave.items():
-            if item.name_is_bad:
-                known = draft.ignored.get(a, failed_names.NONE)
-                draft.ignored[a] = failed_names.ignore(known, (item.question.name,), draft.now)
+    """Count all rounds; each is also a pair of the trial of its address, if there is one.
+
+    Live answers are for verification only. After a reload some answers are of an address or a path
+    that is measured no more.
+    """
+    known = draft.index.path_number
+    for item in _by_turns(rounds):
+        address = item.address
+        if address not in draft.index.settings:
+            continue
+        seen = {o.path: o for o in item.observations if o.path in known and not o.live}
+        pair(draft, address, item, seen)
+        pair_group(draft, address, item, seen)
+        look(draft, address, item, seen)
+        count_losses(draft, address, item, seen)
+        count_reach(draft, address, seen)
+        _count_round(draft, item, seen)
+        if item.name_is_bad:
+            record = draft.edit_address(address)
+            record.ignored = failed_names.ignore(record.ignored, (item.question.name,), draft.now)
 
 
-def _count(draft: Draft, wave: Answers) -> None:
-    if not wave.seen:
-        return
-    own(draft.book, "counts")[wave.outcome, wave.a, wave.p] += 1
-    _count_silence(draft, wave)
-    wave = wave.where(wave.verdict != NOTHING)
-    key = wave.a, wave.p
-    draft.touched[key] = True
-    own(draft.book, "seen")[key] = draft.now
-    _meet_all(draft, wave)
-    bad = wave.verdict != GOOD
-    _count_recent(draft, wave.where(~wave.witness))
-    run = draft.book.run[key]
-    count_worse(draft, wave, run)
-    own(draft.book, "run")[key] = np.where(bad, 0, run + 1)
-    _time(draft, wave)
-    outdated = _count_copies(draft, wave)
-    counts = _tally(draft, wave)
-    of = CLASS_OF[wave.verdict]
-    fault = bad & draft.layout.acts_on[of, wave.a]
-    for i in np.flatnonzero(bad).tolist():
-        seen, item, (a, p) = wave.seen[i], wave.items[i], (int(wave.a[i]), int(wave.p[i]))
-        draft.evidence[a, p] = seen.evidence or Evidence(
+def _by_turns(rounds: Iterable[Round]) -> list[Round]:
+    """First the first round of each address, then the second of each, and so on."""
+    times: dict[str, int] = {}
+    placed = []
+    for item in rounds:
+        times[item.address] = times.get(item.address, -1) + 1
+        placed.append((times[item.address], item))
+    return [item for _, item in sorted(placed, key=lambda each: each[0])]
+
+
+def _count_round(draft: Draft, item: Round, seen: Mapping[str, Observation]) -> None:
+    settings = draft.index.settings[item.address]
+    alone = not any(_came(o) for o in seen.values())
+    zone = item.question.zone if item.question.zone in settings.policy.zones else None
+    for path, one in seen.items():
+        record = draft.edit(item.address, path)
+        record.counts = {**record.counts, one.outcome: record.counts.get(one.outcome, 0) + 1}
+        _count_silence(record, item, one)
+    for path, one in seen.items():
+        if one.verdict is not Verdict.NOTHING:
+            draft.touched[item.address, path] = None
+            draft.edit(item.address, path).seen = draft.now
+            if one.nsid is not None:
+                _meet(draft, item.address, path, one.nsid)
+    if zone is not None:
+        for path, one in seen.items():
+            if one.verdict is not Verdict.NOTHING:
+                note_copy(draft, settings, path, zone, one)
+    for path, one in seen.items():
+        if one.verdict is not Verdict.NOTHING:
+            _count_answer(draft, settings, item, path, one, alone=alone)
+
+
+def _came(seen: Observation) -> bool:
+    """Whether an answer came, judged or not."""
+    verdict = seen.verdict
+    return verdict is not Verdict.TIMEOUT and (seen.reached or verdict is not Verdict.NOTHING)
+
+
+def _count_silence(record: PathRecord, item: Round, seen: Observation) -> None:
+    """Count what came at all, and probes in a row without an answer or that did not leave."""
+    if seen.reached:
+        record.reached = max(record.reached, item.at)
+    before, came = record.answered, _came(seen)
+    # A loss that becomes known after the answer to a later probe is no silence.
+    silent = seen.verdict is Verdict.TIMEOUT and not item.at < before
+    if came:
+        record.answered = max(before, item.at)
+        record.streak, record.silent_since = 0, None
+    elif silent:
+        record.streak += 1
+        if record.streak == SILENCES:
+            record.silent_since = item.at
+    record.stuck = record.stuck + 1 if seen.outcome is Outcome.LOCAL_ERROR else 0
+
+
+def _count_answer(
+    draft: Draft,
+    settings: Settings,
+    item: Round,
+    path: str,
+    seen: Observation,
+    *,
+    alone: bool,
+) -> None:
+    """Count one judged answer. `alone`: no answer came over any path of the round."""
+    address, verdict = item.address, seen.verdict
+    record = draft.edit(address, path)
+    witness = item.question.kind is Kind.WITNESS
+    bad = verdict is not Verdict.GOOD
+    fault = bad and verdict in settings.acts_on
+    if not witness:  # names asked again were chosen as failing
+        record.recent = record.recent.count(
+            draft.now, bad, 1.0, dated=seen.outcome in _BY_DATE, keep=_KEEP
+        )
+    run = record.run
+    if path == LOCAL:
+        real = fault and (verdict is Verdict.BOGUS or run == 0)
+        count_worse(draft, address, bad=bad, fault=real, witness=witness, run=run)
+    record.run = 0 if bad else run + 1
+    if seen.rtt is not None:
+        old = record.rtt
+        record.rtt = seen.rtt if old is None else old + (seen.rtt - old) * SMOOTH
+    counts = _tally(draft, item, path, verdict, witness=witness, alone=alone)
+    if bad:
+        record.evidence = seen.evidence or Evidence(
             owner=item.question.name, rdtype=item.question.rdtype, detail=_shown(seen)
         )
-        if fault[i] and p == 0:
-            known = of[i] != _SIGNED and watched(draft.book, a)
-            _note_bad_local(draft, a, item, counts=bool(counts[i]) and not known)
-    if draft.buckets:
-        _recover(draft, wave, fault, outdated)
+        if fault and path == LOCAL:
+            lossy = verdict is not Verdict.BOGUS and watched(draft, draft.index, address)
+            _note_bad_local(draft, item, counts=counts and not lossy)
+    if record.bucket is not None and item.is_evidence:
+        # Failures that the policy does not count are clean.
+        lost = fault and verdict in _LOSSY
+        behind = item.question.zone in settings.policy.zones and record.behind
+        old = behind or _outdated(record, item.question.zone, seen.expires, draft.wall)
+        clean = not fault and not old
+        record.bucket = record.bucket.count(clean=clean, lost=lost, bad=not clean and not lost)
 
 
 def _shown(seen: Observation) -> str:
@@ -97,165 +168,90 @@ def _shown(seen: Observation) -> str:
     return f"{seen.outcome} ({seen.detail[:80]!r})" if seen.detail else str(seen.outcome)
 
 
-def _count_silence(draft: Draft, wave: Answers) -> None:
-    """Count what came at all, and probes in a row without an answer or that did not leave."""
-    book, key = draft.book, (wave.a, wave.p)
-    write(book, "reached", key, _latest(book.reached[key], wave, wave.reached))
-    before = book.answered[key]
-    write(book, "answered", key, _latest(before, wave, wave.came))
-    # A loss that becomes known after the answer to a later probe is no silence.
-    silent = (wave.verdict == TIMEOUT) & ~(wave.at < before)
-    streak = np.where(wave.came, 0, book.streak[key] + silent)
-    since = np.where(silent & (streak == SILENCES), wave.at, book.silent_since[key])
-    certain = ~np.isnan(since)
-    if certain.any():
-        own(book, "silent_since")[key] = np.where(wave.came, np.nan, since)
-    write(book, "streak", key, streak)
-    stuck = wave.outcome == LOCAL_ERROR
-    write(book, "stuck", key, np.where(stuck, book.stuck[key] + 1, 0))
+def _outdated(record: PathRecord, zone: str, expires: WallTime | None, wall: WallTime) -> bool:
+    """Whether an answer about one of the policy's zones shows an outdated copy."""
+    floor = record.floors.get(zone)
+    return expires is not None and floor is not None and expires - wall <= floor
 
 
-def _latest(before: Floats, wave: Answers, where: Mask) -> Floats:
-    return np.where(where, np.fmax(before, wave.at), before)
-
-
-def _count_recent(draft: Draft, wave: Answers) -> None:
-    """Count for the failing share, without names asked again, as those were chosen as failing."""
-    book, now, key = draft.book, draft.now, (wave.a, wave.p)
-    fade = np.exp((book.recent_at[key] - now) / RECENT) * (1 - 1 / RECENT_ANSWERS)
-    dated = (wave.outcome == EXPIRED) | (wave.outcome == NOT_YET_VALID)
-    write(book, "recent_bad", key, book.recent_bad[key] * fade + (wave.verdict != GOOD))
-    write(book, "recent_dated", key, book.recent_dated[key] * fade + dated)
-    write(book, "recent_all", key, book.recent_all[key] * fade + 1)
-    write(book, "recent_at", key, np.full(len(fade), now))
-
-
-def _time(draft: Draft, wave: Answers) -> None:
-    wave = wave.where(~np.isnan(wave.rtt))
-    key = wave.a, wave.p
-    old = draft.book.rtt[key]
-    write(
-        draft.book,
-        "rtt",
-        key,
-        np.where(np.isnan(old), wave.rtt, old + (wave.rtt - old) * SMOOTH),
-    )
-
-
-def _count_copies(draft: Draft, wave: Answers) -> Mask:
-    """Note serials and signatures' ends. Returns which answers show an outdated copy."""
-    known, secure = wave.zone >= 0, wave.outcome == SECURE
-    dated = known & ~np.isnan(wave.expires) & (secure | (wave.outcome == EXPIRED))
-    if dated.any():
-        key = wave.zone[dated], wave.a[dated], wave.p[dated]
-        draft.copies().see_expiries(key, wave.expires[dated])
-        draft.dated[wave.a[dated]] = True
-    for i, seen in enumerate(wave.seen):
-        if seen.serial is not None and known[i]:
-            at = int(wave.zone[i]), int(wave.a[i]), int(wave.p[i])
-            proven, wall = bool(secure[i]), draft.wall
-            draft.copies().see_serial(
-                draft.layout, at, seen.serial, proven=proven, wall=wall, now=draft.now
-            )
-            draft.dated[at[1]] = True
-    floor = draft.book.floor[wave.zone, wave.a, wave.p]
-    short = wave.expires - draft.wall <= floor  # NaN: no date, or no limit
-    return np.asarray(known & (short | draft.book.behind[wave.a, wave.p]))
-
-
-def _tally(draft: Draft, wave: Answers) -> Mask:
-    """Count for the breach buckets, by class. Returns which answers count as failing names."""
+def _tally(
+    draft: Draft, item: Round, path: str, verdict: Verdict, *, witness: bool, alone: bool
+) -> bool:
+    """Count for the breach buckets, by class. Returns whether it counts as a failing name."""
     # A name asked again was counted when it failed first; it would count twice, or hide others.
     # A silence that all paths of the round share counts against none of them.
-    valid = ~wave.witness & ~((wave.verdict == TIMEOUT) & wave.alone)
-    counts: Mask = valid & (wave.verdict != GOOD)
-    for i in np.flatnonzero(valid & (wave.verdict == BOGUS)).tolist():
-        a, p, name = int(wave.a[i]), int(wave.p[i]), wave.items[i].question.name
-        if failed_names.holds(draft.ignored.get(a, failed_names.NONE), name, draft.now):
-            valid[i] = counts[i] = False
-            continue
-        known = draft.counted.get((a, p), failed_names.NONE)
-        draft.counted[a, p], counts[i] = failed_names.count_once(known, name, draft.now)
-    of = CLASS_OF[wave.verdict]
-    for c in range(len(CLASSES)):
-        bad = counts & (of == c)
+    if witness or (verdict is Verdict.TIMEOUT and alone):
+        return False
+    address, counts = item.address, verdict is not Verdict.GOOD
+    if verdict is Verdict.BOGUS:
+        name = item.question.name
+        if failed_names.holds(draft.address(address).ignored, name, draft.now):
+            return False
+        record = draft.edit(address, path)
+        record.counted, counts = failed_names.count_once(record.counted, name, draft.now)
+    key, mine = (address, path), _NUMBER.get(verdict)
+    for number in range(len(CLASSES)):
+        bad = counts and number == mine
         # A silence is not good for the signatures' class. For the losses' class any answer is good.
-        good = valid & ((wave.verdict == GOOD) | ((c == _LOST) & (of != c)))
-        draft.pour(c, wave.a, wave.p, bad, good)
+        good = verdict is Verdict.GOOD or (number == _LOST and number != mine)
+        if bad or good:
+            draft.pour(number, key, bad=bad, good=good)
     return counts
 
 
-def _note_bad_local(draft: Draft, a: int, item: Round, *, counts: bool) -> None:
+def _note_bad_local(draft: Draft, item: Round, *, counts: bool) -> None:
     """Note when bad local answers began, and probe fast while that is news."""
-    if np.isnan(draft.book.first_bad[a]):
-        own(draft.book, "first_bad")[a] = item.at
+    if draft.address(item.address).first_bad is None:
+        draft.edit_address(item.address).first_bad = item.at
     # A suspect address is probed by its trial. A fault that is everywhere must not keep it fast.
-    if counts and draft.was.health[a, 0] not in (Health.SUSPECT, Health.FAILING):
-        draft.probe_fast(a)
+    if counts and draft.was.path(item.address).health not in (Health.SUSPECT, Health.FAILING):
+        draft.probe_fast((item.address,))
 
 
-def _recover(draft: Draft, wave: Answers, fault: Mask, outdated: Mask) -> None:
-    """Count for the recovery buckets. Failures that the policy does not count are clean."""
-    for i, key in enumerate(zip(wave.a.tolist(), wave.p.tolist(), strict=True)):
-        bucket = draft.buckets.get(key)
-        if bucket is None or not wave.items[i].is_evidence:
-            continue
-        lost = bool(fault[i]) and wave.seen[i].verdict in _LOSSY
-        clean = not fault[i] and not outdated[i]
-        draft.buckets[key] = bucket.count(clean=clean, lost=lost, bad=not clean and not lost)
-
-
-def _meet_all(draft: Draft, wave: Answers) -> None:
-    for i, seen in enumerate(wave.seen):
-        if seen.nsid is not None:
-            _meet(draft, (int(wave.a[i]), int(wave.p[i])), seen.nsid)
-
-
-def _meet(draft: Draft, key: Key, nsid: str) -> None:
+def _meet(draft: Draft, address: str, path: str, nsid: str) -> None:
     """Note which server answered; evidence about another anycast instance is dropped.
 
     The recovery bucket is kept, as it counts the answers over the path by any instance. A path
     over which other instances answer well has recovered, and a bad answer of any of them counts.
     """
-    was, (a, p) = draft.book.instances.get(key, Instance()), key
+    key = address, path
+    was = draft.instance(key)
     instance, sight = was.see(nsid, draft.now)
     if instance is not was:
-        draft.meet(key, instance)
+        draft.instances[key] = instance
     if sight is Sight.ANOTHER:
-        _begin_anew(draft, a, p)
+        _begin_anew(draft, address, path)
         draft.add_event(
             "instance_changed",
-            a,
+            address,
             "three answers in a row had another NSID: earlier counts are dropped",
-            p,
+            path,
             was=was.name,
             now=instance.name,
         )
     elif sight is Sight.MIXED:
         draft.add_event(
             "instances_mixed",
-            a,
+            address,
             "too many NSIDs, or changes of them, to tell instances apart: for a day all answers"
             " count as those of one instance",
-            p,
+            path,
         )
 
 
-def _begin_anew(draft: Draft, a: int, p: int) -> None:
-    book, key = draft.book, (a, p)
-    own(book, "levels")[:, a, p] = 0
-    for count in ("streak", "run", "late_count", "losses"):
-        own(book, count)[key] = 0
-    for value in ("recent_bad", "recent_dated", "recent_all"):
-        own(book, value)[key] = 0.0
-    for instant in ("silent_since", "late_since"):
-        own(book, instant)[key] = np.nan
-    own(book, "behind")[key] = own(book, "late")[key] = False
-    draft.copies().forget(a, p)
-    draft.counted.pop(key, None)
-    draft.evidence.pop(key, None)
-    if not np.isnan(book.traffic.at[key]):
-        forget(draft.traffic(), a, p)
-    if p == 0:
-        draft.trials.pop(a, None)
-        own(book, "losses")[a] = 0
+def _begin_anew(draft: Draft, address: str, path: str) -> None:
+    record = draft.edit(address, path)
+    record.levels, record.recent = UNMEASURED.levels, NO_ANSWERS
+    record.streak = record.run = record.late_count = record.losses = 0
+    record.silent_since = record.late_since = None
+    record.behind = record.late = False
+    record.copies = {}
+    record.counted, record.evidence = {}, None
+    if draft.traffic.path(address, path).at != NEVER:
+        draft.traffic.forget(address, path)
+    if path == LOCAL:
+        if draft.address(address).trial is not None:
+            draft.edit_address(address).trial = None
+        for other in draft.index.paths:
+            if draft.path(address, other).losses:
+                draft.edit(address, other).losses = 0

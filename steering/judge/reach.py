@@ -18,190 +18,65 @@ what becomes of them.
 
 from __future__ import annotations
 
-import enum
 import functools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
+from steering.index import Index, Settings
+from steering.judge.edit import Draft
+from steering.judge.legs import NOTHING, SILENT, Leg, LegState, Reach, SiteReach
+from steering.model import LOCAL, Family, Observation, Outcome
 
-from steering.layout import Layout
-from steering.model import LOCAL, Family, Observation, Outcome, Target
-
-if TYPE_CHECKING:
-    from steering.judge.edit import Draft
-
-Mask = NDArray[np.bool_]
 Sources = Mapping[Family, tuple[str, ...]]
 """What the resolvers send from; in a family that is left out, the kernel chooses."""
 
-LOST = 8
-"""Unanswered probes in a row after which a usable leg is lost: if a tenth of all packets get lost,
-this happens once in a hundred million probes."""
-AT_FIRST = 3
-"""So many are enough if nothing was ever answered."""
-BACK = 3
-"""Answers in a row after which a lost leg is usable again."""
-FORGOTTEN = 500
-"""Smaller answers since a large one was lost or came, after which its loss is forgotten: the
-nameservers may not have such answers any more."""
-ADDRESSES = 3
-"""Addresses that these probes must be spread over, if there are so many."""
-SILENT = (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
-"""Outcomes of probes without an answer. Whatever the cause, a resolver's query would end alike."""
-
-
-class LegState(enum.StrEnum):
-    """What is known of one leg."""
-
-    USABLE = "usable"
-    LOST = "lost"
-    UNTRIED = "not tried"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Leg:
-    """The path from one source over one site and back, by one transport."""
-
-    site: str
-    family: Family
-    source: str
-    """Empty: the address that the kernel chooses."""
-    tcp: bool
-    large: str = ""
-    """The upstream whose large answers it is about; empty: other answers, of any upstream."""
-
-    @property
-    def sender(self) -> str:
-        """The source as text: `kernel` if the kernel chooses it."""
-        return self.source or "kernel"
-
-    @property
-    def partial(self) -> bool:
-        """Whether it concerns only a part of a resolver's queries: TCP, or large answers."""
-        return self.tcp or bool(self.large)
-
-    @property
-    def any_size(self) -> Leg:
-        """The same for answers that are not large."""
-        return replace(self, large="")
-
-    def concerns(self, target: Target) -> bool:
-        """Whether queries to this address may take it."""
-        return self.family is target.family and self.large in ("", target.upstream)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """What became of the latest probes over a leg."""
-
-    state: LegState = LegState.UNTRIED
-    came: int = 0
-    """Answers in a row."""
-    lost: int = 0
-    """Probes in a row without one."""
-    asked: frozenset[str] = frozenset()
-    """Addresses that these were sent to."""
-    least: int = 0
-    """Octets of the smallest of the lost large answers, by its size over the local path."""
-    most: int = 0
-    """Octets of the largest answer that came meanwhile."""
-    beside: int = 0
-    """Smaller answers since the latest loss; 1 if any came before it."""
-
-    def answered(self, octets: int = 0) -> Reach:
-        """After one more answer; `octets`: its size if it is large."""
-        if octets < self.least:
-            return replace(self.smaller(), most=max(self.most, octets))
-        if self.came == BACK:
-            return self
-        came = self.came + 1
-        if self.state is LegState.LOST and came < BACK:
-            return Reach(state=LegState.LOST, came=came, least=self.least)
-        return Reach(state=LegState.USABLE, came=came)
-
-    def unanswered(self, address: str, addresses: int, octets: int = 0) -> Reach:
-        """After one more probe without an answer, to this address of `addresses`."""
-        before = self
-        if self.most >= octets > 0:  # one as large came meanwhile
-            if self.state is LegState.LOST:
-                return self
-            before = replace(self, lost=0, asked=frozenset(), least=0, most=0)
-        after = replace(
-            before,
-            came=0,
-            lost=min(before.lost + 1, LOST),
-            asked=before.asked | {address},
-            least=min(octets, before.least or octets),
-            beside=min(before.beside, 1),
-        )
-        enough = LOST if self.state is LegState.USABLE else AT_FIRST
-        is_lost = after.lost >= enough and len(after.asked) >= min(ADDRESSES, addresses)
-        if is_lost and (after.beside or not octets):
-            return replace(after, state=LegState.LOST)
-        return after
-
-    def smaller(self, here: int = 0) -> Reach:
-        """After an answer that is smaller than the lost ones; `here`: its octets over the local
-        path, if it is large there.
-        """
-        if self.state is not LegState.LOST and not self.lost:
-            return self
-        if here >= self.least or self.beside + 1 == FORGOTTEN:
-            # The nameservers reached by the site, or all by now, give smaller answers.
-            return Reach(state=LegState.USABLE) if self.state is LegState.USABLE else NOTHING
-        if self.state is not LegState.LOST and not self.beside:
-            # During these losses perhaps no answer of any size came.
-            return Reach(state=self.state, beside=1)
-        return replace(self, beside=self.beside + 1)
-
-
-NOTHING = Reach()
 _leg = functools.lru_cache(maxsize=4096)(Leg)
 
 
-def count_reach(draft: Draft, a: int, seen: Mapping[int, Observation]) -> None:
-    """Count one round of the address in row `a`; `seen`: its observations by column.
+def count_reach(draft: Draft, address: str, seen: Mapping[str, Observation]) -> None:
+    """Count one round of an address; `seen`: its observations by path.
 
     An answer always counts. A loss counts only if the local path was answered by the same
     transport: otherwise the cause may be the address, or this host.
     """
-    here = seen.get(0)
-    layout, target = draft.layout, draft.layout.targets[a]
-    for p, there in seen.items():
-        leg = _leg(layout.paths[p], target.family, there.source, there.tcp)
+    here, settings = seen.get(LOCAL), draft.index.settings[address]
+    for path, there in seen.items():
+        leg = _leg(path, settings.family, there.source, there.tcp)
         compared = here is not None and here.outcome not in SILENT and here.tcp == there.tcp
         large = here.large if here is not None and compared else 0
-        if p:
-            _count_large(draft, a, p, there, large)
-        was = draft.legs.get(leg, NOTHING)
+        if path != LOCAL:
+            _count_large(draft, settings, path, there, large)
+        was = draft.leg(leg, NOTHING)
         came = there.outcome not in SILENT or there.stalled
         if came or (there.reached and not large):
             after = was.answered()
-        elif p and (not compared or large):
+        elif path != LOCAL and (not compared or large):
             continue  # there is nothing to compare with, or its size may be the cause
         else:
-            after = was.unanswered(target.address, _addresses(layout, a, p))
+            usable = path == LOCAL or path in settings.hops
+            addresses = len(draft.index.families[settings.family]) if usable else 0
+            after = was.unanswered(address, addresses)
         if after is not was:
             draft.legs[leg] = after
 
 
-def _count_large(draft: Draft, a: int, p: int, there: Observation, here: int) -> None:
+def _count_large(
+    draft: Draft, settings: Settings, path: str, there: Observation, here: int
+) -> None:
     """Count a probe over a site; `here`: octets of the answer over the local path, if large."""
-    layout, target = draft.layout, draft.layout.targets[a]
-    leg = _leg(layout.paths[p], target.family, there.source, there.tcp, target.upstream)
-    was = after = draft.legs.get(leg, NOTHING)
+    leg = _leg(path, settings.family, there.source, there.tcp, settings.upstream)
+    was = after = draft.leg(leg, NOTHING)
     if there.large:
         after = was.answered(max(there.large, here))
     elif there.outcome not in SILENT:
         after = was.smaller(here)
     elif here and _is_lost(there):
-        addresses = _addresses(layout, a, p, upstream=True)
+        of = draft.index.settings
+        mine = draft.index.upstreams[settings.upstream] if path in settings.hops else ()
+        addresses = sum(of[a].family is settings.family for a in mine)
         # A connection that was made counts as a smaller answer.
         before = replace(was, beside=max(was.beside, there.stalled))
-        after = before.unanswered(target.address, addresses, here)
+        after = before.unanswered(settings.address, addresses, here)
     if after is not was:
         draft.legs[leg] = after
 
@@ -213,35 +88,22 @@ def _is_lost(seen: Observation) -> bool:
     return seen.outcome is Outcome.TIMEOUT and not seen.reached
 
 
-def _addresses(layout: Layout, a: int, p: int, *, upstream: bool = False) -> int:
-    """Addresses of the family, or of the upstream in it, that this path may be used for."""
-    mine = layout.family_of == layout.family_of[a]
-    if upstream:
-        mine &= layout.upstream_of == layout.upstream_of[a]
-    return int((layout.hop[:, p] & mine if p else mine).sum())
+def sites_of(index: Index, family: Family) -> tuple[str, ...]:
+    """The sites with a next hop of a family, if any address is of it; in the order of the paths."""
+    hops = {site for address in index.families[family][:1] for site in index.settings[address].hops}
+    return tuple(site for site in index.sites if site in hops)
 
 
-@dataclass(frozen=True, slots=True)
-class SiteReach:
-    """What is known of the path from a source over a site and back."""
-
-    leg: Leg
-    transport: str
-    """`udp` or `tcp`; `large`: large answers by either."""
-    state: LegState
-
-
-def states(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Iterator[SiteReach]:
+def states(legs: Mapping[Leg, Reach], sources: Sources, index: Index) -> Iterator[SiteReach]:
     """What is known of each leg that the resolvers' packets could take."""
     large: dict[Leg, set[LegState]] = {}
     for leg, reach in legs.items():
         if leg.large:
             large.setdefault(replace(leg, large="", tcp=False), set()).add(reach.state)
     for family in Family:
-        hops = layout.hop[layout.family_of == list(Family).index(family)].any(axis=0)
-        for p in np.flatnonzero(hops).tolist():
+        for site in sites_of(index, family):
             for source in sources.get(family) or ("",):
-                by_udp = Leg(layout.paths[p], family, source, tcp=False)
+                by_udp = Leg(site, family, source, tcp=False)
                 by_tcp = replace(by_udp, tcp=True)
                 known = large.get(by_udp, set())
                 yield SiteReach(by_udp, "udp", legs.get(by_udp, NOTHING).state)
@@ -286,16 +148,6 @@ def _served(legs: Mapping[Leg, Reach], family: Family, source: str) -> bool:
     return legs.get(Leg(LOCAL, family, source, tcp=False), NOTHING).state is LegState.USABLE
 
 
-def usable(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout) -> Mask:
-    """(A, P) sites over which datagrams come back to each source, as far as is known."""
-    found = np.ones(layout.shape, dtype=np.bool_)
-    for number, family in enumerate(Family):
-        for site in layout.paths[1:] if any(sources.get(family, ())) else ():
-            if not comes_back(legs, sources, family, site):
-                found[layout.family_of == number, layout.column[site]] = False
-    return found
-
-
 def comes_back(legs: Mapping[Leg, Reach], sources: Sources, family: Family, site: str) -> bool:
     """Whether datagrams come back over a site to each source that gets them over the local path."""
     return all(
@@ -305,17 +157,9 @@ def comes_back(legs: Mapping[Leg, Reach], sources: Sources, family: Family, site
     )
 
 
-def cut(legs: Mapping[Leg, Reach], sources: Sources, layout: Layout, *, partial: bool) -> Mask:
-    """(A, P) sites over which answers do not come back to some source; `partial` as in `lost`."""
-    found = np.zeros(layout.shape, dtype=np.bool_)
-    for leg in lost(legs, sources, partial=partial):
-        if leg.site in layout.column:
-            mine = layout.family_of == list(Family).index(leg.family)
-            if leg.large:
-                named = [policy.upstream == leg.large for policy in layout.policies]
-                mine &= np.array(named)[layout.upstream_of]
-            found[mine, layout.column[leg.site]] = True
-    return found
+def is_cut(gone: Collection[Leg], settings: Settings, site: str) -> bool:
+    """Whether one of these legs, which are `lost`, is over this site and concerns the address."""
+    return any(leg.site == site and leg.concerns(settings.target) for leg in gone)
 
 
 def in_use(legs: Mapping[Leg, Reach], sources: Sources) -> Mapping[Leg, Reach]:

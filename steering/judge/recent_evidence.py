@@ -11,20 +11,17 @@ share that failed, whatever the policy requires before traffic returns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.judge.copy_on_write import own, write
+from steering.index import Index
 from steering.judge.edit import Draft
 from steering.judge.health import Signal
-from steering.judge.ledger import PAIRS, Ledger
+from steering.judge.ledger import PAIRS, AddressRecord, Book, breached
+from steering.judge.peer_paths import is_candidate
 from steering.judge.recovery import BRIEF
 from steering.judge.trials import bad
-from steering.judge.zone_copies import Counts, Floats
-from steering.layout import Layout
-from steering.model import Health, Instant, Observation, Round, Seconds, Verdict
+from steering.model import LOCAL, Health, Instant, Observation, Round, Seconds, Verdict
 
 LATELY: Seconds = 5.0
 """How long a pair is fresh, plus the time that an answer may take. Slow probing (`backoff`) gives
@@ -45,98 +42,101 @@ AGAIN = 2
 """Failures of a steady share pause for so many times their spacing once in nine times:
 (1 + AGAIN)^-2."""
 
-Mask = NDArray[np.bool_]
 
-
-def window(layout: Layout) -> Seconds:
+def window(index: Index) -> Seconds:
     """How long a pair is fresh."""
-    return max(LATELY, LEAST * layout.fast_interval) + layout.timeout
+    return max(LATELY, LEAST * index.fast_interval) + index.timeout
 
 
-def shown(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) whether the last few seconds showed the local path bad beside a good one."""
-    return np.asarray(now - ledger.shown[:, -1] <= window(layout))
+def shown(known: AddressRecord, index: Index, now: Instant) -> bool:
+    """Whether the last few seconds showed the local path bad beside a good one."""
+    return len(known.shown) == PAIRS and now - known.shown[-1] <= window(index)
 
 
-def over(ledger: Ledger, layout: Layout, now: Instant) -> Mask:
-    """(A,) whether the fault of the last few seconds seems to be over.
+def over(book: Book, index: Index, address: str, now: Instant) -> bool:
+    """Whether the fault of the last few seconds seems to be over.
 
     That is after good answers in a row for twice as long as the latest pairs took. So a fault of
     a second causes no move two seconds later, when the other operators have been probed. If the
     fault goes on, its next failure shows it.
     """
-    newest, oldest = ledger.shown[:, 0], ledger.shown[:, -1]
-    took = np.fmax(newest - oldest, (PAIRS - 1) * layout.fast_interval)
-    took = np.where(now - ledger.confirmed_at > CALM, np.fmax(took, PAUSE), took)
-    return np.asarray((ledger.run[:, 0] >= PAIRS) & (now - newest > AGAIN * took))
+    known = book.address(address)
+    if not known.shown or book.path(address).run < PAIRS:
+        return False
+    took = (PAIRS - 1) * index.fast_interval
+    if len(known.shown) == PAIRS:
+        took = max(took, known.shown[0] - known.shown[-1])
+    if known.confirmed_at is not None and now - known.confirmed_at > CALM:
+        took = max(took, PAUSE)
+    return now - known.shown[0] > AGAIN * took
 
 
-def look(draft: Draft, a: int, item: Round, seen: Mapping[int, Observation]) -> None:
+def look(draft: Draft, address: str, item: Round, seen: Mapping[str, Observation]) -> None:
     """Note a round that is bad here and good there; comes before its answers are counted."""
-    if not bad(draft, a, 0, seen.get(0)) or not item.is_evidence:
+    if not bad(draft, address, LOCAL, seen.get(LOCAL)) or not item.is_evidence:
         return
-    good, proven = Verdict.GOOD, draft.proven[a]
-    if any(p and proven[p] and o.verdict is good for p, o in seen.items()):
-        note(draft, a)
+    good = (path for path, o in seen.items() if o.verdict is Verdict.GOOD)
+    if any(is_candidate(draft.was, draft.index, address, path, draft.now) for path in good):
+        note(draft, address)
 
 
-def note(draft: Draft, a: int) -> None:
+def note(draft: Draft, address: str) -> None:
     """Note a pair that was bad here and good there, with the time of now."""
-    rows = own(draft.book, "shown")
-    rows[a, 1:] = rows[a, :-1].copy()
-    rows[a, 0] = draft.now
+    known = draft.edit_address(address)
+    known.shown = (draft.now, *known.shown)[:PAIRS]
 
 
-def confirm(draft: Draft, a: int, took: Seconds, share: float) -> None:
+def confirm(draft: Draft, address: str, took: Seconds, share: float) -> None:
     """Note as many pairs as a move needs, which its group showed within `took`.
 
     `took` is limited, so that the pairs are still fresh when the other operators have been probed.
     `share`, what failed of the group's answers, is the least `worst` of the breach: of the address
     itself perhaps only names asked again failed, which no share counts.
     """
-    own(draft.book, "worst")[a] = np.fmax(draft.book.worst[a], share)
-    rows = own(draft.book, "shown")
-    rows[a] = draft.now - np.linspace(0, min(took, window(draft.layout) / 4), rows.shape[1])
+    known = draft.edit_address(address)
+    known.worst = max(known.worst, share)
+    step = min(took, window(draft.index) / 4) / (PAIRS - 1)
+    known.shown = tuple(draft.now - i * step for i in range(PAIRS))
 
 
 def date(draft: Draft) -> None:
     """Update since when each fault shows. If a failing address on the local path shows it again,
     its group and the operators are probed fast.
     """
-    book, now = draft.book, draft.now
-    is_shown = shown(book, draft.layout, now)
-    was = ~np.isnan(book.shown_since)
-    if (is_shown != was).any():
-        own(book, "shown_since")[:] = np.where(
-            is_shown, np.where(was, book.shown_since, now), np.nan
-        )
-        fresh = is_shown & ~was & (draft.was.health[:, 0] == Health.FAILING) & ~draft.away
-        fresh &= ~(now - book.curious_until < LATEST)
-        for group in np.unique(draft.layout.group_of[fresh]).tolist():
-            draft.probe_group_fast(group)
+    groups: dict[str, None] = {}
+    for address in draft.open():
+        known = draft.address(address)
+        is_shown = shown(known, draft.index, draft.now)
+        if is_shown == (known.shown_since is not None):
+            continue
+        draft.edit_address(address).shown_since = draft.now if is_shown else None
+        failing = draft.was.path(address).health is Health.FAILING and address not in draft.away
+        if is_shown and failing and not draft.now - known.curious_until < LATEST:
+            groups[draft.index.settings[address].group] = None
+    for group in groups:
+        draft.probe_group_fast(group)
 
 
 def mend(draft: Draft) -> None:
     """Signal recovery of local paths that were never left; comes before `raise_mended`."""
-    book, layout, local = draft.book, draft.layout, draft.was.health[:, 0]
-    rows = np.flatnonzero(
-        ((local == Health.FAILING) | ((local == Health.STALE) & layout.acts_on_stale)) & ~draft.away
-    )
-    if not rows.size:
-        return
-    share = np.nan_to_num(book.share(draft.now, rows)[:, 0])
-    worst = np.fmax(book.worst[rows], share)
-    write(book, "worst", rows, worst)
-    needs = np.where(local[rows] == Health.STALE, BRIEF, clean(worst, layout.clean[rows]))
-    well = (book.run[rows, 0] >= needs) & ~(draft.now - book.bad_at[rows] < CALM)
-    # Only if the policy counts it: otherwise an outdated copy is no reason to stay failing.
-    well &= ~((book.late[rows, 0] | book.behind[rows, 0]) & layout.acts_on_stale[rows])
-    well &= ~np.isin(draft.signals[rows, 0], (Signal.FULL, Signal.CONFIRMED))
-    draft.signals[rows[well], 0] = Signal.MENDED
+    for address in draft.open():
+        settings, health = draft.index.settings[address], draft.was.path(address).health
+        if address in draft.away or not breached(settings, health):
+            continue
+        known, local = draft.address(address), draft.path(address)
+        worst = max(known.worst, local.recent.share(draft.now) or 0.0)
+        if worst != known.worst:
+            draft.edit_address(address).worst = worst
+        brief = health is Health.STALE
+        needs = BRIEF if brief else clean(worst, settings.policy.recover.clean)
+        # Only if the policy counts it: otherwise an outdated copy is no reason to stay failing.
+        outdated = (local.late or local.behind) and settings.acts_on_stale
+        well = local.run >= needs and not draft.now - known.bad_at < CALM and not outdated
+        if well and draft.signal_of(address) not in (Signal.FULL, Signal.CONFIRMED):
+            draft.signals[address, LOCAL] = Signal.MENDED
 
 
-def clean(share: Floats, most: Counts) -> Floats:
+def clean(share: float, most: int) -> float:
     """Clean answers in a row after which a fault of this share is over."""
-    with np.errstate(divide="ignore"):
-        needed = np.ceil(CLEAN / share)
-    return np.asarray(np.minimum(most, np.maximum(BRIEF, needed)))
+    needed = CLEAN / share if share > 0 else math.inf
+    return min(most, max(BRIEF, math.ceil(min(needed, most))))

@@ -1,25 +1,23 @@
-"""From counts to one signal for each key: the detectors of one turn."""
+"""From counts to one signal for each path: the detectors of one turn."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
 
+from steering.index import CLASSES, Key
 from steering.judge import buckets
-from steering.judge.baseline import learn, review
-from steering.judge.copy_on_write import own, write
+from steering.judge.baseline import REVIEW, Baseline
 from steering.judge.dismissed import end_suspicion, keep_suspicions, unfounded
 from steering.judge.edit import Draft
 from steering.judge.group_trial import count_group
 from steering.judge.health import Signal
 from steering.judge.ledger import breached
 from steering.judge.losses import raise_losses
-from steering.judge.peer_paths import answered_elsewhere, cut_off, silent
+from steering.judge.peer_paths import answered_elsewhere, cut_off, is_silent
 from steering.judge.recovery import Hold
 from steering.judge.staleness import late
 from steering.judge.traffic_counts import count_traffic
-from steering.layout import CLASSES
-from steering.model import Health, Heard, Verdict
+from steering.model import LOCAL, Health, Heard, Seconds, Verdict
 
 WELL = 3
 """Good answers in a row that make an unknown path healthy."""
@@ -27,15 +25,14 @@ LATE_COUNT = 3
 LATE_ROUNDS = 60
 """Staleness is confirmed by three late answers over this many slow rounds (10 min at 10 s)."""
 
-_TIMEOUT = CLASSES.index(Verdict.TIMEOUT)
-
-Mask = NDArray[np.bool_]
+_SIGNED, _TIMEOUT = CLASSES.index(Verdict.BOGUS), CLASSES.index(Verdict.TIMEOUT)
 
 
 def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     """Run all detectors but the trials, which need to know the suspect addresses."""
-    own_fault = cut_off(draft.book, draft.layout)
-    _silence(draft, own_fault)
+    looked_at = draft.open()
+    own_fault = cut_off(draft, draft.index, looked_at)
+    _silence(draft, looked_at, own_fault)
     _buckets(draft, own_fault)
     keep_suspicions(draft)
     count_traffic(draft, heard, own_fault)
@@ -44,101 +41,150 @@ def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     _staleness(draft)
 
 
-def _against(draft: Draft, where: Mask) -> None:
-    """Count evidence against these keys.
+def _against(draft: Draft, key: Key) -> None:
+    """Count evidence against a path.
 
     A local path becomes suspect, and a trial has to compare it. A remote path needs no trial: it
     is only not usable. Nor does a local path that was left already because it is outdated.
     """
-    stale = (draft.was.health[:, 0] == Health.STALE) & draft.layout.acts_on_stale
-    compared = where.copy()
-    compared[:, 1:] = False
-    compared[stale, 0] = False
-    draft.signal(compared, Signal.FULL)
-    draft.signal(where & ~compared, Signal.CONFIRMED)
+    address, path = key
+    settings = draft.index.settings[address]
+    stale = draft.was.path(address).health is Health.STALE and settings.acts_on_stale
+    compared = path == LOCAL and not stale
+    draft.signal(address, path, Signal.FULL if compared else Signal.CONFIRMED)
 
 
-def _silence(draft: Draft, own_fault: Mask) -> None:
-    mute = silent(draft.book)
-    if mute.any():
-        against = mute & answered_elsewhere(draft.book) & draft.layout.acts_on[_TIMEOUT][:, None]
-        against[own_fault, 0] = False
-        _against(draft, against)
-        draft.signal(mute & ~against, Signal.UNSEEN)
-    fresh = (draft.now - draft.book.seen) <= draft.layout.fresh
-    draft.signal(~fresh, Signal.UNSEEN)
+def _silence(draft: Draft, looked_at: Sequence[str], own_fault: frozenset[str]) -> None:
+    for address in looked_at:
+        counts = Verdict.TIMEOUT in draft.index.settings[address].acts_on
+        for path in draft.index.paths:
+            if not is_silent(draft.path(address, path)):
+                continue
+            excused = path == LOCAL and address in own_fault
+            if counts and not excused and answered_elsewhere(draft, draft.index, address, path):
+                _against(draft, (address, path))
+            else:
+                draft.signal(address, path, Signal.UNSEEN)
+    for address, path in draft.aged():
+        draft.signal(address, path, Signal.UNSEEN)
 
 
-def _buckets(draft: Draft, own_fault: Mask) -> None:
-    book = draft.book
-    if own_fault.any():  # a silence that this host may have caused does not count
-        own(book, "levels")[_TIMEOUT, own_fault, 0] = 0
-    columns, bad, good = draft.poured()
-    if not bad.size:
+def _buckets(draft: Draft, own_fault: frozenset[str]) -> None:
+    for address in own_fault:  # a silence that this host may have caused does not count
+        levels = draft.path(address).levels
+        if levels[_TIMEOUT] != buckets.EMPTY:
+            draft.edit(address).levels = _with(levels, _TIMEOUT, buckets.EMPTY)
+    if not draft.poured:
         return
-    c, a, p = columns
-    if bad.any() or book.levels[c, a, p].any():  # good answers drain nothing from empty ones
-        levels, full = buckets.fill(book.levels[c, a, p], bad, good, book.scale[c, a, p])
-        full &= ~((c == _TIMEOUT) & (p == 0) & own_fault[a])
-        write(book, "levels", (c, a, p), levels)
-        acting = full & draft.layout.acts_on[c, a]
-        if acting.any():
-            where = np.zeros(draft.layout.shape, dtype=np.bool_)
-            where[a[acting], p[acting]] = True
-            _against(draft, where)
-    count_group(draft, columns, bad, good)
-    learn(draft, columns, bad, good)
-    review(draft)
+    pooled: dict[str, tuple[int, int]] = {}
+    by_key: dict[Key, dict[int, list[int]]] = {}
+    for (number, key), counts in draft.poured.items():
+        by_key.setdefault(key, {})[number] = counts
+    for key, counted in by_key.items():
+        _pour(draft, key, counted, own_fault)
+        if key[1] == LOCAL and _SIGNED in counted:
+            pooled[key[0]] = counted[_SIGNED][0], counted[_SIGNED][1]
+    count_group(draft, pooled)
+    if draft.now - draft.reviewed_at >= REVIEW:
+        draft.reviewed_at = draft.now
+
+
+def _pour(draft: Draft, key: Key, counted: dict[int, list[int]], own_fault: frozenset[str]) -> None:
+    """Fill the breach buckets of one path by the answers of this turn, and learn what is usual."""
+    address, path = key
+    settings, record = draft.index.settings[address], draft.edit(address, path)
+    baseline = record.baseline or Baseline.blank(len(CLASSES), draft.reviewed_at)
+    baseline = baseline.at(draft.reviewed_at, settings)
+    for number, (bad, good) in counted.items():
+        levels, full = buckets.fill(
+            record.levels[number], bad, good, baseline.scale(number, settings)
+        )
+        if levels != record.levels[number]:
+            record.levels = _with(record.levels, number, levels)
+        excused = number == _TIMEOUT and path == LOCAL and address in own_fault
+        if full and not excused and CLASSES[number] in settings.acts_on:
+            _against(draft, key)
+    if draft.was.path(address, path).health <= Health.HEALTHY:
+        bad_of = [counted.get(number, (0, 0))[0] for number in range(len(CLASSES))]
+        every = sum(counted.get(_SIGNED, (0, 0)))
+        baseline = baseline.count(tuple(bad_of), (every,) * len(CLASSES))
+    record.baseline = baseline
+
+
+def _with(
+    levels: tuple[buckets.Levels, ...], number: int, these: buckets.Levels
+) -> tuple[buckets.Levels, ...]:
+    return (*levels[:number], these, *levels[number + 1 :])
 
 
 def _answers_well(draft: Draft) -> None:
-    well = draft.touched.copy()
-    well[well] = draft.book.run[well] >= WELL
-    draft.signal(well, Signal.GOOD)
+    for address, path in draft.touched:
+        if draft.path(address, path).run >= WELL:
+            draft.signal(address, path, Signal.GOOD)
 
 
 def _staleness(draft: Draft) -> None:
     """Judge the copies of addresses of which a serial or a date was seen."""
-    if not draft.dated.any():
-        return
-    book, now = draft.book, draft.now
-    rows = np.flatnonzero(draft.dated)
-    found = late(book.copies, draft.layout, rows, now, draft.wall)
-    late_now = found.behind | found.short
-    asked = draft.touched[rows]
-    if (late_now | book.late[rows]).any():
-        own(book, "late_since")[rows] = np.where(
-            late_now, np.where(book.late[rows], book.late_since[rows], now), np.nan
-        )
-        own(book, "late_count")[rows] = np.where(late_now, book.late_count[rows] + asked, 0)
-        own(book, "late")[rows] = late_now
-    write(book, "behind", rows, found.behind)
-    write(book, "floor", (slice(None), rows), found.floor)
-    since = np.where(np.isnan(book.zone_since[rows]), now, book.zone_since[rows])
-    if found.zone.any() or not np.isnan(book.zone_since[rows]).all():
-        own(book, "zone_since")[rows] = np.where(found.zone, since, np.nan)
-    lasting = now - book.late_since[rows] >= LATE_ROUNDS * draft.layout.interval
-    where = np.zeros(draft.layout.shape, dtype=np.bool_)
-    where[rows] = late_now & (book.late_count[rows] >= LATE_COUNT) & lasting
-    draft.signal(where, Signal.LATE)
+    for address in draft.index.in_order(draft.dated):
+        settings = draft.index.settings[address]
+        found = {zone: late(draft, settings, zone) for zone in settings.policy.zones}
+        for path in draft.index.paths:
+            _note_lateness(
+                draft,
+                (address, path),
+                behind=any(path in each.behind for each in found.values()),
+                short=any(path in each.short for each in found.values()),
+                floors={z: each.floors[path] for z, each in found.items() if path in each.floors},
+            )
+        everywhere = any(each.everywhere for each in found.values())
+        if everywhere != (draft.address(address).zone_since is not None):
+            draft.edit_address(address).zone_since = draft.now if everywhere else None
+
+
+def _note_lateness(
+    draft: Draft, key: Key, *, behind: bool, short: bool, floors: Mapping[str, Seconds]
+) -> None:
+    """Note how late the copies are that one path shows; signal it when that has lasted."""
+    record, late_now = draft.path(*key), behind or short
+    if (late_now, behind, floors) != (record.late, record.behind, record.floors) or late_now:
+        record = draft.edit(*key)
+        began = record.late_since if record.late else draft.now
+        record.late_since = began if late_now else None
+        record.late_count = record.late_count + (key in draft.touched) if late_now else 0
+        record.late, record.behind, record.floors = late_now, behind, floors
+    since = record.late_since
+    lasting = since is not None and draft.now - since >= LATE_ROUNDS * draft.index.interval
+    if late_now and lasting and record.late_count >= LATE_COUNT:
+        draft.signal(*key, Signal.LATE)
 
 
 def raise_mended(draft: Draft) -> None:
-    """Signal recovery where the bucket is empty and the hold is over; comes last."""
-    for (a, p), bucket in draft.buckets.items():
-        if not bucket.empty:
-            continue
-        if p == 0 and unfounded(draft, a):
-            end_suspicion(draft, a)
-            continue
-        if p == 0 and breached(draft.layout, a, Health(int(draft.was.health[a, 0]))):
-            if not draft.away[a]:
-                continue  # `recent_evidence.mend` does that
-            recover = draft.layout.policy(a).recover
-            held = draft.holds.get(a, Hold()).until(recover.hold, recover.max_hold)
-            behind = draft.book.behind[a, 0] or draft.book.losses[a].any()
-            if behind or draft.now < held:
-                continue
-        # A path with a full breach bucket in this turn has not recovered.
-        if draft.signals[a, p] not in (Signal.FULL, Signal.CONFIRMED):
-            draft.signals[a, p] = Signal.MENDED
+    """Signal recovery where the bucket is empty and the hold is over; comes last.
+
+    Of suspicions that end together the oldest is first: it takes the names of its upstream.
+    """
+    for address in sorted(draft.open(), key=lambda a: draft.address(a).suspected_at or 0.0):
+        for path in draft.index.paths:
+            bucket = draft.path(address, path).bucket
+            if bucket is not None and bucket.empty:
+                _mend(draft, address, path)
+
+
+def _mend(draft: Draft, address: str, path: str) -> None:
+    settings = draft.index.settings[address]
+    if path == LOCAL and unfounded(draft, address):
+        end_suspicion(draft, address)
+        return
+    if path == LOCAL and breached(settings, draft.was.path(address).health):
+        if address not in draft.away:
+            return  # `recent_evidence.mend` does that
+        recover = settings.policy.recover
+        hold = draft.address(address).hold or Hold()
+        losing = any(draft.path(address, other).losses for other in draft.index.paths)
+        if draft.path(address).behind or losing:
+            return
+        if draft.now < hold.until(recover.hold, recover.max_hold):
+            return
+    # A path with a full breach bucket in this turn has not recovered.
+    if draft.signal_of(address, path) not in (Signal.FULL, Signal.CONFIRMED):
+        draft.signals[address, path] = Signal.MENDED

@@ -19,17 +19,13 @@ If every path is equally late, the zone is late, and no detour would help.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from steering.judge.peer_paths import others_best
-from steering.judge.zone_copies import Copies, Floats
-from steering.layout import Layout
-from steering.model import Instant, Seconds, WallTime
-
-Mask = NDArray[np.bool_]
+from steering.index import Settings
+from steering.judge.edit import Draft
+from steering.judge.zone_copies import UNSEEN, age, lag
+from steering.model import Seconds
 
 LAG_PARTS = 12
 LIFE_SHARE = 2 / 3
@@ -38,51 +34,80 @@ SHORT: Seconds = 2 * 86_400.0
 TWO = 2
 """Paths that must agree before the zone itself counts as late."""
 
+Known = Sequence[Seconds | None]
+"""By path; None: not known."""
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lateness:
-    """What is outdated at some addresses."""
+    """What is outdated of one zone at one address."""
 
-    behind: Mask
-    """(rows, P) late by serial."""
-    short: Mask
-    """(rows, P) late by the life of its signatures."""
-    floor: Floats
-    """(Z, rows, P) an answer with a signature that ends within so many seconds is outdated;
-    NaN: none is."""
-    zone: Mask
-    """(rows,) every path is late: the zone itself is."""
+    behind: frozenset[str]
+    """Paths that are late by serial."""
+    short: frozenset[str]
+    """Paths that are late by the life of their signatures."""
+    floors: Mapping[str, Seconds]
+    """Path -> an answer with a signature that ends within so many seconds is outdated."""
+    everywhere: bool
+    """Every path is late: the zone itself is."""
 
 
-def late(
-    copies: Copies, layout: Layout, rows: NDArray[np.int64], now: Instant, wall: WallTime
-) -> Lateness:
-    """How late the zone copies of the addresses in `rows` are over each path."""
-    lag = copies.zone_lag(layout, now, rows)
-    life = copies.comparable_life(wall, rows)
-    lag_limit = layout.lag_limit[rows, None]
-    life_limit = layout.life_limit[rows, None]
-    # NaN compares false throughout: what is not known is not late.
-    elsewhere = others_best(life)
-    limit = np.where(np.isnan(lag_limit), elsewhere / LAG_PARTS, lag_limit)
-    floor = np.where(np.isnan(life_limit), np.minimum(elsewhere * LIFE_SHARE, SHORT), life_limit)
-    behind = (lag >= limit) & (limit > 0) & (lag > -others_best(-lag))
-    floor = np.where(elsewhere > np.fmax(life_limit, 0.0), floor, np.nan)
-
-    oldest = np.fmax(lag, copies.zone_age(layout, wall, rows))
-    fleet = np.fmax.reduce(life, axis=2, keepdims=True)
-    zone_limit = np.where(np.isnan(lag_limit), fleet / LAG_PARTS, lag_limit)
+def late(draft: Draft, settings: Settings, zone: str) -> Lateness:
+    """How late the copy of a zone is over each path."""
+    paths, now, wall, epoch = draft.index.paths, draft.now, draft.wall, settings.epoch
+    stale, history = settings.policy.breach.stale, draft.zone(settings.upstream, zone)
+    lag_limit, life_limit = stale.serial_lag, stale.signature_remaining
+    copies = [draft.path(settings.address, path).copies.get(zone, UNSEEN) for path in paths]
+    lags = [lag(copy, history, now, epoch=epoch) for copy in copies]
+    lives = [copy.soonest.comparable_life(draft.windows, wall) for copy in copies]
+    ages = [age(copy, wall, epoch=epoch) for copy in copies]
+    behind, short, floors = set[str](), set[str](), dict[str, Seconds]()
+    for number, (path, mine, life) in enumerate(zip(paths, lags, lives, strict=True)):
+        # What is not known is not late.
+        elsewhere, others = _most(lives, but=number), _least(lags, but=number)
+        limit = lag_limit if lag_limit is not None else _part(elsewhere, LAG_PARTS)
+        if mine is not None and others is not None and mine > others and _reaches(mine, limit):
+            behind.add(path)
+        if elsewhere is not None and elsewhere > max(life_limit or 0.0, 0.0):
+            derived = min(elsewhere * LIFE_SHARE, SHORT)
+            floors[path] = derived if life_limit is None else life_limit
+            if life is not None and life <= floors[path]:
+                short.add(path)
+    limit = lag_limit if lag_limit is not None else _part(_most(lives), LAG_PARTS)
+    oldest = [_most(both) for both in zip(lags, ages, strict=True)]
     return Lateness(
-        behind=np.asarray(behind.any(axis=0)),
-        short=np.asarray((life <= floor).any(axis=0)),
-        floor=floor,
-        zone=_all_known(oldest, (oldest >= zone_limit) & (zone_limit > 0))
-        | _all_known(life, life <= life_limit),
+        behind=frozenset(behind),
+        short=frozenset(short),
+        floors=floors,
+        everywhere=(limit is not None and limit > 0 and _all_known(oldest, at_least=limit))
+        or (life_limit is not None and _all_known(lives, at_most=life_limit)),
     )
 
 
-def _all_known(values: Floats, late_there: Mask) -> Mask:
-    """(rows,) whether, for some zone, all paths with known values are late."""
-    known = ~np.isnan(values)
-    every = np.where(known, late_there, True).all(axis=2) & (known.sum(axis=2) >= TWO)
-    return np.asarray(every.any(axis=0))
+def _reaches(value: Seconds, limit: Seconds | None) -> bool:
+    return limit is not None and value >= limit > 0
+
+
+def _part(length: Seconds | None, parts: int) -> Seconds | None:
+    return None if length is None else length / parts
+
+
+def _most(values: Known, but: int = -1) -> Seconds | None:
+    known = (value for i, value in enumerate(values) if i != but and value is not None)
+    return max(known, default=None)
+
+
+def _least(values: Known, but: int) -> Seconds | None:
+    known = (value for i, value in enumerate(values) if i != but and value is not None)
+    return min(known, default=None)
+
+
+def _all_known(
+    values: Known, *, at_least: Seconds | None = None, at_most: Seconds | None = None
+) -> bool:
+    """Whether all paths with known values are late, if they are enough."""
+    known = [value for value in values if value is not None]
+    return len(known) >= TWO and all(
+        (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+        for value in known
+    )

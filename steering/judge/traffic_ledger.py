@@ -6,6 +6,8 @@ name decides what is counted here.
 
 Answers are counted by the dates of their signatures. A sample is verified as well. Its results
 have their own buckets; otherwise good answers outside the sample would drain them.
+
+The records are edited by `judge.edit.Draft` alone, which copies each before it is written to.
 """
 
 from __future__ import annotations
@@ -14,25 +16,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
+from steering.index import CLASSES, Key
 from steering.judge import failed_names
-from steering.judge.copy_on_write import fork, own, put
-from steering.layout import CLASSES, Layout
-from steering.model import OUTCOMES, Evidence, Instant, Seconds, Verdict, WallTime
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Key = tuple[int, int]
+from steering.judge.baseline import Baseline
+from steering.judge.buckets import EMPTY, Levels
+from steering.judge.recent import NO_ANSWERS, Recent
+from steering.judge.zone_copies import NOT_SEEN, Soonest
+from steering.model import LOCAL, NEVER, Evidence, Instant, Outcome, Seconds, Verdict
 
 KINDS: tuple[Verdict, ...] = (*CLASSES, Verdict.BOGUS)
 """The class of each set of buckets; the last one is for the verified sample."""
 SAMPLE = len(CLASSES)
 
-RECENT: Seconds = 60.0
-"""The failing share that is shown fades with this time constant."""
-FAINT = 0.05
 OLD: Seconds = 3600.0
 """After so long without traffic the buckets are emptied: traffic has no NSID that would show
 whether the same instance still answers."""
@@ -42,146 +37,114 @@ QUIET: Seconds = 600.0
 """After a rejection, traffic raises no suspicion for so long: otherwise a client that makes a new
 name fail each second could cause fast probing for ever."""
 
+NO_LEVELS: tuple[Levels, ...] = (EMPTY,) * len(KINDS)
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+
+@dataclass(slots=True, kw_only=True)
+class PathTraffic:
+    """What the resolvers' traffic showed of one address over one path."""
+
+    levels: tuple[Levels, ...] = NO_LEVELS
+    """By `KINDS`: points in the buckets."""
+    baseline: Baseline | None = None
+    """By `KINDS`; None: nothing was counted."""
+    counts: Mapping[Outcome, int] = field(default_factory=dict)
+    """Answers since the start."""
+    recent: Recent = NO_ANSWERS
+    at: Instant = NEVER
+    """The latest traffic."""
+    soonest: Soonest = NOT_SEEN
+    """Only for display: the path with the traffic shows many more RRsets than probes show over the
+    others, so its least is always smaller."""
+    counted: failed_names.Names = field(default_factory=dict)
+    """Failing names."""
+    evidence: Evidence | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class AddressTraffic:
+    """What the resolvers' traffic showed of one address, over all paths."""
+
+    asked: float = 0.0
+    """Queries of the resolvers, answered or lost, fading with `RECENT` (`demand`), as of the
+    instant in `asked_at`."""
+    asked_at: Instant = NEVER
+    """The latest of them."""
+    deaf_until: Instant = NEVER
+    """Until then losses and errors are ignored: a trial has rejected them."""
+    quiet_until: Instant = NEVER
+    """Until then failing names are counted and raise no suspicion."""
+    raised: bool = False
+    """The suspicion of the local path is from traffic alone: probes found nothing."""
+
+
+@dataclass(slots=True, kw_only=True)
+class GroupTraffic:
+    """What the resolvers' traffic showed of the local paths of one group together."""
+
+    points: Levels = EMPTY
+    pooled: failed_names.Names = field(default_factory=dict)
+    """Failing names: one that fails at every address is one name."""
+
+
+@dataclass(slots=True, kw_only=True)
+class UpstreamTraffic:
+    """What the resolvers' traffic showed of one upstream."""
+
+    asked_at: Instant = NEVER
+    """The latest query to any of its addresses."""
+    witnesses: failed_names.Names = field(default_factory=dict)
+    """Names of its zones to ask again."""
+
+
+NO_PATH_TRAFFIC = PathTraffic()
+NO_ADDRESS_TRAFFIC = AddressTraffic()
+NO_GROUP_TRAFFIC = GroupTraffic()
+NO_UPSTREAM_TRAFFIC = UpstreamTraffic()
+"""What is so of all that is in no mapping of the ledger. Never written to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficLedger:
-    """Everything counted from traffic. Written to only through `Draft.traffic`."""
+    """Everything counted from traffic; what has no entry had none."""
 
-    levels: Counts
-    """(kinds, A, P, 3) points in the buckets."""
-    scale: Counts
-    """(kinds, A, P) of the buckets, from policy, class and the key's own past week."""
-    group_points: Counts
-    """(groups, 3) points in the buckets of each group's local paths together."""
-    counts: Counts
-    """(outcomes, A, P) answers since the start."""
-    recent_bad: Floats
-    recent_all: Floats
-    """(A, P) answers fading with `RECENT`."""
-    at: Floats
-    """(A, P) instant of the latest traffic; NaN: never."""
-    asked: Floats
-    """(A,) queries of the resolvers, answered or lost, fading with `RECENT` (`demand`)."""
-    asked_at: Floats
-    """(A,) instant of the latest of them; NaN: never."""
-    listened: Seconds
-    """The time over which `asked` was counted, fading alike; both as of `listened_at`."""
-    listened_at: Instant
-    """Instant of the latest query to any address; minus infinity: never."""
-    soonest: Floats
-    """(2, A, P) soonest expiration (UNIX seconds) in this window and the one before."""
-    window: Instant
-    habit_bad: Floats
-    habit_all: Floats
-    """(kinds, A, P) of the past week outside breaches, fading."""
-    habit_at: Instant
-    deaf_until: Floats
-    """(A,) until then losses and errors are ignored: a trial has rejected them."""
-    quiet_until: Floats
-    """(A,) until then failing names are counted and raise no suspicion; NaN: never rejected."""
-    raised: NDArray[np.bool_]
-    """(A,) the suspicion of the local path is from traffic alone: probes found nothing."""
-    counted: Mapping[Key, failed_names.Names] = field(default_factory=dict)
-    """Failing names of each key."""
-    pooled: Mapping[int, failed_names.Names] = field(default_factory=dict)
-    """Failing names of each group: a name that fails at every address is one name."""
-    witnesses: Mapping[int, failed_names.Names] = field(default_factory=dict)
-    """Upstream -> names to ask again."""
-    evidence: Mapping[Key, Evidence] = field(default_factory=dict)
+    paths: Mapping[Key, PathTraffic] = field(default_factory=dict)
+    addresses: Mapping[str, AddressTraffic] = field(default_factory=dict)
+    groups: Mapping[str, GroupTraffic] = field(default_factory=dict)
+    upstreams: Mapping[str, UpstreamTraffic] = field(default_factory=dict)
+    asked: float = 0.0
+    """Queries to all addresses together, fading with `RECENT`, as of `listened_at`."""
+    listened: Seconds = 0.0
+    """The time over which queries were counted, fading alike."""
+    listened_at: Instant = -math.inf
+    """The latest query to any address; minus infinity: never."""
+    windows: int = 0
+    """Number of the present window of `PathTraffic.soonest`."""
+    window: Instant = NEVER
+    """When it began."""
+    reviewed_at: Instant = NEVER
+    """When the scales were set last."""
 
-    @classmethod
-    def blank(cls, layout: Layout, now: Instant) -> TrafficLedger:
-        """A ledger without any traffic."""
-        a, p = layout.shape
-        kinds = len(KINDS)
-        rows = [CLASSES.index(verdict) for verdict in KINDS]
-        return cls(
-            levels=np.zeros((kinds, a, p, 3), dtype=np.int64),
-            scale=np.repeat(layout.base_scale[rows, :, None], p, axis=2),
-            group_points=np.zeros((int(layout.group_of.max(initial=-1)) + 1, 3), dtype=np.int64),
-            counts=np.zeros((len(OUTCOMES), a, p), dtype=np.int64),
-            recent_bad=np.zeros((a, p)),
-            recent_all=np.zeros((a, p)),
-            at=np.full((a, p), np.nan),
-            asked=np.zeros(a),
-            asked_at=np.full(a, np.nan),
-            listened=0.0,
-            listened_at=-math.inf,
-            soonest=np.full((2, a, p), np.nan),
-            window=now,
-            habit_bad=np.zeros((kinds, a, p)),
-            habit_all=np.zeros((kinds, a, p)),
-            habit_at=now,
-            deaf_until=np.full(a, -np.inf),
-            quiet_until=np.full(a, np.nan),
-            raised=np.zeros(a, dtype=np.bool_),
-        )
+    def path(self, address: str, path: str = LOCAL, /) -> PathTraffic:
+        """What is known of one path; only to read."""
+        return self.paths.get((address, path), NO_PATH_TRAFFIC)
 
-    def editable(self, now: Instant) -> TrafficLedger:
-        """A copy to write to in this turn; a new window begins if it is due."""
-        made = fork(self)
-        for name in ("counted", "pooled", "witnesses", "evidence"):
-            put(made, name, dict(getattr(self, name)))
-        if now - self.window >= WINDOW:
-            put(made, "window", now)
-            soonest = own(made, "soonest")
-            soonest[1], soonest[0] = soonest[0], np.nan
-        return made
+    def address(self, address: str) -> AddressTraffic:
+        """What is known of one address; only to read."""
+        return self.addresses.get(address, NO_ADDRESS_TRAFFIC)
 
-    def share(self, now: Instant) -> Floats:
-        """(A, P) the failing share of about the last minute; NaN without traffic."""
-        share = np.full(self.recent_all.shape, np.nan)
-        left = self.recent_all * np.exp((self.at - now) / RECENT) > FAINT  # NaN: no traffic
-        np.divide(self.recent_bad, self.recent_all, out=share, where=left)
-        return share
+    def group(self, group: str) -> GroupTraffic:
+        """What is known of one group; only to read."""
+        return self.groups.get(group, NO_GROUP_TRAFFIC)
 
-    def share_of(self, key: Key, now: Instant) -> float:
-        """The same of one key."""
-        whole = float(self.recent_all[key])
-        left = whole * math.exp((float(self.at[key]) - now) / RECENT)  # NaN: no traffic
-        return float(self.recent_bad[key]) / whole if left > FAINT else math.nan
+    def upstream(self, upstream: str) -> UpstreamTraffic:
+        """What is known of one upstream; only to read."""
+        return self.upstreams.get(upstream, NO_UPSTREAM_TRAFFIC)
 
-    def life(self, wall: WallTime) -> Floats:
-        """(A, P) shortest remaining signature lifetime lately, in seconds; NaN: none was seen.
+    def share_of(self, address: str, path: str, now: Instant) -> float | None:
+        """The failing share of about the last minute; None without traffic."""
+        return self.path(address, path).recent.share(now)
 
-        Only for display: the path with the traffic shows many more RRsets than probes show over
-        the others, so its least is always smaller.
-        """
-        return np.asarray(np.fmin(self.soonest[0], self.soonest[1]) - wall)
-
-    def to_ask(self, upstream: int) -> tuple[str, ...]:
+    def to_ask(self, upstream: str) -> tuple[str, ...]:
         """Names of the upstream's zones that failed lately, newest first."""
-        return failed_names.latest(self.witnesses.get(upstream, failed_names.NONE))
-
-
-def forget(traffic: TrafficLedger, a: int, p: int) -> None:
-    """Drop what was counted of a key, in an editable ledger."""
-    assert isinstance(traffic.counted, dict)
-    assert isinstance(traffic.evidence, dict)
-    own(traffic, "levels")[:, a, p] = 0
-    own(traffic, "recent_bad")[a, p] = own(traffic, "recent_all")[a, p] = 0.0
-    own(traffic, "soonest")[:, a, p] = np.nan
-    traffic.counted.pop((a, p), None)
-    traffic.evidence.pop((a, p), None)
-
-
-def begin_anew(traffic: TrafficLedger, a: int, group: int) -> None:
-    """Forget the failed names of a breach that is over, so that they count if they fail again."""
-    assert isinstance(traffic.counted, dict)
-    assert isinstance(traffic.pooled, dict)
-    traffic.counted.pop((a, 0), None)
-    traffic.pooled.pop(group, None)
-
-
-def reject(traffic: TrafficLedger, a: int, upstream: int, now: Instant) -> tuple[str, ...]:
-    """Drop what traffic showed of a local path after a trial found no fault. Returns the names.
-
-    In an editable ledger. Losses and errors have no names: they are ignored for an hour. New names
-    are counted at once, and may raise a suspicion again after `QUIET`.
-    """
-    assert isinstance(traffic.witnesses, dict)
-    names = (*traffic.counted.get((a, 0), ()), *traffic.witnesses.pop(upstream, ()))
-    forget(traffic, a, 0)
-    own(traffic, "deaf_until")[a] = now + failed_names.HOUR
-    own(traffic, "quiet_until")[a] = now + QUIET
-    return names
+        return failed_names.latest(self.upstream(upstream).witnesses)

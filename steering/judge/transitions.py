@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
-import numpy as np
-
-from steering.judge.copy_on_write import own, write
+from steering.index import Index
 from steering.judge.edit import Draft
 from steering.judge.health import advance
-from steering.judge.ledger import Ledger, breached, reason
+from steering.judge.ledger import PAIRS, UNMEASURED, Ledger, breached, reason
 from steering.judge.recovery import Bucket, Hold
 from steering.judge.signals import WELL
-from steering.judge.traffic_ledger import begin_anew
-from steering.layout import Layout
-from steering.model import Health, Instant
+from steering.judge.traffic_ledger import NO_PATH_TRAFFIC
+from steering.judge.zone_copies import NOT_SEEN
+from steering.model import LOCAL, NEVER, Health, Instant
 
 KEPT = 2.0
 """Bad answers from before its recovery that still count for a site's failing share."""
@@ -23,128 +21,147 @@ KEPT = 2.0
 
 def settle(draft: Draft) -> Ledger:
     """Turn the signals into health, and start or end what follows from it."""
-    was, book = draft.was.health, draft.book
-    signalled = np.nonzero(draft.signals)  # without a signal the health stays
-    write(book, "health", signalled, advance(was[signalled], draft.signals[signalled]))
-    for a, p in np.argwhere(book.health != was).tolist() if book.health is not was else ():
-        before, after = Health(int(was[a, p])), Health(int(book.health[a, p]))
-        keep_books(draft, a, p, before, after)
-        _report(draft, a, p, before, after)
-    calm = (book.health[:, 0] <= Health.HEALTHY) & (book.run[:, 0] >= WELL)
-    calm &= ~(book.curious_until > draft.now) & ~np.isnan(book.first_bad)
-    if calm.any():
-        own(book, "first_bad")[calm] = np.nan
-    return draft.book
+    index = draft.index
+    changed: list[tuple[str, str, Health, Health]] = []
+    for (address, path), signal in draft.signals.items():
+        before = draft.path(address, path).health
+        after = advance(before, signal)
+        if after is not before:
+            draft.edit(address, path).health = after
+            changed.append((address, path, before, after))
+    changed.sort(key=lambda each: (index.settings[each[0]].number, index.path_number[each[1]]))
+    for address, path, before, after in changed:
+        keep_books(draft, address, path, before, after)
+        _report(draft, address, path, before, after)
+    for address in draft.open():
+        known, local = draft.address(address), draft.path(address)
+        calm = local.health <= Health.HEALTHY and local.run >= WELL
+        if calm and known.first_bad is not None and not known.curious_until > draft.now:
+            draft.edit_address(address).first_bad = None
+    return draft.done()
 
 
-def keep_books(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
-    """Start or end the recovery bucket, hold and counts of one key whose health changes."""
-    key = (a, p)
-    left = p == 0 and breached(draft.layout, a, before)
-    leaves = p == 0 and breached(draft.layout, a, after)
+def keep_books(draft: Draft, address: str, path: str, before: Health, after: Health) -> None:
+    """Start or end the recovery bucket, hold and counts of one path whose health changes."""
+    settings, local = draft.index.settings[address], path == LOCAL
+    left = local and breached(settings, before)
+    leaves = local and breached(settings, after)
+    record = draft.edit(address, path)
+    if after in (Health.HEALTHY, Health.SUSPECT):
+        draft.watch_age(address, path)
     if after >= Health.SUSPECT:
         if leaves and not left:
-            draft.buckets[key] = Bucket.start(draft.layout.policy(a).recover.clean)
-            draft.holds[a] = draft.holds.get(a, Hold()).breach(draft.now)
+            record.bucket = Bucket.start(settings.policy.recover.clean)
+            known = draft.edit_address(address)
+            known.hold = (known.hold or Hold()).breach(draft.now)
         elif not leaves:
-            draft.buckets[key] = Bucket.brief()
+            record.bucket = Bucket.brief()
     else:
-        draft.buckets.pop(key, None)
+        record.bucket = None
         # The end of a staleness that moved no traffic clears no bogus answers counted meanwhile.
         if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
-            own(draft.book, "levels")[:, a, p] = 0
-            if left and draft.book.losses[a].any():
-                own(draft.book, "losses")[a] = 0
-            if not np.isnan(draft.book.traffic.at[key]):
-                own(draft.traffic(), "levels")[:, a, p] = 0
-        if p and before in (Health.SUSPECT, Health.FAILING):
-            _forget_failures(draft, a, p)
+            record.levels = UNMEASURED.levels
+            if left:
+                _forget_losses(draft, address)
+            if draft.traffic.path(address, path).at != NEVER:
+                draft.traffic.edit(address, path).levels = NO_PATH_TRAFFIC.levels
+        if not local and before in (Health.SUSPECT, Health.FAILING):
+            _forget_failures(draft, address, path)
         if left:
-            hold = draft.holds.pop(a, Hold()).end(draft.now)
-            if not draft.away[a]:
-                hold = hold.unused()
-            if hold.breaches:
-                draft.holds[a] = hold
-            begin_anew(draft.traffic(), a, int(draft.layout.group_of[a]))
+            _end_breach(draft, address)
         if before >= Health.STALE:
-            _forget_lateness(draft, a, p)
-    if p == 0:
-        _date(draft, a, after)
+            _forget_lateness(draft, address, path)
+    if local:
+        _date(draft, address, after)
 
 
-def _forget_failures(draft: Draft, a: int, p: int) -> None:
+def _end_breach(draft: Draft, address: str) -> None:
+    known = draft.edit_address(address)
+    hold = (known.hold or Hold()).end(draft.now)
+    if address not in draft.away:
+        hold = hold.unused()
+    known.hold = hold if hold.breaches else None
+    draft.traffic.begin_anew(address, draft.index.settings[address].group)
+
+
+def _forget_losses(draft: Draft, address: str) -> None:
+    for path in draft.index.paths:
+        if draft.path(address, path).losses:
+            draft.edit(address, path).losses = 0
+
+
+def _forget_failures(draft: Draft, address: str, path: str) -> None:
     """Let a recovered site be compared by its good answers since. Some of the earlier failures are
     kept: a site that fails often would otherwise look the best after a lucky period.
     """
-    book, key = draft.book, (a, p)
-    for value in ("recent_bad", "recent_dated"):
-        own(book, value)[key] = min(float(getattr(book, value)[key]), KEPT)
-    own(book, "recent_all")[key] = book.recent_bad[key] + book.run[key]
+    record = draft.edit(address, path)
+    recent = record.recent
+    bad = min(recent.bad, KEPT)
+    record.recent = replace(recent, bad=bad, dated=min(recent.dated, KEPT), all=bad + record.run)
 
 
-def _forget_lateness(draft: Draft, a: int, p: int) -> None:
+def _forget_lateness(draft: Draft, address: str, path: str) -> None:
     """Drop what was seen before the recovery, so that it does not count against the path again."""
-    book = draft.book
-    draft.copies().forget_life(a, p)
-    own(book, "late")[a, p] = False
-    own(book, "late_count")[a, p] = 0
-    own(book, "late_since")[a, p] = np.nan
+    record = draft.edit(address, path)
+    record.copies = {zone: replace(copy, soonest=NOT_SEEN) for zone, copy in record.copies.items()}
+    record.late, record.late_count, record.late_since = False, 0, None
 
 
-def _date(draft: Draft, a: int, after: Health) -> None:
-    book, now = draft.book, draft.now
+def _date(draft: Draft, address: str, after: Health) -> None:
+    known, now = draft.edit_address(address), draft.now
     if after is Health.SUSPECT:
-        own(book, "suspected_at")[a] = now
-        draft.probe_group_fast(draft.layout.group_of[a])
+        known.suspected_at = now
+        draft.probe_group_fast(draft.index.settings[address].group)
     elif after is not Health.FAILING:
-        own(book, "suspected_at")[a] = np.nan
-    own(book, "confirmed_at")[a] = now if after is Health.FAILING else np.nan
+        known.suspected_at = None
+    known.confirmed_at = now if after is Health.FAILING else None
     if after is not Health.FAILING:
-        own(book, "worst")[a] = np.nan
+        known.worst = 0.0
 
 
-def _report(draft: Draft, a: int, p: int, before: Health, after: Health) -> None:
-    why = reason(draft.book, draft.layout, a, p, draft.now)
-    if p == 0 and after is Health.FAILING and a in draft.confirmed_by:
-        why = f"{draft.confirmed_by[a]}; {why}" if why else draft.confirmed_by[a]
-    draft.add_event("health_changed", a, why, p, was=before.word, now=after.word)
-    if p:
+def _report(draft: Draft, address: str, path: str, before: Health, after: Health) -> None:
+    why = reason(draft, draft.index, address, path, draft.now)
+    if path == LOCAL and after is Health.FAILING and address in draft.confirmed_by:
+        confirmed = draft.confirmed_by[address]
+        why = f"{confirmed}; {why}" if why else confirmed
+    draft.add_event("health_changed", address, why, path, was=before.word, now=after.word)
+    if path != LOCAL:
         return
     if after is Health.SUSPECT:
-        draft.add_event("suspected", a, why)
+        draft.add_event("suspected", address, why)
     elif after is Health.FAILING:
-        draft.add_event("confirmed", a, why)
-    elif after is Health.HEALTHY and breached(draft.layout, a, before):
-        draft.add_event("recovered", a, "enough clean answers, and the hold is over")
+        draft.add_event("confirmed", address, why)
+    elif after is Health.HEALTHY and breached(draft.index.settings[address], before):
+        draft.add_event("recovered", address, "enough clean answers, and the hold is over")
 
 
-def adopt(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
+def adopt(ledger: Ledger, index: Index, addresses: Collection[str], now: Instant) -> Ledger:
     """The ledger of an agent that adopts an earlier agent's steers.
 
     Those local paths count as failing from now on: only a full recovery, hold included, brings
     them back. Anything less would release traffic on the first good answers. `confirmed_at` stays
     unknown, as they did not fail at the same time just because they were adopted at the same time.
     """
-    draft = Draft(ledger, layout, 0.0, now)
-    for a in rows:
-        before = Health(int(ledger.health[a, 0]))
-        own(draft.book, "health")[a, 0] = Health.FAILING
-        keep_books(draft, a, 0, before, Health.FAILING)
-        own(draft.book, "confirmed_at")[a] = np.nan
-    return draft.book
+    draft = Draft(ledger, index, 0.0, now)
+    for address in addresses:
+        before = ledger.path(address).health
+        draft.edit(address).health = Health.FAILING
+        keep_books(draft, address, LOCAL, before, Health.FAILING)
+        draft.edit_address(address).confirmed_at = None
+    return draft.done()
 
 
-def relapse(ledger: Ledger, layout: Layout, rows: Sequence[int], now: Instant) -> Ledger:
+def relapse(ledger: Ledger, index: Index, addresses: Collection[str], now: Instant) -> Ledger:
     """The ledger after a recovery that live answers have disproved.
 
     It counts as a further breach, with its longer hold. The fault is as old as before, so no
     other operators need to be probed before a move. The live answers have shown it just now.
     """
-    began = min((ledger.holds[a].since for a in rows if a in ledger.holds), default=now)
-    after = adopt(ledger, layout, rows, now)
-    confirmed, shown, since = (
-        array.copy() for array in (after.confirmed_at, after.shown, after.shown_since)
-    )
-    confirmed[list(rows)] = since[list(rows)] = began
-    shown[list(rows)] = now
-    return replace(after, confirmed_at=confirmed, shown=shown, shown_since=since)
+    holds = (ledger.address(address).hold for address in addresses)
+    began = min((hold.since for hold in holds if hold is not None), default=now)
+    draft = Draft(adopt(ledger, index, addresses, now), index, 0.0, now)
+    for address in addresses:
+        known = draft.edit_address(address)
+        known.confirmed_at = known.shown_since = began
+        known.shown = (now,) * PAIRS
+    return draft.done()

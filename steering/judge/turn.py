@@ -1,40 +1,45 @@
-"""One turn of judging: count the new answers, run the detectors, set each key's health.
+"""One turn of judging: count the new answers, run the detectors, set the health of each path.
 
-A key is one address over one path. Keys without news cost only their share of a few array
-operations.
+An address without news costs nothing, unless something about it is not as usual.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from steering.index import Index
 from steering.judge.backoff import back_off
 from steering.judge.control import control
 from steering.judge.edit import Draft
 from steering.judge.forwarded import count_forwarded
 from steering.judge.group_trial import try_groups
-from steering.judge.ledger import Ledger, Mask
+from steering.judge.ledger import Ledger
 from steering.judge.probe_counts import count
 from steering.judge.recent_evidence import date, mend
 from steering.judge.signals import raise_mended, raise_signals
 from steering.judge.transitions import settle
 from steering.judge.trials import try_suspects
-from steering.layout import Layout
 from steering.model import Event, Facts, Instant
 
 
 def judge(
-    ledger: Ledger, layout: Layout, facts: Facts, now: Instant, away: Mask | None = None
+    ledger: Ledger,
+    index: Index,
+    facts: Facts,
+    now: Instant,
+    away: Collection[str] | None = None,
 ) -> tuple[Ledger, tuple[Event, ...]]:
     """The ledger with one turn's facts in it, and the events of what changed.
 
     Args:
         ledger: of the turn before.
-        layout: the rows and columns.
+        index: the addresses and paths.
         facts: of this turn.
         now: this instant.
-        away: (A,) addresses that have left the local path and return only by a recovery; all, if
-            left out.
+        away: addresses that have left the local path and return only by a recovery; all, if left
+            out.
     """
-    draft = Draft(ledger, layout, facts.wall, now, away)
+    draft = Draft(ledger, index, facts.wall, now, away)
     back_off(draft, facts.rounds, facts.installed)
     if not facts.off:  # while off there are no rules for marks
         control(draft, facts.rounds, facts.installed)

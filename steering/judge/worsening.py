@@ -6,11 +6,7 @@ addresses that changed within the same minute, whatever their state was before.
 
 from __future__ import annotations
 
-import numpy as np
-
-from steering.judge.copy_on_write import write
 from steering.judge.edit import Draft
-from steering.judge.probe_columns import BOGUS, CLASS_OF, GOOD, Answers, Counts
 
 ANSWERS = 16
 """The quick share is over about so many answers."""
@@ -24,34 +20,39 @@ STEP = 0.35
 """A rise of the quick share by so much is not chance: four standard deviations or more."""
 
 
-def count_worse(draft: Draft, wave: Answers, run: Counts) -> None:
-    """Count one wave's local answers.
+def count_worse(
+    draft: Draft, address: str, *, bad: bool, fault: bool, witness: bool, run: int
+) -> None:
+    """Count one local answer.
 
     Args:
         draft: the ledger being written.
-        wave: answers that were judged.
-        run: good answers in a row before each of them.
+        address: the address that was asked.
+        bad: it is not a good one.
+        fault: and the policy counts it, and it is not a single lost packet.
+        witness: the question is a failed name asked again.
+        run: good answers in a row before it.
     """
-    book, now = draft.book, draft.now
-    bad = (wave.verdict != GOOD) & (wave.p == 0)
-    fault = bad & draft.layout.acts_on[CLASS_OF[wave.verdict], wave.a]
-    fault &= (wave.verdict == BOGUS) | (run == 0)
-    if fault.any():
-        rows = wave.a[fault]
-        write(book, "bad_at", rows, np.full(len(rows), now))
-    mine = (wave.p == 0) & ~wave.witness
-    rows = wave.a[mine]
-    before, usual, met = book.quick[rows], book.usual[rows], run[mine] >= MET
-    unknown = np.isnan(usual)
-    if not (before.any() or bad[mine].any() or (unknown & met).any()):
+    now = draft.now
+    if fault:
+        draft.edit_address(address).bad_at = now
+    if witness:
         return
-    quick = before + (bad[mine] - before) / ANSWERS
-    quick[quick < 1 / ANSWERS**2] = 0.0
-    risen = quick >= usual + STEP
-    falls = np.minimum(usual, usual + (quick - usual) / ANSWERS)
-    usual = np.where(risen | (unknown & met), quick, falls)
-    write(book, "quick", rows, quick)
-    write(book, "usual", rows, usual)
-    risen &= ~(now - book.worse_at[rows] < LASTS)
-    if risen.any():
-        write(book, "worse_at", rows[risen], np.full(int(risen.sum()), now))
+    known = draft.address(address)
+    if not (known.quick or bad or (known.usual is None and run >= MET)):
+        return
+    quick = known.quick + (bad - known.quick) / ANSWERS
+    if quick < 1 / ANSWERS**2:
+        quick = 0.0
+    risen = known.usual is not None and quick >= known.usual + STEP
+    if risen or (known.usual is None and run >= MET):
+        usual: float | None = quick
+    elif known.usual is not None:
+        usual = min(known.usual, known.usual + (quick - known.usual) / ANSWERS)
+    else:
+        usual = None
+    if (quick, usual) != (known.quick, known.usual):
+        after = draft.edit_address(address)
+        after.quick, after.usual = quick, usual
+    if risen and not now - known.worse_at < LASTS:
+        draft.edit_address(address).worse_at = now

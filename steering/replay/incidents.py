@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from steering.decide.state import State
 from steering.model import LOCAL, Event, Family, Health, Instant, Seconds, WallTime
 from steering.rehearsed_events import decision
@@ -70,14 +68,14 @@ class Incidents:
 
     def begin_at(self, state: State) -> None:
         """Begin at a state: incidents that are under way there."""
-        layout = state.layout
-        for a, target in enumerate(layout.targets):
-            health = Health(int(state.ledger.health[a, 0]))
-            if health.word in _BAD:
+        for target in state.index.targets:
+            bad = state.ledger.path(target.address).health.word in _BAD
+            steered = target.address in state.plan
+            if bad:
                 self._bad.add((target.upstream, target.address))
-            if state.plan[a]:
+            if steered:
                 self._steered[target.address] = target.upstream
-            if health.word in _BAD or state.plan[a]:
+            if bad or steered:
                 self._begin(target.upstream, state.wall)
 
     def add_turn(self, events: Iterable[Event], wall: WallTime, now: Instant, state: State) -> None:
@@ -140,9 +138,10 @@ class Incidents:
 
 
 def _first_bad(state: State, upstream: str, wall: WallTime, now: Instant) -> WallTime | None:
-    rows = [a for a, t in enumerate(state.layout.targets) if t.upstream == upstream]
-    first = state.ledger.first_bad[rows]
-    return None if np.isnan(first).all() else wall - (now - float(np.nanmin(first)))
+    addresses = state.index.upstreams.get(upstream, ())
+    each = (state.ledger.address(address).first_bad for address in addresses)
+    first = min((at for at in each if at is not None), default=None)
+    return None if first is None else wall - (now - first)
 
 
 def with_moves(incidents: Iterable[Incident]) -> Iterator[Incident]:

@@ -20,12 +20,10 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-import numpy as np
-
 from steering.decide.fast_probing import attention
 from steering.decide.state import State
 from steering.judge.ledger import breached
-from steering.model import Health, Instant, Seconds, WallTime
+from steering.model import LOCAL, NEVER, Health, Instant, Seconds, Target, WallTime
 from steering.replay.scenario_answers import ScenarioAnswers
 
 QUIET: Final[Seconds] = 60.0
@@ -57,14 +55,15 @@ def choose_pacing(
         quiet: seconds since the last event or step.
         ahead: seconds until the scenario changes.
     """
-    layout, now = state.layout, state.now
+    index, now = state.index, state.now
     if not _nothing_open(state) or not all(
-        _as_expected(state, servers, a, p, at)
-        for a, p in np.ndindex(layout.shape)
-        if p or not state.plan[a]
+        _as_expected(state, servers, target, path, at)
+        for target in index.targets
+        for path in index.paths
+        if path != LOCAL or target.address not in state.plan
     ):
         return Pacing.DETAIL
-    steered = np.flatnonzero(state.plan).tolist()
+    steered = tuple(state.plan)
     if (
         quiet < QUIET
         or ahead < LEAD + leap(state)
@@ -78,46 +77,50 @@ def choose_pacing(
 
 def leap(state: State) -> Seconds:
     """The length of a leap."""
-    return LEAP * state.layout.interval
+    return LEAP * state.index.interval
 
 
 def _nothing_open(state: State) -> bool:
     """Whether no trial and no verification is open, and only steered addresses are probed fast."""
     ledger = state.ledger
-    if ledger.trials or ledger.group_trials or (ledger.curious_until > state.now).any():
+    if any(known.trial or known.curious_until > state.now for known in ledger.addresses.values()):
+        return False
+    if any(known.trial for known in ledger.groups.values()):
         return False
     if not all(verification.proved for verification in state.verifications.values()):
         return False
-    steered = {state.layout.targets[a].address for a in np.flatnonzero(state.plan).tolist()}
-    return attention(state).keys() == steered
+    return attention(state).keys() == state.plan.keys()
 
 
-def _as_expected(state: State, servers: ScenarioAnswers, a: int, p: int, at: WallTime) -> bool:
+def _as_expected(
+    state: State, servers: ScenarioAnswers, target: Target, path: str, at: WallTime
+) -> bool:
     """Whether the health of an address over a path agrees with the scenario."""
-    layout = state.layout
-    health = Health(int(state.ledger.health[a, p]))
-    if servers.fault(layout.targets[a], layout.paths[p], at).share == 0:
-        late = health is Health.STALE and not breached(layout, a, health)
+    health = state.ledger.path(target.address, path).health
+    if servers.fault(target, path, at).share == 0:
+        settings = state.index.settings[target.address]
+        late = health is Health.STALE and not breached(settings, health)
         return late or health in (Health.HEALTHY, Health.UNKNOWN)
     return health >= Health.SUSPECT
 
 
-def _recovery_stands_still(state: State, servers: ScenarioAnswers, a: int, at: WallTime) -> bool:
+def _recovery_stands_still(
+    state: State, servers: ScenarioAnswers, address: str, at: WallTime
+) -> bool:
     """Whether the recovery of a steered address makes no progress."""
-    target, local = state.layout.targets[a], state.layout.paths[0]
-    bucket = state.ledger.buckets.get((a, 0))
+    target, bucket = state.index.settings[address].target, state.ledger.path(address).bucket
     if bucket is None or bucket.empty:
         return True
-    bad = servers.fault(target, local, at).share > 0 or servers.outdated(target, local, at)
+    bad = servers.fault(target, LOCAL, at).share > 0 or servers.outdated(target, LOCAL, at)
     return bad and bucket.points >= bucket.clean
 
 
-def _empty(state: State, a: int) -> bool:
-    bucket = state.ledger.buckets.get((a, 0))
+def _empty(state: State, address: str) -> bool:
+    bucket = state.ledger.path(address).bucket
     return bucket is not None and bucket.empty
 
 
-def _held_until(state: State, a: int) -> Instant:
+def _held_until(state: State, address: str) -> Instant:
     """When the hold of an address is over."""
-    hold, recover = state.ledger.holds.get(a), state.layout.policy(a).recover
-    return float("-inf") if hold is None else hold.until(recover.hold, recover.max_hold)
+    hold, recover = state.ledger.address(address).hold, state.index.settings[address].policy.recover
+    return NEVER if hold is None else hold.until(recover.hold, recover.max_hold)

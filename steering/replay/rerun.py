@@ -15,10 +15,10 @@ from pathlib import Path
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.migrate import migrate
+from steering.index import Index
 from steering.journal import setups
 from steering.journal.reader import Checkpoint, DamagedError, Recording
 from steering.journal.records import Turn, differing, digest
-from steering.layout import Layout
 from steering.model import Event, Instant, Step, WallTime
 
 
@@ -89,12 +89,12 @@ def rerun(
 
 def _with_policies(policies: Path, begin: Checkpoint, state: State | None) -> State:
     """The state with other policies: of the first checkpoint, later the one that has evolved."""
-    layout = Layout.of(setups.with_policies(begin.setup, policies))
+    index = Index.of(setups.with_policies(begin.setup, policies))
     if not begin.state.started:
-        return State.blank(layout, begin.now, begin.wall)  # the agent was restarted
+        return State.blank(index, begin.now, begin.wall)  # the agent was restarted
     if state is None or not _same_time(state.now, begin.now):
         state = begin.state
-    carried, _ = migrate(state, layout, begin.now, begin.wall)
+    carried, _ = migrate(state, index, begin.now, begin.wall)
     return carried
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from steering.config import Serial
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import (
     LOCAL,
     Evidence,
@@ -67,8 +67,8 @@ NO_FAULT: Final = BadShare(outcome=Outcome.SECURE, share=0.0)
 class ScenarioAnswers:
     """The nameservers of a scenario."""
 
-    def __init__(self, scenario: Scenario, layout: Layout) -> None:
-        self.scenario, self.layout = scenario, layout
+    def __init__(self, scenario: Scenario, index: Index) -> None:
+        self.scenario, self.index = scenario, index
         self._rng = random.Random(scenario.story)
 
     def clock(self, wall: WallTime) -> WallTime:
@@ -207,7 +207,7 @@ class ScenarioAnswers:
 
     def _serial(self, target: Target, path: str, wall: WallTime) -> int:
         copied = int(self._copied_at(target, path, wall))
-        match self.layout.policy(self.layout.row[target.address]).serial:
+        match self.index.settings[target.address].policy.serial:
             case Serial.EPOCH:
                 return copied - copied % 15
             case Serial.DATE:
@@ -223,7 +223,7 @@ class ScenarioAnswers:
         return f"{path}1"
 
     def _failures(self, target: Target, fault: BadShare, number: int) -> tuple[Failure, ...]:
-        zones = self.layout.policy(self.layout.row[target.address]).zones
+        zones = self.index.settings[target.address].policy.zones
         most = max(1, int(fault.share * RRSETS))
         drawn = (
             f"rr{self._rng.randrange(most)}.{_below(self._rng.choice(zones))}"

@@ -18,7 +18,7 @@ from typing import Final
 from steering.decide.fast_probing import attention
 from steering.decide.state import State
 from steering.engine import engine
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import (
     LOCAL,
     Attention,
@@ -68,19 +68,17 @@ class Simulation:
 
     def __init__(self, loaded: LoadedScenario) -> None:
         self.scenario, self.setup = loaded.scenario, loaded.setup
-        self.layout = Layout.of(loaded.setup)
-        self.servers = ScenarioAnswers(loaded.scenario, self.layout)
+        self.index = Index.of(loaded.setup)
+        self.servers = ScenarioAnswers(loaded.scenario, self.index)
         self.asked = 0
         """Questions, each over several paths."""
         self.answers = self.failed = self.would_fail = 0.0
         """Answers to the resolvers: all, the bad ones, and the bad ones without any steer."""
         self._rng = random.Random(f"probes of {loaded.scenario.story}")
         self._now = BEGINNING
-        self._state = State.blank(
-            self.layout, self._now, self.servers.clock(loaded.scenario.begins)
-        )
+        self._state = State.blank(self.index, self._now, self.servers.clock(loaded.scenario.begins))
         self._attention: Mapping[str, Attention] = {}
-        self._installed: dict[str, str] = {}
+        self._installed: Mapping[str, str] = {}
         self._pending: list[tuple[Instant, Round]] = []
         self._turned_at = self._quiet_since = self._now
         self._changes = sorted({*self.servers.changes(), loaded.scenario.ends})
@@ -138,7 +136,7 @@ class Simulation:
     def _ask(
         self, address: str, paths: tuple[str, ...], witnesses: tuple[str, ...], *, fast: bool
     ) -> None:
-        target = self.layout.targets[self.layout.row[address]]
+        target = self.index.settings[address].target
         questions = self._questions[address]
         question = questions.fast(witnesses) if fast else questions.fresh()
         item = self._round(target, question, paths)
@@ -190,9 +188,9 @@ class Simulation:
     def _traffic(self, passed: Seconds) -> tuple[Heard, ...]:
         if not self.scenario.answers or passed <= 0:
             return ()
-        each = self.scenario.answers * passed / len(self.layout.targets)
+        each = self.scenario.answers * passed / len(self.index.targets)
         tallies = []
-        for target in self.layout.targets:
+        for target in self.index.targets:
             number = int(each + self._rng.random())
             if number:
                 path = self._installed.get(target.address, LOCAL)
@@ -213,11 +211,11 @@ class Simulation:
     def _leap(self) -> SimulatedTurn:
         """One leap: every address is asked once over every path."""
         self._now += leap(self._state)
-        took = max(self.servers.rtt(path) for path in self.layout.paths)
+        took = max(self.servers.rtt(path) for path in self.index.paths)
         rounds, self._pending = [r for _, r in self._pending], []
-        for target in self.layout.targets:
+        for target in self.index.targets:
             attended = self._attention.get(target.address)
-            paths = (*self.layout.paths, LIVE) if attended and attended.live else self.layout.paths
+            paths = (*self.index.paths, LIVE) if attended and attended.live else self.index.paths
             questions = self._questions[target.address]
             question = questions.fast(attended.witnesses) if attended else questions.fresh()
             rounds.append(self._round(target, question, paths))
@@ -230,8 +228,8 @@ class Simulation:
     def _new_schedule(self) -> Schedule:
         """A new schedule, spread over the slow interval from now on."""
         cadence = Schedule(
-            [target.address for target in self.layout.targets],
-            self.layout.paths,
+            [target.address for target in self.index.targets],
+            self.index.paths,
             self._pace,
             rng=self._rng,
             now=self._now,

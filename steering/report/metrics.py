@@ -6,13 +6,12 @@ scrapes are counted when they happen.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
-import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-import numpy as np
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -29,8 +28,10 @@ from steering.act.bgp.status import BgpStatus
 from steering.act.kernel.diff import ChangeKind
 from steering.decide.rules import RULES
 from steering.judge import forwarded, reach
-from steering.judge.reach import LegState
-from steering.model import OUTCOMES, Health
+from steering.judge.ledger import zone_lag
+from steering.judge.legs import LegState
+from steering.judge.zone_copies import UNSEEN
+from steering.model import LOCAL, OUTCOMES
 from steering.observe.dnstap.tally import Frames
 from steering.observe.strays import Stray
 from steering.report.snapshot import Snapshot, TrafficStatus
@@ -180,23 +181,24 @@ class _States(Collector):
 
 
 def _observations(snapshot: Snapshot) -> Iterator[Metric]:
-    layout, ledger = snapshot.state.layout, snapshot.state.ledger
+    index, ledger = snapshot.state.index, snapshot.state.ledger
     family = CounterMetricFamily(
         "steering_observations",
         "Answers, or their absence, by outcome; of source dnstap, secure is by dates alone.",
         labels=["upstream", "address", "path", "source", "outcome"],
     )
-    for source, counts in (("probe", ledger.counts), ("dnstap", ledger.traffic.counts)):
-        shown = counts > 0
-        if len(layout.targets) <= FROM_ZERO:
-            paths = len(layout.paths) if source == "probe" else 1 if snapshot.dnstap else 0
-            shown[:, :, :paths] = True  # the local path comes first: traffic takes it as a rule
-        for i, a, p in np.argwhere(shown).tolist():
-            target = layout.targets[a]
-            family.add_metric(
-                [target.upstream, target.address, layout.paths[p], source, str(OUTCOMES[i])],
-                float(counts[i, a, p]),
-            )
+    few = len(index.targets) <= FROM_ZERO
+    for target, path in itertools.product(index.targets, index.paths):
+        probed = ledger.path(target.address, path).counts
+        heard = ledger.traffic.path(target.address, path).counts
+        heard_as_a_rule = snapshot.dnstap is not None and path == LOCAL
+        for source, counts, from_zero in (
+            ("probe", probed, few),
+            ("dnstap", heard, few and heard_as_a_rule),
+        ):
+            for outcome in OUTCOMES if from_zero else counts:
+                subject = [target.upstream, target.address, path, source, str(outcome)]
+                family.add_metric(subject, float(counts.get(outcome, 0)))
     yield family
 
 
@@ -206,7 +208,7 @@ def _strays(snapshot: Snapshot) -> Metric:
         "Packets to probes' sockets that were ignored; does not show who sent them.",
         labels=["path", "reason"],
     )
-    every = itertools.product((*snapshot.state.layout.paths, "live"), map(str, Stray))
+    every = itertools.product((*snapshot.state.index.paths, "live"), map(str, Stray))
     for (path, reason), number in sorted({**dict.fromkeys(every, 0), **snapshot.strays}.items()):
         family.add_metric([path, reason], number)
     return family
@@ -237,15 +239,12 @@ def _health(snapshot: Snapshot) -> Iterator[Metric]:
         " were asked.",
         labels=["upstream", "address", "path", "state"],
     )
-    shares = np.round(state.ledger.share(state.now), _OF_SHARES).tolist()
-    states = [one.word for one in Health]
-    healths = state.ledger.health.tolist()
-    for target, share, present in zip(state.layout.targets, shares, healths, strict=True):
-        for path, part, code in zip(state.layout.paths, share, present, strict=True):
-            subject = [target.upstream, target.address, path]
-            if math.isfinite(part):
-                ratio.add_metric(subject, part)
-            health.add_metric([*subject, states[code]], 1)
+    for target, path in itertools.product(state.index.targets, state.index.paths):
+        record = state.ledger.path(target.address, path)
+        subject = [target.upstream, target.address, path]
+        if (share := record.recent.share(state.now)) is not None:
+            ratio.add_metric(subject, round(share, _OF_SHARES))
+        health.add_metric([*subject, record.health.word], 1)
     yield ratio
     yield health
 
@@ -262,16 +261,15 @@ def _copies(snapshot: Snapshot) -> Iterator[Metric]:
         "Shortest remaining life among the signatures seen lately; below 0: expired.",
         labels=["upstream", "zone", "address", "path"],
     )
-    lags = np.round(state.ledger.copies.zone_lag(state.layout, state.now), _OF_SECONDS).tolist()
-    lives = np.round(state.ledger.copies.zone_life(state.wall), _OF_SECONDS).tolist()
-    for a, target in enumerate(state.layout.targets):
-        for z, zone in enumerate(state.layout.policy(a).zones):
-            for p, path in enumerate(state.layout.paths):
-                subject = [target.upstream, zone, target.address, path]
-                if math.isfinite(lags[z][a][p]):
-                    lag.add_metric(subject, lags[z][a][p])
-                if math.isfinite(lives[z][a][p]):
-                    left.add_metric(subject, lives[z][a][p])
+    index, ledger = state.index, state.ledger
+    for settings in index.settings.values():
+        for zone, path in itertools.product(settings.policy.zones, index.paths):
+            subject = [settings.upstream, zone, settings.address, path]
+            copy = ledger.path(settings.address, path).copies.get(zone, UNSEEN)
+            if (late := zone_lag(ledger, settings, path, zone, state.now)) is not None:
+                lag.add_metric(subject, round(late, _OF_SECONDS))
+            if (life := copy.soonest.life(ledger.windows, state.wall)) is not None:
+                left.add_metric(subject, round(life, _OF_SECONDS))
     yield lag
     yield left
 
@@ -355,8 +353,8 @@ def _sites(snapshot: Snapshot) -> Metric:
         labels=["site", "family", "source", "transport"],
     )
     state = snapshot.state
-    own = reach.states(state.ledger.legs, state.sources, state.layout)
-    through = forwarded.states(state.ledger.carried, state.forwarded, state.layout, state.now)
+    own = reach.states(state.ledger.legs, state.sources, state.index)
+    through = forwarded.states(state.ledger.carried, state.forwarded, state.index, state.now)
     for way in (*own, *through):
         if way.state is not LegState.UNTRIED:
             subject = [way.leg.site, str(way.leg.family), way.leg.sender, way.transport]
@@ -383,16 +381,16 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
         " site.",
         labels=["upstream", "address", "family", "site"],
     )
-    planned = desired if state.layout.acts else would
+    planned = desired if state.index.acts else would
     installed = GaugeMetricFamily(
         "steering_installed",
         "1 where the actuator found the route in place (bgp: sent in an established session).",
         labels=["actuator", "upstream", "address", "family", "site"],
     )
-    for a, target in enumerate(state.layout.targets):
+    for target in state.index.targets:
         subject = [target.upstream, target.address, str(target.family)]
-        if state.plan[a]:
-            planned.add_metric([*subject, state.layout.paths[state.plan[a]]], 1)
+        if target.address in state.plan:
+            planned.add_metric([*subject, state.plan[target.address]], 1)
         if target.address in snapshot.installed:
             installed.add_metric(["kernel", *subject, snapshot.installed[target.address]], 1)
         if snapshot.bgp is not None and target.address in snapshot.bgp.announced:
@@ -404,6 +402,7 @@ def _plan(snapshot: Snapshot) -> Iterator[Metric]:
     decisions = GaugeMetricFamily(
         "steering_decisions", "Addresses decided by each rule in the latest turn.", labels=["rule"]
     )
+    decided = collections.Counter(state.rule.values())
     for rule in RULES:
-        decisions.add_metric([rule.name], int((state.rule == rule.number).sum()))
+        decisions.add_metric([rule.name], decided[rule.number])
     yield decisions

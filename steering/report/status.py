@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-
-import numpy as np
 
 from steering import __version__
 from steering.decide.explain import Explanation
 from steering.decide.explain import explain as explained
-from steering.decide.override_state import NONE, OverrideState, OverrideStatus
+from steering.decide.override_state import OverrideState, OverrideStatus
 from steering.decide.reasons import because
 from steering.decide.rules import BY_NUMBER
 from steering.decide.state import Alarm, State
 from steering.format import timestamp
+from steering.index import Settings
 from steering.judge import forwarded, reach
-from steering.model import OUTCOMES, Health, Override
+from steering.judge.ledger import worst_lag
+from steering.judge.legs import SiteReach
+from steering.model import NEVER, OUTCOMES, Outcome, Override
 from steering.report.snapshot import Snapshot
 
 Json = dict[str, object]
@@ -35,17 +35,17 @@ def status(snapshot: Snapshot) -> Json:
     """The status of the contract (docs: HTTP API)."""
     state = snapshot.state
     through = _by_site(
-        forwarded.states(state.ledger.carried, state.forwarded, state.layout, state.now)
+        forwarded.states(state.ledger.carried, state.forwarded, state.index, state.now)
     )
     return {
-        "site": state.layout.site,
+        "site": state.index.site,
         "mode": snapshot.mode,
         "off": state.off,
         "clock": "suspect" if "clock" in state.alarms else "ok",
         "version": __version__,
         "time": timestamp(state.wall),
-        "addresses": _Table(snapshot).addresses(),
-        "sites": _by_site(reach.states(state.ledger.legs, state.sources, state.layout)),
+        "addresses": [_address(snapshot, each) for each in state.index.settings.values()],
+        "sites": _by_site(reach.states(state.ledger.legs, state.sources, state.index)),
         **({"forwarded": through} if through else {}),
         "overrides": _overrides(snapshot),
         "alarms": _alarms(snapshot, None),
@@ -90,12 +90,12 @@ def explain(snapshot: Snapshot, address: str) -> Json | None:
     if explanation is None:
         return None
     return {
-        **_Table(snapshot).address(state.layout.row[address]),
+        **_address(snapshot, state.index.settings[address]),
         **explanation_as_data(explanation),
         "alarms": [
             _alarm(snapshot, name, alarm)
             for name, alarm in sorted(snapshot.alarms.items())
-            if state.layout.row[address] in alarm.about
+            if address in alarm.about
         ],
         "time": timestamp(state.wall),
     }
@@ -124,7 +124,7 @@ def explanation_as_data(explanation: Explanation) -> Json:
     }
 
 
-def _by_site(shown: Iterable[reach.SiteReach]) -> Json:
+def _by_site(shown: Iterable[SiteReach]) -> Json:
     """Site, family, source -> whether answers come back, by transport."""
     made: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for leg in shown:
@@ -134,15 +134,15 @@ def _by_site(shown: Iterable[reach.SiteReach]) -> Json:
 
 
 def _overrides(snapshot: Snapshot) -> list[Json]:
-    override_state, targets = snapshot.state.override_state, snapshot.state.override_state.targets
+    override_state = snapshot.state.override_state
     spent = [
         status.active and snapshot.acknowledged.is_spent(o) for o, status in _with(override_state)
     ]
     decides: dict[int, list[str]] = {}
-    for a in np.flatnonzero(override_state.decides != NONE).tolist():
-        decides.setdefault(int(override_state.decides[a]), []).append(targets[a].address)
+    for address, number in override_state.decides.items():
+        decides.setdefault(number, []).append(address)
     # The index of the first address of each, in one list of all addresses covered.
-    begins = itertools.accumulate((len(rows) for rows in override_state.covers), initial=0)
+    begins = itertools.accumulate((len(covered) for covered in override_state.covers), initial=0)
     return [
         {
             "name": override.name,
@@ -159,11 +159,11 @@ def _overrides(snapshot: Snapshot) -> list[Json]:
             "by": override.by,
             "active": status.active and not spent[index],
             "state": OVER if spent[index] else status.value,
-            "covers": [targets[a].address for a in rows[: max(0, LISTED - begin)]],
-            "covered": len(rows),
+            "covers": list(covered[: max(0, LISTED - begin)]),
+            "covered": len(covered),
             "decides": decides.get(index, []),
         }
-        for index, (override, status, rows, begin) in enumerate(
+        for index, (override, status, covered, begin) in enumerate(
             zip(
                 override_state.overrides,
                 override_state.states,
@@ -179,72 +179,62 @@ def _with(override_state: OverrideState) -> Iterable[tuple[Override, OverrideSta
     return zip(override_state.overrides, override_state.states, strict=True)
 
 
-class _Table:
-    """The numbers of all addresses, computed once for one answer."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot, self.state = snapshot, snapshot.state
-        state = self.state
-        self.share = state.ledger.share(state.now)
-        self.lag = state.ledger.copies.lag(state.layout, state.now)
-        self.life = state.ledger.copies.life(state.wall)
-        self.heard_share = state.ledger.traffic.share(state.now)
-        self.heard_life = state.ledger.traffic.life(state.wall)
-
-    def addresses(self) -> list[Json]:
-        return [self.address(a) for a in range(len(self.state.layout.targets))]
-
-    def address(self, a: int) -> Json:
-        state = self.state
-        target = state.layout.targets[a]
-        rule = BY_NUMBER.get(int(state.rule[a]))
-        return {
-            "upstream": target.upstream,
-            "nameserver": target.nameserver,
-            "address": target.address,
-            "family": str(target.family),
-            "paths": {path: self.path(a, p) for p, path in enumerate(state.layout.paths)},
-            **_planned(state, a),
-            "installed": _installed(self.snapshot, target.address),
-            "since": timestamp(float(state.since[a])),
-            "rule": rule.name if rule else None,
-            "because": because(state, a),
-        }
-
-    def path(self, a: int, p: int) -> Json:
-        ledger = self.state.ledger
-        counts = ledger.counts[:, a, p]
-        instance = ledger.instances.get((a, p))
-        return {
-            "health": Health(int(ledger.health[a, p])).word,
-            "failure_rate": _number(self.share[a, p], 6),
-            "samples": int(counts.sum()),
-            "serial_lag_s": _number(self.lag[a, p], 3),
-            "signature_remaining_s": _number(self.life[a, p], 0),
-            "rtt_ms": _number(ledger.rtt[a, p] * 1000, 3),
-            "nsid": instance.name if instance else None,
-            "outcomes": {
-                str(OUTCOMES[i]): int(counts[i]) for i in (int(j) for j in np.flatnonzero(counts))
-            },
-            **({} if np.isnan(ledger.traffic.at[a, p]) else {"heard": self.heard(a, p)}),
-        }
-
-    def heard(self, a: int, p: int) -> Json:
-        """The numbers of the resolvers' traffic."""
-        counts = self.state.ledger.traffic.counts[:, a, p]
-        return {
-            "failure_rate": _number(self.heard_share[a, p], 6),
-            "samples": int(counts.sum()),
-            "signature_remaining_s": _number(self.heard_life[a, p], 0),
-            "outcomes": {str(OUTCOMES[i]): int(counts[i]) for i in np.flatnonzero(counts).tolist()},
-        }
+def _address(snapshot: Snapshot, settings: Settings) -> Json:
+    state, target = snapshot.state, settings.target
+    rule = BY_NUMBER.get(state.rule.get(target.address, 0))
+    return {
+        "upstream": target.upstream,
+        "nameserver": target.nameserver,
+        "address": target.address,
+        "family": str(target.family),
+        "paths": {path: _path(state, settings, path) for path in state.index.paths},
+        **_planned(state, target.address),
+        "installed": _installed(snapshot, target.address),
+        "since": timestamp(state.since[target.address]),
+        "rule": rule.name if rule else None,
+        "because": because(state, target.address),
+    }
 
 
-def _planned(state: State, a: int) -> Json:
+def _path(state: State, settings: Settings, path: str) -> Json:
+    ledger, key = state.ledger, (settings.address, path)
+    record, instance = ledger.path(*key), ledger.instances.get(key)
+    lives = (copy.soonest.life(ledger.windows, state.wall) for copy in record.copies.values())
+    return {
+        "health": record.health.word,
+        "failure_rate": _number(record.recent.share(state.now), 6),
+        "samples": sum(record.counts.values()),
+        "serial_lag_s": _number(worst_lag(ledger, settings, path, state.now), 3),
+        "signature_remaining_s": _number(
+            min((life for life in lives if life is not None), default=None), 0
+        ),
+        "rtt_ms": _number(None if record.rtt is None else record.rtt * 1000, 3),
+        "nsid": instance.name if instance else None,
+        "outcomes": _outcomes(record.counts),
+        **({} if ledger.traffic.path(*key).at == NEVER else {"heard": _heard(state, *key)}),
+    }
+
+
+def _heard(state: State, address: str, path: str) -> Json:
+    """The numbers of the resolvers' traffic."""
+    traffic = state.ledger.traffic
+    known = traffic.path(address, path)
+    return {
+        "failure_rate": _number(known.recent.share(state.now), 6),
+        "samples": sum(known.counts.values()),
+        "signature_remaining_s": _number(known.soonest.life(traffic.windows, state.wall), 0),
+        "outcomes": _outcomes(known.counts),
+    }
+
+
+def _outcomes(counts: Mapping[Outcome, int]) -> Json:
+    return {str(outcome): counts[outcome] for outcome in OUTCOMES if counts.get(outcome)}
+
+
+def _planned(state: State, address: str) -> Json:
     """The planned site: `steered_to`, or `would_steer_to` if the agent does not act."""
-    plan = int(state.plan[a])
-    site = state.layout.paths[plan] if plan else None
-    if state.layout.acts:
+    site = state.plan.get(address)
+    if state.index.acts:
         return {"steered_to": site}
     return {"steered_to": None, "would_steer_to": site}
 
@@ -255,5 +245,5 @@ def _installed(snapshot: Snapshot, address: str) -> Json:
     return {"kernel": snapshot.installed.get(address), "bgp": by_bgp}
 
 
-def _number(value: float, digits: int) -> float | None:
-    return round(float(value), digits) if math.isfinite(value) else None
+def _number(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

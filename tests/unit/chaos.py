@@ -23,6 +23,7 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
+from steering.index import Index
 from steering.journal.records import (
     Turn,
     differing,
@@ -33,7 +34,6 @@ from steering.journal.records import (
     unpack_batch,
     unpack_state,
 )
-from steering.layout import Layout
 from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Override, Round, Verdict
 
 
@@ -66,7 +66,7 @@ class Trial(Checked):
 
     def lose_lease(self) -> None:
         """All was taken back by the guard, and the agent begins from nothing."""
-        self.state = State.blank(self.layout, self.now, WALL + self.now)
+        self.state = State.blank(self.index, self.now, WALL + self.now)
         self.installed, self._wanted = {}, attention(self.state)
         self.begin_anew()
 
@@ -74,7 +74,7 @@ class Trial(Checked):
         """The agent takes other files."""
         old, self.files = self.files, files
         assert old is not None
-        made = Layout.of(files.read(tmp))
+        made = Index.of(files.read(tmp))
         rerouted = {
             s for s, (n, *_) in files.sites.items() if s in old.sites and old.sites[s][0] != n
         }
@@ -82,7 +82,7 @@ class Trial(Checked):
             self.state, made, self.now, WALL + self.now + self.clock_error, rerouted=rerouted
         )
         self.hear(ended)
-        self.layout = made
+        self.index = made
         addresses = set(self.addresses())
         self._slow = {a: self._slow.get(a, self.now) for a in self.addresses()}
         self._wanted = attention(self.state)
@@ -90,11 +90,13 @@ class Trial(Checked):
         self.last = {
             (a, p): seen
             for (a, p), seen in self.last.items()
-            if a in addresses and p in made.column and p not in rerouted
+            if a in addresses and p in made.path_number and p not in rerouted
         }
         # A freeze at a path that is gone can't be kept.
         self.held_since = {
-            a: f for a, f in self.held_since.items() if a in addresses and f.path in made.column
+            a: f
+            for a, f in self.held_since.items()
+            if a in addresses and f.path in made.path_number
         }
         self.record, self.start = [], self.state
         self.note_policies()
@@ -148,7 +150,7 @@ class Trial(Checked):
         if not self.resolver_rate or seconds <= 0:
             return ()
         told = []
-        for target in self.layout.targets:
+        for target in self.index.targets:
             if self.draw.random() < 0.5:
                 continue
             told.append(self._heard(target.address, int(self.resolver_rate * seconds) + 1))
@@ -156,7 +158,7 @@ class Trial(Checked):
 
     def _heard(self, address: str, number: int) -> Heard:
         path = self.installed.get(address, LOCAL)
-        zone = self.layout.policy(self.layout.row[address]).zones[0]
+        zone = self.index.settings[address].policy.zones[0]
         counts: dict[Outcome, int] = {}
         failures = []
         for _ in range(min(number, 8)):
@@ -187,7 +189,7 @@ class Trial(Checked):
         """What was written down comes out again, bit for bit."""
         if not self.records or self.start is None or not self.record:
             return
-        state = unpack_state(pack_state(self.start), self.layout)
+        state = unpack_state(pack_state(self.start), self.index)
         if self.start.situation is None:
             other = differing(state, self.start)
             need(other is None, f"a world read back is another in {other}")
@@ -366,21 +368,21 @@ def _rest(trial: Trial) -> None:
     trial.truth.own_clock = trial.clock_error = 0.0
     trial.overrides, trial.off, trial.lies, trial.resolver_rate = (), False, 0.0, 0.0
     assert trial.files is not None
-    moves = trial.layout.budget.moves_per_minute
-    limit = trial.lasting + 120 + 60 * (2 * len(trial.state.plan) / moves)
+    moves = trial.index.budget.moves_per_minute
+    limit = trial.lasting + 120 + 60 * (2 * len(trial.index.settings) / moves)
     patient = all(u.moves_per_day >= 100 for u in trial.files.upstreams)
 
     def quiet() -> bool:
-        return not trial.state.plan.any() and not trial.state.alarms
+        return not trial.state.plan and not trial.state.alarms
 
     begun, still = trial.now, 0
     while still < 20 and trial.now - begun < limit:
         trial.run(1.0)
         still = still + 1 if quiet() else 0
     trial.turn()
-    for a, target in enumerate(trial.layout.targets):
-        need(explain(trial.state, target.address), "nothing to explain")
-        need(because(trial.state, a), "nothing to say")
+    for address in trial.index.settings:
+        need(explain(trial.state, address), "nothing to explain")
+        need(because(trial.state, address), "nothing to say")
     need(
         quiet() or not patient,
         f"not at rest after {limit:.0f} s: {trial.state.steers()} {trial.state.alarms}",

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 
-import numpy as np
 from chaos_files import Files
 from chaos_truth import Truth
 from simulation import Simulation
 
 from steering.decide.reasons import because
+from steering.decide.rules import of_usual
 from steering.decide.state import State
 from steering.engine import engine
+from steering.index import Index
 from steering.journal.records import differing
 from steering.judge.buckets import LOOSE
+from steering.judge.edit import reopened
 from steering.judge.failed_names import IGNORED, SLOTS, WITNESSES
+from steering.judge.ledger import ASKED, PAIRS
 from steering.judge.zone_copies import HISTORY
 from steering.model import LOCAL, Action, Event, Facts, Frozen, Health, Step, Verdict
 
@@ -59,10 +63,10 @@ class Checked(Simulation):
 
     def note_policies(self) -> None:
         """What counts for whom from now on."""
-        for policy in self.layout.policies:
+        for policy in self.index.policies:
             for target in policy.targets:
                 self.on.setdefault(target.address, set()).update(map(str, policy.breach.on))
-            clean = policy.recover.clean * self.layout.interval
+            clean = policy.recover.clean * self.index.interval
             self.lasting = max(self.lasting, policy.recover.max_hold + 4 * clean + 30)
 
     def hear(self, events: Iterable[Event]) -> None:
@@ -106,26 +110,26 @@ class Checked(Simulation):
             self.check_help(after)
         if self.turns % 16 == 0:
             self.check_finite(after)
-            for a in range(len(after.plan)):
-                need(because(after, a), "nothing to say")
+            self.check_lookouts(after)
+            for address in self.index.settings:
+                need(because(after, address), "nothing to say")
             again, *rest = engine.turn(before, facts, self.now)
             need(rest == [steps, events] and differing(after, again) is None, "another turn")
 
     def check_plan(self, after: State, steps: tuple[Step, ...]) -> None:
         """The plan is one that the policies allow, and what the events say."""
-        layout, plan = self.layout, after.plan
-        for a in np.flatnonzero(plan).tolist():
-            p = int(plan[a])
-            need(layout.hop[a, p], f"{layout.targets[a].address}: no way through {p}")
-            if after.rule[a] != 2:
-                need(not after.override_state.banned[a, p], "it goes through what is to be avoided")
-        need(not after.off or not plan.any(), "off, and steered")
+        settings, plan = self.index.settings, after.plan
+        for address, site in plan.items():
+            need(site in settings[address].hops, f"{address}: no way through {site}")
+            if after.rule[address] != 2:
+                banned = after.override_state.banned.get(address, {})
+                need(site not in banned, "it goes through what is to be avoided")
+        need(not after.off or not plan, "off, and steered")
         for step in steps:
             need(step.now != step.was, "a step that is none")
             if step.now is not None and step.rule != "override":
                 need(step.rule == "steer", f"{step}")
-                a = layout.row[step.address]
-                need(layout.order[a, layout.column[step.now]] >= 0, f"not liked: {step}")
+                need(step.now in settings[step.address].order, f"not liked: {step}")
         where = {a: site for a, site in self.at.items() if site != LOCAL}
         need(where == after.steers(), f"the events say {where}, the plan {after.steers()}")
 
@@ -134,19 +138,18 @@ class Checked(Simulation):
         since = self.now - seconds
         return since - self.pause if since < self.gap else since
 
-    def mates(self, a: int) -> list[int]:
+    def mates(self, address: str) -> list[str]:
         """Those of the same family that move along."""
-        layout = self.layout
-        mine = (layout.group_of == layout.group_of[a]) & (layout.family_of == layout.family_of[a])
-        return [int(b) for b in np.flatnonzero(mine)]
+        settings = self.index.settings
+        mine = settings[address]
+        return [a for a in self.index.groups[mine.group] if settings[a].family is mine.family]
 
     def check_away(self, step: Step) -> None:
         """Who leaves had a reason, and goes where his own probes were answered well."""
-        layout, a = self.layout, self.layout.row[step.address]
         assert step.now is not None
         since = self.window(self.lasting)
         if self.installed.get(step.address) is None and step.was is None:
-            group = [layout.targets[b].address for b in self.mates(a)]
+            group = self.mates(step.address)
             need(
                 any(self.truth.ill(mate, LOCAL, since, self.now, self.on[mate]) for mate in group),
                 f"nothing is wrong here: {step}",
@@ -155,8 +158,9 @@ class Checked(Simulation):
         need(seen is not None, f"never asked over {step.now}: {step}")
         assert seen is not None
         asked, verdict = seen
-        on = {str(c) for c in layout.policy(a).breach.on}
-        fresh = layout.fresh + (0.0 if self.now - self.gap > layout.fresh else self.pause)
+        on = {str(c) for c in self.index.settings[step.address].policy.breach.on}
+        fresh = self.index.fresh
+        fresh += 0.0 if self.now - self.gap > fresh else self.pause
         need(self.now - asked <= fresh, f"asked {self.now - asked} s ago: {step}")
         need(verdict is Verdict.GOOD, f"the last answer was {verdict}: {step}")
         need(
@@ -177,15 +181,15 @@ class Checked(Simulation):
             return
         if len({f.upstream for f in recent}) > 1 or self.truth.loss or self.lies:
             return
-        for a, target in enumerate(self.layout.targets):
-            policy = self.layout.policy(a)
+        for address, each in self.index.settings.items():
+            policy = each.policy
             free = policy.steer.at_most is None and policy.recover.moves_per_day > 100
             on = {str(c) for c in policy.breach.on} & {"bogus", "error"}
-            if free and (self.layout.order[a] >= 0).any():
+            if free and each.order:
                 need(
-                    after.plan[a]
-                    or not self.truth.surely_ill(target.address, LOCAL, since, self.now, on),
-                    f"{target.address} is left alone: {because(after, a)}",
+                    address in after.plan
+                    or not self.truth.surely_ill(address, LOCAL, since, self.now, on),
+                    f"{address} is left alone: {because(after, address)}",
                 )
 
     def check_home(self, step: Step) -> None:
@@ -194,7 +198,7 @@ class Checked(Simulation):
             return
         if self.now - self.gap < 10:
             return
-        on = map(str, self.layout.policy(self.layout.row[step.address]).breach.on)
+        on = map(str, self.index.settings[step.address].policy.breach.on)
         need(
             not self.truth.surely_ill(step.address, LOCAL, self.now - 4, self.now, set(on)),
             f"home is bad: {step}",
@@ -202,8 +206,8 @@ class Checked(Simulation):
 
     def check_overrides(self, before: State, after: State, facts: Facts) -> None:
         """Each override is obeyed in the turn that hears of it, whatever else is believed."""
-        layout, frozen = self.layout, {}
-        for a, target in enumerate(layout.targets):
+        frozen = {}
+        for target in self.index.targets:
             word, banned = None, set()
             for override in facts.overrides:
                 if override.until is not None and override.until <= facts.wall:
@@ -220,9 +224,9 @@ class Checked(Simulation):
                 if override.action is Action.STEER:
                     banned.discard(override.to)
             address = target.address
-            goes = layout.paths[after.plan[a]]
+            goes = after.path_of(address)
             if word is not None and word.action is Action.FREEZE:
-                came = self.before_turn(before, a, facts)
+                came = self.before_turn(before, address, facts)
                 held = self.held_since.get(address)
                 frozen[address] = (
                     held if held and held.by == word.name else Frozen(path=came, by=word.name)
@@ -231,31 +235,29 @@ class Checked(Simulation):
                 continue
             need(goes not in banned, f"{address} goes to {goes}, which is to be avoided")
             if word is None:
-                need(after.rule[a] != 2 or banned, f"{address}: ruled by no override")
+                need(after.rule[address] != 2 or banned, f"{address}: ruled by no override")
                 continue
             to = {
                 Action.LOCAL: LOCAL,
                 Action.FREEZE: frozen[address].path if address in frozen else None,
                 Action.STEER: word.to,
             }[word.action]
-            column = layout.column.get(to or "")
-            if column is not None and (column == 0 or layout.hop[a, column]):
+            if to == LOCAL or to in self.index.settings[address].hops:
                 need(goes == to, f"{address} goes to {goes}, and {word} says {to}")
-                need(after.rule[a] == 2, f"rule {after.rule[a]}")
+                need(after.rule[address] == 2, f"rule {after.rule[address]}")
             elif "override" not in after.alarms:
                 need(False, f"an override that can't be obeyed, and no alarm: {word}")
         self.held_since = frozen
 
-    def before_turn(self, before: State, a: int, facts: Facts) -> str:
+    def before_turn(self, before: State, address: str, facts: Facts) -> str:
         """Where an address went when the turn began."""
         if before.started:
-            return str(self.layout.paths[before.plan[a]])
-        address = self.layout.targets[a].address
+            return before.path_of(address)
         return facts.installed.get(address, LOCAL)
 
     def check_budget(self, after: State, steps: tuple[Step, ...]) -> None:
         """No more moves, and no more away, than are allowed."""
-        layout, budget = self.layout, self.layout.budget
+        settings, budget, plan = self.index.settings, self.index.budget, after.plan
         self.own_moves = [(at, n) for at, n in self.own_moves if self.now - at < 60]
         spent = sum(n for _, n in self.own_moves)
         own = [s for s in steps if s.rule in ("steer", "healthy")]
@@ -264,22 +266,21 @@ class Checked(Simulation):
         if by_itself := [s for s in steps if s.rule not in ("off", "override")]:
             self.own_moves.append((self.now, len(by_itself)))
         new = [s for s in own if s.now is not None and s.was is None]
-        away = int((after.plan > 0).sum())
+        away = len(plan)
         need(not new or budget.at_once is None or away <= budget.at_once, f"{away} away")
         for step in new:
-            a = layout.row[step.address]
-            mine = layout.upstream_of == layout.upstream_of[a]
-            need((after.plan[mine] > 0).sum() <= layout.at_most[a], "more than at_most")
-        load = np.zeros(len(layout.paths))  # by the estimates, whatever anybody was heard to ask
-        for a in np.flatnonzero(after.plan).tolist():
-            load[after.plan[a]] += np.nan_to_num(layout.estimate[a])
+            mine = settings[step.address]
+            number = sum(settings[address].upstream == mine.upstream for address in plan)
+            need(number <= mine.at_most, "more than at_most")
+        # By the estimates, whatever anybody was heard to ask.
+        load = dict.fromkeys(self.index.sites, 0.0)
+        for address, site in plan.items():
+            load[site] += settings[address].estimate or 0.0
         for step in own:
-            if step.now is None:
-                continue
-            p = layout.column[step.now]
-            if np.nan_to_num(layout.estimate[layout.row[step.address]]) > 0:
-                allowed = layout.capacity[p] * budget.capacity_share
-                need(load[p] <= allowed + 1e-6, f"{load[p]} of {allowed} at {step.now}")
+            if step.now is not None and settings[step.address].estimate:
+                taken, allowed = load[step.now], self.index.capacity[step.now]
+                allowed *= budget.capacity_share
+                need(taken <= allowed + 1e-6, f"{taken} of {allowed} at {step.now}")
 
     def check_events(self, before: State, after: State, events: tuple[Event, ...]) -> None:
         """What is told is what has changed."""
@@ -294,58 +295,89 @@ class Checked(Simulation):
                 alarms.discard(str(event.was))
             elif event.event == "health_changed":
                 need(event.was != event.now, f"{event}")
-                key = self.layout.row[str(event.address)], self.layout.column[str(event.path)]
                 if before.started:
-                    was = Health(int(before.ledger.health[key])).word
+                    was = before.ledger.path(str(event.address), str(event.path)).health.word
                     need(event.was == was, f"it was {was}: {event}")
             elif event.event == "recovered":
-                left = Health(int(before.ledger.health[self.layout.row[str(event.address)], 0]))
+                left = before.ledger.path(str(event.address)).health
                 need(left in (Health.FAILING, Health.STALE), f"it was {left}: {event}")
         need(alarms == set(after.alarms), f"told of {alarms}, there are {set(after.alarms)}")
-        changed = (after.ledger.health != before.ledger.health).sum()
+        keys = [(a, p) for a in self.index.settings for p in self.index.paths]
+        one, other = before.ledger, after.ledger
+        changed = sum(one.path(*key).health is not other.path(*key).health for key in keys)
         told = [e for e in events if e.event == "health_changed"]
         others = {"adopted", "relapsed"} & {e.event for e in events}
         need(others or len(told) == changed, f"{changed} changed, {len(told)} told")
 
     def check_sizes(self, after: State) -> None:
         """Nothing grows without bound."""
-        (a, p), ledger = after.layout.shape, after.ledger
-        heard = ledger.traffic
-        for names in (*ledger.counted.values(), *heard.counted.values(), *heard.pooled.values()):
-            need(len(names) <= SLOTS, "too many names")
-        for names in ledger.ignored.values():
-            need(len(names) <= IGNORED, "too many names to ignore")
-        for names in heard.witnesses.values():
-            need(len(names) <= WITNESSES, "too many witnesses")
-        for entries in (ledger.instances, ledger.buckets, ledger.evidence, ledger.counted):
-            need(all(0 <= row < a and 0 <= column < p for row, column in entries), "no such key")
-        for rows in (after.verifications, ledger.trials, ledger.holds, ledger.ignored):
-            need(all(0 <= row < a for row in rows), "no such row")
-        need(all(len(news) <= HISTORY for news in ledger.copies.news.values()), "too much news")
+        ledger, heard, index = after.ledger, after.ledger.traffic, after.index
+        counted = [known.counted for known in ledger.paths.values()]
+        counted += [known.counted for known in heard.paths.values()]
+        counted += [known.pooled for known in heard.groups.values()]
+        need(all(len(names) <= SLOTS for names in counted), "too many names")
+        for one in ledger.addresses.values():
+            need(len(one.ignored) <= IGNORED, "too many names to ignore")
+            need(len(one.asked_at) <= ASKED, "too many probes")
+            need(len(one.shown) <= PAIRS, "too many pairs")
+        for of in heard.upstreams.values():
+            need(len(of.witnesses) <= WITNESSES, "too many witnesses")
+        for keys in (ledger.paths, ledger.instances, heard.paths, after.avoid_until, after.turned):
+            need(all(index.knows(*key) for key in keys), "no such address or path")
+        for names in (after.verifications, after.plan, after.worn, ledger.addresses, ledger.open):
+            need(all(name in index.settings for name in names), "no such address")
+        need(ledger.groups.keys() | heard.groups.keys() <= index.groups.keys(), "no such group")
+        need(all(len(zone.serials) <= HISTORY for zone in ledger.zones.values()), "too much news")
         need(all(self.now - at < 60 for at, _ in after.moves), "old moves")
-        for row, proof in after.verifications.items():
-            need(proof.column == after.plan[row], f"a proof of another way: {proof}")
-        need(set(after.frozen) <= set(self.layout.row), "frozen, and nobody's")
+        for address, proof in after.verifications.items():
+            need(proof.path == after.path_of(address), f"a proof of another way: {proof}")
+        need(set(after.frozen) <= index.settings.keys(), "frozen, and nobody's")
 
     def check_finite(self, after: State) -> None:
         """Numbers stay numbers."""
-        for part in (after, after.ledger, after.ledger.copies, after.ledger.traffic):
-            for one in fields(part):
-                value = getattr(part, one.name)
-                if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-                    need(not np.isposinf(value).any(), f"{one.name} is infinite")
-                    if one.name not in ("avoid_until", "deaf_until"):
-                        need(not np.isneginf(value).any(), f"{one.name} is infinite")
+        for name, number in _numbers("state", replace(after, situation=None)):
+            need(not math.isnan(number) and number != math.inf, f"{name} is {number}")
         ledger = after.ledger
-        for levels in (
-            ledger.levels,
-            ledger.group_points,
-            ledger.traffic.levels,
-            ledger.traffic.group_points,
-        ):
-            need(((levels >= 0) & (levels <= LOOSE[0])).all(), "a bucket runs over")
-        share = ledger.share(self.now)
-        need(((share >= 0) & (share <= 1 + 1e-9) | np.isnan(share)).all(), f"a share of {share}")
-        rtt = ledger.rtt[~np.isnan(ledger.rtt)]
-        need(((rtt > 0) & (rtt < 10)).all(), "round-trip times")
-        need((after.worn >= 0).all(), "worn below nothing")
+        buckets = [each for known in ledger.paths.values() for each in known.levels]
+        buckets += [each for known in ledger.traffic.paths.values() for each in known.levels]
+        buckets += [group.points for group in ledger.groups.values()]
+        buckets += [group.points for group in ledger.traffic.groups.values()]
+        points = {level for levels in buckets for level in levels}
+        need(all(0 <= level <= LOOSE[0] for level in points), "a bucket runs over")
+        for known in ledger.paths.values():
+            share = known.recent.share(self.now)
+            need(share is None or 0 <= share <= 1 + 1e-9, f"a share of {share}")
+            need(known.rtt is None or 0 < known.rtt < 10, "round-trip times")
+        need(all(level > 0 for level in after.worn.values()), "worn below nothing")
+
+    def check_lookouts(self, after: State) -> None:
+        """What is not looked at in each turn is as if it had been."""
+        ledger, situation = after.ledger, after.situation
+        assert situation is not None
+        anew = reopened(ledger, after.index, self.now)
+        need(anew.open <= ledger.open, f"not looked at: {anew.open - ledger.open}")
+        soonest: dict[tuple[str, str], int] = {}
+        for second, keys in ledger.due.items():
+            soonest |= {key: min(second, soonest.get(key, second)) for key in keys}
+        for second, keys in anew.due.items():
+            need(all(soonest.get(key, math.inf) <= second for key in keys), "not looked at in time")
+        for address, each in after.index.settings.items():
+            if address not in situation.addresses:
+                local = ledger.path(address).health
+                rule = of_usual(situation, each.family, local, acts_on_stale=each.acts_on_stale)
+                need(after.rule[address] == rule, f"rule {after.rule[address]}, and not {rule}")
+
+
+def _numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """All numbers with a fraction in the values of a state, but for its settings."""
+    if isinstance(value, float):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _numbers(f"{name}[{key}]", one)
+    elif isinstance(value, tuple):
+        for one in value:
+            yield from _numbers(name, one)
+    elif is_dataclass(value) and not isinstance(value, Index | type):
+        for one in fields(value):
+            yield from _numbers(one.name, getattr(value, one.name))

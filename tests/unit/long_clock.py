@@ -89,11 +89,11 @@ class LongClock(Simulation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.truth.know(self.layout)
-        self._order = [t.address for t in self.layout.targets]
+        self.truth.know(self.index)
+        self._order = list(self.index.settings)
         self._row = {address: a for a, address in enumerate(self._order)}
-        self._zone = [self.layout.policy(a).zones[0] for a in range(len(self._order))]
-        self._every = sorted(self.layout.paths)
+        self._zone = [each.policy.zones[0] for each in self.index.settings.values()]
+        self._every = sorted(self.index.paths)
         self._good = {
             (address, path): Observation(
                 address=address, path=path, outcome=Outcome.SECURE, reached=True, rtt=self.rtt
@@ -139,7 +139,7 @@ class LongClock(Simulation):
         for at, step in self.steps[known:]:
             if step.now and step.rule == "steer":
                 self._hold_against(at, step)
-        if not ((self.state.rule == SUSPICIOUS[0]) | (self.state.rule == SUSPICIOUS[1])).any():
+        if set(SUSPICIOUS).isdisjoint(self.state.rule.values()):
             self._doubt_since = math.nan
             return
         if math.isnan(self._doubt_since):
@@ -174,7 +174,7 @@ class LongClock(Simulation):
 
     def _leap(self, end: float) -> None:
         """On to the first bad answer, or for a slow round."""
-        until = min(end, self.now + self.layout.interval)
+        until = min(end, self.now + self.index.interval)
         first = min(range(len(self._order)), key=lambda a: self._slow[self._order[a]])
         number = len(self._order)
         for turn in range(number):
@@ -184,7 +184,7 @@ class LongClock(Simulation):
             if due > until:
                 break
             self.now = max(self.now, due)
-            self._slow[address] += self.layout.interval
+            self._slow[address] += self.index.interval
             self._round(a, address, set(), live=False)
             at, _, new = self._pending[-1]
             if new:
@@ -206,7 +206,7 @@ class LongClock(Simulation):
         question = Question(zone=self._zone[a], name=name, rdtype="A", kind=Kind.DENIAL)
         seen = [self._observe(address, path, name) for path in self._every]
         slow = any(o.outcome is Outcome.TIMEOUT for o in seen)
-        ready = self.now + (self.layout.timeout if slow else self.rtt)
+        ready = self.now + (self.index.timeout if slow else self.rtt)
         item = Round(address=address, question=question, at=self.now, observations=tuple(seen))
         new = any(o.outcome is not Outcome.SECURE or not o.judged for o in seen)
         self._is_news(seen)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from simulation import WALL, Ask, Shown
 
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import LOCAL, Family, Instant, Outcome, Seconds, Verdict
 
 LATELY: Seconds = 60.0
@@ -93,17 +93,17 @@ class Truth:
         self._edges = sorted({e for f in self.faults for e in (f.begin, f.end)})
         self._operators = 1
 
-    def know(self, layout: Layout) -> None:
+    def know(self, index: Index) -> None:
         """Who runs what, and who moves together."""
-        addresses = [t.address for t in layout.targets]
-        self.operator = dict(zip(addresses, layout.operator_of.tolist(), strict=True))
-        half = (layout.group_of * 2 + layout.family_of).tolist()
-        groups: dict[int, set[str]] = {}
-        for address, number in zip(addresses, half, strict=True):
-            groups.setdefault(number, set()).add(address)
-        whole = {number: frozenset(mine) for number, mine in groups.items()}
-        self.mates = {a: whole[number] for a, number in zip(addresses, half, strict=True)}
-        self._operators = layout.operators
+        numbers = {operator: number for number, operator in enumerate(index.operators)}
+        self.operator = {a: numbers[each.operator] for a, each in index.settings.items()}
+        half = {a: (each.group, each.family) for a, each in index.settings.items()}
+        groups: dict[tuple[str, Family], set[str]] = {}
+        for address, mine in half.items():
+            groups.setdefault(mine, set()).add(address)
+        whole = {mine: frozenset(those) for mine, those in groups.items()}
+        self.mates = {address: whole[mine] for address, mine in half.items()}
+        self._operators = len(index.operators)
 
     def active(self, now: Instant) -> tuple[Fault, ...]:
         """The faults of this instant."""

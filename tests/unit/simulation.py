@@ -9,15 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-
 from steering.config import Setup, load
 from steering.decide.fast_probing import attention
 from steering.decide.remedies import OF_ADDRESSES
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
-from steering.layout import Layout
+from steering.index import Index
+from steering.judge.recovery import Hold
 from steering.model import (
     LOCAL,
     Event,
@@ -158,11 +157,11 @@ class Simulation:
     rtt: float = 0.02
 
     def __post_init__(self) -> None:
-        self.layout = Layout.of(self.setup)
+        self.index = Index.of(self.setup)
         self._knows: State | Memory | None = None
         self.restart()
-        spread = self.layout.interval / max(1, len(self.layout.targets))
-        self._slow = {t.address: self.now + i * spread for i, t in enumerate(self.layout.targets)}
+        spread = self.index.interval / max(1, len(self.index.targets))
+        self._slow = {t.address: self.now + i * spread for i, t in enumerate(self.index.targets)}
         self._fast: dict[str, float] = {}
         self._pending: list[tuple[float, Round, bool]] = []
         """When it is there, an answer, and whether it is news."""
@@ -182,7 +181,7 @@ class Simulation:
 
     def restart(self) -> None:
         """A new agent, that knows what is remembered alone; what is installed stays."""
-        self.state = State.blank(self.layout, self.now, WALL + self.now)
+        self.state = State.blank(self.index, self.now, WALL + self.now)
         self._wanted = attention(self.state)
         self._turned = self.now
         self._watched_until = math.inf
@@ -254,9 +253,12 @@ class Simulation:
     def _in_question(self) -> float:
         """Until when every answer may matter: while somebody is curious, on trial or to prove."""
         ledger, verifications = self.state.ledger, self.state.verifications.values()
-        if ledger.trials or ledger.group_trials or not all(proof.proved for proof in verifications):
+        known = ledger.addresses.values()
+        trials = any(one.trial for one in known)
+        trials |= any(one.trial for one in ledger.groups.values())
+        if trials or not all(proof.proved for proof in verifications):
             return math.inf
-        return float(np.fmax.reduce(ledger.curious_until, initial=-math.inf))
+        return max((one.curious_until for one in known), default=-math.inf)
 
     def traffic(self, seconds: float) -> tuple[Heard, ...]:  # noqa: ARG002 - there is none
         """What was heard of the resolvers' traffic in so much time."""
@@ -272,16 +274,20 @@ class Simulation:
 
     def health(self, address: str, path: str = LOCAL) -> Health:
         """What is believed of one key."""
-        key = self.layout.row[address], self.layout.column[path]
-        return Health(int(self.state.ledger.health[key]))
+        return self.state.ledger.path(address, path).health
+
+    def holds(self) -> dict[str, Hold]:
+        """The holds of those that were breached lately."""
+        known = self.state.ledger.addresses.items()
+        return {address: one.hold for address, one in known if one.hold is not None}
 
     def rule(self, address: str) -> int:
         """The number of the rule in force."""
-        return int(self.state.rule[self.layout.row[address]])
+        return self.state.rule[address]
 
     def addresses(self, family: Family | None = None) -> list[str]:
         """Those of one family, or all."""
-        return [t.address for t in self.layout.targets if family in (None, t.family)]
+        return [t.address for t in self.index.targets if family in (None, t.family)]
 
     def _next(self) -> float:
         fast = [self._due(address) for address in self._wanted]
@@ -290,17 +296,16 @@ class Simulation:
 
     def _due(self, address: str) -> float:
         """When it may be asked again that is attended."""
-        gap = max(self.layout.fast_interval, self._wanted[address].every)
+        gap = max(self.index.fast_interval, self._wanted[address].every)
         return round(self._fast.get(address, -math.inf) + gap, 6)
 
     def _ask(self) -> None:
-        for a, target in enumerate(self.layout.targets):
-            address = target.address
+        for a, address in enumerate(self.index.settings):
             due = self._wanted.get(address)
             live = due is not None and due.live
             if self._slow[address] <= self.now:
-                self._slow[address] += self.layout.interval
-                self._round(a, address, set(self.layout.paths), live=live)
+                self._slow[address] += self.index.interval
+                self._round(a, address, set(self.index.paths), live=live)
             elif due is not None and self._due(address) <= self.now:
                 self._fast[address] = self.now
                 self._round(a, address, set(due.paths), live=live, witnesses=due.witnesses)
@@ -309,14 +314,15 @@ class Simulation:
         self, a: int, address: str, paths: set[str], *, live: bool, witnesses: tuple[str, ...] = ()
     ) -> None:
         self.asked += 1
-        zone = self.layout.policy(a).zones[0]
+        settings = self.index.settings[address]
+        zone = settings.policy.zones[0]
         count = self._count(address)
         if witnesses and count % 2:
             name, kind = witnesses[count // 2 % len(witnesses)], Kind.WITNESS
         else:
             name, kind = f"n{self.asked}.{zone}", Kind.DENIAL
         question = Question(zone=zone, name=name, rdtype="A", kind=kind)
-        sources = self.sources.get(self.layout.targets[a].family, ("",))
+        sources = self.sources.get(settings.family, ("",))
         source = sources[(count + a) % len(sources)]
         tcp = bool(self.tcp_every) and count % self.tcp_every == 0
         self._way = source, tcp
@@ -326,7 +332,7 @@ class Simulation:
             seen.append(self._observe(address, taken, name, live=True))
         seen = [_sent(one, source, tcp=tcp) for one in seen]
         slow = any(o.outcome is Outcome.TIMEOUT for o in seen)
-        ready = self.now + (self.layout.timeout if slow else self.rtt)
+        ready = self.now + (self.index.timeout if slow else self.rtt)
         item = Round(address=address, question=question, at=self.now, observations=tuple(seen))
         self._pending.append((ready, item, self._is_news(seen)))
 

@@ -23,7 +23,7 @@ from steering.decide.acknowledge import OTHERS_GONE, QUIET, Acknowledged, acknow
 from steering.decide.override_state import OverrideState, OverrideStatus, read
 from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.decide.state import Alarm
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import Action, Event, Family, Match, Outcome, Override
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
@@ -53,17 +53,23 @@ class Desk:
     """Alarms and acknowledgements, turn by turn."""
 
     def __init__(self, tmp: Path, *texts: str) -> None:
-        self.layout = Layout.of(setup(tmp, *texts))
-        self.override_state = OverrideState.blank(self.layout)
+        self.index = Index.of(setup(tmp, *texts))
+        self.override_state = OverrideState.blank(self.index)
         self.state = Acknowledged()
         self.events: list[Event] = []
 
     def turn(
         self, overrides: tuple[Override, ...], alarms: dict[str, tuple[int, ...]], now: float
     ) -> set[str]:
-        """The alarms that are acknowledged."""
-        self.override_state = read(self.override_state, self.layout, overrides, WALL + now)
-        there = {n: Alarm(since=WALL, because="it is so", about=a) for n, a in alarms.items()}
+        """The alarms that are acknowledged; `alarms` have the numbers of their addresses."""
+        self.override_state = read(self.override_state, self.index, overrides, WALL + now)
+        known = self.index.targets
+        there = {
+            name: Alarm(
+                since=WALL, because="it is so", about=tuple(known[a].address for a in about)
+            )
+            for name, about in alarms.items()
+        }
         self.state, told = acknowledge(self.state, self.override_state, there, now)
         self.events += told
         return set(self.state.by)
@@ -163,7 +169,7 @@ def test_what_comes_to_an_alarm_that_was_narrowly_acknowledged_is_news(tmp_path:
 def test_an_alarm_whose_addresses_come_and_go_is_told_of_seldom(tmp_path: Path) -> None:
     """And is not acknowledged between two looks at a metric that it is about others as well."""
     desk = Desk(tmp_path)
-    first = Match(address=desk.layout.targets[0].address)
+    first = Match(address=desk.index.targets[0].address)
     words, others = (seen("unproven", match=first),), 0
     for second in range(600):
         about = (0, 1) if second % 2 else (0,)
@@ -210,7 +216,7 @@ def test_one_that_follows_from_another_is_told_of_when_it_stands_by_itself(
     tmp_path: Path,
 ) -> None:
     desk, words = Desk(tmp_path), (seen("keys"),)
-    desk.override_state = read(desk.override_state, desk.layout, words, WALL)
+    desk.override_state = read(desk.override_state, desk.index, words, WALL)
     below = {"keys": Alarm(since=WALL, because="", cause="clock")}
     desk.state, events = acknowledge(desk.state, desk.override_state, below, 1.0)
     assert (events, desk.state.told) == ((), frozenset())
@@ -260,7 +266,7 @@ def test_no_decision_knows_of_it(tmp_path: Path, mode: str) -> None:
     )[: len(EVERY_ALARM)]
     marked.run(50)
     assert marked.steps == plain.steps
-    assert marked.state.rule.tolist() == plain.state.rule.tolist()
+    assert marked.state.rule == plain.state.rule
     assert dict(marked.state.alarms) == dict(plain.state.alarms)
     assert marked.state.alarms
     assert plain.steps if mode == "enforce" else True

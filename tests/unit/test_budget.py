@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
 from steering.decide.explain import explain
-from steering.decide.rules import decide
-from steering.decide.situation import Situation, look, with_budget
-from steering.layout import Layout
-from steering.model import Action, Heard, Match, Outcome, Override
+from steering.decide.look import look, with_budget
+from steering.decide.rules import decide_one
+from steering.decide.situation import Situation
+from steering.index import Index
+from steering.model import LOCAL, Action, Heard, Match, Outcome, Override
 
 FAULT, HEALED = 1020.0, 1060.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -70,7 +71,7 @@ def test_fifty_two_addresses_of_two_upstreams_go_at_once(tmp_path: Path) -> None
     same = [text + "operator: {name: Foo}\n" for text in texts]
     sim = Simulation(setup(tmp_path, *same), bad_here).run(40)
     assert len(sim.installed) == 52
-    assert all(rule == 10 for rule in sim.state.rule)
+    assert all(rule == 10 for rule in sim.state.rule.values())
     assert "budget" not in sim.state.alarms
 
 
@@ -232,7 +233,7 @@ def test_what_dnstap_shows_spreads_the_load_and_holds_nobody(tmp_path: Path) -> 
 @pytest.mark.parametrize("text", [estimate(300, letters=3), policy(letters=3)])
 def test_who_claims_any_demand_forbids_no_move(tmp_path: Path, claimed: int, text: str) -> None:
     """For all addresses, or for one: the policy's own estimate fits, or there is none."""
-    everybody = [t.address for t in Layout.of(setup(tmp_path, text)).targets]
+    everybody = list(Index.of(setup(tmp_path, text)).settings)
     for lied in (everybody, everybody[:1]):
         sim = busy(tmp_path, text, capacity(500, 600), dict.fromkeys(lied, claimed))
         sim.until(lambda: len(sim.installed) == 6, limit=40)  # noqa: B023 - called at once
@@ -289,7 +290,7 @@ def test_who_is_steered_keeps_his_place_when_a_better_liked_site_is_full(tmp_pat
 
 
 @pytest.fixture(scope="module")
-def tense(tmp_path_factory: pytest.TempPathFactory) -> Situation:
+def tense(tmp_path_factory: pytest.TempPathFactory) -> tuple[Situation, Index]:
     """A moment in which everybody wants to leave, before anybody has."""
     texts = [
         estimate(600, letters=4),
@@ -300,7 +301,15 @@ def tense(tmp_path_factory: pytest.TempPathFactory) -> Situation:
     sim = Simulation(setup(tmp_path_factory.mktemp("tense"), *same, config=config), bad_here)
     sim.run(35)
     assert len(sim.installed) > 8
-    return look(replace(sim.state, plan=np.zeros_like(sim.state.plan), moves=(), verifications={}))
+    return look(replace(sim.state, plan={}, moves=(), verifications={})), sim.index
+
+
+def _moves(situation: Situation, index: Index, at_most: int) -> dict[str, str]:
+    """Address -> the site that it moves to, with so many of an upstream steered at most."""
+    settings = {a: replace(each, at_most=at_most) for a, each in index.settings.items()}
+    budgeted = with_budget(situation, replace(index, settings=settings))
+    decided = {a: decide_one(budgeted, one)[1] for a, one in budgeted.addresses.items()}
+    return {address: path for address, path in decided.items() if path != LOCAL}
 
 
 @given(
@@ -310,26 +319,27 @@ def tense(tmp_path_factory: pytest.TempPathFactory) -> Situation:
     share=st.floats(0.01, 1.0),
 )
 def test_the_budget_adds_no_move_and_keeps_within_every_limit(
-    tense: Situation, minute: int, at_once: int | None, at_most: int, share: float
+    tense: tuple[Situation, Index],
+    minute: int,
+    at_once: int | None,
+    at_most: int,
+    share: float,
 ) -> None:
-    situation = tense
-    size = len(situation.plan)
+    situation, index = tense
     room = replace(
         situation.room,
         budget=situation.room.budget.model_copy(update={"at_once": at_once}),
         minute=minute,
-        allowed=np.array([np.inf, 500.0, 400.0]) * share,
+        allowed={"pao": 500.0 * share, "fra": 400.0 * share},
     )
-    tight = with_budget(replace(situation, room=room, at_most=np.full(size, at_most)))
-    wide = replace(situation.room, minute=99, allowed=np.full(3, np.inf))
-    _, free = decide(with_budget(replace(situation, room=wide, at_most=np.full(size, 99))))
-    _, held = decide(tight)
-    went = (held != situation.plan).nonzero()[0]
-    assert all(free[a] != situation.plan[a] for a in went)
-    assert len(went) <= minute
-    assert at_once is None or (held > 0).sum() <= at_once
-    for u in (0, 1):
-        assert (held[situation.layout.upstream_of == u] > 0).sum() <= at_most
-    need = np.nan_to_num(room.demand)
-    for site in (1, 2):
-        assert need[held == site].sum() <= room.allowed[site] + 1e-6
+    wide = replace(situation.room, minute=99, allowed=dict.fromkeys(index.sites, math.inf))
+    free = _moves(replace(situation, room=wide), index, 99)
+    held = _moves(replace(situation, room=room), index, at_most)
+    assert held.keys() <= free.keys()
+    assert len(held) <= minute
+    assert at_once is None or len(held) <= at_once
+    for upstream in index.upstreams.values():
+        assert len(held.keys() & set(upstream)) <= at_most
+    for site, allowed in room.allowed.items():
+        need = sum(index.settings[a].estimate or 0.0 for a, to in held.items() if to == site)
+        assert need <= allowed + 1e-6

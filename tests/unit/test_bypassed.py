@@ -58,7 +58,7 @@ def test_what_no_detour_would_carry_stays_until_one_would(tmp_path: Path) -> Non
     sim.run(90.0)
     assert sim.installed.keys() == set(sim.addresses(Family.IPV6))
     assert all(sim.health(a) is Health.FAILING for a in four)
-    said = because(sim.state, sim.layout.row[four[0]])
+    said = because(sim.state, four[0])
     assert said.startswith("a detour would have no effect: another program's routing rule")
     sim.past = frozenset()
     sim.run(30.0)

@@ -35,7 +35,9 @@ def kept(sim: Simulation) -> Memory:
 def worn(sim: Simulation) -> float:
     """How worn the first address is now."""
     state = sim.state
-    return float(damping.penalty(state.worn, state.worn_at, state.layout, sim.now)[0])
+    address = sim.addresses()[0]
+    level = state.worn.get(address, 0.0)
+    return damping.penalty(level, state.worn_at, sim.index.settings[address], sim.now)
 
 
 def test_an_agent_restarted_every_hour_moves_what_flaps_no_oftener(tmp_path: Path) -> None:
@@ -92,35 +94,32 @@ def test_what_is_taken_over_is_steered_since_it_was_and_not_since_the_restart(
 ) -> None:
     sim = Simulation(setup(tmp_path, policy(letters=1)), lambda ask: EXPIRED if ask.local else GOOD)
     sim.until(lambda: len(sim.installed) == 2, limit=60)
-    since = dict(zip(sim.addresses(), sim.state.since.tolist(), strict=True))
+    since = dict(sim.state.since)
     for _ in range(2):
         sim.run(20)
         sim.restart()
         sim.turn()
-        assert dict(zip(sim.addresses(), sim.state.since.tolist(), strict=True)) == pytest.approx(
-            since
-        )
+        assert sim.state.since == pytest.approx(since)
     assert all(at < sim.state.wall - 30 for at in since.values())
     (moved, other), memory = sim.addresses(), kept(sim)
-    sim.installed[moved] = next(s for s in sim.layout.paths[1:] if s != sim.installed[moved])
+    sim.installed[moved] = next(s for s in sim.index.sites if s != sim.installed[moved])
     sim.restart()
     sim.memory = memory
     sim.turn()
-    row = sim.layout.row
-    assert sim.state.since[row[moved]] > since[moved] + 30, "who knows when it went there?"
-    assert sim.state.since[row[other]] == pytest.approx(since[other])
+    assert sim.state.since[moved] > since[moved] + 30, "who knows when it went there?"
+    assert sim.state.since[other] == pytest.approx(since[other])
 
 
 def test_a_restart_within_a_breach_is_no_further_one(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, policy(letters=1)), lambda ask: EXPIRED if ask.local else GOOD)
     sim.run(30)
-    before = sim.state.ledger.holds
+    before = sim.holds()
     assert {hold.breaches for hold in before.values()} == {1}
     for _ in range(3):
         sim.run(5)
         sim.restart()
         sim.turn()
-    after = sim.state.ledger.holds
+    after = sim.holds()
     assert {a: hold.breaches for a, hold in after.items()} == dict.fromkeys(before, 1)
     for a, hold in after.items():
         assert hold.since == pytest.approx(before[a].since), "it runs on"
@@ -163,7 +162,7 @@ def test_who_dies_before_every_move_it_counted_does_not_move_for_ever(tmp_path: 
     sim = slow(tmp_path)
     sim.refuses = lambda address: True  # noqa: ARG005
     for _ in range(100):
-        sim.until(lambda: bool(sim.state.plan.any()) or "damped" in sim.state.alarms, limit=DAY)
+        sim.until(lambda: bool(sim.state.plan) or "damped" in sim.state.alarms, limit=DAY)
         if "damped" in sim.state.alarms:
             break
         sim.restart()
@@ -194,9 +193,9 @@ def test_what_is_remembered_again_at_once_is_the_same(tmp_path: Path) -> None:
 
 def test_a_breach_that_is_long_over_is_none_that_repeats(tmp_path: Path) -> None:
     sim = slow(tmp_path).run(7200)
-    assert all(hold.breaches > 1 for hold in sim.state.ledger.holds.values())
+    assert all(hold.breaches > 1 for hold in sim.holds().values())
     sim.installed = {}
     sim.now += CALM - 60  # the memory is of today, and what it tells of is of yesterday
     sim.restart()
     sim.until(lambda: bool(sim.installed), limit=1200)
-    assert {hold.breaches for hold in sim.state.ledger.holds.values()} == {1}
+    assert {hold.breaches for hold in sim.holds().values()} == {1}

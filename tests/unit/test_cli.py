@@ -119,7 +119,7 @@ def test_the_off_switch_waits_for_nothing_that_it_does_not_need() -> None:
     loaded = set(done.stdout.split())
     assert "steering.act.off_switch" in loaded
     assert not loaded & {
-        *("asyncio", "cryptography", "dns", "numpy", "prometheus_client", "pydantic", "sqlite3"),
+        *("asyncio", "cryptography", "dns", "prometheus_client", "pydantic", "sqlite3"),
         *(
             "steering.agent",
             "steering.config",

@@ -77,7 +77,7 @@ def test_right_after_the_start_nobody_moves_before_every_operator_was_heard(
     sim.until(lambda: bool(sim.told("confirmed")), limit=140)
     sim.run(1149 - sim.now)
     assert not sim.steps
-    assert "waiting for probes of the other operators" in because(sim.state, 0)
+    assert "waiting for probes of the other operators" in because(sim.state, sim.addresses()[0])
     took = sim.until(lambda: len(sim.installed) == 2, limit=70)
     assert took > 1
 

@@ -529,7 +529,7 @@ def _outfit(version: Version) -> None:
         replace(version, setup=replace(version.setup, config=observing)), lasting
     )
     Prober(
-        version.layout.targets,
+        version.index.targets,
         from_config.probed_policies(version.setup.policies),
         from_config.probed_paths(from_config.claim_of(config), config),
         from_config.pace_of(config),
@@ -547,13 +547,13 @@ def _kept(setup: Setup) -> None:
 
 def _turned(version: Version) -> None:
     """Asked, heard, bad here and good there, until whatever the bounds allow has happened."""
-    layout, now = version.layout, 1000.0
-    state = State.blank(layout, now, WALL + now)
-    installed: dict[str, str] = {}
+    index, now = version.index, 1000.0
+    state = State.blank(index, now, WALL + now)
+    installed: Mapping[str, str] = {}
     for number in range(24):
         now += 1.0
         bad = number > 4
-        rounds = tuple(_round(t.address, version, now, bad=bad) for t in layout.targets)
+        rounds = tuple(_round(t.address, version, now, bad=bad) for t in index.targets)
         heard = tuple(
             Heard(
                 address=t.address,
@@ -563,7 +563,7 @@ def _turned(version: Version) -> None:
                 counts={Outcome.EXPIRED if bad else Outcome.SECURE: 40},
                 expires=WALL + 500_000,
             )
-            for t in layout.targets
+            for t in index.targets
         )
         facts = Facts(
             wall=WALL + now,
@@ -576,7 +576,7 @@ def _turned(version: Version) -> None:
         state, _, _ = engine.turn(state, facts, now)
         installed = state.steers()
         assert attention(state) is not None
-    for target in layout.targets:
+    for target in index.targets:
         assert explain(state, target.address)
     assert json.dumps(
         status(
@@ -590,12 +590,12 @@ def _turned(version: Version) -> None:
             )
         )
     )
-    recall(State.blank(layout, now, WALL + now + 1), remember(state))
-    assert unpack_state(pack_state(state), layout).now == state.now
+    recall(State.blank(index, now, WALL + now + 1), remember(state))
+    assert unpack_state(pack_state(state), index).now == state.now
 
 
 def _round(address: str, version: Version, now: float, *, bad: bool) -> Round:
-    zone = version.layout.policy(version.layout.row[address]).zones[0]
+    zone = version.index.settings[address].policy.zones[0]
     name = zone if len(zone) > 240 else f"n.{zone.removeprefix('.')}"
     seen = tuple(
         Observation(
@@ -608,7 +608,7 @@ def _round(address: str, version: Version, now: float, *, bad: bool) -> Round:
             expires=WALL + 500_000,
             evidence=Evidence(owner=name, rdtype="NSEC3", detail="expired") if bad else None,
         )
-        for path in version.layout.paths
+        for path in version.index.paths
     )
     question = Question(zone=zone, name=name, rdtype="A", kind=Kind.DENIAL)
     return Round(address=address, question=question, at=now, observations=seen)

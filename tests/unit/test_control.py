@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from simulation import Answer, Ask, Simulation
 from test_doubt import START, net, sim
@@ -30,7 +29,7 @@ def by_mark(ask: Ask, since: float = START, until: float = 1e9) -> bool:
 
 
 def of_first(run: Simulation) -> set[str]:
-    return {t.address for t in run.layout.targets if t.upstream == "u1"}
+    return {t.address for t in run.index.targets if t.upstream == "u1"}
 
 
 def run_of(tmp: Path, answer: Answer, *, letters: int = 3) -> Simulation:
@@ -91,7 +90,7 @@ def test_switched_off_nothing_is_said_of_a_mark_that_leads_nowhere(tmp_path: Pat
     run.off = True
     run.run(90)
     assert "marked" not in run.state.alarms
-    assert not run.state.ledger.controls
+    assert not any(known.control for known in run.state.ledger.addresses.values())
 
 
 def test_it_concerns_silence_and_errors_alone(tmp_path: Path) -> None:
@@ -153,8 +152,8 @@ def test_the_control_costs_a_real_fault_no_time(
 
     controlled = took(answer)
 
-    def never(*_: object) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        return np.zeros(2 * 6, dtype=np.bool_)
+    def never(*_: object) -> set[str]:
+        return set()
 
     assert inspect.isfunction(attending._without_mark)
     monkeypatch.setattr(attending, "_without_mark", never)

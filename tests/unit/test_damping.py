@@ -5,14 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import CONFIG, Answer, Ask, Simulation, policy, setup
 
 from steering.decide import damping
-from steering.layout import Layout
+from steering.index import Index, Settings
 from steering.model import Outcome
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
@@ -72,7 +71,19 @@ def test_off_and_overrides_wear_nobody(tmp_path: Path) -> None:
         sim.off = not sim.off
         sim.run(2)
     assert len(sim.installed) == 6
-    assert (sim.state.worn <= 1).all()
+    assert all(level <= 1 for level in sim.state.worn.values())
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Settings]:
+    """By moves a day: those of one address."""
+
+    def of(moves: int) -> Settings:
+        more = f"recover: {{moves_per_day: {moves}}}\n"
+        index = Index.of(setup(tmp_path_factory.mktemp("moves"), policy(letters=1, more=more)))
+        return next(iter(index.settings.values()))
+
+    return {moves: of(moves) for moves in (6, 12, 50)}
 
 
 @given(
@@ -80,38 +91,28 @@ def test_off_and_overrides_wear_nobody(tmp_path: Path) -> None:
     st.sampled_from([6, 12, 50]),
 )
 def test_no_day_sees_more_moves_than_allowed(
-    waits: list[tuple[float, float]], allowed: int
+    settings: dict[int, Settings], waits: list[tuple[float, float]], allowed: int
 ) -> None:
-    layout = _Rows(moves_per_day=np.array([allowed]))
-    level, at, now = np.zeros(1), np.zeros(1), 0.0
+    mine, level, at, now = settings[allowed], 0.0, 0.0, 0.0
     moved: list[float] = []
     for wait, needs in waits:
         now += wait
-        level = damping.penalty(level, at, layout, now)  # type: ignore[arg-type]
-        at = np.full(1, now)
-        if damping.room(level, layout)[0] >= needs:  # type: ignore[arg-type]
-            level = damping.add_penalty(level, np.array([0]), layout)  # type: ignore[arg-type]
+        level, at = damping.penalty(level, at, mine, now), now
+        if damping.room(level, mine) >= needs:
+            level = damping.add_penalty(level, mine)
             moved.append(now)
     for i, first in enumerate(moved):
         assert sum(first <= later < first + DAY for later in moved[i:]) <= allowed + 1
 
 
-class _Rows:
-    """As much of a layout as damping looks at."""
-
-    def __init__(self, *, moves_per_day: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> None:
-        self.moves_per_day = moves_per_day
-
-
 @pytest.mark.parametrize(("level", "needs"), [(8.0, 1.0), (7.5, 2.0), (0.0, 2.0)])
 def test_the_patience_that_is_told_is_the_one_it_takes(
-    tmp_path: Path, level: float, needs: float
+    settings: dict[int, Settings], level: float, needs: float
 ) -> None:
-    layout = Layout.of(setup(tmp_path, policy(letters=1)))
-    wait = damping.time_to_reuse(level, 0, layout, needs)
-    levels = np.full(2, level)
-    later = damping.penalty(levels, np.zeros(2), layout, wait)
-    assert damping.room(later, layout)[0] >= needs
+    mine = settings[12]
+    wait = damping.time_to_reuse(level, mine, needs)
+    later = damping.penalty(level, 0.0, mine, wait)
+    assert damping.room(later, mine) >= needs
     if wait:
-        sooner = damping.penalty(levels, np.zeros(2), layout, wait - 1)
-        assert damping.room(sooner, layout)[0] < needs
+        sooner = damping.penalty(level, 0.0, mine, wait - 1)
+        assert damping.room(sooner, mine) < needs

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from simulation import Simulation, policy, setup
 
-from steering.judge.copy_on_write import fork
+from steering.index import Index
 from steering.judge.demand import STALE, count_queries, demand
-from steering.judge.traffic_ledger import TrafficLedger, forget
-from steering.layout import Layout
-from steering.model import Evidence, Failure, Heard, Outcome
+from steering.judge.edit import TrafficDraft
+from steering.judge.traffic_ledger import TrafficLedger
+from steering.model import LOCAL, Evidence, Failure, Heard, Outcome
 
 ONE, OTHER = "192.5.0.30", "2001:db8:5::30"
 TALLY = 0.2
@@ -25,26 +24,28 @@ TALLY = 0.2
 class Asking:
     """Resolvers that ask two addresses at steady rates, and a reader that is deaf at times."""
 
-    layout: Layout
+    index: Index
     rates: tuple[float, float]
     deaf: Callable[[float], bool] = lambda now: False  # noqa: ARG005
     now: float = 1000.0
-    heard: TrafficLedger = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.heard = TrafficLedger.blank(self.layout, self.now)
+    heard: TrafficLedger = field(default_factory=TrafficLedger)
 
     def run(self, seconds: float) -> Asking:
         for _ in range(round(seconds / TALLY)):
             began, self.now = self.now, round(self.now + TALLY, 6)
             asked = [math.floor(r * self.now) - math.floor(r * began) for r in self.rates]
             if any(asked) and not self.deaf(self.now):
-                self.heard = fork(self.heard)
-                count_queries(self.heard, np.array(asked, dtype=np.float64), began, self.now)
+                draft = TrafficDraft(self.heard, self.now)
+                count_queries(draft, self.index, dict(zip((ONE, OTHER), asked, strict=True)), began)
+                self.heard = draft.done()
         return self
 
-    def found(self) -> list[float]:
-        found: list[float] = demand(self.heard, self.layout, self.now).tolist()
+    def found(self) -> list[float | None]:
+        return [demand(self.heard, self.index.settings[a], self.now) for a in (ONE, OTHER)]
+
+    def rate(self) -> float:
+        found, _ = self.found()
+        assert found is not None
         return found
 
 
@@ -55,7 +56,7 @@ def asking(
     estimate: int | None = None,
 ) -> Asking:
     steer = f"steer: {{queries_per_second: {estimate}}}\n" if estimate else ""
-    return Asking(Layout.of(setup(tmp, policy(letters=1, more=steer))), rates, deaf)
+    return Asking(Index.of(setup(tmp, policy(letters=1, more=steer))), rates, deaf)
 
 
 @pytest.mark.parametrize("seconds", [5.0, 30.0, 300.0])
@@ -89,7 +90,7 @@ def test_traffic_that_changed_during_a_gap_is_known_a_minute_after_it(tmp_path: 
     sim.run(500)
     sim.rates = (25, 0)
     sim.run(5)
-    assert sim.found()[0] < 50, "what was heard before the gap weighs little after it"
+    assert sim.rate() < 50, "what was heard before the gap weighs little after it"
     sim.run(60)
     assert sim.found()[0] == pytest.approx(25, rel=0.05)
 
@@ -108,7 +109,7 @@ def test_falling_demand_is_seen_within_minutes(tmp_path: Path) -> None:
     sim = asking(tmp_path, (250, 0)).run(200)
     sim.rates = (10, 0)
     sim.run(180)
-    assert 10 < sim.found()[0] < 25
+    assert 10 < sim.rate() < 25
 
 
 def test_the_pauses_of_a_quiet_host_are_listened_to(tmp_path: Path) -> None:
@@ -120,10 +121,10 @@ def test_another_server_behind_an_address_is_asked_as_much_as_the_one_before(
     tmp_path: Path,
 ) -> None:
     sim = asking(tmp_path, (250, 0)).run(100)
-    before, heard = sim.found(), replace(fork(sim.heard), counted={}, evidence={})
-    heard = fork(heard)
-    forget(heard, sim.layout.row[ONE], 0)
-    assert demand(heard, sim.layout, sim.now).tolist() == before
+    before, draft = sim.found(), TrafficDraft(sim.heard, sim.now)
+    draft.forget(ONE, LOCAL)
+    sim.heard = draft.done()
+    assert sim.found() == before
 
 
 @dataclass
@@ -153,20 +154,20 @@ FAILURE = Failure(
         (Heard(address=ONE, path="local", at=0.0, answers=100), 100),
         (Heard(address=ONE, path="pao", at=0.0, answers=100), 100),
         (Heard(address=ONE, path="local", at=0.0, counts={Outcome.TIMEOUT: 100}), 100),
-        (Heard(address=ONE, path="local", at=0.0, disproved=(FAILURE,)), math.nan),
+        (Heard(address=ONE, path="local", at=0.0, disproved=(FAILURE,)), None),
     ],
     ids=["answers", "by-a-detour", "losses", "a-second-look"],
 )
 def test_answers_and_losses_are_queries_and_a_second_look_is_none(
-    tmp_path: Path, item: Heard, rate: float
+    tmp_path: Path, item: Heard, rate: float | None
 ) -> None:
     sim = Heeding(setup(tmp_path, policy(letters=1)), lambda ask: Outcome.SECURE)  # noqa: ARG005
     sim.item = item
     sim.run(10)
-    found = demand(sim.state.ledger.traffic, sim.layout, sim.now)
-    assert found[sim.layout.row[ONE]] == pytest.approx(rate, rel=0.05, nan_ok=True)
+    found = demand(sim.state.ledger.traffic, sim.index.settings[ONE], sim.now)
+    assert found == (None if rate is None else pytest.approx(rate, rel=0.05))
 
 
 def test_nothing_heard_is_the_estimate_or_nothing_known(tmp_path: Path) -> None:
-    layout = Layout.of(setup(tmp_path, policy(letters=1)))
-    assert all(map(math.isnan, demand(TrafficLedger.blank(layout, 0.0), layout, 0.0)))
+    assert asking(tmp_path, (0, 0)).found() == [None, None]
+    assert asking(tmp_path, (0, 0), estimate=80).found() == [40, 40]

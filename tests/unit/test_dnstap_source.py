@@ -11,7 +11,7 @@ import pytest
 from simulation import policy, setup
 
 from steering.agent.dnstap_source import DnstapSource
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import LOCAL, Heard, Outcome
 from steering.observe.dnssec.trust import Trust
 from steering.observe.dnstap.listeners import Place
@@ -44,10 +44,10 @@ class Keyless:
 
 @pytest.fixture
 def dnstap(tmp_path: Path) -> Iterator[DnstapSource]:
-    layout = Layout.of(setup(tmp_path, policy(letters=2)))
+    index = Index.of(setup(tmp_path, policy(letters=2)))
     with tempfile.TemporaryDirectory() as short:
         place = Place(at=f"{short}/tap")
-        made = DnstapSource(layout, [place], SampleVerifier(Keyless(), rng=random.Random(1)))
+        made = DnstapSource(index, [place], SampleVerifier(Keyless(), rng=random.Random(1)))
         yield made
         made.close()
 

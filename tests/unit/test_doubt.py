@@ -76,7 +76,7 @@ def test_a_fault_of_our_own_moves_nobody_and_is_over_within_a_minute(
     run.run(real - run.now)
     assert not run.moves()
     assert {run.health(a) for a in run.addresses()} == {Health.HEALTHY}
-    bad = [t.address for t in run.layout.targets if t.upstream == "u1"]
+    bad = [t.address for t in run.index.targets if t.upstream == "u1"]
     took = run.until(lambda: set(run.installed) == set(bad), limit=12)
     assert took <= 5
     assert len(run.moves()) == len(bad), "and nobody else"
@@ -140,7 +140,7 @@ def test_a_fault_of_one_family_of_one_operator_moves_that_family(tmp_path: Path)
         operators=2,
         letters=13,
     ).run(60)
-    bad = {t.address for t in run.layout.targets if t.upstream == "u1" and ":" in t.address}
+    bad = {t.address for t in run.index.targets if t.upstream == "u1" and ":" in t.address}
     assert set(run.installed) == bad
 
 
@@ -156,7 +156,7 @@ def test_who_was_bad_before_and_gets_clearly_worse_counts_for_the_doubt(
 
     run = sim(tmp_path, answer, operators=2, letters=13)
     run.run(own - run.now)
-    bad = {t.address for t in run.layout.targets if t.upstream == "u1"}
+    bad = {t.address for t in run.index.targets if t.upstream == "u1"}
     assert set(run.installed) == bad, "it was a fault of one operator"
     run.run(61)
     assert set(run.installed) == bad, "what was ours moved nobody else"

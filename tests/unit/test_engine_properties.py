@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import random
 import tempfile
-from dataclasses import fields
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import WALL, Simulation, policy, setup
 
-from steering.decide.budget import Room
 from steering.decide.fast_probing import attention
+from steering.decide.look import look
 from steering.decide.override_state import OverrideState
+from steering.decide.plan import commit
 from steering.decide.reasons import because
-from steering.decide.situation import Situation, look, with_budget
 from steering.decide.state import State
 from steering.engine import engine
-from steering.judge.ledger import Ledger, reason
-from steering.judge.traffic_ledger import TrafficLedger
-from steering.judge.zone_copies import Copies
-from steering.layout import Layout
+from steering.index import Index
+from steering.judge.ledger import reason
 from steering.model import (
     LOCAL,
     Action,
@@ -50,10 +49,10 @@ from steering.model import (
 MODERATE = settings(max_examples=20, deadline=None)
 
 
-def _layout() -> Layout:
+def _index() -> Index:
     with tempfile.TemporaryDirectory() as folder:
         more = "serial: epoch\nbreach: {on: [bogus, timeout, error, stale]}\n"
-        return Layout.of(
+        return Index.of(
             setup(
                 Path(folder),
                 policy(letters=2, more=more + "steer: {at_most: 3}\n"),
@@ -62,8 +61,8 @@ def _layout() -> Layout:
         )
 
 
-LAYOUT = _layout()
-ADDRESSES = tuple(t.address for t in LAYOUT.targets)
+INDEX = _index()
+ADDRESSES = tuple(INDEX.settings)
 ILL = ADDRESSES[:2]
 
 
@@ -90,7 +89,7 @@ def observation(draw: random.Random, address: str, path: str, fault: Outcome | N
 
 def round_of(draw: random.Random, now: float, fault: Outcome | None) -> Round:
     address = draw.choice([*ADDRESSES, "198.51.100.7"])
-    paths = [*LAYOUT.paths, "live", "gone"]
+    paths = [*INDEX.paths, "live", "gone"]
     zone = draw.choice(["gtld.", "root.", "other."])
     return Round(
         address=address,
@@ -123,7 +122,7 @@ def traffic(draw: random.Random, now: float) -> Heard:
     few = draw.sample(list(Outcome), draw.randrange(4))
     return Heard(
         address=draw.choice(ADDRESSES),
-        path=draw.choice([*LAYOUT.paths, "gone"]),
+        path=draw.choice([*INDEX.paths, "gone"]),
         at=now - 0.2,
         answers=draw.randrange(1001),
         counts={outcome: draw.randrange(1001) for outcome in few},
@@ -138,7 +137,7 @@ def traffic(draw: random.Random, now: float) -> Heard:
 def override(draw: random.Random, name: str, now: float) -> Override:
     """An operator's word, sense or nonsense."""
     action = draw.choice(list(Action))
-    to = draw.choice([*LAYOUT.paths[1:], "gone"])
+    to = draw.choice([*INDEX.sites, "gone"])
     return Override(
         name=name,
         match=Match(
@@ -184,7 +183,7 @@ def turns_of(seed: int) -> list[tuple[Facts, float]]:
     pauses = [0.05, 0.5, 3.0] if fault else [0.05, 0.5, 3.0, 400.0, 90_000.0]
     for _ in range(draw.randint(1, 24 if fault else 12)):
         now += draw.choice(pauses)
-        sites = [*LAYOUT.paths[1:], "gone"]
+        sites = [*INDEX.sites, "gone"]
         if draw.random() < 0.15:
             said = tuple(override(draw, f"o{n}", now) for n in range(draw.randrange(4)))
         facts = Facts(
@@ -205,7 +204,7 @@ def turns() -> st.SearchStrategy[list[tuple[Facts, float]]]:
 
 
 def _run(told: list[tuple[Facts, float]]) -> tuple[State, list[Step], list[Event]]:
-    state = State.blank(LAYOUT, 1000.0, WALL)
+    state = State.blank(INDEX, 1000.0, WALL)
     steps: list[Step] = []
     events: list[Event] = []
     for facts, now in told:
@@ -216,11 +215,9 @@ def _run(told: list[tuple[Facts, float]]) -> tuple[State, list[Step], list[Event
 
 
 def _same(one: object, other: object) -> bool:
-    if isinstance(one, np.ndarray):
-        return bool(np.array_equal(one, np.asarray(other), equal_nan=one.dtype.kind == "f"))
-    if isinstance(one, State | Ledger | Copies | TrafficLedger | Situation | Room | OverrideState):
+    if isinstance(one, State | OverrideState):
         return all(_same(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
-    return one is other or one == other
+    return one == other
 
 
 @MODERATE
@@ -248,32 +245,32 @@ def test_a_turn_changes_nothing_of_the_world_it_began_with(
 def test_steers_go_only_where_a_path_is_proven_and_only_for_the_breached(
     told: list[tuple[Facts, float]],
 ) -> None:
-    state = State.blank(LAYOUT, 1000.0, WALL)
+    state = State.blank(INDEX, 1000.0, WALL)
     for facts, now in told:
         started = state.started
         after, steps, _ = engine.turn(state, facts, now)
         for step in steps:
-            a = LAYOUT.row[step.address]
             assert step.now != step.was
             if step.now is None:
                 continue
-            p = LAYOUT.column[step.now]
-            assert LAYOUT.hop[a, p]
+            key = step.address, step.now
+            assert step.now in INDEX.settings[step.address].hops
             if step.rule == "override":
-                assert after.override_state.of(a) is not None
+                assert after.override_state.of(step.address) is not None
                 continue
             assert step.rule == "steer"
-            assert not after.override_state.banned[a, p]
-            assert after.breached[a]
-            assert after.ledger.health[a, p] == Health.HEALTHY
-            assert after.ledger.run[a, p] > 0
-            assert after.avoid_until[a, p] <= now or (a, p) in after.turned
+            assert step.now not in after.override_state.banned.get(step.address, {})
+            assert step.address in after.breached
+            assert after.ledger.path(*key).health is Health.HEALTHY
+            assert after.ledger.path(*key).run > 0
+            assert not after.avoids(*key) or key in after.turned
             assert not facts.off
         if started:  # what a predecessor left may be more than the policy allows
-            new = np.flatnonzero((after.plan > 0) & (state.plan == 0) & (after.rule == 10))
-            for a in new.tolist():
-                mine = LAYOUT.upstream_of == LAYOUT.upstream_of[a]
-                assert (after.plan[mine] > 0).sum() <= LAYOUT.at_most[a]
+            for address in after.plan.keys() - state.plan.keys():
+                mine = INDEX.settings[address]
+                if after.rule[address] == 10:
+                    away = after.plan.keys() & set(INDEX.upstreams[mine.upstream])
+                    assert len(away) <= mine.at_most
         if facts.off:
             assert not after.steers()
         state = after
@@ -283,15 +280,15 @@ def test_steers_go_only_where_a_path_is_proven_and_only_for_the_breached(
 @given(turns())
 def test_everything_can_be_asked_of_any_world(told: list[tuple[Facts, float]]) -> None:
     state, _, events = _run(told)
-    for a, address in enumerate(ADDRESSES):
-        assert because(state, a)
-        for p in range(len(LAYOUT.paths)):
-            assert reason(state.ledger, LAYOUT, a, p, state.now)
+    for address in ADDRESSES:
+        assert because(state, address)
+        for path in INDEX.paths:
+            assert reason(state.ledger, INDEX, address, path, state.now)
+            share = state.ledger.share_of(address, path, state.now)
+            assert share is None or 0 <= share <= 1
         wanted = attention(state).get(address)
-        assert wanted is None or wanted.paths <= set(LAYOUT.paths)
+        assert wanted is None or wanted.paths <= set(INDEX.paths)
     assert all(event.because for event in events)
-    share = state.ledger.share(state.now)
-    assert ((share >= 0) & (share <= 1) | np.isnan(share)).all()
 
 
 @MODERATE
@@ -305,31 +302,26 @@ def test_a_plan_converges_when_nothing_more_is_heard(told: list[tuple[Facts, flo
         state, _, _ = engine.turn(
             state, Facts(wall=WALL + now, installed=state.steers(), off=off), now
         )
-        plans.append(state.plan.tolist())
+        plans.append(state.plan)
     assert plans[-1] == plans[-2]
 
 
 @MODERATE
 @given(turns(), st.integers(0, 3))
 def test_a_tighter_limit_only_shrinks_the_plan(told: list[tuple[Facts, float]], limit: int) -> None:
-    from dataclasses import replace
-
-    from steering.decide.rules import decide
-
     state, _, _ = _run(told)
-    situation = look(
-        replace(
-            state,
-            off=False,
-            override_state=OverrideState.blank(LAYOUT),
-            plan=np.zeros(len(ADDRESSES), np.int64),
-        )
-    )
-    _, free = decide(with_budget(replace(situation, at_most=np.full(len(ADDRESSES), 99))))
-    _, held = decide(with_budget(replace(situation, at_most=np.full(len(ADDRESSES), limit))))
-    assert ((held == free) | (held == 0)).all()
-    doubted = replace(situation, self_doubt=np.ones(len(ADDRESSES), np.bool_))
-    assert not decide(doubted)[1].any()
+    state = replace(state, off=False, override_state=OverrideState.blank(INDEX), plan={})
+
+    def plan(at_most: int, *, doubted: bool = False) -> Mapping[str, str]:
+        settings = {a: replace(each, at_most=at_most) for a, each in INDEX.settings.items()}
+        limited = replace(state, index=replace(INDEX, settings=settings))
+        situation = look(limited)
+        for one in situation.addresses.values():
+            one.self_doubt |= doubted
+        return commit(limited, situation, set()).plan
+
+    assert plan(limit).items() <= plan(99).items()
+    assert not plan(99, doubted=True)
 
 
 @pytest.mark.parametrize("fault", [Outcome.EXPIRED, Outcome.SERVFAIL, Outcome.TIMEOUT])
@@ -355,29 +347,26 @@ def test_overrides_say_where_addresses_go_and_nothing_of_what_is_believed(
     override_state = state.override_state
     situation = state.situation
     assert situation is not None
-    for a in range(len(ADDRESSES)):
-        order = override_state.of(a)
-        if situation.ordered[a] and not state.off:
-            assert order is not None
-            assert state.rule[a] == 2
-            assert state.plan[a] == situation.ordered_to[a]
-        if state.plan[a] and state.rule[a] != 2:
-            assert not override_state.banned[a, state.plan[a]]
-    assert set(state.frozen) == {
-        ADDRESSES[a] for a in np.flatnonzero(override_state.frozen).tolist()
-    }
+    for one in situation.addresses.values():
+        if one.ordered and not state.off:
+            assert override_state.of(one.address) is not None
+            assert state.rule[one.address] == 2
+            assert state.path_of(one.address) == one.ordered_to
+    for address, site in state.plan.items():
+        if state.rule[address] != 2:
+            assert site not in override_state.banned.get(address, {})
+    assert set(state.frozen) == override_state.frozen
 
 
 @MODERATE
 @given(turns())
 def test_who_goes_home_first_is_alone_of_its_group(told: list[tuple[Facts, float]]) -> None:
-    state = State.blank(LAYOUT, 1000.0, WALL)
+    state = State.blank(INDEX, 1000.0, WALL)
     for facts, now in told:
         before = state.plan
         state, _, _ = engine.turn(state, facts, now)
         assert state.situation is not None
-        home = np.flatnonzero((before > 0) & (state.plan == 0) & (state.rule == 5))
-        for group in set(LAYOUT.group_of[home].tolist()):
-            mine = home[LAYOUT.group_of[home] == group]
-            alone = len(mine) == 1
-            assert alone or state.situation.scouted[group]
+        home = [a for a in before.keys() - state.plan.keys() if state.rule[a] == 5]
+        number = Counter(INDEX.settings[address].group for address in home)
+        for group, many in number.items():
+            assert many == 1 or group in state.situation.scouted

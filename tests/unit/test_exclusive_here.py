@@ -142,7 +142,7 @@ def test_an_upstream_that_is_of_a_family_that_is_not_there_is_an_alarm(tmp_path:
         "2 addresses of six are of families that this host has no route for"
         in (alarms(sim)["unwatched"])
     )
-    rows = sim.state.alarms["unwatched"].about
-    assert {sim.state.layout.targets[a].upstream for a in rows} == {"six"}
+    about = sim.state.alarms["unwatched"].about
+    assert {sim.state.index.settings[address].upstream for address in about} == {"six"}
     sim.run(60.0)
     assert not alarms(sim), "the family came"

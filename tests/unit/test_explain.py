@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from simulation import CONFIG, Ask, Simulation, policy, setup
-from test_engine_properties import ADDRESSES, LAYOUT, turns
+from test_engine_properties import ADDRESSES, INDEX, turns
 
 from steering.decide.explain import Considered, Explanation, explain
 from steering.decide.rules import RULES
@@ -62,9 +62,13 @@ def test_a_path_that_was_never_asked_is_not_said_to_answer_badly(tmp_path: Path)
 def test_a_suspect_on_trial_shows_its_score(tmp_path: Path) -> None:
     alone = policy(more="steer: {together: address}\n")
     sim = Simulation(setup(tmp_path, alone), bad_here).run(15)
-    sim.until(lambda: any(t.score > 2 for t in sim.state.ledger.trials.values()), limit=10)
-    tried = next(a for a, trial in sim.state.ledger.trials.items() if trial.score > 2)
-    found = told(sim, sim.layout.targets[tried].address)
+
+    def tried() -> list[str]:
+        known = sim.state.ledger.addresses.items()
+        return [address for address, of in known if of.trial and of.trial.score > 2]
+
+    sim.until(lambda: bool(tried()), limit=10)
+    found = told(sim, tried()[0])
     assert deciding(found).rule.name == "unproven"
     assert "on trial (+" in deciding(found).numbers
     assert "that reaches +12 (now +" in deciding(found).otherwise
@@ -159,13 +163,13 @@ def test_of_an_address_of_no_policy_there_is_nothing_to_explain(tmp_path: Path) 
 def test_whatever_happened_exactly_one_rule_decides_and_all_have_numbers(
     facts: list[tuple[Facts, float]],
 ) -> None:
-    state = State.blank(LAYOUT, 1000.0, 0.0)
+    state = State.blank(INDEX, 1000.0, 0.0)
     for one, now in facts:
         state, _, _ = engine.turn(state, one, now)
-    for a, address in enumerate(ADDRESSES):
+    for address in ADDRESSES:
         found = explain(state, address)
         assert found is not None
-        assert deciding(found).rule.number == state.rule[a]
+        assert deciding(found).rule.number == state.rule[address]
         assert len(found.rules) == len(RULES)
         assert all(c.numbers and c.otherwise for c in found.rules)
         before = [c for c in found.rules if c.rule.number < deciding(found).rule.number]

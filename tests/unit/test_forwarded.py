@@ -16,17 +16,10 @@ from steering.act.kernel import conntrack, rtnetlink
 from steering.decide.reasons import sites
 from steering.engine.engine import turn
 from steering.engine.migrate import migrate
-from steering.judge.forwarded import (
-    AT_FIRST,
-    LASTS,
-    Carriage,
-    dropped,
-    dropping,
-    states,
-    unknown,
-)
+from steering.judge.carriage import AT_FIRST, LASTS, Carriage
 from steering.judge.forwarded import MOST as KEPT
-from steering.judge.reach import LOST, LegState
+from steering.judge.forwarded import dropped, dropping, states, unknown
+from steering.judge.legs import LOST, LegState
 from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
 from steering.observe.traffic.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
 from steering.observe.traffic.resolver_sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
@@ -279,9 +272,9 @@ def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_
     alarm = sim.state.alarms["forwarded"].because
     assert f"pao (ipv4): {POD} (over the local path: {HERE})" in alarm
     assert "`forwarded_sources`" in alarm
-    row = sim.layout.row[sim.addresses(Family.IPV4)[0]]
+    address = sim.addresses(Family.IPV4)[0]
     assert f"not known whether it carries what this host forwards for {POD}" in sites(
-        sim.state, row
+        sim.state, address
     )
 
 
@@ -303,18 +296,17 @@ def test_a_detour_over_which_he_gets_nothing_ends_and_is_not_taken_again(tmp_pat
     mine = sim.addresses(Family.IPV4)
     assert {sim.installed.get(address) for address in mine} == {"pao"}, "it carries him"
     assert "no answer comes back over the site" in sim.state.alarms["forwarded"].because
-    assert f"no answer comes back to {POD}" in sites(sim.state, sim.layout.row[mine[0]])
+    assert f"no answer comes back to {POD}" in sites(sim.state, mine[0])
     sim.carries = {LOCAL: True}
     sim.until(lambda: not sim.installed.keys() & set(mine), limit=5)
     before = len(sim.moves())
     sim.run(120)
     assert all(step.address not in mine for _, step in sim.moves()[before:])
-    ledger, layout = sim.state.ledger, sim.layout
     for past, lost in ((LASTS - 240, 2), (LASTS, 0)):
         now = sim.now + past
-        known = ledger.carried, sim.state.forwarded, layout, now
+        known = sim.state.ledger.carried, sim.state.forwarded, sim.index, now
         assert len(dropped(*known)) == lost, "it is believed for a while"
-        assert bool(dropping(*known).any()) is bool(lost)
+        assert bool(dropping(*known)) is bool(lost)
         assert unknown(*known) == (), "and what the configuration says, then"
 
 
@@ -511,7 +503,7 @@ def test_what_is_shown_of_it(tmp_path: Path) -> None:
     sim.carries = {LOCAL: True}
 
     def shown() -> set[tuple[str, str]]:
-        known = sim.state.ledger.carried, sim.state.forwarded, sim.layout, sim.now
+        known = sim.state.ledger.carried, sim.state.forwarded, sim.index, sim.now
         ways = list(states(*known))
         assert {(way.leg.source, way.leg.family, way.transport) for way in ways} <= {
             (POD, Family.IPV4, "udp")
@@ -534,7 +526,7 @@ def test_a_reload_keeps_what_is_known_of_the_sites_that_stay(tmp_path: Path) -> 
     lost = {leg for leg in sim.state.ledger.carried if leg.site == "fra"}
     assert lost
     for rerouted, kept in (((), lost), (("fra",), set())):
-        after, _ = migrate(sim.state, sim.layout, sim.now, WALL + sim.now, rerouted=rerouted)
+        after, _ = migrate(sim.state, sim.index, sim.now, WALL + sim.now, rerouted=rerouted)
         assert {leg for leg in after.ledger.carried if leg.site == "fra"} == kept
 
 

@@ -68,7 +68,7 @@ def test_without_pairs_a_herds_trial_ends_and_the_questions_slow_down(tmp_path: 
         return Outcome.EXPIRED if bad else Outcome.SECURE
 
     sim = Simulation(setup(tmp_path, policy(letters=13)), answer).run(110)
-    assert not sim.state.ledger.group_trials
+    assert not any(group.trial for group in sim.state.ledger.groups.values())
     assert not sim.steps
     assert not attention(sim.state)
 
@@ -83,14 +83,12 @@ def test_more_addresses_than_can_be_asked_fast_wait_their_turn(tmp_path: Path) -
         text.replace("upstream:", "steer: {together: address}\nupstream:") for text in texts
     ]
     sim = Simulation(setup(tmp_path, *policies), answer)
-    sample = {
-        t.address for t, asked in zip(sim.layout.targets, sim.layout.sample, strict=True) if asked
-    }
-    assert len(sim.layout.targets) > AT_ONCE + len(sample)
+    sample = {address for address, each in sim.index.settings.items() if each.sampled}
+    assert len(sim.index.targets) > AT_ONCE + len(sample)
     most = 0
     for _ in range(100):
         sim.run(0.5)
         fast = {a for a, wanted in attention(sim.state).items() if not wanted.every}
         most = max(most, len(fast))
     assert AT_ONCE <= most <= AT_ONCE + len(sample)
-    assert int((sim.state.ledger.health[:, 0] == Health.HEALTHY).sum()) == 0
+    assert Health.HEALTHY not in {sim.health(address) for address in sim.addresses()}

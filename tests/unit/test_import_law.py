@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "steering"
 MODULES = sorted(ROOT.rglob("*.py"))
 
-PURE = ("judge/", "decide/", "engine/", "layout.py", "model.py", "bounds.py")
+PURE = ("judge/", "decide/", "engine/", "index.py", "model.py", "bounds.py")
 IMPURE = {
     "asyncio",
     "datetime",
@@ -79,6 +79,11 @@ def test_the_pure_part_knows_no_clock_socket_thread_or_chance(file: Path) -> Non
 def test_a_protocol_is_spoken_in_its_own_folder(package: str, folders: tuple[str, ...]) -> None:
     users = {_name(f) for f in MODULES if any(_within(m, package) for m in _imports(f))}
     assert not {user for user in users if not user.startswith(folders)}
+
+
+def test_only_benchmarks_calculate_in_arrays() -> None:
+    """An agent knows few things of many names, and a library of arrays is most of its memory."""
+    assert not [_name(f) for f in MODULES if any(_within(m, "numpy") for m in _imports(f))]
 
 
 def test_nothing_imports_the_command_line() -> None:

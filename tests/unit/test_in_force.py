@@ -77,8 +77,8 @@ def test_within_a_lease_what_was_in_force_goes_on_to_the_last_key(config: Path) 
     assert not override_changes(found.setup, was.setup)
     assert len(found.setup.overrides) == 2
     assert found.key_sources == was.key_sources
-    assert found.layout.paths == was.layout.paths
-    assert found.layout.targets == was.layout.targets
+    assert found.index.paths == was.index.paths
+    assert found.index.targets == was.index.targets
     assert found.delegations == was.delegations
 
 

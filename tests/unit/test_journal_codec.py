@@ -10,17 +10,19 @@ import json
 import math
 import struct
 import types
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from told import simulation, written
 
 from steering.decide.state import State
+from steering.decide.verification import Verification
+from steering.index import Index
 from steering.journal import codec, records, setups
 from steering.journal.codec import Codec, ForeignError
 from steering.journal.records import (
@@ -35,8 +37,21 @@ from steering.journal.records import (
     unpack_state,
 )
 from steering.journal.store import VERSION
-from steering.layout import Layout
-from steering.model import Action, Event, Evidence, Facts, Heard, Match, Outcome, Override
+from steering.judge.buckets import EMPTY
+from steering.judge.ledger import AddressRecord, GroupRecord, PathRecord
+from steering.judge.paired_test import Trial
+from steering.model import (
+    LOCAL,
+    Action,
+    Event,
+    Evidence,
+    Facts,
+    Health,
+    Heard,
+    Match,
+    Outcome,
+    Override,
+)
 from steering.replay.scenario import load_scenario
 from steering.replay.simulate import SimulatedTurn
 
@@ -49,10 +64,10 @@ def turns(tmp_path_factory: pytest.TempPathFactory) -> list[SimulatedTurn]:
 def test_a_world_in_the_midst_of_an_incident_comes_back_bit_for_bit(
     turns: list[SimulatedTurn],
 ) -> None:
-    assert turns[-1].after.plan.all()
+    assert turns[-1].after.plan.keys() == turns[-1].after.index.settings.keys()
     for turned in (turns[0], turns[len(turns) // 2], turns[-1]):
         packed = pack_state(turned.after)
-        again = unpack_state(packed, turned.after.layout)
+        again = unpack_state(packed, turned.after.index)
         assert differing(again, turned.after) is None
         assert pack_state(again) == packed
         assert digest(again) == digest(turned.after)
@@ -60,9 +75,12 @@ def test_a_world_in_the_midst_of_an_incident_comes_back_bit_for_bit(
 
 def test_two_worlds_that_differ_are_told_apart_by_the_field(turns: list[SimulatedTurn]) -> None:
     state = turns[-1].after
-    other = unpack_state(pack_state(state), state.layout)
-    other.ledger.rtt[0, 1] = math.nextafter(other.ledger.rtt[0, 1], 1.0)
-    assert differing(state, other) == "ledger.rtt"
+    other = unpack_state(pack_state(state), state.index)
+    record = other.ledger.path("192.5.0.30", "pao")
+    assert record.rtt is not None
+    record.rtt = math.nextafter(record.rtt, 1.0)
+    assert differing(state, other) == "ledger.paths[192.5.0.30 pao].rtt"
+    assert differing(state, replace(state, plan={})) == "plan"
 
 
 def test_turns_come_back_as_they_were(turns: list[SimulatedTurn]) -> None:
@@ -122,16 +140,16 @@ def test_a_flipped_byte_of_a_world_is_found_or_changes_nothing(turns: list[Simul
         packed[at] ^= 0x20
         with contextlib.suppress(ForeignError):
             # Some bits of a deflated text mean nothing: padding, codes that are not used.
-            assert differing(unpack_state(bytes(packed), state.layout), state) is None
+            assert differing(unpack_state(bytes(packed), state.index), state) is None
             unnoticed += 1
         packed[at] ^= 0x20
     assert unnoticed < len(packed) // 97 // 10
 
 
-def test_a_world_of_another_layout_is_refused(turns: list[SimulatedTurn], tmp_path: Path) -> None:
+def test_a_world_of_other_addresses_is_refused(turns: list[SimulatedTurn], tmp_path: Path) -> None:
     told = load_scenario(_other(tmp_path))
     with pytest.raises(ForeignError):
-        unpack_state(pack_state(turns[-1].after), Layout.of(told.setup))
+        unpack_state(pack_state(turns[-1].after), Index.of(told.setup))
 
 
 def _other(place: Path) -> Path:
@@ -142,11 +160,38 @@ def _other(place: Path) -> Path:
     return file
 
 
-def test_a_plan_over_paths_that_are_not_there_is_refused(turns: list[SimulatedTurn]) -> None:
-    state = unpack_state(pack_state(turns[-1].after), turns[-1].after.layout)
-    state.plan[0] = 99
-    with pytest.raises(ForeignError, match="plan"):
-        unpack_state(pack_state(state), state.layout)
+ONE = "192.5.0.30"
+TRIAL = Trial(candidate="sea", since=0.0)
+SHORT = PathRecord(levels=(EMPTY,))
+ENDLESS = PathRecord(health=Health.HEALTHY, seen=math.nan)
+
+
+def _ledger(**other: object) -> Callable[[State], State]:
+    return lambda state: replace(state, ledger=replace(state.ledger, **other))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda state: replace(state, plan={ONE: "sea"}), "plan"),
+        (lambda state: replace(state, plan={ONE: LOCAL}), "plan"),
+        (lambda state: replace(state, plan={"192.5.9.9": "pao"}), "plan"),
+        (lambda state: replace(state, since={ONE: 1.0}), "since"),
+        (lambda state: replace(state, avoid_until={(ONE, "sea"): 1.0}), "avoid_until"),
+        (lambda state: replace(state, verifications={ONE: Verification(path="sea")}), "verific"),
+        (_ledger(addresses={ONE: AddressRecord(trial=TRIAL)}), "a trial"),
+        (_ledger(groups={"gone": GroupRecord()}), "ledger.groups"),
+        (_ledger(paths={(ONE, "sea"): PathRecord()}), "ledger.paths"),
+        (_ledger(paths={(ONE, "pao"): SHORT}), "3 sets of buckets"),
+        (_ledger(paths={(ONE, "pao"): ENDLESS}), "is none"),
+    ],
+)  # fmt: skip
+def test_names_and_lengths_that_do_not_fit_are_refused(
+    turns: list[SimulatedTurn], change: Callable[[State], State], complaint: str
+) -> None:
+    state = turns[-1].after
+    with pytest.raises(ForeignError, match=complaint):
+        unpack_state(pack_state(change(state)), state.index)
 
 
 @given(st.binary(max_size=200))
@@ -168,9 +213,10 @@ def test_a_setup_comes_back_as_it_was() -> None:
 
 
 def test_a_blank_world_is_as_good_as_any(turns: list[SimulatedTurn]) -> None:
-    blank = State.blank(turns[0].before.layout, 5.0, 6.0)
-    assert differing(unpack_state(pack_state(blank), blank.layout), blank) is None
-    assert np.isneginf(unpack_state(pack_state(blank), blank.layout).avoid_until).all()
+    blank = State.blank(turns[0].before.index, 5.0, 6.0)
+    again = unpack_state(pack_state(blank), blank.index)
+    assert differing(again, blank) is None
+    assert again.ledger.traffic.listened_at == -math.inf
 
 
 # --- the form -------------------------------------------------------------------------------
@@ -194,8 +240,8 @@ def form(kind: Any, given: tuple[object, ...], seen: dict[type, list[object]]) -
                 for name, hint, field in codec._fields(kind)
             ]
         return kind.__name__
-    if get_origin(kind) in codec._ARRAYS:
-        return codec._dtype(kind).str
+    if get_origin(kind) is None and (each := codec._fixed(kind)):
+        return [kind.__name__, *(form(part, given, seen) for part in each)]
     if arguments := get_args(kind):
         origin = get_origin(kind)
         name = "|" if origin in (Union, types.UnionType) else origin.__name__
@@ -205,12 +251,12 @@ def form(kind: Any, given: tuple[object, ...], seen: dict[type, list[object]]) -
 
 def test_whoever_changes_what_a_journal_holds_raises_its_version() -> None:
     seen: dict[type, list[object]] = {}
-    for kept in (records._TURN, records._STATE):
+    for kept in (records._TURN, records._STATE, records._PATH):
         form(kept.kind, kept.given, seen)
     text = json.dumps(sorted([kind.__name__, fields] for kind, fields in seen.items()))
     found = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     assert {State, Facts, Heard, Event} <= seen.keys()
-    assert (VERSION, found) == (7, "c3285d9b55e9c53a"), (
+    assert (VERSION, found) == (8, "480110d00679a70b"), (
         "a journal of before can't be read any more: raise `store.VERSION`, so that it is set"
         " aside, and write both down here"
     )

@@ -90,14 +90,14 @@ def test_old_copies_played_again_make_no_path_outdated(
     sim = lied(tmp_path, lambda s: serial(s, 7200.0, paths), answer, STALE)
     sim.run(100)
     assert not sim.steps
-    assert not sim.state.ledger.late.any()
+    assert not any(known.late for known in sim.state.ledger.paths.values())
 
 
 def test_a_new_copy_played_for_an_outdated_path_hides_nothing(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Shown:
         return zone(ask, frozen=ask.local)
 
-    sim = lied(tmp_path, lambda s: serial(s, 0.0, s.layout.paths), answer, STALE)
+    sim = lied(tmp_path, lambda s: serial(s, 0.0, s.index.paths), answer, STALE)
     sim.until(lambda: len(sim.installed) == 4, limit=250)
     sim.run(30)
     assert len(sim.installed) == 4, "and it is not home before it is mended"
@@ -109,10 +109,12 @@ def test_claims_of_failure_move_nobody_and_are_bounded(tmp_path: Path) -> None:
     assert sim.told("rejected")
     assert not sim.steps
     ledger, traffic = sim.state.ledger, sim.state.ledger.traffic
-    assert max(map(len, ledger.ignored.values())) <= IGNORED
-    for names in (*ledger.counted.values(), *traffic.counted.values(), *traffic.pooled.values()):
-        assert len(names) <= SLOTS
-    assert all(len(names) <= WITNESSES for names in traffic.witnesses.values())
+    assert max(len(known.ignored) for known in ledger.addresses.values()) <= IGNORED
+    counted = [known.counted for known in ledger.paths.values()]
+    counted += [known.counted for known in traffic.paths.values()]
+    assert max(map(len, counted)) <= SLOTS
+    assert all(len(known.pooled) <= SLOTS for known in traffic.groups.values())
+    assert all(len(known.witnesses) <= WITNESSES for known in traffic.upstreams.values())
 
 
 def test_claims_keep_nobody_away(tmp_path: Path) -> None:
@@ -224,8 +226,11 @@ def test_what_is_heard_takes_who_is_away_home_or_nowhere(
 
 def _sound(state: State) -> None:
     traffic = state.ledger.traffic
-    for numbers in (traffic.asked, traffic.recent_all, traffic.recent_bad, traffic.habit_all):
-        assert ((numbers >= 0) & (numbers < math.inf)).all()
-    assert (traffic.levels >= 0).all()
-    assert (traffic.counts >= 0).all()
+    for known in traffic.paths.values():
+        usual = known.baseline.answers if known.baseline else ()
+        recent = known.recent.all, known.recent.bad
+        assert all(0 <= number < math.inf for number in (*recent, *usual))
+        assert all(point >= 0 for levels in known.levels for point in levels)
+        assert all(number >= 0 for number in known.counts.values())
+    assert all(0 <= known.asked < math.inf for known in traffic.addresses.values())
     assert 0 <= traffic.listened <= 61

@@ -61,7 +61,7 @@ def test_the_long_clock_tells_the_same_story_as_the_plain_one(tmp_path: Path) ->
     run = LongClock.of(tmp_path, Truth(faults=faults)).run(BEGIN + 900 - 1000)
     truth = Truth(faults=faults)
     plain = Simulation(run.setup, truth.answer, step=run.step)
-    truth.know(plain.layout)
+    truth.know(plain.index)
     plain.run(run.now - plain.now)
     assert [(s.address, s.now, s.rule) for _, s in run.steps] == [
         (s.address, s.now, s.rule) for _, s in plain.steps
@@ -112,7 +112,7 @@ def test_faults_of_our_own_move_nobody_and_delay_nothing(
     run.run(at + 300 - run.now)
     assert not run.moves()
     run.check()
-    bad = sum(1 for t in run.layout.targets if t.upstream == "u0")
+    bad = sum(1 for t in run.index.targets if t.upstream == "u0")
     acted(run, at + 300, 15, bad)
     run.check()
 
@@ -136,7 +136,7 @@ def test_a_fault_of_our_own_beside_a_real_one(
     run.check()
     assert not run.found.own
     assert not run.installed
-    bad = [t.address for t in run.layout.targets if t.upstream == "u0"]
+    bad = [t.address for t in run.index.targets if t.upstream == "u0"]
     acted(run, last, 15, len(bad))
     assert set(run.installed) == set(bad)
     run.check()

@@ -17,6 +17,7 @@ from simulation import Ask, Simulation, policy, setup
 
 from benchmarks import scrape
 from steering.agent.inputs import Inputs
+from steering.index import Index
 from steering.model import LOCAL, Kind, Observation, Outcome, Question, Round
 from steering.report import exposition
 from steering.report.http.answers import answer
@@ -60,7 +61,7 @@ def test_health_has_one_series_for_each_address_and_path_that_of_its_state(tmp_p
     assert told == {
         (address, path): sim.health(address, path).word
         for address in sim.addresses()
-        for path in sim.layout.paths
+        for path in sim.state.index.paths
     }
     assert {told[address, LOCAL] for address in sim.addresses()} == {"failing"}
 
@@ -111,13 +112,13 @@ def test_what_is_installed_and_seen_of_the_copies_names_the_upstream(tmp_path: P
 
 
 def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
-    layout = Simulation(setup(tmp_path, policy(letters=2)), _bad_here).layout
+    index = Index.of(setup(tmp_path, policy(letters=2)))
     meters = Meters()
     inputs = Inputs(meters, lambda _: None)
     kernel_paths = SimpleNamespace(changed=lambda: False, over_their_paths=lambda item: item)
     kernel_paths.installed = dict
     components: Any = SimpleNamespace(
-        layout=layout,
+        index=index,
         kernel_paths=kernel_paths,
         sources=SimpleNamespace(addresses=frozenset()),
         actuators=None,
@@ -126,7 +127,7 @@ def test_round_trips_are_kept_by_upstream_and_path(tmp_path: Path) -> None:
         forwarding=None,
     )
     inputs.components = components
-    for address in (*layout.row, "203.0.113.1"):  # the last one of files that are gone
+    for address in (*index.settings, "203.0.113.1"):  # the last one of files that are gone
         inputs.deliver(_round(address))
     assert len(inputs.gather().rounds) == 5
     shown = _samples(meters, "steering_probe_rtt_seconds")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,16 +15,49 @@ from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 from steering.config import Setup
 from steering.decide.override_state import OverrideState
 from steering.decide.state import State
+from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
 from steering.engine import engine
-from steering.engine.migrate import APART, AXES, migrate
-from steering.judge.ledger import GroupTrial, Ledger
+from steering.engine.migrate import migrate
+from steering.index import Index
+from steering.judge.baseline import Baseline
+from steering.judge.buckets import EMPTY
+from steering.judge.carriage import Carriage
+from steering.judge.edit import reopened
+from steering.judge.instance import Instance
+from steering.judge.ledger import (
+    AddressRecord,
+    Backoff,
+    Control,
+    GroupRecord,
+    GroupTrial,
+    Ledger,
+    PathRecord,
+)
+from steering.judge.legs import Leg, Reach
 from steering.judge.paired_test import Trial
-from steering.judge.recovery import Bucket
-from steering.judge.traffic_ledger import TrafficLedger
-from steering.judge.zone_copies import Copies
-from steering.layout import Layout
-from steering.model import Action, Event, Facts, Frozen, Health, Match, Outcome, Override, Step
+from steering.judge.recovery import Bucket, Hold
+from steering.judge.traffic_ledger import (
+    AddressTraffic,
+    GroupTraffic,
+    PathTraffic,
+    TrafficLedger,
+    UpstreamTraffic,
+)
+from steering.judge.zone_copies import ZoneCopy, ZoneHistory
+from steering.model import (
+    LOCAL,
+    Action,
+    Event,
+    Facts,
+    Family,
+    Frozen,
+    Health,
+    Match,
+    Outcome,
+    Override,
+    Step,
+)
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 NOW = 2000.0
@@ -43,97 +75,153 @@ calm = settings(
 )
 
 
-def layout_of(tmp: Path, policies: Sequence[str] = POLICIES, config: str = CONFIG) -> Layout:
+def index_of(tmp: Path, policies: Sequence[str] = POLICIES, config: str = CONFIG) -> Index:
     for old in (tmp / "policies").glob("*.yaml"):
         old.unlink()
-    return Layout.of(setup(tmp, *policies, config=config))
+    return Index.of(setup(tmp, *policies, config=config))
 
 
-def filled(layout: Layout, seed: int) -> State:
-    """A world in which every array holds something, and every mapping has entries."""
-    rng = np.random.default_rng(seed)
-    blank = State.blank(layout, NOW, WALL)
-    ledger = replace(
-        blank.ledger,
-        copies=replace(blank.ledger.copies, **_filled(blank.ledger.copies, layout, rng)),
-        traffic=replace(blank.ledger.traffic, **_filled(blank.ledger.traffic, layout, rng)),
-        **_filled(blank.ledger, layout, rng),
+def filled(index: Index, seed: int) -> State:
+    """A world in which every part holds something of all that has a name."""
+    rng = Random(seed)
+    addresses = list(index.settings)
+    keys = [(address, path) for address in addresses for path in index.paths]
+    detours = [(address, site) for address in addresses for site in index.sites]
+    zones = {a: each.policy.zones for a, each in index.settings.items()}
+
+    def trial() -> Trial:
+        return Trial(candidate=rng.choice(index.sites), since=rng.random())
+
+    def baseline(sets: int) -> Baseline:
+        numbers = tuple(rng.random() for _ in range(sets))
+        return Baseline(failed=numbers, answers=numbers, reviewed_at=rng.random())
+
+    def leg() -> Leg:
+        return Leg(
+            site=rng.choice(index.paths),
+            family=rng.choice(list(Family)),
+            source=f"192.0.2.{rng.randrange(9)}",
+            tcp=rng.random() < 0.5,
+            large=rng.choice(["", *index.upstreams]),
+        )
+
+    def group_trial() -> GroupTrial:
+        return GroupTrial(trial=trial(), failed=frozenset(rng.choices(addresses, k=3)))
+
+    traffic = TrafficLedger(
+        paths={
+            key: PathTraffic(baseline=baseline(4), at=rng.random(), counted={"a.": rng.random()})
+            for key in keys
+        },
+        addresses={a: AddressTraffic(asked=rng.random(), asked_at=NOW) for a in addresses},
+        groups={group: GroupTraffic(pooled={"b.": rng.random()}) for group in index.groups},
+        upstreams={name: UpstreamTraffic(asked_at=rng.random()) for name in index.upstreams},
+        asked=rng.random(),
+        listened_at=NOW,
+        reviewed_at=rng.random(),
     )
-    plan = np.where(layout.order.max(axis=1) >= 0, rng.integers(0, 2, len(layout.targets)), 0)
-    state = replace(blank, ledger=ledger, plan=plan, **_filled(blank, layout, rng))
-    verifications = {a: Verification(column=int(plan[a]), good=a) for a in range(len(plan))}
-    stood = Frozen(path=layout.paths[-1], by="x")
-    frozen = {target.address: stood for target in layout.targets}
-    bypassed = frozenset(target.address for target in layout.targets[::2])
-    return replace(
-        state, verifications=verifications, frozen=frozen, bypassed=bypassed, started=True
+    ledger = Ledger(
+        paths={
+            key: PathRecord(
+                health=Health(rng.randrange(len(Health))),
+                baseline=baseline(3),
+                counts={GOOD: rng.randrange(1, 100)},
+                seen=rng.random(),
+                copies={zone: ZoneCopy(serial=rng.randrange(9)) for zone in zones[key[0]]},
+                floors={zone: rng.random() for zone in zones[key[0]]},
+                losses=rng.randrange(9),
+                bucket=Bucket.start(rng.randrange(1, 99)),
+            )
+            for key in keys
+        },
+        addresses={
+            a: AddressRecord(
+                suspected_at=rng.random(),
+                confirmed_at=rng.random(),
+                first_bad=rng.random(),
+                zone_since=rng.random(),
+                curious_until=rng.random(),
+                shown_since=rng.random(),
+                usual=rng.random(),
+                bad_at=rng.random(),
+                ignored={"c.": rng.random()},
+                asked_at=(rng.random(),),
+                shown=(rng.random(),),
+                trial=trial(),
+                control=Control(score=1, at=rng.random(), lost=True, live_lost=True),
+                backoff=Backoff(points=1, since=rng.random(), until=rng.random()),
+                hold=Hold(breaches=rng.randrange(1, 9)),
+            )
+            for a in addresses
+        },
+        groups={g: GroupRecord(points=EMPTY, trial=group_trial()) for g in index.groups},
+        zones={
+            (upstream, zone): ZoneHistory(serials=((rng.randrange(9), rng.random()),))
+            for upstream, those in index.upstreams.items()
+            for zone in zones[those[0]]
+        },
+        instances={key: Instance(answers=rng.randrange(9)) for key in keys},
+        traffic=traffic,
+        legs={leg(): Reach(came=1) for _ in range(20)},
+        carried={replace(leg(), large=""): Carriage(lost=1) for _ in range(20)},
+        window=rng.random(),
+        reviewed_at=rng.random(),
     )
-
-
-def _filled(part: object, layout: Layout, rng: np.random.Generator) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, axes in AXES[type(part)].items():
-        value = getattr(part, name)
-        if isinstance(value, np.ndarray):
-            made[name] = _real(rng.integers(0, 100, value.shape).astype(value.dtype), axes, layout)
-        elif isinstance(value, Mapping) and axes:
-            made[name] = {key: _entry(name, i) for i, key in enumerate(_keys(axes, layout))}
-    return made
-
-
-def _real(value: Any, axes: str, layout: Layout) -> Any:  # noqa: ANN401
-    """Without what stands for zones that an upstream does not have."""
-    if "Z" in axes:
-        at = axes.index("Z")
-        of = layout.upstream_of if "A" in axes else np.arange(len(layout.policies))
-        none = np.where(value.dtype == np.int64, -1, np.nan)
-        if axes == ".ZAP" and value.dtype == np.int64:
-            none = np.array(0)
-        for z in range(value.shape[at]):
-            for i, u in enumerate(of.tolist()):
-                if z >= len(layout.policies[u].zones):
-                    value[(slice(None),) * at + (z, i)] = none
-    return value
-
-
-def _entry(name: str, i: int) -> object:
-    match name:
-        case "trials":
-            return Trial(candidate=1 + i % 2, since=float(i))
-        case "group_trials":
-            return GroupTrial(trial=Trial(candidate=1, since=float(i)), failed=frozenset({i, 0}))
-        case "verifications":
-            return Verification(column=1, good=i)
-    return f"{name} {i}"
-
-
-def _keys(axes: str, layout: Layout) -> list[Any]:
-    sizes = {
-        "A": range(len(layout.targets)),
-        "P": range(len(layout.paths)),
-        "U": range(len(layout.policies)),
-        "G": range(int(layout.group_of.max()) + 1),
+    plan = {
+        a: rng.choice(list(each.order))
+        for a, each in index.settings.items()
+        if each.order and rng.random() < 0.5
     }
-    if axes == "ZU":
-        return [(z, u) for u, p in enumerate(layout.policies) for z in range(len(p.zones))]
-    if len(axes) == 1:
-        return list(sizes[axes])
-    return [(a, p) for a in sizes["A"] for p in sizes["P"]]
+    blank = State.blank(index, NOW, WALL)
+    return replace(
+        blank,
+        ledger=reopened(ledger, index, NOW),
+        plan=plan,
+        rule={a: rng.randrange(1, 11) for a in addresses},
+        since={a: rng.random() for a in addresses},
+        left_at=dict.fromkeys(plan, rng.random()),
+        breached=frozenset(addresses),
+        open_groups=frozenset(index.groups),
+        avoid_until={key: rng.random() for key in detours},
+        turned={key: rng.random() for key in detours},
+        unserved={
+            key: Unserved(at=rng.random(), times=1, silent=False, shown="") for key in detours
+        },
+        verifications={
+            a: Verification(path=plan.get(a, LOCAL), good=n) for n, a in enumerate(addresses)
+        },
+        frozen={a: Frozen(path=rng.choice(index.paths), by="x") for a in addresses},
+        worn={a: rng.random() for a in addresses},
+        bypassed=frozenset(addresses[::2]),
+        started=True,
+    )
 
 
 def assert_same(one: object, other: object, name: str = "state") -> None:
-    """Bit for bit, but for the layout and for what is worked out anew each turn."""
+    """But for the index and for what is worked out anew each turn."""
     assert type(one) is type(other), name
-    if isinstance(one, np.ndarray):
-        np.testing.assert_array_equal(one, other, err_msg=name)
-        assert isinstance(other, np.ndarray)
-        assert one.dtype == other.dtype, name
-    elif isinstance(one, State | Ledger | Copies | TrafficLedger | OverrideState):
+    if isinstance(one, State | Ledger | TrafficLedger | OverrideState):
         for field in fields(one):
-            if field.name not in {"layout", "situation"}:
+            if field.name not in {"index", "situation", "due"}:
                 assert_same(getattr(one, field.name), getattr(other, field.name), field.name)
     else:
         assert one == other, name
+
+
+def names_in(value: object) -> Iterator[str]:
+    """All words in a state, but for its index, its alarms and what overrides say."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from names_in(key)
+            yield from names_in(one)
+    elif isinstance(value, tuple | frozenset):
+        for one in value:
+            yield from names_in(one)
+    elif is_dataclass(value) and not isinstance(value, Index | OverrideState | type):
+        for field in fields(value):
+            yield from names_in(getattr(value, field.name))
 
 
 def story(tmp: Path, seconds: float, *, policies: Sequence[str] = POLICIES) -> Simulation:
@@ -150,17 +238,44 @@ def quiet(sim: Simulation, after: float = 1.0) -> Facts:
     return Facts(wall=WALL + sim.now + after, installed=dict(sim.installed))
 
 
-def test_no_field_of_a_world_begins_anew_unnoticed() -> None:
-    for kind in (State, Ledger, Copies, TrafficLedger):
-        known = AXES[kind].keys() | APART.get(kind, frozenset())
-        assert {field.name for field in fields(kind)} == known, kind
+@pytest.mark.parametrize("rerouted", [(), ("fra",), ("local",)])
+def test_nothing_in_a_world_names_what_is_gone(tmp_path: Path, rerouted: tuple[str, ...]) -> None:
+    """The middle policy, a nameserver of the last, a zone and a site go."""
+    config = "".join(line for line in CONFIG.splitlines(keepends=True) if "pao:" not in line)
+    kept = policy("cctld", letters=1, net=7, more="steer: {together: address}\n")
+    first = POLICIES[0].replace("[pao, fra]", "[fra]")
+    old = index_of(tmp_path)
+    new = index_of(tmp_path, (first, kept), config)
+    gone = {"pao", "root", "arpa.", *old.settings, *old.groups, *old.upstreams}
+    gone -= {*new.settings, *new.groups, *new.upstreams}
+    state = filled(old, 3)
+    assert gone <= {*names_in(state)}
+    moved, _ = migrate(state, new, NOW, WALL, rerouted=rerouted)
+    assert not gone & {*names_in(moved)}
+    heard = moved.ledger.traffic
+    assert heard.asked == pytest.approx(sum(one.asked for one in heard.addresses.values()))
+    assert {"fra", *new.settings, *new.groups, *new.upstreams} <= {*names_in(moved)}
+
+
+def test_what_a_path_that_leads_elsewhere_showed_is_forgotten(tmp_path: Path) -> None:
+    state = filled(index_of(tmp_path), 3)
+    state = replace(state, plan={})
+    moved, _ = migrate(state, state.index, NOW, WALL, rerouted=["pao"])
+    after = moved.ledger
+    for keys in (after.paths.keys(), after.instances.keys(), after.traffic.paths.keys()):
+        assert {path for _, path in keys} == {"local", "fra"}
+    for keys in (moved.avoid_until.keys(), moved.turned.keys(), moved.unserved.keys()):
+        assert {path for _, path in keys} == {"fra"}
+    assert {leg.site for leg in (*after.legs, *after.carried)} == {"local", "fra"}
+    assert {one.trial.candidate for one in after.addresses.values() if one.trial} == {"fra"}
+    assert {one.trial.trial.candidate for one in after.groups.values() if one.trial} == {"fra"}
 
 
 @calm
 @given(seed=st.integers(0, 10**6))
-def test_relaying_to_the_same_layout_is_the_identity(tmp_path: Path, seed: int) -> None:
-    state = filled(layout_of(tmp_path), seed)
-    same, ended = migrate(state, layout_of(tmp_path), NOW + 5, WALL + 5)
+def test_relaying_to_the_same_policies_is_the_identity(tmp_path: Path, seed: int) -> None:
+    state = filled(index_of(tmp_path), seed)
+    same, ended = migrate(state, index_of(tmp_path), NOW + 5, WALL + 5)
     assert_same(same, state)
     assert not ended
 
@@ -170,9 +285,9 @@ def test_relaying_to_the_same_layout_is_the_identity(tmp_path: Path, seed: int) 
 def test_relaying_to_another_order_and_back_loses_nothing(
     tmp_path: Path, data: st.DataObject
 ) -> None:
-    first = layout_of(tmp_path)
+    first = index_of(tmp_path)
     state = filled(first, data.draw(st.integers(0, 10**6)))
-    mixed = layout_of(tmp_path, *_another_order(data))
+    mixed = index_of(tmp_path, *_another_order(data))
     there, ended = migrate(state, mixed, NOW, WALL)
     back, ended_again = migrate(there, first, NOW, WALL)
     assert_same(back, state)
@@ -180,20 +295,13 @@ def test_relaying_to_another_order_and_back_loses_nothing(
     assert not ended_again
 
 
-def test_where_only_the_sites_stand_in_another_order_what_names_them_follows(
-    tmp_path: Path,
-) -> None:
-    state = filled(layout_of(tmp_path), 0)
+def test_where_only_the_sites_stand_in_another_order_all_stays(tmp_path: Path) -> None:
+    state = filled(index_of(tmp_path), 0)
     lines = CONFIG.splitlines()
     lines[2], lines[3] = lines[3], lines[2]
-    there, _ = migrate(state, layout_of(tmp_path, config="\n".join(lines) + "\n"), NOW, WALL)
-    swapped = [0, 2, 1]
-    assert [p.column for p in there.verifications.values()] == [
-        swapped[p.column] for p in state.verifications.values()
-    ]
-    assert [t.candidate for t in there.ledger.trials.values()] == [
-        swapped[t.candidate] for t in state.ledger.trials.values()
-    ]
+    there, _ = migrate(state, index_of(tmp_path, config="\n".join(lines) + "\n"), NOW, WALL)
+    assert there.index.paths == ("local", "fra", "pao")
+    assert_same(there, state)
 
 
 def _another_order(data: st.DataObject) -> tuple[list[str], str]:
@@ -217,30 +325,20 @@ def _another_order(data: st.DataObject) -> tuple[list[str], str]:
 @pytest.mark.parametrize("seconds", [14.0, 15.5, 16.0, 17.0, 25.0, 60.0])
 def test_the_next_turn_decides_as_it_would_have(tmp_path: Path, seconds: float) -> None:
     sim = story(tmp_path, seconds)
-    other = layout_of(tmp_path, tuple(reversed(POLICIES)))
+    other = index_of(tmp_path, tuple(reversed(POLICIES)))
     moved, _ = migrate(sim.state, other, sim.now, WALL + sim.now)
     for after in (0.1, 1.0, 30.0):
         one = engine.turn(sim.state, quiet(sim, after), sim.now + after)
         two = engine.turn(moved, quiet(sim, after), sim.now + after)
         assert one[0].steers() == two[0].steers()
-        assert _rules(one[0]) == _rules(two[0])
+        assert one[0].rule == two[0].rule
         assert _health(one[0]) == _health(two[0])
         assert sorted(map(_step, one[1])) == sorted(map(_step, two[1]))
         assert sorted(map(_told, one[2])) == sorted(map(_told, two[2]))
 
 
-def _rules(state: State) -> dict[str, int]:
-    return {t.address: int(state.rule[a]) for t, a in _rows(state)}
-
-
-def _health(state: State) -> dict[tuple[str, str], int]:
-    paths = state.layout.paths
-    health = state.ledger.health
-    return {(t.address, q): int(health[a, p]) for t, a in _rows(state) for p, q in enumerate(paths)}
-
-
-def _rows(state: State) -> list[tuple[Any, int]]:
-    return [(target, a) for a, target in enumerate(state.layout.targets)]
+def _health(state: State) -> dict[tuple[str, str], Health]:
+    return {key: known.health for key, known in state.ledger.paths.items()}
 
 
 def _step(step: Step) -> tuple[str, str]:
@@ -256,7 +354,7 @@ def test_an_incident_goes_on_over_a_change_of_policies_as_if_nothing_were(tmp_pa
     alone = story(tmp_path, 14.0)
     alone.until(lambda: len(alone.state.steers()) == 6, limit=30.0)
     sim = story(tmp_path, 14.0)
-    sim.until(lambda: bool(sim.state.ledger.trials), limit=10.0)
+    sim.until(lambda: any(known.trial for known in sim.state.ledger.addresses.values()), limit=10.0)
     _go_over(sim, tmp_path, (*POLICIES[:2], policy("new", letters=4, net=9)))
     sim.until(lambda: len(sim.state.steers()) == 6, limit=30.0)
     assert sim.state.steers() == alone.state.steers()
@@ -269,32 +367,33 @@ def _go_over(sim: Simulation, tmp: Path, policies: Sequence[str], config: str = 
     installed, events, steps, now = sim.installed, sim.events, sim.steps, sim.now
     sim.__post_init__()
     sim.installed, sim.events, sim.steps, sim.now = installed, events, steps, now
-    sim.state, _ = migrate(state, sim.layout, now, WALL + now)
+    sim.state, _ = migrate(state, sim.index, now, WALL + now)
 
 
 def _setup(tmp: Path, policies: Sequence[str], config: str) -> Setup:
-    layout_of(tmp, policies, config)
+    index_of(tmp, policies, config)
     return setup(tmp, *policies, config=config)
 
 
 def test_what_left_the_policies_is_in_no_plan_and_told_once(tmp_path: Path) -> None:
     sim = story(tmp_path, 60.0)
     assert len(sim.state.steers()) == 6
-    after, ended = migrate(sim.state, layout_of(tmp_path, POLICIES[1:]), sim.now, sim.state.wall)
+    after, ended = migrate(sim.state, index_of(tmp_path, POLICIES[1:]), sim.now, sim.state.wall)
     assert after.steers() == {}
     assert {e.address for e in ended} == sim.state.steers().keys()
     assert {(e.event, e.was, e.now) for e in ended} == {("released", "pao", "local")}
-    assert not migrate(after, after.layout, sim.now, sim.state.wall)[1]
+    assert not migrate(after, after.index, sim.now, sim.state.wall)[1]
 
 
 def test_of_what_is_new_nothing_is_known(tmp_path: Path) -> None:
     sim = story(tmp_path, 60.0, policies=POLICIES[:1])
-    layout = layout_of(tmp_path, POLICIES)
-    after, _ = migrate(sim.state, layout, sim.now, sim.state.wall)
-    blank = State.blank(layout, sim.now, sim.state.wall)
-    new = layout.upstream_of > 0
-    np.testing.assert_array_equal(after.ledger.health[new], blank.ledger.health[new])
-    np.testing.assert_array_equal(after.ledger.counts[:, new], blank.ledger.counts[:, new])
+    index = index_of(tmp_path, POLICIES)
+    after, _ = migrate(sim.state, index, sim.now, sim.state.wall)
+    assert after.since.keys() == index.settings.keys()
+    new = {*index.upstreams["root"], *index.upstreams["cctld"]}
+    assert new
+    assert new.isdisjoint(after.ledger.addresses)
+    assert new.isdisjoint(address for address, _ in after.ledger.paths)
     assert after.steers() == sim.state.steers()
 
 
@@ -303,8 +402,8 @@ def test_a_steer_whose_site_is_gone_takes_the_next_one_in_the_same_turn(tmp_path
     assert set(sim.state.steers().values()) == {"pao"}
     lines = [line for line in CONFIG.splitlines() if "pao:" not in line]
     policies = (POLICIES[0].replace("[pao, fra]", "[fra]"), *POLICIES[1:])
-    layout = layout_of(tmp_path, policies, "\n".join(lines) + "\n")
-    moved, ended = migrate(sim.state, layout, sim.now, sim.state.wall)
+    index = index_of(tmp_path, policies, "\n".join(lines) + "\n")
+    moved, ended = migrate(sim.state, index, sim.now, sim.state.wall)
     assert len(ended) == 6
     after, _, _ = engine.turn(moved, quiet(sim, 0.1), sim.now + 0.1)
     assert after.steers() == dict.fromkeys(sim.state.steers(), "fra"), "and local in between never"
@@ -313,7 +412,7 @@ def test_a_steer_whose_site_is_gone_takes_the_next_one_in_the_same_turn(tmp_path
 def test_a_site_that_the_policy_no_longer_likes_is_left(tmp_path: Path) -> None:
     sim = story(tmp_path, 60.0)
     liked = (POLICIES[0].replace("[pao, fra]", "[fra]"), *POLICIES[1:])
-    moved, ended = migrate(sim.state, layout_of(tmp_path, liked), sim.now, sim.state.wall)
+    moved, ended = migrate(sim.state, index_of(tmp_path, liked), sim.now, sim.state.wall)
     assert {e.because for e in ended} == {"the policy does not use site pao any more"}
     after, _, _ = engine.turn(moved, quiet(sim, 0.1), sim.now + 0.1)
     assert set(after.steers().values()) == {"fra"}
@@ -323,40 +422,42 @@ def test_a_site_with_another_next_hop_keeps_its_steers_and_proves_them_anew(
     tmp_path: Path,
 ) -> None:
     sim = story(tmp_path, 60.0)
-    layout = layout_of(tmp_path)
-    moved, ended = migrate(sim.state, layout, sim.now, sim.state.wall, rerouted=["pao"])
+    index = index_of(tmp_path)
+    moved, ended = migrate(sim.state, index, sim.now, sim.state.wall, rerouted=["pao"])
     assert moved.steers() == sim.state.steers()
     assert not ended
-    pao = layout.column["pao"]
-    assert (moved.ledger.health[:, pao] == 0).all(), "nobody has measured the new way"
-    assert all(
-        proof == Verification(column=pao) for proof in moved.verifications.values() if proof.column
-    )
-    local = layout.column["local"]
-    np.testing.assert_array_equal(moved.ledger.health[:, local], sim.state.ledger.health[:, local])
+    assert "pao" not in {path for _, path in moved.ledger.paths}, "nobody has measured the new way"
+    assert {*moved.verifications.values()} == {Verification(path="pao")}
+    for address in index.settings:
+        assert moved.ledger.path(address) == sim.state.ledger.path(address)
 
 
 def test_a_local_path_asked_by_another_pin_is_unknown_and_brings_nothing_home_by_that(
     tmp_path: Path,
 ) -> None:
     sim = story(tmp_path, 60.0)
-    was, layout = sim.state, layout_of(tmp_path)
-    moved, ended = migrate(was, layout, sim.now, was.wall, rerouted=["local"])
+    was, index = sim.state, index_of(tmp_path)
+    moved, ended = migrate(was, index, sim.now, was.wall, rerouted=["local"])
     assert moved.steers() == was.steers()
     assert len(moved.steers()) == 6
     assert not ended
-    away = moved.plan > 0
-    assert (moved.ledger.health[~away, 0] == Health.UNKNOWN).all(), "nobody has asked by it yet"
-    assert (moved.ledger.health[away, 0] == Health.FAILING).all(), "nothing says that it is well"
-    assert not moved.ledger.counts[:, :, 0].any()
-    assert moved.ledger.holds == was.ledger.holds, "it is no further breach"
-    np.testing.assert_array_equal(moved.ledger.counts[:, :, 1:], was.ledger.counts[:, :, 1:])
+    for address in index.settings:
+        known = moved.ledger.path(address)
+        if address in moved.plan:
+            assert known.health is Health.FAILING, "nothing says that it is well"
+        else:
+            assert known.health is Health.UNKNOWN, "nobody has asked by it yet"
+        assert not known.counts
+        hold = was.ledger.address(address).hold
+        assert moved.ledger.address(address).hold == hold, "it is no further breach"
+        for site in index.sites:
+            assert moved.ledger.path(address, site).counts == was.ledger.path(address, site).counts
 
 
 def test_no_pin_led_what_resolvers_saw_of_the_local_path(tmp_path: Path) -> None:
-    state = filled(layout_of(tmp_path), 7)
-    state = replace(state, plan=np.zeros_like(state.plan))
-    moved, _ = migrate(state, state.layout, NOW, WALL, rerouted=["local"])
+    state = filled(index_of(tmp_path), 7)
+    state = replace(state, plan={})
+    moved, _ = migrate(state, state.index, NOW, WALL, rerouted=["local"])
     assert_same(moved.ledger.traffic, state.ledger.traffic)
 
 
@@ -366,15 +467,22 @@ def test_what_is_clean_by_another_pin_is_clean_all_over_before_traffic_returns(
     sim = story(tmp_path, 60.0)
     sim.answer = lambda _ask: GOOD
     address = next(iter(sim.state.steers()))
-    row = sim.layout.row[address]
-    sim.until(lambda: 0 < sim.state.ledger.buckets[row, 0].points < 20, limit=30.0)
-    sim.state, _ = migrate(sim.state, sim.layout, sim.now, sim.state.wall, rerouted=["local"])
-    assert sim.state.ledger.buckets[row, 0] == Bucket.start(20)
+
+    def points() -> int:
+        bucket = sim.state.ledger.path(address).bucket
+        return bucket.points if bucket else 0
+
+    def asked() -> int:
+        return sum(sim.state.ledger.path(address).counts.values())
+
+    sim.until(lambda: 0 < points() < 20, limit=30.0)
+    sim.state, _ = migrate(sim.state, sim.index, sim.now, sim.state.wall, rerouted=["local"])
+    assert sim.state.ledger.path(address).bucket == Bucket.start(20)
     sim.turn()
     assert address in sim.state.steers()
-    asked = sim.state.ledger.counts[:, row, 0].sum()
+    before = asked()
     sim.until(lambda: address not in sim.state.steers(), limit=60.0)
-    assert sim.state.ledger.counts[:, row, 0].sum() - asked >= 20
+    assert asked() - before >= 20
 
 
 def test_what_men_sent_away_has_no_breach_by_another_pin(tmp_path: Path) -> None:
@@ -391,17 +499,20 @@ def test_what_men_sent_away_has_no_breach_by_another_pin(tmp_path: Path) -> None
     sim.overrides = (order,)
     sim.turn()
     assert len(sim.state.steers()) == 6
-    moved, _ = migrate(sim.state, sim.layout, sim.now, sim.state.wall, rerouted=["local"])
-    assert (moved.ledger.health[:, 0] == Health.UNKNOWN).all()
-    assert not moved.ledger.holds
+    moved, _ = migrate(sim.state, sim.index, sim.now, sim.state.wall, rerouted=["local"])
+    assert all(moved.ledger.path(a).health is Health.UNKNOWN for a in sim.index.settings)
+    assert not any(known.hold for known in moved.ledger.addresses.values())
 
 
 def test_a_policy_that_tolerates_more_has_its_scale_at_once(tmp_path: Path) -> None:
-    layout = layout_of(tmp_path)
-    state = filled(layout, 7)
+    state = filled(index_of(tmp_path), 7)
     lax = (POLICIES[0] + "breach: {failure_rate: 3%}\n", *POLICIES[1:])
-    other = layout_of(tmp_path, lax)
+    other = index_of(tmp_path, lax)
     after, _ = migrate(state, other, NOW, WALL)
-    first = layout.upstream_of == 0
-    assert (after.ledger.scale[0, first] >= other.base_scale[0, first, None]).all()
-    np.testing.assert_array_equal(after.ledger.scale[:, ~first], state.ledger.scale[:, ~first])
+    for key, known in after.ledger.paths.items():
+        settings, was = other.settings[key[0]], state.ledger.paths[key].baseline
+        assert known.baseline is not None
+        if settings.upstream == "gtld":
+            assert known.baseline.scale(0, settings) >= settings.base_scale[0] > 1
+        else:
+            assert known.baseline == was

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from simulation import Ask, Simulation, policy, setup
 
 from steering.decide.no_site import nowhere
@@ -26,6 +25,7 @@ def test_the_sites_are_asked_fast_for_who_fails_as_long_as_he_does(tmp_path: Pat
     sim.run(5)
     situation = sim.state.situation
     assert situation is not None
-    assert not situation.breached.any(), "too little was asked just now to go by"
-    assert sorted(nowhere(sim.state)) == np.flatnonzero(situation.own).tolist()
+    known = situation.addresses
+    assert not any(one.breached for one in known.values()), "too little was asked just now to go by"
+    assert list(nowhere(sim.state)) == [address for address, one in known.items() if one.own]
     assert len(nowhere(sim.state)) == 5, "all but the one that is well"

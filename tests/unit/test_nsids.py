@@ -9,6 +9,7 @@ from zlib import crc32
 import pytest
 from simulation import Ask, Shown, Simulation, policy, setup
 
+from steering.judge.buckets import EMPTY
 from steering.judge.instance import CHANGES, KNOWN
 from steering.model import Outcome
 
@@ -152,16 +153,21 @@ def test_good_answers_of_another_instance_put_nothing_back_and_bad_ones_do(
         return Shown(outcome=EXPIRED if bad else GOOD, nsid=nsid)
 
     sim = Simulation(setup(tmp_path, policy(letters=1, more=MORE)), answer).run(83)
-    key = sim.layout.row["192.5.0.30"], 0
-    before = sim.state.ledger.buckets[key].points
+
+    def points() -> int:
+        bucket = sim.state.ledger.path("192.5.0.30").bucket
+        assert bucket is not None
+        return bucket.points
+
+    before = points()
     sim.run(3)
     assert len(sim.told("instance_changed")) == 2, "one an address"
-    assert sim.state.ledger.buckets[key].points < before
+    assert points() < before
     sim.until(lambda: sim.now >= 1093.5, limit=30)
-    before = sim.state.ledger.buckets[key].points
+    before = points()
     sim.run(3)
     assert len(sim.told("instance_changed")) == 4
-    assert sim.state.ledger.buckets[key].points > before
+    assert points() > before
 
 
 @pytest.mark.parametrize("servers", [1, 16])
@@ -181,6 +187,6 @@ def test_a_bad_site_that_gives_way_to_a_good_one_is_forgotten_at_once(
     sim = Simulation(setup(tmp_path, policy(letters=1, more=MORE)), answer)
     sim.until(lambda: len(sim.told("instance_changed")) == 2, limit=207)
     assert any(struck)
-    assert not sim.state.ledger.levels[:, :, 0].any()
+    assert all(sim.state.ledger.path(a).levels == (EMPTY,) * 3 for a in sim.addresses())
     sim.run(30)
     assert not sim.steps

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simulation import Ask, Simulation, policy, setup
 
-from steering.judge.peer_paths import candidates, standing
+from steering.judge.peer_paths import candidates, is_standing
 from steering.model import Facts, Outcome, Round
 
 
@@ -18,20 +18,21 @@ def test_one_lost_answer_makes_no_candidate_of_a_path_that_one_may_stay_on(tmp_p
         return Outcome.TIMEOUT if lost else Outcome.SECURE
 
     sim = Simulation(setup(tmp_path, policy(letters=1)), answer)
-    pao, fra = sim.layout.column["pao"], sim.layout.column["fra"]
     sim.run(20)
-    assert candidates(sim.state.ledger, sim.layout, sim.now)[:, [pao, fra]].all()
-    sim.until(lambda: not sim.state.ledger.run[0, pao], 5)
-    now = sim.state.ledger, sim.layout, sim.now
-    assert standing(*now)[0, [pao, fra]].tolist() == [True, True]
-    assert candidates(*now)[0, [pao, fra]].tolist() == [False, True]
+    for address in sim.addresses():
+        assert candidates(sim.state.ledger, sim.index, address, sim.now) == ("pao", "fra")
+    first = sim.addresses()[0]
+    sim.until(lambda: not sim.state.ledger.path(first, "pao").run, 5)
+    for path in ("pao", "fra"):
+        assert is_standing(sim.state.ledger, sim.index, first, path, sim.now)
+    assert candidates(sim.state.ledger, sim.index, first, sim.now) == ("fra",)
 
 
 class Unasked(Simulation):
     """No question gets out over the first of the sites."""
 
     def facts(self, rounds: Iterable[Round]) -> Facts:
-        first = self.layout.paths[1]
+        first = self.index.paths[1]
         return super().facts(
             replace(one, observations=tuple(o for o in one.observations if o.path != first))
             for one in rounds
@@ -44,5 +45,5 @@ def test_a_site_of_which_nothing_is_seen_keeps_nobody_from_being_compared(tmp_pa
 
     apart = policy(letters=1, more="steer: {together: address}\n")  # and no group on trial
     sim = Unasked(setup(tmp_path, apart), answer).run(60)
-    assert set(sim.installed.values()) == {sim.layout.paths[2]}
+    assert set(sim.installed.values()) == {sim.index.paths[2]}
     assert len(sim.installed) == 2

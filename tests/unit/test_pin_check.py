@@ -206,7 +206,7 @@ def test_what_was_on_its_way_when_bgp_was_switched_off_is_checked_too(tmp_path: 
             claim=object(),
             kernel_paths=kernel_paths,
             sources=SimpleNamespace(addresses=frozenset()),
-            layout=SimpleNamespace(row={}, targets=()),
+            index=SimpleNamespace(settings={}),
             forwarding=None,
         ),
     )

@@ -4,47 +4,59 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from simulation import WALL, setup
 
-from steering.decide.ranking import LASTING, best, costs, failing, lasting
-from steering.judge.ledger import Ledger
+from steering.decide.ranking import LASTING, Choice, best, costs, failing, lasting
+from steering.index import Index
+from steering.judge.ledger import Ledger, PathRecord
+from steering.judge.recent import Recent
 from steering.judge.turn import judge
-from steering.layout import Layout
-from steering.model import Facts, Kind, Observation, Outcome, Question, Round
+from steering.model import LOCAL, Facts, Health, Kind, Observation, Outcome, Question, Round
 
-PATHS = ("local", "pao", "fra", "ams")
-NAN = float("nan")
+SITES = ("pao", "fra", "ams")
 ANSWERS = 40.0
 """As many as are kept of what is asked fast."""
+
+
+def _choice(
+    proven: str,
+    records: dict[str, PathRecord],
+    *,
+    address: str = "192.0.2.1",
+    path: str = LOCAL,
+    order: tuple[int, int, int] = (0, 0, 0),
+) -> Choice:
+    return Choice(
+        address=address,
+        group="gtld",
+        path=path,
+        proven=tuple(site for site in SITES if site in proven.split()),
+        order=dict(zip(SITES, order, strict=True)),
+        record=records.__getitem__,
+    )
+
+
+def _record(bad: float = 0.0, *, rtt: float | None = 0.02, run: int = 0) -> PathRecord:
+    recent = Recent(bad=bad, all=ANSWERS)
+    return PathRecord(health=Health.HEALTHY, recent=recent, rtt=rtt, run=run)
 
 
 def _best(
     proven: str,
     *,
     order: tuple[int, int, int] = (0, 0, 0),
-    plan: int = 0,
-    rtt: tuple[float, float, float] = (0.02, 0.02, 0.02),
+    path: str = LOCAL,
+    rtt: tuple[float | None, float, float] = (0.02, 0.02, 0.02),
     share: tuple[float, float, float] = (0.0, 0.0, 0.0),
     busy: str = "",
-) -> str:
-    cost = costs(
-        np.array([[path in proven.split() for path in PATHS]]),
-        np.array([[-1, *order]], dtype=np.int64),
-        np.array([plan], dtype=np.int64),
-        np.array([[NAN, *rtt]]),
-        PATHS,
-        failing=failing(
-            ANSWERS * np.array([[0.0, *share]]),
-            np.full((1, 4), ANSWERS),
-            np.ones((1, 4), dtype=np.bool_),
-            np.zeros(1, dtype=np.int64),
-            np.array([plan], dtype=np.int64),
-        ),
-        busy=np.array([path in busy.split() for path in PATHS]),
-    )
-    return PATHS[int(best(cost)[0])]
+) -> str | None:
+    records = {
+        site: _record(ANSWERS * bad, rtt=each)
+        for site, bad, each in zip(SITES, share, rtt, strict=True)
+    }
+    choice = _choice(proven, records, path=path, order=order)
+    return best(costs([choice], (LOCAL, *SITES), busy.split())[choice.address])
 
 
 def test_the_policy_s_order_comes_before_what_does_not_fail() -> None:
@@ -53,11 +65,11 @@ def test_the_policy_s_order_comes_before_what_does_not_fail() -> None:
 
 def test_only_proven_sites_are_taken() -> None:
     assert _best("fra", order=(0, 1, 2)) == "fra"
-    assert _best("") == "local"
+    assert _best("") is None
 
 
 def test_staying_comes_before_round_trip_time() -> None:
-    assert _best("pao fra", plan=1, rtt=(0.3, 0.01, 0.01)) == "pao"
+    assert _best("pao fra", path="pao", rtt=(0.3, 0.01, 0.01)) == "pao"
 
 
 def test_round_trip_time_counts_in_octaves() -> None:
@@ -67,8 +79,8 @@ def test_round_trip_time_counts_in_octaves() -> None:
 
 
 def test_a_new_round_trip_time_counts_an_eighth_and_a_lost_answer_nothing(tmp_path: Path) -> None:
-    layout = Layout.of(setup(tmp_path))
-    ledger, address = Ledger.blank(layout, 1000.0), layout.targets[0].address
+    index = Index.of(setup(tmp_path))
+    ledger, address = Ledger.blank(1000.0), index.targets[0].address
     smoothed = []
     for second, rtt in enumerate((0.08, 0.16, None, 0.01)):
         seen = Observation(
@@ -81,17 +93,17 @@ def test_a_new_round_trip_time_counts_an_eighth_and_a_lost_answer_nothing(tmp_pa
         question = Question(zone="gtld.", name=f"n{second}.gtld.", rdtype="A", kind=Kind.DENIAL)
         at = 1000.0 + second
         told = Round(address=address, question=question, at=at, observations=(seen,))
-        ledger, _ = judge(ledger, layout, Facts(wall=WALL + second, rounds=(told,)), at)
-        smoothed.append(float(ledger.rtt[0, layout.column["pao"]]))
+        ledger, _ = judge(ledger, index, Facts(wall=WALL + second, rounds=(told,)), at)
+        smoothed.append(ledger.path(address, "pao").rtt)
     assert smoothed == pytest.approx([0.08, 0.09, 0.09, 0.08])
 
 
-def test_equals_are_taken_by_name_whatever_their_column() -> None:
+def test_equals_are_taken_by_name_whatever_their_place() -> None:
     assert _best("pao fra ams") == "ams"
 
 
 def test_an_unmeasured_round_trip_is_the_longest() -> None:
-    assert _best("pao fra", rtt=(NAN, 2.0, 1.0)) == "fra"
+    assert _best("pao fra", rtt=(None, 2.0, 1.0)) == "fra"
 
 
 def test_health_comes_before_spare_capacity_and_that_before_round_trip_time() -> None:
@@ -109,32 +121,37 @@ def test_a_failing_share_comes_before_the_policy_s_order() -> None:
 
 
 def test_the_site_in_use_is_left_only_where_it_is_worse_for_certain() -> None:
-    assert _best("pao fra", plan=1, share=(0.10, 0.0, 0.0), busy="pao") == "pao"
-    assert _best("pao fra", plan=1, share=(0.25, 0.0, 0.0)) == "fra"
+    assert _best("pao fra", path="pao", share=(0.10, 0.0, 0.0), busy="pao") == "pao"
+    assert _best("pao fra", path="pao", share=(0.25, 0.0, 0.0)) == "fra"
 
 
 def test_what_moves_together_chooses_alike() -> None:
     """Of three each has another share by chance; together they have one of 6 %."""
-    bad = np.array([[0.0, 1.0], [0.0, 2.5], [0.0, 3.7]])
-    steps = failing(
-        bad,
-        np.full((3, 2), ANSWERS),
-        np.ones((3, 2), dtype=np.bool_),
-        np.zeros(3, dtype=np.int64),
-        np.zeros(3, dtype=np.int64),
-    )
-    assert steps[:, 1].tolist() == [1, 1, 1]
+    choices = [
+        _choice("pao", {"pao": _record(bad)}, address=f"192.0.2.{bad}") for bad in (1.0, 2.5, 3.7)
+    ]
+    assert [each["pao"] for each in failing(choices).values()] == [1, 1, 1]
 
 
 def test_a_proven_site_in_use_is_left_only_for_one_that_answers_well_for_long() -> None:
-    proven = np.array([[False, True, True, True]] * 3)
-    plan, group = np.array([1, 1, 0]), np.zeros(3, dtype=np.int64)
-    run = np.array([[9, 9, LASTING, 3], [9, 9, LASTING, LASTING], [9, 9, 9, 9]])
-    found = lasting(proven, plan, run, group)
-    assert found.tolist() == [[False, True, True, False]] * 2 + [[False, True, True, True]]
-    proven[0, 1] = False  # what has died is left for any
-    assert lasting(proven, plan, run, group)[0].tolist() == [False, False, True, True]
+    runs = ((9, LASTING, 3), (9, LASTING, LASTING), (9, 9, 9))
+    known = [
+        {site: _record(run=run) for site, run in zip(SITES, each, strict=True)} for each in runs
+    ]
+
+    def choices(first: str) -> list[Choice]:
+        paths = ("pao", "pao", LOCAL)
+        proven = (first, "pao fra ams", "pao fra ams")
+        return [
+            _choice(sites, records, address=f"192.0.2.{number}", path=path)
+            for number, (sites, records, path) in enumerate(zip(proven, known, paths, strict=True))
+        ]
+
+    found = [one.proven for one in lasting(choices("pao fra ams"))]
+    assert found == [("pao", "fra")] * 2 + [SITES]
+    # what has died is left for any
+    assert lasting(choices("fra ams"))[0].proven == ("fra", "ams")
 
 
 def test_staying_comes_before_capacity_and_round_trip_time() -> None:
-    assert _best("pao fra", plan=1, busy="pao", rtt=(1.0, 0.01, 1.0)) == "pao"
+    assert _best("pao fra", path="pao", busy="pao", rtt=(1.0, 0.01, 1.0)) == "pao"

@@ -9,7 +9,7 @@ import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
 from steering.decide.reasons import because
-from steering.judge.reach import ADDRESSES, AT_FIRST, BACK, LOST, Leg, LegState, Reach
+from steering.judge.legs import ADDRESSES, AT_FIRST, BACK, LOST, Leg, LegState, Reach
 from steering.model import LOCAL, Family, Outcome
 
 GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT
@@ -61,7 +61,7 @@ def test_a_site_that_one_source_gets_nothing_over_is_never_taken(
     assert "pao" in alarm
     assert OWN not in alarm
     address = sim.addresses(Family.IPV4)[0]
-    assert OTHER in because(sim.state, sim.layout.row[address])
+    assert OTHER in because(sim.state, address)
 
 
 @PACES

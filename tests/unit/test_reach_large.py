@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from steering.decide.reasons import because
 from steering.engine.migrate import migrate
 from steering.journal.codec import Codec, Json
 from steering.judge.edit import Draft
-from steering.judge.reach import (
+from steering.judge.legs import (
     ADDRESSES,
     AT_FIRST,
     BACK,
@@ -28,10 +27,8 @@ from steering.judge.reach import (
     Leg,
     LegState,
     Reach,
-    count_reach,
-    cut,
-    states,
 )
+from steering.judge.reach import count_reach, is_cut, lost, states
 from steering.model import LOCAL, Family, Observation, Outcome
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
@@ -92,7 +89,7 @@ def known(sim: Simulation) -> set[tuple[str, str, str]]:
     """Site, transport and state of everything that is shown."""
     return {
         (way.leg.site, way.transport, str(way.state))
-        for way in states(sim.state.ledger.legs, sim.sources, sim.layout)
+        for way in states(sim.state.ledger.legs, sim.sources, sim.index)
     }
 
 
@@ -113,7 +110,7 @@ def test_a_site_that_loses_large_answers_is_never_taken(tmp_path: Path) -> None:
     alarm = sim.state.alarms["reach"].because
     assert "pao (ipv4): no large answer of gtld comes back to 10.0.0.53 by UDP" in alarm
     assert "fra" not in alarm
-    assert "large" in because(sim.state, 0)
+    assert "large" in because(sim.state, sim.addresses()[0])
 
 
 def test_another_site_is_taken_that_carries_them(tmp_path: Path) -> None:
@@ -235,8 +232,9 @@ def test_an_upstream_that_makes_its_large_answers_get_lost_holds_up_itself_alone
     others = {a for a in sim.addresses() if "192.5." in a or ":5:" in a}
     assert {s.address for _, s in sim.moves()} == others
     assert ("pao", "large", "lost") in known(sim)
-    legs = cut(sim.state.ledger.legs, {}, sim.layout, partial=True)
-    assert {sim.layout.targets[a].upstream for a, _ in np.argwhere(legs)} == {"liar"}
+    gone = lost(sim.state.ledger.legs, {}, partial=True)
+    cut = {each.upstream for each in sim.index.settings.values() if is_cut(gone, each, "pao")}
+    assert cut == {"liar"}
     assert blamed(sim)
     assert all("large answer of liar" in part for part in blamed(sim)[0].split(",")[0].split("; "))
 
@@ -342,14 +340,13 @@ def test_what_counts_as_a_large_answer_that_is_lost(
     tmp_path: Path, here: Observation, there: Observation, tcp: str, large: str
 ) -> None:
     sim = state(tmp_path, never)
-    draft = Draft(sim.state.ledger, sim.layout, WALL, sim.now)
-    four = [a for a, target in enumerate(sim.layout.targets) if target.family is Family.IPV4]
-    for a in four * 2 * LOST:
-        count_reach(draft, a, {0: SMALL, 1: SMALL})
-        count_reach(draft, a, {0: here, 1: there})
+    draft = Draft(sim.state.ledger, sim.index, WALL, sim.now)
+    for address in sim.addresses(Family.IPV4) * 2 * LOST:
+        count_reach(draft, address, {LOCAL: SMALL, "pao": SMALL})
+        count_reach(draft, address, {LOCAL: here, "pao": there})
     found = {
         way.transport: str(way.state)
-        for way in states(draft.legs, {}, sim.layout)
+        for way in states(draft.legs, {}, sim.index)
         if (way.leg.site, way.leg.family) == ("pao", Family.IPV4)
     }
     assert found == {"udp": "usable", "tcp": tcp, "large": large}
@@ -497,7 +494,7 @@ def test_what_is_known_of_an_upstream_that_is_no_more_is_forgotten(tmp_path: Pat
     sim = state(tmp_path, over("pao"), *both).run(60)
     assert {leg.large for leg in sim.state.ledger.legs} == {"", "gtld", "other"}
     (tmp_path / "policies" / "1.yaml").unlink()
-    fewer = state(tmp_path, over("pao"), policy("gtld", net=5)).layout
+    fewer = state(tmp_path, over("pao"), policy("gtld", net=5)).index
     after, _ = migrate(sim.state, fewer, sim.now, WALL + sim.now)
     assert {leg.large for leg in after.ledger.legs} == {"", "gtld"}
 

@@ -17,7 +17,7 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
 from steering.rehearsed_events import WOULD, decision, event_name
 from steering.replay import timeline
@@ -106,29 +106,26 @@ def test_every_decision_of_one_that_acts_is_told_as_what_would_be_done(
 def test_it_would_undo_what_the_site_s_own_path_speaks_against(tmp_path: Path) -> None:
     """What live answers show of one that acts, the marked ones show."""
     sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here())
-    sim.until(lambda: bool(sim.state.wanted()), limit=60)
-    site = next(iter(sim.state.wanted().values()))
+    sim.until(lambda: bool(sim.state.plan), limit=60)
+    site = next(iter(sim.state.plan.values()))
     sim.answer = lambda ask: EXPIRED if ask.local or ask.path == site else GOOD
-    sim.until(lambda: site not in sim.state.wanted().values(), limit=30)
-    sim.until(lambda: len(sim.state.wanted()) == 6, limit=60)
-    assert site not in sim.state.wanted().values()
+    sim.until(lambda: site not in sim.state.plan.values(), limit=30)
+    sim.until(lambda: len(sim.state.plan) == 6, limit=60)
+    assert site not in sim.state.plan.values()
     assert sim.told("would_undo"), [(at, e.event) for at, e in sim.events]
 
 
 def test_what_would_go_past_the_detour_is_proved_by_nothing(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here())
     one = sim.addresses()[0]
-    layout, state = sim.layout, sim.state
-    plan = state.plan.copy()
-    plan[:] = layout.column["pao"]
-    state = replace(state, plan=plan, started=True)
+    state = replace(sim.state, plan=dict.fromkeys(sim.addresses(), "pao"), started=True)
     facts = rehearsed(state, Facts(wall=WALL, bypassed=frozenset({one})))
     assert facts.installed == dict.fromkeys(sim.addresses()[1:], "pao")
 
 
 def test_nothing_is_asked_as_if_traffic_took_the_detour(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
-    assert sim.state.wanted()
+    assert sim.state.plan
     live = [a for a, item in sim._wanted.items() if item.live]
     assert not live
     assert {e.event for _, e in sim.events} >= {"would_steer", "would_prove"}
@@ -137,23 +134,23 @@ def test_nothing_is_asked_as_if_traffic_took_the_detour(tmp_path: Path) -> None:
 def test_real_steers_that_it_finds_are_not_taken_over_and_their_end_is_told(
     tmp_path: Path,
 ) -> None:
-    layout = Layout.of(setup(tmp_path, config=REHEARSE))
-    state = State.blank(layout, 1000.0, WALL)
-    address = layout.targets[0].address
+    index = Index.of(setup(tmp_path, config=REHEARSE))
+    state = State.blank(index, 1000.0, WALL)
+    address = index.targets[0].address
     facts = Facts(wall=WALL, installed={address: "pao", "192.0.2.99": "pao"})
     after, steps, events = engine.turn(state, facts, 1000.0)
-    assert (after.steers(), after.wanted(), steps) == ({}, {}, ())
+    assert (after.steers(), after.plan, steps) == ({}, {}, ())
     (gone,) = [e for e in events if e.address == address]
     assert (gone.event, gone.was, gone.now) == ("released", "pao", LOCAL)
 
 
 def test_what_was_rehearsed_is_decided_anew_before_it_moves_traffic(tmp_path: Path) -> None:
     rehearsing = Simulation(setup(tmp_path, config=REHEARSE), bad_here()).run(60)
-    assert len(rehearsing.state.wanted()) == 6
+    assert len(rehearsing.state.plan) == 6
     acting = Simulation(setup(tmp_path), bad_here())
-    state, ended = migrate(rehearsing.state, acting.layout, rehearsing.now, WALL + rehearsing.now)
+    state, ended = migrate(rehearsing.state, acting.index, rehearsing.now, WALL + rehearsing.now)
     assert {e.event for e in ended} == {"would_release"}
-    assert (state.wanted(), state.verifications) == ({}, {})
+    assert (state.plan, state.verifications) == ({}, {})
     acting.state, acting.now = state, rehearsing.now
     took = acting.until(lambda: len(acting.installed) == 6, limit=30)
     assert took < 10
@@ -165,12 +162,12 @@ def test_what_was_steered_ends_when_the_agent_acts_no_more(tmp_path: Path) -> No
     acting = Simulation(setup(tmp_path), bad_here()).run(60)
     steered = acting.state.steers()
     assert len(steered) == 6
-    layout = Layout.of(setup(tmp_path, config=REHEARSE))
-    state, ended = migrate(acting.state, layout, acting.now, WALL + acting.now)
+    index = Index.of(setup(tmp_path, config=REHEARSE))
+    state, ended = migrate(acting.state, index, acting.now, WALL + acting.now)
     assert {(e.event, e.address, e.was) for e in ended} == {
         ("released", a, site) for a, site in steered.items()
     }
-    assert (state.steers(), state.wanted()) == ({}, {})
+    assert (state.steers(), state.plan) == ({}, {})
 
 
 def test_a_freeze_that_was_rehearsed_sends_nothing_anywhere(tmp_path: Path) -> None:
@@ -184,7 +181,7 @@ def test_a_freeze_that_was_rehearsed_sends_nothing_anywhere(tmp_path: Path) -> N
     sim.run(5)
     assert {f.path for f in sim.state.frozen.values()} == {"fra"}, "it is rehearsed as well"
     assert not remember(sim.state).frozen
-    state, _ = migrate(sim.state, Layout.of(setup(tmp_path)), sim.now, WALL + sim.now)
+    state, _ = migrate(sim.state, Index.of(setup(tmp_path)), sim.now, WALL + sim.now)
     assert not state.frozen
     facts = Facts(wall=WALL + sim.now, overrides=(freeze,))
     for _ in range(3):
@@ -278,9 +275,9 @@ def test_where_the_sites_are_asked_no_more_nothing_is_known_of_them(tmp_path: Pa
 
 
 def test_the_end_of_a_real_steer_is_told_once(tmp_path: Path) -> None:
-    layout = Layout.of(setup(tmp_path, config=REHEARSE))
-    state = State.blank(layout, 1000.0, WALL)
-    facts = Facts(wall=WALL, installed={layout.targets[0].address: "pao"})
+    index = Index.of(setup(tmp_path, config=REHEARSE))
+    state = State.blank(index, 1000.0, WALL)
+    facts = Facts(wall=WALL, installed={index.targets[0].address: "pao"})
     state, _, first = engine.turn(state, facts, 1000.0)
     assert "released" in {event.event for event in first}
     for second in range(1, 4):

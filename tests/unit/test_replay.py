@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 import threading
@@ -15,7 +16,6 @@ import pytest
 from told import note, record, simulation, written
 
 from steering import cli
-from steering.decide.verification import Verification
 from steering.journal.journal import Journal
 from steering.journal.reader import Checkpoint, Recording
 from steering.journal.records import Turn, line, pack_batch, pack_state, unpack_batch, unpack_state
@@ -164,16 +164,17 @@ def test_the_first_decision_that_differs_is_shown_from_both_sides(
 def test_another_world_at_a_checkpoint_is_a_difference(
     journal: Path, recorded: tuple[Path, list[SimulatedTurn]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    layout = recorded[1][0].before.layout
+    index = recorded[1][0].before.index
 
     def lie(blob: bytes) -> bytes:
-        state = unpack_state(blob, layout)
-        state.ledger.rtt[1, 1] += 1e-12
+        state = unpack_state(blob, index)
+        known = next(known for known in state.ledger.paths.values() if known.rtt)
+        known.rtt = (known.rtt or 0.0) + 1e-12
         return pack_state(state)
 
     change(journal, "checkpoints", "turn", lie, 2)
     assert cli.main(["replay", str(journal)]) == cli.FAILED
-    assert "ledger.rtt" in capsys.readouterr().out
+    assert re.search(r"ledger\.paths\[\S+ \S+\]\.rtt", capsys.readouterr().out)
 
 
 # --- other policies -------------------------------------------------------------------------
@@ -288,17 +289,19 @@ def test_a_journal_that_cannot_be_read_says_why(
 def test_facts_that_the_engine_cannot_run_are_no_crash(
     journal: Path, recorded: tuple[Path, list[SimulatedTurn]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    layout = recorded[1][0].before.layout
+    index = recorded[1][0].before.index
 
     def lie(blob: bytes) -> bytes:
-        state = unpack_state(blob, layout)
-        return pack_state(replace(state, verifications={0: Verification(column=99)}))
+        state = unpack_state(blob, index)
+        for known in state.ledger.paths.values():
+            known.recent = replace(known.recent, at=1e9)
+        return pack_state(state)
 
     change(journal, "checkpoints", "turn", lie, 3)
     with contextlib.closing(sqlite3.connect(journal)) as base, base:
         base.execute("UPDATE checkpoints SET follows = 0")
     assert cli.main(["replay", str(journal)]) == cli.WRONG_INPUT
-    assert "the engine can't run these facts: IndexError" in capsys.readouterr().err
+    assert "the engine can't run these facts: OverflowError" in capsys.readouterr().err
 
 
 def test_a_time_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from simulation import setup
 
@@ -22,8 +21,9 @@ from steering.agent import restart_state
 from steering.agent.restart_state import MOVE_WAITS, NAME, REWRITE_AFTER, RestartState
 from steering.decide.state import State
 from steering.engine.carry_over import recall
+from steering.index import Index
+from steering.judge.ledger import AddressRecord
 from steering.judge.recovery import Hold
-from steering.layout import Layout
 from steering.model import Breaches, Frozen, Memory
 from steering.system import files
 
@@ -36,17 +36,20 @@ FROZEN = {
 @pytest.fixture
 def blank(tmp_path: Path) -> State:
     (tmp_path / "files").mkdir()
-    return State.blank(Layout.of(setup(tmp_path / "files")), 1000.0, 1.7e9)
+    return State.blank(Index.of(setup(tmp_path / "files")), 1000.0, 1.7e9)
 
 
 @pytest.fixture
 def used(blank: State) -> State:
     """Frozen, worn and breached."""
-    worn = blank.worn.copy()
-    worn[0] = 3.0
-    holds = {1: Hold(breaches=3, since=400.0, ended=900.0)}
-    ledger = replace(blank.ledger, holds=holds)
-    return replace(blank, frozen=FROZEN, worn=worn, ledger=ledger, moves=((980.0, 2),))
+    first, second, *_ = blank.index.settings
+    hold = Hold(breaches=3, since=400.0, ended=900.0)
+    ledger = replace(blank.ledger, addresses={second: AddressRecord(hold=hold)})
+    return replace(blank, frozen=FROZEN, worn={first: 3.0}, ledger=ledger, moves=((980.0, 2),))
+
+
+def more_worn(state: State, by: float) -> State:
+    return replace(state, worn={a: state.worn.get(a, 0.0) + by for a in state.index.settings})
 
 
 def later(state: State, seconds: float) -> State:
@@ -66,8 +69,8 @@ def test_another_agent_finds_what_this_one_kept(tmp_path: Path, used: State) -> 
     assert found.memory == Memory(
         at=used.wall,
         frozen=FROZEN,
-        worn={used.layout.targets[0].address: 3.0},
-        breaches={used.layout.targets[1].address: Breaches(number=3, since=600.0, ended=100.0)},
+        worn={used.index.targets[0].address: 3.0},
+        breaches={used.index.targets[1].address: Breaches(number=3, since=600.0, ended=100.0)},
         moves=((20.0, 2),),
     )
 
@@ -111,7 +114,7 @@ def test_it_is_written_when_something_changed_and_once_an_hour(tmp_path: Path, u
     assert file.stat().st_ino == before
     keep(kept, later(used, REWRITE_AFTER))
     assert json.loads(file.read_bytes())["at"] == used.wall + REWRITE_AFTER
-    moved = later(replace(used, worn=used.worn + 1), REWRITE_AFTER + 1)
+    moved = later(more_worn(used, 1), REWRITE_AFTER + 1)
     keep(kept, moved)
     assert json.loads(file.read_bytes())["at"] == moved.wall
 
@@ -187,7 +190,7 @@ def test_a_move_waits_for_a_disk_that_hangs_and_then_no_longer(
     assert time.monotonic() - started < MOVE_WAITS, "nothing waits for what moves nothing"
     assert not kept.problem
     for turn in range(30):
-        kept.save(replace(later(used, turn), worn=used.worn + turn), moved=True)
+        kept.save(more_worn(later(used, turn), turn), moved=True)
     assert MOVE_WAITS * 0.9 < time.monotonic() - started < 10 * MOVE_WAITS, (
         "once, and not at each move"
     )
@@ -297,12 +300,12 @@ from dataclasses import replace
 from pathlib import Path
 from steering.agent.restart_state import RestartState
 from steering.config import load
-from steering.layout import Layout
+from steering.index import Index
 from steering.decide.state import State
-state = State.blank(Layout.of(load(Path(sys.argv[1]))), 1000.0, 1.7e9)
+state = State.blank(Index.of(load(Path(sys.argv[1]))), 1000.0, 1.7e9)
 kept = RestartState(Path(sys.argv[2]))
 for number in range(1_000_000):
-    kept.save(replace(state, worn=state.worn + number % 7 + 1))
+    kept.save(replace(state, worn=dict.fromkeys(state.index.settings, number % 7 + 1.0)))
     assert kept.flush(9.0)
     if number == 0:
         print("goes", flush=True)
@@ -338,5 +341,5 @@ def test_what_no_policy_names_any_more_is_left_out(used: State, tmp_path: Path) 
         breaches={"192.0.2.1": Breaches(number=1, since=0.0, ended=0.0)},
     )
     state, _ = recall(used, strangers)
-    assert np.array_equal(state.worn, np.zeros_like(state.worn) + used.worn)
-    assert state.ledger.holds == used.ledger.holds
+    assert state.worn == used.worn
+    assert state.ledger.addresses == used.ledger.addresses

@@ -3,85 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
+from typing import Any
 
-import numpy as np
 import pytest
 
 from steering.config import Budget
 from steering.decide.budget import Held, Room
-from steering.decide.rules import BY_NUMBER, RULES, Answer, decide
-from steering.decide.situation import Situation
-from steering.layout import Layout
-from steering.model import Health
+from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
+from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
+from steering.judge.traffic_ledger import TrafficLedger
+from steering.model import LOCAL, Family, Health
 
-LAYOUT = cast("Layout", None)  # no rule looks at it
-ROOM = Room(
-    budget=Budget(),
-    minute=100,
-    allowed=np.full(3, np.inf),
-    load=np.zeros(3),
-    demand=np.zeros(1),
-    heard_load=np.zeros(3),
-    heard=np.zeros(1),
+CALM = Situation(
+    off=False,
+    clock_doubt=False,
+    dated=frozenset(),
+    common_causes=NO_CAUSES,
+    open_groups=frozenset(),
+    addresses={},
+    room=Room(
+        budget=Budget(),
+        minute=100,
+        allowed={},
+        load={},
+        heard_load={},
+        traffic=TrafficLedger(),
+        now=0.0,
+    ),
 )
+HEALTHY = {"local": Health.HEALTHY, "own": False, "breached": False}
+WAITS = Held.PER_MINUTE
 
 
-def situation(**changes: object) -> Situation:
-    """One address, failing here, proven good over path 1, steered nowhere."""
-    no = np.zeros(1, dtype=np.bool_)
-    yes = ~no
-    calm = Situation(
-        off=False,
-        clock_doubt=False,
-        dated=no,
-        self_doubt=no,
-        marked=no,
-        common_causes=((), ()),
-        hasty=no,
-        ordered=no,
-        ordered_to=np.array([0]),
-        banned=np.zeros((1, 3), dtype=np.bool_),
-        defied=no,
-        local=np.array([Health.FAILING], dtype=np.int8),
-        own=yes,
-        unshown=no,
-        breached=yes,
-        open_groups=no,
-        settling=no,
-        proven=np.array([[False, True, True]]),
-        all_bad=no,
-        plan=np.array([0]),
-        onward=no,
-        detour_worse=no,
-        returning=no,
-        damped=no,
-        best=np.array([1]),
-        held=np.array([Held.NOT], dtype=np.int8),
-        scouts=(),
-        leaving=np.array([0]),
-        cost=np.array([[np.inf, 1.0, 2.0]]),
-        scouting=no,
-        scouted=no,
-        at_most=np.array([10]),
-        room=ROOM,
-        layout=LAYOUT,
+def _decide(*, off: bool = False, clock_doubt: bool = False, **changes: object) -> tuple[int, str]:
+    """Of one address, failing here, proven good over pao and fra, steered nowhere."""
+    one = AddressSituation(
+        address="192.0.2.1",
+        local=Health.FAILING,
+        own=True,
+        breached=True,
+        proven=("pao", "fra"),
+        best="pao",
     )
-    return replace(calm, **changes)  # type: ignore[arg-type]
-
-
-YES = np.array([True])
-WAITS = np.array([Held.PER_MINUTE], dtype=np.int8)
-HEALTHY = {
-    "local": np.array([Health.HEALTHY], dtype=np.int8),
-    "own": ~YES,
-    "breached": ~YES,
-}
-
-
-def _decide(one: Situation) -> tuple[int, int]:
-    number, want = decide(one)
-    return int(number[0]), int(want[0])
+    situation = replace(CALM, off=off, clock_doubt=clock_doubt)
+    return decide_one(situation, replace(one, **changes))  # type: ignore[arg-type]
 
 
 def test_the_numbers_are_the_design_s_and_in_order() -> None:
@@ -103,69 +68,89 @@ def test_the_numbers_are_the_design_s_and_in_order() -> None:
 @pytest.mark.parametrize(
     ("number", "changes", "want"),
     [
-        (1, {"off": True, "clock_doubt": True, "plan": np.array([2])}, 0),
-        (1, {"off": True, "ordered": YES, "ordered_to": np.array([1])}, 0),
-        (2, {"ordered": YES, "ordered_to": np.array([2]), "clock_doubt": True}, 2),
-        (2, {"ordered": YES, "ordered_to": np.array([2]), **HEALTHY}, 2),
-        (2, {"ordered": YES, "plan": np.array([2]), "damped": YES}, 0),
-        (3, {"clock_doubt": True, "self_doubt": YES, "plan": np.array([2])}, 2),
-        (4, {"self_doubt": YES, "plan": np.array([2])}, 2),
-        (4, {"marked": YES, "best": np.array([1])}, 0),
-        (4, {"self_doubt": YES, **HEALTHY, "plan": np.array([2])}, 2),
-        (5, {**HEALTHY, "plan": np.array([2])}, 0),
-        (6, {"all_bad": YES, "best": np.array([0]), "plan": np.array([2])}, 2),
-        (7, {"best": np.array([0]), "plan": np.array([2])}, 2),
-        (7, {"settling": YES}, 0),
-        (7, {"breached": ~YES, "own": ~YES, "local": np.array([Health.SUSPECT])}, 0),
-        (8, {"damped": YES, "held": WAITS}, 0),
-        (8, {**HEALTHY, "plan": np.array([2]), "returning": YES, "damped": YES}, 2),
-        (9, {"held": WAITS}, 0),
-        (9, {**HEALTHY, "plan": np.array([2]), "returning": YES, "held": WAITS}, 2),
-        (10, {}, 1),
+        (1, {"off": True, "clock_doubt": True, "path": "fra"}, LOCAL),
+        (1, {"off": True, "ordered": True, "ordered_to": "pao"}, LOCAL),
+        (2, {"ordered": True, "ordered_to": "fra", "clock_doubt": True}, "fra"),
+        (2, {"ordered": True, "ordered_to": "fra", **HEALTHY}, "fra"),
+        (2, {"ordered": True, "path": "fra", "damped": True}, LOCAL),
+        (3, {"clock_doubt": True, "self_doubt": True, "path": "fra"}, "fra"),
+        (4, {"self_doubt": True, "path": "fra"}, "fra"),
+        (4, {"marked": True}, LOCAL),
+        (4, {"self_doubt": True, **HEALTHY, "path": "fra"}, "fra"),
+        (5, {**HEALTHY, "path": "fra"}, LOCAL),
+        (6, {"all_bad": True, "best": None, "path": "fra"}, "fra"),
+        (7, {"best": None, "path": "fra"}, "fra"),
+        (7, {"settling": True}, LOCAL),
+        (7, {"breached": False, "own": False, "local": Health.SUSPECT}, LOCAL),
+        (8, {"damped": True, "held": WAITS}, LOCAL),
+        (8, {**HEALTHY, "path": "fra", "returning": True, "damped": True}, "fra"),
+        (9, {"held": WAITS}, LOCAL),
+        (9, {**HEALTHY, "path": "fra", "returning": True, "held": WAITS}, "fra"),
+        (10, {}, "pao"),
     ],
 )
 def test_the_first_rule_that_applies_decides(
-    number: int, changes: dict[str, object], want: int
+    number: int, changes: dict[str, Any], want: str
 ) -> None:
-    assert _decide(situation(**changes)) == (number, want)
+    assert _decide(**changes) == (number, want)
 
 
 def test_a_stale_path_is_healthy_unless_the_policy_acts_on_it() -> None:
-    stale = {"local": np.array([Health.STALE], dtype=np.int8)}
-    assert _decide(situation(**stale, own=~YES, breached=~YES)) == (5, 0)
-    assert _decide(situation(**stale)) == (10, 1)
+    assert _decide(local=Health.STALE, own=False, breached=False) == (5, LOCAL)
+    assert _decide(local=Health.STALE) == (10, "pao")
 
 
 def test_a_healthy_mate_of_an_open_group_goes_along() -> None:
-    assert _decide(situation(local=HEALTHY["local"], own=~YES)) == (10, 1)
+    assert _decide(local=Health.HEALTHY, own=False) == (10, "pao")
 
 
 @pytest.mark.parametrize(
     ("number", "why"),
     [
         (3, {"clock_doubt": True}),
-        (4, {"self_doubt": YES}),
-        (6, {"all_bad": YES}),
-        (7, {"best": np.array([0])}),
-        (8, {"damped": YES}),
+        (4, {"self_doubt": True}),
+        (6, {"all_bad": True}),
+        (7, {"best": None}),
+        (8, {"damped": True}),
         (9, {"held": WAITS}),
     ],
 )
-def test_a_detour_clearly_worse_than_local_is_not_kept(number: int, why: dict[str, object]) -> None:
-    assert _decide(situation(plan=np.array([2]), detour_worse=YES, **why)) == (number, 0)
+def test_a_detour_clearly_worse_than_local_is_not_kept(number: int, why: dict[str, Any]) -> None:
+    assert _decide(path="fra", detour_worse=True, **why) == (number, LOCAL)
 
 
-@pytest.mark.parametrize("why", [{"clock_doubt": True}, {"self_doubt": YES}])
-def test_while_we_doubt_ourselves_a_detour_still_changes_its_site(why: dict[str, object]) -> None:
-    assert _decide(situation(plan=np.array([2]), onward=YES, **why)) == (10, 1)
-    assert _decide(situation(plan=np.array([2]), onward=YES, damped=YES, **why)) == (8, 2)
-    assert _decide(situation(plan=np.array([2]), onward=YES, held=WAITS, **why)) == (9, 2)
+def test_a_detour_taken_just_before_the_doubt_is_not_kept_by_it() -> None:
+    assert _decide(path="fra", hasty=True, self_doubt=True) == (4, LOCAL)
+    assert _decide(path="fra", hasty=True, clock_doubt=True) == (3, "fra")
 
 
-@pytest.mark.parametrize("why", [{"best": np.array([0])}, {"clock_doubt": True}, {"damped": YES}])
-def test_a_site_to_be_avoided_is_left_whatever_would_keep_it(why: dict[str, object]) -> None:
-    banned = np.array([[False, False, True]])
-    assert _decide(situation(plan=np.array([2]), banned=banned, **why)) == (2, 0)
+@pytest.mark.parametrize("why", [{"clock_doubt": True}, {"self_doubt": True}])
+def test_while_we_doubt_ourselves_a_detour_still_changes_its_site(why: dict[str, Any]) -> None:
+    assert _decide(path="fra", onward=True, **why) == (10, "pao")
+    assert _decide(path="fra", onward=True, damped=True, **why) == (8, "fra")
+    assert _decide(path="fra", onward=True, held=WAITS, **why) == (9, "fra")
+
+
+@pytest.mark.parametrize("why", [{"best": None}, {"clock_doubt": True}, {"damped": True}])
+def test_a_site_to_be_avoided_is_left_whatever_would_keep_it(why: dict[str, Any]) -> None:
+    assert _decide(path="fra", banned=frozenset({"fra"}), **why) == (2, LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("number", "local", "changes"),
+    [
+        (1, Health.HEALTHY, {"off": True, "clock_doubt": True}),
+        (3, Health.HEALTHY, {"clock_doubt": True}),
+        (4, Health.HEALTHY, {"common_causes": {**NO_CAUSES, Family.IPV6: ("Foo", "Bar")}}),
+        (5, Health.HEALTHY, {"common_causes": {**NO_CAUSES, Family.IPV4: ("Foo", "Bar")}}),
+        (5, Health.HEALTHY, {}),
+        (7, Health.UNKNOWN, {}),
+    ],
+)
+def test_what_is_as_usual_is_decided_by_what_is_so_of_all(
+    number: int, local: Health, changes: dict[str, Any]
+) -> None:
+    assert of_usual(replace(CALM, **changes), Family.IPV6, local) == number
 
 
 def test_every_rule_says_when_in_words() -> None:

@@ -37,7 +37,7 @@ class FakeComponents:
 
     def __init__(self, version: Version, _lasting: Lasting, was: Components | None = None) -> None:
         del was
-        self.setup, self.layout = version.setup, version.layout
+        self.setup, self.index = version.setup, version.index
 
     def adopt(self) -> None: ...
 
@@ -131,7 +131,9 @@ def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
     runtime.log_event = told.append
-    runtime.state = replace(runtime.state, started=True, plan=runtime.state.plan + 1)
+    plan = dict.fromkeys(runtime.state.index.settings, "pao")
+    runtime.state = replace(runtime.state, started=True, plan=plan)
+    assert runtime.steers
     monkeypatch.setattr(Nothing, "drop", lambda _self: dropped.append(True), raising=False)
     actuators = SimpleNamespace(
         removal_pending=False, lost_lease=lambda: "no turn for longer than the lease"

@@ -40,7 +40,7 @@ def july(answers: int, *, before: float = 60.0) -> Simulation:
 
 
 def all_away(turned: SimulatedTurn) -> bool:
-    return len(turned.after.steers()) == len(turned.after.layout.targets)
+    return len(turned.after.steers()) == len(turned.after.index.settings)
 
 
 # --- what they are told for -------------------------------------------------------------------

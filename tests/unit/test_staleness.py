@@ -5,52 +5,67 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 
-from steering.judge.staleness import late
-from steering.judge.zone_copies import SAMPLES, Copies, newer
-from steering.layout import Layout
-from steering.model import Health, Outcome
+from steering.index import Index, Settings
+from steering.judge.buckets import Levels
+from steering.judge.edit import Draft
+from steering.judge.ledger import Ledger, worst_lag
+from steering.judge.shown_copies import note_expiry, note_serial
+from steering.judge.staleness import Lateness, late
+from steering.judge.zone_copies import SAMPLES, newer
+from steering.model import LOCAL, Health, Outcome
 
 NOW = 1000.0
 HOUR, DAY = 3600.0, 86_400.0
-ROWS = np.array([0], dtype=np.int64)
+PATHS = (LOCAL, "pao", "fra")
+ZONE = "gtld."
 
 
-def _layout(tmp: Path, more: str = "") -> Layout:
-    return Layout.of(setup(tmp, policy(letters=2, more=more)))
+class Seen:
+    """What the paths of the first address have shown."""
 
+    def __init__(self, tmp: Path, more: str = "") -> None:
+        self.index = Index.of(setup(tmp, policy(letters=2, more=more)))
+        assert self.index.paths == PATHS
+        self.address, self.other = list(self.index.settings)[:2]
+        self.ledger = Ledger.blank(NOW)
 
-def _see(
-    copies: Copies,
-    layout: Layout,
-    serials: dict[int, int],
-    now: float = NOW,
-    *,
-    proven: bool = True,
-    a: int = 0,
-) -> None:
-    for p, serial in serials.items():
-        copies.see_serial(layout, (0, a, p), serial, proven=proven, wall=WALL + now, now=now)
+    def serials(self, *serials: int | None, now: float = NOW, proven: bool = True) -> None:
+        """The serial that each path shows, in their order; None: none."""
+        draft = self._draft(now, WALL + now)
+        for path, serial in zip(PATHS, serials, strict=False):
+            if serial is not None:
+                note_serial(draft, self._settings, path, ZONE, serial, proven=proven)
+        self.ledger = draft.done()
 
+    def lives(self, *lives: float | None, answers: int = SAMPLES) -> None:
+        """How long the signatures live that each path shows; None: none was seen."""
+        draft = self._draft(NOW, WALL + NOW)
+        for path, life in zip(PATHS, lives, strict=False):
+            for _ in range(answers if life is not None else 0):
+                note_expiry(draft, self._settings, path, ZONE, WALL + NOW + (life or 0))
+        self.ledger = draft.done()
 
-def _lives(copies: Copies, lives: dict[int, float], a: int = 0) -> None:
-    for p, life in lives.items():
-        for _ in range(SAMPLES):
-            _expires(copies, a, p, WALL + NOW + life)
+    def lags(self, now: float, address: str | None = None) -> list[float | None]:
+        """The serial lag of each path."""
+        settings = self.index.settings[address or self.address]
+        return [worst_lag(self.ledger, settings, path, now) for path in PATHS]
 
+    def late(self, now: float = NOW) -> Lateness:
+        """What is outdated."""
+        return late(self._draft(now, WALL + NOW), self._settings, ZONE)
 
-def _expires(copies: Copies, a: int, p: int, at: float) -> None:
-    z, row, column = (np.array([i]) for i in (0, a, p))
-    copies.see_expiries((z, row, column), np.array([at]))
+    @property
+    def _settings(self) -> Settings:
+        return self.index.settings[self.address]
 
-
-def _blank(layout: Layout) -> Copies:
-    return Copies.blank(layout, NOW).editable(layout, NOW)
+    def _draft(self, now: float, wall: float) -> Draft:
+        # The windows are not what is tried here.
+        return Draft(replace(self.ledger, window=now), self.index, wall, now)
 
 
 @pytest.mark.parametrize(
@@ -78,136 +93,117 @@ def test_of_two_serials_at_most_one_is_newer(a: int, b: int) -> None:
 def test_lag_counts_from_when_a_newer_serial_was_first_seen_anywhere(
     tmp_path: Path, kind: str
 ) -> None:
-    layout = _layout(tmp_path, f"serial: {kind}\n")
-    copies = _blank(layout)
-    _see(copies, layout, {0: 2**32 - 1, 1: 2**32 - 1, 2: 2**32 - 1})
-    assert copies.lag(layout, NOW + 50)[0].tolist() == [0, 0, 0]
-    _see(copies, layout, {1: 3}, now=NOW + 60)  # wraps, and is newer
-    _see(copies, layout, {1: 4, 0: 2**32 - 1}, now=NOW + 90)
-    assert copies.lag(layout, NOW + 100)[0].tolist() == [40, 0, 40]
-    _see(copies, layout, {0: 4}, now=NOW + 110)
-    assert copies.lag(layout, NOW + 120)[0].tolist() == [0, 0, 60]
-    assert np.isnan(copies.lag(layout, NOW)[1]).all()
+    seen = Seen(tmp_path, f"serial: {kind}\n")
+    seen.serials(2**32 - 1, 2**32 - 1, 2**32 - 1)
+    assert seen.lags(NOW + 50) == [0, 0, 0]
+    seen.serials(None, 3, now=NOW + 60)  # wraps, and is newer
+    seen.serials(2**32 - 1, 4, now=NOW + 90)
+    assert seen.lags(NOW + 100) == [40, 0, 40]
+    seen.serials(4, now=NOW + 110)
+    assert seen.lags(NOW + 120) == [0, 0, 60]
+    assert seen.lags(NOW, seen.other) == [None, None, None]
 
 
 def test_a_frozen_copy_stays_dated_however_much_news_there_is(tmp_path: Path) -> None:
-    layout = _layout(tmp_path)
-    copies = _blank(layout)
-    _see(copies, layout, {0: 1, 1: 1})
+    seen = Seen(tmp_path)
+    seen.serials(1, 1)
     for i in range(300):
-        _see(copies, layout, {0: 1, 1: 2 + i}, now=NOW + 10 + i)
-    assert copies.lag(layout, NOW + 310)[0, 0] == 300
+        seen.serials(1, 2 + i, now=NOW + 10 + i)
+    assert seen.lags(NOW + 310)[0] == 300
 
 
 def test_an_epoch_serial_tells_its_age_at_once(tmp_path: Path) -> None:
-    layout = _layout(tmp_path, "serial: epoch\n")
-    copies = _blank(layout)
+    seen = Seen(tmp_path, "serial: epoch\n")
     edit = int(WALL + NOW)
-    _see(copies, layout, {0: edit - 7200, 1: edit})
-    assert copies.lag(layout, NOW)[0, :2].tolist() == [7200, 0]
+    seen.serials(edit - 7200, edit)
+    assert seen.lags(NOW)[:2] == [7200, 0]
 
 
 def test_a_liar_makes_nobody_else_late(tmp_path: Path) -> None:
     for kind in ("opaque", "epoch"):
-        layout = _layout(tmp_path, f"serial: {kind}\n")
-        copies = _blank(layout)
+        seen = Seen(tmp_path, f"serial: {kind}\n")
         edit = int(WALL + NOW)
-        _see(copies, layout, {0: edit, 1: edit})
-        _see(copies, layout, {2: edit + 1000}, proven=False)
-        assert copies.lag(layout, NOW + DAY)[0].tolist()[:2] == [0, 0]
+        seen.serials(edit, edit)
+        seen.serials(None, None, edit + 1000, proven=False)
+        assert seen.lags(NOW + DAY)[:2] == [0, 0]
 
 
 def test_an_epoch_serial_of_next_week_is_a_mistake_and_no_news(tmp_path: Path) -> None:
-    layout = _layout(tmp_path, "serial: epoch\n")
-    copies = _blank(layout)
+    seen = Seen(tmp_path, "serial: epoch\n")
     edit = int(WALL + NOW)
-    _see(copies, layout, {0: edit, 1: edit, 2: edit + 7 * 86_400})
-    assert copies.lag(layout, NOW)[0].tolist()[:2] == [0, 0]
+    seen.serials(edit, edit, edit + 7 * 86_400)
+    assert seen.lags(NOW)[:2] == [0, 0]
 
 
 def test_late_when_twelve_lags_reach_the_shortest_life_elsewhere(tmp_path: Path) -> None:
-    layout = _layout(tmp_path)
-    copies = _blank(layout)
-    _lives(copies, {0: 72 * HOUR, 1: 72 * HOUR, 2: 72 * HOUR})
-    _see(copies, layout, {0: 1, 1: 1, 2: 1})
-    _see(copies, layout, {1: 2, 2: 2})
-    for lag, is_late in ((6 * HOUR - 1, False), (6 * HOUR, True)):
-        found = late(copies, layout, ROWS, NOW + lag, WALL + NOW)
-        assert found.behind[0].tolist() == [is_late, False, False]
+    seen = Seen(tmp_path)
+    seen.lives(72 * HOUR, 72 * HOUR, 72 * HOUR)
+    seen.serials(1, 1, 1)
+    seen.serials(None, 2, 2)
+    assert not seen.late(NOW + 6 * HOUR - 1).behind
+    assert seen.late(NOW + 6 * HOUR).behind == {LOCAL}
 
 
 def test_late_when_signatures_live_two_thirds_of_those_elsewhere(tmp_path: Path) -> None:
-    layout = _layout(tmp_path)
-    for life, is_late in ((48.1 * HOUR, False), (48 * HOUR, True)):
-        copies = _blank(layout)
-        _lives(copies, {0: life, 1: 72 * HOUR, 2: 72 * HOUR})
-        found = late(copies, layout, ROWS, NOW, WALL + NOW)
-        assert found.short[0].tolist() == [is_late, False, False]
-        assert found.floor[0, 0, 0] == pytest.approx(48 * HOUR)
+    for life, short in ((48.1 * HOUR, set[str]()), (48 * HOUR, {LOCAL})):
+        seen = Seen(tmp_path)
+        seen.lives(life, 72 * HOUR, 72 * HOUR)
+        assert seen.late().short == short
+        assert seen.late().floors[LOCAL] == pytest.approx(48 * HOUR)
 
 
 @pytest.mark.parametrize(("life", "is_short"), [(108, False), (48.1, False), (48, True)])
 def test_signatures_with_days_to_live_are_no_shortage(
     tmp_path: Path, life: float, is_short: bool
 ) -> None:
-    layout = _layout(tmp_path)
-    copies = _blank(layout)
-    _lives(copies, {0: life * HOUR, 1: 168 * HOUR, 2: 168 * HOUR})
-    found = late(copies, layout, ROWS, NOW, WALL + NOW)
-    assert found.short[0].tolist() == [is_short, False, False]
-    assert found.floor[0, 0, 0] == 48 * HOUR
+    seen = Seen(tmp_path)
+    seen.lives(life * HOUR, 168 * HOUR, 168 * HOUR)
+    assert seen.late().short == ({LOCAL} if is_short else set())
+    assert seen.late().floors[LOCAL] == 48 * HOUR
 
 
 def test_a_policy_s_limit_holds_above_two_days_as_well(tmp_path: Path) -> None:
-    layout = _layout(tmp_path, "breach: {stale: {signature_remaining: 5d}}\n")
-    copies = _blank(layout)
-    _lives(copies, {0: 108 * HOUR, 1: 168 * HOUR, 2: 168 * HOUR})
-    assert late(copies, layout, ROWS, NOW, WALL + NOW).short[0].tolist() == [True, False, False]
+    seen = Seen(tmp_path, "breach: {stale: {signature_remaining: 5d}}\n")
+    seen.lives(108 * HOUR, 168 * HOUR, 168 * HOUR)
+    assert seen.late().short == {LOCAL}
 
 
 def test_a_few_answers_are_too_few_to_compare_lives(tmp_path: Path) -> None:
-    layout = _layout(tmp_path)
-    copies = _blank(layout)
-    _lives(copies, {1: 72 * HOUR})
-    _expires(copies, 0, 0, WALL + NOW + HOUR)
-    assert not late(copies, layout, ROWS, NOW, WALL + NOW).short.any()
+    seen = Seen(tmp_path)
+    seen.lives(None, 72 * HOUR)
+    seen.lives(HOUR, answers=1)
+    assert not seen.late().short
 
 
 def test_the_policy_s_limits_take_the_place_of_the_rule(tmp_path: Path) -> None:
-    limits = "breach: {stale: {serial_lag: 1h, signature_remaining: 12h}}\n"
-    layout = _layout(tmp_path, limits)
-    copies = _blank(layout)
-    _lives(copies, {0: 12 * HOUR, 1: 72 * HOUR, 2: 13 * HOUR})
-    _see(copies, layout, {0: 1, 1: 1, 2: 1})
-    _see(copies, layout, {1: 2})
-    found = late(copies, layout, ROWS, NOW + HOUR, WALL + NOW)
-    assert found.behind[0].tolist() == [True, False, True]
-    assert found.short[0].tolist() == [True, False, False]
-    assert not late(copies, layout, ROWS, NOW + HOUR - 1, WALL + NOW).behind.any()
+    seen = Seen(tmp_path, "breach: {stale: {serial_lag: 1h, signature_remaining: 12h}}\n")
+    seen.lives(12 * HOUR, 72 * HOUR, 13 * HOUR)
+    seen.serials(1, 1, 1)
+    seen.serials(None, 2)
+    found = seen.late(NOW + HOUR)
+    assert found.behind == {LOCAL, "fra"}
+    assert found.short == {LOCAL}
+    assert not seen.late(NOW + HOUR - 1).behind
 
 
 def test_when_every_path_is_as_late_it_is_the_zone(tmp_path: Path) -> None:
     limits = "serial: epoch\nbreach: {stale: {serial_lag: 1h, signature_remaining: 12h}}\n"
-    layout = _layout(tmp_path, limits)
     edit = int(WALL + NOW)
     for age, is_late in ((3599, False), (3600, True)):
-        copies = _blank(layout)
-        _see(copies, layout, {0: edit - age, 1: edit - age, 2: edit - age})
-        found = late(copies, layout, ROWS, NOW, WALL + NOW)
-        assert not found.behind.any()
-        assert found.zone.tolist() == [is_late]
-    copies = _blank(layout)
-    _lives(copies, {0: 11 * HOUR, 1: 12 * HOUR, 2: 10 * HOUR})
-    found = late(copies, layout, ROWS, NOW, WALL + NOW)
-    assert not found.short.any()
-    assert found.zone.tolist() == [True]
+        seen = Seen(tmp_path, limits)
+        seen.serials(edit - age, edit - age, edit - age)
+        assert not seen.late().behind
+        assert seen.late().everywhere is is_late
+    seen = Seen(tmp_path, limits)
+    seen.lives(11 * HOUR, 12 * HOUR, 10 * HOUR)
+    assert not seen.late().short
+    assert seen.late().everywhere
 
 
 def test_one_path_alone_blames_no_zone(tmp_path: Path) -> None:
-    layout = _layout(tmp_path, "serial: epoch\nbreach: {stale: {serial_lag: 1h}}\n")
-    copies = _blank(layout)
-    _see(copies, layout, {0: int(WALL + NOW - 7200)})
-    assert not late(copies, layout, ROWS, NOW, WALL + NOW).zone.any()
+    seen = Seen(tmp_path, "serial: epoch\nbreach: {stale: {serial_lag: 1h}}\n")
+    seen.serials(int(WALL + NOW - 7200))
+    assert not seen.late().everywhere
 
 
 # --- as stories ------------------------------------------------------------------------------
@@ -244,13 +240,14 @@ def _frozen_sim(tmp: Path, more: str, until: float = 1e9) -> Simulation:
 def test_acting_on_stale_steers_before_the_first_expired_answer(tmp_path: Path) -> None:
     sim = _frozen_sim(tmp_path, ACTS).run(FIRST_EXPIRY - 1000 - 1)
     assert set(sim.installed) == set(sim.addresses())
-    assert not sim.state.ledger.recent_bad.any()
+    assert not any(record.recent.bad for record in sim.state.ledger.paths.values())
     assert {sim.health(a) for a in sim.addresses()} == {Health.STALE}
     steps = len(sim.steps)
     sim.run(30)  # now its signatures fail, which is the same breach still
     assert {sim.health(a) for a in sim.addresses()} == {Health.FAILING}
     assert len(sim.steps) == steps
-    assert {hold.breaches for hold in sim.state.ledger.holds.values()} == {1}
+    holds = [sim.state.ledger.address(a).hold for a in sim.addresses()]
+    assert {hold.breaches for hold in holds if hold} == {1}
 
 
 def test_a_stale_path_is_taken_back_when_its_copy_is_fresh_again(tmp_path: Path) -> None:
@@ -268,7 +265,7 @@ def test_a_policy_that_does_not_act_on_stale_only_shows_it(tmp_path: Path) -> No
     sim = _frozen_sim(tmp_path, WATCHES, until=fixed).run(fixed - 1000)
     assert {sim.health(a) for a in sim.addresses()} == {Health.STALE}
     assert {sim.rule(a) for a in sim.addresses()} == {5}
-    assert not sim.state.ledger.holds
+    assert not any(sim.state.ledger.address(a).hold for a in sim.addresses())
     sim.until(lambda: sim.health(sim.addresses()[0]) is Health.HEALTHY, limit=30)
     assert not sim.steps
 
@@ -276,11 +273,14 @@ def test_a_policy_that_does_not_act_on_stale_only_shows_it(tmp_path: Path) -> No
 def test_lateness_that_moved_nobody_leaves_the_bogus_answers_counted(tmp_path: Path) -> None:
     fixed = 1250.0
     sim = _frozen_sim(tmp_path, WATCHES, until=fixed).run(fixed - 1000)
-    levels = sim.state.ledger.levels.copy()
-    levels[0, :, 0, 0] = 5000  # close to full, from a fault that has not shown its share yet
-    sim.state = replace(sim.state, ledger=replace(sim.state.ledger, levels=levels))
+    draft = Draft(sim.state.ledger, sim.state.index, sim.state.wall, sim.state.now)
+    for address in sim.addresses():
+        record = draft.edit(address)
+        # Close to full, from a fault that has not shown its share yet.
+        record.levels = (Levels(5000, *record.levels[0][1:]), *record.levels[1:])
+    sim.state = replace(sim.state, ledger=draft.done())
     sim.until(lambda: sim.health(sim.addresses()[0]) is Health.HEALTHY, limit=30)
-    assert (sim.state.ledger.levels[0, :, 0, 0] > 4000).all()
+    assert all(sim.state.ledger.path(a).levels[0].slow > 4000 for a in sim.addresses())
     assert not sim.told("recovered")
 
 

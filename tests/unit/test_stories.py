@@ -6,17 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
-from steering.decide.rules import decide
-from steering.decide.situation import look
-from steering.judge.ledger import Ledger, reason
+from steering.decide.look import look
+from steering.decide.plan import commit
+from steering.index import Index
+from steering.judge.buckets import EMPTY
+from steering.judge.edit import reopened
+from steering.judge.ledger import AddressRecord, Ledger, PathRecord, reason
 from steering.judge.paired_test import Trial
 from steering.judge.turn import judge
-from steering.layout import Layout
 from steering.model import (
+    LOCAL,
     Facts,
     Family,
     Health,
@@ -265,9 +267,8 @@ def test_a_path_over_which_nothing_gets_out_says_so(tmp_path: Path) -> None:
         return Outcome.LOCAL_ERROR if ask.local and ask.v6 else GOOD
 
     sim = Simulation(setup(tmp_path), answer).run(30)
-    a = sim.layout.row["2001:db8:5::30"]
     assert sim.health("2001:db8:5::30") is Health.UNKNOWN
-    why = reason(sim.state.ledger, sim.layout, a, 0, sim.now)
+    why = reason(sim.state.ledger, sim.index, "2001:db8:5::30", "local", sim.now)
     assert why == "30 probes in a row did not leave this host over this path"
 
 
@@ -354,8 +355,9 @@ def test_a_clean_run_of_two_thousand_keys_suspects_nobody(tmp_path: Path) -> Non
     sim = Simulation(setup(tmp_path, *policies, config=slow), always(GOOD), step=0.5, idle=1.0).run(
         60
     )
-    assert len(sim.layout.targets) * 3 == 2028
-    assert (sim.state.ledger.health == Health.HEALTHY).all()
+    known = sim.state.ledger.paths
+    assert len(known) == 2028
+    assert {one.health for one in known.values()} == {Health.HEALTHY}
     assert not sim.told("suspected")
     assert not sim.steps
 
@@ -372,7 +374,7 @@ def test_an_answer_that_cannot_be_judged_never_counts(tmp_path: Path) -> None:
     assert not sim.steps
     assert not sim.told("suspected")
     assert {sim.health(a) for a in sim.addresses()} == {Health.UNKNOWN}
-    assert not sim.state.ledger.levels.any()
+    assert {level for one in sim.state.ledger.paths.values() for level in one.levels} == {EMPTY}
 
 
 # --- silence ---------------------------------------------------------------------------------
@@ -381,7 +383,7 @@ def test_an_answer_that_cannot_be_judged_never_counts(tmp_path: Path) -> None:
 def test_silence_never_means_failing(tmp_path: Path) -> None:
     sim = Simulation(setup(tmp_path), lambda ask: TIMEOUT if ask.now >= FAULT else GOOD).run(60)
     assert not sim.steps
-    assert (sim.state.ledger.health == Health.UNKNOWN).all()
+    assert {one.health for one in sim.state.ledger.paths.values()} == {Health.UNKNOWN}
     assert not sim.told("suspected")
 
 
@@ -425,17 +427,24 @@ def test_most_of_four_unrelated_operators_bad_at_once_are_us(tmp_path: Path) -> 
     policies = [policy(f"u{n}", letters=1, net=n) for n in range(1, 5)]
     sim = Simulation(setup(tmp_path, *policies), always(GOOD)).run(10)
     for bad, doubted in ((2, False), (3, True), (4, True)):
-        health = sim.state.ledger.health.copy()
-        health[: 2 * bad, 0] = Health.FAILING
-        since = np.where(health[:, 0] == Health.FAILING, sim.now - 5, np.nan)
-        seen = np.full(len(since), sim.now)
-        ledger = replace(sim.state.ledger, health=health, confirmed_at=since, bad_at=seen)
-        state = replace(sim.state, ledger=ledger)
+        was, failing = sim.state.ledger, sim.addresses()[: 2 * bad]
+        paths = {(a, LOCAL): replace(was.path(a), health=Health.FAILING) for a in failing}
+        addresses = {
+            a: replace(was.address(a), confirmed_at=sim.now - 5, bad_at=sim.now) for a in failing
+        }
+        ledger = replace(
+            was, paths={**was.paths, **paths}, addresses={**was.addresses, **addresses}
+        )
+        state = replace(sim.state, ledger=reopened(ledger, sim.index, sim.now))
         situation = look(state)
-        assert bool(situation.self_doubt.all()) is doubted
-        rule, want = decide(situation)
-        assert not want.any() or not doubted
-        assert (set(rule.tolist()) == {4}) is doubted
+        doubts = {
+            situation.of(t.address, t.family, ledger.path(t.address).health).self_doubt
+            for t in sim.index.targets
+        }
+        assert (doubts == {True}) is doubted
+        after = commit(state, situation, set(failing))
+        assert not after.plan or not doubted
+        assert (set(after.rule.values()) == {4}) is doubted
 
 
 def test_a_dead_remote_path_is_no_reason_to_move(tmp_path: Path) -> None:
@@ -499,7 +508,7 @@ def test_a_refused_route_leaves_the_plan_and_starts_no_proof(tmp_path: Path) -> 
     assert stubborn not in sim.installed
     assert stubborn not in {e.address for _, e in sim.told("proved")}
     assert not sim.told("undone")
-    assert sim.state.verifications[sim.layout.row[stubborn]].installed is None
+    assert sim.state.verifications[stubborn].installed is None
 
 
 def test_at_most_so_many_addresses_are_steered(tmp_path: Path) -> None:
@@ -531,7 +540,7 @@ def test_another_instance_starts_with_a_clean_record(tmp_path: Path) -> None:
 
     sim = Simulation(setup(tmp_path), answer).run(60)
     assert {e.path for _, e in sim.told("instance_changed")} == {"local"}
-    assert not any((a, 0) in sim.state.ledger.counted for a in range(6))
+    assert not any(sim.state.ledger.path(a).counted for a in sim.addresses())
 
 
 @pytest.mark.parametrize("together", ["address", "nameserver", "upstream"])
@@ -600,13 +609,13 @@ def test_in_a_trial_only_the_second_loss_in_a_row_counts(
     tmp_path: Path, lost: tuple[int, ...], score: int
 ) -> None:
     """A loss of one in ten over the local path alone would else confirm in 120 pairs."""
-    layout, now = Layout.of(setup(tmp_path, policy(letters=1))), 1000.0
-    address = layout.targets[0].address
-    ledger = Ledger.blank(layout, now)
-    health = ledger.health.copy()
-    health[0], health[0, 0] = Health.HEALTHY, Health.SUSPECT
-    trials = {0: Trial(candidate=1, since=0.0)}
-    ledger = replace(ledger, health=health, trials=trials)
+    index, now = Index.of(setup(tmp_path, policy(letters=1))), 1000.0
+    address = index.targets[0].address
+    paths = {(address, site): PathRecord(health=Health.HEALTHY) for site in index.sites}
+    paths[address, LOCAL] = PathRecord(health=Health.SUSPECT)
+    known = AddressRecord(trial=Trial(candidate="pao", since=0.0))
+    ledger = replace(Ledger.blank(now), paths=paths, addresses={address: known})
+    ledger = reopened(ledger, index, now)
     for number in range(1, 11):
         item = Round(
             address=address,
@@ -619,9 +628,11 @@ def test_in_a_trial_only_the_second_loss_in_a_row_counts(
                     reached=True,
                     outcome=TIMEOUT if path == "local" and (number - 5) in lost else GOOD,
                 )
-                for path in layout.paths
+                for path in index.paths
             ),
         )
         facts = Facts(wall=0.0, rounds=(item,))
-        ledger, _ = judge(ledger, layout, facts, now + number)
-    assert ledger.trials[0].score == score
+        ledger, _ = judge(ledger, index, facts, now + number)
+    trial = ledger.address(address).trial
+    assert trial is not None
+    assert trial.score == score

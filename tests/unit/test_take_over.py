@@ -115,10 +115,8 @@ def test_the_first_one_home_is_not_sent_away_by_what_others_ask(tmp_path: Path) 
 
     sim = Planted(setup(tmp_path, policy(letters=3)), answer)
     sim.overrides = (_steer("c.gtld.example.", "pao"),)
-    sim.until(lambda: any(p.column == 0 for p in sim.state.verifications.values()), limit=120)
-    sim.victim = next(
-        sim.layout.targets[a].address for a, p in sim.state.verifications.items() if p.column == 0
-    )
+    sim.until(lambda: any(p.path == "local" for p in sim.state.verifications.values()), limit=120)
+    sim.victim = next(a for a, p in sim.state.verifications.items() if p.path == "local")
     sim.run(30)
     assert sim.planted == 12
     assert sim.told("suspected")

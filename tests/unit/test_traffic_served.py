@@ -276,7 +276,7 @@ def test_nothing_that_resolvers_fare_takes_anybody_away_from_the_local_path(tmp_
     calm = setup(tmp_path, policy(letters=2), config=DEFAULTS)
     sim = Resolved(calm, lambda _: Outcome.SECURE, deaf=frozenset({LOCAL}))
     sim.claims = lambda s: tuple(
-        heard(a, p, s.now, lost=50, bad=50) for a in s.addresses() for p in s.layout.paths
+        heard(a, p, s.now, lost=50, bad=50) for a in s.addresses() for p in s.index.paths
     )
     later(sim, 60)
     assert not sim.steps

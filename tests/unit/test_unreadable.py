@@ -23,8 +23,10 @@ from steering.act.bgp import link
 from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.output import parse
 from steering.agent.loop import _dropped
-from steering.judge.probe_columns import NOTHING, Answers, waves
-from steering.layout import Layout
+from steering.index import Index
+from steering.judge.edit import Draft
+from steering.judge.ledger import Ledger
+from steering.judge.probe_counts import count
 from steering.model import Observation, Outcome, Verdict
 from steering.observe.dnssec import response
 from steering.observe.dnssec.key_store import KeyStore
@@ -155,16 +157,18 @@ def test_a_dropped_answer_is_no_reason_to_doubt_this_host(tmp_path: Path) -> Non
 
     from steering.model import Kind, Question, Round
 
-    layout = Layout.of(setup(tmp_path, policy(letters=2)))
-    target = layout.targets[0]
-    zone = layout.policy(0).zones[0]
+    index = Index.of(setup(tmp_path, policy(letters=2)))
+    target = index.targets[0]
+    zone = index.policies[0].zones[0]
     seen = prober._dropped(target, "local")
     question = Question(zone=zone, name=zone, rdtype="SOA", kind=Kind.SOA)
     item = Round(address=target.address, question=question, at=1.0, observations=(seen,))
-    (wave,) = waves(layout, [item])
-    answers = Answers.of(layout, wave)
-    assert answers.verdict.tolist() == [NOTHING]
-    assert answers.came.tolist() == [True]
+    draft = Draft(Ledger.blank(0.0), index, 0.0, 2.0)
+    count(draft, [item])
+    known = draft.path(target.address)
+    assert seen.verdict is Verdict.NOTHING
+    assert not draft.touched, "it counts for or against nobody"
+    assert (known.answered, known.streak) == (1.0, 0), "and something came"
 
 
 # --- the resolvers' traffic -----------------------------------------------------------------

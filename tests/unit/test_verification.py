@@ -30,13 +30,13 @@ def _live(live: Outcome | Shown) -> Answer:
 
 
 def _proof(good: int = 0, bad: int = 0, stuck: int = 0) -> Verification:
-    proof = Verification(column=1).begin(100.0, 5.0)
+    proof = Verification(path="pao").begin(100.0, 5.0)
     for _ in range(good):
         proof = proof.live(good=True)
     for _ in range(bad):
         proof = proof.live(good=False)
     return Verification(
-        column=1,
+        path="pao",
         installed=proof.installed,
         deadline=proof.deadline,
         good=proof.good,
@@ -66,7 +66,7 @@ def test_where_a_proof_stands_before_and_after_its_deadline(
 
 
 def test_what_was_proved_is_lost_by_bad_answers_in_a_row_alone() -> None:
-    proof = Verification(column=1, installed=0.0, proved=True)
+    proof = Verification(path="pao", installed=0.0, proved=True)
     for _ in range(3 * LOST_AFTER):
         proof = proof.live(good=False).live(good=True)
     assert proof.standing(1e6) is VerificationStage.PROVED

@@ -51,8 +51,8 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
+from steering.index import Index
 from steering.journal import setups
-from steering.layout import Layout
 from steering.model import (
     Action,
     Event,
@@ -117,7 +117,7 @@ class Engine:
         self.steps: tuple[Step, ...] = ()
         self.events: tuple[Event, ...] = ()
         """Of the latest turn or reload, as the engine returned them."""
-        self._layout: Layout
+        self._index: Index
         self._known: State | None = None
         """After the latest turn of the agent before this one."""
         self._latest: State | None = None
@@ -127,8 +127,8 @@ class Engine:
         """An agent begins, of which none went before."""
         self._known = self._latest = None
         self._read = Reader(self._read)
-        self._layout = Layout.of(setup_of(line["setup"]))
-        self.state = State.blank(self._layout, line["now"], line["wall"])
+        self._index = Index.of(setup_of(line["setup"]))
+        self.state = State.blank(self._index, line["now"], line["wall"])
 
     def restart(self, line: Words) -> None:
         """The process ended, and another one begins."""
@@ -136,16 +136,16 @@ class Engine:
         self._latest = None
         self._read = Reader(self._read)
         if "setup" in line:
-            self._layout = Layout.of(setup_of(line["setup"]))
-        self.state = State.blank(self._layout, line["now"], line["wall"])
+            self._index = Index.of(setup_of(line["setup"]))
+        self.state = State.blank(self._index, line["now"], line["wall"])
 
     def reload(self, line: Words) -> Words:
         """Other files are taken; what was made of that."""
-        self._layout = Layout.of(setup_of(line["setup"]))
+        self._index = Index.of(setup_of(line["setup"]))
         self.steps = ()
         self.state, self.events = migrate(
             self.state,
-            self._layout,
+            self._index,
             line["now"],
             line["wall"],
             rerouted=frozenset(line["rerouted"]),
@@ -166,30 +166,24 @@ class Engine:
         return None if self._known is None else remember(self._known)
 
     def _alarms(self) -> Words:
-        """Not after a reload: until the next turn they are about numbers of the layout before."""
-        targets = self.state.layout.targets
+        """Not after a reload: until the next turn they are those of the setup before."""
         return {
             name: _there(
                 since=alarm.since,
                 cause=alarm.cause,
-                about=[targets[a].address for a in alarm.about],
+                about=list(alarm.about),
             )
             for name, alarm in self.state.alarms.items()
         }
 
     def _made(self) -> Words:
-        state, layout = self.state, self.state.layout
+        state = self.state
         return {
             "steps": [step_words(step) for step in self.steps],
             "events": [event_words(event) for event in self.events],
             "plan": {
-                address: [layout.paths[column], BY_NUMBER[rule].name if rule else None]
-                for address, column, rule in zip(
-                    (target.address for target in layout.targets),
-                    state.plan.tolist(),
-                    state.rule.tolist(),
-                    strict=True,
-                )
+                address: [state.path_of(address), self._rule_of(address)]
+                for address in state.index.settings
             },
             "asks": {
                 address: _there(
@@ -201,6 +195,10 @@ class Engine:
                 for address, wanted in attention(state).items()
             },
         }
+
+    def _rule_of(self, address: str) -> str | None:
+        rule = self.state.rule.get(address)
+        return BY_NUMBER[rule].name if rule else None
 
 
 def _digest(names: Sequence[str]) -> str | None:

@@ -15,9 +15,9 @@ from unittest import mock
 from steering.config import Setup
 from steering.decide.state import State
 from steering.engine import engine
+from steering.index import Index
 from steering.journal.reader import Recording
 from steering.journal.records import Turn
-from steering.layout import Layout
 from steering.model import Event, Facts, Instant, Seconds, Step, WallTime
 from yardstick import kinds
 from yardstick.compare import RECORDED, SHARE, changes, names, read
@@ -52,7 +52,7 @@ class Recorder:
         self.turns = 0
         self._most = most
         self._engine, self._writer = Engine(), Writer(grid)
-        self._setups: list[tuple[Layout, Setup]] = []
+        self._setups: list[tuple[Index, Setup]] = []
         self._words: Words | None = None
         """The setup in force; None: the next agent knows of none before it."""
         self._state: dict[str, dict[str, Any]] = {part: {} for part in STATE}
@@ -60,15 +60,15 @@ class Recorder:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """While this lasts, whoever calls the engine calls this."""
-        made_of = Layout.of
+        made_of = Index.of
 
-        def of(setup: Setup) -> Layout:
-            layout = made_of(setup)
-            self._setups.append((layout, setup))
-            return layout
+        def of(setup: Setup) -> Index:
+            index = made_of(setup)
+            self._setups.append((index, setup))
+            return index
 
         with (
-            mock.patch.object(Layout, "of", of),
+            mock.patch.object(Index, "of", of),
             mock.patch.object(engine, "turn", self._hooked(engine.turn)),
             mock.patch("chaos.relay", self.reload),
         ):
@@ -104,7 +104,7 @@ class Recorder:
     def reload(
         self,
         state: State,
-        layout: Layout,
+        index: Index,
         now: Instant,
         wall: WallTime,
         *,
@@ -112,7 +112,7 @@ class Recorder:
     ) -> tuple[State, tuple[Event, ...]]:
         """Other files taken, written down."""
         self._meet(state)
-        self._words = self._setup_of(layout)
+        self._words = self._setup_of(index)
         line = {
             "do": "reload",
             "setup": self._words,
@@ -129,7 +129,7 @@ class Recorder:
             return
         assert not state.started
         line: Words = {"now": rounded(state.begun), "wall": state.wall}
-        words = self._setup_of(state.layout)
+        words = self._setup_of(state.index)
         if self._words is None:
             self._state = {part: {} for part in STATE}
             line = {"do": "begin", **line, "setup": words}
@@ -142,8 +142,8 @@ class Recorder:
         self.lines.append(line)
         (self._engine.begin if line["do"] == "begin" else self._engine.restart)(_as_read(line))
 
-    def _setup_of(self, layout: Layout) -> Words:
-        return setup_words(next(setup for made, setup in self._setups if made is layout))
+    def _setup_of(self, index: Index) -> Words:
+        return setup_words(next(setup for made, setup in self._setups if made is index))
 
     def _write(self, line: Words, made: Words) -> None:
         written = {part: made[part] for part in ("steps", "events") if made[part]}
@@ -179,8 +179,8 @@ def journal(file: Path) -> list[Words]:
                 if [(s.address, s.now) for s in steps] != [(s.address, s.now) for s in item.steps]:
                     raise ValueError(f"rounded, the facts of {item.now} give other steps")
             elif state is None:
-                layout = Layout.of(item.setup)
-                state = State.blank(layout, item.state.begun, item.state.wall)
+                index = Index.of(item.setup)
+                state = State.blank(index, item.state.begun, item.state.wall)
                 assert not item.state.started
             else:
                 assert item.follows

@@ -18,7 +18,7 @@ from simulation import CONFIG, WALL, Ask, Shown, policy, setup
 
 from steering.decide.state import State
 from steering.engine import engine
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import (
     LOCAL,
     WITHOUT_AUTHORITY,
@@ -119,7 +119,7 @@ def odd(seed: int, tmp: Path, anew: Anew) -> None:
         anew()
         mode = ("enforce", "enforce", "rehearse", "observe")[(seed + number) % 4]
         more = "serial: epoch\nbreach: {on: [bogus, timeout, error, stale]}\n"
-        layout = Layout.of(
+        index = Index.of(
             setup(
                 tmp,
                 policy(letters=2, more=more + "steer: {at_most: 3}\n"),
@@ -127,7 +127,7 @@ def odd(seed: int, tmp: Path, anew: Anew) -> None:
                 config=f"{CONFIG}mode: {mode}\n",
             )
         )
-        world = State.blank(layout, 1000.0, WALL)
+        world = State.blank(index, 1000.0, WALL)
         for facts, now in properties.turns_of(1000 * seed + number):
             world, _, _ = engine.turn(world, replace(facts, memory=None), now)
 
@@ -243,7 +243,7 @@ class More(Trial):
             return replace(heard, answers=0, counts=counts, failures=(), overdue=number)
         if self.draw.random() < 0.9:
             return heard
-        zone = self.layout.policy(self.layout.row[address]).zones[0]
+        zone = self.index.settings[address].policy.zones[0]
         disproved: tuple[Failure, ...] = tuple(
             replace(one, outcome=Outcome.BAD_SIGNATURE) for one in heard.failures[:2]
         )
@@ -404,7 +404,7 @@ class RareActs(MoreActs):
         """One upstream is bad here, and its addresses leave."""
         begun = self.trial.now
         self.begin()
-        while not self.trial.state.wanted() and self.trial.now < begun + 20:
+        while not self.trial.state.plan and self.trial.now < begun + 20:
             self.trial.run(0.5)
 
     def outdated(self) -> None:
@@ -435,8 +435,8 @@ class RareActs(MoreActs):
             self._away()
             self.trial.run(3.0)
             self.mend()
-            begun, away = self.trial.now, len(self.trial.state.wanted())
-            while away and len(self.trial.state.wanted()) == away and self.trial.now < begun + 60:
+            begun, away = self.trial.now, len(self.trial.state.plan)
+            while away and len(self.trial.state.plan) == away and self.trial.now < begun + 60:
                 self.trial.run(0.25)
             self._fault(
                 8.0, paths=frozenset({LOCAL}), live=number % 2 == 0, outcome=Outcome.EXPIRED

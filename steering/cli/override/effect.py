@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from steering.config import Setup
 from steering.decide import override_state
 from steering.decide.override_state import OverrideState, OverrideStatus
-from steering.layout import Layout
+from steering.index import Index
 from steering.model import Action, Override, Target, WallTime
 
 
@@ -64,32 +64,29 @@ class Effects:
     @classmethod
     def of(cls, setup: Setup, wall: WallTime) -> Effects:
         """The effects of the overrides of this setup at this time."""
-        layout = Layout.of(setup)
-        read = override_state.read(OverrideState.blank(layout), layout, setup.overrides, wall)
-        orders, last = _orders_of_each(read, layout), _Last.of_each(read)
+        index = Index.of(setup)
+        read = override_state.read(OverrideState.blank(index), index, setup.overrides, wall)
+        orders, last = _orders_of_each(read, index), _Last.of_each(read)
         each = tuple(
             Effect(
                 override=override,
                 state=read.states[i],
-                covers=tuple(layout.targets[a].address for a in read.covers[i]),
+                covers=read.covers[i],
                 shadowed=_shadows(read, override, i, orders, last),
             )
             for i, override in enumerate(setup.overrides)
         )
-        return cls(targets=layout.targets, each=each, orders=orders)
+        return cls(targets=index.targets, each=each, orders=orders)
 
 
-def _orders_of_each(read: OverrideState, layout: Layout) -> Mapping[str, Orders]:
-    avoiding: dict[int, list[Override]] = {}
-    for (row, _), index in sorted(read.banned_by.items()):
-        avoiding.setdefault(row, []).append(read.overrides[index])
+def _orders_of_each(read: OverrideState, index: Index) -> Mapping[str, Orders]:
     orders = {}
-    for row, target in enumerate(layout.targets):
-        by, to = read.of(row), int(read.to[row])
-        orders[target.address] = Orders(
+    for address, settings in index.settings.items():
+        by, to = read.of(address), read.to.get(address)
+        orders[address] = Orders(
             by=by,
-            avoiding=tuple(avoiding.get(row, ())),
-            no_next_hop=by is not None and by.action is Action.STEER and not layout.hop[row, to],
+            avoiding=tuple(read.overrides[i] for i in read.banned.get(address, {}).values()),
+            no_next_hop=by is not None and by.action is Action.STEER and to not in settings.hops,
         )
     return orders
 
@@ -102,13 +99,13 @@ class _Last:
         self._of_site: dict[str | None, int] = {}
 
     @classmethod
-    def of_each(cls, read: OverrideState) -> Mapping[int, _Last]:
-        """By row."""
-        last: dict[int, _Last] = {}
+    def of_each(cls, read: OverrideState) -> Mapping[str, _Last]:
+        """By address."""
+        last: dict[str, _Last] = {}
         for index, override in enumerate(read.overrides):
             if read.states[index].active and override.action is not Action.ACKNOWLEDGE:
-                for row in read.covers[index]:
-                    last.setdefault(row, cls()).note(index, override)
+                for address in read.covers[index]:
+                    last.setdefault(address, cls()).note(index, override)
         return last
 
     def note(self, index: int, override: Override) -> None:
@@ -129,13 +126,13 @@ def _shadows(
     override: Override,
     index: int,
     orders: Mapping[str, Orders],
-    last: Mapping[int, _Last],
+    last: Mapping[str, _Last],
 ) -> Mapping[str, str]:
     """Address -> the later override that decides for it instead."""
     if not read.states[index].active or override.action is Action.ACKNOWLEDGE:
         return {}
     return {
-        address: read.overrides[last[row].over(override)].name
-        for row in read.covers[index]
-        if override not in orders[address := read.targets[row].address].overrides
+        address: read.overrides[last[address].over(override)].name
+        for address in read.covers[index]
+        if override not in orders[address].overrides
     }

@@ -35,12 +35,12 @@ def answer(key: str, snapshot: Snapshot | None, registry: CollectorRegistry) -> 
 
 def _front(snapshot: Snapshot) -> str:
     state = snapshot.state
-    wanted = len(state.wanted())
-    steered = f"{wanted} steered" if state.layout.acts else f"{wanted} would be steered"
+    wanted = len(state.plan)
+    steered = f"{wanted} steered" if state.index.acts else f"{wanted} would be steered"
     lines = [
-        f"steering at {state.layout.site} ({snapshot.mode}{', off' if state.off else ''})",
+        f"steering at {state.index.site} ({snapshot.mode}{', off' if state.off else ''})",
         (
-            f"{len(state.layout.targets)} addresses over {len(state.layout.paths)} paths, "
+            f"{len(state.index.targets)} addresses over {len(state.index.paths)} paths, "
             f"{steered}, {len(snapshot.installed)} installed"
         ),
         *(

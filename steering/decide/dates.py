@@ -1,0 +1,41 @@
+"""Upstreams whose signatures look out of date everywhere: this host's clock may be wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from steering.decide.state import State
+
+DATED = 0.5
+"""A path is bad by its dates when more than this share of its answers has bad dates."""
+
+
+def out_of_date(state: State) -> frozenset[str]:
+    """Upstreams with expired or not yet valid signatures on every path, if they are most.
+
+    It takes two paths: seen over one alone the cause may be that path.
+    """
+    index = state.index
+    # A path that is bad by its dates is looked at in each turn, so there is none elsewhere.
+    if not any(_is_dated(state, address) for address in state.ledger.open):
+        return frozenset()
+    measured, dated = Counter[str](), Counter[str]()
+    for address, settings in index.settings.items():  # rare: some address may show a wrong clock
+        looks = _is_dated(state, address)
+        measured[settings.upstream] += looks is not None
+        dated[settings.upstream] += looks is True
+    known = [upstream for upstream, number in measured.items() if number]
+    most = frozenset(upstream for upstream in known if dated[upstream] * 2 > measured[upstream])
+    return most if len(most) * 2 > len(known) else frozenset()
+
+
+def _is_dated(state: State, address: str) -> bool | None:
+    """Whether all measured paths of an address are bad by their dates; None: fewer than two are."""
+    measured, dated = 0, True
+    for path in state.index.paths:
+        share = state.ledger.path(address, path).recent.dated_share(state.now)
+        if share is not None:
+            measured, dated = measured + 1, dated and share > DATED
+        if measured >= 2 and not dated:
+            return False
+    return dated if measured >= 2 else None
