@@ -11,9 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from steering.agent import from_config, in_force
+from steering.agent import from_config
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
 from steering.agent.inputs import Inputs
@@ -65,41 +64,23 @@ class Runtime:
         log_event: Callable[[Event], None],
         turn: Callable[[], None],
     ) -> None:
-        """Begin with these files, or with the version that was in force before a restart.
+        """Begin with these files. Raises CannotRunError where this host lacks something.
 
-        `turn` is the agent's: a version is in force once a turn has run with it. Raises
-        CannotRunError where this host lacks something.
+        `turn` runs one turn of the agent.
         """
         self.log_event = log_event
         self._lasting, self._restart_state, self._inputs = lasting, restart_state, inputs
         self._meters, self._turn = meters, turn
-        self._saved = False
-        """The version in force is saved for a restart within the lease."""
-        self.version, self.components = self._begin(files)
+        self.version, self.components = files, _built(files, lasting)
         self.state = State.blank(self.components.layout, time.monotonic(), time.time())
         self.journal = journal_for(None, self.version.setup.config)
-
-    def _begin(self, files: Version) -> tuple[Version, Components]:
-        before = in_force.load(files)
-        if before is not files:
-            try:
-                components = _built(before, self._lasting)
-            except CannotRunError:
-                pass  # what can't be built any more is not used
-            else:
-                because = (
-                    "the files changed before this restart: the version in force goes on, and the "
-                    "files are handled as in a running agent"
-                )
-                self.log_event(Event(event="notice", because=because))
-                return before, components
-        return files, _built(files, self._lasting)
 
     def start(self, tasks: Tasks) -> None:
         """Adopt what is installed, and run the first turn. Raises CannotRunError."""
         self.tasks = tasks
         self.components.adopt()
-        in_force.remove(self._runtime)
+        with contextlib.suppress(OSError):  # agents of version 0.1.0 begin with it
+            (self.version.setup.config.runtime / "in-force").unlink()
         self._log_notices(self.components)
         self._inputs.use(self.components, tasks)
         self._turn()  # installs the rules of the paths before the first probe
@@ -181,25 +162,12 @@ class Runtime:
 
         Raises CannotRunError where that is not possible, and then nothing has changed.
         """
-        # An agent that restarts after a crash in here uses the files as they are.
-        in_force.remove(self._runtime)
-        self._saved = False
         # An error in the engine shows in a turn without effect, where it ends nothing.
         self._trial_turn(version, self._lasting_facts(self._inputs.installed()), time.monotonic())
         if rebuild:
             self._change(version)
         self.version = version
         self._turn()  # installs the rules of the paths before the first probe over them
-
-    def save_in_force(self) -> None:
-        """Save the version in force for a restart within the lease."""
-        if self._saved:
-            return
-        self._saved = True
-        if self.components.actuators is not None:
-            in_force.save(self._runtime, self.version)
-        else:
-            in_force.remove(self._runtime)  # nothing is steered, so there is no lease
 
     def _change(self, version: Version) -> None:
         was, config = self.components, version.setup.config
@@ -245,10 +213,6 @@ class Runtime:
             tasks.stop("verify traffic")
         elif was is None or was.dnstap is None:
             tasks.start("verify traffic", components.dnstap.verifier.run())
-
-    @property
-    def _runtime(self) -> Path:
-        return self.version.setup.config.runtime
 
     def _log_notices(self, components: Components) -> None:
         """What was found on this host when the components were built."""

@@ -1,4 +1,4 @@
-"""The version in force is saved for a restart when the files are handled, and at no other time."""
+"""The version in force: what its start does, and that a bad version never replaces it."""
 
 from __future__ import annotations
 
@@ -86,41 +86,12 @@ def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
-def test_the_first_turn_alone_saves_no_version(tmp_path: Path, made: Make) -> None:
+def test_the_file_in_force_of_an_earlier_version_is_removed(tmp_path: Path, made: Make) -> None:
     left = tmp_path / "in-force"
     left.write_text("of before")
-    runtime = made(lambda: None)
-    runtime.start(cast("Tasks", None))
-    assert not left.exists(), "after a crash now the next agent uses the files"
-    runtime.save_in_force()
-    assert left.exists()
-
-
-def test_it_is_saved_once_and_not_at_every_check(tmp_path: Path, made: Make) -> None:
-    left = tmp_path / "in-force"
-    runtime = made(lambda: None)
-    runtime.start(cast("Tasks", None))
-    runtime.save_in_force()
-    left.unlink()
-    runtime.save_in_force()
-    assert not left.exists()
-
-
-def test_an_older_version_is_removed_before_another_one_is_applied(
-    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = tmp_path / "in-force"
-    there: list[bool] = []
-    runtime = made(lambda: there.append(left.exists()))
-    runtime.start(cast("Tasks", None))
-    runtime.save_in_force()
-    monkeypatch.setattr(Runtime, "_change", lambda *_: there.append(left.exists()))
-    runtime.apply(version, rebuild=True)
-    assert there == [False, False, False], (
-        "after a crash by it the next agent does not use the older one"
-    )
-    runtime.save_in_force()
-    assert left.exists()
+    made(lambda: None).start(cast("Tasks", None))
+    assert not left.exists(), "an agent of version 0.1.0 would begin with it"
+    made(lambda: None).start(cast("Tasks", None))
 
 
 def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
@@ -146,19 +117,17 @@ def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
 
 
 def test_a_version_that_cannot_be_applied_leaves_the_one_in_force(
-    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+    made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
         raise CannotRunError(1, "the port is taken")
 
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", refused)
     with pytest.raises(CannotRunError, match="the port is taken"):
-        runtime.apply(version, rebuild=True)
-    runtime.save_in_force()
-    assert (tmp_path / "in-force").exists()
+        runtime.apply(replace(version, fingerprint=()), rebuild=True)
+    assert runtime.version is version
 
 
 FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), MemoryError()]
@@ -187,6 +156,17 @@ def test_any_error_with_a_version_refuses_it_and_the_one_before_goes_on(
     assert runtime.version is version
     assert (runtime.components, runtime.state) == (components, state)
     assert turns == [version], "that of the start: there was no turn with the other one"
+
+
+def test_files_that_nothing_can_be_built_from_are_refused_at_a_start_as_well(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_: object, **__: object) -> None:
+        raise ValueError("priority: 32765")
+
+    monkeypatch.setattr(runtime_module, "Components", raises)
+    with pytest.raises(CannotRunError, match="failed: ValueError: priority: 32765"):
+        made(lambda: None)
 
 
 def test_overrides_that_raise_in_the_engine_are_refused_as_well(
