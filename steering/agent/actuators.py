@@ -171,6 +171,12 @@ class Actuators:
         """Former claims of which something is still installed."""
         return tuple(kernel.claim for kernel in self._former)
 
+    def former_steers(self) -> Mapping[str, str]:
+        """Address to site, as former claims have them in the kernel now; nothing if unreadable."""
+        with contextlib.suppress(OSError):
+            return {a: site for old in self._former for a, site in old.installed().items()}
+        return {}
+
     def reconfigure(self, config: Config, kernel: KernelActuator, allowed: Collection[str]) -> None:
         """Use another configuration from now on, and another claim if `kernel` has one.
 

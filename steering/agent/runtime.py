@@ -23,7 +23,7 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.migrate import migrate
 from steering.journal.journal import journal_for
-from steering.model import Event, Facts, Instant
+from steering.model import LOCAL, Event, Facts, Instant
 from steering.report.metrics import Meters
 
 
@@ -83,6 +83,7 @@ class Runtime:
             (self.version.setup.config.runtime / "in-force").unlink()
         self._log_notices(self.components)
         self._inputs.use(self.components, tasks)
+        self._log_dropped()
         self._turn()  # installs the rules of the paths before the first probe
         self._start_tasks(None)
 
@@ -121,6 +122,34 @@ class Runtime:
             overrides=self.version.setup.overrides,
             memory=None if self.state.started else self._restart_state.memory,
         )
+
+    def _log_dropped(self) -> None:
+        """Log the steers that these files have no place for. The first turn ends them.
+
+        The engine is not told of the steers of a former claim, and can't name an address that no
+        policy has.
+        """
+        components = self.components
+        installed = self._lasting_facts(self._inputs.installed()).installed
+        former = components.actuators.former_steers() if components.actuators is not None else {}
+        for address, site in sorted({**former, **installed}.items()):
+            if address not in components.allowed:
+                why = "no policy names this address"
+            elif address not in installed:
+                why = "these files have no such site, or another table or next hop for it"
+            else:
+                continue
+            because = f"found installed within its lease; removed, as {why}"
+            self.log_event(
+                Event(
+                    event="released",
+                    because=because,
+                    address=address,
+                    path=LOCAL,
+                    was=site,
+                    now=LOCAL,
+                )
+            )
 
     def handle_lost_lease(self) -> None:
         """After the lease ran out all routes are removed: start over with an empty state.

@@ -202,7 +202,7 @@ def test_what_would_end_most_steers_waits_for_a_word() -> None:
 
 def test_a_restart_takes_what_was_held_as_it_is() -> None:
     with steered() as stage:
-        one = stage.addresses[0]
+        one, *gone = stage.addresses
         edit(
             policy(stage),
             lambda text: (
@@ -218,6 +218,7 @@ def test_a_restart_takes_what_was_held_as_it_is() -> None:
         stage.scene.start_agent()
         stage.await_routes(stage.through("pao", [one]))
         stage.await_about("adopted", [one])
+        stage.await_about("released", gone)
         assert "config_held" not in stage.alarms()
         assert "nothing is held" in stage.scene.steering("reload", check=True)
         assert not earlier.exists()

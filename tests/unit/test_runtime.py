@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from simulation import CONFIG, policy
 
+from steering.agent import from_config
 from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
@@ -29,7 +30,7 @@ class FakeComponents:
     """Components with actuators, that touch nothing."""
 
     claim = None
-    actuators = SimpleNamespace(removal_pending=False)
+    actuators = SimpleNamespace(removal_pending=False, former_steers=dict)
     kernel_paths = SimpleNamespace(past_steers=frozenset)
     sources = SimpleNamespace(named={})
     forwarding = None
@@ -38,6 +39,7 @@ class FakeComponents:
     def __init__(self, version: Version, _lasting: Lasting, was: Components | None = None) -> None:
         del was
         self.setup, self.layout = version.setup, version.layout
+        self.allowed = from_config.addresses_of(version.setup)
 
     def adopt(self) -> None: ...
 
@@ -92,6 +94,27 @@ def test_the_file_in_force_of_an_earlier_version_is_removed(tmp_path: Path, made
     made(lambda: None).start(cast("Tasks", None))
     assert not left.exists(), "an agent of version 0.1.0 would begin with it"
     made(lambda: None).start(cast("Tasks", None))
+
+
+def test_steers_that_the_files_have_no_place_for_are_released_before_the_first_turn(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    installed = {"192.5.0.30": "pao", "203.0.113.9": "fra"}
+    former = {"192.5.0.30": "pao", "192.5.1.30": "fra"}
+    monkeypatch.setattr(Nothing, "installed", lambda _self: installed)
+    actuators = SimpleNamespace(removal_pending=False, former_steers=lambda: former)
+    monkeypatch.setattr(FakeComponents, "actuators", actuators)
+    runtime = made(lambda: told.append(Event(event="turn", because="")))
+    runtime.log_event = told.append
+    runtime.start(cast("Tasks", None))
+    assert [(e.event, e.address, e.was, e.now) for e in told] == [
+        ("released", "192.5.1.30", "fra", "local"),
+        ("released", "203.0.113.9", "fra", "local"),
+        ("turn", None, None, None),
+    ]
+    assert "another table or next hop" in told[0].because
+    assert "no policy names this address" in told[1].because
 
 
 def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
