@@ -109,7 +109,8 @@ class Runtime:
         actuators, forwarding = self.components.actuators, self.components.forwarding
         if not self.state.started and self.components.claim is not None:
             # At the start also routes that no packets use now are adopted.
-            installed = self.components.kernel_paths.routes()
+            steers = actuators is None or not actuators.table_was_a_site
+            installed = self.components.kernel_paths.routes() if steers else {}
         if actuators is not None and actuators.removal_pending:
             installed = {}  # what a lost lease left is to be removed, not adopted
         return Facts(

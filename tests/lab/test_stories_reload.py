@@ -277,6 +277,47 @@ def test_an_agent_that_only_observes_leaves_the_steers_to_the_lease() -> None:
         assert stage.status()["mode"] == "observe"
 
 
+@pytest.mark.parametrize(
+    ("numbers", "adopted"),
+    [
+        ("{priority: 6353}", True),
+        ("{mark: 0x1000, mask: 0xf000}", True),
+        ("{table: 6353}", False),
+        ("{table: 5354, mark: 0x5354, priority: 5352}", False),
+    ],
+)
+def test_a_restart_by_other_numbers_adopts_what_is_in_its_table_and_leaves_no_other(
+    numbers: str, adopted: bool
+) -> None:
+    with steered() as stage:
+        add_foreign(stage)
+        others = foreign(stage)
+        table = "5353" if "table" not in numbers else numbers.split("table: ")[1][:4]
+        stage.kill_agent()
+        edit(config(stage), lambda text: text + f"act: {{kernel: {numbers}}}\n")
+        if not adopted:
+            stage.scene.serve(paths=[LOCAL])  # nothing is steered anew
+        stage.listen()
+        stage.heard.clear()
+        stage.scene.start_agent()
+        stage.await_about("adopted" if adopted else "released")
+        wanted = stage.through("pao") if adopted else {}
+
+        def all_steers() -> dict[str, str]:
+            return stage.scene.routes("5353") | stage.scene.routes(table)
+
+        assert poll(lambda: all_steers() == wanted, timeout=PATIENCE), all_steers()
+        stage.await_health("healthy", path="pao")
+        assert all_steers() == wanted
+        assert bool(stage.about("adopted")) is adopted, "routes of probes are no steers"
+        assert foreign(stage) == others
+        assert not stage.alarms() - {"kernel"}
+        count = len(owned(stage))
+        assert stage.scene.stop_agent() == 0
+        stage.scene.start_agent()
+        assert len(owned(stage)) == count, "a new agent would have no more and no less"
+
+
 def test_what_is_held_is_forgotten_when_the_files_are_put_right() -> None:
     with steered() as stage:
         kernel = Kernel(stage)

@@ -301,12 +301,13 @@ def test_what_former_claims_have_installed_is_known_by_their_own_numbers(
     act(make(60.0), clock)
     monkeypatch.setattr(Kernel, "installed", lambda self: PLAN if self.claim == CLAIM else {})
     switch = OffSwitch(state=tmp_path, runtime=tmp_path)
-    for table in (CLAIM.table, 6000, CLAIM.table + 1):
+    for table, was_a_site in ((CLAIM.table, False), (6000, False), (CLAIM.table + 1, True)):
         claim = replace(CLAIM, table=table, mark=0x100)
         actuators = Actuators(actuators_config(tmp_path), claim, switch, {ADDRESS})
         assert actuators.former_steers() == {}
         actuators.adopt()
         assert actuators.former_steers() == PLAN
+        assert actuators.table_was_a_site is was_a_site
         Lease(tmp_path).renew(CLAIM, 60.0)
     monkeypatch.setattr(Kernel, "installed", Kernel._complain)
     monkeypatch.setattr(Kernel, "failing", OSError(errno.ENOMEM, "Cannot allocate memory"))

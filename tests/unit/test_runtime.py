@@ -15,7 +15,7 @@ from steering.agent import from_config
 from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
-from steering.agent.inputs import Inputs
+from steering.agent.inputs import Inputs, Received
 from steering.agent.reload import Version
 from steering.agent.restart_state import RestartState
 from steering.agent.runtime import Runtime
@@ -44,10 +44,16 @@ class FakeComponents:
     def adopt(self) -> None: ...
 
 
+NO_NEWS = Received(rounds=(), heard=(), passed=(), installed={})
+
+
 class Nothing:
     """Inputs that never have any."""
 
     def use(self, components: Components, tasks: Tasks) -> None: ...
+
+    def gather(self) -> Received:
+        return NO_NEWS
 
     def installed(self) -> Mapping[str, str]:
         return {}
@@ -115,6 +121,21 @@ def test_steers_that_the_files_have_no_place_for_are_released_before_the_first_t
     ]
     assert "another table or next hop" in told[0].because
     assert "no policy names this address" in told[1].because
+
+
+def test_probe_routes_of_a_former_claim_are_not_adopted_as_steers(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actuators = SimpleNamespace(removal_pending=False, former_steers=dict, table_was_a_site=True)
+    paths = SimpleNamespace(past_steers=frozenset, routes=lambda: {"192.5.0.30": "pao"})
+    monkeypatch.setattr(FakeComponents, "actuators", actuators)
+    monkeypatch.setattr(FakeComponents, "kernel_paths", paths)
+    monkeypatch.setattr(FakeComponents, "claim", object())
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    assert runtime.facts().installed == {}
+    actuators.table_was_a_site = False
+    assert runtime.facts().installed == {"192.5.0.30": "pao"}
 
 
 def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
