@@ -145,6 +145,14 @@ class Lease:
         return state is None or state.expired(boot_time() if now is None else now, self._boot)
 
 
+def leased(runtime: Path) -> bool:
+    """Whether a lease is in force in this directory; one that can't be read is none."""
+    try:
+        return not Lease(runtime).expired()
+    except OSError:
+        return False
+
+
 _SLOTS = "renewed"
 
 

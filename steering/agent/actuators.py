@@ -171,6 +171,17 @@ class Actuators:
         """Former claims of which something is still installed."""
         return tuple(kernel.claim for kernel in self._former)
 
+    @property
+    def table_was_a_site(self) -> bool:
+        """Whether a former claim uses our table for probes: its routes there are no steers."""
+        return any(self.kernel.claim.table in old.tables[1:] for old in self.former_claims)
+
+    def former_steers(self) -> Mapping[str, str]:
+        """Address to site, as former claims have them in the kernel now; nothing if unreadable."""
+        with contextlib.suppress(OSError):
+            return {a: site for old in self._former for a, site in old.installed().items()}
+        return {}
+
     def reconfigure(self, config: Config, kernel: KernelActuator, allowed: Collection[str]) -> None:
         """Use another configuration from now on, and another claim if `kernel` has one.
 

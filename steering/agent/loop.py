@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from steering.act.bgp.status import BgpStatus
+from steering.act.lease import leased
 from steering.act.off_switch import OffSwitch
-from steering.agent import in_force, own_alarms
+from steering.agent import own_alarms
 from steering.agent.action_metrics import count
 from steering.agent.components import Lasting
 from steering.agent.inputs import Inputs
@@ -68,7 +69,7 @@ class Agent:
         self.grouping = EventGrouping()
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.state_off = StateOff(
-            state=config.state, runtime=config.runtime, leased=in_force.leased(config.runtime)
+            state=config.state, runtime=config.runtime, leased=leased(config.runtime)
         )
         self.restart_state = RestartState(config.state)
         memory = self.restart_state.memory

@@ -3,7 +3,8 @@
 The fingerprint of the files is checked twice a second. When it differs from the last one that was
 handled, and two checks in a row agree, the files are read anew. Faulty files, and files that this
 host can't run with, change nothing. Files that would end most of the steers in force, perhaps by
-mistake, wait for `steering reload` (`approval`) as long as they would do so.
+mistake, wait for `steering reload` (`approval`) as long as they would do so. An agent that starts
+takes the files as they are.
 
 A user who may write one of the files may do so all the time. So files that keep changing are read
 after a while all the same, and applied if a second reading finds the same content. A thread checks
@@ -132,9 +133,6 @@ class Applier(Protocol):
         Raises CannotRunError where that is not possible, and then nothing has changed.
         """
 
-    def save_in_force(self) -> None:
-        """Save the version in force for a restart: the files have been handled."""
-
     def log_event(self, event: Event) -> None:
         """Write one event to the log."""
 
@@ -205,7 +203,6 @@ class Reload:
         if not asked and seen == self._handled:
             self._changed_since, self._changing_file = None, ""
             self._retry_held()
-            self._applier.save_in_force()
             return now - started
         if self._changed_since is None:
             self._changed_since = now
@@ -223,7 +220,6 @@ class Reload:
             if again == seen or (unstable and await self._in_thread(read.same_again)):
                 self._handled, self._changed_since, self._changing_file = seen, None, ""
                 self._handle(read.result)
-                self._applier.save_in_force()
         return now - started
 
     async def _in_thread(self, work: Callable[[], T]) -> T:

@@ -11,9 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from steering.agent import from_config, in_force
+from steering.agent import from_config
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
 from steering.agent.inputs import Inputs
@@ -24,7 +23,7 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.migrate import migrate
 from steering.journal.journal import journal_for
-from steering.model import Event, Facts, Instant
+from steering.model import LOCAL, Event, Facts, Instant
 from steering.report.metrics import Meters
 
 
@@ -65,43 +64,26 @@ class Runtime:
         log_event: Callable[[Event], None],
         turn: Callable[[], None],
     ) -> None:
-        """Begin with these files, or with the version that was in force before a restart.
+        """Begin with these files. Raises CannotRunError where this host lacks something.
 
-        `turn` is the agent's: a version is in force once a turn has run with it. Raises
-        CannotRunError where this host lacks something.
+        `turn` runs one turn of the agent.
         """
         self.log_event = log_event
         self._lasting, self._restart_state, self._inputs = lasting, restart_state, inputs
         self._meters, self._turn = meters, turn
-        self._saved = False
-        """The version in force is saved for a restart within the lease."""
-        self.version, self.components = self._begin(files)
+        self.version, self.components = files, _built(files, lasting)
         self.state = State.blank(self.components.index, time.monotonic(), time.time())
         self.journal = journal_for(None, self.version.setup.config)
-
-    def _begin(self, files: Version) -> tuple[Version, Components]:
-        before = in_force.load(files)
-        if before is not files:
-            try:
-                components = _built(before, self._lasting)
-            except CannotRunError:
-                pass  # what can't be built any more is not used
-            else:
-                because = (
-                    "the files changed before this restart: the version in force goes on, and the "
-                    "files are handled as in a running agent"
-                )
-                self.log_event(Event(event="notice", because=because))
-                return before, components
-        return files, _built(files, self._lasting)
 
     def start(self, tasks: Tasks) -> None:
         """Adopt what is installed, and run the first turn. Raises CannotRunError."""
         self.tasks = tasks
         self.components.adopt()
-        in_force.remove(self._runtime)
+        with contextlib.suppress(OSError):  # agents of version 0.1.0 begin with it
+            (self.version.setup.config.runtime / "in-force").unlink()
         self._log_notices(self.components)
         self._inputs.use(self.components, tasks)
+        self._log_dropped()
         self._turn()  # installs the rules of the paths before the first probe
         self._start_tasks(None)
 
@@ -127,7 +109,8 @@ class Runtime:
         actuators, forwarding = self.components.actuators, self.components.forwarding
         if not self.state.started and self.components.claim is not None:
             # At the start also routes that no packets use now are adopted.
-            installed = self.components.kernel_paths.routes()
+            steers = actuators is None or not actuators.table_was_a_site
+            installed = self.components.kernel_paths.routes() if steers else {}
         if actuators is not None and actuators.removal_pending:
             installed = {}  # what a lost lease left is to be removed, not adopted
         return Facts(
@@ -140,6 +123,34 @@ class Runtime:
             overrides=self.version.setup.overrides,
             memory=None if self.state.started else self._restart_state.memory,
         )
+
+    def _log_dropped(self) -> None:
+        """Log the steers that these files have no place for. The first turn ends them.
+
+        The engine is not told of the steers of a former claim, and can't name an address that no
+        policy has.
+        """
+        components = self.components
+        installed = self._lasting_facts(self._inputs.installed()).installed
+        former = components.actuators.former_steers() if components.actuators is not None else {}
+        for address, site in sorted({**former, **installed}.items()):
+            if address not in components.allowed:
+                why = "no policy names this address"
+            elif address not in installed:
+                why = "these files have no such site, or another table or next hop for it"
+            else:
+                continue
+            because = f"found installed within its lease; removed, as {why}"
+            self.log_event(
+                Event(
+                    event="released",
+                    because=because,
+                    address=address,
+                    path=LOCAL,
+                    was=site,
+                    now=LOCAL,
+                )
+            )
 
     def handle_lost_lease(self) -> None:
         """After the lease ran out all routes are removed: start over with an empty state.
@@ -181,25 +192,12 @@ class Runtime:
 
         Raises CannotRunError where that is not possible, and then nothing has changed.
         """
-        # An agent that restarts after a crash in here uses the files as they are.
-        in_force.remove(self._runtime)
-        self._saved = False
         # An error in the engine shows in a turn without effect, where it ends nothing.
         self._trial_turn(version, self._lasting_facts(self._inputs.installed()), time.monotonic())
         if rebuild:
             self._change(version)
         self.version = version
         self._turn()  # installs the rules of the paths before the first probe over them
-
-    def save_in_force(self) -> None:
-        """Save the version in force for a restart within the lease."""
-        if self._saved:
-            return
-        self._saved = True
-        if self.components.actuators is not None:
-            in_force.save(self._runtime, self.version)
-        else:
-            in_force.remove(self._runtime)  # nothing is steered, so there is no lease
 
     def _change(self, version: Version) -> None:
         was, config = self.components, version.setup.config
@@ -245,10 +243,6 @@ class Runtime:
             tasks.stop("verify traffic")
         elif was is None or was.dnstap is None:
             tasks.start("verify traffic", components.dnstap.verifier.run())
-
-    @property
-    def _runtime(self) -> Path:
-        return self.version.setup.config.runtime
 
     def _log_notices(self, components: Components) -> None:
         """What was found on this host when the components were built."""

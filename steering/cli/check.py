@@ -65,9 +65,9 @@ def check(options: argparse.Namespace) -> int:
 
 def _of_this_host(setup: Setup) -> Iterator[Finding]:
     """The problems of this host with these files; all but notices would prevent `run`."""
+    from steering.act.lease import leased
     from steering.act.preflight import Blame, Finding, preflight
     from steering.agent import from_config
-    from steering.agent.in_force import leased
     from steering.config import Mode
     from steering.observe.dnssec.algorithms import refusal, refused
     from steering.observe.dnstap.listeners import place_problems

@@ -44,7 +44,9 @@ def run(path: Path, setup: Setup, *, sure: bool) -> int:
         return FAILED
     approval.accept(runtime, seen)
     if not _until(lambda: approval.waiting(runtime) is None, within=_WITHIN):
-        _complain("the agent has not taken it up: is it running?")
+        _complain(
+            "the agent has not taken it up: is it running? A start takes the files as they are"
+        )
         return FAILED
     return _report(setup)
 

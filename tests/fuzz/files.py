@@ -26,9 +26,8 @@ from steering.act import slots
 from steering.act.kernel.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off_switch import OffRecord, OffSwitch
-from steering.agent import approval, in_force
+from steering.agent import approval
 from steering.agent.approval import Held
-from steering.agent.reload import Version
 from steering.agent.restart_state import RestartState
 from steering.config import ConfigError, load
 from steering.decide.state import State
@@ -239,27 +238,6 @@ class MemoryFile(_File):
         if memory is not None:
             world, _ = recall(self._world, memory)
             remember(world)
-
-
-class InForce(_File):
-    """`in-force`: the version of the files that a restart within the lease goes on by."""
-
-    def written(self) -> Sequence[bytes]:
-        version = Version.of(setup(self.place, policy(letters=1)), (("steering.yaml", 1, 2, 3),))
-        in_force.save(self.place, version)
-        written = (self.place / "in-force").read_bytes()
-        return [written.replace(str(self.place).encode(), b"/etc/steering")]
-
-    def read(self, message: bytes) -> None:
-        self.put("in-force", message)
-        in_force._saved(self.place)
-
-    def message(self, draw: random.Random) -> bytes:
-        value = json.loads(self._bases[0])
-        if draw.random() < 0.6:  # deep in the configuration
-            inner = changed(draw, value["setup"].encode(), self.splinters)
-            return json.dumps({**value, "setup": inner.decode("utf-8", "replace")}).encode()
-        return super().message(draw)
 
 
 class Words(_File):

@@ -21,11 +21,10 @@ PARSERS: Final[Mapping[str, tuple[Callable[[int], Driver], int]]] = {
     "lease": (files.LeaseFile, 500_000),
     "switch": (files.Switch, 500_000),
     "memory": (files.MemoryFile, 500_000),
-    "in-force": (files.InForce, 500_000),
     "words": (files.Words, 500_000),
     "anchors": (files.Anchors, 500_000),
     "resolvers": (files.ResolvConf, 500_000),
-    "config": (files.Configuration, 500_000),
+    "config": (files.Configuration, 1_000_000),
     "journal": (files.Journal, 250_000),
     "columns": (files.Columns, 250_000),
 }

@@ -359,11 +359,7 @@ def test_an_agent_that_rehearses_tells_routers_nothing() -> None:
         stage.await_about("released")
 
 
-@pytest.mark.parametrize("standing", [True, False])
-def test_one_that_rehearses_by_routers_alone_ends_what_a_dead_one_announced(
-    standing: bool,
-) -> None:
-    """With the files of then it goes on until it is told; without, it tells routers nothing."""
+def test_one_that_rehearses_by_routers_alone_ends_what_a_dead_one_announced() -> None:
     alone = replace(ALONE, lease="60s")
     with behind_a_router(alone) as stage:
         runtime = stage.scene.world.work / "run"
@@ -372,14 +368,7 @@ def test_one_that_rehearses_by_routers_alone_ends_what_a_dead_one_announced(
         stage.await_proof()
         stage.kill_agent()
         stage.scene.configure(replace(alone, mode="rehearse"))
-        if not standing:
-            (runtime / "in-force").unlink()
         stage.scene.start_agent()
-        if standing:
-            stage.await_alarm("config_held")
-            assert routes(stage) == through(stage, "pao")
-            stage.scene.steering("reload", "--yes", check=True)
-            stage.await_about("released")
         await_told(stage, {}, within=15.0)
         assert poll(lambda: process.running(runtime) is None, timeout=15.0)
         stage.await_about("would_prove")
@@ -396,7 +385,6 @@ def test_one_that_rehearses_beside_one_that_acts_leaves_its_speaker_alone() -> N
         text = stage.scene.config.read_text()
         assert "mode: enforce" in text
         other.write_text(text.replace("mode: enforce", "mode: rehearse"))
-        (stage.scene.world.work / "run" / "in-force").unlink()
         beside = stage.scene.agent_host.start(other, log=stage.scene.world.work / "other.log")
         try:
             said = stage.scene.world.work / "other.log"

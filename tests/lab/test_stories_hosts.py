@@ -27,6 +27,7 @@ def test_a_steer_of_an_address_that_no_policy_names_any_more_is_taken_out() -> N
         agent = stage.scene.start_agent()
         names = stage.scene.nameservers["a.gtld-servers.net."]
         stage.await_routes(stage.through("pao", names))
+        stage.await_about("released", set(stage.addresses) - set(names))
         assert agent.running, agent.tail()
 
 

@@ -55,7 +55,7 @@ def without_mark(stage: Stage) -> None:
 
 
 def as_version_0_1_0_left_it(runtime: Path) -> None:
-    """A lease without masks and slots, and no version in force beside it."""
+    """A lease without masks and slots."""
     lease = Lease(runtime)
     state = lease.read()
     assert state is not None
@@ -63,7 +63,6 @@ def as_version_0_1_0_left_it(runtime: Path) -> None:
     del value["masks"], value["renewed"]
     lease.path.write_text(json.dumps(value | {"deadline": state.deadline}))
     assert lease.read() == state
-    (runtime / "in-force").unlink()
 
 
 @pytest.mark.parametrize("left", [as_version_0_1_0_left_it, lambda _runtime: None])

@@ -204,13 +204,11 @@ def test_a_change_to_enforce_steers_without_a_restart_and_touches_no_route_of_qu
 
 
 def test_an_agent_that_rehearses_takes_out_the_steers_of_one_that_died() -> None:
-    """It went by other files, and nobody knows them any more: what it left goes, and is told."""
     with on_stage(replace(REHEARSE, mode="enforce", lease="60s")) as stage:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("pao"))
         stage.await_proof()
         stage.kill_agent()
-        (stage.scene.world.work / "run" / "in-force").unlink(missing_ok=True)
         to_mode(stage, "rehearse")
         stage.scene.start_agent()
         assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)

@@ -27,6 +27,7 @@ from stage import (
 from stage import ours as owned
 from test_stories_dnstap import await_traffic, documented
 
+from steering.act.lease import Lease
 from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.resolver import Unbound
 from steering.lab.sandbox import find, poll
@@ -199,45 +200,122 @@ def test_what_would_end_most_steers_waits_for_a_word() -> None:
         stage.await_alarm("config_held", there=False)
 
 
-def test_a_restart_is_no_word_for_what_would_end_most_steers() -> None:
+def test_a_restart_takes_what_was_held_as_it_is() -> None:
     with steered() as stage:
-        kernel, one = Kernel(stage), stage.addresses[0]
-        was = edit(config(stage), lambda text: text.replace("mode: enforce", "mode: observe"))
-        stage.await_alarm("config_held")
-        for _ in range(2):
-            stage.kill_agent()
-            stage.scene.start_agent()
-            stage.await_alarm("config_held")
-        assert stage.scene.stop_agent() == 0
-        config(stage).write_text(was)
+        one, *gone = stage.addresses
         edit(
-            policy(stage),  # while nobody looked
+            policy(stage),
             lambda text: (
                 text.split("nameservers:")[0] + f"nameservers:\n  a.gtld-servers.net.: ['{one}']\n"
             ),
         )
-        stage.scene.start_agent()
         stage.await_alarm("config_held")
-        stage.steady(stage.through("pao"))
-        assert kernel.lines() == [], "in all this not a route was touched"
-        assert "3 of 4 steers" in stage.scene.steering("reload")
-        assert "nothing is held" in stage.scene.steering("reload", "--yes", check=True)
-        stage.await_routes(stage.through("pao", [one]))
+        earlier = stage.scene.world.work / "run" / "in-force"
+        earlier.write_text("what an agent of version 0.1.0 left")
         stage.kill_agent()
+        stage.listen()
+        stage.heard.clear()
         stage.scene.start_agent()
+        stage.await_routes(stage.through("pao", [one]))
+        stage.await_about("adopted", [one])
+        stage.await_about("released", gone)
+        assert "config_held" not in stage.alarms()
+        assert "nothing is held" in stage.scene.steering("reload", check=True)
+        assert not earlier.exists()
         stage.steady(stage.through("pao", [one]), questions=8)
-        stage.await_alarm("config_held", there=False)
 
 
-def test_what_changed_over_a_restart_and_ends_no_steer_is_taken_up_at_once() -> None:
+def test_what_changed_over_a_restart_and_ends_no_steer_touches_no_route() -> None:
     with steered() as stage:
         kernel = Kernel(stage)
         assert stage.scene.stop_agent() == 0
         edit(policy(stage), lambda text: text.replace("clean: 20", "clean: 30"))
         stage.scene.start_agent()
-        assert poll(lambda: any("clean" in told for told in differences(stage)), timeout=PATIENCE)
+        stage.await_about("adopted")
         stage.steady(stage.through("pao"), questions=8)
         assert kernel.lines() == []
+        assert not any("clean" in told for told in differences(stage)), "it began with these files"
+
+
+def test_faulty_files_prevent_a_start_and_the_steers_stay_for_the_lease() -> None:
+    with steered() as stage:
+        kernel, lease = Kernel(stage), Lease(stage.scene.world.work / "run")
+        stage.kill_agent()
+        until = lease.read()
+        was = policy(stage).read_text()
+        for faulty in (was + "nonsense: 1\n", was[: len(was) // 2] + "\n  ]: {broken\n"):
+            policy(stage).write_text(faulty)
+            agent = stage.scene.start_agent(ready=False)
+            assert agent.wait(PATIENCE) == 2
+            assert "gtld-servers.yaml:" in agent.tail()
+        policy(stage).unlink()
+        policy(stage).parent.rename(config(stage).parent / "elsewhere")
+        agent = stage.scene.start_agent(ready=False)
+        assert agent.wait(PATIENCE) == 2
+        assert "policies" in agent.tail()
+        assert lease.read() == until, "it ends when it would have ended"
+        assert stage.scene.routes() == stage.through("pao")
+        (config(stage).parent / "elsewhere").rename(policy(stage).parent)
+        policy(stage).write_text(was)
+        stage.listen()
+        stage.heard.clear()
+        stage.scene.start_agent()
+        stage.await_about("adopted")
+        stage.steady(stage.through("pao"), questions=8)
+        assert kernel.lines() == []
+
+
+def test_an_agent_that_only_observes_leaves_the_steers_to_the_lease() -> None:
+    with steered(replace(QUICK, lease="6s")) as stage:
+        edit(config(stage), lambda text: text.replace("mode: enforce", "mode: observe"))
+        stage.await_alarm("config_held")
+        stage.kill_agent()
+        assert stage.scene.routes() == stage.through("pao")
+        stage.scene.start_agent()
+        stage.await_about("released")
+        assert poll(lambda: not owned(stage), timeout=6.0 + slack()), owned(stage)
+        assert stage.status()["mode"] == "observe"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "adopted"),
+    [
+        ("{priority: 6353}", True),
+        ("{mark: 0x1000, mask: 0xf000}", True),
+        ("{table: 6353}", False),
+        ("{table: 5354, mark: 0x5354, priority: 5352}", False),
+    ],
+)
+def test_a_restart_by_other_numbers_adopts_what_is_in_its_table_and_leaves_no_other(
+    numbers: str, adopted: bool
+) -> None:
+    with steered() as stage:
+        add_foreign(stage)
+        others = foreign(stage)
+        table = "5353" if "table" not in numbers else numbers.split("table: ")[1][:4]
+        stage.kill_agent()
+        edit(config(stage), lambda text: text + f"act: {{kernel: {numbers}}}\n")
+        if not adopted:
+            stage.scene.serve(paths=[LOCAL])  # nothing is steered anew
+        stage.listen()
+        stage.heard.clear()
+        stage.scene.start_agent()
+        stage.await_about("adopted" if adopted else "released")
+        wanted = stage.through("pao") if adopted else {}
+
+        def all_steers() -> dict[str, str]:
+            return stage.scene.routes("5353") | stage.scene.routes(table)
+
+        assert poll(lambda: all_steers() == wanted, timeout=PATIENCE), all_steers()
+        stage.await_health("healthy", path="pao")
+        assert all_steers() == wanted
+        assert bool(stage.about("adopted")) is adopted, "routes of probes are no steers"
+        assert foreign(stage) == others
+        assert not stage.alarms() - {"kernel"}
+        count = len(owned(stage))
+        assert stage.scene.stop_agent() == 0
+        stage.scene.start_agent()
+        assert len(owned(stage)) == count, "a new agent would have no more and no less"
 
 
 def test_what_is_held_is_forgotten_when_the_files_are_put_right() -> None:

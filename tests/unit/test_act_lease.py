@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_kernel_diff import CLAIM
 
 from steering.act import slots
-from steering.act.lease import Lease, LeaseState, boot_id, boot_time
+from steering.act.lease import Lease, LeaseState, boot_id, boot_time, leased
 from steering.act.off_switch import OffSwitch
 
 
@@ -43,6 +43,19 @@ def test_a_lease_of_another_boot_is_void(tmp_path: Path) -> None:
     value = json.loads(lease.path.read_text())
     lease.path.write_text(json.dumps(value | {"boot": "another"}))
     assert lease.expired()
+
+
+def test_a_directory_is_leased_while_its_lease_can_be_read_and_runs(tmp_path: Path) -> None:
+    assert not leased(tmp_path)
+    lease = Lease(tmp_path)
+    lease.renew(CLAIM, 60.0)
+    assert leased(tmp_path)
+    lease.renew(CLAIM, -1.0)
+    assert not leased(tmp_path)
+    lease.close()
+    lease.path.unlink()
+    lease.path.mkdir()
+    assert not leased(tmp_path)
 
 
 def test_no_lease_is_none_and_not_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,25 @@ def test_a_lease_that_ends_before_the_agent_has_turned_for_a_while_is_lost_and_b
     assert not kernel_of(actuators).installed()
     assert act(actuators, clock)
     assert deadline(tmp_path) == clock.now + 60.0
+
+
+def test_what_former_claims_have_installed_is_known_by_their_own_numbers(
+    make: Make, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act(make(60.0), clock)
+    monkeypatch.setattr(Kernel, "installed", lambda self: PLAN if self.claim == CLAIM else {})
+    switch = OffSwitch(state=tmp_path, runtime=tmp_path)
+    for table, was_a_site in ((CLAIM.table, False), (6000, False), (CLAIM.table + 1, True)):
+        claim = replace(CLAIM, table=table, mark=0x100)
+        actuators = Actuators(actuators_config(tmp_path), claim, switch, {ADDRESS})
+        assert actuators.former_steers() == {}
+        actuators.adopt()
+        assert actuators.former_steers() == PLAN
+        assert actuators.table_was_a_site is was_a_site
+        Lease(tmp_path).renew(CLAIM, 60.0)
+    monkeypatch.setattr(Kernel, "installed", Kernel._complain)
+    monkeypatch.setattr(Kernel, "failing", OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert actuators.former_steers() == {}, "unreadable now: the turn will say so"
 
 
 def test_a_shorter_lease_than_the_one_that_was_found_is_no_longer_than_it_says(

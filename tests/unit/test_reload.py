@@ -39,8 +39,6 @@ class FakeApplier:
     would_end: Collection[str] = ()
     refuses: str = ""
     applied: list[bool] = field(default_factory=list)
-    saved: list[Fingerprint] = field(default_factory=list)
-    """What was in force whenever it was saved for a restart."""
     events: list[Event] = field(default_factory=list)
 
     def ended_by(self, version: Version) -> Ended:  # noqa: ARG002
@@ -51,9 +49,6 @@ class FakeApplier:
             raise CannotRunError(1, self.refuses)
         self.version = version
         self.applied.append(rebuild)
-
-    def save_in_force(self) -> None:
-        self.saved.append(self.version.fingerprint)
 
     def log_event(self, event: Event) -> None:
         self.events.append(event)
@@ -155,7 +150,6 @@ def test_what_cannot_be_tried_or_built_is_rejected_with_an_alarm_and_not_tried_a
     assert desk.applier.told == ["config_rejected"]
     assert "priority: 32765; the last good version stays in force" in desk.reload.problem(1e9)
     assert (desk.counted("rejected"), desk.ok) == (1.0, 0.0)
-    assert desk.applier.saved[-1] == was.fingerprint, "a restart goes on with what is in force"
     monkeypatch.undo()
     desk.write(other("12s"))
     desk.look()
@@ -408,6 +402,18 @@ def test_an_approval_from_before_the_start_is_removed(desk: Desk) -> None:
     assert not approval.accepted(desk.config.parent, fingerprint(desk.config))
 
 
+def test_what_was_held_before_a_restart_is_not_held_after_it(desk: Desk) -> None:
+    desk.applier.would_end = STEERS
+    desk.write(other())
+    desk.look()
+    assert approval.waiting(desk.config.parent) is not None
+    applier = FakeApplier(Version.of(load(desk.config), fingerprint(desk.config)))
+    restarted = Reload(desk.config, applier, Meters())
+    assert approval.waiting(desk.config.parent) is None
+    asyncio.run(restarted.check())
+    assert not applier.events, "the files are those in force"
+
+
 def test_files_changed_between_the_start_and_the_first_check_are_seen(desk: Desk) -> None:
     before: Fingerprint = fingerprint(desk.config)
     applier = FakeApplier(Version.of(load(desk.config), before))
@@ -416,32 +422,6 @@ def test_files_changed_between_the_start_and_the_first_check_are_seen(desk: Desk
     for _ in range(2):
         asyncio.run(late.check())
     assert applier.applied == [True]
-
-
-def test_a_version_outlives_a_restart_when_the_files_are_handled_and_not_before(
-    desk: Desk,
-) -> None:
-    before = desk.applier.version.fingerprint
-    desk.write(other())
-    desk.look(1)
-    assert not desk.applier.saved, "after a crash by it now the next agent uses the files"
-    desk.look(1)
-    assert desk.applier.saved == [fingerprint(desk.config)] != [before]
-
-
-def test_files_that_are_the_same_or_rejected_or_held_let_the_version_outlive_a_restart(
-    desk: Desk,
-) -> None:
-    before = desk.applier.version.fingerprint
-    desk.look(1)
-    assert desk.applier.saved == [before]
-    for change in ("no policy at all", other()):
-        desk.applier.saved.clear()
-        desk.applier.would_end = STEERS
-        desk.write(change)
-        desk.look()
-        assert desk.applier.saved == [before]
-    assert desk.applier.told == ["config_rejected", "config_held"]
 
 
 # --- files that change, hang, or are never stable ------------------------------------------------

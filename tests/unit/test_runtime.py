@@ -1,4 +1,4 @@
-"""The version in force is saved for a restart when the files are handled, and at no other time."""
+"""The version in force: what its start does, and that a bad version never replaces it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import cast
 import pytest
 from simulation import CONFIG, policy
 
+from steering.agent import from_config
 from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
 from steering.agent.from_config import CannotRunError
-from steering.agent.inputs import Inputs
+from steering.agent.inputs import Inputs, Received
 from steering.agent.reload import Version
 from steering.agent.restart_state import RestartState
 from steering.agent.runtime import Runtime
@@ -29,7 +30,7 @@ class FakeComponents:
     """Components with actuators, that touch nothing."""
 
     claim = None
-    actuators = SimpleNamespace(removal_pending=False)
+    actuators = SimpleNamespace(removal_pending=False, former_steers=dict)
     kernel_paths = SimpleNamespace(past_steers=frozenset)
     sources = SimpleNamespace(named={})
     forwarding = None
@@ -38,14 +39,21 @@ class FakeComponents:
     def __init__(self, version: Version, _lasting: Lasting, was: Components | None = None) -> None:
         del was
         self.setup, self.index = version.setup, version.index
+        self.allowed = from_config.addresses_of(version.setup)
 
     def adopt(self) -> None: ...
+
+
+NO_NEWS = Received(rounds=(), heard=(), passed=(), installed={})
 
 
 class Nothing:
     """Inputs that never have any."""
 
     def use(self, components: Components, tasks: Tasks) -> None: ...
+
+    def gather(self) -> Received:
+        return NO_NEWS
 
     def installed(self) -> Mapping[str, str]:
         return {}
@@ -86,41 +94,48 @@ def made(version: Version, monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
-def test_the_first_turn_alone_saves_no_version(tmp_path: Path, made: Make) -> None:
+def test_the_file_in_force_of_an_earlier_version_is_removed(tmp_path: Path, made: Make) -> None:
     left = tmp_path / "in-force"
     left.write_text("of before")
-    runtime = made(lambda: None)
-    runtime.start(cast("Tasks", None))
-    assert not left.exists(), "after a crash now the next agent uses the files"
-    runtime.save_in_force()
-    assert left.exists()
+    made(lambda: None).start(cast("Tasks", None))
+    assert not left.exists(), "an agent of version 0.1.0 would begin with it"
+    made(lambda: None).start(cast("Tasks", None))
 
 
-def test_it_is_saved_once_and_not_at_every_check(tmp_path: Path, made: Make) -> None:
-    left = tmp_path / "in-force"
-    runtime = made(lambda: None)
-    runtime.start(cast("Tasks", None))
-    runtime.save_in_force()
-    left.unlink()
-    runtime.save_in_force()
-    assert not left.exists()
-
-
-def test_an_older_version_is_removed_before_another_one_is_applied(
-    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+def test_steers_that_the_files_have_no_place_for_are_released_before_the_first_turn(
+    made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = tmp_path / "in-force"
-    there: list[bool] = []
-    runtime = made(lambda: there.append(left.exists()))
+    told: list[Event] = []
+    installed = {"192.5.0.30": "pao", "203.0.113.9": "fra"}
+    former = {"192.5.0.30": "pao", "192.5.1.30": "fra"}
+    monkeypatch.setattr(Nothing, "installed", lambda _self: installed)
+    actuators = SimpleNamespace(removal_pending=False, former_steers=lambda: former)
+    monkeypatch.setattr(FakeComponents, "actuators", actuators)
+    runtime = made(lambda: told.append(Event(event="turn", because="")))
+    runtime.log_event = told.append
     runtime.start(cast("Tasks", None))
-    runtime.save_in_force()
-    monkeypatch.setattr(Runtime, "_change", lambda *_: there.append(left.exists()))
-    runtime.apply(version, rebuild=True)
-    assert there == [False, False, False], (
-        "after a crash by it the next agent does not use the older one"
-    )
-    runtime.save_in_force()
-    assert left.exists()
+    assert [(e.event, e.address, e.was, e.now) for e in told] == [
+        ("released", "192.5.1.30", "fra", "local"),
+        ("released", "203.0.113.9", "fra", "local"),
+        ("turn", None, None, None),
+    ]
+    assert "another table or next hop" in told[0].because
+    assert "no policy names this address" in told[1].because
+
+
+def test_probe_routes_of_a_former_claim_are_not_adopted_as_steers(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actuators = SimpleNamespace(removal_pending=False, former_steers=dict, table_was_a_site=True)
+    paths = SimpleNamespace(past_steers=frozenset, routes=lambda: {"192.5.0.30": "pao"})
+    monkeypatch.setattr(FakeComponents, "actuators", actuators)
+    monkeypatch.setattr(FakeComponents, "kernel_paths", paths)
+    monkeypatch.setattr(FakeComponents, "claim", object())
+    runtime = made(lambda: None)
+    runtime.start(cast("Tasks", None))
+    assert runtime.facts().installed == {}
+    actuators.table_was_a_site = False
+    assert runtime.facts().installed == {"192.5.0.30": "pao"}
 
 
 def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
@@ -148,19 +163,17 @@ def test_after_a_lost_lease_the_state_is_blank_and_an_event_says_so(
 
 
 def test_a_version_that_cannot_be_applied_leaves_the_one_in_force(
-    tmp_path: Path, made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
+    made: Make, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
         raise CannotRunError(1, "the port is taken")
 
     runtime = made(lambda: None)
     runtime.start(cast("Tasks", None))
-    runtime.save_in_force()
     monkeypatch.setattr(Runtime, "_change", refused)
     with pytest.raises(CannotRunError, match="the port is taken"):
-        runtime.apply(version, rebuild=True)
-    runtime.save_in_force()
-    assert (tmp_path / "in-force").exists()
+        runtime.apply(replace(version, fingerprint=()), rebuild=True)
+    assert runtime.version is version
 
 
 FAULTS = [ValueError("priority: 32765"), OverflowError(), KeyError("pao"), MemoryError()]
@@ -189,6 +202,17 @@ def test_any_error_with_a_version_refuses_it_and_the_one_before_goes_on(
     assert runtime.version is version
     assert (runtime.components, runtime.state) == (components, state)
     assert turns == [version], "that of the start: there was no turn with the other one"
+
+
+def test_files_that_nothing_can_be_built_from_are_refused_at_a_start_as_well(
+    made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_: object, **__: object) -> None:
+        raise ValueError("priority: 32765")
+
+    monkeypatch.setattr(runtime_module, "Components", raises)
+    with pytest.raises(CannotRunError, match="failed: ValueError: priority: 32765"):
+        made(lambda: None)
 
 
 def test_overrides_that_raise_in_the_engine_are_refused_as_well(
