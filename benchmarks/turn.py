@@ -3,11 +3,12 @@
 `calm`: answers come in at the default cadence, ten turns a second. `incident`: every local
 answer is bad, all are on trial, then steered; the worst turns are in it. `dnstap`: the same
 while the resolvers' traffic is heard, five tallies a second of 26 busy addresses: half of the
-turns hear of them all, so the means are what compares.
+turns hear of them all, so the means are what compares. `128 bad`: so many addresses have bad
+local answers and are asked fast over two paths, beside calm ones. `nothing`: no answer is new.
 
 Over 301 paths the default cadence is 30,000 answers a second, far beyond what one process asks:
-ten whole rounds in each turn are given as the upper end, beside turns of a hundred answers, of
-none, and the incident of one upstream of 26 addresses among those ten rounds.
+ten whole rounds in each turn (`slow`) are given as the upper end, beside turns of a hundred
+answers, of none, and the incident of one upstream of 26 addresses among those ten rounds.
 
 A turn is one thread's arithmetic, so its CPU time is what it takes on a core of its own.
 """
@@ -41,7 +42,10 @@ SITES = 3
 TURNS = 200
 BUSY = 26
 """Addresses that the resolvers ask in every fifth of a second."""
-WIDE, WIDE_SITES, WIDE_TURNS = 1_000, 300, 100
+FAST = 128
+"""Addresses that may be probed fast at once."""
+WIDE, WIDE_SITES = 1_000, 300
+KNOWN_TURNS = 100
 WALL = 1_700_000_000.0
 
 
@@ -58,12 +62,16 @@ def run() -> None:
                 _setup(addresses), incident="incident" in story, dnstap="dnstap" in story
             )
             rows.append((f"{addresses} x {1 + SITES}", story, *_shown(times)))
-    setup = _setup(WIDE, sites=WIDE_SITES, each=BUSY)
-    index = Index.of(setup)
-    for story, rounds in _stories(index).items():
-        rows.append((f"{WIDE} x {1 + WIDE_SITES}", story, *_shown(_wide(index, rounds))))
+    for addresses, story in ((1_000, f"{FAST} bad"), (10_000, "nothing")):
+        times = _known(Index.of(_setup(addresses)), story)
+        rows.append((f"{addresses} x {1 + SITES}", story, *_shown(times)))
+    index = Index.of(_setup(WIDE, sites=WIDE_SITES, each=BUSY))
+    rows += [
+        (f"{WIDE} x {1 + WIDE_SITES}", story, *_shown(_known(index, story)))
+        for story in ("nothing", "100 answers", "slow", f"{BUSY} bad")
+    ]
     report.table(
-        f"CPU time of a turn, {TURNS} turns ({WIDE_TURNS} over {1 + WIDE_SITES} paths)",
+        f"CPU time of a turn, {TURNS} turns ({KNOWN_TURNS} where all is known before)",
         ("addresses x paths", "story", "mean", "median", "p99"),
         rows,
     )
@@ -107,37 +115,39 @@ def configure(base: Path, addresses: int, *, sites: int = SITES, each: int | Non
 
 def _stories(index: Index) -> dict[str, Story]:
     names, paths = [t.address for t in index.targets], index.paths
-    busy, others = names[:BUSY], names[BUSY:]
 
-    def slow(number: int, now: float, of: list[str]) -> tuple[Round, ...]:
-        return tuple(_round(n, paths, number, now, bad=False) for n in of[number % 100 :: 100])
+    def slow(number: int, now: float, begin: int = 0) -> tuple[Round, ...]:
+        asked = names[begin + number % 100 :: 100]
+        return tuple(_round(n, paths, number, now, bad=False) for n in asked)
 
-    def ill(number: int, now: float) -> tuple[Round, ...]:
-        """Asked fast over two paths, every other turn."""
-        fast = busy[number % 2 :: 2]
-        return tuple(_round(n, paths[:2], number, now, bad=True) for n in fast)
+    def bad(number: int, now: float, end: int) -> tuple[Round, ...]:
+        """The first addresses are asked fast over two paths, every other turn."""
+        asked = names[number % 2 : end : 2]
+        ill = tuple(_round(n, paths[:2], number, now, bad=True) for n in asked)
+        return (*ill, *slow(number, now, end))
 
     return {
         "nothing": lambda _, __: (),
         "100 answers": lambda n, now: (
             _round(names[n % len(names)], paths[:100], n, now, bad=False),
         ),
-        "10 rounds": lambda n, now: slow(n, now, names),
-        "10 rounds, one upstream bad": lambda n, now: (*ill(n, now), *slow(n, now, others)),
+        "slow": slow,
+        f"{BUSY} bad": lambda n, now: bad(n, now, BUSY),
+        f"{FAST} bad": lambda n, now: bad(n, now, FAST),
     }
 
 
-def _wide(index: Index, story: Story) -> list[float]:
-    """Turns of a site that has heard of every key three times."""
+def _known(index: Index, story: str) -> list[float]:
+    """Turns of an agent that has heard of every key three times."""
     now = 1000.0
     state = State.blank(index, now, WALL + now)
     installed: Mapping[str, str] = {}
     times: list[float] = []
-    calm = _stories(index)["10 rounds"]
-    for number in range(3 * 100 + WIDE_TURNS):
+    stories = _stories(index)
+    for number in range(3 * 100 + KNOWN_TURNS):
         now += 0.1
         warm = number >= 3 * 100
-        rounds = story(number, now) if warm else calm(number, now)
+        rounds = stories[story if warm else "slow"](number, now)
         facts = Facts(wall=WALL + now, rounds=rounds, installed=installed)
         started = time.thread_time()
         state, _, _ = engine.turn(state, facts, now)

@@ -121,11 +121,11 @@ _VERDICTS: Mapping[Outcome, Verdict] = {
 }
 
 OUTCOMES: tuple[Outcome, ...] = tuple(Outcome)
-"""Every outcome in its fixed order: the column order of every table of counts."""
+"""Every outcome in its fixed order."""
 
 
 class Health(enum.IntEnum):
-    """The state of one address over one path. The numbers are codes in arrays."""
+    """The state of one address over one path."""
 
     UNKNOWN = 0
     HEALTHY = 1

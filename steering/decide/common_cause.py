@@ -25,7 +25,7 @@ from statistics import median
 from steering.decide.situation import NO_CAUSES, Operators
 from steering.index import Index
 from steering.judge.edit import CURIOUS_ROUNDS
-from steering.judge.ledger import AddressRecord, Ledger
+from steering.judge.ledger import BAD, AddressRecord, Ledger
 from steering.model import NEVER, Family, Health, Instant, Seconds
 
 SEVERAL = 3
@@ -41,8 +41,6 @@ LATELY: Seconds = 25.0
 default."""
 ROUNDS = 2.5
 """The same in slow rounds."""
-BAD = 0.3
-"""A failing share of the last 16 answers that makes a local path bad, whatever its health."""
 HASTY: Seconds = 30.0
 """A move so short a time before the common cause was found had the same cause, and is undone."""
 

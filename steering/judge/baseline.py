@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import add
 
 from steering.index import CLASSES, NORMAL, Settings
 from steering.judge.buckets import scale_for
@@ -53,11 +54,13 @@ class Baseline:
             reviewed_at=reviewed_at,
         )
 
-    def count(self, bad: tuple[int, ...], all_: tuple[int, ...]) -> Baseline:
+    def count(self, bad: tuple[int, ...], every: tuple[int, ...]) -> Baseline:
         """After more answers, by set of buckets; only while the key is calm."""
+        failed = tuple(map(add, self.failed, bad)) if any(bad) else self.failed
+        answers = tuple(map(add, self.answers, every))
         return Baseline(
-            failed=tuple(map(float.__add__, self.failed, map(float, bad))),
-            answers=tuple(map(float.__add__, self.answers, map(float, all_))),
+            failed=failed,
+            answers=answers,
             scales=self.scales,
             reviewed_at=self.reviewed_at,
         )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from math import floor
+from operator import attrgetter
 from typing import TypeVar
 
-from steering.index import Index, Key
+from steering.index import CLASSES, Index, Key
 from steering.judge.carriage import Carriage
 from steering.judge.failed_names import HOUR
 from steering.judge.health import Signal
 from steering.judge.instance import Instance
 from steering.judge.ledger import (
+    BAD,
     SILENCES,
     UNKNOWN_ADDRESS,
     UNKNOWN_GROUP,
@@ -59,9 +61,9 @@ class _Edited(dict[K, V]):
 
     def to_write(self, key: K) -> V:
         """The entry to write to: a copy, made at the first call."""
-        if key in self:
-            return self[key]
-        made = self[key] = _copy(self.was.get(key, self._blank))
+        made = self.get(key)
+        if made is None:
+            made = self[key] = _copy(self.was.get(key, self._blank))
         return made
 
     def merged(self) -> dict[K, V]:
@@ -70,11 +72,15 @@ class _Edited(dict[K, V]):
 
 
 def _copy(record: V) -> V:
-    """A shallow copy of a slotted dataclass."""
-    made = object.__new__(type(record))
-    for name in type(record).__slots__:  # type: ignore[attr-defined]
-        setattr(made, name, getattr(record, name))
-    return made
+    """A shallow copy of a dataclass whose fields can be given in order."""
+    kind = type(record)
+    values = _VALUES.get(kind)
+    if values is None:
+        values = _VALUES[kind] = attrgetter(*kind.__slots__)  # type: ignore[attr-defined]
+    return kind(*values(record))
+
+
+_VALUES: dict[type, Callable[[object], tuple[object, ...]]] = {}
 
 
 _BLANK = PathTraffic()
@@ -196,18 +202,20 @@ class Draft:
         """Addresses of which a serial or a signature's end was seen."""
         self.signals: dict[Key, Signal] = {}
         self.events: list[Event] = []
-        self.poured: dict[tuple[int, Key], list[int]] = {}
-        """(class, path) -> bad and good answers of this turn for its breach buckets."""
+        self.poured: dict[Key, list[int]] = {}
+        """Path -> bad and good answers of this turn for its breach buckets, by class in turn."""
+        self._open: tuple[tuple[int, int, int], list[str]] = (-1, -1, -1), []
 
     # --- to read and to write ---------------------------------------------------------------
 
     def path(self, address: str, path: str = LOCAL, /) -> PathRecord:
         """What is known of one path of an address by now; only to read."""
-        return self.paths[address, path]
+        key = address, path
+        return self.paths.get(key) or self.was.paths.get(key, UNMEASURED)
 
     def address(self, address: str, /) -> AddressRecord:
         """What is known of one address by now; only to read."""
-        return self.addresses[address]
+        return self.addresses.get(address) or self.was.addresses.get(address, UNKNOWN_ADDRESS)
 
     def edit(self, address: str, path: str = LOCAL) -> PathRecord:
         """The same of a path, to write to."""
@@ -240,14 +248,22 @@ class Draft:
         """The addresses to look at in this turn, in order: those with news, and those that are not
         as usual.
         """
-        news = {address for address, _ in self.paths} | self.addresses.keys()
-        return self.index.in_order(self.was.open | news | self.traffic.addresses.keys())
+        edited = len(self.paths), len(self.addresses), len(self.traffic.addresses)
+        if edited != self._open[0]:
+            self._open = edited, self.index.in_order(self._news() | self.was.open)
+        return self._open[1]
 
-    def pour(self, number: int, key: Key, *, bad: bool, good: bool) -> None:
+    def _news(self) -> set[str]:
+        news = {address for address, _ in self.paths}
+        return news | self.addresses.keys() | self.traffic.addresses.keys()
+
+    def pour(self, key: Key, number: int, *, bad: bool, good: bool) -> None:
         """Add an answer to the breach buckets of one class."""
-        counts = self.poured.setdefault((number, key), [0, 0])
-        counts[0] += bad
-        counts[1] += good
+        counts = self.poured.get(key)
+        if counts is None:
+            counts = self.poured[key] = [0] * (2 * len(CLASSES))
+        counts[2 * number] += bad
+        counts[2 * number + 1] += good
 
     def signal(self, address: str, path: str, signal: Signal) -> None:
         """Give a path a signal, if it has none of greater weight."""
@@ -334,8 +350,7 @@ class Draft:
             reviewed_at=self.reviewed_at,
             due=self.due,
         )
-        looked_at = {address for address, _ in self.paths} | self.addresses.keys()
-        looked_at |= self.was.open | self.traffic.addresses.keys()
+        looked_at = self._news() | self.was.open
         stay = (a for a in looked_at if is_open(after, self.index, a, self.now))
         changed = (
             address
@@ -356,13 +371,13 @@ def is_open(ledger: Ledger, index: Index, address: str, now: Instant) -> bool:
     return (
         known.first_bad is not None
         or known.curious_until > now
-        or bool(known.shown)
         or known.shown_since is not None
         or known.zone_since is not None
-        or known.quick > 0
+        or known.quick >= BAD
         or known.trial is not None
         or known.control is not None
         or known.backoff is not None
+        or ledger.group(index.settings[address].group).trial is not None
         or ledger.traffic.address(address).raised
         or any(_unusual(ledger.path(address, path)) for path in index.paths)
     )

@@ -32,6 +32,8 @@ PAIRS = 3
 """Pairs within the last few seconds that a move needs."""
 SILENCES = 3
 """Unanswered probes in a row that count against a path, if another path answers."""
+BAD = 0.3
+"""A failing share of the last 16 answers that makes a local path bad, whatever its health."""
 RECENT_ANSWERS = 50
 """The failing share that is shown and compared fades over so many answers, besides with time: fast
 probing changes it fast."""
@@ -72,7 +74,7 @@ class Backoff:
     """Until when."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class PathRecord:
     """What probes showed of one address over one path."""
 
@@ -120,7 +122,7 @@ class PathRecord:
     evidence: Evidence | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class AddressRecord:
     """What probes showed of one address: of its local path, where nothing else is said."""
 
@@ -160,7 +162,7 @@ class AddressRecord:
     hold: Hold | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class GroupRecord:
     """What probes showed of the local paths of one group together (`group_trial`)."""
 

@@ -75,25 +75,23 @@ def _by_turns(rounds: Iterable[Round]) -> list[Round]:
 
 def _count_round(draft: Draft, item: Round, seen: Mapping[str, Observation]) -> None:
     settings = draft.index.settings[item.address]
-    alone = not any(_came(o) for o in seen.values())
-    zone = item.question.zone if item.question.zone in settings.policy.zones else None
+    came = {path: _came(one) for path, one in seen.items()}
     for path, one in seen.items():
         record = draft.edit(item.address, path)
         record.counts = {**record.counts, one.outcome: record.counts.get(one.outcome, 0) + 1}
-        _count_silence(record, item, one)
-    for path, one in seen.items():
-        if one.verdict is not Verdict.NOTHING:
-            draft.touched[item.address, path] = None
-            draft.edit(item.address, path).seen = draft.now
-            if one.nsid is not None:
-                _meet(draft, item.address, path, one.nsid)
-    if zone is not None:
-        for path, one in seen.items():
-            if one.verdict is not Verdict.NOTHING:
-                note_copy(draft, settings, path, zone, one)
-    for path, one in seen.items():
-        if one.verdict is not Verdict.NOTHING:
-            _count_answer(draft, settings, item, path, one, alone=alone)
+        _count_silence(record, item, one, came=came[path])
+    judged = {path: one for path, one in seen.items() if one.verdict is not Verdict.NOTHING}
+    for path, one in judged.items():
+        draft.touched[item.address, path] = None
+        draft.edit(item.address, path).seen = draft.now
+        if one.nsid is not None:
+            _meet(draft, item.address, path, one.nsid)
+    zone, alone = item.question.zone, not any(came.values())
+    if zone in settings.policy.zones:
+        for path, one in judged.items():
+            note_copy(draft, settings, path, zone, one)
+    for path, one in judged.items():
+        _count_answer(draft, settings, item, path, one, alone=alone)
 
 
 def _came(seen: Observation) -> bool:
@@ -102,11 +100,11 @@ def _came(seen: Observation) -> bool:
     return verdict is not Verdict.TIMEOUT and (seen.reached or verdict is not Verdict.NOTHING)
 
 
-def _count_silence(record: PathRecord, item: Round, seen: Observation) -> None:
+def _count_silence(record: PathRecord, item: Round, seen: Observation, *, came: bool) -> None:
     """Count what came at all, and probes in a row without an answer or that did not leave."""
     if seen.reached:
         record.reached = max(record.reached, item.at)
-    before, came = record.answered, _came(seen)
+    before = record.answered
     # A loss that becomes known after the answer to a later probe is no silence.
     silent = seen.verdict is Verdict.TIMEOUT and not item.at < before
     if came:
@@ -195,7 +193,7 @@ def _tally(
         # A silence is not good for the signatures' class. For the losses' class any answer is good.
         good = verdict is Verdict.GOOD or (number == _LOST and number != mine)
         if bad or good:
-            draft.pour(number, key, bad=bad, good=good)
+            draft.pour(key, number, bad=bad, good=good)
     return counts
 
 

@@ -25,7 +25,8 @@ def note_expiry(draft: Draft, settings: Settings, path: str, zone: str, expires:
     """Note when the first signature of an answer expires."""
     copy = draft.path(settings.address, path).copies.get(zone, UNSEEN)
     soonest = copy.soonest.see(draft.windows, expires)
-    _set(draft, settings.address, path, zone, replace(copy, soonest=soonest))
+    after = ZoneCopy(serial=copy.serial, overtaken=copy.overtaken, soonest=soonest)
+    _set(draft, settings.address, path, zone, after)
     draft.dated.add(settings.address)
 
 

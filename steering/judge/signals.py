@@ -77,37 +77,37 @@ def _buckets(draft: Draft, own_fault: frozenset[str]) -> None:
     if not draft.poured:
         return
     pooled: dict[str, tuple[int, int]] = {}
-    by_key: dict[Key, dict[int, list[int]]] = {}
-    for (number, key), counts in draft.poured.items():
-        by_key.setdefault(key, {})[number] = counts
-    for key, counted in by_key.items():
+    for key, counted in draft.poured.items():
         _pour(draft, key, counted, own_fault)
-        if key[1] == LOCAL and _SIGNED in counted:
-            pooled[key[0]] = counted[_SIGNED][0], counted[_SIGNED][1]
+        if key[1] == LOCAL and (counted[2 * _SIGNED] or counted[2 * _SIGNED + 1]):
+            pooled[key[0]] = counted[2 * _SIGNED], counted[2 * _SIGNED + 1]
     count_group(draft, pooled)
     if draft.now - draft.reviewed_at >= REVIEW:
         draft.reviewed_at = draft.now
 
 
-def _pour(draft: Draft, key: Key, counted: dict[int, list[int]], own_fault: frozenset[str]) -> None:
-    """Fill the breach buckets of one path by the answers of this turn, and learn what is usual."""
+def _pour(draft: Draft, key: Key, counted: Sequence[int], own_fault: frozenset[str]) -> None:
+    """Fill the breach buckets of one path by the answers of this turn, and learn what is usual.
+
+    `counted`: bad and good answers, by class in turn.
+    """
     address, path = key
     settings, record = draft.index.settings[address], draft.edit(address, path)
     baseline = record.baseline or Baseline.blank(len(CLASSES), draft.reviewed_at)
     baseline = baseline.at(draft.reviewed_at, settings)
-    for number, (bad, good) in counted.items():
-        levels, full = buckets.fill(
-            record.levels[number], bad, good, baseline.scale(number, settings)
-        )
-        if levels != record.levels[number]:
+    for number, verdict in enumerate(CLASSES):
+        bad, good, before = counted[2 * number], counted[2 * number + 1], record.levels[number]
+        if not bad and (not good or before == buckets.EMPTY):
+            continue
+        levels, full = buckets.fill(before, bad, good, baseline.scale(number, settings))
+        if levels != before:
             record.levels = _with(record.levels, number, levels)
         excused = number == _TIMEOUT and path == LOCAL and address in own_fault
-        if full and not excused and CLASSES[number] in settings.acts_on:
+        if full and not excused and verdict in settings.acts_on:
             _against(draft, key)
     if draft.was.path(address, path).health <= Health.HEALTHY:
-        bad_of = [counted.get(number, (0, 0))[0] for number in range(len(CLASSES))]
-        every = sum(counted.get(_SIGNED, (0, 0)))
-        baseline = baseline.count(tuple(bad_of), (every,) * len(CLASSES))
+        every = counted[2 * _SIGNED] + counted[2 * _SIGNED + 1]
+        baseline = baseline.count(tuple(counted[::2]), (every,) * len(CLASSES))
     record.baseline = baseline
 
 

@@ -62,16 +62,18 @@ def late(draft: Draft, settings: Settings, zone: str) -> Lateness:
     lives = [copy.soonest.comparable_life(draft.windows, wall) for copy in copies]
     ages = [age(copy, wall, epoch=epoch) for copy in copies]
     behind, short, floors = set[str](), set[str](), dict[str, Seconds]()
+    others_live, others_lag = _elsewhere(lives), _elsewhere(lags, least=True)
     for number, (path, mine, life) in enumerate(zip(paths, lags, lives, strict=True)):
         # What is not known is not late.
-        elsewhere, others = _most(lives, but=number), _least(lags, but=number)
-        limit = lag_limit if lag_limit is not None else _part(elsewhere, LAG_PARTS)
-        if mine is not None and others is not None and mine > others and _reaches(mine, limit):
-            behind.add(path)
-        if elsewhere is not None and elsewhere > max(life_limit or 0.0, 0.0):
-            derived = min(elsewhere * LIFE_SHARE, SHORT)
-            floors[path] = derived if life_limit is None else life_limit
-            if life is not None and life <= floors[path]:
+        elsewhere, others = others_live[number], others_lag[number]
+        if mine and others is not None and mine > others:
+            limit = lag_limit if lag_limit is not None else _part(elsewhere, LAG_PARTS)
+            if limit is not None and mine >= limit > 0:
+                behind.add(path)
+        if elsewhere is not None and elsewhere > (life_limit or 0.0):
+            floor = min(elsewhere * LIFE_SHARE, SHORT) if life_limit is None else life_limit
+            floors[path] = floor
+            if life is not None and life <= floor:
                 short.add(path)
     limit = lag_limit if lag_limit is not None else _part(_most(lives), LAG_PARTS)
     oldest = [_most(both) for both in zip(lags, ages, strict=True)]
@@ -84,22 +86,23 @@ def late(draft: Draft, settings: Settings, zone: str) -> Lateness:
     )
 
 
-def _reaches(value: Seconds, limit: Seconds | None) -> bool:
-    return limit is not None and value >= limit > 0
-
-
 def _part(length: Seconds | None, parts: int) -> Seconds | None:
     return None if length is None else length / parts
 
 
-def _most(values: Known, but: int = -1) -> Seconds | None:
-    known = (value for i, value in enumerate(values) if i != but and value is not None)
-    return max(known, default=None)
+def _most(values: Known) -> Seconds | None:
+    return max((value for value in values if value is not None), default=None)
 
 
-def _least(values: Known, but: int) -> Seconds | None:
-    known = (value for i, value in enumerate(values) if i != but and value is not None)
-    return min(known, default=None)
+def _elsewhere(values: Known, *, least: bool = False) -> list[Seconds | None]:
+    """For each path the greatest value of the other ones, or the least; None: none is known."""
+    known = sorted(
+        ((value, i) for i, value in enumerate(values) if value is not None), reverse=not least
+    )
+    found: list[Seconds | None] = [known[0][0] if known else None] * len(values)
+    if known:
+        found[known[0][1]] = known[1][0] if len(known) > 1 else None
+    return found
 
 
 def _all_known(

@@ -40,7 +40,7 @@ name fail each second could cause fast probing for ever."""
 NO_LEVELS: tuple[Levels, ...] = (EMPTY,) * len(KINDS)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class PathTraffic:
     """What the resolvers' traffic showed of one address over one path."""
 
@@ -61,7 +61,7 @@ class PathTraffic:
     evidence: Evidence | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class AddressTraffic:
     """What the resolvers' traffic showed of one address, over all paths."""
 
@@ -78,7 +78,7 @@ class AddressTraffic:
     """The suspicion of the local path is from traffic alone: probes found nothing."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class GroupTraffic:
     """What the resolvers' traffic showed of the local paths of one group together."""
 
@@ -87,7 +87,7 @@ class GroupTraffic:
     """Failing names: one that fails at every address is one name."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class UpstreamTraffic:
     """What the resolvers' traffic showed of one upstream."""
 

@@ -6,7 +6,7 @@ paths look outdated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from steering.model import Instant, Seconds, WallTime
 
@@ -50,20 +50,28 @@ class Soonest:
     def see(self, window: int, expires: WallTime) -> Soonest:
         """After one more answer."""
         then = self.at(window)
-        sooner = then.now is None or expires < then.now
-        return replace(then, now=expires if sooner else then.now, samples=then.samples + 1)
+        return Soonest(
+            window=window,
+            now=expires if then.now is None else min(then.now, expires),
+            before=then.before,
+            samples=then.samples + 1,
+            samples_before=then.samples_before,
+        )
 
     def life(self, window: int, wall: WallTime) -> Seconds | None:
         """Shortest remaining lifetime; below 0: expired; None: none was seen."""
         then = self.at(window)
-        known = [each for each in (then.now, then.before) if each is not None]
-        return min(known) - wall if known else None
+        now, before = then.now, then.before
+        if now is None or before is None:
+            soonest = before if now is None else now
+            return None if soonest is None else soonest - wall
+        return min(now, before) - wall
 
     def comparable_life(self, window: int, wall: WallTime) -> Seconds | None:
         """The same; None where too few answers were seen to compare it."""
         then = self.at(window)
         enough = then.samples + then.samples_before >= SAMPLES
-        return self.life(window, wall) if enough else None
+        return then.life(window, wall) if enough else None
 
 
 NOT_SEEN = Soonest()

@@ -11,6 +11,7 @@ import select
 import socket
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 import dns.name
@@ -38,7 +39,7 @@ from steering.observe.dnstap.tally_builder import build_tally, upstreams
 from steering.observe.traffic.verify import SampleVerifier
 
 if TYPE_CHECKING:
-    from steering.layout import Layout
+    from steering.index import Index
 
 _ADDRESSES: Final = ("192.5.6.30", "2001:503:a83e::2:30")
 _PACKED: Final = (bytes([192, 5, 6, 30]), bytes.fromhex("20010503a83e00000000000000020030"))
@@ -305,7 +306,7 @@ class Tallies(Driver):
 
     def _begin(self) -> None:
         self._now = 0.0
-        self._source = DnstapSource(cast("Layout", _Layout()), [], self._look)
+        self._source = DnstapSource(cast("Index", _Index()), [], self._look)
         self._source.evidence({}, 0.0)
         tap = self._source.reader
         reader = tap._process
@@ -355,16 +356,24 @@ class _Pipe:
     def close(self) -> None: ...
 
 
-class _Layout:
+class _Index:
     """Addresses of one policy, and what it says of them."""
 
     def __init__(self) -> None:
-        self.targets = [
-            Target(upstream="gtld", nameserver="a.", address=address, family=Family.of(address))
+        self.settings = {
+            address: _Settings(
+                Target(upstream="gtld", nameserver="a.", address=address, family=Family.of(address))
+            )
             for address in _ADDRESSES
-        ]
+        }
 
-    def policy(self, _number: int) -> _Layout:
+
+@dataclass(frozen=True)
+class _Settings:
+    target: Target
+
+    @property
+    def policy(self) -> _Settings:
         return self
 
     zones = ("com.", ".")

@@ -32,10 +32,10 @@ from steering.agent.restart_state import RestartState
 from steering.config import ConfigError, load
 from steering.decide.state import State
 from steering.engine.carry_over import recall, remember
+from steering.index import Index
 from steering.journal import columns
 from steering.journal.codec import ForeignError
 from steering.journal.records import Turn, line, pack_batch, unpack_batch
-from steering.layout import Layout
 from steering.model import Facts, Family, Outcome, Round
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.anchors import AnchorError
@@ -219,8 +219,8 @@ class MemoryFile(_File):
     """`memory.json`, and what the engine makes of it."""
 
     def written(self) -> Sequence[bytes]:
-        layout = Layout.of(setup(self.place, policy(letters=1)))
-        self._world = State.blank(layout, 1_000.0, WALL + 60)
+        index = Index.of(setup(self.place, policy(letters=1)))
+        self._world = State.blank(index, 1_000.0, WALL + 60)
         full = json.dumps(
             {
                 "at": WALL,

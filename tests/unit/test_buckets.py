@@ -178,7 +178,8 @@ def test_the_tolerated_share_alone_fills_no_bucket() -> None:
 
 def _bad_turns(chance: random.Random, turns: int, share: float) -> list[int]:
     """Turns between those with a bad answer, which are so large a share of all."""
-    gaps, passed = [], 0
+    gaps: list[int] = []
+    passed = 0
     while True:
         gap = math.floor(math.log(1.0 - chance.random()) / math.log1p(-share))
         passed += gap + 1

@@ -46,7 +46,7 @@ def test_the_bound_holds_for_the_worst_walk_there_is() -> None:
 
 
 def test_twelve_pairs_confirm_when_everything_fails_here_and_nothing_there() -> None:
-    trial = Trial(candidate=1, since=0.0)
+    trial = Trial(candidate="pao", since=0.0)
     for _ in range(CONFIRM_AT):
         assert trial.result is Confirmation.OPEN
         trial = trial.pair(bad_here=True, bad_there=False)
@@ -55,7 +55,7 @@ def test_twelve_pairs_confirm_when_everything_fails_here_and_nothing_there() -> 
 
 
 def test_a_fault_of_both_paths_is_rejected_after_256_pairs() -> None:
-    trial = Trial(candidate=1, since=0.0)
+    trial = Trial(candidate="pao", since=0.0)
     for _ in range(REJECT_AFTER):
         assert trial.result is Confirmation.OPEN
         trial = trial.pair(bad_here=True, bad_there=True)
@@ -63,7 +63,7 @@ def test_a_fault_of_both_paths_is_rejected_after_256_pairs() -> None:
 
 
 def test_the_score_has_no_floor() -> None:
-    trial = Trial(candidate=1, since=0.0)
+    trial = Trial(candidate="pao", since=0.0)
     for _ in range(50):
         trial = trial.pair(bad_here=False, bad_there=True)
     assert trial.score == 50 * BAD_THERE
@@ -73,7 +73,7 @@ def test_ninety_percent_planted_names_hide_no_real_fault() -> None:
     rng = random.Random(7)
     taken = []
     for _ in range(200):
-        trial = Trial(candidate=1, since=0.0)
+        trial = Trial(candidate="pao", since=0.0)
         while trial.result is Confirmation.OPEN:
             planted = rng.random() < 0.9
             trial = trial.pair(bad_here=True, bad_there=planted)

@@ -154,7 +154,7 @@ def test_who_finds_worse_sites_alone_stays(tmp_path: Path) -> None:
     config = SHIPPED.replace(ALONE, "")
     sim = _flawed(tmp_path, config, here=0.072, there=0.268, letters=3, to="pao")
     told = "pao healthy, but it fails more than the local path"
-    sim.until(lambda: any(told in because(sim.state, a) for a in range(6)), limit=300)
+    sim.until(lambda: any(told in because(sim.state, a) for a in sim.addresses()), limit=300)
     sim.run(600)
     assert sim.told("confirmed")
     assert not sim.steps
