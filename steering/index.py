@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TypeVar
 
 from steering.config import Budget, Counted, Policy, Serial, Setup, Together
-from steering.judge.buckets import scale_for
 from steering.model import LOCAL, Family, Seconds, Target, Verdict
 
 _K = TypeVar("_K")
@@ -22,9 +21,6 @@ Key = tuple[str, str]
 
 CLASSES: tuple[Verdict, ...] = (Verdict.BOGUS, Verdict.TIMEOUT, Verdict.ERROR)
 """The classes of failure with buckets of their own, in their fixed order."""
-
-NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03)
-"""The tolerated share of each class. Packets get lost; signatures do not fail by themselves."""
 
 SAMPLE = 96
 """Addresses that can be probed fast beside those in question."""
@@ -57,8 +53,6 @@ class Settings:
     acts_on: frozenset[Verdict]
     """The classes of failure that the policy counts as a breach."""
     acts_on_stale: bool
-    base_scale: tuple[int, ...]
-    """By class: the scale of the buckets from the policy and the class alone."""
     at_most: int
     """Addresses of the upstream that may be steered at once."""
     estimate: float | None
@@ -229,7 +223,6 @@ def _settings(
         hops=frozenset(hops),
         acts_on=frozenset(v for v in CLASSES if Counted(v.value) in policy.breach.on),
         acts_on_stale=Counted.STALE in policy.breach.on,
-        base_scale=tuple(scale_for(normal, policy.breach.failure_rate) for normal in NORMAL),
         at_most=policy.steer.at_most or addresses,
         estimate=None if total is None else total / len(policy.targets),
     )

@@ -138,7 +138,8 @@ class _Stays:
         as measured.
         """
         old, new = self.old.settings[address], self.new.settings[address]
-        if was is None or old.base_scale == new.base_scale:
+        same = old.policy.breach.failure_rate == new.policy.breach.failure_rate
+        if was is None or same:
             return was
         kinds = KINDS[: len(was.failed)]
         return was.at(reviewed_at, old, kinds).again(new, kinds)

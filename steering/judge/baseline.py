@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from operator import add
 
-from steering.index import CLASSES, NORMAL, Settings
+from steering.index import CLASSES, Settings
 from steering.judge.buckets import scale_for
 from steering.model import Instant, Seconds, Verdict
 
+NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03)
+"""By class: the tolerated share. Packets get lost; signatures do not fail by themselves."""
 WEEK: Seconds = 7 * 86_400.0
 SAMPLES = 1000.0
 """Answers before a key's own failing share of the past week is used."""
@@ -77,8 +80,18 @@ class Baseline:
     def scale(self, number: int, settings: Settings, classes: tuple[Verdict, ...] = CLASSES) -> int:
         """The scale of one set of buckets."""
         if self.scales is None:
-            return settings.base_scale[CLASSES.index(classes[number])]
+            return base_scale(settings, CLASSES.index(classes[number]))
         return self.scales[number]
+
+
+def base_scale(settings: Settings, place: int) -> int:
+    """The scale of the buckets of a class from the policy and the class alone."""
+    return _base_scale(place, settings.policy.breach.failure_rate)
+
+
+@functools.lru_cache(maxsize=1024)
+def _base_scale(place: int, failure_rate: float) -> int:
+    return scale_for(NORMAL[place], failure_rate)
 
 
 def scales(
@@ -91,7 +104,7 @@ def scales(
     made = []
     for kind, bad, every in zip(classes, failed, answers, strict=True):
         place = CLASSES.index(kind)
-        scale = settings.base_scale[place]
+        scale = base_scale(settings, place)
         own = 2 * bad / every if every > SAMPLES else 0.0
         if own > NORMAL[place]:
             scale = max(scale, scale_for(own, settings.policy.breach.failure_rate))

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from steering.index import CLASSES
 from steering.judge import buckets
+from steering.judge.baseline import base_scale
 from steering.judge.edit import Draft
 from steering.judge.health import Signal
 from steering.judge.ledger import PAIRS, GroupTrial
@@ -60,7 +61,7 @@ def count_group(draft: Draft, counted: Mapping[str, tuple[int, int]]) -> None:
         if Verdict.BOGUS in mine.acts_on and draft.was.path(address).health <= Health.HEALTHY:
             bad, good, _ = poured.get(mine.group, (0, 0, 0))
             bad, good = bad + counted[address][0], good + counted[address][1]
-            poured[mine.group] = bad, good, mine.base_scale[_BOGUS]
+            poured[mine.group] = bad, good, base_scale(mine, _BOGUS)
     for group, (bad, good, scale) in poured.items():
         before = draft.groups[group].points
         points, full = buckets.fill(before, bad, good, scale)

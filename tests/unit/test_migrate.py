@@ -20,7 +20,7 @@ from steering.decide.verification import Verification
 from steering.engine import engine
 from steering.engine.migrate import migrate
 from steering.index import Index
-from steering.judge.baseline import Baseline
+from steering.judge.baseline import Baseline, base_scale
 from steering.judge.buckets import EMPTY
 from steering.judge.carriage import Carriage
 from steering.judge.edit import reopened
@@ -513,6 +513,6 @@ def test_a_policy_that_tolerates_more_has_its_scale_at_once(tmp_path: Path) -> N
         settings, was = other.settings[key[0]], state.ledger.paths[key].baseline
         assert known.baseline is not None
         if settings.upstream == "gtld":
-            assert known.baseline.scale(0, settings) >= settings.base_scale[0] > 1
+            assert known.baseline.scale(0, settings) >= base_scale(settings, 0) > 1
         else:
             assert known.baseline == was
