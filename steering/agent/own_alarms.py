@@ -11,11 +11,11 @@ from steering.act.off_switch import OffSwitch
 from steering.agent.actuators import Actuators
 from steering.agent.components import Components
 from steering.decide.alarms import settle
-from steering.decide.remedies import KEYS
 from steering.decide.state import Alarm
 from steering.format import counted, duration, timestamp, whole_second
 from steering.model import Event, Family, Instant, WallTime
 from steering.observe.dnssec.key_store import KeyStore
+from steering.remedies import KEYS
 from steering.report.snapshot import Snapshot
 
 _MOST = 3

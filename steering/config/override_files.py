@@ -17,9 +17,9 @@ from steering.config.overrides import Overrides
 from steering.config.problems import Problem, shown, suggestion
 from steering.config.validate import Validation
 from steering.config.yaml_file import Document
-from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.matching import Matching
 from steering.model import Action, Family, Override, Target
+from steering.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.system.files import names_in
 
 FILE, FOLDER = "overrides.yaml", "overrides.d"

@@ -23,7 +23,6 @@ from steering.decide.reasons import (
     sites,
     waiting,
 )
-from steering.decide.remedies import cause_of, with_remedy
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import Alarm, State
 from steering.format import duration, override_text
@@ -34,6 +33,7 @@ from steering.judge.legs import Leg
 from steering.judge.reach import without_answers
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Family, Forwarded, Health, WallTime
+from steering.remedies import cause_of, with_remedy
 
 REMEDY = (
     "nothing moves because of it. To do: look for firewall or NAT rules that match the mark "

@@ -9,7 +9,7 @@ from steering.decide.common_cause import others_unprobed, unheard
 from steering.decide.situation import AddressSituation
 from steering.decide.state import State
 from steering.judge.control import marked
-from steering.judge.ledger import breached
+from steering.judge.ledger import SILENCES, PathRecord, breached
 from steering.judge.recent_evidence import over, shown
 from steering.model import LOCAL, Health
 
@@ -23,16 +23,9 @@ def begin(state: State) -> tuple[dict[str, AddressSituation], frozenset[str]]:
     and the groups that are open.
     """
     index, ledger, now = state.index, state.ledger, state.now
-    known = {
-        address: _of(state, address)
-        for address in {
-            *ledger.open,
-            *state.plan,
-            *state.override_state.decides,
-            *state.verifications,
-        }
-        if address in index.settings
-    }
+    found = {address for address in ledger.open if _stands_out(ledger.path(address))}
+    found.update(state.plan, state.override_state.decides, state.verifications)
+    known = {address: _of(state, address) for address in found if address in index.settings}
     own = {address for address, one in known.items() if one.own}
     home = {address for address in own if known[address].path == LOCAL}
     present = {address for address in own if _is_present(state, address)}
@@ -54,6 +47,11 @@ def begin(state: State) -> tuple[dict[str, AddressSituation], frozenset[str]]:
         one.unshown = address in home and address not in present
         one.settling = address in settling and index.settings[address].group not in opened
     return ones, opened
+
+
+def _stands_out(local: PathRecord) -> bool:
+    """Whether a local path shows anything that the rules look at."""
+    return local.health > Health.HEALTHY or local.streak >= SILENCES or local.stuck >= SILENCES
 
 
 def _of(state: State, address: str) -> AddressSituation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from steering.decide.state import State
+from steering.model import LOCAL
 
 DATED = 0.5
 """A path is bad by its dates when more than this share of its answers has bad dates."""
@@ -17,7 +18,10 @@ def out_of_date(state: State) -> frozenset[str]:
     """
     index = state.index
     # A path that is bad by its dates is looked at in each turn, so there is none elsewhere.
-    if not any(_is_dated(state, address) for address in state.ledger.open):
+    if not any(
+        _is_bad(state, address, LOCAL) is not False and _is_dated(state, address)
+        for address in state.ledger.open
+    ):
         return frozenset()
     measured, dated = Counter[str](), Counter[str]()
     for address, settings in index.settings.items():  # rare: some address may show a wrong clock
@@ -31,11 +35,12 @@ def out_of_date(state: State) -> frozenset[str]:
 
 def _is_dated(state: State, address: str) -> bool | None:
     """Whether all measured paths of an address are bad by their dates; None: fewer than two are."""
-    measured, dated = 0, True
-    for path in state.index.paths:
-        share = state.ledger.path(address, path).recent.dated_share(state.now)
-        if share is not None:
-            measured, dated = measured + 1, dated and share > DATED
-        if measured >= 2 and not dated:
-            return False
-    return dated if measured >= 2 else None
+    each = [_is_bad(state, address, path) for path in state.index.paths]
+    measured = [bad for bad in each if bad is not None]
+    return all(measured) if len(measured) >= 2 else None
+
+
+def _is_bad(state: State, address: str, path: str) -> bool | None:
+    """The same of one path; None: nothing was answered lately."""
+    share = state.ledger.path(address, path).recent.dated_share(state.now)
+    return None if share is None else share > DATED

@@ -28,23 +28,22 @@ def worse_detours(state: State, *, dates_count: bool) -> frozenset[str]:
     legs = ledger.legs, state.sources
     gone, partly = lost(*legs, partial=False), lost(*legs, partial=True)
     dropped = dropping(ledger.carried, state.forwarded, index, now)
+    site_fails = bool(gone or partly or dropped)
     found: set[str] = set()
     for address, site in state.plan.items():
-        settings, here, there = (
-            index.settings[address],
-            ledger.path(address),
-            ledger.path(address, site),
-        )
-        if here.streak >= SILENCES or here.stuck >= SILENCES:
+        here, there = ledger.path(address), ledger.path(address, site)
+        silent = there.streak >= SILENCES
+        path_fails = silent or there.health >= Health.SUSPECT
+        if not (site_fails or path_fails) or here.streak >= SILENCES or here.stuck >= SILENCES:
             continue
+        settings = index.settings[address]
         share = _share(here, now, dates_count=dates_count)
         no_answers = (
             (settings.family, site) in dropped
             or is_cut(gone, settings, site)
             or (share < MOSTLY and is_cut(partly, settings, site))
         )
-        silent = there.streak >= SILENCES
-        bad = (there.health >= Health.SUSPECT or silent) and (
+        bad = path_fails and (
             (silent and here.run >= ANSWERS)
             or _share(there, now, dates_count=dates_count) > share + WORSE
         )

@@ -40,6 +40,8 @@ def open_groups(was: Collection[str], index: Index, own: Collection[str]) -> fro
 
 def reach(opened: Collection[str], index: Index, own: Collection[str]) -> frozenset[str]:
     """The addresses that move: breached themselves, or with their group."""
+    if not opened:
+        return frozenset(own)
     touched = {(index.settings[a].group, index.settings[a].family) for a in own}
     along = (
         address

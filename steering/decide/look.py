@@ -16,6 +16,7 @@ from steering.decide.situation import NO_CAUSES, AddressSituation, Operators, Si
 from steering.decide.state import State
 from steering.decide.usable_sites import proven
 from steering.index import Index
+from steering.judge.ledger import Ledger
 from steering.judge.peer_paths import cut_off, others_asked
 from steering.model import LOCAL, NEVER, Family, Health
 
@@ -30,12 +31,13 @@ def look(state: State) -> Situation:
     mute = cut_off(ledger, index, ones)
     asked = others_asked(ledger, index, mute)
     worse = worse_detours(state, dates_count=not dated)
+    common = {family for family in Family if affected(causes, family)}
+    sudden = {family for family in common if not affected(was, family)}
     for address, one in ones.items():
-        one.self_doubt = affected(causes, index.settings[address].family) or (
-            address in mute and address in asked
-        )
+        family = index.settings[address].family
+        one.self_doubt = family in common or (address in mute and address in asked)
         one.settling |= address in mute and one.path == LOCAL
-        one.hasty = _is_hasty(state, one, causes, was)
+        one.hasty = family in sudden and one.path != LOCAL and _left_just_now(state, address)
         one.all_bad = (one.own or one.local is Health.SUSPECT) and _all_bad(state, address)
         one.detour_worse = address in worse
     _find_ways(state, ones)
@@ -89,17 +91,8 @@ def with_budget(situation: Situation, index: Index) -> Situation:
     return replace(situation, addresses=after, scouts=allotted.scouts)
 
 
-def _is_hasty(
-    state: State,
-    one: AddressSituation,
-    causes: Mapping[Family, Operators],
-    was: Mapping[Family, Operators],
-) -> bool:
-    family = state.index.settings[one.address].family
-    raised = affected(causes, family) and not affected(was, family)
-    return (
-        raised and one.path != LOCAL and state.now - state.left_at.get(one.address, NEVER) <= HASTY
-    )
+def _left_just_now(state: State, address: str) -> bool:
+    return state.now - state.left_at.get(address, NEVER) <= HASTY
 
 
 def _all_bad(state: State, address: str) -> bool:
@@ -115,10 +108,11 @@ def _find_ways(state: State, ones: Mapping[str, AddressSituation]) -> None:
     ways = proven(state, [a for a, one in ones.items() if one.own or one.breached or a in decided])
     for address, one in ones.items():
         mine = ways.get(address, ())
-        one.proven = tuple(site for site in mine if site not in one.banned)
-        to = _order(state, address) if address in decided else None
-        one.ordered, one.ordered_to = to is not None, to or one.path
+        one.proven = tuple(s for s in mine if s not in one.banned) if one.banned else mine
+        one.ordered_to = one.path
         if address in decided:
+            to = _order(state, address)
+            one.ordered, one.ordered_to = to is not None, to or one.path
             one.defied = not one.ordered or _contradicts(state, one, proven=bool(mine))
 
 
@@ -155,32 +149,32 @@ def _choose(state: State, ones: Mapping[str, AddressSituation], room: Room) -> M
         if not one.breached:
             continue
         settings = index.settings[address]
-        choice = Choice(
-            address=address,
-            group=settings.group,
-            path=one.path,
-            proven=one.proven,
-            order=settings.order,
-            record=partial(ledger.path, address),
-        )
-        if _is_content(choice):
+        if _is_content(one, settings.order, ledger):
             one.best = one.path
-        else:
-            choices.append(choice)
+            continue
+        choices.append(
+            Choice(
+                address=address,
+                group=settings.group,
+                path=one.path,
+                proven=one.proven,
+                order=settings.order,
+                record=partial(ledger.path, address),
+            )
+        )
     cost = costs(lasting(choices), index.paths, room.busy)
     for address, mine in cost.items():
         ones[address].best = best(mine)
     return cost
 
 
-def _is_content(one: Choice) -> bool:
+def _is_content(one: AddressSituation, order: Mapping[str, int], ledger: Ledger) -> bool:
     """Whether an address is on a proven detour that no other site can beat: it seldom fails, and no
     proven site comes before it in the policy's order.
     """
-    if not one.stands:
+    if one.path not in one.proven or surely_failing(ledger.path(one.address, one.path)):
         return False
-    first = min(one.order[site] for site in one.proven)
-    return one.order[one.path] == first and not surely_failing(one.record(one.path))
+    return all(order[one.path] <= order[site] for site in one.proven)
 
 
 def _move(state: State, ones: Mapping[str, AddressSituation], free: set[str]) -> tuple[str, ...]:
@@ -190,7 +184,9 @@ def _move(state: State, ones: Mapping[str, AddressSituation], free: set[str]) ->
     """
     leaving: list[str] = []
     for address, one in ones.items():
-        steered, settings = one.path != LOCAL, state.index.settings[address]
+        steered = one.path != LOCAL
+        if not (steered or one.breached):
+            continue
         may_leave = address in free or (steered and not one.ordered and not state.off)
         leaves = (
             may_leave
@@ -203,6 +199,7 @@ def _move(state: State, ones: Mapping[str, AddressSituation], free: set[str]) ->
         one.returning = address in free and fit and not one.breached and steered
         one.onward = leaves and steered
         if leaves or one.returning:
+            settings = state.index.settings[address]
             worn = state.worn.get(address, 0.0)
             left = damping.room(damping.penalty(worn, state.worn_at, settings, state.now), settings)
             one.damped = left < (damping.AWAY if leaves else damping.HOME)

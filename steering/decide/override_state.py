@@ -17,10 +17,10 @@ from functools import lru_cache
 from itertools import compress
 from typing import Generic, TypeVar
 
-from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.index import Index
 from steering.matching import Matching
 from steering.model import LOCAL, Action, Override, WallTime
+from steering.remedies import EVERY_ALARM, OF_ADDRESSES
 
 T = TypeVar("T")
 

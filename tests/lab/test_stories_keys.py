@@ -31,7 +31,6 @@ from rollovers import State, steps
 from stage import Stage, on_stage
 
 from steering.agent.own_alarms import keys_problem
-from steering.decide.remedies import KEYS
 from steering.lab.sandbox import find, poll
 from steering.lab.zone import Keys as Signers
 from steering.lab.zone import sign
@@ -45,6 +44,7 @@ from steering.observe.dnssec.signatures import Signatures
 from steering.observe.probe.prober import Path as Way
 from steering.observe.probe.prober import Prober
 from steering.observe.probe.schedule import Pace
+from steering.remedies import KEYS
 
 pytestmark = pytest.mark.lab
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from simulation import WALL, setup
 
 from steering.config import Setup
-from steering.decide.remedies import EVERY_ALARM
 from steering.model import Action, Family, Match, Override
+from steering.remedies import EVERY_ALARM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from typing import Self
 
 from steering.config import Setup, load
 from steering.decide.fast_probing import attention
-from steering.decide.remedies import OF_ADDRESSES
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
@@ -34,6 +33,7 @@ from steering.model import (
     Round,
     Step,
 )
+from steering.remedies import OF_ADDRESSES
 
 WALL = 1_700_000_000.0
 

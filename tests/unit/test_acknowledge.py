@@ -21,10 +21,10 @@ from steering.cli.override.show import of_alarm
 from steering.config import load
 from steering.decide.acknowledge import OTHERS_GONE, QUIET, Acknowledged, acknowledge, fingerprint
 from steering.decide.override_state import OverrideState, OverrideStatus, read
-from steering.decide.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.decide.state import Alarm
 from steering.index import Index
 from steering.model import Action, Event, Family, Match, Outcome, Override
+from steering.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status

@@ -10,9 +10,9 @@ from simulation import Simulation, policy, setup
 
 from steering.agent.own_alarms import OwnAlarms
 from steering.decide.alarms import settle
-from steering.decide.remedies import FOLLOW, KEYS, REMEDIES
 from steering.model import Outcome
 from steering.observe.dnssec.chain import Lack
+from steering.remedies import FOLLOW, KEYS, REMEDIES
 from steering.report.snapshot import Snapshot
 from steering.report.status import status
 from steering.report.status_text import status_text

@@ -17,13 +17,13 @@ from test_key_store import World, shown
 from test_prober import COM, probing
 
 from steering.agent.own_alarms import keys_problem
-from steering.decide.remedies import KEYS
 from steering.model import LOCAL, Outcome
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.chain import Lack
 from steering.observe.dnssec.key_store import KeyStore
 from steering.observe.dnssec.server_keys import AGAIN, LASTS, PARENT, PATIENCE, ServerKeys
 from steering.observe.dnssec.signatures import FRESH, Signatures
+from steering.remedies import KEYS
 
 HERE = ("192.0.2.1", LOCAL)
 OTHER = ("192.0.2.2", LOCAL)

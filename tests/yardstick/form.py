@@ -45,7 +45,6 @@ from typing import Any, Final
 from steering.config import Setup
 from steering.decide import alarms as alarming
 from steering.decide.fast_probing import attention
-from steering.decide.remedies import EVERY_ALARM
 from steering.decide.rules import BY_NUMBER
 from steering.decide.state import State
 from steering.engine import engine
@@ -77,6 +76,7 @@ from steering.model import (
     Verdict,
 )
 from steering.rehearsed_events import WOULD as WOULD_BE
+from steering.remedies import EVERY_ALARM
 
 Words = dict[str, Any]
 """A JSON object of plain words."""

@@ -14,10 +14,10 @@ from steering.config.overrides import until, until_text
 from steering.config.problems import shown, suggestion
 from steering.config.types import read_name, seconds
 from steering.config.yaml_file import Value, write
-from steering.decide.remedies import EVERY_ALARM
 from steering.errors import WRONG_INPUT
 from steering.format import rfc3339, whole_second
 from steering.model import WallTime
+from steering.remedies import EVERY_ALARM
 
 _KEYS = ("upstream", "nameserver", "address", "family")
 _LONGEST = 63

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from steering.decide.remedies import EVERY_ALARM
 from steering.model import Action, Family
+from steering.remedies import EVERY_ALARM
 
 NAMES = "_steering_overrides"
 """The shell function that completes the name of an override."""

@@ -12,7 +12,6 @@ from steering.cli.override.effect import Effect, Orders
 from steering.config.override_files import FOLDER
 from steering.decide.acknowledge import QUIET
 from steering.decide.override_state import OverrideStatus
-from steering.decide.remedies import OF_ADDRESSES
 from steering.format import (
     counted,
     duration,
@@ -24,6 +23,7 @@ from steering.format import (
     timestamp,
 )
 from steering.model import LOCAL, Action, Override, Target, WallTime
+from steering.remedies import OF_ADDRESSES
 from steering.report.status import OVER
 from steering.report.status_text import alarm_lines
 from steering.report.terminal import WIDTH, table, wrapped
