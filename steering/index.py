@@ -170,7 +170,7 @@ class Index:
                 found[key] = found.get(key, 0) + 1
         return found
 
-    @property
+    @cached_property
     def fresh(self) -> Seconds:
         """How long an answer counts as current."""
         return FRESH_ROUNDS * self.interval + self.timeout

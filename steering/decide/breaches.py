@@ -34,9 +34,11 @@ def begin(state: State) -> tuple[dict[str, AddressSituation], frozenset[str]]:
     seen = {address for address in ripe if not _adopted_only(state, address)}
     opened = groups.open_groups(state.open_groups, index, seen)
     along = groups.reach(opened, index, seen)
-    # Nor does an address go along because of an old fault of its group.
-    lately = groups.reach(opened, index, present - by_mark)
-    moves = ripe.union(a for a in along if a in lately or state.path_of(a) != LOCAL)
+    moves = set(ripe)
+    if others := along - ripe:
+        # Nor does an address go along because of an old fault of its group.
+        lately = groups.reach(opened, index, present - by_mark)
+        moves.update(a for a in others if a in lately or a in state.plan)
     settling = groups.settling(ledger, index, home, now)
     ones: dict[str, AddressSituation] = {}
     for address in index.in_order({*known, *moves}):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from steering.decide.state import State
-from steering.model import LOCAL
 
 DATED = 0.5
 """A path is bad by its dates when more than this share of its answers has bad dates."""
@@ -18,10 +17,8 @@ def out_of_date(state: State) -> frozenset[str]:
     """
     index = state.index
     # A path that is bad by its dates is looked at in each turn, so there is none elsewhere.
-    if not any(
-        _is_bad(state, address, LOCAL) is not False and _is_dated(state, address)
-        for address in state.ledger.open
-    ):
+    doubtful = (a for a in state.ledger.open if not _is_good_somewhere(state, a))
+    if not any(_is_dated(state, address) for address in doubtful):
         return frozenset()
     measured, dated = Counter[str](), Counter[str]()
     for address, settings in index.settings.items():  # rare: some address may show a wrong clock
@@ -40,7 +37,11 @@ def _is_dated(state: State, address: str) -> bool | None:
     return all(measured) if len(measured) >= 2 else None
 
 
+def _is_good_somewhere(state: State, address: str) -> bool:
+    return any(_is_bad(state, address, path) is False for path in state.index.paths)
+
+
 def _is_bad(state: State, address: str, path: str) -> bool | None:
-    """The same of one path; None: nothing was answered lately."""
+    """Whether one path is bad by its dates; None: nothing was answered lately."""
     share = state.ledger.path(address, path).recent.dated_share(state.now)
     return None if share is None else share > DATED

@@ -77,20 +77,23 @@ def _one_server(servers: _Servers) -> _Sign | None:
 
 def _out_of_a_cache(state: State) -> _Sign | None:
     """Some addresses are answered as by a cache here, and only here; None if that is not so."""
-    found = tuple(a for a in state.index.in_order(state.ledger.open) if _is_cached(state, a))
+    found = state.index.in_order(a for a in state.ledger.open if _is_cached(state, a))
     if not found:
         return None
     text = (
         f"{those(state, found)} are answered over the local path without authority (no AA), and"
         " with it over another one: a cache on the path answers so in their place"
     )
-    return text, found
+    return text, tuple(found)
 
 
 def _is_cached(state: State, address: str) -> bool:
-    ledger, local = state.ledger, state.ledger.path(address)
+    ledger = state.ledger
     since = ledger.address(address).suspected_at
-    if since is None or state.now - since < ALONE or local.run or local.evidence is None:
+    if since is None or state.now - since < ALONE:
+        return False
+    local = ledger.path(address)
+    if local.run or local.evidence is None:
         return False
     there = any(ledger.path(address, site).run for site in state.index.settings[address].order)
     return there and WITHOUT_AUTHORITY in local.evidence.detail

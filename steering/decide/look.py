@@ -12,7 +12,7 @@ from steering.decide.common_cause import HASTY, affected, common_causes
 from steering.decide.dates import out_of_date
 from steering.decide.detours import worse_detours
 from steering.decide.ranking import Choice, Costs, best, costs, lasting, surely_failing
-from steering.decide.situation import NO_CAUSES, AddressSituation, Operators, Situation
+from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
 from steering.decide.state import State
 from steering.decide.usable_sites import proven
 from steering.index import Index

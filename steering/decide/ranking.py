@@ -137,6 +137,8 @@ def failing_steps(bad: float, answers: float, sure: float = 0.0) -> int:
 
     `sure` is by how many standard deviations.
     """
+    if bad <= LONE:
+        return 0
     least = bad - LONE - sure * math.sqrt(bad)
     return sum(least > answers * share for share in FAILING_STEPS)
 

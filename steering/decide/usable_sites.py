@@ -12,7 +12,7 @@ from steering.index import Settings
 from steering.judge.forwarded import dropping, unproven
 from steering.judge.ledger import SILENCES
 from steering.judge.legs import Leg
-from steering.judge.peer_paths import candidates, is_standing
+from steering.judge.peer_paths import is_standing
 from steering.judge.reach import comes_back, is_cut, lost
 from steering.model import LOCAL, Family, Health
 
@@ -33,7 +33,7 @@ def worse(state: State) -> Mapping[str, frozenset[str]]:
     path counts where it is higher.
     """
     index, ledger = state.index, state.ledger
-    failing = [a for a in index.in_order(ledger.open) if _health(state, a) is Health.FAILING]
+    failing = index.in_order(a for a in ledger.open if _health(state, a) is Health.FAILING)
     if not any(ledger.path(a, site).recent.bad for a in failing for site in index.sites):
         return {}
     groups: dict[str, dict[str, float]] = {}
@@ -129,30 +129,33 @@ class _Whole:
 def _proven(state: State, whole: _Whole, address: str) -> tuple[str, ...]:
     if address in state.bypassed:
         return ()  # a detour would do nothing for it
-    ledger, settings, path = state.ledger, state.index.settings[address], state.path_of(address)
-    partly = _loses_part(state, whole, settings)
+    ledger, index, now, path = state.ledger, state.index, state.now, state.path_of(address)
+    settings = index.settings[address]
+    family, partly = settings.family, _loses_part(state, whole, settings)
     # If the local path is silent since, all paths may be, and only some were probed since.
     since = ledger.path(address).silent_since if path != LOCAL else None
-    bad = whole.worse.get(address, frozenset())
-    sites: set[str] = set()
-    for site in candidates(ledger, state.index, address, state.now):
-        if (
-            site not in bad
-            and (settings.family, site) not in whole.closed
-            and site not in partly
-            and (since is None or ledger.path(address, site).answered >= since)
-        ):
-            sites.add(site)
-    if path != LOCAL:
-        if is_standing(ledger, state.index, address, path, state.now):
-            sites.add(path)
-        if (
-            path in partly
-            or (settings.family, path) in whole.dropped
-            or is_cut(whole.gone, settings, path)
-        ):
-            sites.discard(path)
-    return _to_try(state, address, [site for site in state.index.sites if site in sites])
+    worse_here = whole.worse.get(address, frozenset())
+
+    def may_take(site: str) -> bool:
+        record = ledger.path(address, site)
+        return (
+            record.run > 0
+            and site not in worse_here
+            and (family, site) not in whole.closed
+            and (since is None or record.answered >= since)
+        )
+
+    def may_stay(site: str) -> bool:
+        return (family, site) not in whole.dropped and not is_cut(whole.gone, settings, site)
+
+    sites = [
+        site
+        for site in settings.order
+        if is_standing(ledger, index, address, site, now)
+        and site not in partly
+        and (may_stay(site) if site == path else may_take(site))
+    ]
+    return _to_try(state, address, sites)
 
 
 def _loses_part(state: State, whole: _Whole, settings: Settings) -> frozenset[str]:
@@ -170,12 +173,15 @@ def _loses_part(state: State, whole: _Whole, settings: Settings) -> frozenset[st
 
 def _to_try(state: State, address: str, sites: list[str]) -> tuple[str, ...]:
     """Those of the sites that are not avoided for the address now."""
+    if not state.avoid_until:
+        return tuple(sites)
+    avoided = {site for site in sites if state.avoids(address, site)}
     path, banned = state.path_of(address), state.override_state.banned.get(address, {})
-    elsewhere = any(not state.avoids(address, s) and s not in banned for s in sites)
+    elsewhere = any(site not in avoided and site not in banned for site in sites)
     return tuple(
         site
         for site in sites
-        if not state.avoids(address, site)
+        if site not in avoided
         or (gives_way(state, address, site) and (site == path or not elsewhere))
     )
 

@@ -34,11 +34,16 @@ def turn(
     if not state.index.acts:
         facts = rehearsed(state, facts)
     ledger, judged = judge(state.ledger, state.index, facts, now, away=state.plan.keys())
-    before = replace(state, ledger=ledger, now=now, wall=facts.wall)
     if facts.sources != state.sources:
-        before = replace(before, ledger=replace(ledger, legs=in_use(ledger.legs, facts.sources)))
+        ledger = replace(ledger, legs=in_use(ledger.legs, facts.sources))
     before = replace(
-        before, sources=facts.sources, forwarded=facts.forwarded, bypassed=facts.bypassed
+        state,
+        ledger=ledger,
+        now=now,
+        wall=facts.wall,
+        sources=facts.sources,
+        forwarded=facts.forwarded,
+        bypassed=facts.bypassed,
     )
     state, ordered = apply_overrides(replace(before, off=facts.off), facts)
     state, proved = verify(state, facts)
