@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from steering.decide.budget import Held
 from steering.decide.intercepted import ALONE, intercepted, those
 from steering.decide.reasons import (
     Text,
@@ -23,6 +22,7 @@ from steering.decide.reasons import (
     sites,
     waiting,
 )
+from steering.decide.room import Held
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import Alarm, State
 from steering.format import duration, override_text

@@ -5,88 +5,20 @@ policies: each takes the best site that has room for it; all of a group take the
 room for all. Then the addresses that return, where the policy says so one address of a group first,
 and the others after its verification. Both use the same moves per minute.
 
-The load allowed at a site is compared with the policies' estimates. Load by dnstap only makes
-another site better: a program that writes false dnstap must neither prevent a move nor overload a
-site.
-
 The budget only removes moves and adds none. A steered address keeps its site when limits shrink.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from steering.config.configuration import Budget
-from steering.decide.ranking import BUSY, Costs, best
-from steering.index import Index, Settings
-from steering.judge.demand import demand
-from steering.judge.traffic_ledger import TrafficLedger
-from steering.model import LOCAL, Instant, Seconds
-
-if TYPE_CHECKING:
-    from steering.decide.situation import AddressSituation
-
-MINUTE: Seconds = 60.0
-
-
-class Held(enum.IntEnum):
-    """Why a move waits."""
-
-    NOT = 0
-    PER_MINUTE = 1
-    AT_ONCE = 2
-    AT_MOST = 3
-    CAPACITY = 4
-    GRADUAL = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """What may be used in this turn."""
-
-    budget: Budget
-    minute: int
-    """Moves left in this minute."""
-    allowed: Mapping[str, float]
-    """Site -> queries per second that steered traffic may add to it; infinite: no limit."""
-    load: Mapping[str, float]
-    """Site -> present load by the policies' estimates, in queries per second."""
-    heard_load: Mapping[str, float]
-    """Site -> present load by dnstap, where it shows it, in queries per second."""
-    traffic: TrafficLedger
-    now: Instant
-
-    def demand_of(self, settings: Settings) -> float | None:
-        """Queries per second of an address by the policy's estimate; None: there is none, which
-        counts as 0.
-        """
-        return settings.estimate
-
-    def heard_of(self, settings: Settings) -> float | None:
-        """Queries per second by dnstap, where it shows them, else the same; None: unknown."""
-        return demand(self.traffic, settings, self.now)
-
-    @property
-    def busy(self) -> frozenset[str]:
-        """Sites with more than half of the allowed load."""
-        return self._above(BUSY)
-
-    @property
-    def over(self) -> frozenset[str]:
-        """Sites with more than the allowed load: it was unknown, or has grown since."""
-        return self._above(1.0)
-
-    def _above(self, part: float) -> frozenset[str]:
-        """Sites with more than this part of it by the estimates or by dnstap, whichever is more."""
-        return frozenset(
-            site
-            for site, allowed in self.allowed.items()
-            if max(self.load[site], self.heard_load[site]) > allowed * part
-        )
+from steering.decide.ranking import Costs, best
+from steering.decide.room import Held, Room
+from steering.decide.situation import AddressSituation
+from steering.index import Index
+from steering.model import LOCAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,39 +31,6 @@ class Allotment:
     """Address -> why it has to wait; the others do not wait."""
     scouts: tuple[str, ...] = ()
     """Addresses that return to the local path before the others of their group."""
-
-
-def room(
-    index: Index,
-    standing: Mapping[str, str],
-    traffic: TrafficLedger,
-    moves: tuple[tuple[Instant, int], ...],
-    now: Instant,
-) -> Room:
-    """What may be used.
-
-    Args:
-        index: all addresses and sites.
-        standing: address -> its site, or the one that an override orders: both use room.
-        traffic: by which dnstap shows the demand.
-        moves: (instant, number) of the latest moves.
-        now: this instant.
-    """
-    used = sum(number for at, number in moves if now - at < MINUTE)
-    load, heard = dict.fromkeys(index.sites, 0.0), dict.fromkeys(index.sites, 0.0)
-    for address, site in standing.items():
-        settings = index.settings[address]
-        load[site] += settings.estimate or 0.0
-        heard[site] += demand(traffic, settings, now) or 0.0
-    return Room(
-        budget=index.budget,
-        minute=max(0, index.budget.moves_per_minute - used),
-        allowed={site: index.capacity[site] * index.budget.capacity_share for site in index.sites},
-        load=load,
-        heard_load=heard,
-        traffic=traffic,
-        now=now,
-    )
 
 
 def allot(

@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import islice, zip_longest
 
-from steering.decide.budget import Held
 from steering.decide.common_cause import bad_now
 from steering.decide.no_site import nowhere
+from steering.decide.room import Held
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
 from steering.judge.backoff import gap

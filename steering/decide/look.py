@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 
 from steering.decide import breaches, damping
-from steering.decide.budget import Held, Room, allot, room
+from steering.decide.budget import allot
 from steering.decide.common_cause import HASTY, affected, common_causes
 from steering.decide.dates import out_of_date
 from steering.decide.detours import worse_detours
 from steering.decide.ranking import Choice, Costs, best, costs, lasting, surely_failing
+from steering.decide.room import Held, Room, room
 from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
 from steering.decide.state import State
 from steering.decide.usable_sites import proven

@@ -7,8 +7,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from steering.decide import damping
-from steering.decide.budget import MINUTE
 from steering.decide.reasons import because
+from steering.decide.room import MINUTE
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
 from steering.decide.situation import Situation
 from steering.decide.state import State

@@ -37,8 +37,6 @@ their variance, so it is more than that."""
 LASTING = 100
 """Good answers in a row for which a proven site in use is left: with a loss of 3 % one in twenty
 sequences is that long, with 7 % one in 1,400, and for less a site is hardly ever left."""
-BUSY = 1 / 2
-"""A site above this part of its allowed load comes after those below."""
 
 
 Costs = Mapping[str, int]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from steering.decide import damping
-from steering.decide.budget import Held
 from steering.decide.common_cause import AT_ONCE
 from steering.decide.groups import SETTLE
+from steering.decide.room import Held
 from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from steering.config import Budget
-from steering.decide.budget import Held, Room
+from steering.decide.room import Held, Room
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
 from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
 from steering.judge.traffic_ledger import TrafficLedger
