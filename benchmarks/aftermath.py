@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from benchmarks import report
 from benchmarks.lanes import fill
 from benchmarks.year import RING, RING_PAUSE, RING_SHARE, RULE_SHARE, RULE_WINDOW, SCRAPE
-from steering.judge.buckets import DRAINS
-from steering.judge.paired_test import Confirmation, Trial
-from steering.judge.recovery import Bucket, Hold
+from steering.judge.known.buckets import DRAINS
+from steering.judge.known.paired_test import Confirmation, Trial
+from steering.judge.known.recovery import Bucket, Hold
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.lanes import fill
-from steering.judge.buckets import DRAINS, TOKEN
+from steering.judge.known.buckets import DRAINS, TOKEN
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from benchmarks import aftermath, alarms, onset, report, walks, year
 from benchmarks.lanes import fill
-from steering.judge import buckets
-from steering.judge.buckets import DRAINS, EMPTY, TIGHT, TOLERATED
+from steering.judge.known import buckets
+from steering.judge.known.buckets import DRAINS, EMPTY, TIGHT, TOLERATED
 
 YEAR = 365.25 * 86_400
 KEYS = 2_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from steering.judge.buckets import DRAINS, LOOSE, TIGHT, TOKEN
+from steering.judge.known.buckets import DRAINS, LOOSE, TIGHT, TOKEN
 
 Points = NDArray[np.int64]
 

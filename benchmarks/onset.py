@@ -14,7 +14,7 @@ from benchmarks import report, traffic
 from benchmarks.lanes import fill
 from benchmarks.traffic import DAY, Counts, Floats
 from benchmarks.year import RING, RING_SHARE, RULE_SHARE, RULE_WINDOW, SCRAPE, share_over
-from steering.judge.buckets import DRAINS
+from steering.judge.known.buckets import DRAINS
 
 RUNS = 100
 LONGEST = 12 * 3600

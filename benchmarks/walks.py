@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from benchmarks import report
-from steering.judge.paired_test import (
+from steering.judge.known.paired_test import (
     BAD_HERE,
     BAD_THERE,
     CONFIRM_AT,
@@ -15,7 +15,7 @@ from steering.judge.paired_test import (
     Confirmation,
     Trial,
 )
-from steering.judge.recovery import Bucket
+from steering.judge.known.recovery import Bucket
 
 PAIRS = 20
 """Pairs a second of a trial: both families of two letters at the fast interval."""

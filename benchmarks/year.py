@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks import report, traffic
 from benchmarks.lanes import fill
 from benchmarks.traffic import DAY, PER_DAY, Bad, Counts
-from steering.judge.buckets import DRAINS, scale_for
+from steering.judge.known.buckets import DRAINS, scale_for
 
 ADDRESSES = 26
 YEARS = 3

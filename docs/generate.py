@@ -20,7 +20,7 @@ from steering.config import load
 from steering.decide.rules import RULES
 from steering.decide.state import State
 from steering.index import Index
-from steering.judge import health
+from steering.judge.known import health
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot, TrafficStatus
 

@@ -428,7 +428,7 @@ class Memory:
     steered: Mapping[str, Steered] = field(default_factory=dict)
     """By address."""
     spent: frozenset[str] = frozenset()
-    """Acknowledgements whose alarms have ended, by their content (`decide.acknowledge`)."""
+    """Acknowledgements whose alarms have ended, by their content (`acknowledge`)."""
 
     def __post_init__(self) -> None:
         for address in (*self.frozen, *self.worn, *self.breaches, *self.steered):

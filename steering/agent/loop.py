@@ -27,8 +27,8 @@ from steering.agent.runtime import Runtime
 from steering.agent.state_off import StateOff
 from steering.agent.tasks import Tasks
 from steering.config import Fingerprint, Setup
-from steering.decide.acknowledge import Acknowledged, acknowledge
 from steering.decide.fast_probing import attention
+from steering.decide.overrides.acknowledge import Acknowledged, acknowledge
 from steering.engine import engine
 from steering.index import Index
 from steering.model import Event, Family, Instant, Seconds

@@ -1,6 +1,6 @@
 """What the agent reports about itself: its own alarms, and its events at the start and the end.
 
-Alarms about upstreams are made in `decide.alarms`.
+Alarms about upstreams are made in `decide.messages.alarms`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from steering.act.off_switch import OffSwitch
 from steering.agent.actuators import Actuators
 from steering.agent.components import Components
-from steering.decide.alarms import settle
+from steering.decide.messages.alarms import settle
 from steering.decide.state import Alarm
 from steering.format import counted, duration, timestamp, whole_second
 from steering.model import Event, Family, Instant, WallTime

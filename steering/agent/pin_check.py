@@ -27,7 +27,7 @@ ALARM_AFTER = 3
 ROUTERS_LAG: Seconds = 10.0
 """Routers may use a withdrawn route for so much longer: the hold time (9 s by default) if they do
 not notice the end of the session, and less than 0.1 s to change their forwarding if they do."""
-_KNOWN = 16  # servers of one instance, as in judge.instance
+_KNOWN = 16  # servers of one instance, as in judge.known.instance
 
 
 class PinCheck:

@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import islice, zip_longest
 
-from steering.decide.common_cause import bad_now
-from steering.decide.no_site import nowhere
-from steering.decide.room import Held
+from steering.decide.moves.common_cause import bad_now
+from steering.decide.moves.no_site import nowhere
+from steering.decide.moves.room import Held
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
-from steering.judge.backoff import gap
-from steering.judge.control import refused, wanted
-from steering.judge.failed_names import WITNESSES, holds
-from steering.judge.losses import EVERY, watched_slowly
+from steering.judge.known.failed_names import WITNESSES, holds
+from steering.judge.probes.backoff import gap
+from steering.judge.probes.control import refused, wanted
+from steering.judge.probes.losses import EVERY, watched_slowly
 from steering.model import LOCAL, Attention, Health, Seconds
 
 AT_ONCE = 128
@@ -88,7 +88,7 @@ def attention(state: State) -> dict[str, Attention]:
 
 
 def _without_mark(state: State, in_question: Collection[str]) -> set[str]:
-    """The addresses on the local path that are also probed without a mark (`judge.control`).
+    """The addresses on the local path that are also probed without a mark (`judge.probes.control`).
 
     That is while they are on trial, while a breach needs fresh evidence, and while only questions
     with our mark fail.

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from steering.decide import breaches, damping
-from steering.decide.budget import allot
-from steering.decide.common_cause import HASTY, affected, common_causes
-from steering.decide.dates import out_of_date
-from steering.decide.detours import worse_detours
-from steering.decide.ranking import Choice, Costs, best, costs, lasting, surely_failing
-from steering.decide.room import Held, Room, room
+from steering.decide.moves import breaches, damping
+from steering.decide.moves.budget import allot
+from steering.decide.moves.common_cause import HASTY, affected, common_causes
+from steering.decide.moves.dates import out_of_date
+from steering.decide.moves.detours import worse_detours
+from steering.decide.moves.ranking import Choice, Costs, best, costs, lasting, surely_failing
+from steering.decide.moves.room import Held, Room, room
+from steering.decide.moves.usable_sites import proven
 from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
 from steering.decide.state import State
-from steering.decide.usable_sites import proven
 from steering.index import Index
-from steering.judge.ledger import Ledger
-from steering.judge.peer_paths import cut_off, others_asked
+from steering.judge.known.ledger import Ledger
+from steering.judge.probes.peer_paths import cut_off, others_asked
 from steering.model import LOCAL, NEVER, Family, Health
 
 

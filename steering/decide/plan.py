@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from steering.decide import damping
-from steering.decide.reasons import because
-from steering.decide.room import MINUTE
+from steering.decide.messages.reasons import because
+from steering.decide.moves import damping
+from steering.decide.moves.room import MINUTE
+from steering.decide.moves.usable_sites import gives_way
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
 from steering.decide.situation import Situation
 from steering.decide.state import State
-from steering.decide.usable_sites import gives_way
 from steering.decide.verification import AVOID, Verification
-from steering.judge.ledger import SILENCES
+from steering.judge.known.ledger import SILENCES
 from steering.model import LOCAL, Event, Health, Step
 
 _KEEPS = frozenset(rule.number for rule in RULES if rule.answer is Answer.KEEP)

@@ -9,7 +9,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from steering.decide.room import Held
+from steering.decide.moves.room import Held
 from steering.decide.situation import AddressSituation, Situation
 from steering.model import LOCAL, Family, Health
 

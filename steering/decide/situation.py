@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from steering.decide.room import Held, Room
+from steering.decide.moves.room import Held, Room
 from steering.model import LOCAL, Family, Health
 
 Operators = tuple[str, ...]

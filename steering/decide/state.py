@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from steering.decide.override_state import OverrideState
+from steering.decide.overrides.override_state import OverrideState
 from steering.decide.situation import Situation
 from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
 from steering.index import Index, Key
-from steering.judge.ledger import Ledger
+from steering.judge.known.ledger import Ledger
 from steering.model import LOCAL, Event, Family, Forwarded, Frozen, Instant, WallTime
 from steering.rehearsed_events import event_name
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from steering.decide.ranking import SURE
+from steering.decide.moves.ranking import SURE
 from steering.format import duration
 from steering.model import Instant, Seconds
 

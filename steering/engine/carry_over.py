@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from steering.decide import damping
+from steering.decide.moves import damping
 from steering.decide.state import State
-from steering.judge.ledger import Ledger
-from steering.judge.recovery import CALM, Hold
+from steering.judge.known.ledger import Ledger
+from steering.judge.known.recovery import CALM, Hold
 from steering.model import Breaches, Event, Memory, Steered, WallTime
 
 

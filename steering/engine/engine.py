@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from steering.decide.alarms import alarms
 from steering.decide.look import look
-from steering.decide.override_events import apply_overrides
-from steering.decide.override_state import read
+from steering.decide.messages.alarms import alarms
+from steering.decide.overrides.override_events import apply_overrides
+from steering.decide.overrides.override_state import read
 from steering.decide.plan import commit, events_of, steps
 from steering.decide.rehearsal import rehearsed
 from steering.decide.state import State
 from steering.decide.verification import Verification
 from steering.decide.verify import verify
 from steering.engine.carry_over import recall, steered_since, with_holds
-from steering.judge.reach import in_use
+from steering.judge.probes.reach import in_use
 from steering.judge.transitions import adopt
 from steering.judge.turn import judge
 from steering.model import LOCAL, Event, Facts, Instant, Step

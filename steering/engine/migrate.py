@@ -13,14 +13,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from steering.decide.override_state import carried
+from steering.decide.overrides.override_state import carried
 from steering.decide.state import State
 from steering.decide.verification import Verification
 from steering.engine.carry_over import with_holds
 from steering.index import Index, Key
-from steering.judge.baseline import Baseline
-from steering.judge.edit import reopened
-from steering.judge.ledger import (
+from steering.judge.known.baseline import Baseline
+from steering.judge.known.edit import reopened
+from steering.judge.known.ledger import (
     UNKNOWN_ADDRESS,
     AddressRecord,
     GroupRecord,
@@ -28,10 +28,10 @@ from steering.judge.ledger import (
     Ledger,
     PathRecord,
 )
-from steering.judge.paired_test import Trial
-from steering.judge.recent import RECENT
-from steering.judge.recovery import Bucket, Hold
-from steering.judge.traffic_ledger import KINDS, TrafficLedger
+from steering.judge.known.paired_test import Trial
+from steering.judge.known.recent import RECENT
+from steering.judge.known.recovery import Bucket, Hold
+from steering.judge.known.traffic_ledger import KINDS, TrafficLedger
 from steering.judge.transitions import adopt
 from steering.model import LOCAL, Event, Health, Instant, WallTime
 

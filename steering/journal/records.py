@@ -13,10 +13,10 @@ from steering.decide.state import State
 from steering.index import CLASSES, Index, Key
 from steering.journal import columns
 from steering.journal.codec import Codec, ForeignError, Json
-from steering.judge.baseline import Baseline
-from steering.judge.edit import reopened
-from steering.judge.ledger import Ledger, PathRecord
-from steering.judge.traffic_ledger import KINDS, PathTraffic
+from steering.judge.known.baseline import Baseline
+from steering.judge.known.edit import reopened
+from steering.judge.known.ledger import Ledger, PathRecord
+from steering.judge.known.traffic_ledger import KINDS, PathTraffic
 from steering.model import Event, Facts, Instant, Step
 
 LARGEST_STATE = 1 << 30

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from steering.index import CLASSES, Key
-from steering.judge import buckets
-from steering.judge.baseline import REVIEW, Baseline
-from steering.judge.dismissed import end_suspicion, keep_suspicions, unfounded
-from steering.judge.edit import Draft
-from steering.judge.group_trial import count_group
-from steering.judge.health import Signal
-from steering.judge.ledger import breached
-from steering.judge.losses import raise_losses
-from steering.judge.peer_paths import answered_elsewhere, cut_off, is_silent
-from steering.judge.recovery import Hold
-from steering.judge.staleness import late
-from steering.judge.traffic_counts import count_traffic
+from steering.judge.known import buckets
+from steering.judge.known.baseline import REVIEW, Baseline
+from steering.judge.known.edit import Draft
+from steering.judge.known.health import Signal
+from steering.judge.known.ledger import breached
+from steering.judge.known.recovery import Hold
+from steering.judge.probes.group_trial import count_group
+from steering.judge.probes.losses import raise_losses
+from steering.judge.probes.peer_paths import answered_elsewhere, cut_off, is_silent
+from steering.judge.probes.staleness import late
+from steering.judge.traffic.dismissed import end_suspicion, keep_suspicions, unfounded
+from steering.judge.traffic.traffic_counts import count_traffic
 from steering.model import LOCAL, Health, Heard, Seconds, Verdict
 
 WELL = 3

@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from steering.index import Index
-from steering.judge.edit import Draft
-from steering.judge.health import advance
-from steering.judge.ledger import PAIRS, UNMEASURED, Ledger, breached, reason
-from steering.judge.recovery import Bucket, Hold
+from steering.judge.known.edit import Draft
+from steering.judge.known.health import advance
+from steering.judge.known.ledger import PAIRS, UNMEASURED, Ledger, breached, reason
+from steering.judge.known.recovery import Bucket, Hold
+from steering.judge.known.traffic_ledger import NO_PATH_TRAFFIC
+from steering.judge.known.zone_copies import NOT_SEEN
 from steering.judge.signals import WELL
-from steering.judge.traffic_ledger import NO_PATH_TRAFFIC
-from steering.judge.zone_copies import NOT_SEEN
 from steering.model import LOCAL, NEVER, Health, Instant
 
 KEPT = 2.0

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from steering.index import Index
-from steering.judge.backoff import back_off
-from steering.judge.control import control
-from steering.judge.edit import Draft
-from steering.judge.forwarded import count_forwarded
-from steering.judge.group_trial import try_groups
-from steering.judge.ledger import Ledger
-from steering.judge.probe_counts import count
-from steering.judge.recent_evidence import date, mend
+from steering.judge.known.edit import Draft
+from steering.judge.known.ledger import Ledger
+from steering.judge.probes.backoff import back_off
+from steering.judge.probes.control import control
+from steering.judge.probes.group_trial import try_groups
+from steering.judge.probes.probe_counts import count
+from steering.judge.probes.recent_evidence import date, mend
+from steering.judge.probes.trials import try_suspects
 from steering.judge.signals import raise_mended, raise_signals
+from steering.judge.traffic.forwarded import count_forwarded
 from steering.judge.transitions import settle
-from steering.judge.trials import try_suspects
 from steering.model import Event, Facts, Instant
 
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from steering.decide.fast_probing import attention
 from steering.decide.state import State
-from steering.judge.ledger import breached
+from steering.judge.known.ledger import breached
 from steering.model import LOCAL, NEVER, Health, Instant, Seconds, Target, WallTime
 from steering.replay.scenario_answers import ScenarioAnswers
 

@@ -27,10 +27,11 @@ from steering import __version__
 from steering.act.bgp.status import BgpStatus
 from steering.act.kernel.diff import ChangeKind
 from steering.decide.rules import RULES
-from steering.judge import forwarded, reach
-from steering.judge.ledger import zone_lag
-from steering.judge.legs import LegState
-from steering.judge.zone_copies import UNSEEN
+from steering.judge.known.ledger import zone_lag
+from steering.judge.known.legs import LegState
+from steering.judge.known.zone_copies import UNSEEN
+from steering.judge.probes import reach
+from steering.judge.traffic import forwarded
 from steering.model import LOCAL, OUTCOMES
 from steering.observe.dnstap.tally import Frames
 from steering.observe.strays import Stray

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from steering.act.bgp.status import BgpStatus
-from steering.decide.acknowledge import Acknowledged
+from steering.decide.overrides.acknowledge import Acknowledged
 from steering.decide.state import Alarm, State
 from steering.model import Instant, Seconds
 

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from steering import __version__
-from steering.decide.explain import Explanation
-from steering.decide.explain import explain as explained
-from steering.decide.override_state import OverrideState, OverrideStatus
-from steering.decide.reasons import because
+from steering.decide.messages.explain import Explanation
+from steering.decide.messages.explain import explain as explained
+from steering.decide.messages.reasons import because
+from steering.decide.overrides.override_state import OverrideState, OverrideStatus
 from steering.decide.rules import BY_NUMBER
 from steering.decide.state import Alarm, State
 from steering.format import timestamp
 from steering.index import Settings
-from steering.judge import forwarded, reach
-from steering.judge.ledger import worst_lag
-from steering.judge.legs import SiteReach
+from steering.judge.known.ledger import worst_lag
+from steering.judge.known.legs import SiteReach
+from steering.judge.probes import reach
+from steering.judge.traffic import forwarded
 from steering.model import NEVER, OUTCOMES, Outcome, Override
 from steering.report.snapshot import Snapshot
 

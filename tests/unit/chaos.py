@@ -16,9 +16,9 @@ from chaos_files import Files, changed, files_of, override_of
 from chaos_truth import LIFE, NOISE, Fault, Truth, fault_of
 from simulation import WALL, Ask
 
-from steering.decide.explain import explain
 from steering.decide.fast_probing import attention
-from steering.decide.reasons import because
+from steering.decide.messages.explain import explain
+from steering.decide.messages.reasons import because
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember

@@ -10,17 +10,17 @@ from chaos_files import Files
 from chaos_truth import Truth
 from simulation import Simulation
 
-from steering.decide.reasons import because
+from steering.decide.messages.reasons import because
 from steering.decide.rules import of_usual
 from steering.decide.state import State
 from steering.engine import engine
 from steering.index import Index
 from steering.journal.records import differing
-from steering.judge.buckets import LOOSE
-from steering.judge.edit import reopened
-from steering.judge.failed_names import IGNORED, SLOTS, WITNESSES
-from steering.judge.ledger import ASKED, PAIRS
-from steering.judge.zone_copies import HISTORY
+from steering.judge.known.buckets import LOOSE
+from steering.judge.known.edit import reopened
+from steering.judge.known.failed_names import IGNORED, SLOTS, WITNESSES
+from steering.judge.known.ledger import ASKED, PAIRS
+from steering.judge.known.zone_copies import HISTORY
 from steering.model import LOCAL, Action, Event, Facts, Frozen, Health, Step, Verdict
 
 SOON = 45.0

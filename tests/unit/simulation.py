@@ -15,7 +15,7 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.index import Index
-from steering.judge.recovery import Hold
+from steering.judge.known.recovery import Hold
 from steering.model import (
     LOCAL,
     Event,

@@ -19,8 +19,14 @@ from steering.cli.override import command
 from steering.cli.override.options import ALARMS
 from steering.cli.override.show import of_alarm
 from steering.config import load
-from steering.decide.acknowledge import OTHERS_GONE, QUIET, Acknowledged, acknowledge, fingerprint
-from steering.decide.override_state import OverrideState, OverrideStatus, read
+from steering.decide.overrides.acknowledge import (
+    OTHERS_GONE,
+    QUIET,
+    Acknowledged,
+    acknowledge,
+    fingerprint,
+)
+from steering.decide.overrides.override_state import OverrideState, OverrideStatus, read
 from steering.decide.state import Alarm
 from steering.index import Index
 from steering.model import Action, Event, Family, Match, Outcome, Override

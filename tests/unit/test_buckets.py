@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.judge.buckets import (
+from steering.judge.known.buckets import (
     DRAINS,
     EMPTY,
     LOOSE,

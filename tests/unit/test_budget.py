@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
-from steering.decide.explain import explain
 from steering.decide.look import look, with_budget
+from steering.decide.messages.explain import explain
 from steering.decide.rules import decide_one
 from steering.decide.situation import Situation
 from steering.index import Index

@@ -16,7 +16,7 @@ from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import BATCH, PAUSE_FACTOR, UNPROBED, KernelPaths
-from steering.decide.reasons import because
+from steering.decide.messages.reasons import because
 from steering.model import (
     LOCAL,
     Facts,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
-from steering.decide import damping
-from steering.judge.recovery import CALM
+from steering.decide.moves import damping
+from steering.judge.known.recovery import CALM
 from steering.model import Memory, Outcome
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED

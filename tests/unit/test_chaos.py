@@ -13,8 +13,8 @@ from steering.engine import engine
 from steering.engine.migrate import migrate
 from steering.index import Index
 from steering.journal.records import differing, pack_state, unpack_state
-from steering.judge.failed_names import NONE
-from steering.judge.traffic_ledger import GroupTraffic
+from steering.judge.known.failed_names import NONE
+from steering.judge.known.traffic_ledger import GroupTraffic
 from steering.model import (
     Action,
     Evidence,

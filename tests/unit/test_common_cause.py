@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, Ask, Shown, Simulation, policy, setup
 
-from steering.decide.reasons import because
+from steering.decide.messages.reasons import because
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0

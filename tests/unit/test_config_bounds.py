@@ -33,8 +33,8 @@ from steering.config.diff import file_changes
 from steering.config.schema import FILES, _sections, kind_of
 from steering.config.types import Kind as ValueKind
 from steering.config.types import duration_text, octets, seconds
-from steering.decide.explain import explain
 from steering.decide.fast_probing import attention
+from steering.decide.messages.explain import explain
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import recall, remember

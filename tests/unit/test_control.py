@@ -11,7 +11,7 @@ from simulation import Answer, Ask, Simulation
 from test_doubt import START, net, sim
 
 from steering.decide import fast_probing as attending
-from steering.decide.explain import explain
+from steering.decide.messages.explain import explain
 from steering.model import Health, Outcome
 
 GOOD, BAD = Outcome.SECURE, Outcome.BAD_SIGNATURE

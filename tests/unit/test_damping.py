@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import CONFIG, Answer, Ask, Simulation, policy, setup
 
-from steering.decide import damping
+from steering.decide.moves import damping
 from steering.index import Index, Settings
 from steering.model import Outcome
 

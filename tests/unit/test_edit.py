@@ -12,8 +12,8 @@ from simulation import WALL, Ask, Simulation, setup
 
 from steering.engine import engine
 from steering.index import Index
-from steering.judge.edit import Draft, is_open, reopened
-from steering.judge.ledger import AddressRecord, Ledger, PathRecord
+from steering.judge.known.edit import Draft, is_open, reopened
+from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord
 from steering.judge.turn import judge
 from steering.model import LOCAL, Facts, Health, Kind, Observation, Outcome, Question, Round
 

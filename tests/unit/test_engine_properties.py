@@ -16,13 +16,13 @@ from simulation import WALL, Simulation, policy, setup
 
 from steering.decide.fast_probing import attention
 from steering.decide.look import look
-from steering.decide.override_state import OverrideState
+from steering.decide.messages.reasons import because
+from steering.decide.overrides.override_state import OverrideState
 from steering.decide.plan import commit
-from steering.decide.reasons import because
 from steering.decide.state import State
 from steering.engine import engine
 from steering.index import Index
-from steering.judge.ledger import reason
+from steering.judge.known.ledger import reason
 from steering.model import (
     LOCAL,
     Action,

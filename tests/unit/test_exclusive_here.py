@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from simulation import Ask, Simulation, policy, setup
 
-from steering.decide.intercepted import ALONE
+from steering.decide.messages.intercepted import ALONE
 from steering.model import LOCAL, Health, Outcome
 from steering.report.snapshot import Snapshot
 from steering.report.status import status

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from simulation import CONFIG, Ask, Simulation, policy, setup
 from test_engine_properties import ADDRESSES, INDEX, turns
 
-from steering.decide.explain import Considered, Explanation, explain
+from steering.decide.messages.explain import Considered, Explanation, explain
 from steering.decide.rules import RULES
 from steering.decide.state import State
 from steering.engine import engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steering.judge.failed_names import (
+from steering.judge.known.failed_names import (
     HOUR,
     IGNORED,
     NONE,

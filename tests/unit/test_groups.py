@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import policy, setup
 
-from steering.decide.groups import SETTLE, open_groups, reach, settling
+from steering.decide.moves.groups import SETTLE, open_groups, reach, settling
 from steering.index import Index
-from steering.judge.ledger import AddressRecord, Ledger
-from steering.judge.paired_test import Trial
+from steering.judge.known.ledger import AddressRecord, Ledger
+from steering.judge.known.paired_test import Trial
 
 ONE = "gtld"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from steering.judge.health import TABLE, Signal, advance, diagram
+from steering.judge.known.health import TABLE, Signal, advance, diagram
 from steering.model import Health
 
 

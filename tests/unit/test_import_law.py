@@ -62,7 +62,7 @@ def test_the_law_sees_the_code() -> None:
     names = {_name(file) for file in MODULES}
     assert {
         "engine/engine.py",
-        "judge/ledger.py",
+        "judge/known/ledger.py",
         "decide/rules.py",
         "act/kernel/actuator.py",
     } <= names

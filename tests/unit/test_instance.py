@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from steering.judge.instance import (
+from steering.judge.known.instance import (
     ACQUAINTED,
     CHANGES,
     DAY,

@@ -37,9 +37,9 @@ from steering.journal.records import (
     unpack_state,
 )
 from steering.journal.store import VERSION
-from steering.judge.buckets import EMPTY
-from steering.judge.ledger import AddressRecord, GroupRecord, PathRecord
-from steering.judge.paired_test import Trial
+from steering.judge.known.buckets import EMPTY
+from steering.judge.known.ledger import AddressRecord, GroupRecord, PathRecord
+from steering.judge.known.paired_test import Trial
 from steering.model import (
     LOCAL,
     Action,

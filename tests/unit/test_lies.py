@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simulation import WALL, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.state import State
-from steering.judge.failed_names import IGNORED, SLOTS, WITNESSES
+from steering.judge.known.failed_names import IGNORED, SLOTS, WITNESSES
 from steering.model import LOCAL, OUTCOMES, Evidence, Failure, Health, Heard, Outcome
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED

@@ -13,19 +13,19 @@ from hypothesis import strategies as st
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.config import Setup
-from steering.decide.override_state import OverrideState
+from steering.decide.overrides.override_state import OverrideState
 from steering.decide.state import State
 from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
 from steering.engine import engine
 from steering.engine.migrate import migrate
 from steering.index import Index
-from steering.judge.baseline import Baseline, base_scale
-from steering.judge.buckets import EMPTY
-from steering.judge.carriage import Carriage
-from steering.judge.edit import reopened
-from steering.judge.instance import Instance
-from steering.judge.ledger import (
+from steering.judge.known.baseline import Baseline, base_scale
+from steering.judge.known.buckets import EMPTY
+from steering.judge.known.carriage import Carriage
+from steering.judge.known.edit import reopened
+from steering.judge.known.instance import Instance
+from steering.judge.known.ledger import (
     AddressRecord,
     Backoff,
     Control,
@@ -34,17 +34,17 @@ from steering.judge.ledger import (
     Ledger,
     PathRecord,
 )
-from steering.judge.legs import Leg, Reach
-from steering.judge.paired_test import Trial
-from steering.judge.recovery import Bucket, Hold
-from steering.judge.traffic_ledger import (
+from steering.judge.known.legs import Leg, Reach
+from steering.judge.known.paired_test import Trial
+from steering.judge.known.recovery import Bucket, Hold
+from steering.judge.known.traffic_ledger import (
     AddressTraffic,
     GroupTraffic,
     PathTraffic,
     TrafficLedger,
     UpstreamTraffic,
 )
-from steering.judge.zone_copies import ZoneCopy, ZoneHistory
+from steering.judge.known.zone_copies import ZoneCopy, ZoneHistory
 from steering.model import (
     LOCAL,
     Action,

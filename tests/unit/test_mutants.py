@@ -117,8 +117,8 @@ def test_the_star_of_arguments_multiplies_nothing() -> None:
 
 
 def test_each_fault_is_on_the_line_that_it_says() -> None:
-    source = (ROOT / "steering/judge/recovery.py").read_text()
-    for mutant in mutants("steering/judge/recovery.py", source):
+    source = (ROOT / "steering/judge/known/recovery.py").read_text()
+    for mutant in mutants("steering/judge/known/recovery.py", source):
         now = mutant.source(source)
         compile(now, mutant.file, "exec")
         pairs = zip(source.splitlines(), now.splitlines(), strict=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from simulation import Ask, Simulation, policy, setup
 
-from steering.decide.no_site import nowhere
+from steering.decide.moves.no_site import nowhere
 from steering.model import Outcome
 
 WELL = "192.5.2.30"

@@ -9,8 +9,8 @@ from zlib import crc32
 import pytest
 from simulation import Ask, Shown, Simulation, policy, setup
 
-from steering.judge.buckets import EMPTY
-from steering.judge.instance import CHANGES, KNOWN
+from steering.judge.known.buckets import EMPTY
+from steering.judge.known.instance import CHANGES, KNOWN
 from steering.model import Outcome
 
 FAULT, HEALED = 1040.0, 1080.0

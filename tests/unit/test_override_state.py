@@ -13,9 +13,9 @@ from simulation import CONFIG, WALL, setup
 
 from steering.cli.override.effect import Effect, Effects
 from steering.config import Setup, load
-from steering.decide.alarms import _NAMED
-from steering.decide.override_events import AT_ONCE
-from steering.decide.override_state import Conflict, OverrideState, OverrideStatus, read
+from steering.decide.messages.alarms import _NAMED
+from steering.decide.overrides.override_events import AT_ONCE
+from steering.decide.overrides.override_state import Conflict, OverrideState, OverrideStatus, read
 from steering.decide.state import State
 from steering.engine import engine
 from steering.index import Index

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
-from steering.decide.override_state import OverrideStatus
+from steering.decide.overrides.override_state import OverrideStatus
 from steering.model import Action, Family, Frozen, Match, Memory, Outcome, Override
 
 FAULT = 1020.0

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from steering.judge.paired_test import (
+from steering.judge.known.paired_test import (
     BAD_HERE,
     BAD_THERE,
     CONFIRM_AT,

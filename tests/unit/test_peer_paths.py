@@ -8,7 +8,7 @@ from pathlib import Path
 
 from simulation import Ask, Simulation, policy, setup
 
-from steering.judge.peer_paths import candidates, is_standing
+from steering.judge.probes.peer_paths import candidates, is_standing
 from steering.model import Facts, Outcome, Round
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from simulation import WALL, setup
 
-from steering.decide.ranking import LASTING, Choice, best, costs, failing, lasting
+from steering.decide.moves.ranking import LASTING, Choice, best, costs, failing, lasting
 from steering.index import Index
-from steering.judge.ledger import Ledger, PathRecord
-from steering.judge.recent import Recent
+from steering.judge.known.ledger import Ledger, PathRecord
+from steering.judge.known.recent import Recent
 from steering.judge.turn import judge
 from steering.model import LOCAL, Facts, Health, Kind, Observation, Outcome, Question, Round
 

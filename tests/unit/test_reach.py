@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
-from steering.decide.reasons import because
-from steering.judge.legs import ADDRESSES, AT_FIRST, BACK, LOST, Leg, LegState, Reach
+from steering.decide.messages.reasons import because
+from steering.judge.known.legs import ADDRESSES, AT_FIRST, BACK, LOST, Leg, LegState, Reach
 from steering.model import LOCAL, Family, Outcome
 
 GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT

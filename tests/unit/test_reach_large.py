@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from simulation import WALL, Ask, Shown, Simulation, policy, setup
 
-from steering.decide.reasons import because
+from steering.decide.messages.reasons import because
 from steering.engine.migrate import migrate
 from steering.journal.codec import Codec, Json
-from steering.judge.edit import Draft
-from steering.judge.legs import (
+from steering.judge.known.edit import Draft
+from steering.judge.known.legs import (
     ADDRESSES,
     AT_FIRST,
     BACK,
@@ -28,7 +28,7 @@ from steering.judge.legs import (
     LegState,
     Reach,
 )
-from steering.judge.reach import count_reach, is_cut, lost, states
+from steering.judge.probes.reach import count_reach, is_cut, lost, states
 from steering.model import LOCAL, Family, Observation, Outcome
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot

@@ -9,8 +9,8 @@ import pytest
 from simulation import setup
 
 from steering.index import Index
-from steering.judge.ledger import PAIRS, AddressRecord, Ledger, PathRecord
-from steering.judge.recent_evidence import AGAIN, clean, over, shown, window
+from steering.judge.known.ledger import PAIRS, AddressRecord, Ledger, PathRecord
+from steering.judge.probes.recent_evidence import AGAIN, clean, over, shown, window
 from steering.model import LOCAL
 
 NOW = 1000.0

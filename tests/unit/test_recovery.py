@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.judge.recovery import BRIEF, CALM, Bucket, Hold
+from steering.judge.known.recovery import BRIEF, CALM, Bucket, Hold
 
 
 def test_sixteen_hundred_clean_answers_empty_the_bucket_and_not_one_fewer() -> None:

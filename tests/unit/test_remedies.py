@@ -9,7 +9,7 @@ from pathlib import Path
 from simulation import Simulation, policy, setup
 
 from steering.agent.own_alarms import OwnAlarms
-from steering.decide.alarms import settle
+from steering.decide.messages.alarms import settle
 from steering.model import Outcome
 from steering.observe.dnssec.chain import Lack
 from steering.remedies import FOLLOW, KEYS, REMEDIES

@@ -22,8 +22,8 @@ from steering.agent.restart_state import MOVE_WAITS, NAME, REWRITE_AFTER, Restar
 from steering.decide.state import State
 from steering.engine.carry_over import recall
 from steering.index import Index
-from steering.judge.ledger import AddressRecord
-from steering.judge.recovery import Hold
+from steering.judge.known.ledger import AddressRecord
+from steering.judge.known.recovery import Hold
 from steering.model import Breaches, Frozen, Memory
 from steering.system import files
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from steering.config import Budget
-from steering.decide.room import Held, Room
+from steering.decide.moves.room import Held, Room
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
 from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
-from steering.judge.traffic_ledger import TrafficLedger
+from steering.judge.known.traffic_ledger import TrafficLedger
 from steering.model import LOCAL, Family, Health
 
 CALM = Situation(

@@ -9,8 +9,8 @@ import pytest
 from simulation import CONFIG, Ask, Simulation, policy, setup
 
 from steering.decide.fast_probing import attention
-from steering.decide.no_site import SCOUTS, SILENT_FOR
-from steering.decide.reasons import because
+from steering.decide.messages.reasons import because
+from steering.decide.moves.no_site import SCOUTS, SILENT_FOR
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 
 from steering.index import Index, Settings
-from steering.judge.buckets import Levels
-from steering.judge.edit import Draft
-from steering.judge.ledger import Ledger, worst_lag
-from steering.judge.shown_copies import note_expiry, note_serial
-from steering.judge.staleness import Lateness, late
-from steering.judge.zone_copies import SAMPLES, newer
+from steering.judge.known.buckets import Levels
+from steering.judge.known.edit import Draft
+from steering.judge.known.ledger import Ledger, worst_lag
+from steering.judge.known.zone_copies import SAMPLES, newer
+from steering.judge.probes.shown_copies import note_expiry, note_serial
+from steering.judge.probes.staleness import Lateness, late
 from steering.model import LOCAL, Health, Outcome
 
 NOW = 1000.0

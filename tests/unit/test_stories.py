@@ -12,10 +12,10 @@ from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 from steering.decide.look import look
 from steering.decide.plan import commit
 from steering.index import Index
-from steering.judge.buckets import EMPTY
-from steering.judge.edit import reopened
-from steering.judge.ledger import AddressRecord, Ledger, PathRecord, reason
-from steering.judge.paired_test import Trial
+from steering.judge.known.buckets import EMPTY
+from steering.judge.known.edit import reopened
+from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord, reason
+from steering.judge.known.paired_test import Trial
 from steering.judge.turn import judge
 from steering.model import (
     LOCAL,

@@ -15,7 +15,11 @@ from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, set
 from test_traffic_ledger import Listening, heard
 
 from steering.index import Index
-from steering.judge.backoff import (
+from steering.judge.known.edit import Draft
+from steering.judge.known.ledger import ASKED, Ledger
+from steering.judge.known.paired_test import Confirmation, Trial
+from steering.judge.known.traffic_ledger import QUIET
+from steering.judge.probes.backoff import (
     GENTLE,
     HASTY,
     back_off,
@@ -23,13 +27,9 @@ from steering.judge.backoff import (
     pair_good_here,
     without_fast_refusals,
 )
-from steering.judge.dismissed import LONGEST
-from steering.judge.edit import Draft
-from steering.judge.ledger import ASKED, Ledger
-from steering.judge.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE, count_losses
-from steering.judge.losses import CONFIRM_AT as LOSSES_AT
-from steering.judge.paired_test import Confirmation, Trial
-from steering.judge.traffic_ledger import QUIET
+from steering.judge.probes.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE, count_losses
+from steering.judge.probes.losses import CONFIRM_AT as LOSSES_AT
+from steering.judge.traffic.dismissed import LONGEST
 from steering.model import LOCAL, Attention, Heard, Kind, Observation, Outcome, Question, Round
 from steering.observe.probe.schedule import Pace, Schedule
 

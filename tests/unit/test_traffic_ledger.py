@@ -13,7 +13,7 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.fast_probing import attention
-from steering.judge.traffic_ledger import OLD
+from steering.judge.known.traffic_ledger import OLD
 from steering.model import LOCAL, Evidence, Failure, Health, Heard, Outcome
 
 DEFAULTS = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 10s")

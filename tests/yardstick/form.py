@@ -43,8 +43,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from steering.config import Setup
-from steering.decide import alarms as alarming
 from steering.decide.fast_probing import attention
+from steering.decide.messages import alarms as alarming
 from steering.decide.rules import BY_NUMBER
 from steering.decide.state import State
 from steering.engine import engine

@@ -14,7 +14,7 @@ from yardstick.form import ALARMS, RAISED_IN, RULES, WOULD, Words
 OF_THE_ENGINE: Final = ("judge", "decide", "engine")
 """Folders whose modules decide; those that stand beside the folders do as well."""
 BEHIND: Final = frozenset(("alarm_acknowledged", "alarm_unacknowledged", "acknowledgement_over"))
-"""Events that no turn tells: the agent asks for them afterwards (`decide.acknowledge`)."""
+"""Events that no turn tells: the agent asks for them afterwards (`acknowledge`)."""
 TURNS: Final = "turns"
 
 Kinds = Mapping[str, Counter[str]]
@@ -115,7 +115,7 @@ def _nodes() -> Iterator[ast.AST]:
     for file in home.glob("*.py"):
         yield from _parsed(file)
     for folder in OF_THE_ENGINE:
-        for file in (home / folder).glob("*.py"):
+        for file in (home / folder).rglob("*.py"):
             yield from _parsed(file)
 
 

@@ -26,7 +26,7 @@ from steering.cli.override.directory import OverrideDirectory
 from steering.cli.override.effect import Effects
 from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.override_files import FOLDER
-from steering.decide.override_state import OverrideStatus
+from steering.decide.overrides.override_state import OverrideStatus
 from steering.errors import FAILED, WRONG_INPUT
 from steering.format import ends, override_in_full
 from steering.model import Override, WallTime

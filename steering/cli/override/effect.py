@@ -1,6 +1,6 @@
 """The effect of the overrides at one time.
 
-`decide.override_state` computes it, for the agent and for the commands alike.
+`decide.overrides.override_state` computes it, for the agent and for the commands alike.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from steering.config import Setup
-from steering.decide import override_state
-from steering.decide.override_state import OverrideState, OverrideStatus
+from steering.decide.overrides import override_state
+from steering.decide.overrides.override_state import OverrideState, OverrideStatus
 from steering.index import Index
 from steering.model import Action, Override, Target, WallTime
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from steering.cli.override.effect import Effect, Orders
 from steering.config.override_files import FOLDER
-from steering.decide.acknowledge import QUIET
-from steering.decide.override_state import OverrideStatus
+from steering.decide.overrides.acknowledge import QUIET
+from steering.decide.overrides.override_state import OverrideStatus
 from steering.format import (
     counted,
     duration,

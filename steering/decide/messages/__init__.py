@@ -1,0 +1,1 @@
+"""Alarms, reasons and explanations in words."""

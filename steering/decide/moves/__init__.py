@@ -1,0 +1,1 @@
+"""Which addresses move, where to, and which of them wait."""

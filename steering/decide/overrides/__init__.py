@@ -1,0 +1,1 @@
+"""What operators' overrides order, and which alarms they have seen."""

@@ -1,0 +1,1 @@
+"""What is known, as values by name, and how one turn writes to it."""

@@ -1,0 +1,411 @@
+"""The ledger while one turn writes to it: what the turn changes is copied first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from math import floor
+from operator import attrgetter
+from typing import TypeVar
+
+from steering.index import CLASSES, Index, Key
+from steering.judge.known.carriage import Carriage
+from steering.judge.known.failed_names import HOUR
+from steering.judge.known.health import Signal
+from steering.judge.known.instance import Instance
+from steering.judge.known.ledger import (
+    BAD,
+    SILENCES,
+    UNKNOWN_ADDRESS,
+    UNKNOWN_GROUP,
+    UNMEASURED,
+    AddressRecord,
+    GroupRecord,
+    Ledger,
+    PathRecord,
+)
+from steering.judge.known.legs import Leg, Reach
+from steering.judge.known.recent import FAINT, NO_ANSWERS
+from steering.judge.known.traffic_ledger import (
+    NO_ADDRESS_TRAFFIC,
+    NO_GROUP_TRAFFIC,
+    NO_PATH_TRAFFIC,
+    NO_UPSTREAM_TRAFFIC,
+    QUIET,
+    WINDOW,
+    AddressTraffic,
+    GroupTraffic,
+    PathTraffic,
+    TrafficLedger,
+    UpstreamTraffic,
+)
+from steering.judge.known.zone_copies import NO_HISTORY, NOT_SEEN, WINDOW_ROUNDS, ZoneHistory
+from steering.model import LOCAL, Event, Health, Instant, WallTime
+
+CURIOUS_ROUNDS = 8
+"""Fast rounds after one bad answer."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class _Edited(dict[K, V]):
+    """The entries of a mapping that a turn has changed. The others are read from before it."""
+
+    def __init__(self, was: object, blank: V) -> None:
+        self.was: dict[K, V] = was  # type: ignore[assignment]  # a mapping, only read
+        self._blank = blank
+
+    def __missing__(self, key: K) -> V:
+        return self.was.get(key, self._blank)
+
+    def to_write(self, key: K) -> V:
+        """The entry to write to: a copy, made at the first call."""
+        made = self.get(key)
+        if made is None:
+            made = self[key] = _copy(self.was.get(key, self._blank))
+        return made
+
+    def merged(self) -> dict[K, V]:
+        """The whole mapping after the turn; the one from before it, if nothing has changed."""
+        return {**self.was, **self} if self else self.was
+
+
+def _copy(record: V) -> V:
+    """A shallow copy of a dataclass whose fields can be given in order."""
+    kind = type(record)
+    values = _VALUES.get(kind)
+    if values is None:
+        values = _VALUES[kind] = attrgetter(*kind.__slots__)  # type: ignore[attr-defined]
+    return kind(*values(record))
+
+
+_VALUES: dict[type, Callable[[object], tuple[object, ...]]] = {}
+
+
+_BLANK = PathTraffic()
+
+
+class TrafficDraft:
+    """One turn's work on the ledger of traffic; see `Draft`."""
+
+    def __init__(self, was: TrafficLedger, now: Instant) -> None:
+        self.was, self.now = was, now
+        self.paths = _Edited[Key, PathTraffic](was.paths, NO_PATH_TRAFFIC)
+        self.addresses = _Edited[str, AddressTraffic](was.addresses, NO_ADDRESS_TRAFFIC)
+        self.groups = _Edited[str, GroupTraffic](was.groups, NO_GROUP_TRAFFIC)
+        self.upstreams = _Edited[str, UpstreamTraffic](was.upstreams, NO_UPSTREAM_TRAFFIC)
+        self.asked, self.listened, self.listened_at = was.asked, was.listened, was.listened_at
+        self.windows, self.window = was.windows, was.window
+        self.reviewed_at = was.reviewed_at
+
+    def path(self, address: str, path: str = LOCAL, /) -> PathTraffic:
+        """What is known of one path; only to read."""
+        return self.paths[address, path]
+
+    def address(self, address: str) -> AddressTraffic:
+        """What is known of one address; only to read."""
+        return self.addresses[address]
+
+    def edit(self, address: str, path: str = LOCAL) -> PathTraffic:
+        """The same of a path, to write to."""
+        return self.paths.to_write((address, path))
+
+    def edit_address(self, address: str) -> AddressTraffic:
+        """The same of an address, to write to."""
+        return self.addresses.to_write(address)
+
+    def begin_window(self) -> None:
+        """Begin a new window of `PathTraffic.soonest` if it is due; comes before its counts."""
+        if self.now - self.window >= WINDOW:
+            self.windows, self.window = self.windows + 1, self.now
+
+    def forget(self, address: str, path: str) -> None:
+        """Drop what was counted of a path."""
+        known = self.edit(address, path)
+        known.levels, known.recent, known.soonest = _BLANK.levels, NO_ANSWERS, NOT_SEEN
+        known.counted, known.evidence = {}, None
+
+    def begin_anew(self, address: str, group: str) -> None:
+        """Forget the failed names of a breach that is over: they count if they fail again."""
+        if self.path(address).counted:
+            self.edit(address).counted = {}
+        if self.groups[group].pooled:
+            self.groups.to_write(group).pooled = {}
+
+    def reject(self, address: str, upstream: str) -> tuple[str, ...]:
+        """Drop what traffic showed of a local path after a trial found no fault. Returns the names.
+
+        Losses and errors have no names: they are ignored for an hour. New names are counted at
+        once, and may raise a suspicion again after `QUIET`.
+        """
+        names = (*self.path(address).counted, *self.upstreams[upstream].witnesses)
+        if self.upstreams[upstream].witnesses:
+            self.upstreams.to_write(upstream).witnesses = {}
+        self.forget(address, LOCAL)
+        known = self.edit_address(address)
+        known.deaf_until, known.quiet_until = self.now + HOUR, self.now + QUIET
+        return names
+
+    def done(self) -> TrafficLedger:
+        """The ledger after the turn; the one from before it, if nothing has changed."""
+        numbers = {
+            name: getattr(self, name)
+            for name in ("asked", "listened", "listened_at", "windows", "window", "reviewed_at")
+        }
+        edited = {
+            name: getattr(self, name).merged()
+            for name in ("paths", "addresses", "groups", "upstreams")
+        }
+        made = {**numbers, **edited}
+        if all(value is getattr(self.was, name) for name, value in made.items()):
+            return self.was
+        return TrafficLedger(**made)
+
+
+class Draft:
+    """One turn's work on a ledger. Records are read by `path` and `address`, and written to by
+    `edit`, `edit_address` and `edit_group`: what is written to is copied first, so nothing of the
+    ledger before the turn is changed.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        index: Index,
+        wall: WallTime,
+        now: Instant,
+        away: Collection[str] | None = None,
+    ) -> None:
+        """`away`: addresses that have left the local path; all, if left out."""
+        self.was, self.index, self.wall, self.now = ledger, index, wall, now
+        self.away: Collection[str] = index.settings if away is None else away
+        self.paths = _Edited[Key, PathRecord](ledger.paths, UNMEASURED)
+        self.addresses = _Edited[str, AddressRecord](ledger.addresses, UNKNOWN_ADDRESS)
+        self.groups = _Edited[str, GroupRecord](ledger.groups, UNKNOWN_GROUP)
+        self.zones: dict[tuple[str, str], ZoneHistory] = {}
+        self.instances: dict[Key, Instance] = {}
+        self.legs: dict[Leg, Reach] = {}
+        """Legs that changed; of the others `leg` has the state."""
+        self.carried: dict[Leg, Carriage] = dict(ledger.carried)
+        self.traffic = TrafficDraft(ledger.traffic, now)
+        self.windows, self.window = ledger.windows, ledger.window
+        if now - self.window >= WINDOW_ROUNDS * index.interval:
+            self.windows, self.window = self.windows + 1, now
+        self.reviewed_at = ledger.reviewed_at
+        self.due = dict(ledger.due)
+        self.confirmed_by: dict[str, str] = {}
+        """Address -> the result of a trial that confirms the breach of its local path this turn."""
+        self.touched: dict[Key, None] = {}
+        """Paths with an answer, or the absence of one, that counts, in order."""
+        self.dated: set[str] = set()
+        """Addresses of which a serial or a signature's end was seen."""
+        self.signals: dict[Key, Signal] = {}
+        self.events: list[Event] = []
+        self.poured: dict[Key, list[int]] = {}
+        """Path -> bad and good answers of this turn for its breach buckets, by class in turn."""
+        self._open: tuple[tuple[int, int, int], list[str]] = (-1, -1, -1), []
+
+    # --- to read and to write ---------------------------------------------------------------
+
+    def path(self, address: str, path: str = LOCAL, /) -> PathRecord:
+        """What is known of one path of an address by now; only to read."""
+        key = address, path
+        return self.paths.get(key) or self.was.paths.get(key, UNMEASURED)
+
+    def address(self, address: str, /) -> AddressRecord:
+        """What is known of one address by now; only to read."""
+        return self.addresses.get(address) or self.was.addresses.get(address, UNKNOWN_ADDRESS)
+
+    def edit(self, address: str, path: str = LOCAL) -> PathRecord:
+        """The same of a path, to write to."""
+        return self.paths.to_write((address, path))
+
+    def edit_address(self, address: str) -> AddressRecord:
+        """The same of an address, to write to."""
+        return self.addresses.to_write(address)
+
+    def edit_group(self, group: str) -> GroupRecord:
+        """The same of a group, to write to."""
+        return self.groups.to_write(group)
+
+    def zone(self, upstream: str, zone: str, /) -> ZoneHistory:
+        """The signed serials of one zone by now."""
+        key = upstream, zone
+        return self.zones.get(key) or self.was.zones.get(key, NO_HISTORY)
+
+    def leg(self, leg: Leg, blank: Reach) -> Reach:
+        """What is known of a leg by now; `blank` where nothing is."""
+        return self.legs.get(leg) or self.was.legs.get(leg, blank)
+
+    def instance(self, key: Key) -> Instance:
+        """Which servers answer over a path, as known by now."""
+        return self.instances.get(key) or self.was.instances.get(key, _NO_INSTANCE)
+
+    # --- the turn ---------------------------------------------------------------------------
+
+    def open(self) -> list[str]:
+        """The addresses to look at in this turn, in order: those with news, and those that are not
+        as usual.
+        """
+        edited = len(self.paths), len(self.addresses), len(self.traffic.addresses)
+        if edited != self._open[0]:
+            self._open = edited, self.index.in_order(self._news() | self.was.open)
+        return self._open[1]
+
+    def _news(self) -> set[str]:
+        news = {address for address, _ in self.paths}
+        return news | self.addresses.keys() | self.traffic.addresses.keys()
+
+    def pour(self, key: Key, number: int, *, bad: bool, good: bool) -> None:
+        """Add an answer to the breach buckets of one class."""
+        counts = self.poured.get(key)
+        if counts is None:
+            counts = self.poured[key] = [0] * (2 * len(CLASSES))
+        counts[2 * number] += bad
+        counts[2 * number + 1] += good
+
+    def signal(self, address: str, path: str, signal: Signal) -> None:
+        """Give a path a signal, if it has none of greater weight."""
+        key = address, path
+        if signal > self.signals.get(key, Signal.NOTHING):
+            self.signals[key] = signal
+
+    def signal_of(self, address: str, path: str = LOCAL) -> Signal:
+        """The signal of a path so far."""
+        return self.signals.get((address, path), Signal.NOTHING)
+
+    def probe_fast(self, addresses: Iterable[str]) -> None:
+        """Probe these addresses fast for a while."""
+        until = self.now + CURIOUS_ROUNDS * self.index.fast_interval
+        for address in addresses:
+            self.edit_address(address).curious_until = until
+
+    def probe_group_fast(self, group: str) -> None:
+        """Probe the addresses of a group fast, and a sample of every operator.
+
+        The operators' answers have to come before any move: a fault that all show at once is most
+        likely this host's.
+        """
+        self.probe_fast(self.index.groups[group])
+        if len(self.index.operators) > 1:
+            self.probe_fast(a for a, each in self.index.settings.items() if each.sampled)
+
+    def watch_age(self, address: str, path: str) -> None:
+        """Look at this path again when its last answer may be too old."""
+        second = floor(max(self.path(address, path).seen + self.index.fresh, self.now))
+        self.due[second] = self.due.get(second, frozenset()) | {(address, path)}
+
+    def aged(self) -> list[Key]:
+        """The paths whose last answer is too old from now on; comes after the answers' counts."""
+        found: list[Key] = []
+        for second in [second for second in self.due if second <= self.now]:
+            for key in self.due.pop(second):
+                record = self.paths[key]
+                if record.health not in (Health.HEALTHY, Health.SUSPECT):
+                    continue  # it is watched again when it becomes one of these
+                if not self.now - record.seen <= self.index.fresh:
+                    found.append(key)
+                self.watch_age(*key)
+        return found
+
+    def add_event(
+        self,
+        event: str,
+        address: str,
+        because: str,
+        path: str = LOCAL,
+        *,
+        was: str | None = None,
+        now: str | None = None,
+    ) -> None:
+        """Add an event about a path."""
+        self.events.append(
+            Event(
+                event=event,
+                because=because,
+                upstream=self.index.settings[address].upstream,
+                address=address,
+                path=path,
+                was=was,
+                now=now,
+            )
+        )
+
+    def done(self) -> Ledger:
+        """The ledger after the turn."""
+        after = Ledger(
+            paths=self.paths.merged(),
+            addresses=self.addresses.merged(),
+            groups=self.groups.merged(),
+            zones={**self.was.zones, **self.zones} if self.zones else self.was.zones,
+            instances={**self.was.instances, **self.instances}
+            if self.instances
+            else self.was.instances,
+            traffic=self.traffic.done(),
+            legs={**self.was.legs, **self.legs} if self.legs else self.was.legs,
+            carried=self.carried,
+            window=self.window,
+            windows=self.windows,
+            reviewed_at=self.reviewed_at,
+            due=self.due,
+        )
+        looked_at = self._news() | self.was.open
+        stay = (a for a in looked_at if is_open(after, self.index, a, self.now))
+        changed = (
+            address
+            for (address, path), record in self.paths.items()
+            if path == LOCAL and record.health is not self.was.path(address).health
+        )
+        return replace(after, open=frozenset(stay), changed=frozenset(changed))
+
+
+_NO_INSTANCE = Instance()
+
+
+def is_open(ledger: Ledger, index: Index, address: str, now: Instant) -> bool:
+    """Whether a turn has to look at an address without news of it."""
+    if address not in index.settings:
+        return False
+    known = ledger.address(address)
+    return (
+        known.first_bad is not None
+        or known.curious_until > now
+        or known.shown_since is not None
+        or known.zone_since is not None
+        or known.quick >= BAD
+        or known.trial is not None
+        or known.control is not None
+        or known.backoff is not None
+        or ledger.group(index.settings[address].group).trial is not None
+        or ledger.traffic.address(address).raised
+        or any(_unusual(ledger.path(address, path)) for path in index.paths)
+    )
+
+
+def _unusual(record: PathRecord) -> bool:
+    return (
+        record.health >= Health.SUSPECT
+        or record.bucket is not None
+        or record.streak >= SILENCES
+        or record.stuck >= SILENCES
+        or record.losses > 0
+        or (record.recent.dated * 2 > record.recent.all > FAINT)
+    )
+
+
+def reopened(ledger: Ledger, index: Index, now: Instant) -> Ledger:
+    """The ledger with all that is looked at without news, as worked out from its records.
+
+    For a ledger that was read from a journal, or that goes on with other policies.
+    """
+    stay = (address for address in index.settings if is_open(ledger, index, address, now))
+    due: dict[int, set[Key]] = {}
+    for key, record in ledger.paths.items():
+        if record.health in (Health.HEALTHY, Health.SUSPECT):
+            due.setdefault(floor(max(record.seen + index.fresh, now)), set()).add(key)
+    return replace(
+        ledger,
+        open=frozenset(stay),
+        due={second: frozenset(keys) for second, keys in due.items()},
+    )

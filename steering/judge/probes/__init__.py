@@ -1,0 +1,1 @@
+"""What probes show: their counts, and the detectors on them."""

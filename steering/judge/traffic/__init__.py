@@ -1,0 +1,1 @@
+"""What the resolvers' traffic shows: its counts, and what follows from them."""

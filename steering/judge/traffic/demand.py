@@ -1,0 +1,85 @@
+"""Demand: how many queries a second this host's resolvers send to each address.
+
+It is counted from dnstap if that has any query to the upstream. Otherwise it is the policy's
+estimate; without one it is not known, and counts as none. It is the sum over all paths: a detour
+does not change how much is asked.
+
+A program that can write dnstap decides these counts. So they only order sites and raise an alarm.
+The limits of sites use the policies' estimates alone (`budget`): too high a count would
+keep traffic on a bad path, and too low a count would overload a site.
+
+Queries and the time of counting fade alike, with a time constant of a minute. So their quotient
+is right from the first seconds on, and does not change while nothing is counted: a resolver that
+restarts, or a reader that is down, is no falling demand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from steering.index import Index, Settings
+from steering.judge.known.edit import TrafficDraft
+from steering.judge.known.recent import RECENT
+from steering.judge.known.traffic_ledger import TrafficLedger
+from steering.model import Instant, Seconds
+
+STALE: Seconds = 10 * RECENT
+"""Queries longer ago than this are not current."""
+GAP: Seconds = 3.0
+MISSED = 30.0
+"""A gap longer than `GAP` in which 30 queries were expected means that dnstap was down; by chance
+it would happen once in 10^13. With fewer expected, the resolvers may have been quiet."""
+LEAST: Seconds = 1.0
+"""No rate is computed over less: the first query of a quiet host is not five a second."""
+
+
+def count_queries(
+    traffic: TrafficDraft, index: Index, queries: Mapping[str, int], began: Instant
+) -> None:
+    """Count the queries of a time in which dnstap was read, up to now.
+
+    Args:
+        traffic: to write to.
+        index: of the addresses.
+        queries: by address, answered or lost, over all paths.
+        began: when that time began.
+    """
+    now = traffic.now
+    gap = began - traffic.listened_at  # infinite: there was no query before
+    expected = traffic.asked / max(traffic.listened, LEAST) * gap  # NaN then
+    was_down = gap > GAP and not expected <= MISSED
+    fade = math.exp((traffic.listened_at - now) / RECENT)
+    spell = now - (began if was_down else traffic.listened_at)
+    for address, number in queries.items():
+        if number > 0:
+            known = traffic.edit_address(address)
+            known.asked = known.asked * math.exp((known.asked_at - now) / RECENT) + number
+            known.asked_at = now
+            traffic.upstreams.to_write(index.settings[address].upstream).asked_at = now
+    traffic.asked = traffic.asked * fade + sum(queries.values())
+    weight = RECENT * -math.expm1(-max(0.0, spell) / RECENT)
+    traffic.listened = traffic.listened * fade + weight
+    traffic.listened_at = now
+
+
+def good_answers(traffic: TrafficLedger, address: str) -> float:
+    """Good answers a second from one address to the resolvers, lately.
+
+    Over all paths together, as of the last query that was seen; 0 if there was none. It looks
+    through the paths of all addresses: it is for the moment at which a steer takes effect.
+    """
+    good = 0.0
+    for (of, _), known in traffic.paths.items():
+        if of == address and (whole := known.recent.all - known.recent.bad) > 0:
+            good += whole * math.exp((known.recent.at - traffic.listened_at) / RECENT)
+    return good / max(traffic.listened, LEAST)
+
+
+def demand(traffic: TrafficLedger, settings: Settings, now: Instant) -> float | None:
+    """Queries per second to one address; None: not known."""
+    if not now - traffic.upstream(settings.upstream).asked_at <= STALE:
+        return settings.estimate
+    known = traffic.address(settings.address)
+    fade = math.exp((known.asked_at - traffic.listened_at) / RECENT)
+    return known.asked * fade / max(traffic.listened, LEAST)
