@@ -14,13 +14,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
+from steering.lab.waiting import until
 from steering.model import Family
 
 EDGE = {Family.IPV4: "10.9.0.1", Family.IPV6: "fd09::1"}
@@ -38,16 +38,6 @@ def run(command: str, *, check: bool = True) -> str:
     done = subprocess.run(command.split(), check=False, capture_output=True, text=True)
     assert done.returncode == 0 or not check, f"{command}: {done.stderr}{done.stdout}"
     return done.stdout
-
-
-def until(true: Callable[[], object], within: float = 20.0, *, tell: object = "") -> float:
-    """Poll until it is true; returns the seconds that it took."""
-    started = time.monotonic()
-    while not true():
-        what = tell() if callable(tell) else tell
-        assert time.monotonic() - started < within, f"it never came true {what}"
-        time.sleep(0.005)
-    return time.monotonic() - started
 
 
 def passable(place: Path) -> None:
@@ -212,13 +202,10 @@ class Host:
         self.events += self.speaker.news()
 
     def until(self, true: Callable[[], object], within: float = 20.0) -> float:
-        def look() -> object:
-            self.turn()
-            return true()
+        def why() -> object:
+            return self.speaker.troubles, self.speaker.report(), self.log()
 
-        return until(
-            look, within, tell=lambda: (self.speaker.troubles, self.speaker.report(), self.log())
-        )
+        return until(true, within, meanwhile=self.turn, tell=why)
 
     def up(self) -> bool:
         return all(line.up for line in self.speaker.report().sessions.values())

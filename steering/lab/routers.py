@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from steering.act.bgp.settings import NO_EXPORT
-from steering.lab.peering import EDGE, ROUTER, Network, passable, run, until
+from steering.lab.peering import EDGE, ROUTER, Network, passable, run
 from steering.lab.sandbox import find
+from steering.lab.waiting import until
 from steering.model import Family
 
 

@@ -25,10 +25,11 @@ import dns.rcode
 from steering.lab import servers
 from steering.lab.agent import STATUS_PORT, AgentHost
 from steering.lab.resolvers import RESOLVING
-from steering.lab.sandbox import LabError, Program, find, missing, poll
+from steering.lab.sandbox import LabError, Program, find, missing
 from steering.lab.servers import Place
 from steering.lab.tangled import ZONES, fresh_keys, head, sign, sign_zone
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import poll
 from steering.lab.zone import Keys
 from steering.model import LOCAL, Family, WallTime
 

@@ -6,11 +6,10 @@ import contextlib
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any, Self
 
 from steering.act.kernel.claim import Claim
+from steering.lab.waiting import until
 from steering.model import Family
 
 SITES = ("pao", "fra")
@@ -43,15 +42,6 @@ def ip(command: str) -> list[dict[str, Any]]:
     """What iproute2 sees: the independent witness."""
     found: list[dict[str, Any]] = json.loads(run(f"ip -j {command}") or "[]")
     return found
-
-
-def until(true: Callable[[], object], within: float = 20.0) -> float:
-    """Polls until it is true; the seconds that took. By default it waits for a busy machine."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < within, "it never came true"
-        time.sleep(0.005)
-    return time.monotonic() - started
 
 
 def build_host() -> None:

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernelhost import run, until
+from kernelhost import run
 
 from steering.act.kernel.conntrack import Conntrack, ConntrackEntry
+from steering.lab.waiting import until
 from steering.model import Family
 
 pytestmark = pytest.mark.lab

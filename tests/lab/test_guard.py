@@ -24,7 +24,6 @@ from kernelhost import (
     run,
     steers,
     through,
-    until,
 )
 
 from steering.act.guard import LOCK
@@ -32,6 +31,7 @@ from steering.act.guard_client import SILENT, GuardClient, leftovers, start_guar
 from steering.act.kernel.actuator import SWITCHED_OFF, KernelActuator
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch, switch_off
+from steering.lab.waiting import until
 from steering.model import Refused
 
 pytestmark = pytest.mark.lab

@@ -29,7 +29,6 @@ from kernelhost import (
     run,
     steers,
     through,
-    until,
 )
 
 from steering.act.kernel.actuator import KernelActuator
@@ -37,6 +36,7 @@ from steering.act.kernel.gateways import gateway_dead
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest, NoticeSocket
 from steering.act.kernel.state import KernelReader
 from steering.agent.kernel_paths import KernelPaths
+from steering.lab.waiting import until
 from steering.model import LOCAL, Done, Refused
 from steering.observe.query import query, send_query
 

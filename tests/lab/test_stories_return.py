@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
-from steering.lab.sandbox import poll
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
@@ -51,12 +50,12 @@ def test_answers_that_come_in_by_the_uplink_do_not_count_until_the_site_says_so(
         stage.await_alarm("return")
         (alarm,) = (a for a in stage.status()["alarms"] if a["name"] == "return")
         assert "come in by isp, not by bb-pao" in str(alarm)
-        assert poll(
+        stage.until(
             lambda: all(
                 "came in by isp, not by bb-pao" in stage.scene.steering("explain", address)
                 for address in stage.addresses
             ),
-            timeout=60,
+            60,
         )
         code, metrics = stage.scene.get("/metrics")
         assert code == 200
@@ -68,7 +67,7 @@ def test_answers_that_come_in_by_the_uplink_do_not_count_until_the_site_says_so(
         stage.steady({})
 
         allow(stage)
-        assert poll(lambda: len(stage.times("config_loaded")) == 2, timeout=60), stage.story()
+        stage.until(lambda: len(stage.times("config_loaded")), 60, wanted=2)
         stage.await_alarm("return", there=False)
         stage.await_routes(stage.through("pao"))
         stage.clients_fine()

@@ -25,8 +25,9 @@ import pytest
 from steering.lab.authority import Authority, MiniAuthority, Nsd
 from steering.lab.clients import Clients
 from steering.lab.resolver import MiniResolver, Resolving, Unbound
-from steering.lab.sandbox import LabError, find, poll
+from steering.lab.sandbox import LabError, find
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import until
 from steering.lab.zone import (
     FRESH,
     Fault,
@@ -166,7 +167,7 @@ def test_a_link_that_was_down_or_cut_comes_back_whole(make_world: Callable[..., 
         world.link_up(path)
         world.cut(path)
         show = ["link", "show", world.paths[path].interface]
-        assert poll(partial(_no_carrier, world, show), timeout=5.0)
+        until(partial(_no_carrier, world, show), 5.0)
         world.link_up(path)
         now = [world.ip(EDGE, version, "route") for version in ("-4", "-6")]
         assert [sorted(text.split("\n")) for text in now] == [
@@ -374,13 +375,13 @@ def test_clients_count_every_question_and_see_the_detour_end_the_failures(
     resolver.start()
     clients = Clients(world, rate=100.0)
     clients.start()
-    assert poll(lambda: clients.totals().answered > 50, timeout=20.0)
+    until(lambda: clients.totals().answered > 50, 20.0)
     assert clients.totals().failed == 0
     servers[LOCAL].serve(zones(ALL_EXPIRED))
-    assert poll(lambda: clients.totals().servfail > 50, timeout=20.0)
+    until(lambda: clients.totals().servfail > 50, 20.0)
     route_all(world, "pao")
     moved = clients.totals()
-    assert poll(lambda: clients.totals().answered > moved.answered + 100, timeout=20.0)
+    until(lambda: clients.totals().answered > moved.answered + 100, 20.0)
     end = clients.stop()
     assert end.asked == end.answered + end.failed
     assert end.first_failure is not None
@@ -437,7 +438,7 @@ def test_nothing_outlives_a_parent_that_is_killed() -> None:
         assert len(_inside(namespace)) >= 2
         child.send_signal(signal.SIGKILL)
         child.wait()
-        assert poll(lambda: not _inside(namespace), timeout=5.0)
+        until(lambda: not _inside(namespace), 5.0)
     mounted = [p for p in Path("/proc").glob("[0-9]*/ns/net") if _link(p) == network]
     assert mounted == []
     assert not Path("/run/netns/auth-local").exists()
@@ -476,4 +477,4 @@ def test_it_needs_no_root_where_user_namespaces_work(
         assert uids == ["0", "65534", "1"]
         child.stdin.close()
         assert child.wait(20.0) == 0
-        assert poll(lambda: not Path(f"/proc/{pid}").exists(), timeout=5.0)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 5.0)
