@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import kernelhost
 import pytest
 
 from steering.act.guard import LOCK
@@ -310,21 +311,13 @@ class Kernel:
 
 
 def everything(stage: Stage) -> dict[str, list[str]]:
-    """Every route and rule of the edge host, in both families, as `ip -d` prints them."""
-    return {
-        command: sorted(stage.sh(f"ip {command}").splitlines())
-        for command in (
-            "-d -4 route show table all",
-            "-d -6 route show table all",
-            "-d -4 rule",
-            "-d -6 rule",
-        )
-    }
+    """Every route and rule of the edge host."""
+    return kernelhost.everything(stage.sh)
 
 
 def ours(stage: Stage) -> list[str]:
     """Everything of the agent's protocol number."""
-    return [line for lines in everything(stage).values() for line in lines if "proto 53" in line]
+    return kernelhost.ours(stage.sh)
 
 
 def foreign(stage: Stage) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from stage import FEW, QUICK, Stage, everything, ours
 
+from steering.lab.links import End
 from steering.lab.sandbox import PYTHON, find
 from steering.lab.scene import Scene, Settings
 from steering.lab.topology import EDGE, ISP, Topology
@@ -346,12 +347,7 @@ def test_a_firewall_of_this_host(stage: Stage) -> None:
 def test_answers_that_come_back_by_the_uplink() -> None:
     with world(sites=("pao",)) as stage:
         scene = stage.scene
-        link = "ip link add peer netns pao type veth peer name peer netns"
-        scene.world._sandbox.run(None, [*link.split(), ISP])
-        for namespace, end in (("pao", 1), (ISP, 2)):
-            scene.world.ip_batch(
-                namespace, ["link set peer up", f"addr add 10.77.0.{end}/24 dev peer"]
-            )
+        scene.world.link(End("pao", "peer", ("10.77.0.1/24",)), End(ISP, "peer", ("10.77.0.2/24",)))
         scene.world.ip("pao", "route", "add", "10.255.1.1/32", "via", "10.77.0.2")
         scene.world.ip(ISP, "route", "add", "10.255.1.1/32", "via", "10.255.0.1")
         found = asked(stage, FAILED)

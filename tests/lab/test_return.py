@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip, run
+from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.agent.kernel_paths import KernelPaths
+from steering.lab.links import run
 from steering.lab.waiting import async_until, until
 from steering.model import LOCAL, Family
 from steering.observe.nonce import system_random

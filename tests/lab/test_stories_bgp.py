@@ -19,6 +19,7 @@ import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage, ours
 
 from steering.act.bgp import process
+from steering.lab.links import End
 from steering.lab.peering import passable
 from steering.lab.resolver import Resolving
 from steering.lab.sandbox import find
@@ -82,17 +83,10 @@ def behind_a_router(
         passable(world.work)
         inner = world.paths[LOCAL].inner(2)
         for n, site in enumerate(NEXT_HOPS, 1):
-            world.ip(EDGE, *f"link add name to-{site} type veth peer name from-isp".split())
-            for end, name, netns in ((1, f"to-{site}", ISP), (2, "from-isp", site)):
-                world.ip(EDGE, "link", "set", name, "netns", netns)
-                world.ip_batch(
-                    netns,
-                    [
-                        f"link set {name} up",
-                        f"addr add 10.254.{n}.{end}/24 dev {name}",
-                        f"addr add fd00:fe:{n}::{end}/64 dev {name} nodad",
-                    ],
-                )
+            world.link(
+                End(ISP, f"to-{site}", (f"10.254.{n}.1/24", f"fd00:fe:{n}::1/64")),
+                End(site, "from-isp", (f"10.254.{n}.2/24", f"fd00:fe:{n}::2/64")),
+            )
         ways = {LOCAL: inner, **NEXT_HOPS}
         lines = [f"route del {a}" for a in stage.addresses]
         for family, flag in ((Family.IPV4, "-4"), (Family.IPV6, "-6")):
