@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from simulation import policy
+from etc import ONE_SITE, place
 from test_kernel_diff import CLAIM
 
 from steering.act.kernel.claim import Claim
@@ -17,27 +17,16 @@ from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch, switch_off
 from steering.cli.off_paths import RUNTIME, STATE, Places, _of_the_guard, claim, places
 
-CONFIG = """\
-site: sin
-state: state
-runtime: run
-sites: {pao: {next_hop: {ipv4: 10.255.1.2}}}
-"""
-
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     (tmp_path / "run").mkdir()
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
-    file = tmp_path / "steering.yaml"
-    file.write_text(CONFIG)
-    return file
+    return place(tmp_path, ONE_SITE)
 
 
 def test_a_lease_that_names_its_claim_needs_no_configuration(config: Path) -> None:
     Lease(config.parent / "run").renew(CLAIM, 60)
-    config.write_text(CONFIG + "nonsense: 1\n")
+    config.write_text(ONE_SITE + "nonsense: 1\n")
     found = places(config)
     assert found.trouble == ""
     assert (found.state, found.runtime) == (config.parent / "state", config.parent / "run")

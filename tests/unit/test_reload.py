@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from etc import place
 from simulation import CONFIG, policy
 
 from steering.agent import approval, reload
@@ -102,10 +103,8 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "policies").mkdir()
-    config = tmp_path / "steering.yaml"
-    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\n")
-    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    text = f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\n"
+    config = place(tmp_path, text, gtld=policy())
     applier = FakeApplier(Version.of(load(config), fingerprint(config)))
     meters = Meters()
     return Desk(config, applier, meters, Reload(config, applier, meters))
