@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from steering.lab import etc
+
 ONE_SITE = """\
 site: sin
 state: state
@@ -28,9 +30,4 @@ ANOTHER = "  b.gtld-servers.net.: [192.33.14.30]\n"
 
 def place(folder: Path, config: str = TWO_SITES, /, **policies: str) -> Path:
     """Write the configuration, and its policies by name; `POLICY` if there is none."""
-    (folder / "policies").mkdir(exist_ok=True)
-    for name, text in (policies or {"gtld": POLICY}).items():
-        (folder / "policies" / f"{name}.yaml").write_text(text)
-    file = folder / "steering.yaml"
-    file.write_text(config)
-    return file
+    return etc.place(folder, config, policies or {"gtld": POLICY})
