@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 from steering.act.kernel.claim import Claim
@@ -128,3 +129,14 @@ def through(site: str) -> dict[str, str]:
     """What `steers` says when all addresses go through a site."""
     hops = CLAIM.next_hops[site]
     return {address: hops[Family.of(address)] for address in ADDRESSES}
+
+
+def guards(runtime: Path) -> list[int]:
+    """Every guard of this runtime directory, lock or no lock, by its number here."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"steering.act.guard" in words and bytes(runtime) in words:
+                found.append(int(process.name))
+    return found

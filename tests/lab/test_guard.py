@@ -20,6 +20,7 @@ from kernelhost import (
     Monitor,
     build_host,
     everything,
+    guards,
     ours,
     steers,
     through,
@@ -108,16 +109,7 @@ class Host:
         return int(written) if written else None
 
     def guards(self) -> list[int]:
-        """Every guard of this runtime directory, lock or no lock."""
-        found: list[int] = []
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit():
-                with suppress(OSError):
-                    command = (process / "cmdline").read_bytes()
-                    named = b"steering.act.guard" in command.split(b"\0")
-                    if named and bytes(self.runtime) in command:
-                        found.append(int(process.name))
-        return found
+        return guards(self.runtime)
 
     def kill_guard(self) -> None:
         until(self.guard_pid)

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import kernelhost
 import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, ours, slack
 
@@ -19,18 +20,8 @@ pytestmark = pytest.mark.lab
 
 def guards(work: Path) -> dict[str, int]:
     """Which directories have a guard, and its process as seen from here."""
-    found: dict[str, int] = {}
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"steering.act.guard" in words:
-                runtime = Path(os.fsdecode(words[words.index(b"steering.act.guard") + 1 :][-2]))
-                if runtime.parent == work:
-                    found[runtime.name] = int(process.name)
-    return found
+    folders = (work / "run", work / "elsewhere")
+    return {folder.name: pid for folder in folders for pid in kernelhost.guards(folder)}
 
 
 def move(stage: Stage, to: str) -> None:

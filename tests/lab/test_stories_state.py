@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from frozen import Folder, state_that_freezes
+from kernelhost import guards
 from stage import EXPIRED, QUICK, Stage, on_stage, ours, slack
 
 from steering.act.lease import Lease, boot_time
@@ -147,7 +148,7 @@ def test_a_runtime_that_is_wiped_is_made_again_and_no_route_goes() -> None:
             first = guard.read_text()
             stage.asked_more(20, meanwhile=lambda: stage.scene.routes() == stage.through("pao"))
             stage.until(
-                lambda: len(_guards(run)), 5.0 + slack(), wanted=1, tell="the old one leaves"
+                lambda: len(guards(run)), 5.0 + slack(), wanted=1, tell="the old one leaves"
             )
         assert not stage.times("lease_lost")
         stage.kill_agent()
@@ -157,16 +158,3 @@ def test_a_runtime_that_is_wiped_is_made_again_and_no_route_goes() -> None:
 def _another(lock: Path, than: str) -> bool:
     """Whether another process has written itself down as the guard."""
     return lock.exists() and lock.read_text() not in {"", than}
-
-
-def _guards(run: Path) -> list[int]:
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"steering.act.guard" in words and bytes(run) in words:
-                found.append(int(process.name))
-    return found

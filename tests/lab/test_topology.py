@@ -411,10 +411,10 @@ BUILD = textwrap.dedent("""
 """)
 
 
-def _child(words: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
+def _child(words: Sequence[str], code: str = BUILD, **env: str) -> subprocess.Popen[str]:
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [*words, "-c", BUILD],
+        [*words, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -424,9 +424,9 @@ def _child(words: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
 
 
 def _inside(namespace: str) -> list[int]:
-    """Processes of a PID namespace, as seen from out here."""
-    processes = Path("/proc").glob("[0-9]*")
-    return [int(p.name) for p in processes if _link(p / "ns/pid") == namespace]
+    """Processes of a PID or network namespace, as seen from out here."""
+    kind, processes = namespace.partition(":")[0], Path("/proc").glob("[0-9]*")
+    return [int(p.name) for p in processes if _link(p / "ns" / kind) == namespace]
 
 
 def test_nothing_outlives_a_parent_that_is_killed() -> None:
@@ -439,10 +439,26 @@ def test_nothing_outlives_a_parent_that_is_killed() -> None:
         child.send_signal(signal.SIGKILL)
         child.wait()
         until(lambda: not _inside(namespace), 5.0)
-    mounted = [p for p in Path("/proc").glob("[0-9]*/ns/net") if _link(p) == network]
-    assert mounted == []
+    assert _inside(network) == []
     assert not Path("/run/netns/auth-local").exists()
     shutil.rmtree(work)
+
+
+BESIDE = """
+from steering.lab.links import Spaces
+print(Spaces("a").run("a", "readlink /proc/self/ns/net"), flush=True)
+input()
+"""
+
+
+@pytest.mark.usefixtures("namespace")
+def test_nor_does_a_namespace_beside_one_that_is_killed() -> None:
+    with _child([sys.executable], BESIDE) as child:
+        assert child.stdout
+        network = child.stdout.readline().strip()
+        assert _inside(network)
+        child.send_signal(signal.SIGKILL)
+    until(lambda: _inside(network), wanted=[])
 
 
 def _link(path: Path) -> str:
