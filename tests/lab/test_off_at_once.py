@@ -73,12 +73,13 @@ class Host:
         started = time.monotonic()
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+        def said() -> object:
+            process.kill()
+            return process.communicate()
+
         with KernelActuator(CLAIM) as kernel:
-            while word == "off" and kernel.remains():
-                if time.monotonic() - started > 20.0:
-                    process.kill()
-                    pytest.fail(f"it is all there still: {process.communicate()}")
-                time.sleep(0.01)
+            until(lambda: word != "off" or not kernel.remains(), every=0.01, tell=said)
         return process, time.monotonic() - started
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from steering.act.kernel.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch, switch_off
 from steering.cli.off_paths import RUNTIME, STATE, Places, _of_the_guard, claim, places
+from steering.lab.waiting import until
 
 
 @pytest.fixture
@@ -187,9 +187,7 @@ def test_the_guard_that_runs_says_which_directories_where_the_file_does_not(
     code = [sys.executable, "-c", "input()", "-m", "steering.act.guard"]
     with subprocess.Popen([*code, *words], stdin=subprocess.PIPE) as guard:
         try:
-            until = time.monotonic() + 10.0
-            while _of_the_guard() == elsewhere:
-                assert time.monotonic() < until
+            until(lambda: _of_the_guard() != elsewhere, 10)
             if elsewhere is None:
                 found = places(config)
                 assert (found.state, found.runtime) == (Path(state), Path("/a/run"))
