@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from etc import place
 from simulation import CONFIG, policy
 
 from steering.act.lease import Lease
@@ -46,9 +45,13 @@ ANCHOR = ". IN DS 20326 8 2 E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC68345710
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
+    (tmp_path / "policies").mkdir()
     (tmp_path / "root.key").write_text(ANCHOR)
-    text = f"{CONFIG}{MORE}runtime: {tmp_path}\nstate: {tmp_path}\n"
-    return place(tmp_path, text, gtld=policy(), overrides=OVERRIDES)
+    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    (tmp_path / "policies" / "overrides.yaml").write_text(OVERRIDES)
+    file = tmp_path / "steering.yaml"
+    file.write_text(f"{CONFIG}{MORE}runtime: {tmp_path}\nstate: {tmp_path}\n")
+    return file
 
 
 def version(config: Path) -> Version:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from etc import place
 from simulation import CONFIG, policy
 
 from steering.agent import runtime as runtime_module
@@ -54,8 +53,10 @@ class Nothing:
 
 @pytest.fixture
 def version(tmp_path: Path) -> Version:
-    text = f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n"
-    config = place(tmp_path, text, gtld=policy())
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    config = tmp_path / "steering.yaml"
+    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n")
     return Version.of(load(config), fingerprint(config))
 
 
