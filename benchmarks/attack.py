@@ -20,8 +20,9 @@ from benchmarks import report
 from benchmarks.detect import TAPPED
 from steering.lab.attack import Attack, say, under_watch
 from steering.lab.resolver import Unbound
-from steering.lab.sandbox import LabError, poll
+from steering.lab.sandbox import LabError
 from steering.lab.scene import Scene, Settings, seconds
+from steering.lab.waiting import poll
 from steering.lab.zone import Fault, FaultKind, SignedZone
 from steering.model import LOCAL, Seconds, WallTime
 

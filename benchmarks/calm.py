@@ -23,8 +23,9 @@ from pathlib import Path
 
 from benchmarks import report
 from steering.lab.mixture import SILENT, Mixture
-from steering.lab.sandbox import LabError, poll
+from steering.lab.sandbox import LabError
 from steering.lab.varied import RESOLVERS, SERVERS, SIGNED, UPSTREAMS, Varied, addresses_of, lacks
+from steering.lab.waiting import poll, until
 from steering.model import LOCAL, Outcome, Seconds, Verdict
 
 MINUTES = float(os.environ.get("CALM_MINUTES", "60"))
@@ -98,8 +99,7 @@ def lay(lab: Varied) -> Figures:
     lab.serve()
     lab.resolve()
     lab.start_agent()
-    if not poll(lambda: _healths(lab) == {"healthy"}, timeout=_SEEN, every=0.5):
-        raise LabError(f"not all paths become healthy: {_healths(lab)}")
+    until(lambda: _healths(lab), _SEEN, wanted={"healthy"}, every=0.5)
     return figures(lab)
 
 
@@ -157,8 +157,8 @@ def run() -> int:
     with Varied(signer=SIGNER) as lab:
         before = lay(lab)
         with Mixture(world=lab.world, resolvers=RESOLVERS, rate=RATE) as clients:
-            until = time.monotonic() + 60 * MINUTES
-            _wait(lab, lambda: time.monotonic() > until)
+            end = time.monotonic() + 60 * MINUTES
+            _wait(lab, lambda: time.monotonic() > end)
             calm, asked = figures(lab).since(before), lab.asked()
             print_tables(calm, clients, asked)
             moves = shown(lab)

@@ -14,8 +14,8 @@ import time
 from benchmarks import report
 from steering.agent import restart_state
 from steering.lab.resolver import Unbound
-from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
+from steering.lab.waiting import until
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Seconds
 
@@ -70,16 +70,16 @@ def _incidents(share: float) -> tuple[list[Seconds], list[Seconds]]:
             # One without a past each time: the hold doubles with every breach remembered.
             (scene.world.work / "state" / restart_state.NAME).unlink(missing_ok=True)
             scene.start_agent()
-            _await(lambda: _all_healthy(scene), 60)
+            until(lambda: _all_healthy(scene), 60, every=0.05)
             scene.events()
             began = time.time()
             scene.authorities[LOCAL].serve(ill)
-            _await(lambda: len(scene.routes()) == wanted, 400)
+            until(lambda: len(scene.routes()) == wanted, 400, every=0.05)
             installed.append(time.time() - began)
             first = next(e for e in scene.events() if e["event"] == "suspected")
             suspected.append(seconds(first["time"]) - began)
             scene.authorities[LOCAL].serve(fresh)
-            _await(lambda: not scene.routes() and _all_healthy(scene), 200)
+            until(lambda: not scene.routes() and _all_healthy(scene), 200, every=0.05)
             scene.stop_agent()
     return suspected, installed
 
@@ -90,9 +90,3 @@ def _all_healthy(scene: Scene) -> bool:
         for address in scene.api()["addresses"]
         for path in address["paths"].values()
     )
-
-
-def _await(true: object, limit: Seconds) -> None:
-    assert callable(true)
-    if not poll(true, timeout=limit, every=0.05):
-        raise LabError(f"not so after {limit:g} s")

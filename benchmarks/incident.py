@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.footprint import asked, cpu_of
+from steering.lab.waiting import until
 from steering.model import LOCAL
 
 SPAN = 120.0
@@ -56,10 +57,7 @@ def _measure(servers: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
         time.sleep(15.0)
         fault = Fault(kind=FaultKind.EXPIRED, share=0.13)
         began = scene.serve(fault, paths=[LOCAL])
-        while len(scene.routes()) < number:
-            if time.time() - began > PATIENCE:
-                raise RuntimeError(f"{len(scene.routes())} of {number} away")
-            time.sleep(0.1)
+        until(lambda: len(scene.routes()), PATIENCE, wanted=number, every=0.1)
         away = time.time() - began
         time.sleep(AFTER)
         journal = scene.world.work / "state"

@@ -73,18 +73,10 @@ def _measure() -> dict[str, list[float]]:
     from steering.act.kernel.actuator import KernelActuator
     from steering.act.kernel.claim import Claim
     from steering.lab.addresses import GTLD_SERVERS, addresses_of
+    from steering.lab.links import End, Spaces
 
-    for line in (
-        "link set lo up",
-        "link add name veth0 type veth peer name veth1",
-        "link set veth0 up",
-        "link set veth1 up",
-        "addr add 10.255.1.1/24 dev veth0",
-        "addr add 10.255.2.1/30 dev veth0",
-        "addr add fd00:ff:1::1/64 dev veth0 nodad",
-        "addr add fd00:ff:2::1/64 dev veth0 nodad",
-    ):
-        subprocess.run(["ip", *line.split()], check=True)
+    own = ("10.255.1.1/24", "10.255.2.1/30", "fd00:ff:1::1/64", "fd00:ff:2::1/64")
+    Spaces().link(End("", "veth0", own), End("", "veth1"))
     hops = {
         site: {Family.IPV4: f"10.255.{i}.2", Family.IPV6: f"fd00:ff:{i}::2"}
         for i, site in enumerate(("pao", "fra"), start=1)

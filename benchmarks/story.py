@@ -14,10 +14,10 @@ from signal import SIGKILL
 
 from benchmarks import report
 from steering.act.lease import Lease, boot_time
-from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
 from steering.lab.timeline import route_times
 from steering.lab.topology import EDGE
+from steering.lab.waiting import until
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
@@ -71,10 +71,10 @@ def _stage() -> Iterator[Scene]:
 
 def _incident(scene: Scene, fault: Fault, figures: Figures) -> None:
     addresses = scene.world.addresses
-    _wait(lambda: _healthy(scene), "healthy")
+    until(lambda: _healthy(scene), 60.0, every=0.05)
     began = time.time()
     scene.serve(fault, paths=[LOCAL])
-    _wait(lambda: len(scene.routes(TABLE)) == len(addresses), "steered")
+    until(lambda: len(scene.routes(TABLE)) == len(addresses), 60.0, every=0.05)
     _settle(scene)
     added = route_times(_told(scene), TABLE)
     tally = scene.clients.totals()
@@ -92,15 +92,15 @@ def _incident(scene: Scene, fault: Fault, figures: Figures) -> None:
     if tally.last_failure is not None:
         figures.setdefault("last failed client answer", []).append(tally.last_failure - began)
     fixed = scene.serve(paths=[LOCAL])
-    _wait(lambda: not scene.routes(TABLE), "rolled back")
+    until(lambda: not scene.routes(TABLE), 60.0, every=0.05)
     figures.setdefault("rolled back, after the fix", []).append(_last_gone(scene) - fixed)
 
 
 def _taken_back(scene: Scene, ends: Callable[[Scene], float]) -> float:
     scene.serve(EXPIRED, paths=[LOCAL])
-    _wait(lambda: len(scene.routes(TABLE)) == len(scene.world.addresses), "steered")
+    until(lambda: len(scene.routes(TABLE)) == len(scene.world.addresses), 60.0, every=0.05)
     since = ends(scene)
-    _wait(lambda: not scene.routes(TABLE), "taken back")
+    until(lambda: not scene.routes(TABLE), 60.0, every=0.05)
     return _last_gone(scene) - since
 
 
@@ -138,7 +138,7 @@ def _settle(scene: Scene) -> None:
         last = scene.clients.totals().last_failure
         return last is None or time.time() - last > 2.0
 
-    _wait(calm, "answered well again")
+    until(calm, 60.0, every=0.05)
 
 
 def _told(scene: Scene) -> list[str]:
@@ -152,11 +152,6 @@ def _told(scene: Scene) -> list[str]:
 def _last_gone(scene: Scene) -> float:
     gone = [line.replace("Deleted ", "", 1) for line in _told(scene) if "] Deleted " in line]
     return max(route_times(reversed(gone), TABLE).values())
-
-
-def _wait(until: Callable[[], object], what: str) -> None:
-    if not poll(until, timeout=60.0, every=0.05):
-        raise LabError(f"not {what} within a minute")
 
 
 def _table(title: str, figures: Figures) -> None:

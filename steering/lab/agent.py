@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steering.lab.sandbox import PYTHON, LabError, Program, poll
+from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.topology import Topology
+from steering.lab.waiting import poll
 from steering.model import Family, Seconds
 
 STATUS_PORT = 9353

@@ -16,8 +16,9 @@ import dns.message
 import dns.rcode
 
 from steering.lab.mini_authority import ServerConfig
-from steering.lab.sandbox import PYTHON, LabError, Program, find, poll
+from steering.lab.sandbox import PYTHON, LabError, Program, find
 from steering.lab.topology import Topology
+from steering.lab.waiting import poll
 from steering.lab.zone import SignedZone
 from steering.model import Family
 

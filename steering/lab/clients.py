@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from steering.lab.sandbox import PYTHON, LabError, Program, poll
+from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.tail import added
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import poll
 from steering.model import Instant, Seconds, WallTime
 
 _SERVFAIL, _REFUSED = 2, 5

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from steering.lab import etc
 from steering.lab.agent import STATUS_PORT, AgentHost, Answer
 from steering.lab.sandbox import Program
-from steering.lab.scene import Scene, Settings
-from steering.model import LOCAL, Family
+from steering.lab.scene import ZONES, Scene, Settings
+from steering.model import LOCAL
 
 HERE = "sin"
 """The other sites' name for the site that the scene calls local."""
@@ -47,35 +48,28 @@ class Host:
     def configure(self, order: Sequence[str], settings: Settings, overrides: str = "") -> None:
         """Write its configuration, with the sites that it may steer to, in order of preference."""
         scene, directory = self.scene, self.directory
-        (directory / "policies").mkdir(parents=True, exist_ok=True)
-        (directory / "anchors").write_text(
-            "".join(keys.anchor(zone) for zone, keys in scene.anchors.items())
-        )
         links = {_named(p): n for p, n in scene.world.neighbours(self.path).items()}
-        sites = "".join(
-            f"  {site}: {{next_hop: {{ipv4: {links[site].next_hop[Family.IPV4]}, "
-            f"ipv6: '{links[site].next_hop[Family.IPV6]}'}}}}\n"
-            for site in order
+        policy = etc.policy(
+            "gtld-servers",
+            ZONES,
+            scene.nameservers,
+            "serial: epoch",
+            f"recover: {{hold: {settings.hold}, max_hold: 1h, clean: {settings.clean}}}",
+            f"steer: {{to: [{', '.join(order)}]}}",
         )
-        servers = "".join(
-            f"  {name}: {json.dumps(list(both))}\n" for name, both in scene.nameservers.items()
-        )
-        (directory / "policies" / "gtld-servers.yaml").write_text(
-            "upstream: gtld-servers\nzones: [com., net.]\nserial: epoch\n"
-            f"recover: {{hold: {settings.hold}, max_hold: 1h, clean: {settings.clean}}}\n"
-            f"steer: {{to: [{', '.join(order)}]}}\nnameservers:\n{servers}"
-        )
-        (directory / "policies" / "overrides.yaml").write_text(overrides or "overrides: []\n")
         interfaces = ", ".join(n.interface for n in links.values()) if self.transit else ""
-        self.config.write_text(
+        config = (
             f"site: {self.name}\nlease: {settings.lease}\npolicies: policies\n"
             f"state: {directory}/state\nruntime: {directory}/run\n"
-            f"trust_anchors: anchors\nresolvers: [127.0.0.1]\nsites:\n{sites}"
+            "trust_anchors: anchors\nresolvers: [127.0.0.1]\n"
+            f"{etc.sites({site: links[site].next_hop for site in order})}"
             f"transit_interfaces: [{interfaces}]\n"
             f"observe: {{probe: {{interval: {settings.interval}, "
             f"fast_interval: {settings.fast_interval}, timeout: {settings.timeout}}}}}\n"
             f"status: 127.0.0.1:{STATUS_PORT}\n"
         )
+        policies = {"gtld-servers": policy, "overrides": overrides or "overrides: []\n"}
+        etc.place(directory, config, policies, scene.anchor_text)
 
     @property
     def directory(self) -> Path:

@@ -1,7 +1,6 @@
 """An edge host, a router that it sends routes by BGP, and a site behind the router.
 
-The present namespace is the edge. The router and the site have namespaces of their own, each held
-by a sleeping child process; all end with `close`. The router's programs are in ``routers``.
+The present namespace is the edge. The router's programs are in ``routers``.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
+from steering.lab.links import End, Spaces
+from steering.lab.waiting import until
 from steering.model import Family
 
 EDGE = {Family.IPV4: "10.9.0.1", Family.IPV6: "fd09::1"}
@@ -34,22 +34,6 @@ IPV6 = tuple(f"2001:db8::{i:x}" for i in range(1, 14))
 ALL = (*IPV4, *IPV6)
 
 
-def run(command: str, *, check: bool = True) -> str:
-    done = subprocess.run(command.split(), check=False, capture_output=True, text=True)
-    assert done.returncode == 0 or not check, f"{command}: {done.stderr}{done.stdout}"
-    return done.stdout
-
-
-def until(true: Callable[[], object], within: float = 20.0, *, tell: object = "") -> float:
-    """Poll until it is true; returns the seconds that it took."""
-    started = time.monotonic()
-    while not true():
-        what = tell() if callable(tell) else tell
-        assert time.monotonic() - started < within, f"it never came true {what}"
-        time.sleep(0.005)
-    return time.monotonic() - started
-
-
 def passable(place: Path) -> None:
     """Let other users enter the test's own directories."""
     for folder in (place, *place.parents):
@@ -57,14 +41,11 @@ def passable(place: Path) -> None:
             folder.chmod(folder.stat().st_mode | 0o011)
 
 
-class Network:
+class Network(Spaces):
     """Edge, router and site."""
 
     def __init__(self) -> None:
-        self._held = {
-            name: subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-            for name in ("router", "site")
-        }
+        super().__init__("router", "site")
         try:
             self._build()
         except BaseException:
@@ -72,53 +53,25 @@ class Network:
             raise
 
     def _build(self) -> None:
-        for name in self._held:
-            until(lambda name=name: self._apart(name))  # type: ignore[misc]
-        run("ip link set lo up")
-        self._link(None, "edge", "router", "up-edge", 0)
-        self._link("router", "up-site", "site", "site", 1)
+        for name in ("", "router", "site"):
+            # FRR refuses an IPv6 session on a link without a link-local address.
+            self.run(name, "sysctl -q -w net/ipv6/conf/default/accept_dad=0")
+        self.link(
+            End("", "edge", ("10.9.0.1/24", "fd09::1/64")),
+            End("router", "up-edge", ("10.9.0.2/24", "fd09::2/64")),
+        )
+        self.link(
+            End("router", "up-site", ("10.9.1.2/24", "fd09:1::2/64")),
+            End("site", "site", ("10.9.1.7/24", "10.9.1.8/24", "fd09:1::7/64", "fd09:1::8/64")),
+        )
         for name in ("router", "site"):
-            self.run(name, "ip link set lo up")
             for key in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
                 self.run(name, f"sysctl -q -w net/{key}=1")
-        run("ip route add default via 10.9.0.2")
-        run("ip -6 route add default via fd09::2")
-        self.run("site", "ip route add 10.9.0.0/24 via 10.9.1.2")
-        self.run("site", "ip -6 route add fd09::/64 via fd09:1::2")
-        self.run("site", "ip addr add 10.9.1.8/24 dev site")
-        self.run("site", "ip -6 addr add fd09:1::8/64 dev site nodad")
-        for address in ALL:
-            self.run("site", f"ip addr add {address} dev lo")
-
-    def _apart(self, name: str) -> bool:
-        own, its = Path("/proc/thread-self/ns/net"), Path(f"/proc/{self._held[name].pid}/ns/net")
-        comm = Path(f"/proc/{self._held[name].pid}/comm").read_text().strip()
-        return comm == "sleep" and own.readlink() != its.readlink()
-
-    def _link(self, here: str | None, near: str, there: str, far: str, n: int) -> None:
-        prefix = self.enter(here) if here else []
-        pid = self._held[there].pid
-        net = f"fd09:{n or ''}::" if n else "fd09::"
-        ends = ((1, 2), (2, 7))[n]
-        subprocess.run(
-            [*prefix, *f"ip link add {near} type veth peer name {far}".split()], check=True
+        self.batch("", [f"route add default via {hop}" for hop in ROUTER.values()])
+        self.batch(
+            "site", ["route add 10.9.0.0/24 via 10.9.1.2", "route add fd09::/64 via fd09:1::2"]
         )
-        subprocess.run([*prefix, *f"ip link set {far} netns {pid}".split()], check=True)
-        for where, name, host in ((here, near, ends[0]), (there, far, ends[1])):
-            for command in (
-                f"sysctl -q -w net/ipv6/conf/{name}/accept_dad=0",
-                # FRR refuses an IPv6 session on a link without a link-local address.
-                f"ip link set {name} up",
-                f"ip addr add 10.9.{n}.{host}/24 dev {name}",
-                f"ip -6 addr add {net}{host}/64 dev {name} nodad",
-            ):
-                self.run(where, command)
-
-    def enter(self, name: str) -> list[str]:
-        return ["nsenter", f"--net=/proc/{self._held[name].pid}/ns/net"]
-
-    def run(self, name: str | None, command: str, *, check: bool = True) -> str:
-        return run(" ".join([*(self.enter(name) if name else []), command]), check=check)
+        self.batch("site", [f"addr add {address} dev lo" for address in ALL])
 
     def routes(self) -> dict[str, str]:
         """Host routes of a routing protocol in the router's kernel: address -> next hop."""
@@ -157,11 +110,6 @@ class Network:
         with socket.socket(number, socket.SOCK_STREAM) as probe:
             probe.settimeout(1.0)
             return probe.connect_ex((address, 9)) == errno.ECONNREFUSED
-
-    def close(self) -> None:
-        for process in self._held.values():
-            process.kill()
-            process.wait()
 
 
 def terms(
@@ -212,13 +160,10 @@ class Host:
         self.events += self.speaker.news()
 
     def until(self, true: Callable[[], object], within: float = 20.0) -> float:
-        def look() -> object:
-            self.turn()
-            return true()
+        def why() -> object:
+            return self.speaker.troubles, self.speaker.report(), self.log()
 
-        return until(
-            look, within, tell=lambda: (self.speaker.troubles, self.speaker.report(), self.log())
-        )
+        return until(true, within, meanwhile=self.turn, tell=why)
 
     def up(self) -> bool:
         return all(line.up for line in self.speaker.report().sessions.values())

@@ -14,8 +14,9 @@ import dns.flags
 import dns.message
 
 from steering.lab.mini_resolver import Settings
-from steering.lab.sandbox import PYTHON, LabError, Program, find, poll
+from steering.lab.sandbox import PYTHON, LabError, Program, find
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import poll
 from steering.lab.zone import Keys
 from steering.model import Family
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from steering.act.bgp.settings import NO_EXPORT
-from steering.lab.peering import EDGE, ROUTER, Network, passable, run, until
+from steering.lab.links import run
+from steering.lab.peering import EDGE, ROUTER, Network, passable
 from steering.lab.sandbox import find
+from steering.lab.waiting import until
 from steering.model import Family
 
 

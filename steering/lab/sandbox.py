@@ -17,13 +17,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
-T = TypeVar("T")
+from steering.lab.waiting import poll
 
 _INIT = "mount -t tmpfs lab /run && echo ready && exec cat >/dev/null"
 _ATTEMPT = (
@@ -276,14 +275,6 @@ def missing() -> tuple[str, ...]:
 def find(program: str) -> str | None:
     """The path of a program, searched in the sbin directories too; None if there is none."""
     return shutil.which(program, path=_environment()["PATH"])
-
-
-def poll(what: Callable[[], T], *, timeout: float, every: float = 0.01) -> T:
-    """Call until the result is true, for at most ``timeout`` seconds; returns the last result."""
-    until = time.monotonic() + timeout
-    while not (answer := what()) and time.monotonic() < until:
-        time.sleep(every)
-    return answer
 
 
 def only_child(process: subprocess.Popen[bytes]) -> int | None:

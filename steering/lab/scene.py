@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from steering.lab import etc
 from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.agent import STATUS_PORT, AgentHost, Answer
 from steering.lab.authority import Authority, MiniAuthority, authority
@@ -26,7 +27,7 @@ from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.tail import added
 from steering.lab.topology import EDGE, Topology
 from steering.lab.zone import FRESH, Fault, Keys, SignedZone, Validity, ZoneSpec, sign
-from steering.model import LOCAL, Family, Seconds, WallTime
+from steering.model import LOCAL, Seconds, WallTime
 
 ZONES = ("com.", "net.")
 
@@ -129,6 +130,11 @@ class Scene:
         """The keys that are given as trust anchors: only the root's, or those of all zones."""
         return {".": self.keys["."]} if self.root else self.keys
 
+    @property
+    def anchor_text(self) -> str:
+        """The trust anchors as a file."""
+        return "".join(keys.anchor(zone) for zone, keys in self.anchors.items())
+
     def zones(self, fault: Fault = FRESH, validity: Validity | None = None) -> list[SignedZone]:
         """All zones, signed now, optionally with a fault; a root zone never has one."""
         return [
@@ -152,37 +158,28 @@ class Scene:
     def configure(self, settings: Settings | None = None) -> Path:
         """Write the agent's configuration and policy."""
         s = settings or Settings()
-        directory = self.world.work / "etc"
-        (directory / "policies").mkdir(parents=True, exist_ok=True)
-        (directory / "anchors").write_text(
-            "".join(keys.anchor(zone) for zone, keys in self.anchors.items())
-        )
-        hops = "\n".join(
-            f"  {site}: {{next_hop: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}}}"
-            for site in self.sites
-            for hop in (self.world.paths[site].next_hop,)
-        )
-        servers = "\n".join(
-            f"  {name}: {json.dumps(list(both))}" for name, both in self.nameservers.items()
-        )
-        (directory / "policies" / "gtld-servers.yaml").write_text(
-            f"upstream: gtld-servers\nzones: [com., net.]\nserial: epoch\n"
+        hops = {site: self.world.paths[site].next_hop for site in self.sites}
+        policy = etc.policy(
+            "gtld-servers",
+            ZONES,
+            self.nameservers,
+            "serial: epoch",
             f"recover: {{hold: {s.hold}, max_hold: 1h, clean: {s.clean}, "
-            f"moves_per_day: {s.moves}}}\n"
-            f"steer: {{to: [{', '.join(self.sites)}], together: {s.together}}}\n"
-            f"nameservers:\n{servers}\n{s.policy}\n"
+            f"moves_per_day: {s.moves}}}",
+            f"steer: {{to: [{', '.join(self.sites)}], together: {s.together}}}",
         )
-        self.config = directory / "steering.yaml"
-        self.config.write_text(
+        config = (
             f"site: sin\nmode: {s.mode}\nlease: {s.lease}\n"
             f"state: {self.world.work}/state\nruntime: {self.world.work}/run\n"
             f"policies: policies\ntrust_anchors: anchors\nresolvers: [127.0.0.1]\n"
-            f"sites:\n{hops}\n"
+            f"{etc.sites(hops)}"
             f"observe:\n  dnstap: [{self.tap if s.dnstap else ''}]\n"
             f"  probe: {{interval: {s.interval}, fast_interval: {s.fast_interval}, "
             f"timeout: {s.timeout}{s.probe}}}\n"
             f"status: 127.0.0.1:{STATUS_PORT}\n{s.more}\n"
         )
+        policies = {"gtld-servers": f"{policy}{s.policy}\n"}
+        self.config = etc.place(self.world.work / "etc", config, policies, self.anchor_text)
         return self.config
 
     @property

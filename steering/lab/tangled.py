@@ -8,14 +8,12 @@ records, and the keys: for servers that sign by themselves.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from steering.lab.sandbox import LabError, find
-from steering.lab.signzone import when
+from steering.lab.signzone import sign_file
 from steering.lab.zone import Keys
 from steering.model import Family, Seconds, WallTime
 
@@ -124,29 +122,17 @@ def sign_zone(
     files = keys.write(zone, folder)
     unsigned, signed = folder / f"{zone}keyed", folder / f"{zone}signed"
     unsigned.write_text("".join([text, *(path.read_text() for path in files)]))
-    _run(
-        folder,
-        *("dnssec-signzone", "-P", "-H", "0", "-x", *how, "-s", when(until - _MONTH - 3600)),
-        *("-e", when(until), "-o", zone, "-f", signed.name, unsigned.name),
-        *(path.stem for path in files),
-    )
-    return signed
+    dates = until - _MONTH - 3600, until
+    return sign_file(unsigned, signed, zone, files, dates=dates, how=how)
 
 
-def head(addresses: Sequence[str], ttl: int) -> str:
-    """The apex of a zone, and its nameserver with these addresses."""
+def head(addresses: Sequence[str], ttl: int, *, serial: int = 1, negative: int = 0) -> str:
+    """The apex of a zone, and its nameserver with these addresses.
+
+    Denials live for ``negative`` seconds, by default as long as everything else.
+    """
     types = {Family.IPV4: "A", Family.IPV6: "AAAA"}
-    lines = [f"$TTL {ttl}", f"@ SOA ns h 1 3600 600 86400 {ttl}", "@ NS ns"]
+    soa = f"@ SOA ns h {serial} 3600 600 86400 {negative or ttl}"
+    lines = [f"$TTL {ttl}", soa, "@ NS ns"]
     lines += [f"ns {types[Family.of(a)]} {a}" for a in addresses]
     return "\n".join(lines) + "\n"
-
-
-def _run(folder: Path, *argv: str) -> None:
-    program = find(argv[0])
-    if program is None:
-        raise LabError(f"{argv[0]} is not installed (package bind9-utils)")
-    done = subprocess.run(
-        (program, *argv[1:]), cwd=folder, capture_output=True, text=True, timeout=60, check=False
-    )
-    if done.returncode:
-        raise LabError(f"{argv[0]}: {(done.stderr or done.stdout).strip()}")

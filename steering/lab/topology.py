@@ -35,6 +35,7 @@ from types import TracebackType
 from typing import Self
 
 from steering.lab.addresses import GTLD_SERVERS, addresses_of
+from steering.lab.links import End, veth
 from steering.lab.sandbox import LabError, Program, Sandbox, missing
 from steering.lab.sockets import SocketFactory
 from steering.model import LOCAL, Family
@@ -221,6 +222,12 @@ class Topology:
             self._sockets[namespace] = SocketFactory(self._sandbox, namespace)
         return self._sockets[namespace].make(family, kind, mark)
 
+    def link(self, near: End, far: End) -> None:
+        """One more link, both ends up."""
+        self._sandbox.run(None, ["ip", *veth(near, far).split()])
+        for end in (near, far):
+            self.ip_batch(end.space, end.up)
+
     def link_down(self, path: str) -> None:
         """Take the edge host's own end of a link down: the kernel drops its routes."""
         self.ip(EDGE, "link", "set", "dev", self._path(path).interface, "down")
@@ -293,19 +300,13 @@ class Topology:
         settings = "".join(f"echo {v} >/proc/sys/{name}\n" for name, v in _SYSCTLS.items())
         for namespace in namespaces:
             self.run(namespace, ["sh", "-e"], stdin=settings)
+        links = [(End(EDGE, p.interface), End(p.router, EDGE)) for p in paths]
+        links += [(End(p.router, "auth"), End(p.auth, "router")) for p in paths]
+        links += [(End(a, f"bb-{b}"), End(b, f"bb-{a}")) for a, b in self._pairs]
         self._sandbox.run(
             None,
             ["ip", "-batch", "-"],
-            stdin="".join(
-                f"link add name {p.interface} netns {EDGE} type veth"
-                f" peer name {EDGE} netns {p.router}\n"
-                f"link add name auth netns {p.router} type veth peer name router netns {p.auth}\n"
-                for p in paths
-            )
-            + "".join(
-                f"link add name bb-{b} netns {a} type veth peer name bb-{a} netns {b}\n"
-                for a, b in self._pairs
-            ),
+            stdin="".join(f"{veth(near, far)}\n" for near, far in links),
         )
         for namespace in namespaces:
             self.ip_batch(namespace, self._configuration(namespace))
@@ -350,10 +351,7 @@ def _host(address: str) -> str:
 
 def _interface(name: str, addresses: Mapping[Family, str]) -> list[str]:
     lengths = {Family.IPV4: 24, Family.IPV6: 64}
-    return [
-        f"link set dev {name} up",
-        *(f"addr replace {a}/{lengths[f]} dev {name} nodad" for f, a in addresses.items()),
-    ]
+    return End("", name, tuple(f"{a}/{lengths[f]}" for f, a in addresses.items())).up
 
 
 def _default(next_hop: Mapping[Family, str]) -> list[str]:

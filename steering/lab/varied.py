@@ -22,13 +22,14 @@ import dns.exception
 import dns.message
 import dns.rcode
 
-from steering.lab import servers
+from steering.lab import etc, servers
 from steering.lab.agent import STATUS_PORT, AgentHost
 from steering.lab.resolvers import RESOLVING
-from steering.lab.sandbox import LabError, Program, find, missing, poll
+from steering.lab.sandbox import LabError, Program, find, missing
 from steering.lab.servers import Place
 from steering.lab.tangled import ZONES, fresh_keys, head, sign, sign_zone
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import poll
 from steering.lab.zone import Keys
 from steering.model import LOCAL, Family, WallTime
 
@@ -204,29 +205,22 @@ class Varied:
         )
 
     def _configure(self) -> Path:
-        folder = self._folder("etc")
-        policies = folder / "policies"
-        policies.mkdir(exist_ok=True)
-        (folder / "anchors").write_text(self.root.anchor("."))
+        more = ("operator: {name: the lab}", f"steer: {{to: [{SITE}], together: address}}")
+        policies: dict[str, str] = {}
         for upstream, zones in UPSTREAMS.items():
-            lines = [f"upstream: {upstream}", "operator: {name: the lab}"]
-            lines += [f"zones: [{', '.join(zones)}]", "nameservers:"]
-            for server in SERVERS:
-                addresses = json.dumps(addresses_of(server, upstream))
-                lines.append(f"  {server.replace('_', '-')}.{upstream}.: {addresses}")
-            lines.append(f"steer: {{to: [{SITE}], together: address}}")
-            (policies / f"{upstream}.yaml").write_text("\n".join(lines) + "\n")
-        hop = self.world.paths[SITE].next_hop
-        config = folder / "steering.yaml"
-        config.write_text(
+            names = {
+                f"{s.replace('_', '-')}.{upstream}.": addresses_of(s, upstream) for s in SERVERS
+            }
+            policies[upstream] = etc.policy(upstream, zones, names, *more)
+        config = (
             f"site: sin\nmode: enforce\nstate: {self.world.work}/state\n"
             f"runtime: {self.world.work}/run\npolicies: policies\ntrust_anchors: anchors\n"
-            f"resolvers: [{', '.join(RESOLVERS.values())}]\nsites:\n"
-            f"  {SITE}: {{next_hop: {{ipv4: {hop[Family.IPV4]}, ipv6: '{hop[Family.IPV6]}'}}}}\n"
+            f"resolvers: [{', '.join(RESOLVERS.values())}]\n"
+            f"{etc.sites({SITE: self.world.paths[SITE].next_hop})}"
             f"observe:\n  dnstap: [{self.tap if self.dnstap else ''}]\n"
             f"  probe: {{{self.probe}}}\nstatus: 127.0.0.1:{STATUS_PORT}\n"
         )
-        return config
+        return etc.place(self._folder("etc"), config, policies, self.root.anchor("."))
 
     def _count(self, resolver: str, group: int) -> None:
         counted = f"meta skgid {group} meta l4proto {{ tcp, udp }} th dport 53 counter name"

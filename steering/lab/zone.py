@@ -134,8 +134,8 @@ class Keys:
     def write(self, zone: str, directory: Path) -> tuple[Path, Path]:
         """Write both keys as BIND's tools want them (K….key, K….private); the ``.key`` paths."""
         return (
-            _write_key(zone, self.ksk, self.dnskeys[0], directory),
-            _write_key(zone, self.zsk, self.dnskeys[1], directory),
+            write_key(zone, self.ksk, self.dnskeys[0], directory),
+            write_key(zone, self.zsk, self.dnskeys[1], directory),
         )
 
 
@@ -350,8 +350,8 @@ def _dnskey(key: ec.EllipticCurvePrivateKey, flags: int) -> DNSKEY:
     return dns.dnssec.make_dnskey(key.public_key(), _ALGORITHM, flags=flags)
 
 
-def _write_key(zone: str, key: ec.EllipticCurvePrivateKey, public: DNSKEY, directory: Path) -> Path:
-    """BIND's private key format v1.3 (RFC 6605 needs the private value alone)."""
+def write_key(zone: str, key: ec.EllipticCurvePrivateKey, public: DNSKEY, directory: Path) -> Path:
+    """Write a key in BIND's format v1.3 (RFC 6605 needs the private value alone); the ``.key``."""
     stem = directory / f"K{zone}+013+{dns.dnssec.key_id(public):05}"
     secret = base64.b64encode(key.private_numbers().private_value.to_bytes(32, "big")).decode()
     private = f"Private-key-format: v1.3\nAlgorithm: 13 (ECDSAP256SHA256)\nPrivateKey: {secret}\n"

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 from stage import Stage
 
-from steering.lab.sandbox import LabError, poll
+from steering.lab.sandbox import LabError
 from steering.lab.topology import EDGE
+from steering.lab.waiting import poll, until
 
 # Nothing is answered from the kernel's memory of it.
 _OPTIONS = "attr_timeout=0,entry_timeout=0,negative_timeout=0"
@@ -38,7 +39,7 @@ class Folder:
     def freeze(self) -> None:
         """Have nobody answered from here on."""
         os.kill(self.pid, signal.SIGSTOP)
-        assert poll(lambda: _state(self.pid) == "T", timeout=2.0)
+        until(lambda: _state(self.pid), 2.0, wanted="T")
 
     def thaw(self) -> None:
         """Go on, and answer those who waited."""

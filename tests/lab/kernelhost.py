@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 from steering.act.kernel.claim import Claim
+from steering.lab.links import End, Spaces, run
+from steering.lab.waiting import until
 from steering.model import Family
 
 SITES = ("pao", "fra")
@@ -33,50 +35,35 @@ IPV6 = tuple(f"2001:db8::{i:x}" for i in range(1, 14))
 ADDRESSES = frozenset(IPV4 + IPV6)
 
 
-def run(command: str, *, check: bool = True) -> str:
-    done = subprocess.run(command.split(), capture_output=True, text=True)
-    assert done.returncode == 0 or not check, f"{command}: {done.stderr}"
-    return done.stdout
-
-
 def ip(command: str) -> list[dict[str, Any]]:
     """What iproute2 sees: the independent witness."""
     found: list[dict[str, Any]] = json.loads(run(f"ip -j {command}") or "[]")
     return found
 
 
-def until(true: Callable[[], object], within: float = 20.0) -> float:
-    """Polls until it is true; the seconds that took. By default it waits for a busy machine."""
-    started = time.monotonic()
-    while not true():
-        assert time.monotonic() - started < within, "it never came true"
-        time.sleep(0.005)
-    return time.monotonic() - started
-
-
 def build_host() -> None:
     """Interfaces, addresses and ordinary routes, in the present namespace."""
-    run("ip link set lo up")
+    spaces = Spaces()
     for name, n in LINKS.items():
-        run(f"ip link add {name} type veth peer name far-{name}")
-        for end in (name, f"far-{name}"):  # no link-local addresses that turn up in mid-test
-            run(f"ip link set {end} addrgenmode none")
-        run(f"ip link set far-{name} up")
-        run(f"ip link set {name} up")
-        run(f"ip addr add 10.255.{n}.1/24 dev {name}")
-        run(f"ip addr add fd00:ff:{n}::1/64 dev {name} nodad")
+        add_link(spaces, name, f"10.255.{n}.1/24", f"fd00:ff:{n}::1/64")
     default_routes()
 
 
+def add_link(spaces: Spaces, name: str, *addresses: str) -> None:
+    """One whose far end stays here, without link-local addresses that turn up in mid-test."""
+    near = End("", name, addresses, link_local=False)
+    spaces.link(near, End("", f"far-{name}", link_local=False))
+
+
 def default_routes() -> None:
-    run("ip route replace default via 10.255.0.2")
-    run("ip -6 route replace default via fd00:ff::2")
+    for hop in ("10.255.0.2", "fd00:ff::2"):
+        run(f"ip route replace default via {hop}")
 
 
-def everything() -> dict[str, list[str]]:
-    """Every route and rule of the namespace, in both families."""
+def everything(sh: Callable[[str], str] = run) -> dict[str, list[str]]:
+    """Every route and rule of the namespace, in both families, as `ip -d` prints them."""
     return {
-        command: sorted(run(f"ip {command}").splitlines())
+        command: sorted(sh(f"ip {command}").splitlines())
         for command in (
             "-d -4 route show table all",
             "-d -6 route show table all",
@@ -133,12 +120,23 @@ class Monitor:
         until(knock)
 
 
-def ours() -> list[str]:
+def ours(sh: Callable[[str], str] = run) -> list[str]:
     """Everything of protocol 53 in the namespace, as iproute2 tells it."""
-    return [line for lines in everything().values() for line in lines if "proto 53" in line]
+    return [line for lines in everything(sh).values() for line in lines if "proto 53" in line]
 
 
 def through(site: str) -> dict[str, str]:
     """What `steers` says when all addresses go through a site."""
     hops = CLAIM.next_hops[site]
     return {address: hops[Family.of(address)] for address in ADDRESSES}
+
+
+def guards(runtime: Path) -> list[int]:
+    """Every guard of this runtime directory, lock or no lock, by its number here."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"steering.act.guard" in words and bytes(runtime) in words:
+                found.append(int(process.name))
+    return found

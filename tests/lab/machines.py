@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from steering.lab.links import End
 from steering.lab.topology import EDGE, ISP, Topology
 
 NAMESPACES: Mapping[str, str] = {"edge": EDGE, "router": ISP, "pao": "pao", "pod": "pod"}
@@ -32,16 +33,16 @@ _LINKS = (
     ("auth-local", "far", "auth-pao", "far"),
     ("pao", "eth0", "auth-pao", "pao"),
 )
-_ADDRESSES = (
-    (EDGE, "eth0", "192.0.2.53/24", "2001:db8:2::53/64"),
-    (ISP, "lan0", "192.0.2.1/24", "2001:db8:2::1/64"),
-    (ISP, "wan0", "10.254.1.2/24", "fd00:fe:1::2/64"),
-    ("auth-local", "sin", "10.254.1.1/24", "fd00:fe:1::1/64"),
-    ("auth-local", "far", "10.254.0.1/24", "fd00:fe::1/64"),
-    ("auth-pao", "far", "10.254.0.2/24", "fd00:fe::2/64"),
-    ("auth-pao", "pao", "198.51.100.1/24", "2001:db8:51::1/64"),
-    ("pao", "eth0", "198.51.100.2/24", "2001:db8:51::2/64"),
-)
+_ADDRESSES = {
+    (EDGE, "eth0"): ("192.0.2.53/24", "2001:db8:2::53/64"),
+    (ISP, "lan0"): ("192.0.2.1/24", "2001:db8:2::1/64"),
+    (ISP, "wan0"): ("10.254.1.2/24", "fd00:fe:1::2/64"),
+    ("auth-local", "sin"): ("10.254.1.1/24", "fd00:fe:1::1/64"),
+    ("auth-local", "far"): ("10.254.0.1/24", "fd00:fe::1/64"),
+    ("auth-pao", "far"): ("10.254.0.2/24", "fd00:fe::2/64"),
+    ("auth-pao", "pao"): ("198.51.100.1/24", "2001:db8:51::1/64"),
+    ("pao", "eth0"): ("198.51.100.2/24", "2001:db8:51::2/64"),
+}
 _STRICT = "for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$file; done\n"
 _NO_ROUTER = """\
 echo 0 >/proc/sys/net/ipv4/ip_forward
@@ -77,11 +78,7 @@ def lay(
         world.ip(namespace, "link", "del", link)
     links = [*_LINKS, *([(NAMESPACES[backbone], "bb0", "pao", "bb0")] if backbone else [])]
     for near, name, far, other in links:
-        world.ip(near, "link", "add", name, "type", "veth", "peer", "name", other, "netns", far)
-        for namespace, end in ((near, name), (far, other)):
-            world.ip(namespace, "link", "set", end, "up")
-    for namespace, link, *addresses in _ADDRESSES:
-        world.ip_batch(namespace, (f"addr add {a} dev {link} nodad" for a in addresses))
+        world.link(*(End(*end, _ADDRESSES.get(end, ())) for end in ((near, name), (far, other))))
     for namespace, gateways in GATEWAYS.items():
         world.ip_batch(namespace, (f"route replace default via {g}" for g in gateways))
     ways = [("auth-local", SIN, ISP), ("auth-local", at_sin, ISP), (ISP, at_sin, EDGE)]
@@ -89,7 +86,7 @@ def lay(
     for namespace, prefixes, to in ways:
         hops = {
             ":" in a: a.partition("/")[0]
-            for there, link, *both in _ADDRESSES
+            for (there, link), both in _ADDRESSES.items()
             if there == to and link in {"eth0", "wan0"}
             for a in both
         }

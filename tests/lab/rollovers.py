@@ -6,8 +6,8 @@ servers have now. The states are those of RFC 6781 4.1 and RFC 7583 3.
 
 from __future__ import annotations
 
-import base64
 import itertools
+import re
 import shutil
 import string
 import subprocess
@@ -24,6 +24,10 @@ import dns.rdatatype
 import dns.rdtypes.ANY.DNSKEY
 import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from steering.lab.signzone import sign_file
+from steering.lab.tangled import head
+from steering.lab.zone import write_key
 
 DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
 
@@ -69,14 +73,15 @@ class Keys:
         self._twins: dict[str, DNSKEY] = {}
 
     def path(self, name: str, zone: str) -> Path:
-        """The stem of a key's files, with the zone as its owner."""
+        """The ``.key`` file of a key, with the zone as its owner."""
         made = self._pair(name)
         target = self._folder / zone / f"K{zone}{made.name.removeprefix('Kx.')}"
         target.parent.mkdir(exist_ok=True)
-        text = made.with_name(made.name + ".key").read_text()
-        target.with_name(target.name + ".key").write_text(text.replace("\nx. ", f"\n{zone} "))
-        shutil.copy(made.with_name(made.name + ".private"), f"{target}.private")
-        return target
+        text = Path(f"{made}.key").read_text()
+        public = Path(f"{target}.key")
+        public.write_text(re.sub("^x. ", f"{zone} ", text, flags=re.MULTILINE))
+        shutil.copy(f"{made}.private", f"{target}.private")
+        return public
 
     def dnskey(self, name: str) -> DNSKEY:
         """The public key."""
@@ -98,15 +103,9 @@ class Keys:
     def _collide(self, name: str) -> Path:
         flags = 257 if name.startswith("K") else 256
         private, key, self._twins[name + _TWIN] = pair(flags)
-        path = self._folder / f"made-{name}" / f"Kx.+013+{dns.dnssec.key_id(key):05}"
-        path.parent.mkdir(parents=True)
-        Path(f"{path}.key").write_text(f"; one of two\nx. IN DNSKEY {key}\n")
-        number = private.private_numbers().private_value.to_bytes(32, "big")
-        Path(f"{path}.private").write_text(
-            "Private-key-format: v1.3\nAlgorithm: 13 (ECDSAP256SHA256)\n"
-            f"PrivateKey: {base64.b64encode(number).decode()}\n"
-        )
-        return path
+        folder = self._folder / f"made-{name}"
+        folder.mkdir(parents=True)
+        return write_key("x.", private, key, folder).with_suffix("")
 
     def _revoke(self, name: str) -> Path:
         """The same key with the flag of RFC 5011 2.1, which gives it another tag."""
@@ -166,22 +165,11 @@ def sign(keys: Keys, zone: str, state: State, folder: Path, serial: int) -> Path
     made = []
     for part, published, signers in parts:
         text = [
-            f"{zone} {_TTL} IN SOA ns.{zone} host.{zone} {serial} 3600 600 86400 60",
-            f"{zone} {_TTL} IN NS ns.{zone}",
-            f"ns.{zone} {_TTL} IN A 127.0.0.1",
-            *(f"w{n}.{zone} {_TTL} IN A 192.0.2.{n}" for n in range(NAMES)),
-            *(f"{zone} {state.ttl} IN DNSKEY {keys.dnskey(name)}" for name in published),
+            *(f"w{n} A 192.0.2.{n}" for n in range(NAMES)),
+            *(f"@ {state.ttl} DNSKEY {keys.dnskey(name)}" for name in published),
         ]
         plain = folder / f"{zone}{part}"
-        plain.write_text("\n".join(text) + "\n")
-        signed = folder / f"{zone}{part}.signed"
-        stems = [keys.path(name, zone).name for name in signers]
-        start, end = time.time() - 3600 + serial, time.time() + 86400
-        run(
-            keys.path(signers[0], zone).parent,
-            *("dnssec-signzone", "-q", "-P", "-x", "-O", "full", "-N", "keep", "-o", zone),
-            *("-s", _when(start), "-e", _when(end), "-f", str(signed), str(plain), *stems),
-        )
+        signed = _signed(plain, zone, text, serial, [keys.path(name, zone) for name in signers])
         if len(parts) == 1:
             return signed
         made.append(dns.zone.from_file(str(signed), origin=zone, relativize=False))
@@ -200,37 +188,26 @@ def sign(keys: Keys, zone: str, state: State, folder: Path, serial: int) -> Path
 def root(keys: Keys, delegations: Mapping[str, str], folder: Path, serial: int) -> Path:
     """The file of the root zone: zone -> the keys that its DS set names, by SHA-256."""
     names = ("K13root", "z13root")
-    text = [
-        f". {_TTL} IN SOA ns. host. {serial} 3600 600 86400 60",
-        f". {_TTL} IN NS ns.",
-        f"ns. {_TTL} IN A 127.0.0.1",
-        *(f". {_TTL} IN DNSKEY {keys.dnskey(name)}" for name in names),
-    ]
+    text = [f"@ DNSKEY {keys.dnskey(name)}" for name in names]
     for zone, named in delegations.items():
-        text.append(f"{zone} {_TTL} IN NS ns.{zone}")
+        text.append(f"{zone} NS ns.{zone}")
         text += [
-            f"{zone} {_TTL} IN DS {dns.dnssec.make_ds(zone, keys.dnskey(name), 'SHA256')}"
+            f"{zone} DS {dns.dnssec.make_ds(zone, keys.dnskey(name), 'SHA256')}"
             for name in named.split()
         ]
-    (folder / "root").write_text("\n".join(text) + "\n")
-    path = folder / "root.zone"
-    stems = [keys.path(name, ".").name for name in names]
-    start, end = time.time() - 3600 + serial, time.time() + 86400
-    run(
-        keys.path(names[0], ".").parent,
-        *("dnssec-signzone", "-q", "-P", "-x", "-O", "full", "-N", "keep", "-o", "."),
-        *("-s", _when(start), "-e", _when(end), "-f", str(path), str(folder / "root"), *stems),
-    )
-    return path
+    return _signed(folder / "root", ".", text, serial, [keys.path(name, ".") for name in names])
+
+
+def _signed(plain: Path, zone: str, text: list[str], serial: int, keys: list[Path]) -> Path:
+    apex = head(["127.0.0.1"], _TTL, serial=serial, negative=60)
+    plain.write_text(apex + "\n".join(text) + "\n")
+    dates = time.time() - 3600 + serial, time.time() + 86400
+    return sign_file(plain, plain.with_name(f"{plain.name}.signed"), zone, keys, dates=dates)
 
 
 def anchor(keys: Keys) -> str:
     """The root's trust anchor."""
     return f". IN DS {dns.dnssec.make_ds('.', keys.dnskey('K13root'), 'SHA256')}"
-
-
-def _when(instant: float) -> str:
-    return time.strftime("%Y%m%d%H%M%S", time.gmtime(instant))
 
 
 # --- The steps ------------------------------------------------------------------------------

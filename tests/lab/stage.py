@@ -19,15 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import kernelhost
 import pytest
 
 from steering.act.guard import LOCK
 from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.agent import Answer
 from steering.lab.resolver import Resolving
-from steering.lab.sandbox import LabError, poll
 from steering.lab.scene import Scene, Settings, seconds
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import TRUE, until
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family, Seconds, WallTime
 
@@ -74,24 +75,35 @@ class Stage:
         hops = self.scene.world.paths[site].next_hop
         return {a: hops[Family.of(a)] for a in (self.addresses if addresses is None else addresses)}
 
+    def until(
+        self,
+        look: Callable[[], object],
+        within: Seconds = PATIENCE,
+        *,
+        wanted: object = TRUE,
+        every: Seconds = 0.01,
+        tell: object = "",
+    ) -> Seconds:
+        """`waiting.until`, whose error says what happened so far as well."""
+
+        def story() -> str:
+            return f"{tell() if callable(tell) else tell}; {self.story()}"
+
+        return until(look, within, wanted=wanted, every=every, tell=story)
+
     def await_routes(self, wanted: Mapping[str, str], within: Seconds = PATIENCE) -> WallTime:
         """When the table of the steers was exactly this."""
-        assert poll(lambda: self.scene.routes() == wanted, timeout=within), (
-            f"wanted {dict(wanted)}, there is {self.scene.routes()}; {self.story()}"
-        )
+        self.until(self.scene.routes, within, wanted=wanted)
         return time.time()
 
     def await_health(self, wanted: str, *, path: str = LOCAL, within: Seconds = PATIENCE) -> None:
         """Until a path of every address is in this health."""
-        assert poll(lambda: self.healths(path) == {wanted}, timeout=within, every=0.05), (
-            f"{path} is {self.healths(path)}, wanted {wanted}; {self.story()}"
-        )
+        self.until(lambda: self.healths(path), within, wanted={wanted}, every=0.05, tell=path)
 
     def await_event(self, event: str, within: Seconds = PATIENCE, **subject: str) -> WallTime:
         """When the first event of this kind and subject was written."""
-        assert poll(lambda: self.times(event, **subject), timeout=within, every=0.02), (
-            f"no {event} {subject}; {self.story()}"
-        )
+        what = f"{event} {subject}"
+        self.until(lambda: self.times(event, **subject), within, every=0.02, tell=what)
         return self.times(event, **subject)[0]
 
     def await_about(
@@ -102,9 +114,7 @@ class Stage:
         The kernel is told before the log is: who saw the routes may have to wait for the word.
         """
         wanted = set(self.addresses if addresses is None else addresses)
-        assert poll(lambda: self.about(event) == wanted, timeout=within, every=0.05), (
-            f"{event}: {self.about(event)}; {self.story()}"
-        )
+        self.until(lambda: self.about(event), within, wanted=wanted, every=0.05, tell=event)
 
     def await_proof(self) -> None:
         """Until the steers of all addresses are proved."""
@@ -113,8 +123,12 @@ class Stage:
     def await_alarm(self, *names: str, there: bool = True, within: Seconds = PATIENCE) -> None:
         """Until the API shows one of these alarms, or shows none of them any longer."""
         wanted = set(names)
-        assert poll(lambda: bool(wanted & self.alarms()) is there, timeout=within, every=0.05), (
-            f"alarms: {self.alarms()}; {self.story()}"
+        self.until(
+            lambda: bool(wanted & self.alarms()),
+            within,
+            wanted=there,
+            every=0.05,
+            tell=lambda: f"{names} of {self.alarms()}",
         )
 
     def asked_more(self, times: int, *, meanwhile: Callable[[], object] = lambda: True) -> None:
@@ -129,7 +143,7 @@ class Stage:
             now = self.samples()
             return all(now[a] >= before[a] + times for a in before)
 
-        assert poll(enough, timeout=PATIENCE, every=0.05), f"{before}; {self.story()}"
+        self.until(enough, every=0.05, tell=before)
 
     def steady(self, wanted: Mapping[str, str], *, questions: int = 36) -> None:
         """The routes stay as they are while every address is asked so many more times."""
@@ -147,7 +161,7 @@ class Stage:
                 start = now
             return now.answered >= start.answered + questions
 
-        assert poll(fine, timeout=within, every=0.05), f"{clients.totals()}; {self.story()}"
+        self.until(fine, within, every=0.05, tell=clients.totals)
 
     def status(self) -> Answer:
         return self.scene.api()
@@ -285,8 +299,7 @@ class Kernel:
             self._stage.sh(f"ip route add {route}; ip route del {route}")
             return any(_CANARY in line for line in self._read()[told:])
 
-        if not poll(knock, timeout=10.0, every=0.02):
-            raise LabError(f"the kernel tells nothing{self._program.tail()}")
+        until(knock, 10.0, every=0.02, tell=self._program.tail)
         return [line for line in self._read() if _CANARY not in line]
 
     def steers(self) -> list[str]:
@@ -298,21 +311,13 @@ class Kernel:
 
 
 def everything(stage: Stage) -> dict[str, list[str]]:
-    """Every route and rule of the edge host, in both families, as `ip -d` prints them."""
-    return {
-        command: sorted(stage.sh(f"ip {command}").splitlines())
-        for command in (
-            "-d -4 route show table all",
-            "-d -6 route show table all",
-            "-d -4 rule",
-            "-d -6 rule",
-        )
-    }
+    """Every route and rule of the edge host."""
+    return kernelhost.everything(stage.sh)
 
 
 def ours(stage: Stage) -> list[str]:
     """Everything of the agent's protocol number."""
-    return [line for lines in everything(stage).values() for line in lines if "proto 53" in line]
+    return kernelhost.ours(stage.sh)
 
 
 def foreign(stage: Stage) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, build_host, run, until
+from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, build_host
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.bypass import Bypasses
@@ -20,6 +20,8 @@ from steering.act.kernel.rtnetlink import GETRULE, rules_of
 from steering.act.preflight import Blame, preflight
 from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import KernelPaths
+from steering.lab.links import run
+from steering.lab.waiting import until
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Round
 
 pytestmark = pytest.mark.lab

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.calm import Figures, figures, lay, shown
 from steering.lab.mixture import Mixture
-from steering.lab.sandbox import poll
 from steering.lab.varied import RESOLVERS, SERVERS, SITE, Varied, lacks
+from steering.lab.waiting import until
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -44,7 +44,7 @@ def test_no_answer_of_any_server_to_any_resolver_moves_anything() -> None:
                     for (path, source), number in _ENOUGH.items()
                 )
 
-            assert poll(enough, timeout=180, every=0.5), (clients.counts, told)
+            until(enough, 180, every=0.5, tell=lambda: (clients.counts, told))
             assert not told.alarms, told.because
             assert not told.events["suspected"], told.because
             assert told.looked["verified_total"] > 0

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from stage import FEW, QUICK, Stage, everything, ours
 
-from steering.lab.sandbox import PYTHON, find, poll
+from steering.lab.links import End
+from steering.lab.sandbox import PYTHON, find
 from steering.lab.scene import Scene, Settings
 from steering.lab.topology import EDGE, ISP, Topology
 from steering.model import LOCAL, Family
@@ -158,7 +159,7 @@ def test_killed_in_the_middle_it_leaves_nothing_for_longer_than_its_lease(
         stage.scene.world.blackhole("pao")
         argv = [PYTHON, "-m", "steering", "check", "--sites", "--temporary-rules"]
         program = stage.scene.world.start(EDGE, [*argv, "--config", str(stage.scene.config)])
-        assert poll(lambda: len(ours(stage)) == 20, timeout=30.0)
+        stage.until(lambda: len(ours(stage)), 30.0, wanted=20)
         program.signal(how)
         program.wait(10.0)
         if how is signal.SIGKILL:
@@ -168,7 +169,7 @@ def test_killed_in_the_middle_it_leaves_nothing_for_longer_than_its_lease(
             assert again.returncode == FAILED
             assert "a lease is in force" in again.stderr
         within = LEASE + 20.0 if how is signal.SIGKILL else 0.0
-        assert poll(lambda: ours(stage) == [], timeout=within, every=0.2)
+        stage.until(lambda: ours(stage), within, wanted=[], every=0.2)
         assert everything(stage) == before
 
 
@@ -185,7 +186,7 @@ def test_an_agent_gives_way_to_temporary_rules_and_takes_over_what_a_killed_chec
         scene.world.blackhole("pao")
         argv = [PYTHON, "-m", "steering", "check", "--sites", "--temporary-rules"]
         program = scene.world.start(EDGE, [*argv, "--config", str(scene.config)])
-        assert poll(lambda: len(ours(stage)) == 20, timeout=30.0)
+        stage.until(lambda: len(ours(stage)), 30.0, wanted=20)
         early = scene.start_agent(ready=False)
         assert early.wait(20.0) == FAILED
         assert "another agent runs" in scene.log.read_text()
@@ -195,7 +196,7 @@ def test_an_agent_gives_way_to_temporary_rules_and_takes_over_what_a_killed_chec
 
         scene.start_agent()
         run = str(scene.world.work / "run")
-        assert poll(lambda: guards(stage) == [run], timeout=30.0), guards(stage)
+        stage.until(lambda: guards(stage), 30.0, wanted=[run])
         fra = str(scene.world.paths["fra"].next_hop[Family.IPV4])
         assert any(fra in line for line in ours(stage))
         stage.await_alarm("kernel", there=False)
@@ -207,12 +208,12 @@ def test_off_takes_temporary_rules_out_and_the_check_puts_none_back() -> None:
         stage.scene.world.blackhole("pao")
         argv = [PYTHON, "-m", "steering", "check", "--sites", "--temporary-rules"]
         program = stage.scene.world.start(EDGE, [*argv, "--config", str(stage.scene.config)])
-        assert poll(lambda: len(ours(stage)) == 20, timeout=30.0)
+        stage.until(lambda: len(ours(stage)), 30.0, wanted=20)
         stage.scene.steering("off", check=True)
         assert ours(stage) == []
         assert program.wait(40.0) == FAILED
         assert everything(stage) == before
-        assert poll(lambda: guards(stage) == [], timeout=10.0)
+        stage.until(lambda: guards(stage), 10.0, wanted=[])
 
 
 # --- each reason ----------------------------------------------------------------------------
@@ -346,12 +347,7 @@ def test_a_firewall_of_this_host(stage: Stage) -> None:
 def test_answers_that_come_back_by_the_uplink() -> None:
     with world(sites=("pao",)) as stage:
         scene = stage.scene
-        link = "ip link add peer netns pao type veth peer name peer netns"
-        scene.world._sandbox.run(None, [*link.split(), ISP])
-        for namespace, end in (("pao", 1), (ISP, 2)):
-            scene.world.ip_batch(
-                namespace, ["link set peer up", f"addr add 10.77.0.{end}/24 dev peer"]
-            )
+        scene.world.link(End("pao", "peer", ("10.77.0.1/24",)), End(ISP, "peer", ("10.77.0.2/24",)))
         scene.world.ip("pao", "route", "add", "10.255.1.1/32", "via", "10.77.0.2")
         scene.world.ip(ISP, "route", "add", "10.255.1.1/32", "via", "10.255.0.1")
         found = asked(stage, FAILED)

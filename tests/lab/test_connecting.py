@@ -19,9 +19,10 @@ from stage import PATIENCE, QUICK, Stage, on_stage, slack
 
 from steering.lab.peering import passable
 from steering.lab.resolver import Resolving, Unbound
-from steering.lab.sandbox import PYTHON, LabError, find, poll
+from steering.lab.sandbox import PYTHON, LabError, find
 from steering.lab.scene import Scene, Settings
 from steering.lab.topology import EDGE, ISP
+from steering.lab.waiting import until
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
@@ -85,16 +86,20 @@ class Typist:
         """Type what stands in a console, until it prints what stands there."""
         self.typed.add(block.line)
         for command, wanted in block.steps:
-            last = ""
+            self._look_for(block, command, wanted, tell)
 
-            def so(command: str = command, wanted: str = wanted) -> bool:
-                nonlocal last
-                last = self._prints(NAMESPACES[block.machine], command)
-                return says(last, wanted)
+    def _look_for(self, block: Block, command: str, wanted: str, tell: Callable[[], str]) -> None:
+        last = ""
 
-            assert poll(so, timeout=PATIENCE / 2, every=0.5), (
-                f"line {block.line}: {command}\n{last}\nwanted:\n{wanted}\n{tell()}"
-            )
+        def so() -> bool:
+            nonlocal last
+            last = self._prints(NAMESPACES[block.machine], command)
+            return says(last, wanted)
+
+        def why() -> str:
+            return f"line {block.line}: {command}\n{last}\nwanted:\n{wanted}\n{tell()}"
+
+        until(so, PATIENCE / 2, every=0.5, tell=why)
 
     def configure(self, settings: Settings) -> None:
         """Put what the page says into the agent's configuration, beside the lab's own."""
@@ -151,12 +156,14 @@ class Play:
         for block in example(self.number):
             if block.time == "back":
                 self.typist.type(block)
-        for machine, there in self.before.items():
-            left = functools.partial(everything, scene.world, machine)
-            assert poll(lambda: left() == there, timeout=PATIENCE / 2, every=0.5), (  # noqa: B023
-                f"{machine}: {left() ^ there}"
-            )
+        for machine in self.before:
+            left = functools.partial(self._unlike, machine)
+            until(left, PATIENCE / 2, wanted=set(), every=0.5, tell=machine)
         assert {block.line for block in example(self.number)} <= self.typist.typed
+
+    def _unlike(self, machine: str) -> set[str]:
+        """What is not as it was before, there or no longer there."""
+        return self.before[machine] ^ everything(self.stage.scene.world, machine)
 
 
 @contextmanager
@@ -219,12 +226,12 @@ def an_incident(played: Play, wanted: Callable[[], object], home: Callable[[], o
     played.look("calm")
     stage.clients_fine()
     stage.scene.serve(PARTLY, paths=[LOCAL])
-    assert poll(wanted, timeout=PATIENCE, every=0.05), stage.story()
+    stage.until(wanted, every=0.05)
     stage.await_proof()
     played.look("steered")
     stage.clients_fine()
     stage.scene.serve(paths=[LOCAL])
-    assert poll(home, timeout=PATIENCE, every=0.05), stage.story()
+    stage.until(home, every=0.05)
     stage.clients_fine()
     stage.await_alarm("reach", "return", "bypassed", "kernel", "bgp", "pins", there=False)
 
@@ -313,7 +320,7 @@ def failing_share(stage: Stage, questions: int = 150) -> float:
         now = clients.totals()
         return now.failed + now.answered >= start.failed + start.answered + questions
 
-    assert poll(enough, timeout=PATIENCE, every=0.05), f"{now}; {stage.story()}"
+    stage.until(enough, every=0.05, tell=lambda: now)
     failed = now.failed - start.failed
     return failed / (failed + now.answered - start.answered)
 
@@ -353,7 +360,7 @@ def test_a_pod_of_which_nobody_says_that_it_is_carried_is_sent_nowhere() -> None
             said = [a["because"] for a in stage.status()["alarms"] if a["name"] == "forwarded"]
             return wanted in "".join(said)
 
-        assert poll(told, timeout=PATIENCE), stage.story()
+        stage.until(told)
         checked = stage.scene.steering("check")
         assert "forwarded_sources: 10.88.0.2 asks watched nameservers" in checked
         assert "192.0.2.53 asks" not in checked

@@ -14,8 +14,9 @@ import pytest
 from benchmarks.corpus import dnstap
 from steering.lab.authority import Authority, authority
 from steering.lab.resolver import Unbound
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.topology import Topology
+from steering.lab.waiting import until
 from steering.lab.zone import (
     DATA_LIFE,
     DNSKEY_LIFE,
@@ -77,7 +78,7 @@ class Scene:
                 self.ask(1)
             return False
 
-        assert poll(heard, timeout=PATIENCE), (self.asked, self.responses(), self.tallies[-1:])
+        until(heard, PATIENCE, tell=lambda: (self.asked, self.responses(), self.tallies[-1:]))
 
     def ask(self, count: int) -> None:
         """Names that nobody has, in both zones in turn."""

@@ -20,11 +20,10 @@ from kernelhost import (
     Monitor,
     build_host,
     everything,
+    guards,
     ours,
-    run,
     steers,
     through,
-    until,
 )
 
 from steering.act.guard import LOCK
@@ -32,6 +31,8 @@ from steering.act.guard_client import SILENT, GuardClient, leftovers, start_guar
 from steering.act.kernel.actuator import SWITCHED_OFF, KernelActuator
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch, switch_off
+from steering.lab.links import run
+from steering.lab.waiting import until
 from steering.model import Refused
 
 pytestmark = pytest.mark.lab
@@ -108,16 +109,7 @@ class Host:
         return int(written) if written else None
 
     def guards(self) -> list[int]:
-        """Every guard of this runtime directory, lock or no lock."""
-        found: list[int] = []
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit():
-                with suppress(OSError):
-                    command = (process / "cmdline").read_bytes()
-                    named = b"steering.act.guard" in command.split(b"\0")
-                    if named and bytes(self.runtime) in command:
-                        found.append(int(process.name))
-        return found
+        return guards(self.runtime)
 
     def kill_guard(self) -> None:
         until(self.guard_pid)

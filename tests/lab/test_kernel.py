@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -26,10 +25,8 @@ from kernelhost import (
     everything,
     ip,
     ours,
-    run,
     steers,
     through,
-    until,
 )
 
 from steering.act.kernel.actuator import KernelActuator
@@ -37,6 +34,8 @@ from steering.act.kernel.gateways import gateway_dead
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest, NoticeSocket
 from steering.act.kernel.state import KernelReader
 from steering.agent.kernel_paths import KernelPaths
+from steering.lab.links import End, Spaces, run
+from steering.lab.waiting import until
 from steering.model import LOCAL, Done, Refused
 from steering.observe.query import query, send_query
 
@@ -560,52 +559,20 @@ while True:
 """
 
 
-@dataclass(frozen=True)
-class Routers:
-    """The far ends, each in a namespace of its own."""
-
-    processes: Mapping[str, subprocess.Popen[str]]
-
-    def inside(self, name: str, command: str) -> None:
-        run(f"nsenter -t {self.processes[name].pid} -n {command}")
-
-
 @pytest.fixture
-def routers(host: None) -> Iterator[Routers]:
-    processes: dict[str, subprocess.Popen[str]] = {}
-    try:
-        for link in LINKS:
-            processes[link] = subprocess.Popen(
-                ["unshare", "--net", "sh", "-c", 'echo made; read go; exec python3 -c "$0" "$1"',
-                 _ANSWERER, link],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )  # fmt: skip
-        made = Routers(processes)
+def routers(host: None) -> Iterator[Spaces]:
+    """The far ends, each in a namespace of its own that is called like the link."""
+    with contextlib.ExitStack() as made:
+        spaces = Spaces(*LINKS)
+        made.callback(spaces.close)
         for link, n in LINKS.items():
-            process = processes[link]
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stdout.readline() == "made\n"
-            run(f"ip link set far-{link} netns {process.pid}")
-            for command in (
-                "ip link set lo up",
-                f"ip link set far-{link} up",
-                f"ip addr add 10.255.{n}.2/24 dev far-{link}",
-                f"ip addr add fd00:ff:{n}::2/64 dev far-{link} nodad",
-                "ip addr add 192.0.2.1/32 dev lo",
-                "ip addr add 2001:db8::1/128 dev lo nodad",
-                f"ip route add default via 10.255.{n}.1",
-                f"ip -6 route add default via fd00:ff:{n}::1",
-            ):
-                made.inside(link, command)
-            process.stdin.write("\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "ready\n"
-        yield made
-    finally:
-        for process in processes.values():
-            process.kill()
-            process.communicate()
+            spaces.take(link, f"far-{link}")
+            far = End(link, f"far-{link}", (f"10.255.{n}.2/24", f"fd00:ff:{n}::2/64"))
+            lo = End(link, "lo", ("192.0.2.1/32", "2001:db8::1/128"))
+            ways = [f"route add default via {hop}" for hop in (f"10.255.{n}.1", f"fd00:ff:{n}::1")]
+            spaces.batch(link, [*far.up, *lo.up, *ways])
+            made.enter_context(spaces.serving(link, _ANSWERER, link))
+        yield spaces
 
 
 def asked(address: str, path: str | None) -> str:
@@ -627,7 +594,7 @@ def asked(address: str, path: str | None) -> str:
 
 @pytest.mark.lab
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
-def test_packets_follow_the_mark_and_the_steer(routers: Routers, address: str) -> None:
+def test_packets_follow_the_mark_and_the_steer(routers: Spaces, address: str) -> None:
     assert asked(address, None) == "eth0"
     with KernelActuator(CLAIM) as kernel:
         kernel.prepare(ADDRESSES)
@@ -645,20 +612,20 @@ def test_packets_follow_the_mark_and_the_steer(routers: Routers, address: str) -
 
 
 @pytest.mark.lab
-def test_a_silent_gateway_is_dead_and_an_answering_one_is_not(routers: Routers) -> None:
+def test_a_silent_gateway_is_dead_and_an_answering_one_is_not(routers: Spaces) -> None:
     with KernelActuator(CLAIM) as kernel:
         kernel.prepare(ADDRESSES)
         assert asked("192.0.2.1", "pao") == "bb-pao"
         assert asked("2001:db8::1", LOCAL) == "eth0"
         pao, local = CLAIM.mark_of("pao"), CLAIM.mark_of(LOCAL)
         assert not any(gateway_dead(a, m) for a in (ONE, ONE_6) for m in CLAIM.marks)
-        routers.inside("bb-pao", "ip link set far-bb-pao down")
+        routers.run("bb-pao", "ip link set far-bb-pao down")
         until(lambda: gateway_dead(ONE, pao))
         assert not gateway_dead(ONE, CLAIM.mark_of("fra"))
         kernel.apply({ONE_6: "pao"}, ADDRESSES)
         assert gateway_dead(ONE_6)
         assert not gateway_dead(ONE_6, local)
-        routers.inside("eth0", "ip addr del 10.255.0.2/24 dev far-eth0")
+        routers.run("eth0", "ip addr del 10.255.0.2/24 dev far-eth0")
         run("ip neigh flush dev eth0")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, local)
@@ -669,7 +636,7 @@ def test_a_silent_gateway_is_dead_and_an_answering_one_is_not(routers: Routers) 
 
 @pytest.mark.lab
 def test_who_stands_on_a_link_of_ours_has_no_gateway_to_excuse_his_silence(
-    routers: Routers,
+    routers: Spaces,
 ) -> None:
     for address in ("10.255.0.9", "fd00:ff::9"):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

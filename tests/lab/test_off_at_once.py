@@ -19,12 +19,13 @@ from pathlib import Path
 
 import pytest
 from frozen import Folder, folder_that_freezes
-from kernelhost import ADDRESSES, CLAIM, build_host, until
+from kernelhost import ADDRESSES, CLAIM, build_host
 from stage import slack
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.lease import Lease
 from steering.act.off_switch import DISK
+from steering.lab.waiting import until
 from steering.model import Seconds
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600), pytest.mark.usefixtures("namespace")]
@@ -38,8 +39,7 @@ _AGENT = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from kernelhost import ADDRESSES, CLAIM, build_host, until
-from stage import slack
+from kernelhost import ADDRESSES, CLAIM
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.off_switch import OffSwitch
 runtime, state = Path(sys.argv[1]), Path(sys.argv[3])
@@ -73,12 +73,13 @@ class Host:
         started = time.monotonic()
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+        def said() -> object:
+            process.kill()
+            return process.communicate()
+
         with KernelActuator(CLAIM) as kernel:
-            while word == "off" and kernel.remains():
-                if time.monotonic() - started > 20.0:
-                    process.kill()
-                    pytest.fail(f"it is all there still: {process.communicate()}")
-                time.sleep(0.01)
+            until(lambda: word != "off" or not kernel.remains(), every=0.01, tell=said)
         return process, time.monotonic() - started
 
 

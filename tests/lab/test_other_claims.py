@@ -8,7 +8,7 @@ from functools import partialmethod
 from pathlib import Path
 
 import pytest
-from kernelhost import CLAIM, Monitor, build_host, ip, ours, run
+from kernelhost import CLAIM, Monitor, build_host, ip, ours
 
 from steering.act.guard import Watch
 from steering.act.kernel.actuator import KernelActuator
@@ -20,6 +20,7 @@ from steering.agent import actuators as actuators_module
 from steering.agent.actuators import Actuators
 from steering.config import Config, check
 from steering.config.yaml_file import parse
+from steering.lab.links import run
 from steering.model import Family
 
 pytestmark = pytest.mark.lab

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kernelhost import ADDRESSES, CLAIM, build_host, everything, run
+from kernelhost import ADDRESSES, CLAIM, build_host, everything
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
 from steering.act.preflight import Blame, Finding, preflight
+from steering.lab.links import run
 from steering.model import Family
 
 pytestmark = pytest.mark.lab

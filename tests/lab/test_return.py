@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip, run, until
+from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.agent.kernel_paths import KernelPaths
+from steering.lab.links import run
+from steering.lab.waiting import async_until, until
 from steering.model import LOCAL, Family
 from steering.observe.nonce import system_random
 from steering.observe.probe.echo import Echo
@@ -141,13 +143,9 @@ def test_an_answer_forged_on_the_local_link_is_not_the_sites(
             try:
                 question = await seen_at(router, family)
                 stranger.send(question.answer(5, to="eth0"))
-                async with asyncio.timeout(5):
-                    while not (strays or replies):  # noqa: ASYNC110 - either may come
-                        await asyncio.sleep(0.005)
+                await async_until(lambda: strays or replies)
                 router.send(question.answer(3, to="bb-pao"))
-                async with asyncio.timeout(5):
-                    while not replies:  # noqa: ASYNC110
-                        await asyncio.sleep(0.005)
+                await async_until(lambda: replies)
             finally:
                 inquiry.cancel()
         (reply,) = replies

@@ -10,13 +10,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
-from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, Monitor, build_host, everything, ip, ours, run
+from kernelhost import (
+    ADDRESSES,
+    CLAIM,
+    IPV4,
+    IPV6,
+    Monitor,
+    add_link,
+    build_host,
+    everything,
+    ip,
+    ours,
+)
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import LAST_RESORT, Claim
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest
 from steering.act.kernel.state import MANY, KernelReader
 from steering.agent.kernel_paths import KernelPaths
+from steering.lab.links import Spaces, run
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Refused, Round
 
 pytestmark = pytest.mark.lab
@@ -391,13 +403,6 @@ def test_questions_alone_have_their_rules_and_lead_where_they_do_beside_the_stee
     assert ours() == []
 
 
-def add_link(name: str) -> None:
-    run(f"ip link add {name} type veth peer name far-{name}")
-    for end in (f"far-{name}", name):
-        run(f"ip link set {end} addrgenmode none")
-        run(f"ip link set {end} up")
-
-
 def with_hops(**hops: str) -> Claim:
     """A claim whose pao is reached by these, by family."""
     pao = {Family(family): to for family, to in hops.items()}
@@ -413,7 +418,7 @@ HOPS = [
 @pytest.mark.parametrize("hops", HOPS, ids=["dev", "via and dev"])
 def test_a_next_hop_may_be_an_interface_or_need_one(namespace: None, hops: dict[str, str]) -> None:
     build_host()
-    add_link("tun0")
+    add_link(Spaces(), "tun0")
     claim = with_hops(**hops)
     with KernelActuator(claim) as kernel:
         for _ in range(2):
@@ -453,7 +458,7 @@ def test_an_interface_that_goes_and_comes_back_as_another_one_is_taken_again(
             ]
             ways.changed()
             assert led(ways) == fra
-            add_link("tun0")
+            add_link(Spaces(), "tun0")
             indexes.add(socket.if_nametoindex("tun0"))
             assert kernel.prepare(ADDRESSES) == ()
             kernel.apply({IPV4[0]: "pao"}, ADDRESSES)
@@ -469,8 +474,8 @@ def test_an_interface_that_goes_and_comes_back_as_another_one_is_taken_again(
 def test_another_interface_under_the_name_is_not_taken_for_it(namespace: None) -> None:
     build_host()
     claim = with_hops(ipv4="dev tun0", ipv6="dev tun0")
-    add_link("tun0")
-    add_link("tun1")
+    add_link(Spaces(), "tun0")
+    add_link(Spaces(), "tun1")
     with KernelActuator(claim) as kernel:
         ways = KernelPaths(kernel, acting=True, watched=ADDRESSES)
         assert kernel.prepare(ADDRESSES) == ()

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
+from stage import EXPIRED, QUICK, Stage, on_stage
 
 from steering.lab.agent import STATUS_PORT
-from steering.lab.sandbox import PYTHON, poll
+from steering.lab.sandbox import PYTHON
 from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family, Health, Outcome
 
@@ -165,7 +165,7 @@ def test_who_took_the_port_first_neither_keeps_the_agent_from_starting_nor_is_be
             squatter.bind(("127.0.0.1", STATUS_PORT))
             squatter.listen()
             agent = stage.scene.start_agent(ready=False)
-            assert poll(lambda: "ALARM status" in stage.scene.steering("status"), timeout=PATIENCE)
+            stage.until(lambda: "ALARM status" in stage.scene.steering("status"))
             said = " ".join(stage.scene.steering("status").split())
             assert "can't be listened on: Address already in use" in said
             assert agent.running
@@ -174,6 +174,6 @@ def test_who_took_the_port_first_neither_keeps_the_agent_from_starting_nor_is_be
         runtime = stage.scene.world.work / "run"
         for name in ("status.sock", "tap"):
             (runtime / name).unlink()
-            assert poll((runtime / name).exists, timeout=PATIENCE), name
-        assert poll(lambda: _command(stage, "status")[0] == 0, timeout=PATIENCE)
+            stage.until((runtime / name).exists, tell=name)
+        stage.until(lambda: _command(stage, "status")[0], wanted=0)
         assert agent.running

@@ -19,9 +19,10 @@ import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage, ours
 
 from steering.act.bgp import process
+from steering.lab.links import End
 from steering.lab.peering import passable
 from steering.lab.resolver import Resolving
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.scene import Scene, Settings
 from steering.lab.topology import EDGE, ISP
 from steering.model import LOCAL, Family
@@ -82,17 +83,10 @@ def behind_a_router(
         passable(world.work)
         inner = world.paths[LOCAL].inner(2)
         for n, site in enumerate(NEXT_HOPS, 1):
-            world.ip(EDGE, *f"link add name to-{site} type veth peer name from-isp".split())
-            for end, name, netns in ((1, f"to-{site}", ISP), (2, "from-isp", site)):
-                world.ip(EDGE, "link", "set", name, "netns", netns)
-                world.ip_batch(
-                    netns,
-                    [
-                        f"link set {name} up",
-                        f"addr add 10.254.{n}.{end}/24 dev {name}",
-                        f"addr add fd00:fe:{n}::{end}/64 dev {name} nodad",
-                    ],
-                )
+            world.link(
+                End(ISP, f"to-{site}", (f"10.254.{n}.1/24", f"fd00:fe:{n}::1/64")),
+                End(site, "from-isp", (f"10.254.{n}.2/24", f"fd00:fe:{n}::2/64")),
+            )
         ways = {LOCAL: inner, **NEXT_HOPS}
         lines = [f"route del {a}" for a in stage.addresses]
         for family, flag in ((Family.IPV4, "-4"), (Family.IPV6, "-6")):
@@ -145,9 +139,7 @@ def through(stage: Stage, site: str) -> dict[str, str]:
 
 
 def await_told(stage: Stage, wanted: dict[str, str], within: float = 60.0) -> None:
-    assert poll(lambda: routes(stage) == wanted, timeout=within), (
-        f"{routes(stage)}; {stage.status()['alarms']}; {stage.story()}"
-    )
+    stage.until(lambda: routes(stage), within, wanted=wanted, tell=lambda: stage.status()["alarms"])
 
 
 def test_routers_alone_take_traffic_away_and_home_again() -> None:
@@ -199,11 +191,12 @@ def test_another_pin_of_the_local_path_is_another_way_and_brings_nothing_home_by
         other = SOURCES.replace("10.255.99.1,", "10.255.99.9,").replace(":99::1'", ":99::9'")
         assert other.count("9.9,") == other.count("::9'") == 1
         stage.scene.configure(replace(ALONE, probe=f", pins: {{{other}}}"))
-        assert poll(
+        stage.until(
             lambda: all(now < before[a] for a, now in local_samples(stage).items()),
-            timeout=15.0,
+            15.0,
             every=0.02,
-        ), "what the old pin brought is no evidence"
+            tell="what the old pin brought is no evidence",
+        )
         stage.asked_more(36, meanwhile=lambda: routes(stage) == through(stage, "pao"))
         assert stage.healths(LOCAL) == {"failing"}
         stage.scene.serve(paths=[LOCAL])
@@ -221,7 +214,7 @@ def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing
         await_told(stage, through(stage, "pao"))
         stage.await_proof()
         stage.kill_agent()
-        assert poll(lambda: not _holders(stage.scene.log), timeout=5.0), _holders(stage.scene.log)
+        stage.until(lambda: _holders(stage.scene.log), 5.0, wanted=[])
         told = updates(stage)
         stage.scene.start_agent()
         stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
@@ -229,7 +222,7 @@ def test_an_agent_that_dies_leaves_it_to_the_lease_and_a_successor_flaps_nothing
         assert updates(stage) == told
         stage.kill_agent()
         stage.kill_guard()  # the helper inside the speaker is the second switch
-        assert poll(lambda: routes(stage) == {}, timeout=25.0), routes(stage)
+        stage.until(lambda: routes(stage), 25.0, wanted={})
 
 
 def _holders(file: Path) -> list[str]:
@@ -247,7 +240,7 @@ def test_switching_off_ends_speaker_and_routes_at_once() -> None:
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         await_told(stage, through(stage, "pao"))
         assert "off" in stage.scene.steering("off")
-        assert poll(lambda: routes(stage) == {}, timeout=2.0), routes(stage)
+        stage.until(lambda: routes(stage), 2.0, wanted={})
         assert process.running(stage.scene.world.work / "run") is None
         stage.asked_more(12, meanwhile=lambda: routes(stage) == {})
         stage.scene.steering("on")
@@ -279,7 +272,7 @@ def test_without_its_user_the_speaker_waits_for_one_and_the_kernel_goes_on() -> 
         assert stage.scene.agent is not None
         with a_user(stage.scene.agent.pid, "steering-lab-bgp"):
             await_told(stage, through(stage, "pao"))
-            assert poll(lambda: "bgp" not in stage.alarms(), timeout=10.0), stage.story()
+            stage.until(lambda: "bgp" not in stage.alarms(), 10.0)
             stage.await_routes(stage.through("pao"))
 
 
@@ -306,13 +299,14 @@ def test_kernel_and_routers_together_and_the_guard_takes_both_back() -> None:
         stage.await_routes(stage.through("pao"))
         await_told(stage, through(stage, "pao"))
         both_told = {"kernel": "pao", "bgp": "pao"}
-        assert poll(
+        stage.until(
             lambda: all(a["installed"] == both_told for a in stage.status()["addresses"]),
-            timeout=10.0,
-        ), stage.status()["addresses"]
+            10.0,
+            tell=lambda: stage.status()["addresses"],
+        )
         assert stage.scene.agent is not None
         stage.scene.agent.signal(signal.SIGKILL)
-        assert poll(lambda: routes(stage) == {} and not ours(stage), timeout=10.0)
+        stage.until(lambda: routes(stage) == {} and not ours(stage), 10.0)
         assert process.running(stage.scene.world.work / "run") is None
 
 
@@ -326,12 +320,12 @@ def test_a_reload_goes_from_the_kernel_to_the_routers_and_back() -> None:
         await_told(stage, through(stage, "pao"))
         assert stage.scene.routes() == stage.through("pao")
         stage.scene.configure(ALONE)
-        assert poll(lambda: ours(stage) == [], timeout=15.0), ours(stage)
+        stage.until(lambda: ours(stage), 15.0, wanted=[])
         stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
         told = updates(stage)
         other = BGP.replace("local_as", "local_preference: 700, local_as")
         stage.scene.configure(replace(ALONE, more=f"act: {{kernel: off, bgp: {other}}}"))
-        assert poll(lambda: updates(stage) != told, timeout=15.0)
+        stage.until(lambda: updates(stage) != told, 15.0)
         stage.asked_more(12, meanwhile=lambda: routes(stage) == through(stage, "pao"))
         stage.scene.configure(kernel)
         stage.await_routes(stage.through("pao"))
@@ -355,7 +349,7 @@ def test_an_agent_that_rehearses_tells_routers_nothing() -> None:
         stage.await_alarm("config_held")
         stage.scene.steering("reload", "--yes", check=True)
         await_told(stage, {})
-        assert poll(lambda: process.running(runtime) is None, timeout=15.0)
+        stage.until(lambda: process.running(runtime) is None, 15.0)
         stage.await_about("released")
 
 
@@ -370,7 +364,7 @@ def test_one_that_rehearses_by_routers_alone_ends_what_a_dead_one_announced() ->
         stage.scene.configure(replace(alone, mode="rehearse"))
         stage.scene.start_agent()
         await_told(stage, {}, within=15.0)
-        assert poll(lambda: process.running(runtime) is None, timeout=15.0)
+        stage.until(lambda: process.running(runtime) is None, 15.0)
         stage.await_about("would_prove")
         assert routes(stage) == {}
 
@@ -388,7 +382,7 @@ def test_one_that_rehearses_beside_one_that_acts_leaves_its_speaker_alone() -> N
         beside = stage.scene.agent_host.start(other, log=stage.scene.world.work / "other.log")
         try:
             said = stage.scene.world.work / "other.log"
-            assert poll(lambda: "config_loaded" in said.read_text(), timeout=30.0)
+            stage.until(lambda: "config_loaded" in said.read_text(), 30.0)
             stage.asked_more(24, meanwhile=lambda: routes(stage) == through(stage, "pao"))
             assert updates(stage) == told
         finally:
@@ -404,9 +398,7 @@ def test_a_reload_to_another_user_has_one_other_speaker_and_it_is_heard() -> Non
         heard = len(stage.times("bgp_session", now="up"))
         other = BGP.replace("user: nobody", "user: daemon")
         stage.scene.configure(replace(ALONE, more=f"act: {{kernel: off, bgp: {other}}}"))
-        assert poll(
-            lambda: len(stage.times("bgp_session", now="up")) > heard, timeout=15.0, every=0.05
-        ), stage.story()
+        stage.until(lambda: len(stage.times("bgp_session", now="up")) > heard, 15.0, every=0.05)
         await_told(stage, through(stage, "pao"))
         assert len(stage.times("bgp_speaker", now="started")) == 2
         socket = (stage.scene.world.work / "run" / process.FOLDER / "socket").stat()

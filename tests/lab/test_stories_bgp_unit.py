@@ -18,7 +18,7 @@ from test_stories_dnstap import UNBOUND, await_traffic
 
 from steering.act.bgp import process
 from steering.act.guard import LOCK
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -104,7 +104,7 @@ def test_with_the_capabilities_of_the_unit_and_its_drop_in_all_works_and_nothing
                 assert told[kind] == bits(()), kind
 
         stage.kill_agent()
-        assert poll(lambda: routes(stage) == {} and not ours(stage), timeout=15.0)
+        stage.until(lambda: routes(stage) == {} and not ours(stage), 15.0)
         assert process.running(run) is None
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from stage import EXPIRED, PATIENCE, Stage, on_stage
+from stage import EXPIRED, Stage, on_stage
 
-from steering.lab.sandbox import poll
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
@@ -19,9 +18,7 @@ def installed(stage: Stage) -> set[str]:
 
 
 def await_installed(stage: Stage, wanted: set[str]) -> None:
-    assert poll(lambda: installed(stage) == wanted, timeout=PATIENCE, every=0.05), (
-        f"{installed(stage)}; {stage.story()}"
-    )
+    stage.until(lambda: installed(stage), wanted=wanted, every=0.05)
 
 
 def because(stage: Stage, alarm: str) -> str:
@@ -87,9 +84,7 @@ def test_a_host_without_a_way_out_suspects_itself(lose: str, find: str) -> None:
         for f in ways:
             stage.sh(lose.format(f=f))
         wanted = "no probe leaves this host over the local path (ipv4 and ipv6): check the"
-        assert poll(lambda: wanted in because(stage, "self"), timeout=PATIENCE, every=0.05), (
-            stage.story()
-        )
+        stage.until(lambda: wanted in because(stage, "self"), every=0.05)
         assert "`32766: from all lookup main`" in because(stage, "self")
         assert stage.scene.routes() == {}
         for f, hop in ways.items():

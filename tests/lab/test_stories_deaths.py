@@ -11,7 +11,6 @@ from functools import partial
 import pytest
 from stage import (
     EXPIRED,
-    PATIENCE,
     QUICK,
     Kernel,
     Stage,
@@ -25,7 +24,6 @@ from stage import (
 )
 
 from steering.act.lease import Lease, LeaseState
-from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -108,7 +106,7 @@ def test_a_killed_agent_s_guard_takes_everything_back_when_the_lease_is_over() -
         stage.await_routes(stage.through("pao"))
         stage.kill_agent()
         killed = time.monotonic()
-        assert poll(lambda: not ours(stage), timeout=3.0 + slack()), ours(stage)
+        stage.until(lambda: ours(stage), 3.0 + slack(), wanted=[])
         assert time.monotonic() - killed > 0.9, "not before: a successor may come"
         assert everything(stage) == before
 
@@ -130,7 +128,7 @@ def test_agents_that_die_young_one_after_the_other_keep_nothing_beyond_the_lease
             assert time.monotonic() - killed < 8.5 + slack(), "nobody measures, and it is kept"
             adopted = partial(differs, lease.read())
             stage.scene.start_agent(ready=False)
-            assert poll(adopted, timeout=PATIENCE, every=0.01)
+            stage.until(adopted, every=0.01)
             stage.kill_agent()
             lives += 1
         assert lives > 1
@@ -151,7 +149,7 @@ def test_with_agent_and_guard_dead_the_next_agent_takes_everything_back(kill: Ki
         kill(stage)
         lease = time.monotonic() + 2.5
         stage.scene.serve(paths=[LOCAL])  # nobody saw that the fault ended
-        assert poll(lambda: time.monotonic() > lease or not stage.scene.routes(), timeout=PATIENCE)
+        stage.until(lambda: time.monotonic() > lease or not stage.scene.routes())
         stage.scene.start_agent(ready=False)
         # At once, and not after a recovery that nobody has begun to measure.
         stage.await_routes({}, within=4.0 + slack())
@@ -170,11 +168,11 @@ def test_a_killed_guard_is_replaced_and_the_steers_stay() -> None:
         lock = stage.scene.world.work / "run" / "guard.lock"
         first = lock.read_text()
         stage.kill_guard()
-        assert poll(lambda: lock.read_text() not in ("", first), timeout=5.0 + slack())
+        stage.until(lambda: lock.read_text() not in ("", first), 5.0 + slack())
         stage.steady(stage.through("pao"))
         assert kernel.lines() == []
         stage.kill_agent()
-        assert poll(lambda: not ours(stage), timeout=4.0 + slack()), "the second one guards as well"
+        stage.until(lambda: not ours(stage), 4.0 + slack(), tell="the second one guards as well")
 
 
 def test_a_stopped_agent_leaves_the_host_as_it_was_before() -> None:
@@ -189,4 +187,6 @@ def test_a_stopped_agent_leaves_the_host_as_it_was_before() -> None:
         stage.scene.serve(paths=[LOCAL])
         stage.await_routes({})
         assert stage.scene.stop_agent() == 0
-        assert poll(lambda: everything(stage) == before, timeout=4.0 + slack()), ours(stage)
+        stage.until(
+            lambda: everything(stage), 4.0 + slack(), wanted=before, tell=lambda: ours(stage)
+        )

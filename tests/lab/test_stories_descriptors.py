@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from stage import EXPIRED, on_stage
 
-from steering.lab.sandbox import poll
 from steering.model import LOCAL
 from steering.system.descriptors import LEAST
 
@@ -38,7 +37,7 @@ def test_without_a_descriptor_left_it_waits_for_one_and_goes_on() -> None:
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (3, was[1]))
         try:
             # Nothing can be opened: no question is asked, no answer is rendered.
-            assert poll(lambda: stage.scene.get("/api/v1/status")[0] == 503, timeout=20)
+            stage.until(lambda: stage.scene.get("/api/v1/status")[0], 20, wanted=503)
             stage.scene.config.touch()
             for _ in range(5):
                 assert stage.scene.get("/healthz") == (200, "ok\n")

@@ -13,7 +13,7 @@ from stage import Stage, on_stage, slack
 
 from steering.lab.clients import Tally
 from steering.lab.resolver import Bind, Recursor, Resolving, Unbound
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.scene import Scene, Settings
 from steering.lab.topology import EDGE
 from steering.lab.zone import Fault, FaultKind
@@ -61,8 +61,8 @@ def heard(stage: Stage, path: str = LOCAL) -> int:
 
 def await_traffic(stage: Stage, path: str = LOCAL, number: int = 50) -> None:
     before = heard(stage, path)
-    assert poll(lambda: heard(stage, path) > before + number, timeout=30, every=0.1), (
-        f"heard {heard(stage, path)}; {stage.story()}"
+    stage.until(
+        lambda: heard(stage, path) > before + number, 30, every=0.1, tell=lambda: heard(stage, path)
     )
 
 
@@ -125,7 +125,7 @@ def test_a_detour_that_carries_the_agents_packets_and_not_the_resolvers_is_undon
         assert ": the resolvers got no answers, or worse ones, over it" in explained
         assert not stage.times("proved")
         # What the clients get is what they got before: the fault, and no silence beside it.
-        assert poll(lambda: _asked(stage, 100, failing=0.4), timeout=30)
+        stage.until(lambda: _asked(stage, 100, failing=0.4), 30)
         stage.steady({}, questions=12)
         assert all(len(stage.times("steered", address=a)) == 1 for a in stage.addresses)
         assert _asked(stage, 400, failing=0.4)
@@ -139,7 +139,7 @@ def _asked(stage: Stage, number: int, *, failing: float) -> bool:
     def ended(now: Tally) -> int:
         return now.answered - before.answered + now.failed - before.failed
 
-    assert poll(lambda: ended(clients.totals()) >= number, timeout=30)
+    stage.until(lambda: ended(clients.totals()) >= number, 30)
     now = clients.totals()
     return now.failed - before.failed <= failing * ended(now)
 

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, slack
+from stage import EXPIRED, QUICK, Kernel, Stage, on_stage, slack
 
 from steering.agent.kernel_paths import UNPROBED
-from steering.lab.sandbox import poll
 from steering.lab.scene import seconds
 from steering.model import LOCAL, Family, Seconds
 
@@ -65,7 +64,7 @@ def test_a_family_that_is_lost_is_one_word_and_moves_nothing(
         kernel, before = Kernel(stage), len(stage.listen())
         mend = lose(stage)
         stage.await_alarm("self")
-        assert poll(lambda: _lasts_alone(stage, "self") > UNPROBED + 2, timeout=PATIENCE, every=0.2)
+        stage.until(lambda: _lasts_alone(stage, "self") > UNPROBED + 2, every=0.2)
         assert _healths(stage, Family.IPV4) == {"healthy"}
         (alarm,) = stage.status()["alarms"]
         assert "no probe leaves this host over the local path (ipv6)" in alarm["because"]
@@ -99,7 +98,7 @@ def test_what_is_steered_is_so_again_when_its_family_is_back() -> None:
         stage.await_alarm("self", "kernel")
         stage.asked_more(36, meanwhile=lambda: ipv4.items() <= stage.scene.routes().items())
         mend()
-        assert poll(lambda: set(stage.scene.routes()) == set(stage.addresses), timeout=PATIENCE)
+        stage.until(lambda: set(stage.scene.routes()), wanted=set(stage.addresses))
         stage.await_alarm("self", "kernel", "unasked", there=False)
         stage.asked_more(36, meanwhile=lambda: ipv4.items() <= stage.scene.routes().items())
         assert set(stage.scene.routes()) == set(stage.addresses)
@@ -139,14 +138,14 @@ def test_a_host_without_a_family_is_well_although_its_sites_have_it(lacking: Fam
     with on_stage(agent=False) as stage:
         stage.sh(WITHOUT[lacking])
         stage.scene.start_agent()
-        assert poll(lambda: _healths(stage, has) == {"healthy"}, timeout=PATIENCE)
+        stage.until(lambda: _healths(stage, has), wanted={"healthy"})
         began = time.monotonic()
 
         def well() -> bool:
             assert stage.alarms() == set(), stage.story()
             return time.monotonic() - began > UNPROBED + 3
 
-        assert poll(well, timeout=PATIENCE, every=0.2)
+        stage.until(well, every=0.2)
         said = " ".join(stage.scene.steering("status").split())
         assert (
             f"{lacking}: this host has no route and never had one: 2 addresses are not shown"
@@ -163,8 +162,8 @@ def test_a_family_that_is_left_out_while_it_is_steered_leaves_nothing_behind() -
         stage.await_proof()
         both, ipv4 = config.read_text(), stage.through("pao", stage.family(Family.IPV4))
         config.write_text(f"families: [ipv4]\n{both}")
-        assert poll(lambda: stage.scene.routes() == ipv4, timeout=PATIENCE)
-        assert poll(lambda: not _of_ours(stage), timeout=PATIENCE), _of_ours(stage)
+        stage.until(stage.scene.routes, wanted=ipv4)
+        stage.until(lambda: _of_ours(stage), wanted="")
         stage.asked_more(36, meanwhile=lambda: stage.scene.routes() == ipv4)
         assert not _of_ours(stage)
         assert stage.alarms() == set()

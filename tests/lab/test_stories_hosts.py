@@ -10,7 +10,6 @@ import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Stage, everything, on_stage, slack
 
 from steering.act.lease import Lease
-from steering.lab.sandbox import poll
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
@@ -49,7 +48,7 @@ def test_an_agent_that_hung_beyond_its_lease_takes_back_what_no_guard_did() -> N
         agent.freeze()
         stage.kill_guard()
         lease = Lease(stage.scene.world.work / "run")
-        assert poll(lease.expired, timeout=PATIENCE, every=0.05)
+        stage.until(lease.expired, every=0.05)
         assert stage.scene.routes() == stage.through("pao")
         stage.scene.serve(paths=[LOCAL])  # what it knew of is over
         agent.thaw()
@@ -87,7 +86,7 @@ def test_a_route_that_comes_back_is_no_second_detection() -> None:
 def _turns(stage: Stage) -> None:
     """The loop goes on turning."""
     stage.asked_more(3)
-    assert poll(lambda: stage.scene.get("/healthz")[0] == 200, timeout=PATIENCE)
+    stage.until(lambda: stage.scene.get("/healthz")[0], wanted=200)
     assert stage.scene.agent is not None
     assert stage.scene.agent.running, stage.scene.agent.tail()
 
@@ -98,7 +97,7 @@ def test_a_host_without_ipv6_is_ready_and_asks_each_address_over_no_wrong_path()
         config = stage.scene.config
         config.write_text(re.sub(r", ipv6: '[^']*'", "", config.read_text()))
         stage.scene.start_agent()
-        assert poll(lambda: _healths(stage, Family.IPV4) == {"healthy"}, timeout=PATIENCE)
+        stage.until(lambda: _healths(stage, Family.IPV4), wanted={"healthy"})
         for entry in _entries(stage, Family.IPV6):
             assert {tuple(seen["outcomes"]) for seen in entry["paths"].values()} == {
                 ("local_error",)

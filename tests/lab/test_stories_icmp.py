@@ -10,7 +10,7 @@ import pytest
 from stage import Kernel, Stage, on_stage
 
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.sandbox import PYTHON, find, poll
+from steering.lab.sandbox import PYTHON, find
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
@@ -102,9 +102,7 @@ def test_a_nameserver_whose_router_says_that_it_is_gone_is_as_dead_as_a_silent_o
             outcomes = shown["paths"][LOCAL]["outcomes"]
             assert "local_error" not in outcomes, shown
             assert shown["address"] not in DEAD or outcomes["timeout"] >= 3, shown
-        assert poll(
-            lambda: all(word in explained(stage, a) for a, word in said.items()), timeout=60
-        )
+        stage.until(lambda: all(word in explained(stage, a) for a, word in said.items()), 60)
         stage.clients_fine()
         _back(stage)
         stage.await_routes({})
@@ -135,7 +133,7 @@ def test_forged_errors_change_nothing_not_even_in_our_own_name() -> None:
         names = [next_hop[Family.IPV4], own[Family.IPV6]]
         argv = [PYTHON, str(Path(__file__).with_name("forger.py")), "edge", *names]
         forger = stage.scene.world.start("isp", argv, log="forger.log")
-        assert poll(lambda: "forging" in forger.log.read_text(), timeout=20)
+        stage.until(lambda: "forging" in forger.log.read_text(), 20)
         kernel = Kernel(stage)
         before = stage.healths(LOCAL)
         stage.asked_more(60)
@@ -145,9 +143,7 @@ def test_forged_errors_change_nothing_not_even_in_our_own_name() -> None:
         stage.scene.world.blackhole(LOCAL, addresses=DEAD)
         stage.await_routes(stage.through("pao", DEAD))
         said = dict(zip(DEAD, (f"{ip_address(name)}: " for name in names), strict=True))
-        assert poll(
-            lambda: all(word in explained(stage, a) for a, word in said.items()), timeout=60
-        )
+        stage.until(lambda: all(word in explained(stage, a) for a, word in said.items()), 60)
         for shown in stage.status()["addresses"]:
             assert "local_error" not in shown["paths"][LOCAL]["outcomes"], shown
         assert forger.running, forger.tail()

@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage
+from stage import EXPIRED, QUICK, Stage, on_stage
 from test_stories_bgp import await_told, behind_a_router, through
 
 from steering.act.bgp import process
 from steering.format import timestamp
-from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -40,7 +39,7 @@ def test_an_incident_with_a_killed_agent_a_reload_and_a_switch_is_replayed_bit_f
         stage.await_event("adopted")
         policy = stage.scene.config.parent / "policies" / "gtld-servers.yaml"
         policy.write_text(policy.read_text().replace("clean: 20", "clean: 30"))
-        assert poll(lambda: len(stage.times("config_loaded")) > 2, timeout=30)
+        stage.until(lambda: len(stage.times("config_loaded")) > 2, 30)
         running = steering("replay", journal(stage))
         assert running.returncode == 0, running.stdout[-2000:] + running.stderr
         stage.scene.serve()
@@ -69,7 +68,7 @@ def test_with_bgp_on_it_holds_what_the_engine_told_and_is_replayed_bit_for_bit()
         stage.await_proof()
         speaker = (stage.scene.world.work / "run" / process.LOCK).read_text().split()[0]
         stage.sh(f"kill -9 {int(speaker)}")  # the sessions go down and come up again
-        assert poll(lambda: {"started", "ended"} <= speakers(stage), timeout=PATIENCE)
+        stage.until(lambda: {"started", "ended"} <= speakers(stage))
         await_told(stage, through(stage, "pao"))
         stage.kill_agent()
         stage.scene.start_agent()

@@ -31,7 +31,8 @@ from rollovers import State, steps
 from stage import Stage, on_stage
 
 from steering.agent.own_alarms import keys_problem
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
+from steering.lab.waiting import async_until, until
 from steering.lab.zone import Keys as Signers
 from steering.lab.zone import sign
 from steering.model import LOCAL, Family, Kind, Outcome, Question, Round, Target, Verdict
@@ -106,7 +107,7 @@ class Lab:
             answer = ask(address, port, ".", "SOA", timeout=0.3)
             return answer is not None and answer.rcode() == dns.rcode.NOERROR
 
-        assert poll(up, timeout=20), log.read_text()[-2000:]
+        until(up, 20, tell=lambda: log.read_text()[-2000:])
 
     def end(self, *names: str) -> None:
         for name in names or tuple(self.running):
@@ -284,7 +285,7 @@ def table(pool: rollovers.Keys, tmp_path_factory: pytest.TempPathFactory) -> Tab
             row["before: BIND"] = said_by(bind, f"w0.{zone}")
             row["before: ours"] = ours(lab, store, zone, 0)
         lab.nsd(HERE, after)
-        assert poll(lambda: _expired(unbound, "nz."), timeout=10)
+        until(lambda: _expired(unbound, "nz."), 10)
         for zone, row in rows.items():
             row["held: Unbound"] = said_by(unbound, f"w1.{zone}")
             row["held: BIND"] = said_by(bind, f"w1.{zone}")
@@ -412,16 +413,18 @@ def test_a_server_with_other_keys_is_bad_where_its_clients_get_nothing(
     async def story(store: KeyStore, prober: Prober) -> None:
         """Until each server was asked about each zone often enough to show what it is."""
         tasks = [asyncio.create_task(store.run()), asyncio.create_task(prober.run())]
+
+        def enough() -> bool:
+            assert not any(task.done() for task in tasks)
+            return all(
+                len(found.get((zone, address), ())) >= 12
+                and (address == HERE or verdict == "good" or len(failing(zone, address)) >= 3)
+                for zone, (_, _, verdict) in SERVERS.items()
+                for address in (HERE, OTHER)
+            )
+
         try:
-            async with asyncio.timeout(40):
-                while not all(
-                    len(found.get((zone, address), ())) >= 12
-                    and (address == HERE or verdict == "good" or len(failing(zone, address)) >= 3)
-                    for zone, (_, _, verdict) in SERVERS.items()
-                    for address in (HERE, OTHER)
-                ):
-                    assert not any(task.done() for task in tasks)
-                    await asyncio.sleep(0.05)
+            await async_until(enough, 40, every=0.05)
         finally:
             for task in tasks:
                 task.cancel()
@@ -592,7 +595,7 @@ def test_an_automatic_rollover_of_the_algorithm_is_seen_by_nobody(
         (home / "roll").write_text(f"roll. 2 {_SOA}\n{_DELEGATION}{names}")
         _knot(lab, home, "ecdsap256sha256")
         lab.run("knotd", ["knotd", "-c", str(home / "conf")], HERE, lab.authority)
-        assert poll(lambda: _signed(lab.authority), timeout=20)
+        until(lambda: _signed(lab.authority), 20)
         lab.anchor = _signed(lab.authority)
         resolver = lab.unbound("unbound")
         store = lab.store(["roll."], resolver)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from stage import FEW, FOUND, QUICK, Stage, on_stage, slack
 
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.topology import EDGE
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
@@ -92,12 +92,14 @@ def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_t
         scene = stage.scene
         lose(stage, "pao")
         scene.start_agent()
-        assert poll(lambda: is_shown(stage, "pao", "large", "lost"), timeout=60), stage.story()
+        stage.until(lambda: is_shown(stage, "pao", "large", "lost"), 60)
         assert is_shown(stage, "pao", "udp", "usable")
         stage.await_alarm("reach")
         by = "TCP" if spare_keys == BY_TCP else "UDP"
         said = f"no large answer of gtld-servers comes back to this host by {by}"
-        assert poll(lambda: said in because(stage, "reach"), timeout=60), because(stage, "reach")
+        stage.until(
+            lambda: said in because(stage, "reach"), 60, tell=lambda: because(stage, "reach")
+        )
         scene.serve(PARTLY, paths=[LOCAL])
         stage.await_alarm("everywhere", "unproven", "uncompared", within=FOUND)
         stage.steady({})
@@ -110,7 +112,7 @@ def test_a_site_that_loses_large_answers_is_never_taken_and_is_once_it_carries_t
         mend(stage, "pao")
         stage.await_routes(stage.through("pao"), within=FOUND)
         stage.await_proof()
-        assert poll(lambda: is_shown(stage, "pao", "large", "usable"), timeout=60)
+        stage.until(lambda: is_shown(stage, "pao", "large", "usable"), 60)
         stage.await_alarm("reach", there=False)
         stage.clients_fine()
 

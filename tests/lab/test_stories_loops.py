@@ -12,9 +12,10 @@ import pytest
 from stage import EXPIRED, FEW, PATIENCE, QUICK
 
 from steering.lab.fleet import HERE, Host
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.scene import Scene
 from steering.lab.topology import Topology
+from steering.lab.waiting import until
 from steering.model import LOCAL, Family
 from steering.observe.query import query
 
@@ -42,11 +43,10 @@ class Fleet:
     def until(self, true: Callable[[], object], what: str) -> None:
         """Until it is so, with traffic from every site all the while."""
 
-        def busy() -> object:
-            self.traffic()
-            return true()
+        def why() -> str:
+            return f"not so: {what}; {self.story()}"
 
-        assert poll(busy, timeout=PATIENCE, every=0.1), f"not so: {what}; {self.story()}"
+        until(true, PATIENCE, every=0.1, meanwhile=self.traffic, tell=why)
 
     def traffic(self, each: int = 3) -> None:
         """What the hosts' own resolvers would ask: without a mark, so it goes by the steers."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from stage import QUICK, Stage, on_stage
 
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.topology import EDGE
 from steering.model import LOCAL
 
@@ -55,8 +55,6 @@ def test_what_all_paths_lose_moves_nothing_and_what_the_local_one_loses_alone_do
         assert stage.about("steered") == set(), stage.story()
 
         heal(stage, "pao")
-        assert poll(lambda: set(stage.scene.routes()) == set(stage.addresses), timeout=600), (
-            stage.story()
-        )
+        stage.until(lambda: set(stage.scene.routes()), 600, wanted=set(stage.addresses))
         stage.await_proof()
         stage.clients_fine()

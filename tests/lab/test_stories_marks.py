@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, ours
+from stage import EXPIRED, QUICK, Kernel, Stage, on_stage, ours
 
 from steering import bounds
 from steering.act.lease import Lease
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family
 
@@ -80,7 +80,7 @@ def test_a_restart_to_the_usual_marks_changes_rules_and_no_route(
         without_mark(stage)
         stage.scene.start_agent()
         stage.await_about("adopted")
-        assert poll(lambda: marks(stage) == NEW, timeout=PATIENCE), marks(stage)
+        stage.until(lambda: marks(stage), wanted=NEW)
         for path, health in ((LOCAL, "failing"), ("pao", "healthy"), ("fra", "healthy")):
             stage.await_health(health, path=path)
         stage.steady(stage.through("pao"))
@@ -96,7 +96,7 @@ def test_a_reload_to_the_usual_marks_changes_rules_and_no_route() -> None:
         stage.await_proof()
         kernel = Kernel(stage)
         without_mark(stage)
-        assert poll(lambda: marks(stage) == NEW, timeout=PATIENCE), marks(stage)
+        stage.until(lambda: marks(stage), wanted=NEW)
         stage.await_health("failing")
         stage.steady(stage.through("pao"))
         assert kernel.steers() == []

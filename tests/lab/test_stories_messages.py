@@ -15,7 +15,6 @@ import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
 from steering.lab.authority import MiniAuthority
-from steering.lab.sandbox import poll
 from steering.lab.scene import Settings
 from steering.model import LOCAL, Family
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
@@ -116,10 +115,13 @@ def test_answers_made_to_end_the_agent_are_heard_of_and_end_nothing() -> None:
         assert agent is not None
         with writing(stage) as written:
             stage.steady({}, questions=60)
-            assert poll(lambda: written[0] > 2_000 and heard_of(stage) > 100, timeout=60), (
-                written,
-                stage.scene.get("/metrics")[1].split("steering_dnstap_lost")[-1][:900],
-                stage.story(),
+            stage.until(
+                lambda: written[0] > 2_000 and heard_of(stage) > 100,
+                60,
+                tell=lambda: (
+                    written,
+                    stage.scene.get("/metrics")[1].split("steering_dnstap_lost")[-1][:900],
+                ),
             )
             assert agent.running, stage.story()
             assert not any(unread(stage).values()), (

@@ -10,7 +10,6 @@ import pytest
 from stage import EXPIRED, QUICK, Kernel, everything, on_stage
 
 from steering.agent.restart_state import NAME
-from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -24,7 +23,7 @@ def test_an_incident_in_observe_mode_changes_nothing_and_is_told() -> None:
         stage.await_health("healthy")
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_health("suspect")
-        assert poll(lambda: stage.about("suspected") == set(stage.addresses), timeout=10)
+        stage.until(lambda: stage.about("suspected"), 10, wanted=set(stage.addresses))
         stage.asked_more(15)
 
         status = stage.status()

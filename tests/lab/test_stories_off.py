@@ -8,7 +8,6 @@ import time
 import pytest
 from stage import (
     EXPIRED,
-    PATIENCE,
     Kernel,
     Stage,
     add_foreign,
@@ -19,7 +18,7 @@ from stage import (
     slack,
 )
 
-from steering.lab.sandbox import PYTHON, poll
+from steering.lab.sandbox import PYTHON
 from steering.model import LOCAL, Seconds
 
 pytestmark = pytest.mark.lab
@@ -111,7 +110,7 @@ def test_off_and_on_say_what_was() -> None:
         record = (stage.scene.world.work / "state" / "off").read_text()
         assert "a story" in record
         assert stage.scene.steering("on", check=True) == "on again\n"
-        assert poll(lambda: ours(stage) != [], timeout=5), "the rules are back"
+        stage.until(lambda: ours(stage) != [], 5, tell="the rules are back")
 
 
 def test_off_by_another_configuration_names_the_agents_that_go_on() -> None:
@@ -136,7 +135,7 @@ def test_off_by_another_configuration_names_the_agents_that_go_on() -> None:
         scene.config.write_text(second.replace(":9353", ":9354") + numbers)
         agent = scene.start_agent(ready=False)
         try:
-            assert poll(lambda: "lookup 6000" in stage.sh("ip rule"), timeout=PATIENCE)
+            stage.until(lambda: "lookup 6000" in stage.sh("ip rule"))
             code, said = _off(stage)
             assert code == 0, said
             assert f"{own}) acts on table 5353 by another configuration: it is not" in said

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from stage import (
     EXPIRED,
-    PATIENCE,
     QUICK,
     Kernel,
     Stage,
@@ -21,7 +20,6 @@ from stage import (
 )
 
 from steering.act.lease import Lease, boot_time
-from steering.lab.sandbox import poll
 from steering.lab.topology import EDGE
 from steering.model import LOCAL
 
@@ -57,7 +55,9 @@ def test_rules_that_someone_deletes_come_back() -> None:
         for family in ("-4", "-6"):
             for preference in (5351, 5352, 5353):
                 stage.sh(f"ip {family} rule del pref {preference}")
-                assert poll(lambda: everything(stage) == before, timeout=BACK + slack()), preference
+                stage.until(
+                    lambda: everything(stage), BACK + slack(), wanted=before, tell=preference
+                )
         assert not stage.about("released") | stage.about("undone")
         assert 'steering_put_back_total{what="rule"} 6.0' in stage.scene.get("/metrics")[1]
         stage.clients_fine()
@@ -69,7 +69,7 @@ def test_probe_tables_that_someone_flushes_come_back() -> None:
         for family in ("-4", "-6"):
             for table in (5354, 5355):
                 stage.sh(f"ip {family} route flush table {table}")
-        assert poll(lambda: everything(stage) == before, timeout=BACK + slack())
+        stage.until(lambda: everything(stage), BACK + slack(), wanted=before)
         stage.steady({})
         assert stage.healths("pao") == {"healthy"}
 
@@ -80,9 +80,7 @@ def test_while_somebody_flushes_a_sites_table_no_local_answer_counts_for_the_sit
         flushing = "while :; do ip -4 route flush table 5354; ip -6 route flush table 5354; done"
         program = stage.scene.world.start(EDGE, ["sh", "-c", flushing])
         stage.scene.serve(EXPIRED, paths=[LOCAL])
-        assert poll(lambda: stage.scene.routes().keys() == {*stage.addresses}, timeout=PATIENCE), (
-            stage.story()
-        )
+        stage.until(lambda: stage.scene.routes().keys(), wanted={*stage.addresses})
         stage.asked_more(60)
         program.kill()
         stage.await_health("healthy", path="pao")
@@ -137,7 +135,7 @@ def test_a_whole_incident_leaves_other_people_s_routes_and_rules_as_they_were() 
         assert foreign(stage) == others
         assert ours(stage) == own
         assert all(" table 5353 proto 53 " in line for line in kernel.lines())
-        assert poll(lambda: stage.healths("pao") == {"healthy"}, timeout=PATIENCE)
+        stage.until(lambda: stage.healths("pao"), wanted={"healthy"})
 
 
 def test_a_hundred_thousand_foreign_routes_in_our_table_cost_no_lease_and_no_turn() -> None:
@@ -155,18 +153,13 @@ def test_a_hundred_thousand_foreign_routes_in_our_table_cost_no_lease_and_no_tur
         _fill(stage, 50_000)
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         started = time.monotonic()
-        assert poll(
-            lambda: fresh() and _steered(stage) == stage.through("pao"), timeout=PATIENCE
-        ), stage.story()
+        stage.until(lambda: fresh() and _steered(stage) == stage.through("pao"))
         print(f"steered within {time.monotonic() - started:.1f} s")
 
         def said() -> str:
             return "".join(a["because"] for a in stage.status()["alarms"] if a["name"] == "kernel")
 
-        assert poll(
-            lambda: "so many foreign routes that only 256 are checked" in said(),
-            timeout=PATIENCE,
-        )
+        stage.until(lambda: "so many foreign routes that only 256 are checked" in said())
         seen, until = stage.status()["time"], time.monotonic() + 10.0
         longest = 0.0
         while time.monotonic() < until:

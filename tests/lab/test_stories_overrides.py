@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage, slack
+from stage import EXPIRED, QUICK, Stage, on_stage, slack
 
-from steering.lab.sandbox import poll
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Seconds, WallTime
 
@@ -127,7 +126,7 @@ def test_what_is_frozen_stays_through_the_death_of_the_agent(away: bool) -> None
             stage.await_routes(before)
             stage.await_proof()
         _add(stage, "still", "--freeze", "--all")
-        assert poll(lambda: _rules(stage) == {"override"}, timeout=10), stage.story()
+        stage.until(lambda: _rules(stage), 10, wanted={"override"})
         stage.kill_agent()
         if away:
             stage.scene.serve()
@@ -208,7 +207,7 @@ def test_an_alarm_that_was_seen_stays_listed_over_a_restart_and_moves_nothing(
         stage.kill_agent()
         stage.scene.start_agent()
         stage.await_alarm(alarm)
-        assert poll(lambda: _seen_by(stage, alarm) == ["us"], timeout=PATIENCE, every=0.05)
+        stage.until(lambda: _seen_by(stage, alarm), wanted=["us"], every=0.05)
         stage.scene.steering("override", "remove", f"seen-{alarm}", "--yes", check=True)
         stage.await_event("alarm_unacknowledged", was=alarm)
         assert _seen_by(stage, alarm) == []

@@ -23,7 +23,7 @@ from stage import (
 from test_stories_dnstap import UNBOUND, await_traffic
 from test_stories_reload import config, edit
 
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.model import LOCAL, Family
 
 pytestmark = [
@@ -58,7 +58,7 @@ def to_mode(stage: Stage, mode: str) -> None:
 
 def await_mode(stage: Stage, mode: str) -> None:
     """Until the agent goes by it."""
-    assert poll(lambda: stage.status()["mode"] == mode, timeout=PATIENCE), stage.story()
+    stage.until(lambda: stage.status()["mode"], wanted=mode)
 
 
 def count(stage: Stage) -> None:
@@ -98,7 +98,7 @@ def await_would(stage: Stage, site: str | None, while_so: Callable[[], bool]) ->
         assert while_so(), f"{ours(stage)}; {stage.story()}"
         return would(stage) == {site}
 
-    assert poll(there, timeout=PATIENCE, every=0.1), stage.story()
+    stage.until(there, every=0.1)
 
 
 def test_an_incident_is_decided_and_told_and_not_one_packet_goes_another_way() -> None:
@@ -149,16 +149,16 @@ def test_an_incident_is_decided_and_told_and_not_one_packet_goes_another_way() -
 def test_what_it_put_in_ends_with_the_lease_and_is_there_again_at_the_next_start() -> None:
     with on_stage(REHEARSE) as stage:
         stage.kill_agent()
-        assert poll(lambda: not ours(stage), timeout=3 + PATIENCE / 10), ours(stage)
+        stage.until(lambda: ours(stage), 3 + PATIENCE / 10, wanted=[])
         stage.scene.start_agent()  # as after a reboot: nothing is there
-        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        stage.until(lambda: only_its_questions(stage), tell=lambda: ours(stage))
         for path in stage.scene.world.paths:
             stage.await_health("healthy", path=path)
         assert "off" in stage.scene.steering("off", "--reason", "a ticket")
         assert not ours(stage)
         stage.asked_more(4, meanwhile=lambda: not ours(stage))
         stage.scene.steering("on", check=True)
-        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        stage.until(lambda: only_its_questions(stage), tell=lambda: ours(stage))
 
 
 def test_a_restart_within_the_lease_touches_nothing() -> None:
@@ -191,7 +191,7 @@ def test_a_change_to_enforce_steers_without_a_restart_and_touches_no_route_of_qu
         stage.scene.steering("reload", "--yes", check=True)
         await_mode(stage, "rehearse")
         stage.await_about("released")
-        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        stage.until(lambda: only_its_questions(stage), tell=lambda: ours(stage))
         await_would(stage, "pao", lambda: only_its_questions(stage))
         gone = [line for line in kernel.lines() if "Deleted" in line]
         assert not any(
@@ -211,7 +211,7 @@ def test_an_agent_that_rehearses_takes_out_the_steers_of_one_that_died() -> None
         stage.kill_agent()
         to_mode(stage, "rehearse")
         stage.scene.start_agent()
-        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        stage.until(lambda: only_its_questions(stage), tell=lambda: ours(stage))
         stage.await_about("released")
         assert not stage.about("adopted")
         await_would(stage, "pao", lambda: only_its_questions(stage))
@@ -247,7 +247,7 @@ def test_from_observe_to_rehearse_and_back_by_a_changed_file_alone() -> None:
         await_would(stage, "pao", lambda: only_its_questions(stage))
         to_mode(stage, "observe")
         await_mode(stage, "observe")
-        assert poll(lambda: not ours(stage), timeout=PATIENCE), ours(stage)
+        stage.until(lambda: ours(stage), wanted=[])
         stage.await_alarm("uncompared", "clock", "everywhere")
 
 
@@ -261,7 +261,7 @@ def test_modes_that_change_again_and_again_end_where_the_file_says() -> None:
             if number % 2:
                 await_mode(stage, mode)
         await_mode(stage, "rehearse")
-        assert poll(lambda: only_its_questions(stage), timeout=PATIENCE), ours(stage)
+        stage.until(lambda: only_its_questions(stage), tell=lambda: ours(stage))
         assert kernel.steers() == [], "in all this nothing was steered"
         for path in stage.scene.world.paths:
             stage.await_health("healthy", path=path)
@@ -297,18 +297,13 @@ def test_a_host_without_a_family_rehearses_with_the_other(family: Family) -> Non
             stage.sh("for d in isp bb-pao bb-fra; do ip -4 addr flush dev $d; done")
         stage.scene.start_agent(ready=False)
         mine = stage.family(other)
-        assert poll(
-            lambda: (
-                {
-                    e["address"]
-                    for e in stage.listen()
-                    if e["event"] == "health_changed"
-                    and e["path"] == "pao"
-                    and e["now"] == "healthy"
-                }
-                == set(mine)
-            ),
-            timeout=PATIENCE,
-        ), stage.story()
+        stage.until(
+            lambda: {
+                e["address"]
+                for e in stage.listen()
+                if e["event"] == "health_changed" and e["path"] == "pao" and e["now"] == "healthy"
+            },
+            wanted=set(mine),
+        )
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_about("would_steer", mine)

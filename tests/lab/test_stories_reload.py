@@ -30,7 +30,7 @@ from test_stories_dnstap import await_traffic, documented
 from steering.act.lease import Lease
 from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.resolver import Unbound
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.scene import Scene, Settings
 from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family, Seconds
@@ -77,9 +77,7 @@ def without(*letters: str) -> Callable[[str], str]:
 def await_counted(stage: Stage, result: str, number: int) -> None:
     """Until so many versions of the files came to this."""
     line = f'steering_config_reloads_total{{result="{result}"}} {number:.1f}'
-    assert poll(lambda: line in stage.scene.get("/metrics")[1], timeout=PATIENCE, every=0.05), (
-        stage.story()
-    )
+    stage.until(lambda: line in stage.scene.get("/metrics")[1], every=0.05)
 
 
 def differences(stage: Stage) -> list[str]:
@@ -123,11 +121,11 @@ def test_an_address_goes_and_comes_while_no_other_route_is_touched() -> None:
         was = edit(policy(stage), without("c"))
         stage.await_routes(stage.through("pao", stays), within=SOON + slack())
         assert {e["address"] for e in stage.listen() if e["event"] == "released"} == set(gone)
-        assert poll(lambda: site_tables(stage) == [{*stays}] * 2, timeout=PATIENCE)
+        stage.until(lambda: site_tables(stage), wanted=[{*stays}] * 2)
         stage.clients_fine()
         policy(stage).write_text(was)
         stage.await_routes(stage.through("pao"))
-        assert poll(lambda: site_tables(stage) == [{*stage.addresses}] * 2, timeout=PATIENCE)
+        stage.until(lambda: site_tables(stage), wanted=[{*stage.addresses}] * 2)
         lines = kernel.steers()
         assert all(any(f" {a} " in line for a in gone) for line in lines), lines
         assert sum("Deleted" in line for line in lines) == len(gone)
@@ -273,7 +271,7 @@ def test_an_agent_that_only_observes_leaves_the_steers_to_the_lease() -> None:
         assert stage.scene.routes() == stage.through("pao")
         stage.scene.start_agent()
         stage.await_about("released")
-        assert poll(lambda: not owned(stage), timeout=6.0 + slack()), owned(stage)
+        stage.until(lambda: owned(stage), 6.0 + slack(), wanted=[])
         assert stage.status()["mode"] == "observe"
 
 
@@ -306,7 +304,7 @@ def test_a_restart_by_other_numbers_adopts_what_is_in_its_table_and_leaves_no_ot
         def all_steers() -> dict[str, str]:
             return stage.scene.routes("5353") | stage.scene.routes(table)
 
-        assert poll(lambda: all_steers() == wanted, timeout=PATIENCE), all_steers()
+        stage.until(all_steers, wanted=wanted)
         stage.await_health("healthy", path="pao")
         assert all_steers() == wanted
         assert bool(stage.about("adopted")) is adopted, "routes of probes are no steers"
@@ -333,7 +331,7 @@ def test_what_is_held_is_forgotten_when_the_files_are_put_right() -> None:
 def test_from_enforce_to_observe_and_back_everything_goes_and_comes() -> None:
     with on_stage() as stage:
         was = edit(config(stage), lambda text: text.replace("mode: enforce", "mode: observe"))
-        assert poll(lambda: not owned(stage), timeout=PATIENCE), "nothing was in force to be held"
+        stage.until(lambda: not owned(stage), tell="nothing was in force to be held")
         assert stage.status()["mode"] == "observe"
         config(stage).write_text(was)
         for path in stage.scene.world.paths:
@@ -387,7 +385,7 @@ def test_other_numbers_are_taken_up_and_nothing_stays_by_the_old_ones(numbers: s
             missing += wanted not in (new, old)
             return new == wanted and (table == "5353" or not old)
 
-        assert poll(arrived, timeout=PATIENCE, every=0.005), stage.story()
+        stage.until(arrived, every=0.005)
         assert missing == 0, "there was no moment without the steers"
         stage.await_event("config_loaded")
         stage.asked_more(12)
@@ -408,13 +406,13 @@ def test_what_cannot_be_had_on_this_host_is_rejected_and_the_old_goes_on() -> No
             was = edit(config(stage), lambda text: text.replace(":9353", ":9399"))
             # A port that is taken is no reason to go on with old files: it is an alarm.
             taken_told = "port 9399 can't be listened on"
-            assert poll(lambda: taken_told in stage.scene.steering("status"), timeout=PATIENCE)
+            stage.until(lambda: taken_told in stage.scene.steering("status"))
             config(stage).write_text(was)
             stage.scene.await_ready()
             stage.await_alarm("status", there=False)
             stage.steady(stage.through("pao"), questions=8)
         config(stage).write_text(was.replace("state: ", "state: /nowhere"))
-        assert poll(lambda: "restart it" in rejections(stage), timeout=PATIENCE)
+        stage.until(lambda: "restart it" in rejections(stage))
         config(stage).write_text(was)
         stage.await_alarm("config", there=False)
         assert kernel.lines() == []
@@ -462,7 +460,7 @@ def test_killed_in_the_middle_of_reloads_nothing_is_left_by_any_numbers() -> Non
         config(stage).write_text(kinds[1])
         time.sleep(rng.uniform(0.5, 1.2))  # and another one
         stage.kill_agent()
-        assert poll(lambda: not owned(stage), timeout=4.0 + slack()), owned(stage)
+        stage.until(lambda: owned(stage), 4.0 + slack(), wanted=[])
         assert foreign(stage) == others
 
 
@@ -473,13 +471,10 @@ def test_what_is_frozen_comes_back_after_a_restart_beyond_the_lease() -> None:
             *("--until", "never", "--reason", "a story", "--by", "us", "--yes"),
             check=True,
         )
-        assert poll(
-            lambda: {a["rule"] for a in stage.status()["addresses"]} == {"override"},
-            timeout=PATIENCE,
-        ), stage.story()
+        stage.until(lambda: {a["rule"] for a in stage.status()["addresses"]}, wanted={"override"})
         stage.scene.serve(paths=[LOCAL])
         stage.kill_agent()
-        assert poll(lambda: not owned(stage), timeout=4.0 + slack())
+        stage.until(lambda: not owned(stage), 4.0 + slack())
         stage.scene.start_agent()
         stage.await_routes(stage.through("pao"))
         stage.await_health("healthy")
@@ -497,15 +492,15 @@ def test_a_resolver_stays_connected_over_a_change_of_policies() -> None:
         await_traffic(stage)
         readers = stage.sh("pgrep -f [s]teering.dnstap.reader || true").split()
         was = edit(policy(stage), without("c"))
-        assert poll(lambda: len(differences(stage)) == 1, timeout=PATIENCE, every=0.05)
+        stage.until(lambda: len(differences(stage)), wanted=1, every=0.05)
         await_traffic(stage)
         policy(stage).write_text(was)
-        assert poll(lambda: len(differences(stage)) == 2, timeout=PATIENCE, every=0.05)
+        stage.until(lambda: len(differences(stage)), wanted=2, every=0.05)
         await_traffic(stage)
         assert stage.sh("pgrep -f [s]teering.dnstap.reader || true").split() == readers
         assert not stage.times("dnstap"), "no connection was closed"
         # A place more: the socket in use stays, and the resolver finds the reader's successor.
         edit(config(stage), lambda text: text.replace("/tap]", "/tap, tcp://127.0.0.1:6000]"))
-        assert poll(lambda: len(differences(stage)) == 3, timeout=PATIENCE, every=0.05)
+        stage.until(lambda: len(differences(stage)), wanted=3, every=0.05)
         await_traffic(stage)
         assert not stage.alarms()

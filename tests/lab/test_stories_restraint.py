@@ -9,7 +9,6 @@ import pytest
 from stage import EXPIRED, Kernel, Stage, on_stage
 
 import steering
-from steering.lab.sandbox import poll
 from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL
 
@@ -117,7 +116,7 @@ def test_our_own_uplink_down_moves_nothing(lose: Act, mend: Act) -> None:
     with on_stage() as stage:
         kernel = Kernel(stage)
         lose(stage)
-        assert poll(lambda: "healthy" not in stage.healths(LOCAL), timeout=20, every=0.05)
+        stage.until(lambda: "healthy" not in stage.healths(LOCAL), 20, every=0.05)
         stage.steady({}, questions=30)
         assert not stage.about("confirmed")
         mend(stage)

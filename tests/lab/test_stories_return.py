@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
-from steering.lab.sandbox import poll
+from steering.lab.links import End
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
@@ -17,18 +17,15 @@ def triangle(stage: Stage) -> None:
     """What pao's nameserver answers to this host comes in by the provider, and not by pao."""
     world = stage.scene.world
     pao, own = world.paths["pao"], world.paths["pao"].link(1)
-    world.ip("pao", "link", "add", "tri", "type", "veth", "peer", "name", "tri", "netns", "isp")
-    inner = {Family.IPV4: ("10.254.0.", "24"), Family.IPV6: ("fd00:fe::", "64")}
-    for number, namespace in enumerate(("pao", "isp"), start=1):
-        lines = ["link set tri up"]
-        lines += [f"addr add {net}{number}/{size} dev tri nodad" for net, size in inner.values()]
-        if namespace == "isp":
-            ends = world.paths[LOCAL].link(1)
-            lines += [f"route add {own[f]} via {ends[f]}" for f in Family]
-        world.ip_batch(namespace, lines)
-    for v, family in (("-4", Family.IPV4), ("-6", Family.IPV6)):
+    world.link(
+        End("pao", "tri", ("10.254.0.1/24", "fd00:fe::1/64")),
+        End("isp", "tri", ("10.254.0.2/24", "fd00:fe::2/64")),
+    )
+    ends = world.paths[LOCAL].link(1)
+    world.ip_batch("isp", [f"route add {own[f]} via {ends[f]}" for f in Family])
+    for v, family, hop in (("-4", Family.IPV4, "10.254.0.2"), ("-6", Family.IPV6, "fd00:fe::2")):
         # Of the link to this host, all but the router's own neighbour: what the instance sends.
-        world.ip("pao", v, "route", "add", "default", "via", f"{inner[family][0]}2", "table", "9")
+        world.ip("pao", v, "route", "add", "default", "via", hop, "table", "9")
         rule = ("rule", "add", "pref", "9", "iif", "auth", "to", own[family], "lookup", "9")
         world.ip("pao", v, *rule)
     assert pao.router == "pao"
@@ -51,12 +48,12 @@ def test_answers_that_come_in_by_the_uplink_do_not_count_until_the_site_says_so(
         stage.await_alarm("return")
         (alarm,) = (a for a in stage.status()["alarms"] if a["name"] == "return")
         assert "come in by isp, not by bb-pao" in str(alarm)
-        assert poll(
+        stage.until(
             lambda: all(
                 "came in by isp, not by bb-pao" in stage.scene.steering("explain", address)
                 for address in stage.addresses
             ),
-            timeout=60,
+            60,
         )
         code, metrics = stage.scene.get("/metrics")
         assert code == 200
@@ -68,7 +65,7 @@ def test_answers_that_come_in_by_the_uplink_do_not_count_until_the_site_says_so(
         stage.steady({})
 
         allow(stage)
-        assert poll(lambda: len(stage.times("config_loaded")) == 2, timeout=60), stage.story()
+        stage.until(lambda: len(stage.times("config_loaded")), 60, wanted=2)
         stage.await_alarm("return", there=False)
         stage.await_routes(stage.through("pao"))
         stage.clients_fine()

@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import kernelhost
 import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage, ours, slack
 
 from steering.act.lease import Lease
-from steering.lab.sandbox import poll
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab
@@ -20,18 +20,8 @@ pytestmark = pytest.mark.lab
 
 def guards(work: Path) -> dict[str, int]:
     """Which directories have a guard, and its process as seen from here."""
-    found: dict[str, int] = {}
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"steering.act.guard" in words:
-                runtime = Path(os.fsdecode(words[words.index(b"steering.act.guard") + 1 :][-2]))
-                if runtime.parent == work:
-                    found[runtime.name] = int(process.name)
-    return found
+    folders = (work / "run", work / "elsewhere")
+    return {folder.name: pid for folder in folders for pid in kernelhost.guards(folder)}
 
 
 def move(stage: Stage, to: str) -> None:
@@ -55,7 +45,7 @@ def test_a_restart_with_another_runtime_touches_no_route_and_leaves_one_guard(le
         stage.scene.start_agent(ready=length == "30s")
         if length == "30s":
             stage.await_about("adopted")
-        assert poll(lambda: set(guards(work)) == {"elsewhere"}, timeout=PATIENCE), guards(work)
+        stage.until(lambda: set(guards(work)), wanted={"elsewhere"})
         stage.scene.await_ready()  # 4 s: the old agent's routes may still be there before
         stage.await_routes(stage.through("pao"))
         since = len(kernel.lines())
@@ -70,7 +60,7 @@ def test_a_restart_with_another_runtime_touches_no_route_and_leaves_one_guard(le
             assert kernel.lines() == []
         assert not Lease(work / "elsewhere").expired()
         stage.kill_agent()
-        assert poll(lambda: not ours(stage), timeout=float(length[:-1]) + 2.0 + slack())
+        stage.until(lambda: not ours(stage), float(length[:-1]) + 2.0 + slack())
 
 
 def test_an_old_guard_that_is_stopped_is_ended_as_well() -> None:
@@ -82,7 +72,7 @@ def test_an_old_guard_that_is_stopped_is_ended_as_well() -> None:
         stage.kill_agent()
         move(stage, "elsewhere")
         stage.scene.start_agent()
-        assert poll(lambda: set(guards(work)) == {"elsewhere"}, timeout=PATIENCE), guards(work)
+        stage.until(lambda: set(guards(work)), wanted={"elsewhere"})
         stage.steady(stage.through("pao"))
 
 

@@ -9,7 +9,6 @@ import pytest
 from stage import FOUND, QUICK, Stage, on_stage, slack
 
 from steering.lab.resolver import Resolving, Unbound
-from steering.lab.sandbox import poll
 from steering.lab.scene import Scene
 from steering.lab.topology import EDGE, ISP
 from steering.lab.zone import Fault, FaultKind
@@ -52,7 +51,7 @@ def test_it_is_never_moved_to_sites_that_do_not_know_its_source_and_is_once_they
         scene = stage.scene
         scene.start_agent()
         stage.await_health("healthy")
-        assert poll(lambda: shown(stage, "pao", "lost") and shown(stage, "fra", "lost"), timeout=60)
+        stage.until(lambda: shown(stage, "pao", "lost") and shown(stage, "fra", "lost"), 60)
         stage.await_alarm("reach")
         scene.serve(PARTLY, paths=[LOCAL])
         stage.await_alarm("everywhere", "unproven", within=FOUND)
@@ -105,7 +104,7 @@ def test_a_source_that_the_files_do_not_name_is_found_by_its_sockets() -> None:
             nameserver.speak()
             return shown(stage, "pao", "lost")
 
-        assert poll(found, timeout=120, every=0.6), f"{stage.status()['sites']}; {stage.story()}"
+        stage.until(found, 120, every=0.6, tell=lambda: stage.status()["sites"])
         stage.await_alarm("reach")
         stage.scene.serve(PARTLY, paths=[LOCAL])
         stage.await_alarm("everywhere", "unproven", within=FOUND)

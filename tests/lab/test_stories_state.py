@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from frozen import Folder, state_that_freezes
-from stage import EXPIRED, PATIENCE, QUICK, Stage, on_stage, ours, slack
+from kernelhost import guards
+from stage import EXPIRED, QUICK, Stage, on_stage, ours, slack
 
 from steering.act.lease import Lease, boot_time
-from steering.lab.sandbox import poll
 from steering.lab.topology import EDGE
 from steering.model import LOCAL, Seconds
 
@@ -69,7 +69,7 @@ def test_routes_are_taken_back_when_the_lease_is_over_whatever_state_does(harm: 
         stage.scene.agent.signal(signal.SIGKILL)
         lease = lease_of(stage).read()
         assert lease is not None
-        assert poll(lambda: not ours(stage), timeout=PATIENCE, every=0.01)
+        stage.until(lambda: not ours(stage), every=0.01)
         late = boot_time() - lease.deadline
         print(f"taken back {late:.2f} s after the lease")
         assert 0 <= late <= LATEST + slack()
@@ -92,7 +92,7 @@ def test_an_agent_goes_on_with_a_state_that_hangs_and_says_so() -> None:
         folder.thaw()
         stage.await_alarm("state", there=False)
         memory = folder.behind / "memory.json"
-        assert poll(lambda: '"moves"' in memory.read_text(), timeout=PATIENCE)
+        stage.until(lambda: '"moves"' in memory.read_text())
 
 
 def test_an_agent_whose_state_hangs_ends_when_it_is_told_and_another_goes_on() -> None:
@@ -127,7 +127,7 @@ def test_where_state_does_not_answer_nobody_knows_whether_it_is_off() -> None:
         assert "it is not known whether this host was switched off" in because
         stage.asked_more(30, meanwhile=lambda: not stage.scene.routes())
         folder.thaw()
-        assert poll(lambda: "ticket 4711" in str(stage.status()["alarms"]), timeout=PATIENCE)
+        stage.until(lambda: "ticket 4711" in str(stage.status()["alarms"]))
         stage.asked_more(10, meanwhile=lambda: not stage.scene.routes())
         stage.scene.steering("on", check=True)
         stage.await_routes(stage.through("pao"))
@@ -143,29 +143,18 @@ def test_a_runtime_that_is_wiped_is_made_again_and_no_route_goes() -> None:
         for whole in (False, True):
             for entry in [run] if whole else list(run.iterdir()):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-            assert poll(lambda: not lease_of(stage).expired(), timeout=3.0 + slack())
-            assert poll(partial(_another, guard, first), timeout=5.0 + slack())
+            stage.until(lambda: not lease_of(stage).expired(), 3.0 + slack())
+            stage.until(partial(_another, guard, first), 5.0 + slack())
             first = guard.read_text()
             stage.asked_more(20, meanwhile=lambda: stage.scene.routes() == stage.through("pao"))
-            assert poll(lambda: len(_guards(run)) == 1, timeout=5.0 + slack()), "the old one leaves"
+            stage.until(
+                lambda: len(guards(run)), 5.0 + slack(), wanted=1, tell="the old one leaves"
+            )
         assert not stage.times("lease_lost")
         stage.kill_agent()
-        assert poll(lambda: not ours(stage), timeout=5.0 + slack())
+        stage.until(lambda: not ours(stage), 5.0 + slack())
 
 
 def _another(lock: Path, than: str) -> bool:
     """Whether another process has written itself down as the guard."""
     return lock.exists() and lock.read_text() not in {"", than}
-
-
-def _guards(run: Path) -> list[int]:
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"steering.act.guard" in words and bytes(run) in words:
-                found.append(int(process.name))
-    return found

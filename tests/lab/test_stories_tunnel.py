@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stage import EXPIRED, Stage, on_stage
 
-from steering.lab.sandbox import PYTHON, LabError, Program, poll
+from steering.lab.sandbox import PYTHON, LabError, Program
 from steering.lab.topology import EDGE
 from steering.model import LOCAL, Family
 from steering.observe.query import query
@@ -116,7 +116,7 @@ def test_a_tunnel_that_goes_takes_its_site_out_and_no_local_answer_for_it() -> N
         assert answers(stage) == before, stage.story()
         stage.scene.serve(EXPIRED, paths=[LOCAL])
         stage.await_routes(stage.through("fra"))
-        assert poll(lambda: stage.healths("pao") == {"unknown"}, timeout=60.0)
+        stage.until(lambda: stage.healths("pao"), 60.0, wanted={"unknown"})
 
 
 # A tunnel in user space: what is sent to the interface goes to the other end by UDP.
@@ -152,8 +152,8 @@ def open_end(stage: Stage, namespace: str, ends: list[str], command: str) -> Pro
     world = stage.scene.world
     made = world.start(namespace, [PYTHON, "-c", _TUN, *ends])
     there = ["ip", "link", "show", "dev", "tun0"]
-    assert poll(
-        lambda: world.run(namespace, there, check=False).returncode == 0, timeout=30.0, every=0.05
+    stage.until(
+        lambda: world.run(namespace, there, check=False).returncode, 30.0, wanted=0, every=0.05
     )
     lines = [command.format(address) for address in ("10.200.1.1/32", "fd00:200::1/128")]
     world.ip_batch(namespace, ["link set dev tun0 up", *lines])

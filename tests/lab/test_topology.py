@@ -25,8 +25,9 @@ import pytest
 from steering.lab.authority import Authority, MiniAuthority, Nsd
 from steering.lab.clients import Clients
 from steering.lab.resolver import MiniResolver, Resolving, Unbound
-from steering.lab.sandbox import LabError, find, poll
+from steering.lab.sandbox import LabError, find
 from steering.lab.topology import EDGE, Topology
+from steering.lab.waiting import until
 from steering.lab.zone import (
     FRESH,
     Fault,
@@ -166,7 +167,7 @@ def test_a_link_that_was_down_or_cut_comes_back_whole(make_world: Callable[..., 
         world.link_up(path)
         world.cut(path)
         show = ["link", "show", world.paths[path].interface]
-        assert poll(partial(_no_carrier, world, show), timeout=5.0)
+        until(partial(_no_carrier, world, show), 5.0)
         world.link_up(path)
         now = [world.ip(EDGE, version, "route") for version in ("-4", "-6")]
         assert [sorted(text.split("\n")) for text in now] == [
@@ -374,13 +375,13 @@ def test_clients_count_every_question_and_see_the_detour_end_the_failures(
     resolver.start()
     clients = Clients(world, rate=100.0)
     clients.start()
-    assert poll(lambda: clients.totals().answered > 50, timeout=20.0)
+    until(lambda: clients.totals().answered > 50, 20.0)
     assert clients.totals().failed == 0
     servers[LOCAL].serve(zones(ALL_EXPIRED))
-    assert poll(lambda: clients.totals().servfail > 50, timeout=20.0)
+    until(lambda: clients.totals().servfail > 50, 20.0)
     route_all(world, "pao")
     moved = clients.totals()
-    assert poll(lambda: clients.totals().answered > moved.answered + 100, timeout=20.0)
+    until(lambda: clients.totals().answered > moved.answered + 100, 20.0)
     end = clients.stop()
     assert end.asked == end.answered + end.failed
     assert end.first_failure is not None
@@ -410,10 +411,10 @@ BUILD = textwrap.dedent("""
 """)
 
 
-def _child(words: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
+def _child(words: Sequence[str], code: str = BUILD, **env: str) -> subprocess.Popen[str]:
     root = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [*words, "-c", BUILD],
+        [*words, "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -423,9 +424,9 @@ def _child(words: Sequence[str] = (), **env: str) -> subprocess.Popen[str]:
 
 
 def _inside(namespace: str) -> list[int]:
-    """Processes of a PID namespace, as seen from out here."""
-    processes = Path("/proc").glob("[0-9]*")
-    return [int(p.name) for p in processes if _link(p / "ns/pid") == namespace]
+    """Processes of a PID or network namespace, as seen from out here."""
+    kind, processes = namespace.partition(":")[0], Path("/proc").glob("[0-9]*")
+    return [int(p.name) for p in processes if _link(p / "ns" / kind) == namespace]
 
 
 def test_nothing_outlives_a_parent_that_is_killed() -> None:
@@ -437,11 +438,27 @@ def test_nothing_outlives_a_parent_that_is_killed() -> None:
         assert len(_inside(namespace)) >= 2
         child.send_signal(signal.SIGKILL)
         child.wait()
-        assert poll(lambda: not _inside(namespace), timeout=5.0)
-    mounted = [p for p in Path("/proc").glob("[0-9]*/ns/net") if _link(p) == network]
-    assert mounted == []
+        until(lambda: not _inside(namespace), 5.0)
+    assert _inside(network) == []
     assert not Path("/run/netns/auth-local").exists()
     shutil.rmtree(work)
+
+
+BESIDE = """
+from steering.lab.links import Spaces
+print(Spaces("a").run("a", "readlink /proc/self/ns/net"), flush=True)
+input()
+"""
+
+
+@pytest.mark.usefixtures("namespace")
+def test_nor_does_a_namespace_beside_one_that_is_killed() -> None:
+    with _child([sys.executable], BESIDE) as child:
+        assert child.stdout
+        network = child.stdout.readline().strip()
+        assert _inside(network)
+        child.send_signal(signal.SIGKILL)
+    until(lambda: _inside(network), wanted=[])
 
 
 def _link(path: Path) -> str:
@@ -476,4 +493,4 @@ def test_it_needs_no_root_where_user_namespaces_work(
         assert uids == ["0", "65534", "1"]
         child.stdin.close()
         assert child.wait(20.0) == 0
-        assert poll(lambda: not Path(f"/proc/{pid}").exists(), timeout=5.0)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 5.0)

@@ -23,9 +23,10 @@ import dns.rcode
 import pytest
 
 from steering.lab import servers
-from steering.lab.sandbox import find, poll
+from steering.lab.sandbox import find
 from steering.lab.servers import Place
 from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
+from steering.lab.waiting import until
 from steering.lab.zone import Keys as ZoneKeys
 from steering.model import Kind, Question, Verdict
 from steering.observe.dnssec.chain import dnskeys
@@ -78,7 +79,7 @@ def running(argv: Sequence[str], port: int, log: Path) -> Iterator[None]:
 
     with log.open("wb") as said, subprocess.Popen(argv, stdout=said, stderr=said) as program:
         try:
-            assert poll(up, timeout=30), log.read_text()
+            until(up, 30, tell=log.read_text)
             yield
         finally:
             program.terminate()

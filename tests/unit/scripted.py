@@ -121,10 +121,3 @@ async def _stream(
             writer.write(answer)
         await writer.drain()
     writer.close()
-
-
-async def until(true: Callable[[], object], seconds: float = 5.0) -> None:
-    """Returns as soon as it is true. Raises TimeoutError if it does not become so."""
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)

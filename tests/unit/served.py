@@ -16,6 +16,7 @@ from pathlib import Path
 from unittest import mock
 
 from steering.config import Listen
+from steering.lab.waiting import until
 from steering.report.http import service as serving_side
 from steering.report.http.ipc import Answer
 from steering.report.http.service import Service
@@ -70,14 +71,6 @@ class Loop:
             connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
-
-
-def until(so: Callable[[], bool], timeout: float = 20.0) -> None:
-    """Wait for what lasts."""
-    deadline = time.monotonic() + timeout
-    while not so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import pwd
 import select
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -33,6 +34,7 @@ from steering.act.kernel.state import KernelProblem
 from steering.act.lease import LeaseState, boot_id, boot_time
 from steering.act.off_switch import switch_off
 from steering.agent.bgp import BgpSpeaker
+from steering.lab import waiting
 from steering.model import Family
 
 PEER = Peer(address="127.0.0.1", peer_as=64512)
@@ -45,11 +47,7 @@ TERMS = BgpSettings(
 )
 
 
-def until(true: Callable[[], object], within: float = 10.0) -> None:
-    end = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
+until = functools.partial(waiting.until, within=10.0)
 
 
 @pytest.fixture

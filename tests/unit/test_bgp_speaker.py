@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import os
 import pwd
 import select
@@ -16,7 +17,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from steering.act.bgp.prerequisites import look_around
 from steering.act.bgp.settings import BgpSettings, Peer
 from steering.act.bgp.supervisor import CONNECTED_WITHIN
 from steering.agent.bgp import BgpSpeaker
+from steering.lab import waiting
 from steering.model import Family
 
 TERMS = BgpSettings(
@@ -43,11 +45,7 @@ LEASE = 60.0
 AT_MOST = 0.1  # seconds that a speaker may cost the loop at one time
 
 
-def until(true: Callable[[], object], within: float = 10.0) -> None:
-    end = time.monotonic() + within
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
+until = functools.partial(waiting.until, within=10.0)
 
 
 @pytest.fixture

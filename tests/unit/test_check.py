@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from etc import ONE_SITE
 
 from steering import cli
 from steering.act.kernel.conntrack import Conntrack
@@ -26,12 +27,8 @@ ROOT = Path(__file__).parents[2]
 def test_who_would_refuse_depends_on_the_mode(
     mode: str, who: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "occupied").touch()
-    config = tmp_path / "steering.yaml"
-    config.write_text(
-        f"site: sin\nmode: {mode}\nstate: occupied\nruntime: run\npolicies: {ROOT / 'policies'}\n"
-        "sites: {pao: {next_hop: {ipv4: 192.0.2.1}}}\n"
-    )
+    (tmp_path / "state").touch()
+    config = configured(tmp_path, f"mode: {mode}\n")
     assert cli.main(["check", "--config", str(config)]) == FINE
     told, complained = capsys.readouterr()
     assert told.startswith(f"{config}: valid: 2 upstreams, ")
@@ -45,10 +42,7 @@ def test_who_would_refuse_depends_on_the_mode(
 
 def configured(tmp_path: Path, more: str = "") -> Path:
     config = tmp_path / "steering.yaml"
-    config.write_text(
-        f"site: sin\nstate: state\nruntime: run\npolicies: {ROOT / 'policies'}\n"
-        f"sites: {{pao: {{next_hop: {{ipv4: 192.0.2.1}}}}}}\n{more}"
-    )
+    config.write_text(f"{ONE_SITE}policies: {ROOT / 'policies'}\n{more}")
     return config
 
 

@@ -9,31 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from etc import ONE_SITE, place
 
 from steering import cli
 from steering.agent import loop
 from steering.agent.from_config import CannotRunError
 from steering.cli.parser import parser
 
-CONFIG = """\
-site: sin
-state: state
-runtime: run
-status: 127.0.0.1:9
-trust_anchors: anchors
-sites: {pao: {next_hop: {ipv4: 10.255.1.2}}}
-"""
+CONFIG = f"{ONE_SITE}status: 127.0.0.1:9\ntrust_anchors: anchors\n"
 POLICY = "upstream: x\nzones: [com.]\nnameservers: {a.example.: [192.5.6.30]}\nsteer: {to: [pao]}\n"
 ANCHOR = f"com. IN DS 1 13 2 {'00' * 32}\n"
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "x.yaml").write_text(POLICY)
     (tmp_path / "anchors").write_text(ANCHOR)
-    (tmp_path / "steering.yaml").write_text(CONFIG)
-    return tmp_path / "steering.yaml"
+    return place(tmp_path, CONFIG, x=POLICY)
 
 
 def test_every_command_that_may_be_typed_is_done_by_something() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from etc import place
 from fakes import FakeActuator
 from simulation import CONFIG, policy
 
@@ -21,10 +22,8 @@ from steering.observe.strays import Strays
 
 @pytest.fixture
 def version(tmp_path: Path) -> Version:
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
-    config = tmp_path / "steering.yaml"
-    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n")
+    text = f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\njournal: off\n"
+    config = place(tmp_path, text, gtld=policy())
     return Version.of(load(config), fingerprint(config))
 
 

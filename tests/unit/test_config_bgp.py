@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from etc import TWO_SITES, place
 
 from steering.agent.from_config import (
     NOTHING,
@@ -16,17 +17,6 @@ from steering.agent.from_config import (
 from steering.config import ConfigError, load
 from steering.model import Family
 
-POLICY = """\
-upstream: a
-zones: [com.]
-nameservers: {a.example.: [192.0.2.1, "2001:db8::1"]}
-"""
-BASE = """\
-site: sin
-sites:
-  pao: {next_hop: {ipv4: 10.255.1.2, ipv6: "fd00:ff:1::2"}}
-  fra: {next_hop: {ipv4: 10.255.2.2}}
-"""
 WHOLE = """\
 observe:
   probe:
@@ -57,11 +47,7 @@ NEIGHBOUR = "neighbors: [{address: 10.0.0.1, peer_as: 1}]"
 
 
 def written(directory: Path, text: str) -> Path:
-    (directory / "policies").mkdir()
-    (directory / "policies/a.yaml").write_text(POLICY)
-    file = directory / "steering.yaml"
-    file.write_text(BASE + text)
-    return file
+    return place(directory, TWO_SITES + text)
 
 
 def test_every_key_reaches_the_speaker(tmp_path: Path) -> None:
@@ -112,7 +98,9 @@ def test_a_path_announced_or_asked_another_way_is_another_way(
 def test_routers_that_are_told_the_sites_own_next_hop_are_no_other_way(tmp_path: Path) -> None:
     file = written(tmp_path, "")
     before = load(file).config
-    file.write_text(f"{BASE}act: {{bgp: {{local_as: 1, router_id: 10.0.0.53, {NEIGHBOUR}}}}}\n")
+    file.write_text(
+        f"{TWO_SITES}act: {{bgp: {{local_as: 1, router_id: 10.0.0.53, {NEIGHBOUR}}}}}\n"
+    )
     assert rerouted(before, load(file).config) == frozenset()
 
 
@@ -157,7 +145,7 @@ def test_routes_stay_within_the_neighbours_as_unless_said_otherwise(tmp_path: Pa
             "is missing",
         ),
         (
-            "local_as: 1, neighbors: [{address: 192.0.2.1, peer_as: 1}]",
+            "local_as: 1, neighbors: [{address: 192.5.6.30, peer_as: 1}]",
             "neighbors[0].address",
             "a router of ours",
         ),

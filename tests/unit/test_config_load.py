@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from etc import POLICY, TWO_SITES, place
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -29,27 +30,6 @@ from steering.config import (
 from steering.config.yaml_file import parse
 from steering.journal.setups import read, write
 from steering.model import Family
-
-CONFIG = """\
-site: sin
-sites:
-  pao: {next_hop: {ipv4: 10.255.1.2, ipv6: "fd00:ff:1::2"}, capacity: 20000}
-  fra: {next_hop: {ipv4: 10.255.2.2}}
-"""
-POLICY = """\
-upstream: gtld-servers
-zones: [com., net.]
-nameservers:
-  a.gtld-servers.net.: [192.5.6.30, "2001:503:a83e::2:30"]
-"""
-
-
-def place(directory: Path, config: str = CONFIG, /, **policies: str) -> Path:
-    (directory / "policies").mkdir(exist_ok=True)
-    for name, text in (policies or {"gtld": POLICY}).items():
-        (directory / "policies" / f"{name}.yaml").write_text(text)
-    (path := directory / "steering.yaml").write_text(config)
-    return path
 
 
 def problems(path: Path) -> tuple[Problem, ...]:
@@ -100,7 +80,7 @@ def test_sites_keep_the_order_of_the_file_and_lead_by_family(tmp_path: Path) -> 
 
 def test_the_whole_contract_is_understood(tmp_path: Path) -> None:
     (tmp_path / "root.key").write_text(". IN DS 20326 8 2 E06D")
-    config = CONFIG + (
+    config = TWO_SITES + (
         "mode: observe\nlease: 1.5m\nstate: var\nruntime: run\ntrust_anchors: root.key\n"
         "resolvers: [127.0.0.1, '::1']\ntransit_interfaces: [bb-pao, bb-fra]\n"
         "observe:\n  dnstap: [/run/steering/dnstap.sock, 'tcp://127.0.0.1:6000']\n"
@@ -134,22 +114,22 @@ def test_a_printed_configuration_parses_again(tmp_path: Path) -> None:
 
 
 def test_false_is_off_and_off_is_no_boolean(tmp_path: Path) -> None:
-    assert load(place(tmp_path, CONFIG + "act: {kernel: false}\n")).config.act.kernel is None
+    assert load(place(tmp_path, TWO_SITES + "act: {kernel: false}\n")).config.act.kernel is None
     named = "off: {next_hop: {ipv4: 10.0.0.9}}"
-    setup = load(place(tmp_path, f"{CONFIG}  {named}\n"))
+    setup = load(place(tmp_path, f"{TWO_SITES}  {named}\n"))
     assert "off" in setup.config.sites
 
 
 def test_names_and_addresses_become_canonical(tmp_path: Path) -> None:
     policy = "upstream: x\nzones: [COM, .]\nnameservers: {NS.Nic.Example: ['2001:DB8:0:0::1']}\n"
-    (read,) = load(place(tmp_path, CONFIG, x=policy)).policies
+    (read,) = load(place(tmp_path, TWO_SITES, x=policy)).policies
     assert read.zones == ("com.", ".")
     (target,) = read.targets
     assert (target.nameserver, target.address) == ("ns.nic.example.", "2001:db8::1")
     assert target.family is Family.IPV6
 
 
-# What is appended to CONFIG, the line it is found in, where, and what is said about it.
+# What is appended to TWO_SITES, the line it is found in, where, and what is said about it.
 BAD_CONFIGS = [
     ("mod: observe", 5, "mod", ["unknown key", "did you mean mode?"]),
     ("wibble: 1", 5, "wibble", ["unknown key", "wanted one of: site, mode"]),
@@ -289,7 +269,7 @@ BAD_CONFIGS = [
 def test_what_is_wrong_in_the_configuration_is_said_at_its_line(
     tmp_path: Path, added: str, line: int, path: str, parts: list[str]
 ) -> None:
-    file = place(tmp_path, f"{CONFIG}{added}\n")
+    file = place(tmp_path, f"{TWO_SITES}{added}\n")
     problem = only(file)
     assert (problem.file, problem.line, problem.path) == (file, line, path)
     for part in parts:
@@ -354,7 +334,7 @@ BAD_POLICIES = [
 def test_what_is_wrong_in_a_policy_is_said_at_its_line(
     tmp_path: Path, added: str, line: int, path: str, parts: list[str]
 ) -> None:
-    config = place(tmp_path, CONFIG, gtld=f"{POLICY}{added}\n")
+    config = place(tmp_path, TWO_SITES, gtld=f"{POLICY}{added}\n")
     problem = only(config)
     assert (problem.file.name, problem.line, problem.path) == ("gtld.yaml", line, path)
     for part in parts:
@@ -363,8 +343,8 @@ def test_what_is_wrong_in_a_policy_is_said_at_its_line(
 
 def test_a_name_of_256_octets_is_too_long(tmp_path: Path) -> None:
     longest = ".".join(["a" * 63] * 3 + ["a" * 61])
-    load(place(tmp_path, CONFIG, gtld=POLICY.replace("com.", longest)))
-    problem = only(place(tmp_path, CONFIG, gtld=POLICY.replace("com.", f"{longest}a")))
+    load(place(tmp_path, TWO_SITES, gtld=POLICY.replace("com.", longest)))
+    problem = only(place(tmp_path, TWO_SITES, gtld=POLICY.replace("com.", f"{longest}a")))
     assert (problem.line, problem.path) == (2, "zones[0]")
     assert "256 octets" in problem.message
 
@@ -405,7 +385,7 @@ def test_files_that_cannot_be_had_are_problems_too(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = place(tmp_path, CONFIG + "trust_anchors: root.key\n")
+    file = place(tmp_path, TWO_SITES + "trust_anchors: root.key\n")
     (tmp_path / "root.key").write_text(".")
     real = os.open
 
@@ -476,9 +456,9 @@ def test_enforcing_with_nowhere_to_go_is_a_problem(tmp_path: Path) -> None:
 
 def test_two_policies_may_claim_a_zone_but_not_an_address(tmp_path: Path) -> None:
     other = "upstream: other\nzones: [com.]\nnameservers: {a.x.: [192.0.2.1]}\n"
-    assert len(load(place(tmp_path, CONFIG, a=POLICY, b=other)).policies) == 2
+    assert len(load(place(tmp_path, TWO_SITES, a=POLICY, b=other)).policies) == 2
     shared = other.replace("192.0.2.1", "192.5.6.30")
-    problem = only(place(tmp_path, CONFIG, a=POLICY, b=shared))
+    problem = only(place(tmp_path, TWO_SITES, a=POLICY, b=shared))
     assert (problem.file.name, problem.line) == ("b.yaml", 3)
     assert "a.gtld-servers.net. in a.yaml already" in problem.message
 
@@ -486,13 +466,13 @@ def test_two_policies_may_claim_a_zone_but_not_an_address(tmp_path: Path) -> Non
 def test_aliases_that_multiply_cost_no_more_than_their_file(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 40)]
-    found = problems(place(tmp_path, CONFIG + "\n".join(lines)))
+    found = problems(place(tmp_path, TWO_SITES + "\n".join(lines)))
     assert {p.message.split(",")[0] for p in found} == {"unknown key"}
     assert len(found) == 40
 
 
 def test_an_alias_is_an_ordinary_way_to_say_it_once(tmp_path: Path) -> None:
-    config = CONFIG + "observe: {probe: {interval: &t 1s, fast_interval: *t}}\n"
+    config = TWO_SITES + "observe: {probe: {interval: &t 1s, fast_interval: *t}}\n"
     assert load(place(tmp_path, config)).config.observe.probe.fast_interval == 1.0
 
 
@@ -507,12 +487,12 @@ def test_a_next_hop_is_an_address_or_an_interface_or_a_link_local_address_on_one
     tmp_path: Path,
 ) -> None:
     hops = "{ipv4: {dev: tun0}, ipv6: {via: 'FE80::1', dev: eth1}}"
-    setup = load(place(tmp_path, f"{CONFIG}  x: {{next_hop: {hops}}}\n"))
+    setup = load(place(tmp_path, f"{TWO_SITES}  x: {{next_hop: {hops}}}\n"))
     wanted = {Family.IPV4: "dev tun0", Family.IPV6: "via fe80::1 dev eth1"}
     assert setup.config.sites["x"].next_hop == wanted
     assert read(write(setup)).config == setup.config
     both = "{ipv4: {dev: tun0}, ipv6: {dev: tun0}}"
-    load(place(tmp_path, f"{CONFIG}  x: {{next_hop: {both}}}\n"))
+    load(place(tmp_path, f"{TWO_SITES}  x: {{next_hop: {both}}}\n"))
 
 
 def test_values_never_change_once_read(tmp_path: Path) -> None:
@@ -524,7 +504,7 @@ def test_values_never_change_once_read(tmp_path: Path) -> None:
 
 def test_the_fingerprint_tells_every_change(tmp_path: Path) -> None:
     (tmp_path / "root.key").write_text(".")
-    file = place(tmp_path, CONFIG + "trust_anchors: root.key\n")
+    file = place(tmp_path, TWO_SITES + "trust_anchors: root.key\n")
     (overrides := tmp_path / "policies/overrides.d").mkdir()
     seen = [fingerprint(file)]
     assert fingerprint(file) == seen[0]
@@ -536,7 +516,7 @@ def test_the_fingerprint_tells_every_change(tmp_path: Path) -> None:
     seen.append(fingerprint(file))
     (tmp_path / "root.key").unlink()
     seen.append(fingerprint(file))
-    file.write_text(CONFIG + "policies: elsewhere\n")
+    file.write_text(TWO_SITES + "policies: elsewhere\n")
     seen.append(fingerprint(file))
     file.write_text("broken: [\n")
     seen.append(fingerprint(file))
@@ -557,14 +537,14 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
 @given(config=TEXTS, policy=TEXTS)
-@example(config=CONFIG, policy=POLICY)
+@example(config=TWO_SITES, policy=POLICY)
 @example(config='site: "\\UFFFFFFFF"', policy="!!map []")
 @example(config="policies: '\\0'", policy="a: !!binary x")
 @example(config='policies: "\\0"\nsites: []', policy="? {a: b}\n: c")
 def test_whatever_is_typed_is_taken_or_refused_in_words(
     tmp_path: Path, config: str, policy: str
 ) -> None:
-    for kept, tried in ((CONFIG + config, POLICY + policy), (config, policy)):
+    for kept, tried in ((TWO_SITES + config, POLICY + policy), (config, policy)):
         file = place(tmp_path)
         file.write_bytes(kept.encode(errors="surrogatepass"))
         (tmp_path / "policies/gtld.yaml").write_bytes(tried.encode(errors="surrogatepass"))
@@ -581,7 +561,7 @@ def test_whatever_is_typed_is_taken_or_refused_in_words(
 
 
 def test_one_document_can_be_checked_by_itself() -> None:
-    document = parse(CONFIG, Path("/etc/steering/steering.yaml"))
+    document = parse(TWO_SITES, Path("/etc/steering/steering.yaml"))
     assert check(Config, document).policies == Path("/etc/steering/policies")
     with pytest.raises(ConfigError, match=r"x\.yaml:1: upstream: is missing"):
         check(Policy, parse("skew: 1s", Path("x.yaml")))
@@ -605,7 +585,7 @@ nameservers:
 
 
 def test_addresses_of_a_family_that_this_host_has_not_are_left_out(tmp_path: Path) -> None:
-    setup = load(place(tmp_path, f"families: [ipv4]\n{CONFIG}", gtld=BOTH))
+    setup = load(place(tmp_path, f"families: [ipv4]\n{TWO_SITES}", gtld=BOTH))
     assert [t.address for p in setup.policies for t in p.targets] == ["192.5.6.30"]
     assert list(setup.policies[0].nameservers) == ["a.gtld-servers.net."]
     assert setup.policies[0].file == tmp_path / "policies/gtld.yaml"
@@ -614,7 +594,7 @@ def test_addresses_of_a_family_that_this_host_has_not_are_left_out(tmp_path: Pat
     assert claim is not None
     assert claim.families == (Family.IPV4,)
     for families in ("", "families: [ipv4, ipv6]\n"):
-        setup = load(place(tmp_path, families + CONFIG, gtld=BOTH))
+        setup = load(place(tmp_path, families + TWO_SITES, gtld=BOTH))
         assert len(setup.policies[0].targets) == 3
         claim = claim_of(setup.config)
         assert claim is not None
@@ -633,7 +613,7 @@ def test_addresses_of_a_family_that_this_host_has_not_are_left_out(tmp_path: Pat
 def test_families_that_leave_nothing_are_refused(
     tmp_path: Path, families: str, path: str, message: str
 ) -> None:
-    file = place(tmp_path, f"families: {families}\n{CONFIG}", gtld=BOTH, six=SIX)
+    file = place(tmp_path, f"families: {families}\n{TWO_SITES}", gtld=BOTH, six=SIX)
     problem = only(file)
     assert (problem.file, problem.line) == (file, 1)
     assert problem.path.startswith(path)

@@ -25,7 +25,7 @@ from typing import Self
 import pytest
 from dnstap_frames import ADDRESS, frame, payload
 
-from steering.lab.sandbox import poll
+from steering.lab.waiting import until
 from steering.model import Outcome
 from steering.observe.dnstap.counter import FrameCounter
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
@@ -75,11 +75,10 @@ class Heard:
         self.tallies += self.tap.take(time.monotonic())
 
     def wait(self, enough: Callable[[], object]) -> None:
-        def listened() -> bool:
-            self.listen()
-            return bool(enough())
+        def why() -> object:
+            return self.tallies[-1:], self.notices()
 
-        assert poll(listened, timeout=PATIENCE), (self.tallies[-1:], self.notices())
+        until(enough, PATIENCE, meanwhile=self.listen, tell=why)
 
     def until(self, what: str, least: int = 1) -> None:
         self.wait(lambda: self.count(what) >= least)
@@ -340,11 +339,11 @@ def test_while_the_agent_is_busy_tallies_add_up_and_nobody_waits(heard: Heard) -
     writer.sendall(START)
     heard.until("tallies", 2)
     before = len(heard.tallies)
-    sent, until = 0, time.monotonic() + 1.0
-    while time.monotonic() < until:  # and meanwhile nothing is taken
+    sent, busy = 0, time.monotonic() + 1.0
+    while time.monotonic() < busy:  # and meanwhile nothing is taken
         writer.sendall(QUERY * 50)
         sent += 50
-        assert poll(lambda: _unread(writer) == 0, timeout=PATIENCE, every=0.001)
+        until(lambda: _unread(writer), PATIENCE, wanted=0, every=0.001)
     heard.until("ok", sent)
     assert heard.count("lost") == 0
     assert len(heard.tallies) - before <= 4
@@ -388,7 +387,7 @@ def test_the_pause_doubles_while_readers_keep_dying(heard: Heard) -> None:
             heard.tap.take(at)
             return heard.tap.pid is None
 
-        assert poll(died, timeout=PATIENCE)
+        until(died, PATIENCE)
         wake = heard.tap.wake_at()
         assert wake is not None
         pauses.append(round(wake - now, 3))
@@ -405,7 +404,7 @@ def test_the_reader_ends_with_the_agent_however_that_ends(tmp_path: Path) -> Non
     assert _running(reader)
     agent.kill()
     agent.communicate()
-    assert poll(lambda: not _running(reader), timeout=PATIENCE)
+    until(lambda: not _running(reader), PATIENCE)
 
 
 _AGENT = """
@@ -551,7 +550,7 @@ def test_a_reader_that_was_not_run_for_a_while_loses_nothing_by_it(heard: Heard)
     os.kill(heard.tap.pid, signal.SIGSTOP)
     sent = time.monotonic()
     writer.sendall(QUERY * 500)
-    assert poll(lambda: time.monotonic() > sent + 0.5, timeout=PATIENCE)
+    until(lambda: time.monotonic() > sent + 0.5, PATIENCE)
     os.kill(heard.tap.pid, signal.SIGCONT)
     heard.until("ok", 500)
     assert heard.count("lost") == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from steering.lab.waiting import until
 from steering.observe.dnstap.listeners import Place
 from steering.observe.dnstap.reader_client import ReaderClient
 
@@ -63,13 +64,14 @@ def test_one_that_can_not_be_had_leaves_the_old_one_as_it_was(tmp_path: Path) ->
 
 def served(tap: ReaderClient, so: Callable[[], bool]) -> None:
     """Do what an agent does for its tap until this is so."""
-    deadline = time.monotonic() + 30
-    while not so():
-        assert time.monotonic() < deadline
+
+    def serve() -> None:
         now = time.monotonic()
         tap.repair_sockets(now)
         tap.take(now)
         select.select([tap.fileno()], [], [], 0.05)
+
+    until(so, 30, meanwhile=serve)
 
 
 @pytest.mark.parametrize("wipe", ["file", "directory", "another's"])

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steering.lab.waiting import until
 from steering.model import Event
 from steering.report.log import Log, json_line
 from steering.system.output import LONGEST, Output
@@ -35,13 +36,6 @@ def _pipe() -> Iterator[tuple[int, int]]:
         for end in ends:
             with contextlib.suppress(OSError):
                 os.close(end)
-
-
-def _until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 20.0
-    while not true():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.005)
 
 
 def _fill(descriptor: int) -> None:
@@ -130,7 +124,7 @@ def test_nobody_waits_for_a_reader_and_one_that_comes_back_gets_whole_lines(kind
             log.write(Event(event="held", because="x" * 9000, more={"number": number}), 0.0)
         assert time.monotonic() - started < 20.0
         assert log.lost >= 1900
-        _until(lambda: output.stalled() > 0.0)
+        until(lambda: output.stalled() > 0.0)
         assert os.get_blocking(into), "others may share it"
         read = _drained(out)
         assert output.drain(20.0)
@@ -236,7 +230,7 @@ def test_lines_that_nobody_reads_are_an_alarm_before_the_first_is_lost(
         output = Output(into)
         log = Log(output=output, readable=False)
         log.write(EVENT, 0.0)
-        _until(lambda: "no program reads" in log.trouble(0.0))
+        until(lambda: "no program reads" in log.trouble(0.0))
         assert log.lost == 0
         _drained(out)
-        _until(lambda: not log.trouble(0.0))
+        until(lambda: not log.trouble(0.0))

@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from served import Loop, serving, told, until
+from served import Loop, serving, told
 
 from steering.config import Listen
+from steering.lab.waiting import until
 from steering.report.http import ipc, routes
 from steering.report.http.fork import Copy
 from steering.report.http.ipc import METRICS, OPENMETRICS, Answer, Turned
@@ -331,7 +332,7 @@ def test_a_port_that_is_taken_is_a_trouble_until_it_is_free(tmp_path: Path) -> N
             assert "can't be listened on: Address already in use" in loop.service.trouble
             assert said(loop, b"GET /healthz HTTP/1.0\r\n\r\n", local=True).endswith(b"ok\n")
             squatter.close()
-            until(lambda: loop.service.trouble == "", timeout=AGAIN + 20)
+            until(lambda: loop.service.trouble == "", within=AGAIN + 20)
             assert loop.get("/healthz") == (200, "ok\n")
 
 

@@ -9,12 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from steering.lab.waiting import until
 from steering.system import kept_process, processes
 from steering.system.kept_process import KeptProcess
 from steering.system.processes import has_ended, start_detached
@@ -60,13 +60,6 @@ def heard(kept: KeptProcess) -> bytes:
 def there(pid: int | None) -> bool:
     """Also where it has ended and nobody took note of that."""
     return Path(f"/proc/{pid}").exists()
-
-
-def until(so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20.0
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_it_is_started_and_what_it_says_is_to_be_read(kept: KeptProcess) -> None:

@@ -13,9 +13,10 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
-from scripted import Server, serving, until
+from scripted import Server, serving
 from signedzone import DAY, NOW, RRSIG, Key, SignedZone
 
+from steering.lab.waiting import async_until
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.chain import dnskeys, system_resolvers
 from steering.observe.dnssec.key_store import KeyStore
@@ -303,13 +304,13 @@ def test_run_refreshes_by_itself_and_when_a_key_is_missed() -> None:
     async def story(store: KeyStore, world: World) -> None:
         task = asyncio.create_task(store.run())
         try:
-            await until(lambda: store.keys_for("com."))
+            await async_until(lambda: store.keys_for("com."))
             old = store.keys_for("com.")
             world.com.zsk = Key()
             world.com.dates = lambda *_: (NOW, NOW + DAY)
             world.monotonic += 11
             store.miss("com.")
-            await until(lambda: store.keys_for("com.") is not old)
+            await async_until(lambda: store.keys_for("com.") is not old)
             keys = store.keys_for("com.")
             assert keys is not None
             assert world.com.zsk.dnskey in keys.rdataset

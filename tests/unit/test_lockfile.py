@@ -8,12 +8,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from steering.lab.peering import passable
+from steering.lab.waiting import until
 from steering.system.lockfile import LockFile
 
 pytestmark = pytest.mark.timeout(60)
@@ -48,13 +49,6 @@ def holder(path: Path, then: str = _WAIT) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-
-
-def until(so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20.0
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def held(path: Path) -> bool:

@@ -5,39 +5,28 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from simulation import policy
+from etc import ONE_SITE, place
 from test_kernel_diff import CLAIM
 
 from steering.act.kernel.claim import Claim
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch, switch_off
 from steering.cli.off_paths import RUNTIME, STATE, Places, _of_the_guard, claim, places
-
-CONFIG = """\
-site: sin
-state: state
-runtime: run
-sites: {pao: {next_hop: {ipv4: 10.255.1.2}}}
-"""
+from steering.lab.waiting import until
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     (tmp_path / "run").mkdir()
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
-    file = tmp_path / "steering.yaml"
-    file.write_text(CONFIG)
-    return file
+    return place(tmp_path, ONE_SITE)
 
 
 def test_a_lease_that_names_its_claim_needs_no_configuration(config: Path) -> None:
     Lease(config.parent / "run").renew(CLAIM, 60)
-    config.write_text(CONFIG + "nonsense: 1\n")
+    config.write_text(ONE_SITE + "nonsense: 1\n")
     found = places(config)
     assert found.trouble == ""
     assert (found.state, found.runtime) == (config.parent / "state", config.parent / "run")
@@ -198,9 +187,7 @@ def test_the_guard_that_runs_says_which_directories_where_the_file_does_not(
     code = [sys.executable, "-c", "input()", "-m", "steering.act.guard"]
     with subprocess.Popen([*code, *words], stdin=subprocess.PIPE) as guard:
         try:
-            until = time.monotonic() + 10.0
-            while _of_the_guard() == elsewhere:
-                assert time.monotonic() < until
+            until(lambda: _of_the_guard() != elsewhere, 10)
             if elsewhere is None:
                 found = places(config)
                 assert (found.state, found.runtime) == (Path(state), Path("/a/run"))

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from etc import ANOTHER, POLICY, TWO_SITES, place
 from served import UnixServer
 
 from steering import cli
@@ -30,13 +31,6 @@ from steering.model import Action, Match
 from steering.report.http.listeners import NAME
 from steering.report.http.request import SERVER
 
-POLICY = """\
-upstream: gtld-servers
-zones: [com., net.]
-nameservers:
-  a.gtld-servers.net.: [192.5.6.30, "2001:503:a83e::2:30"]
-  b.gtld-servers.net.: [192.33.14.30]
-"""
 BY_HAND = """\
 overrides:
   - {name: by-hand, match: {family: ipv4}, action: local, until: never, reason: r, by: b}
@@ -50,21 +44,11 @@ class Host:
 
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self._capsys = root, capsys
-        self.config = root / "steering.yaml"
+        config = f"{TWO_SITES}state: state\nruntime: run\nstatus: 127.0.0.1:9\n"
+        self.config = place(root, config, gtld=POLICY + ANOTHER)
         self.policies = root / "policies"
         self.folder = self.policies / "overrides.d"
-        self.policies.mkdir()
-        (self.policies / "gtld.yaml").write_text(POLICY)
         self.out = self.err = ""
-        self.config.write_text(
-            "site: sin\n"
-            "state: state\n"
-            "runtime: run\n"
-            "status: 127.0.0.1:9\n"
-            "sites:\n"
-            '  pao: {next_hop: {ipv4: 10.255.1.2, ipv6: "fd00:ff:1::2"}}\n'
-            "  fra: {next_hop: {ipv4: 10.255.2.2}}\n"
-        )
 
     def type(self, *words: str) -> int:
         try:
@@ -635,13 +619,13 @@ def test_the_agent_need_not_wait_to_see_these_files_lie_still(host: Host) -> Non
     for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
         assert host.type(*words, "--yes") == 0
         assert approval.whole(runtime, fingerprint(host.config))
-    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
+    (host.policies / "gtld.yaml").write_text(POLICY + ANOTHER + "skew: 1s\n")
     assert not approval.whole(runtime, fingerprint(host.config)), "others were not seen"
 
 
 def test_a_policy_that_was_changed_meanwhile_is_not_let_pass_with_an_override(host: Host) -> None:
     (runtime := host.root / "run").mkdir()
-    (host.policies / "gtld.yaml").write_text(POLICY + "skew: 1s\n")
+    (host.policies / "gtld.yaml").write_text(POLICY + ANOTHER + "skew: 1s\n")
     for words in ((*STEER, *WHY), ("remove", "ticket-4711")):
         assert host.type(*words, "--yes") == 0
         assert not approval.accepted(runtime, fingerprint(host.config))

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+from etc import ANOTHER, POLICY, TWO_SITES, place
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,19 +24,6 @@ from steering.config.yaml_file import parse, write
 from steering.format import rfc3339
 from steering.model import Action, Family, Match, Override
 
-CONFIG = """\
-site: sin
-sites:
-  pao: {next_hop: {ipv4: 10.255.1.2, ipv6: "fd00:ff:1::2"}}
-  fra: {next_hop: {ipv4: 10.255.2.2}}
-"""
-POLICY = """\
-upstream: gtld-servers
-zones: [com., net.]
-nameservers:
-  a.gtld-servers.net.: [192.5.6.30, "2001:503:a83e::2:30"]
-  b.gtld-servers.net.: [192.33.14.30]
-"""
 ONE = """\
 overrides:
   - name: verisign-sin-migration
@@ -58,12 +46,11 @@ def one(name: str = "x", **other: str) -> str:
 @pytest.fixture
 def etc(tmp_path: Path) -> Path:
     (tmp_path / "policies/overrides.d").mkdir(parents=True)
-    (tmp_path / "steering.yaml").write_text(CONFIG)
-    (tmp_path / "policies/gtld.yaml").write_text(POLICY)
+    place(tmp_path, TWO_SITES, gtld=POLICY + ANOTHER)
     return tmp_path
 
 
-def place(etc: Path, text: str | None = None, **files: str) -> Path:
+def put(etc: Path, text: str | None = None, **files: str) -> Path:
     if text is not None:
         (etc / "policies/overrides.yaml").write_text(text)
     for name, each in files.items():
@@ -72,7 +59,7 @@ def place(etc: Path, text: str | None = None, **files: str) -> Path:
 
 
 def read(etc: Path, text: str | None = None, **files: str) -> Setup:
-    return load(place(etc, text, **files))
+    return load(put(etc, text, **files))
 
 
 def problems(etc: Path, text: str | None = None, **files: str) -> tuple[Problem, ...]:
@@ -159,7 +146,7 @@ def test_drafts_and_what_editors_leave_are_not_read(etc: Path) -> None:
 
 
 def test_a_text_may_stand_for_a_file_before_it_is_there(etc: Path) -> None:
-    config = place(etc, a=one("a"))
+    config = put(etc, a=one("a"))
     folder = etc / "policies/overrides.d"
     tried = load(config, instead={folder / "b.yaml": one("b"), folder / "a.yaml": None})
     assert [o.name for o in tried.overrides] == ["b"]
@@ -242,7 +229,7 @@ def test_a_name_is_there_once_in_all_files(etc: Path) -> None:
 
 
 def test_every_problem_of_every_file_comes_at_once(etc: Path) -> None:
-    (etc / "policies/gtld.yaml").write_text(POLICY + "skew: 1\n")
+    (etc / "policies/gtld.yaml").write_text(POLICY + ANOTHER + "skew: 1\n")
     found = [
         (p.file.name, p.line)
         for p in problems(
@@ -261,7 +248,7 @@ def test_every_problem_of_every_file_comes_at_once(etc: Path) -> None:
 @pytest.mark.parametrize("length", range(len(ONE)))
 def test_half_a_file_is_never_taken_for_less_than_it_says(etc: Path, length: int) -> None:
     """Written in place by an editor, it may be seen at any length: refused, or nothing lost."""
-    file = place(etc, x=ONE[:length])
+    file = put(etc, x=ONE[:length])
     try:
         (override,) = load(file).overrides
     except ConfigError:
@@ -339,11 +326,11 @@ def test_a_steer_to_where_no_next_hop_leads_is_remarked_on(etc: Path) -> None:
 
 
 def test_the_fingerprint_tells_of_overrides(etc: Path) -> None:
-    config = place(etc)
+    config = put(etc)
     seen = [fingerprint(config)]
-    place(etc, one())
+    put(etc, one())
     seen.append(fingerprint(config))
-    place(etc, y=one("y"))
+    put(etc, y=one("y"))
     seen.append(fingerprint(config))
     (etc / "policies/overrides.d/y.yaml").unlink()
     seen.append(fingerprint(config))

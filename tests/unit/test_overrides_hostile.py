@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from etc import ONE_SITE, place
 
 from steering.config import ConfigError, fingerprint, load, override_files
 from steering.config.validate import MOST
 from steering.config.yaml_file import Allowance
 from steering.model import Override
 
-CONFIG = "site: sin\nsites:\n  pao: {next_hop: {ipv4: 10.255.1.2}}\n"
-POLICY = "upstream: gtld\nzones: [com.]\nnameservers:\n  a.gtld.net.: [192.5.6.30]\n"
 SECRET = "hunter2-and-nobody-else"
 GOOD = "overrides: [{name: x, match: {}, action: local, until: never, reason: r, by: noc}]\n"
 
@@ -24,8 +23,7 @@ GOOD = "overrides: [{name: x, match: {}, action: local, until: never, reason: r,
 def folder(tmp_path: Path) -> Path:
     """`overrides.d` of a host."""
     (tmp_path / "etc/policies/overrides.d").mkdir(parents=True)
-    (tmp_path / "etc/steering.yaml").write_text(CONFIG)
-    (tmp_path / "etc/policies/gtld.yaml").write_text(POLICY)
+    place(tmp_path / "etc", ONE_SITE)
     (tmp_path / "secret").write_text(f"overrides: {SECRET}\n{SECRET}: {SECRET}\n")
     return tmp_path / "etc/policies/overrides.d"
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from scripted import Server, serving, until
+from scripted import Server, serving
 from signedzone import NOW
 from test_prober import COM, LOCAL_ONLY, Upstream
 
+from steering.lab.waiting import async_until
 from steering.model import Family, Outcome, Round, Target
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.key_store import KeyStore
@@ -77,7 +78,7 @@ def test_who_cannot_judge_as_fast_as_he_asks_asks_less_often() -> None:
             )
             task = asyncio.create_task(prober.run())
             try:
-                await until(lambda: len(rounds) >= 20)
+                await async_until(lambda: len(rounds) >= 20)
                 asked = sum(len(server.asked) for server in servers)
                 assert asked - len(rounds) <= len(servers)
             finally:
@@ -126,7 +127,7 @@ def test_no_more_questions_are_under_way_than_there_are_descriptors_for() -> Non
                 return {r.address for r in rounds} == {t.address for t in targets}
 
             try:
-                await until(all_were_asked)
+                await async_until(all_were_asked)
                 assert 1 < most <= AT_ONCE
                 assert all(o.outcome is Outcome.TIMEOUT for r in rounds for o in r.observations)
             finally:

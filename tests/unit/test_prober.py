@@ -13,9 +13,10 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from scripted import Respond, Server, accepting, serving, until
+from scripted import Respond, Server, accepting, serving
 from signedzone import NOW, Key, SignedZone
 
+from steering.lab.waiting import async_until
 from steering.model import (
     LOCAL,
     Attention,
@@ -60,7 +61,7 @@ class Watching:
         return [one for done in self.rounds for one in done.observations]
 
     async def first(self, true: Callable[[Observation], bool]) -> Observation:
-        await until(lambda: any(true(one) for one in self.observations))
+        await async_until(lambda: any(true(one) for one in self.observations))
         return next(one for one in self.observations if true(one))
 
 
@@ -156,7 +157,7 @@ def test_a_healthy_server_is_secure_with_all_that_the_answer_tells(address: str)
             assert seen.rtt is not None
             assert 0 < seen.rtt < 0.5
             wanted = {Kind.SOA, Kind.DNSKEY, Kind.DENIAL}
-            await until(lambda: {done.question.kind for done in watching.rounds} >= wanted)
+            await async_until(lambda: {done.question.kind for done in watching.rounds} >= wanted)
             assert {one.outcome for one in watching.observations} == {Outcome.SECURE}
             assert len(server.ports) >= sum(not tcp for _, tcp in server.asked) * 0.8
             ids = {wire[:2] for wire, _ in server.asked}
@@ -171,7 +172,7 @@ def test_missing_keys_are_asked_for_first_and_nothing_counts_before() -> None:
             serving(Server("127.0.0.1", healthy)) as port,
             probing("127.0.0.1", port=port, interval=5.0) as watching,
         ):
-            await until(lambda: watching.rounds, seconds=6)
+            await async_until(lambda: watching.rounds, within=6)
             assert watching.rounds[0].question.kind is Kind.DNSKEY
             assert watching.keys.keys_for("com.") is not None
             assert watching.observations[0].outcome is Outcome.SECURE
@@ -207,7 +208,7 @@ def test_rubbish_is_malformed_and_the_next_round_comes() -> None:
 
         server = Server("127.0.0.1", respond)
         async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
-            await until(lambda: len(watching.rounds) >= 3)
+            await async_until(lambda: len(watching.rounds) >= 3)
             assert {one.outcome for one in watching.observations} == {Outcome.MALFORMED}
 
     asyncio.run(story())
@@ -296,7 +297,7 @@ def test_over_a_slow_path_an_answer_that_comes_late_has_not_stopped(
                 tcp=True,
                 monotonic=lambda: next(now),
             )
-            await until(lambda: replies)
+            await async_until(lambda: replies)
             return replies[0]
 
     reply = asyncio.run(story())
@@ -362,12 +363,12 @@ def test_an_answer_that_comes_after_an_icmp_error_is_an_answer(address: str) -> 
         inquiry = Query(query("com.", "SOA"), 7, address, done=replies.append, timeout=5, port=port)
         assert inquiry._socket is not None
         asker = inquiry._socket.getsockname()
-        await until(lambda: inquiry._icmp == f"{address}: port unreachable")
+        await async_until(lambda: inquiry._icmp == f"{address}: port unreachable")
         assert not replies
         with socket.socket(inquiry._socket.family, socket.SOCK_DGRAM) as late:
             late.bind((address, port))
             late.sendto(b"\0\7\x84\0" + bytes(8), asker)
-            await until(lambda: replies)
+            await async_until(lambda: replies)
         (reply,) = replies
         assert (reply.wire, reply.reached, reply.detail) == (b"\0\7\x84\0" + bytes(8), True, "")
 
@@ -398,7 +399,7 @@ def test_what_fails_on_this_host_is_never_the_upstreams_and_stops_no_round() -> 
             serving(Server("127.0.0.1", healthy)) as port,
             probing("255.255.255.255", "127.0.0.1", port=port) as watching,
         ):
-            await until(lambda: len({done.address for done in watching.rounds}) == 2)
+            await async_until(lambda: len({done.address for done in watching.rounds}) == 2)
             broken = await watching.first(lambda one: one.address == "255.255.255.255")
             assert (broken.outcome, broken.reached) == (Outcome.LOCAL_ERROR, False)
             assert broken.detail
@@ -421,7 +422,7 @@ def test_a_dead_gateway_excuses_silence_of_what_goes_by_it_only() -> None:
                 gateway_dead=lambda address, mark: (address, mark) == ("127.0.0.1", 0x5354),
             ) as watching,
         ):
-            await until(lambda: watching.rounds)
+            await async_until(lambda: watching.rounds)
             local, pao = watching.rounds[0].observations
             assert (local.outcome, pao.outcome) == (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
             assert pao.detail == "no answer; the gateway is dead"
@@ -463,7 +464,7 @@ def test_a_question_from_a_bound_socket_is_sent_only_where_the_path_leaves_by_th
             serving(server) as port,
             probing("127.0.0.1", port=port, paths=paths, leads=leads, sources=bound) as watching,
         ):
-            await until(lambda: len(asked) == 4 and len(watching.rounds) >= 4)
+            await async_until(lambda: len(asked) == 4 and len(watching.rounds) >= 4)
             for one in watching.observations:
                 if one.path == "pao" and one.source == "127.0.0.1@lo":
                     assert (one.outcome, one.reached) == (Outcome.LOCAL_ERROR, False)
@@ -484,7 +485,7 @@ def test_over_a_path_that_its_mark_does_not_lead_to_nothing_is_sent() -> None:
                 leads=lambda path, address, _: (path, address) != ("pao", "127.0.0.1"),
             ) as watching,
         ):
-            await until(lambda: len(watching.rounds) >= 5)
+            await async_until(lambda: len(watching.rounds) >= 5)
             assert len(server.asked) <= len(watching.rounds) + 1
             local, pao = watching.rounds[-1].observations
             assert (local.outcome, pao.outcome) == (Outcome.SECURE, Outcome.LOCAL_ERROR)
@@ -498,13 +499,13 @@ def test_a_round_puts_one_question_over_all_paths_and_live_ones_where_attended()
         server = Server("127.0.0.1", healthy)
         paths = (Path(name="local"), Path(name="pao"))
         async with serving(server) as port, probing("127.0.0.1", port=port, paths=paths) as seen:
-            await until(lambda: seen.rounds)
+            await async_until(lambda: seen.rounds)
             assert [one.path for one in seen.rounds[0].observations] == ["local", "pao"]
             attention = Attention(
                 paths=frozenset({"local"}), live=True, witnesses=("gone.com.", "x.safe.com.")
             )
             seen.prober.attend({"127.0.0.1": attention})
-            await until(
+            await async_until(
                 lambda: {r.question.name for r in seen.rounds} >= {"gone.com.", "x.safe.com."}
             )
             fast = [r for r in seen.rounds if r.observations[-1].live]
@@ -534,7 +535,7 @@ def test_every_address_that_is_asked_fast_has_its_largest_answer_by_tcp_too() ->
             probing(*both, port=port, interval=60.0) as seen,
         ):
             seen.prober.attend(dict.fromkeys(both, attention))
-            await until(lambda: large(seen) == set(both), seconds=30)
+            await async_until(lambda: large(seen) == set(both), within=30)
 
     asyncio.run(story())
 
@@ -557,7 +558,7 @@ def test_ending_it_leaves_no_socket_open() -> None:
     async def story() -> None:
         async with serving(Server("127.0.0.1", silent)) as port:
             async with probing("127.0.0.1", port=port, patience=30) as watching:
-                await until(lambda: watching.prober._rounds)
+                await async_until(lambda: watching.prober._rounds)
                 inquiry = next(iter(watching.prober._rounds.values())).queries["local"]
                 assert inquiry._socket is not None
             assert inquiry._socket is None
@@ -638,7 +639,7 @@ def test_rounds_take_the_sources_in_turns_and_say_which_was_whose() -> None:
             serving(server) as port,
             probing("127.0.0.1", port=port, sources=sources) as watching,
         ):
-            await until(lambda: len(watching.rounds) >= 12)
+            await async_until(lambda: len(watching.rounds) >= 12)
             came.extend(server.peers)
             return watching.rounds[:12]
 
@@ -686,7 +687,7 @@ def test_a_path_with_a_source_of_its_own_is_asked_from_that() -> None:
                 "127.0.0.1", port=port, paths=paths, sources=[Source(address="127.0.0.7")]
             ) as watching,
         ):
-            await until(lambda: len(watching.rounds) >= 1)
+            await async_until(lambda: len(watching.rounds) >= 1)
             return watching.rounds[0]
 
     item = asyncio.run(story())
@@ -699,7 +700,7 @@ def test_tcp_is_tried_once_datagrams_came_and_its_absence_says_nothing_of_the_an
             serving(Server("127.0.0.1", healthy), tcp=False) as port,
             probing("127.0.0.1", port=port, patience=0.1) as watching,
         ):
-            await until(lambda: sum(o.tcp for o in watching.observations) >= 4)
+            await async_until(lambda: sum(o.tcp for o in watching.observations) >= 4)
             return list(watching.observations)
 
     seen = asyncio.run(story())
@@ -715,7 +716,7 @@ def test_most_rounds_go_by_udp_and_tcp_is_seen_to_come_back() -> None:
             serving(Server("127.0.0.1", healthy)) as port,
             probing("127.0.0.1", port=port, interval=0.02) as watching,
         ):
-            await until(lambda: len(watching.observations) >= 60)
+            await async_until(lambda: len(watching.observations) >= 60)
             return watching.observations[:60]
 
     seen = asyncio.run(story())

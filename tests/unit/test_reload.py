@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from etc import place
 from simulation import CONFIG, policy
 
 from steering.agent import approval, reload
@@ -20,6 +21,7 @@ from steering.agent.from_config import CannotRunError
 from steering.agent.reload import Ended, Reload, Version
 from steering.config import Fingerprint, fingerprint, load
 from steering.config.validate import Validation
+from steering.lab.waiting import async_until
 from steering.model import Event
 from steering.report.metrics import Meters
 
@@ -96,10 +98,8 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    (tmp_path / "policies").mkdir()
-    config = tmp_path / "steering.yaml"
-    config.write_text(f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\n")
-    (tmp_path / "policies" / "gtld.yaml").write_text(policy())
+    text = f"{CONFIG}runtime: {tmp_path}\nstate: {tmp_path}\n"
+    config = place(tmp_path, text, gtld=policy())
     applier = FakeApplier(Version.of(load(config), fingerprint(config)))
     meters = Meters()
     return Desk(config, applier, meters, Reload(config, applier, meters))
@@ -486,15 +486,13 @@ def test_a_file_system_that_hangs_is_an_alarm_and_goes_on_when_it_answers(
 
     async def hang() -> None:
         looking = asyncio.create_task(desk.reload.run())
-        while not asked:  # noqa: ASYNC110 - a thread sets it
-            await asyncio.sleep(0.01)
+        await async_until(lambda: asked, 30)
         now = time.monotonic()
         assert desk.reload.problem(now) == ""
         assert "does not answer" in desk.reload.problem(now + reload.ALARM_AFTER + 1)
         assert len(asked) == 1, "one thread at a time"
         answers.set()
-        while not desk.applier.applied:  # noqa: ASYNC110 - nobody rings
-            await asyncio.sleep(0.01)
+        await async_until(lambda: desk.applier.applied, 30)
         assert desk.reload.problem(time.monotonic() + reload.ALARM_AFTER + 1) == ""
         looking.cancel()
 

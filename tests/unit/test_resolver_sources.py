@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from etc import ONE_SITE, place
 
 from steering.config import ConfigError, load
 from steering.model import Family, Source
@@ -319,14 +320,8 @@ def test_the_kernel_says_what_it_would_choose() -> None:
 
 
 def files(tmp: Path, more: str) -> Path:
-    (tmp / "policies").mkdir()
-    (tmp / "policies" / "x.yaml").write_text(
-        "upstream: x\nzones: [x.]\nnameservers: {a.x.: [192.5.6.30]}\n"
-    )
-    (tmp / "steering.yaml").write_text(
-        f"site: sin\nsites: {{pao: {{next_hop: {{ipv4: 10.255.1.2}}}}}}\n{more}\n"
-    )
-    return tmp / "steering.yaml"
+    policy = "upstream: x\nzones: [x.]\nnameservers: {a.x.: [192.5.6.30]}\n"
+    return place(tmp, f"{ONE_SITE}{more}\n", x=policy)
 
 
 def test_a_source_is_an_address_or_an_address_with_an_interface(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import dns.message
 import dns.rdatatype
 import dns.rrset
 import pytest
-from scripted import Server, serving, until
+from scripted import Server, serving
 from signedzone import DAY, NOW, Key, SignedZone
 from test_key_store import World, shown
 from test_prober import COM, probing
 
 from steering.agent.own_alarms import keys_problem
+from steering.lab.waiting import async_until
 from steering.model import LOCAL, Outcome
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.chain import Lack
@@ -332,7 +333,7 @@ def test_unknown_keys_are_not_judged_at_first_and_ask_for_the_set_out_of_turn_on
                 return asked[-1]
 
             watching.keys.needs_keys_from = counted  # type: ignore[method-assign]
-            await until(lambda: len(watching.rounds) >= 40)
+            await async_until(lambda: len(watching.rounds) >= 40)
             bad = [one for one in watching.observations if one.outcome is Outcome.NO_KEY]
             assert not bad[0].judged
             assert bad[-1].judged

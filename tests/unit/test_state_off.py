@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,14 +15,10 @@ import pytest
 from steering.act.off_switch import OffSwitch
 from steering.agent import state_off
 from steering.agent.state_off import SILENT, StateOff
+from steering.lab import waiting
 from steering.system import files
 
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + 10.0
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
+until = functools.partial(waiting.until, within=10.0)
 
 
 @dataclass

@@ -12,9 +12,10 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
-from scripted import Respond, Server, serving, until
+from scripted import Respond, Server, serving
 from test_prober import COM, Watching, healthy, probing, question
 
+from steering.lab.waiting import async_until
 from steering.model import Family, Outcome
 from steering.observe.dnssec.chain import Resolvers
 from steering.observe.probe.echo import Echo
@@ -46,7 +47,7 @@ def seen(respond: Respond, done: Callable[[Watching], object]) -> tuple[set[Outc
             serving(Server("127.0.0.1", respond)) as port,
             probing("127.0.0.1", port=port, patience=1.0, strays=strays) as watching,
         ):
-            await until(lambda: done(watching), seconds=20)
+            await async_until(lambda: done(watching), within=20)
             # What comes by a stream needs no case to be true (`ask`).
             return {one.outcome for one in watching.observations if not one.tcp}, strays
 
@@ -65,7 +66,7 @@ def test_questions_go_out_in_a_case_that_is_drawn_and_equal_over_all_paths_of_a_
             serving(server) as port,
             probing("127.0.0.1", port=port, paths=paths) as watching,
         ):
-            await until(lambda: len(watching.rounds) >= 12)
+            await async_until(lambda: len(watching.rounds) >= 12)
             assert {one.outcome for one in watching.observations} == {Outcome.SECURE}
         asked = [question(wire) for wire, _ in server.asked]
         assert len(set(asked)) <= len(asked) / 2 + 1
@@ -80,7 +81,9 @@ def test_nothing_that_is_told_carries_the_case_that_was_drawn() -> None:
     async def story() -> None:
         server = Server("127.0.0.1", lambda wire, _: [stripped(wire)])
         async with serving(server) as port, probing("127.0.0.1", port=port) as watching:
-            await until(lambda: len({r.question.kind for r in watching.rounds}) >= 3, seconds=20)
+            await async_until(
+                lambda: len({r.question.kind for r in watching.rounds}) >= 3, within=20
+            )
             told = [
                 (one.detail, *((one.evidence.owner, one.evidence.detail) if one.evidence else ()))
                 for one in watching.observations
@@ -299,7 +302,7 @@ def test_an_answer_by_another_link_is_passed_over_and_told(address: str) -> None
                 strays=strays,
             ) as watching,
         ):
-            await until(lambda: strays.trouble, seconds=20)
+            await async_until(lambda: strays.trouble, within=20)
             outcomes = {
                 name: {o.outcome for o in watching.observations if o.path == name and not o.tcp}
                 for name in ("local", "pao", "fra")
@@ -330,7 +333,7 @@ def test_a_path_whose_answers_may_return_by_any_link_takes_them() -> None:
                 strays=strays,
             ) as watching,
         ):
-            await until(lambda: len(watching.rounds) >= 5)
+            await async_until(lambda: len(watching.rounds) >= 5)
             assert {one.outcome for one in watching.observations} == {Outcome.SECURE}
             assert not strays.counts
 

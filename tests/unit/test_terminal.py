@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import etc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,18 +95,12 @@ def config(tmp_path: Path) -> Iterator[Path]:
 
         def log_message(self, *_: object) -> None: ...
 
-    (tmp_path / "policies").mkdir()
-    (tmp_path / "policies/x.yaml").write_text(
-        f"upstream: gtld\nzones: [com.]\nnameservers: {{a.example.: [{ONE}]}}\n"
-    )
-    (tmp_path / "policies/overrides.yaml").write_text(
+    written = f"upstream: gtld\nzones: [com.]\nnameservers: {{a.example.: [{ONE}]}}\n"
+    override = (
         f"overrides:\n  - {{name: ticket-4711, match: {{address: {ONE}}}, action: local,"
         f" until: never, reason: {word}, by: noc}}\n"
     )
-    file = tmp_path / "steering.yaml"
-    file.write_text(
-        "site: sin\nstate: state\nruntime: run\nsites: {pao: {next_hop: {ipv4: 10.255.1.2}}}\n"
-    )
+    file = etc.place(tmp_path, etc.ONE_SITE, x=written, overrides=override)
     (tmp_path / "run").mkdir()
     with UnixServer(str(tmp_path / "run" / NAME), Answers) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -16,6 +16,7 @@ import dns.rrset
 import pytest
 
 from steering.lab.answers import Answers, Asked
+from steering.lab.waiting import async_until
 from steering.lab.zone import FRESH, Fault, FaultKind, SignedZone, ZoneSpec, nsec3_hash, sign
 from steering.lab.zone import Keys as Signers
 from steering.model import LOCAL, Heard, Outcome
@@ -166,9 +167,7 @@ def test_all_that_waits_is_looked_at_by_one_ring_of_the_bell() -> None:
 
     async def run() -> None:
         running = asyncio.create_task(bench.look.run())
-        async with asyncio.timeout(10.0):
-            while bench.look.looked < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await async_until(lambda: bench.look.looked >= 3, 10)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
