@@ -29,9 +29,9 @@ from steering.agent.dnstap_source import DnstapSource
 from steering.config import Setup, load
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.lab.addresses import GTLD_SERVERS
-from steering.model import Facts
 from steering.observe.dnssec.trust import Keys, Trust
 from steering.observe.dnstap.listeners import Place
 from steering.observe.traffic.attribution import GRACE

@@ -22,10 +22,11 @@ from unittest import mock
 
 from benchmarks import report
 from steering.config import Setup
+from steering.facts import Facts
 from steering.journal.records import Batch, Turn, digest, line
 from steering.journal.store import Store
 from steering.journal.writer import Item, Writer
-from steering.model import Facts, Observation, Round
+from steering.model import Observation, Round
 from steering.replay import simulate
 from steering.replay.pacing import Pacing
 from steering.replay.scenario import load_scenario

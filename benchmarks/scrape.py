@@ -21,8 +21,9 @@ from benchmarks import report, turn
 from steering.config import Setup, load
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
-from steering.model import LOCAL, Facts, Heard, Kind, Observation, Outcome, Question, Round
+from steering.model import LOCAL, Heard, Kind, Observation, Outcome, Question, Round
 from steering.report.http.answers import answer
 from steering.report.http.ipc import METRICS, OPENMETRICS
 from steering.report.metrics import Meters

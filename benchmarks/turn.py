@@ -24,11 +24,11 @@ from benchmarks import report
 from steering.config import Setup, load
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.model import (
     LOCAL,
     Evidence,
-    Facts,
     Failure,
     Heard,
     Kind,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 
-from steering.model import Action, Match, Override, Seconds, WallTime
+from steering.model import Seconds, WallTime
+from steering.override import Action, Match, Override
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _HOURS_UNTIL = 3 * _DAY

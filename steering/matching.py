@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from steering.model import Match, Target
+from steering.model import Target
+from steering.override import Match
 
 
 class Matching:

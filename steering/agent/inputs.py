@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from steering.agent.components import Components
 from steering.agent.pin_check import PinCheck
 from steering.agent.tasks import Tasks
-from steering.model import Event, Heard, Passed, Round
+from steering.facts import Passed
+from steering.model import Event, Heard, Round
 from steering.report.metrics import Meters
 from steering.system.wakeup import Wakeup
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from steering.decide.state import State
 from steering.engine.carry_over import remember
+from steering.facts import Memory
 from steering.journal.codec import Codec
 from steering.judge.known.recovery import Hold
-from steering.model import Memory, Seconds
+from steering.model import Seconds
 from steering.system.files import read_regular, write_atomically
 from steering.system.side_thread import Latest, within
 

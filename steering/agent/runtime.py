@@ -22,8 +22,9 @@ from steering.agent.tasks import Tasks
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.migrate import migrate
+from steering.facts import Facts
 from steering.journal.journal import journal_for
-from steering.model import LOCAL, Event, Facts, Instant
+from steering.model import LOCAL, Event, Instant
 from steering.report.metrics import Meters
 
 

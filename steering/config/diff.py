@@ -13,7 +13,7 @@ from steering.config.load import Setup
 from steering.config.policy import Policy
 from steering.config.problems import Location, path_of
 from steering.format import counted, ends, override_in_full
-from steering.model import Override
+from steering.override import Override
 
 _NAMED = 100
 """Overrides whose order is told."""

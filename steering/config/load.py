@@ -29,7 +29,7 @@ from steering.config.policy import Policy
 from steering.config.problems import ConfigError, Location, Problem
 from steering.config.validate import MOST, Instead, Validation
 from steering.config.yaml_file import LARGEST, Document, decoded, parse, read
-from steering.model import Override
+from steering.override import Override
 from steering.system.files import names_in, read_regular
 
 NOT_POLICIES = frozenset({FILE})

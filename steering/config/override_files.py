@@ -18,7 +18,8 @@ from steering.config.problems import Problem, shown, suggestion
 from steering.config.validate import Validation
 from steering.config.yaml_file import Document
 from steering.matching import Matching
-from steering.model import Action, Family, Override, Target
+from steering.model import Family, Target
+from steering.override import Action, Override
 from steering.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.system.files import names_in
 

@@ -16,7 +16,8 @@ from steering.config.address_types import Address
 from steering.config.base import FieldError, Section
 from steering.config.problems import shown
 from steering.config.types import DomainName, Kind, Name, Place, Text, bare
-from steering.model import Action, Family, Match, Override, WallTime
+from steering.model import Family, WallTime
+from steering.override import Action, Match, Override
 
 NEVER = "never"
 

@@ -73,7 +73,7 @@ def _ruled(
     else:
         usual = (before.addresses.keys() | changed) - decided.keys()
     rules = dict(decided)
-    for address in usual:
+    for address in index.in_order(usual):
         settings, local = index.settings[address], state.ledger.path(address).health
         rules[address] = of_usual(
             situation, settings.family, local, acts_on_stale=settings.acts_on_stale

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from steering.decide.state import State
-from steering.model import Facts, Round
+from steering.facts import Facts
+from steering.model import Round
 
 
 def rehearsed(state: State, facts: Facts) -> Facts:

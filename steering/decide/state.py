@@ -9,9 +9,11 @@ from steering.decide.overrides.override_state import OverrideState
 from steering.decide.situation import Situation
 from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
+from steering.facts import Forwarded
 from steering.index import Index, Key
 from steering.judge.known.ledger import Ledger
-from steering.model import LOCAL, Event, Family, Forwarded, Frozen, Instant, WallTime
+from steering.model import LOCAL, Event, Family, Instant, WallTime
+from steering.override import Frozen
 from steering.rehearsed_events import event_name
 
 

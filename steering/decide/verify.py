@@ -16,13 +16,15 @@ from dataclasses import replace
 from steering.decide.state import State
 from steering.decide.traffic_served import AGAIN, FORGOTTEN, REST, Served, Unserved
 from steering.decide.verification import AVOID, Verification, VerificationStage, allowance
+from steering.facts import Facts
 from steering.index import Key
 from steering.judge.known.ledger import breached
 from steering.judge.probes.backoff import without_fast_refusals
 from steering.judge.traffic.demand import good_answers
 from steering.judge.traffic.traffic_counts import within
 from steering.judge.transitions import relapse
-from steering.model import LOCAL, NEVER, Action, Event, Facts, Health, Heard, Verdict
+from steering.model import LOCAL, NEVER, Event, Health, Heard, Verdict
+from steering.override import Action
 
 _FIRST_BACK = "first address back on the local path"
 

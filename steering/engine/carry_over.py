@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from steering.decide.moves import damping
 from steering.decide.state import State
+from steering.facts import Breaches, Memory, Steered
 from steering.judge.known.ledger import Ledger
 from steering.judge.known.recovery import CALM, Hold
-from steering.model import Breaches, Event, Memory, Steered, WallTime
+from steering.model import Event, WallTime
 
 
 def remember(state: State) -> Memory:

@@ -20,10 +20,11 @@ from steering.decide.state import State
 from steering.decide.verification import Verification
 from steering.decide.verify import verify
 from steering.engine.carry_over import recall, steered_since, with_holds
+from steering.facts import Facts
 from steering.judge.probes.reach import in_use
 from steering.judge.transitions import adopt
 from steering.judge.turn import judge
-from steering.model import LOCAL, Event, Facts, Instant, Step
+from steering.model import LOCAL, Event, Instant, Step
 
 
 def turn(

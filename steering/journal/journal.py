@@ -16,9 +16,10 @@ from pathlib import Path
 
 from steering.config import Config, Setup
 from steering.decide.state import State
+from steering.facts import Facts
 from steering.journal.records import Turn, digest
 from steering.journal.writer import Item, Writer
-from steering.model import Event, Facts, Instant, Seconds, Step
+from steering.model import Event, Instant, Seconds, Step
 
 NAME = "journal.sqlite"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from steering.decide.situation import Situation
 from steering.decide.state import State
+from steering.facts import Facts
 from steering.index import CLASSES, Index, Key
 from steering.journal import columns
 from steering.journal.codec import Codec, ForeignError, Json
@@ -17,7 +18,7 @@ from steering.judge.known.baseline import Baseline
 from steering.judge.known.edit import reopened
 from steering.judge.known.ledger import Ledger, PathRecord
 from steering.judge.known.traffic_ledger import KINDS, PathTraffic
-from steering.model import Event, Facts, Instant, Step
+from steering.model import Event, Instant, Step
 
 LARGEST_STATE = 1 << 30
 LARGEST_BATCH = 1 << 28

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.edit import Draft
 from steering.judge.known.ledger import Ledger
@@ -19,7 +20,7 @@ from steering.judge.probes.trials import try_suspects
 from steering.judge.signals import raise_mended, raise_signals
 from steering.judge.traffic.forwarded import count_forwarded
 from steering.judge.transitions import settle
-from steering.model import Event, Facts, Instant
+from steering.model import Event, Instant
 
 
 def judge(

@@ -31,7 +31,8 @@ from steering.config.types import (
 )
 from steering.config.validate import Validation
 from steering.config.yaml_file import Document
-from steering.model import LOCAL, Family, Outcome, Override, Seconds, WallTime
+from steering.model import LOCAL, Family, Outcome, Seconds, WallTime
+from steering.override import Override
 
 ALL = "all"
 """Every path."""

@@ -18,12 +18,12 @@ from typing import Final
 from steering.decide.fast_probing import attention
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.model import (
     LOCAL,
     Attention,
     Event,
-    Facts,
     Heard,
     Instant,
     Outcome,

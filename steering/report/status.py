@@ -19,7 +19,8 @@ from steering.judge.known.ledger import worst_lag
 from steering.judge.known.legs import SiteReach
 from steering.judge.probes import reach
 from steering.judge.traffic import forwarded
-from steering.model import NEVER, OUTCOMES, Outcome, Override
+from steering.model import NEVER, OUTCOMES, Outcome
+from steering.override import Override
 from steering.report.snapshot import Snapshot
 
 Json = dict[str, object]

@@ -32,11 +32,12 @@ from steering.agent.restart_state import RestartState
 from steering.config import ConfigError, load
 from steering.decide.state import State
 from steering.engine.carry_over import recall, remember
+from steering.facts import Facts
 from steering.index import Index
 from steering.journal import columns
 from steering.journal.codec import ForeignError
 from steering.journal.records import Turn, line, pack_batch, unpack_batch
-from steering.model import Facts, Family, Outcome, Round
+from steering.model import Family, Outcome, Round
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.anchors import AnchorError
 from steering.observe.dnssec.chain import system_resolvers

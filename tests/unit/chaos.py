@@ -34,7 +34,8 @@ from steering.journal.records import (
     unpack_batch,
     unpack_state,
 )
-from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Override, Round, Verdict
+from steering.model import LOCAL, Evidence, Failure, Heard, Outcome, Round, Verdict
+from steering.override import Override
 
 
 @dataclass

@@ -14,6 +14,7 @@ from steering.decide.messages.reasons import because
 from steering.decide.rules import of_usual
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.journal.records import differing
 from steering.judge.known.buckets import LOOSE
@@ -21,7 +22,8 @@ from steering.judge.known.edit import reopened
 from steering.judge.known.failed_names import IGNORED, SLOTS, WITNESSES
 from steering.judge.known.ledger import ASKED, PAIRS
 from steering.judge.known.zone_copies import HISTORY
-from steering.model import LOCAL, Action, Event, Facts, Frozen, Health, Step, Verdict
+from steering.model import LOCAL, Event, Health, Step, Verdict
+from steering.override import Action, Frozen
 
 SOON = 45.0
 """Seconds after which what is surely bad is gone around, if nothing speaks against that."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from simulation import WALL, setup
 
 from steering.config import Setup
-from steering.model import Action, Family, Match, Override
+from steering.model import Family
+from steering.override import Action, Match, Override
 from steering.remedies import EVERY_ALARM
 
 

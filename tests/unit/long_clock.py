@@ -17,9 +17,9 @@ from typing import Self
 from long_truth import LATELY, Truth
 from simulation import Ask, Simulation, setup
 
+from steering.facts import Facts
 from steering.model import (
     LOCAL,
-    Facts,
     Instant,
     Kind,
     Observation,

@@ -10,7 +10,8 @@ from pathlib import Path
 from long_clock import LongClock
 from long_truth import LATELY, Fault, Truth, first_moves
 
-from steering.model import LOCAL, Action, Family, Instant, Match, Outcome, Override, Seconds
+from steering.model import LOCAL, Family, Instant, Outcome, Seconds
+from steering.override import Action, Match, Override
 
 START: Instant = 1000.0
 HOUR: Seconds = 3600.0

@@ -14,25 +14,24 @@ from steering.decide.fast_probing import attention
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
+from steering.facts import Facts, Memory
 from steering.index import Index
 from steering.judge.known.recovery import Hold
 from steering.model import (
     LOCAL,
     Event,
     Evidence,
-    Facts,
     Family,
     Health,
     Heard,
     Kind,
-    Memory,
     Observation,
     Outcome,
-    Override,
     Question,
     Round,
     Step,
 )
+from steering.override import Override
 from steering.remedies import OF_ADDRESSES
 
 WALL = 1_700_000_000.0

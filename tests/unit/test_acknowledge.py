@@ -29,7 +29,8 @@ from steering.decide.overrides.acknowledge import (
 from steering.decide.overrides.override_state import OverrideState, OverrideStatus, read
 from steering.decide.state import Alarm
 from steering.index import Index
-from steering.model import Action, Event, Family, Match, Outcome, Override
+from steering.model import Event, Family, Outcome
+from steering.override import Action, Match, Override
 from steering.remedies import EVERY_ALARM, OF_ADDRESSES
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot

@@ -18,7 +18,8 @@ from steering.decide.messages.explain import explain
 from steering.decide.rules import decide_one
 from steering.decide.situation import Situation
 from steering.index import Index
-from steering.model import LOCAL, Action, Heard, Match, Outcome, Override
+from steering.model import LOCAL, Heard, Outcome
+from steering.override import Action, Match, Override
 
 FAULT, HEALED = 1020.0, 1060.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED

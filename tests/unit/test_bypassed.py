@@ -17,9 +17,9 @@ from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import BATCH, PAUSE_FACTOR, UNPROBED, KernelPaths
 from steering.decide.messages.reasons import because
+from steering.facts import Facts
 from steering.model import (
     LOCAL,
-    Facts,
     Family,
     Health,
     Instant,

@@ -8,8 +8,9 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.decide.moves import damping
+from steering.facts import Memory
 from steering.judge.known.recovery import CALM
-from steering.model import Memory, Outcome
+from steering.model import Outcome
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 DAY = 86_400.0

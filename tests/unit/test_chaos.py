@@ -11,20 +11,13 @@ from simulation import WALL, Answer, Ask, Shown, Simulation, policy, setup
 
 from steering.engine import engine
 from steering.engine.migrate import migrate
+from steering.facts import Facts
 from steering.index import Index
 from steering.journal.records import differing, pack_state, unpack_state
 from steering.judge.known.failed_names import NONE
 from steering.judge.known.traffic_ledger import GroupTraffic
-from steering.model import (
-    Action,
-    Evidence,
-    Facts,
-    Failure,
-    Heard,
-    Match,
-    Outcome,
-    Override,
-)
+from steering.model import Evidence, Failure, Heard, Outcome
+from steering.override import Action, Match, Override
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 DEAD = "192.5.0.30"

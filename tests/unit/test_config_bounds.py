@@ -38,12 +38,12 @@ from steering.decide.messages.explain import explain
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import recall, remember
+from steering.facts import Facts
 from steering.journal import setups
 from steering.journal.records import pack_state, unpack_state
 from steering.model import (
     LOCAL,
     Evidence,
-    Facts,
     Family,
     Heard,
     Kind,

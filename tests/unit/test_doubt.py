@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from simulation import WALL, Answer, Ask, Shown, Simulation, setup
 
-from steering.model import Action, Health, Match, Outcome, Override
+from steering.model import Health, Outcome
+from steering.override import Action, Match, Override
 
 GOOD, BAD, EXPIRED = Outcome.SECURE, Outcome.BAD_SIGNATURE, Outcome.EXPIRED
 REFUSED, SERVFAIL, LOST = Outcome.REFUSED, Outcome.SERVFAIL, Outcome.TIMEOUT

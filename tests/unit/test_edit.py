@@ -11,11 +11,12 @@ import pytest
 from simulation import WALL, Ask, Simulation, setup
 
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.edit import Draft, is_open, reopened
 from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord
 from steering.judge.turn import judge
-from steering.model import LOCAL, Facts, Health, Kind, Observation, Outcome, Question, Round
+from steering.model import LOCAL, Health, Kind, Observation, Outcome, Question, Round
 
 
 def _draft(tmp: Path) -> Draft:

@@ -21,30 +21,25 @@ from steering.decide.overrides.override_state import OverrideState
 from steering.decide.plan import commit
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Breaches, Facts, Memory
 from steering.index import Index
 from steering.judge.known.ledger import reason
 from steering.model import (
     LOCAL,
-    Action,
-    Breaches,
     Event,
     Evidence,
-    Facts,
     Failure,
     Family,
-    Frozen,
     Health,
     Heard,
     Kind,
-    Match,
-    Memory,
     Observation,
     Outcome,
-    Override,
     Question,
     Round,
     Step,
 )
+from steering.override import Action, Frozen, Match, Override
 
 MODERATE = settings(max_examples=20, deadline=None)
 

@@ -13,7 +13,9 @@ from steering.decide.messages.explain import Considered, Explanation, explain
 from steering.decide.rules import RULES
 from steering.decide.state import State
 from steering.engine import engine
-from steering.model import Action, Facts, Match, Outcome, Override
+from steering.facts import Facts
+from steering.model import Outcome
+from steering.override import Action, Match, Override
 
 FAULT, HEALED = 1020.0, 1060.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED

@@ -7,7 +7,8 @@ import pytest
 from steering import format as text
 from steering.config.overrides import moment
 from steering.config.types import seconds
-from steering.model import Action, Family, Match, Override, Seconds
+from steering.model import Family, Seconds
+from steering.override import Action, Match, Override
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from steering.act.kernel import conntrack, rtnetlink
 from steering.decide.messages.reasons import sites
 from steering.engine.engine import turn
 from steering.engine.migrate import migrate
+from steering.facts import Facts, Forwarded, Passed
 from steering.judge.known.carriage import AT_FIRST, LASTS, Carriage
 from steering.judge.known.legs import LOST, LegState
 from steering.judge.traffic.forwarded import MOST as KEPT
 from steering.judge.traffic.forwarded import dropped, dropping, states, unknown
-from steering.model import LOCAL, Facts, Family, Forwarded, Outcome, Passed, Round
+from steering.model import LOCAL, Family, Outcome, Round
 from steering.observe.traffic.forwarded import AT_THE_START, MUCH, WAITS, Forwarding
 from steering.observe.traffic.resolver_sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
 

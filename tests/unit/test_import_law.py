@@ -14,7 +14,18 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2] / "steering"
 MODULES = sorted(ROOT.rglob("*.py"))
 
-PURE = ("judge/", "decide/", "engine/", "index.py", "model.py", "bounds.py")
+PURE = (
+    *(
+        "judge/",
+        "decide/",
+        "engine/",
+        "index.py",
+        "model.py",
+        "facts.py",
+        "override.py",
+        "bounds.py",
+    ),
+)
 IMPURE = {
     "asyncio",
     "datetime",

@@ -22,6 +22,7 @@ from told import simulation, written
 
 from steering.decide.state import State
 from steering.decide.verification import Verification
+from steering.facts import Facts
 from steering.index import Index
 from steering.journal import codec, records, setups
 from steering.journal.codec import Codec, ForeignError
@@ -40,18 +41,8 @@ from steering.journal.store import VERSION
 from steering.judge.known.buckets import EMPTY
 from steering.judge.known.ledger import AddressRecord, GroupRecord, PathRecord
 from steering.judge.known.paired_test import Trial
-from steering.model import (
-    LOCAL,
-    Action,
-    Event,
-    Evidence,
-    Facts,
-    Health,
-    Heard,
-    Match,
-    Outcome,
-    Override,
-)
+from steering.model import LOCAL, Event, Evidence, Health, Heard, Outcome
+from steering.override import Action, Match, Override
 from steering.replay.scenario import load_scenario
 from steering.replay.simulate import SimulatedTurn
 

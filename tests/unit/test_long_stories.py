@@ -20,7 +20,8 @@ from long_random import Deed, by_dice
 from long_truth import Fault, Truth
 from simulation import Simulation, setup
 
-from steering.model import LOCAL, Action, Family, Instant, Match, Outcome, Override, Seconds
+from steering.model import LOCAL, Family, Instant, Outcome, Seconds
+from steering.override import Action, Match, Override
 
 BEGIN: Instant = 1300.0
 HOUR: Seconds = 3600.0

@@ -19,6 +19,7 @@ from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
 from steering.engine import engine
 from steering.engine.migrate import migrate
+from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.baseline import Baseline, base_scale
 from steering.judge.known.buckets import EMPTY
@@ -45,19 +46,8 @@ from steering.judge.known.traffic_ledger import (
     UpstreamTraffic,
 )
 from steering.judge.known.zone_copies import ZoneCopy, ZoneHistory
-from steering.model import (
-    LOCAL,
-    Action,
-    Event,
-    Facts,
-    Family,
-    Frozen,
-    Health,
-    Match,
-    Outcome,
-    Override,
-    Step,
-)
+from steering.model import LOCAL, Event, Family, Health, Outcome, Step
+from steering.override import Action, Frozen, Match, Override
 
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 NOW = 2000.0

@@ -27,7 +27,7 @@ from steering.agent import approval
 from steering.cli.override.directory import OverrideDirectory
 from steering.config import fingerprint, load
 from steering.config.overrides import moment
-from steering.model import Action, Match
+from steering.override import Action, Match
 from steering.report.http.listeners import NAME
 from steering.report.http.request import SERVER
 

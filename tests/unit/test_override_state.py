@@ -18,9 +18,11 @@ from steering.decide.overrides.override_events import AT_ONCE
 from steering.decide.overrides.override_state import Conflict, OverrideState, OverrideStatus, read
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.matching import Matching
-from steering.model import LOCAL, Action, Facts, Family, Match, Override
+from steering.model import LOCAL, Family
+from steering.override import Action, Match, Override
 
 MANY = 9_000
 

@@ -8,7 +8,9 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.decide.overrides.override_state import OverrideStatus
-from steering.model import Action, Family, Frozen, Match, Memory, Outcome, Override
+from steering.facts import Memory
+from steering.model import Family, Outcome
+from steering.override import Action, Frozen, Match, Override
 
 FAULT = 1020.0
 GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED

@@ -22,7 +22,8 @@ from steering.config import (
 from steering.config.overrides import moment
 from steering.config.yaml_file import parse, write
 from steering.format import rfc3339
-from steering.model import Action, Family, Match, Override
+from steering.model import Family
+from steering.override import Action, Match, Override
 
 ONE = """\
 overrides:

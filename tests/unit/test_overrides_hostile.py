@@ -13,7 +13,7 @@ from etc import ONE_SITE, place
 from steering.config import ConfigError, fingerprint, load, override_files
 from steering.config.validate import MOST
 from steering.config.yaml_file import Allowance
-from steering.model import Override
+from steering.override import Override
 
 SECRET = "hunter2-and-nobody-else"
 GOOD = "overrides: [{name: x, match: {}, action: local, until: never, reason: r, by: noc}]\n"

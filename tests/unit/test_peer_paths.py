@@ -8,8 +8,9 @@ from pathlib import Path
 
 from simulation import Ask, Simulation, policy, setup
 
+from steering.facts import Facts
 from steering.judge.probes.peer_paths import candidates, is_standing
-from steering.model import Facts, Outcome, Round
+from steering.model import Outcome, Round
 
 
 def test_one_lost_answer_makes_no_candidate_of_a_path_that_one_may_stay_on(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import pytest
 from simulation import WALL, setup
 
 from steering.decide.moves.ranking import LASTING, Choice, best, costs, failing, lasting
+from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.ledger import Ledger, PathRecord
 from steering.judge.known.recent import Recent
 from steering.judge.turn import judge
-from steering.model import LOCAL, Facts, Health, Kind, Observation, Outcome, Question, Round
+from steering.model import LOCAL, Health, Kind, Observation, Outcome, Question, Round
 
 SITES = ("pao", "fra", "ams")
 ANSWERS = 40.0

@@ -17,8 +17,10 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
+from steering.facts import Facts
 from steering.index import Index
-from steering.model import LOCAL, Action, Facts, Match, Outcome, Override
+from steering.model import LOCAL, Outcome
+from steering.override import Action, Match, Override
 from steering.rehearsed_events import WOULD, decision, event_name
 from steering.replay import timeline
 from steering.replay.incidents import Incidents

@@ -21,10 +21,11 @@ from steering.agent import restart_state
 from steering.agent.restart_state import MOVE_WAITS, NAME, REWRITE_AFTER, RestartState
 from steering.decide.state import State
 from steering.engine.carry_over import recall
+from steering.facts import Breaches, Memory
 from steering.index import Index
 from steering.judge.known.ledger import AddressRecord
 from steering.judge.known.recovery import Hold
-from steering.model import Breaches, Frozen, Memory
+from steering.override import Frozen
 from steering.system import files
 
 FROZEN = {

@@ -9,7 +9,8 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from simulation import WALL, Ask, Simulation, policy, setup
 
-from steering.model import Action, Family, Match, Outcome, Override
+from steering.model import Family, Outcome
+from steering.override import Action, Match, Override
 from steering.report.metrics import Meters
 from steering.report.snapshot import Snapshot
 from steering.report.status import explain, status

@@ -11,23 +11,14 @@ from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.look import look
 from steering.decide.plan import commit
+from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.buckets import EMPTY
 from steering.judge.known.edit import reopened
 from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord, reason
 from steering.judge.known.paired_test import Trial
 from steering.judge.turn import judge
-from steering.model import (
-    LOCAL,
-    Facts,
-    Family,
-    Health,
-    Kind,
-    Observation,
-    Outcome,
-    Question,
-    Round,
-)
+from steering.model import LOCAL, Family, Health, Kind, Observation, Outcome, Question, Round
 
 FAULT = 1020.0
 GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT

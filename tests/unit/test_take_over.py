@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from simulation import Ask, Simulation, policy, setup
 
-from steering.model import Action, Evidence, Failure, Heard, Match, Outcome, Override
+from steering.model import Evidence, Failure, Heard, Outcome
+from steering.override import Action, Match, Override
 
 GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT
 

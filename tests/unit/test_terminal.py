@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from served import UnixServer
 from simulation import WALL, Ask, Simulation, policy, setup
 
-from steering.model import Action, Match, Outcome, Override
+from steering.model import Outcome
+from steering.override import Action, Match, Override
 from steering.report.http.listeners import NAME
 from steering.report.http.request import SERVER
 from steering.report.snapshot import Snapshot

@@ -12,8 +12,9 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Simulation, policy, setup
 
 from steering.decide.traffic_served import AGAIN, FORGOTTEN, LONGEST, QUIET, REST, Served, Unserved
-from steering.model import LOCAL, Action, Heard, Match, Outcome, Override
+from steering.model import LOCAL, Heard, Outcome
 from steering.observe.traffic.losses import SOON
+from steering.override import Action, Match, Override
 
 DEFAULTS = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 10s")
 FAULT = 1040.0

@@ -50,31 +50,26 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
+from steering.facts import Facts, Forwarded, Memory, Passed
 from steering.index import Index
 from steering.journal import setups
 from steering.model import (
-    Action,
     Event,
     Evidence,
-    Facts,
     Failure,
     Family,
-    Forwarded,
     Heard,
     Instant,
     Kind,
-    Match,
-    Memory,
     Observation,
     Outcome,
-    Override,
-    Passed,
     Question,
     Round,
     Seconds,
     Step,
     Verdict,
 )
+from steering.override import Action, Match, Override
 from steering.rehearsed_events import WOULD as WOULD_BE
 from steering.remedies import EVERY_ALARM
 

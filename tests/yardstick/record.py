@@ -15,10 +15,11 @@ from unittest import mock
 from steering.config import Setup
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts
 from steering.index import Index
 from steering.journal.reader import Recording
 from steering.journal.records import Turn
-from steering.model import Event, Facts, Instant, Seconds, Step, WallTime
+from steering.model import Event, Instant, Seconds, Step, WallTime
 from yardstick import kinds
 from yardstick.compare import RECORDED, SHARE, changes, names, read
 from yardstick.form import STATE, Engine, Words, Writer, rounded, setup_words

@@ -18,23 +18,10 @@ from simulation import CONFIG, WALL, Ask, Shown, policy, setup
 
 from steering.decide.state import State
 from steering.engine import engine
+from steering.facts import Facts, Forwarded, Passed
 from steering.index import Index
-from steering.model import (
-    LOCAL,
-    WITHOUT_AUTHORITY,
-    Action,
-    Facts,
-    Failure,
-    Family,
-    Forwarded,
-    Heard,
-    Match,
-    Outcome,
-    Override,
-    Passed,
-    Round,
-    Seconds,
-)
+from steering.model import LOCAL, WITHOUT_AUTHORITY, Failure, Family, Heard, Outcome, Round, Seconds
+from steering.override import Action, Match, Override
 from steering.replay.scenario import LoadedScenario, load_scenario
 from steering.replay.simulate import Simulation
 

@@ -12,7 +12,8 @@ from steering.config import Setup
 from steering.decide.overrides import override_state
 from steering.decide.overrides.override_state import OverrideState, OverrideStatus
 from steering.index import Index
-from steering.model import Action, Override, Target, WallTime
+from steering.model import Target, WallTime
+from steering.override import Action, Override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

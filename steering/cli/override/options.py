@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from steering.model import Action, Family
+from steering.model import Family
+from steering.override import Action
 from steering.remedies import EVERY_ALARM
 
 NAMES = "_steering_overrides"

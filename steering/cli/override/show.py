@@ -22,7 +22,8 @@ from steering.format import (
     scope,
     timestamp,
 )
-from steering.model import LOCAL, Action, Override, Target, WallTime
+from steering.model import LOCAL, Target, WallTime
+from steering.override import Action, Override
 from steering.remedies import OF_ADDRESSES
 from steering.report.status import OVER
 from steering.report.status_text import alarm_lines

@@ -34,7 +34,8 @@ from steering.format import counted, duration, override_text
 from steering.judge.known.ledger import reason
 from steering.judge.known.paired_test import CONFIRM_AT
 from steering.judge.known.recovery import Hold
-from steering.model import LOCAL, Action, Health, Target
+from steering.model import LOCAL, Health, Target
+from steering.override import Action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

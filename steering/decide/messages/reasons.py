@@ -15,6 +15,7 @@ from steering.decide.moves.usable_sites import worse
 from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
+from steering.facts import Forwarded
 from steering.format import counted, duration, override_text, rate
 from steering.index import Index
 from steering.judge.known.carriage import Carriage
@@ -23,7 +24,8 @@ from steering.judge.known.legs import Leg
 from steering.judge.known.paired_test import CONFIRM_AT
 from steering.judge.probes.reach import comes_back, lost
 from steering.judge.traffic.forwarded import Senders, dropped, unknown
-from steering.model import LOCAL, NEVER, Action, Family, Forwarded, Health, Instant
+from steering.model import LOCAL, NEVER, Family, Health, Instant
+from steering.override import Action
 
 Text = Callable[[State, Situation, str], str]
 """What is so of an address, in words."""

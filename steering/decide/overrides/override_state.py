@@ -19,7 +19,8 @@ from typing import Generic, TypeVar
 
 from steering.index import Index
 from steering.matching import Matching
-from steering.model import LOCAL, Action, Override, WallTime
+from steering.model import LOCAL, WallTime
+from steering.override import Action, Override
 from steering.remedies import EVERY_ALARM, OF_ADDRESSES
 
 T = TypeVar("T")

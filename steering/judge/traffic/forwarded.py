@@ -15,12 +15,13 @@ import functools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from steering.facts import Forwarded, Passed
 from steering.index import Index
 from steering.judge.known.carriage import NOTHING, Carriage
 from steering.judge.known.edit import Draft
 from steering.judge.known.legs import ADDRESSES, Leg, LegState, SiteReach
 from steering.judge.probes.reach import sites_of
-from steering.model import LOCAL, Family, Forwarded, Health, Instant, Passed
+from steering.model import LOCAL, Family, Health, Instant
 
 Senders = Mapping[Family, tuple[Forwarded, ...]]
 Sites = frozenset[tuple[Family, str]]

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final, Protocol
 
-from steering.model import LOCAL, Family, Forwarded, Instant, Passed, Seconds
+from steering.facts import Forwarded, Passed
+from steering.model import LOCAL, Family, Instant, Seconds
 from steering.observe.traffic.resolver_sources import FORGOTTEN, LASTING, LOOKS, MOST, PASSING
 
 Network = IPv4Network | IPv6Network
