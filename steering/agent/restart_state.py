@@ -140,8 +140,8 @@ _LOST = "a restart loses freezes and the history of moves and breaches"
 
 
 def _holds(state: State) -> Mapping[str, Hold]:
-    known = state.ledger.addresses.items()
-    return {address: one.hold for address, one in known if one.hold is not None}
+    known = ((address, state.ledger.address(address).hold) for address in state.ledger.held)
+    return {address: hold for address, hold in known if hold is not None}
 
 
 def _anything(state: State) -> bool:

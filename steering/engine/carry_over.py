@@ -32,11 +32,8 @@ def remember(state: State) -> Memory:
         address: damping.penalty(level, state.worn_at, index.settings[address], now)
         for address, level in state.worn.items()
     }
-    held = (
-        (address, known.hold)
-        for address, known in state.ledger.addresses.items()
-        if known.hold is not None
-    )
+    known = ((a, state.ledger.address(a).hold) for a in index.in_order(state.ledger.held))
+    held = ((address, hold) for address, hold in known if hold is not None)
     return Memory(
         at=state.wall,
         frozen=dict(state.frozen) if index.acts else {},
@@ -109,4 +106,5 @@ def with_holds(ledger: Ledger, before: Ledger, addresses: Iterable[str]) -> Ledg
 
 def _holding(ledger: Ledger, holds: Mapping[str, Hold]) -> Ledger:
     made = {address: replace(ledger.address(address), hold=hold) for address, hold in holds.items()}
-    return replace(ledger, addresses={**ledger.addresses, **made})
+    held = ledger.held | made.keys()
+    return replace(ledger, addresses={**ledger.addresses, **made}, held=held)

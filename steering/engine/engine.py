@@ -99,7 +99,24 @@ def _take_over(state: State, facts: Facts, now: Instant) -> tuple[State, tuple[E
         verifications=verifications,
         started=True,
     )
-    return state, (*recalled, *events)
+    return state, (*recalled, *events, *_not_used(state, facts.installed))
+
+
+def _not_used(state: State, installed: Mapping[str, str]) -> tuple[Event, ...]:
+    """The events of steers that are removed because the policy does not use their site."""
+    index = state.index
+    return tuple(
+        state.event(
+            "released",
+            address,
+            f"found installed within its lease; the policy does not use site {site} any more",
+            path=LOCAL,
+            was=site,
+            now=LOCAL,
+        )
+        for address, site in sorted(installed.items())
+        if address in index.settings and site in index.sites and address not in state.plan
+    )
 
 
 def _let_go(state: State, installed: Mapping[str, str]) -> tuple[Event, ...]:

@@ -236,6 +236,7 @@ def _check_names(state: State) -> None:
         ("ledger.groups", ledger.groups.keys(), index.groups.keys()),
         ("ledger.zones", ledger.zones.keys(), zones),
         ("ledger.open", ledger.open, addresses),
+        ("ledger.held", ledger.held, addresses),
         ("a trial", {trial.candidate for trial in trials}, paths),
         ("a trial", {address for group in group_trials for address in group.failed}, addresses),
         ("ledger.traffic.addresses", traffic.addresses.keys(), addresses),

@@ -14,7 +14,9 @@ from steering.engine import engine
 from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.edit import Draft, is_open, reopened
-from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord
+from steering.judge.known.ledger import AddressRecord, GroupTrial, Ledger, PathRecord
+from steering.judge.known.paired_test import Trial
+from steering.judge.known.recovery import Hold
 from steering.judge.turn import judge
 from steering.model import LOCAL, Health, Kind, Observation, Outcome, Question, Round
 
@@ -97,6 +99,39 @@ def test_what_is_looked_at_without_news_is_what_the_records_say(
         assert ledger.open - late == again.open
         watched = {key for keys in ledger.due.values() for key in keys}
         assert {key for keys in again.due.values() for key in keys} <= watched
+
+
+def test_a_group_on_trial_is_looked_at_though_nothing_is_heard_of_it(tmp_path: Path) -> None:
+    draft = _draft(tmp_path)
+    address = next(iter(draft.index.settings))
+    group = draft.index.settings[address].group
+    trial = GroupTrial(trial=Trial(candidate="pao", since=1000.0), failed=frozenset())
+    draft.edit_group(group).trial = trial
+    after = reopened(draft.done(), draft.index, 5000.0)
+    assert after.open == set(draft.index.groups[group])
+
+
+def test_a_site_that_is_only_bad_is_no_reason_to_look_at_an_address(tmp_path: Path) -> None:
+    sim = Simulation(
+        setup(tmp_path), lambda ask: Outcome.TIMEOUT if ask.path == "fra" else Outcome.SECURE
+    ).run(60)
+    fra = [record for (_, path), record in sim.state.ledger.paths.items() if path == "fra"]
+    assert {record.health for record in fra} == {Health.FAILING}
+    assert not sim.state.ledger.open
+
+
+def test_the_addresses_with_a_hold_are_known_by_name(tmp_path: Path) -> None:
+    draft = _draft(tmp_path)
+    first, second = list(draft.index.settings)[:2]
+    draft.edit_address(first).hold = draft.edit_address(second).hold = Hold(breaches=1)
+    held = draft.done()
+    assert held.held == {first, second}
+    after = Draft(held, draft.index, WALL, 1002.0)
+    after.edit_address(first).hold = None
+    assert after.done().held == {second}
+    untouched = Draft(held, draft.index, WALL, 1002.0)
+    untouched.edit_address(first).worst = 0.5
+    assert untouched.done().held is held.held
 
 
 def test_silence_after_good_answers_is_seen_in_the_same_turn_for_all(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from steering.decide.state import State
 from steering.engine.carry_over import recall
 from steering.facts import Breaches, Memory
 from steering.index import Index
+from steering.judge.known.edit import reopened
 from steering.judge.known.ledger import AddressRecord
 from steering.judge.known.recovery import Hold
 from steering.override import Frozen
@@ -45,7 +46,9 @@ def used(blank: State) -> State:
     """Frozen, worn and breached."""
     first, second, *_ = blank.index.settings
     hold = Hold(breaches=3, since=400.0, ended=900.0)
-    ledger = replace(blank.ledger, addresses={second: AddressRecord(hold=hold)})
+    ledger = reopened(
+        replace(blank.ledger, addresses={second: AddressRecord(hold=hold)}), blank.index, 0.0
+    )
     return replace(blank, frozen=FROZEN, worn={first: 3.0}, ledger=ledger, moves=((980.0, 2),))
 
 

@@ -80,9 +80,13 @@ def test_what_was_frozen_on_a_detour_comes_home_by_a_recovery_alone(tmp_path: Pa
 def test_a_detour_that_the_policy_no_longer_allows_is_not_taken_over(tmp_path: Path) -> None:
     text = policy(letters=1, more="steer: {to: [pao]}\n")
     sim = Simulation(setup(tmp_path, text), lambda ask: GOOD)  # noqa: ARG005
-    sim.installed = {sim.addresses()[0]: "fra"}
+    address = sim.addresses()[0]
+    sim.installed = {address: "fra"}
     sim.run(2)
     assert not sim.installed
+    ((_, told),) = sim.told("released")
+    assert (told.address, told.was, told.now) == (address, "fra", "local")
+    assert "does not use site fra" in told.because
 
 
 class Planted(Simulation):

@@ -71,7 +71,7 @@ class Recorder:
         with (
             mock.patch.object(Index, "of", of),
             mock.patch.object(engine, "turn", self._hooked(engine.turn)),
-            mock.patch("chaos.relay", self.reload),
+            mock.patch("chaos.migrate", self.reload),
         ):
             yield
 

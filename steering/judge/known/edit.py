@@ -25,7 +25,7 @@ from steering.judge.known.ledger import (
     PathRecord,
 )
 from steering.judge.known.legs import Leg, Reach
-from steering.judge.known.recent import FAINT, NO_ANSWERS
+from steering.judge.known.recent import NO_ANSWERS
 from steering.judge.known.traffic_ledger import (
     NO_ADDRESS_TRAFFIC,
     NO_GROUP_TRAFFIC,
@@ -194,6 +194,7 @@ class Draft:
             self.windows, self.window = self.windows + 1, now
         self.reviewed_at = ledger.reviewed_at
         self.due = dict(ledger.due)
+        self._watched: dict[int, set[Key]] = {}
         self.confirmed_by: dict[str, str] = {}
         """Address -> the result of a trial that confirms the breach of its local path this turn."""
         self.touched: dict[Key, None] = {}
@@ -294,14 +295,14 @@ class Draft:
     def watch_age(self, address: str, path: str) -> None:
         """Look at this path again when its last answer may be too old."""
         second = floor(max(self.path(address, path).seen + self.index.fresh, self.now))
-        self.due[second] = self.due.get(second, frozenset()) | {(address, path)}
+        self._watched.setdefault(second, set()).add((address, path))
 
     def aged(self) -> list[Key]:
         """The paths whose last answer is too old from now on; comes after the answers' counts."""
         found: list[Key] = []
         for second in [second for second in self.due if second <= self.now]:
             for key in self.due.pop(second):
-                record = self.paths[key]
+                record = self.path(*key)
                 if record.health not in (Health.HEALTHY, Health.SUSPECT):
                     continue  # it is watched again when it becomes one of these
                 if not self.now - record.seen <= self.index.fresh:
@@ -334,6 +335,8 @@ class Draft:
 
     def done(self) -> Ledger:
         """The ledger after the turn."""
+        for second, keys in self._watched.items():
+            self.due[second] = self.due.get(second, frozenset()).union(keys)
         after = Ledger(
             paths=self.paths.merged(),
             addresses=self.addresses.merged(),
@@ -348,6 +351,7 @@ class Draft:
             window=self.window,
             windows=self.windows,
             reviewed_at=self.reviewed_at,
+            held=self._held(),
             due=self.due,
         )
         looked_at = self._news() | self.was.open
@@ -358,6 +362,14 @@ class Draft:
             if path == LOCAL and record.health is not self.was.path(address).health
         )
         return replace(after, open=frozenset(stay), changed=frozenset(changed))
+
+    def _held(self) -> frozenset[str]:
+        """The addresses with a hold."""
+        begun = {a for a, known in self.addresses.items() if known.hold is not None}
+        over = self.was.held.intersection(self.addresses) - begun
+        return (
+            self.was.held if begun <= self.was.held and not over else self.was.held - over | begun
+        )
 
 
 _NO_INSTANCE = Instance()
@@ -379,19 +391,32 @@ def is_open(ledger: Ledger, index: Index, address: str, now: Instant) -> bool:
         or known.backoff is not None
         or ledger.group(index.settings[address].group).trial is not None
         or ledger.traffic.address(address).raised
-        or any(_unusual(ledger.path(address, path)) for path in index.paths)
+        or _is_unusual(ledger.path(address))
+        or any(_is_watched(ledger.path(address, site)) for site in index.sites)
+        or _is_dated(ledger, index, address)
     )
 
 
-def _unusual(record: PathRecord) -> bool:
+def _is_unusual(local: PathRecord) -> bool:
     return (
-        record.health >= Health.SUSPECT
-        or record.bucket is not None
-        or record.streak >= SILENCES
-        or record.stuck >= SILENCES
-        or record.losses > 0
-        or (record.recent.dated * 2 > record.recent.all > FAINT)
+        local.health >= Health.SUSPECT
+        or local.bucket is not None
+        or local.streak >= SILENCES
+        or local.stuck >= SILENCES
     )
+
+
+def _is_watched(remote: PathRecord) -> bool:
+    """Whether a site's path is looked at without news; it is not while it is only bad."""
+    return remote.losses > 0 or (remote.bucket is not None and remote.bucket.empty)
+
+
+def _is_dated(ledger: Ledger, index: Index, address: str) -> bool:
+    """Whether the address may be one whose signatures look out of date on every path."""
+    local = ledger.path(address)
+    if local.health is not Health.UNKNOWN:
+        return local.recent.mostly_dated
+    return any(ledger.path(address, path).recent.mostly_dated for path in index.paths)
 
 
 def reopened(ledger: Ledger, index: Index, now: Instant) -> Ledger:
@@ -407,5 +432,6 @@ def reopened(ledger: Ledger, index: Index, now: Instant) -> Ledger:
     return replace(
         ledger,
         open=frozenset(stay),
+        held=frozenset(a for a, known in ledger.addresses.items() if known.hold is not None),
         due={second: frozenset(keys) for second, keys in due.items()},
     )

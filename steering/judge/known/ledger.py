@@ -231,6 +231,8 @@ class Ledger:
     open: frozenset[str] = frozenset()
     """The addresses that a turn has to look at without news: something about them is not as usual
     (`edit.is_open`)."""
+    held: frozenset[str] = frozenset()
+    """The addresses with a hold."""
     changed: frozenset[str] = frozenset()
     """The addresses whose local path has another health since the latest turn."""
     due: Mapping[int, frozenset[Key]] = field(default_factory=dict)

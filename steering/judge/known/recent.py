@@ -43,6 +43,11 @@ class Recent:
         """The share that was bad by its dates alone; None likewise."""
         return self.dated / self.all if self._lately(now) else None
 
+    @property
+    def mostly_dated(self) -> bool:
+        """Whether most of these answers were bad by their dates."""
+        return self.dated * 2 > self.all > FAINT
+
     def _lately(self, now: Instant) -> bool:
         # Part and whole fade alike, so their quotient needs no fading.
         return self.all > 0 and self.all * math.exp((self.at - now) / RECENT) > FAINT
