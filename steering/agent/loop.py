@@ -8,6 +8,7 @@ installed then stays until the lease ends, unless a new agent adopts it before.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import time
 from collections.abc import Mapping
@@ -49,6 +50,9 @@ STATE_WAIT: Seconds = 1.0
 """How long the start waits for the off switch in `state`, after it has waited for the memory."""
 END_WAIT: Seconds = 1.0
 """How long the end waits for the last write of the memory."""
+COLLECTIONS = 10_000, 10, 1_000
+"""Thresholds of the garbage collector (`gc`). The state has many values and no cycles: a look at
+all of them takes longer than a turn and finds nothing, so it is rare."""
 
 
 class Agent:
@@ -96,6 +100,7 @@ class Agent:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is installed then stays for the lease."""
+        gc.set_threshold(*COLLECTIONS)
         loop, stop, tasks = asyncio.get_running_loop(), asyncio.Event(), Tasks()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,6 +78,20 @@ def test_unchanged_policies_give_every_decision_again_and_every_checkpoint(
     recording = Recording(path)
     assert sum(isinstance(item, Checkpoint) and item.follows for item in recording.read()) >= 4
     recording.close()
+
+
+def test_the_order_of_sets_which_each_process_has_its_own_of_makes_no_difference(
+    recorded: tuple[Path, list[SimulatedTurn]],
+) -> None:
+    for seed in ("1", "2"):
+        again = subprocess.run(
+            [sys.executable, "-m", "steering", "replay", recorded[0]],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert again.returncode == cli.FINE, again.stdout + again.stderr
 
 
 def test_it_begins_at_the_checkpoint_before_the_time_asked_for(
