@@ -18,3 +18,7 @@ class CommandError(Exception):
     def lines(self) -> tuple[str, ...]:
         """The lines to print."""
         return tuple(f"steering: {reason}" for reason in self.reasons)
+
+
+class CannotRunError(CommandError):
+    """Why the agent does not start. Nothing has been installed."""

@@ -13,6 +13,8 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from steering import from_config
+from steering.act.exclusive import Exclusive
 from steering.act.guard_client import GuardClient, found, inherited, leftovers
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
@@ -21,9 +23,7 @@ from steering.act.lease import Lease, boot_time
 from steering.act.lease_renewal import LeaseRenewal
 from steering.act.off_switch import OffSwitch
 from steering.act.other_guards import OtherGuard, end, leases_of, other_guards
-from steering.agent import from_config
 from steering.agent.bgp import BgpSpeaker
-from steering.agent.exclusive import Exclusive
 from steering.agent.external_changes import ExternalChanges
 from steering.config import Config
 from steering.model import Done, Family, Instant, Refused, Seconds

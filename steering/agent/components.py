@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from steering import from_config
 from steering.act.bgp import process
 from steering.act.guard_client import found
 from steering.act.kernel.actuator import KernelActuator
@@ -23,13 +24,12 @@ from steering.act.lease import Lease, LeaseState
 from steering.act.off_switch import OffSwitch
 from steering.act.other_guards import leases_of, other_guards
 from steering.act.preflight import Blame, preflight
-from steering.agent import from_config
 from steering.agent.actuators import Actuators
 from steering.agent.dnstap_source import DnstapSource
-from steering.agent.from_config import CannotRunError
 from steering.agent.kernel_paths import KernelPaths
 from steering.agent.reload import Version
 from steering.config import Mode
+from steering.errors import CannotRunError
 from steering.model import Round
 from steering.observe.dnssec.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures

@@ -21,13 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from steering.agent import approval, from_config
+from steering import from_config
+from steering.agent import approval
 from steering.agent.approval import Held
-from steering.agent.from_config import CannotRunError, KeySources
 from steering.config import ConfigError, Fingerprint, Setup, fingerprint, load
-from steering.config.diff import file_changes, override_changes
 from steering.config.problems import printable
 from steering.config.validate import Validation
+from steering.config_diff import file_changes, override_changes
+from steering.errors import CannotRunError
+from steering.from_config import KeySources
 from steering.index import Index
 from steering.model import Event, Instant, Seconds
 from steering.observe.dnssec.anchors import AnchorError

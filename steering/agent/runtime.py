@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
-from steering.agent import from_config
+from steering import from_config
 from steering.agent.components import Components, Lasting
-from steering.agent.from_config import CannotRunError
 from steering.agent.inputs import Inputs
 from steering.agent.reload import Ended, Version
 from steering.agent.restart_state import RestartState
@@ -22,6 +21,7 @@ from steering.agent.tasks import Tasks
 from steering.decide.state import State
 from steering.engine import engine
 from steering.engine.migrate import migrate
+from steering.errors import CannotRunError
 from steering.facts import Facts
 from steering.journal.journal import journal_for
 from steering.model import LOCAL, Event, Instant

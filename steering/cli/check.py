@@ -23,7 +23,7 @@ def check(options: argparse.Namespace) -> int:
 
     The exit code is about the files; with `--strict` about every problem printed.
     """
-    from steering.agent import from_config
+    from steering import from_config
     from steering.config import load
 
     setup = load(options.config)
@@ -65,9 +65,9 @@ def check(options: argparse.Namespace) -> int:
 
 def _of_this_host(setup: Setup) -> Iterator[Finding]:
     """The problems of this host with these files; all but notices would prevent `run`."""
+    from steering import from_config
     from steering.act.lease import leased
     from steering.act.preflight import Blame, Finding, preflight
-    from steering.agent import from_config
     from steering.config import Mode
     from steering.observe.dnssec.algorithms import refusal, refused
     from steering.observe.dnstap.listeners import place_problems
@@ -133,7 +133,7 @@ def _routed(address: str) -> bool:
 
 def _sources(setup: Setup) -> Iterator[str]:
     """Configured sources that resolvers can't send from, or that no site could answer."""
-    from steering.agent import from_config
+    from steering import from_config
     from steering.observe.traffic.resolver_sources import lacks, unpinned
 
     config = setup.config
@@ -150,8 +150,8 @@ def _sources(setup: Setup) -> Iterator[str]:
 
 def _forwarded(setup: Setup) -> Iterator[str]:
     """Sources that ask through this host and are not in `forwarded_sources`."""
+    from steering import from_config
     from steering.act.kernel.conntrack import Conntrack
-    from steering.agent import from_config
     from steering.model import Family
     from steering.observe.traffic.forwarded import MUCH, carried
 

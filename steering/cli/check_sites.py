@@ -25,8 +25,8 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
     """Probe over each site and print the table; status 1 if any answer does not come back."""
     import asyncio
 
+    from steering import from_config
     from steering.act.preflight import may_change_routes
-    from steering.agent import from_config
     from steering.observe.nonce import system_random
     from steering.sitecheck import asking
     from steering.sitecheck.legs import sample
@@ -81,7 +81,7 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
 
 def _sources(setup: Setup) -> tuple[Mapping[Family, Sequence[Source | None]], bool]:
     """The resolvers' sources, as configured or as a running agent found; whether one runs."""
-    from steering.agent import from_config
+    from steering import from_config
     from steering.cli.api_client import fetch
     from steering.model import Family
 

@@ -124,8 +124,8 @@ def claim(config: Path) -> Claim | None:
 def _claim(config: Path, tell: Tell) -> None:
     # As below: the switch also works without this claim, and the lease may have one.
     try:
-        from steering.agent.from_config import claim_of
         from steering.config import load
+        from steering.from_config import claim_of
 
         if claimed := claim_of(load(config).config):
             tell(json.dumps(claimed.to_json()).encode())

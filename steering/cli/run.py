@@ -12,9 +12,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the agent until a signal ends it."""
     import asyncio
 
-    from steering.agent.from_config import CannotRunError
     from steering.agent.loop import Agent
     from steering.config import fingerprint, load
+    from steering.errors import CannotRunError
     from steering.observe.preload import load_everything
     from steering.report.log import Log
     from steering.report.terminal import coloured

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering.config.configuration import Config
+from steering.config.matching import Matching
 from steering.config.overrides import Overrides
 from steering.config.problems import Problem, shown, suggestion
 from steering.config.validate import Validation
 from steering.config.yaml_file import Document
-from steering.matching import Matching
 from steering.model import Family, Target
 from steering.override import Action, Override
 from steering.remedies import EVERY_ALARM, OF_ADDRESSES

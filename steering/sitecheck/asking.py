@@ -15,12 +15,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from socket import IPPROTO_TCP, IPPROTO_UDP
 
+from steering import from_config
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import Flow
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.path_check import PathCheck, check_path, dropped_on_return
 from steering.act.kernel.state import KernelReader
-from steering.agent import from_config
 from steering.config import Setup
 from steering.model import LOCAL, Family, Instant, Seconds, Source
 from steering.observe import exchange

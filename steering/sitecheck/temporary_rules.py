@@ -24,6 +24,7 @@ from types import FrameType
 from typing import NoReturn
 
 from steering.act.bgp.process import SWITCH
+from steering.act.exclusive import Exclusive
 from steering.act.guard import LOCK
 from steering.act.guard_client import GuardClient, found, start_guard
 from steering.act.kernel.actuator import KernelActuator, request_for
@@ -34,10 +35,8 @@ from steering.act.kernel.rtnetlink import Route, Rule
 from steering.act.kernel.state import KernelReader
 from steering.act.lease import Lease
 from steering.act.other_guards import OtherGuard, end, leases_of, other_guards
-from steering.agent.exclusive import Exclusive
-from steering.agent.from_config import CannotRunError
 from steering.config import Config
-from steering.errors import FAILED, CommandError
+from steering.errors import FAILED, CannotRunError, CommandError
 from steering.model import Seconds
 from steering.system.processes import has_ended
 from steering.system.side_thread import within

@@ -13,8 +13,8 @@ from etc import ONE_SITE, place
 
 from steering import cli
 from steering.agent import loop
-from steering.agent.from_config import CannotRunError
 from steering.cli.parser import parser
+from steering.errors import CannotRunError
 
 CONFIG = f"{ONE_SITE}status: 127.0.0.1:9\ntrust_anchors: anchors\n"
 POLICY = "upstream: x\nzones: [com.]\nnameservers: {a.example.: [192.5.6.30]}\nsteer: {to: [pao]}\n"

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from etc import TWO_SITES, place
 
-from steering.agent.from_config import (
+from steering.config import ConfigError, load
+from steering.from_config import (
     NOTHING,
     acting_claim_of,
     bgp_settings_of,
     probed_paths,
     rerouted,
 )
-from steering.config import ConfigError, load
 from steering.model import Family
 
 WHOLE = """\

@@ -18,21 +18,20 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 from pydantic import AfterValidator
 
-from steering import bounds
+from steering import bounds, from_config
 from steering.act.bgp import render as speaker
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.actuator import request_for
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import Change, ChangeKind
-from steering.agent import from_config
 from steering.agent.components import Components, Lasting
 from steering.agent.reload import Version
 from steering.config import ConfigError, Mode, Setup, fingerprint, load
 from steering.config.base import section_in, some
-from steering.config.diff import file_changes
 from steering.config.schema import FILES, _sections, kind_of
 from steering.config.types import Kind as ValueKind
 from steering.config.types import duration_text, octets, seconds
+from steering.config_diff import file_changes
 from steering.decide.fast_probing import attention
 from steering.decide.messages.explain import explain
 from steering.decide.state import State

@@ -8,7 +8,7 @@ import pytest
 from simulation import CONFIG, policy, setup
 
 from steering.config import Setup
-from steering.config.diff import changes
+from steering.config_diff import changes
 
 ROOT = policy("root", net=6)
 OVERRIDE = """\

@@ -10,7 +10,6 @@ from etc import POLICY, TWO_SITES, place
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from steering.agent.from_config import claim_of
 from steering.config import (
     Config,
     ConfigError,
@@ -28,6 +27,7 @@ from steering.config import (
     load,
 )
 from steering.config.yaml_file import parse
+from steering.from_config import claim_of
 from steering.journal.setups import read, write
 from steering.model import Family
 

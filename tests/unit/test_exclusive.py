@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from steering.act.exclusive import Exclusive
 from steering.act.kernel.acting_agents import elsewhere
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.presence import be_present, others
-from steering.agent.exclusive import Exclusive
-from steering.agent.from_config import CannotRunError
+from steering.errors import CannotRunError
 
 TABLE = 53530001  # nobody's
 

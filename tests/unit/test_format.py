@@ -5,6 +5,7 @@ import math
 import pytest
 
 from steering import format as text
+from steering import override_text as words
 from steering.config.overrides import moment
 from steering.config.types import seconds
 from steering.model import Family, Seconds
@@ -135,16 +136,16 @@ def _override(action: Action, match: Match, **more: str) -> Override:
 def test_an_override_says_what_by_whom_and_why() -> None:
     whole = Match(upstream="gtld-servers", family=Family.IPV6, site="sin")
     steer = _override(Action.STEER, whole, to="pao")
-    assert text.override_text(steer) == "t-1: steer to pao, by noc: ticket 4711"
-    assert text.override_in_full(steer, 1688901000.0) == (
+    assert words.override_text(steer) == "t-1: steer to pao, by noc: ticket 4711"
+    assert words.override_in_full(steer, 1688901000.0) == (
         "t-1: steer to pao, upstream gtld-servers, family ipv6 at sin, "
         "until 2023-07-09T13:10:00Z (in 2 h), by noc: ticket 4711"
     )
-    assert "until 2023-07-09T13:10:00Z, by" in text.override_in_full(steer)
+    assert "until 2023-07-09T13:10:00Z, by" in words.override_in_full(steer)
 
 
 @pytest.mark.parametrize(
-    ("action", "more", "words", "scope"),
+    ("action", "more", "order", "scope"),
     [
         (Action.LOCAL, {}, "local", "everything"),
         (Action.FREEZE, {}, "freeze", "everything"),
@@ -153,11 +154,11 @@ def test_an_override_says_what_by_whom_and_why() -> None:
     ],
 )
 def test_each_order_has_its_words(
-    action: Action, more: dict[str, str], words: str, scope: str
+    action: Action, more: dict[str, str], order: str, scope: str
 ) -> None:
     override = _override(action, Match(), **more)
-    assert (text.order(override), text.scope(override)) == (words, scope)
+    assert (words.order(override), words.scope(override)) == (order, scope)
 
 
 def test_an_override_may_have_no_end() -> None:
-    assert text.ends(None) == text.ends(None, 0.0) == "never"
+    assert words.ends(None) == words.ends(None, 0.0) == "never"

@@ -6,7 +6,8 @@ import ast
 import functools
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,56 @@ def test_a_stage_imports_no_other_stage(stage: str) -> None:
         if _name(file).startswith(f"{stage}/"):
             found = {m for m in _imports(file) if _within(m, *others, *ABOVE)}
             assert not found, _name(file)
+
+
+LAYERS = 9
+"""From `model` to `cli`."""
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    """Not for type checking alone either."""
+    _sorted({_dotted(file): _modules(file) for file in MODULES})
+
+
+def test_folders_stand_in_few_layers_and_none_in_a_circle() -> None:
+    folders: dict[str, set[str]] = {}
+    for file in MODULES:
+        of = {_top(m) for m in _modules(file)}
+        folders.setdefault(_top(_dotted(file)), set()).update(of)
+    del folders["__main__"]
+    graph = {folder: of - {folder} for folder, of in folders.items()}
+    height: dict[str, int] = {}
+    for folder in _sorted(graph):
+        height[folder] = 1 + max((height[below] for below in graph[folder]), default=0)
+    assert height["model"] == 1
+    assert max(height.values()) == height["cli"] == LAYERS, height
+
+
+def _sorted(graph: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """What is imported before what imports it. Raises CycleError."""
+    return tuple(TopologicalSorter(graph).static_order())
+
+
+def _dotted(file: Path) -> str:
+    name = file.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", ".")
+    return name.removesuffix(".__init__")
+
+
+@functools.cache
+def _modules(file: Path) -> frozenset[str]:
+    """The modules of ours that a file imports: of a package's names each that is a module."""
+    known, found = {_dotted(other) for other in MODULES}, set[str]()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            found.update(name if name in known else str(node.module) for name in names)
+    return frozenset((found & known) - {_dotted(file), "steering"})
+
+
+def _top(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
 
 
 def test_the_reader_of_dnstap_knows_only_values_and_the_standard_library() -> None:

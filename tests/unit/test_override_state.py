@@ -13,6 +13,7 @@ from simulation import CONFIG, WALL, setup
 
 from steering.cli.override.effect import Effect, Effects
 from steering.config import Setup, load
+from steering.config.matching import Matching
 from steering.decide.messages.alarms import _NAMED
 from steering.decide.overrides.override_events import AT_ONCE
 from steering.decide.overrides.override_state import Conflict, OverrideState, OverrideStatus, read
@@ -20,7 +21,6 @@ from steering.decide.state import State
 from steering.engine import engine
 from steering.facts import Facts
 from steering.index import Index
-from steering.matching import Matching
 from steering.model import LOCAL, Family
 from steering.override import Action, Match, Override
 

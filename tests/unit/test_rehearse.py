@@ -9,7 +9,6 @@ import pytest
 from simulation import CONFIG, WALL, Answer, Ask, Simulation, setup
 from test_stories import EXPIRED, FAULT, GOOD, always, bad_here
 
-from steering.agent.from_config import acting_claim_of, bgp_settings_in_force, claim_of, rerouted
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse
 from steering.decide.rehearsal import rehearsed
@@ -18,6 +17,7 @@ from steering.engine import engine
 from steering.engine.carry_over import remember
 from steering.engine.migrate import migrate
 from steering.facts import Facts
+from steering.from_config import acting_claim_of, bgp_settings_in_force, claim_of, rerouted
 from steering.index import Index
 from steering.model import LOCAL, Outcome
 from steering.override import Action, Match, Override

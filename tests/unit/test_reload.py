@@ -17,10 +17,10 @@ from etc import place
 from simulation import CONFIG, policy
 
 from steering.agent import approval, reload
-from steering.agent.from_config import CannotRunError
 from steering.agent.reload import Ended, Reload, Version
 from steering.config import Fingerprint, fingerprint, load
 from steering.config.validate import Validation
+from steering.errors import CannotRunError
 from steering.lab.waiting import async_until
 from steering.model import Event
 from steering.report.metrics import Meters

@@ -11,10 +11,9 @@ from typing import cast
 import pytest
 from simulation import CONFIG, policy
 
-from steering.agent import from_config
+from steering import from_config
 from steering.agent import runtime as runtime_module
 from steering.agent.components import Components, Lasting
-from steering.agent.from_config import CannotRunError
 from steering.agent.inputs import Inputs, Received
 from steering.agent.reload import Version
 from steering.agent.restart_state import RestartState
@@ -22,6 +21,7 @@ from steering.agent.runtime import Runtime
 from steering.agent.tasks import Tasks
 from steering.config import fingerprint, load
 from steering.engine import engine
+from steering.errors import CannotRunError
 from steering.model import Event
 from steering.report.metrics import Meters
 

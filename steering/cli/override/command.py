@@ -28,9 +28,9 @@ from steering.config import ConfigError, Setup, fingerprint, load
 from steering.config.override_files import FOLDER
 from steering.decide.overrides.override_state import OverrideStatus
 from steering.errors import FAILED, WRONG_INPUT
-from steering.format import ends, override_in_full
 from steering.model import WallTime
 from steering.override import Override
+from steering.override_text import ends, override_in_full
 from steering.report.status import OVER
 from steering.report.terminal import width, wrapped
 

@@ -12,18 +12,10 @@ from steering.cli.override.effect import Effect, Orders
 from steering.config.override_files import FOLDER
 from steering.decide.overrides.acknowledge import QUIET
 from steering.decide.overrides.override_state import OverrideStatus
-from steering.format import (
-    counted,
-    duration,
-    from_now,
-    matched,
-    order,
-    override_in_full,
-    scope,
-    timestamp,
-)
+from steering.format import counted, duration, from_now, timestamp
 from steering.model import LOCAL, Target, WallTime
 from steering.override import Action, Override
+from steering.override_text import matched, order, override_in_full, scope
 from steering.remedies import OF_ADDRESSES
 from steering.report.status import OVER
 from steering.report.status_text import alarm_lines

@@ -26,7 +26,7 @@ from steering.decide.moves.room import Held
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import Alarm, State
 from steering.facts import Forwarded
-from steering.format import duration, override_text
+from steering.format import duration
 from steering.index import Index
 from steering.judge.known.carriage import LASTS
 from steering.judge.known.legs import Leg
@@ -34,6 +34,7 @@ from steering.judge.probes.host_families import FamilyAnswers, family_answers
 from steering.judge.probes.reach import without_answers
 from steering.judge.signals import LATE_ROUNDS
 from steering.model import Event, Family, Health, WallTime
+from steering.override_text import override_text
 from steering.remedies import cause_of, with_remedy
 
 REMEDY = (

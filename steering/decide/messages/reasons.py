@@ -16,7 +16,7 @@ from steering.decide.rules import BY_NUMBER, Answer
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
 from steering.facts import Forwarded
-from steering.format import counted, duration, override_text, rate
+from steering.format import counted, duration, rate
 from steering.index import Index
 from steering.judge.known.carriage import Carriage
 from steering.judge.known.ledger import SILENCES, reason
@@ -26,6 +26,7 @@ from steering.judge.probes.reach import comes_back, lost
 from steering.judge.traffic.forwarded import Senders, dropped, unknown
 from steering.model import LOCAL, NEVER, Family, Health, Instant
 from steering.override import Action
+from steering.override_text import override_text
 
 Text = Callable[[State, Situation, str], str]
 """What is so of an address, in words."""

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 
 from steering.decide.overrides.override_state import OverrideState
 from steering.decide.state import Alarm
-from steering.format import duration, override_text
+from steering.format import duration
 from steering.model import Event, Instant, Seconds
 from steering.override import Action, Override
+from steering.override_text import override_text
 
 QUIET: Seconds = 600.0
 """An alarm that was clear for so long is over; gaps of a flapping one are usually shorter."""

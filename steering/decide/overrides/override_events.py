@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from steering.decide.overrides.override_state import OverrideState, OverrideStatus, read
 from steering.decide.state import State
 from steering.facts import Facts
-from steering.format import override_text
 from steering.model import Event
 from steering.override import Frozen, Override
+from steering.override_text import override_text
 
 SHOWN = 16
 """Addresses that an event lists; of the others it has the number."""

@@ -17,8 +17,8 @@ from functools import lru_cache
 from itertools import compress
 from typing import Generic, TypeVar
 
+from steering.config.matching import Matching
 from steering.index import Index
-from steering.matching import Matching
 from steering.model import LOCAL, WallTime
 from steering.override import Action, Override
 from steering.remedies import EVERY_ALARM, OF_ADDRESSES

@@ -12,8 +12,9 @@ from dataclasses import asdict
 from steering.config.load import Setup
 from steering.config.policy import Policy
 from steering.config.problems import Location, path_of
-from steering.format import counted, ends, override_in_full
+from steering.format import counted
 from steering.override import Override
+from steering.override_text import ends, override_in_full
 
 _NAMED = 100
 """Overrides whose order is told."""

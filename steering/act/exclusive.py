@@ -17,7 +17,7 @@ from pathlib import Path
 
 from steering.act.kernel.acting_agents import LOCK, SHOWN, may_act
 from steering.act.kernel.presence import PresenceSocket, be_present, others
-from steering.agent.from_config import CannotRunError
+from steering.errors import CannotRunError
 from steering.system.lockfile import LockFile
 
 

@@ -13,7 +13,6 @@ from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
 from steering.act.kernel.claim import Claim
 from steering.config import Config, Mode, Policy, Return, Setup
 from steering.config import Pin as PinConfig
-from steering.errors import CommandError
 from steering.model import LOCAL, Family, Seconds, Source
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.chain import system_resolvers
@@ -24,10 +23,6 @@ from steering.observe.probe.prober import Path as Probed
 from steering.observe.probe.questions import delegations
 from steering.observe.probe.schedule import Pace
 from steering.observe.query import UNPINNED, ProbePin
-
-
-class CannotRunError(CommandError):
-    """Why the agent does not start. Nothing has been installed."""
 
 
 @dataclass(frozen=True, slots=True)
