@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from benchmarks import report
 from benchmarks.detect import TAPPED
 from steering.lab.attack import Attack, say, under_watch
-from steering.lab.resolver import Unbound
-from steering.lab.sandbox import LabError
+from steering.lab.network.sandbox import LabError
 from steering.lab.scene import Scene, Settings, seconds
+from steering.lab.servers.resolver import Unbound
+from steering.lab.servers.zone import Fault, FaultKind, SignedZone
 from steering.lab.waiting import poll
-from steering.lab.zone import Fault, FaultKind, SignedZone
 from steering.model import LOCAL, Seconds, WallTime
 
 MINUTES = float(os.environ.get("STEERING_BENCH_MINUTES", "60"))

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from benchmarks import report
 from steering.act.bgp import process
-from steering.lab.peering import ALL, Host, Network, terms
-from steering.lab.routers import ROUTERS, Bird, Router
+from steering.lab.network.peering import ALL, Host, Network, terms
+from steering.lab.network.routers import ROUTERS, Bird, Router
 from steering.model import Family
 
 ROUNDS = 20

@@ -2,7 +2,7 @@
 
 The agent enforces; its probes, the resolvers' dnstap and the second look go over real answers about
 zones full of DNAMEs, aliases between zones, wildcards and empty non-terminals in an opt-out gap
-(`steering.lab.varied`). Nothing is wrong with them, so a move is a wrong one, and so is an alarm:
+(`lab.servers.varied`). Nothing is wrong with them, so a move is a wrong one, and so is an alarm:
 either is status 1. That it would have moved is shown in the end, when the signatures at the local
 path have run out.
 
@@ -22,9 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import report
-from steering.lab.mixture import SILENT, Mixture
-from steering.lab.sandbox import LabError
-from steering.lab.varied import RESOLVERS, SERVERS, SIGNED, UPSTREAMS, Varied, addresses_of, lacks
+from steering.lab.network.sandbox import LabError
+from steering.lab.servers.mixture import SILENT, Mixture
+from steering.lab.servers.varied import (
+    RESOLVERS,
+    SERVERS,
+    SIGNED,
+    UPSTREAMS,
+    Varied,
+    addresses_of,
+    lacks,
+)
 from steering.lab.waiting import poll, until
 from steering.model import LOCAL, Outcome, Seconds, Verdict
 

@@ -1,6 +1,6 @@
 """What it costs to classify an answer, beside parsing it and beside its arithmetic alone.
 
-The answers are a real NSD's, about zones full of aliases (`steering.lab.tangled`), by kinds. Each
+The answers are a real NSD's, about zones full of aliases (`lab.servers.tangled`), by kinds. Each
 is classified with nothing remembered, so that every signature is verified, and again with all of
 its signatures known. Beside it, on the same messages: dnspython's `from_wire`, and its
 `validate_rrsig` over each signature in them. CPU seconds, medians of rounds that take turns.
@@ -60,7 +60,7 @@ Kept = dict[str, dict[str, Any]]
 
 def run() -> int:
     """Collect, measure, print the table."""
-    from steering.lab.sandbox import find
+    from steering.lab.network.sandbox import find
 
     if needed := [p for p in ("nsd", "dnssec-signzone") if not find(p)]:
         print(f"\nclassify: left out: no {', '.join(needed)}")
@@ -88,8 +88,8 @@ def run() -> int:
 
 def collect() -> Kept:
     """Ask a real NSD."""
-    from steering.lab.servers import Place, nsd
-    from steering.lab.tangled import fresh_keys, sign
+    from steering.lab.servers.servers import Place, nsd
+    from steering.lab.servers.tangled import fresh_keys, sign
 
     kept: Kept = {}
     for signer in dict.fromkeys(how[0] for how in _KINDS.values()):

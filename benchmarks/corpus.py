@@ -18,10 +18,10 @@ from pathlib import Path
 
 import dns.message
 
-from steering.lab.authority import Nsd
-from steering.lab.resolver import Unbound
-from steering.lab.topology import EDGE, Topology
-from steering.lab.zone import Keys, SignedZone, ZoneSpec, sign
+from steering.lab.network.topology import EDGE, Topology
+from steering.lab.servers.authority import Nsd
+from steering.lab.servers.resolver import Unbound
+from steering.lab.servers.zone import Keys, SignedZone, ZoneSpec, sign
 from steering.model import Family
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
 

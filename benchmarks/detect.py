@@ -13,10 +13,10 @@ import time
 
 from benchmarks import report
 from steering.agent import restart_state
-from steering.lab.resolver import Unbound
 from steering.lab.scene import Scene, Settings, seconds
+from steering.lab.servers.resolver import Unbound
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.lab.waiting import until
-from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Seconds
 
 TIMES = int(os.environ.get("STEERING_BENCH_TIMES", "10"))

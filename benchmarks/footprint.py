@@ -24,8 +24,8 @@ WARM = 25.0
 
 def run() -> None:
     """Measure and print the table."""
+    from steering.lab.network.topology import Topology
     from steering.lab.scene import Scene, Settings
-    from steering.lab.topology import Topology
 
     if Topology.missing():
         print(f"\nfootprint: left out: {'; '.join(Topology.missing())}")

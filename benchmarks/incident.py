@@ -24,7 +24,7 @@ PATIENCE = 120.0
 def run() -> None:
     """Measure and print the table."""
     from steering.lab.addresses import GTLD_SERVERS
-    from steering.lab.topology import Topology
+    from steering.lab.network.topology import Topology
 
     if Topology.missing():
         print(f"\nincident: left out: {'; '.join(Topology.missing())}")
@@ -46,7 +46,7 @@ def _many(nameservers: int) -> dict[str, tuple[str, ...]]:
 
 def _measure(servers: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     from steering.lab.scene import Scene, Settings
-    from steering.lab.zone import Fault, FaultKind
+    from steering.lab.servers.zone import Fault, FaultKind
 
     number = sum(map(len, servers.values()))
     with Scene(nameservers=servers) as scene:

@@ -73,7 +73,7 @@ def _measure() -> dict[str, list[float]]:
     from steering.act.kernel.actuator import KernelActuator
     from steering.act.kernel.claim import Claim
     from steering.lab.addresses import GTLD_SERVERS, addresses_of
-    from steering.lab.links import End, Spaces
+    from steering.lab.network.links import End, Spaces
 
     own = ("10.255.1.1/24", "10.255.2.1/30", "fd00:ff:1::1/64", "fd00:ff:2::1/64")
     Spaces().link(End("", "veth0", own), End("", "veth1"))

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.bgp import Watch, told
-from steering.lab.peering import ALL, Host, Network
-from steering.lab.routers import Bird, Frr, Router
+from steering.lab.network.peering import ALL, Host, Network
+from steering.lab.network.routers import Bird, Frr, Router
 
 QUIET = float(os.environ.get("STEERING_BENCH_QUIET", "20"))
 TURN = 1.0  # seconds between two turns

@@ -14,11 +14,11 @@ from signal import SIGKILL
 
 from benchmarks import report
 from steering.act.lease import Lease, boot_time
+from steering.lab.demo.timeline import route_times
+from steering.lab.network.topology import EDGE
 from steering.lab.scene import Scene, Settings, seconds
-from steering.lab.timeline import route_times
-from steering.lab.topology import EDGE
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.lab.waiting import until
-from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
 ROUNDS = 5
@@ -32,7 +32,7 @@ Figures = dict[str, list[float]]
 
 def run() -> None:
     """Play the stories and print the tables."""
-    from steering.lab.topology import Topology
+    from steering.lab.network.topology import Topology
 
     if Topology.missing():
         print(f"\nstory: left out: {'; '.join(Topology.missing())}")

@@ -15,8 +15,8 @@ from steering.config import Config, Mode, Policy, Return, Setup
 from steering.config import Pin as PinConfig
 from steering.model import LOCAL, Family, Seconds, Source
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.chain import system_resolvers
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.chain import system_resolvers
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnstap.listeners import Place
 from steering.observe.probe.prober import Path as Probed

@@ -66,7 +66,7 @@ KEYS: Mapping[str, str] = {
         "tell the zone's operator which servers these are; servers with untrusted keys count as bad"
     ),
 }
-"""What is wrong with a zone's keys (`observe.dnssec.chain.Lack`) -> what to do."""
+"""What is wrong with a zone's keys (`observe.dnssec.keys.chain.Lack`) -> what to do."""
 
 
 def cause_of(name: str, there: Collection[str]) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from steering.lab.topology import Topology
+from steering.lab.network.topology import Topology
 
 ROOT = Path(__file__).parents[1]
 

@@ -31,7 +31,7 @@ from steering.agent.reload import Version
 from steering.config import Mode
 from steering.errors import CannotRunError
 from steering.model import Round
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.probe.prober import Prober
 from steering.observe.strays import Strays

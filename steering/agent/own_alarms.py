@@ -14,7 +14,7 @@ from steering.decide.messages.alarms import settle
 from steering.decide.state import Alarm
 from steering.format import counted, duration, timestamp, whole_second
 from steering.model import Event, Family, Instant, WallTime
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.remedies import KEYS
 from steering.report.snapshot import Snapshot
 

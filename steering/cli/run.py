@@ -42,6 +42,6 @@ def run(options: argparse.Namespace) -> int:
 
 def demo(options: argparse.Namespace) -> int:
     """Replay July 2023, live."""
-    from steering.lab import demo
+    from steering.lab.demo import demo
 
     return demo.demo(timeline=options.json, embedded=options.embedded)

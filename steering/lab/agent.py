@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steering.lab.sandbox import PYTHON, LabError, Program
-from steering.lab.topology import Topology
+from steering.lab.network.sandbox import PYTHON, LabError, Program
+from steering.lab.network.topology import Topology
 from steering.lab.waiting import poll
 from steering.model import Family, Seconds
 

@@ -22,9 +22,9 @@ from typing import Final
 
 from steering.act.lease import Lease, boot_time
 from steering.lab.agent import STATUS_PORT
-from steering.lab.sandbox import PYTHON, LabError, Program
+from steering.lab.network.sandbox import PYTHON, LabError, Program
+from steering.lab.network.topology import EDGE, ISP
 from steering.lab.scene import Scene
-from steering.lab.topology import EDGE, ISP
 from steering.model import Seconds, WallTime
 from steering.report.http.listeners import NAME
 

@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from steering.lab.sandbox import PYTHON, LabError, Program
-from steering.lab.tail import added
-from steering.lab.topology import EDGE, Topology
+from steering.lab.demo.tail import added
+from steering.lab.network.sandbox import PYTHON, LabError, Program
+from steering.lab.network.topology import EDGE, Topology
 from steering.lab.waiting import poll
 from steering.model import Instant, Seconds, WallTime
 

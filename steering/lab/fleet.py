@@ -13,7 +13,7 @@ from pathlib import Path
 
 from steering.lab import etc
 from steering.lab.agent import STATUS_PORT, AgentHost, Answer
-from steering.lab.sandbox import Program
+from steering.lab.network.sandbox import Program
 from steering.lab.scene import ZONES, Scene, Settings
 from steering.model import LOCAL
 

@@ -20,13 +20,13 @@ from typing import Self
 from steering.lab import etc
 from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.agent import STATUS_PORT, AgentHost, Answer
-from steering.lab.authority import Authority, MiniAuthority, authority
 from steering.lab.clients import Clients
-from steering.lab.resolver import MiniResolver, Resolving, resolver
-from steering.lab.sandbox import PYTHON, LabError, Program
-from steering.lab.tail import added
-from steering.lab.topology import EDGE, Topology
-from steering.lab.zone import FRESH, Fault, Keys, SignedZone, Validity, ZoneSpec, sign
+from steering.lab.demo.tail import added
+from steering.lab.network.sandbox import PYTHON, LabError, Program
+from steering.lab.network.topology import EDGE, Topology
+from steering.lab.servers.authority import Authority, MiniAuthority, authority
+from steering.lab.servers.resolver import MiniResolver, Resolving, resolver
+from steering.lab.servers.zone import FRESH, Fault, Keys, SignedZone, Validity, ZoneSpec, sign
 from steering.model import LOCAL, Seconds, WallTime
 
 ZONES = ("com.", "net.")

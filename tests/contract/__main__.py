@@ -19,7 +19,7 @@ from contract.lab import Lab, absent
 from contract.report import Tally, plainly, tell
 from contract.resolvers import LENIENT, VALIDATORS
 from contract.run import run
-from steering.lab.sandbox import missing
+from steering.lab.network.sandbox import missing
 
 
 def main(words: Sequence[str] | None = None) -> int:

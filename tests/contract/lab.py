@@ -1,6 +1,6 @@
 """The lab: one namespace with the servers of all cases and the validators, and who asks these.
 
-Everything in it ends with the process that made it (`steering.lab.sandbox`).
+Everything in it ends with the process that made it (`steering.lab.network.sandbox`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from contract.keys import warm
 from contract.ours import judged
 from contract.resolvers import Validator
 from contract.words import Word
-from steering.lab.sandbox import LabError, Program, Sandbox, find
-from steering.lab.sockets import SocketFactory
+from steering.lab.network.sandbox import LabError, Program, Sandbox, find
+from steering.lab.network.sockets import SocketFactory
 from steering.model import Family
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.algorithms import refused

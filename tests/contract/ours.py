@@ -13,9 +13,11 @@ from contract.case import Case
 from contract.words import Word
 from steering.model import Kind, Question, Verdict
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.chain import Resolvers, Unobtainable
-from steering.observe.dnssec.key_store import KeyStore
-from steering.observe.dnssec.response import Classified, classify, decode
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.keys.chain import Resolvers, Unobtainable
+from steering.observe.dnssec.keys.key_store import KeyStore
+from steering.observe.dnssec.parse import decode
+from steering.observe.dnssec.response import classify
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust, name_of, text_of
 
@@ -45,7 +47,7 @@ class _Store(KeyStore):
 
     def __init__(self, zone: str, held: anchors.Anchors, authority: Authority, wall: float) -> None:
         super().__init__([zone], held, ["192.0.2.53"], signatures=Signatures(), wall=lambda: wall)
-        self._resolvers = _Told(authority)
+        self._resolvers = self._delegations.resolvers = _Told(authority)
 
 
 async def judged(case: Case, authority: Authority, held: anchors.Anchors) -> tuple[Word, str]:

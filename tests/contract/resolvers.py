@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
 
 
 @dataclass(frozen=True)

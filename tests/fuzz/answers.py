@@ -15,11 +15,13 @@ from fuzz.driver import Driver, Wrong
 from fuzz.messages import ID, SPLINTERS, Messages
 from steering.journal.codec import Codec
 from steering.model import LOCAL, Family, Heard, Kind, Question, Round, Target
-from steering.observe.dnssec import anchors, chain
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec import anchors
+from steering.observe.dnssec.keys import chain
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust
-from steering.observe.probe.prober import Path, Prober, _OpenRound
+from steering.observe.probe.open_round import OpenRound
+from steering.observe.probe.prober import Path, Prober
 from steering.observe.probe.questions import QuestionSet
 from steering.observe.probe.schedule import Pace
 from steering.observe.query import Reply, query
@@ -114,7 +116,7 @@ class Probe(Driver):
 
     def take(self, message: bytes) -> None:
         question = _ASKED[message[0] % len(_ASKED)] if message else _ASKED[0]
-        round_ = _OpenRound(_TARGET, question, 1000.0, (LOCAL,))
+        round_ = OpenRound(_TARGET, question, 1000.0, (LOCAL,))
         self._prober._rounds[id(round_)] = round_
         reply = Reply(wire=message[1:], reached=True, rtt=0.01)
         self._prober._take_reply(round_, LOCAL, ID, reply)

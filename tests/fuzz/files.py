@@ -40,7 +40,7 @@ from steering.journal.records import Turn, line, pack_batch, unpack_batch
 from steering.model import Family, Outcome, Round
 from steering.observe.dnssec import anchors
 from steering.observe.dnssec.anchors import AnchorError
-from steering.observe.dnssec.chain import system_resolvers
+from steering.observe.dnssec.keys.chain import system_resolvers
 from steering.observe.dnssec.trust import name_of
 
 _JSON: Final = (

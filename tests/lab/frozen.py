@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from stage import Stage
 
-from steering.lab.sandbox import LabError
-from steering.lab.topology import EDGE
+from steering.lab.network.sandbox import LabError
+from steering.lab.network.topology import EDGE
 from steering.lab.waiting import poll, until
 
 # Nothing is answered from the kernel's memory of it.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from steering.act.kernel.claim import Claim
-from steering.lab.links import End, Spaces, run
+from steering.lab.network.links import End, Spaces, run
 from steering.lab.waiting import until
 from steering.model import Family
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from steering.lab.links import End
-from steering.lab.topology import EDGE, ISP, Topology
+from steering.lab.network.links import End
+from steering.lab.network.topology import EDGE, ISP, Topology
 
 NAMESPACES: Mapping[str, str] = {"edge": EDGE, "router": ISP, "pao": "pao", "pod": "pod"}
 """Where the machines of the page are in the world."""

@@ -25,9 +25,9 @@ import dns.rdtypes.ANY.DNSKEY
 import dns.zone
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from steering.lab.signzone import sign_file
-from steering.lab.tangled import head
-from steering.lab.zone import write_key
+from steering.lab.servers.signzone import sign_file
+from steering.lab.servers.tangled import head
+from steering.lab.servers.zone import write_key
 
 DNSKEY = dns.rdtypes.ANY.DNSKEY.DNSKEY
 

@@ -25,11 +25,11 @@ import pytest
 from steering.act.guard import LOCK
 from steering.lab.addresses import GTLD_SERVERS
 from steering.lab.agent import Answer
-from steering.lab.resolver import Resolving
+from steering.lab.network.topology import EDGE, Topology
 from steering.lab.scene import Scene, Settings, seconds
-from steering.lab.topology import EDGE, Topology
+from steering.lab.servers.resolver import Resolving
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.lab.waiting import TRUE, until
-from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family, Seconds, WallTime
 
 FEW: Mapping[str, tuple[str, ...]] = {

@@ -21,9 +21,9 @@ from steering.act.bgp import process
 from steering.act.bgp.router_filters import prefix_list
 from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
 from steering.act.bgp.supervisor import CONNECTED_WITHIN
-from steering.lab.peering import ALL, IPV4, NEXT_HOPS, Host, Network, passable, terms
-from steering.lab.routers import ROUTERS, Bird, Frr, GoBgp, Router
-from steering.lab.sandbox import find
+from steering.lab.network.peering import ALL, IPV4, NEXT_HOPS, Host, Network, passable, terms
+from steering.lab.network.routers import ROUTERS, Bird, Frr, GoBgp, Router
+from steering.lab.network.sandbox import find
 from steering.lab.waiting import until
 from steering.model import Done, Family
 

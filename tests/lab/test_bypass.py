@@ -20,7 +20,7 @@ from steering.act.kernel.rtnetlink import GETRULE, rules_of
 from steering.act.preflight import Blame, preflight
 from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import KernelPaths
-from steering.lab.links import run
+from steering.lab.network.links import run
 from steering.lab.waiting import until
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Round
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.calm import Figures, figures, lay, shown
-from steering.lab.mixture import Mixture
-from steering.lab.varied import RESOLVERS, SERVERS, SITE, Varied, lacks
+from steering.lab.servers.mixture import Mixture
+from steering.lab.servers.varied import RESOLVERS, SERVERS, SITE, Varied, lacks
 from steering.lab.waiting import until
 from steering.model import LOCAL
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from stage import FEW, QUICK, Stage, everything, ours
 
-from steering.lab.links import End
-from steering.lab.sandbox import PYTHON, find
+from steering.lab.network.links import End
+from steering.lab.network.sandbox import PYTHON, find
+from steering.lab.network.topology import EDGE, ISP, Topology
 from steering.lab.scene import Scene, Settings
-from steering.lab.topology import EDGE, ISP, Topology
 from steering.model import LOCAL, Family
 from steering.sitecheck.temporary_rules import LEASE, NAME
 

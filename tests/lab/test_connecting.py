@@ -17,13 +17,13 @@ from machines import NAMESPACES, OURS, SIN, everything, lay
 from page import PAGE, Block, example, says
 from stage import PATIENCE, QUICK, Stage, on_stage, slack
 
-from steering.lab.peering import passable
-from steering.lab.resolver import Resolving, Unbound
-from steering.lab.sandbox import PYTHON, LabError, find
+from steering.lab.network.peering import passable
+from steering.lab.network.sandbox import PYTHON, LabError, find
+from steering.lab.network.topology import EDGE, ISP
 from steering.lab.scene import Scene, Settings
-from steering.lab.topology import EDGE, ISP
+from steering.lab.servers.resolver import Resolving, Unbound
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.lab.waiting import until
-from steering.lab.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
 pytestmark = [

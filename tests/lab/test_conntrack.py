@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from steering.act.kernel.conntrack import Conntrack, ConntrackEntry
-from steering.lab.links import End, Spaces, run
+from steering.lab.network.links import End, Spaces, run
 from steering.lab.waiting import until
 from steering.model import Family
 

@@ -13,7 +13,7 @@ from contract.resolvers import VALIDATORS
 from contract.run import run
 from contract.words import Sum, Word, letters
 
-from steering.lab.sandbox import missing
+from steering.lab.network.sandbox import missing
 
 pytestmark = pytest.mark.lab
 

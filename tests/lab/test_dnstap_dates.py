@@ -16,9 +16,9 @@ import dns.message
 import pytest
 from test_unmodified import SERVED, Server, ask, free_port, running
 
-from steering.lab.sandbox import find
-from steering.lab.servers import Place
-from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
+from steering.lab.network.sandbox import find
+from steering.lab.servers.servers import Place
+from steering.lab.servers.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
 from steering.observe.dnssec.signatures import RRSIG
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))

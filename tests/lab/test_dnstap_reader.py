@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.corpus import dnstap
-from steering.lab.authority import Authority, authority
-from steering.lab.resolver import Unbound
-from steering.lab.sandbox import find
-from steering.lab.topology import Topology
-from steering.lab.waiting import until
-from steering.lab.zone import (
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import Topology
+from steering.lab.servers.authority import Authority, authority
+from steering.lab.servers.resolver import Unbound
+from steering.lab.servers.zone import (
     DATA_LIFE,
     DNSKEY_LIFE,
     FRESH,
@@ -28,6 +27,7 @@ from steering.lab.zone import (
     ZoneSpec,
     sign,
 )
+from steering.lab.waiting import until
 from steering.model import LOCAL, Outcome
 from steering.observe.dnstap.listeners import Place
 from steering.observe.dnstap.reader_client import ReaderClient

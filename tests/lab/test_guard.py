@@ -31,7 +31,7 @@ from steering.act.guard_client import SILENT, GuardClient, leftovers, start_guar
 from steering.act.kernel.actuator import SWITCHED_OFF, KernelActuator
 from steering.act.lease import Lease
 from steering.act.off_switch import OffSwitch, switch_off
-from steering.lab.links import run
+from steering.lab.network.links import run
 from steering.lab.waiting import until
 from steering.model import Refused
 

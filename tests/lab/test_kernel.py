@@ -34,7 +34,7 @@ from steering.act.kernel.gateways import gateway_dead
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest, NoticeSocket
 from steering.act.kernel.state import KernelReader
 from steering.agent.kernel_paths import KernelPaths
-from steering.lab.links import End, Spaces, run
+from steering.lab.network.links import End, Spaces, run
 from steering.lab.waiting import until
 from steering.model import LOCAL, Done, Refused
 from steering.observe.query import query, send_query

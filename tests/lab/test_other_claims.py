@@ -20,7 +20,7 @@ from steering.agent import actuators as actuators_module
 from steering.agent.actuators import Actuators
 from steering.config import Config, check
 from steering.config.yaml_file import parse
-from steering.lab.links import run
+from steering.lab.network.links import run
 from steering.model import Family
 
 pytestmark = pytest.mark.lab

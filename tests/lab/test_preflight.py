@@ -15,7 +15,7 @@ from kernelhost import ADDRESSES, CLAIM, build_host, everything
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
 from steering.act.preflight import Blame, Finding, preflight
-from steering.lab.links import run
+from steering.lab.network.links import run
 from steering.model import Family
 
 pytestmark = pytest.mark.lab

@@ -14,7 +14,7 @@ from kernelhost import ADDRESSES, CLAIM, IPV4, build_host, ip
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.agent.kernel_paths import KernelPaths
-from steering.lab.links import run
+from steering.lab.network.links import run
 from steering.lab.waiting import async_until, until
 from steering.model import LOCAL, Family
 from steering.observe.nonce import system_random

@@ -28,7 +28,7 @@ from steering.act.kernel.claim import LAST_RESORT, Claim
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest
 from steering.act.kernel.state import MANY, KernelReader
 from steering.agent.kernel_paths import KernelPaths
-from steering.lab.links import Spaces, run
+from steering.lab.network.links import Spaces, run
 from steering.model import LOCAL, Family, Kind, Observation, Outcome, Question, Refused, Round
 
 pytestmark = pytest.mark.lab

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from stage import EXPIRED, QUICK, Stage, on_stage
 
 from steering.lab.agent import STATUS_PORT
-from steering.lab.sandbox import PYTHON
-from steering.lab.topology import EDGE
+from steering.lab.network.sandbox import PYTHON
+from steering.lab.network.topology import EDGE
 from steering.model import LOCAL, Family, Health, Outcome
 
 pytestmark = pytest.mark.lab

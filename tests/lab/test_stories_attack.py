@@ -12,7 +12,7 @@ from stage import EXPIRED, Stage, on_stage, slack
 from test_stories_dnstap import UNBOUND, await_traffic
 
 from steering.lab.attack import Attack, under_watch
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
 from steering.lab.scene import Settings
 from steering.model import LOCAL, Seconds
 

@@ -19,12 +19,12 @@ import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage, ours
 
 from steering.act.bgp import process
-from steering.lab.links import End
-from steering.lab.peering import passable
-from steering.lab.resolver import Resolving
-from steering.lab.sandbox import find
+from steering.lab.network.links import End
+from steering.lab.network.peering import passable
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import EDGE, ISP
 from steering.lab.scene import Scene, Settings
-from steering.lab.topology import EDGE, ISP
+from steering.lab.servers.resolver import Resolving
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

@@ -18,7 +18,7 @@ from test_stories_dnstap import UNBOUND, await_traffic
 
 from steering.act.bgp import process
 from steering.act.guard import LOCK
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab

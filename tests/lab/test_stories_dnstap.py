@@ -12,11 +12,11 @@ import pytest
 from stage import Stage, on_stage, slack
 
 from steering.lab.clients import Tally
-from steering.lab.resolver import Bind, Recursor, Resolving, Unbound
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import EDGE
 from steering.lab.scene import Scene, Settings
-from steering.lab.topology import EDGE
-from steering.lab.zone import Fault, FaultKind
+from steering.lab.servers.resolver import Bind, Recursor, Resolving, Unbound
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

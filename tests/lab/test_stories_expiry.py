@@ -13,11 +13,11 @@ from dns.rdtypes.ANY.RRSIG import RRSIG
 from stage import EXPIRED, QUICK, Kernel, add_foreign, foreign, on_stage, slack
 
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.sandbox import find
+from steering.lab.demo.timeline import route_times
+from steering.lab.network.sandbox import find
 from steering.lab.scene import Settings
-from steering.lab.signzone import signzone
-from steering.lab.timeline import route_times
-from steering.lab.zone import Fault, FaultKind, SignedZone, Validity
+from steering.lab.servers.signzone import signzone
+from steering.lab.servers.zone import Fault, FaultKind, SignedZone, Validity
 from steering.model import LOCAL, Family, Seconds, WallTime
 
 pytestmark = pytest.mark.lab

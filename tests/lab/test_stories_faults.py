@@ -9,8 +9,8 @@ import pytest
 from stage import EXPIRED, PATIENCE, QUICK, Kernel, Stage, on_stage
 
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.authority import authority
-from steering.lab.zone import Fault, FaultKind
+from steering.lab.servers.authority import authority
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

@@ -10,7 +10,7 @@ import pytest
 from stage import Kernel, Stage, on_stage
 
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.sandbox import PYTHON, find
+from steering.lab.network.sandbox import PYTHON, find
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

@@ -31,16 +31,18 @@ from rollovers import State, steps
 from stage import Stage, on_stage
 
 from steering.agent.own_alarms import keys_problem
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
+from steering.lab.servers.zone import Keys as Signers
+from steering.lab.servers.zone import sign
 from steering.lab.waiting import async_until, until
-from steering.lab.zone import Keys as Signers
-from steering.lab.zone import sign
 from steering.model import LOCAL, Family, Kind, Outcome, Question, Round, Target, Verdict
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.chain import dnskeys
-from steering.observe.dnssec.key_store import KeyStore
-from steering.observe.dnssec.response import Classified, judge, parse
-from steering.observe.dnssec.server_keys import LASTS
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.keys.chain import dnskeys
+from steering.observe.dnssec.keys.key_store import KeyStore
+from steering.observe.dnssec.keys.server_keys import LASTS
+from steering.observe.dnssec.parse import parse
+from steering.observe.dnssec.response import judge
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.probe.prober import Path as Way
 from steering.observe.probe.prober import Prober

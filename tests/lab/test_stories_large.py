@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 from stage import FEW, FOUND, QUICK, Stage, on_stage, slack
 
-from steering.lab.sandbox import find
-from steering.lab.topology import EDGE
-from steering.lab.zone import Fault, FaultKind
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import EDGE
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
 pytestmark = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from stage import QUICK, Stage, on_stage
 
-from steering.lab.authority import Nsd
+from steering.lab.servers.authority import Nsd
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab

@@ -12,9 +12,9 @@ import pytest
 from stage import EXPIRED, FEW, PATIENCE, QUICK
 
 from steering.lab.fleet import HERE, Host
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import Topology
 from steering.lab.scene import Scene
-from steering.lab.topology import Topology
 from steering.lab.waiting import until
 from steering.model import LOCAL, Family
 from steering.observe.query import query

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from stage import QUICK, Stage, on_stage
 
-from steering.lab.sandbox import find
-from steering.lab.topology import EDGE
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import EDGE
 from steering.model import LOCAL
 
 pytestmark = [

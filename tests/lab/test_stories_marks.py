@@ -13,8 +13,8 @@ from stage import EXPIRED, QUICK, Kernel, Stage, on_stage, ours
 from steering import bounds
 from steering.act.lease import Lease
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.sandbox import find
-from steering.lab.topology import EDGE
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import EDGE
 from steering.model import LOCAL, Family
 
 pytestmark = [

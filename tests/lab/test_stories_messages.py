@@ -14,8 +14,8 @@ import dns.name
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
-from steering.lab.authority import MiniAuthority
 from steering.lab.scene import Settings
+from steering.lab.servers.authority import MiniAuthority
 from steering.model import LOCAL, Family
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
 

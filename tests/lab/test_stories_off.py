@@ -18,7 +18,7 @@ from stage import (
     slack,
 )
 
-from steering.lab.sandbox import PYTHON
+from steering.lab.network.sandbox import PYTHON
 from steering.model import LOCAL, Seconds
 
 pytestmark = pytest.mark.lab

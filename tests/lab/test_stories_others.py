@@ -20,7 +20,7 @@ from stage import (
 )
 
 from steering.act.lease import Lease, boot_time
-from steering.lab.topology import EDGE
+from steering.lab.network.topology import EDGE
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab

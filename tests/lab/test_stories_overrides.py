@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage, slack
 
-from steering.lab.zone import Fault, FaultKind
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.model import LOCAL, Seconds, WallTime
 
 pytestmark = pytest.mark.lab

@@ -10,8 +10,8 @@ import pytest
 from stage import QUICK, Kernel, Stage, everything, foreign, on_stage, ours
 
 from steering.lab.agent import STATUS_PORT
-from steering.lab.sandbox import PYTHON
-from steering.lab.topology import EDGE
+from steering.lab.network.sandbox import PYTHON
+from steering.lab.network.topology import EDGE
 
 pytestmark = pytest.mark.lab
 

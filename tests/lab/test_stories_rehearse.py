@@ -23,7 +23,7 @@ from stage import (
 from test_stories_dnstap import UNBOUND, await_traffic
 from test_stories_reload import config, edit
 
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
 from steering.model import LOCAL, Family
 
 pytestmark = [

@@ -29,10 +29,10 @@ from test_stories_dnstap import await_traffic, documented
 
 from steering.act.lease import Lease
 from steering.lab.addresses import GTLD_SERVERS
-from steering.lab.resolver import Unbound
-from steering.lab.sandbox import find
+from steering.lab.network.sandbox import find
+from steering.lab.network.topology import EDGE
 from steering.lab.scene import Scene, Settings
-from steering.lab.topology import EDGE
+from steering.lab.servers.resolver import Unbound
 from steering.model import LOCAL, Family, Seconds
 
 pytestmark = pytest.mark.lab

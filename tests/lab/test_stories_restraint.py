@@ -9,7 +9,7 @@ import pytest
 from stage import EXPIRED, Kernel, Stage, on_stage
 
 import steering
-from steering.lab.zone import Fault, FaultKind
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.model import LOCAL
 
 pytestmark = pytest.mark.lab

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from stage import EXPIRED, QUICK, Stage, on_stage
 
-from steering.lab.links import End
+from steering.lab.network.links import End
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from stage import FOUND, QUICK, Stage, on_stage, slack
 
-from steering.lab.resolver import Resolving, Unbound
+from steering.lab.network.topology import EDGE, ISP
 from steering.lab.scene import Scene
-from steering.lab.topology import EDGE, ISP
-from steering.lab.zone import Fault, FaultKind
+from steering.lab.servers.resolver import Resolving, Unbound
+from steering.lab.servers.zone import Fault, FaultKind
 from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab

@@ -17,7 +17,7 @@ from kernelhost import guards
 from stage import EXPIRED, QUICK, Stage, on_stage, ours, slack
 
 from steering.act.lease import Lease, boot_time
-from steering.lab.topology import EDGE
+from steering.lab.network.topology import EDGE
 from steering.model import LOCAL, Seconds
 
 pytestmark = pytest.mark.lab

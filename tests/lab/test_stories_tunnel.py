@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from stage import EXPIRED, Stage, on_stage
 
-from steering.lab.sandbox import PYTHON, LabError, Program
-from steering.lab.topology import EDGE
+from steering.lab.network.sandbox import PYTHON, LabError, Program
+from steering.lab.network.topology import EDGE
 from steering.model import LOCAL, Family
 from steering.observe.query import query
 

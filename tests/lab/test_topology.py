@@ -22,13 +22,12 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
-from steering.lab.authority import Authority, MiniAuthority, Nsd
 from steering.lab.clients import Clients
-from steering.lab.resolver import MiniResolver, Resolving, Unbound
-from steering.lab.sandbox import LabError, find
-from steering.lab.topology import EDGE, Topology
-from steering.lab.waiting import until
-from steering.lab.zone import (
+from steering.lab.network.sandbox import LabError, find
+from steering.lab.network.topology import EDGE, Topology
+from steering.lab.servers.authority import Authority, MiniAuthority, Nsd
+from steering.lab.servers.resolver import MiniResolver, Resolving, Unbound
+from steering.lab.servers.zone import (
     FRESH,
     Fault,
     FaultKind,
@@ -38,6 +37,7 @@ from steering.lab.zone import (
     gtld_servers_zone,
     sign,
 )
+from steering.lab.waiting import until
 from steering.model import LOCAL, Family
 from steering.observe.probe.echo import Likeness, likeness
 from steering.observe.query import query
@@ -400,9 +400,9 @@ def test_a_program_that_does_not_start_says_why(make_world: Callable[..., Topolo
 
 BUILD = textwrap.dedent("""
     import sys
-    from steering.lab.authority import MiniAuthority
-    from steering.lab.topology import Topology
-    from steering.lab.zone import Keys, ZoneSpec, sign
+    from steering.lab.servers.authority import MiniAuthority
+    from steering.lab.network.topology import Topology
+    from steering.lab.servers.zone import Keys, ZoneSpec, sign
     with Topology() as world:
         server = MiniAuthority(world, "auth-local", nsid="x")
         server.serve([sign(ZoneSpec.like_com("com.", count=20), Keys.fresh())])
@@ -445,7 +445,7 @@ def test_nothing_outlives_a_parent_that_is_killed() -> None:
 
 
 BESIDE = """
-from steering.lab.links import Spaces
+from steering.lab.network.links import Spaces
 print(Spaces("a").run("a", "readlink /proc/self/ns/net"), flush=True)
 input()
 """

@@ -1,7 +1,7 @@
 """What others' servers answer as they come: none of it is a failure, of probes or of traffic.
 
 NSD, BIND, Knot DNS and PowerDNS, each asked for every name of four zones full of what moved traffic
-once (`steering.lab.tangled`), beside it and below it. What a server truly gets wrong is listed
+once (`lab.servers.tangled`), beside it and below it. What a server truly gets wrong is listed
 with its reason, and a resolver has to refuse it as well.
 """
 
@@ -22,14 +22,14 @@ import dns.query
 import dns.rcode
 import pytest
 
-from steering.lab import servers
-from steering.lab.sandbox import find
-from steering.lab.servers import Place
-from steering.lab.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
+from steering.lab.network.sandbox import find
+from steering.lab.servers import servers
+from steering.lab.servers.servers import Place
+from steering.lab.servers.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
+from steering.lab.servers.zone import Keys as ZoneKeys
 from steering.lab.waiting import until
-from steering.lab.zone import Keys as ZoneKeys
 from steering.model import Kind, Question, Verdict
-from steering.observe.dnssec.chain import dnskeys
+from steering.observe.dnssec.keys.chain import dnskeys
 from steering.observe.dnssec.response import classify
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Keys, Trust, below, name_of

@@ -17,7 +17,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
-from steering.observe.dnssec import algorithms, signatures, zone_entry
+from steering.observe.dnssec import algorithms, signatures
+from steering.observe.dnssec.keys import zone_entry
 
 _DSA: Final = frozenset({3, 6})
 _RSA: Final = {5: "sha1", 7: "sha1", 8: "sha256", 10: "sha512"}

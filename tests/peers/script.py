@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import dns.flags
 import dns.message
@@ -14,12 +15,13 @@ import dns.rrset
 
 from peers.scenario import SECTIONS, Entry, Scenario
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.chain import Resolvers, Unobtainable
 from steering.observe.dnssec.denial import NSEC, Cut, types
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.chain import Resolvers, Unobtainable
+from steering.observe.dnssec.keys.delegations import Delegations
+from steering.observe.dnssec.keys.key_store import KeyStore
+from steering.observe.dnssec.keys.zone_entry import ZoneEntry as KeyEntry
 from steering.observe.dnssec.signatures import RRSIG, Signatures
 from steering.observe.dnssec.trust import Keys, name_of
-from steering.observe.dnssec.zone_entry import ZoneEntry as KeyEntry
 
 _APEX = frozenset({dns.rdatatype.SOA, dns.rdatatype.DNSKEY, dns.rdatatype.DS, dns.rdatatype.NS})
 
@@ -157,8 +159,22 @@ def _about(
     return int(any(r.rdtype == dns.rdatatype.SOA and r.name != name for r in message.authority))
 
 
+@dataclass(kw_only=True)
+class Scripted(Delegations):
+    """What the scripted parents say. A name that the script takes for no zone is no cut."""
+
+    script: Script
+
+    async def of(
+        self, cut: dns.name.Name, parent: Keys, resolver: str, *, by_parent: bool
+    ) -> KeyEntry | Cut:
+        if cut not in self.script.cuts | self.script.asked_ds:
+            return Cut.NONE
+        return await Delegations.of(self, cut, parent, resolver, by_parent=by_parent)
+
+
 class Store(KeyStore):
-    """The key store, told by a script. A name that it takes for no zone is no cut."""
+    """The key store, told by a script."""
 
     def __init__(self, zone: str, scenario: Scenario, script: Script, wall: float) -> None:
         super().__init__(
@@ -169,14 +185,7 @@ class Store(KeyStore):
             wall=lambda: wall,
         )
         self._told = self._resolvers = Told(script)
-        self._script = script
-
-    async def _delegation(
-        self, cut: dns.name.Name, parent: Keys, resolver: str, *, last: bool
-    ) -> KeyEntry | Cut:
-        if cut not in self._script.cuts | self._script.asked_ds:
-            return Cut.NONE
-        return await super()._delegation(cut, parent, resolver, last=last)
+        self._delegations = Scripted(self._told, self._verifier, self._monotonic, script=script)
 
     def learn(self, zone: str) -> str:
         """Follows the chain to a zone; why it could not be, "" if it could.

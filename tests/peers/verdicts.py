@@ -17,7 +17,9 @@ from peers.script import Script, Store, held_by
 from steering.model import Kind, Outcome, Verdict
 from steering.observe.dnssec.aliases import chain_of, signatures_in
 from steering.observe.dnssec.anchors import closest
-from steering.observe.dnssec.response import Classified, decode, weigh
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.parse import decode
+from steering.observe.dnssec.response import weigh
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust, name_of, text_of
 

@@ -16,7 +16,9 @@ import dns.rdataclass
 from dnstap_frames import ADDRESS, frame, payload
 
 from steering.model import Kind, Outcome
-from steering.observe.dnssec.response import Classified, decode, weigh
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.parse import decode
+from steering.observe.dnssec.response import weigh
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust
 from steering.observe.dnstap import counter

@@ -45,7 +45,8 @@ from dnstap_messages import message, mutated
 from steering.model import Kind
 from steering.observe.dnssec.algorithms import ALGORITHMS
 from steering.observe.dnssec.aliases import CNAME, DNAME, chain_of, signatures_in
-from steering.observe.dnssec.response import MOST_RECORDS, MOST_SIGNATURES, _foreign
+from steering.observe.dnssec.parse import MOST_RECORDS
+from steering.observe.dnssec.response import MOST_SIGNATURES, _foreign
 from steering.observe.dnssec.response_kind import ResponseKind, kind_of_response
 from steering.observe.dnssec.used_records import used
 from steering.observe.dnstap import counter

@@ -17,7 +17,7 @@ from test_response import SOA, keys_of, read
 from steering import cli
 from steering.model import Outcome
 from steering.observe.dnssec import algorithms
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from signedzone import NOW, SignedZone
 
 from steering.model import Outcome
-from steering.observe.dnssec.response import Classified
+from steering.observe.dnssec.classified import Classified
 from steering.observe.dnssec.trust import Trust
 from steering.observe.probe.answer_cache import AnswerCache
 

@@ -23,7 +23,8 @@ from signedzone import DAY, NOW, RRSIG, Key, SignedZone
 
 from steering.observe.dnssec.algorithms import ALGORITHMS
 from steering.observe.dnssec.aliases import MOST_ALIASES
-from steering.observe.dnssec.response import MOST_RECORDS, MOST_SIGNATURES, decode
+from steering.observe.dnssec.parse import MOST_RECORDS, decode
+from steering.observe.dnssec.response import MOST_SIGNATURES
 from steering.observe.dnstap import counter
 
 GOOD = (NOW - DAY, NOW + DAY)

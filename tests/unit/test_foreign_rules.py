@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel.foreign_rules import (
     Flow,
     ForeignAction,
@@ -44,13 +44,13 @@ def bodies(draw: st.DrawFn) -> bytes:
         (1, draw(st.binary(min_size=size, max_size=size))),
         (2, draw(st.binary(min_size=size, max_size=size))),
         (3, draw(st.from_regex(r"[a-z]{1,14}", fullmatch=True)).encode() + b"\0"),
-        (4, rtnetlink.u32(draw(_U32))),
-        (6, rtnetlink.u32(draw(_U32))),
-        (10, rtnetlink.u32(draw(_U32))),
-        (13, rtnetlink.u32(draw(_U32))),
-        (14, rtnetlink.u32(draw(st.integers(0, 128)))),
-        (15, rtnetlink.u32(draw(_U32))),
-        (16, rtnetlink.u32(draw(_U32))),
+        (4, framing.u32(draw(_U32))),
+        (6, framing.u32(draw(_U32))),
+        (10, framing.u32(draw(_U32))),
+        (13, framing.u32(draw(_U32))),
+        (14, framing.u32(draw(st.integers(0, 128)))),
+        (15, framing.u32(draw(_U32))),
+        (16, framing.u32(draw(_U32))),
         (17, draw(st.from_regex(r"[a-z]{1,14}", fullmatch=True)).encode() + b"\0"),
         (20, struct.pack("=II", *draw(st.tuples(_U32, _U32)))),
         (21, bytes([draw(_U8)])),
@@ -59,14 +59,14 @@ def bodies(draw: st.DrawFn) -> bytes:
         (24, struct.pack("=HH", *draw(pair))),
     ]
     chosen = draw(st.lists(st.sampled_from(parts), unique=True))
-    return head + b"".join(rtnetlink.attribute(kind, payload) for kind, payload in chosen)
+    return head + b"".join(framing.attribute(kind, payload) for kind, payload in chosen)
 
 
 @given(bodies())
 def test_pyroute2_reads_the_same_in_every_attribute(body: bytes) -> None:
     ours = foreign_rule_from(body)
     assert ours is not None
-    theirs = fibmsg(rtnetlink.message(rtnetlink.NEWRULE, 0, 1, body))
+    theirs = fibmsg(framing.message(rtnetlink.NEWRULE, 0, 1, body))
     theirs.decode()
     get = theirs.get_attr
     assert ours.action == theirs["action"]

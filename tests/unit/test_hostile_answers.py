@@ -16,13 +16,9 @@ from hypothesis import strategies as st
 from signedzone import DAY, NOW, Key, SignedZone
 
 from steering.model import Kind, Outcome, Question
-from steering.observe.dnssec.response import (
-    MOST_RECORDS,
-    MOST_SIGNATURES,
-    Classified,
-    classify,
-    parse,
-)
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.parse import MOST_RECORDS, parse
+from steering.observe.dnssec.response import MOST_SIGNATURES, classify
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Keys, Trust
 

@@ -23,7 +23,9 @@ from signedzone import DAY, NOW, Key, SignedZone
 from test_key_sets import twin
 
 from steering.model import Kind, Outcome, Question
-from steering.observe.dnssec.response import MOST_RECORDS, MOST_SIGNATURES, Classified, classify
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.parse import MOST_RECORDS
+from steering.observe.dnssec.response import MOST_SIGNATURES, classify
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Keys, Trust
 from steering.observe.traffic.classify import verify_response

@@ -20,8 +20,9 @@ from signedzone import DAY, NOW, SignedZone
 
 from steering.act.bgp.output import Down, Listed, parse
 from steering.model import Kind, Outcome, Question
+from steering.observe.dnssec.classified import Classified
 from steering.observe.dnssec.denial import NSEC, NSEC3, DenialProof, types
-from steering.observe.dnssec.response import LONGEST_NSID, Classified, classify, nsid_text
+from steering.observe.dnssec.response import LONGEST_NSID, classify, nsid_text
 from steering.observe.dnssec.signatures import MOST_TRIED, Signatures
 from steering.observe.dnssec.skim import skim
 from steering.observe.dnssec.trust import Keys, Trust, name_of, octets, text_of

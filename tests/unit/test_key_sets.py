@@ -14,7 +14,7 @@ from test_response import DNSKEY as ASKED_KEYS
 from test_response import SOA, read
 
 from steering.model import Outcome
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.response import MOST_FAILED
 from steering.observe.dnssec.signatures import MOST_TRIED, Signatures
 from steering.observe.dnssec.trust import DNSKEY, Keys, Trust

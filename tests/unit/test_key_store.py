@@ -18,8 +18,8 @@ from signedzone import DAY, NOW, RRSIG, Key, SignedZone
 
 from steering.lab.waiting import async_until
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.chain import dnskeys, system_resolvers
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.chain import dnskeys, system_resolvers
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import FRESH, Signatures
 from steering.observe.dnssec.trust import DS
 

@@ -11,8 +11,8 @@ from test_server_keys import HERE, OTHER, Parent
 
 from steering.model import Outcome
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.key_sets import BESIDE
-from steering.observe.dnssec.key_store import LONGEST, KeyStore
+from steering.observe.dnssec.keys.key_sets import BESIDE
+from steering.observe.dnssec.keys.key_store import LONGEST, KeyStore
 from steering.observe.dnssec.signatures import FRESH, Signatures
 
 MINUTE = 60.0

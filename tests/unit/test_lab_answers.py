@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steering.lab.answers import Answers, Asked
-from steering.lab.zone import Fault, FaultKind, Keys, ZoneSpec, nsec3_hash, sign
+from steering.lab.servers.answers import Answers, Asked
+from steering.lab.servers.zone import Fault, FaultKind, Keys, ZoneSpec, nsec3_hash, sign
 
 SPEC = ZoneSpec.like_com("com.", serial=1, count=40, secure=0.5)
 ANSWERS = Answers.of([sign(SPEC, Keys.fresh())])

@@ -15,9 +15,9 @@ import dns.rrset
 import pytest
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from steering.lab.sandbox import find
-from steering.lab.signzone import read_zone, signzone
-from steering.lab.zone import (
+from steering.lab.network.sandbox import find
+from steering.lab.servers.signzone import read_zone, signzone
+from steering.lab.servers.zone import (
     DATA_LIFE,
     DNSKEY_LIFE,
     Fault,

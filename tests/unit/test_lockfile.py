@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.lab.peering import passable
+from steering.lab.network.peering import passable
 from steering.lab.waiting import until
 from steering.system.lockfile import LockFile
 

@@ -11,8 +11,8 @@ from typing import cast
 import pytest
 from test_kernel_diff import CLAIM
 
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel import path_check as passing
-from steering.act.kernel import rtnetlink
 from steering.act.kernel.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
 from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.act.kernel.gateways import chosen_source, pinned
@@ -68,11 +68,11 @@ class Kernel:
 
 
 def _asked(body: bytes) -> Flow:
-    found = rtnetlink.attributes(body, 12)  # behind struct rtmsg
+    found = framing.attributes(body, 12)  # behind struct rtmsg
     return Flow(
-        destination=rtnetlink.text(found[rtnetlink.RTA_DST]),
-        mark=rtnetlink.number(found.get(rtnetlink.RTA_MARK)) or 0,
-        uid=rtnetlink.number(found.get(rtnetlink.RTA_UID)) or 0,
+        destination=framing.text(found[rtnetlink.RTA_DST]),
+        mark=framing.number(found.get(rtnetlink.RTA_MARK)) or 0,
+        uid=framing.number(found.get(rtnetlink.RTA_UID)) or 0,
     )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from steering.model import Family, Target
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.nonce import LABEL, random_label, system_random
 from steering.observe.probe.prober import Path, Prober

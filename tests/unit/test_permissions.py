@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from steering.lab.peering import passable
+from steering.lab.network.peering import passable
 from steering.system.permissions import Capability, credentials, may_pass
 
 

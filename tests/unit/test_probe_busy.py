@@ -16,7 +16,7 @@ from test_prober import COM, LOCAL_ONLY, Upstream
 from steering.lab.waiting import async_until
 from steering.model import Family, Outcome, Round, Target
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.probe.prober import Prober
 from steering.observe.probe.schedule import Pace

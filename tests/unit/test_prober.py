@@ -30,7 +30,7 @@ from steering.model import (
     Verdict,
 )
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.probe.prober import Path, Prober
 from steering.observe.probe.schedule import LIVE, Pace

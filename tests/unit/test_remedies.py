@@ -11,7 +11,7 @@ from simulation import Simulation, policy, setup
 from steering.agent.own_alarms import OwnAlarms
 from steering.decide.messages.alarms import settle
 from steering.model import Outcome
-from steering.observe.dnssec.chain import Lack
+from steering.observe.dnssec.keys.chain import Lack
 from steering.remedies import FOLLOW, KEYS, REMEDIES
 from steering.report.snapshot import Snapshot
 from steering.report.status import status

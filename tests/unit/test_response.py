@@ -18,7 +18,8 @@ import pytest
 from signedzone import DAY, NOW, Key, SignedZone
 
 from steering.model import Kind, Outcome, Question
-from steering.observe.dnssec.response import Classified, classify
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.response import classify
 from steering.observe.dnssec.signatures import FRESH, Signatures, instant
 from steering.observe.dnssec.trust import Keys, Trust
 

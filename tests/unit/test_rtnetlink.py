@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
 from steering.model import Family
 
@@ -62,7 +62,7 @@ def test_a_rule_reads_back_as_it_was_written(rule: Rule) -> None:
 
 @given(routes())
 def test_pyroute2_reads_our_routes_alike(route: Route) -> None:
-    read = rtmsg(rtnetlink.message(rtnetlink.NEWROUTE, 0, 1, rtnetlink.route_body(route)))
+    read = rtmsg(framing.message(rtnetlink.NEWROUTE, 0, 1, rtnetlink.route_body(route)))
     read.decode()
     assert read.get_attr("RTA_TABLE") == route.table
     assert ip_address(read.get_attr("RTA_DST")) == ip_address(route.destination)
@@ -76,7 +76,7 @@ def test_pyroute2_reads_our_routes_alike(route: Route) -> None:
 
 @given(rules())
 def test_pyroute2_reads_our_rules_alike(rule: Rule) -> None:
-    read = fibmsg(rtnetlink.message(rtnetlink.NEWRULE, 0, 1, rtnetlink.rule_body(rule)))
+    read = fibmsg(framing.message(rtnetlink.NEWRULE, 0, 1, rtnetlink.rule_body(rule)))
     read.decode()
     assert read["action"] == rule.action
     assert read.get_attr("FRA_PRIORITY") == rule.priority
@@ -110,15 +110,15 @@ def test_a_removal_names_whose_route_it_is() -> None:
 
 @given(st.binary(max_size=200))
 def test_torn_messages_never_raise(data: bytes) -> None:
-    for message in rtnetlink.messages(data):
+    for message in framing.messages(data):
         assert len(message.body) <= len(data)
-    assert all(len(payload) <= len(data) for payload in rtnetlink.attributes(data, 0).values())
+    assert all(len(payload) <= len(data) for payload in framing.attributes(data, 0).values())
 
 
 @pytest.mark.parametrize("family", Family)
 def test_a_rule_with_any_other_selector_is_not_plain(family: Family) -> None:
     rule = Rule(family=family, priority=5, protocol=53, action=Action.TABLE, table=9)
-    uid_range = rtnetlink.attribute(20, rtnetlink.u32(0) + rtnetlink.u32(5))
+    uid_range = framing.attribute(20, framing.u32(0) + framing.u32(5))
     read = rtnetlink.rule_from(rtnetlink.rule_body(rule) + uid_range)
     assert read is not None
     assert not read.plain
@@ -137,7 +137,7 @@ def test_a_rule_with_a_selector_in_its_head_is_not_plain(
     body = bytearray(rtnetlink.rule_body(rule))
     flags = octet == 8
     where = slice(octet, octet + 4) if flags else slice(octet, octet + 1)
-    body[where] = rtnetlink.u32(value) if flags else bytes([value])
+    body[where] = framing.u32(value) if flags else bytes([value])
     read = rtnetlink.rule_from(bytes(body))
     assert read is not None
     assert not read.plain
@@ -156,10 +156,10 @@ def test_a_route_that_does_anything_more_is_not_plain(family: Family, odd: str) 
     if odd == "source":
         body[2] = 24  # rtm_src_len
     elif odd == "on link":
-        body[8:12] = rtnetlink.u32(4)  # RTNH_F_ONLINK
+        body[8:12] = framing.u32(4)  # RTNH_F_ONLINK
     else:
         kind = {"RTA_SRC": 2, "RTA_MULTIPATH": 9, "RTA_ENCAP": 22, "RTA_NH_ID": 30}[odd]
-        body += rtnetlink.attribute(kind, bytes(8))
+        body += framing.attribute(kind, bytes(8))
     plain = rtnetlink.route_from(rtnetlink.route_body(route))
     read = rtnetlink.route_from(bytes(body))
     assert plain is not None

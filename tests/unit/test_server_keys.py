@@ -20,9 +20,9 @@ from steering.agent.own_alarms import keys_problem
 from steering.lab.waiting import async_until
 from steering.model import LOCAL, Outcome
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.chain import Lack
-from steering.observe.dnssec.key_store import KeyStore
-from steering.observe.dnssec.server_keys import AGAIN, LASTS, PARENT, PATIENCE, ServerKeys
+from steering.observe.dnssec.keys.chain import Lack
+from steering.observe.dnssec.keys.key_store import KeyStore
+from steering.observe.dnssec.keys.server_keys import AGAIN, LASTS, PARENT, PATIENCE, ServerKeys
 from steering.observe.dnssec.signatures import FRESH, Signatures
 from steering.remedies import KEYS
 

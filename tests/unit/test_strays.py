@@ -17,7 +17,7 @@ from test_prober import COM, Watching, healthy, probing, question
 
 from steering.lab.waiting import async_until
 from steering.model import Family, Outcome
-from steering.observe.dnssec.chain import Resolvers
+from steering.observe.dnssec.keys.chain import Resolvers
 from steering.observe.probe.echo import Echo
 from steering.observe.probe.prober import Path
 from steering.observe.query import MOST_STRAYS, Query, Reply, query

@@ -16,7 +16,9 @@ from signedzone import NOW, Key, SignedZone
 from test_response import keys_of, question
 
 from steering.model import Kind, Outcome
-from steering.observe.dnssec.response import Classified, classify, decode
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.parse import decode
+from steering.observe.dnssec.response import classify
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.tolerated import tolerated
 from steering.observe.dnssec.trust import Trust

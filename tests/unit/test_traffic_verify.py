@@ -15,10 +15,18 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from steering.lab.answers import Answers, Asked
+from steering.lab.servers.answers import Answers, Asked
+from steering.lab.servers.zone import (
+    FRESH,
+    Fault,
+    FaultKind,
+    SignedZone,
+    ZoneSpec,
+    nsec3_hash,
+    sign,
+)
+from steering.lab.servers.zone import Keys as Signers
 from steering.lab.waiting import async_until
-from steering.lab.zone import FRESH, Fault, FaultKind, SignedZone, ZoneSpec, nsec3_hash, sign
-from steering.lab.zone import Keys as Signers
 from steering.model import LOCAL, Heard, Outcome
 from steering.observe.dnssec.trust import Keys, Trust
 from steering.observe.traffic.verify import HELD, QUEUE, STALE, SampledResponse, SampleVerifier

@@ -29,7 +29,7 @@ from steering.judge.known.ledger import Ledger
 from steering.judge.probes.probe_counts import count
 from steering.model import Observation, Outcome, Verdict
 from steering.observe.dnssec import response
-from steering.observe.dnssec.key_store import KeyStore
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnstap import reader
 from steering.observe.dnstap.counter import FrameCounter
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, FrameStream, control
@@ -37,7 +37,7 @@ from steering.observe.dnstap.ipc import IpcMessages, read_tally
 from steering.observe.dnstap.reader import Reader
 from steering.observe.dnstap.tally import Watched
 from steering.observe.dnstap.tally_builder import upstreams
-from steering.observe.probe import prober
+from steering.observe.probe import reply_reader
 from steering.observe.traffic import classify, verify
 from steering.system.unreadable import HERE, LONGEST, OCTETS, QUIET, Unreadable, Where, printable
 
@@ -133,7 +133,7 @@ def test_an_answer_that_cannot_be_read_closes_its_round_and_counts_for_nobody(
             fail()
         return true(*words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prober, "judge", judge)
+    monkeypatch.setattr(reply_reader, "judge", judge)
 
     async def story() -> list[Observation]:
         async with (
@@ -160,7 +160,7 @@ def test_a_dropped_answer_is_no_reason_to_doubt_this_host(tmp_path: Path) -> Non
     index = Index.of(setup(tmp_path, policy(letters=2)))
     target = index.targets[0]
     zone = index.policies[0].zones[0]
-    seen = prober._dropped(target, "local")
+    seen = reply_reader.dropped(target, "local")
     question = Question(zone=zone, name=zone, rdtype="SOA", kind=Kind.SOA)
     item = Round(address=target.address, question=question, at=1.0, observations=(seen,))
     draft = Draft(Ledger.blank(0.0), index, 0.0, 2.0)

@@ -19,7 +19,8 @@ from test_response import keys_of, question
 
 from steering.model import Kind, Outcome, Question
 from steering.observe.dnssec.aliases import MOST_ALIASES, chain_of, signatures_in
-from steering.observe.dnssec.response import Classified, classify
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.response import classify
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Final
 
 from steering import next_hop
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import (
     Change,
@@ -273,17 +273,17 @@ def request_for(change: Change) -> KernelRequest:
         case Change(act=ChangeKind.REMOVE, what=Rule() as rule):
             return KernelRequest(kind=rtnetlink.DELRULE, flags=0, body=rtnetlink.rule_body(rule))
         case Change(act=ChangeKind.REPLACE, what=Route() as route):
-            flags = rtnetlink.CREATE | rtnetlink.REPLACE
+            flags = framing.CREATE | framing.REPLACE
             return KernelRequest(
                 kind=rtnetlink.NEWROUTE, flags=flags, body=rtnetlink.route_body(route)
             )
         case Change(what=Route() as route):
-            flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+            flags = framing.CREATE | framing.EXCLUSIVE
             return KernelRequest(
                 kind=rtnetlink.NEWROUTE, flags=flags, body=rtnetlink.route_body(route)
             )
         case Change(what=Rule() as rule):
-            flags = rtnetlink.CREATE | rtnetlink.EXCLUSIVE
+            flags = framing.CREATE | framing.EXCLUSIVE
             return KernelRequest(
                 kind=rtnetlink.NEWRULE, flags=flags, body=rtnetlink.rule_body(rule)
             )

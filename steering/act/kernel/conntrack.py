@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel.netlink import QuerySocket
 from steering.model import Family, Seconds
 
@@ -83,7 +83,7 @@ class Conntrack:
             why = f"there is no {self._limits.parent} (ProcSubset= of the unit?)"
             raise OSError(errno.ENOTDIR, why)
         lasts = {lasting: self._limit(lasting=lasting) for lasting in (False, True)}
-        wanted = {rtnetlink.packed(a): a for a in addresses if Family.of(a) is family}
+        wanted = {framing.packed(a): a for a in addresses if Family.of(a) is family}
         if lasts[False] is None or not wanted or self._number("nf_conntrack_count") == 0:
             return []  # no connection is tracked in this namespace
         try:
@@ -138,7 +138,7 @@ class Conntrack:
 
 
 def _nest(kind: int, *parts: bytes) -> bytes:
-    return rtnetlink.attribute(kind | _NESTED, b"".join(parts))
+    return framing.attribute(kind | _NESTED, b"".join(parts))
 
 
 def _request(family: Family) -> bytes:
@@ -147,10 +147,10 @@ def _request(family: Family) -> bytes:
     It is no filter by address: for IPv6 the kernel inverts the comparison, up to Linux 6.18 at
     least.
     """
-    port = rtnetlink.attribute(_TO_PORT, struct.pack("!H", _DNS))
-    by = _nest(_PORTS, rtnetlink.attribute(_PROTOCOL, bytes([_UDP])), port)
-    flags = rtnetlink.attribute(1, rtnetlink.u32(_BY_SERVICE))  # CTA_FILTER_ORIG_FLAGS
-    wanted = _nest(_FILTER, flags, rtnetlink.attribute(2, rtnetlink.u32(0)))
+    port = framing.attribute(_TO_PORT, struct.pack("!H", _DNS))
+    by = _nest(_PORTS, framing.attribute(_PROTOCOL, bytes([_UDP])), port)
+    flags = framing.attribute(1, framing.u32(_BY_SERVICE))  # CTA_FILTER_ORIG_FLAGS
+    wanted = _nest(_FILTER, flags, framing.attribute(2, framing.u32(0)))
     return _HEAD.pack(rtnetlink.family_number(family), 0, 0) + _nest(_ORIGINAL, by) + wanted
 
 
@@ -158,12 +158,12 @@ def _entry(
     family: Family, wanted: Mapping[bytes, str], body: bytes, lasts: Mapping[bool, int | None]
 ) -> ConntrackEntry | None:
     """Parses an entry; None if it is not one of those requested: older kernels list all."""
-    found = rtnetlink.attributes(body, _HEAD.size)
+    found = framing.attributes(body, _HEAD.size)
     original, reply = found.get(_ORIGINAL, b""), found.get(_REPLY, b"")
     address = wanted.get(_end(original, _TO[family]))
     if address is None or _service(original) != (_UDP, _DNS):
         return None
-    if _end(reply, _FROM[family]) != rtnetlink.packed(address):
+    if _end(reply, _FROM[family]) != framing.packed(address):
         return None  # it is redirected to another server, which answers in its place
     source, translated = _end(original, _FROM[family]), _end(reply, _TO[family])
     if {len(source), len(translated)} != {family.bits // 8} or _STATUS not in found:
@@ -174,8 +174,8 @@ def _entry(
     age = None if limit is None or left is None else limit - int.from_bytes(left, "big")
     return ConntrackEntry(
         address=address,
-        source=rtnetlink.text(source),
-        translated=rtnetlink.text(translated),
+        source=framing.text(source),
+        translated=framing.text(translated),
         answered=bool(flags & _SEEN_REPLY),
         lasting=lasting,
         age=age if age is not None and age >= 0 else None,
@@ -184,12 +184,12 @@ def _entry(
 
 def _end(encoded: bytes, kind: int) -> bytes:
     """One address of a tuple; empty: there is none."""
-    within = rtnetlink.attributes(rtnetlink.attributes(encoded, 0).get(_ADDRESSES, b""), 0)
+    within = framing.attributes(framing.attributes(encoded, 0).get(_ADDRESSES, b""), 0)
     return within.get(kind, b"")
 
 
 def _service(encoded: bytes) -> tuple[int, int]:
     """Protocol and destination port of a tuple."""
-    within = rtnetlink.attributes(rtnetlink.attributes(encoded, 0).get(_PORTS, b""), 0)
+    within = framing.attributes(framing.attributes(encoded, 0).get(_PORTS, b""), 0)
     protocol, port = within.get(_PROTOCOL, b""), within.get(_TO_PORT, b"")
     return int.from_bytes(protocol, "big"), int.from_bytes(port, "big")

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.bounds import U32
 from steering.model import Family
 
@@ -249,18 +249,18 @@ def foreign_rule_from(body: bytes) -> ForeignRule | None:
     family = {int(AF_INET): Family.IPV4, int(AF_INET6): Family.IPV6}.get(number)
     if family is None:
         return None
-    found = rtnetlink.attributes(body, _HEAD.size)
-    stated = rtnetlink.number(found.get(rtnetlink.FRA_TABLE))
-    mark = rtnetlink.number(found.get(rtnetlink.FRA_FWMARK)) or 0
-    mask = rtnetlink.number(found.get(rtnetlink.FRA_FWMASK))
+    found = framing.attributes(body, _HEAD.size)
+    stated = framing.number(found.get(rtnetlink.FRA_TABLE))
+    mark = framing.number(found.get(rtnetlink.FRA_FWMARK)) or 0
+    mask = framing.number(found.get(rtnetlink.FRA_FWMASK))
     dscp = found.get(_DSCP)
     return ForeignRule(
         family=family,
-        priority=rtnetlink.number(found.get(rtnetlink.FRA_PRIORITY)) or 0,
+        priority=framing.number(found.get(rtnetlink.FRA_PRIORITY)) or 0,
         action=ForeignAction(action),
         protocol=found.get(rtnetlink.FRA_PROTOCOL, b"\0")[0],
         table=table if stated is None else stated,
-        goto=rtnetlink.number(found.get(rtnetlink.FRA_GOTO)),
+        goto=framing.number(found.get(rtnetlink.FRA_GOTO)),
         resolved=not flags & _UNRESOLVED,
         inverted=bool(flags & _INVERT),
         source=_network(found.get(_SRC), source),
@@ -336,5 +336,5 @@ def _ports(found: Mapping[int, bytes], kind: int, mask: int) -> Ports | None:
 
 def _given_number(payload: bytes | None) -> int | None:
     """A number; None if the kernel dumps -1, which means that none was given."""
-    value = rtnetlink.number(payload)
+    value = framing.number(payload)
     return None if value is None or value == U32 else value

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import product
 from socket import IPPROTO_TCP, IPPROTO_UDP
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.foreign_rules import DNS, Flow
 from steering.act.kernel.netlink import QuerySocket
@@ -202,8 +202,8 @@ def _carries(query: QuerySocket, route: Route) -> bool:
 
 
 def _link_carries(query: QuerySocket, index: int) -> bool:
-    body = _LINK.pack(0, 0, index, 0, 0) + rtnetlink.attribute(
-        _IFLA_EXT_MASK, rtnetlink.u32(_SKIP_STATISTICS)
+    body = _LINK.pack(0, 0, index, 0, 0) + framing.attribute(
+        _IFLA_EXT_MASK, framing.u32(_SKIP_STATISTICS)
     )
     try:
         flags = _LINK.unpack_from(query.get(rtnetlink.GETLINK, body))[3]
@@ -215,8 +215,8 @@ def _link_carries(query: QuerySocket, index: int) -> bool:
 def _answers(query: QuerySocket, gateway: str, index: int) -> bool:
     # The gateway's own family: IPv4 may use an IPv6 next hop (RFC 8950).
     number = rtnetlink.family_number(Family.of(gateway))
-    body = _NEIGHBOUR.pack(number, index, 0, 0, 0) + rtnetlink.attribute(
-        _NDA_DST, rtnetlink.packed(gateway)
+    body = _NEIGHBOUR.pack(number, index, 0, 0, 0) + framing.attribute(
+        _NDA_DST, framing.packed(gateway)
     )
     try:
         state = _NEIGHBOUR.unpack_from(query.get(rtnetlink.GETNEIGH, body))[2]

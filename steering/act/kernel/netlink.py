@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 
 # linux/netlink.h; the socket module has no names for these.
 _SOL_NETLINK = 270
@@ -100,13 +100,13 @@ class QuerySocket(_Socket):
 
     def _listed(self, kind: int, body: bytes) -> Iterator[bytes]:
         """The bodies as they come; at the end `_torn` is true if the table changed meanwhile."""
-        sequence = self._ask(kind, rtnetlink.DUMP, body)
+        sequence = self._ask(kind, framing.DUMP, body)
         while True:
-            for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
+            for message in framing.messages(self._socket.recv(_DATAGRAM)):
                 if message.sequence != sequence:
                     continue
-                self._torn |= bool(message.flags & rtnetlink.DUMP_INTERRUPTED)
-                if message.kind in {rtnetlink.DONE, rtnetlink.ERROR}:
+                self._torn |= bool(message.flags & framing.DUMP_INTERRUPTED)
+                if message.kind in {framing.DONE, framing.ERROR}:
                     refusal = _refusal(message)
                     # No such table, no such family: nothing is there.
                     if refusal and refusal.number not in {
@@ -139,10 +139,10 @@ class QuerySocket(_Socket):
         """The one thing requested. Raises OSError if there is none."""
         sequence = self._ask(kind, 0, body)
         while True:
-            for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
+            for message in framing.messages(self._socket.recv(_DATAGRAM)):
                 if message.sequence != sequence:
                     continue
-                if message.kind == rtnetlink.ERROR:
+                if message.kind == framing.ERROR:
                     refusal = _refusal(message)
                     number = refusal.number if refusal else errno.ENODATA
                     raise OSError(number, os.strerror(number))
@@ -160,23 +160,22 @@ class QuerySocket(_Socket):
         self._sequence += len(bodies)
         self._socket.send(
             b"".join(
-                rtnetlink.message(kind, rtnetlink.REQUEST, first + i, b)
-                for i, b in enumerate(bodies)
+                framing.message(kind, framing.REQUEST, first + i, b) for i, b in enumerate(bodies)
             )
         )
         found: list[bytes | None] = [None] * len(bodies)
         waiting = set(range(len(bodies)))
         while waiting:
-            for message in rtnetlink.messages(self._socket.recv(_DATAGRAM)):
+            for message in framing.messages(self._socket.recv(_DATAGRAM)):
                 index = message.sequence - first
                 if index in waiting:
                     waiting.discard(index)
-                    found[index] = None if message.kind == rtnetlink.ERROR else message.body
+                    found[index] = None if message.kind == framing.ERROR else message.body
         return found
 
     def _ask(self, kind: int, flags: int, body: bytes) -> int:
         self._sequence += 1
-        self._socket.send(rtnetlink.message(kind, rtnetlink.REQUEST | flags, self._sequence, body))
+        self._socket.send(framing.message(kind, framing.REQUEST | flags, self._sequence, body))
         return self._sequence
 
 
@@ -216,7 +215,7 @@ class NoticeSocket(_Socket):
         program = struct.pack("HP", size // _BPF.size, where)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
-    def changed(self, concerns: Callable[[rtnetlink.Message], bool], at_most: int = 1000) -> bool:
+    def changed(self, concerns: Callable[[framing.Message], bool], at_most: int = 1000) -> bool:
         """Whether a relevant notification came since the last call. Reads all that are queued.
 
         `concerns` is called for each message. When some were lost (ENOBUFS), anything may have
@@ -234,7 +233,7 @@ class NoticeSocket(_Socket):
                     raise
                 changed = self.overrun = True
             else:
-                for message in rtnetlink.messages(data):
+                for message in framing.messages(data):
                     changed |= concerns(message)
         return changed
 
@@ -275,9 +274,9 @@ class ChangeSocket(_Socket):
             return ()
         first = self._sequence + 1
         self._sequence += len(requests)
-        flags = rtnetlink.REQUEST | rtnetlink.ACK
+        flags = framing.REQUEST | framing.ACK
         data = b"".join(
-            rtnetlink.message(request.kind, flags | request.flags, first + i, request.body)
+            framing.message(request.kind, flags | request.flags, first + i, request.body)
             for i, request in enumerate(requests)
         )
         self._socket.send(data)
@@ -291,15 +290,15 @@ class ChangeSocket(_Socket):
                 if error.errno in {errno.EAGAIN, errno.ENOBUFS}:
                     break
                 raise
-            for message in rtnetlink.messages(answer):
+            for message in framing.messages(answer):
                 index = message.sequence - first
-                if message.kind == rtnetlink.ERROR and index in waiting:
+                if message.kind == framing.ERROR and index in waiting:
                     waiting.discard(index)
                     results[index] = _refusal(message)
         return tuple(results)
 
 
-def _refusal(message: rtnetlink.Message) -> KernelRefusal | None:
+def _refusal(message: framing.Message) -> KernelRefusal | None:
     """The refusal in an ERROR or DONE message; None: it is an acknowledgement."""
     if len(message.body) < 4:
         return None
@@ -307,10 +306,10 @@ def _refusal(message: rtnetlink.Message) -> KernelRefusal | None:
     if number <= 0:
         return None
     words = os.strerror(number)
-    if message.flags & rtnetlink.ACK_TLVS:
+    if message.flags & framing.ACK_TLVS:
         # An ERROR contains the header of the request (RFC 3549, 2.3.2.2), a DONE doesn't.
-        start = 20 if message.kind == rtnetlink.ERROR else 4
-        more = rtnetlink.attributes(message.body, start).get(_MESSAGE_ATTRIBUTE)
+        start = 20 if message.kind == framing.ERROR else 4
+        more = framing.attributes(message.body, start).get(_MESSAGE_ATTRIBUTE)
         if more:
             words += f" ({more.rstrip(bytes(1)).decode(errors='replace')})"
     return KernelRefusal(number=number, text=words)

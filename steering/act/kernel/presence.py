@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing
 from steering.act.kernel.netlink import QuerySocket
 
 # linux/sock_diag.h, linux/unix_diag.h
@@ -68,7 +68,7 @@ def _named() -> Iterator[PresenceSocket]:
     with QuerySocket(_NETLINK_SOCK_DIAG) as query:
         bodies = query.dump(_BY_FAMILY, _REQUEST.pack(*request))
     for body in bodies:
-        found = rtnetlink.attributes(body, _ANSWER.size)
-        if _NAME in found and (uid := rtnetlink.number(found.get(_UID))) is not None:
+        found = framing.attributes(body, _ANSWER.size)
+        if _NAME in found and (uid := framing.number(found.get(_UID))) is not None:
             (inode,) = _ANSWER.unpack_from(body)
             yield PresenceSocket(name=found[_NAME].decode(errors="replace"), inode=inode, uid=uid)

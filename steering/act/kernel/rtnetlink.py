@@ -1,38 +1,30 @@
 """Encodes and decodes rtnetlink messages of routes and rules. Pure functions over bytes.
 
-After linux/netlink.h, linux/rtnetlink.h and linux/fib_rules.h. Only what the agent sends and parses
-is here. The guard must have all of this in memory before anything goes wrong, so it is small and
-uses only the standard library. A test compares it with pyroute2's encoding of the same messages.
+After linux/rtnetlink.h and linux/fib_rules.h; `framing` has what all of netlink shares. Only what
+the agent sends and parses is here. The guard must have all of this in memory before anything goes
+wrong, so it is small and uses only the standard library. A test compares it with pyroute2's
+encoding of the same messages.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
-import ipaddress
 import struct
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, if_indextoname, if_nametoindex, inet_ntop, inet_pton
-from typing import NamedTuple
+from socket import AF_INET, AF_INET6, if_indextoname, if_nametoindex
 
 from steering import next_hop
+from steering.act.kernel.framing import attribute, attributes, number, packed, text, u32
 from steering.model import Family
 
 NEWLINK, NEWROUTE, DELROUTE, GETROUTE = 16, 24, 25, 26
 GETLINK, GETADDR, GETNEIGH = 18, 22, 30
 DELLINK, NEWRULE, DELRULE, GETRULE = 17, 32, 33, 34
-ERROR, DONE = 2, 3
 
-REQUEST, MULTI, ACK, DUMP_INTERRUPTED, DUMP = 0x1, 0x2, 0x4, 0x10, 0x300
-REPLACE, EXCLUSIVE, CREATE, ACK_TLVS = 0x100, 0x200, 0x400, 0x200
-
-_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-_ATTRIBUTE = struct.Struct("=HH")  # length, type
 _ROUTE = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, protocol, scope, type, flags
 _RULE = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, -, -, action, flags
 _LINK = struct.Struct("=4xi")  # family, -, device type, index
-_U32 = struct.Struct("=I")
 
 _FAMILIES = {Family.IPV4: int(AF_INET), Family.IPV6: int(AF_INET6)}
 _TABLE_ABOVE_255 = 252  # RT_TABLE_COMPAT: the number is in the attribute
@@ -141,69 +133,6 @@ class Rule:
     """False: it has more attributes than these fields."""
     body: bytes = field(default=b"", compare=False, repr=False)
     """As the kernel dumped it: a removal with it removes exactly this rule."""
-
-
-class Message(NamedTuple):
-    """One netlink message, with an undecoded body. A tuple: a dump has thousands."""
-
-    kind: int
-    flags: int
-    sequence: int
-    body: bytes
-
-
-def message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence, 0) + body
-
-
-def messages(data: bytes) -> Iterator[Message]:
-    """The messages in one received datagram, up to a truncated one."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-        if length < _HEADER.size or at + length > len(data):
-            return
-        body = data[at + _HEADER.size : at + length]
-        yield Message(kind, flags, sequence, body)
-        at += (length + 3) & ~3
-
-
-def attribute(kind: int, payload: bytes) -> bytes:
-    length = _ATTRIBUTE.size + len(payload)
-    return _ATTRIBUTE.pack(length, kind) + payload + bytes(-length % 4)
-
-
-def attributes(data: bytes, at: int) -> Mapping[int, bytes]:
-    """Kind to payload, of the attributes from an offset on."""
-    found: dict[int, bytes] = {}
-    while at + _ATTRIBUTE.size <= len(data):
-        length, kind = _ATTRIBUTE.unpack_from(data, at)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = data[at + _ATTRIBUTE.size : at + length]  # without the flag bits
-        at += (length + 3) & ~3
-    return found
-
-
-def u32(value: int) -> bytes:
-    return _U32.pack(value)
-
-
-def number(payload: bytes | None) -> int | None:
-    return None if payload is None else int(_U32.unpack_from(payload)[0])
-
-
-def packed(address: str) -> bytes:
-    return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
-
-
-def text(payload: bytes) -> str:
-    """An address as text, in the form of `ipaddress`, as everywhere in the project."""
-    if len(payload) == 4:
-        return inet_ntop(AF_INET, payload)
-    written = inet_ntop(AF_INET6, payload)
-    # The C library ends some addresses in dotted quads, ipaddress does not.
-    return str(ipaddress.IPv6Address(payload)) if "." in written else written
 
 
 def family_number(family: Family) -> int:
@@ -349,7 +278,8 @@ def source_from(body: bytes) -> str | None:
 def links_from(body: bytes) -> frozenset[int]:
     """The interfaces by which the route in a NEWROUTE body may send a packet."""
     found = attributes(body, _ROUTE.size)
-    links = {_U32.unpack_from(found[RTA_OIF])[0]} if RTA_OIF in found else set()
+    oif = number(found.get(RTA_OIF))
+    links = set[int]() if oif is None else {oif}
     hops, at = found.get(RTA_MULTIPATH, b""), 0
     while at + _NEXT_HOP.size <= len(hops):
         length, _, _, index = _NEXT_HOP.unpack_from(hops, at)

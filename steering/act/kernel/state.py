@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from steering import next_hop
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import is_our_rule
@@ -237,7 +237,7 @@ class KernelReader:
             self._tables.clear()  # an interface may have another name
         return ours or self.others_changed
 
-    def _concerns(self, message: rtnetlink.Message) -> bool:
+    def _concerns(self, message: framing.Message) -> bool:
         if message.kind in {rtnetlink.NEWROUTE, rtnetlink.DELROUTE}:
             route = rtnetlink.route_from(message.body)
             if route is None or route.table not in self.claim.tables:

@@ -1,1 +1,1 @@
-"""DNSSEC: the keys of the zones, and the validation of an answer's signatures."""
+"""DNSSEC: what the signatures of an answer amount to. `keys` has the trusted keys of the zones."""

@@ -1,46 +1,38 @@
 """Classifies an answer: from its bytes to an outcome for the nameserver. Pure.
 
-`parse` turns bytes into a message, or gives the reason why they are none. `judge` checks a message
-in four steps: the rcode, whether the server is authoritative for the zone, the signatures of every
-RRset that a resolver would use, and the proof if something is denied. The worst RRset decides.
-`used_records` alone determines what a resolver uses. Nothing else counts, and other zones on the
-same server are no evidence about the upstream.
+`parse` (parse.py) turns bytes into a message. `judge` checks it in four steps: the rcode, whether
+the server is authoritative for the zone, the signatures of every RRset that a resolver would use,
+and the proof if something is denied. The worst RRset decides. `used_records` alone determines what
+a resolver uses. Nothing else counts, and other zones on the same server are no evidence about the
+upstream.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import dns.edns
-import dns.exception
-import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
 import dns.rdata
-import dns.rdataclass
 import dns.rdatatype
 import dns.rdtypes.ANY.SOA
 import dns.rrset
 
 from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
 from steering.observe.dnssec.aliases import AliasChain, SignaturesByRRset, chain_of, signatures_in
+from steering.observe.dnssec.classified import Classified, malformed
 from steering.observe.dnssec.denial import Cut, DenialProof
+from steering.observe.dnssec.parse import parse
 from steering.observe.dnssec.response_kind import ResponseKind, kind_of_response
 from steering.observe.dnssec.signatures import GOOD, Finding, Signatures, soonest
-from steering.observe.dnssec.skim import skim
-from steering.observe.dnssec.tolerated import tolerated
 from steering.observe.dnssec.trust import Trust, below, name_of, text_of
 from steering.observe.dnssec.used_records import DENIALS, cut_of, delegated, used
 from steering.system.unreadable import printable
-
-MOST_RECORDS: Final = 400
-"""More records than any real answer to a probe has; an answer with more is not parsed."""
 
 MOST_SIGNATURES: Final = 48
 """More than any real answer has: each may cost a verification (CVE-2023-50387, KeyTrap)."""
@@ -52,21 +44,6 @@ an answer would be 128 kB in each status, event and line of the journal."""
 MOST_FAILED: Final = 16
 """Signatures that may fail cryptographically before other RRsets of an answer are skipped, as in
 BIND (max-validations-per-fetch): the answer is bad already."""
-
-_HEADER: Final = struct.Struct("!HHHHHH")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Classified:
-    """One answer, classified."""
-
-    outcome: Outcome
-    judged: bool = True
-    nsid: str | None = None
-    serial: int | None = None
-    expires: WallTime | None = None
-    evidence: Evidence | None = None
-    detail: str = ""
 
 
 def classify(
@@ -88,86 +65,6 @@ def classify(
     if isinstance(message, Classified):
         return message
     return judge(message, question, trust, wall=wall, skew=skew, signatures=signatures)
-
-
-def parse(wire: bytes, question: Question, query_id: int) -> dns.message.Message | Classified:
-    """The message in the bytes, or the outcome `malformed` with its reason."""
-    if len(wire) >= _HEADER.size and int.from_bytes(wire[:2], "big") != query_id:
-        return _malformed("another query's id")
-    message = decode(wire)
-    if isinstance(message, Classified):
-        return message
-    if not message.question and message.rcode() not in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
-        return message  # servers may leave the question out of an error
-    if len(message.question) != 1 or not _same(message.question[0], question):
-        return _malformed("another question's answer")
-    return _not_truncated(message)
-
-
-def decode(wire: bytes) -> dns.message.Message | Classified:
-    """The response in the bytes, to any question, or the reason why they are none."""
-    if len(wire) < _HEADER.size:
-        return _malformed("shorter than a header")
-    _, flags, *counts = _HEADER.unpack_from(wire)
-    if not flags & dns.flags.QR:
-        return _malformed("a query, not a response")
-    if flags & 0x7800:
-        return _malformed("another opcode than QUERY")
-    if sum(counts) > MOST_RECORDS:
-        return _malformed(f"oversized: {sum(counts)} records")
-    try:
-        message = _read(skim(wire))
-        message.rcode()
-    except (IndexError, struct.error):
-        return _malformed("cut short")
-    except (dns.exception.DNSException, ValueError) as error:
-        return _malformed(str(error) or type(error).__name__)
-    return message
-
-
-def _read(wire: bytes) -> dns.message.Message:
-    """The message in skimmed bytes. Raises dns.exception.DNSException or ValueError."""
-    try:
-        message = dns.message.from_wire(wire)
-    except (dns.exception.DNSException, ValueError):
-        message = _read_in_part(wire)
-    records = sum(_HEADER.unpack_from(wire)[3:5])
-    if sum(map(len, (*message.answer, *message.authority))) < records:
-        _restore(message, wire)
-    return message
-
-
-def _read_in_part(wire: bytes) -> dns.message.Message:
-    """The part that resolvers read, of bytes that the parser refuses. Raises as `_read`."""
-    with suppress(dns.exception.DNSException, ValueError, struct.error, IndexError):
-        return tolerated(wire)
-    # Resolvers ignore records that they don't use, so unreadable records matter in the answer
-    # section only. If that section can't be parsed by itself, this raises again.
-    header = _HEADER.pack(*_HEADER.unpack_from(wire)[:4], 0, 0)
-    dns.message.from_wire(header + wire[_HEADER.size :], ignore_trailing=True)
-    return dns.message.from_wire(wire, continue_on_error=True)
-
-
-def _restore(message: dns.message.Message, wire: bytes) -> None:
-    """Restore records that the parser dropped: of two CNAMEs at one name it keeps the last.
-
-    Both belong to one RRset, which a signature covers as a whole.
-    """
-    single = dns.message.from_wire(wire, one_rr_per_rrset=True, continue_on_error=True)
-    for section, records in (
-        (message.answer, single.answer),
-        (message.authority, single.authority),
-    ):
-        held = {(rrset.name, rrset.rdtype, rrset.covers): rrset for rrset in section}
-        for record in records:
-            # The RRset's own method would first clear an RRset of such a type.
-            held[record.name, record.rdtype, record.covers].items.update(record.items)
-
-
-def _not_truncated(message: dns.message.Message) -> dns.message.Message | Classified:
-    if message.flags & dns.flags.TC:
-        return _malformed("truncated")
-    return message
 
 
 def judge(
@@ -209,7 +106,7 @@ def weigh(
     apex = name_of(zone)
     seen = signatures_in(message)
     if sum(map(len, seen.values())) > MOST_SIGNATURES:
-        return _malformed("oversized: too many signatures")
+        return malformed("oversized: too many signatures")
     zone_signatures = [rrsig for held in seen.values() for rrsig in held if rrsig.signer == apex]
     reading = Classified(
         outcome=Outcome.SECURE,
@@ -294,18 +191,6 @@ class _Found:
             self.bad_denial = max(self.bad_denial, finding, key=lambda finding: finding.rank)
         elif finding.wildcard is None:  # one made from a wildcard proves nothing (RFC 4035 5.3.2)
             self.denials += [(rrset.name, rdata) for rdata in rrset]
-
-
-def _malformed(detail: str) -> Classified:
-    return Classified(outcome=Outcome.MALFORMED, detail=printable(detail))
-
-
-def _same(asked: dns.rrset.RRset, question: Question) -> bool:
-    return (
-        asked.name == name_of(question.name)
-        and asked.rdtype == dns.rdatatype.from_text(question.rdtype)
-        and asked.rdclass == dns.rdataclass.IN
-    )
 
 
 def _bad_rcode(message: dns.message.Message) -> Outcome | None:

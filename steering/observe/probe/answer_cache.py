@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from steering.model import Verdict
-from steering.observe.dnssec.response import Classified, nsid_text
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.response import nsid_text
 from steering.observe.dnssec.trust import Trust
 
 _OPT: Final = b"\x00\x00\x29"  # the root's name, type 41

@@ -1,10 +1,10 @@
 """The prober: asks every address over every path, and delivers the answers by rounds.
 
-One task drives everything: it starts the questions that are due and classifies the answers that
-came in. The event loop's callbacks only note an answer and its time. So a burst of answers does not
-delay the questions, and an error in the classifier ends the prober; it is not just a line in a log.
-A round is delivered when its last answer came or timed out: within the timeout, or twice that if an
-answer was truncated.
+One task drives everything: it starts the questions that are due and has the answers that came in
+read (reply_reader.py). The event loop's callbacks only note an answer and its time. So a burst of
+answers does not delay the questions, and an error in the classifier ends the prober; it is not just
+a line in a log. A round is delivered when its last answer came or timed out: within the timeout, or
+twice that if an answer was truncated.
 """
 
 from __future__ import annotations
@@ -18,38 +18,33 @@ import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 from steering.model import (
-    LARGE,
     LOCAL,
     Attention,
     Family,
     Instant,
-    Kind,
     Observation,
     Outcome,
     Question,
     Round,
-    Seconds,
     Source,
     Target,
     WallTime,
 )
-from steering.observe.dnssec.chain import dnskeys
-from steering.observe.dnssec.key_store import KeyStore
-from steering.observe.dnssec.response import Classified, judge, parse
+from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.nonce import system_random
-from steering.observe.probe.answer_cache import AnswerCache
 from steering.observe.probe.echo import Echo
+from steering.observe.probe.open_round import OpenRound
 from steering.observe.probe.questions import QuestionSet, delegations
+from steering.observe.probe.reply_reader import ReplyReader, Upstream
 from steering.observe.probe.rotation import Rotation
 from steering.observe.probe.schedule import LIVE, DueProbe, Pace, Schedule
 from steering.observe.query import UNPINNED, ProbePin, Query, Reply, query
 from steering.observe.strays import Strays
-from steering.system.unreadable import HERE, Where, printable
 from steering.system.wakeup import Wakeup
 
 _SILENT: Final = 2
@@ -73,32 +68,6 @@ class Path:
     """For the routers behind it."""
     any_return: bool = False
     """Answers may come in by any link."""
-
-
-class Upstream(Protocol):
-    """What the prober needs of a policy."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def zones(self) -> Sequence[str]: ...
-    @property
-    def skew(self) -> Seconds: ...
-
-
-@dataclass(slots=True)
-class _OpenRound:
-    """A round under way."""
-
-    target: Target
-    question: Question
-    at: Instant
-    paths: tuple[str, ...]
-    source: Source | None = None
-    by_tcp: bool = False
-    observations: dict[str, Observation] = field(default_factory=dict)
-    queries: dict[str, Query] = field(default_factory=dict)
-    cache: AnswerCache = field(default_factory=AnswerCache)
 
 
 class Prober:
@@ -146,14 +115,23 @@ class Prober:
         self._marks[LIVE] = None
         self._pins: dict[str, ProbePin] = {path.name: path.pin for path in paths}
         self._pace, self._port = pace, port
-        self._keys, self._signatures = keys, signatures
-        self._deliver, self._gateway_dead, self._leads = deliver, gateway_dead, leads
+        self._keys = keys
+        self._reader = ReplyReader(
+            keys=keys,
+            signatures=signatures,
+            upstreams=self._upstreams,
+            marks=self._marks,
+            pins=self._pins,
+            gateway_dead=gateway_dead,
+            wall=wall,
+        )
+        self._deliver, self._leads = deliver, leads
         self._rotation = Rotation(sources, [target.address for target in targets])
         self._link, self._any_return = link, {path.name for path in paths if path.any_return}
         self._strays = strays or Strays()
         self._strays.keep(self._marks)
         self._echoes: defaultdict[tuple[str, str], Echo] = defaultdict(Echo)
-        self._wall, self._monotonic = wall, monotonic
+        self._monotonic = monotonic
         self._rng = rng or system_random()
         self._targets = {target.address: target for target in targets}
         self._schedule = Schedule(
@@ -174,12 +152,10 @@ class Prober:
         }
         self._silence: dict[tuple[str, str], int] = {}
         self._keys_asked: dict[str, Instant] = {}
-        self._rounds: dict[int, _OpenRound] = {}
-        self._replies: deque[tuple[_OpenRound, str, int, Reply]] = deque()
+        self._rounds: dict[int, OpenRound] = {}
+        self._replies: deque[tuple[OpenRound, str, int, Reply]] = deque()
         self._wakeup = Wakeup()
         self._at_once, self._questions_open = at_once, 0
-        self._unknown_keys: deque[tuple[_OpenRound, str]] = deque()
-        """Rounds and paths whose answer was signed by a key that is in no known set."""
         self._waiting: deque[DueProbe] = deque()
         """Probes that are due and wait until fewer questions are under way."""
 
@@ -212,8 +188,8 @@ class Prober:
 
     def _ask_due(self) -> None:
         """Ask what is due, as far as there is room; the rest waits."""
-        while self._unknown_keys and self._has_room(1):
-            self._ask_for_keys(*self._unknown_keys.popleft())
+        while self._reader.unknown_keys and self._has_room(1):
+            self._ask_for_keys(*self._reader.unknown_keys.popleft())
         if not self._waiting:
             self._waiting.extend(self._schedule.due(self._monotonic()))
         while self._waiting and self._has_room(len(self._waiting[0].paths)):
@@ -228,9 +204,9 @@ class Prober:
         by_tcp = self._rotation.by_tcp(target, source, fast=due.fast)
         question = self._question(due, target, by_tcp=by_tcp)
         at = _asked(self._monotonic())
-        self._start_round(_OpenRound(target, question, at, due.paths, source, by_tcp))
+        self._start_round(OpenRound(target, question, at, due.paths, source, by_tcp))
 
-    def _ask_for_keys(self, round_: _OpenRound, path: str) -> None:
+    def _ask_for_keys(self, round_: OpenRound, path: str) -> None:
         """Ask a server at once for its DNSKEY set, as it signed by an unknown key (server_keys.py).
 
         Before it has shown its set, the signature does not count against it.
@@ -239,9 +215,9 @@ class Prober:
         if self._keys.needs_keys_from(zone, target.address):
             question, now = self._questions[target.address].keys(zone), self._monotonic()
             self._schedule.repeated(target.address, path, now)
-            self._start_round(_OpenRound(target, question, _asked(now), (path,), round_.source))
+            self._start_round(OpenRound(target, question, _asked(now), (path,), round_.source))
 
-    def _start_round(self, round_: _OpenRound) -> None:
+    def _start_round(self, round_: OpenRound) -> None:
         question = round_.question
         self._rounds[id(round_)] = round_
         # The letter case is the same over all paths, so that equal answers have equal octets
@@ -268,7 +244,7 @@ class Prober:
             return questions.large()
         return questions.fast(due.witnesses) if due.fast else questions.fresh()
 
-    def _send(self, round_: _OpenRound, path: str, body: bytes) -> None:
+    def _send(self, round_: OpenRound, path: str, body: bytes) -> None:
         address, family = round_.target.address, round_.target.family
         query_id = self._rng.getrandbits(16)
         pin = self._pin(path, round_.source)
@@ -312,21 +288,13 @@ class Prober:
         pin = self._pins.get(path, UNPINNED)
         return pin if source is None else pin.sent_from(source)
 
-    def _sent_from(self, round_: _OpenRound, path: str) -> str:
-        """The source of a question, as observations name it."""
-        own = self._pins.get(path, UNPINNED).source(round_.target.family)
-        return own or ("" if round_.source is None else str(round_.source))
-
-    def _take_reply(self, round_: _OpenRound, path: str, query_id: int, reply: Reply) -> None:
+    def _take_reply(self, round_: OpenRound, path: str, query_id: int, reply: Reply) -> None:
         silence = (round_.target.address, path)
         if reply.reached:
             self._silence[silence] = 0
         elif not reply.ours and not round_.by_tcp:
             self._silence[silence] = self._silence.get(silence, 0) + 1
-        seen = None
-        with HERE.reading(Where.PROBE, reply.wire or b""):
-            seen = self._observation(round_, path, query_id, reply)
-        round_.observations[path] = seen or _dropped(round_.target, path)
+        round_.observations[path] = self._reader.observation(round_, path, query_id, reply)
         if len(round_.observations) < len(round_.paths):
             return
         del self._rounds[id(round_)]
@@ -345,74 +313,6 @@ class Prober:
             )
         )
 
-    def _observation(
-        self, round_: _OpenRound, path: str, query_id: int, reply: Reply
-    ) -> Observation:
-        target = round_.target
-        if reply.wire is None:
-            ours = reply.ours or (
-                not reply.reached and self._gateway_dead(target.address, self._marks[path])
-            )
-            detail = reply.detail
-            if ours and not reply.ours:
-                detail = f"{detail}; the gateway is dead"
-            return Observation(
-                address=target.address,
-                path=path,
-                live=path == LIVE,
-                source=self._sent_from(round_, path),
-                tcp=reply.over_tcp,
-                outcome=Outcome.LOCAL_ERROR if ours else Outcome.TIMEOUT,
-                # A server that refuses TCP may still answer well by UDP.
-                judged=not round_.by_tcp,
-                reached=reply.reached,
-                stalled=reply.stalled,
-                detail=detail,
-            )
-        reading = self._read(round_, path, reply.wire, query_id)
-        return Observation(
-            address=target.address,
-            path=path,
-            live=path == LIVE,
-            source=self._sent_from(round_, path),
-            tcp=reply.over_tcp,
-            outcome=reading.outcome,
-            judged=reading.judged,
-            reached=True,
-            large=len(reply.wire) if len(reply.wire) >= LARGE else 0,
-            rtt=_took(reply.rtt),
-            nsid=reading.nsid,
-            serial=reading.serial,
-            expires=reading.expires,
-            evidence=reading.evidence,
-            detail=printable(reading.detail),
-        )
-
-    def _read(self, round_: _OpenRound, path: str, wire: bytes, query_id: int) -> Classified:
-        question, server = round_.question, (round_.target.address, path)
-        trust = self._keys.trust_for((question.zone,), server)
-        if wire[:2] == query_id.to_bytes(2, "big") and (cached := round_.cache.find(wire, trust)):
-            return cached
-        message = parse(wire, question, query_id)
-        if isinstance(message, Classified):
-            return message
-        if question.kind is Kind.DNSKEY and (shown := dnskeys(message, question.zone)):
-            self._keys.offer(question.zone, *shown, server)
-            trust = self._keys.trust_for((question.zone,), server)
-        reading = judge(
-            message,
-            question,
-            trust,
-            wall=self._wall(),
-            skew=self._upstreams[round_.target.upstream].skew,
-            signatures=self._signatures,
-        )
-        if reading.outcome is Outcome.NO_KEY:
-            self._keys.miss(question.zone, server)
-            self._unknown_keys.append((round_, path))
-        round_.cache.keep(wire, trust, reading)
-        return reading
-
 
 def _asked(at: Instant) -> Instant:
     """An instant rounded down to a tenth of a millisecond.
@@ -424,27 +324,3 @@ def _asked(at: Instant) -> Instant:
 
 def _answered(seen: Observation) -> bool:
     return seen.outcome not in (Outcome.TIMEOUT, Outcome.LOCAL_ERROR)
-
-
-def _took(rtt: Seconds | None) -> Seconds | None:
-    """A round-trip time rounded up to ten microseconds, for the same reason."""
-    return None if rtt is None else math.ceil(rtt * 1e5) / 1e5
-
-
-def _dropped(target: Target, path: str) -> Observation:
-    """The observation for an answer that this program failed to read: it is not judged.
-
-    It does not count against the upstream, since the fault is in this program and a path would be
-    left for it; nor for the upstream. It is no `local_error` either: many of those count as a fault
-    of this host, so an upstream could stop all moves by its answers. It only shows that the address
-    is reachable. So an attacker who answers gains no more than by a good answer.
-    """
-    return Observation(
-        address=target.address,
-        path=path,
-        live=path == LIVE,
-        outcome=Outcome.MALFORMED,
-        judged=False,
-        reached=True,
-        detail="this program failed to read it; see the event `unreadable`",
-    )

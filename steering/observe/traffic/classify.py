@@ -19,8 +19,10 @@ import dns.rdataclass
 import dns.rdatatype
 
 from steering.model import Evidence, Failure, Kind, Outcome, Seconds, Verdict, WallTime
+from steering.observe.dnssec.classified import Classified
 from steering.observe.dnssec.denial import NSEC, NSEC3
-from steering.observe.dnssec.response import Classified, decode, weigh
+from steering.observe.dnssec.parse import decode
+from steering.observe.dnssec.response import weigh
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust, name_of, text_of
 

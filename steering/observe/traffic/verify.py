@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from steering.model import Failure, Heard, Instant, Outcome, Seconds, WallTime
 from steering.observe.dnssec.denial import NSEC, NSEC3
-from steering.observe.dnssec.server_keys import Server
+from steering.observe.dnssec.keys.server_keys import Server
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust
 from steering.observe.nonce import system_random

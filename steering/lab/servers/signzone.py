@@ -14,8 +14,8 @@ from pathlib import Path
 import dns.rrset
 import dns.zone
 
-from steering.lab.sandbox import LabError, find
-from steering.lab.zone import Keys, SignedZone, Validity, ZoneSpec, unsigned
+from steering.lab.network.sandbox import LabError, find
+from steering.lab.servers.zone import Keys, SignedZone, Validity, ZoneSpec, unsigned
 from steering.model import WallTime
 
 

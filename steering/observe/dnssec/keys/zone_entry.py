@@ -18,7 +18,7 @@ import dns.rrset
 from steering.model import Instant, WallTime
 from steering.observe.dnssec.algorithms import ALGORITHMS, refusal, refused
 from steering.observe.dnssec.anchors import Anchor
-from steering.observe.dnssec.chain import Lack, Unobtainable
+from steering.observe.dnssec.keys.chain import Lack, Unobtainable
 from steering.observe.dnssec.signatures import RRSIG, instant
 from steering.observe.dnssec.trust import DNSKEY, DS, name_of, named, text_of
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import dns.rcode
 
-from steering.lab.answers import Answers, Asked, Rendered, Reply
-from steering.lab.signzone import read_zone
+from steering.lab.servers.answers import Answers, Asked, Rendered, Reply
+from steering.lab.servers.signzone import read_zone
 from steering.model import Family
 
 _BURST = 64  # packets from one socket before the next has its turn

@@ -13,11 +13,11 @@ from typing import ClassVar
 import dns.flags
 import dns.message
 
-from steering.lab.mini_resolver import Settings
-from steering.lab.sandbox import PYTHON, LabError, Program, find
-from steering.lab.topology import EDGE, Topology
+from steering.lab.network.sandbox import PYTHON, LabError, Program, find
+from steering.lab.network.topology import EDGE, Topology
+from steering.lab.servers.mini_resolver import Settings
+from steering.lab.servers.zone import Keys
 from steering.lab.waiting import poll
-from steering.lab.zone import Keys
 from steering.model import Family
 
 LISTENS = "127.0.0.1"
@@ -229,7 +229,7 @@ class MiniResolver(Resolving):
             anchors=tuple((zone, keys.ds(zone)) for zone, keys in self.keys.items()),
             addresses=self.addresses,
         ).write(path)
-        return [PYTHON, "-m", "steering.lab.mini_resolver", str(path)]
+        return [PYTHON, "-m", "steering.lab.servers.mini_resolver", str(path)]
 
 
 def resolver(world: Topology, *, keys: Mapping[str, Keys]) -> Resolving:

@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 
-from steering.lab.sandbox import PYTHON, LabError, Sandbox
+from steering.lab.network.sandbox import PYTHON, LabError, Sandbox
 from steering.model import Family
 
 _REQUEST = struct.Struct("!iiI")  # family, kind, mark
@@ -26,7 +26,7 @@ class SocketFactory:
         with theirs:
             self._program = sandbox.start(
                 namespace,
-                [PYTHON, "-m", "steering.lab.sockets", str(theirs.fileno())],
+                [PYTHON, "-m", "steering.lab.network.sockets", str(theirs.fileno())],
                 log=f"sockets-{namespace}.log",
                 pass_fds=[theirs.fileno()],
             )

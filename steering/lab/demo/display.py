@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from steering.lab.timeline import Timeline
+from steering.lab.demo.timeline import Timeline
 from steering.model import LOCAL, Seconds
 
 if TYPE_CHECKING:

@@ -22,15 +22,16 @@ import dns.exception
 import dns.message
 import dns.rcode
 
-from steering.lab import etc, servers
+from steering.lab import etc
 from steering.lab.agent import STATUS_PORT, AgentHost
-from steering.lab.resolvers import RESOLVING
-from steering.lab.sandbox import LabError, Program, find, missing
-from steering.lab.servers import Place
-from steering.lab.tangled import ZONES, fresh_keys, head, sign, sign_zone
-from steering.lab.topology import EDGE, Topology
+from steering.lab.network.sandbox import LabError, Program, find, missing
+from steering.lab.network.topology import EDGE, Topology
+from steering.lab.servers.resolvers import RESOLVING
+from steering.lab.servers import servers
+from steering.lab.servers.servers import Place
+from steering.lab.servers.tangled import ZONES, fresh_keys, head, sign, sign_zone
+from steering.lab.servers.zone import Keys
 from steering.lab.waiting import poll
-from steering.lab.zone import Keys
 from steering.model import LOCAL, Family, WallTime
 
 SIGNED: Final = ("nsd", "named", "knot", "pdns")

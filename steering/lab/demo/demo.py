@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from steering.lab.display import Display, DisplayState, screen
-from steering.lab.sandbox import LabError
+from steering.lab.demo.display import Display, DisplayState, screen
+from steering.lab.demo.timeline import Timeline, route_times
+from steering.lab.network.sandbox import LabError
+from steering.lab.network.topology import EDGE, Topology
 from steering.lab.scene import Scene, Settings, seconds
-from steering.lab.timeline import Timeline, route_times
-from steering.lab.topology import EDGE, Topology
-from steering.lab.zone import Fault, FaultKind, Validity, ZoneSpec, sign
+from steering.lab.servers.zone import Fault, FaultKind, Validity, ZoneSpec, sign
 from steering.model import LOCAL, Family, Seconds
 
 TABLE = "5353"

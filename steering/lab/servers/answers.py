@@ -24,7 +24,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from steering.lab.zone import SignedZone
+from steering.lab.servers.zone import SignedZone
 
 _HEADER = struct.Struct("!6H")
 _QR, _AA, _TC, _RD = 0x8000, 0x0400, 0x0200, 0x0100

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from steering.lab.signzone import sign_file
-from steering.lab.zone import Keys
+from steering.lab.servers.signzone import sign_file
+from steering.lab.servers.zone import Keys
 from steering.model import Family, Seconds, WallTime
 
 TEXTS: Final = {

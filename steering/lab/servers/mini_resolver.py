@@ -27,7 +27,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from steering.lab.mini_validator import BogusError, trusted_keys, validate
+from steering.lab.servers.mini_validator import BogusError, trusted_keys, validate
 from steering.model import Instant
 
 _TRIES = 3

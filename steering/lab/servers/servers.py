@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from steering.lab.sandbox import LabError, find
-from steering.lab.tangled import UNSIGNED, ZONES
+from steering.lab.network.sandbox import LabError, find
+from steering.lab.servers.tangled import UNSIGNED, ZONES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import dns.dnssec
@@ -34,44 +34,25 @@ import dns.rrset
 
 from steering.model import Instant, Seconds, WallTime
 from steering.observe.dnssec.anchors import Anchors, closest
-from steering.observe.dnssec.chain import Lack, Resolvers, Unobtainable, answer_of, dnskeys
 from steering.observe.dnssec.denial import Cut
-from steering.observe.dnssec.key_sets import RECHECK, KeySets
-from steering.observe.dnssec.server_keys import PARENT, Server, ServerKeys, describe
+from steering.observe.dnssec.keys.cautious_trust import CautiousTrust
+from steering.observe.dnssec.keys.chain import Lack, Resolvers, Unobtainable, dnskeys
+from steering.observe.dnssec.keys.delegations import Delegations
+from steering.observe.dnssec.keys.key_sets import RECHECK, KeySets
+from steering.observe.dnssec.keys.server_keys import Server, ServerKeys, describe
+from steering.observe.dnssec.keys.verify import Verifier
+from steering.observe.dnssec.keys.watch import Watch
+from steering.observe.dnssec.keys.zone_entry import ZoneEntry, untrusted, usable
 from steering.observe.dnssec.signatures import RRSIG, Signatures
 from steering.observe.dnssec.trust import Keys, Trust, name_of, text_of
-from steering.observe.dnssec.verify import Verifier
-from steering.observe.dnssec.zone_entry import ZoneEntry, entry_of, untrusted, usable
-from steering.system.unreadable import HERE, Where, printable
+from steering.system.unreadable import HERE, Where
 from steering.system.wakeup import Wakeup
 
 LONGEST: Final = 3600.0
 """Seconds after which a set is refreshed at the latest, even with a longer TTL."""
 
 _SHORTEST: Final = 10.0
-_RETRY_WITHOUT: Final = 30.0  # the longest back-off while there is no set
-_RETRY_WITH: Final = 300.0
-_LONGEST_TEXT: Final = 600
 _EARLIER_KEYS: Final = "; judged by the earlier keys"
-
-
-@dataclass(slots=True)
-class _Watch:
-    """When a policy's zone is due for a refresh, and what failed the last time."""
-
-    zone: dns.name.Name
-    due: Instant
-    tried: Instant = -math.inf
-    failures: int = 0
-    trouble: str = ""
-    lack: Lack = Lack.CHAIN
-    since: WallTime = 0.0
-
-    def fail(self, lack: Lack, trouble: str, wall: WallTime) -> None:
-        """Note a failure; `since` stays the time of the first one."""
-        if not self.trouble:
-            self.since = wall
-        self.lack, self.trouble = lack, printable(trouble, _LONGEST_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,24 +101,21 @@ class KeyStore:
         self._sets = KeySets(wall, monotonic, skew)  # of policy zones and of those above them
         self._set_due: dict[str, Instant] = {}
         self._entries: dict[str, ZoneEntry] = {}  # what a zone's own set is verified against
-        self._parent_asked: dict[str, Instant] = {}
+        self._delegations = Delegations(self._resolvers, self._verifier, monotonic)
         self._server_keys = ServerKeys()
-        self._cautious_trust: dict[frozenset[str], tuple[Trust, Trust]] = {}
-        self._unconfirmed_keys: dict[str, tuple[Keys, Keys]] = {}
-        self._watches: dict[str, _Watch] = {}
+        self._cautious = CautiousTrust()
+        self._watches: dict[str, Watch] = {}
         for zone in zones:
             name = name_of(zone)
             anchor = closest(anchors, name)
-            watch = self._watches[zone] = _Watch(name, due=monotonic())
+            watch = self._watches[zone] = Watch(name, due=monotonic())
             if anchor is None:
-                watch.due = math.inf
-                watch.fail(Lack.ANCHOR, "no trust anchor encloses the zone", wall())
+                watch.give_up(Lack.ANCHOR, "no trust anchor encloses the zone", wall())
                 continue
             if name_of(anchor.zone) == name:
                 self._entries[zone] = ZoneEntry(anchor=usable(anchor) or anchor, as_of=math.inf)
             if not self._resolvers:
-                watch.due = math.inf
-                watch.fail(Lack.RESOLVER, "no resolver to ask", wall())
+                watch.give_up(Lack.RESOLVER, "no resolver to ask", wall())
         if known is not None and known.anchors == anchors:
             self._inherit(known)
 
@@ -145,15 +123,12 @@ class KeyStore:
         """Take over what another store has verified, with its times of refresh."""
         self._sets.copy_from(known._sets)
         self._server_keys = known._server_keys
-        self._parent_asked = dict(known._parent_asked)
+        self._delegations.copy_from(known._delegations)
         self._set_due = dict(known._set_due)
         self._entries |= known._entries
         for zone, watch in self._watches.items():
-            before = known._watches.get(zone)
-            if before is not None and math.inf not in (before.due, watch.due):
-                watch.due, watch.trouble = max(before.due, watch.due), before.trouble
-                watch.lack, watch.since = before.lack, before.since
-                watch.tried, watch.failures = before.tried, before.failures
+            if (before := known._watches.get(zone)) is not None:
+                watch.copy_from(before)
         self._publish(known.trust.insecure & self._watches.keys())
 
     def keys_for(self, zone: str) -> Keys | None:
@@ -205,28 +180,7 @@ class KeyStore:
             if zone in self.trust.secure
             and not self._server_keys.proves(zone, server, now, self._ds_as_of(zone))
         )
-        if not undecided:
-            return self.trust
-        of, cautious = self._cautious_trust.get(undecided, (None, self.trust))
-        if of is not self.trust:
-            secure = dict(self.trust.secure)
-            for zone in undecided:
-                secure[zone] = self._unconfirmed(zone)
-            cautious = replace(self.trust, secure=secure)
-            self._cautious_trust[undecided] = (self.trust, cautious)
-        return cautious
-
-    def _unconfirmed(self, zone: str) -> Keys:
-        """A zone's keys as if no server had shown them lately, so that no absent key is proven bad.
-
-        The value is cached: with policies of hundreds of zones it is needed after each new set.
-        """
-        held = self.trust.secure[zone]
-        of, made = self._unconfirmed_keys.get(zone, (None, held))
-        if of is not held:
-            made = replace(held, checked=-math.inf)
-            self._unconfirmed_keys[zone] = (held, made)
-        return made
+        return self._cautious.within(self.trust, undecided) if undecided else self.trust
 
     def needs_keys_from(self, zone: str, address: str) -> bool:
         """Whether an address must be asked for a zone's keys now, before anything else.
@@ -305,16 +259,9 @@ class KeyStore:
                     error = why
             failed.append(error)
         if remaining is None:
-            watch.failures += 1
-            lacks = {error.lack for error in failed}
-            lacks = lacks - {Lack.UNREACHABLE} or lacks
-            lack = lacks.pop() if len(lacks) == 1 else Lack.SOURCES
-            text = "; ".join(dict.fromkeys(map(str, failed)))
-            watch.fail(lack, text, self._wall())
-            most = _RETRY_WITH if zone in self._sets.newest else _RETRY_WITHOUT
-            pause = min(2.0 ** min(watch.failures - 1, 16), most)
+            pause = watch.failed(failed, self._wall(), held=zone in self._sets.newest)
         else:
-            watch.failures, watch.trouble = 0, ""
+            watch.succeeded()
             pause = remaining
         watch.due = self._monotonic() + pause
 
@@ -331,7 +278,8 @@ class KeyStore:
         keys = await self._fetch(ZoneEntry(anchor=anchor, as_of=math.inf), apex == zone, resolver)
         for depth in range(len(apex) + 1, len(zone) + 1):
             cut = zone.split(depth)[1]
-            match await self._delegation(cut, keys, resolver, last=cut == zone):
+            by_parent = cut == zone and self._needs_parent(text_of(cut))
+            match await self._delegations.of(cut, keys, resolver, by_parent=by_parent):
                 case Cut.INSECURE:
                     self._note_insecure(text_of(zone))
                     return LONGEST
@@ -378,42 +326,10 @@ class KeyStore:
             raise untrusted(entry, *shown, resolver)
         return self._sets.trusted_keys(zone)
 
-    async def _delegation(
-        self, cut: dns.name.Name, parent: Keys, resolver: str, *, last: bool
-    ) -> ZoneEntry | Cut:
-        """The parent's DS records for a name, or what their absence means."""
-        zone, by = text_of(cut), resolver
-        message = None
-        if last and self._needs_parent(zone):
-            self._parent_asked[zone] = self._monotonic()
-            if found := await self._resolvers.ask_parent(parent.zone, zone, "DS", resolver):
-                message, by = found
-            else:
-                self._parent_asked[zone] -= PARENT - _SHORTEST
-        if message is None:
-            message = await self._resolvers.ask(zone, "DS", resolver)
-        rrset, rrsigs = answer_of(message, cut, dns.rdatatype.DS)
-        if rrset is not None:
-            if self._verifier.require(rrset, rrsigs, parent) is not None:
-                raise Unobtainable(f"{cut} DS: made from a wildcard")
-            if not (good := self._verifier.good(rrset, rrsigs, parent)):
-                raise Unobtainable(f"{cut} DS: too many signatures")
-            entry = entry_of(rrset, good, by, self._monotonic(), self._wall())
-            return Cut.INSECURE if entry is None else entry
-        alias, rrsigs = answer_of(message, cut, dns.rdatatype.CNAME)
-        if alias is not None:  # no other data stands beside an alias (RFC 2181 10.1), so no cut
-            made = self._verifier.require(alias, rrsigs, parent)
-            missing = made is not None and self._verifier.proof(message, parent).not_closer(
-                cut, made
-            )
-            return Cut.UNPROVEN if missing else Cut.NONE
-        proof = self._verifier.proof(message, parent)
-        return Cut.INSECURE if proof.beyond_reach else proof.no_ds(cut)
-
     def _needs_parent(self, zone: str) -> bool:
         """Whether the resolvers' copy of a zone's DS set may be too old to judge a server by."""
         now, watch = self._monotonic(), self._watches.get(zone)
-        if now - self._parent_asked.get(zone, -math.inf) < PARENT:
+        if not self._delegations.may_ask_parent(zone):
             return False
         if watch is not None and watch.trouble and watch.lack is Lack.DS:
             return True
@@ -469,4 +385,4 @@ class KeyStore:
             if zone in self._watches
         }
         self.trust = Trust(secure=secure, insecure=insecure)
-        self._cautious_trust = {}
+        self._cautious.forget()

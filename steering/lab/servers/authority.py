@@ -15,11 +15,11 @@ from typing import ClassVar
 import dns.message
 import dns.rcode
 
-from steering.lab.mini_authority import ServerConfig
-from steering.lab.sandbox import PYTHON, LabError, Program, find
-from steering.lab.topology import Topology
+from steering.lab.network.sandbox import PYTHON, LabError, Program, find
+from steering.lab.network.topology import Topology
+from steering.lab.servers.mini_authority import ServerConfig
+from steering.lab.servers.zone import SignedZone
 from steering.lab.waiting import poll
-from steering.lab.zone import SignedZone
 from steering.model import Family
 
 _START_LIMIT = 15.0  # seconds for a program to come up on a busy machine
@@ -144,7 +144,7 @@ class MiniAuthority(Authority):
             self._program.signal(signal.SIGHUP)
         else:
             path = str(self.work / "config.json")
-            self._program = self._start([PYTHON, "-m", "steering.lab.mini_authority", path])
+            self._program = self._start([PYTHON, "-m", "steering.lab.servers.mini_authority", path])
         self._await_in_force(rcode)
 
 

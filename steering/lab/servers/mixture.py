@@ -21,8 +21,8 @@ from typing import Final, Self
 import dns.message
 import dns.rcode
 
-from steering.lab.tangled import TYPES, names
-from steering.lab.topology import EDGE, Topology
+from steering.lab.network.topology import EDGE, Topology
+from steering.lab.servers.tangled import TYPES, names
 from steering.model import Family, Instant, Seconds
 
 SILENT = "silent"

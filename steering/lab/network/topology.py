@@ -35,9 +35,9 @@ from types import TracebackType
 from typing import Self
 
 from steering.lab.addresses import GTLD_SERVERS, addresses_of
-from steering.lab.links import End, veth
-from steering.lab.sandbox import LabError, Program, Sandbox, missing
-from steering.lab.sockets import SocketFactory
+from steering.lab.network.links import End, veth
+from steering.lab.network.sandbox import LabError, Program, Sandbox, missing
+from steering.lab.network.sockets import SocketFactory
 from steering.model import LOCAL, Family
 
 EDGE = "edge"

@@ -14,12 +14,12 @@ import dns.rrset
 from steering.model import Outcome, Seconds, WallTime
 from steering.observe.dnssec.aliases import signatures_in
 from steering.observe.dnssec.anchors import Anchor
-from steering.observe.dnssec.chain import Unobtainable
 from steering.observe.dnssec.denial import DenialProof
+from steering.observe.dnssec.keys.chain import Unobtainable
+from steering.observe.dnssec.keys.zone_entry import lists
 from steering.observe.dnssec.signatures import RRSIG, Signatures, instant
 from steering.observe.dnssec.trust import DNSKEY, Keys, name_of
 from steering.observe.dnssec.used_records import denials
-from steering.observe.dnssec.zone_entry import lists
 
 _MOST_KEYS: Final = 48
 _MOST_SIGNATURES: Final = 16

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from steering.act.bgp.settings import NO_EXPORT
-from steering.lab.links import run
-from steering.lab.peering import EDGE, ROUTER, Network, passable
-from steering.lab.sandbox import find
+from steering.lab.network.links import run
+from steering.lab.network.peering import EDGE, ROUTER, Network, passable
+from steering.lab.network.sandbox import find
 from steering.lab.waiting import until
 from steering.model import Family
 

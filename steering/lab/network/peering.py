@@ -19,7 +19,7 @@ from typing import Any
 
 from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.settings import NO_EXPORT, BgpSettings, Peer
-from steering.lab.links import End, Spaces
+from steering.lab.network.links import End, Spaces
 from steering.lab.waiting import until
 from steering.model import Family
 

@@ -25,7 +25,8 @@ import dns.rdtypes.IN.AAAA
 import dns.rrset
 
 from steering.model import Kind, Question, Seconds
-from steering.observe.dnssec.response import Classified, parse
+from steering.observe.dnssec.classified import Classified
+from steering.observe.dnssec.parse import parse
 from steering.observe.dnssec.signatures import RRSIG
 from steering.observe.dnssec.trust import name_of
 from steering.observe.nonce import system_random

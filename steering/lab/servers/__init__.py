@@ -1,0 +1,1 @@
+"""Nameservers, resolvers and signed zones of the lab."""
