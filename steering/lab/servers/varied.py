@@ -26,8 +26,8 @@ from steering.lab import etc
 from steering.lab.agent import STATUS_PORT, AgentHost
 from steering.lab.network.sandbox import LabError, Program, find, missing
 from steering.lab.network.topology import EDGE, Topology
-from steering.lab.servers.resolvers import RESOLVING
 from steering.lab.servers import servers
+from steering.lab.servers.resolvers import RESOLVING
 from steering.lab.servers.servers import Place
 from steering.lab.servers.tangled import ZONES, fresh_keys, head, sign, sign_zone
 from steering.lab.servers.zone import Keys
