@@ -14,7 +14,7 @@ from steering.decide.moves.detours import worse_detours
 from steering.decide.moves.ranking import Choice, Costs, best, costs, lasting, surely_failing
 from steering.decide.moves.room import Held, Room, room
 from steering.decide.moves.usable_sites import proven
-from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
+from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
 from steering.index import Index
 from steering.judge.known.ledger import Ledger
@@ -25,7 +25,7 @@ from steering.model import LOCAL, NEVER, Family, Health
 def look(state: State) -> Situation:
     """The situation of this turn, with the budget applied."""
     index, ledger, now = state.index, state.ledger, state.now
-    was = state.situation.common_causes if state.situation is not None else NO_CAUSES
+    was = state.common_causes
     causes = common_causes(index, ledger, now, was)
     ones, opened = breaches.begin(state)
     dated = out_of_date(state)

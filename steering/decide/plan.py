@@ -46,6 +46,7 @@ def commit(state: State, situation: Situation, changed: AbstractSet[str]) -> Sta
         breached=frozenset(a for a, one in situation.addresses.items() if one.breached),
         open_groups=situation.open_groups,
         situation=situation,
+        common_causes=situation.common_causes,
         moves=tuple((at, number) for at, number in state.moves if state.now - at < MINUTE),
     )
     return _moved(after, state.plan, situation, list(moved)) if moved else _settled(after)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from steering.decide.overrides.override_state import OverrideState
-from steering.decide.situation import Situation
+from steering.decide.situation import NO_CAUSES, Operators, Situation
 from steering.decide.traffic_served import Unserved
 from steering.decide.verification import Verification
 from steering.facts import Forwarded
@@ -66,6 +66,8 @@ class State:
     alarms: Mapping[str, Alarm]
     situation: Situation | None
     """What the latest decision was based on; None before the first turn."""
+    common_causes: Mapping[Family, Operators]
+    """By family, the operators that failed at once in the latest turn (`Situation`)."""
     off: bool
     started: bool
     """False until the first turn has adopted the steers that it found installed."""
@@ -105,6 +107,7 @@ class State:
             worn_at=now,
             alarms={},
             situation=None,
+            common_causes=NO_CAUSES,
             off=False,
             started=False,
             begun=now,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from steering.decide.overrides.override_state import carried
+from steering.decide.situation import NO_CAUSES
 from steering.decide.state import State
 from steering.decide.verification import Verification
 from steering.engine.carry_over import with_holds
@@ -92,6 +93,7 @@ def migrate(
         frozen=frozen,
         worn=stays.of_addresses(state.worn),
         situation=None,
+        common_causes=NO_CAUSES,
         turned=stays.of_paths(state.turned),
         bypassed=state.bypassed.intersection(index.settings),
         unserved=stays.of_paths(state.unserved),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from simulation import CONFIG, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.messages.reasons import because
+from steering.engine import engine
+from steering.facts import Facts
+from steering.journal.records import pack_state, unpack_state
 from steering.model import LOCAL, Outcome
 
 FAULT = 1020.0
@@ -33,6 +37,20 @@ def test_two_operators_bad_at_once_are_ourselves(tmp_path: Path) -> None:
     assert not sim.steps
     assert "self" in sim.state.alarms
     assert {sim.rule(a) for a in sim.addresses()} == {4}
+
+
+def test_a_state_that_was_written_down_knows_whose_fault_it_was(tmp_path: Path) -> None:
+    """The first start is old by then: only who was among them stays one of them."""
+    sim = _sim(tmp_path, {"5": FAULT, "6": FAULT}, operators=("Foo", "Bar")).run(60)
+    read = replace(unpack_state(pack_state(sim.state), sim.state.index), alarms=sim.state.alarms)
+    assert read.situation is None
+    now = sim.now + 0.1
+    facts = Facts(wall=sim.state.wall + 0.1)
+    went_on, again = (engine.turn(state, facts, now) for state in (sim.state, read))
+    assert went_on[1:] == again[1:]
+    assert again[0].situation is not None
+    assert again[0].situation.common_causes == sim.state.common_causes
+    assert any(sim.state.common_causes.values())
 
 
 @pytest.mark.parametrize("late", [0.5, 1.0])

@@ -71,7 +71,10 @@ def common_causes(
             bad.setdefault((settings.operator, settings.family), []).append(address)
     if not bad:
         return NO_CAUSES
-    return {family: _failed_at_once(index, ledger, bad, family, was[family]) for family in Family}
+    return {
+        family: _failed_at_once(index, ledger, bad, family, was.get(family, ()))
+        for family in Family
+    }
 
 
 def _failed_at_once(
@@ -115,7 +118,7 @@ def _began(known: AddressRecord) -> Instant | None:
 
 def affected(causes: Mapping[Family, Operators], family: Family) -> bool:
     """Whether a family has a common cause."""
-    return bool(causes[family])
+    return bool(causes.get(family, ()))
 
 
 def unheard(index: Index, ledger: Ledger, now: Instant, begun: Instant) -> bool:
