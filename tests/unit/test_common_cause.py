@@ -44,6 +44,7 @@ def test_a_state_that_was_written_down_knows_whose_fault_it_was(tmp_path: Path) 
     sim = _sim(tmp_path, {"5": FAULT, "6": FAULT}, operators=("Foo", "Bar")).run(60)
     read = replace(unpack_state(pack_state(sim.state), sim.state.index), alarms=sim.state.alarms)
     assert read.situation is None
+    assert read.common_causes == sim.state.common_causes
     now = sim.now + 0.1
     facts = Facts(wall=sim.state.wall + 0.1)
     went_on, again = (engine.turn(state, facts, now) for state in (sim.state, read))
