@@ -20,7 +20,6 @@ from steering.decide.verification import Verification
 from steering.engine.carry_over import with_holds
 from steering.index import Index, Key
 from steering.judge.known.baseline import Baseline
-from steering.judge.known.edit import reopened
 from steering.judge.known.ledger import (
     UNKNOWN_ADDRESS,
     AddressRecord,
@@ -29,6 +28,7 @@ from steering.judge.known.ledger import (
     Ledger,
     PathRecord,
 )
+from steering.judge.known.open_addresses import reopened
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recent import RECENT
 from steering.judge.known.recovery import Bucket, Hold

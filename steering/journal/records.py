@@ -12,11 +12,13 @@ from steering.decide.situation import Situation
 from steering.decide.state import State
 from steering.facts import Facts
 from steering.index import CLASSES, Index, Key
-from steering.journal import columns
 from steering.journal.codec import Codec, ForeignError, Json
+from steering.journal.columns import MAGIC
+from steering.journal.packing import Packing, pack
+from steering.journal.unpacking import unpack
 from steering.judge.known.baseline import Baseline
-from steering.judge.known.edit import reopened
 from steering.judge.known.ledger import Ledger, PathRecord
+from steering.judge.known.open_addresses import reopened
 from steering.judge.known.traffic_ledger import KINDS, PathTraffic
 from steering.model import Event, Instant, Step
 
@@ -77,7 +79,7 @@ class Batch:
         """Turns; and turns, questions and tallies together."""
         self.wall = self.until = 0.0
         """Wall times of the first turn and of the last."""
-        self._packing = columns.Packing()
+        self._packing = Packing()
         self._before: Turn | None = None
 
     def add(self, turn: Turn) -> None:
@@ -104,7 +106,7 @@ def pack_batch(lines: Iterable[bytes]) -> bytes:
     """The lines, compressed: by columns, or as they are if they can't be parsed."""
     kept = list(lines)
     try:
-        return columns.pack(map(_parsed, kept))
+        return pack(map(_parsed, kept))
     except (ForeignError, RecursionError):
         return zlib.compress(b"".join(kept))
 
@@ -124,8 +126,8 @@ def unpack_batch(packed: bytes) -> Iterator[Turn]:
 
 
 def _unpacked(packed: bytes) -> Iterator[Json]:
-    if packed.startswith(columns.MAGIC):
-        yield from columns.unpack(packed)
+    if packed.startswith(MAGIC):
+        yield from unpack(packed)
     else:  # plain lines
         yield from map(_parsed, _inflated(packed, LARGEST_BATCH).splitlines())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from steering.report.terminal import WIDTH, table, wrapped
-from steering.sitecheck.reasons import Cell, Reason, Row, State
+from steering.sitecheck.cells import Cell, Reason, Row, State
 
 _ROOM = 3
 """Characters kept at each end of a text that is shortened."""

@@ -34,8 +34,8 @@ from steering.decide.state import State
 from steering.engine.carry_over import recall, remember
 from steering.facts import Facts
 from steering.index import Index
-from steering.journal import columns
 from steering.journal.codec import ForeignError
+from steering.journal.columns import MAGIC
 from steering.journal.records import Turn, line, pack_batch, unpack_batch
 from steering.model import Family, Outcome, Round
 from steering.observe.dnssec import anchors
@@ -382,11 +382,11 @@ class Columns(Journal):
     def written(self) -> Sequence[bytes]:
         some = super().written()
         batches = (pack_batch(some[at : at + 5]) for at in range(0, len(some), 5))
-        return [zlib.decompress(one.removeprefix(columns.MAGIC)) for one in batches]
+        return [zlib.decompress(one.removeprefix(MAGIC)) for one in batches]
 
     def read(self, message: bytes) -> None:
         with contextlib.suppress(ForeignError):
-            list(unpack_batch(columns.MAGIC + zlib.compress(message, 1)))
+            list(unpack_batch(MAGIC + zlib.compress(message, 1)))
 
 
 class _Noted(Simulation):

@@ -1,4 +1,4 @@
-"""The import law: what may import what, read from the source."""
+"""The import law: what may import what, read from the source; and how long a file may be."""
 
 from __future__ import annotations
 
@@ -257,3 +257,13 @@ def test_what_a_stranger_would_have_to_guess_is_never_drawn_from_a_state() -> No
             if called:
                 drawn[_name(file)] = called
     assert drawn == {"observe/nonce.py": stateless}
+
+
+LINES = 400
+LONGER = {"observe/dnstap/counter.py"}
+"""It runs in a process of its own for every message, in one loop."""
+
+
+def test_no_file_is_too_long_to_be_read_at_once() -> None:
+    long = {_name(file) for file in MODULES if len(file.read_text().splitlines()) > LINES}
+    assert long == LONGER

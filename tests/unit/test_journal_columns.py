@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from told import record, simulation
 
 from benchmarks import journal as weighing
-from steering.journal import columns
+from steering.journal import unpacking
 from steering.journal import writer as writing
 from steering.journal.codec import ForeignError, Json
+from steering.journal.columns import HEAD, MAGIC
+from steering.journal.packing import pack
 from steering.journal.reader import Checkpoint, DamagedError, Recording
 from steering.journal.records import Turn, digest, lines, pack_batch, unpack_batch
 from steering.journal.store import VERSION
+from steering.journal.unpacking import unpack
 from steering.journal.writer import Item, Writer
 from steering.replay.simulate import SimulatedTurn
 
@@ -45,7 +48,7 @@ VALUES: st.SearchStrategy[Json] = st.recursive(
 @given(st.lists(VALUES))
 @settings(max_examples=150, deadline=None)
 def test_whatever_is_written_comes_back_to_the_bit(values: list[Json]) -> None:
-    again = columns.unpack(columns.pack(values))
+    again = unpack(pack(values))
     assert repr(again) == repr(values)
     assert json.dumps(again) == json.dumps(values), "in the same order"
 
@@ -54,21 +57,21 @@ def test_whatever_is_written_comes_back_to_the_bit(values: list[Json]) -> None:
 @settings(max_examples=300, deadline=None)
 def test_whole_numbers_of_any_size_and_run_come_back(numbers: list[int]) -> None:
     values: list[Json] = [*numbers, *numbers[:3] * 9]
-    assert columns.unpack(columns.pack(values)) == values
+    assert unpack(pack(values)) == values
 
 
 @pytest.mark.parametrize("scale", [0, 3, 4, 5, 6])
 def test_floats_of_few_decimals_are_as_small_as_whole_numbers(scale: int) -> None:
     values: list[Json] = [number * 7 % 1000 / 10**scale for number in range(2_000)]
-    packed = columns.pack(values)
-    assert columns.unpack(packed) == values
+    packed = pack(values)
+    assert unpack(packed) == values
     whole: list[Json] = [number * 7 % 1000 for number in range(2_000)]
-    assert len(packed) < len(columns.pack(whole)) + 30
+    assert len(packed) < len(pack(whole)) + 30
 
 
 def test_what_equals_the_one_before_and_is_another_is_written() -> None:
     values: list[Json] = [{"a": 1}, {"a": 1.0}, {"a": True}, {"a": [0.0]}, {"a": [-0.0]}]
-    assert repr(columns.unpack(columns.pack(values))) == repr(values)
+    assert repr(unpack(pack(values))) == repr(values)
 
 
 # --- what a stranger may have written ---------------------------------------------------------
@@ -77,14 +80,14 @@ def test_what_equals_the_one_before_and_is_another_is_written() -> None:
 @given(st.binary(max_size=300))
 @settings(max_examples=300, deadline=None)
 def test_rubbish_is_refused_and_nothing_worse(rubbish: bytes) -> None:
-    for packed in (rubbish, columns.MAGIC + rubbish, columns.MAGIC + zlib.compress(rubbish)):
+    for packed in (rubbish, MAGIC + rubbish, MAGIC + zlib.compress(rubbish)):
         with pytest.raises(ForeignError):
-            columns.unpack(packed)
+            unpack(packed)
 
 
 def _forged(form: Json, octets: bytes = b"") -> bytes:
     head = json.dumps(form).encode()
-    return columns.MAGIC + zlib.compress(len(head).to_bytes(4, "big") + head + octets)
+    return MAGIC + zlib.compress(len(head).to_bytes(4, "big") + head + octets)
 
 
 _NESTED = "[" * 100_000
@@ -119,25 +122,25 @@ FORGED: dict[str, Json] = {
 @pytest.mark.parametrize("name", FORGED)
 def test_a_form_that_does_not_fit_is_refused(name: str) -> None:
     with pytest.raises(ForeignError):
-        columns.unpack(_forged(FORGED[name], b"\0" * 8))
+        unpack(_forged(FORGED[name], b"\0" * 8))
 
 
 def test_a_form_that_nests_without_end_is_refused() -> None:
     for form in (_NESTED, '{"":' * 100_000):
         head = form.encode()
-        raw = columns.MAGIC + zlib.compress(len(head).to_bytes(4, "big") + head)
+        raw = MAGIC + zlib.compress(len(head).to_bytes(4, "big") + head)
         with pytest.raises(ForeignError):
-            columns.unpack(raw)
+            unpack(raw)
 
 
 def test_a_little_that_becomes_a_lot_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that stands for the one before it counts for all that this one was made of."""
     many: list[Json] = [[0] * 1_000] * 1_000
-    packed = columns.pack(many)
-    assert columns.unpack(packed) == many
-    monkeypatch.setattr(columns, "LARGEST", 100_000)
+    packed = pack(many)
+    assert unpack(packed) == many
+    monkeypatch.setattr(unpacking, "LARGEST", 100_000)
     with pytest.raises(ForeignError, match="too large"):
-        columns.unpack(packed)
+        unpack(packed)
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +261,6 @@ def test_turns_in_any_order_come_back(
 
 def test_a_few_octets_do_not_stand_for_millions_of_numbers() -> None:
     form = b"null"
-    reader = columns._Reader(columns._HEAD.pack(len(form)) + form + bytes(16))
+    reader = unpacking._Reader(HEAD.pack(len(form)) + form + bytes(16))
     with pytest.raises(ForeignError, match="far too large"):
-        reader._numbers([[1, 8, columns.LONGEST + 1, False], [1, 8, 0, False]])
+        reader._numbers([[1, 8, unpacking.LONGEST + 1, False], [1, 8, 0, False]])

@@ -24,7 +24,6 @@ from steering.index import Index
 from steering.judge.known.baseline import Baseline, base_scale
 from steering.judge.known.buckets import EMPTY
 from steering.judge.known.carriage import Carriage
-from steering.judge.known.edit import reopened
 from steering.judge.known.instance import Instance
 from steering.judge.known.ledger import (
     AddressRecord,
@@ -36,6 +35,7 @@ from steering.judge.known.ledger import (
     PathRecord,
 )
 from steering.judge.known.legs import Leg, Reach
+from steering.judge.known.open_addresses import reopened
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recovery import Bucket, Hold
 from steering.judge.known.traffic_ledger import (

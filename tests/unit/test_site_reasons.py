@@ -12,8 +12,9 @@ from steering.act.kernel.path_check import PathCheck, ReversePath
 from steering.model import LOCAL, Family, Source
 from steering.observe.exchange import Ended, Exchange
 from steering.report.terminal import WIDTH
+from steering.sitecheck.cells import Row, State
 from steering.sitecheck.legs import Findings, Leg, Tried
-from steering.sitecheck.reasons import Row, State, judged
+from steering.sitecheck.reasons import judged
 from steering.sitecheck.text import data_of, text_of
 
 A, B = "192.0.2.1", "192.0.2.2"

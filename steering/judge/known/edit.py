@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from math import floor
-from operator import attrgetter
-from typing import TypeVar
 
 from steering.index import CLASSES, Index, Key
 from steering.judge.known.carriage import Carriage
+from steering.judge.known.edited import Edited
 from steering.judge.known.failed_names import HOUR
 from steering.judge.known.health import Signal
 from steering.judge.known.instance import Instance
 from steering.judge.known.ledger import (
-    BAD,
-    SILENCES,
     UNKNOWN_ADDRESS,
     UNKNOWN_GROUP,
     UNMEASURED,
@@ -25,6 +22,7 @@ from steering.judge.known.ledger import (
     PathRecord,
 )
 from steering.judge.known.legs import Leg, Reach
+from steering.judge.known.open_addresses import is_open
 from steering.judge.known.recent import NO_ANSWERS
 from steering.judge.known.traffic_ledger import (
     NO_ADDRESS_TRAFFIC,
@@ -45,44 +43,6 @@ from steering.model import LOCAL, Event, Health, Instant, WallTime
 CURIOUS_ROUNDS = 8
 """Fast rounds after one bad answer."""
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class _Edited(dict[K, V]):
-    """The entries of a mapping that a turn has changed. The others are read from before it."""
-
-    def __init__(self, was: object, blank: V) -> None:
-        self.was: dict[K, V] = was  # type: ignore[assignment]  # a mapping, only read
-        self._blank = blank
-
-    def __missing__(self, key: K) -> V:
-        return self.was.get(key, self._blank)
-
-    def to_write(self, key: K) -> V:
-        """The entry to write to: a copy, made at the first call."""
-        made = self.get(key)
-        if made is None:
-            made = self[key] = _copy(self.was.get(key, self._blank))
-        return made
-
-    def merged(self) -> dict[K, V]:
-        """The whole mapping after the turn; the one from before it, if nothing has changed."""
-        return {**self.was, **self} if self else self.was
-
-
-def _copy(record: V) -> V:
-    """A shallow copy of a dataclass whose fields can be given in order."""
-    kind = type(record)
-    values = _VALUES.get(kind)
-    if values is None:
-        values = _VALUES[kind] = attrgetter(*kind.__slots__)  # type: ignore[attr-defined]
-    return kind(*values(record))
-
-
-_VALUES: dict[type, Callable[[object], tuple[object, ...]]] = {}
-
-
 _BLANK = PathTraffic()
 
 
@@ -91,10 +51,10 @@ class TrafficDraft:
 
     def __init__(self, was: TrafficLedger, now: Instant) -> None:
         self.was, self.now = was, now
-        self.paths = _Edited[Key, PathTraffic](was.paths, NO_PATH_TRAFFIC)
-        self.addresses = _Edited[str, AddressTraffic](was.addresses, NO_ADDRESS_TRAFFIC)
-        self.groups = _Edited[str, GroupTraffic](was.groups, NO_GROUP_TRAFFIC)
-        self.upstreams = _Edited[str, UpstreamTraffic](was.upstreams, NO_UPSTREAM_TRAFFIC)
+        self.paths = Edited[Key, PathTraffic](was.paths, NO_PATH_TRAFFIC)
+        self.addresses = Edited[str, AddressTraffic](was.addresses, NO_ADDRESS_TRAFFIC)
+        self.groups = Edited[str, GroupTraffic](was.groups, NO_GROUP_TRAFFIC)
+        self.upstreams = Edited[str, UpstreamTraffic](was.upstreams, NO_UPSTREAM_TRAFFIC)
         self.asked, self.listened, self.listened_at = was.asked, was.listened, was.listened_at
         self.windows, self.window = was.windows, was.window
         self.reviewed_at = was.reviewed_at
@@ -180,9 +140,9 @@ class Draft:
         """`away`: addresses that have left the local path; all, if left out."""
         self.was, self.index, self.wall, self.now = ledger, index, wall, now
         self.away: Collection[str] = index.settings if away is None else away
-        self.paths = _Edited[Key, PathRecord](ledger.paths, UNMEASURED)
-        self.addresses = _Edited[str, AddressRecord](ledger.addresses, UNKNOWN_ADDRESS)
-        self.groups = _Edited[str, GroupRecord](ledger.groups, UNKNOWN_GROUP)
+        self.paths = Edited[Key, PathRecord](ledger.paths, UNMEASURED)
+        self.addresses = Edited[str, AddressRecord](ledger.addresses, UNKNOWN_ADDRESS)
+        self.groups = Edited[str, GroupRecord](ledger.groups, UNKNOWN_GROUP)
         self.zones: dict[tuple[str, str], ZoneHistory] = {}
         self.instances: dict[Key, Instance] = {}
         self.legs: dict[Leg, Reach] = {}
@@ -373,65 +333,3 @@ class Draft:
 
 
 _NO_INSTANCE = Instance()
-
-
-def is_open(ledger: Ledger, index: Index, address: str, now: Instant) -> bool:
-    """Whether a turn has to look at an address without news of it."""
-    if address not in index.settings:
-        return False
-    known = ledger.address(address)
-    return (
-        known.first_bad is not None
-        or known.curious_until > now
-        or known.shown_since is not None
-        or known.zone_since is not None
-        or known.quick >= BAD
-        or known.trial is not None
-        or known.control is not None
-        or known.backoff is not None
-        or ledger.group(index.settings[address].group).trial is not None
-        or ledger.traffic.address(address).raised
-        or _is_unusual(ledger.path(address))
-        or any(_is_watched(ledger.path(address, site)) for site in index.sites)
-        or _is_dated(ledger, index, address)
-    )
-
-
-def _is_unusual(local: PathRecord) -> bool:
-    return (
-        local.health >= Health.SUSPECT
-        or local.bucket is not None
-        or local.streak >= SILENCES
-        or local.stuck >= SILENCES
-    )
-
-
-def _is_watched(remote: PathRecord) -> bool:
-    """Whether a site's path is looked at without news; it is not while it is only bad."""
-    return remote.losses > 0 or (remote.bucket is not None and remote.bucket.empty)
-
-
-def _is_dated(ledger: Ledger, index: Index, address: str) -> bool:
-    """Whether the address may be one whose signatures look out of date on every path."""
-    local = ledger.path(address)
-    if local.health is not Health.UNKNOWN:
-        return local.recent.mostly_dated
-    return any(ledger.path(address, path).recent.mostly_dated for path in index.paths)
-
-
-def reopened(ledger: Ledger, index: Index, now: Instant) -> Ledger:
-    """The ledger with all that is looked at without news, as worked out from its records.
-
-    For a ledger that was read from a journal, or that goes on with other policies.
-    """
-    stay = (address for address in index.settings if is_open(ledger, index, address, now))
-    due: dict[int, set[Key]] = {}
-    for key, record in ledger.paths.items():
-        if record.health in (Health.HEALTHY, Health.SUSPECT):
-            due.setdefault(floor(max(record.seen + index.fresh, now)), set()).add(key)
-    return replace(
-        ledger,
-        open=frozenset(stay),
-        held=frozenset(a for a, known in ledger.addresses.items() if known.hold is not None),
-        due={second: frozenset(keys) for second, keys in due.items()},
-    )
