@@ -28,11 +28,11 @@ from steering.judge.known.ledger import (
     Ledger,
     PathRecord,
 )
-from steering.judge.known.open_addresses import reopened
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recent import RECENT
 from steering.judge.known.recovery import Bucket, Hold
 from steering.judge.known.traffic_ledger import KINDS, TrafficLedger
+from steering.judge.open_addresses import reopened
 from steering.judge.transitions import adopt
 from steering.model import LOCAL, Event, Health, Instant, WallTime
 

@@ -18,8 +18,8 @@ from steering.journal.packing import Packing, pack
 from steering.journal.unpacking import unpack
 from steering.judge.known.baseline import Baseline
 from steering.judge.known.ledger import Ledger, PathRecord
-from steering.judge.known.open_addresses import reopened
 from steering.judge.known.traffic_ledger import KINDS, PathTraffic
+from steering.judge.open_addresses import reopened
 from steering.model import Event, Instant, Step
 
 LARGEST_STATE = 1 << 30

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from steering.index import CLASSES, Key
+from steering.judge.edit import Draft
 from steering.judge.known import buckets
 from steering.judge.known.baseline import REVIEW, Baseline
-from steering.judge.known.edit import Draft
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import breached
 from steering.judge.known.recovery import Hold

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.health import advance
 from steering.judge.known.ledger import PAIRS, UNMEASURED, Ledger, breached, reason
 from steering.judge.known.recovery import Bucket, Hold

@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from steering.facts import Facts
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.ledger import Ledger
 from steering.judge.probes.backoff import back_off
 from steering.judge.probes.control import control

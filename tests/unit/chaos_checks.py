@@ -20,8 +20,8 @@ from steering.journal.records import differing
 from steering.judge.known.buckets import LOOSE
 from steering.judge.known.failed_names import IGNORED, SLOTS, WITNESSES
 from steering.judge.known.ledger import ASKED, PAIRS
-from steering.judge.known.open_addresses import reopened
 from steering.judge.known.zone_copies import HISTORY
+from steering.judge.open_addresses import reopened
 from steering.model import LOCAL, Event, Health, Step, Verdict
 from steering.override import Action, Frozen
 

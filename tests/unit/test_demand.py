@@ -11,7 +11,7 @@ import pytest
 from simulation import Simulation, policy, setup
 
 from steering.index import Index
-from steering.judge.known.edit import TrafficDraft
+from steering.judge.edit import TrafficDraft
 from steering.judge.known.traffic_ledger import TrafficLedger
 from steering.judge.traffic.demand import STALE, count_queries, demand
 from steering.model import LOCAL, Evidence, Failure, Heard, Outcome

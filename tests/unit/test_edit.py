@@ -13,11 +13,11 @@ from simulation import WALL, Ask, Simulation, setup
 from steering.engine import engine
 from steering.facts import Facts
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.ledger import AddressRecord, GroupTrial, Ledger, PathRecord
-from steering.judge.known.open_addresses import is_open, reopened
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recovery import Hold
+from steering.judge.open_addresses import is_open, reopened
 from steering.judge.turn import judge
 from steering.model import LOCAL, Health, Kind, Observation, Outcome, Question, Round
 

@@ -35,7 +35,6 @@ from steering.judge.known.ledger import (
     PathRecord,
 )
 from steering.judge.known.legs import Leg, Reach
-from steering.judge.known.open_addresses import reopened
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recovery import Bucket, Hold
 from steering.judge.known.traffic_ledger import (
@@ -46,6 +45,7 @@ from steering.judge.known.traffic_ledger import (
     UpstreamTraffic,
 )
 from steering.judge.known.zone_copies import ZoneCopy, ZoneHistory
+from steering.judge.open_addresses import reopened
 from steering.model import LOCAL, Event, Family, Health, Outcome, Step
 from steering.override import Action, Frozen, Match, Override
 

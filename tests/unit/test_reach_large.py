@@ -16,7 +16,7 @@ from simulation import WALL, Ask, Shown, Simulation, policy, setup
 from steering.decide.messages.reasons import because
 from steering.engine.migrate import migrate
 from steering.journal.codec import Codec, Json
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.legs import (
     ADDRESSES,
     AT_FIRST,

@@ -24,8 +24,8 @@ from steering.engine.carry_over import recall
 from steering.facts import Breaches, Memory
 from steering.index import Index
 from steering.judge.known.ledger import AddressRecord
-from steering.judge.known.open_addresses import reopened
 from steering.judge.known.recovery import Hold
+from steering.judge.open_addresses import reopened
 from steering.override import Frozen
 from steering.system import files
 

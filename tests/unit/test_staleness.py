@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 
 from steering.index import Index, Settings
+from steering.judge.edit import Draft
 from steering.judge.known.buckets import Levels
-from steering.judge.known.edit import Draft
 from steering.judge.known.ledger import Ledger, worst_lag
 from steering.judge.known.zone_copies import SAMPLES, newer
 from steering.judge.probes.shown_copies import note_expiry, note_serial

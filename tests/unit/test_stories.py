@@ -15,8 +15,8 @@ from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.buckets import EMPTY
 from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord, reason
-from steering.judge.known.open_addresses import reopened
 from steering.judge.known.paired_test import Trial
+from steering.judge.open_addresses import reopened
 from steering.judge.turn import judge
 from steering.model import LOCAL, Family, Health, Kind, Observation, Outcome, Question, Round
 

@@ -15,7 +15,7 @@ from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, set
 from test_traffic_ledger import Listening, heard
 
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.ledger import ASKED, Ledger
 from steering.judge.known.paired_test import Confirmation, Trial
 from steering.judge.known.traffic_ledger import QUIET

@@ -24,7 +24,7 @@ from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.output import parse
 from steering.agent.loop import _dropped
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.ledger import Ledger
 from steering.judge.probes.probe_counts import count
 from steering.model import Observation, Outcome, Verdict

@@ -24,7 +24,7 @@ from statistics import median
 
 from steering.decide.situation import NO_CAUSES, Operators
 from steering.index import Index
-from steering.judge.known.edit import CURIOUS_ROUNDS
+from steering.judge.edit import CURIOUS_ROUNDS
 from steering.judge.known.ledger import BAD, AddressRecord, Ledger
 from steering.model import NEVER, Family, Health, Instant, Seconds
 

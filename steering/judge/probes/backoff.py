@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.ledger import Backoff, Ledger
 from steering.judge.known.paired_test import CONFIRM_AT, Trial
 from steering.model import LOCAL, Health, Instant, Outcome, Round, Seconds, Verdict

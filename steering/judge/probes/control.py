@@ -22,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from steering.index import CLASSES, Index, Settings
+from steering.judge.edit import Draft
 from steering.judge.known.buckets import EMPTY
-from steering.judge.known.edit import Draft
 from steering.judge.known.ledger import SILENCES, Control, Ledger
 from steering.judge.known.paired_test import BAD_HERE, BAD_THERE, CONFIRM_AT
 from steering.model import LOCAL, Health, Instant, Observation, Outcome, Round, Seconds, Verdict

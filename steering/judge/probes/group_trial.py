@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from steering.index import CLASSES
+from steering.judge.edit import Draft
 from steering.judge.known import buckets
 from steering.judge.known.baseline import base_scale
-from steering.judge.known.edit import Draft
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import PAIRS, GroupTrial
 from steering.judge.known.paired_test import CONFIRM_AT, REJECT_AFTER, Trial

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from steering.index import Index, Settings
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import ASKED, Book, Ledger
 from steering.judge.probes.backoff import GENTLE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from steering.index import CLASSES, Settings
+from steering.judge.edit import Draft
 from steering.judge.known import failed_names
-from steering.judge.known.edit import Draft
 from steering.judge.known.instance import Sight
 from steering.judge.known.ledger import RECENT_ANSWERS, SILENCES, UNMEASURED, PathRecord
 from steering.judge.known.recent import NO_ANSWERS

@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from steering.index import Index, Settings
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.legs import NOTHING, SILENT, Leg, LegState, Reach, SiteReach
 from steering.model import LOCAL, Family, Observation, Outcome
 

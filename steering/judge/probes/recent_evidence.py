@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 
 from steering.index import Index
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import PAIRS, AddressRecord, Book, breached
 from steering.judge.known.recovery import BRIEF

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from steering.index import Settings
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.zone_copies import TRUST_AHEAD, UNSEEN, ZoneCopy
 from steering.model import Observation, Outcome, WallTime
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from steering.index import Settings
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 from steering.judge.known.zone_copies import UNSEEN, age, lag
 from steering.model import Seconds
 

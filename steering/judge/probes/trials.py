@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from steering.judge.edit import Draft
 from steering.judge.known import failed_names
-from steering.judge.known.edit import Draft
 from steering.judge.known.health import Signal
 from steering.judge.known.paired_test import CONFIRM_AT, Confirmation, Trial
 from steering.judge.probes.backoff import pair_bad_here, pair_good_here

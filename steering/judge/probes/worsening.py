@@ -6,7 +6,7 @@ addresses that changed within the same minute, whatever their state was before.
 
 from __future__ import annotations
 
-from steering.judge.known.edit import Draft
+from steering.judge.edit import Draft
 
 ANSWERS = 16
 """The quick share is over about so many answers."""

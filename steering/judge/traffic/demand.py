@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping
 
 from steering.index import Index, Settings
-from steering.judge.known.edit import TrafficDraft
+from steering.judge.edit import TrafficDraft
 from steering.judge.known.recent import RECENT
 from steering.judge.known.traffic_ledger import TrafficLedger
 from steering.model import Instant, Seconds

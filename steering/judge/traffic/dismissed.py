@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from steering.judge.edit import Draft
 from steering.judge.known import failed_names
-from steering.judge.known.edit import Draft
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import UNMEASURED
 from steering.judge.known.paired_test import Confirmation

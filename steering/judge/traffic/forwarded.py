@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from steering.facts import Forwarded, Passed
 from steering.index import Index
+from steering.judge.edit import Draft
 from steering.judge.known.carriage import NOTHING, Carriage
-from steering.judge.known.edit import Draft
 from steering.judge.known.legs import ADDRESSES, Leg, LegState, SiteReach
 from steering.judge.probes.reach import sites_of
 from steering.model import LOCAL, Family, Health, Instant

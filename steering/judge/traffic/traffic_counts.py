@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from operator import add
 
 from steering.index import CLASSES, Key, Settings
+from steering.judge.edit import Draft
 from steering.judge.known import buckets
 from steering.judge.known.baseline import REVIEW, Baseline
 from steering.judge.known.buckets import EMPTY
-from steering.judge.known.edit import Draft
 from steering.judge.known.failed_names import count_once, holds, remember
 from steering.judge.known.health import Signal
 from steering.judge.known.traffic_ledger import KINDS, NO_LEVELS, OLD, SAMPLE, PathTraffic

@@ -7,8 +7,8 @@ from dataclasses import replace
 from math import floor
 
 from steering.index import CLASSES, Index, Key
+from steering.judge.edited import Edited
 from steering.judge.known.carriage import Carriage
-from steering.judge.known.edited import Edited
 from steering.judge.known.failed_names import HOUR
 from steering.judge.known.health import Signal
 from steering.judge.known.instance import Instance
@@ -22,7 +22,6 @@ from steering.judge.known.ledger import (
     PathRecord,
 )
 from steering.judge.known.legs import Leg, Reach
-from steering.judge.known.open_addresses import is_open
 from steering.judge.known.recent import NO_ANSWERS
 from steering.judge.known.traffic_ledger import (
     NO_ADDRESS_TRAFFIC,
@@ -38,6 +37,7 @@ from steering.judge.known.traffic_ledger import (
     UpstreamTraffic,
 )
 from steering.judge.known.zone_copies import NO_HISTORY, NOT_SEEN, WINDOW_ROUNDS, ZoneHistory
+from steering.judge.open_addresses import is_open
 from steering.model import LOCAL, Event, Health, Instant, WallTime
 
 CURIOUS_ROUNDS = 8
