@@ -253,7 +253,7 @@ def test_a_hung_agent_that_keeps_its_socket_open_is_no_agent(meet: Meet) -> None
     host.until(lambda: network.routes() == host.wanted())
     assert host.speaker.report().linked
     until(lambda: process.running(host.runtime) is None, within=5)
-    assert network.routes() == {}
+    until(network.routes, within=5, wanted={})
 
 
 def test_a_stranger_at_the_helper_s_socket_is_not_listened_to(meet: Meet) -> None:

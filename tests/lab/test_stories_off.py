@@ -127,7 +127,7 @@ def test_off_by_another_configuration_names_the_agents_that_go_on() -> None:
         assert "everything taken back" not in said
         assert "steering: table 5353: process " in said
         assert f"steering run --config {own}) acts on it by another configuration" in said
-        stage.await_routes(stage.through("pao"))
+        stage.until(lambda: set(scene.routes()), wanted=set(stage.addresses))  # by either site
         # A second agent beside the first, with numbers of its own: each is switched off by its
         # own configuration.
         scene.steering("on", check=True)
@@ -140,7 +140,7 @@ def test_off_by_another_configuration_names_the_agents_that_go_on() -> None:
             assert code == 0, said
             assert f"{own}) acts on table 5353 by another configuration: it is not" in said
             assert "lookup 6000" not in stage.sh("ip rule")
-            stage.await_routes(stage.through("pao"))
+            stage.until(lambda: set(scene.routes()), wanted=set(stage.addresses))
         finally:
             agent.signal(signal.SIGKILL)
             agent.wait(10.0)
