@@ -104,7 +104,7 @@ def test_a_source_that_the_files_do_not_name_is_found_by_its_sockets() -> None:
             nameserver.speak()
             return shown(stage, "pao", "lost")
 
-        stage.until(found, 120, every=0.6, tell=lambda: stage.status()["sites"])
+        stage.until(found, 240, every=0.6, tell=lambda: stage.status()["sites"])
         stage.await_alarm("reach")
         stage.scene.serve(PARTLY, paths=[LOCAL])
         stage.await_alarm("everywhere", "unproven", within=FOUND)
