@@ -52,7 +52,8 @@ END_WAIT: Seconds = 1.0
 """How long the end waits for the last write of the memory."""
 COLLECTIONS = 10_000, 10, 1_000
 """Thresholds of the garbage collector (`gc`). The state has many values and no cycles: a look at
-all of them takes longer than a turn and finds nothing, so it is rare."""
+all of them takes longer than a turn and finds nothing, so it is rare; after a reload, which leaves
+cycles, `Runtime` asks for one."""
 
 
 class Agent:

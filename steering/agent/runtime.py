@@ -8,6 +8,7 @@ touching the routes that both versions want.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
@@ -199,6 +200,8 @@ class Runtime:
             self._change(version)
         self.version = version
         self._turn()  # installs the rules of the paths before the first probe over them
+        if rebuild:
+            gc.collect()  # what is replaced refers to itself, and is not looked for otherwise
 
     def _change(self, version: Version) -> None:
         was, config = self.components, version.setup.config

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -227,3 +229,28 @@ def test_overrides_that_raise_in_the_engine_are_refused_as_well(
     with pytest.raises(CannotRunError, match="a first turn failed: IndexError: out of bounds"):
         runtime.apply(replace(version, fingerprint=()), rebuild=False)
     assert runtime.version is version
+
+
+class RefersToItself:
+    """As components do, by the callbacks that they give to their parts."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_a_reload_replaces_is_freed_although_it_refers_to_itself(
+    version: Version, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector seldom looks at everything by itself (`loop.COLLECTIONS`)."""
+    runtime, old = made(lambda: None), RefersToItself()
+    parts, seen = [old], weakref.ref(old)
+    del old
+    monkeypatch.setattr(runtime, "_change", lambda _: parts.clear())
+    gc.disable()
+    try:
+        runtime.apply(version, rebuild=False)
+        assert seen() is not None
+        runtime.apply(version, rebuild=True)
+        assert seen() is None
+    finally:
+        gc.enable()
