@@ -161,6 +161,11 @@ class Index:
         return {family: found.get(family, ()) for family in Family}
 
     @cached_property
+    def sampled(self) -> tuple[str, ...]:
+        """The addresses of the sample, in order."""
+        return tuple(address for address, each in self.settings.items() if each.sampled)
+
+    @cached_property
     def sample(self) -> Mapping[tuple[str, Family], int]:
         """(operator, family) -> how many of its addresses are in the sample."""
         found: dict[tuple[str, Family], int] = {}

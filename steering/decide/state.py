@@ -38,8 +38,8 @@ class State:
     plan: Mapping[str, str]
     """Address -> the planned site; addresses on the local path are left out."""
     rule: Mapping[str, int]
-    """Address -> number of the rule that decided it, for every address; empty before the first
-    turn."""
+    """Address -> number of the rule that decided it, for every address; none before the first turn,
+    nor for addresses that a reload brought until the next one."""
     since: Mapping[str, WallTime]
     """Address -> time of the latest change of its plan, also by an earlier agent; of the start
     where there was none. For every address."""

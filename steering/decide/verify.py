@@ -79,7 +79,7 @@ class _Turn:
             elif proof.installed is None:
                 # Without a real detour dnstap does not show what the resolvers would get over it.
                 acts, traffic = self.index.acts, self.state.ledger.traffic
-                usual = good_answers(traffic, address) if acts else 0.0
+                usual = good_answers(traffic, address, self.index.paths) if acts else 0.0
                 served = Served(usual=usual, before=self._bad(address), began=self.now)
                 begun = proof.begin(self.now, self.allowed, sources)
                 verifications[address] = replace(begun, served=served)

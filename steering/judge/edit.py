@@ -165,6 +165,7 @@ class Draft:
         self.events: list[Event] = []
         self.poured: dict[Key, list[int]] = {}
         """Path -> bad and good answers of this turn for its breach buckets, by class in turn."""
+        self._groups_probed_fast: set[str] = set()
         self._open: tuple[tuple[int, int, int], list[str]] = (-1, -1, -1), []
 
     # --- to read and to write ---------------------------------------------------------------
@@ -248,9 +249,12 @@ class Draft:
         The operators' answers have to come before any move: a fault that all show at once is most
         likely this host's.
         """
+        if group in self._groups_probed_fast:
+            return  # the others of the group became suspect in the same turn
+        self._groups_probed_fast.add(group)
         self.probe_fast(self.index.groups[group])
         if len(self.index.operators) > 1:
-            self.probe_fast(a for a, each in self.index.settings.items() if each.sampled)
+            self.probe_fast(self.index.sampled)
 
     def watch_age(self, address: str, path: str) -> None:
         """Look at this path again when its last answer may be too old."""
@@ -326,10 +330,8 @@ class Draft:
     def _held(self) -> frozenset[str]:
         """The addresses with a hold."""
         begun = {a for a, known in self.addresses.items() if known.hold is not None}
-        over = self.was.held.intersection(self.addresses) - begun
-        return (
-            self.was.held if begun <= self.was.held and not over else self.was.held - over | begun
-        )
+        held = self.was.held.difference(self.addresses) | begun
+        return self.was.held if held == self.was.held else held
 
 
 _NO_INSTANCE = Instance()

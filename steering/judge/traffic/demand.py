@@ -16,7 +16,7 @@ restarts, or a reader that is down, is no falling demand.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from steering.index import Index, Settings
 from steering.judge.edit import TrafficDraft
@@ -63,15 +63,15 @@ def count_queries(
     traffic.listened_at = now
 
 
-def good_answers(traffic: TrafficLedger, address: str) -> float:
+def good_answers(traffic: TrafficLedger, address: str, paths: Iterable[str]) -> float:
     """Good answers a second from one address to the resolvers, lately.
 
-    Over all paths together, as of the last query that was seen; 0 if there was none. It looks
-    through the paths of all addresses: it is for the moment at which a steer takes effect.
+    Over all these paths together, as of the last query that was seen; 0 if there was none.
     """
     good = 0.0
-    for (of, _), known in traffic.paths.items():
-        if of == address and (whole := known.recent.all - known.recent.bad) > 0:
+    for path in paths:
+        known = traffic.path(address, path)
+        if (whole := known.recent.all - known.recent.bad) > 0:
             good += whole * math.exp((known.recent.at - traffic.listened_at) / RECENT)
     return good / max(traffic.listened, LEAST)
 
