@@ -84,7 +84,7 @@ def _setup(addresses: int) -> Setup:
         return load(configure(Path(directory), addresses))
 
 
-def configure(base: Path, addresses: int, *, each: int | None = None) -> Path:
+def configure(base: Path, addresses: int, *, sites: int = SITES, each: int | None = None) -> Path:
     """Write a configuration and its policies.
 
     `each`: addresses of one policy, all in one if left out.
@@ -92,7 +92,7 @@ def configure(base: Path, addresses: int, *, each: int | None = None) -> Path:
     (base / "policies").mkdir()
     ways = "\n".join(
         f"  s{i}: {{next_hop: {{ipv4: 10.255.0.{i}, ipv6: 'fd00:ff::{i:x}'}}}}"
-        for i in range(1, SITES + 1)
+        for i in range(1, sites + 1)
     )
     config = base / "steering.yaml"
     config.write_text(f"site: sin\nsites:\n{ways}\npolicies: policies\n")
