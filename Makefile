@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 AGAIN := --last-failed --last-failed-no-failures none
 
-# For a part of a target: make unit ONLY=tests/unit/test_docs.py, make bench BENCH=turn,
+# For a part of a target: make unit ONLY=tests/unit/project/test_docs.py, make bench BENCH=turn,
 # make demo DEMO="--json timeline.json", make fuzz FUZZ="--messages 500000 --only probe --seed 7",
 # make contract CONTRACT="--cases 500 --seed 7",
 # make mutants MUTANTS="--number 40 --seed 7 --only judge --jobs 2", make wheel FOR=python3.12

@@ -6,7 +6,6 @@ is put out of its dates in turn, and all of them together.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Final
 
 import dns.message
 import pytest
+from dnstap_alike import Word, counted, dated, read, signatures
 from test_unmodified import SERVED, Server, ask, free_port, running
 
 from steering.lab.network.sandbox import find
 from steering.lab.servers.servers import Place
 from steering.lab.servers.tangled import SIGNERS, TYPES, UNSIGNED, ZONES, fresh_keys, names, sign
 from steering.observe.dnssec.signatures import RRSIG
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from dnstap_alike import Word, counted, dated, read, signatures
 
 pytestmark = pytest.mark.lab
 DAY: Final = 86_400

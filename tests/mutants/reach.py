@@ -152,7 +152,7 @@ class Kept:
         helpers = [file for file in tests if not file.name.startswith("test_")]
         self._common = digest([*(root / "steering").rglob("*.py"), *helpers], root)
         every = sorted(
-            file for file in (root / "tests/unit").glob("test_*.py") if file.stem != "test_mutants"
+            file for file in (root / "tests/unit").rglob("test_*.py") if file.stem != "test_mutants"
         )
         self._files = every if only is None else [root / file for file in only]
 

@@ -7,8 +7,8 @@ name, and types, modules and fields other ones: the same facts have to give the 
 today's types change, `form` alone follows.
 
 `python -m yardstick compare`, with `tests` on the path, runs all of them (a few minutes);
-`tests/unit/test_yardstick.py` runs a share of each kind (`share`). `python -m yardstick kinds` says
-how often each kind of event, rule and alarm occurs in them.
+`tests/unit/project/test_yardstick.py` runs a share of each kind (`share`).
+`python -m yardstick kinds` says how often each kind of event, rule and alarm occurs in them.
 
 They are of the engine as it was before the rewrite, and go with its end: what an engine is to make
 of facts from then on is for the other tests to say. A change that is *meant* to decide

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import test_engine_properties as properties
 from chaos import Acts, Trial
 from chaos_files import Files, files_of
 from chaos_truth import NOISE, Fault, Truth
@@ -24,6 +24,9 @@ from steering.model import LOCAL, WITHOUT_AUTHORITY, Failure, Family, Heard, Out
 from steering.override import Action, Match, Override
 from steering.replay.scenario import LoadedScenario, load_scenario
 from steering.replay.simulate import Simulation
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/engine"))
+import test_engine_properties as properties
 
 SCENARIOS: Final = Path(__file__).parents[2] / "scenarios"
 GRID: Final[Seconds] = 6 * 3600.0
