@@ -89,7 +89,7 @@ class Listening:
     @property
     def judged(self) -> int:
         """Answers that were counted for or against an address."""
-        paths = self._world.ledger.traffic.paths.values()
+        paths = self._world.ledger.traffic.values()
         return sum(sum(path.counts.values()) for path in paths)
 
     async def until(self, frames: int) -> None:

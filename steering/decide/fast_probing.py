@@ -16,7 +16,7 @@ from steering.decide.moves.no_site import nowhere
 from steering.decide.moves.room import Held
 from steering.decide.situation import AddressSituation, Situation
 from steering.decide.state import State
-from steering.judge.known.failed_names import WITNESSES, holds
+from steering.judge.known.failed_names import WITNESSES, holds, latest
 from steering.judge.probes.backoff import gap
 from steering.judge.probes.control import refused, wanted
 from steering.judge.probes.losses import EVERY, watched_slowly
@@ -213,7 +213,7 @@ def _beside(state: State, address: str) -> frozenset[str]:
 
 def _witnesses(state: State, address: str) -> tuple[str, ...]:
     """The names that failed by probes and by the resolvers' traffic, in equal parts."""
-    heard = state.ledger.traffic.to_ask(state.index.settings[address].upstream)
+    heard = latest(state.ledger.upstream(state.index.settings[address].upstream).failed)
     own = state.ledger.witnesses(address)
     ignored = state.ledger.address(address).ignored
     mixed = dict.fromkeys(name for pair in zip_longest(heard, own) for name in pair)

@@ -43,7 +43,7 @@ def look(state: State) -> Situation:
         one.detour_worse = address in worse
     _find_ways(state, ones)
     standing = {a: one.ordered_to for a, one in ones.items() if one.ordered_to != LOCAL}
-    there = room(index, standing, ledger.traffic, state.moves, now)
+    there = room(index, standing, ledger, state.moves, now)
     cost = _choose(state, ones, there)
     free = {
         address

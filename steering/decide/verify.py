@@ -78,8 +78,8 @@ class _Turn:
                 verifications[address] = proof.pause()
             elif proof.installed is None:
                 # Without a real detour dnstap does not show what the resolvers would get over it.
-                acts, traffic = self.index.acts, self.state.ledger.traffic
-                usual = good_answers(traffic, address, self.index.paths) if acts else 0.0
+                acts, ledger = self.index.acts, self.state.ledger
+                usual = good_answers(ledger, address, self.index.paths) if acts else 0.0
                 served = Served(usual=usual, before=self._bad(address), began=self.now)
                 begun = proof.begin(self.now, self.allowed, sources)
                 verifications[address] = replace(begun, served=served)
@@ -93,7 +93,7 @@ class _Turn:
         """The share that fails over the local path, by our own questions or the resolvers'."""
         ledger = self.state.ledger
         own = ledger.share_of(address, LOCAL, self.now)
-        heard = ledger.traffic.share_of(address, LOCAL, self.now)
+        heard = ledger.heard(address).recent.share(self.now)
         return max(own or 0.0, heard or 0.0)
 
     def _count_traffic(self, items: tuple[Heard, ...]) -> None:

@@ -20,6 +20,7 @@ from steering.decide.verification import Verification
 from steering.engine.carry_over import with_holds
 from steering.index import Index, Key
 from steering.judge.known.baseline import Baseline
+from steering.judge.known.buckets import EMPTY
 from steering.judge.known.ledger import (
     UNKNOWN_ADDRESS,
     AddressRecord,
@@ -31,7 +32,6 @@ from steering.judge.known.ledger import (
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recent import RECENT
 from steering.judge.known.recovery import Bucket, Hold
-from steering.judge.known.traffic_ledger import KINDS, TrafficLedger
 from steering.judge.open_addresses import reopened
 from steering.judge.transitions import adopt
 from steering.model import LOCAL, Event, Health, Instant, WallTime
@@ -143,8 +143,7 @@ class _Stays:
         same = old.policy.breach.failure_rate == new.policy.breach.failure_rate
         if was is None or same:
             return was
-        kinds = KINDS[: len(was.failed)]
-        return was.at(reviewed_at, old, kinds).again(new, kinds)
+        return was.at(reviewed_at, old).rescaled(new)
 
     def trial(self, was: Trial | None) -> Trial | None:
         """A trial, if its path stays."""
@@ -198,25 +197,35 @@ def _ledger(stays: _Stays, was: Ledger) -> Ledger:
     upstreams = {"", *new.upstreams}
     paths = stays.of_paths(was.paths).items()
     addresses = stays.of_addresses(was.addresses).items()
-    groups = {group: known for group, known in was.groups.items() if group in new.groups}
+    groups = ((group, known) for group, known in was.groups.items() if group in new.groups)
+    # The local path of the resolvers' traffic is not changed by another pin for probes.
+    traffic = replace(stays, paths=stays.paths | {LOCAL}).of_paths(was.traffic).items()
     return replace(
         was,
         paths={
             key: stays.path(key[0], known if local else replace(known, losses=0), was.reviewed_at)
             for key, known in paths
         },
+        traffic={
+            key: replace(known, baseline=stays.baseline(key[0], known.baseline, was.reviewed_at))
+            for key, known in traffic
+        },
         addresses={
             address: replace(known, trial=stays.trial(known.trial)) if local else _apart(known)
             for address, known in addresses
         },
-        groups={group: stays.group(known) for group, known in groups.items()} if local else {},
+        groups={
+            group: stays.group(known) if local else replace(known, points=EMPTY, trial=None)
+            for group, known in groups
+        },
+        upstreams={name: known for name, known in was.upstreams.items() if name in new.upstreams},
         zones={
             key: known
             for key, known in was.zones.items()
             if key[0] in new.upstreams and key[1] in _zones(new, key[0])
         },
         instances=stays.of_paths(was.instances),
-        traffic=_traffic(stays, was.traffic),
+        listened=replace(was.listened, queries=_queries(was, stays)),
         legs={
             leg: known
             for leg, known in was.legs.items()
@@ -226,12 +235,23 @@ def _ledger(stays: _Stays, was: Ledger) -> Ledger:
     )
 
 
+def _queries(was: Ledger, stays: _Stays) -> float:
+    """What remains of the sum of queries without addresses that are gone."""
+    if was.addresses.keys() <= stays.new.settings.keys():
+        return was.listened.queries
+    return sum(
+        known.queries * math.exp((known.queried_at - was.listened.at) / RECENT)
+        for known in stays.of_addresses(was.addresses).values()
+        if known.queries
+    )
+
+
 def _zones(index: Index, upstream: str) -> Collection[str]:
     return index.settings[index.upstreams[upstream][0]].policy.zones
 
 
 def _apart(known: AddressRecord) -> AddressRecord:
-    """What is known of an address apart from its local path."""
+    """What is known of an address apart from what probes showed of its local path."""
     return replace(
         UNKNOWN_ADDRESS,
         zone_since=known.zone_since,
@@ -239,29 +259,11 @@ def _apart(known: AddressRecord) -> AddressRecord:
         asked_at=known.asked_at,
         backoff=known.backoff,
         hold=known.hold,
-    )
-
-
-def _traffic(stays: _Stays, was: TrafficLedger) -> TrafficLedger:
-    """The local path of resolvers' traffic is not changed by another pin for probes."""
-    new = stays.new
-    with_local = replace(stays, paths=stays.paths | {LOCAL})
-    addresses = stays.of_addresses(was.addresses)
-    asked = (
-        known.asked * math.exp((known.asked_at - was.listened_at) / RECENT)
-        for known in addresses.values()
-        if known.asked
-    )
-    return replace(
-        was,
-        asked=was.asked if len(addresses) == len(was.addresses) else sum(asked),
-        paths={
-            key: replace(known, baseline=stays.baseline(key[0], known.baseline, was.reviewed_at))
-            for key, known in with_local.of_paths(was.paths).items()
-        },
-        addresses=addresses,
-        groups={group: known for group, known in was.groups.items() if group in new.groups},
-        upstreams={name: known for name, known in was.upstreams.items() if name in new.upstreams},
+        raised=known.raised,
+        quiet_until=known.quiet_until,
+        deaf_until=known.deaf_until,
+        queries=known.queries,
+        queried_at=known.queried_at,
     )
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from steering.decide.situation import Situation
 from steering.decide.state import State
 from steering.facts import Facts
-from steering.index import CLASSES, Index, Key
+from steering.index import Index, Key
 from steering.journal.codec import Codec, ForeignError, Json
 from steering.journal.columns import MAGIC
 from steering.journal.packing import Packing, pack
 from steering.journal.unpacking import unpack
-from steering.judge.known.baseline import Baseline
+from steering.judge.known.baseline import KINDS, Baseline
 from steering.judge.known.ledger import Ledger, PathRecord
-from steering.judge.known.traffic_ledger import KINDS, PathTraffic
+from steering.judge.known.stream import PathTraffic
 from steering.judge.open_addresses import reopened
 from steering.model import Event, Instant, Step
 
@@ -143,13 +143,13 @@ def _state_lines(state: State) -> Iterator[bytes]:
     """A state as lines: one for each path, so that not all of it is held as JSON at once, nor
     other threads wait for long.
     """
-    ledger, traffic = state.ledger, state.ledger.traffic
+    ledger = state.ledger
     # `due` is worked out when it is read.
-    rest = replace(ledger, paths={}, traffic=replace(traffic, paths={}), due={})
+    rest = replace(ledger, paths={}, traffic={}, due={})
     yield _line(_STATE.write(replace(state, ledger=rest)))
     for (address, path), record in ledger.paths.items():
         yield _line(_PATH.write((address, path, record, None)))
-    for (address, path), heard in traffic.paths.items():
+    for (address, path), heard in ledger.traffic.items():
         yield _line(_PATH.write((address, path, None, heard)))
 
 
@@ -169,7 +169,7 @@ def unpack_state(packed: bytes, index: Index) -> State:
             paths[address, path] = record
         if traffic is not None:
             heard[address, path] = traffic
-    ledger = replace(state.ledger, paths=paths, traffic=replace(state.ledger.traffic, paths=heard))
+    ledger = replace(state.ledger, paths=paths, traffic=heard)
     state = replace(state, ledger=ledger)
     _check_names(state)
     _check_lengths(ledger)
@@ -215,7 +215,7 @@ def _differing(one: object, other: object) -> str | None:
 
 def _check_names(state: State) -> None:
     """Refuse the names of addresses, paths, groups and zones that the index does not have."""
-    index, ledger, traffic = state.index, state.ledger, state.ledger.traffic
+    index, ledger = state.index, state.ledger
     addresses, paths = index.settings.keys(), index.path_number.keys()
     zones = {(policy.upstream, zone) for policy in index.policies for zone in policy.zones}
     trials = [known.trial for known in ledger.addresses.values() if known.trial]
@@ -241,9 +241,7 @@ def _check_names(state: State) -> None:
         ("ledger.held", ledger.held, addresses),
         ("a trial", {trial.candidate for trial in trials}, paths),
         ("a trial", {address for group in group_trials for address in group.failed}, addresses),
-        ("ledger.traffic.addresses", traffic.addresses.keys(), addresses),
-        ("ledger.traffic.groups", traffic.groups.keys(), index.groups.keys()),
-        ("ledger.traffic.upstreams", traffic.upstreams.keys(), index.upstreams.keys()),
+        ("ledger.upstreams", ledger.upstreams.keys(), index.upstreams.keys()),
     ):
         if not found <= known:
             raise ForeignError(f"{name}: it has unknown names, or lacks some")
@@ -253,7 +251,7 @@ def _check_names(state: State) -> None:
         "unserved": state.unserved,
         "ledger.paths": ledger.paths,
         "ledger.instances": ledger.instances,
-        "ledger.traffic.paths": traffic.paths,
+        "ledger.traffic": ledger.traffic,
     }
     for name, keys in pairs.items():
         if not all(index.knows(*key) for key in keys):
@@ -262,17 +260,16 @@ def _check_names(state: State) -> None:
 
 def _check_lengths(ledger: Ledger) -> None:
     """Refuse records that have not one entry for each set of buckets."""
-    for records, sets in ((ledger.paths, len(CLASSES)), (ledger.traffic.paths, len(KINDS))):
-        for record in records.values():
-            if len(record.levels) != sets or not _fits(record.baseline, sets):
-                raise ForeignError(f"ledger: a record has not {sets} sets of buckets")
+    for record in (*ledger.paths.values(), *ledger.traffic.values()):
+        if len(record.levels) != len(KINDS) or not _fits(record.baseline):
+            raise ForeignError(f"ledger: a record has not {len(KINDS)} sets of buckets")
 
 
-def _fits(baseline: Baseline | None, sets: int) -> bool:
+def _fits(baseline: Baseline | None) -> bool:
     if baseline is None:
         return True
     each = (baseline.failed, baseline.answers, baseline.scales)
-    return all(numbers is None or len(numbers) == sets for numbers in each)
+    return all(numbers is None or len(numbers) == len(KINDS) for numbers in each)
 
 
 def _inflated(packed: bytes, most: int) -> bytes:

@@ -22,7 +22,7 @@ from steering.model import Instant, Seconds, WallTime
 from steering.system.lockfile import LockFile
 
 APPLICATION = 0x53544A31  # "STJ1": SQLite's application_id, also shown by file(1)
-VERSION = 8
+VERSION = 9
 """Version of the tables and of their content, including each field of a state and of facts."""
 
 BUSY: Seconds = 2.0

@@ -6,121 +6,32 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from math import floor
 
-from steering.index import CLASSES, Index, Key
+from steering.index import Index, Key
 from steering.judge.edited import Edited
+from steering.judge.known.baseline import REVIEW
 from steering.judge.known.carriage import Carriage
-from steering.judge.known.failed_names import HOUR
 from steering.judge.known.health import Signal
 from steering.judge.known.instance import Instance
 from steering.judge.known.ledger import (
+    UNHEARD,
     UNKNOWN_ADDRESS,
     UNKNOWN_GROUP,
+    UNKNOWN_UPSTREAM,
     UNMEASURED,
     AddressRecord,
     GroupRecord,
     Ledger,
     PathRecord,
+    UpstreamRecord,
 )
 from steering.judge.known.legs import Leg, Reach
-from steering.judge.known.recent import NO_ANSWERS
-from steering.judge.known.traffic_ledger import (
-    NO_ADDRESS_TRAFFIC,
-    NO_GROUP_TRAFFIC,
-    NO_PATH_TRAFFIC,
-    NO_UPSTREAM_TRAFFIC,
-    QUIET,
-    WINDOW,
-    AddressTraffic,
-    GroupTraffic,
-    PathTraffic,
-    TrafficLedger,
-    UpstreamTraffic,
-)
-from steering.judge.known.zone_copies import NO_HISTORY, NOT_SEEN, WINDOW_ROUNDS, ZoneHistory
+from steering.judge.known.stream import PathTraffic, Poured
+from steering.judge.known.zone_copies import NO_HISTORY, WINDOW_ROUNDS, ZoneHistory
 from steering.judge.open_addresses import is_open
 from steering.model import LOCAL, Event, Health, Instant, WallTime
 
 CURIOUS_ROUNDS = 8
 """Fast rounds after one bad answer."""
-
-_BLANK = PathTraffic()
-
-
-class TrafficDraft:
-    """One turn's work on the ledger of traffic; see `Draft`."""
-
-    def __init__(self, was: TrafficLedger, now: Instant) -> None:
-        self.was, self.now = was, now
-        self.paths = Edited[Key, PathTraffic](was.paths, NO_PATH_TRAFFIC)
-        self.addresses = Edited[str, AddressTraffic](was.addresses, NO_ADDRESS_TRAFFIC)
-        self.groups = Edited[str, GroupTraffic](was.groups, NO_GROUP_TRAFFIC)
-        self.upstreams = Edited[str, UpstreamTraffic](was.upstreams, NO_UPSTREAM_TRAFFIC)
-        self.asked, self.listened, self.listened_at = was.asked, was.listened, was.listened_at
-        self.windows, self.window = was.windows, was.window
-        self.reviewed_at = was.reviewed_at
-
-    def path(self, address: str, path: str = LOCAL, /) -> PathTraffic:
-        """What is known of one path; only to read."""
-        return self.paths[address, path]
-
-    def address(self, address: str) -> AddressTraffic:
-        """What is known of one address; only to read."""
-        return self.addresses[address]
-
-    def edit(self, address: str, path: str = LOCAL) -> PathTraffic:
-        """The same of a path, to write to."""
-        return self.paths.to_write((address, path))
-
-    def edit_address(self, address: str) -> AddressTraffic:
-        """The same of an address, to write to."""
-        return self.addresses.to_write(address)
-
-    def begin_window(self) -> None:
-        """Begin a new window of `PathTraffic.soonest` if it is due; comes before its counts."""
-        if self.now - self.window >= WINDOW:
-            self.windows, self.window = self.windows + 1, self.now
-
-    def forget(self, address: str, path: str) -> None:
-        """Drop what was counted of a path."""
-        known = self.edit(address, path)
-        known.levels, known.recent, known.soonest = _BLANK.levels, NO_ANSWERS, NOT_SEEN
-        known.counted, known.evidence = {}, None
-
-    def begin_anew(self, address: str, group: str) -> None:
-        """Forget the failed names of a breach that is over: they count if they fail again."""
-        if self.path(address).counted:
-            self.edit(address).counted = {}
-        if self.groups[group].pooled:
-            self.groups.to_write(group).pooled = {}
-
-    def reject(self, address: str, upstream: str) -> tuple[str, ...]:
-        """Drop what traffic showed of a local path after a trial found no fault. Returns the names.
-
-        Losses and errors have no names: they are ignored for an hour. New names are counted at
-        once, and may raise a suspicion again after `QUIET`.
-        """
-        names = (*self.path(address).counted, *self.upstreams[upstream].witnesses)
-        if self.upstreams[upstream].witnesses:
-            self.upstreams.to_write(upstream).witnesses = {}
-        self.forget(address, LOCAL)
-        known = self.edit_address(address)
-        known.deaf_until, known.quiet_until = self.now + HOUR, self.now + QUIET
-        return names
-
-    def done(self) -> TrafficLedger:
-        """The ledger after the turn; the one from before it, if nothing has changed."""
-        numbers = {
-            name: getattr(self, name)
-            for name in ("asked", "listened", "listened_at", "windows", "window", "reviewed_at")
-        }
-        edited = {
-            name: getattr(self, name).merged()
-            for name in ("paths", "addresses", "groups", "upstreams")
-        }
-        made = {**numbers, **edited}
-        if all(value is getattr(self.was, name) for name, value in made.items()):
-            return self.was
-        return TrafficLedger(**made)
 
 
 class Draft:
@@ -141,18 +52,19 @@ class Draft:
         self.was, self.index, self.wall, self.now = ledger, index, wall, now
         self.away: Collection[str] = index.settings if away is None else away
         self.paths = Edited[Key, PathRecord](ledger.paths, UNMEASURED)
+        self.traffic = Edited[Key, PathTraffic](ledger.traffic, UNHEARD)
         self.addresses = Edited[str, AddressRecord](ledger.addresses, UNKNOWN_ADDRESS)
         self.groups = Edited[str, GroupRecord](ledger.groups, UNKNOWN_GROUP)
+        self.upstreams = Edited[str, UpstreamRecord](ledger.upstreams, UNKNOWN_UPSTREAM)
+        self.listened = ledger.listened
         self.zones: dict[tuple[str, str], ZoneHistory] = {}
         self.instances: dict[Key, Instance] = {}
         self.legs: dict[Leg, Reach] = {}
         """Legs that changed; of the others `leg` has the state."""
         self.carried: dict[Leg, Carriage] = dict(ledger.carried)
-        self.traffic = TrafficDraft(ledger.traffic, now)
         self.windows, self.window = ledger.windows, ledger.window
         if now - self.window >= WINDOW_ROUNDS * index.interval:
             self.windows, self.window = self.windows + 1, now
-        self.reviewed_at = ledger.reviewed_at
         self.due = dict(ledger.due)
         self._watched: dict[int, set[Key]] = {}
         self.confirmed_by: dict[str, str] = {}
@@ -163,10 +75,10 @@ class Draft:
         """Addresses of which a serial or a signature's end was seen."""
         self.signals: dict[Key, Signal] = {}
         self.events: list[Event] = []
-        self.poured: dict[Key, list[int]] = {}
-        """Path -> bad and good answers of this turn for its breach buckets, by class in turn."""
+        self.poured: dict[Key, Poured] = {}
+        """Answers to this turn's probes for the breach buckets."""
         self._groups_probed_fast: set[str] = set()
-        self._open: tuple[tuple[int, int, int], list[str]] = (-1, -1, -1), []
+        self._open: tuple[tuple[int, int], list[str]] = (-1, -1), []
 
     # --- to read and to write ---------------------------------------------------------------
 
@@ -178,6 +90,10 @@ class Draft:
     def address(self, address: str, /) -> AddressRecord:
         """What is known of one address by now; only to read."""
         return self.addresses.get(address) or self.was.addresses.get(address, UNKNOWN_ADDRESS)
+
+    def heard(self, address: str, path: str = LOCAL, /) -> PathTraffic:
+        """What the resolvers' traffic showed of one path by now; only to read."""
+        return self.traffic[address, path]
 
     def edit(self, address: str, path: str = LOCAL) -> PathRecord:
         """The same of a path, to write to."""
@@ -210,22 +126,13 @@ class Draft:
         """The addresses to look at in this turn, in order: those with news, and those that are not
         as usual.
         """
-        edited = len(self.paths), len(self.addresses), len(self.traffic.addresses)
+        edited = len(self.paths), len(self.addresses)
         if edited != self._open[0]:
             self._open = edited, self.index.in_order(self._news() | self.was.open)
         return self._open[1]
 
     def _news(self) -> set[str]:
-        news = {address for address, _ in self.paths}
-        return news | self.addresses.keys() | self.traffic.addresses.keys()
-
-    def pour(self, key: Key, number: int, *, bad: bool, good: bool) -> None:
-        """Add an answer to the breach buckets of one class."""
-        counts = self.poured.get(key)
-        if counts is None:
-            counts = self.poured[key] = [0] * (2 * len(CLASSES))
-        counts[2 * number] += bad
-        counts[2 * number + 1] += good
+        return {address for address, _ in self.paths} | self.addresses.keys()
 
     def signal(self, address: str, path: str, signal: Signal) -> None:
         """Give a path a signal, if it has none of greater weight."""
@@ -301,20 +208,23 @@ class Draft:
         """The ledger after the turn."""
         for second, keys in self._watched.items():
             self.due[second] = self.due.get(second, frozenset()).union(keys)
+        reviewed = self.now - self.was.reviewed_at >= REVIEW
         after = Ledger(
             paths=self.paths.merged(),
+            traffic=self.traffic.merged(),
             addresses=self.addresses.merged(),
             groups=self.groups.merged(),
+            upstreams=self.upstreams.merged(),
             zones={**self.was.zones, **self.zones} if self.zones else self.was.zones,
             instances={**self.was.instances, **self.instances}
             if self.instances
             else self.was.instances,
-            traffic=self.traffic.done(),
+            listened=self.listened,
             legs={**self.was.legs, **self.legs} if self.legs else self.was.legs,
             carried=self.carried,
             window=self.window,
             windows=self.windows,
-            reviewed_at=self.reviewed_at,
+            reviewed_at=self.now if reviewed else self.was.reviewed_at,
             held=self._held(),
             due=self.due,
         )

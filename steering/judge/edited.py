@@ -37,7 +37,7 @@ def _copy(record: V) -> V:
     kind = type(record)
     values = _VALUES.get(kind)
     if values is None:
-        values = _VALUES[kind] = attrgetter(*kind.__slots__)  # type: ignore[attr-defined]
+        values = _VALUES[kind] = attrgetter(*kind.__match_args__)  # type: ignore[attr-defined]
     return kind(*values(record))
 
 

@@ -25,7 +25,7 @@ def is_open(ledger: Ledger, index: Index, address: str, now: Instant) -> bool:
         or known.control is not None
         or known.backoff is not None
         or ledger.group(index.settings[address].group).trial is not None
-        or ledger.traffic.address(address).raised
+        or known.raised
         or _is_unusual(ledger.path(address))
         or any(_is_watched(ledger.path(address, site)) for site in index.sites)
         or _is_dated(ledger, index, address)

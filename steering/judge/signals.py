@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from steering.index import CLASSES, Key
+from steering.index import Key
+from steering.judge.breach import count_against, empty_excused, fill_by_probes, fill_by_traffic
 from steering.judge.edit import Draft
-from steering.judge.known import buckets
-from steering.judge.known.baseline import REVIEW, Baseline
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import breached
 from steering.judge.known.recovery import Hold
-from steering.judge.probes.group_trial import count_group
 from steering.judge.probes.losses import raise_losses
 from steering.judge.probes.peer_paths import answered_elsewhere, cut_off, is_silent
 from steering.judge.probes.staleness import late
 from steering.judge.traffic.dismissed import end_suspicion, keep_suspicions, unfounded
 from steering.judge.traffic.traffic_counts import count_traffic
-from steering.model import LOCAL, Health, Heard, Seconds, Verdict
+from steering.model import LOCAL, Heard, Seconds, Verdict
 
 WELL = 3
 """Good answers in a row that make an unknown path healthy."""
@@ -25,33 +23,19 @@ LATE_COUNT = 3
 LATE_ROUNDS = 60
 """Staleness is confirmed by three late answers over this many slow rounds (10 min at 10 s)."""
 
-_SIGNED, _TIMEOUT = CLASSES.index(Verdict.BOGUS), CLASSES.index(Verdict.TIMEOUT)
-
 
 def raise_signals(draft: Draft, heard: tuple[Heard, ...] = ()) -> None:
     """Run all detectors but the trials, which need to know the suspect addresses."""
     looked_at = draft.open()
     own_fault = cut_off(draft, draft.index, looked_at)
     _silence(draft, looked_at, own_fault)
-    _buckets(draft, own_fault)
+    empty_excused(draft, own_fault)
+    fill_by_probes(draft, own_fault)
     keep_suspicions(draft)
-    count_traffic(draft, heard, own_fault)
+    fill_by_traffic(draft, count_traffic(draft, heard), own_fault)
     raise_losses(draft, own_fault)
     _answers_well(draft)
     _staleness(draft)
-
-
-def _against(draft: Draft, key: Key) -> None:
-    """Count evidence against a path.
-
-    A local path becomes suspect, and a trial has to compare it. A remote path needs no trial: it
-    is only not usable. Nor does a local path that was left already because it is outdated.
-    """
-    address, path = key
-    settings = draft.index.settings[address]
-    stale = draft.was.path(address).health is Health.STALE and settings.acts_on_stale
-    compared = path == LOCAL and not stale
-    draft.signal(address, path, Signal.FULL if compared else Signal.CONFIRMED)
 
 
 def _silence(draft: Draft, looked_at: Sequence[str], own_fault: frozenset[str]) -> None:
@@ -62,59 +46,11 @@ def _silence(draft: Draft, looked_at: Sequence[str], own_fault: frozenset[str]) 
                 continue
             excused = path == LOCAL and address in own_fault
             if counts and not excused and answered_elsewhere(draft, draft.index, address, path):
-                _against(draft, (address, path))
+                count_against(draft, (address, path))
             else:
                 draft.signal(address, path, Signal.UNSEEN)
     for address, path in draft.aged():
         draft.signal(address, path, Signal.UNSEEN)
-
-
-def _buckets(draft: Draft, own_fault: frozenset[str]) -> None:
-    for address in own_fault:  # a silence that this host may have caused does not count
-        levels = draft.path(address).levels
-        if levels[_TIMEOUT] != buckets.EMPTY:
-            draft.edit(address).levels = _with(levels, _TIMEOUT, buckets.EMPTY)
-    if not draft.poured:
-        return
-    pooled: dict[str, tuple[int, int]] = {}
-    for key, counted in draft.poured.items():
-        _pour(draft, key, counted, own_fault)
-        if key[1] == LOCAL and (counted[2 * _SIGNED] or counted[2 * _SIGNED + 1]):
-            pooled[key[0]] = counted[2 * _SIGNED], counted[2 * _SIGNED + 1]
-    count_group(draft, pooled)
-    if draft.now - draft.reviewed_at >= REVIEW:
-        draft.reviewed_at = draft.now
-
-
-def _pour(draft: Draft, key: Key, counted: Sequence[int], own_fault: frozenset[str]) -> None:
-    """Fill the breach buckets of one path by the answers of this turn, and learn what is usual.
-
-    `counted`: bad and good answers, by class in turn.
-    """
-    address, path = key
-    settings, record = draft.index.settings[address], draft.edit(address, path)
-    baseline = record.baseline or Baseline.blank(len(CLASSES), draft.reviewed_at)
-    baseline = baseline.at(draft.reviewed_at, settings)
-    for number, verdict in enumerate(CLASSES):
-        bad, good, before = counted[2 * number], counted[2 * number + 1], record.levels[number]
-        if not bad and (not good or before == buckets.EMPTY):
-            continue
-        levels, full = buckets.fill(before, bad, good, baseline.scale(number, settings))
-        if levels != before:
-            record.levels = _with(record.levels, number, levels)
-        excused = number == _TIMEOUT and path == LOCAL and address in own_fault
-        if full and not excused and verdict in settings.acts_on:
-            _against(draft, key)
-    if draft.was.path(address, path).health <= Health.HEALTHY:
-        every = counted[2 * _SIGNED] + counted[2 * _SIGNED + 1]
-        baseline = baseline.count(tuple(counted[::2]), (every,) * len(CLASSES))
-    record.baseline = baseline
-
-
-def _with(
-    levels: tuple[buckets.Levels, ...], number: int, these: buckets.Levels
-) -> tuple[buckets.Levels, ...]:
-    return (*levels[:number], these, *levels[number + 1 :])
 
 
 def _answers_well(draft: Draft) -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from steering.index import Index
 from steering.judge.edit import Draft
 from steering.judge.known.health import advance
-from steering.judge.known.ledger import PAIRS, UNMEASURED, Ledger, breached, reason
+from steering.judge.known.ledger import PAIRS, Ledger, breached, reason
 from steering.judge.known.recovery import Bucket, Hold
-from steering.judge.known.traffic_ledger import NO_PATH_TRAFFIC
+from steering.judge.known.stream import NO_LEVELS
 from steering.judge.known.zone_copies import NOT_SEEN
 from steering.judge.signals import WELL
 from steering.model import LOCAL, NEVER, Health, Instant
@@ -60,11 +60,11 @@ def keep_books(draft: Draft, address: str, path: str, before: Health, after: Hea
         record.bucket = None
         # The end of a staleness that moved no traffic clears no bogus answers counted meanwhile.
         if left or after is Health.UNKNOWN or before in (Health.SUSPECT, Health.FAILING):
-            record.levels = UNMEASURED.levels
+            record.levels = NO_LEVELS
             if left:
                 _forget_losses(draft, address)
-            if draft.traffic.path(address, path).at != NEVER:
-                draft.traffic.edit(address, path).levels = NO_PATH_TRAFFIC.levels
+            if draft.heard(address, path).at != NEVER:
+                draft.traffic.to_write((address, path)).levels = NO_LEVELS
         if not local and before in (Health.SUSPECT, Health.FAILING):
             _forget_failures(draft, address, path)
         if left:
@@ -81,7 +81,12 @@ def _end_breach(draft: Draft, address: str) -> None:
     if address not in draft.away:
         hold = hold.unused()
     known.hold = hold if hold.breaches else None
-    draft.traffic.begin_anew(address, draft.index.settings[address].group)
+    # Names that fail again count again.
+    if draft.heard(address).counted:
+        draft.traffic.to_write((address, LOCAL)).counted = {}
+    group = draft.index.settings[address].group
+    if draft.groups[group].heard_names:
+        draft.edit_group(group).heard_names = {}
 
 
 def _forget_losses(draft: Draft, address: str) -> None:

@@ -99,7 +99,7 @@ def _observations(snapshot: Snapshot) -> Iterator[Metric]:
     few = len(index.targets) <= FROM_ZERO
     for target, path in itertools.product(index.targets, index.paths):
         probed = ledger.path(target.address, path).counts
-        heard = ledger.traffic.path(target.address, path).counts
+        heard = ledger.heard(target.address, path).counts
         heard_as_a_rule = snapshot.dnstap is not None and path == LOCAL
         for source, counts, from_zero in (
             ("probe", probed, few),

@@ -213,18 +213,17 @@ def _path(state: State, settings: Settings, path: str) -> Json:
         "rtt_ms": _number(None if record.rtt is None else record.rtt * 1000, 3),
         "nsid": instance.name if instance else None,
         "outcomes": _outcomes(record.counts),
-        **({} if ledger.traffic.path(*key).at == NEVER else {"heard": _heard(state, *key)}),
+        **({} if ledger.heard(*key).at == NEVER else {"heard": _heard(state, *key)}),
     }
 
 
 def _heard(state: State, address: str, path: str) -> Json:
     """The numbers of the resolvers' traffic."""
-    traffic = state.ledger.traffic
-    known = traffic.path(address, path)
+    known = state.ledger.heard(address, path)
     return {
         "failure_rate": _number(known.recent.share(state.now), 6),
         "samples": sum(known.counts.values()),
-        "signature_remaining_s": _number(known.soonest.life(traffic.windows, state.wall), 0),
+        "signature_remaining_s": _number(known.soonest.life(state.ledger.windows, state.wall), 0),
         "outcomes": _outcomes(known.counts),
     }
 

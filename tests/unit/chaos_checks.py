@@ -313,22 +313,23 @@ class Checked(Simulation):
 
     def check_sizes(self, after: State) -> None:
         """Nothing grows without bound."""
-        ledger, heard, index = after.ledger, after.ledger.traffic, after.index
+        ledger, index = after.ledger, after.index
         counted = [known.counted for known in ledger.paths.values()]
-        counted += [known.counted for known in heard.paths.values()]
-        counted += [known.pooled for known in heard.groups.values()]
+        counted += [known.counted for known in ledger.traffic.values()]
+        counted += [known.heard_names for known in ledger.groups.values()]
         need(all(len(names) <= SLOTS for names in counted), "too many names")
         for one in ledger.addresses.values():
             need(len(one.ignored) <= IGNORED, "too many names to ignore")
             need(len(one.asked_at) <= ASKED, "too many probes")
             need(len(one.shown) <= PAIRS, "too many pairs")
-        for of in heard.upstreams.values():
-            need(len(of.witnesses) <= WITNESSES, "too many witnesses")
-        for keys in (ledger.paths, ledger.instances, heard.paths, after.avoid_until, after.turned):
+        for of in ledger.upstreams.values():
+            need(len(of.failed) <= WITNESSES, "too many names to ask")
+        known = ledger.paths, ledger.traffic, ledger.instances
+        for keys in (*known, after.avoid_until, after.turned):
             need(all(index.knows(*key) for key in keys), "no such address or path")
         for names in (after.verifications, after.plan, after.worn, ledger.addresses, ledger.open):
             need(all(name in index.settings for name in names), "no such address")
-        need(ledger.groups.keys() | heard.groups.keys() <= index.groups.keys(), "no such group")
+        need(ledger.groups.keys() <= index.groups.keys(), "no such group")
         need(all(len(zone.serials) <= HISTORY for zone in ledger.zones.values()), "too much news")
         need(all(self.now - at < 60 for at, _ in after.moves), "old moves")
         for address, proof in after.verifications.items():
@@ -341,9 +342,9 @@ class Checked(Simulation):
             need(not math.isnan(number) and number != math.inf, f"{name} is {number}")
         ledger = after.ledger
         buckets = [each for known in ledger.paths.values() for each in known.levels]
-        buckets += [each for known in ledger.traffic.paths.values() for each in known.levels]
+        buckets += [each for known in ledger.traffic.values() for each in known.levels]
         buckets += [group.points for group in ledger.groups.values()]
-        buckets += [group.points for group in ledger.traffic.groups.values()]
+        buckets += [group.heard for group in ledger.groups.values()]
         points = {level for levels in buckets for level in levels}
         need(all(0 <= level <= LOOSE[0] for level in points), "a bucket runs over")
         for known in ledger.paths.values():

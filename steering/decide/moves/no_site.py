@@ -13,17 +13,15 @@ from dataclasses import dataclass
 
 from steering.decide.moves.usable_sites import gives_way
 from steering.decide.state import State
-from steering.index import CLASSES
+from steering.judge.known.baseline import BOGUS, ERROR
 from steering.judge.known.buckets import EMPTY
 from steering.judge.known.ledger import SILENCES, PathRecord
-from steering.model import LOCAL, Health, Seconds, Verdict
+from steering.model import LOCAL, Health, Seconds
 
 SILENT_FOR: Seconds = 300.0
 """How long a silent site is probed fast: most outages of a link are shorter."""
 SCOUTS = 8
 """Addresses for which silent sites are probed fast. If one is answered the others follow."""
-
-_ANSWERED = [CLASSES.index(kind) for kind in (Verdict.BOGUS, Verdict.ERROR)]
 
 
 def nowhere(state: State) -> Mapping[str, frozenset[str]]:
@@ -92,6 +90,6 @@ def _recovers(state: State, record: PathRecord) -> bool:
 
     The last losses of an outage become known after the first answers.
     """
-    lost = all(record.levels[number] == EMPTY for number in _ANSWERED)
+    lost = all(record.levels[number] == EMPTY for number in (BOGUS, ERROR))
     just_now = state.now - record.answered < 2 * state.index.timeout
     return record.run > 0 or (just_now and lost)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from steering.config.configuration import Budget
 from steering.index import Index, Settings
-from steering.judge.known.traffic_ledger import TrafficLedger
+from steering.judge.known.ledger import Ledger
 from steering.judge.traffic.demand import demand
 from steering.model import Instant, Seconds
 
@@ -46,7 +46,7 @@ class Room:
     """Site -> present load by the policies' estimates, in queries per second."""
     heard_load: Mapping[str, float]
     """Site -> present load by dnstap, where it shows it, in queries per second."""
-    traffic: TrafficLedger
+    ledger: Ledger
     now: Instant
 
     def demand_of(self, settings: Settings) -> float | None:
@@ -57,7 +57,7 @@ class Room:
 
     def heard_of(self, settings: Settings) -> float | None:
         """Queries per second by dnstap, where it shows them, else the same; None: unknown."""
-        return demand(self.traffic, settings, self.now)
+        return demand(self.ledger, settings, self.now)
 
     @property
     def busy(self) -> frozenset[str]:
@@ -81,7 +81,7 @@ class Room:
 def room(
     index: Index,
     standing: Mapping[str, str],
-    traffic: TrafficLedger,
+    ledger: Ledger,
     moves: tuple[tuple[Instant, int], ...],
     now: Instant,
 ) -> Room:
@@ -90,7 +90,7 @@ def room(
     Args:
         index: all addresses and sites.
         standing: address -> its site, or the one that an override orders: both use room.
-        traffic: by which dnstap shows the demand.
+        ledger: by which dnstap shows the demand.
         moves: (instant, number) of the latest moves.
         now: this instant.
     """
@@ -99,13 +99,13 @@ def room(
     for address, site in standing.items():
         settings = index.settings[address]
         load[site] += settings.estimate or 0.0
-        heard[site] += demand(traffic, settings, now) or 0.0
+        heard[site] += demand(ledger, settings, now) or 0.0
     return Room(
         budget=index.budget,
         minute=max(0, index.budget.moves_per_minute - used),
         allowed={site: index.capacity[site] * index.budget.capacity_share for site in index.sites},
         load=load,
         heard_load=heard,
-        traffic=traffic,
+        ledger=ledger,
         now=now,
     )

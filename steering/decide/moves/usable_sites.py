@@ -56,7 +56,7 @@ def _health(state: State, address: str) -> Health:
 
 def _local_share(state: State, address: str) -> float | None:
     own = state.ledger.share_of(address, LOCAL, state.now)
-    heard = state.ledger.traffic.share_of(address, LOCAL, state.now)
+    heard = state.ledger.heard(address).recent.share(state.now)
     return own if own is None or heard is None else max(own, heard)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from operator import add
 
 from steering.index import CLASSES, Settings
 from steering.judge.known.buckets import scale_for
 from steering.model import Instant, Seconds, Verdict
 
-NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03)
-"""By class: the tolerated share. Packets get lost; signatures do not fail by themselves."""
+KINDS: tuple[Verdict, ...] = (*CLASSES, Verdict.BOGUS)
+"""The class of each set of breach buckets. The last set is for the verified sample of traffic."""
+BOGUS, TIMEOUT, ERROR, SAMPLE = range(len(KINDS))
+NORMAL: tuple[float, ...] = (1e-4, 0.03, 0.03, 1e-4)
+"""By `KINDS`: the tolerated share. Packets get lost; signatures do not fail by themselves."""
 WEEK: Seconds = 7 * 86_400.0
 SAMPLES = 1000.0
 """Answers before a key's own failing share of the past week is used."""
@@ -22,11 +26,10 @@ REVIEW: Seconds = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """Answers of one key in the past week outside breaches, fading with `WEEK`.
+    """Answers of one stream in the past week outside breaches, fading with `WEEK`, by `KINDS`.
 
-    `failed`, `answers` and `scales` have one entry for each set of buckets of the key. They are as
-    of the latest review before they were counted, and brought up to date when they are read
-    (`at`): so a review costs nothing for keys without answers.
+    They are as of the latest review before they were counted, and brought up to date when they are
+    read (`at`): so a review costs nothing for keys without answers.
     """
 
     failed: tuple[float, ...]
@@ -37,76 +40,55 @@ class Baseline:
     """The latest review that is in them."""
 
     @classmethod
-    def blank(cls, sets: int, reviewed_at: Instant) -> Baseline:
+    def blank(cls, reviewed_at: Instant) -> Baseline:
         """No answers."""
-        return cls(failed=(0.0,) * sets, answers=(0.0,) * sets, reviewed_at=reviewed_at)
+        none = (0.0,) * len(KINDS)
+        return cls(failed=none, answers=none, reviewed_at=reviewed_at)
 
-    def at(
-        self, reviewed_at: Instant, settings: Settings, classes: tuple[Verdict, ...] = CLASSES
-    ) -> Baseline:
-        """The same after the review of that instant; `classes`: that of each set of buckets."""
+    def at(self, reviewed_at: Instant, settings: Settings) -> Baseline:
+        """The same after the review of that instant."""
         if self.reviewed_at == reviewed_at:
             return self
         fade = math.exp((self.reviewed_at - reviewed_at) / WEEK)
-        failed = tuple(number * fade for number in self.failed)
-        answers = tuple(number * fade for number in self.answers)
         return Baseline(
-            failed=failed,
-            answers=answers,
-            scales=scales(settings, classes, failed, answers),
+            failed=tuple(number * fade for number in self.failed),
+            answers=tuple(number * fade for number in self.answers),
             reviewed_at=reviewed_at,
-        )
+        ).rescaled(settings)
 
-    def count(self, bad: tuple[int, ...], every: tuple[int, ...]) -> Baseline:
-        """After more answers, by set of buckets; only while the key is calm."""
-        failed = tuple(map(add, self.failed, bad)) if any(bad) else self.failed
-        answers = tuple(map(add, self.answers, every))
+    def count(self, bad: Sequence[int], good: Sequence[int]) -> Baseline:
+        """After more answers; only while the key is calm."""
         return Baseline(
-            failed=failed,
-            answers=answers,
+            failed=tuple(map(add, self.failed, bad)) if any(bad) else self.failed,
+            answers=tuple(
+                every + b + g for every, b, g in zip(self.answers, bad, good, strict=True)
+            ),
             scales=self.scales,
             reviewed_at=self.reviewed_at,
         )
 
-    def again(self, settings: Settings, classes: tuple[Verdict, ...] = CLASSES) -> Baseline:
-        """With the scales of other settings; the usual share stays as measured."""
-        return Baseline(
-            failed=self.failed,
-            answers=self.answers,
-            scales=scales(settings, classes, self.failed, self.answers),
-            reviewed_at=self.reviewed_at,
-        )
+    def rescaled(self, settings: Settings) -> Baseline:
+        """With the scales by these settings; the usual share stays as measured."""
+        return replace(self, scales=tuple(self._scale(n, settings) for n in range(len(KINDS))))
 
-    def scale(self, number: int, settings: Settings, classes: tuple[Verdict, ...] = CLASSES) -> int:
+    def scale(self, number: int, settings: Settings) -> int:
         """The scale of one set of buckets."""
-        if self.scales is None:
-            return base_scale(settings, CLASSES.index(classes[number]))
-        return self.scales[number]
+        return base_scale(settings, number) if self.scales is None else self.scales[number]
+
+    def _scale(self, number: int, settings: Settings) -> int:
+        """The same, where the key's own failing share counts as well."""
+        scale, answers = base_scale(settings, number), self.answers[number]
+        own = 2 * self.failed[number] / answers if answers > SAMPLES else 0.0
+        if own > NORMAL[number]:
+            scale = max(scale, scale_for(own, settings.policy.breach.failure_rate))
+        return scale
 
 
-def base_scale(settings: Settings, place: int) -> int:
-    """The scale of the buckets of a class from the policy and the class alone."""
-    return _base_scale(place, settings.policy.breach.failure_rate)
+def base_scale(settings: Settings, number: int) -> int:
+    """The scale of a set of buckets from the policy and the class alone."""
+    return _base_scale(number, settings.policy.breach.failure_rate)
 
 
 @functools.lru_cache(maxsize=1024)
-def _base_scale(place: int, failure_rate: float) -> int:
-    return scale_for(NORMAL[place], failure_rate)
-
-
-def scales(
-    settings: Settings,
-    classes: tuple[Verdict, ...],
-    failed: tuple[float, ...],
-    answers: tuple[float, ...],
-) -> tuple[int, ...]:
-    """The scale of each set of buckets, where the key's own failing share counts as well."""
-    made = []
-    for kind, bad, every in zip(classes, failed, answers, strict=True):
-        place = CLASSES.index(kind)
-        scale = base_scale(settings, place)
-        own = 2 * bad / every if every > SAMPLES else 0.0
-        if own > NORMAL[place]:
-            scale = max(scale, scale_for(own, settings.policy.breach.failure_rate))
-        made.append(scale)
-    return tuple(made)
+def _base_scale(number: int, failure_rate: float) -> int:
+    return scale_for(NORMAL[number], failure_rate)

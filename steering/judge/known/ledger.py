@@ -11,19 +11,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from steering.format import duration, percent
-from steering.index import CLASSES, Index, Key, Settings
+from steering.index import Index, Key, Settings
 from steering.judge.known import failed_names
-from steering.judge.known.baseline import Baseline
 from steering.judge.known.buckets import EMPTY, Levels
 from steering.judge.known.carriage import Carriage
 from steering.judge.known.instance import Instance
 from steering.judge.known.legs import Leg, Reach
 from steering.judge.known.paired_test import CONFIRM_AT, Trial
-from steering.judge.known.recent import NO_ANSWERS, Recent
 from steering.judge.known.recovery import Bucket, Hold
-from steering.judge.known.traffic_ledger import PathTraffic, TrafficLedger
+from steering.judge.known.stream import PathTraffic, Stream
 from steering.judge.known.zone_copies import NO_HISTORY, ZoneCopy, ZoneHistory, lag
-from steering.model import LOCAL, NEVER, Evidence, Health, Instant, Outcome, Seconds
+from steering.model import LOCAL, NEVER, Health, Instant, Seconds
 
 ASKED = 12
 """Probes of an address whose instants are remembered: those that are sent at the slow pace during
@@ -37,8 +35,6 @@ BAD = 0.3
 RECENT_ANSWERS = 50
 """The failing share that is shown and compared fades over so many answers, besides with time: fast
 probing changes it fast."""
-
-_NO_LEVELS: tuple[Levels, ...] = (EMPTY,) * len(CLASSES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +71,10 @@ class Backoff:
 
 
 @dataclass(slots=True)
-class PathRecord:
-    """What probes showed of one address over one path."""
+class PathRecord(Stream):
+    """What probes showed of one address over one path, and its health."""
 
     health: Health = Health.UNKNOWN
-    levels: tuple[Levels, ...] = _NO_LEVELS
-    """By `CLASSES`: points in the breach buckets."""
-    baseline: Baseline | None = None
-    """By `CLASSES`; None: nothing was counted."""
-    counts: Mapping[Outcome, int] = field(default_factory=dict)
-    """Observations since the start."""
-    recent: Recent = NO_ANSWERS
     run: int = 0
     """Good answers in a row."""
     streak: int = 0
@@ -115,16 +104,13 @@ class PathRecord:
     """Points for losses over the local path that this path does not share (`losses`)."""
     loses: float = 0.0
     """The share of slow probes that the path loses, of about the last 500."""
-    counted: failed_names.Names = field(default_factory=dict)
-    """Failing names."""
     bucket: Bucket | None = None
     """The recovery bucket; None: it needs no recovery."""
-    evidence: Evidence | None = None
 
 
 @dataclass(slots=True)
 class AddressRecord:
-    """What probes showed of one address: of its local path, where nothing else is said."""
+    """What is known of one address: of its local path by probes, where nothing else is said."""
 
     suspected_at: Instant | None = None
     """None while the local path is not suspect or worse."""
@@ -160,40 +146,70 @@ class AddressRecord:
     control: Control | None = None
     backoff: Backoff | None = None
     hold: Hold | None = None
+    raised: bool = False
+    """The suspicion is from traffic alone: probes found nothing."""
+    quiet_until: Instant = NEVER
+    """Until then failing names in the traffic are counted and raise no suspicion."""
+    deaf_until: Instant = NEVER
+    """Until then losses and errors in the traffic are ignored: a trial has rejected them."""
+    queries: float = 0.0
+    """Queries of the resolvers, answered or lost, over all paths (`demand`). They fade, as of the
+    instant in `queried_at`."""
+    queried_at: Instant = NEVER
+    """The latest of them."""
 
 
 @dataclass(slots=True)
 class GroupRecord:
-    """What probes showed of the local paths of one group together (`group_trial`)."""
+    """What is known of the local paths of one group together (`group_trial`)."""
 
     points: Levels = EMPTY
+    """In the breach buckets of probes."""
     trial: GroupTrial | None = None
+    heard: Levels = EMPTY
+    """In those of traffic."""
+    heard_names: failed_names.Names = field(default_factory=dict)
+    """Failing names in the traffic: one that fails at every address is one name."""
+
+
+@dataclass(slots=True)
+class UpstreamRecord:
+    """What the resolvers' traffic showed of one upstream."""
+
+    queried_at: Instant = NEVER
+    """The latest query to any of its addresses."""
+    failed: failed_names.Names = field(default_factory=dict)
+    """Names of its zones to ask again."""
 
 
 UNMEASURED = PathRecord()
+UNHEARD = PathTraffic()
 UNKNOWN_ADDRESS = AddressRecord()
 UNKNOWN_GROUP = GroupRecord()
+UNKNOWN_UPSTREAM = UpstreamRecord()
 """What is so of all that has no entry. Never written to."""
 
 
-class TrafficBook(Protocol):
-    """What the resolvers' traffic showed, to read."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listened:
+    """How long the resolvers' traffic was read, and the queries in it; both fade with `RECENT`."""
 
-    def path(self, address: str, path: str = LOCAL, /) -> PathTraffic:
-        """What it showed of one path of an address."""
-        ...
+    queries: float = 0.0
+    """To all addresses together."""
+    seconds: Seconds = 0.0
+    at: Instant = NEVER
+    """The latest query to any address, as of which these are."""
 
 
 class Book(Protocol):
     """What is known by name, to read: a `Ledger`, or a `Draft` with what this turn has changed."""
 
-    @property
-    def traffic(self) -> TrafficBook:
-        """What the resolvers' traffic showed."""
-        ...
-
     def path(self, address: str, path: str = LOCAL, /) -> PathRecord:
         """What is known of one path of an address."""
+        ...
+
+    def heard(self, address: str, path: str = LOCAL, /) -> PathTraffic:
+        """What the resolvers' traffic showed of one path of an address."""
         ...
 
     def address(self, address: str, /) -> AddressRecord:
@@ -210,20 +226,23 @@ class Ledger:
     """Everything known; what has no entry was never measured."""
 
     paths: Mapping[Key, PathRecord] = field(default_factory=dict)
+    traffic: Mapping[Key, PathTraffic] = field(default_factory=dict)
+    """Evidence from the resolvers' traffic, counted apart."""
     addresses: Mapping[str, AddressRecord] = field(default_factory=dict)
     groups: Mapping[str, GroupRecord] = field(default_factory=dict)
+    upstreams: Mapping[str, UpstreamRecord] = field(default_factory=dict)
     zones: Mapping[tuple[str, str], ZoneHistory] = field(default_factory=dict)
     """(upstream, zone) -> its signed serials."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     """Which servers answer."""
-    traffic: TrafficLedger
-    """Evidence from the resolvers' traffic, counted apart."""
+    listened: Listened = Listened()
+    """How much the resolvers ask (`demand`)."""
     legs: Mapping[Leg, Reach] = field(default_factory=dict)
     """Whether answers come back over the sites, to each source (`reach`)."""
     carried: Mapping[Leg, Carriage] = field(default_factory=dict)
     """Whether they do so to the sources that this host forwards for (`forwarded`)."""
     window: Instant
-    """When the present window of `ZoneCopy.soonest` began."""
+    """When the present window of `Soonest` began."""
     windows: int = 0
     """Its number."""
     reviewed_at: Instant
@@ -241,11 +260,15 @@ class Ledger:
     @classmethod
     def blank(cls, now: Instant) -> Ledger:
         """A ledger in which nothing is known."""
-        return cls(traffic=TrafficLedger(window=now, reviewed_at=now), window=now, reviewed_at=now)
+        return cls(window=now, reviewed_at=now)
 
     def path(self, address: str, path: str = LOCAL, /) -> PathRecord:
         """What is known of one path of an address; only to read."""
         return self.paths.get((address, path), UNMEASURED)
+
+    def heard(self, address: str, path: str = LOCAL, /) -> PathTraffic:
+        """What the resolvers' traffic showed of one path of an address; only to read."""
+        return self.traffic.get((address, path), UNHEARD)
 
     def address(self, address: str, /) -> AddressRecord:
         """What is known of one address; only to read."""
@@ -254,6 +277,10 @@ class Ledger:
     def group(self, group: str) -> GroupRecord:
         """What is known of one group; only to read."""
         return self.groups.get(group, UNKNOWN_GROUP)
+
+    def upstream(self, upstream: str, /) -> UpstreamRecord:
+        """What traffic showed of one upstream; only to read."""
+        return self.upstreams.get(upstream, UNKNOWN_UPSTREAM)
 
     def zone(self, upstream: str, zone: str, /) -> ZoneHistory:
         """The signed serials of one zone."""
@@ -332,7 +359,7 @@ def _compared(trial: Trial) -> str:
 
 
 def _of_traffic(book: Book, address: str, path: str, now: Instant) -> str:
-    known = book.traffic.path(address, path)
+    known = book.heard(address, path)
     share = known.recent.share(now)
     if share is None or share < SHOWN:
         return ""

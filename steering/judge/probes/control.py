@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from steering.index import CLASSES, Index, Settings
+from steering.index import Index, Settings
 from steering.judge.edit import Draft
+from steering.judge.known.baseline import BOGUS, ERROR, TIMEOUT
 from steering.judge.known.buckets import EMPTY
 from steering.judge.known.ledger import SILENCES, Control, Ledger
 from steering.judge.known.paired_test import BAD_HERE, BAD_THERE, CONFIRM_AT
@@ -34,9 +35,6 @@ LASTS: Seconds = 30.0
 """How long the latest control is current: it covers the slow part of a trial."""
 PAUSE: Seconds = 6.0
 """Least time between two controls in the slow part of a trial."""
-
-_BOGUS = CLASSES.index(Verdict.BOGUS)
-_LOST = [CLASSES.index(verdict) for verdict in (Verdict.TIMEOUT, Verdict.ERROR)]
 
 
 def control(draft: Draft, rounds: Iterable[Round], installed: Mapping[str, str]) -> None:
@@ -100,7 +98,7 @@ def _score(score: int, *, here: bool, there: bool) -> int:
 def wanted(ledger: Ledger, address: str, now: Instant) -> bool:
     """Whether an address, on the local path and in question, is to be probed without a mark."""
     record, of = ledger.path(address), ledger.address(address)
-    if not record.streak and all(record.levels[c] == EMPTY for c in _LOST):
+    if not record.streak and all(record.levels[c] == EMPTY for c in (TIMEOUT, ERROR)):
         return False  # neither losses nor errors
     trial, known, limited = of.trial, of.control, of.backoff
     undecided = known is not None and known.live_lost and not known.score
@@ -140,5 +138,5 @@ def _is_marked(ledger: Ledger, address: str, now: Instant) -> bool:
         and known.score >= NEEDS
         and now - known.at <= LASTS
         and (record.health is Health.FAILING or record.stuck >= SILENCES)
-        and record.levels[_BOGUS] == EMPTY
+        and record.levels[BOGUS] == EMPTY
     )

@@ -2,11 +2,11 @@
 
 Probes are few: at one answer in ten seconds an address needs half an hour to show a failing
 share of 13 %. A group is often behind one and the same instance, so the bogus answers of all its
-local paths are also counted in one set of breach buckets. A full bucket makes no address suspect,
-since one failing address of thirteen would fill it as well. Instead the group is probed fast, and
-goes on trial as one. The same test as for a single address (`paired_test`), over the pairs of all
-of them, confirms "bad here, good there" within a second. It confirms the addresses that failed a
-pair themselves, and only if they are more than half of the group.
+local paths are also counted in one set of breach buckets (`breach`). A full one makes no address
+suspect, since one failing address of thirteen would fill it as well. Instead the group is probed
+fast, and goes on trial as one. The same test as for a single address (`paired_test`), over the
+pairs of all of them, confirms "bad here, good there" within a second. It confirms the addresses
+that failed a pair themselves, and only if they are more than half of the group.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from steering.index import CLASSES
 from steering.judge.edit import Draft
-from steering.judge.known import buckets
-from steering.judge.known.baseline import base_scale
 from steering.judge.known.health import Signal
 from steering.judge.known.ledger import PAIRS, GroupTrial
 from steering.judge.known.paired_test import CONFIRM_AT, REJECT_AFTER, Trial
-from steering.judge.known.traffic_ledger import QUIET
 from steering.judge.probes.peer_paths import candidates
 from steering.judge.probes.recent_evidence import confirm
+from steering.judge.traffic.dismissed import QUIET
 from steering.model import (
     LOCAL,
     NEVER,
@@ -36,40 +33,12 @@ from steering.model import (
     Verdict,
 )
 
-_BOGUS = CLASSES.index(Verdict.BOGUS)
-
 SPREAD = 1 / 2
 """More than this share of a group must have failed a pair."""
 PATIENCE = 4 * REJECT_AFTER
 """Pairs after which a group's trial ends: enough for each of 13 addresses to be probed often."""
 LONGEST: Seconds = 60.0
 """After so long it ends in any case: while a path is cut off there are no pairs."""
-
-
-def count_group(draft: Draft, counted: Mapping[str, tuple[int, int]]) -> None:
-    """Count this turn's local answers in the groups' buckets; a full one begins a trial.
-
-    Args:
-        draft: the turn's ledger.
-        counted: address -> failing names and good answers of class bogus over its local path.
-    """
-    settings = draft.index.settings
-    poured: dict[str, tuple[int, int, int]] = {}
-    for address in draft.index.in_order(counted):
-        mine = settings[address]
-        # A suspect address has its own trial; here it would only hide the others of its group.
-        if Verdict.BOGUS in mine.acts_on and draft.was.path(address).health <= Health.HEALTHY:
-            bad, good, _ = poured.get(mine.group, (0, 0, 0))
-            bad, good = bad + counted[address][0], good + counted[address][1]
-            poured[mine.group] = bad, good, base_scale(mine, _BOGUS)
-    for group, (bad, good, scale) in poured.items():
-        before = draft.groups[group].points
-        points, full = buckets.fill(before, bad, good, scale)
-        after = buckets.EMPTY if full else points
-        if after != before:
-            draft.edit_group(group).points = after
-        if full:
-            begin(draft, group)
 
 
 def begin(draft: Draft, group: str) -> None:
@@ -138,8 +107,8 @@ def try_groups(draft: Draft) -> None:
 def _quieten(draft: Draft, addresses: list[str]) -> None:
     """For a while, traffic of addresses that failed no pair begins no new trial."""
     for address in addresses:
-        if draft.traffic.path(address).at != NEVER:
-            draft.traffic.edit_address(address).quiet_until = draft.now + QUIET
+        if draft.heard(address).at != NEVER:
+            draft.edit_address(address).quiet_until = draft.now + QUIET
 
 
 def _goes_on(trial: Trial, now: Instant) -> bool:

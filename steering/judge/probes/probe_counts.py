@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from steering.index import CLASSES, Settings
 from steering.judge.edit import Draft
 from steering.judge.known import failed_names
+from steering.judge.known.baseline import TIMEOUT
 from steering.judge.known.instance import Sight
-from steering.judge.known.ledger import RECENT_ANSWERS, SILENCES, UNMEASURED, PathRecord
-from steering.judge.known.recent import NO_ANSWERS
+from steering.judge.known.ledger import RECENT_ANSWERS, SILENCES, PathRecord
+from steering.judge.known.stream import Poured
 from steering.judge.probes.group_trial import pair_group
 from steering.judge.probes.losses import count_losses, watched
 from steering.judge.probes.reach import count_reach
@@ -35,8 +36,6 @@ SMOOTH = 1 / 8
 
 _LOSSY = (Verdict.TIMEOUT, Verdict.ERROR)
 _BY_DATE = (Outcome.EXPIRED, Outcome.NOT_YET_VALID)
-_NUMBER = {verdict: number for number, verdict in enumerate(CLASSES)}
-_SIGNED, _LOST = _NUMBER[Verdict.BOGUS], _NUMBER[Verdict.TIMEOUT]
 _KEEP = 1 - 1 / RECENT_ANSWERS
 
 
@@ -185,15 +184,12 @@ def _tally(
         name = item.question.name
         if failed_names.holds(draft.address(address).ignored, name, draft.now):
             return False
-        record = draft.edit(address, path)
-        record.counted, counts = failed_names.count_once(record.counted, name, draft.now)
-    key, mine = (address, path), _NUMBER.get(verdict)
-    for number in range(len(CLASSES)):
-        bad = counts and number == mine
+        counts = draft.edit(address, path).count_name(name, draft.now)
+    poured = draft.poured.setdefault((address, path), Poured())
+    for number, mine in enumerate(CLASSES):
         # A silence is not good for the signatures' class. For the losses' class any answer is good.
-        good = verdict is Verdict.GOOD or (number == _LOST and number != mine)
-        if bad or good:
-            draft.pour(key, number, bad=bad, good=good)
+        good = verdict is Verdict.GOOD or (number == TIMEOUT and verdict is not mine)
+        poured.add(number, bad=counts and verdict is mine, good=good)
     return counts
 
 
@@ -239,14 +235,13 @@ def _meet(draft: Draft, address: str, path: str, nsid: str) -> None:
 
 def _begin_anew(draft: Draft, address: str, path: str) -> None:
     record = draft.edit(address, path)
-    record.levels, record.recent = UNMEASURED.levels, NO_ANSWERS
+    record.forget()
     record.streak = record.run = record.late_count = record.losses = 0
     record.silent_since = record.late_since = None
     record.behind = record.late = False
     record.copies = {}
-    record.counted, record.evidence = {}, None
-    if draft.traffic.path(address, path).at != NEVER:
-        draft.traffic.forget(address, path)
+    if draft.heard(address, path).at != NEVER:
+        draft.traffic.to_write((address, path)).forget()
     if path == LOCAL:
         if draft.address(address).trial is not None:
             draft.edit_address(address).trial = None

@@ -18,10 +18,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from steering.index import Index, Settings
-from steering.judge.edit import TrafficDraft
+from steering.index import Settings
+from steering.judge.edit import Draft
+from steering.judge.known.ledger import Ledger, Listened
 from steering.judge.known.recent import RECENT
-from steering.judge.known.traffic_ledger import TrafficLedger
 from steering.model import Instant, Seconds
 
 STALE: Seconds = 10 * RECENT
@@ -34,52 +34,51 @@ LEAST: Seconds = 1.0
 """No rate is computed over less: the first query of a quiet host is not five a second."""
 
 
-def count_queries(
-    traffic: TrafficDraft, index: Index, queries: Mapping[str, int], began: Instant
-) -> None:
+def count_queries(draft: Draft, queries: Mapping[str, int], began: Instant) -> None:
     """Count the queries of a time in which dnstap was read, up to now.
 
     Args:
-        traffic: to write to.
-        index: of the addresses.
+        draft: the ledger being written.
         queries: by address, answered or lost, over all paths.
         began: when that time began.
     """
-    now = traffic.now
-    gap = began - traffic.listened_at  # infinite: there was no query before
-    expected = traffic.asked / max(traffic.listened, LEAST) * gap  # NaN then
+    now, was = draft.now, draft.listened
+    gap = began - was.at  # infinite: there was no query before
+    expected = was.queries / max(was.seconds, LEAST) * gap  # NaN then
     was_down = gap > GAP and not expected <= MISSED
-    fade = math.exp((traffic.listened_at - now) / RECENT)
-    spell = now - (began if was_down else traffic.listened_at)
+    fade = math.exp((was.at - now) / RECENT)
+    spell = now - (began if was_down else was.at)
     for address, number in queries.items():
         if number > 0:
-            known = traffic.edit_address(address)
-            known.asked = known.asked * math.exp((known.asked_at - now) / RECENT) + number
-            known.asked_at = now
-            traffic.upstreams.to_write(index.settings[address].upstream).asked_at = now
-    traffic.asked = traffic.asked * fade + sum(queries.values())
+            known = draft.edit_address(address)
+            known.queries = known.queries * math.exp((known.queried_at - now) / RECENT) + number
+            known.queried_at = now
+            draft.upstreams.to_write(draft.index.settings[address].upstream).queried_at = now
     weight = RECENT * -math.expm1(-max(0.0, spell) / RECENT)
-    traffic.listened = traffic.listened * fade + weight
-    traffic.listened_at = now
+    draft.listened = Listened(
+        queries=was.queries * fade + sum(queries.values()),
+        seconds=was.seconds * fade + weight,
+        at=now,
+    )
 
 
-def good_answers(traffic: TrafficLedger, address: str, paths: Iterable[str]) -> float:
+def good_answers(ledger: Ledger, address: str, paths: Iterable[str]) -> float:
     """Good answers a second from one address to the resolvers, lately.
 
     Over all these paths together, as of the last query that was seen; 0 if there was none.
     """
     good = 0.0
     for path in paths:
-        known = traffic.path(address, path)
-        if (whole := known.recent.all - known.recent.bad) > 0:
-            good += whole * math.exp((known.recent.at - traffic.listened_at) / RECENT)
-    return good / max(traffic.listened, LEAST)
+        recent = ledger.heard(address, path).recent
+        if (whole := recent.all - recent.bad) > 0:
+            good += whole * math.exp((recent.at - ledger.listened.at) / RECENT)
+    return good / max(ledger.listened.seconds, LEAST)
 
 
-def demand(traffic: TrafficLedger, settings: Settings, now: Instant) -> float | None:
+def demand(ledger: Ledger, settings: Settings, now: Instant) -> float | None:
     """Queries per second to one address; None: not known."""
-    if not now - traffic.upstream(settings.upstream).asked_at <= STALE:
+    if not now - ledger.upstream(settings.upstream).queried_at <= STALE:
         return settings.estimate
-    known = traffic.address(settings.address)
-    fade = math.exp((known.asked_at - traffic.listened_at) / RECENT)
-    return known.asked * fade / max(traffic.listened, LEAST)
+    known, listened = ledger.address(settings.address), ledger.listened
+    fade = math.exp((known.queried_at - listened.at) / RECENT)
+    return known.queries * fade / max(listened.seconds, LEAST)

@@ -11,7 +11,7 @@ from steering.config import Budget
 from steering.decide.moves.room import Held, Room
 from steering.decide.rules import BY_NUMBER, RULES, Answer, decide_one, of_usual
 from steering.decide.situation import NO_CAUSES, AddressSituation, Situation
-from steering.judge.known.traffic_ledger import TrafficLedger
+from steering.judge.known.ledger import Ledger
 from steering.model import LOCAL, Family, Health
 
 CALM = Situation(
@@ -27,7 +27,7 @@ CALM = Situation(
         allowed={},
         load={},
         heard_load={},
-        traffic=TrafficLedger(),
+        ledger=Ledger.blank(0.0),
         now=0.0,
     ),
 )

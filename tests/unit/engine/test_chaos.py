@@ -15,7 +15,7 @@ from steering.facts import Facts
 from steering.index import Index
 from steering.journal.records import differing, pack_state, unpack_state
 from steering.judge.known.failed_names import NONE
-from steering.judge.known.traffic_ledger import GroupTraffic
+from steering.judge.known.ledger import GroupRecord
 from steering.model import Evidence, Failure, Heard, Outcome
 from steering.override import Action, Match, Override
 
@@ -168,9 +168,9 @@ def test_two_worlds_that_hold_the_same_in_mappings_of_other_types_do_not_differ(
 ) -> None:
     state = Simulation(setup(tmp_path), lambda _: GOOD).run(3).state
     group = next(iter(state.index.groups))
-    heard = replace(state.ledger.traffic, groups={group: GroupTraffic(pooled=NONE)})
-    state = replace(state, ledger=replace(state.ledger, traffic=heard))
+    ledger = replace(state.ledger, groups={group: GroupRecord(heard_names=NONE)})
+    state = replace(state, ledger=ledger)
     assert differing(unpack_state(pack_state(state), state.index), state) is None
-    more = replace(heard, groups={group: GroupTraffic(pooled={"a.": 1.0})})
-    other = replace(state, ledger=replace(state.ledger, traffic=more))
-    assert differing(state, other) == f"ledger.traffic.groups[{group}].pooled"
+    more = replace(ledger, groups={group: GroupRecord(heard_names={"a.": 1.0})})
+    other = replace(state, ledger=more)
+    assert differing(state, other) == f"ledger.groups[{group}].heard_names"

@@ -21,8 +21,7 @@ from steering.engine import engine
 from steering.engine.migrate import migrate
 from steering.facts import Facts
 from steering.index import Index
-from steering.judge.known.baseline import Baseline, base_scale
-from steering.judge.known.buckets import EMPTY
+from steering.judge.known.baseline import KINDS, Baseline, base_scale
 from steering.judge.known.carriage import Carriage
 from steering.judge.known.instance import Instance
 from steering.judge.known.ledger import (
@@ -32,18 +31,14 @@ from steering.judge.known.ledger import (
     GroupRecord,
     GroupTrial,
     Ledger,
+    Listened,
     PathRecord,
+    UpstreamRecord,
 )
 from steering.judge.known.legs import Leg, Reach
 from steering.judge.known.paired_test import Trial
 from steering.judge.known.recovery import Bucket, Hold
-from steering.judge.known.traffic_ledger import (
-    AddressTraffic,
-    GroupTraffic,
-    PathTraffic,
-    TrafficLedger,
-    UpstreamTraffic,
-)
+from steering.judge.known.stream import PathTraffic
 from steering.judge.known.zone_copies import ZoneCopy, ZoneHistory
 from steering.judge.open_addresses import reopened
 from steering.model import LOCAL, Event, Family, Health, Outcome, Step
@@ -82,8 +77,8 @@ def filled(index: Index, seed: int) -> State:
     def trial() -> Trial:
         return Trial(candidate=rng.choice(index.sites), since=rng.random())
 
-    def baseline(sets: int) -> Baseline:
-        numbers = tuple(rng.random() for _ in range(sets))
+    def baseline() -> Baseline:
+        numbers = tuple(rng.random() for _ in KINDS)
         return Baseline(failed=numbers, answers=numbers, reviewed_at=rng.random())
 
     def leg() -> Leg:
@@ -98,23 +93,11 @@ def filled(index: Index, seed: int) -> State:
     def group_trial() -> GroupTrial:
         return GroupTrial(trial=trial(), failed=frozenset(rng.choices(addresses, k=3)))
 
-    traffic = TrafficLedger(
-        paths={
-            key: PathTraffic(baseline=baseline(4), at=rng.random(), counted={"a.": rng.random()})
-            for key in keys
-        },
-        addresses={a: AddressTraffic(asked=rng.random(), asked_at=NOW) for a in addresses},
-        groups={group: GroupTraffic(pooled={"b.": rng.random()}) for group in index.groups},
-        upstreams={name: UpstreamTraffic(asked_at=rng.random()) for name in index.upstreams},
-        asked=rng.random(),
-        listened_at=NOW,
-        reviewed_at=rng.random(),
-    )
     ledger = Ledger(
         paths={
             key: PathRecord(
                 health=Health(rng.randrange(len(Health))),
-                baseline=baseline(3),
+                baseline=baseline(),
                 counts={GOOD: rng.randrange(1, 100)},
                 seen=rng.random(),
                 copies={zone: ZoneCopy(serial=rng.randrange(9)) for zone in zones[key[0]]},
@@ -122,6 +105,10 @@ def filled(index: Index, seed: int) -> State:
                 losses=rng.randrange(9),
                 bucket=Bucket.start(rng.randrange(1, 99)),
             )
+            for key in keys
+        },
+        traffic={
+            key: PathTraffic(baseline=baseline(), at=rng.random(), counted={"a.": rng.random()})
             for key in keys
         },
         addresses={
@@ -141,17 +128,26 @@ def filled(index: Index, seed: int) -> State:
                 control=Control(score=1, at=rng.random(), lost=True, live_lost=True),
                 backoff=Backoff(points=1, since=rng.random(), until=rng.random()),
                 hold=Hold(breaches=rng.randrange(1, 9)),
+                raised=True,
+                quiet_until=rng.random(),
+                deaf_until=rng.random(),
+                queries=rng.random(),
+                queried_at=NOW,
             )
             for a in addresses
         },
-        groups={g: GroupRecord(points=EMPTY, trial=group_trial()) for g in index.groups},
+        groups={
+            g: GroupRecord(trial=group_trial(), heard_names={"b.": rng.random()})
+            for g in index.groups
+        },
+        upstreams={name: UpstreamRecord(queried_at=rng.random()) for name in index.upstreams},
         zones={
             (upstream, zone): ZoneHistory(serials=((rng.randrange(9), rng.random()),))
             for upstream, those in index.upstreams.items()
             for zone in zones[those[0]]
         },
         instances={key: Instance(answers=rng.randrange(9)) for key in keys},
-        traffic=traffic,
+        listened=Listened(queries=rng.random(), at=NOW),
         legs={leg(): Reach(came=1) for _ in range(20)},
         carried={replace(leg(), large=""): Carriage(lost=1) for _ in range(20)},
         window=rng.random(),
@@ -190,7 +186,7 @@ def filled(index: Index, seed: int) -> State:
 def assert_same(one: object, other: object, name: str = "state") -> None:
     """But for the index and for what is worked out anew each turn."""
     assert type(one) is type(other), name
-    if isinstance(one, State | Ledger | TrafficLedger | OverrideState):
+    if isinstance(one, State | Ledger | OverrideState):
         for field in fields(one):
             if field.name not in {"index", "situation", "due"}:
                 assert_same(getattr(one, field.name), getattr(other, field.name), field.name)
@@ -242,8 +238,8 @@ def test_nothing_in_a_world_names_what_is_gone(tmp_path: Path, rerouted: tuple[s
     assert gone <= {*names_in(state)}
     moved, _ = migrate(state, new, NOW, WALL, rerouted=rerouted)
     assert not gone & {*names_in(moved)}
-    heard = moved.ledger.traffic
-    assert heard.asked == pytest.approx(sum(one.asked for one in heard.addresses.values()))
+    queries = (known.queries for known in moved.ledger.addresses.values())
+    assert moved.ledger.listened.queries == pytest.approx(sum(queries))
     assert {"fra", *new.settings, *new.groups, *new.upstreams} <= {*names_in(moved)}
 
 
@@ -252,7 +248,7 @@ def test_what_a_path_that_leads_elsewhere_showed_is_forgotten(tmp_path: Path) ->
     state = replace(state, plan={})
     moved, _ = migrate(state, state.index, NOW, WALL, rerouted=["pao"])
     after = moved.ledger
-    for keys in (after.paths.keys(), after.instances.keys(), after.traffic.paths.keys()):
+    for keys in (after.paths.keys(), after.instances.keys(), after.traffic.keys()):
         assert {path for _, path in keys} == {"local", "fra"}
     for keys in (moved.avoid_until.keys(), moved.turned.keys(), moved.unserved.keys()):
         assert {path for _, path in keys} == {"fra"}

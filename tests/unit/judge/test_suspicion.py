@@ -18,7 +18,6 @@ from steering.index import Index
 from steering.judge.edit import Draft
 from steering.judge.known.ledger import ASKED, Ledger
 from steering.judge.known.paired_test import Confirmation, Trial
-from steering.judge.known.traffic_ledger import QUIET
 from steering.judge.probes.backoff import (
     GENTLE,
     HASTY,
@@ -29,7 +28,7 @@ from steering.judge.probes.backoff import (
 )
 from steering.judge.probes.losses import CLEAN, EVERY, HERE, MEMORY, NEITHER, THERE, count_losses
 from steering.judge.probes.losses import CONFIRM_AT as LOSSES_AT
-from steering.judge.traffic.dismissed import LONGEST
+from steering.judge.traffic.dismissed import LONGEST, QUIET
 from steering.model import LOCAL, Attention, Heard, Kind, Observation, Outcome, Question, Round
 from steering.observe.probe.schedule import Pace, Schedule
 

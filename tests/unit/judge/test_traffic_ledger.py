@@ -13,7 +13,7 @@ import pytest
 from simulation import CONFIG, WALL, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.fast_probing import attention
-from steering.judge.known.traffic_ledger import OLD
+from steering.judge.known.stream import OLD
 from steering.model import LOCAL, Evidence, Failure, Health, Heard, Outcome
 
 DEFAULTS = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 10s")
@@ -95,7 +95,7 @@ def answers(story: Simulation, path: str | None = None) -> int:
     """All answers and losses counted over one path, or over all."""
     return sum(
         number
-        for (_, over), known in story.state.ledger.traffic.paths.items()
+        for (_, over), known in story.state.ledger.traffic.items()
         if path in (None, over)
         for number in known.counts.values()
     )
@@ -279,11 +279,11 @@ def test_another_instance_makes_what_was_heard_of_the_old_one_void(tmp_path: Pat
     story.heard = lambda story, _: (heard(address, ["a.gtld.", "b.gtld."], at=story.now),)
     story.turn()
     story.heard = lambda story, _: ()  # noqa: ARG005
-    levels = story.state.ledger.traffic.path(address).levels
+    levels = story.state.ledger.heard(address).levels
     assert any(map(any, levels))
     story.run(200)
     assert story.told("instance_changed")
-    levels = story.state.ledger.traffic.path(address).levels
+    levels = story.state.ledger.heard(address).levels
     assert not any(map(any, levels))
 
 
@@ -295,7 +295,7 @@ def test_what_was_heard_long_ago_is_not_added_to(tmp_path: Path) -> None:
         story.turn()
         story.heard = lambda *_: ()
         story.run(pause)
-    assert max(story.state.ledger.traffic.path(address).levels[0]) == 800
+    assert max(story.state.ledger.heard(address).levels[0]) == 800
 
 
 @pytest.mark.parametrize("outcome", [Outcome.BAD_SIGNATURE, Outcome.UNSIGNED, Outcome.NO_KEY])
@@ -330,6 +330,6 @@ def test_what_the_resolvers_are_told_is_shown_apart(tmp_path: Path) -> None:
     story.turn()
     ledger = story.state.ledger
     assert {key: known.counts for key, known in ledger.paths.items()} == before
-    assert (ledger.traffic.share_of(address, LOCAL, story.now) or 0.0) > 0
-    soonest = ledger.traffic.path(address).soonest
-    assert soonest.life(ledger.traffic.windows, WALL) is None, "no date was seen"
+    assert (ledger.heard(address).recent.share(story.now) or 0.0) > 0
+    soonest = ledger.heard(address).soonest
+    assert soonest.life(ledger.windows, WALL) is None, "no date was seen"

@@ -108,13 +108,13 @@ def test_claims_of_failure_move_nobody_and_are_bounded(tmp_path: Path) -> None:
     assert sim.told("suspected")
     assert sim.told("rejected")
     assert not sim.steps
-    ledger, traffic = sim.state.ledger, sim.state.ledger.traffic
+    ledger = sim.state.ledger
     assert max(len(known.ignored) for known in ledger.addresses.values()) <= IGNORED
     counted = [known.counted for known in ledger.paths.values()]
-    counted += [known.counted for known in traffic.paths.values()]
+    counted += [known.counted for known in ledger.traffic.values()]
     assert max(map(len, counted)) <= SLOTS
-    assert all(len(known.pooled) <= SLOTS for known in traffic.groups.values())
-    assert all(len(known.witnesses) <= WITNESSES for known in traffic.upstreams.values())
+    assert all(len(known.heard_names) <= SLOTS for known in ledger.groups.values())
+    assert all(len(known.failed) <= WITNESSES for known in ledger.upstreams.values())
 
 
 def test_claims_keep_nobody_away(tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_what_is_heard_takes_who_is_away_home_or_nowhere(
 
 
 def _sound(state: State) -> None:
-    traffic = state.ledger.traffic
-    for known in traffic.paths.values():
+    ledger = state.ledger
+    for known in ledger.traffic.values():
         usual = known.baseline.answers if known.baseline else ()
         recent = known.recent.all, known.recent.bad
         assert all(0 <= number < math.inf for number in (*recent, *usual))
         assert all(point >= 0 for levels in known.levels for point in levels)
         assert all(number >= 0 for number in known.counts.values())
-    assert all(0 <= known.asked < math.inf for known in traffic.addresses.values())
-    assert 0 <= traffic.listened <= 61
+    assert all(0 <= known.queries < math.inf for known in ledger.addresses.values())
+    assert 0 <= ledger.listened.seconds <= 61

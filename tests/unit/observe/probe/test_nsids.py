@@ -9,8 +9,8 @@ from zlib import crc32
 import pytest
 from simulation import Ask, Shown, Simulation, policy, setup
 
-from steering.judge.known.buckets import EMPTY
 from steering.judge.known.instance import CHANGES, KNOWN
+from steering.judge.known.stream import NO_LEVELS
 from steering.model import Outcome
 
 FAULT, HEALED = 1040.0, 1080.0
@@ -187,6 +187,6 @@ def test_a_bad_site_that_gives_way_to_a_good_one_is_forgotten_at_once(
     sim = Simulation(setup(tmp_path, policy(letters=1, more=MORE)), answer)
     sim.until(lambda: len(sim.told("instance_changed")) == 2, limit=207)
     assert any(struck)
-    assert all(sim.state.ledger.path(a).levels == (EMPTY,) * 3 for a in sim.addresses())
+    assert all(sim.state.ledger.path(a).levels == NO_LEVELS for a in sim.addresses())
     sim.run(30)
     assert not sim.steps

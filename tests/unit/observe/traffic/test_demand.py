@@ -11,8 +11,8 @@ import pytest
 from simulation import Simulation, policy, setup
 
 from steering.index import Index
-from steering.judge.edit import TrafficDraft
-from steering.judge.known.traffic_ledger import TrafficLedger
+from steering.judge.edit import Draft
+from steering.judge.known.ledger import Ledger
 from steering.judge.traffic.demand import STALE, count_queries, demand
 from steering.model import LOCAL, Evidence, Failure, Heard, Outcome
 
@@ -28,17 +28,20 @@ class Asking:
     rates: tuple[float, float]
     deaf: Callable[[float], bool] = lambda now: False  # noqa: ARG005
     now: float = 1000.0
-    heard: TrafficLedger = field(default_factory=TrafficLedger)
+    heard: Ledger = field(default_factory=lambda: Ledger.blank(1000.0))
 
     def run(self, seconds: float) -> Asking:
         for _ in range(round(seconds / TALLY)):
             began, self.now = self.now, round(self.now + TALLY, 6)
             asked = [math.floor(r * self.now) - math.floor(r * began) for r in self.rates]
             if any(asked) and not self.deaf(self.now):
-                draft = TrafficDraft(self.heard, self.now)
-                count_queries(draft, self.index, dict(zip((ONE, OTHER), asked, strict=True)), began)
+                draft = self.draft()
+                count_queries(draft, dict(zip((ONE, OTHER), asked, strict=True)), began)
                 self.heard = draft.done()
         return self
+
+    def draft(self) -> Draft:
+        return Draft(self.heard, self.index, 0.0, self.now)
 
     def found(self) -> list[float | None]:
         return [demand(self.heard, self.index.settings[a], self.now) for a in (ONE, OTHER)]
@@ -121,8 +124,8 @@ def test_another_server_behind_an_address_is_asked_as_much_as_the_one_before(
     tmp_path: Path,
 ) -> None:
     sim = asking(tmp_path, (250, 0)).run(100)
-    before, draft = sim.found(), TrafficDraft(sim.heard, sim.now)
-    draft.forget(ONE, LOCAL)
+    before, draft = sim.found(), sim.draft()
+    draft.traffic.to_write((ONE, LOCAL)).forget()
     sim.heard = draft.done()
     assert sim.found() == before
 
@@ -164,7 +167,7 @@ def test_answers_and_losses_are_queries_and_a_second_look_is_none(
     sim = Heeding(setup(tmp_path, policy(letters=1)), lambda ask: Outcome.SECURE)  # noqa: ARG005
     sim.item = item
     sim.run(10)
-    found = demand(sim.state.ledger.traffic, sim.index.settings[ONE], sim.now)
+    found = demand(sim.state.ledger, sim.index.settings[ONE], sim.now)
     assert found == (None if rate is None else pytest.approx(rate, rel=0.05))
 
 
