@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from steering.act.kernel.actuator import SWITCHED_OFF
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import ChangeKind, objection
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
 from steering.model import Done, Refused
 
 UNREACHABLE = "Network is unreachable (Nexthop has invalid gateway)"

@@ -31,8 +31,8 @@ from pathlib import Path
 
 from steering.act.bgp import process
 from steering.act.bgp.speaker_log import SpeakerLog, last
-from steering.act.kernel.actuator import KernelActuator
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.removal import KernelRemover
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.model import Seconds
 from steering.system.descriptors import close_inherited
@@ -128,7 +128,7 @@ class Watch:
             return
         taken, left = False, list[KernelProblem]()
         for claim in self._last.claims:
-            with KernelActuator(claim) as kernel:
+            with KernelRemover(claim) as kernel:
                 if kernel.remains():
                     taken = True
                     left += kernel.withdraw()

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from steering.act.guard import LOCK, LOOK, TAKE_OVER
-from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.removal import KernelRemover
 from steering.act.lease import Lease, LeaseState, boot_id, boot_time
 from steering.model import Seconds
 from steering.system.lockfile import LockFile
@@ -141,7 +141,7 @@ def inherited(
 def leftovers(
     lease: Lease,
     claim: Claim,
-    actuator: Callable[[Claim], KernelActuator] = KernelActuator,
+    remover: Callable[[Claim], KernelRemover] = KernelRemover,
     *,
     beside: Sequence[LeaseState] = (),
 ) -> tuple[KernelProblem, ...]:
@@ -157,6 +157,6 @@ def leftovers(
     left = (before for state in (*([own] if own else ()), *beside) for before in state.claims)
     troubles: list[KernelProblem] = []
     for owned in dict.fromkeys((claim, *left)):
-        with actuator(owned) as kernel:
+        with remover(owned) as kernel:
             troubles.extend(kernel.withdraw())
     return tuple(troubles)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from steering.act.bgp import process
-from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.removal import KernelRemover
 from steering.act.lease import Lease
 from steering.model import Instant, Seconds, WallTime
 from steering.system.child import Child, Tell
@@ -183,7 +183,7 @@ def switch_off(
     reason: str,
     by: str,
     configured: Callable[[], Claim | None] = lambda: None,
-    actuator: Callable[[Claim], KernelActuator] = KernelActuator,
+    remover: Callable[[Claim], KernelRemover] = KernelRemover,
     taken_back: Callable[[Seconds], None] = lambda _seconds: None,
 ) -> SwitchedOff:
     """Sets the switch, removes everything that the lease's claims own, and waits for the disk.
@@ -208,11 +208,11 @@ def switch_off(
     else:
         if lease is not None:
             claims += lease.claims
-    left = _take_back(claims, runtime, actuator)
+    left = _take_back(claims, runtime, remover)
     names_none = lease is None or lease.claim is None
     if names_none and (named := configured()) is not None and named not in claims:
         claims.append(named)
-        left = _take_back(claims, runtime, actuator)
+        left = _take_back(claims, runtime, remover)
     if not claims:
         troubles.append(
             KernelProblem(
@@ -236,23 +236,23 @@ def switch_off(
 
 
 def _take_back(
-    claims: list[Claim], runtime: Path, actuator: Callable[[Claim], KernelActuator]
+    claims: list[Claim], runtime: Path, remover: Callable[[Claim], KernelRemover]
 ) -> tuple[KernelProblem, ...]:
     """Removes what the claims own, ends the speaker, and checks that neither comes back."""
     until = time.monotonic() + _TIME_LIMIT
     for claim in claims:  # at once: a speaker may take a while to end
-        with contextlib.suppress(OSError), actuator(claim) as kernel:
+        with contextlib.suppress(OSError), remover(claim) as kernel:
             kernel.withdraw()
     _end_speaker(runtime)
-    left = tuple(problem for claim in claims for problem in _settle(claim, actuator, until))
+    left = tuple(problem for claim in claims for problem in _settle(claim, remover, until))
     return _end_speaker(runtime) + left  # again: a turn that raced with us may have started one
 
 
 def _settle(
-    claim: Claim, actuator: Callable[[Claim], KernelActuator], until: Seconds
+    claim: Claim, remover: Callable[[Claim], KernelRemover], until: Seconds
 ) -> tuple[KernelProblem, ...]:
     try:
-        with actuator(claim) as kernel:
+        with remover(claim) as kernel:
             clean = 0
             left = kernel.withdraw()
             while clean < _CLEAN_CHECKS and time.monotonic() < until:

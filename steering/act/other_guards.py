@@ -19,8 +19,8 @@ from pathlib import Path
 from steering.act.bgp import process
 from steering.act.kernel.claim import Claim
 from steering.act.lease import Lease, LeaseState
-from steering.act.preflight import may_change_routes
 from steering.model import Seconds
+from steering.system.permissions import may_change_routes
 
 _GUARD = b"steering.act.guard"
 _NICELY: Seconds = 0.5

@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from socket import if_indextoname, if_nameindex, if_nametoindex
-from typing import Literal
 
 from steering import bounds, next_hop
 from steering.act.kernel import rtnetlink
@@ -27,7 +26,7 @@ from steering.act.kernel.marks import shared_with
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
-from steering.system.permissions import Capability, credentials
+from steering.system.permissions import may_change_routes
 from steering.system.side_thread import within
 
 _DISK_TIMEOUT: Seconds = 2.0
@@ -105,15 +104,6 @@ def _capabilities(claim: Claim) -> Iterator[Finding]:
         )
 
 
-def may_change_routes(process: int | Literal["self"], *, uid: int | None = None) -> bool:
-    """Whether a process has CAP_NET_ADMIN and, if `uid` is given, runs as this user.
-
-    Raises OSError if there is no such process.
-    """
-    found = credentials(process)
-    return uid in (None, found.uid) and found.has(Capability.CAP_NET_ADMIN)
-
-
 def _directories(directories: Mapping[str, Path], *, create: bool) -> Iterator[Finding]:
     check = _try if create else _check
     for key, path in directories.items():
@@ -154,7 +144,7 @@ def _families(claim: Claim, query: QuerySocket) -> Iterator[Finding]:
     for family in claim.families:
         # With policy routing there is at least the rule that looks up the local table.
         rules = query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
-        if not any(rule and rule.family is family for rule in map(rtnetlink.rule_from, rules)):
+        if not any(rule and rule.family is family for rule in map(rtnetlink.rule_numbers, rules)):
             yield Finding(
                 kind=Blame.FAILED,
                 message=f"kernel: no policy routing for {family}: wanted a kernel with "

@@ -18,7 +18,7 @@ from steering.act.exclusive import Exclusive
 from steering.act.guard_client import GuardClient, found, inherited, leftovers
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
 from steering.act.lease import Lease, boot_time
 from steering.act.lease_renewal import LeaseRenewal
 from steering.act.off_switch import OffSwitch

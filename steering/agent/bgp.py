@@ -15,7 +15,7 @@ from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.settings import BgpSettings
 from steering.act.bgp.status import BgpStatus
 from steering.act.bgp.supervisor import ENDED_WITHIN
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
 from steering.model import Done, Event, Refused, Seconds
 
 

@@ -19,7 +19,8 @@ from steering.act.guard_client import found
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.conntrack import Conntrack
-from steering.act.kernel.state import KernelProblem, KernelReader
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.state import KernelReader
 from steering.act.lease import Lease, LeaseState
 from steering.act.off_switch import OffSwitch
 from steering.act.other_guards import leases_of, other_guards

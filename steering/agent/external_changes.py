@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from steering.act.kernel.rtnetlink import Route, Rule
+from steering.act.kernel.rtnetlink import Route
+from steering.act.kernel.rules import Rule
 from steering.model import Event, Instant, Seconds
 
 PAUSE: Seconds = 60.0

@@ -19,7 +19,7 @@ from itertools import islice, product
 from steering.act.kernel import gateways
 from steering.act.kernel.bypass import Bypasses
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import ForeignRule
+from steering.act.kernel.rules import Rule
 from steering.act.kernel.state import KernelReader
 from steering.agent.actuators import COMPARE
 from steering.model import LOCAL, Family, Instant, Observation, Outcome, Round, Seconds
@@ -81,7 +81,7 @@ class KernelPaths:
         self._bypasses: Bypasses | None = None
         self._next_look: Instant = float("-inf")
         """When to look up again what bypasses our rules."""
-        self._blocked: Mapping[tuple[str, Family], ForeignRule] = {}
+        self._blocked: Mapping[tuple[str, Family], Rule] = {}
         """(site, family) whose probes all go by another program's rule."""
 
     def watch(self, addresses: Collection[str]) -> None:

@@ -26,13 +26,13 @@ def check_sites(options: argparse.Namespace, setup: Setup) -> int:
     import asyncio
 
     from steering import from_config
-    from steering.act.preflight import may_change_routes
     from steering.observe.nonce import system_random
     from steering.sitecheck import asking
     from steering.sitecheck.legs import sample
     from steering.sitecheck.reasons import judged
     from steering.sitecheck.temporary_rules import temporary
     from steering.sitecheck.text import data_of, text_of
+    from steering.system.permissions import may_change_routes
 
     claim = from_config.claim_of(setup.config)
     if claim is not None and not may_change_routes("self"):

@@ -17,9 +17,9 @@ from socket import IPPROTO_TCP, IPPROTO_UDP
 
 from steering import from_config
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Flow
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.path_check import PathCheck, check_path, dropped_on_return
+from steering.act.kernel.rules import Flow
 from steering.act.kernel.state import KernelReader
 from steering.config import Setup
 from steering.model import LOCAL, Family, Instant, Seconds, Source

@@ -27,11 +27,13 @@ from steering.act.bgp.process import SWITCH
 from steering.act.exclusive import Exclusive
 from steering.act.guard import LOCK
 from steering.act.guard_client import GuardClient, found, start_guard
-from steering.act.kernel.actuator import KernelActuator, request_for
+from steering.act.kernel.actuator import request_for
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import Change, ChangeKind, askable
 from steering.act.kernel.netlink import BATCH, ChangeSocket, KernelRequest
-from steering.act.kernel.rtnetlink import Route, Rule
+from steering.act.kernel.removal import KernelRemover
+from steering.act.kernel.rtnetlink import Route
+from steering.act.kernel.rules import Rule
 from steering.act.kernel.state import KernelReader
 from steering.act.lease import Lease
 from steering.act.other_guards import OtherGuard, end, leases_of, other_guards
@@ -112,8 +114,8 @@ def _check_host(config: Config, claim: Claim) -> None:
     with KernelReader(claim) as kernel:
         if foreign := kernel.foreign():
             raise CannotInstallError("; ".join(map(str, foreign)))
-    with KernelActuator(claim) as actuator:
-        if actuator.remains():
+    with KernelRemover(claim) as remover:
+        if remover.remains():
             raise CannotInstallError(
                 "routes or rules of ours are in the kernel without a lease: `steering off`, then "
                 "`steering on`, removes them"
@@ -199,7 +201,7 @@ def _request(what: Route | Rule) -> KernelRequest | None:
 
 def _remove(claim: Claim) -> None:
     """Raises CannotInstallError if anything is left: the guard goes on trying."""
-    with KernelActuator(claim) as kernel:
+    with KernelRemover(claim) as kernel:
         if left := kernel.withdraw():
             raise CannotInstallError(f"could not remove everything: {'; '.join(map(str, left))}")
 

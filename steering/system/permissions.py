@@ -42,6 +42,15 @@ def credentials(process: int | Literal["self"]) -> Credentials:
     return Credentials(uid=int(status[b"Uid"].split()[1]), effective=int(status[b"CapEff"], 16))
 
 
+def may_change_routes(process: int | Literal["self"], *, uid: int | None = None) -> bool:
+    """Whether a process has CAP_NET_ADMIN and, if `uid` is given, runs as this user.
+
+    Raises OSError if there is no such process.
+    """
+    found = credentials(process)
+    return uid in (None, found.uid) and found.has(Capability.CAP_NET_ADMIN)
+
+
 def may_pass(found: os.stat_result, *, uid: int | None = None, gid: int | None) -> bool:
     """Whether the bits let this user or group execute a program, or enter a directory.
 

@@ -14,7 +14,7 @@ from kernelhost import ADDRESSES, CLAIM, IPV4, IPV6, build_host
 
 from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.bypass import Bypasses
-from steering.act.kernel.foreign_rules import foreign_rule_from
+from steering.act.kernel.decoding import rule_from
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import GETRULE, rules_of
 from steering.act.preflight import Blame, preflight
@@ -343,7 +343,7 @@ def test_rules_are_told_as_ip_prints_them(namespace: None) -> None:
     run("ip -6 rule add pref 100 from fd00::/8 dport 53-55 ipproto tcp lookup 77")
     for family, ip in ((Family.IPV4, "ip"), (Family.IPV6, "ip -6")):
         with QuerySocket() as asking:
-            rules = [foreign_rule_from(body) for body in asking.dump(GETRULE, rules_of(family))]
+            rules = [rule_from(body) for body in asking.dump(GETRULE, rules_of(family))]
         printed = run(f"{ip} rule").splitlines()
         assert [str(rule) for rule in rules] == [
             line.replace(":\t", ": ").strip() for line in printed

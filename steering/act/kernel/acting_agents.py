@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steering.act.kernel.presence import PresenceSocket, be_present, others
-from steering.act.preflight import may_change_routes
+from steering.system.permissions import may_change_routes
 
 SHOWN = "steering/table"
 """The beginning of these sockets' names; the table's number follows."""

@@ -1,6 +1,6 @@
-"""The Linux actuator: makes routes and rules match a plan, and removes them all.
+"""The Linux actuator: makes routes and rules match a plan.
 
-It adds a writing socket to the reader. It does not remember what it did: each call reads the
+It is a reader and a remover at once. It does not remember what it did: each call reads the
 kernel, makes the missing changes, and reads again.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from steering import next_hop
@@ -19,22 +19,23 @@ from steering.act.kernel.diff import (
     ChangeKind,
     Occupied,
     askable,
-    is_our_rule,
     objection,
     route_changes,
     rule_changes,
 )
 from steering.act.kernel.expected import Expected
-from steering.act.kernel.netlink import BATCH, ChangeSocket, KernelRefusal, KernelRequest
-from steering.act.kernel.rtnetlink import Action, Route, Rule
-from steering.act.kernel.state import KernelProblem, KernelReader, Table
+from steering.act.kernel.netlink import BATCH, KernelRefusal, KernelRequest
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.removal import KernelRemover
+from steering.act.kernel.rtnetlink import Route
+from steering.act.kernel.rules import Rule
+from steering.act.kernel.state import KernelReader, Table
 from steering.model import Done, Family, Refused, Seconds
 
 SWITCHED_OFF: Final = "switched off: nothing may be installed on this host"
-_TRIES = 3
 
 
-class KernelActuator(KernelReader):
+class KernelActuator(KernelReader, KernelRemover):
     """Makes routes and rules match a plan, and removes all that are ours.
 
     `may_write` is called immediately before each batch; while it returns False nothing is
@@ -49,17 +50,12 @@ class KernelActuator(KernelReader):
     ) -> None:
         super().__init__(claim)
         self._may_write = may_write
-        self._writing = ChangeSocket()
         self._asked: Collection[str] = ()
         """The addresses that `_wanted` was computed for."""
         self._wanted: Mapping[tuple[Family, int], Sequence[Route]] = {}
         self._right: dict[tuple[Family, int], Table] = {}
         """The sites' tables at the last reading that needed no change."""
         self._expected = Expected()
-
-    def close(self) -> None:
-        self._writing.close()
-        super().close()
 
     def prepare(
         self, addresses: Collection[str], *, steering: bool = True
@@ -149,7 +145,7 @@ class KernelActuator(KernelReader):
         )
         if changes:
             outcomes = self._carry_out(changes)
-            shown = frozenset(self._routes(claim.table))
+            shown = frozenset(self._ours(claim.table))
             seconds = time.monotonic() - started
             results.extend(
                 self._result(change, refusal, shown, seconds)
@@ -162,53 +158,8 @@ class KernelActuator(KernelReader):
         return self._expected.lost()
 
     def withdraw(self, *, but: Claim | None = None) -> tuple[KernelProblem, ...]:
-        """Removes all rules and routes of ours, in both families; what could not be removed.
-
-        Everything with another protocol number or outside the claim is left alone, and what the
-        claim `but` owns as well.
-        """
         self._expected.forget()
-        for _ in range(_TRIES):
-            changes = [Change(act=ChangeKind.REMOVE, what=what) for what in self._everything(but)]
-            if not changes:
-                break
-            results = self._carry_out(changes)
-        else:
-            left = set(map(_name, self._everything(but)))
-            return tuple(
-                KernelProblem(
-                    what=_name(change.what),
-                    because=refusal.text if refusal else "it was removed and came back",
-                )
-                for change, refusal in zip(changes, results, strict=True)
-                if _name(change.what) in left
-            )
-        return ()
-
-    def remains(self, *, but: Claim | None = None) -> bool:
-        """Whether anything of ours is in the kernel, leftovers included; `but` as in `withdraw`."""
-        return any(True for _ in self._everything(but))
-
-    def _everything(self, but: Claim | None) -> Iterator[Route | Rule]:
-        """All that is ours, in an order in which stopping anywhere is safe.
-
-        The rule that looks up the steers comes first: without it all packets take the host's own
-        routes. The rule that other rules jump to comes last.
-        """
-        claim = self.claim
-        if not claim.sites:
-            return  # an empty claim: see from_config.NOTHING
-        rules = [rule for rule in self._rules() if is_our_rule(rule, claim)]
-        routes = [r for r in self._routes(*claim.tables) if r.protocol == claim.protocol]
-        if but is not None and but.sites:
-            rules = [rule for rule in rules if not is_our_rule(rule, but)]
-            routes = [r for r in routes if r.table not in but.tables or r.protocol != but.protocol]
-        steering = [r for r in rules if r.action is Action.TABLE and r.table == claim.table]
-        targets = [r for r in rules if r.action is Action.NOP]
-        yield from steering
-        yield from routes
-        yield from (rule for rule in rules if rule not in steering and rule not in targets)
-        yield from targets
+        return super().withdraw(but=but)
 
     def _carry_out(self, changes: Sequence[Change]) -> tuple[KernelRefusal | None, ...]:
         results: list[KernelRefusal | None] = []
@@ -225,9 +176,6 @@ class KernelActuator(KernelReader):
             else:
                 results += [KernelRefusal(number=0, text=SWITCHED_OFF)] * len(batch)
         return tuple(results)
-
-    def _send(self, requests: Sequence[KernelRequest]) -> tuple[KernelRefusal | None, ...]:
-        return self._writing.carry_out(requests)
 
     def _result(
         self,

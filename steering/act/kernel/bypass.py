@@ -13,12 +13,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import decoding, rtnetlink
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Address, Flow, ForeignAction, ForeignRule
 from steering.act.kernel.gateways import chosen_source, leads, route_for, variants
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.act.kernel.rules import Action, Address, Flow, Rule
 from steering.bounds import PRIORITIES, RULES_AFTER
 from steering.model import Family
 
@@ -36,7 +36,7 @@ _UNPRIVILEGED = 1024
 class Bypass:
     """Packets that a foreign rule catches before ours."""
 
-    rule: ForeignRule
+    rule: Rule
     flow: Flow
     site: str | None = None
     """The site whose marked probes they are; None: unmarked packets, as the resolvers' are."""
@@ -63,7 +63,7 @@ class Bypasses:
         """What lets this host's packets to this address bypass the steers; None: nothing."""
         return self.traffic.get(address) or self.all_traffic.get(Family.of(address))
 
-    def asking(self, site: str, family: Family) -> ForeignRule | None:
+    def asking(self, site: str, family: Family) -> Rule | None:
         """The rule that sends all probes through a site over another path; None: there is none."""
         caught = [
             one.rule
@@ -88,7 +88,7 @@ class Bypasses:
         )
         return tuple(self._text(rule) for rule in rules)
 
-    def _text(self, rule: ForeignRule) -> str:
+    def _text(self, rule: Rule) -> str:
         parts: list[str] = []
         traffic = {a: one for a, one in self.traffic.items() if one.rule == rule}
         if traffic:
@@ -138,7 +138,7 @@ class Bypasses:
 def bypasses(
     query: QuerySocket,
     claim: Claim,
-    rules: Sequence[ForeignRule],
+    rules: Sequence[Rule],
     addresses: Collection[str],
     *,
     own: Collection[str] = (),
@@ -160,8 +160,8 @@ def bypasses(
 
 
 def concerning(
-    rules: Iterable[ForeignRule], addresses: Iterable[str], own: Iterable[str]
-) -> tuple[ForeignRule, ...]:
+    rules: Iterable[Rule], addresses: Iterable[str], own: Iterable[str]
+) -> tuple[Rule, ...]:
     """The rules that could catch packets from this host to these addresses.
 
     If each pod has its own rules there are hundreds, and none of those is returned.
@@ -174,7 +174,7 @@ def concerning(
     )
 
 
-def named(rules: Iterable[ForeignRule], addresses: Iterable[str]) -> tuple[str, ...]:
+def named(rules: Iterable[Rule], addresses: Iterable[str]) -> tuple[str, ...]:
     """The addresses that a rule selects by their prefix."""
     prefixes = [r.destination for r in rules if r.destination and r.destination.prefixlen]
     if not prefixes:
@@ -189,15 +189,13 @@ def _by_family(addresses: Iterable[str]) -> Mapping[Family, list[Address]]:
     return found
 
 
-def _does_something(rule: ForeignRule) -> bool:
-    return rule.action not in {ForeignAction.NOP, ForeignAction.OTHER} and (
-        rule.action is not ForeignAction.GOTO or rule.resolved
+def _does_something(rule: Rule) -> bool:
+    return rule.action not in {Action.NOP, Action.OTHER} and (
+        rule.action is not Action.GOTO or rule.resolved
     )
 
 
-def _sample(
-    addresses: Iterable[str], family: Family, rules: Sequence[ForeignRule]
-) -> tuple[str, ...]:
+def _sample(addresses: Iterable[str], family: Family, rules: Sequence[Rule]) -> tuple[str, ...]:
     """At most SAMPLE addresses of a family; first those that a rule selects by prefix."""
     mine = sorted(a for a in addresses if Family.of(a) is family)
     return tuple(dict.fromkeys([*named(rules, mine), *mine]))[:SAMPLE]
@@ -215,7 +213,7 @@ class _Lookup:
         self._refusing: dict[tuple[Family, int], list[Route]] = {}
         self._traffic: dict[str, Bypass] = {}
         self._all: dict[Family, Bypass] = {}
-        self._perhaps: dict[ForeignRule, Bypass] = {}
+        self._perhaps: dict[Rule, Bypass] = {}
         self._questions: dict[tuple[str, str], Bypass] = {}
         self._watched: dict[Family, int] = {}
 
@@ -229,7 +227,7 @@ class _Lookup:
             watched=self._watched,
         )
 
-    def at(self, family: Family, rules: Sequence[ForeignRule], sample: Sequence[str]) -> None:
+    def at(self, family: Family, rules: Sequence[Rule], sample: Sequence[str]) -> None:
         """Looks up which packets of a family these rules catch."""
         self._watched[family] = len(sample)
         sites = [s for s in self._claim.sites if self._claim.next_hop(s, family) is not None]
@@ -252,7 +250,7 @@ class _Lookup:
         """Whether the resolvers' sources are known."""
         return any(source and Family.of(source) is family for source in self._sources)
 
-    def _traffic_to(self, rules: Sequence[ForeignRule], address: str) -> Iterator[Flow]:
+    def _traffic_to(self, rules: Sequence[Rule], address: str) -> Iterator[Flow]:
         """The packets that the resolvers send to an address.
 
         If their sources are not known, their sockets may be unbound. On a detour the kernel then
@@ -271,7 +269,7 @@ class _Lookup:
             if route is not None and route.table in self._claim.tables:
                 yield replace(one, source=chosen_source(self._query, one))
 
-    def _suspect(self, rules: Sequence[ForeignRule], address: str) -> None:
+    def _suspect(self, rules: Sequence[Rule], address: str) -> None:
         """Rules for one source, port or user: it is not known whether a resolver uses it."""
         for rule in rules:
             if rule in self._perhaps or rule.inverted:
@@ -284,7 +282,7 @@ class _Lookup:
             if one is not None and one.rule == rule:
                 self._perhaps[rule] = one
 
-    def _caught_by(self, rule: ForeignRule, address: str) -> Flow | None:
+    def _caught_by(self, rule: Rule, address: str) -> Flow | None:
         """Packets with the source, port or user that this rule selects; None: it selects none."""
         flow = Flow(destination=address)
         if rule.source is not None:
@@ -301,7 +299,7 @@ class _Lookup:
         return None if flow == Flow(destination=address) else flow
 
     def _first(
-        self, rules: Sequence[ForeignRule], flows: Iterable[Flow], *, site: str | None = None
+        self, rules: Sequence[Rule], flows: Iterable[Flow], *, site: str | None = None
     ) -> Bypass | None:
         """The first of these packets that miss our rules, with the foreign rule that catches it."""
         for flow in flows:
@@ -310,9 +308,7 @@ class _Lookup:
                 return Bypass(rule=rule, flow=flow, site=site)
         return None
 
-    def _decides(
-        self, caught: Sequence[ForeignRule], flow: Flow, site: str | None
-    ) -> ForeignRule | None:
+    def _decides(self, caught: Sequence[Rule], flow: Flow, site: str | None) -> Rule | None:
         """The rule by which the kernel routes these packets; None: a rule of ours."""
         claim, family = self._claim, Family.of(flow.destination)
         route = route_for(self._query, flow)
@@ -324,11 +320,11 @@ class _Lookup:
         for rule in caught:
             if rule.priority < at:
                 continue
-            if rule.action is ForeignAction.GOTO:
+            if rule.action is Action.GOTO:
                 at = rule.goto or 0
                 if at > ours:
                     return rule
-            elif rule.action is not ForeignAction.LOOKUP:
+            elif rule.action is not Action.LOOKUP:
                 if route is None:
                     return rule
             elif route is None:
@@ -338,18 +334,18 @@ class _Lookup:
                 return rule
         return None
 
-    def _passed_over(self, rule: ForeignRule, flow: Flow) -> bool:
+    def _passed_over(self, rule: Rule, flow: Flow) -> bool:
         if rule.suppress_length is None and rule.suppress_group is None:
             return False
         whole = route_for(self._query, flow, whole=True)
         return whole is not None and rule.suppresses(whole.length)
 
-    def _refuses(self, rule: ForeignRule, address: str) -> bool:
+    def _refuses(self, rule: Rule, address: str) -> bool:
         """Whether the table that a rule looks up has a route that rejects these packets."""
         key = rule.family, rule.table
         if key not in self._refusing:
             body = rtnetlink.routes_of(rule.family, rule.table)
-            routes = map(rtnetlink.route_from, self._query.some(rtnetlink.GETROUTE, body, _ROUTES))
+            routes = map(decoding.route_from, self._query.some(rtnetlink.GETROUTE, body, _ROUTES))
             self._refusing[key] = [
                 route
                 for route in routes
@@ -360,12 +356,12 @@ class _Lookup:
         return any(ip_address(address) in ip_network(r.prefix) for r in self._refusing[key])
 
 
-def by_source(rules: Iterable[ForeignRule]) -> bool:
+def by_source(rules: Iterable[Rule]) -> bool:
     """Whether any of them selects packets by their source."""
     return any(rule.source is not None for rule in rules)
 
 
-def _is_in(address: str, rule: ForeignRule) -> bool:
+def _is_in(address: str, rule: Rule) -> bool:
     return rule.source is not None and ip_address(address) in rule.source
 
 

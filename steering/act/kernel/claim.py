@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from steering import bounds, next_hop
-from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
+from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.act.kernel.rules import Action, Rule
 from steering.model import Family
 
 LAST_RESORT = 2**31
@@ -207,10 +208,10 @@ class Claim:
         family: Family,
         priority: int,
         *,
-        action: Action = Action.TABLE,
+        action: Action = Action.LOOKUP,
         table: int = 0,
         goto: int | None = None,
-        mark: int | None = None,
+        mark: int = 0,
         iif: str | None = None,
     ) -> Rule:
         return Rule(
@@ -221,7 +222,7 @@ class Claim:
             table=table,
             goto=goto,
             mark=mark,
-            mask=None if mark is None else self.mask,
+            mask=self.mask if mark else 0,
             iif=iif,
         )
 

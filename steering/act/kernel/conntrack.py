@@ -19,8 +19,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from steering.act.kernel import framing, rtnetlink
+from steering.act.kernel import decoding, framing, rtnetlink
 from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.rtnetlink import RouteKind
 from steering.model import Family, Seconds
 
 NETFILTER: Final = 12  # NETLINK_NETFILTER
@@ -114,13 +115,10 @@ class Conntrack:
                 transit.add(socket.if_nametoindex(name))
         apart, behind, asked = set(), set(), list(islice(sources, SOURCES))
         with QuerySocket() as query:
-            replies = query.get_each(
-                rtnetlink.GETROUTE, [rtnetlink.lookup_of(source) for source in asked]
-            )
-        for source, route in zip(asked, replies, strict=True):
-            if route is not None and (
-                rtnetlink.is_local(route) or transit & rtnetlink.links_from(route)
-            ):
+            replies = query.get_each(rtnetlink.GETROUTE, list(map(decoding.lookup_of, asked)))
+        for source, body in zip(asked, replies, strict=True):
+            route = None if body is None else decoding.route_from(body)
+            if route is not None and (route.kind is RouteKind.LOCAL or route.oif in transit):
                 apart.add(source)
             else:
                 behind.add(source)

@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.rtnetlink import Route, Rule
+from steering.act.kernel.rtnetlink import Numbers, Route
+from steering.act.kernel.rules import Rule
 from steering.model import Family
 
 
@@ -93,7 +94,7 @@ def rule_changes(
     return (*added, *(Change(act=ChangeKind.REMOVE, what=rule) for rule in surplus))
 
 
-def is_our_rule(rule: Rule, claim: Claim) -> bool:
+def is_our_rule(rule: Rule | Numbers, claim: Claim) -> bool:
     return rule.protocol == claim.protocol and rule.priority in claim.preferences
 
 

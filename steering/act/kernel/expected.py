@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 
 from steering.act.kernel.diff import Change, ChangeKind
-from steering.act.kernel.rtnetlink import Route, Rule
+from steering.act.kernel.rtnetlink import Route
+from steering.act.kernel.rules import Rule
 
 
 class Expected:

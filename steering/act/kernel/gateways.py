@@ -6,28 +6,20 @@ whether the link is up. Without that, a pulled cable here would look like a dead
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from socket import IPPROTO_TCP, IPPROTO_UDP
 
-from steering.act.kernel import framing, rtnetlink
+from steering.act.kernel import decoding, rtnetlink
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import DNS, Flow
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.act.kernel.rules import DNS, Flow
 from steering.model import LOCAL, Family
-
-_UP, _LOWER_UP = 0x1, 0x10000  # IFF_UP, IFF_LOWER_UP of linux/if.h
-_INCOMPLETE, _FAILED = 0x01, 0x20  # NUD_* of linux/neighbour.h
-_LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, change mask
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # family, interface, state, flags, type
-_NDA_DST = 1
 
 LOOKUP_TARGETS = 16
 """Lookup targets of a family: the addresses for which each kind of packet is looked up."""
-_IFLA_EXT_MASK, _SKIP_STATISTICS = 29, 1 << 3
 
 
 def gateway_dead(address: str, mark: int = 0) -> bool:
@@ -123,10 +115,8 @@ def variants(
 
 def chosen_source(query: QuerySocket, flow: Flow) -> str | None:
     """The source address that the kernel chooses for such packets; None: there is no route."""
-    try:
-        return rtnetlink.source_from(query.get(rtnetlink.GETROUTE, _lookup(flow)))
-    except OSError:
-        return None
+    body = query.get(rtnetlink.GETROUTE, _lookup(flow))
+    return None if body is None else decoding.source_from(body)
 
 
 def route_for(query: QuerySocket, flow: Flow, *, whole: bool = False) -> Route | None:
@@ -134,20 +124,27 @@ def route_for(query: QuerySocket, flow: Flow, *, whole: bool = False) -> Route |
 
     `whole`: the route with its own prefix, as it is in its table.
     """
-    try:
-        return rtnetlink.route_from(query.get(rtnetlink.GETROUTE, _lookup(flow, whole=whole)))
-    except OSError:  # as in `route_to`
-        return None
+    return _found(query, _lookup(flow, whole=whole))
+
+
+def route_to(query: QuerySocket, address: str, mark: int = 0) -> Route | None:
+    """The route that a packet of this host takes; None if there is none."""
+    return _found(query, decoding.lookup_of(address, mark))
 
 
 def routes_for(query: QuerySocket, flows: Sequence[Flow]) -> list[Route | None]:
     """As `route_for`, for each of many."""
-    replies = query.get_each(rtnetlink.GETROUTE, [_lookup(flow) for flow in flows])
-    return [None if body is None else rtnetlink.route_from(body) for body in replies]
+    bodies = query.get_each(rtnetlink.GETROUTE, [_lookup(flow) for flow in flows])
+    return [None if body is None else decoding.route_from(body) for body in bodies]
+
+
+def _found(query: QuerySocket, lookup: bytes) -> Route | None:
+    body = query.get(rtnetlink.GETROUTE, lookup)
+    return None if body is None else decoding.route_from(body)
 
 
 def _lookup(flow: Flow, *, whole: bool = False) -> bytes:
-    return rtnetlink.lookup_of(
+    return decoding.lookup_of(
         flow.destination,
         flow.mark,
         protocol=flow.protocol,
@@ -177,49 +174,22 @@ def links(
 
 def _links_to(query: QuerySocket, address: str, mark: int) -> frozenset[int]:
     question = _lookup(Flow(destination=address, mark=mark), whole=True)
-    try:
-        return rtnetlink.links_from(query.get(rtnetlink.GETROUTE, question))
-    except OSError:  # no route there
-        return frozenset()
-
-
-def route_to(query: QuerySocket, address: str, mark: int = 0) -> Route | None:
-    """The route that a packet of this host takes; None if there is none."""
-    try:
-        return rtnetlink.route_from(
-            query.get(rtnetlink.GETROUTE, rtnetlink.lookup_of(address, mark))
-        )
-    except OSError:  # ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL: what the route's kind says
-        return None
+    body = query.get(rtnetlink.GETROUTE, question)
+    return frozenset() if body is None else decoding.links_from(body)
 
 
 def _carries(query: QuerySocket, route: Route) -> bool:
     if route.kind is RouteKind.LOCAL:
         return True
-    if route.oif is None or not _link_carries(query, route.oif):
+    if route.oif is None:
+        return False
+    link = query.get(rtnetlink.GETLINK, decoding.link_of(route.oif))
+    if link is None or not decoding.link_carries(link):
         return False
     return route.gateway is None or _answers(query, route.gateway, route.oif)
 
 
-def _link_carries(query: QuerySocket, index: int) -> bool:
-    body = _LINK.pack(0, 0, index, 0, 0) + framing.attribute(
-        _IFLA_EXT_MASK, framing.u32(_SKIP_STATISTICS)
-    )
-    try:
-        flags = _LINK.unpack_from(query.get(rtnetlink.GETLINK, body))[3]
-    except OSError:
-        return False
-    return bool(flags & _UP and flags & _LOWER_UP)
-
-
 def _answers(query: QuerySocket, gateway: str, index: int) -> bool:
     # The gateway's own family: IPv4 may use an IPv6 next hop (RFC 8950).
-    number = rtnetlink.family_number(Family.of(gateway))
-    body = _NEIGHBOUR.pack(number, index, 0, 0, 0) + framing.attribute(
-        _NDA_DST, framing.packed(gateway)
-    )
-    try:
-        state = _NEIGHBOUR.unpack_from(query.get(rtnetlink.GETNEIGH, body))[2]
-    except OSError:  # ENOENT: it was not asked for recently
-        return True
-    return not state & (_INCOMPLETE | _FAILED)
+    found = query.get(rtnetlink.GETNEIGH, decoding.neighbour_of(gateway, index))
+    return found is None or decoding.neighbour_answers(found)  # None: not asked for recently

@@ -1,8 +1,8 @@
 """Three netlink sockets: one for queries, one for notifications, one for changes.
 
 All three are plain blocking or polled AF_NETLINK sockets. They work inside an asyncio loop, since
-an answer takes microseconds, and need no thread. They send and receive messages; `rtnetlink`
-encodes and decodes the bodies.
+an answer takes microseconds, and need no thread. They send and receive messages. What is in these
+is encoded by `rtnetlink` and decoded by `decoding`.
 """
 
 from __future__ import annotations
@@ -135,18 +135,10 @@ class QuerySocket(_Socket):
                     return found[:at_most], len(found) <= at_most
         raise OSError(errno.EAGAIN, _UNSTABLE)
 
-    def get(self, kind: int, body: bytes) -> bytes:
-        """The one thing requested. Raises OSError if there is none."""
-        sequence = self._ask(kind, 0, body)
-        while True:
-            for message in framing.messages(self._socket.recv(_DATAGRAM)):
-                if message.sequence != sequence:
-                    continue
-                if message.kind == framing.ERROR:
-                    refusal = _refusal(message)
-                    number = refusal.number if refusal else errno.ENODATA
-                    raise OSError(number, os.strerror(number))
-                return message.body
+    def get(self, kind: int, body: bytes) -> bytes | None:
+        """The one thing requested; None if there is nothing, or it is refused."""
+        (found,) = self.get_each(kind, [body])
+        return found
 
     def get_each(self, kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
         """As `get` for each of them, in order; None if there is nothing, or it is refused."""

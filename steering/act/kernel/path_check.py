@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from steering.act.kernel import rtnetlink
+from steering.act.kernel import decoding, rtnetlink
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Flow
 from steering.act.kernel.gateways import gateway_dead, leads, route_for
 from steering.act.kernel.netlink import QuerySocket
-from steering.act.kernel.rtnetlink import Action, RouteKind
-from steering.bounds import U32
+from steering.act.kernel.rtnetlink import RouteKind
+from steering.act.kernel.rules import Action, Flow
 from steering.model import LOCAL, Family
 
 _SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921  # linux/sockios.h
@@ -121,13 +120,13 @@ def dropped_on_return() -> int:
 
 def _has_rule(query: QuerySocket, claim: Claim, site: str, family: Family) -> bool:
     mark, table = claim.mark_of(site), claim.table + claim.number(site)
-    rules = map(rtnetlink.rule_from, query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
+    rules = map(decoding.rule_from, query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family)))
     return any(
         rule is not None
-        and rule.action is Action.TABLE
+        and rule.action is Action.LOOKUP
         and rule.table == table
-        and rule.mark is not None
-        and rule.mark == mark & (U32 if rule.mask is None else rule.mask)
+        and rule.mask
+        and rule.mark == mark & rule.mask
         for rule in rules
     )
 

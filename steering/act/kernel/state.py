@@ -1,27 +1,28 @@
 """Reads routes, rules and addresses from the kernel. Nothing here writes.
 
 `KernelReader` has a query socket and a notification socket. It is all that `mode: observe` uses. It
-remembers nothing but caches of tables: every call gives the present state of the kernel.
+remembers nothing but what it decoded: every call gives the present state of the kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
-from typing import Final, Self
+from typing import TypeVar
 
 from steering import next_hop
-from steering.act.kernel import framing, rtnetlink
+from steering.act.kernel import decoding, framing, rtnetlink
 from steering.act.kernel.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import is_our_rule
-from steering.act.kernel.foreign_rules import ForeignAction, ForeignRule, foreign_rule_from
 from steering.act.kernel.gateways import links, pinned, route_to
 from steering.act.kernel.marks import collision
-from steering.act.kernel.netlink import NoticeSocket, QuerySocket
-from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
+from steering.act.kernel.netlink import NoticeSocket
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.removal import ClaimQueries
+from steering.act.kernel.rtnetlink import Numbers, Route, RouteKind
+from steering.act.kernel.rules import Action, Rule
 from steering.model import Family
 
 _LOCAL = 255  # RT_TABLE_LOCAL
@@ -45,32 +46,22 @@ _FIRST_FEW = 8
 """Addresses of a family that are looked up to find whether there is any route for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelProblem:
-    """One thing that is not as it should be, and why."""
-
-    what: str
-    because: str
-    family: Family | None = None
-    """Of the route or rule; None: it is about something else."""
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.because}"
-
-
-class KernelReader:
+class KernelReader(ClaimQueries):
     """What the kernel has, by the numbers of a claim. It has no socket that writes.
 
     Every method raises OSError when the kernel can't be read.
     """
 
     def __init__(self, claim: Claim) -> None:
-        self.claim: Final = claim
+        super().__init__(claim)
         hops = (to for both in claim.next_hops.values() for to in both.values())
         self._by_name = any(next_hop.parts(to)[1] is not None for to in hops)
         """Some next hops name an interface."""
         self._tables: dict[tuple[Family, int], tuple[list[bytes], Table]] = {}
-        self._query = QuerySocket()
+        # What was in the last dump, decoded.
+        self._known_routes: dict[tuple[Family, int], dict[bytes, Route | None]] = {}
+        self._known_rules: dict[Family, dict[bytes, Rule | None]] = {f: {} for f in Family}
+        self._known_addresses: dict[bytes, str | None] = {}
         self._notices = NoticeSocket()
         self._notices.ignore_system_tables()
         self.others_alone = False
@@ -86,19 +77,8 @@ class KernelReader:
         """Interfaces in the last change."""
 
     def close(self) -> None:
-        self._query.close()
         self._notices.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().close()
 
     def installed(self) -> Mapping[str, str]:
         """Address to site, for our host routes that are in the kernel now.
@@ -108,7 +88,7 @@ class KernelReader:
         """
         return {
             route.destination: site
-            for route in self._routes(self.claim.table)
+            for route in self._ours(self.claim.table)
             if route.length == route.family.bits
             and route.kind is RouteKind.UNICAST
             and route.plain
@@ -167,7 +147,8 @@ class KernelReader:
     def own_addresses(self) -> frozenset[str]:
         """All addresses of this host, on all interfaces."""
         bodies = self._query.dump(rtnetlink.GETADDR, bytes(8))
-        return frozenset(filter(None, map(rtnetlink.address_from, bodies)))
+        found = _decoded(self._known_addresses, bodies, decoding.address_from)
+        return frozenset(address for address in found if address is not None)
 
     def pinned(
         self, addresses: Mapping[str, Family], sources: Collection[str] = ()
@@ -233,20 +214,21 @@ class KernelReader:
         ours = self._notices.changed(self._concerns)
         self.others_alone = self.others_changed and not ours
         self.pins_changed |= self._notices.overrun
-        if self.links_changed and self._by_name:
+        if self._by_name and (self.links_changed or self._notices.overrun):
             self._tables.clear()  # an interface may have another name
+            self._known_routes.clear()
         return ours or self.others_changed
 
     def _concerns(self, message: framing.Message) -> bool:
         if message.kind in {rtnetlink.NEWROUTE, rtnetlink.DELROUTE}:
-            route = rtnetlink.route_from(message.body)
+            route = rtnetlink.route_numbers(message.body)
             if route is None or route.table not in self.claim.tables:
                 return False
             if route.table != self.claim.table:
                 self.sites_changed.add(self.claim.sites[route.table - self.claim.table - 1])
             return True
         if message.kind in {rtnetlink.NEWRULE, rtnetlink.DELRULE}:
-            rule = rtnetlink.rule_from(message.body)
+            rule = rtnetlink.rule_numbers(message.body)
             if rule is not None and not self._touches(rule):
                 self.others_changed = True
                 return False
@@ -255,22 +237,19 @@ class KernelReader:
             self.links_changed.add(rtnetlink.link_from(message.body))
         return True
 
-    def _touches(self, rule: Rule) -> bool:
+    def _touches(self, rule: Numbers) -> bool:
         """Whether a rule is ours or in our block of preferences."""
         return rule.protocol == self.claim.protocol or rule.priority in self.claim.preferences
 
-    def _routes(self, *tables: int) -> list[Route]:
-        """Our routes in these tables."""
-        return [
-            route for table in tables for family in Family for route in self._ours(family, table)
-        ]
+    def _ours(self, table: int) -> list[Route]:
+        """Our routes, of both families."""
+        return [route for family in Family for route in self._ours_of(family, table)]
 
-    def _ours(self, family: Family, table: int) -> list[Route]:
+    def _ours_of(self, family: Family, table: int) -> list[Route]:
         """Our routes. The kernel filters out the others: there may be a hundred thousand."""
         number = self.claim.protocol
-        request = rtnetlink.routes_of(family, table, number)
-        bodies = self._query.dump(rtnetlink.GETROUTE, request)
-        return [r for r in self._read(family, table, bodies) if r.protocol == number]
+        bodies = self._query.dump(rtnetlink.GETROUTE, rtnetlink.routes_of(family, table, number))
+        return [route for route in self._read(family, table, bodies) if route.protocol == number]
 
     def _table(self, family: Family, number: int) -> Table:
         """The content of one of our tables; the same object while it does not change."""
@@ -279,10 +258,10 @@ class KernelReader:
         bodies, whole = self._query.first(rtnetlink.GETROUTE, mine, MANY + ours)
         if known is not None and whole and not known.more and bodies == read:
             return known
-        own = None if whole else self._ours(family, number)
+        own = None if whole else self._ours_of(family, number)
         if own is not None and len(own) > ours:
             bodies, whole = self._query.first(rtnetlink.GETROUTE, mine, MANY + len(own))
-        found, protocol = list(self._read(family, number, bodies)), self.claim.protocol
+        found, protocol = self._read(family, number, bodies), self.claim.protocol
         table = Table(
             ours=tuple(r for r in (found if own is None else own) if r.protocol == protocol),
             others=tuple(route for route in found if route.protocol != protocol),
@@ -291,22 +270,24 @@ class KernelReader:
         self._tables[family, number] = bodies, table
         return table
 
-    def _read(self, family: Family, table: int, bodies: Iterable[bytes]) -> Iterator[Route]:
-        for body in bodies:
-            route = rtnetlink.route_from(body)
-            # A kernel without IPv6 answers with all families that it has.
-            if route is not None and (route.family, route.table) == (family, table):
-                yield route
-
-    def _rules(self) -> list[Rule]:
+    def _read(self, family: Family, table: int, bodies: Sequence[bytes]) -> list[Route]:
+        known = self._known_routes.setdefault((family, table), {})
+        # A kernel without IPv6 answers with all families that it has.
         return [
-            rule
-            for family in Family
-            for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
-            if (rule := rtnetlink.rule_from(body)) and rule.family is family
+            route
+            for route in _decoded(known, bodies, decoding.route_from)
+            if route is not None and (route.family, route.table) == (family, table)
         ]
 
-    def _before_ours(self) -> list[ForeignRule]:
+    def _rules(self) -> list[Rule]:
+        rules: list[Rule] = []
+        for family in Family:
+            bodies = self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
+            found = _decoded(self._known_rules[family], bodies, decoding.rule_from)
+            rules += [rule for rule in found if rule is not None and rule.family is family]
+        return rules
+
+    def _before_ours(self) -> list[Rule]:
         """The foreign rules that packets meet before ours, in order.
 
         The look-up of the local table, the first rule of every host, is left out: that table has
@@ -315,12 +296,23 @@ class KernelReader:
         claim = self.claim
         return [
             rule
-            for family in Family
-            for body in self._query.dump(rtnetlink.GETRULE, rtnetlink.rules_of(family))
-            if (rule := foreign_rule_from(body)) and rule.family is family
+            for rule in self._rules()
             if rule.priority <= claim.priority and rule.protocol != claim.protocol
-            if rule.action is not ForeignAction.LOOKUP or rule.table != _LOCAL
+            if rule.action is not Action.LOOKUP or rule.table != _LOCAL
         ]
+
+
+_Value = TypeVar("_Value")
+
+
+def _decoded(
+    known: dict[bytes, _Value], bodies: Sequence[bytes], decode: Callable[[bytes], _Value]
+) -> list[_Value]:
+    """What each of these bodies is. `known` is what those of the last dump are, then of this."""
+    now = {body: known[body] if body in known else decode(body) for body in bodies}
+    known.clear()
+    known.update(now)
+    return [now[body] for body in bodies]
 
 
 def _spare(rule: Rule, claim: Claim) -> bool:
@@ -337,14 +329,8 @@ def _spare(rule: Rule, claim: Claim) -> bool:
 def _overlap(rule: Rule, claim: Claim) -> str | None:
     if rule.priority in claim.preferences and not _spare(rule, claim):
         return "its preference is in our block"
-    if rule.action is Action.TABLE and rule.table in claim.tables:
+    if rule.action is Action.LOOKUP and rule.table in claim.tables:
         return f"it looks up our table {rule.table}"
-    if rule.mark and rule.mask and not _inverted(rule):
+    if rule.mark and rule.mask and not rule.inverted:
         return collision(rule.mark, rule.mask, claim)
     return None
-
-
-def _inverted(rule: Rule) -> bool:
-    """Whether it catches what it does *not* select: `bypasses` deals with these."""
-    read = foreign_rule_from(rule.body) if rule.body else None
-    return read is not None and read.inverted

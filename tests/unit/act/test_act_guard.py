@@ -21,7 +21,7 @@ from steering.act.bgp import process
 from steering.act.guard import LOCK, Watch, guard, holding
 from steering.act.guard_client import GuardClient
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
 from steering.act.lease import Lease, boot_time
 from steering.system.lockfile import LockFile
 
@@ -59,7 +59,7 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel()
-    monkeypatch.setattr(guarding, "KernelActuator", made)
+    monkeypatch.setattr(guarding, "KernelRemover", made)
     return made
 
 

@@ -15,7 +15,7 @@ from simulation import CONFIG
 from steering.act import guard_client, lease_renewal
 from steering.act import lease as leasing
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
 from steering.act.lease import Lease
 from steering.act.lease_renewal import LeaseRenewal
 from steering.act.off_switch import OffSwitch

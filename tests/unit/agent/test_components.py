@@ -11,7 +11,7 @@ from fakes import FakeActuator
 from simulation import CONFIG, policy
 
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
 from steering.act.off_switch import OffSwitch
 from steering.agent import components as components_module
 from steering.agent.components import Components, Lasting

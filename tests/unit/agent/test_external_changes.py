@@ -6,7 +6,8 @@ from claims import CLAIM
 
 from steering.act.kernel.diff import Change, ChangeKind
 from steering.act.kernel.expected import Expected
-from steering.act.kernel.rtnetlink import Route, Rule
+from steering.act.kernel.rtnetlink import Route
+from steering.act.kernel.rules import Rule
 from steering.agent.external_changes import PAUSE, ExternalChanges
 from steering.model import Event, Family
 

@@ -24,6 +24,7 @@ from steering.act.kernel import rtnetlink
 from steering.act.kernel.actuator import request_for
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import Change, ChangeKind
+from steering.act.kernel.rules import Rule
 from steering.agent.components import Components, Lasting
 from steering.agent.reload import Version
 from steering.config import ConfigError, Mode, Setup, fingerprint, load
@@ -483,7 +484,7 @@ def _claimed(claim: Claim, setup: Setup) -> None:
     assert claim.preferences[-1] < 32766
     assert from_config.acting_claim_of(setup.config) == claim
     addresses = from_config.addresses_of(setup)
-    ours: list[rtnetlink.Route | rtnetlink.Rule] = [*claim.probe_routes(addresses)]
+    ours: list[rtnetlink.Route | Rule] = [*claim.probe_routes(addresses)]
     for family in claim.families:
         ours += claim.rules(family)
     for what in ours:

@@ -86,11 +86,25 @@ def test_the_pure_part_knows_no_clock_socket_thread_or_chance(file: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("package", "folders"), [("pyroute2", ("act/",)), ("dns", ("observe/", "lab/"))]
+    ("package", "places"),
+    [("pyroute2", ("act/kernel/decoding.py",)), ("dns", ("observe/", "lab/"))],
 )
-def test_a_protocol_is_spoken_in_its_own_folder(package: str, folders: tuple[str, ...]) -> None:
+def test_a_protocol_is_spoken_in_its_own_place(package: str, places: tuple[str, ...]) -> None:
     users = {_name(f) for f in MODULES if any(_within(m, package) for m in _imports(f))}
-    assert not {user for user in users if not user.startswith(folders)}
+    assert users
+    assert not {user for user in users if not user.startswith(places)}
+
+
+@pytest.mark.parametrize("first", ["steering.act.guard", "steering.cli.off"])
+def test_what_removes_everything_never_loads_pyroute2(first: str) -> None:
+    """Not later either, by an import in a function: it has to be small, and quick."""
+    files = {_dotted(file): file for file in MODULES}
+    loaded, new = set[str](), {first}
+    while new:
+        loaded |= new
+        new = {module for one in new for module in _modules(files[one])} - loaded
+    assert "steering.act.kernel.removal" in loaded
+    assert "steering.act.kernel.decoding" not in loaded
 
 
 def test_only_benchmarks_calculate_in_arrays() -> None:

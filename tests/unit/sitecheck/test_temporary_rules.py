@@ -12,7 +12,8 @@ import pytest
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.netlink import KernelRefusal, KernelRequest
-from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
+from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.act.kernel.rules import Action, Rule
 from steering.model import Family
 from steering.sitecheck import temporary_rules
 from steering.sitecheck.temporary_rules import wanted
@@ -40,7 +41,7 @@ def test_every_rule_selects_a_sites_mark_and_looks_up_that_sites_table() -> None
         for family in Family
         for site in CLAIM.sites
     }
-    assert {rule.action for rule in rules} == {Action.TABLE}
+    assert {rule.action for rule in rules} == {Action.LOOKUP}
     assert all(rule.iif is None and rule.protocol == CLAIM.protocol for rule in rules)
 
 

@@ -28,9 +28,9 @@ from steering.act import guard
 from steering.act.bgp import bridge, process, speaker_log
 from steering.act.bgp.prerequisites import look_around, shared
 from steering.act.bgp.settings import BgpSettings, Peer
-from steering.act.kernel.actuator import KernelActuator
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.state import KernelProblem
+from steering.act.kernel.problem import KernelProblem
+from steering.act.kernel.removal import KernelRemover
 from steering.act.lease import LeaseState, boot_id, boot_time
 from steering.act.off_switch import switch_off
 from steering.agent.bgp import BgpSpeaker
@@ -213,7 +213,7 @@ def test_switching_off_ends_one_that_comes_after_the_first_look(runtime: Path) -
         reason="test",
         by="test",
         configured=lambda: CLAIM,
-        actuator=lambda _claim: cast("KernelActuator", contextlib.nullcontext(Racing(CLAIM))),
+        remover=lambda _claim: cast("KernelRemover", contextlib.nullcontext(Racing(CLAIM))),
     )
     assert came
     assert process.running(runtime) is None

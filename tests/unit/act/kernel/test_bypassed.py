@@ -13,7 +13,7 @@ from simulation import Ask, Simulation, policy, setup
 
 from steering.act.kernel.bypass import Bypass, Bypasses
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
+from steering.act.kernel.rules import Action, Flow, Rule
 from steering.agent import kernel_paths as kernel_paths_module
 from steering.agent.kernel_paths import BATCH, PAUSE_FACTOR, UNPROBED, KernelPaths
 from steering.decide.messages.reasons import because
@@ -31,7 +31,7 @@ from steering.model import (
 )
 
 TOGETHER = policy(more="steer: {together: address}\n")
-TAILSCALE = ForeignRule(family=Family.IPV4, priority=5270, action=ForeignAction.LOOKUP, table=52)
+TAILSCALE = Rule(family=Family.IPV4, priority=5270, action=Action.LOOKUP, table=52)
 ONE, SIX = "192.0.2.1", "2001:db8::1"
 NEW = "192.0.2.77"
 

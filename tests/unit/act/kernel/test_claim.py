@@ -113,7 +113,7 @@ def test_marks_and_tables_follow_the_order_of_sites() -> None:
 def test_marks_are_counted_in_the_lowest_bit_of_the_mask() -> None:
     claim = replace(CLAIM, mark=0x100, mask=0x700)
     assert list(claim.marks) == [0x100, 0x200, 0x300]
-    rules = [rule for rule in claim.rules(Family.IPV4) if rule.mark is not None]
+    rules = [rule for rule in claim.rules(Family.IPV4) if rule.mask]
     assert [(rule.mark, rule.mask) for rule in rules] == [(m, 0x700) for m in claim.marks]
     assert Claim.from_json(claim.to_json()) == claim
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steering.act.kernel.diff import Change, ChangeKind, route_changes, rule_changes
-from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
+from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.act.kernel.rules import Action, Rule
 from steering.model import Family
 
 ADDRESSES = [f"192.0.2.{i}" for i in range(1, 6)] + [f"2001:db8::{i}" for i in range(1, 6)]
@@ -117,8 +118,8 @@ def test_only_what_is_missing_of_the_rules_is_added() -> None:
 
 def test_rules_of_others_are_not_ours_wherever_they_sit() -> None:
     rules = CLAIM.rules(Family.IPV4)
-    elsewhere = Rule(family=Family.IPV4, priority=90, protocol=53, action=Action.TABLE, table=254)
-    amid = Rule(family=Family.IPV4, priority=5352, protocol=4, action=Action.TABLE, table=254)
+    elsewhere = Rule(family=Family.IPV4, priority=90, protocol=53, action=Action.LOOKUP, table=254)
+    amid = Rule(family=Family.IPV4, priority=5352, protocol=4, action=Action.LOOKUP, table=254)
     assert rule_changes(rules, [*rules, elsewhere, amid], CLAIM) == ()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from ipaddress import ip_network
@@ -14,17 +13,18 @@ from claims import CLAIM
 from steering.act.kernel import framing, rtnetlink
 from steering.act.kernel import path_check as passing
 from steering.act.kernel.bypass import LOOKED_UP, SAMPLE, Bypasses, bypasses
-from steering.act.kernel.foreign_rules import Flow, ForeignAction, ForeignRule
 from steering.act.kernel.gateways import chosen_source, pinned
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.path_check import check_path
-from steering.act.kernel.rtnetlink import Action, Route, RouteKind, Rule
+from steering.act.kernel.rtnetlink import Route, RouteKind
+from steering.act.kernel.rules import Action, Flow, Rule
 from steering.model import LOCAL, Family
 
 ONE, SIX = "192.0.2.1", "2001:db8::1"
 MAIN, OTHERS = 254, 77
-RULE = ForeignRule(family=Family.IPV4, priority=100, action=ForeignAction.LOOKUP, table=OTHERS)
+RULE = Rule(family=Family.IPV4, priority=100, action=Action.LOOKUP, table=OTHERS)
 USER = 4242
+RTA_DST, RTA_MARK, RTA_UID = 1, 16, 25
 
 Way = Callable[[Flow], Route | None]
 
@@ -50,10 +50,8 @@ class Kernel:
     ) -> None:
         self._finds, self._routes, self._rules = finds, routes, rules
 
-    def get(self, kind: int, body: bytes) -> bytes:
+    def get(self, kind: int, body: bytes) -> bytes | None:
         (found,) = self.get_each(kind, [body])
-        if found is None:
-            raise OSError(errno.ENETUNREACH, "Network is unreachable")
         return found
 
     def get_each(self, _kind: int, bodies: Sequence[bytes]) -> list[bytes | None]:
@@ -70,9 +68,9 @@ class Kernel:
 def _asked(body: bytes) -> Flow:
     found = framing.attributes(body, 12)  # behind struct rtmsg
     return Flow(
-        destination=framing.text(found[rtnetlink.RTA_DST]),
-        mark=framing.number(found.get(rtnetlink.RTA_MARK)) or 0,
-        uid=framing.number(found.get(rtnetlink.RTA_UID)) or 0,
+        destination=framing.text(found[RTA_DST]),
+        mark=framing.number(found.get(RTA_MARK)) or 0,
+        uid=framing.number(found.get(RTA_UID)) or 0,
     )
 
 
@@ -88,15 +86,15 @@ def test_a_path_is_pinned_by_a_mark_that_leads_to_its_next_hop() -> None:
     assert found.keys() == {(LOCAL, ONE), (LOCAL, SIX), ("pao", ONE), ("pao", SIX)}
 
 
-def past(rule: ForeignRule, finds: Way, *routes: Route) -> Bypasses:
+def past(rule: Rule, finds: Way, *routes: Route) -> Bypasses:
     return bypasses(cast("QuerySocket", Kernel(finds, routes=routes)), CLAIM, [rule], [ONE])
 
 
 def test_a_rule_for_one_user_may_take_the_resolvers_packets() -> None:
-    rule = ForeignRule(
+    rule = Rule(
         family=Family.IPV4,
         priority=100,
-        action=ForeignAction.LOOKUP,
+        action=Action.LOOKUP,
         table=OTHERS,
         uids=(USER, USER),
     )
@@ -149,7 +147,7 @@ def test_a_rule_may_look_at_a_part_of_the_mark(
         family=Family.IPV4,
         priority=CLAIM.priority,
         protocol=3,
-        action=Action.TABLE,
+        action=Action.LOOKUP,
         table=CLAIM.table + number,
         mark=(CLAIM.mark_of("pao") + mark) & 0xFF,
         mask=0xFF,

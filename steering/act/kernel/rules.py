@@ -1,10 +1,7 @@
-"""Policy routing rules of other programs, with all attributes by which they select packets.
+"""Policy routing rules, ours and those of other programs, and which packets they catch. Pure.
 
-`rtnetlink.Rule` has only what our own rules need. To find which packets a foreign rule catches, all
-attributes of linux/fib_rules.h are parsed here and matched as `fib_rule_match` in
-net/core/fib_rules.c does. `str` of a rule is the line that `ip rule` prints. A test compares both
-with pyroute2 and `ip`. pyroute2 itself is not used: it takes 15 MB and half a second to import,
-which is too much for the guard and `steering off`.
+A rule is matched as `fib_rule_match` in net/core/fib_rules.c does. `str` of a rule is the line that
+`ip rule` prints; a test compares both.
 """
 
 from __future__ import annotations
@@ -13,12 +10,10 @@ import enum
 import functools
 import ipaddress
 import os
-import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP
+from socket import IPPROTO_TCP, IPPROTO_UDP
 
-from steering.act.kernel import framing, rtnetlink
 from steering.bounds import U32
 from steering.model import Family
 
@@ -28,38 +23,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 DNS = 53
 _LOOPBACK = "lo"
 """The input interface of this host's own packets (flowi_iif)."""
-_INVERT, _UNRESOLVED, _IIF_DETACHED, _OIF_DETACHED = 0x02, 0x04, 0x08, 0x10
-_HEAD = struct.Struct("=8BI")  # family, dst_len, src_len, tos, table, -, -, action, flags
-_RANGE32, _RANGE16 = struct.Struct("=II"), struct.Struct("=HH")
-_DST, _SRC, _FLOW, _TUN_ID, _SUPPRESS_GROUP = 1, 2, 11, 12, 13
-_OIF, _L3MDEV, _UID_RANGE = 17, 19, 20
-_IP_PROTO, _SPORT, _DPORT, _DSCP, _FLOWLABEL, _FLOWLABEL_MASK = 22, 23, 24, 25, 26, 27
-_SPORT_MASK, _DPORT_MASK, _DSCP_MASK = 28, 29, 30
-_KNOWN = frozenset(
-    {
-        *(_DST, _SRC, _FLOW, _TUN_ID, _SUPPRESS_GROUP, _OIF, _L3MDEV, _UID_RANGE, _IP_PROTO),
-        *(_SPORT, _DPORT, _DSCP, _FLOWLABEL, _FLOWLABEL_MASK, _SPORT_MASK, _DPORT_MASK),
-        *(
-            _DSCP_MASK,
-            rtnetlink.FRA_IIFNAME,
-            rtnetlink.FRA_GOTO,
-            rtnetlink.FRA_PRIORITY,
-            rtnetlink.FRA_FWMARK,
-        ),
-        *(
-            rtnetlink.FRA_SUPPRESS_PREFIXLEN,
-            rtnetlink.FRA_TABLE,
-            rtnetlink.FRA_FWMASK,
-            rtnetlink.FRA_PAD,
-        ),
-        rtnetlink.FRA_PROTOCOL,
-    }
-)
 _TABLES = {253: "default", 254: "main", 255: "local"}
 _PROTOCOLS = {1: "icmp", IPPROTO_TCP: "tcp", IPPROTO_UDP: "udp", 58: "ipv6-icmp"}
 
 
-class ForeignAction(enum.IntEnum):
+class Action(enum.IntEnum):
     """What a rule does with the packets that it catches: FR_ACT_* of linux/fib_rules.h."""
 
     LOOKUP = 1
@@ -71,7 +39,7 @@ class ForeignAction(enum.IntEnum):
     OTHER = 255
 
     @classmethod
-    def _missing_(cls, _: object) -> ForeignAction:
+    def _missing_(cls, _: object) -> Action:
         return cls.OTHER
 
 
@@ -114,17 +82,17 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignRule:
-    """One policy routing rule, with all attributes."""
+class Rule:
+    """One policy routing rule, with all attributes. Two are equal if they do the same."""
 
     family: Family
     priority: int
-    action: ForeignAction
+    action: Action
     protocol: int = 0
     """RTPROT_*: which program installed it; 0 if not set."""
     table: int = 0
     goto: int | None = None
-    resolved: bool = True
+    resolved: bool = field(default=True, compare=False)
     """False: the rule that it jumps to does not exist, so it does nothing."""
     inverted: bool = False
     source: Network | None = None
@@ -143,12 +111,15 @@ class ForeignRule:
     source_ports: Ports | None = None
     destination_ports: Ports | None = None
     flow_label: bool = False
+    realms: int = 0
     suppress_length: int | None = None
     """Routes of this prefix length or shorter are ignored; None: none are."""
     suppress_group: int | None = None
     unknown: frozenset[int] = frozenset()
     """Numbers of attributes that this program does not know (a newer kernel)."""
     detached: tuple[bool, bool] = field(default=(False, False), compare=False)
+    body: bytes = field(default=b"", compare=False, repr=False)
+    """As the kernel dumped it: a removal with it removes exactly this rule."""
 
     def catches(self, flow: Flow) -> bool:
         """Whether the rule applies to these packets."""
@@ -230,59 +201,16 @@ class ForeignRule:
 
     def _action_words(self) -> list[str]:
         match self.action:
-            case ForeignAction.LOOKUP:
+            case Action.LOOKUP:
                 words = ["lookup", _TABLES.get(self.table, str(self.table))] if self.table else []
                 if self.suppress_length is not None:
                     words += ["suppress_prefixlength", str(self.suppress_length)]
                 if self.suppress_group is not None:
                     words += ["suppress_ifgroup", str(self.suppress_group)]
                 return words
-            case ForeignAction.GOTO:
+            case Action.GOTO:
                 return ["goto", str(self.goto), *([] if self.resolved else ["[unresolved]"])]
         return [self.action.name.lower()]
-
-
-@functools.lru_cache(maxsize=4096)
-def foreign_rule_from(body: bytes) -> ForeignRule | None:
-    """The rule in a NEWRULE body; None if it is neither IPv4 nor IPv6."""
-    number, to, source, tos, table, _, _, action, flags = _HEAD.unpack_from(body)
-    family = {int(AF_INET): Family.IPV4, int(AF_INET6): Family.IPV6}.get(number)
-    if family is None:
-        return None
-    found = framing.attributes(body, _HEAD.size)
-    stated = framing.number(found.get(rtnetlink.FRA_TABLE))
-    mark = framing.number(found.get(rtnetlink.FRA_FWMARK)) or 0
-    mask = framing.number(found.get(rtnetlink.FRA_FWMASK))
-    dscp = found.get(_DSCP)
-    return ForeignRule(
-        family=family,
-        priority=framing.number(found.get(rtnetlink.FRA_PRIORITY)) or 0,
-        action=ForeignAction(action),
-        protocol=found.get(rtnetlink.FRA_PROTOCOL, b"\0")[0],
-        table=table if stated is None else stated,
-        goto=framing.number(found.get(rtnetlink.FRA_GOTO)),
-        resolved=not flags & _UNRESOLVED,
-        inverted=bool(flags & _INVERT),
-        source=_network(found.get(_SRC), source),
-        destination=_network(found.get(_DST), to),
-        iif=_name(found.get(rtnetlink.FRA_IIFNAME)),
-        oif=_name(found.get(_OIF)),
-        mark=mark,
-        mask=(U32 if mark else 0) if mask is None else mask,
-        tos=tos,
-        dscp=dscp[0] if dscp else None,
-        tunnel=_u64(found.get(_TUN_ID)),
-        l3mdev=bool(found.get(_L3MDEV, b"\0")[0]),
-        uids=_pair(_RANGE32, found.get(_UID_RANGE)),
-        ip_protocol=found.get(_IP_PROTO, b"\0")[0],
-        source_ports=_ports(found, _SPORT, _SPORT_MASK),
-        destination_ports=_ports(found, _DPORT, _DPORT_MASK),
-        flow_label=_FLOWLABEL in found,
-        suppress_length=_given_number(found.get(rtnetlink.FRA_SUPPRESS_PREFIXLEN)),
-        suppress_group=_given_number(found.get(_SUPPRESS_GROUP)),
-        unknown=frozenset(found.keys() - _KNOWN),
-        detached=(bool(flags & _IIF_DETACHED), bool(flags & _OIF_DETACHED)),
-    )
 
 
 def _covers(prefix: Network | None, address: str | None) -> bool:
@@ -301,40 +229,3 @@ def _prefix(prefix: Network | None) -> str:
         return ""
     whole = prefix.prefixlen == prefix.max_prefixlen
     return str(prefix.network_address) if whole else str(prefix)
-
-
-def _network(payload: bytes | None, length: int) -> Network | None:
-    if payload is None or len(payload) not in {4, 16} or length > 8 * len(payload):
-        return None
-    return ipaddress.ip_network((payload, length), strict=False)
-
-
-def _name(payload: bytes | None) -> str | None:
-    return None if payload is None else payload.rstrip(b"\0").decode(errors="replace")
-
-
-def _u64(payload: bytes | None) -> int:
-    """A number of 64 bits in network byte order."""
-    return int.from_bytes(payload, "big") if payload else 0
-
-
-def _pair(form: struct.Struct, payload: bytes | None) -> tuple[int, int] | None:
-    if payload is None or len(payload) < form.size:
-        return None
-    first, last = form.unpack_from(payload)
-    return first, last
-
-
-def _ports(found: Mapping[int, bytes], kind: int, mask: int) -> Ports | None:
-    pair = _pair(_RANGE16, found.get(kind))
-    if pair is None:
-        return None
-    masked = found.get(mask, b"")
-    by = struct.unpack_from("=H", masked)[0] if len(masked) >= 2 else 0xFFFF
-    return Ports(first=pair[0], last=pair[1], mask=by)
-
-
-def _given_number(payload: bytes | None) -> int | None:
-    """A number; None if the kernel dumps -1, which means that none was given."""
-    value = framing.number(payload)
-    return None if value is None or value == U32 else value
