@@ -252,12 +252,17 @@ class Round:
         )
 
 
+SHOWN_BY_A = frozenset({"A", "CNAME", "DS", "SOA"})
+"""Types that a question for the A record of the same owner returns, themselves or in a denial."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """One RRset in an answer to the resolvers whose signatures do not verify."""
 
     name: str
-    """What is counted once an hour: the RRset's owner, or a substitute for a private name."""
+    """What is counted once an hour: the RRset's owner, or a substitute for a private name. Lower
+    case, with a final dot, escaped as in zone files (RFC 4343 2.1)."""
     outcome: Outcome
     evidence: Evidence
     ask: str | None = None

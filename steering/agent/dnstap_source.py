@@ -16,8 +16,6 @@ from steering.index import Index
 from steering.model import (
     LOCAL,
     Event,
-    Evidence,
-    Failure,
     Heard,
     Instant,
     Outcome,
@@ -28,7 +26,6 @@ from steering.observe.dnstap.ipc import tally_message
 from steering.observe.dnstap.listeners import Place
 from steering.observe.dnstap.reader_client import ReaderClient
 from steering.observe.dnstap.tally import (
-    Failing,
     Frames,
     Interest,
     Reason,
@@ -47,9 +44,6 @@ _RCODES = {2: Outcome.SERVFAIL, 5: Outcome.REFUSED, 9: Outcome.LAME}
 _GOOD_RCODES = frozenset({0, 3})  # NOERROR, NXDOMAIN
 _GAP: Seconds = 0.2
 """A resolver's queue is full after so long, and it drops frames without a message."""
-_TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 28: "AAAA", 43: "DS", 47: "NSEC"}
-_TYPES |= {48: "DNSKEY", 50: "NSEC3", 51: "NSEC3PARAM"}
-_SHOWN_BY_A = frozenset({1, 5, 6, 43})
 _ALARM_LASTS: Seconds = 60.0
 """How long an alarm about frames lasts after the last of them."""
 
@@ -258,23 +252,6 @@ def _fact(traffic: Traffic, signed: Sequence[Signed], path: str, at: Instant, lo
         at=at,
         answers=traffic.responses,
         counts={outcome: number for outcome, number in counts.items() if number},
-        failures=tuple(_failure(failing) for item in signed for failing in item.failing),
+        failures=tuple(failure for item in signed for failure in item.failing),
         expires=min(ends, default=None),
-    )
-
-
-def _failure(failing: Failing) -> Failure:
-    late = failing.outcome is Outcome.EXPIRED
-    return Failure(
-        name=failing.owner,
-        outcome=failing.outcome,
-        evidence=Evidence(
-            owner=failing.owner,
-            rdtype=_TYPES.get(failing.rdtype, f"TYPE{failing.rdtype}"),
-            detail="signature expired" if late else "signature not yet valid",
-            key_tag=failing.key_tag,
-            inception=int(failing.inception),
-            expiration=int(failing.expiration),
-        ),
-        ask=failing.owner if failing.rdtype in _SHOWN_BY_A else None,
     )

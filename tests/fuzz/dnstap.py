@@ -174,8 +174,8 @@ class _Counted(Driver):
         if read_tally(letter) != tally:
             raise Wrong("the agent reads another tally than was written")
         for item in tally.signed:
-            for failing in item.failing:
-                dns.name.from_text(failing.owner)
+            for failure in item.failing:
+                dns.name.from_text(failure.name)
 
 
 class Walk(_Counted):

@@ -135,9 +135,10 @@ def test_expired_signatures_are_told_with_owner_and_dates(scene: Scene) -> None:
     scene.until(lambda: sum(s.expired for s in scene.signed()) >= 10)
     failing = [failing for signed in scene.signed() for failing in signed.failing]
     assert {f.outcome for f in failing} == {Outcome.EXPIRED}
-    assert all(f.owner.endswith((".com.", ".net.", "com.", "net.")) for f in failing)
-    assert all(f.inception < f.expiration < time.time() for f in failing)
-    assert not any("nobody" in f.owner for f in failing), "names of denials are hashes"
+    assert all(f.name.endswith((".com.", ".net.", "com.", "net.")) for f in failing)
+    dates = [(f.evidence.inception or 0, f.evidence.expiration or 0) for f in failing]
+    assert all(0 < begins < ends < time.time() for begins, ends in dates)
+    assert not any("nobody" in f.name for f in failing), "names of denials are hashes"
     reasons = {s.reason for tally in scene.tallies for s in tally.samples}
     assert Reason.FAILING in reasons
 

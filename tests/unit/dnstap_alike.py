@@ -54,7 +54,7 @@ def counted(wire: bytes, zones: Collection[str], now: int) -> tuple[Word, frozen
         assert sum(numbers) <= 1
         for number, word in zip(numbers, Word, strict=False):
             if number:
-                return word, frozenset(failing.owner for failing in signed.failing)
+                return word, frozenset(failure.name for failure in signed.failing)
     return Word.NOTHING, frozenset()
 
 

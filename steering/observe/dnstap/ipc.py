@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any, Final, TypeVar, cast
 
-from steering.model import Outcome
+from steering.model import Evidence, Failure, Outcome
 from steering.observe.dnstap.tally import (
-    Failing,
     Frames,
     Interest,
     Notice,
@@ -94,7 +93,7 @@ def read_tally(message: bytes) -> Tally:
             frames={Frames(name): _count(number) for name, number in values["frames"].items()},
             traffic=tuple(map(_traffic, values["traffic"])),
             signed=tuple(
-                _value(Signed, s, failing=tuple(map(_failing, s["failing"])))
+                _value(Signed, s, failing=tuple(map(_failure, s["failing"])))
                 for s in values["signed"]
             ),
             samples=tuple(map(_sample, values["samples"])),
@@ -112,8 +111,9 @@ def _traffic(values: dict[str, Any]) -> Traffic:
     return _value(Traffic, values, rcodes=rcodes)
 
 
-def _failing(values: dict[str, Any]) -> Failing:
-    return _value(Failing, values, outcome=Outcome(values["outcome"]))
+def _failure(values: dict[str, Any]) -> Failure:
+    evidence = _value(Evidence, values["evidence"])
+    return _value(Failure, values, outcome=Outcome(values["outcome"]), evidence=evidence)
 
 
 def _sample(values: dict[str, Any]) -> Sample:

@@ -16,7 +16,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from steering.model import Instant, Outcome, Seconds, WallTime
+from steering.model import Failure, Instant, Seconds, WallTime
 from steering.system.unreadable import Unread
 
 NAMES = 16
@@ -68,22 +68,6 @@ class Frames(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failing:
-    """One RRset without any signature by the zone within its validity period (RFC 4035 5.3.1)."""
-
-    owner: str
-    """Lower case, with a final dot, escaped as in zone files (RFC 4343 2.1)."""
-    rdtype: int
-    outcome: Outcome
-    """EXPIRED or NOT_YET_VALID, by the signature that is nearest to its validity period."""
-    key_tag: int
-    inception: WallTime
-    expiration: WallTime
-    new: bool
-    """Not among the last few hundred that were reported for this address and zone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
     """The answers of one address for one of its zones, by the dates of the zone's signatures.
 
@@ -103,9 +87,11 @@ class Signed:
     these answers; in the past if one has expired."""
     serial: int | None = None
     """Serial of the last SOA record of the zone that was seen in an answer for the zone."""
-    failing: tuple[Failing, ...] = ()
-    """First new ones, at most `NAMES`, then at most as many that were reported before; fewer if
-    their names are long."""
+    failing: tuple[Failure, ...] = ()
+    """RRsets without any signature by the zone within its validity period (RFC 4035 5.3.1): EXPIRED
+    or NOT_YET_VALID, by the signature that is nearest to it. First those that are not among the few
+    hundred reported last, at most `NAMES`, then at most as many that are; fewer if their names are
+    long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from steering.model import Instant, Outcome, Seconds
+from steering.model import SHOWN_BY_A, Evidence, Failure, Instant, Outcome, Seconds
 from steering.observe.dnstap.counter import Failed, FrameCounter, Upstream, Zone
 from steering.observe.dnstap.redact import redacted
 from steering.observe.dnstap.tally import (
@@ -15,7 +15,6 @@ from steering.observe.dnstap.tally import (
     MESSAGE_BYTES,
     MESSAGES,
     NAME_BYTES,
-    Failing,
     Frames,
     Interest,
     Notice,
@@ -28,6 +27,8 @@ from steering.observe.dnstap.tally import (
 from steering.system.unreadable import Unread
 
 _UNSEEN = 1 << 62
+_TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 28: "AAAA", 43: "DS", 47: "NSEC"}
+_TYPES |= {48: "DNSKEY", 50: "NSEC3", 51: "NSEC3PARAM"}
 _SPECIAL = frozenset(b'"().;\\@$')  # what dnspython escapes in a label, after RFC 1035 5.1
 
 
@@ -134,25 +135,29 @@ def _signed(address: str, zone: Zone) -> Signed:
     )
 
 
-def _failing_within(limit: int, zone: Zone) -> Iterator[Failing]:
+def _failing_within(limit: int, zone: Zone) -> Iterator[Failure]:
     """Failing RRsets, new ones first, as many as the limit of characters allows."""
-    for failed_rrsets, new in ((zone.fresh, True), (zone.again, False)):
-        for failed in failed_rrsets.values():
-            failing = _failing(failed, new=new)
-            if len(failing.owner) <= limit:
-                limit -= len(failing.owner)
-                yield failing
+    for failed in (*zone.fresh.values(), *zone.again.values()):
+        failure = _failure(failed)
+        if len(failure.name) <= limit:
+            limit -= len(failure.name)
+            yield failure
 
 
-def _failing(failed: Failed, *, new: bool) -> Failing:
-    return Failing(
-        owner=name_to_text(failed.owner),
-        rdtype=failed.rdtype,
+def _failure(failed: Failed) -> Failure:
+    owner, rdtype = name_to_text(failed.owner), _TYPES.get(failed.rdtype, f"TYPE{failed.rdtype}")
+    return Failure(
+        name=owner,
         outcome=Outcome.EXPIRED if failed.late else Outcome.NOT_YET_VALID,
-        key_tag=failed.key_tag,
-        inception=failed.inception,
-        expiration=failed.expiration,
-        new=new,
+        evidence=Evidence(
+            owner=owner,
+            rdtype=rdtype,
+            detail="signature expired" if failed.late else "signature not yet valid",
+            key_tag=failed.key_tag,
+            inception=failed.inception,
+            expiration=failed.expiration,
+        ),
+        ask=owner if rdtype in SHOWN_BY_A else None,
     )
 
 

@@ -18,7 +18,7 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 
-from steering.model import Evidence, Failure, Kind, Outcome, Seconds, Verdict, WallTime
+from steering.model import SHOWN_BY_A, Evidence, Failure, Kind, Outcome, Seconds, Verdict, WallTime
 from steering.observe.dnssec.classified import Classified
 from steering.observe.dnssec.denial import NSEC, NSEC3
 from steering.observe.dnssec.parse import decode
@@ -26,8 +26,6 @@ from steering.observe.dnssec.response import weigh
 from steering.observe.dnssec.signatures import Signatures
 from steering.observe.dnssec.trust import Trust, name_of, text_of
 
-SHOWN_BY_A: Final = frozenset({"A", "CNAME", "DS", "SOA"})
-"""Types that a question for the A record of the same owner returns, themselves or in a denial."""
 _META: Final = range(128, 256)  # question types and meta types (RFC 6895 3.1)
 _RRSIG: Final = 46
 

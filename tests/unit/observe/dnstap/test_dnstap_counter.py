@@ -30,7 +30,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steering.model import Outcome
-from steering.observe.dnstap import counter
+from steering.observe.dnstap import counter, tally_builder
 from steering.observe.dnstap.counter import FRAME_LIMIT, MOST_SIGNATURES, FrameCounter
 from steering.observe.dnstap.tally import (
     NAME_BYTES,
@@ -172,7 +172,7 @@ def test_what_is_outside_the_zone_that_is_named_as_its_signer_fails_nobody() -> 
     outside = [(name, "com.", -700_000, -1) for name in (".", "org.", "xcom.", "x\\003com.")]
     assert tally(*(signed(one) for one in outside)).signed == ()
     (found,) = tally(signed(*outside, OLD)).signed
-    assert [failing.owner for failing in found.failing] == ["old.com."]
+    assert [failure.name for failure in found.failing] == ["old.com."]
 
 
 def test_long_names_do_not_make_a_tally_long() -> None:
@@ -180,12 +180,12 @@ def test_long_names_do_not_make_a_tally_long() -> None:
     wires = [signed((name, "com.", -700_000, -1)) for name in long]
     (found,) = tally(*wires).signed
     assert found.expired == 2 * NAMES
-    assert sum(len(failing.owner) for failing in found.failing) <= NAME_BYTES
+    assert sum(len(failure.name) for failure in found.failing) <= NAME_BYTES
     assert len(found.failing) >= NAMES
     odd = [".".join([f"\\{n:03d}" * 60] * 3 + ["com."]) for n in range(128, 128 + NAMES)]
     (found,) = tally(*(signed((name, "com.", -700_000, -1)) for name in odd)).signed
     assert found.expired == NAMES
-    assert 0 < sum(len(failing.owner) for failing in found.failing) <= NAME_BYTES
+    assert 0 < sum(len(failure.name) for failure in found.failing) <= NAME_BYTES
     assert len(found.failing) < NAMES
 
 
@@ -206,12 +206,21 @@ def test_an_answer_counts_once_and_by_its_worst_rrset() -> None:
     (com,) = found.signed
     assert (com.good, com.expired, com.not_yet_valid) == (1, 1, 1)
     assert com.expires == NOW - 1
-    assert [(f.owner, f.outcome, f.key_tag, f.new) for f in com.failing] == [
-        ("old.com.", Outcome.EXPIRED, 4711, True),
-        ("early.com.", Outcome.NOT_YET_VALID, 4711, True),
+    assert [(f.name, f.outcome, f.evidence.key_tag) for f in com.failing] == [
+        ("old.com.", Outcome.EXPIRED, 4711),
+        ("early.com.", Outcome.NOT_YET_VALID, 4711),
     ]
-    assert com.failing[0].expiration == NOW - 1
+    assert com.failing[0].evidence.expiration == NOW - 1
     assert found.traffic[0].rcodes == {0: 3}
+
+
+@pytest.mark.parametrize(("rdtype", "text", "ask"), [(43, "DS", "d.com."), (50, "NSEC3", None)])
+def test_a_name_to_ask_is_one_that_shows_the_failure(
+    rdtype: int, text: str, ask: str | None
+) -> None:
+    failed = counter.Failed(b"\1d\3com\0", rdtype, 7, 1, 2, True)
+    failure = tally_builder._failure(failed)
+    assert (failure.evidence.rdtype, failure.ask) == (text, ask)
 
 
 def test_one_good_signature_of_two_is_enough_for_an_rrset() -> None:
@@ -277,11 +286,11 @@ def test_names_told_before_come_after_new_ones() -> None:
 
     count(walker, *failing(range(NAMES + 5)))
     (first,) = build_tally(walker, began=0, ended=1).signed
-    assert [f.owner for f in first.failing] == [f"n{n}.com." for n in range(NAMES)]
+    assert [f.name for f in first.failing] == [f"n{n}.com." for n in range(NAMES)]
     count(walker, *failing(range(NAMES + 5)))
     (second,) = build_tally(walker, began=1, ended=2).signed
-    assert [f.owner for f in second.failing[:5]] == [f"n{n}.com." for n in range(NAMES, NAMES + 5)]
-    assert [f.new for f in second.failing] == [True] * 5 + [False] * NAMES
+    assert [f.name for f in second.failing[:5]] == [f"n{n}.com." for n in range(NAMES, NAMES + 5)]
+    assert {f.name for f in second.failing[5:]} == {f.name for f in first.failing}
     assert second.expired == NAMES + 5
 
 

@@ -26,7 +26,7 @@ import pytest
 from dnstap_frames import ADDRESS, frame, payload
 
 from steering.lab.waiting import until
-from steering.model import Outcome
+from steering.model import Evidence, Failure, Outcome
 from steering.observe.dnstap.counter import FrameCounter
 from steering.observe.dnstap.framestream import CONTENT_TYPE, Control, control
 from steering.observe.dnstap.ipc import (
@@ -42,7 +42,6 @@ from steering.observe.dnstap.listeners import Listener, Place
 from steering.observe.dnstap.reader import Reader
 from steering.observe.dnstap.reader_client import ReaderClient
 from steering.observe.dnstap.tally import (
-    Failing,
     Frames,
     Interest,
     Notice,
@@ -191,14 +190,10 @@ FULL = Tally(
             expires=5.0,
             serial=7,
             failing=(
-                Failing(
-                    owner="a.com.",
-                    rdtype=50,
+                Failure(
+                    name="a.com.",
                     outcome=Outcome.EXPIRED,
-                    key_tag=1,
-                    inception=1,
-                    expiration=2,
-                    new=True,
+                    evidence=Evidence(owner="a.com.", rdtype="NSEC3", detail="", key_tag=1),
                 ),
             ),
         ),

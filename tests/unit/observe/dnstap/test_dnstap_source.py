@@ -12,11 +12,10 @@ from simulation import policy, setup
 
 from steering.agent.dnstap_source import DnstapSource
 from steering.index import Index
-from steering.model import LOCAL, Heard, Outcome
+from steering.model import LOCAL, Evidence, Failure, Heard, Outcome
 from steering.observe.dnssec.trust import Trust
 from steering.observe.dnstap.listeners import Place
 from steering.observe.dnstap.tally import (
-    Failing,
     Frames,
     Notice,
     Reason,
@@ -149,15 +148,8 @@ def test_silence_of_all_is_believed_for_a_minute() -> None:
 
 def test_counts_become_outcomes(dnstap: DnstapSource) -> None:
     told(dnstap, tally(0.0))
-    failing = Failing(
-        owner="d1.gtld.",
-        rdtype=43,
-        outcome=Outcome.EXPIRED,
-        key_tag=7,
-        inception=1.0,
-        expiration=2.0,
-        new=True,
-    )
+    evidence = Evidence(owner="d1.gtld.", rdtype="DS", detail="signature expired")
+    failing = Failure(name="d1.gtld.", outcome=Outcome.EXPIRED, evidence=evidence)
     (heard,) = told(
         dnstap,
         tally(
@@ -193,24 +185,7 @@ def test_counts_become_outcomes(dnstap: DnstapSource) -> None:
         Outcome.MALFORMED: 1,
     }
     assert heard.answers == 20
-    (said,) = heard.failures
-    assert (said.name, said.ask, said.evidence.rdtype) == ("d1.gtld.", "d1.gtld.", "DS")
-
-
-def test_an_nsec3_record_has_no_name_to_ask(dnstap: DnstapSource) -> None:
-    told(dnstap, tally(0.0))
-    failing = Failing(
-        owner="abc.gtld.",
-        rdtype=50,
-        outcome=Outcome.EXPIRED,
-        key_tag=7,
-        inception=1.0,
-        expiration=2.0,
-        new=True,
-    )
-    signed = Signed(address=ADDRESS, zone="gtld.", expired=1, failing=(failing,))
-    (heard,) = told(dnstap, tally(10.0, Traffic(address=ADDRESS, responses=1), signed=(signed,)))
-    assert heard.failures[0].ask is None
+    assert heard.failures == (failing,)
 
 
 def test_traffic_around_a_move_is_dropped_with_its_messages(dnstap: DnstapSource) -> None:
