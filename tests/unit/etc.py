@@ -6,6 +6,8 @@ from pathlib import Path
 
 from steering.lab import etc
 
+_SHIPPED = Path(__file__).parents[2] / "policies"
+
 ONE_SITE = """\
 site: sin
 state: state
@@ -31,3 +33,10 @@ ANOTHER = "  b.gtld-servers.net.: [192.33.14.30]\n"
 def place(folder: Path, config: str = TWO_SITES, /, **policies: str) -> Path:
     """Write the configuration, and its policies by name; `POLICY` if there is none."""
     return etc.place(folder, config, policies or {"gtld": POLICY})
+
+
+def configured(folder: Path, more: str = "") -> Path:
+    """Write the configuration of one site, with the shipped policies."""
+    config = folder / "steering.yaml"
+    config.write_text(f"{ONE_SITE}policies: {_SHIPPED}\n{more}")
+    return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import dns.dnssec
 import dns.edns
@@ -227,3 +228,18 @@ def _unique(rrsets: Iterable[dns.rrset.RRset]) -> list[dns.rrset.RRset]:
 
 def _b32(digest: bytes) -> str:
     return base64.b32hexencode(digest).decode().lower()
+
+
+def twin(key: Key, number: int = 0) -> Key:
+    """Another key with the same tag, which is a sum of 16-bit words (RFC 4034 appendix B)."""
+    made = Key(key.dnskey.flags)
+    octets = bytearray(key.dnskey.key)
+    first, second = 2 * (number % 30), 2 * (number % 30 + 1 + number // 30)
+    second %= len(octets)
+    octets[first : first + 2], octets[second : second + 2] = (
+        octets[second : second + 2],
+        octets[first : first + 2],
+    )
+    made.dnskey = cast("dns.rdtypes.ANY.DNSKEY.DNSKEY", key.dnskey.replace(key=bytes(octets)))
+    assert made.tag == key.tag
+    return made

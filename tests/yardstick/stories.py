@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +13,7 @@ from chaos import Acts, Trial
 from chaos_files import Files, files_of
 from chaos_truth import NOISE, Fault, Truth
 from long_random import by_dice
+from random_facts import turns_of
 from simulation import CONFIG, WALL, Ask, Shown, policy, setup
 
 from steering.decide.state import State
@@ -24,9 +24,6 @@ from steering.model import LOCAL, WITHOUT_AUTHORITY, Failure, Family, Heard, Out
 from steering.override import Action, Match, Override
 from steering.replay.scenario import LoadedScenario, load_scenario
 from steering.replay.simulate import Simulation
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit/engine"))
-import test_engine_properties as properties
 
 SCENARIOS: Final = Path(__file__).parents[2] / "scenarios"
 GRID: Final[Seconds] = 6 * 3600.0
@@ -118,7 +115,7 @@ def odd(seed: int, tmp: Path, anew: Anew) -> None:
             )
         )
         world = State.blank(index, 1000.0, WALL)
-        for facts, now in properties.turns_of(1000 * seed + number):
+        for facts, now in turns_of(1000 * seed + number):
             world, _, _ = engine.turn(world, replace(facts, memory=None), now)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from etc import ONE_SITE
+from etc import configured
 
 from steering import cli
 from steering.act.kernel.conntrack import Conntrack
@@ -38,12 +38,6 @@ def test_who_would_refuse_depends_on_the_mode(
     refusals = [line for line in said if "wanted a directory to write in" in line]
     assert len(refusals) == 1
     assert refusals[0].startswith(f"this host: {who} would refuse: state: ")
-
-
-def configured(tmp_path: Path, more: str = "") -> Path:
-    config = tmp_path / "steering.yaml"
-    config.write_text(f"{ONE_SITE}policies: {ROOT / 'policies'}\n{more}")
-    return config
 
 
 def test_what_an_override_may_have_meant_is_said_and_fails_where_that_is_asked_for(

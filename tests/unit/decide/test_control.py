@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from shipped import START, net, sim
 from simulation import Answer, Ask, Simulation
-from test_doubt import START, net, sim
 
 from steering.decide import fast_probing as attending
 from steering.decide.messages.explain import explain

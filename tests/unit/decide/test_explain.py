@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from random_facts import ADDRESSES, INDEX, turns
 from simulation import CONFIG, Ask, Simulation, policy, setup
-from test_engine_properties import ADDRESSES, INDEX, turns
 
 from steering.decide.messages.explain import Considered, Explanation, explain
 from steering.decide.rules import RULES

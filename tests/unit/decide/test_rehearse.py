@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults import EXPIRED, FAULT, GOOD, always, bad_here
 from simulation import CONFIG, WALL, Answer, Ask, Simulation, setup
-from test_stories import EXPIRED, FAULT, GOOD, always, bad_here
 
 from steering.config import Config, Mode, check
 from steering.config.yaml_file import parse

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from faults import EXPIRED, FAULT, GOOD, TIMEOUT, always, bad_here
 from simulation import CONFIG, Answer, Ask, Shown, Simulation, policy, setup
 
 from steering.decide.look import look
@@ -19,17 +20,6 @@ from steering.judge.known.paired_test import Trial
 from steering.judge.open_addresses import reopened
 from steering.judge.turn import judge
 from steering.model import LOCAL, Family, Health, Kind, Observation, Outcome, Question, Round
-
-FAULT = 1020.0
-GOOD, EXPIRED, TIMEOUT = Outcome.SECURE, Outcome.EXPIRED, Outcome.TIMEOUT
-
-
-def bad_here(outcome: Outcome = EXPIRED, until: float = 1e9) -> Answer:
-    return lambda ask: outcome if ask.local and FAULT <= ask.now < until else GOOD
-
-
-def always(outcome: Outcome) -> Answer:
-    return lambda _: outcome
 
 
 def alarm_names(sim: Simulation) -> set[str | None]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from listening import Listening, heard
 from simulation import CONFIG, WALL, Answer, Ask, Shown, Simulation, policy, setup
-from test_traffic_ledger import Listening, heard
 
 from steering.index import Index
 from steering.judge.edit import Draft

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from dnstap_frames import ADDRESS, NOW, frame, payload
+from probing import healthy, probing
+from samples import Bench, answer, served
 from scripted import Server, serving
-from test_bgp_speaker import bridge, until
-from test_bgp_speaker import runtime as runtime  # noqa: PLC0414 - a fixture
-from test_bgp_speaker import speaker as speaker  # noqa: PLC0414
-from test_key_store import World
-from test_prober import healthy, probing
-from test_traffic_verify import Bench, answer, served
+from speaking import bridge, until
+from speaking import runtime as runtime  # noqa: PLC0414 - a fixture
+from speaking import speaker as speaker  # noqa: PLC0414
+from worlds import World
 
 from steering.act.bgp import link
 from steering.act.bgp.actuator import BgpActuator

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import os
 import pwd
 import select
@@ -22,71 +21,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from speaking import LEASE, TERMS, bridge, stand_in, until
+from speaking import runtime as runtime  # noqa: PLC0414 - a fixture
+from speaking import speaker as speaker  # noqa: PLC0414
 
 from steering.act.bgp import actuator as speaking_for
 from steering.act.bgp import process, supervisor
 from steering.act.bgp.actuator import BgpActuator
 from steering.act.bgp.prerequisites import look_around
-from steering.act.bgp.settings import BgpSettings, Peer
+from steering.act.bgp.settings import Peer
 from steering.act.bgp.supervisor import CONNECTED_WITHIN
 from steering.agent.bgp import BgpSpeaker
-from steering.lab import waiting
-from steering.model import Family
 
-TERMS = BgpSettings(
-    local_as=64512,
-    router_id="10.0.0.53",
-    peers=(Peer(address="127.0.0.1", peer_as=64512),),
-    next_hops={"pao": {Family.IPV4: "10.255.1.1"}},
-    user="root" if os.geteuid() == 0 else "nobody",
-)
 OTHERWISE = replace(TERMS, peers=(Peer(address="127.0.0.2", peer_as=64512),))
-LEASE = 60.0
 AT_MOST = 0.1  # seconds that a speaker may cost the loop at one time
-
-
-until = functools.partial(waiting.until, within=10.0)
-
-
-@pytest.fixture
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(process, "is_helper", lambda _runtime, _pid: True)
-    (tmp_path / process.FOLDER).mkdir()
-    yield tmp_path
-    with contextlib.suppress(TimeoutError):
-        process.end(tmp_path)
-
-
-@pytest.fixture
-def speaker(runtime: Path) -> Iterator[BgpActuator]:
-    """It has adopted something that does not even know that it is one."""
-    pid = stand_in(runtime)
-    made = BgpActuator(TERMS, runtime, lease=LEASE, may_speak=lambda: True)
-    made.adopt()
-    yield made
-    made.close()
-    process.end(runtime)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
-
-
-def bridge(speaker: BgpActuator, runtime: Path) -> socket.socket:
-    """The far end of a link that has been accepted."""
-    end = socket.socket(socket.AF_UNIX)
-    end.connect(str(runtime / process.FOLDER / "socket"))
-    speaker.pump()
-    assert speaker.report().linked
-    return end
-
-
-def stand_in(runtime: Path, terms: BgpSettings = TERMS) -> int:
-    """Something that sleeps where ExaBGP would run."""
-    conf = str(runtime.absolute() / process.FOLDER / process.CONFIGURATION)
-    command = [sys.executable, "-c", "import time; time.sleep(60)", conf]
-    fingerprint = look_around(terms, runtime, LEASE).fingerprint
-    pid = process.start(runtime, fingerprint, command, {})
-    until(lambda: process.running(runtime) == fingerprint)
-    return pid
 
 
 def test_a_bridge_that_dies_while_it_is_answered_costs_the_link_and_not_the_agent(

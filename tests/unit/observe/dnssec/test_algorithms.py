@@ -9,10 +9,10 @@ import dns.dnssec
 import dns.exception
 import pytest
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from etc import configured
+from responses import SOA, keys_of, read
 from signedzone import NOW, SignedZone
-from test_check import configured
-from test_key_store import World
-from test_response import SOA, keys_of, read
+from worlds import World
 
 from steering import cli
 from steering.model import Outcome

@@ -19,8 +19,7 @@ import dns.rdataset
 import dns.rdatatype
 import dns.rrset
 import pytest
-from signedzone import DAY, NOW, Key, SignedZone
-from test_key_sets import twin
+from signedzone import DAY, NOW, Key, SignedZone, twin
 
 from steering.model import Kind, Outcome, Question
 from steering.observe.dnssec.classified import Classified

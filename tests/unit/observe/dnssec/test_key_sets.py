@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import dns.dnssec
 import dns.rdataset
 import dns.rrset
 import pytest
-from signedzone import DAY, NOW, RRSIG, Key, SignedZone
-from test_key_store import World, shown
-from test_response import DNSKEY as ASKED_KEYS
-from test_response import SOA, read
+from responses import DNSKEY as ASKED_KEYS
+from responses import SOA, read
+from signedzone import DAY, NOW, RRSIG, Key, SignedZone, twin
+from worlds import World, shown
 
 from steering.model import Outcome
 from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.response import MOST_FAILED
 from steering.observe.dnssec.signatures import MOST_TRIED, Signatures
 from steering.observe.dnssec.trust import DNSKEY, Keys, Trust
-
-
-def twin(key: Key, number: int = 0) -> Key:
-    """Another key with the same tag, which is a sum of 16-bit words (RFC 4034 appendix B)."""
-    made = Key(key.dnskey.flags)
-    octets = bytearray(key.dnskey.key)
-    first, second = 2 * (number % 30), 2 * (number % 30 + 1 + number // 30)
-    second %= len(octets)
-    octets[first : first + 2], octets[second : second + 2] = (
-        octets[second : second + 2],
-        octets[first : first + 2],
-    )
-    made.dnskey = cast("DNSKEY", key.dnskey.replace(key=bytes(octets)))
-    assert made.tag == key.tag
-    return made
-
 
 ZONE = SignedZone("com.")
 MORE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -13,82 +13,15 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
-from scripted import Server, serving
-from signedzone import DAY, NOW, RRSIG, Key, SignedZone
+from signedzone import DAY, NOW, Key, SignedZone
+from worlds import World, shown
 
 from steering.lab.waiting import async_until
 from steering.observe.dnssec import anchors
-from steering.observe.dnssec.keys.chain import dnskeys, system_resolvers
+from steering.observe.dnssec.keys.chain import system_resolvers
 from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.signatures import FRESH, Signatures
 from steering.observe.dnssec.trust import DS
-
-Zones = Mapping[str, SignedZone]
-Story = Callable[[KeyStore, "World"], Awaitable[None]]
-
-
-class World:
-    """A root, com. below it, and a resolver that knows both; its clock stands still."""
-
-    def __init__(self, *, ds: bool = True, nsec3: bool = True, opt_out: bool = True) -> None:
-        self.com = SignedZone("com.")
-        self.net = SignedZone("net.")
-        com_ds = (self.com.ksk.ds(self.com.name),) if ds else ()
-        self.root = SignedZone(
-            ".",
-            children={"com": com_ds, "net": (self.net.ksk.ds(self.net.name),)},
-            nsec3=nsec3,
-            opt_out=opt_out,
-        )
-        self.wall: float = NOW
-        self.monotonic = 1000.0
-        self.dead = False
-        self.twist: Callable[[dns.message.Message], None] = lambda _message: None
-
-    def respond(self, wire: bytes, tcp: bool) -> Iterable[bytes]:
-        if self.dead:
-            return
-        query = dns.message.from_wire(wire)
-        asked = query.question[0]
-        zone = self.root
-        if asked.rdtype == dns.rdatatype.DNSKEY:
-            zone = {"com.": self.com, "net.": self.net}.get(asked.name.to_text().lower(), self.root)
-        answer = zone.answer(query)
-        self.twist(answer)
-        if not tcp and asked.rdtype == dns.rdatatype.DNSKEY:
-            answer = dns.message.make_response(query)
-            answer.flags |= dns.flags.TC
-        yield answer.to_wire(max_size=65535)
-
-    def play(
-        self, story: Story, *, zones: Iterable[str] = ("com.",), anchor: str | None = None
-    ) -> Server:
-        """Runs a story with a key store whose resolver this world is."""
-        server = Server("127.0.0.1", self.respond)
-        held = anchors.parse(anchor or self.root.anchor_text, source="test")
-
-        async def run() -> None:
-            async with serving(server) as port:
-                store = KeyStore(
-                    zones,
-                    held,
-                    ["127.0.0.1"],
-                    signatures=Signatures(),
-                    timeout=0.2,
-                    port=port,
-                    wall=lambda: self.wall,
-                    monotonic=lambda: self.monotonic,
-                )
-                await story(store, self)
-
-        asyncio.run(run())
-        return server
-
-
-def shown(zone: SignedZone) -> tuple[dns.rrset.RRset, list[RRSIG]]:
-    found = dnskeys(zone.ask(zone.text, "DNSKEY"), zone.text)
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("nsec3", [True, False], ids=["NSEC3", "NSEC"])

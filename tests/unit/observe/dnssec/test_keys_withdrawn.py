@@ -6,8 +6,7 @@ import asyncio
 
 from scripted import Server, serving
 from signedzone import DAY, NOW, SignedZone
-from test_key_store import World, shown
-from test_server_keys import HERE, OTHER, Parent
+from worlds import HERE, OTHER, Parent, World, shown
 
 from steering.model import Outcome
 from steering.observe.dnssec import anchors

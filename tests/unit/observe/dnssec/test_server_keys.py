@@ -11,10 +11,10 @@ import dns.message
 import dns.rdatatype
 import dns.rrset
 import pytest
+from probing import COM, probing
 from scripted import Server, serving
 from signedzone import DAY, NOW, Key, SignedZone
-from test_key_store import World, shown
-from test_prober import COM, probing
+from worlds import HERE, OTHER, Parent, shown
 
 from steering.agent.own_alarms import keys_problem
 from steering.lab.waiting import async_until
@@ -26,8 +26,6 @@ from steering.observe.dnssec.keys.server_keys import AGAIN, LASTS, PARENT, PATIE
 from steering.observe.dnssec.signatures import FRESH, Signatures
 from steering.remedies import KEYS
 
-HERE = ("192.0.2.1", LOCAL)
-OTHER = ("192.0.2.2", LOCAL)
 NEVER = -math.inf
 KEYS_OF_COM = SignedZone("com.").dnskey()
 
@@ -199,50 +197,6 @@ def test_what_is_doubted_of_many_zones_is_not_made_anew_for_each_set_that_is_tak
     after = store.trust_for(["com.", "net."], HERE).secure
     assert after["net."] is not before["net."]
     assert after["com."] is before["com."]
-
-
-class Parent(World):
-    """A resolver whose DS set is from its cache; the parent's server says the new one itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.old = self.root.children["com"]
-        self.questions: list[tuple[str, str, bool]] = []
-
-    def respond(self, wire: bytes, tcp: bool) -> Iterable[bytes]:
-        query = dns.message.from_wire(wire)
-        asked, recursive = query.question[0], bool(query.flags & dns.flags.RD)
-        rdtype = dns.rdatatype.to_text(asked.rdtype)
-        self.questions.append((asked.name.to_text().lower(), rdtype, recursive))
-        if rdtype in {"NS", "A", "AAAA"}:
-            answer = dns.message.make_response(query)
-            text = {"NS": "ns.example.", "A": "127.0.0.1", "AAAA": "::1"}[rdtype]
-            answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", rdtype, text))
-            yield answer.to_wire()
-            return
-        if rdtype == "DS" and recursive:
-            new, self.root.children = self.root.children, {**self.root.children, "com": self.old}
-            answer = self.root.answer(query)
-            answer = dns.message.from_wire(answer.to_wire())  # the zone's own stay as they are
-            for rrset in answer.answer:
-                rrset.ttl = 200  # of 300: it came a hundred seconds ago
-            self.root.children = new
-            yield answer.to_wire()
-            return
-        yield from super().respond(wire, tcp)
-
-    def store(self, port: int) -> KeyStore:
-        return KeyStore(
-            ["com."],
-            anchors.parse(self.root.anchor_text, source="test"),
-            ["127.0.0.1"],
-            signatures=Signatures(),
-            timeout=0.2,
-            port=port,
-            parents_port=port,
-            wall=lambda: self.wall,
-            monotonic=lambda: self.monotonic,
-        )
 
 
 @pytest.mark.parametrize("rolled", [True, False], ids=["a rollover", "a stranger's keys"])

@@ -12,8 +12,8 @@ import dns.rdatatype
 import dns.rdtypes.ANY.DS
 import dns.rrset
 import pytest
+from responses import keys_of, question
 from signedzone import NOW, Key, SignedZone
-from test_response import keys_of, question
 
 from steering.model import Kind, Outcome
 from steering.observe.dnssec.classified import Classified

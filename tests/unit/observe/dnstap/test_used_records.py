@@ -14,8 +14,8 @@ import dns.rdatatype
 import dns.rdtypes.ANY.RRSIG
 import dns.rrset
 import pytest
+from responses import keys_of, question
 from signedzone import DAY, NOW, Key, SignedZone
-from test_response import keys_of, question
 
 from steering.model import Kind, Outcome, Question
 from steering.observe.dnssec.aliases import MOST_ALIASES, chain_of, signatures_in

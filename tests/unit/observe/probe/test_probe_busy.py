@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from probing import COM, LOCAL_ONLY, Upstream
 from scripted import Server, serving
 from signedzone import NOW
-from test_prober import COM, LOCAL_ONLY, Upstream
 
 from steering.lab.waiting import async_until
 from steering.model import Family, Outcome, Round, Target

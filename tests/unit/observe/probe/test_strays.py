@@ -12,8 +12,8 @@ import dns.flags
 import dns.message
 import dns.rcode
 import pytest
+from probing import COM, Watching, healthy, probing, question
 from scripted import Respond, Server, serving
-from test_prober import COM, Watching, healthy, probing, question
 
 from steering.lab.waiting import async_until
 from steering.model import Family, Outcome
