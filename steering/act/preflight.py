@@ -21,9 +21,10 @@ from steering import bounds, next_hop
 from steering.act.kernel import rtnetlink
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import askable, objection, unfit
-from steering.act.kernel.gateways import route_to
+from steering.act.kernel.gateways import route_for
 from steering.act.kernel.marks import shared_with
 from steering.act.kernel.netlink import QuerySocket
+from steering.act.kernel.rules import Flow
 from steering.act.kernel.state import KernelReader
 from steering.model import Family, Seconds
 from steering.system.permissions import may_change_routes
@@ -256,7 +257,7 @@ def _uplinks(claim: Claim, addresses: Collection[str], query: QuerySocket) -> It
                 interfaces |= link
     for family in Family:
         ours = [a for a in askable(addresses, claim) if Family.of(a) is family]
-        route = route_to(query, ours[0], claim.mark) if ours else None
+        route = route_for(query, _unsteered(ours[0], claim)) if ours else None
         if ours and route is None:
             yield Finding(
                 kind=Blame.NOTICE,
@@ -268,13 +269,17 @@ def _uplinks(claim: Claim, addresses: Collection[str], query: QuerySocket) -> It
     yield from (c for name in sorted(interfaces) for c in _reverse_path(name))
 
 
+def _unsteered(address: str, claim: Claim) -> Flow:
+    return Flow(destination=address, mark=claim.mark)
+
+
 def _links() -> set[str]:
     return {name for _, name in if_nameindex()}
 
 
 def _link_of(address: str, query: QuerySocket, claim: Claim) -> set[str]:
     """The link that an address is directly on; empty if there is none."""
-    route = route_to(query, address, claim.mark)
+    route = route_for(query, _unsteered(address, claim))
     return set() if route is None or route.gateway is not None else _name_of_index(route.oif)
 
 

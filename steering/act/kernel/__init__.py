@@ -2,8 +2,8 @@
 
 `claim` says what the agent owns. `state` reads the kernel, `actuator` changes it, `diff` computes
 the changes, `removal` removes all. `rtnetlink` encodes routes and rules, `framing` netlink messages
-of any kind, `netlink` sends them; `decoding` has pyroute2 decode what the kernel answers. `rules`
-says which packets a rule catches, `bypass` finds rules of other programs that come before ours.
+of any kind, `netlink` sends them. `messages` and `decoding` read the host by pyroute2. `rules` says
+which packets a rule catches, `bypass` finds rules of other programs that come before ours.
 `gateways`, `path_check` and `conntrack` read what the kernel knows of paths; `presence` and
 `acting_agents` find other agents.
 """

@@ -19,9 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from steering.act.kernel import decoding, framing, rtnetlink
+from steering.act.kernel import framing, rtnetlink
+from steering.act.kernel.gateways import routes_for
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import RouteKind
+from steering.act.kernel.rules import Flow
 from steering.model import Family, Seconds
 
 NETFILTER: Final = 12  # NETLINK_NETFILTER
@@ -115,9 +117,8 @@ class Conntrack:
                 transit.add(socket.if_nametoindex(name))
         apart, behind, asked = set(), set(), list(islice(sources, SOURCES))
         with QuerySocket() as query:
-            replies = query.get_each(rtnetlink.GETROUTE, list(map(decoding.lookup_of, asked)))
-        for source, body in zip(asked, replies, strict=True):
-            route = None if body is None else decoding.route_from(body)
+            routes = routes_for(query, map(_back, asked))
+        for source, route in zip(asked, routes, strict=True):
             if route is not None and (route.kind is RouteKind.LOCAL or route.oif in transit):
                 apart.add(source)
             else:
@@ -133,6 +134,11 @@ class Conntrack:
         with suppress(OSError, ValueError):
             return int((self._limits / name).read_text())
         return None
+
+
+def _back(source: str) -> Flow:
+    """Packets to a source, whatever they are."""
+    return Flow(destination=source, protocol=0, source_port=0, destination_port=0)
 
 
 def _nest(kind: int, *parts: bytes) -> bytes:

@@ -1,196 +1,65 @@
 """How the host routes, out of the kernel's messages by pyroute2: an independent view of it.
 
 What the agent installs is encoded by `rtnetlink` and read back here, so a fault in one of the two
-shows. Only pyroute2's message classes are used, over the sockets of `netlink`: its IPRoute runs an
-event loop of its own for each call, which the agent's loop forbids. The guard and `steering off`
-never import this module: pyroute2 takes 9 MB and a tenth of a second.
-
-Decoding a message takes some 50 us, ten times as long as unpacking it would. So callers decode what
-they dump again and again only once (`state`), and the requests of look-ups are kept.
+shows. Decoding a message takes some 40 us, several times as long as unpacking it would. So callers
+decode what they dump again and again only once (`state`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import ipaddress
-from collections.abc import KeysView
+from collections.abc import Callable, KeysView
+from dataclasses import dataclass
 from socket import AF_INET, AF_INET6, if_indextoname
 from typing import Any
 
-from pyroute2.netlink import nlmsg
-from pyroute2.netlink.rtnl.fibmsg import fibmsg
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg, rtmsg_base
-
-from steering.act.kernel.framing import packed
-from steering.act.kernel.rtnetlink import Route, RouteKind, family_number
+from steering.act.kernel.messages import (
+    ANYWHERE,
+    AddressMessage,
+    LinkMessage,
+    NeighbourMessage,
+    RouteMessage,
+    RuleMessage,
+)
+from steering.act.kernel.rtnetlink import Route, RouteKind
 from steering.act.kernel.rules import Action, Network, Ports, Rule
 from steering.bounds import U32
 from steering.model import Family
 
 _FAMILIES = {int(AF_INET): Family.IPV4, int(AF_INET6): Family.IPV6}
-_ANYWHERE = {Family.IPV4: "0.0.0.0", Family.IPV6: "::"}  # noqa: S104
 _LINK_LOCAL = frozenset({"fe8", "fe9", "fea", "feb"})  # fe80::/10
 _INVERT, _UNRESOLVED, _IIF_DETACHED, _OIF_DETACHED = 0x02, 0x04, 0x08, 0x10  # FIB_RULE_*
 _ONLINK = 4  # RTNH_F_ONLINK
-_LOOKUP_TABLE, _FIB_MATCH = 0x1000, 0x2000  # RTM_F_LOOKUP_TABLE, RTM_F_FIB_MATCH
-_UP, _LOWER_UP = 0x1, 0x10000  # IFF_UP, IFF_LOWER_UP of linux/if.h
+_CARRIES = 0x1 | 0x10000  # IFF_UP, IFF_LOWER_UP of linux/if.h
 _INCOMPLETE, _FAILED = 0x01, 0x20  # NUD_* of linux/neighbour.h
-_SKIP_STATISTICS = 1 << 3  # RTEXT_FILTER_SKIP_STATS
 _NOT_PLAIN = frozenset({"RTA_SRC", "RTA_MULTIPATH", "RTA_ENCAP", "RTA_NH_ID"})
 
 
-# Bodies without the header of netlink. pyroute2 keeps the compiled map of attributes in a class and
-# finds it there for all that derive from it, so a class with a map of its own must not derive from
-# one with another (`compile_nla_table`).
-class _RouteMessage(rtmsg_base, nlmsg):  # type: ignore[misc]
-    """With the attributes of look-ups, which pyroute2 lacks (linux/rtnetlink.h)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An interface now."""
 
-    __slots__ = ()
-    header = None
-    nla_map = (
-        *((number, *entry) for number, entry in enumerate(rtmsg.nla_map) if number < 25),
-        (25, "RTA_UID", "uint32"),
-        (27, "RTA_IP_PROTO", "uint8"),
-        (28, "RTA_SPORT", "be16"),
-        (29, "RTA_DPORT", "be16"),
-        (30, "RTA_NH_ID", "uint32"),
-    )
-
-
-class _RuleMessage(nlmsg):  # type: ignore[misc]
-    """With the attributes that came after those of pyroute2 (linux/fib_rules.h)."""
-
-    __slots__ = ()
-    header = None
-    prefix = fibmsg.prefix
-    fields = fibmsg.fields
-    nla_map = (
-        *(entry for entry in fibmsg.nla_map if entry[0] < 25),
-        (25, "FRA_DSCP", "uint8"),
-        (26, "FRA_FLOWLABEL", "be32"),
-        (27, "FRA_FLOWLABEL_MASK", "be32"),
-        (28, "FRA_SPORT_MASK", "uint16"),
-        (29, "FRA_DPORT_MASK", "uint16"),
-        (30, "FRA_DSCP_MASK", "uint8"),
-    )
-    uid_range, port_range = fibmsg.uid_range, fibmsg.port_range
-
-
-class _LinkMessage(ifinfmsg):  # type: ignore[misc]
-    __slots__ = ()
-    header = None
-
-
-class _NeighbourMessage(ndmsg):  # type: ignore[misc]
-    __slots__ = ()
-    header = None
-
-
-class _AddressMessage(ifaddrmsg):  # type: ignore[misc]
-    __slots__ = ()
-    header = None
-
-
-def lookup_of(
-    address: str,
-    mark: int = 0,
-    *,
-    protocol: int = 0,
-    source: str | None = None,
-    source_port: int = 0,
-    destination_port: int = 0,
-    uid: int | None = None,
-    whole: bool = False,
-) -> bytes:
-    """The body of a route look-up for a packet of this host.
-
-    What is left out is not yet known when the kernel looks up the route; without `uid` it is this
-    process's. `whole`: the answer is the route with all its next hops and its prefix, and not the
-    one next hop that the packet takes.
-    """
-    family = Family.of(address)
-    ports = source_port, destination_port
-    before = _lookup(
-        family=family,
-        mark=mark,
-        protocol=protocol,
-        source=source,
-        ports=ports,
-        uid=uid,
-        whole=whole,
-    )
-    return before + packed(address)
-
-
-@functools.lru_cache(maxsize=256)
-def _lookup(
-    *,
-    family: Family,
-    mark: int,
-    protocol: int,
-    source: str | None,
-    ports: tuple[int, int],
-    uid: int | None,
-    whole: bool,
-) -> bytes:
-    """A look-up up to the address, which comes last: many look-ups differ in nothing else."""
-    message = _RouteMessage()
-    message["family"] = family_number(family)
-    message["dst_len"] = family.bits
-    message["src_len"] = 0 if source is None else family.bits
-    # IPv4 names the main table, whichever it was found in, without a flag that IPv6 refuses.
-    flags = _LOOKUP_TABLE if family is Family.IPV4 else 0
-    message["flags"] = flags | (_FIB_MATCH if whole else 0)
-    stated = {
-        "RTA_SRC": source,
-        "RTA_MARK": mark or None,
-        "RTA_IP_PROTO": protocol or None,
-        "RTA_SPORT": ports[0] or None,
-        "RTA_DPORT": ports[1] or None,
-        "RTA_UID": uid,
-        "RTA_DST": _ANYWHERE[family],
-    }
-    message["attrs"] = [(name, value) for name, value in stated.items() if value is not None]
-    message.encode()
-    return bytes(message.data[: -family.bits // 8])
-
-
-def link_of(index: int) -> bytes:
-    """The body of a request for one interface."""
-    message = _LinkMessage()
-    message["index"] = index
-    message["attrs"] = [("IFLA_EXT_MASK", _SKIP_STATISTICS)]
-    message.encode()
-    return bytes(message.data)
-
-
-def neighbour_of(address: str, index: int) -> bytes:
-    """The body of a request for what is known of an address on an interface."""
-    message = _NeighbourMessage()
-    message["family"] = family_number(Family.of(address))
-    message["ifindex"] = index
-    message["attrs"] = [("NDA_DST", address)]
-    message.encode()
-    return bytes(message.data)
+    name: str
+    carries: bool
+    """It is up and has a carrier."""
+    mtu: int | None
 
 
 def route_from(body: bytes) -> Route | None:
     """The route in a NEWROUTE body; None if it is neither IPv4 nor IPv6."""
-    read = _Decoded(_RouteMessage, body)
+    read = _Decoded(RouteMessage, body)
     family = _FAMILIES.get(read["family"])
     if family is None:
         return None
     gateway = read.get("RTA_GATEWAY", read.get("RTA_VIA", {}).get("addr"))
-    oif, kind = read.get("RTA_OIF"), RouteKind(read["type"])
+    oif, source = read.get("RTA_OIF"), read.get("RTA_PREFSRC")
+    kind, hops = RouteKind(read["type"]), read.get("RTA_MULTIPATH", ())
     return Route(
         family=family,
         table=read.get("RTA_TABLE", read["table"]),
         protocol=read["proto"],
-        destination=_text(read.get("RTA_DST", _ANYWHERE[family])),
+        destination=_text(read.get("RTA_DST", ANYWHERE[family])),
         length=read["dst_len"],
         kind=kind,
         gateway=None if gateway is None else _text(gateway),
@@ -199,25 +68,14 @@ def route_from(body: bytes) -> Route | None:
         plain=not (read.names & _NOT_PLAIN or read["src_len"] or read["flags"] & _ONLINK),
         dev=_name_of(oif) if kind is RouteKind.UNICAST and _needs_link(gateway) else None,
         oif=oif,
+        links=frozenset([*([] if oif is None else [oif]), *(hop["oif"] for hop in hops)]),
+        source=None if source is None else _text(source),
     )
-
-
-def source_from(body: bytes) -> str | None:
-    """The source address that the kernel chooses for packets by the route in a NEWROUTE body."""
-    source = _Decoded(_RouteMessage, body).get("RTA_PREFSRC")
-    return None if source is None else _text(source)
-
-
-def links_from(body: bytes) -> frozenset[int]:
-    """The interfaces by which the route in a NEWROUTE body may send a packet."""
-    read = _Decoded(_RouteMessage, body)
-    several = [hop["oif"] for hop in read.get("RTA_MULTIPATH", ())]
-    return frozenset(several) | {one for one in [read.get("RTA_OIF")] if one is not None}
 
 
 def rule_from(body: bytes) -> Rule | None:
     """The rule in a NEWRULE body; None if it is neither IPv4 nor IPv6."""
-    read = _Decoded(_RuleMessage, body)
+    read = _Decoded(RuleMessage, body)
     family = _FAMILIES.get(read["family"])
     if family is None:
         return None
@@ -257,30 +115,37 @@ def rule_from(body: bytes) -> Rule | None:
 
 def address_from(body: bytes) -> str | None:
     """The host's own address in a NEWADDR body: IFA_LOCAL, else IFA_ADDRESS."""
-    read = _Decoded(_AddressMessage, body)
+    read = _Decoded(AddressMessage, body)
     address = read.get("IFA_LOCAL", read.get("IFA_ADDRESS"))
     return None if address is None else _text(address)
 
 
-def link_carries(body: bytes) -> bool:
-    """Whether the interface in a NEWLINK body is up and has a carrier."""
-    flags = _Decoded(_LinkMessage, body)["flags"]
-    return bool(flags & _UP and flags & _LOWER_UP)
+def link_from(body: bytes) -> Link:
+    """The interface in a NEWLINK body."""
+    read = _Decoded(LinkMessage, body)
+    return Link(
+        name=_interface(read.get("IFLA_IFNAME")) or "",
+        carries=read["flags"] & _CARRIES == _CARRIES,
+        mtu=read.get("IFLA_MTU"),
+    )
 
 
 def neighbour_answers(body: bytes) -> bool:
     """Whether the address in a NEWNEIGH body answers ARP or neighbour discovery, or may."""
-    return not _Decoded(_NeighbourMessage, body)["state"] & (_INCOMPLETE | _FAILED)
+    return not _Decoded(NeighbourMessage, body)["state"] & (_INCOMPLETE | _FAILED)
 
 
 class _Decoded:
     """A message: its fields, and its attributes, each of which is decoded when it is read."""
 
-    def __init__(self, kind: type[nlmsg], body: bytes) -> None:
+    def __init__(self, kind: Callable[..., Any], body: bytes) -> None:
         self._message = kind(body, length=len(body))  # its attributes refer to it weakly
         self._message.decode()
         self._fields = dict(self._message)  # a look into the message itself takes a microsecond
         self._attributes = {one.name: one for one in self._fields["attrs"]}
+        # Each refers to itself by `chain`; without that nothing is left for the garbage collector.
+        for part in (self._message, *(one.cell[1] for one in self._fields["attrs"])):
+            part.chain.clear()
 
     def __getitem__(self, field: str) -> Any:  # noqa: ANN401
         return self._fields[field]
@@ -325,7 +190,7 @@ def _interface(name: str | bytes | None) -> str | None:
 def _network(family: Family, address: str | None, length: int) -> Network | None:
     if address is None and not length:
         return None
-    return ipaddress.ip_network(f"{address or _ANYWHERE[family]}/{length}", strict=False)
+    return ipaddress.ip_network(f"{address or ANYWHERE[family]}/{length}", strict=False)
 
 
 def _range(text: str | None) -> tuple[int, int] | None:

@@ -6,16 +6,17 @@ whether the link is up. Without that, a pulled cable here would look like a dead
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import product
 from socket import IPPROTO_TCP, IPPROTO_UDP
 
-from steering.act.kernel import decoding, rtnetlink
+from steering.act.kernel import decoding, messages, rtnetlink
 from steering.act.kernel.claim import Claim
+from steering.act.kernel.decoding import Link
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import Route, RouteKind
-from steering.act.kernel.rules import DNS, Flow
+from steering.act.kernel.rules import Flow
 from steering.model import LOCAL, Family
 
 LOOKUP_TARGETS = 16
@@ -74,7 +75,7 @@ def pinned(
 
 
 def _leading(
-    query: QuerySocket, claim: Claim, path: str, family: Family, flows: Sequence[Flow]
+    query: QuerySocket, claim: Claim, path: str, family: Family, flows: Collection[Flow]
 ) -> dict[Flow, int | None]:
     """The packets that take this path, and by which interface."""
     return {
@@ -115,45 +116,26 @@ def variants(
 
 def chosen_source(query: QuerySocket, flow: Flow) -> str | None:
     """The source address that the kernel chooses for such packets; None: there is no route."""
-    body = query.get(rtnetlink.GETROUTE, _lookup(flow))
-    return None if body is None else decoding.source_from(body)
+    route = route_for(query, flow)
+    return None if route is None else route.source
 
 
 def route_for(query: QuerySocket, flow: Flow, *, whole: bool = False) -> Route | None:
-    """The route that packets of this host to a nameserver take; None if there is none.
+    """The route that such packets of this host take; None if there is none.
 
-    `whole`: the route with its own prefix, as it is in its table.
+    `whole`: the route with its own prefix and all its next hops, as it is in its table.
     """
-    return _found(query, _lookup(flow, whole=whole))
+    (route,) = routes_for(query, [flow], whole=whole)
+    return route
 
 
-def route_to(query: QuerySocket, address: str, mark: int = 0) -> Route | None:
-    """The route that a packet of this host takes; None if there is none."""
-    return _found(query, decoding.lookup_of(address, mark))
-
-
-def routes_for(query: QuerySocket, flows: Sequence[Flow]) -> list[Route | None]:
+def routes_for(
+    query: QuerySocket, flows: Iterable[Flow], *, whole: bool = False
+) -> list[Route | None]:
     """As `route_for`, for each of many."""
-    bodies = query.get_each(rtnetlink.GETROUTE, [_lookup(flow) for flow in flows])
+    lookups = [messages.lookup_of(flow, whole=whole) for flow in flows]
+    bodies = query.get_each(rtnetlink.GETROUTE, lookups)
     return [None if body is None else decoding.route_from(body) for body in bodies]
-
-
-def _found(query: QuerySocket, lookup: bytes) -> Route | None:
-    body = query.get(rtnetlink.GETROUTE, lookup)
-    return None if body is None else decoding.route_from(body)
-
-
-def _lookup(flow: Flow, *, whole: bool = False) -> bytes:
-    return decoding.lookup_of(
-        flow.destination,
-        flow.mark,
-        protocol=flow.protocol,
-        source=flow.source,
-        source_port=flow.source_port,
-        destination_port=DNS,
-        uid=flow.uid,
-        whole=whole,
-    )
 
 
 def links(
@@ -173,23 +155,26 @@ def links(
 
 
 def _links_to(query: QuerySocket, address: str, mark: int) -> frozenset[int]:
-    question = _lookup(Flow(destination=address, mark=mark), whole=True)
-    body = query.get(rtnetlink.GETROUTE, question)
-    return frozenset() if body is None else decoding.links_from(body)
+    route = route_for(query, Flow(destination=address, mark=mark), whole=True)
+    return frozenset() if route is None else route.links
 
 
 def _carries(query: QuerySocket, route: Route) -> bool:
     if route.kind is RouteKind.LOCAL:
         return True
-    if route.oif is None:
-        return False
-    link = query.get(rtnetlink.GETLINK, decoding.link_of(route.oif))
-    if link is None or not decoding.link_carries(link):
+    link = link_at(query, route.oif)
+    if link is None or route.oif is None or not link.carries:
         return False
     return route.gateway is None or _answers(query, route.gateway, route.oif)
 
 
+def link_at(query: QuerySocket, index: int | None) -> Link | None:
+    """The interface of this index; None: there is none."""
+    body = None if index is None else query.get(rtnetlink.GETLINK, messages.link_of(index))
+    return None if body is None else decoding.link_from(body)
+
+
 def _answers(query: QuerySocket, gateway: str, index: int) -> bool:
     # The gateway's own family: IPv4 may use an IPv6 next hop (RFC 8950).
-    found = query.get(rtnetlink.GETNEIGH, decoding.neighbour_of(gateway, index))
+    found = query.get(rtnetlink.GETNEIGH, messages.neighbour_of(gateway, index))
     return found is None or decoding.neighbour_answers(found)  # None: not asked for recently

@@ -6,24 +6,18 @@ state of the link and of the next hop, and from the sysctls by which the kernel 
 
 from __future__ import annotations
 
-import fcntl
-import socket
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steering.act.kernel import decoding, rtnetlink
 from steering.act.kernel.claim import Claim
-from steering.act.kernel.gateways import gateway_dead, leads, route_for
+from steering.act.kernel.gateways import gateway_dead, leads, link_at, route_for
 from steering.act.kernel.netlink import QuerySocket
 from steering.act.kernel.rtnetlink import RouteKind
 from steering.act.kernel.rules import Action, Flow
 from steering.model import LOCAL, Family
 
-_SIOCGIFFLAGS, _SIOCGIFMTU = 0x8913, 0x8921  # linux/sockios.h
-_UP, _RUNNING = 0x1, 0x40  # IFF_UP, IFF_RUNNING of linux/if.h
-_REQUEST = struct.Struct("=16si20x")  # struct ifreq with an integer
 _STRICT, _LOOSE = 1, 2  # rp_filter (RFC 3704 2.2, 2.4)
 _DROPPED = "IPReversePathFilter"
 
@@ -88,20 +82,21 @@ def check_path(
     route = route_for(query, flow)
     routed = route is not None and route.kind is not RouteKind.UNREACHABLE
     family = Family.of(flow.destination)
-    link = route.oif if route is not None and routed else None
-    interface = _name(link)
+    index = route.oif if route is not None and routed else None
+    link = link_at(query, index)
+    interface = None if link is None else link.name
     return PathCheck(
         leads=claim is None or (routed and leads(route, claim, path, family)),
         has_rule=claim is None or path == LOCAL or _has_rule(query, claim, path, family),
         before=(before or {}).get((flow.destination, path), ""),
         routed=routed,
         interface=interface,
-        link=link,
+        link=index,
         gateway=route.gateway if route is not None else None,
-        up=interface is None or _is_up(interface),
+        up=link is None or link.carries,
         reached=not routed or not gateway_dead(flow.destination, flow.mark),
-        mtu=None if interface is None else _mtu(interface),
-        reverse=_reverse(query, flow, link, interface) if family is Family.IPV4 else None,
+        mtu=None if link is None else link.mtu,
+        reverse=_reverse(query, flow, index, interface) if family is Family.IPV4 else None,
     )
 
 
@@ -148,7 +143,8 @@ def _reverse(
     leaves_by = back.oif if back is not None and there else None
     if (leaves_by == link) if value == _STRICT else there:
         return None
-    return ReversePath(interface=interface, value=value, back=_name(leaves_by))
+    by = link_at(query, leaves_by)
+    return ReversePath(interface=interface, value=value, back=None if by is None else by.name)
 
 
 def _setting(name: str) -> int:
@@ -156,28 +152,3 @@ def _setting(name: str) -> int:
         return int(Path("/proc/sys/net/ipv4/conf", name, "rp_filter").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 0
-
-
-def _name(link: int | None) -> str | None:
-    try:
-        return None if link is None else socket.if_indextoname(link)
-    except OSError:
-        return None
-
-
-def _is_up(interface: str) -> bool:
-    flags = _ioctl(interface, _SIOCGIFFLAGS)
-    return flags is not None and flags & (_UP | _RUNNING) == _UP | _RUNNING
-
-
-def _mtu(interface: str) -> int | None:
-    return _ioctl(interface, _SIOCGIFMTU)
-
-
-def _ioctl(interface: str, request: int) -> int | None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
-            reply = fcntl.ioctl(sock, request, _REQUEST.pack(interface.encode(), 0))
-        except OSError:
-            return None
-    return int(_REQUEST.unpack(reply)[1])

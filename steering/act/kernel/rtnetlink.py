@@ -70,6 +70,10 @@ class Route:
     dev: str | None = None
     """The interface, if the route has no gateway or a link-local one: these need it."""
     oif: int | None = field(default=None, compare=False)
+    links: frozenset[int] = field(default=frozenset(), compare=False)
+    """The interfaces by which it may send a packet; `oif` is that of a single next hop."""
+    source: str | None = field(default=None, compare=False)
+    """The source address that the kernel chooses for packets by it."""
 
     @property
     def place(self) -> tuple[Family, int, str, int, int, int]:

@@ -45,7 +45,7 @@ class Action(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """Packets of this host that are the same for a route look-up."""
+    """Packets of this host that are the same for a route look-up; of a port or protocol 0: any."""
 
     destination: str
     mark: int = 0
@@ -53,6 +53,7 @@ class Flow:
     source: str | None = None
     """None: not chosen yet, as at the first look-up for an unbound socket."""
     source_port: int = 49152
+    destination_port: int = DNS
     uid: int = field(default_factory=os.geteuid)
 
     def __str__(self) -> str:
@@ -134,8 +135,8 @@ class Rule:
             and (self.mark ^ flow.mark) & self.mask == 0
             and (self.uids is None or self.uids[0] <= flow.uid <= self.uids[1])
             and self.ip_protocol in {0, flow.protocol}
-            and (self.source_ports is None or self.source_ports.contains(flow.source_port))
-            and (self.destination_ports is None or self.destination_ports.contains(DNS))
+            and _contains(self.source_ports, flow.source_port)
+            and _contains(self.destination_ports, flow.destination_port)
             and _covers(self.destination, flow.destination)
             and _covers(self.source, flow.source)
         )
@@ -148,7 +149,7 @@ class Rule:
         return (
             not bound
             and self.iif in {None, _LOOPBACK}
-            and (self.destination_ports is None or self.destination_ports.contains(DNS))
+            and _contains(self.destination_ports, DNS)
             and self.ip_protocol in {0, IPPROTO_UDP, IPPROTO_TCP}
             and (self.source is None or any(address in self.source for address in own))
             and (self.destination is None or any(a in self.destination for a in destinations))
@@ -211,6 +212,10 @@ class Rule:
             case Action.GOTO:
                 return ["goto", str(self.goto), *([] if self.resolved else ["[unresolved]"])]
         return [self.action.name.lower()]
+
+
+def _contains(ports: Ports | None, port: int) -> bool:
+    return ports is None or ports.contains(port)
 
 
 def _covers(prefix: Network | None, address: str | None) -> bool:

@@ -16,13 +16,13 @@ from steering.act.kernel import decoding, framing, rtnetlink
 from steering.act.kernel.bypass import Bypasses, by_source, bypasses, concerning, named
 from steering.act.kernel.claim import Claim
 from steering.act.kernel.diff import is_our_rule
-from steering.act.kernel.gateways import links, pinned, route_to
+from steering.act.kernel.gateways import links, pinned, routes_for
 from steering.act.kernel.marks import collision
 from steering.act.kernel.netlink import NoticeSocket
 from steering.act.kernel.problem import KernelProblem
 from steering.act.kernel.removal import ClaimQueries
 from steering.act.kernel.rtnetlink import Numbers, Route, RouteKind
-from steering.act.kernel.rules import Action, Rule
+from steering.act.kernel.rules import Action, Flow, Rule
 from steering.model import Family
 
 _LOCAL = 255  # RT_TABLE_LOCAL
@@ -188,8 +188,11 @@ class KernelReader(ClaimQueries):
         return frozenset(
             family
             for family, few in some.items()
-            if few and all(route_to(self._query, a, self.claim.mark) is None for a in few)
+            if few and not any(routes_for(self._query, map(self._unsteered, few)))
         )
+
+    def _unsteered(self, address: str) -> Flow:
+        return Flow(destination=address, mark=self.claim.mark)
 
     def links(self, targets: Mapping[tuple[str, Family], str]) -> Mapping[tuple[str, Family], int]:
         """The interface by which answers over a site arrive, if it is unambiguous.

@@ -87,7 +87,7 @@ def test_the_pure_part_knows_no_clock_socket_thread_or_chance(file: Path) -> Non
 
 @pytest.mark.parametrize(
     ("package", "places"),
-    [("pyroute2", ("act/kernel/decoding.py",)), ("dns", ("observe/", "lab/"))],
+    [("pyroute2", ("act/kernel/messages.py",)), ("dns", ("observe/", "lab/"))],
 )
 def test_a_protocol_is_spoken_in_its_own_place(package: str, places: tuple[str, ...]) -> None:
     users = {_name(f) for f in MODULES if any(_within(m, package) for m in _imports(f))}
@@ -104,7 +104,7 @@ def test_what_removes_everything_never_loads_pyroute2(first: str) -> None:
         loaded |= new
         new = {module for one in new for module in _modules(files[one])} - loaded
     assert "steering.act.kernel.removal" in loaded
-    assert "steering.act.kernel.decoding" not in loaded
+    assert "steering.act.kernel.messages" not in loaded
 
 
 def test_only_benchmarks_calculate_in_arrays() -> None:

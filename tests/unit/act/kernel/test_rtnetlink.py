@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,7 +171,7 @@ def test_a_route_that_does_anything_more_is_not_plain(family: Family, odd: str) 
         body[8:12] = framing.u32(4)  # RTNH_F_ONLINK
     else:
         kind = {"RTA_SRC": 2, "RTA_MULTIPATH": 9, "RTA_ENCAP": 22, "RTA_NH_ID": 30}[odd]
-        body += framing.attribute(kind, bytes(8))
+        body += framing.attribute(kind, struct.pack("=HBBi", 8, 0, 0, 3))  # a struct rtnexthop
     plain = route_from(rtnetlink.route_body(route))
     read = route_from(bytes(body))
     assert plain is not None
