@@ -14,7 +14,7 @@ from typing import Final
 import dns.message
 import pytest
 from dnstap_alike import Word, counted, dated, read, signatures
-from test_unmodified import SERVED, Server, ask, free_port, running
+from nameservers import SERVED, Server, ask, free_port, running
 
 from steering.lab.network.sandbox import find
 from steering.lab.servers.servers import Place

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from stage import EXPIRED, Stage, on_stage, slack
-from test_stories_dnstap import UNBOUND, await_traffic
+from tapping import UNBOUND, await_traffic
 
 from steering.lab.attack import Attack, under_watch
 from steering.lab.network.sandbox import find

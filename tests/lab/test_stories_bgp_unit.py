@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from routed import ALONE, BGP, NEIGHBOUR, await_told, behind_a_router, routes, through
 from stage import EXPIRED, Stage, ours
-from test_stories_bgp import ALONE, BGP, NEIGHBOUR, await_told, behind_a_router, routes, through
-from test_stories_dnstap import UNBOUND, await_traffic
+from tapping import UNBOUND, await_traffic
 
 from steering.act.bgp import process
 from steering.act.guard import LOCK

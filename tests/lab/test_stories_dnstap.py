@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from stage import Stage, on_stage, slack
+from tapping import UNBOUND, await_traffic, documented, tapped
 
 from steering.lab.clients import Tally
 from steering.lab.network.sandbox import find
@@ -21,26 +20,10 @@ from steering.model import LOCAL, Family
 
 pytestmark = pytest.mark.lab
 
-PAGES = Path(__file__).resolve().parents[2] / "docs" / "resolvers"
-SOCKET = "/run/steering/dnstap.sock"
 PARTLY = Fault(kind=FaultKind.EXPIRED, share=0.13, spare_apex=True)
 LISTENING = Settings(interval="10s", fast_interval="200ms", hold="4s", clean=30, dnstap=True)
 """The cadence of the defaults."""
 
-
-def documented(page: str, scene: Scene) -> str:
-    """The first block of a page, with the socket of this scene."""
-    block = re.search(r"```\w+\n(.*?)```", (PAGES / f"{page}.md").read_text(), re.DOTALL)
-    assert block is not None
-    assert SOCKET in block[1]
-    return block[1].replace(SOCKET, str(scene.tap))
-
-
-def tapped(kind: type[Resolving], page: str) -> Callable[[Scene], Resolving]:
-    return lambda scene: kind(scene.world, keys=scene.anchors, dnstap=documented(page, scene))
-
-
-UNBOUND = tapped(Unbound, "unbound")
 
 RESOLVERS = [
     pytest.param(kind, page, marks=pytest.mark.skipif(find(program) is None, reason=program))
@@ -50,20 +33,6 @@ RESOLVERS = [
         (Recursor, "pdns-recursor", "pdns_recursor"),
     )
 ]
-
-
-def heard(stage: Stage, path: str = LOCAL) -> int:
-    return sum(
-        a["paths"][path].get("heard", {"samples": 0})["samples"]
-        for a in stage.status()["addresses"]
-    )
-
-
-def await_traffic(stage: Stage, path: str = LOCAL, number: int = 50) -> None:
-    before = heard(stage, path)
-    stage.until(
-        lambda: heard(stage, path) > before + number, 30, every=0.1, tell=lambda: heard(stage, path)
-    )
 
 
 @pytest.mark.parametrize(("kind", "page"), RESOLVERS)

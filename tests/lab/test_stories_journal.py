@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from routed import await_told, behind_a_router, through
 from stage import EXPIRED, QUICK, Stage, on_stage
-from test_stories_bgp import await_told, behind_a_router, through
 
 from steering.act.bgp import process
 from steering.format import timestamp

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from edits import config, edit
 from stage import (
     EXPIRED,
     PATIENCE,
@@ -20,8 +21,7 @@ from stage import (
     on_stage,
     ours,
 )
-from test_stories_dnstap import UNBOUND, await_traffic
-from test_stories_reload import config, edit
+from tapping import UNBOUND, await_traffic
 
 from steering.lab.network.sandbox import find
 from steering.model import LOCAL, Family

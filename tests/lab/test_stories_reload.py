@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from edits import config, edit, policy
 from stage import (
     EXPIRED,
     FEW,
@@ -25,7 +25,7 @@ from stage import (
     slack,
 )
 from stage import ours as owned
-from test_stories_dnstap import await_traffic, documented
+from tapping import await_traffic, documented
 
 from steering.act.lease import Lease
 from steering.lab.addresses import GTLD_SERVERS
@@ -44,25 +44,6 @@ THREE: Mapping[str, tuple[str, ...]] = {
 SITE_TABLES = ("5354", "5355")
 SOON: Seconds = 3.0
 """From a changed file to what follows from it."""
-
-
-def config(stage: Stage) -> Path:
-    return stage.scene.config
-
-
-def policy(stage: Stage) -> Path:
-    return config(stage).parent / "policies" / "gtld-servers.yaml"
-
-
-def edit(file: Path, change: Callable[[str], str]) -> str:
-    """Change a file as a careful editor does; what it was."""
-    was = file.read_text()
-    now = change(was)
-    assert now != was
-    draft = file.with_suffix(".draft")
-    draft.write_text(now)
-    draft.replace(file)
-    return was
 
 
 def without(*letters: str) -> Callable[[str], str]:
