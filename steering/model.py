@@ -180,27 +180,12 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Classified:
     """One answer, or its absence, classified."""
 
-    address: str
-    path: str
     outcome: Outcome
-    live: bool = False
-    """The probe was sent without a mark, so it took the path of the host's traffic."""
-    source: str = ""
-    """Where it was sent from (`Source`); empty: from the address that the kernel chose."""
-    tcp: bool = False
-    """The last attempt was by TCP."""
     judged: bool = True
     """False: no evidence about the upstream (the zone's key set was not available)."""
-    reached: bool = False
-    """Something came back from the address itself: an answer, or its host's refusal of the port."""
-    stalled: bool = False
-    """A TCP connection was made, and the answer did not come over it in time."""
-    large: int = 0
-    """Octets of the answer if it is large (`LARGE`), else 0."""
-    rtt: Seconds | None = None
     nsid: str | None = None
     serial: int | None = None
     """Serial of the zone's SOA record, where the answer carried one."""
@@ -214,6 +199,27 @@ class Observation:
     def verdict(self) -> Verdict:
         """The class this answer is counted in; NOTHING where it was not judged."""
         return self.outcome.verdict if self.judged else Verdict.NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation(Classified):
+    """One answer to a probe, or its absence, and how it came."""
+
+    address: str
+    path: str
+    live: bool = False
+    """The probe was sent without a mark, so it took the path of the host's traffic."""
+    source: str = ""
+    """Where it was sent from (`Source`); empty: from the address that the kernel chose."""
+    tcp: bool = False
+    """The last attempt was by TCP."""
+    reached: bool = False
+    """Something came back from the address itself: an answer, or its host's refusal of the port."""
+    stalled: bool = False
+    """A TCP connection was made, and the answer did not come over it in time."""
+    large: int = 0
+    """Octets of the answer if it is large (`LARGE`), else 0."""
+    rtt: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,24 +1,11 @@
-"""What is known of one answer, once it is classified."""
+"""What is known of an answer that can't be read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from steering.model import Evidence, Outcome, WallTime
+from steering.model import Classified, Outcome
 from steering.system.unreadable import printable
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Classified:
-    """One answer, classified."""
-
-    outcome: Outcome
-    judged: bool = True
-    nsid: str | None = None
-    serial: int | None = None
-    expires: WallTime | None = None
-    evidence: Evidence | None = None
-    detail: str = ""
+__all__ = ["Classified", "malformed"]
 
 
 def malformed(detail: str) -> Classified:

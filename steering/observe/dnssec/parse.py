@@ -14,8 +14,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from steering.model import Question
-from steering.observe.dnssec.classified import Classified, malformed
+from steering.model import Classified, Question
+from steering.observe.dnssec.classified import malformed
 from steering.observe.dnssec.skim import skim
 from steering.observe.dnssec.tolerated import tolerated
 from steering.observe.dnssec.trust import name_of

@@ -23,9 +23,9 @@ import dns.rdatatype
 import dns.rdtypes.ANY.SOA
 import dns.rrset
 
-from steering.model import Evidence, Kind, Outcome, Question, Seconds, WallTime
+from steering.model import Classified, Evidence, Kind, Outcome, Question, Seconds, WallTime
 from steering.observe.dnssec.aliases import AliasChain, SignaturesByRRset, chain_of, signatures_in
-from steering.observe.dnssec.classified import Classified, malformed
+from steering.observe.dnssec.classified import malformed
 from steering.observe.dnssec.denial import Cut, DenialProof
 from steering.observe.dnssec.parse import parse
 from steering.observe.dnssec.response_kind import ResponseKind, kind_of_response

@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from steering.model import Verdict
-from steering.observe.dnssec.classified import Classified
+from steering.model import Classified, Verdict
 from steering.observe.dnssec.response import nsid_text
 from steering.observe.dnssec.trust import Trust
 

@@ -5,19 +5,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
-from steering.model import (
-    LARGE,
-    Kind,
-    Observation,
-    Outcome,
-    Seconds,
-    Target,
-    WallTime,
-)
-from steering.observe.dnssec.classified import Classified
+from steering.model import LARGE, Classified, Kind, Observation, Outcome, Seconds, WallTime
 from steering.observe.dnssec.keys.chain import dnskeys
 from steering.observe.dnssec.keys.key_store import KeyStore
 from steering.observe.dnssec.parse import parse
@@ -27,6 +18,20 @@ from steering.observe.probe.open_round import OpenRound
 from steering.observe.probe.schedule import LIVE
 from steering.observe.query import UNPINNED, ProbePin, Reply
 from steering.system.unreadable import HERE, Where, printable
+
+NOT_READ = Classified(
+    outcome=Outcome.MALFORMED,
+    judged=False,
+    detail="this program failed to read it; see the event `unreadable`",
+)
+"""An answer that this program failed to read: it is not judged.
+
+It does not count against the upstream, since the fault is in this program and a path would be left
+for it; nor for the upstream. It is no `local_error` either: many of those count as a fault of this
+host, so an upstream could stop all moves by its answers. It only shows that the address is
+reachable. So an attacker who answers gains no more than by a good answer.
+"""
+_CLASSIFIED = [field.name for field in fields(Classified)]
 
 
 class Upstream(Protocol):
@@ -56,52 +61,34 @@ class ReplyReader:
 
     def observation(self, round_: OpenRound, path: str, query_id: int, reply: Reply) -> Observation:
         """What a reply shows. Bytes never make it raise."""
-        seen = None
+        classified, size = NOT_READ, len(reply.wire or b"")
         with HERE.reading(Where.PROBE, reply.wire or b""):
-            seen = self._observation(round_, path, query_id, reply)
-        return seen or dropped(round_.target, path)
-
-    def _observation(
-        self, round_: OpenRound, path: str, query_id: int, reply: Reply
-    ) -> Observation:
-        target = round_.target
-        if reply.wire is None:
-            ours = reply.ours or (
-                not reply.reached and self.gateway_dead(target.address, self.marks[path])
-            )
-            detail = reply.detail
-            if ours and not reply.ours:
-                detail = f"{detail}; the gateway is dead"
-            return Observation(
-                address=target.address,
-                path=path,
-                live=path == LIVE,
-                source=self._sent_from(round_, path),
-                tcp=reply.over_tcp,
-                outcome=Outcome.LOCAL_ERROR if ours else Outcome.TIMEOUT,
-                # A server that refuses TCP may still answer well by UDP.
-                judged=not round_.by_tcp,
-                reached=reply.reached,
-                stalled=reply.stalled,
-                detail=detail,
-            )
-        reading = self._read(round_, path, reply.wire, query_id)
+            classified = self._classified(round_, path, query_id, reply)
+        pin = self.pins.get(path, UNPINNED).source(round_.target.family)
         return Observation(
-            address=target.address,
+            **{name: getattr(classified, name) for name in _CLASSIFIED},
+            address=round_.target.address,
             path=path,
             live=path == LIVE,
-            source=self._sent_from(round_, path),
+            source=pin or ("" if round_.source is None else str(round_.source)),
             tcp=reply.over_tcp,
-            outcome=reading.outcome,
-            judged=reading.judged,
-            reached=True,
-            large=len(reply.wire) if len(reply.wire) >= LARGE else 0,
-            rtt=_took(reply.rtt),
-            nsid=reading.nsid,
-            serial=reading.serial,
-            expires=reading.expires,
-            evidence=reading.evidence,
-            detail=printable(reading.detail),
+            reached=reply.wire is not None or reply.reached,
+            stalled=reply.stalled,
+            large=size if size >= LARGE else 0,
+            rtt=None if reply.wire is None else _took(reply.rtt),
+        )
+
+    def _classified(self, round_: OpenRound, path: str, query_id: int, reply: Reply) -> Classified:
+        if reply.wire is not None:
+            reading = self._read(round_, path, reply.wire, query_id)
+            return replace(reading, detail=printable(reading.detail)) if reading.detail else reading
+        address = round_.target.address
+        dead = not (reply.ours or reply.reached) and self.gateway_dead(address, self.marks[path])
+        return Classified(
+            outcome=Outcome.LOCAL_ERROR if reply.ours or dead else Outcome.TIMEOUT,
+            # A server that refuses TCP may still answer well by UDP.
+            judged=not round_.by_tcp,
+            detail=f"{reply.detail}; the gateway is dead" if dead else reply.detail,
         )
 
     def _read(self, round_: OpenRound, path: str, wire: bytes, query_id: int) -> Classified:
@@ -129,31 +116,7 @@ class ReplyReader:
         round_.cache.keep(wire, trust, reading)
         return reading
 
-    def _sent_from(self, round_: OpenRound, path: str) -> str:
-        """The source of a question, as observations name it."""
-        own = self.pins.get(path, UNPINNED).source(round_.target.family)
-        return own or ("" if round_.source is None else str(round_.source))
-
 
 def _took(rtt: Seconds | None) -> Seconds | None:
     """A round-trip time rounded up to ten microseconds: finer digits are noise."""
     return None if rtt is None else math.ceil(rtt * 1e5) / 1e5
-
-
-def dropped(target: Target, path: str) -> Observation:
-    """The observation for an answer that this program failed to read: it is not judged.
-
-    It does not count against the upstream, since the fault is in this program and a path would be
-    left for it; nor for the upstream. It is no `local_error` either: many of those count as a fault
-    of this host, so an upstream could stop all moves by its answers. It only shows that the address
-    is reachable. So an attacker who answers gains no more than by a good answer.
-    """
-    return Observation(
-        address=target.address,
-        path=path,
-        live=path == LIVE,
-        outcome=Outcome.MALFORMED,
-        judged=False,
-        reached=True,
-        detail="this program failed to read it; see the event `unreadable`",
-    )

@@ -18,8 +18,17 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 
-from steering.model import SHOWN_BY_A, Evidence, Failure, Kind, Outcome, Seconds, Verdict, WallTime
-from steering.observe.dnssec.classified import Classified
+from steering.model import (
+    SHOWN_BY_A,
+    Classified,
+    Evidence,
+    Failure,
+    Kind,
+    Outcome,
+    Seconds,
+    Verdict,
+    WallTime,
+)
 from steering.observe.dnssec.denial import NSEC, NSEC3
 from steering.observe.dnssec.parse import decode
 from steering.observe.dnssec.response import weigh

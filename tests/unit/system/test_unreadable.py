@@ -160,7 +160,14 @@ def test_a_dropped_answer_is_no_reason_to_doubt_this_host(tmp_path: Path) -> Non
     index = Index.of(setup(tmp_path, policy(letters=2)))
     target = index.targets[0]
     zone = index.policies[0].zones[0]
-    seen = reply_reader.dropped(target, "local")
+    lost = reply_reader.NOT_READ
+    seen = Observation(
+        address=target.address,
+        path="local",
+        reached=True,
+        outcome=lost.outcome,
+        judged=lost.judged,
+    )
     question = Question(zone=zone, name=zone, rdtype="SOA", kind=Kind.SOA)
     item = Round(address=target.address, question=question, at=1.0, observations=(seen,))
     draft = Draft(Ledger.blank(0.0), index, 0.0, 2.0)
