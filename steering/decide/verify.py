@@ -92,7 +92,7 @@ class _Turn:
     def _bad(self, address: str) -> float:
         """The share that fails over the local path, by our own questions or the resolvers'."""
         ledger = self.state.ledger
-        own = ledger.share_of(address, LOCAL, self.now)
+        own = ledger.path(address).recent.share(self.now)
         heard = ledger.heard(address).recent.share(self.now)
         return max(own or 0.0, heard or 0.0)
 

@@ -24,9 +24,11 @@ from steering.judge.known.buckets import EMPTY
 from steering.judge.known.ledger import (
     UNKNOWN_ADDRESS,
     AddressRecord,
+    Asked,
     GroupRecord,
     GroupTrial,
     Ledger,
+    Listened,
     PathRecord,
 )
 from steering.judge.known.paired_test import Trial
@@ -198,6 +200,7 @@ def _ledger(stays: _Stays, was: Ledger) -> Ledger:
     paths = stays.of_paths(was.paths).items()
     addresses = stays.of_addresses(was.addresses).items()
     groups = ((group, known) for group, known in was.groups.items() if group in new.groups)
+    asked = stays.of_addresses(was.asked)
     # The local path of the resolvers' traffic is not changed by another pin for probes.
     traffic = replace(stays, paths=stays.paths | {LOCAL}).of_paths(was.traffic).items()
     return replace(
@@ -225,7 +228,8 @@ def _ledger(stays: _Stays, was: Ledger) -> Ledger:
             if key[0] in new.upstreams and key[1] in _zones(new, key[0])
         },
         instances=stays.of_paths(was.instances),
-        listened=replace(was.listened, queries=_queries(was, stays)),
+        asked=asked,
+        listened=_listened(was, asked),
         legs={
             leg: known
             for leg, known in was.legs.items()
@@ -235,15 +239,13 @@ def _ledger(stays: _Stays, was: Ledger) -> Ledger:
     )
 
 
-def _queries(was: Ledger, stays: _Stays) -> float:
-    """What remains of the sum of queries without addresses that are gone."""
-    if was.addresses.keys() <= stays.new.settings.keys():
-        return was.listened.queries
-    return sum(
-        known.queries * math.exp((known.queried_at - was.listened.at) / RECENT)
-        for known in stays.of_addresses(was.addresses).values()
-        if known.queries
-    )
+def _listened(was: Ledger, asked: Mapping[str, Asked]) -> Listened:
+    """Without the queries to addresses that are gone."""
+    if len(asked) == len(was.asked):
+        return was.listened
+    at = was.listened.at
+    faded = (one.queries * math.exp((one.at - at) / RECENT) for one in asked.values())
+    return replace(was.listened, queries=sum(faded))
 
 
 def _zones(index: Index, upstream: str) -> Collection[str]:
@@ -262,8 +264,6 @@ def _apart(known: AddressRecord) -> AddressRecord:
         raised=known.raised,
         quiet_until=known.quiet_until,
         deaf_until=known.deaf_until,
-        queries=known.queries,
-        queried_at=known.queried_at,
     )
 
 

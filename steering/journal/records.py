@@ -235,6 +235,7 @@ def _check_names(state: State) -> None:
         ("frozen", state.frozen.keys(), addresses),
         ("worn", state.worn.keys(), addresses),
         ("ledger.addresses", ledger.addresses.keys(), addresses),
+        ("ledger.asked", ledger.asked.keys(), addresses),
         ("ledger.groups", ledger.groups.keys(), index.groups.keys()),
         ("ledger.zones", ledger.zones.keys(), zones),
         ("ledger.open", ledger.open, addresses),

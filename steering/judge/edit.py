@@ -11,20 +11,22 @@ from steering.judge.edited import Edited
 from steering.judge.known.baseline import REVIEW
 from steering.judge.known.carriage import Carriage
 from steering.judge.known.health import Signal
-from steering.judge.known.instance import Instance
+from steering.judge.known.instance import NO_INSTANCE, Instance
 from steering.judge.known.ledger import (
+    NOT_ASKED,
     UNHEARD,
     UNKNOWN_ADDRESS,
     UNKNOWN_GROUP,
     UNKNOWN_UPSTREAM,
     UNMEASURED,
     AddressRecord,
+    Asked,
     GroupRecord,
     Ledger,
     PathRecord,
     UpstreamRecord,
 )
-from steering.judge.known.legs import Leg, Reach
+from steering.judge.known.legs import NOTHING, Leg, Reach
 from steering.judge.known.stream import PathTraffic, Poured
 from steering.judge.known.zone_copies import NO_HISTORY, WINDOW_ROUNDS, ZoneHistory
 from steering.judge.open_addresses import is_open
@@ -56,11 +58,11 @@ class Draft:
         self.addresses = Edited[str, AddressRecord](ledger.addresses, UNKNOWN_ADDRESS)
         self.groups = Edited[str, GroupRecord](ledger.groups, UNKNOWN_GROUP)
         self.upstreams = Edited[str, UpstreamRecord](ledger.upstreams, UNKNOWN_UPSTREAM)
+        self.asked = Edited[str, Asked](ledger.asked, NOT_ASKED)
         self.listened = ledger.listened
-        self.zones: dict[tuple[str, str], ZoneHistory] = {}
-        self.instances: dict[Key, Instance] = {}
-        self.legs: dict[Leg, Reach] = {}
-        """Legs that changed; of the others `leg` has the state."""
+        self.zones = Edited[tuple[str, str], ZoneHistory](ledger.zones, NO_HISTORY)
+        self.instances = Edited[Key, Instance](ledger.instances, NO_INSTANCE)
+        self.legs = Edited[Leg, Reach](ledger.legs, NOTHING)
         self.carried: dict[Leg, Carriage] = dict(ledger.carried)
         self.windows, self.window = ledger.windows, ledger.window
         if now - self.window >= WINDOW_ROUNDS * index.interval:
@@ -109,16 +111,7 @@ class Draft:
 
     def zone(self, upstream: str, zone: str, /) -> ZoneHistory:
         """The signed serials of one zone by now."""
-        key = upstream, zone
-        return self.zones.get(key) or self.was.zones.get(key, NO_HISTORY)
-
-    def leg(self, leg: Leg, blank: Reach) -> Reach:
-        """What is known of a leg by now; `blank` where nothing is."""
-        return self.legs.get(leg) or self.was.legs.get(leg, blank)
-
-    def instance(self, key: Key) -> Instance:
-        """Which servers answer over a path, as known by now."""
-        return self.instances.get(key) or self.was.instances.get(key, _NO_INSTANCE)
+        return self.zones[upstream, zone]
 
     # --- the turn ---------------------------------------------------------------------------
 
@@ -215,12 +208,11 @@ class Draft:
             addresses=self.addresses.merged(),
             groups=self.groups.merged(),
             upstreams=self.upstreams.merged(),
-            zones={**self.was.zones, **self.zones} if self.zones else self.was.zones,
-            instances={**self.was.instances, **self.instances}
-            if self.instances
-            else self.was.instances,
+            zones=self.zones.merged(),
+            instances=self.instances.merged(),
+            asked=self.asked.merged(),
             listened=self.listened,
-            legs={**self.was.legs, **self.legs} if self.legs else self.was.legs,
+            legs=self.legs.merged(),
             carried=self.carried,
             window=self.window,
             windows=self.windows,
@@ -242,6 +234,3 @@ class Draft:
         begun = {a for a, known in self.addresses.items() if known.hold is not None}
         held = self.was.held.difference(self.addresses) | begun
         return self.was.held if held == self.was.held else held
-
-
-_NO_INSTANCE = Instance()

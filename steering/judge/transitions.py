@@ -8,7 +8,8 @@ from dataclasses import replace
 from steering.index import Index
 from steering.judge.edit import Draft
 from steering.judge.known.health import advance
-from steering.judge.known.ledger import PAIRS, Ledger, breached, reason
+from steering.judge.known.ledger import PAIRS, Ledger, breached
+from steering.judge.known.reason import reason
 from steering.judge.known.recovery import Bucket, Hold
 from steering.judge.known.stream import NO_LEVELS
 from steering.judge.known.zone_copies import NOT_SEEN

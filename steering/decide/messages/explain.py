@@ -31,8 +31,8 @@ from steering.decide.rules import RULES, Rule
 from steering.decide.situation import Situation
 from steering.decide.state import State
 from steering.format import counted, duration
-from steering.judge.known.ledger import reason
 from steering.judge.known.paired_test import CONFIRM_AT
+from steering.judge.known.reason import reason
 from steering.judge.known.recovery import Hold
 from steering.model import LOCAL, Health, Target
 from steering.override import Action

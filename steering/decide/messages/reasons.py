@@ -19,9 +19,10 @@ from steering.facts import Forwarded
 from steering.format import counted, duration, rate
 from steering.index import Index
 from steering.judge.known.carriage import Carriage
-from steering.judge.known.ledger import SILENCES, reason
+from steering.judge.known.ledger import SILENCES
 from steering.judge.known.legs import Leg
 from steering.judge.known.paired_test import CONFIRM_AT
+from steering.judge.known.reason import reason
 from steering.judge.probes.reach import comes_back, lost
 from steering.judge.traffic.forwarded import Senders, dropped, unknown
 from steering.model import LOCAL, NEVER, Family, Health, Instant

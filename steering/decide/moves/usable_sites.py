@@ -55,7 +55,7 @@ def _health(state: State, address: str) -> Health:
 
 
 def _local_share(state: State, address: str) -> float | None:
-    own = state.ledger.share_of(address, LOCAL, state.now)
+    own = state.ledger.path(address).recent.share(state.now)
     heard = state.ledger.heard(address).recent.share(state.now)
     return own if own is None or heard is None else max(own, heard)
 
@@ -163,7 +163,7 @@ def _loses_part(state: State, whole: _Whole, settings: Settings) -> frozenset[st
 
     These are a part of the traffic: a local path that is mostly bad is worse.
     """
-    share = state.ledger.share_of(settings.address, LOCAL, state.now) if whole.partly else None
+    share = state.ledger.path(settings.address).recent.share(state.now) if whole.partly else None
     if share is None or not share < MOSTLY:
         return frozenset()
     if state.ledger.path(settings.address).streak >= SILENCES:

@@ -60,9 +60,7 @@ class Baseline:
         """After more answers; only while the key is calm."""
         return Baseline(
             failed=tuple(map(add, self.failed, bad)) if any(bad) else self.failed,
-            answers=tuple(
-                every + b + g for every, b, g in zip(self.answers, bad, good, strict=True)
-            ),
+            answers=tuple(map(add, map(add, self.answers, bad), good)),
             scales=self.scales,
             reviewed_at=self.reviewed_at,
         )

@@ -105,3 +105,6 @@ class Instance:
     def name(self) -> str | None:
         """The string to show for it."""
         return self.known[-1] if self.known else None
+
+
+NO_INSTANCE = Instance()

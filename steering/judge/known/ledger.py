@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from steering.format import duration, percent
-from steering.index import Index, Key, Settings
+from steering.index import Key, Settings
 from steering.judge.known import failed_names
 from steering.judge.known.buckets import EMPTY, Levels
 from steering.judge.known.carriage import Carriage
 from steering.judge.known.instance import Instance
 from steering.judge.known.legs import Leg, Reach
-from steering.judge.known.paired_test import CONFIRM_AT, Trial
+from steering.judge.known.paired_test import Trial
 from steering.judge.known.recovery import Bucket, Hold
 from steering.judge.known.stream import PathTraffic, Stream
 from steering.judge.known.zone_copies import NO_HISTORY, ZoneCopy, ZoneHistory, lag
@@ -152,11 +151,6 @@ class AddressRecord:
     """Until then failing names in the traffic are counted and raise no suspicion."""
     deaf_until: Instant = NEVER
     """Until then losses and errors in the traffic are ignored: a trial has rejected them."""
-    queries: float = 0.0
-    """Queries of the resolvers, answered or lost, over all paths (`demand`). They fade, as of the
-    instant in `queried_at`."""
-    queried_at: Instant = NEVER
-    """The latest of them."""
 
 
 @dataclass(slots=True)
@@ -188,6 +182,19 @@ UNKNOWN_ADDRESS = AddressRecord()
 UNKNOWN_GROUP = GroupRecord()
 UNKNOWN_UPSTREAM = UpstreamRecord()
 """What is so of all that has no entry. Never written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Queries of the resolvers to one address, answered or lost, over all paths (`demand`)."""
+
+    queries: float = 0.0
+    """They fade with `RECENT`."""
+    at: Instant = NEVER
+    """The latest, as of which these are."""
+
+
+NOT_ASKED = Asked()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,8 +242,9 @@ class Ledger:
     """(upstream, zone) -> its signed serials."""
     instances: Mapping[Key, Instance] = field(default_factory=dict)
     """Which servers answer."""
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    """By address."""
     listened: Listened = Listened()
-    """How much the resolvers ask (`demand`)."""
     legs: Mapping[Leg, Reach] = field(default_factory=dict)
     """Whether answers come back over the sites, to each source (`reach`)."""
     carried: Mapping[Leg, Carriage] = field(default_factory=dict)
@@ -286,10 +294,6 @@ class Ledger:
         """The signed serials of one zone."""
         return self.zones.get((upstream, zone), NO_HISTORY)
 
-    def share_of(self, address: str, path: str, now: Instant) -> float | None:
-        """The failing share of about the last minute; None: nothing was answered lately."""
-        return self.path(address, path).recent.share(now)
-
     def witnesses(self, address: str) -> tuple[str, ...]:
         """Names that failed lately on the local path of an address."""
         return failed_names.latest(self.path(address).counted)
@@ -309,59 +313,6 @@ def worst_lag(book: Book, settings: Settings, path: str, now: Instant) -> Second
     return max((late for late in each if late is not None), default=None)
 
 
-SHOWN = 0.0005
-"""A smaller share would be shown as 0.0%, and is left out."""
-
-
 def breached(settings: Settings, health: Health) -> bool:
     """Whether the policy counts this health of the local path as a breach."""
     return health is Health.FAILING or (health is Health.STALE and settings.acts_on_stale)
-
-
-def reason(book: Book, index: Index, address: str, path: str, now: Instant) -> str:
-    """Why the health of an address over a path is what it is, in numbers."""
-    record, settings = book.path(address, path), index.settings[address]
-    share = record.recent.share(now)
-    failing = "nothing answered lately" if share is None else f"{percent(share)} failing lately"
-    last = f"; last: {record.evidence}" if record.evidence is not None else ""
-    if record.health is Health.UNKNOWN:
-        if record.stuck:
-            return f"{record.stuck} probes in a row did not leave this host over this path"
-        if record.seen == NEVER:
-            return "not measured yet"
-        if record.streak:
-            return f"{record.streak} probes unanswered (silence alone is no fault)"
-        return failing
-    if record.health is Health.HEALTHY:
-        return f"{record.run} good answers in a row, {failing}"
-    if record.health is Health.STALE:
-        late = worst_lag(book, settings, path, now)
-        lagging = duration(float("nan") if late is None else late)
-        return f"older copy than over other paths: serial lag {lagging}, {failing}"
-    if record.streak >= SILENCES:
-        return f"{record.streak} probes in a row unanswered while another path answers{last}"
-    trial = book.address(address).trial if path == LOCAL else None
-    compared = _compared(trial) if trial is not None else ""
-    # The share may be 0 where the fault is known by names asked again (which no share counts), by
-    # the group, or by the resolvers' traffic.
-    own = failing if share is not None and share >= SHOWN else ""
-    parts = (own, last.removeprefix("; "), compared, _of_traffic(book, address, path, now))
-    return "; ".join(part for part in parts if part) or failing
-
-
-def _compared(trial: Trial) -> str:
-    so_far = (
-        f"score {trial.score:+d} of +{CONFIRM_AT} after {trial.pairs} pairs"
-        if trial.pairs
-        else "not compared yet"
-    )
-    return f"trial against {trial.candidate}: {so_far}"
-
-
-def _of_traffic(book: Book, address: str, path: str, now: Instant) -> str:
-    known = book.heard(address, path)
-    share = known.recent.share(now)
-    if share is None or share < SHOWN:
-        return ""
-    last = f"; last: {known.evidence}" if known.evidence is not None else ""
-    return f"{percent(share)} of the answers to the resolvers failed{last}"

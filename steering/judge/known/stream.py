@@ -77,8 +77,7 @@ class Stream:
             reviewed_at: the latest review of the scales.
             calm: there is no fault; the answers show what is usual.
         """
-        baseline = self.baseline or Baseline.blank(reviewed_at)
-        baseline = baseline.at(reviewed_at, settings)
+        baseline = (self.baseline or Baseline.blank(reviewed_at)).at(reviewed_at, settings)
         full = []
         for number, (bad, good) in enumerate(zip(poured.bad, poured.good, strict=True)):
             before = self.levels[number]

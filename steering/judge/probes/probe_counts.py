@@ -209,7 +209,7 @@ def _meet(draft: Draft, address: str, path: str, nsid: str) -> None:
     over which other instances answer well has recovered, and a bad answer of any of them counts.
     """
     key = address, path
-    was = draft.instance(key)
+    was = draft.instances[key]
     instance, sight = was.see(nsid, draft.now)
     if instance is not was:
         draft.instances[key] = instance

@@ -46,7 +46,7 @@ def count_reach(draft: Draft, address: str, seen: Mapping[str, Observation]) -> 
         large = here.large if here is not None and compared else 0
         if path != LOCAL:
             _count_large(draft, settings, path, there, large)
-        was = draft.leg(leg, NOTHING)
+        was = draft.legs[leg]
         came = there.outcome not in SILENT or there.stalled
         if came or (there.reached and not large):
             after = was.answered()
@@ -65,7 +65,7 @@ def _count_large(
 ) -> None:
     """Count a probe over a site; `here`: octets of the answer over the local path, if large."""
     leg = _leg(path, settings.family, there.source, there.tcp, settings.upstream)
-    was = after = draft.leg(leg, NOTHING)
+    was = after = draft.legs[leg]
     if there.large:
         after = was.answered(max(there.large, here))
     elif there.outcome not in SILENT:

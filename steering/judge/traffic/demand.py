@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 
 from steering.index import Settings
 from steering.judge.edit import Draft
-from steering.judge.known.ledger import Ledger, Listened
+from steering.judge.known.ledger import NOT_ASKED, Asked, Ledger, Listened
 from steering.judge.known.recent import RECENT
 from steering.model import Instant, Seconds
 
@@ -50,9 +50,9 @@ def count_queries(draft: Draft, queries: Mapping[str, int], began: Instant) -> N
     spell = now - (began if was_down else was.at)
     for address, number in queries.items():
         if number > 0:
-            known = draft.edit_address(address)
-            known.queries = known.queries * math.exp((known.queried_at - now) / RECENT) + number
-            known.queried_at = now
+            known = draft.asked[address]
+            faded = known.queries * math.exp((known.at - now) / RECENT)
+            draft.asked[address] = Asked(faded + number, now)
             draft.upstreams.to_write(draft.index.settings[address].upstream).queried_at = now
     weight = RECENT * -math.expm1(-max(0.0, spell) / RECENT)
     draft.listened = Listened(
@@ -79,6 +79,6 @@ def demand(ledger: Ledger, settings: Settings, now: Instant) -> float | None:
     """Queries per second to one address; None: not known."""
     if not now - ledger.upstream(settings.upstream).queried_at <= STALE:
         return settings.estimate
-    known, listened = ledger.address(settings.address), ledger.listened
-    fade = math.exp((known.queried_at - listened.at) / RECENT)
+    known, listened = ledger.asked.get(settings.address, NOT_ASKED), ledger.listened
+    fade = math.exp((known.at - listened.at) / RECENT)
     return known.queries * fade / max(listened.seconds, LEAST)

@@ -16,6 +16,7 @@ from steering.model import LOCAL, NEVER, Failure, Health, Heard, Instant, Verdic
 
 MOST = 10**9
 """Larger numbers in one item are cut to this."""
+_COUNTED = (Verdict.GOOD, Verdict.TIMEOUT, Verdict.ERROR)
 
 
 def count_traffic(draft: Draft, items: tuple[Heard, ...]) -> dict[Key, Poured]:
@@ -56,11 +57,11 @@ def _count(draft: Draft, item: Heard, poured: Poured) -> int:
     """Count one item. Returns how many queries it has, answered or lost."""
     known = draft.traffic.to_write((item.address, item.path))
     settings = draft.index.settings[item.address]
-    counts, by_class = dict(known.counts), dict.fromkeys(Verdict, 0)
+    counts, by_class = dict(known.counts), dict[Verdict, int]()
     for outcome, claimed in item.counts.items():
-        number = within(claimed)
+        number, verdict = within(claimed), outcome.verdict
         counts[outcome] = counts.get(outcome, 0) + number
-        by_class[outcome.verdict] += number
+        by_class[verdict] = by_class.get(verdict, 0) + number
     for failure in item.disproved:
         counts[failure.outcome] = counts.get(failure.outcome, 0) + 1
     known.counts = counts
@@ -69,7 +70,7 @@ def _count(draft: Draft, item: Heard, poured: Poured) -> int:
     if item.serials:
         _note_serials(draft, settings, item.serials)
     new, disproved = _new(draft, item, item.failures), _new(draft, item, item.disproved)
-    good, lost, wrong = (by_class[v] for v in (Verdict.GOOD, Verdict.TIMEOUT, Verdict.ERROR))
+    good, lost, wrong = (by_class.get(v, 0) for v in _COUNTED)
     answers = within(item.answers)
     bad = sum(by_class.values()) - good + len(item.disproved)
     known.recent = known.recent.count(draft.now, bad, max(bad, answers + lost))

@@ -21,7 +21,7 @@ from steering.decide.plan import commit
 from steering.decide.state import State
 from steering.engine import engine
 from steering.facts import Facts
-from steering.judge.known.ledger import reason
+from steering.judge.known.reason import reason
 from steering.model import (
     LOCAL,
     Event,
@@ -114,7 +114,7 @@ def test_everything_can_be_asked_of_any_world(told: list[tuple[Facts, float]]) -
         assert because(state, address)
         for path in INDEX.paths:
             assert reason(state.ledger, INDEX, address, path, state.now)
-            share = state.ledger.share_of(address, path, state.now)
+            share = state.ledger.path(address, path).recent.share(state.now)
             assert share is None or 0 <= share <= 1
         wanted = attention(state).get(address)
         assert wanted is None or wanted.paths <= set(INDEX.paths)

@@ -26,6 +26,7 @@ from steering.judge.known.carriage import Carriage
 from steering.judge.known.instance import Instance
 from steering.judge.known.ledger import (
     AddressRecord,
+    Asked,
     Backoff,
     Control,
     GroupRecord,
@@ -131,8 +132,6 @@ def filled(index: Index, seed: int) -> State:
                 raised=True,
                 quiet_until=rng.random(),
                 deaf_until=rng.random(),
-                queries=rng.random(),
-                queried_at=NOW,
             )
             for a in addresses
         },
@@ -147,6 +146,7 @@ def filled(index: Index, seed: int) -> State:
             for zone in zones[those[0]]
         },
         instances={key: Instance(answers=rng.randrange(9)) for key in keys},
+        asked={a: Asked(rng.random(), NOW) for a in addresses},
         listened=Listened(queries=rng.random(), at=NOW),
         legs={leg(): Reach(came=1) for _ in range(20)},
         carried={replace(leg(), large=""): Carriage(lost=1) for _ in range(20)},
@@ -238,8 +238,8 @@ def test_nothing_in_a_world_names_what_is_gone(tmp_path: Path, rerouted: tuple[s
     assert gone <= {*names_in(state)}
     moved, _ = migrate(state, new, NOW, WALL, rerouted=rerouted)
     assert not gone & {*names_in(moved)}
-    queries = (known.queries for known in moved.ledger.addresses.values())
-    assert moved.ledger.listened.queries == pytest.approx(sum(queries))
+    queries = sum(known.queries for known in moved.ledger.asked.values())
+    assert moved.ledger.listened.queries == pytest.approx(queries)
     assert {"fra", *new.settings, *new.groups, *new.upstreams} <= {*names_in(moved)}
 
 

@@ -15,8 +15,9 @@ from steering.decide.plan import commit
 from steering.facts import Facts
 from steering.index import Index
 from steering.judge.known.buckets import EMPTY
-from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord, reason
+from steering.judge.known.ledger import AddressRecord, Ledger, PathRecord
 from steering.judge.known.paired_test import Trial
+from steering.judge.known.reason import reason
 from steering.judge.open_addresses import reopened
 from steering.judge.turn import judge
 from steering.model import LOCAL, Family, Health, Kind, Observation, Outcome, Question, Round

@@ -232,5 +232,5 @@ def _sound(state: State) -> None:
         assert all(0 <= number < math.inf for number in (*recent, *usual))
         assert all(point >= 0 for levels in known.levels for point in levels)
         assert all(number >= 0 for number in known.counts.values())
-    assert all(0 <= known.queries < math.inf for known in ledger.addresses.values())
+    assert all(0 <= known.queries < math.inf for known in ledger.asked.values())
     assert 0 <= ledger.listened.seconds <= 61
