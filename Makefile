@@ -20,9 +20,12 @@ FOR ?= python3
 # The fuzzer takes its zones and simulations from the unit tests.
 FUZZER := PYTHONPATH=tests:tests/unit $(PYTHON) -m
 
+# What is compiled is kept: else every worker, and every process that a test starts, compiles anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint unit labs bench fuzz fuzz-coverage mutants peers contract docs wheel clean \
+.PHONY: help demo test lint unit long labs bench fuzz fuzz-coverage mutants peers contract docs wheel clean \
   setup-demo setup-test
 
 help: ## this list
@@ -43,8 +46,13 @@ lint: setup-test ## ruff and mypy
 # is tried once more, alone: what fails again fails.
 tests = $(PYTEST) -o cache_dir=.pytest_cache/$@ $(1) $(ONLY)
 
-unit: setup-test ## the tests that need no network namespaces (some six minutes on two cores)
-	$(call tests,-n auto -m "not lab") || { [ $$? -eq 1 ] && $(call tests,-m "not lab" $(AGAIN)); }
+unit: setup-test ## the quick tests, which need no network namespaces (a minute on two cores)
+	$(call tests,-n auto -m "not lab and not long") || \
+	  { [ $$? -eq 1 ] && $(call tests,-m "not lab and not long" $(AGAIN)); }
+
+long: setup-test ## long stories: simulated hours, many random ones, builds (minutes)
+	$(call tests,-n auto -m "long and not lab") || \
+	  { [ $$? -eq 1 ] && $(call tests,-m "long and not lab" $(AGAIN)); }
 
 labs: setup-test ## the tests in network namespaces, with real name servers and a real kernel
 	$(call tests,-n 3 --dist loadfile -m lab) || { [ $$? -eq 1 ] && $(call tests,-m lab $(AGAIN)); }

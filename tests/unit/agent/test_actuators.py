@@ -247,6 +247,7 @@ def test_what_a_lost_lease_left_goes_before_anything_is_installed(
     assert not kernel.installed()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [2.0, 10.0, 60.0, 3600.0])
 def test_agents_that_crash_after_the_start_keep_nothing_for_longer_than_one_lease(
     make: Make, clock: Clock, tmp_path: Path, length: Seconds

@@ -535,6 +535,7 @@ PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
 @given(config=TEXTS, policy=TEXTS)
 @example(config=TWO_SITES, policy=POLICY)

@@ -130,7 +130,9 @@ def put_much(folder: Path) -> None:
         (put_loop, "cannot be read (Too many levels of symbolic links)"),
         (put_deep, "is nested too deeply"),
         (put_laughs, "unknown key"),
-        (put_values, f"wanted at most {Allowance().values} values"),
+        pytest.param(
+            put_values, f"wanted at most {Allowance().values} values", marks=pytest.mark.long
+        ),
         (put_keys, "more is wrong, here or elsewhere"),
         (put_many, f"makes 10001 overrides, wanted at most {override_files.MANY}"),
         (put_much, f"wanted at most {Allowance().size} bytes"),

@@ -67,6 +67,7 @@ def busy(tmp: Path, text: str, config: str, rates: dict[str, int]) -> Busy:
 # --- the defaults hinder nobody ---------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_fifty_two_addresses_of_two_upstreams_go_at_once(tmp_path: Path) -> None:
     texts = [policy("one", letters=13, net=5), policy("two", letters=13, net=6)]
     same = [text + "operator: {name: Foo}\n" for text in texts]
@@ -79,6 +80,7 @@ def test_fifty_two_addresses_of_two_upstreams_go_at_once(tmp_path: Path) -> None
 # --- moves a minute ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_so_many_moves_a_minute_away_and_back_and_the_first_in_order(tmp_path: Path) -> None:
     config = CONFIG + "budget: {moves_per_minute: 4}\n"
     sim = Simulation(setup(tmp_path, policy(letters=5), config=config), bad_here)
@@ -95,6 +97,7 @@ def test_so_many_moves_a_minute_away_and_back_and_the_first_in_order(tmp_path: P
     assert not sim.installed
 
 
+@pytest.mark.long
 def test_a_detour_worse_than_home_is_left_whatever_the_budget_says(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         if ask.now < FAULT:
@@ -111,6 +114,7 @@ def test_a_detour_worse_than_home_is_left_whatever_the_budget_says(tmp_path: Pat
     assert home[-1] - home[0] < 50
 
 
+@pytest.mark.long
 def test_what_off_takes_home_spends_no_moves_so_on_sends_all_away_at_once(tmp_path: Path) -> None:
     """25 of 30 a minute went by themselves: over a minute later they are not counted any more."""
     config = CONFIG + "budget: {moves_per_minute: 30}\n"
@@ -203,6 +207,7 @@ def test_a_whole_upstream_takes_the_site_that_has_room_for_all_of_it(tmp_path: P
     assert len(sim.installed) == 26
 
 
+@pytest.mark.long
 def test_where_no_site_has_room_for_all_it_is_spread_and_the_rest_waits(tmp_path: Path) -> None:
     config = capacity(1000, 500)  # 800 and 400 may be used, of 1,300 that are needed
     sim = Simulation(setup(tmp_path, estimate(1300), config=config), bad_here).run(40)
@@ -265,6 +270,7 @@ def test_without_dnstap_or_estimate_capacity_is_not_known_and_that_is_said(tmp_p
     assert "steer.queries_per_second" in budget.otherwise
 
 
+@pytest.mark.long
 def test_traffic_that_grew_moves_nobody_and_raises_the_alarm(tmp_path: Path) -> None:
     text = policy(letters=1, more="steer: {to: [pao]}\nrecover: {hold: 1h, clean: 50}\n")
     sim = busy(tmp_path, text, capacity(1000), {"192.5.0.30": 300, "2001:db8:5::30": 300})

@@ -36,6 +36,7 @@ def run_of(tmp: Path, answer: Answer, *, letters: int = 3) -> Simulation:
     return sim(tmp, answer, operators=2, letters=letters)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("letters", [1, 13])
 @pytest.mark.parametrize("outcome", [LOST, REFUSED, SERVFAIL, Outcome.MALFORMED])
 def test_what_meets_marked_questions_alone_moves_nobody_and_is_told(
@@ -64,6 +65,7 @@ def test_what_meets_marked_questions_alone_moves_nobody_and_is_told(
     assert {run.health(a) for a in run.addresses()} == {Health.HEALTHY}
 
 
+@pytest.mark.long
 def test_half_of_the_marked_questions_are_enough_to_tell(tmp_path: Path) -> None:
     run = run_of(tmp_path, lambda ask: REFUSED if by_mark(ask) and ask.lost(0.5) else GOOD)
     run.until(lambda: "marked" in run.state.alarms, limit=120)
@@ -140,6 +142,7 @@ def took(tmp_path: Path, request: pytest.FixtureRequest) -> Took:
     return measure
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("outcome", "share"),
     [(LOST, 1.0), (REFUSED, 1.0), (SERVFAIL, 1.0), (LOST, 0.5), (REFUSED, 0.4)],

@@ -30,6 +30,7 @@ def _flaps(ask: Ask) -> Outcome:
     return EXPIRED if ask.local and ask.now % 600 < 240 else GOOD
 
 
+@pytest.mark.long
 def test_an_upstream_that_flaps_for_a_day_is_moved_at_most_a_dozen_times(tmp_path: Path) -> None:
     sim = _slow(tmp_path, _flaps).run(DAY)
     for address in sim.addresses():
@@ -44,6 +45,7 @@ def test_an_upstream_that_flaps_for_a_day_is_moved_at_most_a_dozen_times(tmp_pat
     assert "damped" in {e.now for _, e in sim.told("alarm_raised")}
 
 
+@pytest.mark.long
 def test_detours_that_never_help_are_not_tried_all_day(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         return EXPIRED if ask.local or ask.live else GOOD

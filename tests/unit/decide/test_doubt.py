@@ -28,7 +28,9 @@ def ends(run: Simulation, alarm: str, *, limit: float) -> float:
     return run.until(lambda: alarm not in run.state.alarms, limit=limit)
 
 
-@pytest.mark.parametrize(("operators", "letters"), [(2, 13), (10, 50)])
+@pytest.mark.parametrize(
+    ("operators", "letters"), [(2, 13), pytest.param(5, 20, marks=pytest.mark.long)]
+)
 def test_a_fault_of_our_own_moves_nobody_and_is_over_within_a_minute(
     tmp_path: Path, operators: int, letters: int
 ) -> None:
@@ -52,6 +54,7 @@ def test_a_fault_of_our_own_moves_nobody_and_is_over_within_a_minute(
     assert len(run.moves()) == len(bad), "and nobody else"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [1, 2])
 def test_a_fault_of_a_second_or_two_moves_nobody_and_is_forgotten(
     tmp_path: Path, seconds: float
@@ -67,6 +70,7 @@ def test_a_fault_of_a_second_or_two_moves_nobody_and_is_forgotten(
     assert {run.health(a) for a in run.addresses()} == {Health.HEALTHY}
 
 
+@pytest.mark.long
 def test_what_left_just_before_the_doubt_comes_home_when_it_is_raised(tmp_path: Path) -> None:
     """A fault of our own that reaches one operator's answers ten seconds before the other's."""
 
@@ -85,6 +89,7 @@ def test_what_left_just_before_the_doubt_comes_home_when_it_is_raised(tmp_path: 
     assert len(run.moves()) == moved, "once, and never again"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("operators", [2, 3])
 @pytest.mark.parametrize(
     ("outcome", "share"), [(REFUSED, 1.0), (SERVFAIL, 1.0), (LOST, 0.5), (EXPIRED, 1.0)]
@@ -114,11 +119,12 @@ def test_a_fault_of_one_family_of_one_operator_moves_that_family(tmp_path: Path)
     assert set(run.installed) == bad
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.13, 0.4])
 def test_who_was_bad_before_and_gets_clearly_worse_counts_for_the_doubt(
     tmp_path: Path, share: float
 ) -> None:
-    own = START + 700
+    own = START + 300
 
     def answer(ask: Ask) -> Outcome:
         real = net(ask) == 1 and here(ask, START, 1e9) and ask.unlucky(share)
@@ -152,6 +158,7 @@ def obstacle_override(run: Simulation, *, there: bool) -> None:
     run.overrides = (stay,) if there else ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("obstacle", [obstacle_off, obstacle_override])
 @pytest.mark.parametrize("after", [20.0, 480.0])
 @pytest.mark.parametrize("share", [1.0, 0.13])
@@ -170,6 +177,7 @@ def test_what_could_not_move_while_it_failed_does_not_move_when_it_is_well(
     assert not run.moves()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("obstacle", [obstacle_off, obstacle_override])
 def test_what_still_fails_moves_as_soon_as_it_can(
     tmp_path: Path, obstacle: Callable[..., None]
@@ -188,6 +196,7 @@ def test_what_still_fails_moves_as_soon_as_it_can(
     assert took <= 10
 
 
+@pytest.mark.long
 def test_who_waits_for_the_budget_moves_on_what_is_so_when_it_comes(tmp_path: Path) -> None:
     more = "budget: {at_once: 10}\n"
     run = sim(
@@ -204,6 +213,7 @@ def test_who_waits_for_the_budget_moves_on_what_is_so_when_it_comes(tmp_path: Pa
     assert len(run.moves()) == 10
 
 
+@pytest.mark.long
 def test_a_site_that_comes_back_after_the_fault_gets_nobody(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         if not ask.local:
@@ -229,17 +239,19 @@ def test_a_clock_one_hour_ahead_blames_no_zone(tmp_path: Path) -> None:
     assert not run.told("alarm_raised")
 
 
+@pytest.mark.long
 def test_bursts_of_silence_at_one_upstream_are_no_doubt_of_ourselves(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         return LOST if ask.local and net(ask) == 1 and ask.now % 500 < 3 else GOOD
 
-    run = sim(tmp_path, answer, operators=2, letters=13).run(7200)
+    run = sim(tmp_path, answer, operators=2, letters=13).run(3600)
     assert not [e for _, e in run.told("alarm_raised") if e.now == "self"]
     assert not run.moves()
 
 
+@pytest.mark.long
 def test_what_is_steered_is_asked_as_often_as_its_way_home_needs(tmp_path: Path) -> None:
-    healed = START + 700
+    healed = START + 250
 
     def answer(ask: Ask) -> Outcome:
         bad = here(ask, START, healed - START) and ask.unlucky(0.13)
@@ -249,7 +261,7 @@ def test_what_is_steered_is_asked_as_often_as_its_way_home_needs(tmp_path: Path)
     run.until(lambda: len(run.installed) == 26, limit=60)
     run.run(60)
     before, at = run.asked, run.now
-    run.run(400)
+    run.run(100)
     assert (run.asked - before) / (run.now - at) <= 26 / 1.0 + 26 / 10 + 5
     run.run(healed - run.now)
     took = run.until(lambda: not run.installed, limit=900)

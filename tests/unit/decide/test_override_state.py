@@ -222,6 +222,7 @@ def wide(tmp_path: Path) -> Index:
     return Index.of(load(tmp_path / "steering.yaml"))
 
 
+@pytest.mark.long
 def test_a_turn_costs_nothing_by_overrides_that_neither_begin_nor_end(tmp_path: Path) -> None:
     index = wide(tmp_path)
     every = many(index)

@@ -194,6 +194,7 @@ def test_off_comes_before_every_override(tmp_path: Path) -> None:
 # --- freeze -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_is_frozen_stays_as_it_stood_whatever_is_measured(tmp_path: Path) -> None:
     healed = FAULT + 30
     sim = Simulation(setup(tmp_path), lambda ask: bad_here(ask) if ask.now < healed else GOOD)

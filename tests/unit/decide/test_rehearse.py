@@ -90,7 +90,13 @@ def decisions(sim: Simulation) -> list[tuple[str, str | None, str | None, str | 
     return sorted(every, key=lambda one: one[1] or "")
 
 
-@pytest.mark.parametrize("story", STORIES)
+LONG = {"a week", "a fault that comes and goes", "thirteen percent"}
+
+
+@pytest.mark.parametrize(
+    "story",
+    [pytest.param(one, marks=[pytest.mark.long] if one in LONG else []) for one in STORIES],
+)
 def test_every_decision_of_one_that_acts_is_told_as_what_would_be_done(
     story: str, tmp_path: Path
 ) -> None:

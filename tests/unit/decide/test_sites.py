@@ -59,6 +59,7 @@ def _in_doubt(
     return sim
 
 
+@pytest.mark.long
 @PACES
 @pytest.mark.parametrize("why", ["self", "clock"])
 def test_a_detour_that_dies_while_we_doubt_ourselves_is_left_for_the_next_site(
@@ -75,6 +76,7 @@ def test_a_detour_that_dies_while_we_doubt_ourselves_is_left_for_the_next_site(
     assert len([at for at, _ in sim.steps if at >= DEAD]) == 6
 
 
+@pytest.mark.long
 @PACES
 @pytest.mark.parametrize("why", ["self", "clock"])
 def test_a_detour_that_dies_while_we_doubt_ourselves_ends_where_local_answers_well(
@@ -96,6 +98,7 @@ def test_a_detour_that_dies_while_we_doubt_ourselves_ends_where_local_answers_we
     assert len(sim.steps) == steps
 
 
+@pytest.mark.long
 @PACES
 def test_a_detour_that_is_silent_while_local_is_silent_too_is_kept(
     tmp_path: Path, config: str
@@ -117,6 +120,7 @@ def test_a_dead_detour_is_left_for_the_next_site_while_nothing_comes_back_over_l
     assert sim.until(lambda: sorted(sim.installed.values()) == ["fra"] * 6, limit=60) < 10
 
 
+@pytest.mark.long
 @PACES
 def test_in_doubt_nothing_leaves_the_local_path(tmp_path: Path, config: str) -> None:
     sim = _in_doubt(tmp_path, config, "self", lambda _: None).run(120)
@@ -142,6 +146,7 @@ def _flawed(
     return Simulation(setup(tmp, text, config=config), answer)
 
 
+@pytest.mark.long
 @PACES
 def test_a_site_worse_than_the_local_path_is_no_way_out_whatever_the_policy_s_order(
     tmp_path: Path, config: str
@@ -150,16 +155,18 @@ def test_a_site_worse_than_the_local_path_is_no_way_out_whatever_the_policy_s_or
     assert [(s.was, s.now) for _, s in sim.steps] == [(None, "fra")] * 6
 
 
+@pytest.mark.long
 def test_who_finds_worse_sites_alone_stays(tmp_path: Path) -> None:
     config = SHIPPED.replace(ALONE, "")
     sim = _flawed(tmp_path, config, here=0.072, there=0.268, letters=3, to="pao")
     told = "pao healthy, but it fails more than the local path"
     sim.until(lambda: any(told in because(sim.state, a) for a in sim.addresses()), limit=300)
-    sim.run(600)
+    sim.run(300)
     assert sim.told("confirmed")
     assert not sim.steps
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.01, 0.1])
 def test_failures_at_the_border_of_a_step_move_nobody_twice(tmp_path: Path, share: float) -> None:
     sim = _flawed(tmp_path, SHIPPED, here=0.5, there=share, letters=1).run(1200)
@@ -197,6 +204,7 @@ def _outage(tmp: Path, config: str, *, letters: int, seconds: float) -> Simulati
     return Simulation(setup(tmp, text, config=config), answer).run(OUTAGE - 1000)
 
 
+@pytest.mark.long
 @PACES
 @pytest.mark.parametrize("alone", [False, True])
 def test_after_a_minute_of_silence_the_sites_are_back_in_seconds(
@@ -213,8 +221,9 @@ def test_after_a_minute_of_silence_the_sites_are_back_in_seconds(
     assert len(sim.steps) == steps
 
 
+@pytest.mark.long
 def test_sites_that_stay_silent_are_asked_fast_for_few_and_not_for_ever(tmp_path: Path) -> None:
-    sim = _outage(tmp_path, SHIPPED, letters=6, seconds=1e9).run(120)
+    sim = _outage(tmp_path, SHIPPED, letters=5, seconds=1e9).run(120)
     assert not sim.installed
     assert sum(not wanted.every for wanted in attention(sim.state).values()) == SCOUTS
     sim.run(SILENT_FOR)

@@ -137,6 +137,7 @@ def test_a_detour_over_which_the_resolvers_get_nothing_is_undone(
     assert "and 14 more" in text
 
 
+@pytest.mark.long
 def test_two_sites_over_which_they_get_nothing_are_tried_and_no_third_time(tmp_path: Path) -> None:
     sim = opened(tmp_path, letters=1, rate=20.0, deaf=frozenset({"pao", "fra"}))
     sim.until(lambda: not sim.installed, 10)
@@ -154,6 +155,7 @@ def test_two_sites_over_which_they_get_nothing_are_tried_and_no_third_time(tmp_p
     assert len(sim.moves()) == moved, "neither site is tried again so soon"
 
 
+@pytest.mark.long
 def test_a_site_that_knows_the_resolvers_is_taken_instead_after_a_while(tmp_path: Path) -> None:
     sim = opened(tmp_path, letters=2, rate=40.0, deaf=frozenset({"fra"}))
     assert set(sim.installed.values()) == {"fra"}
@@ -240,6 +242,7 @@ def test_who_adds_failures_to_what_resolvers_get_ends_nothing(
     assert not ends(sim)
 
 
+@pytest.mark.long
 def test_who_is_alone_in_writing_sends_an_address_home_seldom(tmp_path: Path) -> None:
     """Forged time-outs, and not one of the resolvers' frames gets through."""
     sim = opened(tmp_path, letters=1, rate=20.0)
@@ -257,6 +260,7 @@ def test_who_is_alone_in_writing_sends_an_address_home_seldom(tmp_path: Path) ->
         assert all(c - a >= AGAIN for a, c in zip(times, times[2:], strict=False))
 
 
+@pytest.mark.long
 def test_bad_answers_that_are_forged_end_one_detour_in_ten_minutes(tmp_path: Path) -> None:
     sim = opened(tmp_path, letters=1, rate=20.0)
     sim.run(10)

@@ -75,6 +75,7 @@ def test_what_was_proved_is_lost_by_bad_answers_in_a_row_alone() -> None:
     assert proof.standing(1e6) is VerificationStage.FAILED
 
 
+@pytest.mark.long
 def test_a_detour_of_which_nothing_could_be_judged_stays_and_says_so_once(tmp_path: Path) -> None:
     answer = _live(Shown(outcome=Outcome.NO_KEY, judged=False))
     sim = Simulation(setup(tmp_path), answer).run(120)

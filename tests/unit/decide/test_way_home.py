@@ -51,6 +51,7 @@ def test_one_address_goes_home_first_and_the_rest_when_it_did_well(tmp_path: Pat
     assert not sim.state.verifications, "nobody is watched any more"
 
 
+@pytest.mark.long
 def test_when_the_first_one_does_badly_it_returns_at_once_and_the_rest_never_left(
     tmp_path: Path,
 ) -> None:
@@ -93,6 +94,7 @@ def test_bad_probes_of_the_first_one_bring_it_back_as_well(tmp_path: Path) -> No
     assert took < 6
 
 
+@pytest.mark.long
 def test_a_first_one_of_which_nothing_is_shown_keeps_the_rest_waiting(tmp_path: Path) -> None:
     def nothing(ask: Ask) -> Outcome:
         return Outcome.SECURE if ask.now > 1110 else Outcome.LOCAL_ERROR

@@ -41,6 +41,7 @@ def worn(sim: Simulation) -> float:
     return damping.penalty(level, state.worn_at, sim.index.settings[address], sim.now)
 
 
+@pytest.mark.long
 def test_an_agent_restarted_every_hour_moves_what_flaps_no_oftener(tmp_path: Path) -> None:
     sim = slow(tmp_path)
     for hour in range(10):
@@ -54,6 +55,7 @@ def test_an_agent_restarted_every_hour_moves_what_flaps_no_oftener(tmp_path: Pat
     assert "damped" in {e.rule for _, e in sim.told("held")}
 
 
+@pytest.mark.long
 def test_without_what_is_remembered_it_would(tmp_path: Path) -> None:
     sim = slow(tmp_path)
     for _ in range(6):
@@ -145,6 +147,7 @@ def test_a_further_breach_after_a_restart_has_the_longer_hold(tmp_path: Path) ->
     assert away(sim) == pytest.approx(2 * first, rel=0.1)
 
 
+@pytest.mark.long
 def test_the_budget_of_a_minute_is_not_given_anew(tmp_path: Path) -> None:
     config = CONFIG + "budget: {moves_per_minute: 4}\n"
     made = setup(tmp_path, policy(letters=5), config=config)

@@ -23,7 +23,9 @@ GOOD, EXPIRED = Outcome.SECURE, Outcome.EXPIRED
 DEAD = "192.5.0.30"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 8))]
+)
 def test_whatever_befalls_an_agent_it_makes_no_wrong_move(tmp_path: Path, seed: int) -> None:
     assert tell(seed, tmp_path).turns
 
@@ -98,6 +100,7 @@ def test_planted_names_do_not_undo_the_detour_around_a_dead_nameserver(tmp_path:
     assert not sim.told("undone")
 
 
+@pytest.mark.long
 def test_planted_names_do_not_keep_anybody_from_coming_home(tmp_path: Path) -> None:
     def ill(ask: Ask) -> Outcome:
         mine = ask.address in (DEAD, "2001:db8:5::30")
@@ -113,6 +116,7 @@ def test_planted_names_do_not_keep_anybody_from_coming_home(tmp_path: Path) -> N
     assert "and 0 bad" in first.because
 
 
+@pytest.mark.long
 def test_planted_names_do_not_hold_up_a_recovery_when_the_detour_loses_a_packet(
     tmp_path: Path,
 ) -> None:

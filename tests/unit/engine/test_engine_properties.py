@@ -58,6 +58,7 @@ def test_the_same_facts_give_the_same_turn(told: list[tuple[Facts, float]]) -> N
     assert _same(one[0], other[0])
 
 
+@pytest.mark.long
 @MODERATE
 @given(turns(), turns())
 def test_a_turn_changes_nothing_of_the_world_it_began_with(

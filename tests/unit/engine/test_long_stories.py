@@ -2,7 +2,7 @@
 doubt outlives its cause by a minute.
 
 Multiplied by the interval where it should be divided: that can't be seen at the 1 s of the other
-stories. Those that take minutes run with `STEERING_LONG=1`; `python -m benchmarks truth` plays as
+stories. Those that take minutes run with `STEERING_SLOW=1`; `python -m benchmarks truth` plays as
 many random days as wanted.
 """
 
@@ -30,15 +30,17 @@ FIRST = frozenset({0})
 BAD, EXPIRED, SILENT = Outcome.BAD_SIGNATURE, Outcome.EXPIRED, Outcome.TIMEOUT
 REFUSED, SERVFAIL = Outcome.REFUSED, Outcome.SERVFAIL
 
-asked = bool(os.environ.get("STEERING_LONG"))
+pytestmark = pytest.mark.long
+
+asked = bool(os.environ.get("STEERING_SLOW"))
 
 
-def long(*values: object) -> ParameterSet:
-    return pytest.param(*values, marks=slow)
+def slow(*values: object) -> ParameterSet:
+    return pytest.param(*values, marks=_SLOW)
 
 
-slow = [
-    pytest.mark.skipif(not asked, reason="takes minutes: STEERING_LONG=1 runs it"),
+_SLOW = [
+    pytest.mark.skipif(not asked, reason="takes minutes: STEERING_SLOW=1 runs it"),
     pytest.mark.timeout(7200),
 ]
 
@@ -94,9 +96,9 @@ KINDS: dict[str, Callable[[Instant, Seconds], Fault]] = {
     ("lengths", "number", "addresses"),
     [
         ((1, 10), 2, 26),
-        long((4, 60, 600, 3600), 2, 26),
-        long((1, 4, 15, 60, 600, 3600), 10, 300),
-        long((4, 60, 600), 10, 1000),
+        slow((4, 60, 600, 3600), 2, 26),
+        slow((1, 4, 15, 60, 600, 3600), 10, 300),
+        slow((4, 60, 600), 10, 1000),
     ],
 )
 def test_faults_of_our_own_move_nobody_and_delay_nothing(
@@ -120,10 +122,10 @@ def test_faults_of_our_own_move_nobody_and_delay_nothing(
 
 @pytest.mark.parametrize(
     "own",
-    [long(-100.0), -20.0, long(-2.0), long(3.0), long(60.0), long(290.0), long(310.0), long(400.0)],
+    [slow(-100.0), -20.0, slow(-2.0), slow(3.0), slow(60.0), slow(290.0), slow(310.0), slow(400.0)],
 )
-@pytest.mark.parametrize("lasts", [20.0, long(300.0)])
-@pytest.mark.parametrize("outcome", [BAD, long(SILENT)])
+@pytest.mark.parametrize("lasts", [20.0, slow(300.0)])
+@pytest.mark.parametrize("outcome", [BAD, slow(SILENT)])
 def test_a_fault_of_our_own_beside_a_real_one(
     tmp_path: Path, own: Seconds, lasts: Seconds, outcome: Outcome
 ) -> None:
@@ -148,10 +150,10 @@ def test_a_fault_of_our_own_beside_a_real_one(
     ("share", "lasts"),
     [
         (0.02, HOUR / 4),
-        long(0.01, 72 * HOUR),
-        long(0.03, 24 * HOUR),
-        long(0.1, 4 * HOUR),
-        long(0.3, HOUR),
+        slow(0.01, 72 * HOUR),
+        slow(0.03, 24 * HOUR),
+        slow(0.1, 4 * HOUR),
+        slow(0.3, HOUR),
     ],
 )
 def test_loss_that_the_local_path_has_no_more_of_moves_nobody(
@@ -165,7 +167,7 @@ def test_loss_that_the_local_path_has_no_more_of_moves_nobody(
 
 
 @pytest.mark.parametrize(
-    ("share", "lasts"), [(0.03, HOUR / 4), long(0.01, 72 * HOUR), long(0.03, 24 * HOUR)]
+    ("share", "lasts"), [(0.03, HOUR / 4), slow(0.01, 72 * HOUR), slow(0.03, 24 * HOUR)]
 )
 def test_loss_of_a_few_per_cent_over_the_local_path_moves_nobody(
     tmp_path: Path, share: float, lasts: Seconds
@@ -180,7 +182,7 @@ def test_loss_of_a_few_per_cent_over_the_local_path_moves_nobody(
 
 
 @pytest.mark.parametrize("outcome", [SILENT, REFUSED])
-@pytest.mark.parametrize(("most", "lasts"), [(1, 900.0), long(3, HOUR), long(1, 24 * HOUR)])
+@pytest.mark.parametrize(("most", "lasts"), [(1, 900.0), slow(3, HOUR), slow(1, 24 * HOUR)])
 def test_a_limit_of_the_rate_wherever_we_ask_from_moves_nobody(
     tmp_path: Path, outcome: Outcome, most: int, lasts: Seconds
 ) -> None:
@@ -196,7 +198,7 @@ def test_a_limit_of_the_rate_wherever_we_ask_from_moves_nobody(
 
 @pytest.mark.parametrize("error", [HOUR, -HOUR])
 def test_a_clock_that_drifts_moves_nobody(tmp_path: Path, error: Seconds) -> None:
-    hours = 24 if asked else 2
+    hours = 24 if asked else 1
     at = 1000 + hours * HOUR
     truth = Truth(faults=(real(at),), clock=((1000.0, 0.0), (at, error)), dates=True)
     run = LongClock.of(tmp_path, truth, more="serial: epoch\n")
@@ -275,7 +277,7 @@ def _go(run: LongClock) -> None:
     run.overrides = ()
 
 
-@pytest.mark.parametrize("restarts", [long((30.0,)), (2.0, 95.0), long((100.0, 110.0, 700.0))])
+@pytest.mark.parametrize("restarts", [slow((30.0,)), (2.0, 95.0), slow((100.0, 110.0, 700.0))])
 @pytest.mark.parametrize("kind", ["ours", "real"])
 def test_restarts_in_the_middle_move_nobody_who_is_well(
     tmp_path: Path, restarts: tuple[Seconds, ...], kind: str
@@ -303,9 +305,9 @@ def test_an_override_over_all_of_a_fault_leaves_nothing_behind(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("seed", "hours", "number", "addresses"),
     [(7, 0.5, 2, 26), (12, 1.0, 3, 26)]
-    + [long(seed, 24.0, 2, 26) for seed in range(1, 9)]
-    + [long(seed, 24.0, 1, 26) for seed in (21, 22)]
-    + [long(31, 6.0, 10, 300), long(41, 2.0, 10, 1000)],
+    + [slow(seed, 24.0, 2, 26) for seed in range(1, 9)]
+    + [slow(seed, 24.0, 1, 26) for seed in (21, 22)]
+    + [slow(31, 6.0, 10, 300), slow(41, 2.0, 10, 1000)],
 )
 def test_random_stories_against_the_truth(
     tmp_path: Path, seed: int, hours: float, number: int, addresses: int

@@ -266,6 +266,7 @@ def test_relaying_to_the_same_policies_is_the_identity(tmp_path: Path, seed: int
     assert not ended
 
 
+@pytest.mark.long
 @calm
 @given(data=st.data())
 def test_relaying_to_another_order_and_back_loses_nothing(

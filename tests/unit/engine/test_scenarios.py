@@ -46,6 +46,7 @@ def all_away(turned: SimulatedTurn) -> bool:
 # --- what they are told for -------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_july_at_a_thousand_answers_a_second_has_both_families_away_within_ten_seconds() -> None:
     incident = told(july(1000), all_away)
     for family in Family:
@@ -56,6 +57,7 @@ def test_july_at_a_thousand_answers_a_second_has_both_families_away_within_ten_s
     assert (incident.moves, incident.repeated_moves) == (26, 0)
 
 
+@pytest.mark.long
 def test_july_at_ten_answers_a_second_takes_minutes_not_hours() -> None:
     incident = told(july(10, before=30.0), all_away)
     took = incident.took(Family.IPV6)
@@ -128,6 +130,7 @@ def test_a_story_told_twice_is_the_same_story(tmp_path: Path) -> None:
     assert repr(one) == repr(other)
 
 
+@pytest.mark.long
 def test_leaps_change_no_verdict_and_save_most_of_the_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

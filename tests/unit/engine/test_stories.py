@@ -126,6 +126,7 @@ def test_a_target_that_turns_bad_is_left_for_the_next_site(tmp_path: Path) -> No
     assert all(s.was == "pao" for at, s in sim.moves() if at > FAULT + 20)
 
 
+@pytest.mark.long
 def test_a_detour_that_is_as_bad_as_local_is_kept_when_nothing_better_is_proven(
     tmp_path: Path,
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_detour_that_is_as_bad_as_local_is_kept_when_nothing_better_is_proven(
     assert sim.installed == before
 
 
+@pytest.mark.long
 def test_a_detour_clearly_worse_than_local_is_given_up(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         if ask.now < FAULT:
@@ -319,6 +321,7 @@ def test_a_real_fault_is_found_among_planted_names(tmp_path: Path) -> None:
     assert sim.until(lambda: len(sim.installed) == 6, limit=120) < 90
 
 
+@pytest.mark.long
 def test_three_percent_loss_moves_nothing_in_a_day(tmp_path: Path) -> None:
     slow = CONFIG.replace("interval: 1s, fast_interval: 100ms", "interval: 90s, fast_interval: 2s")
     sim = Simulation(
@@ -331,6 +334,7 @@ def test_three_percent_loss_moves_nothing_in_a_day(tmp_path: Path) -> None:
     assert not sim.told("confirmed")
 
 
+@pytest.mark.long
 def test_a_clean_run_of_two_thousand_keys_suspects_nobody(tmp_path: Path) -> None:
     policies = [policy(f"u{n}", letters=26, net=n) for n in range(1, 14)]
     slow = CONFIG.replace("interval: 1s", "interval: 10s")
@@ -380,6 +384,7 @@ def test_a_dead_server_among_others_that_answer_is_steered_around(tmp_path: Path
     assert set(sim.installed) == {dead}
 
 
+@pytest.mark.long
 def test_our_own_uplink_down_moves_nothing_neither_then_nor_after(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         down = FAULT <= ask.now < FAULT + 60

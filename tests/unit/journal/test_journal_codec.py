@@ -82,6 +82,7 @@ def test_turns_come_back_as_they_were(turns: list[SimulatedTurn]) -> None:
     assert [repr(t) for t in unpack_batch(pack_batch(map(line, kept)))] == list(map(repr, kept))
 
 
+@pytest.mark.long
 @given(st.floats(), st.dictionaries(st.sampled_from(Outcome), st.integers(0, 1 << 60)), st.text())
 @settings(max_examples=100, deadline=None)
 def test_every_float_count_and_text_survives(

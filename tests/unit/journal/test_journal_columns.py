@@ -45,6 +45,7 @@ VALUES: st.SearchStrategy[Json] = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(st.lists(VALUES))
 @settings(max_examples=150, deadline=None)
 def test_whatever_is_written_comes_back_to_the_bit(values: list[Json]) -> None:
@@ -239,6 +240,7 @@ def test_of_a_batch_that_is_damaged_what_stands_before_it_is_read(
 # --- what it takes ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_question_to_one_of_26_steered_addresses_takes_two_dozen_octets() -> None:
     """With three answers to it, at the shipped cadence: 130 a second are 10 MB an hour.
 

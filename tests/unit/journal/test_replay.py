@@ -67,6 +67,7 @@ def change(journal: Path, table: str, key: str, alter: Callable[[bytes], bytes],
 # --- the same -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_unchanged_policies_give_every_decision_again_and_every_checkpoint(
     recorded: tuple[Path, list[SimulatedTurn]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_unchanged_policies_give_every_decision_again_and_every_checkpoint(
     recording.close()
 
 
+@pytest.mark.long
 def test_the_order_of_sets_which_each_process_has_its_own_of_makes_no_difference(
     recorded: tuple[Path, list[SimulatedTurn]],
 ) -> None:
@@ -122,6 +124,7 @@ def test_what_is_left_of_a_trimmed_journal_gives_the_same(
     assert any(event["event"] == "released" for event in found["events"])
 
 
+@pytest.mark.long
 def test_a_journal_is_read_while_it_is_written(tmp_path: Path) -> None:
     story = simulation(tmp_path, lasts="20s")
     path = tmp_path / "journal.sqlite"

@@ -83,6 +83,7 @@ def _answers(share: float) -> Callable[[Ask], Outcome]:
     return lambda ask: Outcome.EXPIRED if ask.local and ask.unlucky(share) else Outcome.SECURE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 def test_what_is_looked_at_without_news_is_what_the_records_say(
     tmp_path: Path, share: float

@@ -6,6 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
+import pytest
 from simulation import Ask, Simulation, policy, setup
 
 from steering.decide.fast_probing import AT_ONCE, attention
@@ -50,6 +51,7 @@ def test_one_ill_letter_is_no_reason_to_convict_the_herd(tmp_path: Path) -> None
     assert all(sim.health(a) is Health.HEALTHY for a in sim.addresses() if a != ill)
 
 
+@pytest.mark.long
 def test_a_share_that_is_the_same_everywhere_convicts_nobody(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         bad = ask.now >= FAULT and _share(ask.name) < 0.13
@@ -73,6 +75,7 @@ def test_without_pairs_a_herds_trial_ends_and_the_questions_slow_down(tmp_path: 
     assert not attention(sim.state)
 
 
+@pytest.mark.long
 def test_more_addresses_than_can_be_asked_fast_wait_their_turn(tmp_path: Path) -> None:
     def answer(ask: Ask) -> Outcome:
         return Outcome.EXPIRED if ask.path == LOCAL and ask.now >= FAULT else Outcome.SECURE

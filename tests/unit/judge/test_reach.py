@@ -47,6 +47,7 @@ def four(ask: Ask) -> bool:
     return "." in ask.address
 
 
+@pytest.mark.long
 @PACES
 def test_a_site_that_one_source_gets_nothing_over_is_never_taken(
     tmp_path: Path, config: str
@@ -64,6 +65,7 @@ def test_a_site_that_one_source_gets_nothing_over_is_never_taken(
     assert OTHER in because(sim.state, address)
 
 
+@pytest.mark.long
 @PACES
 def test_where_answers_come_back_to_all_sources_it_is_taken_as_ever(
     tmp_path: Path, config: str
@@ -78,6 +80,7 @@ def test_where_answers_come_back_to_all_sources_it_is_taken_as_ever(
     assert len(sim.told("proved")) == len(sim.addresses())
 
 
+@pytest.mark.long
 def test_another_site_is_taken_that_does_come_back(tmp_path: Path) -> None:
     sim = state(
         tmp_path, lambda ask: ask.path == "pao" and ask.source == OTHER, to="[pao, fra]"
@@ -86,6 +89,7 @@ def test_another_site_is_taken_that_does_come_back(tmp_path: Path) -> None:
     assert {site for a, site in sim.installed.items() if ":" in a} == {"pao"}
 
 
+@pytest.mark.long
 @PACES
 def test_a_source_that_begins_to_be_used_on_a_detour_and_gets_nothing_ends_it(
     tmp_path: Path, config: str
@@ -118,6 +122,7 @@ def test_a_source_that_is_lost_on_a_detour_ends_it_and_one_that_comes_back_allow
     assert "reach" not in sim.state.alarms
 
 
+@pytest.mark.long
 def test_a_site_that_loses_tcp_alone_is_not_taken(tmp_path: Path) -> None:
     sim = state(
         tmp_path, lambda ask: ask.path == "pao" and ask.tcp and four(ask), sources={}, tcp_every=4
@@ -127,6 +132,7 @@ def test_a_site_that_loses_tcp_alone_is_not_taken(tmp_path: Path) -> None:
     assert "TCP" in sim.state.alarms["reach"].because
 
 
+@pytest.mark.long
 def test_lost_tcp_alone_keeps_nobody_at_a_local_path_that_is_mostly_bad(tmp_path: Path) -> None:
     sim = state(
         tmp_path, lambda ask: ask.path == "pao" and ask.tcp, sources={}, tcp_every=5, share=1.0
@@ -138,6 +144,7 @@ def test_lost_tcp_alone_keeps_nobody_at_a_local_path_that_is_mostly_bad(tmp_path
     assert not [s for _, s in sim.steps if s.was]
 
 
+@pytest.mark.long
 def test_a_source_that_gets_nothing_anywhere_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
     """It has nothing to lose. Asked from it less often (`probe`), the others still tell."""
     sim = state(tmp_path, lambda ask: ask.source == OTHER)
@@ -148,6 +155,7 @@ def test_a_source_that_gets_nothing_anywhere_is_told_and_holds_up_nothing(tmp_pa
     assert "reach" not in sim.state.alarms
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["pao", LOCAL])
 def test_one_nameserver_without_tcp_says_nothing_of_a_site(tmp_path: Path, path: str) -> None:
     sim = state(
@@ -160,6 +168,7 @@ def test_one_nameserver_without_tcp_says_nothing_of_a_site(tmp_path: Path, path:
     assert "reach" not in sim.state.alarms
 
 
+@pytest.mark.long
 def test_what_a_site_loses_of_everything_is_no_source_that_gets_nothing(tmp_path: Path) -> None:
     sim = state(tmp_path, lambda ask: ask.path == "pao" and ask.lost(0.1)).run(600)
     states = {reach.state for reach in sim.state.ledger.legs.values()}
@@ -167,6 +176,7 @@ def test_what_a_site_loses_of_everything_is_no_source_that_gets_nothing(tmp_path
     assert not [e for _, e in sim.events if e.now == "reach"]
 
 
+@pytest.mark.long
 def test_a_silent_local_path_says_nothing_of_what_a_site_brings_back(tmp_path: Path) -> None:
     """Nothing is lost on a leg where nothing came back over the local path either."""
     sim = state(tmp_path, lambda ask: ask.source == OTHER).run(300)
@@ -212,6 +222,7 @@ def test_a_leg_is_lost_by_several_addresses_in_a_row_and_found_by_answers_in_a_r
     assert leg.unanswered("0", 26).state is LegState.LOST
 
 
+@pytest.mark.long
 def test_what_is_lost_over_one_site_by_one_source_is_that_leg_alone(tmp_path: Path) -> None:
     sim = state(
         tmp_path,

@@ -102,6 +102,7 @@ def reach(sim: Simulation) -> str:
     return sim.state.alarms["reach"].because if "reach" in sim.state.alarms else ""
 
 
+@pytest.mark.long
 def test_a_site_that_loses_large_answers_is_never_taken(tmp_path: Path) -> None:
     sim = state(tmp_path, over("pao"), sources=ONE, tcp_every=8).run(150)
     assert not sim.moves()
@@ -113,6 +114,7 @@ def test_a_site_that_loses_large_answers_is_never_taken(tmp_path: Path) -> None:
     assert "large" in because(sim.state, sim.addresses()[0])
 
 
+@pytest.mark.long
 def test_another_site_is_taken_that_carries_them(tmp_path: Path) -> None:
     sim = state(tmp_path, over("pao"), to="[pao, fra]").run(200)
     assert set(sim.installed.values()) == {"fra"}
@@ -138,6 +140,7 @@ def test_a_detour_that_begins_to_lose_them_ends_and_one_that_carries_them_again_
     assert "reach" not in sim.state.alarms
 
 
+@pytest.mark.long
 def test_what_is_lost_by_tcp_alone_is_told_so(tmp_path: Path) -> None:
     """The connection is made, and its full segments do not come."""
     sim = state(
@@ -153,6 +156,7 @@ def test_what_is_lost_by_tcp_alone_is_told_so(tmp_path: Path) -> None:
     assert ("pao", "tcp", "usable") in known(sim)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["every path", LOCAL])
 def test_what_the_local_path_loses_too_blames_no_site(tmp_path: Path, path: str) -> None:
     lost: Of = lambda ask: path in ("every path", ask.path)  # noqa: E731
@@ -168,6 +172,7 @@ def test_where_no_answer_is_large_nothing_waits_for_one(tmp_path: Path) -> None:
     assert {s for _, t, s in known(sim) if t == "large"} == {"not tried"}
 
 
+@pytest.mark.long
 def test_lost_large_answers_keep_nobody_at_a_local_path_that_is_mostly_bad(tmp_path: Path) -> None:
     few: Of = lambda ask: ask.unlucky(0.03, "large")  # noqa: E731
     sim = state(tmp_path, over("pao"), is_large=few, share=1.0).run(FAULT - 1000)
@@ -175,6 +180,7 @@ def test_lost_large_answers_keep_nobody_at_a_local_path_that_is_mostly_bad(tmp_p
     assert sorted(sim.installed) == sorted(sim.addresses())
 
 
+@pytest.mark.long
 def test_one_nameserver_that_answers_large_to_one_path_only_says_nothing_of_a_site(
     tmp_path: Path,
 ) -> None:
@@ -185,6 +191,7 @@ def test_one_nameserver_that_answers_large_to_one_path_only_says_nothing_of_a_si
     assert others <= set(sim.installed)
 
 
+@pytest.mark.long
 def test_a_nameserver_whose_answers_are_small_over_a_site_says_nothing_of_it(
     tmp_path: Path,
 ) -> None:
@@ -193,6 +200,7 @@ def test_a_nameserver_whose_answers_are_small_over_a_site_says_nothing_of_it(
     assert {s for site, t, s in known(sim) if (site, t) == ("pao", "large")} == {"not tried"}
 
 
+@pytest.mark.long
 def test_a_site_is_free_again_once_nothing_large_is_answered_any_more(tmp_path: Path) -> None:
     sim = state(tmp_path, over("pao"), is_large=lambda ask: ask.now < 1100 and large(ask)).run(100)
     assert ("pao", "large", "lost") in known(sim)
@@ -200,6 +208,7 @@ def test_a_site_is_free_again_once_nothing_large_is_answered_any_more(tmp_path: 
     assert "reach" not in sim.state.alarms
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("there", [0, 1020], ids=["small", "less"])
 def test_a_copy_that_answers_larger_here_than_anywhere_blames_no_site_for_ordinary_loss(
     tmp_path: Path, there: int
@@ -216,6 +225,7 @@ def test_a_copy_that_answers_larger_here_than_anywhere_blames_no_site_for_ordina
     assert sorted(sim.installed) == sorted(sim.addresses())
 
 
+@pytest.mark.long
 def test_an_upstream_that_makes_its_large_answers_get_lost_holds_up_itself_alone(
     tmp_path: Path,
 ) -> None:
@@ -239,6 +249,7 @@ def test_an_upstream_that_makes_its_large_answers_get_lost_holds_up_itself_alone
     assert all("large answer of liar" in part for part in blamed(sim)[0].split(",")[0].split("; "))
 
 
+@pytest.mark.long
 def test_a_site_over_which_nothing_comes_is_not_said_to_lose_large_answers(tmp_path: Path) -> None:
     most: Of = lambda ask: ask.unlucky(0.9, "large")  # noqa: E731
     sim = state(
@@ -250,6 +261,7 @@ def test_a_site_over_which_nothing_comes_is_not_said_to_lose_large_answers(tmp_p
     assert not blamed(sim)
 
 
+@pytest.mark.long
 def test_once_nothing_comes_at_all_it_is_no_matter_of_size(tmp_path: Path) -> None:
     silent: Of = lambda ask: ask.path == "pao" and ask.now >= 1060.0  # noqa: E731
     sim = state(tmp_path, over("pao"), silent=silent).run(60)
@@ -258,6 +270,7 @@ def test_once_nothing_comes_at_all_it_is_no_matter_of_size(tmp_path: Path) -> No
     assert not reach(sim)
 
 
+@pytest.mark.long
 def test_ordinary_loss_loses_no_leg(tmp_path: Path) -> None:
     sim = state(
         tmp_path,
@@ -269,6 +282,7 @@ def test_ordinary_loss_loses_no_leg(tmp_path: Path) -> None:
     assert LegState.LOST not in {reach.state for reach in sim.state.ledger.legs.values()}
 
 
+@pytest.mark.long
 def test_status_and_metrics_say_it_of_each_site_family_and_source(tmp_path: Path) -> None:
     sim = state(
         tmp_path, lambda ask: ask.path == "pao" and "." in ask.address, sources=ONE, tcp_every=8
@@ -489,6 +503,7 @@ def test_a_tenth_of_all_lost_at_whatever_sizes_loses_nothing() -> None:
 # --- kept and read again ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_what_is_known_of_an_upstream_that_is_no_more_is_forgotten(tmp_path: Path) -> None:
     both = policy("gtld", net=5), policy("other", net=6)
     sim = state(tmp_path, over("pao"), *both).run(60)

@@ -237,6 +237,7 @@ def _frozen_sim(tmp: Path, more: str, until: float = 1e9) -> Simulation:
     )
 
 
+@pytest.mark.long
 def test_acting_on_stale_steers_before_the_first_expired_answer(tmp_path: Path) -> None:
     sim = _frozen_sim(tmp_path, ACTS).run(FIRST_EXPIRY - 1000 - 1)
     assert set(sim.installed) == set(sim.addresses())

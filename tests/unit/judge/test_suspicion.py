@@ -70,6 +70,7 @@ def fresh_names(story: Listening, seconds: float) -> tuple[Heard, ...]:
 # --- what the resolvers' traffic alone says ----------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", [good, only_here])
 @pytest.mark.parametrize("config", [CONFIG, SHIPPED])
 def test_losses_that_own_probes_do_not_see_are_rejected_for_an_hour(
@@ -87,6 +88,7 @@ def test_losses_that_own_probes_do_not_see_are_rejected_for_an_hour(
     assert len(story.told("suspected")) == addresses, "they are not heard for an hour"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", [good, only_here])
 def test_names_that_fail_only_in_what_is_heard_end_in_a_rejection(
     tmp_path: Path, answer: Callable[[Ask], Outcome]
@@ -114,6 +116,7 @@ def test_a_trial_whose_candidate_comes_and_goes_does_not_go_on_for_ever(tmp_path
     assert max(at for at, _ in rejected) - min(at for at, _ in suspected) <= LONGEST + 30
 
 
+@pytest.mark.long
 def test_a_fault_that_begins_after_a_rejection_is_found(tmp_path: Path) -> None:
     """What is not heard for a while is asked by own probes all the same."""
 
@@ -146,6 +149,7 @@ def _signed(ask: Ask, *, renewed: float, left: float, whole: float = 7 * DAY) ->
     return Shown(outcome=Outcome.EXPIRED if expired else Outcome.SECURE, expires=WALL + ends)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lag", [13 * 60.0, 20 * 60.0])
 @pytest.mark.parametrize("config", [CONFIG, SHIPPED])
 def test_a_new_signing_that_comes_later_is_not_stale(
@@ -233,6 +237,7 @@ def for_good(ask: Ask) -> bool:
     return ask.local and ask.now > 1100
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.SERVFAIL, Outcome.TIMEOUT])
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_what_only_fast_questions_meet_moves_nobody(
@@ -248,6 +253,7 @@ def test_what_only_fast_questions_meet_moves_nobody(
     assert story.asked < 6 * 400
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.TIMEOUT])
 def test_a_steer_is_not_undone_by_a_limit_of_five_a_second(
     tmp_path: Path, outcome: Outcome
@@ -272,6 +278,7 @@ def test_what_refuses_at_a_site_is_asked_slowly_and_kept(tmp_path: Path) -> None
     assert len(story.steps) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.SERVFAIL, Outcome.TIMEOUT])
 def test_who_refuses_everything_is_left_some_seconds_later(
     tmp_path: Path, outcome: Outcome
@@ -369,6 +376,7 @@ PATIENT = SHIPPED.replace("timeout: 1s", "timeout: 3s")
 """A loss is known when later questions have been answered."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("config", [SHIPPED, CONFIG, PATIENT], ids=["10s", "1s", "patient"])
 def test_a_tenth_lost_over_the_local_path_alone_is_found(tmp_path: Path, config: str) -> None:
     """In twelve runs at 10 s the whole group was away within 301 to 596 s, 409 on average."""
@@ -384,6 +392,7 @@ def test_half_lost_over_the_local_path_alone_takes_two_minutes(tmp_path: Path) -
     assert story.until(lambda: len(story.installed) == 6, 300) < 180
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.03, 0.1])
 def test_what_all_paths_lose_alike_moves_nobody(tmp_path: Path, share: float) -> None:
     everywhere = dict.fromkeys((LOCAL, "pao", "fra"), share)
@@ -461,6 +470,7 @@ def test_three_per_cent_everywhere_alarm_a_site_less_than_once_in_ten_thousand_d
     assert a_day / rounds_to_alarm(0.1, 0.1) > 1e-4, "so `CLEAN` is needed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5])
 def test_losses_that_are_shared_are_never_held_against_one_path(share: float) -> None:
     """At 5 % these are 311 days of one pair of paths: points are had, and `CLEAN` forbids it."""

@@ -63,6 +63,7 @@ def test_thirteen_per_cent_take_seconds(tmp_path: Path) -> None:
     assert story.now - 1040 <= 8
 
 
+@pytest.mark.long
 def test_the_same_fault_is_found_again_after_its_recovery(tmp_path: Path) -> None:
     def twice(ask: Ask) -> Outcome:
         ill = 1040 <= ask.now < 1060 or ask.now >= 1400
@@ -76,6 +77,7 @@ def test_the_same_fault_is_found_again_after_its_recovery(tmp_path: Path) -> Non
     story.until(lambda: len(story.installed) == 26, 8)
 
 
+@pytest.mark.long
 def test_one_in_two_hundred_takes_less_than_a_minute(tmp_path: Path) -> None:
     took = []
     for seed in range(6):
@@ -86,6 +88,7 @@ def test_one_in_two_hundred_takes_less_than_a_minute(tmp_path: Path) -> None:
     assert statistics.mean(took) <= 60
 
 
+@pytest.mark.long
 def test_an_hour_of_clean_traffic_at_full_speed_raises_no_suspicion(tmp_path: Path) -> None:
     def clean(story: Listening, seconds: float) -> tuple[Heard, ...]:
         each = round(10_000 * seconds / len(story.addresses()))
@@ -102,6 +105,7 @@ def test_an_hour_of_clean_traffic_at_full_speed_raises_no_suspicion(tmp_path: Pa
     assert not story.moves()
 
 
+@pytest.mark.long
 def test_what_only_the_resolvers_are_told_moves_nothing(tmp_path: Path) -> None:
     """Names that somebody planted fail everywhere, or nowhere but in his questions."""
 
@@ -119,6 +123,7 @@ def test_what_only_the_resolvers_are_told_moves_nothing(tmp_path: Path) -> None:
         assert not story.moves()
 
 
+@pytest.mark.long
 def test_a_real_fault_among_planted_names_is_confirmed(tmp_path: Path) -> None:
     def mixed(story: Listening, seconds: float) -> tuple[Heard, ...]:
         evil = tuple(
@@ -151,6 +156,7 @@ def test_one_broken_name_at_every_letter_is_one_name(tmp_path: Path) -> None:
     assert not story.told("suspected")
 
 
+@pytest.mark.long
 def test_a_detour_is_not_left_for_what_others_ask_beside_the_resolvers(tmp_path: Path) -> None:
     calm = policy(letters=4, more="recover: {hold: 10m, clean: 1600}\n")
     story = Listening(setup(tmp_path, calm, config=DEFAULTS), expired(0.13)).run(40)
@@ -174,6 +180,7 @@ def test_a_detour_is_not_left_for_what_others_ask_beside_the_resolvers(tmp_path:
     assert answers(story, "fra") > 0
 
 
+@pytest.mark.long
 def test_losses_that_probes_do_not_see_are_looked_into_once_an_hour(tmp_path: Path) -> None:
     def lossy(story: Listening, seconds: float) -> tuple[Heard, ...]:
         return tuple(heard(a, [], good=5, lost=5, at=story.now) for a in story.addresses())

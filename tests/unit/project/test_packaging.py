@@ -62,6 +62,7 @@ def run(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_the_wheel_holds_the_package_and_what_an_operator_copies(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -81,6 +82,7 @@ def test_the_wheel_holds_the_package_and_what_an_operator_copies(wheel: Path) ->
     assert all(name.startswith("upstream_steering-") for name in others), others
 
 
+@pytest.mark.long
 def test_the_installed_command_runs_without_the_checkout(installed: Path) -> None:
     ran = run(installed, "--version")
     assert (ran.stdout, ran.returncode) == (f"steering {steering.__version__}\n", 0), ran.stderr
@@ -94,6 +96,7 @@ def test_the_installed_command_runs_without_the_checkout(installed: Path) -> Non
     assert where.stdout.startswith(str(installed))
 
 
+@pytest.mark.long
 def test_the_shipped_configuration_passes_the_check_once_copied(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_the_shipped_configuration_passes_the_check_once_copied(
     assert ran.stdout.startswith(f"{configuration}: fine: 2 upstreams, 52 addresses")
 
 
+@pytest.mark.long
 def test_a_shipped_story_can_be_told_from_where_it_is_installed(installed: Path) -> None:
     shipped = installed / "share/steering/scenarios/maintenance.yaml"
     text = shipped.read_text()

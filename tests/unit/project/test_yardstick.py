@@ -23,6 +23,7 @@ def begun(name: str) -> Iterator[Words]:
     return islice(read(name), LINES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", share())
 def test_the_same_facts_give_the_same_turns_as_on_the_day_they_were_recorded(name: str) -> None:
     found = compare(name, begun(name))

@@ -443,6 +443,7 @@ print("done")
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["closed", "slow", "large", "pipe"])
 def test_a_flood_makes_no_turn_late(loop: Loop, kind: str) -> None:
     """The loop has nothing to do with it but to fork a few times; the whole is a benchmark."""

@@ -193,6 +193,7 @@ def large() -> Meters:
     return scrape.site(worn=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", [METRICS, OPENMETRICS])
 def test_a_scrape_of_a_thousand_addresses_is_small(large: Meters, key: str) -> None:
     """What it costs is held by `make bench BENCH=scrape`."""

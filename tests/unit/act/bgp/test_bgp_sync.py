@@ -149,6 +149,7 @@ def plans() -> st.SearchStrategy[dict[str, Attributes]]:
     return st.dictionaries(st.sampled_from(ADDRESSES), st.sampled_from([A, B]))
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(plans(), st.integers(0, 12), st.booleans()), min_size=1, max_size=8),

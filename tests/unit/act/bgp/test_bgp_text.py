@@ -220,6 +220,7 @@ def test_a_line_that_is_none_of_ours_moves_nothing(line: str) -> None:
     assert parse("x" + line) is None
 
 
+@pytest.mark.long
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _json := lambda c: (
     st.lists(c) | st.dictionaries(st.sampled_from(
         ["type", "neighbor", "address", "peer", "state", "message", "update", "announce",

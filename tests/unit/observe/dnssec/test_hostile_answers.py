@@ -98,6 +98,7 @@ def test_octets_behind_an_answer_are_read_by_nobody(
     assert read(wire + tail, asked) == read(wire, asked)
 
 
+@pytest.mark.long
 @given(st.sampled_from(REAL), st.data())
 def test_records_out_of_other_answers_never_raise(
     real: tuple[Question, bytes], data: st.DataObject

@@ -182,6 +182,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Lied:
     return lied(tmp_path_factory.mktemp("calm"), lambda _: (), lambda _: GOOD, text).run(20)
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(items=st.lists(st.lists(HEARD, max_size=4), max_size=4))
 def test_no_number_ends_the_turn_or_moves_anybody(calm: Lied, items: list[list[Heard]]) -> None:
@@ -206,6 +207,7 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Lied:
     return sim.run(10)
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     items=st.lists(st.lists(HEARD, max_size=4), min_size=1, max_size=6),

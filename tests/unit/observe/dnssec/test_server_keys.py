@@ -238,6 +238,7 @@ def test_the_parent_itself_is_asked_where_a_cache_may_be_behind(rolled: bool) ->
     asyncio.run(run())
 
 
+@pytest.mark.long
 def test_a_stranger_makes_us_ask_the_parent_once_a_minute_and_resolvers_six_times() -> None:
     world, strangers = Parent(), [shown(SignedZone("com.")) for _ in range(20)]
 

@@ -43,6 +43,7 @@ def run(place: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_compiled_and_interpreted_give_the_same_results(compiled: Path) -> None:
     which = "from steering.observe.dnstap import counter; print(counter.__file__)"
     assert run(compiled, "-c", which).strip().endswith(".so")
@@ -58,6 +59,7 @@ def test_compiled_and_interpreted_give_the_same_results(compiled: Path) -> None:
     run(compiled, oracle.__file__, "fuzz", "1500", "12")
 
 
+@pytest.mark.long
 def test_without_a_compiler_there_is_a_notice_and_plain_python(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "scripts/compile_counter.py", "--into", str(tmp_path)],

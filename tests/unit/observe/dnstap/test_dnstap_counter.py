@@ -85,6 +85,7 @@ def count(walker: FrameCounter, *messages: bytes, kind: int = 4) -> None:
 # --- exactness ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**64))
 def test_no_signature_is_missed_and_none_invented(seed: int) -> None:
@@ -307,6 +308,7 @@ def test_a_tally_stays_small_whatever_comes() -> None:
     assert set(reasons) == {Reason.FAILING, Reason.RANDOM}
 
 
+@pytest.mark.long
 def test_random_samples_are_drawn_evenly() -> None:
     walker = FrameCounter(upstreams(INTEREST), 7)
     messages = (signed((f"n{n}.com.", "com.", -9, 9), rcode=n // 500 * 3) for n in range(1_000))

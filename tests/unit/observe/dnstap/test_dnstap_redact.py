@@ -123,6 +123,7 @@ def test_what_can_not_be_read_to_its_end_stays(message: bytes) -> None:
     assert samples(message) == ()
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**64))
 def test_whatever_dnspython_can_read_is_handed_over_without_options(seed: int) -> None:

@@ -280,6 +280,7 @@ def test_each_signature_of_a_real_answer_counts_in_both_or_in_neither() -> None:
     assert all(seen[word] > 15 for word in (Word.GOOD, Word.EXPIRED, Word.EARLY)), seen
 
 
+@pytest.mark.long
 def test_of_odd_answers_they_say_the_same_but_for_what_dates_do_not_decide() -> None:
     draw, seen = random.Random(11), Counter[str]()
     for _ in range(3_000):

@@ -91,6 +91,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> dict[float, tuple[float, 
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("names", "share"),
     # Of all the stories at both shares, those in which names are told apart, can't be, and change.
@@ -111,6 +112,7 @@ def test_however_many_names_a_fault_is_found_as_soon_and_everybody_comes_home(
     assert all(len(i.known) <= KNOWN for i in sim.state.ledger.instances.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", ["fresh", "another-every-3-s", "another-every-11-s"])
 def test_a_path_that_is_bad_for_ever_is_not_returned_to_for_its_names(
     tmp_path: Path, names: str
@@ -126,6 +128,7 @@ def test_a_path_that_is_bad_for_ever_is_not_returned_to_for_its_names(
     assert not [s for _, s in sim.steps if s.now is None]
 
 
+@pytest.mark.long
 def test_an_old_copy_is_no_younger_for_its_names(tmp_path: Path) -> None:
     """What was seen of a serial would be dropped with each of them."""
 

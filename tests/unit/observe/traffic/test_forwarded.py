@@ -267,6 +267,7 @@ class Pods(Simulation):
 CARRIED = (Forwarded(source=POD, translated=HERE, carried=True),)
 
 
+@pytest.mark.long
 def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here).run(150)
     assert {step.address for _, step in sim.moves()} == set(sim.addresses(Family.IPV6))
@@ -279,6 +280,7 @@ def test_who_is_forwarded_and_not_known_to_be_carried_keeps_his_family_here(tmp_
     )
 
 
+@pytest.mark.long
 def test_who_is_carried_goes_along_and_stays_while_he_is_answered(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here)
     sim.senders, sim.carries = CARRIED, {"pao": True, "fra": True, LOCAL: True}
@@ -287,6 +289,7 @@ def test_who_is_carried_goes_along_and_stays_while_he_is_answered(tmp_path: Path
     assert "forwarded" not in sim.state.alarms
 
 
+@pytest.mark.long
 def test_a_detour_over_which_he_gets_nothing_ends_and_is_not_taken_again(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here)
     sim.senders, sim.carries = CARRIED, {"pao": True, LOCAL: True}
@@ -311,6 +314,7 @@ def test_a_detour_over_which_he_gets_nothing_ends_and_is_not_taken_again(tmp_pat
         assert unknown(*known) == (), "and what the configuration says, then"
 
 
+@pytest.mark.long
 def test_who_begins_during_the_incident_ends_a_detour_that_does_not_carry_him(
     tmp_path: Path,
 ) -> None:
@@ -321,6 +325,7 @@ def test_who_begins_during_the_incident_ends_a_detour_that_does_not_carry_him(
     sim.until(lambda: not sim.installed.keys() & set(sim.addresses(Family.IPV4)), limit=5)
 
 
+@pytest.mark.long
 def test_questions_that_nobody_answers_anywhere_end_no_detour(tmp_path: Path) -> None:
     sim = Pods(setup(tmp_path), expired_here)
     sim.senders, sim.carries = CARRIED, {LOCAL: False}
@@ -328,6 +333,7 @@ def test_questions_that_nobody_answers_anywhere_end_no_detour(tmp_path: Path) ->
     assert sim.installed.keys() == set(sim.addresses())
 
 
+@pytest.mark.long
 def test_a_dead_address_says_nothing_of_the_site(tmp_path: Path) -> None:
     """Nothing comes back to him where nothing comes back to us."""
     sim = Pods(setup(tmp_path), expired_here)
