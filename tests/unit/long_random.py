@@ -206,7 +206,10 @@ ALONE: Seconds = 600.0
 
 
 def delays(story: Story, run: LongClock) -> list[tuple[Fault, Seconds]]:
-    """How long each clear fault of one operator took that was alone; infinite: nobody left."""
+    """How long each clear fault of one operator took that was alone; infinite: nobody left.
+
+    Where all were on a detour already, by an earlier fault, nobody has to leave.
+    """
     moves = [(at, s.address) for at, s in run.steps if s.now and s.rule == "steer"]
     people = [at for at, _ in story.deeds]
     found = []
@@ -228,7 +231,12 @@ def delays(story: Story, run: LongClock) -> list[tuple[Fault, Seconds]]:
             for f in story.truth.faults
         )
         busy = any(begin - HOUR - ALONE < at <= until for at in people)
-        if clear and not others and not busy:
+        away = {step.address: step.now for at, step in run.steps if at <= begin}
+        anybody = any(
+            story.truth.about(fault, address, LOCAL) and not away.get(address)
+            for address in run.index.settings
+        )
+        if clear and anybody and not others and not busy:
             at = first_moves(moves, story.truth, fault)
             found.append((fault, at - begin if at is not None else float("inf")))
     return found
