@@ -21,6 +21,7 @@ from steering.agent import own_alarms
 from steering.agent.action_metrics import count
 from steering.agent.components import Lasting
 from steering.agent.inputs import Inputs
+from steering.agent.notifications import Notifications
 from steering.agent.own_alarms import OwnAlarms
 from steering.agent.reload import Reload, Version
 from steering.agent.restart_state import RestartState
@@ -72,6 +73,7 @@ class Agent:
         self.meters.watch(lambda: self.snapshot)
         self.own_alarms = OwnAlarms()
         self.grouping = EventGrouping()
+        self.notifications = Notifications(self.meters)
         self.switch = OffSwitch(state=config.state, runtime=config.runtime)
         self.state_off = StateOff(
             state=config.state, runtime=config.runtime, leased=leased(config.runtime)
@@ -124,6 +126,7 @@ class Agent:
             self.service.close()
             self.state_off.close()
             self.restart_state.flush(END_WAIT)
+            self.notifications.close(END_WAIT)
             self.runtime.close()
         ended = own_alarms.stopped(self.runtime.components, self.snapshot)
         self.log_event(Event(event="stopped", because=ended))
@@ -201,6 +204,7 @@ class Agent:
             strays={(path, str(why)): n for (path, why), n in self.strays.counts.items()},
         )
         self.service.turned(now, ready=self.snapshot.ready)
+        self.notifications.tell(self.snapshot, version.setup.config, now)
 
     def _ready(self) -> bool:
         """Whether the local path of every address was measured."""
@@ -227,6 +231,7 @@ class Agent:
             "config_held": self.reload.held,
             "status": self.service.trouble,
             "log": self.log.trouble(now),
+            "notify": self.notifications.problem,
             "journal": journal.trouble if journal is not None else "",
             "off": self._why_off() if state.off else "",
         }

@@ -31,6 +31,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "on": off.on,
     "replay": query.replay,
     "demo": run.demo,
+    "notify": query.notify,
     "completion": check.completion,
 }
 

@@ -117,6 +117,13 @@ def parser() -> argparse.ArgumentParser:
         "--to", dest="until", type=_moment, metavar="TIME", help="stop at this time"
     )
     replay.add_argument("--json", action="store_true", help="print JSON")
+    notify = configured(
+        "notify", "show what the receivers of `notify` would be told, or send them a test"
+    )
+    notify.add_argument(
+        "receivers", nargs="*", metavar="RECEIVER", help="by name (default: all of them)"
+    )
+    notify.add_argument("--send", action="store_true", help="send each of them one test notice")
     demo = command("demo", "replay July 2023 live, in its own network namespaces")
     demo.add_argument("--json", type=Path, metavar="FILE", help="write the timeline there")
     demo.add_argument(
