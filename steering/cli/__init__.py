@@ -32,6 +32,7 @@ _COMMANDS: Final[Mapping[str, Callable[[argparse.Namespace], int]]] = {
     "replay": query.replay,
     "demo": run.demo,
     "notify": query.notify,
+    "help": lambda options: main([*options.of, "--help"]),
     "completion": check.completion,
 }
 
