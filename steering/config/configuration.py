@@ -28,6 +28,7 @@ from steering.config.site import Site
 from steering.config.sources import ResolverSources
 from steering.config.types import (
     FilePath,
+    HostName,
     Name,
     Permissions,
     SiteName,
@@ -337,6 +338,11 @@ class Config(Section):
         default=Notify(),
         description="Who is told of alarms, moves and ended incidents. `steering notify` shows what"
         " they would get, and sends them a test.",
+    )
+    status_names: Annotated[tuple[HostName, ...], DISTINCT] = Field(
+        default=(),
+        description="Names by which browsers and Prometheus ask for this host, beside its own name,"
+        " `localhost` and addresses. By any other name they are refused (DNS rebinding).",
     )
     status: Endpoint = Field(
         default=Listen(host="127.0.0.1", port=9353),

@@ -61,12 +61,9 @@ class Server:
             with made.getresponse() as answer:
                 status, said = answer.status, answer.read(_SHOWN)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            why = (
-                f"no answer within {self.timeout:g} s"
-                if late.is_set()
-                else printable_line(str(error))
-            )
-            raise NotSentError(why or type(error).__name__) from error
+            if late.is_set() or isinstance(error, TimeoutError):
+                raise NotSentError(f"no answer within {self.timeout:g} s") from error
+            raise NotSentError(printable_line(str(error)) or type(error).__name__) from error
         finally:
             timer.cancel()
             made.close()

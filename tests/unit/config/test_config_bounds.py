@@ -169,6 +169,7 @@ LIMITS: Mapping[str, Callable[[Any, Any, Json], Limits] | Limits | None] = {
             "http://[::1",
         ),
     ),
+    "host name": Limits(at=("a", "a" * 63, "x.example."), beyond=("", "a" * 64, "a b", "a..b")),
     "domain name": Limits(at=(".", "a", "a" * 63, _LONGEST), beyond=("", "a" * 64, f"{_LONGEST}b")),
     "text": Limits(at=("a", "a" * 100_000), beyond=("", " ")),
     "path": Limits(at=("a",), beyond=("",)),
